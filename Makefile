@@ -1,0 +1,51 @@
+# Every target makes what it needs. The second call does no set-up again.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?= data/segmentation.yaml
+# Uncompiled bytecode makes every import 2-4 times slower: whatever the shell says, Python may write it here.
+unexport PYTHONDONTWRITEBYTECODE
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help run test lint types ui wheel lock clean-outputs
+.DEFAULT_GOAL := help
+
+help:  ## show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: $(VENV)/ready  ## segment the demo households: every month that is due and not yet there
+	@$(BIN)/segment-pipeline run --config $(CONFIG)
+
+test: $(VENV)/ready  ## run the test-suite
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/ready  ## ruff (style, formatting) and mypy (types)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+ui: $(VENV)/ready  ## the Dagster UI on http://127.0.0.1:3000
+	@$(BIN)/segment-pipeline ui --config $(CONFIG)
+
+wheel: $(VENV)/ready  ## build dist/*.whl
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean-outputs:  ## delete what `make run` made (the warehouse, the published file, the run history)
+	rm -rf data/warehouse.duckdb data/warehouse.duckdb.wal data/segments.duckdb data/reports data/.*.lock
+	find data/dagster_home -mindepth 1 ! -name dagster.yaml -delete
+
+lock:  ## renew requirements.lock after a change of pyproject.toml
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --quiet --output-file requirements.lock
+
+# The marker is written last: a set-up that was interrupted starts over.
+$(VENV)/ready: requirements.lock pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { echo "make: no python3 found. Install Python 3.11 (Debian: apt-get install python3 python3-venv), then call make again." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is too old; Python 3.11 or newer is needed. Name one: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@echo "Setting up $(VENV) (once, about two minutes)"
+	@rm -rf $(VENV)
+	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); echo "make: could not create $(VENV). Debian keeps that module in a package of its own: apt-get install python3-venv, then call make again." >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --no-compile --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-compile --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
+	@touch $@

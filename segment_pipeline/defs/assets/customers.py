@@ -1,0 +1,181 @@
+"""Stage 1: from the user's source to accepted customers in a scaled matrix. Each asset reads, computes, writes once."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from segment_pipeline.defs import checks
+from segment_pipeline.defs.described import KINDS, OWNERS, SQL_KINDS, table_metadata
+from segment_pipeline.defs.partitions import monthly_partitions
+from segment_pipeline.defs.resources import Pipeline
+from segment_pipeline.errors import ModelError
+from segment_pipeline.months import add_months, parse_month
+from segment_pipeline.warehouse.tables import RAW_CUSTOMERS, SCALED_MATRIX, VALIDATED_FEATURES
+
+Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
+
+
+@dg.asset(
+    partitions_def=monthly_partitions,
+    check_specs=checks.specs("raw_customers"),
+    group_name="customers",
+    owners=OWNERS,
+    kinds=SQL_KINDS,
+    description=RAW_CUSTOMERS.description,
+    metadata=table_metadata(RAW_CUSTOMERS),
+)
+def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.warehouse.sources import load_raw_customers
+
+    allowed = pipeline.config.quality.max_rejected_share
+    try:
+        with pipeline.step(context) as step:
+            counts = load_raw_customers(step.connection, step.config, step.month)
+            step.rows = counts.rows
+            share = (counts.undated_lines or 0) / max(1, (counts.undated_lines or 0) + (counts.order_lines or 0))
+            verdicts = checks.gate(
+                context.partition_key,
+                [
+                    checks.result(
+                        "raw_customers",
+                        "order_lines_have_dates",
+                        share <= allowed,
+                        {"undated_lines": counts.undated_lines or 0, "share": share},
+                        {"share": allowed},
+                    )
+                ],
+                "Mend source.orders.ordered_at or the dates in the source.",
+            )
+    except checks.GateClosedError as closed:
+        yield from checks.record_failure(closed)
+    yield dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": counts.rows,
+            "customers": counts.rows,
+            "order_lines": counts.order_lines or 0,
+            "undated_lines": counts.undated_lines or 0,
+        },
+        check_results=verdicts,
+    )
+
+
+@dg.asset(
+    deps=[raw_customers],
+    partitions_def=monthly_partitions,
+    check_specs=checks.specs("validated_features"),
+    group_name="customers",
+    owners=OWNERS,
+    kinds=SQL_KINDS,
+    description=f"{VALIDATED_FEATURES.description} Rows that break the contract go to rejected_customers.",
+    metadata=table_metadata(VALIDATED_FEATURES),
+)
+def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.quality.contract import build_contract
+    from segment_pipeline.quality.expectations import validate_month
+    from segment_pipeline.quality.split import accepted_frame, split_customers
+    from segment_pipeline.warehouse.store import month_rows
+
+    contract = build_contract(pipeline.config)
+    try:
+        with pipeline.step(context) as step:
+            split = split_customers(step.connection, step.config, contract, step.month)
+            before = month_rows(step.connection, VALIDATED_FEATURES, add_months(step.month, -1))
+            outcomes = validate_month(
+                accepted_frame(step.connection, step.config, step.month),
+                contract,
+                raw_rows=split.raw,
+                rejected_rows=split.rejected,
+                previous_rows=before or None,
+                config=step.config,
+            )
+            verdicts = [
+                checks.result("validated_features", found.name, found.passed, found.observed, found.limit)
+                for found in outcomes
+            ]
+            verdicts.append(
+                checks.result(
+                    "validated_features",
+                    "raw_equals_accepted_plus_rejected",
+                    split.raw == split.accepted + split.rejected,
+                    {"raw": split.raw, "accepted": split.accepted, "rejected": split.rejected},
+                    {"difference": 0},
+                )
+            )
+            checks.gate(
+                context.partition_key,
+                verdicts,
+                f"Rejected rows by reason: {split.reasons or 'none'}. Mend the source, or the limits under `quality` "
+                f"and `features`, then run the month again; published months are untouched.",
+            )
+            step.rows = split.accepted
+    except checks.GateClosedError as closed:
+        yield from checks.record_failure(closed)
+    yield dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": split.accepted,
+            "accepted": split.accepted,
+            "rejected": split.rejected,
+            "rejected_share": split.rejected / max(1, split.raw),
+            "capped": split.capped,
+            "rejected_by_reason": dg.MetadataValue.json(split.reasons),
+        },
+        check_results=verdicts,
+    )
+
+
+@dg.asset(
+    deps=[validated_features],
+    partitions_def=monthly_partitions,
+    check_specs=checks.specs("scaled_matrix"),
+    group_name="customers",
+    owners=OWNERS,
+    kinds=KINDS,
+    description=f"{SCALED_MATRIX.description} With feature_diagnostics.",
+    metadata=table_metadata(SCALED_MATRIX),
+)
+def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.segmentation.features import (
+        FeatureSpace,
+        diagnose_features,
+        explain_dependence,
+        find_dependence,
+    )
+    from segment_pipeline.warehouse.models import feature_matrix, write_feature_space, write_scaled_matrix
+
+    config, month = pipeline.config, parse_month(context.partition_key)
+    with pipeline.read(context) as connection:
+        _, X = feature_matrix(connection, "validated_features", month, config.feature_names, config.model.fit_sample)
+    space = FeatureSpace.fit(config.features, X)
+    Z = space.transform(X)
+    diagnostics = diagnose_features(space, X, Z)
+    dependence = find_dependence(space.names, Z, space)
+    if dependence is not None:
+        yield checks.result(
+            "scaled_matrix",
+            "features_are_independent",
+            False,
+            {"found": dependence.combination, "smallest_eigenvalue": dependence.smallest_eigenvalue},
+            {"drop": dependence.drop},
+        )
+        raise ModelError(f"{context.partition_key}: {explain_dependence(dependence)}")
+    with pipeline.step(context) as step:
+        step.rows = write_scaled_matrix(step.connection, month, space)
+        write_feature_space(step.connection, month, space, diagnostics)
+    largest = max(diagnostics, key=lambda row: row.max_correlation)
+    yield dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": step.rows,
+            "largest_correlation": largest.max_correlation,
+            "largest_outlier_share": max(row.outlier_share for row in diagnostics),
+            "largest_atom_share": max(row.largest_atom_share for row in diagnostics),
+        },
+        check_results=[
+            checks.result(
+                "scaled_matrix",
+                "features_are_independent",
+                True,
+                {"largest_correlation": largest.max_correlation, "between": f"{largest.feature}, {largest.correlated_with}"},
+                {"dependence": "none"},
+            )
+        ],
+    )

@@ -1,0 +1,37 @@
+"""Stage 4: the file that SQL consumers read."""
+
+import dagster as dg
+
+from segment_pipeline.defs.assets.segments import drift_alerts, segment_profiles, transition_deltas
+from segment_pipeline.defs.described import OWNERS, SQL_KINDS
+from segment_pipeline.defs.partitions import monthly_partitions
+from segment_pipeline.defs.resources import Pipeline
+
+
+@dg.asset(
+    deps=[segment_profiles, transition_deltas, drift_alerts],
+    partitions_def=monthly_partitions,
+    group_name="publishing",
+    owners=OWNERS,
+    kinds=SQL_KINDS,
+    description="The file for SQL consumers, replaced in one step by a checked copy of every published table.",
+)
+def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    from segment_pipeline.warehouse.publish import put_in_place, write_beside
+    from segment_pipeline.warehouse.store import month_rows
+    from segment_pipeline.warehouse.tables import MONTHLY_ASSIGNMENTS
+
+    published = pipeline.config.published_path
+    # The row that says "published" is committed first, so that it stands in the file it speaks of.
+    with pipeline.step(context) as step:
+        step.rows = month_rows(step.connection, MONTHLY_ASSIGNMENTS, step.month)
+    with pipeline.read(context) as connection:
+        draft = write_beside(connection, published)
+    put_in_place(draft, published)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": step.rows,
+            "path": dg.MetadataValue.path(str(published)),
+            "size_bytes": published.stat().st_size,
+        }
+    )

@@ -1,0 +1,192 @@
+"""Stage 3: who is where this month, what the segments look like, who moved, and whether the model still fits."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from segment_pipeline.defs import checks
+from segment_pipeline.defs.assets.customers import raw_customers, validated_features
+from segment_pipeline.defs.assets.mixtures import candidate_models, selected_model
+from segment_pipeline.defs.described import KINDS, OWNERS, SQL_KINDS, table_metadata
+from segment_pipeline.defs.partitions import monthly_partitions
+from segment_pipeline.defs.resources import Pipeline
+from segment_pipeline.months import add_months, parse_month
+from segment_pipeline.warehouse.tables import (
+    DRIFT_ALERTS,
+    MONTHLY_ASSIGNMENTS,
+    SEGMENT_PROFILES,
+    TRANSITION_DELTAS,
+    VALIDATED_FEATURES,
+)
+
+Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
+
+
+@dg.asset(
+    deps=[selected_model, validated_features],
+    partitions_def=monthly_partitions,
+    check_specs=checks.specs("monthly_assignments"),
+    group_name="segments",
+    owners=OWNERS,
+    kinds=SQL_KINDS,
+    description=MONTHLY_ASSIGNMENTS.description,
+    metadata=table_metadata(MONTHLY_ASSIGNMENTS),
+)
+def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.warehouse.assignments import assignment_figures, write_assignments
+    from segment_pipeline.warehouse.champions import require_champion
+    from segment_pipeline.warehouse.store import month_rows
+
+    try:
+        with pipeline.step(context) as step:
+            champion = require_champion(step.connection, step.config, step.month)
+            step.rows = write_assignments(step.connection, champion, step.month, step.config.tiers)
+            figures = assignment_figures(step.connection, step.month)
+            accepted = month_rows(step.connection, VALIDATED_FEATURES, step.month)
+            verdicts = checks.gate(
+                context.partition_key,
+                [
+                    checks.result(
+                        "monthly_assignments",
+                        "probabilities_sum_to_one",
+                        figures["largest_sum_error"] <= 1e-9,
+                        {"largest_error": figures["largest_sum_error"]},
+                        {"largest_error": 1e-9},
+                    ),
+                    checks.result(
+                        "monthly_assignments",
+                        "every_accepted_customer_assigned",
+                        step.rows == accepted,
+                        {"assigned": step.rows, "accepted": accepted},
+                        {"difference": 0},
+                    ),
+                ],
+                "A customer could not be scored: please report the month's feature_diagnostics.",
+            )
+    except checks.GateClosedError as closed:
+        yield from checks.record_failure(closed)
+    yield dg.MaterializeResult(
+        metadata={"dagster/partition_row_count": step.rows, "model_version": champion.model_version, **figures},
+        check_results=verdicts,
+    )
+
+
+@dg.asset(
+    deps=[monthly_assignments],
+    partitions_def=monthly_partitions,
+    group_name="segments",
+    owners=OWNERS,
+    kinds=SQL_KINDS,
+    description=f"{SEGMENT_PROFILES.description} With segment_feature_profiles.",
+    metadata=table_metadata(SEGMENT_PROFILES),
+)
+def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    from segment_pipeline.warehouse.champions import require_champion
+    from segment_pipeline.warehouse.portraits import portray, write_portraits
+
+    with pipeline.step(context) as step:
+        champion = require_champion(step.connection, step.config, step.month)
+        portraits = portray(step.connection, step.config, champion, step.month)
+        step.rows = write_portraits(step.connection, step.month, portraits)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": step.rows,
+            "largest_share": max(portrait.share for portrait in portraits),
+            "smallest_share": min(portrait.share for portrait in portraits),
+            "segments": dg.MetadataValue.table(
+                [
+                    dg.TableRecord(
+                        {
+                            "segment_id": portrait.segment_id,
+                            "name": portrait.name,
+                            "role": portrait.role or "",
+                            "customers": portrait.customers,
+                            "share": portrait.share,
+                        }
+                    )
+                    for portrait in portraits
+                ]
+            ),
+        }
+    )
+
+
+@dg.asset(
+    deps=[monthly_assignments, raw_customers],
+    partitions_def=monthly_partitions,
+    check_specs=checks.specs("transition_deltas"),
+    group_name="segments",
+    owners=OWNERS,
+    kinds=SQL_KINDS,
+    description=f"{TRANSITION_DELTAS.description} With transition_matrix.",
+    metadata=table_metadata(TRANSITION_DELTAS),
+)
+def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.warehouse.assignments import movement_figures, reconciliation, write_transitions
+    from segment_pipeline.warehouse.champions import previous_champion, scores_in
+    from segment_pipeline.warehouse.store import month_rows
+
+    try:
+        with pipeline.step(context) as step:
+            previous = previous_champion(step.connection, step.config, step.month)
+            ruler = previous if previous is not None and scores_in(step.connection, previous, step.month) else None
+            has_previous = month_rows(step.connection, VALIDATED_FEATURES, add_months(step.month, -1)) > 0
+            step.rows, moves = write_transitions(step.connection, ruler, step.month, has_previous=has_previous)
+            gaps = reconciliation(step.connection, step.month) if has_previous else {}
+            verdicts = checks.gate(
+                context.partition_key,
+                [
+                    checks.result(
+                        "transition_deltas",
+                        "transitions_reconcile",
+                        not any(gaps.values()),
+                        gaps or {"month_before": "none: this is the first month"},
+                        {"difference": 0},
+                    )
+                ],
+                "Run the month before again with --force, then this one.",
+            )
+            figures = movement_figures(step.connection, step.month)
+    except checks.GateClosedError as closed:
+        yield from checks.record_failure(closed)
+    yield dg.MaterializeResult(
+        metadata={"dagster/partition_row_count": step.rows, "moves": moves, **figures}, check_results=verdicts
+    )
+
+
+@dg.asset(
+    deps=[
+        selected_model,
+        candidate_models,
+        monthly_assignments,
+        # last month's alerts say which of this month's are new
+        dg.AssetDep(
+            "drift_alerts",
+            partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1),
+        ),
+    ],
+    partitions_def=monthly_partitions,
+    group_name="segments",
+    owners=OWNERS,
+    kinds=KINDS,
+    description=DRIFT_ALERTS.description,
+    metadata=table_metadata(DRIFT_ALERTS),
+)
+def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    from segment_pipeline.warehouse.drift import alert_counts, base_figures, fired_alerts, write_drift_alerts
+
+    with pipeline.step(context) as step:
+        step.rows = write_drift_alerts(
+            step.connection, step.month, base_figures(step.connection, step.config, step.month)
+        )
+        counts, fired = alert_counts(step.connection, step.month), fired_alerts(step.connection, step.month)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": step.rows,
+            "new_alerts": counts["new"],
+            "ongoing_alerts": counts["ongoing"],
+            "resolved_alerts": counts["resolved"],
+            # read by the drift-alert sensor, which never opens the warehouse
+            "fired_alerts": dg.MetadataValue.json(fired),
+        }
+    )

@@ -1,0 +1,105 @@
+"""The asset checks: what each promises, and whether it stops the month.
+
+They are evaluated inside the asset that they belong to, before its transaction commits: a separate check would run
+after the wrong rows were written. So a blocking check that fails leaves the month's previous rows as they were.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+
+import dagster as dg
+
+from segment_pipeline.defs.partitions import monthly_partitions
+from segment_pipeline.errors import ContractError
+from segment_pipeline.quality.expectations import CHECK_SPECS, CheckSpec
+
+
+# The one reason for the narrow dagster pin in pyproject.toml; here, because only this module uses the preview.
+warnings.filterwarnings("ignore", category=dg.PreviewWarning, message="Specifying a partitions_def on an AssetCheckSpec")
+
+CHECKS: Mapping[str, tuple[CheckSpec, ...]] = {
+    "raw_customers": (
+        CheckSpec("order_lines_have_dates", "Order lines whose date cannot be read are in no month; they are few.", True),
+    ),
+    "validated_features": (
+        *CHECK_SPECS,
+        CheckSpec("raw_equals_accepted_plus_rejected", "No row was lost: raw = accepted + rejected.", True),
+    ),
+    "scaled_matrix": (
+        CheckSpec("features_are_independent", "No feature is constant or repeats others; no mixture survives that.", True),
+    ),
+    "candidate_models": (CheckSpec("has_admissible_candidate", "At least one challenger could serve.", False),),
+    "selected_model": (
+        CheckSpec("champion_not_degenerate", "The champion's components are segments, not spikes.", True),
+        CheckSpec("champion_is_stable", "The promoted champion's stability reaches model.min_stability.", False),
+    ),
+    "monthly_assignments": (
+        CheckSpec("probabilities_sum_to_one", "Every customer's membership probabilities sum to 1 within 1e-9.", True),
+        CheckSpec("every_accepted_customer_assigned", "As many assignments as accepted customers.", True),
+    ),
+    "transition_deltas": (
+        CheckSpec("transitions_reconcile", "The moves add up to the customers of both months, exactly.", True),
+    ),
+}
+
+
+def specs(asset: str) -> list[dg.AssetCheckSpec]:
+    """The Dagster specs of an asset's checks."""
+    return [
+        dg.AssetCheckSpec(
+            check.name,
+            asset=asset,
+            description=check.description,
+            blocking=check.blocking,
+            # without it Dagster would show the last month's result for every month
+            partitions_def=monthly_partitions,
+        )
+        for check in CHECKS[asset]
+    ]
+
+
+def result(
+    asset: str, name: str, passed: bool, observed: Mapping[str, object], limit: Mapping[str, object]
+) -> dg.AssetCheckResult:
+    """One check's verdict with what was seen and what was allowed. Severity follows from whether it blocks."""
+    check = next(check for check in CHECKS[asset] if check.name == name)
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=bool(passed),
+        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+        description=check.description,
+        metadata={"observed": _plain(observed), "limit": _plain(limit)},
+    )
+
+
+class GateClosedError(Exception):
+    """Carries the failed checks out of a transaction, which rolls back on the way."""
+
+    def __init__(self, results: Sequence[dg.AssetCheckResult], message: str) -> None:
+        super().__init__(message)
+        self.results = list(results)
+
+
+def gate(month: str, results: Sequence[dg.AssetCheckResult], advice: str) -> list[dg.AssetCheckResult]:
+    """The results, if no blocking one failed. Raises GateClosedError: call it before the transaction commits."""
+    failed = [found for found in results if not found.passed and found.severity == dg.AssetCheckSeverity.ERROR]
+    if failed:
+        said = "; ".join(f"{found.check_name}: found {_text(found, 'observed')}, allowed {_text(found, 'limit')}" for found in failed)
+        raise GateClosedError(results, f"{month} was not written. {said}. {advice}")
+    return list(results)
+
+
+def record_failure(closed: GateClosedError) -> Iterator[dg.AssetCheckResult]:
+    """Yield every result, so that the failed ones stand in the UI, then raise ContractError to stop the month."""
+    yield from closed.results
+    raise ContractError(str(closed)) from None
+
+
+def _plain(values: Mapping[str, object]) -> dg.JsonMetadataValue:
+    return dg.MetadataValue.json(dict(values))
+
+
+def _text(found: dg.AssetCheckResult, key: str) -> str:
+    value = found.metadata[key]
+    data = value.data if isinstance(value, dg.JsonMetadataValue) else value
+    return ", ".join(f"{name} {shown}" for name, shown in data.items()) if isinstance(data, dict) else str(data)

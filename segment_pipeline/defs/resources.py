@@ -1,0 +1,157 @@
+"""What the assets are given: the pipeline (user's file, warehouse, run lock) and the notifier.
+
+Nothing heavy is imported at module level: Dagster loads this file in every process that shows the asset graph.
+"""
+
+import json
+import logging
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from segment_pipeline import __version__
+from segment_pipeline.config import Config, load_config
+from segment_pipeline.months import parse_month
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from segment_pipeline.warehouse.store import RunLock, Warehouse
+
+WEBHOOK_VARIABLE = "SEGMENT_PIPELINE_WEBHOOK_URL"
+
+
+def run_lock_path(config: Config) -> Path:
+    """The file whose lock a run holds from its first step to its last."""
+    return config.output_dir / ".run.lock"
+
+
+@dataclass
+class Step:
+    """One asset's work on one month: an open transaction, and the row count to be recorded with it."""
+
+    connection: "duckdb.DuckDBPyConnection"
+    config: Config
+    month: date
+    rows: int = 0
+
+
+class Pipeline(dg.ConfigurableResource):
+    """The user's file and the warehouse that it names; holds the run lock from the first step of a run to its last."""
+
+    config_path: str
+
+    _lock: "RunLock | None" = PrivateAttr(default=None)
+
+    @cached_property
+    def config(self) -> Config:
+        return load_config(Path(self.config_path))
+
+    @cached_property
+    def warehouse(self) -> "Warehouse":
+        from segment_pipeline.warehouse.store import Warehouse
+
+        operation = self.config.operation
+        return Warehouse(
+            self.config.warehouse_path,
+            operation.lock_timeout_minutes * 60,
+            operation.memory_limit,
+            operation.threads,
+        )
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        from segment_pipeline.warehouse.store import RunLock
+
+        log = context.log or logging.getLogger(__name__)
+        purpose = f"run {context.run_id[:8]}" if context.run_id else "a run"
+        self._lock = RunLock(
+            run_lock_path(self.config), self.config.operation.lock_timeout_minutes * 60, purpose, log.warning
+        )
+        self._lock.__enter__()
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        if self._lock is not None:
+            self._lock.__exit__()
+
+    @contextmanager
+    def read(self, context: dg.AssetExecutionContext) -> Iterator["duckdb.DuckDBPyConnection"]:
+        """A short connection for reading, so that a long computation after it does not hold the file."""
+        with self.warehouse.connect(context.log.info) as connection:
+            yield connection
+
+    @contextmanager
+    def step(self, context: dg.AssetExecutionContext) -> Iterator[Step]:
+        """One transaction: what the block writes and the row of pipeline_runs about it, or nothing.
+
+        The block sets `step.rows`.
+        """
+        from segment_pipeline.warehouse.store import prepare
+        from segment_pipeline.warehouse.sources import raw_feature_names
+
+        started = time.perf_counter()
+        month = parse_month(context.partition_key)
+        with self.warehouse.transaction(context.log.info) as connection:
+            prepare(connection, raw_feature_names(self.config))
+            step = Step(connection, self.config, month)
+            yield step
+            connection.execute(
+                "INSERT INTO pipeline_runs BY NAME SELECT ? AS run_id, ? AS month, ? AS asset, ? AS rows, "
+                "? AS seconds, ? AS config_hash, ? AS code_version, ? AS finished_at",
+                [
+                    context.run_id,
+                    month,
+                    context.asset_key.to_user_string(),
+                    step.rows,
+                    time.perf_counter() - started,
+                    self.config.config_hash,
+                    __version__,
+                    datetime.now(UTC).replace(tzinfo=None),
+                ],
+            )
+
+
+class Notifier(dg.ConfigurableResource):
+    """Tells people: to the log always, and to a webhook as JSON {"text": ...} where one is configured.
+
+    A webhook that does not answer is logged and forgotten: a message lost must not be a month lost.
+    """
+
+    webhook_url: str | None = None
+    timeout_seconds: float = 10.0
+
+    def notify(self, text: str, log: logging.Logger) -> None:
+        log.warning(text)
+        if not self.webhook_url:
+            return
+        if not self.webhook_url.startswith(("https://", "http://")):
+            log.error("The webhook in %s is not an http(s) address; nothing was sent.", WEBHOOK_VARIABLE)
+            return
+        request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
+            self.webhook_url,
+            data=json.dumps({"text": text}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=self.timeout_seconds):  # noqa: S310
+                log.info("Sent to the webhook.")
+        except (urllib.error.URLError, TimeoutError, OSError) as error:
+            log.error("The webhook did not take the message (%s); it stands in this log only.", error)
+
+
+def resources(config_path: Path) -> dict[str, object]:
+    """The resources of a code location that serves this user's file."""
+    return {
+        "pipeline": Pipeline(config_path=str(config_path)),
+        "notifier": Notifier(webhook_url=os.environ.get(WEBHOOK_VARIABLE)),
+    }

@@ -1,0 +1,23 @@
+"""Which user's file this code location serves.
+
+Dagster imports the code location without arguments, so the file is named by an environment variable, as the command
+line sets it; without one it is `data/segmentation.yaml` of the current folder, where `dagster dev` starts.
+"""
+
+import os
+from pathlib import Path
+
+from segment_pipeline.config import Config, load_config
+
+CONFIG_VARIABLE = "SEGMENT_PIPELINE_CONFIG"
+DEFAULT_CONFIG = Path("data/segmentation.yaml")
+
+
+def config_path() -> Path:
+    """The user's file, absolute."""
+    return Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG).absolute()
+
+
+def location_config() -> Config:
+    """The user's file, read and validated. Raises ConfigError with every problem in it."""
+    return load_config(config_path())

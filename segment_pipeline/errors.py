@@ -1,0 +1,32 @@
+"""The errors a user can do something about. Each message says what is wrong, where, and what to do next.
+
+The command line prints them without a traceback; anything else that escapes is a defect of this project.
+"""
+
+
+class PipelineError(Exception):
+    """Base of every error that the user, and not the programmer, can mend."""
+
+
+class ConfigError(PipelineError):
+    """The user's file asks for something impossible; nothing has run."""
+
+
+class SourceError(PipelineError):
+    """The customer data cannot be read, or are not what the user's file says; published months are untouched."""
+
+
+class ContractError(PipelineError):
+    """The month's data break the data contract; the month was not written."""
+
+
+class ModelError(PipelineError):
+    """No trustworthy mixture can be had from these customers; the month was not written."""
+
+
+class MonthOrderError(PipelineError):
+    """The month before is missing, so this month has no champion to start from."""
+
+
+class WarehouseBusyError(PipelineError):
+    """Another process kept the warehouse for longer than the configured time."""

@@ -1,0 +1,177 @@
+"""The data contract: what a customer's row has to be before it may be segmented, declared once as rules.
+
+From the same rules come the SQL that says of every row which of them it breaks (`Contract.reasons_sql`), and the
+great-expectations suite that gates the month (`expectations`). What belongs here: the rules and their words. What does
+not: applying them to a table (`split`), and what happens to a month that fails (the assets).
+
+The rules are read against a relation of raw customers with the columns
+
+- `customer_id` VARCHAR, NULL or blank where the source has none,
+- one DOUBLE per feature, NULL where the source has none or its text is not a number,
+- `unreadable` VARCHAR[], the features whose text is not a number,
+- `copies` BIGINT, how many source rows carry this customer id in this month,
+- `unreadable_amounts` and `missing_order_ids` BIGINT, order lines of this customer that could not be counted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from segment_pipeline.config import Config, Feature
+from segment_pipeline.warehouse.quoting import identifier, literal, number
+
+Kind = Literal[
+    "missing_customer_id",
+    "duplicate_customer_id",
+    "unreadable_amount",
+    "missing_order_id",
+    "missing",
+    "not_a_number",
+    "not_finite",
+    "below_minimum",
+    "above_maximum",
+    "outlier",
+]
+
+# Characters that print nothing: ASCII control and space, Unicode spaces, zero-width and byte-order marks. Spelled out,
+# and not \s, because DuckDB's (RE2) and Python's \s differ beyond ASCII, and both sides have to agree on "blank".
+_INVISIBLE = r"\x00-\x20\x7f-\xa0" + "\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff"
+VISIBLE_CHARACTER = f"[^{_INVISIBLE}]"
+"""A regular expression, for RE2 and for Python's `re`, that a customer id has to match somewhere."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One way in which a row can be unfit. `sql` is true for a row that breaks the rule, and false or NULL otherwise.
+
+    `code` is the reason code that the rejected row carries, `column` the column it is about, `limit` the number that
+    the value is compared with, where there is one (in the feature's unit).
+    """
+
+    code: str
+    kind: Kind
+    column: str
+    description: str
+    sql: str
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Contract:
+    """All rules of a configuration, in the order in which a row's reasons are listed."""
+
+    features: tuple[Feature, ...]
+    rules: tuple[Rule, ...]
+
+    def rules_with(self, limits: Mapping[str, tuple[float, float]]) -> tuple[Rule, ...]:
+        """The rules, and those on outliers. `limits`: feature -> (lowest, highest) value kept, in the feature's unit.
+
+        Only features whose outlier policy is `reject` get such a rule, whatever else `limits` holds.
+        """
+        rejecting = [feature for feature in self.features if feature.outliers == "reject" and feature.name in limits]
+        return self.rules + tuple(_outlier_rule(feature, *limits[feature.name]) for feature in rejecting)
+
+    def reasons_sql(self, limits: Mapping[str, tuple[float, float]] | None = None) -> str:
+        """An expression of type VARCHAR[] with the reason codes of all rules that a row breaks; empty: accepted."""
+        cases = ", ".join(
+            f"CASE WHEN {rule.sql} THEN {literal(rule.code)} END" for rule in self.rules_with(limits or {})
+        )
+        return f"list_filter([{cases}], lambda reason: reason IS NOT NULL)"
+
+
+def build_contract(config: Config) -> Contract:
+    """The contract of a configuration: rules on the customer id and the order lines, then those of each feature."""
+    rules = [*_identity_rules(), *_order_line_rules()]
+    for feature in config.features:
+        rules += _feature_rules(feature)
+    return Contract(config.features, tuple(rules))
+
+
+def _identity_rules() -> list[Rule]:
+    return [
+        Rule(
+            "missing_customer_id",
+            "missing_customer_id",
+            "customer_id",
+            "The customer id is missing or blank.",
+            f"customer_id IS NULL OR NOT regexp_matches(customer_id, {literal(VISIBLE_CHARACTER)})",
+        ),
+        Rule(
+            "duplicate_customer_id",
+            "duplicate_customer_id",
+            "customer_id",
+            "Several rows of the month carry this customer id; none of them can be trusted.",
+            "copies > 1",
+        ),
+    ]
+
+
+def _order_line_rules() -> list[Rule]:
+    return [
+        Rule(
+            "unreadable_amount",
+            "unreadable_amount",
+            "unreadable_amounts",
+            "An order line of the customer has an amount that is missing or not a finite number.",
+            "unreadable_amounts > 0",
+        ),
+        Rule(
+            "missing_order_id",
+            "missing_order_id",
+            "missing_order_ids",
+            "An order line of the customer has no order id, so its orders cannot be counted.",
+            "missing_order_ids > 0",
+        ),
+    ]
+
+
+def _feature_rules(feature: Feature) -> list[Rule]:
+    name, column = feature.name, identifier(feature.name)
+    unreadable = f"list_contains(unreadable, {literal(name)})"
+    rules = [
+        # `unreadable` may be NULL, and then is as good as empty
+        Rule(
+            f"missing:{name}",
+            "missing",
+            name,
+            f"{name} has no value.",
+            f"{column} IS NULL AND ({unreadable}) IS NOT TRUE",
+        ),
+        Rule(f"not_a_number:{name}", "not_a_number", name, f"{name} holds text that is not a number.", unreadable),
+        Rule(f"not_finite:{name}", "not_finite", name, f"{name} is NaN or infinite.", f"NOT isfinite({column})"),
+    ]
+    # NaN is larger than every number in DuckDB: only a finite value can be too small or too large.
+    if feature.valid.min is not None:
+        rules.append(
+            Rule(
+                f"below_minimum:{name}",
+                "below_minimum",
+                name,
+                f"{name} is below {feature.valid.min:g}, which is impossible.",
+                f"isfinite({column}) AND {column} < {number(feature.valid.min)}",
+                feature.valid.min,
+            )
+        )
+    if feature.valid.max is not None:
+        rules.append(
+            Rule(
+                f"above_maximum:{name}",
+                "above_maximum",
+                name,
+                f"{name} is above {feature.valid.max:g}, which is impossible.",
+                f"isfinite({column}) AND {column} > {number(feature.valid.max)}",
+                feature.valid.max,
+            )
+        )
+    return rules
+
+
+def _outlier_rule(feature: Feature, lowest: float, highest: float) -> Rule:
+    column = identifier(feature.name)
+    return Rule(
+        f"outlier:{feature.name}",
+        "outlier",
+        feature.name,
+        f"{feature.name} lies outside {lowest:g} to {highest:g}, further out than quality.outlier_sd allows.",
+        f"isfinite({column}) AND ({column} < {number(lowest)} OR {column} > {number(highest)})",
+    )

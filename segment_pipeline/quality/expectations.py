@@ -1,0 +1,399 @@
+"""The gate: great-expectations looks at the accepted customers of a month, as a second pair of eyes after the SQL.
+
+What belongs here: the suite that the contract's rules imply, and its results as outcomes a person would name. What does
+not: the rules themselves (`contract`), and what a failed outcome does to the month (the assets).
+
+great-expectations is imported inside the function that validates (it takes seconds), with its analytics off.
+"""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from segment_pipeline.config import Config, Feature
+from segment_pipeline.quality.contract import VISIBLE_CHARACTER, Contract, Kind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LARGEST_DOUBLE = 1.7976931348623157e308
+FEATURE_TYPE, CUSTOMER_ID_TYPE = "float64", "str"
+
+UNSEEN_KINDS: frozenset[Kind] = frozenset({"unreadable_amount", "missing_order_id", "outlier"})
+"""Rules that leave no trace in accepted rows: they are about order lines, or about limits of the month itself."""
+
+
+@dataclass(frozen=True)
+class CheckSpec:
+    """What a named outcome promises. `blocking`: a month that breaks it would be published wrong."""
+
+    name: str
+    description: str
+    blocking: bool
+
+    @property
+    def severity(self) -> Literal["ERROR", "WARN"]:
+        """As Dagster calls it; only a check of severity ERROR can stop a month."""
+        return "ERROR" if self.blocking else "WARN"
+
+
+CHECK_SPECS: tuple[CheckSpec, ...] = (
+    CheckSpec("columns_and_types", "Every configured feature is there, as a number.", True),
+    CheckSpec("customer_ids_unique_and_present", "Every accepted customer has an id, and no two have the same.", True),
+    CheckSpec("values_within_valid_range", "Every accepted value is finite and in the feature's valid range.", True),
+    CheckSpec("share_rejected_within_limit", "Not more rows are rejected than quality.max_rejected_share.", True),
+    CheckSpec("row_count_close_to_previous_month", "The number of customers did not jump since last month.", False),
+    CheckSpec("enough_customers", "There are at least quality.min_customers accepted customers.", True),
+)
+"""The outcomes of `validate_month`, in its order."""
+
+
+@dataclass(frozen=True)
+class ExpectationResult:
+    """One expectation as great-expectations judged it, in plain values."""
+
+    expectation: str
+    column: str | None
+    passed: bool
+    observed: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """One named check of a month. `observed` and `limit` are small and JSON-ready; compare them key by key."""
+
+    name: str
+    passed: bool
+    blocking: bool
+    severity: Literal["ERROR", "WARN"]
+    observed: Mapping[str, Any]
+    limit: Mapping[str, Any]
+    description: str
+    expectations: tuple[ExpectationResult, ...] = ()
+
+
+class ExpectationRaisedError(RuntimeError):
+    """An expectation could not be evaluated: a defect of this project or of great-expectations, not of the data."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """An expectation before great-expectations is loaded: its class, its arguments, and the rules it stands for."""
+
+    check: str
+    expectation: str
+    arguments: Mapping[str, Any]
+    codes: tuple[str, ...] = ()
+
+    @property
+    def column(self) -> str | None:
+        return self.arguments.get("column")
+
+
+@dataclass
+class _Judged:
+    """An expectation with great-expectations' verdict."""
+
+    expected: Expected
+    passed: bool
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+def expected_types(contract: Contract) -> list[Expected]:
+    """The columns that the contract's rules speak of, and their types."""
+    columns = {"customer_id": CUSTOMER_ID_TYPE, **dict.fromkeys((f.name for f in contract.features), FEATURE_TYPE)}
+    codes = {rule.column: (rule.code,) for rule in contract.rules if rule.kind == "not_a_number"}
+    check = "columns_and_types"
+    return [
+        Expected(check, "ExpectTableColumnsToMatchSet", {"column_set": list(columns), "exact_match": False}),
+        *(
+            Expected(check, "ExpectColumnValuesToBeOfType", {"column": column, "type_": kind}, codes.get(column, ()))
+            for column, kind in columns.items()
+        ),
+    ]
+
+
+def expected_values(contract: Contract) -> list[Expected]:
+    """What the contract's rules imply for accepted rows, rule by rule; a feature's limits are one expectation."""
+    ids, values = "customer_ids_unique_and_present", "values_within_valid_range"
+    found: list[Expected] = []
+    limits: dict[str, dict[str, Any]] = {}
+    limit_codes: dict[str, tuple[str, ...]] = {}
+    for rule in contract.rules:
+        column = {"column": rule.column}
+        if rule.kind == "missing_customer_id":
+            found.append(Expected(ids, "ExpectColumnValuesToNotBeNull", column, (rule.code,)))
+            found.append(
+                Expected(ids, "ExpectColumnValuesToMatchRegex", {**column, "regex": VISIBLE_CHARACTER}, (rule.code,))
+            )
+        elif rule.kind == "duplicate_customer_id":
+            found.append(Expected(ids, "ExpectColumnValuesToBeUnique", column, (rule.code,)))
+        elif rule.kind == "missing":
+            found.append(Expected(values, "ExpectColumnValuesToNotBeNull", column, (rule.code,)))
+        elif rule.kind in ("not_finite", "below_minimum", "above_maximum"):
+            between = limits.setdefault(
+                rule.column, {**column, "min_value": -LARGEST_DOUBLE, "max_value": LARGEST_DOUBLE}
+            )
+            if rule.kind != "not_finite":
+                between["min_value" if rule.kind == "below_minimum" else "max_value"] = rule.limit
+            limit_codes[rule.column] = (*limit_codes.get(rule.column, ()), rule.code)
+    return found + [
+        Expected(values, "ExpectColumnValuesToBeBetween", between, limit_codes[column])
+        for column, between in limits.items()
+    ]
+
+
+def validate_month(
+    frame: "pd.DataFrame",
+    contract: Contract,
+    *,
+    raw_rows: int,
+    rejected_rows: int,
+    previous_rows: int | None,
+    config: Config,
+) -> list[CheckOutcome]:
+    """Judge a month's accepted customers; one outcome per `CHECK_SPECS`, in that order.
+
+    frame : one row per accepted customer, with `customer_id` (str) and a float64 column per feature, original units;
+        a column `month` or others may stand beside them.
+    raw_rows, rejected_rows : rows of the month before the split, and those of them that were rejected.
+    previous_rows : accepted customers of the month before, None when there is none.
+
+    Raises ExpectationRaisedError when an expectation could not be evaluated. Data that break an expectation, a column
+    that is missing or of a wrong type among them, are an outcome with `passed` False and never an exception.
+    """
+    frame, customers = _with_text_ids(frame), len(frame)
+    share = rejected_rows / raw_rows if raw_rows else 0.0
+    structure = _judge(
+        frame, [*_present(expected_types(contract), frame), *_expected_counts(customers, previous_rows, config)]
+    )
+    sound = {found.expected.column for found in structure if found.passed} - {None}
+    values = _judge(frame, [expected for expected in expected_values(contract) if expected.column in sound])
+    shares = _judge(_one_row_frame(rejected_share=share), _expected_share(config))
+
+    judged = [*structure, *values, *shares]
+    unsound = [column for column in ("customer_id", *config.feature_names) if column not in sound]
+    observed_and_limit: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "columns_and_types": _types_in_words(frame, unsound, contract),
+        "customer_ids_unique_and_present": _ids_in_numbers(judged, customers, unsound),
+        "values_within_valid_range": _values_in_words(judged, contract.features, customers, unsound),
+        "share_rejected_within_limit": (
+            {"rejected_share": share, "rejected_rows": rejected_rows, "raw_rows": raw_rows},
+            {"rejected_share": config.quality.max_rejected_share},
+        ),
+        "row_count_close_to_previous_month": (
+            {
+                "customers": customers,
+                "previous_customers": previous_rows,
+                "relative_change": (customers - previous_rows) / previous_rows if previous_rows else None,
+            },
+            {"relative_change": config.quality.max_row_count_change},
+        ),
+        "enough_customers": ({"customers": customers}, {"customers": config.quality.min_customers}),
+    }
+    # What could not be looked at is not in order: the ids and values of a column that is missing or of a wrong type.
+    unseen = {
+        "customer_ids_unique_and_present": "customer_id" in unsound,
+        "values_within_valid_range": any(name in unsound for name in config.feature_names),
+    }
+    return [
+        _outcome(
+            spec,
+            [found for found in judged if found.expected.check == spec.name],
+            *observed_and_limit[spec.name],
+            unseen,
+        )
+        for spec in CHECK_SPECS
+    ]
+
+
+def _outcome(
+    spec: CheckSpec,
+    judged: Sequence[_Judged],
+    observed: dict[str, Any],
+    limit: dict[str, Any],
+    unseen: Mapping[str, bool],
+) -> CheckOutcome:
+    return CheckOutcome(
+        name=spec.name,
+        passed=all(found.passed for found in judged) and not unseen.get(spec.name, False),
+        blocking=spec.blocking,
+        severity=spec.severity,
+        observed=observed,
+        limit=limit,
+        description=spec.description,
+        expectations=tuple(
+            ExpectationResult(
+                found.expected.expectation,
+                found.expected.column,
+                found.passed,
+                _result_in_words(found.result),
+                found.expected.arguments,
+            )
+            for found in judged
+        ),
+    )
+
+
+# --- what the month as a whole has to be ------------------------------------------------------------------------------
+
+
+def _expected_counts(customers: int, previous_rows: int | None, config: Config) -> list[Expected]:
+    expected = [
+        Expected("enough_customers", "ExpectTableRowCountToBeBetween", {"min_value": config.quality.min_customers})
+    ]
+    if previous_rows:
+        change = config.quality.max_row_count_change
+        # 1e-9: a change of exactly the limit passes, whatever the rounding of the product
+        bounds = {
+            "min_value": max(0, math.ceil(previous_rows * (1 - change) - 1e-9)),
+            "max_value": math.floor(previous_rows * (1 + change) + 1e-9),
+        }
+        expected.append(Expected("row_count_close_to_previous_month", "ExpectTableRowCountToBeBetween", bounds))
+    return expected
+
+
+def _expected_share(config: Config) -> list[Expected]:
+    between = {"column": "rejected_share", "min_value": 0.0, "max_value": config.quality.max_rejected_share}
+    return [Expected("share_rejected_within_limit", "ExpectColumnValuesToBeBetween", between)]
+
+
+def _present(expected: Sequence[Expected], frame: "pd.DataFrame") -> list[Expected]:
+    """Without those on absent columns, which would raise; the expectation on the set of columns reports these."""
+    return [found for found in expected if found.column is None or found.column in frame.columns]
+
+
+def _with_text_ids(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """DuckDB hands over text as `str`, but as `object` where there is not a single value; that is no wrong type."""
+    import pandas as pd
+
+    if "customer_id" not in frame.columns or frame["customer_id"].dtype != object:
+        return frame
+    is_text = pd.api.types.infer_dtype(frame["customer_id"], skipna=True) in ("string", "empty")
+    return frame.astype({"customer_id": CUSTOMER_ID_TYPE}) if is_text else frame
+
+
+def _one_row_frame(**values: float) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame({name: [value] for name, value in values.items()})
+
+
+# --- great-expectations -----------------------------------------------------------------------------------------------
+
+
+def _judge(frame: "pd.DataFrame", expected: Sequence[Expected]) -> list[_Judged]:
+    """The verdict on each expectation, in the order given. Raises ExpectationRaisedError."""
+    if not expected:
+        return []
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import by the versions that phone home
+    import great_expectations as gx
+    import great_expectations.expectations as gxe
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    asset = context.data_sources.add_pandas("month").add_dataframe_asset("customers")
+    batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": frame})
+    suite = gx.ExpectationSuite(
+        "contract",
+        expectations=[
+            getattr(gxe, wanted.expectation)(**wanted.arguments, meta={"position": position})
+            for position, wanted in enumerate(expected)
+        ],
+    )
+    # Not in the suite's order: an expectation that raised comes first.
+    results = {found.expectation_config.meta["position"]: found for found in batch.validate(suite).results}
+    judged = []
+    for position, wanted in enumerate(expected):
+        found = results[position]
+        raised = _raised(found.exception_info)
+        if raised is not None:
+            where = f" on {wanted.column!r}" if wanted.column is not None else ""
+            raise ExpectationRaisedError(
+                f"{wanted.expectation}{where} could not be evaluated: {raised}. The data are not to blame; "
+                "report it with this message and the versions of great-expectations and pandas."
+            )
+        judged.append(_Judged(wanted, bool(found.success), dict(found.result)))
+    return judged
+
+
+def _raised(exception_info: Mapping[str, Any] | None) -> str | None:
+    """What an expectation raised, if it did. great-expectations nests one entry per metric, or has a flat one."""
+    if not exception_info:
+        return None
+    entries = [exception_info] if "raised_exception" in exception_info else list(exception_info.values())
+    messages = [str(entry["exception_message"]) for entry in entries if entry["raised_exception"]]
+    return messages[0] if messages else None
+
+
+# --- in words ---------------------------------------------------------------------------------------------------------
+
+
+def _types_in_words(
+    frame: "pd.DataFrame", unsound: Sequence[str], contract: Contract
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    missing = [column for column in unsound if column not in frame.columns]
+    wrong = {column: str(frame[column].dtype) for column in unsound if column in frame.columns}
+    limit = {"customer_id": CUSTOMER_ID_TYPE, **{feature.name: FEATURE_TYPE for feature in contract.features}}
+    return {"missing_columns": missing, "wrong_types": wrong}, limit
+
+
+def _ids_in_numbers(
+    judged: Sequence[_Judged], customers: int, unsound: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    words = {
+        "ExpectColumnValuesToNotBeNull": "missing",
+        "ExpectColumnValuesToMatchRegex": "blank",
+        "ExpectColumnValuesToBeUnique": "duplicated",
+    }
+    observed: dict[str, Any] = {"customers": customers}
+    for found in judged:
+        if found.expected.check == "customer_ids_unique_and_present":
+            observed[words[found.expected.expectation]] = _unexpected_count(found)
+    if "customer_id" in unsound:
+        observed["not_evaluated"] = "customer_id"
+    return observed, {"missing": 0, "blank": 0, "duplicated": 0}
+
+
+def _values_in_words(
+    judged: Sequence[_Judged], features: Sequence[Feature], customers: int, unsound: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    about_values = [found for found in judged if found.expected.check == "values_within_valid_range"]
+    features_outside: dict[str, str] = {}  # below its own key: a feature may be called anything, also "customers"
+    for feature in features:
+        failed = [found for found in about_values if found.expected.column == feature.name and not found.passed]
+        if feature.name in unsound:
+            features_outside[feature.name] = "not evaluated, see columns_and_types"
+        elif failed:
+            features_outside[feature.name] = "; ".join(_result_in_words(found.result) for found in failed)
+    observed = {
+        "customers": customers,
+        "values_outside": sum(_unexpected_count(found) for found in about_values),
+        "features_outside": features_outside,
+    }
+    return observed, {feature.name: _range_in_words(feature) for feature in features}
+
+
+def _unexpected_count(found: _Judged) -> int:
+    return int(found.result.get("unexpected_count", 0))
+
+
+def _result_in_words(result: Mapping[str, Any]) -> str:
+    """What great-expectations saw: `3 of 2300 values, such as -1.0, inf`, or the observed value."""
+    if "observed_value" in result:
+        return str(result["observed_value"])
+    examples = dict.fromkeys(str(value) for value in result.get("partial_unexpected_list", ()))
+    such_as = f", such as {', '.join(list(examples)[:3])}" if examples else ""
+    return f"{result.get('unexpected_count', 0)} of {result.get('element_count', 0)} values{such_as}"
+
+
+def _range_in_words(feature: Feature) -> str:
+    low, high = feature.valid.min, feature.valid.max
+    if low is not None and high is not None:
+        return f"{low:g} to {high:g}"
+    if low is not None:
+        return f"{low:g} or more"
+    return f"at most {high:g}" if high is not None else "any finite number"

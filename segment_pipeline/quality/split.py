@@ -1,0 +1,138 @@
+"""The contract applied row by row, inside DuckDB: every raw customer is either accepted or rejected with its reasons."""
+
+import math
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from segment_pipeline.config import Config, Feature
+from segment_pipeline.quality.contract import Contract
+from segment_pipeline.warehouse.quoting import identifier, literal, number
+from segment_pipeline.warehouse.scoring import transform_sql
+from segment_pipeline.warehouse.sources import raw_feature_names
+from segment_pipeline.warehouse.store import month_literal, month_rows, replace_month
+from segment_pipeline.warehouse.tables import RAW_CUSTOMERS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Limits = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class SplitCounts:
+    """Rows of the month: raw = accepted + rejected, or the split is wrong. `reasons` counts rows per reason code."""
+
+    raw: int
+    accepted: int
+    rejected: int
+    capped: int
+    reasons: dict[str, int]
+
+
+def split_customers(connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, month: date) -> SplitCounts:
+    """Replace the month of `validated_features` and `rejected_customers` from `raw_customers`.
+
+    Call it inside a transaction, and roll back if the month does not pass the gate.
+    """
+    names = raw_feature_names(config)
+    raw = (
+        "(SELECT *, map_keys(unreadable_values) AS unreadable FROM raw_customers "
+        f"WHERE month = {month_literal(month)})"
+    )
+    limits = _outlier_limits(connection, config, contract, raw)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE judged AS SELECT *, {contract.reasons_sql(limits)} AS reasons FROM {raw}"
+    )
+    accepted = replace_month(
+        connection,
+        VALIDATED_FEATURES,
+        month,
+        f"SELECT month, customer_id, {', '.join(_kept_value(config, name, limits) for name in names)} "
+        f"FROM judged WHERE len(reasons) = 0 ORDER BY customer_id",
+    )
+    values = ", ".join(
+        f"{literal(name)}, coalesce(unreadable_values[{literal(name)}], CAST({identifier(name)} AS VARCHAR))"
+        for name in names
+    )
+    rejected = replace_month(
+        connection,
+        REJECTED_CUSTOMERS,
+        month,
+        f"SELECT month, customer_id, reasons, json_object('customer_id', customer_id, {values}) AS raw "
+        f"FROM judged WHERE len(reasons) > 0 ORDER BY customer_id, raw",
+    )
+    reasons = connection.execute(
+        "SELECT reason, count(*) FROM (SELECT unnest(reasons) AS reason FROM judged) GROUP BY reason ORDER BY reason"
+    ).fetchall()
+    capped = _count_capped(connection, limits, config)
+    connection.execute("DROP TABLE judged")
+    return SplitCounts(month_rows(connection, RAW_CUSTOMERS, month), accepted, rejected, capped, dict(reasons))
+
+
+def _outlier_limits(
+    connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, raw: str
+) -> Limits:
+    """Where a feature with a cap or reject policy ends, in original units: `outlier_sd` SDs of its transform."""
+    limits = {}
+    for feature in config.features:
+        if feature.outliers == "keep":
+            continue
+        transformed = transform_sql(feature.transform, feature.resolution, identifier(feature.name))
+        # exact sums: the same limits in whatever order the threads deliver the rows
+        found = connection.execute(
+            f"""
+            SELECT CAST(sum(CAST(t AS DECIMAL(38, 12))) AS DOUBLE) / count(t),
+                CAST(sum(CAST(t * t AS DECIMAL(38, 12))) AS DOUBLE) / count(t)
+            FROM (SELECT {transformed} AS t FROM {raw} WHERE len({contract.reasons_sql()}) = 0)
+            """
+        ).fetchone()
+        if found is None or found[0] is None:
+            continue
+        mean, spread = found[0], math.sqrt(max(0.0, found[1] - found[0] ** 2)) * config.quality.outlier_sd
+        limits[feature.name] = (_untransform(feature, mean - spread), _untransform(feature, mean + spread))
+    return limits
+
+
+def _untransform(feature: Feature, value: float) -> float:
+    if feature.transform == "log":
+        return math.exp(value)
+    if feature.transform == "log1p":
+        return math.expm1(value)
+    if feature.transform == "logit":
+        return 1 / (1 + math.exp(-value))
+    return value
+
+
+def _kept_value(config: Config, name: str, limits: Limits) -> str:
+    """The column of an accepted customer: as it came, or drawn in to the limits where the policy is to cap."""
+    column = identifier(name)
+    if name not in _capped_features(config, limits):
+        return column
+    low, high = limits[name]
+    return f"least({number(high)}, greatest({number(low)}, {column})) AS {column}"
+
+
+def _capped_features(config: Config, limits: Limits) -> list[str]:
+    return [feature.name for feature in config.features if feature.outliers == "cap" and feature.name in limits]
+
+
+def _count_capped(connection: duckdb.DuckDBPyConnection, limits: Limits, config: Config) -> int:
+    beyond = [
+        f"{identifier(name)} < {number(limits[name][0])} OR {identifier(name)} > {number(limits[name][1])}"
+        for name in _capped_features(config, limits)
+    ]
+    if not beyond:
+        return 0
+    found = connection.execute(f"SELECT count(*) FROM judged WHERE len(reasons) = 0 AND ({' OR '.join(beyond)})").fetchone()
+    return int(found[0]) if found else 0
+
+
+def accepted_frame(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> "pd.DataFrame":
+    """The month's accepted customers, id and configured features, for great-expectations."""
+    columns = ", ".join(identifier(name) for name in config.feature_names)
+    return connection.execute(
+        f"SELECT customer_id, {columns} FROM validated_features WHERE month = ? ORDER BY customer_id", [month]
+    ).df()

@@ -1,0 +1,121 @@
+"""What a person wants to know after a run, read from the published file, as text for a terminal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+from rich.table import Table
+
+from segment_pipeline.months import month_key
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The last published month, and how it came about."""
+
+    name: str
+    months: Sequence[date]
+    customers: int
+    segments: Sequence[tuple[int, str, str | None, int, float, float | None]]
+    moved: dict[str, int]
+    rejected: Sequence[tuple[date, int, str]]
+    refits: Sequence[tuple[date, int, int, str]]
+    alerts: Sequence[tuple[str, str, int | None, str | None, float, float]]
+    published: Path
+
+
+def summarise(name: str, published: Path) -> Summary:
+    """Read the published file; it has at least one month."""
+    with duckdb.connect(str(published), read_only=True) as connection:
+
+        def rows(query: str) -> list[tuple]:  # type: ignore[type-arg]
+            return connection.execute(query).fetchall()
+
+        months = [row[0] for row in rows("SELECT DISTINCT month FROM monthly_assignments ORDER BY month")]
+        states = "from_segment_id = to_segment_id", "from_segment_id <> to_segment_id"
+        counts = rows(
+            f"""
+            SELECT count(*) FILTER ({states[0]}), count(*) FILTER ({states[1]}),
+                count(*) FILTER (from_state = 'new'), count(*) FILTER (from_state = 'returned'),
+                count(*) FILTER (to_state = 'lapsed')
+            FROM transition_deltas WHERE month = (SELECT max(month) FROM monthly_assignments)
+            """
+        )[0]
+        return Summary(
+            name=name,
+            months=months,
+            customers=rows("SELECT count(*) FROM current_assignments")[0][0],
+            segments=rows(
+                """
+                SELECT c.segment_id, c.name, c.role, c.customers, c.share, c.share - before.share
+                FROM current_profiles AS c
+                LEFT JOIN segment_profiles AS before
+                    ON before.segment_id = c.segment_id AND before.month = c.month - INTERVAL 1 MONTH
+                ORDER BY c.share DESC, c.segment_id
+                """
+            ),
+            moved=dict(zip(("stayed", "moved", "new", "returned", "lapsed"), counts, strict=True)),
+            rejected=rows(
+                """
+                SELECT month, count(DISTINCT row_number), string_agg(DISTINCT reason, ', ' ORDER BY reason) FROM (
+                    SELECT month, row_number() OVER () AS row_number, unnest(reasons) AS reason FROM rejected_customers
+                ) GROUP BY month ORDER BY month
+                """
+            ),
+            refits=rows("SELECT trained_month, model_version, n_components, reason FROM model_versions ORDER BY 1"),
+            alerts=rows(
+                """
+                SELECT status, metric, segment_id, feature, value, threshold FROM drift_alerts
+                WHERE month = (SELECT max(month) FROM monthly_assignments) AND fired
+                ORDER BY metric, segment_id, feature
+                """
+            ),
+            published=published,
+        )
+
+
+def print_summary(summary: Summary, console: Console) -> None:
+    """Months, customers, segments, movement, rejections, refits, alerts, and where the file lies."""
+    last = month_key(summary.months[-1])
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False)  # names are data: brackets in them are not markup
+
+    say("")
+    say(f"{summary.name}: {len(summary.months)} months published, {month_key(summary.months[0])} to {last}.")
+    say(f"In {last}: {summary.customers:,} customers in {len(summary.segments)} segments.")
+    table = Table("id", "segment", "role", "customers", "share", "vs month before", box=None, pad_edge=False)
+    for segment_id, name, role, customers, share, change in summary.segments:
+        moved = "" if change is None else f"{100 * change:+.1f} points"
+        cells = (str(segment_id), name, (role or "").replace("_", " "), f"{customers:,}", f"{share:.1%}", moved)
+        table.add_row(*(_escaped(cell) for cell in cells))
+    console.print(table)
+    if sum(summary.moved.values()):
+        moved = summary.moved
+        say(
+            f"Moved: {moved['moved']:,} changed segment and {moved['stayed']:,} stayed; {moved['new']:,} new, "
+            f"{moved['returned']:,} returned, {moved['lapsed']:,} lapsed."
+        )
+    if summary.rejected:
+        for month, rows, reasons in summary.rejected:
+            say(f"Rejected in {month_key(month)}: {rows:,} rows ({reasons}); see rejected_customers.")
+    else:
+        say("Rejected: nobody.")
+    for month, version, components, reason in summary.refits:
+        say(f"Model {version}, from {month_key(month)}: {components} segments; {reason}.")
+    if summary.alerts:
+        for status, metric, segment_id, feature, value, threshold in summary.alerts:
+            about = "".join(
+                [f", segment {segment_id}" if segment_id is not None else "", f", {feature}" if feature else ""]
+            )
+            say(f"Alert ({status}): {metric}{about} is {value:.3g}, limit {threshold:.3g}.")
+    else:
+        say(f"Alerts in {last}: none.")
+    say(f"Published: {summary.published}")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,199 @@
+"""Champion and challenger: who serves this month, and why.
+
+The decision is a pure function of the month's customers, its challenger and last month's champion, so that a backfill
+makes the same decisions as the live schedule did. The champion stays unless a trigger fires; a challenger that takes
+over is matched with the old segments on the same customers, so that ids keep their meaning.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_pipeline.config import Config
+from segment_pipeline.errors import ModelError
+from segment_pipeline.months import month_key
+from segment_pipeline.segmentation.alignment import Lineage, align
+from segment_pipeline.segmentation.features import FeatureSpace
+from segment_pipeline.segmentation.mixture import Mixture, heldout_rows
+from segment_pipeline.segmentation.model import Segment, SegmentModel, express_in
+from segment_pipeline.segmentation.profiles import assign_roles, name_segments
+from segment_pipeline.segmentation.refit import Trigger, evaluate_triggers
+
+Array = NDArray[np.float64]
+
+ATYPICAL_QUANTILE = 0.01
+"""Customers less likely than this share of those a champion was fitted to are atypical."""
+
+
+@dataclass(frozen=True, eq=False)
+class DecisionInputs:
+    """What a month's decision stands on.
+
+    X : (n, d) the month's customers in original units, in the order that the challenger was fitted on. X_previous : the
+    same customers with the features of the previous champion; None when the month does not have those any more.
+    recency, frequency : (n,) the features that give roles, in original units; None where the source has no such thing.
+    challenger : None when no candidate is admissible; its held-out log-likelihood is in nats per customer of `space`.
+    next_version, next_segment_id : greater than any given out before this month.
+    """
+
+    month: date
+    space: FeatureSpace
+    X: Array
+    X_previous: Array | None
+    recency: Array | None
+    frequency: Array | None
+    challenger: Mixture | None
+    challenger_heldout: float
+    challenger_stability: float
+    rationale: str
+    previous: SegmentModel | None
+    next_version: int
+    next_segment_id: int
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """The champion of the month; `promoted` when it is new. `reason` says why it is new, or why the old one stays."""
+
+    champion: SegmentModel
+    promoted: bool
+    reason: str
+    triggers: tuple[Trigger, ...]
+    lineage: tuple[Lineage, ...]
+
+
+def decide(inputs: DecisionInputs, config: Config, forced: str | None = None) -> Decision:
+    """Keep last month's champion, or promote the challenger.
+
+    forced : the user's reason for a refit, None when nobody asked. Raises ModelError at bootstrap when no candidate is
+    admissible, and when a refit that cannot be avoided (the features changed) has no admissible candidate.
+    """
+    triggers = _triggers(inputs, config)
+    fired = [trigger for trigger in triggers if trigger.fired]
+    if inputs.previous is not None and not fired and forced is None:
+        return Decision(inputs.previous, False, "kept: no trigger fired", triggers, ())
+    if inputs.previous is None:
+        reason = "bootstrap"
+    else:
+        reason = f"forced: {forced}" if forced is not None else _in_words(fired)
+    if inputs.challenger is None:
+        if inputs.previous is None or inputs.X_previous is None:
+            raise ModelError(
+                f"{month_key(inputs.month)} has no model to serve it ({reason}), and no candidate is admissible. "
+                f"{inputs.rationale} Each candidate with its figures stands in candidate_models."
+            )
+        stays = f"kept although a trigger fired ({reason}): no candidate is admissible"
+        return Decision(inputs.previous, False, stays, triggers, ())
+    champion, lineage = _promote(inputs, inputs.challenger, config)
+    return Decision(champion, True, reason, triggers, lineage)
+
+
+def with_overrides(model: SegmentModel, config: Config) -> SegmentModel:
+    """The model with the user's own names and roles, which win. They are put on when a model is used and never stored,
+    so that taking one out of the file brings the pipeline's own back."""
+    segments = []
+    for segment in model.segments:
+        own = config.segments.get(segment.segment_id)
+        if own is not None:
+            segment = replace(segment, name=own.name or segment.name, role=own.role or segment.role)
+        segments.append(segment)
+    return replace(model, segments=tuple(segments))
+
+
+def _triggers(inputs: DecisionInputs, config: Config) -> tuple[Trigger, ...]:
+    if inputs.previous is None:
+        return ()
+    return tuple(
+        evaluate_triggers(
+            inputs.previous,
+            inputs.X_previous,
+            inputs.month,
+            inputs.space.schema,
+            config.refit,
+            _challenger_gain(inputs, inputs.previous, config.model.seed),
+        )
+    )
+
+
+def _challenger_gain(inputs: DecisionInputs, previous: SegmentModel, seed: int) -> float | None:
+    """Held-out nats per customer by which the challenger beats the champion, both on the rows that neither was fitted
+    to this month: an in-sample figure would always favour the challenger."""
+    if inputs.challenger is None or inputs.X_previous is None or previous.space.schema != inputs.space.schema:
+        return None
+    unseen = inputs.X_previous[heldout_rows(len(inputs.X_previous), seed)]
+    challenger = inputs.challenger_heldout + inputs.space.log_jacobian
+    return challenger - float(previous.log_likelihood(unseen).mean())
+
+
+def _promote(inputs: DecisionInputs, challenger: Mixture, config: Config) -> tuple[SegmentModel, tuple[Lineage, ...]]:
+    Z = inputs.space.transform(inputs.X)
+    new = challenger.responsibilities(Z)
+    if inputs.previous is not None and inputs.X_previous is not None:
+        comparable = inputs.previous.space.schema == inputs.space.schema
+        alignment = align(
+            inputs.previous.responsibilities(inputs.X_previous),
+            new,
+            inputs.previous.segment_ids,
+            inputs.next_segment_id,
+            config.alignment,
+            express_in(inputs.previous.mixture, inputs.previous.space, inputs.space) if comparable else None,
+            challenger if comparable else None,
+        )
+        ids, lineage = alignment.segment_ids, alignment.lineage
+    else:
+        ids = tuple(range(inputs.next_segment_id, inputs.next_segment_id + challenger.n_components))
+        retired = inputs.previous.segment_ids if inputs.previous is not None else ()
+        lineage = (
+            *(Lineage(segment_id, None, "born", 0.0, float("nan"), None) for segment_id in ids),
+            *(Lineage(None, segment_id, "retired", 0.0, float("nan"), None) for segment_id in retired),
+        )
+    order = sorted(range(len(ids)), key=lambda k: ids[k])
+    model = SegmentModel(
+        inputs.next_version,
+        inputs.month,
+        inputs.space,
+        challenger.ordered(order),
+        _segments(inputs, [ids[k] for k in order], new[:, order], Z),
+        atypical_below=0.0,
+    )
+    return replace(model, atypical_below=float(np.quantile(model.log_likelihood(inputs.X), ATYPICAL_QUANTILE))), lineage
+
+
+def _segments(inputs: DecisionInputs, ids: Sequence[int], R: Array, Z: Array) -> tuple[Segment, ...]:
+    """Who continues keeps its name and role; who is new gets them from its members' means."""
+    known = {s.segment_id: s for s in inputs.previous.segments} if inputs.previous is not None else {}
+    weights = R / R.sum(axis=0)
+    roles = assign_roles(_standing(inputs.recency, weights), _standing(inputs.frequency, weights))
+    roles = roles or [None] * len(ids)
+    fresh = [k for k, segment_id in enumerate(ids) if segment_id not in known]
+    names = name_segments(
+        (weights.T @ Z)[fresh],
+        inputs.space.names,
+        [roles[k] for k in fresh],
+        [known[segment_id].name for segment_id in ids if segment_id in known],
+    )
+    named = dict(zip(fresh, names, strict=True))
+    return tuple(
+        Segment(segment_id, named[k], roles[k]) if k in named else known[segment_id] for k, segment_id in enumerate(ids)
+    )
+
+
+def _standing(values: Array | None, weights: Array) -> Array | None:
+    """(k,) each segment's mean of log(1 + value), in standard deviations from the population's."""
+    if values is None or not np.isfinite(values).all() or values.min() <= -1:
+        return None
+    logged = np.log1p(values)
+    spread = logged.std()
+    return np.asarray((weights.T @ logged - logged.mean()) / spread) if spread > 0 else None
+
+
+def _in_words(fired: Sequence[Trigger]) -> str:
+    return "; ".join(
+        trigger.metric
+        + (f" of segment {trigger.segment_id} in {trigger.feature}" if trigger.segment_id is not None else "")
+        + f" {trigger.value:.3g} (limit {trigger.threshold:.3g})"
+        for trigger in fired
+    )

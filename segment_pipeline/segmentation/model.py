@@ -1,0 +1,121 @@
+"""The model that serves: a feature space, a mixture and the stable identity of its components.
+
+Here: the champion as a value, its round trip through JSON, its use on customers in original units. Not here: how it was
+found, or where it is kept. A model is plain numbers; nothing is pickled.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_pipeline.segmentation.features import FeatureSpace
+from segment_pipeline.segmentation.mixture import Mixture
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What the business sees of a component. role : engaged, casual, at_risk, dormant, or None where none applies."""
+
+    segment_id: int
+    name: str
+    role: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentModel:
+    """One model version. Component i of the mixture is segments[i]; segments ascend by segment_id.
+
+    trained_month : first day of the closed month whose customers it was fitted on. atypical_below : log-likelihood, in
+    transformed units, below which a customer is atypical.
+    """
+
+    model_version: int
+    trained_month: date
+    space: FeatureSpace
+    mixture: Mixture
+    segments: tuple[Segment, ...]
+    atypical_below: float
+
+    def __post_init__(self) -> None:
+        ids = [segment.segment_id for segment in self.segments]
+        if len(ids) != self.mixture.n_components:
+            raise ValueError(f"{self.mixture.n_components} components but {len(ids)} segments")
+        if ids != sorted(set(ids)):
+            raise ValueError(f"segment ids must ascend without repetition, got {ids}")
+        if self.mixture.n_features != self.space.n_features:
+            raise ValueError(f"mixture of {self.mixture.n_features} features in a space of {self.space.n_features}")
+
+    @property
+    def segment_ids(self) -> tuple[int, ...]:
+        return tuple(segment.segment_id for segment in self.segments)
+
+    def responsibilities(self, X: Array) -> Array:
+        """(n, d) original units -> (n, k) membership probabilities in the order of `segments`; rows sum to 1."""
+        return self.mixture.responsibilities(self.space.transform(X))
+
+    def log_likelihood(self, X: Array) -> Array:
+        """(n, d) original units -> (n,) log density in transformed, unstandardised units, nats; higher is more typical.
+        Models that were standardised differently compare."""
+        return self.mixture.log_likelihood(self.space.transform(X)) + self.space.log_jacobian
+
+    def to_json(self) -> str:
+        """Canonical text; `from_json` gives back the same doubles, bit for bit."""
+        return json.dumps(
+            {
+                "model_version": self.model_version,
+                "trained_month": self.trained_month.isoformat(),
+                "space": json.loads(self.space.to_json()),
+                "mixture": {
+                    "weights": self.mixture.weights.tolist(),
+                    "means": self.mixture.means.tolist(),
+                    "covariances": self.mixture.covariances.tolist(),
+                },
+                "segments": [
+                    {"segment_id": segment.segment_id, "name": segment.name, "role": segment.role}
+                    for segment in self.segments
+                ],
+                "atypical_below": self.atypical_below,
+            },
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "SegmentModel":
+        """The inverse of `to_json`."""
+        content = json.loads(text)
+        mixture = content["mixture"]
+        return cls(
+            model_version=int(content["model_version"]),
+            trained_month=date.fromisoformat(content["trained_month"]),
+            space=FeatureSpace.from_json(json.dumps(content["space"])),
+            mixture=Mixture(
+                np.array(mixture["weights"], dtype=np.float64),
+                np.array(mixture["means"], dtype=np.float64),
+                np.array(mixture["covariances"], dtype=np.float64),
+            ),
+            segments=tuple(
+                Segment(int(segment["segment_id"]), segment["name"], segment["role"]) for segment in content["segments"]
+            ),
+            atypical_below=float(content["atypical_below"]),
+        )
+
+
+def express_in(mixture: Mixture, old: FeatureSpace, new: FeatureSpace) -> Mixture:
+    """The same mixture in the standardised coordinates of another space of the same features and transforms.
+
+    Standardising is affine, so responsibilities do not change. Raises ValueError when the schemas differ.
+    """
+    if old.schema != new.schema:
+        raise ValueError(f"the feature schemas differ: {old.schema} and {new.schema}")
+    stretch = old.scale / new.scale
+    return Mixture(
+        mixture.weights.copy(),
+        mixture.means * stretch + (old.center - new.center) / new.scale,
+        mixture.covariances * np.outer(stretch, stretch),
+    )

@@ -1,0 +1,162 @@
+"""Choosing the number of components: which candidates may serve, which one does, and why, in words.
+
+Here: admissibility, the criterion, the elbow, the rationale. Not here: whether a challenger replaces the champion; that
+is for the refit triggers (refit.py).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from segment_pipeline.segmentation.mixture import Candidate
+
+if TYPE_CHECKING:
+    from segment_pipeline.config import ModelSettings
+
+MIN_ELBOW_BEND = 0.1
+"""How far below the straight line between the first and the last admissible fit an elbow must dip, as a share of the
+whole fall. A straight line has no elbow."""
+
+_CRITERIA = {"bic": "BIC", "icl": "ICL", "elbow": "the elbow of the BIC curve"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which candidate is best, and why.
+
+    candidate : None when none is admissible. minimum : n_components of the lowest criterion (BIC or ICL) among the
+    admissible. elbow : where the BIC curve of the admissible bends most, None when it does not bend. runner_up : second
+    best admissible. rationale : plain words.
+    """
+
+    candidate: Candidate | None
+    minimum: int | None
+    elbow: int | None
+    runner_up: int | None
+    rationale: str
+
+
+def judge(candidate: Candidate, model: "ModelSettings") -> tuple[str, ...]:
+    """Why this candidate may not serve, in words with figures; empty when it may."""
+    figures = (candidate.bic, candidate.icl, candidate.stability, candidate.smallest_share)
+    if not all(math.isfinite(figure) for figure in figures):
+        return ("its figures are not finite",)
+    reasons = []
+    if candidate.degenerate:
+        reasons.append(f"degenerate: {candidate.degeneracy}")
+    if not candidate.converged:
+        reasons.append("the fit did not converge")
+    if candidate.stability < model.min_stability:
+        reasons.append(
+            f"independent searches disagree: stability {candidate.stability:.2f}, "
+            f"at least {model.min_stability:.2f} needed"
+        )
+    if candidate.smallest_share < model.min_share:
+        reasons.append(
+            f"its smallest segment holds {candidate.smallest_share:.1%} of the customers, "
+            f"at least {model.min_share:.1%} needed"
+        )
+    if candidate.n_components > model.max_segments:
+        reasons.append(f"more than the {model.max_segments} segments the team can act on")
+    return tuple(reasons)
+
+
+def choose(candidates: Sequence[Candidate], model: "ModelSettings") -> Choice:
+    """The best admissible candidate by the configured criterion. `candidates` in any order; lower criterion is better.
+
+    With criterion "elbow" and no elbow among the admissible, the BIC minimum is taken and the rationale says so.
+    """
+    refusals = {candidate.n_components: judge(candidate, model) for candidate in candidates}
+    admissible = sorted((c for c in candidates if not refusals[c.n_components]), key=lambda c: c.n_components)
+    if not admissible:
+        return Choice(None, None, None, None, _nothing_admissible(refusals))
+
+    by_icl = model.criterion == "icl"
+    ranked = sorted(admissible, key=lambda c: (c.icl if by_icl else c.bic, c.n_components))
+    elbow = find_elbow([c.n_components for c in admissible], [c.bic for c in admissible])
+    best = ranked[0]
+    if model.criterion == "elbow" and elbow is not None:
+        best = next(c for c in admissible if c.n_components == elbow)
+    runner_up = next((c for c in ranked if c is not best), None)
+    rationale = _rationale(best, ranked[0], runner_up, elbow, refusals, model)
+    return Choice(best, ranked[0].n_components, elbow, None if runner_up is None else runner_up.n_components, rationale)
+
+
+def find_elbow(n_components: Sequence[int], scores: Sequence[float]) -> int | None:
+    """The number of components where a falling curve bends most: the largest distance below the line from its first to
+    its lowest point (Satopaa et al. 2011, Kneedle). None when there are fewer than three points up to the minimum, or
+    when the bend is below `MIN_ELBOW_BEND`. n_components ascending; lower scores are better."""
+    lowest = min(range(len(scores)), key=lambda i: scores[i])
+    fall = scores[0] - scores[lowest]
+    if lowest < 2 or fall <= 0:
+        return None
+    span = n_components[lowest] - n_components[0]
+    bends = [
+        (n_components[i] - n_components[0]) / span * -1.0 + (scores[0] - scores[i]) / fall for i in range(1, lowest)
+    ]
+    deepest = max(range(len(bends)), key=lambda i: bends[i])
+    return n_components[deepest + 1] if bends[deepest] >= MIN_ELBOW_BEND else None
+
+
+def _rationale(
+    best: Candidate,
+    lowest: Candidate,
+    runner_up: Candidate | None,
+    elbow: int | None,
+    refusals: dict[int, tuple[str, ...]],
+    model: "ModelSettings",
+) -> str:
+    by_icl = model.criterion == "icl"
+    unit = "ICL" if by_icl else "BIC"
+
+    def score(candidate: Candidate) -> float:
+        return candidate.icl if by_icl else candidate.bic
+
+    sentences = [
+        f"{best.n_components} segments, chosen by {_CRITERIA[model.criterion]} among the {_admissible_count(refusals)} "
+        f"admissible of {len(refusals)} candidates."
+    ]
+    minimum = f"{unit} is lowest at {lowest.n_components} ({score(lowest):,.0f}; lower is better)"
+    if elbow is None:
+        bend = "the BIC curve has no elbow"
+        if model.criterion == "elbow":
+            bend += ", so its minimum was taken instead"
+    else:
+        bend = f"the BIC curve bends most at {elbow}"
+    sentences.append(f"{minimum}; {bend}.")
+    if runner_up is None:
+        sentences.append("There is no admissible runner-up.")
+    else:
+        gap = score(runner_up) - score(best)
+        words = f"{abs(gap):,.0f} {unit} {'worse' if gap >= 0 else 'better'}"
+        sentences.append(f"Runner-up: {runner_up.n_components} segments, {words}.")
+    sentences.append(
+        f"Independent searches agree to {best.stability:.2f} (1 = always the same customers together); the smallest "
+        f"segment holds {best.smallest_share:.1%} of the customers."
+    )
+    if math.isnan(best.basin_gap):
+        sentences.append("Every search ended in this one solution.")
+    else:
+        sentences.append(f"The next best different solution of the same size is {best.basin_gap:,.0f} BIC worse.")
+    refused = _refused_in_words(refusals)
+    return " ".join([*sentences, refused] if refused else sentences)
+
+
+def _admissible_count(refusals: dict[int, tuple[str, ...]]) -> int:
+    return sum(not reasons for reasons in refusals.values())
+
+
+def _refused_in_words(refusals: dict[int, tuple[str, ...]]) -> str:
+    refused = [f"{k} ({'; '.join(reasons)})" for k, reasons in sorted(refusals.items()) if reasons]
+    return f"Refused: {', '.join(refused)}." if refused else ""
+
+
+def _nothing_admissible(refusals: dict[int, tuple[str, ...]]) -> str:
+    if not refusals:
+        return "There was no candidate to choose from."
+    return (
+        f"None of the {len(refusals)} candidates can be trusted. {_refused_in_words(refusals)} "
+        "Look at the features first (feature_diagnostics: true resolutions, repeated or nearly constant features), "
+        "then at the range of model.n_components."
+    )

@@ -1,0 +1,204 @@
+"""Assignments, portraits and transitions of a month: set-based SQL under a given champion.
+
+Sums over customers are taken of decimals: unlike a parallel sum of doubles they do not depend on the order of the
+threads, so a month that is run twice gives the same bits.
+"""
+
+from datetime import date
+
+import duckdb
+
+from segment_pipeline.config import TierSettings
+from segment_pipeline.months import add_months
+from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.warehouse.quoting import literal
+from segment_pipeline.warehouse.scoring import assignment_sql, membership_sql
+from segment_pipeline.warehouse.store import month_literal, replace_month
+from segment_pipeline.warehouse.tables import (
+    MONTHLY_ASSIGNMENTS,
+    TRANSITION_DELTAS,
+    TRANSITION_MATRIX,
+)
+
+
+def accepted_rows(month: date) -> str:
+    """The accepted customers of the month, as a relation."""
+    return f"(SELECT * EXCLUDE (month) FROM validated_features WHERE month = {month_literal(month)})"
+
+
+def write_assignments(
+    connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, tiers: TierSettings
+) -> int:
+    """Score every accepted customer of the month; returns how many."""
+    query = f"""
+        SELECT {month_literal(month)} AS month, * FROM ({assignment_sql(model, accepted_rows(month), tiers)})
+        ORDER BY customer_id
+    """
+    return replace_month(connection, MONTHLY_ASSIGNMENTS, month, query)
+
+
+def exact_mean(expression: str) -> str:
+    """Mean of a double over rows, the same bits in whatever order the threads deliver them (absolute error 5e-10)."""
+    return f"CAST(sum(CAST({expression} AS DECIMAL(38, 9))) AS DOUBLE) / count({expression})"
+
+
+def assignment_figures(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str, float]:
+    """The month's key figures: certainty, hybrids, tiers, and the largest distance of a row of probabilities from 1."""
+    cursor = connection.execute(
+        f"""
+        SELECT {exact_mean("max_probability")} AS mean_max_probability, {exact_mean("entropy")} AS mean_entropy,
+            avg(CAST(is_hybrid AS INTEGER)) AS hybrid_share, avg(CAST(is_atypical AS INTEGER)) AS atypical_share,
+            avg(CAST(tier = 'dominant' AS INTEGER)) AS dominant_share,
+            coalesce(max(abs(list_sum(probabilities) - 1)), 0E0) AS largest_sum_error
+        FROM monthly_assignments WHERE month = ?
+        """,
+        [month],
+    )
+    names = [column[0] for column in cursor.description or []]
+    return dict(zip(names, cursor.fetchone() or (), strict=True))
+
+
+def movement_figures(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str, int]:
+    """How many customers stayed in their segment, moved to another, came, came back, and fell silent."""
+    cursor = connection.execute(
+        """
+        SELECT count(*) FILTER (from_segment_id = to_segment_id) AS stayed,
+            count(*) FILTER (from_segment_id <> to_segment_id) AS moved,
+            count(*) FILTER (from_state = 'new') AS new, count(*) FILTER (from_state = 'returned') AS returned,
+            count(*) FILTER (to_state = 'lapsed') AS lapsed
+        FROM transition_deltas WHERE month = ?
+        """,
+        [month],
+    )
+    names = [column[0] for column in cursor.description or []]
+    return dict(zip(names, cursor.fetchone() or (), strict=True))
+
+
+def write_transitions(
+    connection: duckdb.DuckDBPyConnection, ruler: SegmentModel | None, month: date, *, has_previous: bool
+) -> tuple[int, int]:
+    """Where every customer of this month or the month before came from and went; returns customers and matrix rows.
+
+    `ruler` is the champion that served the month before: it measures both months, so that a refit never looks like
+    movement. Without it (its features are not collected any more) the states are each month's own segments and the
+    shift is NULL. Without a month before (`has_previous` False) the tables stay empty for this month.
+    """
+    before = add_months(month, -1)
+    _score_both_months(connection, ruler, before, month)
+    deltas = f"""
+        SELECT {month_literal(month)} AS month, customer_id, from_state, to_state, from_segment_id, to_segment_id,
+            shift, {_role_change(ruler, ("engaged",))} AS engaged_change,
+            {_role_change(ruler, ("at_risk", "dormant"))} AS dormant_change,
+            CASE WHEN changes IS NOT NULL THEN {_ids(ruler)} END AS segment_ids, changes,
+            {ruler.model_version if ruler is not None else "NULL"} AS model_version
+        FROM ({_states_sql(before, month, scored_twice=ruler is not None)})
+        WHERE {"true" if has_previous else "false"}
+        ORDER BY customer_id
+    """
+    customers = replace_month(connection, TRANSITION_DELTAS, month, deltas)
+    moves = replace_month(
+        connection,
+        TRANSITION_MATRIX,
+        month,
+        f"""
+        SELECT month, from_state, to_state, count(*) AS customers,
+            CAST(count(*) AS DOUBLE) / sum(count(*)) OVER (PARTITION BY from_state) AS share
+        FROM transition_deltas WHERE month = {month_literal(month)}
+        GROUP BY month, from_state, to_state ORDER BY from_state, to_state
+        """,
+    )
+    connection.execute("DROP TABLE scored_before")
+    connection.execute("DROP TABLE scored_now")
+    return customers, moves
+
+
+def _score_both_months(
+    connection: duckdb.DuckDBPyConnection, ruler: SegmentModel | None, before: date, month: date
+) -> None:
+    for name, of_month in (("scored_before", before), ("scored_now", month)):
+        if ruler is None:
+            scored = f"""
+                SELECT customer_id, segment_id, probabilities FROM monthly_assignments
+                WHERE month = {month_literal(of_month)}
+            """
+        else:
+            ids = _ids(ruler)
+            scored = f"""
+                SELECT customer_id, {ids}[list_position(probabilities, list_max(probabilities))] AS segment_id,
+                    probabilities
+                FROM ({membership_sql(ruler, accepted_rows(of_month))})
+            """
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {scored}")
+
+
+def _states_sql(before: date, month: date, *, scored_twice: bool) -> str:
+    """One row per customer of either month. A customer both accepted and rejected does not exist: ids are unique."""
+    rejected = "(SELECT DISTINCT customer_id FROM rejected_customers WHERE month = {} AND trim(customer_id) <> '')"
+    changes = (
+        """CASE WHEN b.probabilities IS NOT NULL AND n.probabilities IS NOT NULL THEN
+            list_transform(list_zip(n.probabilities, b.probabilities), lambda pair: pair[1] - pair[2]) END"""
+        if scored_twice
+        else "CAST(NULL AS DOUBLE[])"
+    )
+    return f"""
+        SELECT *, list_sum(list_transform(changes, lambda change: abs(change))) / 2 AS shift FROM (
+            SELECT s.customer_id,
+                CASE WHEN b.segment_id IS NOT NULL THEN CAST(b.segment_id AS VARCHAR)
+                    WHEN rb.customer_id IS NOT NULL THEN 'rejected'
+                    WHEN k.customer_id IS NOT NULL THEN 'returned' ELSE 'new' END AS from_state,
+                CASE WHEN n.segment_id IS NOT NULL THEN CAST(n.segment_id AS VARCHAR)
+                    WHEN rn.customer_id IS NOT NULL THEN 'rejected' ELSE 'lapsed' END AS to_state,
+                b.segment_id AS from_segment_id, n.segment_id AS to_segment_id, {changes} AS changes
+            FROM (
+                SELECT customer_id FROM scored_before UNION SELECT customer_id FROM scored_now
+                UNION SELECT customer_id FROM {rejected.format(month_literal(before))}
+                UNION SELECT customer_id FROM {rejected.format(month_literal(month))}
+            ) AS s
+            LEFT JOIN scored_before AS b ON b.customer_id = s.customer_id
+            LEFT JOIN scored_now AS n ON n.customer_id = s.customer_id
+            LEFT JOIN {rejected.format(month_literal(before))} AS rb ON rb.customer_id = s.customer_id
+            LEFT JOIN {rejected.format(month_literal(month))} AS rn ON rn.customer_id = s.customer_id
+            LEFT JOIN (
+                -- known before this month: seen by an earlier month of the pipeline, or, where the source tells, earlier
+                SELECT DISTINCT customer_id FROM raw_customers
+                WHERE month < {month_literal(month)} OR (month = {month_literal(month)} AND first_seen < month)
+            ) AS k ON k.customer_id = s.customer_id
+        ) AS moves
+    """
+
+
+def _ids(ruler: SegmentModel | None) -> str:
+    if ruler is None:
+        return "CAST(NULL AS INTEGER[])"
+    return "[" + ", ".join(str(segment.segment_id) for segment in ruler.segments) + "]"
+
+
+def _role_change(ruler: SegmentModel | None, roles: tuple[str, ...]) -> str:
+    """Change of the summed probability of the ruler's segments with these roles; NULL where no role is known."""
+    if ruler is None or all(segment.role is None for segment in ruler.segments):
+        return "CAST(NULL AS DOUBLE)"
+    terms = [f"changes[{k + 1}]" for k, segment in enumerate(ruler.segments) if segment.role in roles]
+    return f"CASE WHEN changes IS NOT NULL THEN {' + '.join(terms) if terms else '0E0'} END"
+
+
+def reconciliation(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str, int]:
+    """How far the transitions are from the populations of both months; every figure should be 0."""
+    before = add_months(month, -1)
+    population = (
+        "(SELECT count(*) FROM monthly_assignments WHERE month = {0}) + "
+        "(SELECT count(DISTINCT customer_id) FROM rejected_customers WHERE month = {0} AND trim(customer_id) <> '')"
+    )
+    found = connection.execute(
+        f"""
+        SELECT sum(customers) FILTER (from_state NOT IN ('new', 'returned')) - ({population.format(month_literal(before))}),
+            sum(customers) FILTER (to_state <> {literal("lapsed")}) - ({population.format(month_literal(month))}),
+            sum(customers) - (SELECT count(*) FROM transition_deltas WHERE month = {month_literal(month)})
+        FROM transition_matrix WHERE month = {month_literal(month)}
+        """
+    ).fetchone()
+    before_gap, now_gap, matrix_gap = found or (0, 0, 0)
+    return {
+        "month_before_difference": int(before_gap or 0),
+        "this_month_difference": int(now_gap or 0),
+        "matrix_difference": int(matrix_gap or 0),
+    }

@@ -1,0 +1,164 @@
+"""Champions in and out of the warehouse: who serves a month, what its decision stands on, what it decided."""
+
+from datetime import date
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_pipeline.config import Config
+from segment_pipeline.errors import MonthOrderError
+from segment_pipeline.months import add_months, month_key, month_range
+from segment_pipeline.segmentation.champion import Decision, DecisionInputs, with_overrides
+from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.warehouse.models import (
+    feature_matrix,
+    insert_rows,
+    read_challenger,
+    read_feature_space,
+    write_rows,
+)
+from segment_pipeline.warehouse.quoting import identifier
+from segment_pipeline.warehouse.sources import raw_feature_names
+from segment_pipeline.warehouse.tables import (
+    CHAMPIONS,
+    MODEL_VERSIONS,
+    REFIT_TRIGGERS,
+    SEGMENT_LINEAGE,
+    VALIDATED_FEATURES,
+)
+
+
+def require_champion(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SegmentModel:
+    """The champion that serves `month`, with the user's names. Raises MonthOrderError where none was selected."""
+    champion = _read(connection, month)
+    if champion is None:
+        raise MonthOrderError(f"{month_key(month)} has no selected_model yet; materialize it first.")
+    return with_overrides(champion, config)
+
+
+def previous_champion(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SegmentModel | None:
+    """The champion of the month before; None at bootstrap, which is a month that no month comes before.
+
+    A gap is not bootstrap: it raises MonthOrderError, naming the months that are missing and the command that fills
+    them.
+    """
+    earlier = connection.execute(f"SELECT max(month) FROM {CHAMPIONS.name} WHERE month < ?", [month]).fetchone()
+    latest = earlier[0] if earlier else None
+    if latest is None:
+        return None
+    missing = month_range(add_months(latest, 1), add_months(month, -1))
+    if missing:
+        span = month_key(missing[0]) + (f"..{month_key(missing[-1])}" if len(missing) > 1 else "")
+        raise MonthOrderError(
+            f"{month_key(month)} cannot run: {span} is missing, so there is no champion of the month before and no "
+            f"movement to measure. Run first: segment-pipeline run --config {config.path} --months {span}"
+        )
+    return _read(connection, latest)
+
+
+def scores_in(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date) -> bool:
+    """Whether every feature of `model` is there, for every accepted customer of the month."""
+    columns = {row[0].lower() for row in connection.execute(f"DESCRIBE {VALIDATED_FEATURES.name}").fetchall()}
+    if not {name.lower() for name in model.space.names} <= columns:
+        return False
+    gaps = " OR ".join(f"{identifier(name)} IS NULL" for name in model.space.names)
+    found = connection.execute(
+        f"SELECT count(*) FROM {VALIDATED_FEATURES.name} WHERE month = ? AND ({gaps})", [month]
+    ).fetchone()
+    return found is not None and found[0] == 0
+
+
+def decision_inputs(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> DecisionInputs:
+    """Everything that the month's decision stands on. Raises MonthOrderError at a gap."""
+    previous = previous_champion(connection, config, month)
+    challenger = read_challenger(connection, month)
+    space = read_feature_space(connection, month)
+    present = raw_feature_names(config)
+    roles = [name for name in (config.roles.recency, config.roles.frequency) if name in present]
+
+    def values(names: tuple[str, ...]) -> NDArray[np.float64]:
+        return feature_matrix(connection, VALIDATED_FEATURES.name, month, names, config.model.fit_sample)[1]
+
+    version, segment_id = _highest_ids(connection, month)
+    return DecisionInputs(
+        month=month,
+        space=space,
+        X=values(space.names),
+        X_previous=(
+            values(previous.space.names)
+            if previous is not None and scores_in(connection, previous, month)
+            else None
+        ),
+        recency=values((config.roles.recency,))[:, 0] if config.roles.recency in roles else None,
+        frequency=values((config.roles.frequency,))[:, 0] if config.roles.frequency in roles else None,
+        challenger=challenger.mixture,
+        challenger_heldout=challenger.heldout_log_likelihood,
+        challenger_stability=challenger.stability,
+        rationale=challenger.rationale,
+        previous=previous,
+        next_version=version + 1,
+        next_segment_id=segment_id + 1,
+    )
+
+
+def write_decision(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, inputs: DecisionInputs, decision: Decision
+) -> None:
+    """The month's champion, the figures behind the decision and, at a promotion, the new version and its lineage.
+
+    A month that is run again first takes back what it promoted before.
+    """
+    champion = decision.champion
+    connection.execute(f"DELETE FROM {MODEL_VERSIONS.name} WHERE trained_month = ?", [month])
+    write_rows(connection, CHAMPIONS, month, [{"model_version": champion.model_version}])
+    write_rows(connection, REFIT_TRIGGERS, month, [vars(trigger) for trigger in decision.triggers])
+    write_rows(
+        connection,
+        SEGMENT_LINEAGE,
+        month,
+        [
+            {
+                "model_version": champion.model_version,
+                "segment_id": row.segment_id,
+                "previous_segment_id": row.previous_segment_id,
+                "relation": row.relation,
+                "overlap": row.overlap,
+            }
+            for row in decision.lineage
+        ],
+    )
+    if decision.promoted:
+        version = {
+            "model_version": champion.model_version,
+            "trained_month": month,
+            "n_components": len(champion.segments),
+            "covariance_type": config.model.covariance,
+            "reason": decision.reason,
+            "rationale": inputs.rationale,
+            "customers_fitted": len(inputs.X),
+            "seed": config.model.seed,
+            "feature_schema": champion.space.schema,
+            "parameters": champion.to_json(),
+        }
+        insert_rows(connection, MODEL_VERSIONS, [version])
+
+
+def _read(connection: duckdb.DuckDBPyConnection, month: date) -> SegmentModel | None:
+    found = connection.execute(
+        f"SELECT v.parameters FROM {CHAMPIONS.name} AS c JOIN {MODEL_VERSIONS.name} AS v USING (model_version) "
+        "WHERE c.month = ?",
+        [month],
+    ).fetchone()
+    return SegmentModel.from_json(found[0]) if found else None
+
+
+def _highest_ids(connection: duckdb.DuckDBPyConnection, month: date) -> tuple[int, int]:
+    """The highest model version and segment id given out before `month`: what comes next is never one of them."""
+    version = connection.execute(
+        f"SELECT coalesce(max(model_version), 0) FROM {MODEL_VERSIONS.name} WHERE trained_month < ?", [month]
+    ).fetchone()
+    segment = connection.execute(
+        f"SELECT coalesce(max(segment_id), 0) FROM {SEGMENT_LINEAGE.name} WHERE month < ?", [month]
+    ).fetchone()
+    return (int(version[0]) if version else 0, int(segment[0]) if segment else 0)

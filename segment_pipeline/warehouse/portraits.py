@@ -1,0 +1,156 @@
+"""Segment portraits of a month: sizes, features in original units, words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import duckdb
+
+from segment_pipeline.config import Config
+from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.segmentation.profiles import FeatureFigure, narrative
+from segment_pipeline.warehouse.assignments import exact_mean
+from segment_pipeline.warehouse.models import write_rows
+from segment_pipeline.warehouse.quoting import identifier
+from segment_pipeline.warehouse.sources import raw_feature_names
+from segment_pipeline.warehouse.tables import SEGMENT_FEATURE_PROFILES, SEGMENT_PROFILES
+
+# What the user's file does not say because the model leaves the feature out.
+ORDER_FEATURE_UNITS = {
+    "days_since_last_order": "days",
+    "orders": "orders",
+    "products_per_order": "products",
+    "distinct_products": "products",
+    "tenure_days": "days",
+    "days_between_orders": "days",
+}
+
+
+@dataclass(frozen=True)
+class FeaturePortrait:
+    """A feature over one segment's customers (`segment_id` None: over all of the month), in original units."""
+
+    segment_id: int | None
+    feature: str
+    unit: str
+    mean: float
+    p10: float
+    p50: float
+    p90: float
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A segment of the month. hybrid_share is None, and `features` empty, when nobody is in it."""
+
+    segment_id: int
+    name: str
+    role: str | None
+    customers: int
+    share: float
+    hybrid_share: float | None
+    narrative: str
+    model_version: int
+    features: tuple[FeaturePortrait, ...]
+    population: tuple[FeaturePortrait, ...]
+
+
+def portray(
+    connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, month: date
+) -> list[Portrait]:
+    """Every segment of the champion, also one that nobody is in this month."""
+    sizes = _sizes(connection, month)
+    everyone = sum(size for size, _ in sizes.values())
+    features = _feature_portraits(connection, config, month)
+    population = tuple(row for row in features if row.segment_id is None)
+    portraits = []
+    for segment in champion.segments:
+        customers, hybrid_share = sizes.get(segment.segment_id, (0, None))
+        own = tuple(row for row in features if row.segment_id == segment.segment_id)
+        told = _narrative(segment.name, segment.role, customers, everyone, hybrid_share, own, population, config)
+        portraits.append(
+            Portrait(
+                segment.segment_id,
+                segment.name,
+                segment.role,
+                customers,
+                customers / everyone,
+                hybrid_share,
+                told,
+                champion.model_version,
+                own,
+                population,
+            )
+        )
+    return portraits
+
+
+def write_portraits(connection: duckdb.DuckDBPyConnection, month: date, portraits: Sequence[Portrait]) -> int:
+    """Replace the month of segment_profiles and segment_feature_profiles; returns the number of segments."""
+    rows = []
+    for portrait in portraits:
+        means = {row.feature: row.mean for row in portrait.population}
+        for row in portrait.features:
+            population = means[row.feature]
+            rows.append(vars(row) | {"population_mean": population, "index": _index(row.mean, population)})
+    write_rows(connection, SEGMENT_FEATURE_PROFILES, month, rows)
+    return write_rows(connection, SEGMENT_PROFILES, month, [vars(portrait) for portrait in portraits])
+
+
+def _index(mean: float, population: float) -> float | None:
+    return 100 * mean / population if population else None
+
+
+def _sizes(connection: duckdb.DuckDBPyConnection, month: date) -> dict[int, tuple[int, float]]:
+    rows = connection.execute(
+        "SELECT segment_id, count(*), CAST(count(*) FILTER (is_hybrid) AS DOUBLE) / count(*) "
+        "FROM monthly_assignments WHERE month = ? GROUP BY segment_id",
+        [month],
+    ).fetchall()
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def _feature_portraits(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[FeaturePortrait]:
+    units = ORDER_FEATURE_UNITS | {feature.name: feature.unit for feature in config.features}
+    money = next((feature.unit for feature in config.features if feature.name == "average_order_value"), "")
+    portraits = []
+    for feature in raw_feature_names(config):
+        column = f"f.{identifier(feature)}"
+        rows = connection.execute(
+            f"""
+            SELECT a.segment_id, {exact_mean(column)},
+                quantile_cont({column}, 0.1), quantile_cont({column}, 0.5), quantile_cont({column}, 0.9)
+            FROM monthly_assignments AS a
+            JOIN validated_features AS f ON f.month = a.month AND f.customer_id = a.customer_id
+            WHERE a.month = ? AND {column} IS NOT NULL
+            GROUP BY GROUPING SETS ((a.segment_id), ())
+            HAVING count(*) > 0
+            ORDER BY a.segment_id
+            """,
+            [month],
+        ).fetchall()
+        unit = units.get(feature, money if feature == "total_spend" else "")
+        portraits += [FeaturePortrait(row[0], feature, unit, *row[1:]) for row in rows]
+    return portraits
+
+
+def _narrative(
+    name: str,
+    role: str | None,
+    customers: int,
+    everyone: int,
+    hybrid_share: float | None,
+    own: Sequence[FeaturePortrait],
+    population: Sequence[FeaturePortrait],
+    config: Config,
+) -> str:
+    if hybrid_share is None:
+        return f"{name}: no customer this month."
+    means = {row.feature: row.mean for row in population}
+    # the model's own features speak first; derived ones would repeat them
+    figures = [
+        FeatureFigure(row.feature, row.unit, row.mean, means[row.feature])
+        for row in own
+        if row.feature in config.feature_names
+    ]
+    return narrative(name, role, customers, customers / everyone, hybrid_share, figures)

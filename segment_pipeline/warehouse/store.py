@@ -1,0 +1,205 @@
+"""The warehouse file: short connections, whole-month transactions, and one writer at a time.
+
+DuckDB lets one process write a file, and a process that only reads it blocks the writer too. So every connection here
+is short, is closed whatever happens, and waits its turn with a jittered retry that says for whom it waits. Above it
+stands the run lock, held for a whole run, so that two runs never interleave their months.
+"""
+
+import fcntl
+import json
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import duckdb
+
+from segment_pipeline.errors import WarehouseBusyError
+from segment_pipeline.warehouse.quoting import identifier, literal
+from segment_pipeline.warehouse.tables import TABLES, Table
+
+# Clients of DuckDB 1.5 read this format; 2.0's own they cannot. Same size and speed.
+STORAGE_VERSION = "v1.5.0"
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """The pipeline's own DuckDB file.
+
+    `lock_timeout` is in seconds; `memory_limit` is DuckDB's, such as "4GB"; `threads` None lets DuckDB take all cores.
+    """
+
+    path: Path
+    lock_timeout: float
+    memory_limit: str
+    threads: int | None = None
+
+    @contextmanager
+    def connect(self, report: Report = print) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection for a few statements. Raises WarehouseBusyError when another process keeps the file."""
+        connection = self._open(report)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
+    def transaction(self, report: Report = print) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection in a transaction: all of what the block does, or, if it raises, nothing."""
+        with self.connect(report) as connection:
+            connection.begin()
+            try:
+                yield connection
+            except BaseException:  # a KeyboardInterrupt must roll back as well
+                connection.rollback()
+                raise
+            connection.commit()
+
+    def _open(self, report: Report) -> duckdb.DuckDBPyConnection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # One configuration for the whole process: DuckDB refuses a second one on the same file.
+        settings: dict[str, str | int] = {
+            "storage_compatibility_version": STORAGE_VERSION,
+            "memory_limit": self.memory_limit,
+            "temp_directory": str(self.path.parent / ".duckdb_spill"),
+        }
+        if self.threads is not None:
+            settings["threads"] = self.threads
+        connection = _patiently(
+            lambda: duckdb.connect(str(self.path), config=settings), self.path, self.lock_timeout, report
+        )
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET enable_progress_bar = false")
+        except duckdb.Error:
+            connection.close()
+            raise
+        return connection
+
+
+def _patiently(
+    connect: Callable[[], duckdb.DuckDBPyConnection], path: Path, timeout: float, report: Report
+) -> duckdb.DuckDBPyConnection:
+    """Retry `connect` while another process holds the file; say once who it is."""
+    deadline = time.monotonic() + timeout
+    told = False
+    while True:
+        try:
+            return connect()
+        except duckdb.IOException as error:
+            holder = _lock_holder(str(error))
+            if holder is None:
+                raise
+            if time.monotonic() >= deadline:
+                raise WarehouseBusyError(
+                    f"{path} has been held by {holder} for {timeout / 60:g} minutes. "
+                    f"Close that program (readers belong on the published file, not on the warehouse) and run again, "
+                    f"or raise operation.lock_timeout_minutes."
+                ) from error
+            if not told:
+                report(f"{path.name} is held by {holder}; waiting for it, at most {timeout / 60:g} minutes.")
+                told = True
+            time.sleep(random.uniform(0.05, 0.25))  # noqa: S311 - jitter, not a secret
+
+
+def _lock_holder(message: str) -> str | None:
+    """Who holds the file, from DuckDB's message; None when the message is about something else."""
+    if "Could not set lock on file" not in message:
+        return None
+    found = re.search(r"PID (\d+)", message)
+    return f"process {found[1]}" if found else "another process"
+
+
+def prepare(connection: duckdb.DuckDBPyConnection, feature_names: tuple[str, ...]) -> None:
+    """Create the tables that are missing and the feature columns that a changed configuration adds."""
+    for table in TABLES:
+        for statement in table.ddl(feature_names):
+            connection.execute(statement)
+
+
+def replace_month(connection: duckdb.DuckDBPyConnection, table: Table, month: date, query: str) -> int:
+    """Delete the month's rows of `table` and insert those of `query`, by column name; returns the new row count.
+
+    Delete and insert are two statements: call it inside a transaction, so that nobody sees the month empty.
+    """
+    name = identifier(table.name)
+    connection.execute(f"DELETE FROM {name} WHERE month = ?", [month])
+    inserted = connection.execute(f"INSERT INTO {name} BY NAME {query}").fetchone()
+    return int(inserted[0]) if inserted else 0
+
+
+def month_rows(connection: duckdb.DuckDBPyConnection, table: Table, month: date) -> int:
+    """How many rows of `table` belong to the month."""
+    found = connection.execute(f"SELECT count(*) FROM {identifier(table.name)} WHERE month = ?", [month]).fetchone()
+    return int(found[0]) if found else 0
+
+
+def month_literal(month: date) -> str:
+    """The month as an SQL date."""
+    return f"DATE {literal(month.isoformat())}"
+
+
+class RunLock:
+    """Held by one process for a whole run. A killed process releases it: the kernel does.
+
+    Entering it a second time in the same process is free, so that the command line can hold it over many months while
+    each month's run asks for it as well.
+    """
+
+    _held: dict[Path, int] = {}  # noqa: RUF012 - shared by design: one count per file and process
+
+    def __init__(self, path: Path, timeout: float, purpose: str, report: Report = print) -> None:
+        self.path, self.timeout, self.purpose, self.report = path.absolute(), timeout, purpose, report
+        self._file: int | None = None
+
+    def __enter__(self) -> "RunLock":
+        if self._held.get(self.path, 0) == 0:
+            self._file = self._acquire()
+        self._held[self.path] = self._held.get(self.path, 0) + 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held[self.path] -= 1
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _acquire(self) -> int:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        deadline = time.monotonic() + self.timeout
+        told = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = self._holder()
+                if time.monotonic() >= deadline:
+                    os.close(file)
+                    raise WarehouseBusyError(
+                        f"Another run, {holder}, has not ended within {self.timeout / 60:g} minutes. "
+                        f"Wait for it or end it, then run again; or raise operation.lock_timeout_minutes."
+                    ) from error
+                if not told:
+                    self.report(f"Another run is at work: {holder}; waiting for it to end.")
+                    told = True
+                time.sleep(random.uniform(0.1, 0.4))  # noqa: S311 - jitter, not a secret
+            else:
+                holder_line = {"pid": os.getpid(), "purpose": self.purpose, "since": f"{datetime.now(UTC):%H:%M} UTC"}
+                os.ftruncate(file, 0)
+                os.pwrite(file, json.dumps(holder_line).encode(), 0)
+                return file
+
+    def _holder(self) -> str:
+        try:
+            holder = json.loads(self.path.read_text())
+        except (OSError, ValueError):  # the holder is between taking the lock and writing its name
+            return "a process that has just started"
+        return f"process {holder['pid']} ({holder['purpose']}, since {holder['since']})"

@@ -1,0 +1,549 @@
+"""Every table and view, declared once: from here come the DDL, the comments, the UI's column schemas and `data_dictionary`.
+
+A column's description is what an analyst reads in the published file, so it says what one value means and in which
+direction it is good. What belongs here: names, types, units, words. What does not: how a table is filled.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from segment_pipeline.warehouse.quoting import identifier, literal
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: DuckDB type, unit ("" where there is none) and a sentence for the people who query it."""
+
+    name: str
+    type: str
+    unit: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table. `key` orders its rows; `published` tables are the contract with SQL consumers.
+
+    A table with `features` carries, after its own columns, one DOUBLE column per configured feature.
+    """
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    published: bool = True
+    features: bool = False
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def month_column(self) -> str:
+        """The column that says to which month a row belongs."""
+        return "trained_month" if self.name == "model_versions" else "month"
+
+    def ddl(self, feature_names: Iterable[str] = (), schema: str = "main") -> list[str]:
+        """The statements that create the table where it is missing, add columns that it lacks, and comment all."""
+        name = f"{identifier(schema)}.{identifier(self.name)}"
+        declared = ", ".join(f"{identifier(column.name)} {column.type}" for column in self.columns)
+        statements = [f"CREATE TABLE IF NOT EXISTS {name} ({declared})"]
+        if self.features:
+            statements += [
+                f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {identifier(feature)} DOUBLE" for feature in feature_names
+            ]
+        statements.append(f"COMMENT ON TABLE {name} IS {literal(self.description)}")
+        statements += [
+            f"COMMENT ON COLUMN {name}.{identifier(column.name)} IS {literal(comment(column))}"
+            for column in self.columns
+        ]
+        return statements
+
+
+@dataclass(frozen=True)
+class View:
+    """A view of the published file; `sql` names published tables only."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    sql: str
+
+    def ddl(self) -> list[str]:
+        name = identifier(self.name)
+        return [
+            f"CREATE OR REPLACE VIEW {name} AS {self.sql}",
+            f"COMMENT ON VIEW {name} IS {literal(self.description)}",
+            *(
+                f"COMMENT ON COLUMN {name}.{identifier(column.name)} IS {literal(comment(column))}"
+                for column in self.columns
+            ),
+        ]
+
+
+def comment(column: Column) -> str:
+    """The column's description with its unit, as it stands in the database."""
+    return f"{column.description} Unit: {column.unit}." if column.unit else column.description
+
+
+MONTH = Column("month", "DATE", "month", "First day of the closed month.")
+CUSTOMER_ID = Column("customer_id", "VARCHAR", "", "The customer, as the source identifies it.")
+SEGMENT_ID = Column("segment_id", "INTEGER", "", "Stable segment id; it keeps its meaning over months and refits.")
+MODEL_VERSION = Column("model_version", "INTEGER", "", "The champion that gave these figures; see model_versions.")
+
+RAW_CUSTOMERS = Table(
+    "raw_customers",
+    "A customer as the source shows it at the end of the month, before any rule is applied.",
+    (
+        MONTH,
+        Column("customer_id", "VARCHAR", "", "The customer, as the source identifies it; NULL or blank is rejected."),
+        Column("first_seen", "DATE", "date", "Day of the customer's first order in the source; NULL where unknown."),
+        Column("copies", "BIGINT", "rows", "Source rows with this customer id this month; above 1 is a duplicate."),
+        Column(
+            "unreadable_amounts", "BIGINT", "order lines", "Order lines whose amount is missing or not a finite number."
+        ),
+        Column("missing_order_ids", "BIGINT", "order lines", "Order lines without an order id."),
+        Column(
+            "unreadable_values",
+            "MAP(VARCHAR, VARCHAR)",
+            "",
+            "Features whose source text could not be read as a number, with that text.",
+        ),
+    ),
+    ("month", "customer_id"),
+    published=False,
+    features=True,
+)
+
+VALIDATED_FEATURES = Table(
+    "validated_features",
+    "An accepted customer with its features in original units.",
+    (MONTH, CUSTOMER_ID),
+    ("month", "customer_id"),
+    published=False,
+    features=True,
+)
+
+REJECTED_CUSTOMERS = Table(
+    "rejected_customers",
+    "A source row that breaks the data contract, with every reason and its raw values.",
+    (
+        MONTH,
+        Column("customer_id", "VARCHAR", "", "The customer; NULL where the source has none."),
+        Column("reasons", "VARCHAR[]", "", "All reason codes, such as missing_customer_id or below_minimum:orders."),
+        Column("raw", "JSON", "", "The row's values as the source shows them, as text."),
+    ),
+    ("month", "customer_id"),
+)
+
+SCALED_MATRIX = Table(
+    "scaled_matrix",
+    "An accepted customer with its features transformed and standardised over the month (mean 0, SD 1).",
+    (MONTH, CUSTOMER_ID),
+    ("month", "customer_id"),
+    published=False,
+    features=True,
+)
+
+FEATURE_SPACES = Table(
+    "feature_spaces",
+    "How the month's features were transformed and standardised, as plain numbers.",
+    (MONTH, Column("parameters", "JSON", "", "Transforms, resolutions, centres and scales.")),
+    ("month",),
+    published=False,
+)
+
+FEATURE_DIAGNOSTICS = Table(
+    "feature_diagnostics",
+    "A feature's distribution in a month: what to know before trusting a mixture on it.",
+    (
+        MONTH,
+        Column("feature", "VARCHAR", "", "The feature."),
+        Column("mean", "DOUBLE", "the feature's unit", "Mean over accepted customers."),
+        Column("sd", "DOUBLE", "the feature's unit", "Standard deviation over accepted customers."),
+        Column("skewness", "DOUBLE", "", "Skewness in original units; 0 is symmetric."),
+        Column("skewness_transformed", "DOUBLE", "", "Skewness after the transform; closer to 0 is better."),
+        Column("outliers", "BIGINT", "customers", "Customers beyond 3 SD after the transform."),
+        Column("outlier_share", "DOUBLE", "0..1", "Share of customers beyond 3 SD; a normal feature has 0.0027."),
+        Column("distinct_values", "BIGINT", "", "Number of different values."),
+        Column("largest_atom_share", "DOUBLE", "0..1", "Share of customers with the commonest value; lower is better."),
+        Column("max_correlation", "DOUBLE", "0..1", "Largest absolute correlation with another feature; near 1 is bad."),
+        Column("correlated_with", "VARCHAR", "", "The feature with that correlation."),
+    ),
+    ("month", "feature"),
+)
+
+CANDIDATE_MODELS = Table(
+    "candidate_models",
+    "A mixture fitted to the month for one number of components: the challengers.",
+    (
+        MONTH,
+        Column("n_components", "INTEGER", "components", "Number of Gaussian components."),
+        Column("bic", "DOUBLE", "", "Bayesian information criterion; lower is better."),
+        Column("aic", "DOUBLE", "", "Akaike information criterion; lower is better."),
+        Column("icl", "DOUBLE", "", "Integrated completed likelihood, BIC plus twice the entropy; lower is better."),
+        Column(
+            "train_log_likelihood", "DOUBLE", "nats per customer", "Mean log-likelihood of its rows; higher is better."
+        ),
+        Column(
+            "heldout_log_likelihood",
+            "DOUBLE",
+            "nats per customer",
+            "Mean log-likelihood of the 20 % of customers that a fit on the other 80 % did not see; higher is better.",
+        ),
+        Column(
+            "stability",
+            "DOUBLE",
+            "-1..1",
+            "Mean adjusted Rand index between independent searches with different seeds; higher is better.",
+        ),
+        Column("smallest_share", "DOUBLE", "0..1", "Weight of the smallest component."),
+        Column(
+            "min_separation", "DOUBLE", "", "Smallest Bhattacharyya distance between two components; higher is better."
+        ),
+        Column("converged", "BOOLEAN", "", "Whether EM reached its tolerance."),
+        Column("degenerate", "BOOLEAN", "", "Whether a component is a spike or too small; never selected."),
+        Column("admissible", "BOOLEAN", "", "Whether every condition for selection holds."),
+        Column("selected", "BOOLEAN", "", "Whether this candidate is the month's choice (the challenger)."),
+    ),
+    ("month", "n_components"),
+)
+
+CANDIDATE_PARAMETERS = Table(
+    "candidate_parameters",
+    "The candidates' parameters and the month's choice, as plain numbers; what selected_model promotes from.",
+    (
+        MONTH,
+        Column("n_components", "INTEGER", "components", "Number of Gaussian components."),
+        Column("parameters", "JSON", "", "Weights, means and covariances in the month's standardised units."),
+        Column("refusals", "VARCHAR[]", "", "Why the candidate is not admissible; empty when it is."),
+        Column("rationale", "VARCHAR", "", "The month's choice in words."),
+    ),
+    ("month", "n_components"),
+    published=False,
+)
+
+MODEL_VERSIONS = Table(
+    "model_versions",
+    "A champion: the mixture that serves from its training month until the next promotion.",
+    (
+        Column("model_version", "INTEGER", "", "1 for the first champion, then 2, 3, ..."),
+        Column("trained_month", "DATE", "month", "The month whose customers it was fitted to, and its first in service."),
+        Column("n_components", "INTEGER", "components", "Number of Gaussian components, one per segment."),
+        Column("covariance_type", "VARCHAR", "", "Shape of the components' covariances."),
+        Column("reason", "VARCHAR", "", "Why it was promoted: bootstrap, the trigger that fired, or the user's reason."),
+        Column("rationale", "VARCHAR", "", "Why this number of components, in words."),
+        Column("customers_fitted", "BIGINT", "customers", "How many customers it was fitted to."),
+        Column("seed", "BIGINT", "", "Seed of the search."),
+        Column("feature_schema", "VARCHAR", "", "Features, transforms and resolutions that it was fitted with."),
+        Column("parameters", "JSON", "", "The whole model as plain numbers: transforms, weights, means, covariances."),
+    ),
+    ("model_version",),
+)
+
+CHAMPIONS = Table(
+    "champions",
+    "Which model version serves a month.",
+    (MONTH, MODEL_VERSION),
+    ("month",),
+    published=False,
+)
+
+SEGMENT_LINEAGE = Table(
+    "segment_lineage",
+    "What became of each segment at a promotion.",
+    (
+        MONTH,
+        MODEL_VERSION,
+        Column("segment_id", "INTEGER", "", "Segment of the new champion; NULL when the old segment was retired."),
+        Column("previous_segment_id", "INTEGER", "", "Segment of the old champion; NULL when newly born."),
+        Column("relation", "VARCHAR", "", "continued, split, merged, born or retired."),
+        Column("overlap", "DOUBLE", "0..1", "Soft-Jaccard overlap on the same customers; 1 is the same segment."),
+    ),
+    ("month", "segment_id", "previous_segment_id"),
+)
+
+MONTHLY_ASSIGNMENTS = Table(
+    "monthly_assignments",
+    "A customer's membership of every segment in a month, under that month's champion.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column("segment_id", "INTEGER", "", "The segment with the largest membership probability."),
+        Column("segment_name", "VARCHAR", "", "That segment's name."),
+        Column("max_probability", "DOUBLE", "0..1", "Probability of that segment."),
+        Column("second_segment_id", "INTEGER", "", "The segment with the second largest probability."),
+        Column("second_probability", "DOUBLE", "0..1", "Probability of the second segment."),
+        Column("entropy", "DOUBLE", "0..1 of the maximum", "Uncertainty: 0 is certain, 1 is all segments alike."),
+        Column("is_hybrid", "BOOLEAN", "", "Whether the second probability exceeds tiers.is_hybrid (0.25)."),
+        Column("tier", "VARCHAR", "", "dominant, hybrid, diffuse or leaning: the first that applies, in that order."),
+        Column(
+            "log_likelihood",
+            "DOUBLE",
+            "nats",
+            "Log density of the customer's transformed features; higher is more typical.",
+        ),
+        Column(
+            "is_atypical",
+            "BOOLEAN",
+            "",
+            "Whether log_likelihood is below the 1st percentile of the customers that the champion was fitted to.",
+        ),
+        Column("segment_ids", "INTEGER[]", "", "All segments of the champion, ascending."),
+        Column("probabilities", "DOUBLE[]", "0..1", "Membership probability in each of segment_ids; they sum to 1."),
+        MODEL_VERSION,
+    ),
+    ("month", "customer_id"),
+)
+
+SEGMENT_PROFILES = Table(
+    "segment_profiles",
+    "A segment's portrait in a month.",
+    (
+        MONTH,
+        SEGMENT_ID,
+        Column("name", "VARCHAR", "", "The segment's name; it stays while the segment continues."),
+        Column("role", "VARCHAR", "", "engaged, casual, at_risk or dormant; NULL where the features cannot tell."),
+        Column("customers", "BIGINT", "customers", "Customers whose largest probability is this segment."),
+        Column("share", "DOUBLE", "0..1", "Share of the month's assigned customers."),
+        Column("hybrid_share", "DOUBLE", "0..1", "Share of its customers that are hybrid; NULL when it has none."),
+        Column("narrative", "VARCHAR", "", "The portrait in one or two sentences."),
+        MODEL_VERSION,
+    ),
+    ("month", "segment_id"),
+)
+
+SEGMENT_FEATURE_PROFILES = Table(
+    "segment_feature_profiles",
+    "A feature of a segment in a month, in original units, over the customers assigned to it.",
+    (
+        MONTH,
+        SEGMENT_ID,
+        Column("feature", "VARCHAR", "", "The feature."),
+        Column("unit", "VARCHAR", "", "The feature's unit."),
+        Column("mean", "DOUBLE", "the feature's unit", "Mean."),
+        Column("p10", "DOUBLE", "the feature's unit", "10th percentile."),
+        Column("p50", "DOUBLE", "the feature's unit", "Median."),
+        Column("p90", "DOUBLE", "the feature's unit", "90th percentile."),
+        Column("population_mean", "DOUBLE", "the feature's unit", "Mean over all assigned customers of the month."),
+        Column("index", "DOUBLE", "100 = population", "100 times mean over population_mean; NULL when that is 0."),
+    ),
+    ("month", "segment_id", "feature"),
+)
+
+TRANSITION_DELTAS = Table(
+    "transition_deltas",
+    "A customer's movement from the month before to this month, both measured with the month before's champion.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column("from_state", "VARCHAR", "", "Segment id as text in the month before; or new, returned, rejected."),
+        Column("to_state", "VARCHAR", "", "Segment id as text in this month; or lapsed, rejected."),
+        Column("from_segment_id", "INTEGER", "", "Segment in the month before; NULL for a pseudo-state."),
+        Column("to_segment_id", "INTEGER", "", "Segment in this month; NULL for a pseudo-state."),
+        Column(
+            "shift",
+            "DOUBLE",
+            "0..1",
+            "Half the sum of absolute changes of the probabilities: 0 stayed, 1 moved entirely; NULL unless scored twice.",
+        ),
+        Column("engaged_change", "DOUBLE", "-1..1", "Change of the probability of segments whose role is engaged."),
+        Column(
+            "dormant_change",
+            "DOUBLE",
+            "-1..1",
+            "Change of the probability of segments whose role is at_risk or dormant.",
+        ),
+        Column("segment_ids", "INTEGER[]", "", "The segments of the measuring champion, ascending."),
+        Column("changes", "DOUBLE[]", "-1..1", "Change of the probability of each of segment_ids; they sum to 0."),
+        Column("model_version", "INTEGER", "", "The measuring champion: the one that served the month before."),
+    ),
+    ("month", "customer_id"),
+)
+
+TRANSITION_MATRIX = Table(
+    "transition_matrix",
+    "How many customers moved from one state to another between the month before and this month.",
+    (
+        MONTH,
+        Column("from_state", "VARCHAR", "", "Segment id as text, or new, returned, rejected."),
+        Column("to_state", "VARCHAR", "", "Segment id as text, or lapsed, rejected."),
+        Column("customers", "BIGINT", "customers", "Customers who made this move."),
+        Column("share", "DOUBLE", "0..1", "Share of the customers in from_state."),
+    ),
+    ("month", "from_state", "to_state"),
+)
+
+REFIT_TRIGGERS = Table(
+    "refit_triggers",
+    "The figures on which a month's refit decision stands, measured under the month before's champion.",
+    (
+        MONTH,
+        Column("metric", "VARCHAR", "", "What was measured."),
+        Column("segment_id", "INTEGER", "", "The segment it concerns; NULL for the whole base."),
+        Column("feature", "VARCHAR", "", "The feature it concerns; NULL where none."),
+        Column("value", "DOUBLE", "the metric's unit", "The figure."),
+        Column("threshold", "DOUBLE", "the metric's unit", "The configured limit."),
+        Column("fired", "BOOLEAN", "", "Whether the limit was crossed."),
+    ),
+    ("month", "metric", "segment_id", "feature"),
+    published=False,
+)
+
+DRIFT_ALERTS = Table(
+    "drift_alerts",
+    "A figure that says whether the model still fits its customers, with its limit and the state of the alert.",
+    (
+        MONTH,
+        Column("metric", "VARCHAR", "", "What was measured; see the README for each."),
+        Column("segment_id", "INTEGER", "", "The segment it concerns; NULL for the whole base."),
+        Column("feature", "VARCHAR", "", "The feature it concerns; NULL where none."),
+        Column("value", "DOUBLE", "the metric's unit", "The figure."),
+        Column("threshold", "DOUBLE", "the metric's unit", "The configured limit."),
+        Column("fired", "BOOLEAN", "", "Whether the limit was crossed this month."),
+        Column(
+            "status",
+            "VARCHAR",
+            "",
+            "new (fired now, not last month), ongoing (fired both), resolved (last month only), or NULL (quiet).",
+        ),
+    ),
+    ("month", "metric", "segment_id", "feature"),
+)
+
+PIPELINE_RUNS = Table(
+    "pipeline_runs",
+    "What ran when: one row per run, month and asset.",
+    (
+        Column("run_id", "VARCHAR", "", "Dagster's run id."),
+        MONTH,
+        Column("asset", "VARCHAR", "", "The asset that was materialized."),
+        Column("rows", "BIGINT", "rows", "Rows it wrote for the month."),
+        Column("seconds", "DOUBLE", "seconds", "How long it took."),
+        Column("config_hash", "VARCHAR", "", "Hash of the user's file at that time."),
+        Column("code_version", "VARCHAR", "", "Version of segment_pipeline."),
+        Column("finished_at", "TIMESTAMP", "UTC", "When it finished."),
+    ),
+    ("finished_at", "month", "asset"),
+)
+
+DATA_DICTIONARY = Table(
+    "data_dictionary",
+    "Every published table, view and column: what it means and its unit.",
+    (
+        Column("table_name", "VARCHAR", "", "The table or view."),
+        Column("column_name", "VARCHAR", "", "The column; NULL for the row that describes the table itself."),
+        Column("type", "VARCHAR", "", "DuckDB type; TABLE or VIEW for the table itself."),
+        Column("unit", "VARCHAR", "", "Unit or range; NULL where there is none."),
+        Column("description", "VARCHAR", "", "What one value means."),
+    ),
+    ("table_name", "column_name"),
+)
+
+TABLES = (
+    RAW_CUSTOMERS,
+    VALIDATED_FEATURES,
+    REJECTED_CUSTOMERS,
+    SCALED_MATRIX,
+    FEATURE_SPACES,
+    FEATURE_DIAGNOSTICS,
+    CANDIDATE_MODELS,
+    CANDIDATE_PARAMETERS,
+    MODEL_VERSIONS,
+    CHAMPIONS,
+    SEGMENT_LINEAGE,
+    MONTHLY_ASSIGNMENTS,
+    SEGMENT_PROFILES,
+    SEGMENT_FEATURE_PROFILES,
+    TRANSITION_DELTAS,
+    TRANSITION_MATRIX,
+    REFIT_TRIGGERS,
+    DRIFT_ALERTS,
+    PIPELINE_RUNS,
+    DATA_DICTIONARY,
+)
+PUBLISHED_TABLES = tuple(table for table in TABLES if table.published)
+
+
+def _columns_of(table: Table, *names: str) -> tuple[Column, ...]:
+    by_name = {column.name: column for column in table.columns}
+    return tuple(by_name[name] for name in names)
+
+
+MEMBERSHIP = View(
+    "membership",
+    "One row per month, customer and segment: the probabilities of monthly_assignments, unnested.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        SEGMENT_ID,
+        Column("segment_name", "VARCHAR", "", "The segment's name."),
+        Column("probability", "DOUBLE", "0..1", "Membership probability; over a customer's segments they sum to 1."),
+    ),
+    """
+    SELECT m.month, m.customer_id, m.segment_id, p.name AS segment_name, m.probability
+    FROM (
+        SELECT month, customer_id, unnest(segment_ids) AS segment_id, unnest(probabilities) AS probability
+        FROM monthly_assignments
+    ) AS m
+    LEFT JOIN segment_profiles AS p ON p.month = m.month AND p.segment_id = m.segment_id
+    """,
+)
+
+CURRENT_ASSIGNMENTS = View(
+    "current_assignments",
+    "monthly_assignments of the latest month.",
+    MONTHLY_ASSIGNMENTS.columns,
+    "SELECT * FROM monthly_assignments WHERE month = (SELECT max(month) FROM monthly_assignments)",
+)
+
+CURRENT_PROFILES = View(
+    "current_profiles",
+    "segment_profiles of the latest month.",
+    SEGMENT_PROFILES.columns,
+    "SELECT * FROM segment_profiles WHERE month = (SELECT max(month) FROM segment_profiles)",
+)
+
+CUSTOMER_JOURNEY = View(
+    "customer_journey",
+    "A customer's months in order, with where it was before and since when it has been where it is.",
+    (
+        *_columns_of(
+            MONTHLY_ASSIGNMENTS, "month", "customer_id", "segment_id", "segment_name", "max_probability", "tier"
+        ),
+        Column("previous_month", "DATE", "month", "The customer's month before this one; NULL for its first."),
+        Column("previous_segment_id", "INTEGER", "", "Its segment in previous_month; NULL for its first month."),
+        Column("changed_at", "DATE", "month", "Month since which it has been in this segment without a change."),
+    ),
+    """
+    WITH ordered AS (
+        SELECT month, customer_id, segment_id, segment_name, max_probability, tier,
+            lag(month) OVER customer AS previous_month,
+            lag(segment_id) OVER customer AS previous_segment_id
+        FROM monthly_assignments
+        WINDOW customer AS (PARTITION BY customer_id ORDER BY month)
+    )
+    SELECT *, max(CASE WHEN previous_segment_id IS DISTINCT FROM segment_id THEN month END)
+        OVER (PARTITION BY customer_id ORDER BY month) AS changed_at
+    FROM ordered
+    """,
+)
+
+VIEWS = (MEMBERSHIP, CURRENT_ASSIGNMENTS, CURRENT_PROFILES, CUSTOMER_JOURNEY)
+
+
+def dictionary_rows() -> list[Mapping[str, str | None]]:
+    """The rows of `data_dictionary`: one per published table and view, then one per column of each."""
+    rows: list[Mapping[str, str | None]] = []
+    for kind, relations in (("TABLE", PUBLISHED_TABLES), ("VIEW", VIEWS)):
+        for relation in relations:
+            rows.append(
+                {"table_name": relation.name, "column_name": None, "type": kind, "unit": None}
+                | {"description": relation.description}
+            )
+            rows += [
+                {"table_name": relation.name, "column_name": column.name, "type": column.type}
+                | {"unit": column.unit or None, "description": column.description}
+                for column in relation.columns
+            ]
+    return rows

@@ -1,0 +1,272 @@
+"""The mixture and its search: known truths, published reference fits, spikes that must be refused, repeatability."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_iris
+from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
+
+from segment_pipeline.segmentation import mixture as core
+from segment_pipeline.segmentation.mixture import (
+    Mixture,
+    Search,
+    adjusted_rand_index,
+    bhattacharyya_distances,
+    bic,
+    find_degeneracy,
+    fit_candidates,
+    fit_mixture,
+    fraley_raftery_prior,
+    heldout_rows,
+)
+
+
+def random_mixture(k: int, d: int, seed: int) -> Mixture:
+    random = np.random.default_rng(seed)
+    roots = random.normal(size=(k, d, d)) * 0.5
+    covariances = roots @ np.swapaxes(roots, 1, 2) + 0.1 * np.eye(d)
+    return Mixture(random.dirichlet(np.full(k, 5.0)), random.normal(size=(k, d)) * 3, covariances)
+
+
+def sample(mixture: Mixture, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    labels = random.choice(mixture.n_components, size=n, p=mixture.weights)
+    roots = np.linalg.cholesky(mixture.covariances)
+    noise = random.normal(size=(n, mixture.n_features))
+    return mixture.means[labels] + np.einsum("nij,nj->ni", roots[labels], noise), labels
+
+
+def three_segments(n: int = 900, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    means = np.array([[-2.0, 0.0], [2.0, 1.0], [0.5, -3.0]])
+    covariances = np.array([[[0.5, 0.3], [0.3, 0.6]], [[0.8, -0.2], [-0.2, 0.3]], [[0.4, 0.0], [0.0, 0.4]]])
+    return sample(Mixture(np.array([0.5, 0.3, 0.2]), means, covariances), n, seed)
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 10_000))
+@settings(max_examples=40, deadline=None)
+def test_densities_equal_those_of_scikit_learn(k: int, d: int, seed: int) -> None:
+    mixture = random_mixture(k, d, seed)
+    Z, _ = sample(mixture, 50, seed)
+    estimator = mixture.to_sklearn()
+    np.testing.assert_allclose(mixture.log_likelihood(Z), estimator.score_samples(Z), atol=1e-9)
+    np.testing.assert_allclose(mixture.responsibilities(Z), estimator.predict_proba(Z), atol=1e-9)
+    assert bic(mixture, Z) == pytest.approx(estimator.bic(Z))
+
+
+@given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 10_000), st.floats(1.0, 1e8))
+@settings(max_examples=40, deadline=None)
+def test_membership_probabilities_sum_to_one_however_far_away_a_customer_is(
+    k: int, d: int, seed: int, distance: float
+) -> None:
+    mixture = random_mixture(k, d, seed)
+    R = mixture.responsibilities(np.random.default_rng(seed).normal(size=(20, d)) * distance)
+    assert np.isfinite(R).all()
+    assert (R >= 0).all()
+    np.testing.assert_allclose(R.sum(axis=1), 1.0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("k", "published"), [(2, -574.0178), (3, -580.8396)])
+def test_plain_maximum_likelihood_reaches_the_published_fit_of_iris(k: int, published: float) -> None:
+    """mclust 6.0, VVV without prior; its BIC is the negative of ours."""
+    X = load_iris().data
+    floor = np.full(4, 0.1**2 / 12)
+    fit = fit_mixture(X, k, prior=False)
+    assert -bic(fit, X) >= published - 0.05
+    assert find_degeneracy(fit, X, floor, ("a", "b", "c", "d")) is None
+
+
+def test_a_spike_on_iris_has_the_better_bic_and_is_refused() -> None:
+    X = load_iris().data
+    floor = np.full(4, 0.1**2 / 12)
+    honest = fit_mixture(X, 3, prior=False)
+    spike = GaussianMixture(
+        3, reg_covar=1e-12, tol=1e-6, max_iter=2000, n_init=1, means_init=[X[:50].mean(0), X[50:].mean(0), X[101]]
+    )
+    spike.set_params(precisions_init=np.array([np.eye(4) * 10, np.eye(4), np.eye(4) * 1e6])).fit(X)
+    spiky = Mixture(spike.weights_, spike.means_, spike.covariances_)
+    assert bic(spiky, X) < bic(honest, X)
+    assert find_degeneracy(spiky, X, floor, ("a", "b", "c", "d")) is not None
+    (candidate,) = fit_candidates(X, [3], variance_floor=floor, seed=0)
+    assert not candidate.degenerate
+    assert -700 < -candidate.bic < -560
+
+
+def test_the_three_segments_that_made_the_customers_are_found() -> None:
+    Z, truth = three_segments()
+    candidates = fit_candidates(Z, [2, 3, 4], variance_floor=np.full(2, 1e-4), seed=1)
+    best = min(candidates, key=lambda candidate: candidate.bic)
+    assert best.n_components == 3
+    assert best.converged
+    assert not best.degenerate
+    assert best.stability > 0.99
+    assert best.smallest_share == pytest.approx(0.2, abs=0.04)
+    assert adjusted_rand_index(np.argmax(best.mixture.responsibilities(Z), axis=1), truth) > 0.9
+    assert abs(best.train_log_likelihood - best.heldout_log_likelihood) < 0.2
+    assert best.heldout_log_likelihood > candidates[0].heldout_log_likelihood
+
+
+def test_five_components_on_two_segments_disagree_or_overlap() -> None:
+    Z, _ = sample(random_mixture(2, 2, 3), 800, 3)
+    two, five = fit_candidates(Z, [2, 5], variance_floor=np.full(2, 1e-4), seed=0)
+    assert two.bic < five.bic
+    assert two.stability > five.stability
+    assert two.min_separation > five.min_separation
+
+
+def test_same_seed_same_bits_and_another_seed_the_same_answer() -> None:
+    Z, _ = three_segments()
+    first, again = (fit_candidates(Z, [2, 3], variance_floor=np.full(2, 1e-4), seed=5) for _ in range(2))
+    for one, other in zip(first, again, strict=True):
+        assert one.bic == other.bic
+        assert one.heldout_log_likelihood == other.heldout_log_likelihood
+        np.testing.assert_array_equal(one.mixture.covariances, other.mixture.covariances)
+    (different,) = fit_candidates(Z, [3], variance_floor=np.full(2, 1e-4), seed=6)
+    assert different.bic == pytest.approx(first[1].bic, abs=0.1)
+
+
+def test_the_number_of_threads_does_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    Z, _ = three_segments(600)
+    (threaded,) = fit_candidates(Z, [3], variance_floor=np.full(2, 1e-4), seed=5)
+    monkeypatch.setattr(core.os, "cpu_count", lambda: 1)
+    (alone,) = fit_candidates(Z, [3], variance_floor=np.full(2, 1e-4), seed=5)
+    assert threaded.bic == alone.bic
+    np.testing.assert_array_equal(threaded.mixture.means, alone.mixture.means)
+
+
+def test_it_is_not_beaten_by_many_starts_of_scikit_learn_on_overlapping_segments() -> None:
+    Z, _ = sample(random_mixture(6, 3, 11), 1500, 11)
+    ours = bic(fit_mixture(Z, 6, prior=False), Z)
+    theirs = min(
+        GaussianMixture(6, n_init=5, tol=1e-6, max_iter=2000, random_state=seed).fit(Z).bic(Z) for seed in range(2)
+    )
+    assert ours <= theirs + 0.5
+
+
+def test_an_accelerated_step_never_lowers_the_objective() -> None:
+    Z, _ = sample(random_mixture(4, 3, 2), 700, 2)
+    em = core._StackedEM(3, np.full(3, 1e-3), fraley_raftery_prior(Z, 4))
+    phi = core._phi(Z)
+    labels = core._kmeans_labels(Z, 4, 3, np.random.default_rng(0), rounds=0)
+    moments = core._moments_of_labels(labels, 4, phi)
+    before = em.step(moments, phi)[1]
+    for _ in range(15):
+        moments, _, _ = em.converge(moments, phi, 0.0, max_cycles=1)
+        after = em.step(moments, phi)[1]
+        assert (after >= before - 1e-12).all()
+        before = after
+
+
+def test_convergence_is_within_a_bic_unit_of_a_hundred_times_stricter_tolerance() -> None:
+    Z, _ = sample(random_mixture(5, 3, 4), 1000, 4)
+    usual, strict = fit_mixture(Z, 5, seed=1), fit_mixture(Z, 5, seed=1, tolerance=1e-9)
+    assert abs(bic(usual, Z) - bic(strict, Z)) < 1.0
+
+
+def test_the_quick_product_and_the_whitened_one_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    Z, _ = three_segments(500)
+    phi, em = core._phi(Z), core._StackedEM(2, np.full(2, 1e-6), None)
+    moments = core._moments_of_labels(core._kmeans_labels(Z, 3, 2, np.random.default_rng(0), 5), 3, phi)
+    quick = em.step(moments, phi)
+    monkeypatch.setattr(core, "_ROUNDING_LIMIT", 0.0)
+    whitened = em.step(moments, phi)
+    np.testing.assert_allclose(quick[0], whitened[0], atol=1e-11)
+    np.testing.assert_allclose(quick[1], whitened[1], atol=1e-11)
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.floats(0.01, 0.5), st.integers(0, 1000))
+@settings(max_examples=15, deadline=None)
+def test_no_covariance_falls_below_the_floor(k: int, d: int, floor: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    Z = np.round(random.normal(size=(200, d)))
+    fit = Search(Z, np.full(d, floor), seed=(seed,)).run(k)[0]
+    assert np.linalg.eigvalsh(fit.mixture.covariances).min() >= floor * (1 - 1e-9)
+    assert fit.mixture.weights.sum() == pytest.approx(1.0)
+
+
+def test_a_component_on_a_value_that_many_customers_share_is_sound() -> None:
+    """Every one-order customer sits on one value; at its true resolution that is a segment and not a spike."""
+    random = np.random.default_rng(0)
+    orders = np.concatenate([np.zeros(600), random.normal(3, 0.8, 900)])
+    Z = np.column_stack([orders, random.normal(size=1500)])
+    (candidate,) = fit_candidates(Z, [2], variance_floor=np.array([0.05, 1e-6]), seed=0, names=("orders", "value"))
+    assert candidate.mixture.covariances[:, 0, 0].min() == pytest.approx(0.05, rel=0.01)
+    assert not candidate.degenerate
+
+
+def test_a_component_on_repeated_values_of_a_fine_feature_is_degenerate() -> None:
+    random = np.random.default_rng(0)
+    value = np.concatenate([np.full(60, 1.234), random.normal(0, 1, 1440)])
+    Z = np.column_stack([random.normal(size=1500), value])
+    (candidate,) = fit_candidates(Z, [2], variance_floor=np.full(2, 1e-8), seed=0, names=("orders", "value"))
+    spike = Mixture(
+        np.array([0.04, 0.96]), np.array([[0.0, 1.234], [0.0, 0.0]]), np.array([np.diag([1.0, 1e-4]), np.eye(2)])
+    )
+    reason = find_degeneracy(spike, Z, np.full(2, 1e-8), ("orders", "value"))
+    assert reason is not None
+    assert "value" in reason
+    assert not candidate.degenerate or candidate.degeneracy is not None
+
+
+def test_a_component_flat_along_a_combination_of_features_is_degenerate() -> None:
+    """One-order customers have tenure = days since the last order: a dependence within one component only."""
+    random = np.random.default_rng(0)
+    days = random.normal(size=500)
+    single = np.column_stack([days, days])
+    Z = np.vstack([single, random.normal(size=(1000, 2)) + [4, -4]])
+    (candidate,) = fit_candidates(Z, [2], variance_floor=np.full(2, 1e-3), seed=0, names=("days", "tenure"))
+    assert candidate.degenerate
+    assert candidate.degeneracy is not None
+    assert "days and tenure" in candidate.degeneracy
+
+
+def test_a_component_of_a_handful_is_degenerate_and_says_how_many() -> None:
+    random = np.random.default_rng(0)
+    Z = np.vstack([random.normal(size=(400, 2)), random.normal(size=(6, 2)) * 0.5 + 30])
+    (candidate,) = fit_candidates(Z, [2], variance_floor=np.full(2, 1e-4), seed=0)
+    assert candidate.degenerate
+    assert candidate.degeneracy is not None
+    assert "6 effective members" in candidate.degeneracy
+
+
+def test_last_months_champion_is_one_more_start() -> None:
+    Z, _ = three_segments()
+    done: list[int] = []
+    (plain,) = fit_candidates(Z, [3], variance_floor=np.full(2, 1e-4), seed=1)
+    (warm,) = fit_candidates(
+        Z, [3], variance_floor=np.full(2, 1e-4), seed=1, champion=plain.mixture, progress=done.append
+    )
+    assert warm.bic == pytest.approx(plain.bic, abs=0.01)
+    assert done == [3]
+
+
+def test_the_held_out_customers_are_a_fifth_and_always_the_same() -> None:
+    rows = heldout_rows(1000, 42)
+    assert len(np.unique(rows)) == 200
+    np.testing.assert_array_equal(rows, heldout_rows(1000, 42))
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=2, max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_the_adjusted_rand_index_is_the_one_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+    a, b = np.array(pairs).T
+    assert adjusted_rand_index(a, b) == pytest.approx(adjusted_rand_score(a, b), abs=1e-12)
+
+
+def test_bhattacharyya_distance_of_equal_covariances_is_an_eighth_of_the_squared_distance() -> None:
+    mixture = Mixture(np.array([0.5, 0.5]), np.array([[0.0, 0.0], [3.0, 4.0]]), np.array([np.eye(2)] * 2))
+    assert bhattacharyya_distances(mixture)[0, 1] == pytest.approx(25 / 8)
+
+
+@pytest.mark.parametrize(
+    ("Z", "k", "message"),
+    [
+        (np.array([[np.nan, 1.0]] * 50), [2], "NaN"),
+        (np.zeros((3, 2)), [2], "cannot carry"),
+        (np.zeros((50, 2)), [0], "at least 1"),
+    ],
+)
+def test_impossible_input_is_refused(Z: np.ndarray, k: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit_candidates(Z, k, variance_floor=np.full(2, 1e-4), seed=0)
