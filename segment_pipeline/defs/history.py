@@ -51,7 +51,9 @@ def closed_months() -> list[date]:
     return [parse_month(key) for key in monthly_partitions.get_partition_keys()]
 
 
-def run_months(months: Sequence[date], listener: Callable[[dg.DagsterEvent], None] | None = None) -> Iterator[MonthResult]:
+def run_months(
+    months: Sequence[date], listener: Callable[[dg.DagsterEvent], None] | None = None
+) -> Iterator[MonthResult]:
     """Materialize each month, oldest first, and stop at the first that fails; later months would stand on it.
 
     The caller holds the run lock. `listener` is told every event of the runs.
@@ -104,7 +106,8 @@ def _close_orphans(instance: dg.DagsterInstance, job_name: str) -> None:
     """Mark runs of the command line whose process was killed: they would stand in the UI as running, and hold the
     queue, for ever."""
     unfinished = dg.RunsFilter(
-        job_name=job_name, statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+        job_name=job_name,
+        statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED],
     )
     for run in instance.get_runs(filters=unfinished):
         pid = run.tags.get(PID_TAG)

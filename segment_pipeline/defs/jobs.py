@@ -46,8 +46,9 @@ class ProgressHandler(logging.Handler):
             ProgressHandler.listener(event)
 
 
-@dg.logger(description="For the command line: events go to its progress display and nowhere else.")
+@dg.logger
 def progress(_: dg.InitLoggerContext) -> logging.Logger:
+    """For the command line: events go to its progress display and nowhere else."""
     logger = logging.Logger("segment_pipeline.progress", logging.DEBUG)
     logger.addHandler(ProgressHandler())
     return logger

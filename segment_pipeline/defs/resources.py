@@ -71,14 +71,21 @@ class Pipeline(dg.ConfigurableResource):
         )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        from segment_pipeline.warehouse.store import RunLock
+        from segment_pipeline.warehouse.sources import raw_feature_names
+        from segment_pipeline.warehouse.store import RunLock, prepare
 
         log = context.log or logging.getLogger(__name__)
-        purpose = f"run {context.run_id[:8]}" if context.run_id else "a run"
+        purpose = f"run {context.run.run_id[:8]}" if context.run else "a run"
         self._lock = RunLock(
             run_lock_path(self.config), self.config.operation.lock_timeout_minutes * 60, purpose, log.warning
         )
         self._lock.__enter__()
+        try:
+            with self.warehouse.transaction(log.info) as connection:
+                prepare(connection, raw_feature_names(self.config))
+        except BaseException:  # Dagster tears down only what was set up: nobody else would let go of the lock
+            self._lock.__exit__()
+            raise
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         if self._lock is not None:
@@ -96,20 +103,16 @@ class Pipeline(dg.ConfigurableResource):
 
         The block sets `step.rows`.
         """
-        from segment_pipeline.warehouse.store import prepare
-        from segment_pipeline.warehouse.sources import raw_feature_names
-
         started = time.perf_counter()
         month = parse_month(context.partition_key)
         with self.warehouse.transaction(context.log.info) as connection:
-            prepare(connection, raw_feature_names(self.config))
             step = Step(connection, self.config, month)
             yield step
             connection.execute(
                 "INSERT INTO pipeline_runs BY NAME SELECT ? AS run_id, ? AS month, ? AS asset, ? AS rows, "
                 "? AS seconds, ? AS config_hash, ? AS code_version, ? AS finished_at",
                 [
-                    context.run_id,
+                    context.run.run_id,
                     month,
                     context.asset_key.to_user_string(),
                     step.rows,

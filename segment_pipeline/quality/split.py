@@ -1,4 +1,4 @@
-"""The contract applied row by row, inside DuckDB: every raw customer is either accepted or rejected with its reasons."""
+"""The contract applied row by row, inside DuckDB: every raw customer is accepted, or rejected with reasons."""
 
 import math
 from dataclasses import dataclass
@@ -32,15 +32,16 @@ class SplitCounts:
     reasons: dict[str, int]
 
 
-def split_customers(connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, month: date) -> SplitCounts:
+def split_customers(
+    connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, month: date
+) -> SplitCounts:
     """Replace the month of `validated_features` and `rejected_customers` from `raw_customers`.
 
     Call it inside a transaction, and roll back if the month does not pass the gate.
     """
     names = raw_feature_names(config)
     raw = (
-        "(SELECT *, map_keys(unreadable_values) AS unreadable FROM raw_customers "
-        f"WHERE month = {month_literal(month)})"
+        f"(SELECT *, map_keys(unreadable_values) AS unreadable FROM raw_customers WHERE month = {month_literal(month)})"
     )
     limits = _outlier_limits(connection, config, contract, raw)
     connection.execute(
@@ -72,9 +73,7 @@ def split_customers(connection: duckdb.DuckDBPyConnection, config: Config, contr
     return SplitCounts(month_rows(connection, RAW_CUSTOMERS, month), accepted, rejected, capped, dict(reasons))
 
 
-def _outlier_limits(
-    connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, raw: str
-) -> Limits:
+def _outlier_limits(connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, raw: str) -> Limits:
     """Where a feature with a cap or reject policy ends, in original units: `outlier_sd` SDs of its transform."""
     limits = {}
     for feature in config.features:
@@ -126,7 +125,9 @@ def _count_capped(connection: duckdb.DuckDBPyConnection, limits: Limits, config:
     ]
     if not beyond:
         return 0
-    found = connection.execute(f"SELECT count(*) FROM judged WHERE len(reasons) = 0 AND ({' OR '.join(beyond)})").fetchone()
+    found = connection.execute(
+        f"SELECT count(*) FROM judged WHERE len(reasons) = 0 AND ({' OR '.join(beyond)})"
+    ).fetchone()
     return int(found[0]) if found else 0
 
 

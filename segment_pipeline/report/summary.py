@@ -31,7 +31,7 @@ def summarise(name: str, published: Path) -> Summary:
     """Read the published file; it has at least one month."""
     with duckdb.connect(str(published), read_only=True) as connection:
 
-        def rows(query: str) -> list[tuple]:  # type: ignore[type-arg]
+        def rows(query: str) -> list[tuple]:
             return connection.execute(query).fetchall()
 
         months = [row[0] for row in rows("SELECT DISTINCT month FROM monthly_assignments ORDER BY month")]
@@ -89,8 +89,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     say(f"In {last}: {summary.customers:,} customers in {len(summary.segments)} segments.")
     table = Table("id", "segment", "role", "customers", "share", "vs month before", box=None, pad_edge=False)
     for segment_id, name, role, customers, share, change in summary.segments:
-        moved = "" if change is None else f"{100 * change:+.1f} points"
-        cells = (str(segment_id), name, (role or "").replace("_", " "), f"{customers:,}", f"{share:.1%}", moved)
+        against = "" if change is None else f"{100 * change:+.1f} points"
+        cells = (str(segment_id), name, (role or "").replace("_", " "), f"{customers:,}", f"{share:.1%}", against)
         table.add_row(*(_escaped(cell) for cell in cells))
     console.print(table)
     if sum(summary.moved.values()):
@@ -104,13 +104,12 @@ def print_summary(summary: Summary, console: Console) -> None:
             say(f"Rejected in {month_key(month)}: {rows:,} rows ({reasons}); see rejected_customers.")
     else:
         say("Rejected: nobody.")
-    for month, version, components, reason in summary.refits:
-        say(f"Model {version}, from {month_key(month)}: {components} segments; {reason}.")
+    for trained, version, components, reason in summary.refits:
+        say(f"Model {version}, from {month_key(trained)}: {components} segments; {reason}.")
     if summary.alerts:
-        for status, metric, segment_id, feature, value, threshold in summary.alerts:
-            about = "".join(
-                [f", segment {segment_id}" if segment_id is not None else "", f", {feature}" if feature else ""]
-            )
+        for status, metric, about_segment, feature, value, threshold in summary.alerts:
+            about = "" if about_segment is None else f", segment {about_segment}"
+            about += f", {feature}" if feature else ""
             say(f"Alert ({status}): {metric}{about} is {value:.3g}, limit {threshold:.3g}.")
     else:
         say(f"Alerts in {last}: none.")

@@ -75,10 +75,9 @@ def decide(inputs: DecisionInputs, config: Config, forced: str | None = None) ->
     fired = [trigger for trigger in triggers if trigger.fired]
     if inputs.previous is not None and not fired and forced is None:
         return Decision(inputs.previous, False, "kept: no trigger fired", triggers, ())
-    if inputs.previous is None:
-        reason = "bootstrap"
-    else:
-        reason = f"forced: {forced}" if forced is not None else _in_words(fired)
+    reason = "bootstrap" if inputs.previous is None else _in_words(fired)
+    if forced is not None:
+        reason = f"forced: {forced}"
     if inputs.challenger is None:
         if inputs.previous is None or inputs.X_previous is None:
             raise ModelError(

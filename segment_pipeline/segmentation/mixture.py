@@ -40,11 +40,17 @@ MAX_CYCLES = 400
 
 SHORT_ITERATIONS = 12
 SHORT_ROWS = 2000
-SEMIFINAL_CYCLES = 6
+"""Every start gets this many plain EM iterations on a fixed subsample of this many rows."""
+
 SEMIFINALISTS = 6
+SEMIFINAL_CYCLES = 6
 FINALISTS = 3
+"""The best starts get a few accelerated cycles, the best of those run to convergence. Two instead of three save a
+quarter of the time and cost stability on grocery orders (0.64 for 0.99 at four components in one month of ten)."""
 
 STABILITY_SEARCHES = 3
+"""Independent full searches whose partitions are compared; the best of them gives the candidate."""
+
 HELDOUT_SHARE = 0.2
 
 MEDIUM_ROWS = 12_000
@@ -74,6 +80,8 @@ _GUARD_VARIANCE = 1e-10
 """Keeps a covariance invertible when neither prior nor floor is asked for."""
 
 _CHUNK = 4096
+"""Rows per block of the E-step, so that a block stays in the processor's cache."""
+
 _ROUNDING_LIMIT = 1e-7
 """Error of a log density, in nats, above which the E-step leaves phi(x) for the slower whitened product."""
 
@@ -478,7 +486,7 @@ class _StackedEM:
         quadratic[..., self.rows == self.columns] *= 0.5
         coefficients = np.concatenate([constant[..., None], linear, quadratic], axis=-1).reshape(S * k, P)
 
-        reach = np.abs(phi).max(axis=1) if phi.shape[1] else np.zeros(P)
+        reach = np.abs(phi).max(axis=1)
         precise = float(np.max(np.abs(coefficients) @ reach)) * np.finfo(float).eps < _ROUNDING_LIMIT
         total = np.zeros((S * k, P))
         log_likelihood = np.zeros(S)
@@ -644,6 +652,9 @@ def _check_input(Z: Array, n_components: Sequence[int], champion: Mixture | None
         raise ValueError(f"every number of components must be at least 1, got {list(n_components)}")
     if len(Z) <= max(n_components) + Z.shape[1]:
         raise ValueError(f"{len(Z)} rows cannot carry {max(n_components)} components in {Z.shape[1]} dimensions")
+    spread = np.linalg.eigvalsh(np.cov(Z, rowvar=False).reshape(Z.shape[1], Z.shape[1]))
+    if spread[0] <= 1e-10 * max(spread[-1], _GUARD_VARIANCE):
+        raise ValueError("the features repeat one another or are constant; let find_dependence name the one to drop")
     if champion is not None and champion.n_features != Z.shape[1]:
         raise ValueError(f"the champion has {champion.n_features} features, Z has {Z.shape[1]}: do not pass it")
 

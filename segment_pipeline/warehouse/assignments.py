@@ -159,7 +159,7 @@ def _states_sql(before: date, month: date, *, scored_twice: bool) -> str:
             LEFT JOIN {rejected.format(month_literal(before))} AS rb ON rb.customer_id = s.customer_id
             LEFT JOIN {rejected.format(month_literal(month))} AS rn ON rn.customer_id = s.customer_id
             LEFT JOIN (
-                -- known before this month: seen by an earlier month of the pipeline, or, where the source tells, earlier
+                -- known before this month: to an earlier month of the pipeline or, where it can tell, to the source
                 SELECT DISTINCT customer_id FROM raw_customers
                 WHERE month < {month_literal(month)} OR (month = {month_literal(month)} AND first_seen < month)
             ) AS k ON k.customer_id = s.customer_id
@@ -190,7 +190,8 @@ def reconciliation(connection: duckdb.DuckDBPyConnection, month: date) -> dict[s
     )
     found = connection.execute(
         f"""
-        SELECT sum(customers) FILTER (from_state NOT IN ('new', 'returned')) - ({population.format(month_literal(before))}),
+        SELECT sum(customers) FILTER (from_state NOT IN ('new', 'returned'))
+                - ({population.format(month_literal(before))}),
             sum(customers) FILTER (to_state <> {literal("lapsed")}) - ({population.format(month_literal(month))}),
             sum(customers) - (SELECT count(*) FROM transition_deltas WHERE month = {month_literal(month)})
         FROM transition_matrix WHERE month = {month_literal(month)}

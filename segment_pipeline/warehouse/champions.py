@@ -86,9 +86,7 @@ def decision_inputs(connection: duckdb.DuckDBPyConnection, config: Config, month
         space=space,
         X=values(space.names),
         X_previous=(
-            values(previous.space.names)
-            if previous is not None and scores_in(connection, previous, month)
-            else None
+            values(previous.space.names) if previous is not None and scores_in(connection, previous, month) else None
         ),
         recency=values((config.roles.recency,))[:, 0] if config.roles.recency in roles else None,
         frequency=values((config.roles.frequency,))[:, 0] if config.roles.frequency in roles else None,

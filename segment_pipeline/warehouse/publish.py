@@ -125,7 +125,7 @@ def _unfinished_months(connection: duckdb.DuckDBPyConnection, warehouse: str) ->
 def _copy_months(
     connection: duckdb.DuckDBPyConnection, source: str, table: Table, membership: str, months: list[date]
 ) -> int:
-    """Copy the rows of `table` whose month is IN, or NOT IN, `months`; by name, since an older file may lack columns."""
+    """Copy the rows of `table` whose month is IN, or NOT IN, `months`. By name: an older file may lack columns."""
     columns = [name for name in table.column_names if name in _columns(connection, source, table.name)]
     if not columns:
         return 0

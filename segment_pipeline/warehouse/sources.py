@@ -15,7 +15,14 @@ from pathlib import Path
 
 import duckdb
 
-from segment_pipeline.config import ORDER_FEATURES, Config, OrdersSource, QuerySource, SnapshotsSource, resolve_source_path
+from segment_pipeline.config import (
+    ORDER_FEATURES,
+    Config,
+    OrdersSource,
+    QuerySource,
+    SnapshotsSource,
+    resolve_source_path,
+)
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.warehouse.quoting import identifier, literal
@@ -191,7 +198,11 @@ def _check_span(
             f"{path} holds no order lines (after source.orders.where). Deliver the data, then run the month again."
         )
     if in_month == 0:
-        span = f"its lines go from {first:%Y-%m-%d} to {last:%Y-%m-%d}" if isinstance(first, datetime) else "no line has a readable date"
+        span = (
+            f"its lines go from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+            if isinstance(first, datetime)
+            else "no line has a readable date"
+        )
         raise SourceError(
             f"{path} has no order line in {month_key(month)}: {span}. "
             f"Deliver that month's data, or set last_month in the configuration, then run again."
@@ -254,9 +265,7 @@ def _ready_made_features(
                 f"{path}: column {name}: found {found}; expected a number. "
                 f"Make it a number in the source (for a date: the days since it), then run again."
             )
-    numbers = ", ".join(
-        f"TRY_CAST({identifier(name)} AS DOUBLE) AS {identifier(name)}" for name in feature_names
-    )
+    numbers = ", ".join(f"TRY_CAST({identifier(name)} AS DOUBLE) AS {identifier(name)}" for name in feature_names)
     unreadable = ", ".join(
         f"CASE WHEN TRY_CAST({identifier(name)} AS DOUBLE) IS NULL AND {identifier(name)} IS NOT NULL "
         f"THEN {{'key': {literal(name)}, 'value': CAST({identifier(name)} AS VARCHAR)}} END"

@@ -65,7 +65,7 @@ class Warehouse:
     def _open(self, report: Report) -> duckdb.DuckDBPyConnection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # One configuration for the whole process: DuckDB refuses a second one on the same file.
-        settings: dict[str, str | int] = {
+        settings: dict[str, str | bool | int | float | list[str]] = {
             "storage_compatibility_version": STORAGE_VERSION,
             "memory_limit": self.memory_limit,
             "temp_directory": str(self.path.parent / ".duckdb_spill"),

@@ -1,4 +1,4 @@
-"""Every table and view, declared once: from here come the DDL, the comments, the UI's column schemas and `data_dictionary`.
+"""Every table and view, declared once: hence the DDL, the comments, the UI's column schemas and `data_dictionary`.
 
 A column's description is what an analyst reads in the published file, so it says what one value means and in which
 direction it is good. What belongs here: names, types, units, words. What does not: how a table is filled.
@@ -167,7 +167,7 @@ FEATURE_DIAGNOSTICS = Table(
         Column("outlier_share", "DOUBLE", "0..1", "Share of customers beyond 3 SD; a normal feature has 0.0027."),
         Column("distinct_values", "BIGINT", "", "Number of different values."),
         Column("largest_atom_share", "DOUBLE", "0..1", "Share of customers with the commonest value; lower is better."),
-        Column("max_correlation", "DOUBLE", "0..1", "Largest absolute correlation with another feature; near 1 is bad."),
+        Column("max_correlation", "DOUBLE", "0..1", "Largest absolute correlation with another; near 1 is bad."),
         Column("correlated_with", "VARCHAR", "", "The feature with that correlation."),
     ),
     ("month", "feature"),
@@ -228,10 +228,10 @@ MODEL_VERSIONS = Table(
     "A champion: the mixture that serves from its training month until the next promotion.",
     (
         Column("model_version", "INTEGER", "", "1 for the first champion, then 2, 3, ..."),
-        Column("trained_month", "DATE", "month", "The month whose customers it was fitted to, and its first in service."),
+        Column("trained_month", "DATE", "month", "The month to whose customers it was fitted; its first in service."),
         Column("n_components", "INTEGER", "components", "Number of Gaussian components, one per segment."),
         Column("covariance_type", "VARCHAR", "", "Shape of the components' covariances."),
-        Column("reason", "VARCHAR", "", "Why it was promoted: bootstrap, the trigger that fired, or the user's reason."),
+        Column("reason", "VARCHAR", "", "Why it was promoted: bootstrap, what fired, or the user's reason."),
         Column("rationale", "VARCHAR", "", "Why this number of components, in words."),
         Column("customers_fitted", "BIGINT", "customers", "How many customers it was fitted to."),
         Column("seed", "BIGINT", "", "Seed of the search."),
@@ -345,7 +345,7 @@ TRANSITION_DELTAS = Table(
             "shift",
             "DOUBLE",
             "0..1",
-            "Half the sum of absolute changes of the probabilities: 0 stayed, 1 moved entirely; NULL unless scored twice.",
+            "Half the sum of absolute probability changes: 0 stayed, 1 moved entirely; NULL unless in both.",
         ),
         Column("engaged_change", "DOUBLE", "-1..1", "Change of the probability of segments whose role is engaged."),
         Column(

@@ -138,9 +138,7 @@ def test_the_number_of_threads_does_not_change_a_bit(monkeypatch: pytest.MonkeyP
 def test_it_is_not_beaten_by_many_starts_of_scikit_learn_on_overlapping_segments() -> None:
     Z, _ = sample(random_mixture(6, 3, 11), 1500, 11)
     ours = bic(fit_mixture(Z, 6, prior=False), Z)
-    theirs = min(
-        GaussianMixture(6, n_init=5, tol=1e-6, max_iter=2000, random_state=seed).fit(Z).bic(Z) for seed in range(2)
-    )
+    theirs = GaussianMixture(6, n_init=5, tol=1e-6, max_iter=2000, random_state=0).fit(Z).bic(Z)
     assert ours <= theirs + 0.5
 
 
@@ -199,14 +197,12 @@ def test_a_component_on_repeated_values_of_a_fine_feature_is_degenerate() -> Non
     random = np.random.default_rng(0)
     value = np.concatenate([np.full(60, 1.234), random.normal(0, 1, 1440)])
     Z = np.column_stack([random.normal(size=1500), value])
-    (candidate,) = fit_candidates(Z, [2], variance_floor=np.full(2, 1e-8), seed=0, names=("orders", "value"))
     spike = Mixture(
         np.array([0.04, 0.96]), np.array([[0.0, 1.234], [0.0, 0.0]]), np.array([np.diag([1.0, 1e-4]), np.eye(2)])
     )
     reason = find_degeneracy(spike, Z, np.full(2, 1e-8), ("orders", "value"))
     assert reason is not None
-    assert "value" in reason
-    assert not candidate.degenerate or candidate.degeneracy is not None
+    assert "next to no spread along value" in reason
 
 
 def test_a_component_flat_along_a_combination_of_features_is_degenerate() -> None:
@@ -214,7 +210,7 @@ def test_a_component_flat_along_a_combination_of_features_is_degenerate() -> Non
     random = np.random.default_rng(0)
     days = random.normal(size=500)
     single = np.column_stack([days, days])
-    Z = np.vstack([single, random.normal(size=(1000, 2)) + [4, -4]])
+    Z = np.vstack([single, random.normal(size=(1000, 2)) + np.array([4, -4])])
     (candidate,) = fit_candidates(Z, [2], variance_floor=np.full(2, 1e-3), seed=0, names=("days", "tenure"))
     assert candidate.degenerate
     assert candidate.degeneracy is not None
@@ -265,6 +261,8 @@ def test_bhattacharyya_distance_of_equal_covariances_is_an_eighth_of_the_squared
         (np.array([[np.nan, 1.0]] * 50), [2], "NaN"),
         (np.zeros((3, 2)), [2], "cannot carry"),
         (np.zeros((50, 2)), [0], "at least 1"),
+        (np.zeros((50, 2)), [2], "repeat one another"),
+        (np.outer(np.arange(50.0), [1.0, 2.0]), [2], "repeat one another"),
     ],
 )
 def test_impossible_input_is_refused(Z: np.ndarray, k: list[int], message: str) -> None:

@@ -174,7 +174,10 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
                 "scaled_matrix",
                 "features_are_independent",
                 True,
-                {"largest_correlation": largest.max_correlation, "between": f"{largest.feature}, {largest.correlated_with}"},
+                {
+                    "largest_correlation": largest.max_correlation,
+                    "between": f"{largest.feature}, {largest.correlated_with}",
+                },
                 {"dependence": "none"},
             )
         ],

@@ -1,6 +1,7 @@
 """Stage 2: the month's challengers, and the champion that serves the month."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -106,9 +107,13 @@ def selected_model(context: dg.AssetExecutionContext, config: SelectedModelConfi
         inputs = decision_inputs(connection, settings, month)
     decision = decide(inputs, settings, forced=config.reason.strip() if config.force_refit else None)
     champion = decision.champion
-    degeneracy = find_degeneracy(
-        champion.mixture, champion.space.transform(inputs.X), champion.space.variance_floor, champion.space.names
-    ) if decision.promoted else None
+    degeneracy = (
+        find_degeneracy(
+            champion.mixture, champion.space.transform(inputs.X), champion.space.variance_floor, champion.space.names
+        )
+        if decision.promoted
+        else None
+    )
     verdicts = [
         checks.result(
             "selected_model", "champion_not_degenerate", degeneracy is None, {"found": degeneracy or "sound"}, {}
@@ -145,7 +150,7 @@ def selected_model(context: dg.AssetExecutionContext, config: SelectedModelConfi
     )
 
 
-def _as_table(candidates: list, refusals: list) -> dg.MetadataValue:  # type: ignore[type-arg]
+def _as_table(candidates: list[Any], refusals: list[Any]) -> dg.MetadataValue:
     return dg.MetadataValue.table(
         [
             dg.TableRecord(

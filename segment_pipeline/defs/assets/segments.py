@@ -10,7 +10,7 @@ from segment_pipeline.defs.assets.mixtures import candidate_models, selected_mod
 from segment_pipeline.defs.described import KINDS, OWNERS, SQL_KINDS, table_metadata
 from segment_pipeline.defs.partitions import monthly_partitions
 from segment_pipeline.defs.resources import Pipeline
-from segment_pipeline.months import add_months, parse_month
+from segment_pipeline.months import add_months
 from segment_pipeline.warehouse.tables import (
     DRIFT_ALERTS,
     MONTHLY_ASSIGNMENTS,

@@ -1,0 +1,87 @@
+"""From figures to words: total rules, unique names, sentences with figures."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segment_pipeline.segmentation.profiles import FeatureFigure, assign_roles, name_segments, narrative
+
+NAMES = ("days_since_last_order", "orders", "average_order_value")
+ROLES = {"engaged", "casual", "at_risk", "dormant"}
+
+
+@pytest.mark.parametrize(
+    ("silence", "orders", "role"),
+    [
+        (-1.3, 0.9, "engaged"),
+        (-0.4, 0.4, "engaged"),
+        (0.9, -0.45, "at_risk"),
+        (0.6, -1.0, "casual"),
+        (0.0, 0.0, "casual"),
+        (-0.5, -0.3, "casual"),
+        (1.3, -0.8, "dormant"),
+        (1.8, -1.5, "dormant"),
+    ],
+)
+def test_roles_follow_silence_and_frequency(silence: float, orders: float, role: str) -> None:
+    assert assign_roles(np.array([silence]), np.array([orders])) == [role]
+
+
+@given(st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5)), min_size=1, max_size=8))
+def test_every_segment_has_exactly_one_role_whatever_the_others_are(pairs: list[tuple[float, float]]) -> None:
+    silence, orders = np.array(pairs).T
+    roles = assign_roles(silence, orders)
+    assert set(roles) <= ROLES
+    assert roles == [assign_roles(silence[i : i + 1], orders[i : i + 1])[0] for i in range(len(pairs))]
+
+
+def test_without_recency_or_frequency_there_are_no_roles() -> None:
+    assert assign_roles(None, np.array([1.0, 2.0])) == [None, None]
+    assert assign_roles(np.array([1.0, 2.0]), None) == [None, None]
+
+
+def test_a_name_says_what_is_most_notable() -> None:
+    means = np.array([[-0.2, 0.6, 0.5], [1.4, -1.2, 0.0], [0.1, 0.0, -0.1]])
+    assert name_segments(means, NAMES, [None] * 3) == [
+        "Frequent, big baskets",
+        "Long silent, very infrequent",
+        "Average customers",
+    ]
+
+
+@given(
+    st.lists(st.lists(st.floats(-3, 3), min_size=3, max_size=3), min_size=1, max_size=8),
+    st.lists(st.sampled_from(["Frequent, recent", "average customers", "Quiet"]), max_size=3),
+)
+def test_names_are_unique_never_taken_and_never_empty(means: list[list[float]], taken: list[str]) -> None:
+    names = name_segments(np.array(means), NAMES, assign_roles(np.array(means)[:, 0], np.array(means)[:, 1]), taken)
+    folded = [name.casefold() for name in names]
+    assert len(set(folded)) == len(means)
+    assert not set(folded) & {name.casefold() for name in taken}
+    assert all(name.strip() for name in names)
+
+
+def test_features_of_the_users_own_are_named_too() -> None:
+    assert name_segments(np.array([[2.0, -0.5]]), ("support_tickets", 'app "opens" 🛒'), [None]) == [
+        'Very high support tickets, low app "opens" 🛒'
+    ]
+
+
+def test_a_narrative_tells_size_and_the_largest_differences_in_original_units() -> None:
+    text = narrative(
+        "Frequent, big baskets",
+        "engaged",
+        1234,
+        0.31,
+        0.12,
+        [FeatureFigure("orders", "orders", 24.2, 11.8), FeatureFigure("average_order_value", "USD", 30.0, 29.5)],
+    )
+    assert "1,234 customers, 31% of all" in text
+    assert "orders 24.2 (all customers: 11.8)" in text
+    assert "USD" not in text
+
+
+def test_a_narrative_of_a_segment_like_everybody_says_so() -> None:
+    text = narrative("Average customers", None, 10, 0.5, 0.0, [FeatureFigure("orders", "", 0.0, 0.0)])
+    assert text.endswith("On average they behave like the population.")

@@ -1,0 +1,110 @@
+"""Which candidates may serve, which one does, and whether the reasons are told."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segment_pipeline.config import ModelSettings
+from segment_pipeline.segmentation.mixture import Candidate, Mixture
+from segment_pipeline.segmentation.selection import choose, find_elbow, judge
+
+SETTINGS = ModelSettings()
+
+
+def candidate(k: int, score: float, **changes: object) -> Candidate:
+    mixture = Mixture(np.full(k, 1 / k), np.zeros((k, 2)), np.array([np.eye(2)] * k))
+    sound = Candidate(k, mixture, score, score, score + 100 * k, -1.0, -1.1, 0.95, 0.1, 0.5, True, False, None, 5.0)
+    return replace(sound, **changes)  # type: ignore[arg-type]
+
+
+def test_a_sound_candidate_is_admissible() -> None:
+    assert judge(candidate(4, 100.0), SETTINGS) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"degenerate": True, "degeneracy": "component 2 has 6 effective members"}, "6 effective members"),
+        ({"converged": False}, "did not converge"),
+        ({"stability": 0.71}, "stability 0.71, at least 0.80"),
+        ({"smallest_share": 0.011}, "1.1% of the customers, at least 2.0%"),
+        ({"n_components": 9}, "more than the 8 segments"),
+        ({"bic": float("nan")}, "not finite"),
+    ],
+)
+def test_every_refusal_gives_its_figures(changes: dict[str, object], words: str) -> None:
+    (reason,) = judge(candidate(4, 100.0, **changes), SETTINGS)
+    assert words in reason
+
+
+def test_the_bic_minimum_is_taken_among_the_admissible_only() -> None:
+    spike = candidate(5, 50.0, degenerate=True, degeneracy="a spike")
+    choice = choose([candidate(3, 300.0), candidate(4, 200.0), spike, candidate(6, 250.0)], SETTINGS)
+    assert choice.candidate is not None
+    assert (choice.candidate.n_components, choice.minimum, choice.runner_up) == (4, 4, 6)
+    for words in (
+        "4 segments, chosen by BIC",
+        "lowest at 4",
+        "Runner-up: 6",
+        "50 BIC worse",
+        "5 (degenerate: a spike)",
+    ):
+        assert words in choice.rationale
+
+
+def test_icl_prefers_fewer_segments_that_overlap_less() -> None:
+    candidates = [candidate(2, 310.0), candidate(3, 300.0), candidate(4, 290.0)]
+    by_icl = choose(candidates, SETTINGS.model_copy(update={"criterion": "icl"}))
+    assert by_icl.candidate is not None
+    assert by_icl.candidate.n_components == 2
+    assert "ICL is lowest at 2" in by_icl.rationale
+
+
+def test_the_elbow_is_taken_where_there_is_one_and_the_minimum_where_there_is_none() -> None:
+    elbow = SETTINGS.model_copy(update={"criterion": "elbow"})
+    bent = choose([candidate(k, b) for k, b in [(2, 1000.0), (3, 400.0), (4, 350.0), (5, 320.0), (6, 310.0)]], elbow)
+    assert bent.candidate is not None
+    assert (bent.candidate.n_components, bent.elbow, bent.minimum) == (3, 3, 6)
+    straight = choose([candidate(k, 1000.0 - 100 * k) for k in range(2, 7)], elbow)
+    assert straight.candidate is not None
+    assert (straight.candidate.n_components, straight.elbow) == (6, None)
+    assert "no elbow, so its minimum was taken" in straight.rationale
+
+
+def test_nothing_admissible_names_every_refusal_and_what_to_do() -> None:
+    choice = choose([candidate(2, 1.0, stability=0.5), candidate(3, 1.0, converged=False)], SETTINGS)
+    assert choice.candidate is None
+    for words in ("None of the 2 candidates", "stability 0.50", "did not converge", "feature_diagnostics"):
+        assert words in choice.rationale
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=9))
+def test_an_elbow_lies_strictly_between_the_first_candidate_and_the_minimum(scores: list[float]) -> None:
+    ks = list(range(2, 2 + len(scores)))
+    elbow = find_elbow(ks, scores)
+    assert elbow is None or 2 < elbow < ks[int(np.argmin(scores))]
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-1e5, 1e5), st.floats(0, 1), st.floats(0, 0.5), st.booleans(), st.booleans()),
+        min_size=1,
+        max_size=9,
+    ),
+    st.sampled_from(["bic", "icl", "elbow"]),
+)
+def test_whatever_is_chosen_is_admissible_and_order_does_not_matter(
+    rows: list[tuple[float, float, float, bool, bool]], criterion: str
+) -> None:
+    settings = SETTINGS.model_copy(update={"criterion": criterion})
+    candidates = [
+        candidate(k, bic, stability=stability, smallest_share=share, converged=converged, degenerate=degenerate)
+        for k, (bic, stability, share, converged, degenerate) in enumerate(rows, start=2)
+    ]
+    choice = choose(candidates, settings)
+    assert choice.candidate is None or judge(choice.candidate, settings) == ()
+    assert (choice.candidate is None) == all(judge(c, settings) for c in candidates)
+    assert choose(candidates[::-1], settings).candidate is choice.candidate

@@ -1,0 +1,116 @@
+"""A made-up shop with known truth: customers of three habits, seeded, as order lines in a real file."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from segment_pipeline.months import add_months, month_range
+
+FIRST_ORDERS = date(2023, 1, 1)
+FIRST_MONTH = date(2023, 3, 1)
+
+# habit -> (orders a month, mean amount of a line, mean products of an order)
+HABITS = {"regular": (7.0, 8.0, 6.0), "occasional": (1.6, 14.0, 3.0), "big_basket": (2.5, 11.0, 18.0)}
+
+CONFIG = """\
+name: shop
+first_month: 2023-03
+last_month: {last_month}
+source:
+  window_months: 3
+  orders:
+    path: {path}
+    customer_id: customer
+    order_id: order_id
+    ordered_at: ordered_at
+    amount: amount
+    product_id: product
+features:
+  - {{name: days_since_last_order, unit: days, transform: log1p, resolution: 1, valid: {{min: 0}},
+      meaning: How recently the customer last ordered.}}
+  - {{name: orders, unit: orders, transform: log1p, resolution: 1, valid: {{min: 1}}, meaning: How often.}}
+  - {{name: average_order_value, unit: EUR, transform: log1p, resolution: 0.01, valid: {{min: 0}}, meaning: How much.}}
+  - {{name: products_per_order, unit: products, transform: log1p, resolution: 0.01, valid: {{min: 1}}, meaning: Breadth.}}
+model: {{n_components: [2, 4], seed: 7}}
+{more}
+"""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A folder with order lines and a configuration."""
+
+    folder: Path
+
+    @property
+    def config_path(self) -> Path:
+        return self.folder / "segmentation.yaml"
+
+    @property
+    def orders_path(self) -> Path:
+        return self.folder / "orders.parquet"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.folder / "warehouse.duckdb"
+
+    @property
+    def published(self) -> Path:
+        return self.folder / "segments.duckdb"
+
+    def configure(self, *, last_month: str = "2023-06", path: str = "orders.parquet", more: str = "") -> "Shop":
+        self.config_path.write_text(CONFIG.format(last_month=last_month, path=path, more=more))
+        return self
+
+
+def order_lines(customers: int = 700, months: int = 6, seed: int = 1) -> dict[str, list[object]]:
+    """Columns customer, order_id, ordered_at, amount, product; customers keep their habit, some arrive and some leave."""
+    random = np.random.default_rng(seed)
+    lines: dict[str, list[object]] = {"customer": [], "order_id": [], "ordered_at": [], "amount": [], "product": []}
+    names = list(HABITS)
+    for number in range(customers):
+        rate, amount, breadth = HABITS[names[number % 3]]
+        rate *= float(np.exp(random.normal(0, 0.25)))
+        arrives = int(random.integers(1, months)) if random.random() < 0.1 else 0
+        leaves = int(random.integers(2, months)) if random.random() < 0.1 else months
+        for index, month in enumerate(month_range(FIRST_ORDERS, add_months(FIRST_ORDERS, months - 1))):
+            if not arrives <= index < leaves:
+                continue
+            for order in range(int(random.poisson(rate))):
+                at = datetime(month.year, month.month, 1) + timedelta(minutes=int(random.integers(0, 28 * 24 * 60)))
+                for _ in range(1 + int(random.poisson(breadth - 1))):
+                    lines["customer"].append(f"c{number:05d}")
+                    lines["order_id"].append(f"{number}-{index}-{order}")
+                    lines["ordered_at"].append(at)
+                    lines["amount"].append(round(float(random.gamma(4, amount / 4)), 2))
+                    lines["product"].append(int(random.integers(0, 500)))
+    return lines
+
+
+def write_parquet(lines: dict[str, list[object]], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(lines), path)
+
+
+def query(path: Path, sql: str) -> list[tuple]:  # type: ignore[type-arg]
+    """Rows of a query on a DuckDB file, opened for reading and closed again."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def published_content(path: Path) -> dict[str, list[tuple]]:  # type: ignore[type-arg]
+    """Every published table in a settled order, less the run log, whose times differ between runs."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        tables = [
+            row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
+        ]
+        return {
+            table: connection.execute(f'SELECT * FROM "{table}" ORDER BY ALL').fetchall()
+            for table in tables
+            if table != "pipeline_runs"
+        }
