@@ -485,8 +485,8 @@ class AlignmentSettings(_Settings):
 
     survival: float = _setting(
         0.7,
-        "overlap, 0..1",
-        "At least this soft-Jaccard overlap on the same customers: the segment continues.",
+        "share of its members, 0..1",
+        "At least this share of an old segment's members lies in its partner: the segment continues.",
         gt=0,
         le=1,
     )
@@ -719,14 +719,20 @@ class Config(_Settings):
         return tuple(feature.name for feature in self.features)
 
     @property
+    def raw_feature_names(self) -> tuple[str, ...]:
+        """The feature columns of `raw_customers`: all eight from order lines, so that profiles can show what the model
+        leaves out; otherwise the configured ones."""
+        return tuple(ORDER_FEATURES) if self.source.orders is not None else self.feature_names
+
+    @property
     def recency_feature(self) -> str | None:
         """The feature that `roles.recency` names; None when there is none such (then no roles are given)."""
-        return self.roles.recency if self.roles.recency in self.feature_names else None
+        return self.roles.recency if self.roles.recency in self.raw_feature_names else None
 
     @property
     def frequency_feature(self) -> str | None:
         """The feature that `roles.frequency` names; None when there is none such (then no roles are given)."""
-        return self.roles.frequency if self.roles.frequency in self.feature_names else None
+        return self.roles.frequency if self.roles.frequency in self.raw_feature_names else None
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ features:
       meaning: How recently the customer last ordered.}}
   - {{name: orders, unit: orders, transform: log1p, resolution: 1, valid: {{min: 1}}, meaning: How often.}}
   - {{name: average_order_value, unit: EUR, transform: log1p, resolution: 0.01, valid: {{min: 0}}, meaning: How much.}}
-  - {{name: products_per_order, unit: products, transform: log1p, resolution: 0.01, valid: {{min: 1}}, meaning: Breadth.}}
+  - {{name: products_per_order, unit: items, transform: log1p, resolution: 0.01, valid: {{min: 1}}, meaning: Breadth.}}
 model: {{n_components: [2, 4], seed: 7}}
 {more}
 """
@@ -67,7 +67,7 @@ class Shop:
 
 
 def order_lines(customers: int = 700, months: int = 6, seed: int = 1) -> dict[str, list[object]]:
-    """Columns customer, order_id, ordered_at, amount, product; customers keep their habit, some arrive and some leave."""
+    """Columns customer, order_id, ordered_at, amount, product; customers keep their habit, some come and some leave."""
     random = np.random.default_rng(seed)
     lines: dict[str, list[object]] = {"customer": [], "order_id": [], "ordered_at": [], "amount": [], "product": []}
     names = list(HABITS)
@@ -106,9 +106,7 @@ def query(path: Path, sql: str) -> list[tuple]:  # type: ignore[type-arg]
 def published_content(path: Path) -> dict[str, list[tuple]]:  # type: ignore[type-arg]
     """Every published table in a settled order, less the run log, whose times differ between runs."""
     with duckdb.connect(str(path), read_only=True) as connection:
-        tables = [
-            row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
-        ]
+        tables = [row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()]
         return {
             table: connection.execute(f'SELECT * FROM "{table}" ORDER BY ALL').fetchall()
             for table in tables

@@ -6,8 +6,8 @@ day, never by where customers moved: a real migration would be relabelled away. 
 Two measures, for two questions. Which new component belongs to which old segment is decided by soft-Jaccard, which
 punishes a partner that is too large as well as one that is too small. Whether the old segment has survived in its
 partner is decided as in MONIC (Spiliopoulou et al. 2006): by the share of its members that the partner holds.
-Soft-Jaccard is too strict for that: the same partition refitted a month later has 0.64-0.92 on real customers, the
-share 0.76-1.00.
+Soft-Jaccard is too strict for that: where a refit a month later found about the same partition (52 segments in 13 pairs
+of grocery months, adjusted Rand index above 0.6), 87 % reach 0.7 in soft-Jaccard and 98 % in the share.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ from segment_pipeline.errors import ModelError
 from segment_pipeline.months import month_key
 from segment_pipeline.segmentation.alignment import Lineage, align
 from segment_pipeline.segmentation.features import FeatureSpace
-from segment_pipeline.segmentation.mixture import Mixture, heldout_rows
+from segment_pipeline.segmentation.mixture import Mixture, find_degeneracy, heldout_rows
 from segment_pipeline.segmentation.model import Segment, SegmentModel, express_in
 from segment_pipeline.segmentation.profiles import assign_roles, name_segments
 from segment_pipeline.segmentation.refit import Trigger, evaluate_triggers
@@ -47,7 +47,6 @@ class DecisionInputs:
     frequency: Array | None
     challenger: Mixture | None
     challenger_heldout: float
-    challenger_stability: float
     rationale: str
     previous: SegmentModel | None
     next_version: int
@@ -88,6 +87,18 @@ def decide(inputs: DecisionInputs, config: Config, forced: str | None = None) ->
         return Decision(inputs.previous, False, stays, triggers, ())
     champion, lineage = _promote(inputs, inputs.challenger, config)
     return Decision(champion, True, reason, triggers, lineage)
+
+
+def degeneracy_this_month(inputs: DecisionInputs, decision: Decision) -> str | None:
+    """Why the champion's components are no segments of this month's customers; None when they are, or when the month
+    does not have the features to tell."""
+    champion = decision.champion
+    X = inputs.X if decision.promoted else inputs.X_previous
+    if X is None:
+        return None
+    return find_degeneracy(
+        champion.mixture, champion.space.transform(X), champion.space.variance_floor, champion.space.names
+    )
 
 
 def with_overrides(model: SegmentModel, config: Config) -> SegmentModel:

@@ -25,9 +25,9 @@ OUTLIER_SD = 3.0
 
 MAX_VARIANCE_INFLATION = 100.0
 """1 / (1 - R^2) of a feature on the others, beyond which they repeat one another (R^2 > 0.99). Measured on ten
-month-ends of grocery orders: honest features stay below 5; log1p spend beside log1p orders and log1p average order
-value, an identity only up to the ones added, has 163-277; the exact identity, blurred by rounding to the cent, more
-than 100,000."""
+month-ends of grocery orders: four honest features stay below 5; log1p spend beside log1p orders and log1p average
+order value, an identity only up to the ones added, has 246-291; the exact identity in logs, blurred by rounding the
+average to the cent, has more than ten million."""
 
 SHARED_VALUE = 0.02
 """Share of all customers with the same value, up to the resolution, from which that value is an atom that a component

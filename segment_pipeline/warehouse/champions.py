@@ -19,7 +19,6 @@ from segment_pipeline.warehouse.models import (
     write_rows,
 )
 from segment_pipeline.warehouse.quoting import identifier
-from segment_pipeline.warehouse.sources import raw_feature_names
 from segment_pipeline.warehouse.tables import (
     CHAMPIONS,
     MODEL_VERSIONS,
@@ -57,6 +56,21 @@ def previous_champion(connection: duckdb.DuckDBPyConnection, config: Config, mon
     return _read(connection, latest)
 
 
+def is_bootstrap(connection: duckdb.DuckDBPyConnection, month: date) -> bool:
+    """Whether no month before this one has a champion."""
+    found = connection.execute(f"SELECT count(*) FROM {CHAMPIONS.name} WHERE month < ?", [month]).fetchone()
+    return found is None or found[0] == 0
+
+
+def stability_at_promotion(connection: duckdb.DuckDBPyConnection, champion: SegmentModel) -> float | None:
+    """The stability (-1..1) with which the champion was chosen; None where its month was run again since."""
+    found = connection.execute(
+        "SELECT stability FROM candidate_models WHERE month = ? AND n_components = ?",
+        [champion.trained_month, len(champion.segments)],
+    ).fetchone()
+    return found[0] if found else None
+
+
 def scores_in(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date) -> bool:
     """Whether every feature of `model` is there, for every accepted customer of the month."""
     columns = {row[0].lower() for row in connection.execute(f"DESCRIBE {VALIDATED_FEATURES.name}").fetchall()}
@@ -74,9 +88,6 @@ def decision_inputs(connection: duckdb.DuckDBPyConnection, config: Config, month
     previous = previous_champion(connection, config, month)
     challenger = read_challenger(connection, month)
     space = read_feature_space(connection, month)
-    present = raw_feature_names(config)
-    roles = [name for name in (config.roles.recency, config.roles.frequency) if name in present]
-
     def values(names: tuple[str, ...]) -> NDArray[np.float64]:
         return feature_matrix(connection, VALIDATED_FEATURES.name, month, names, config.model.fit_sample)[1]
 
@@ -88,11 +99,10 @@ def decision_inputs(connection: duckdb.DuckDBPyConnection, config: Config, month
         X_previous=(
             values(previous.space.names) if previous is not None and scores_in(connection, previous, month) else None
         ),
-        recency=values((config.roles.recency,))[:, 0] if config.roles.recency in roles else None,
-        frequency=values((config.roles.frequency,))[:, 0] if config.roles.frequency in roles else None,
+        recency=values((config.recency_feature,))[:, 0] if config.recency_feature is not None else None,
+        frequency=values((config.frequency_feature,))[:, 0] if config.frequency_feature is not None else None,
         challenger=challenger.mixture,
         challenger_heldout=challenger.heldout_log_likelihood,
-        challenger_stability=challenger.stability,
         rationale=challenger.rationale,
         previous=previous,
         next_version=version + 1,

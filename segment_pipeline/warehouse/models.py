@@ -19,6 +19,7 @@ from segment_pipeline.warehouse.quoting import identifier
 from segment_pipeline.warehouse.scoring import standardised_sql
 from segment_pipeline.warehouse.store import month_literal, replace_month
 from segment_pipeline.warehouse.tables import (
+    CANDIDATE_CHOICES,
     CANDIDATE_MODELS,
     CANDIDATE_PARAMETERS,
     FEATURE_DIAGNOSTICS,
@@ -77,6 +78,7 @@ def write_candidates(
     """The month's challengers and the choice among them; returns how many there are."""
     chosen = choice.candidate.n_components if choice.candidate is not None else None
     figures = [name for name in CANDIDATE_MODELS.column_names if name not in {"month", "admissible", "selected"}]
+    write_rows(connection, CANDIDATE_CHOICES, month, [{"n_components": chosen, "rationale": choice.rationale}])
     write_rows(
         connection,
         CANDIDATE_MODELS,
@@ -96,7 +98,6 @@ def write_candidates(
                 "n_components": candidate.n_components,
                 "parameters": _mixture_json(candidate.mixture),
                 "refusals": list(reasons),
-                "rationale": choice.rationale,
             }
             for candidate, reasons in zip(candidates, refusals, strict=True)
         ],
@@ -105,30 +106,34 @@ def write_candidates(
 
 @dataclass(frozen=True, eq=False)
 class Challenger:
-    """The month's choice among its candidates. `mixture` is None, and the figures NaN, when none is admissible."""
+    """The month's choice among its candidates; `mixture` is None when none is admissible.
+
+    heldout_log_likelihood : nats per customer, NaN without a choice.
+    """
 
     mixture: Mixture | None
     heldout_log_likelihood: float
-    stability: float
     rationale: str
 
 
 def read_challenger(connection: duckdb.DuckDBPyConnection, month: date) -> Challenger:
     """What candidate_models chose for the month. Raises MonthOrderError where it has not run."""
-    rows = connection.execute(
+    found = connection.execute(
         f"""
-        SELECT c.selected, p.parameters, c.heldout_log_likelihood, c.stability, p.rationale
-        FROM {CANDIDATE_MODELS.name} AS c JOIN {CANDIDATE_PARAMETERS.name} AS p USING (month, n_components)
-        WHERE month = ? ORDER BY n_components
+        SELECT p.parameters, m.heldout_log_likelihood, c.rationale
+        FROM {CANDIDATE_CHOICES.name} AS c
+        LEFT JOIN {CANDIDATE_MODELS.name} AS m ON m.month = c.month AND m.n_components = c.n_components
+        LEFT JOIN {CANDIDATE_PARAMETERS.name} AS p ON p.month = c.month AND p.n_components = c.n_components
+        WHERE c.month = ?
         """,
         [month],
-    ).fetchall()
-    if not rows:
+    ).fetchone()
+    if found is None:
         raise MonthOrderError(f"{month_key(month)} has no candidate_models yet; materialize it first.")
-    for selected, parameters, heldout, stability, rationale in rows:
-        if selected:
-            return Challenger(_mixture_from_json(parameters), heldout, stability, rationale)
-    return Challenger(None, math.nan, math.nan, rows[0][-1])
+    parameters, heldout, rationale = found
+    if parameters is None:
+        return Challenger(None, math.nan, rationale)
+    return Challenger(_mixture_from_json(parameters), heldout, rationale)
 
 
 def write_scaled_matrix(connection: duckdb.DuckDBPyConnection, month: date, space: FeatureSpace) -> int:

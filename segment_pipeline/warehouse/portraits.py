@@ -12,7 +12,6 @@ from segment_pipeline.segmentation.profiles import FeatureFigure, narrative
 from segment_pipeline.warehouse.assignments import exact_mean
 from segment_pipeline.warehouse.models import write_rows
 from segment_pipeline.warehouse.quoting import identifier
-from segment_pipeline.warehouse.sources import raw_feature_names
 from segment_pipeline.warehouse.tables import SEGMENT_FEATURE_PROFILES, SEGMENT_PROFILES
 
 # What the user's file does not say because the model leaves the feature out.
@@ -114,7 +113,7 @@ def _feature_portraits(connection: duckdb.DuckDBPyConnection, config: Config, mo
     units = ORDER_FEATURE_UNITS | {feature.name: feature.unit for feature in config.features}
     money = next((feature.unit for feature in config.features if feature.name == "average_order_value"), "")
     portraits = []
-    for feature in raw_feature_names(config):
+    for feature in config.raw_feature_names:
         column = f"f.{identifier(feature)}"
         rows = connection.execute(
             f"""

@@ -211,15 +211,26 @@ CANDIDATE_MODELS = Table(
 
 CANDIDATE_PARAMETERS = Table(
     "candidate_parameters",
-    "The candidates' parameters and the month's choice, as plain numbers; what selected_model promotes from.",
+    "The candidates' parameters as plain numbers; what selected_model promotes from.",
     (
         MONTH,
         Column("n_components", "INTEGER", "components", "Number of Gaussian components."),
         Column("parameters", "JSON", "", "Weights, means and covariances in the month's standardised units."),
         Column("refusals", "VARCHAR[]", "", "Why the candidate is not admissible; empty when it is."),
-        Column("rationale", "VARCHAR", "", "The month's choice in words."),
     ),
     ("month", "n_components"),
+    published=False,
+)
+
+CANDIDATE_CHOICES = Table(
+    "candidate_choices",
+    "Which candidate the month would choose, and why.",
+    (
+        MONTH,
+        Column("n_components", "INTEGER", "components", "The choice; NULL when no candidate is admissible."),
+        Column("rationale", "VARCHAR", "", "The choice in words."),
+    ),
+    ("month",),
     published=False,
 )
 
@@ -449,6 +460,7 @@ TABLES = (
     FEATURE_DIAGNOSTICS,
     CANDIDATE_MODELS,
     CANDIDATE_PARAMETERS,
+    CANDIDATE_CHOICES,
     MODEL_VERSIONS,
     CHAMPIONS,
     SEGMENT_LINEAGE,

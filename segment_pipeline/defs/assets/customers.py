@@ -140,28 +140,34 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
         explain_dependence,
         find_dependence,
     )
+    from segment_pipeline.warehouse.champions import is_bootstrap
     from segment_pipeline.warehouse.models import feature_matrix, write_feature_space, write_scaled_matrix
 
     config, month = pipeline.config, parse_month(context.partition_key)
     with pipeline.read(context) as connection:
         _, X = feature_matrix(connection, "validated_features", month, config.feature_names, config.model.fit_sample)
+        bootstrap = is_bootstrap(connection, month)
     space = FeatureSpace.fit(config.features, X)
     Z = space.transform(X)
     diagnostics = diagnose_features(space, X, Z)
     dependence = find_dependence(space.names, Z, space)
-    if dependence is not None:
-        yield checks.result(
-            "scaled_matrix",
-            "features_are_independent",
-            False,
-            {"found": dependence.combination, "smallest_eigenvalue": dependence.smallest_eigenvalue},
-            {"drop": dependence.drop},
-        )
+    largest = max(diagnostics, key=lambda row: row.max_correlation)
+    verdict = checks.result(
+        "scaled_matrix",
+        "features_are_independent",
+        dependence is None,
+        {"found": dependence.combination, "smallest_eigenvalue": dependence.smallest_eigenvalue}
+        if dependence is not None
+        else {"largest_correlation": largest.max_correlation, "of": [largest.feature, largest.correlated_with]},
+        {"dependence": "none"},
+        blocks=bootstrap,  # later the champion goes on serving, and only its challengers are lost
+    )
+    if dependence is not None and bootstrap:
+        yield verdict
         raise ModelError(f"{context.partition_key}: {explain_dependence(dependence)}")
     with pipeline.step(context) as step:
         step.rows = write_scaled_matrix(step.connection, month, space)
         write_feature_space(step.connection, month, space, diagnostics)
-    largest = max(diagnostics, key=lambda row: row.max_correlation)
     yield dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": step.rows,
@@ -169,16 +175,5 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
             "largest_outlier_share": max(row.outlier_share for row in diagnostics),
             "largest_atom_share": max(row.largest_atom_share for row in diagnostics),
         },
-        check_results=[
-            checks.result(
-                "scaled_matrix",
-                "features_are_independent",
-                True,
-                {
-                    "largest_correlation": largest.max_correlation,
-                    "between": f"{largest.feature}, {largest.correlated_with}",
-                },
-                {"dependence": "none"},
-            )
-        ],
+        check_results=[verdict],
     )

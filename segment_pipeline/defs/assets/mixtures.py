@@ -28,6 +28,7 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
     metadata=table_metadata(CANDIDATE_MODELS),
 )
 def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.segmentation.features import find_dependence
     from segment_pipeline.segmentation.mixture import fit_candidates
     from segment_pipeline.segmentation.selection import choose, judge
     from segment_pipeline.warehouse.models import feature_matrix, read_feature_space, write_candidates
@@ -37,8 +38,14 @@ def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
     with pipeline.read(context) as connection:
         space = read_feature_space(connection, month)
         _, Z = feature_matrix(connection, "scaled_matrix", month, space.names, config.model.fit_sample)
-    candidates = fit_candidates(
-        Z, range(first, last + 1), variance_floor=space.variance_floor, seed=config.model.seed, names=space.names
+    # At bootstrap such features have stopped the month already; later the champion goes on serving without challengers.
+    dependent = find_dependence(space.names, Z, space) is not None
+    candidates = (
+        []
+        if dependent
+        else fit_candidates(
+            Z, range(first, last + 1), variance_floor=space.variance_floor, seed=config.model.seed, names=space.names
+        )
     )
     refusals = [judge(candidate, config.model) for candidate in candidates]
     choice = choose(candidates, config.model)
@@ -93,9 +100,8 @@ class SelectedModelConfig(dg.Config):
     metadata=table_metadata(MODEL_VERSIONS),
 )
 def selected_model(context: dg.AssetExecutionContext, config: SelectedModelConfig, pipeline: Pipeline) -> Events:
-    from segment_pipeline.segmentation.champion import decide
-    from segment_pipeline.segmentation.mixture import find_degeneracy
-    from segment_pipeline.warehouse.champions import decision_inputs, write_decision
+    from segment_pipeline.segmentation.champion import decide, degeneracy_this_month
+    from segment_pipeline.warehouse.champions import decision_inputs, stability_at_promotion, write_decision
 
     if config.force_refit and not config.reason.strip():
         raise ModelError(
@@ -107,22 +113,23 @@ def selected_model(context: dg.AssetExecutionContext, config: SelectedModelConfi
         inputs = decision_inputs(connection, settings, month)
     decision = decide(inputs, settings, forced=config.reason.strip() if config.force_refit else None)
     champion = decision.champion
-    degeneracy = (
-        find_degeneracy(
-            champion.mixture, champion.space.transform(inputs.X), champion.space.variance_floor, champion.space.names
-        )
-        if decision.promoted
-        else None
-    )
+    degeneracy = degeneracy_this_month(inputs, decision)
+    with pipeline.read(context) as connection:
+        stability = stability_at_promotion(connection, champion)
     verdicts = [
         checks.result(
-            "selected_model", "champion_not_degenerate", degeneracy is None, {"found": degeneracy or "sound"}, {}
+            "selected_model",
+            "champion_not_degenerate",
+            degeneracy is None,
+            {"found": degeneracy or "sound"},
+            {"degenerate": False},
+            blocks=decision.promoted,  # of one that has served it is news, and not a wrong month
         ),
         checks.result(
             "selected_model",
             "champion_is_stable",
-            not decision.promoted or inputs.challenger_stability >= settings.model.min_stability,
-            {"stability": inputs.challenger_stability if decision.promoted else "unchanged since its promotion"},
+            stability is not None and stability >= settings.model.min_stability,
+            {"stability": stability},
             {"at_least": settings.model.min_stability},
         ),
     ]
