@@ -464,8 +464,8 @@ class RefitSettings(_Settings):
     max_age_months: int = _setting(3, "months", "A champion older than this is challenged.", ge=0, le=1200)
     min_gain: float = _setting(
         0.05,
-        "nats per customer, held out",
-        "A challenger whose log-likelihood is better by more than this is promoted.",
+        "nats per customer",
+        "A challenger whose log-likelihood, less its optimism, is better by more than this is promoted.",
         ge=0,
     )
 

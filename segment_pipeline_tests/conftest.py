@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,7 +69,7 @@ def materialize() -> Callable[..., object]:
 
 
 @pytest.fixture(scope="session")
-def three_months(tmp_path_factory: pytest.TempPathFactory, shop_orders: Path) -> Iterator[Shop]:
+def three_months(tmp_path_factory: pytest.TempPathFactory, shop_orders: Path) -> Shop:
     """The shop with 2023-03 to 2023-05 published by the command line, in a process of its own. Read it only."""
     import subprocess
     import sys
@@ -79,4 +79,4 @@ def three_months(tmp_path_factory: pytest.TempPathFactory, shop_orders: Path) ->
     shop = Shop(folder).configure(last_month="2023-05")
     command = [sys.executable, "-m", "segment_pipeline.cli", "run", "--config", str(shop.config_path), "--quiet"]
     subprocess.run(command, check=True, timeout=180)
-    yield shop
+    return shop

@@ -12,8 +12,10 @@ from segment_pipeline.months import add_months, month_range
 FIRST_ORDERS = date(2023, 1, 1)
 FIRST_MONTH = date(2023, 3, 1)
 
-# habit -> (orders a month, mean amount of a line, mean products of an order)
-HABITS = {"regular": (7.0, 8.0, 6.0), "occasional": (1.6, 14.0, 3.0), "big_basket": (2.5, 11.0, 18.0)}
+# habit -> (orders a month, mean amount of a line, mean products of an order); customers vary around them by these SDs
+# of the logarithm, so that habits overlap as they do in life
+HABITS = {"regular": (7.0, 9.0, 6.0), "occasional": (1.5, 11.0, 3.0), "big_basket": (2.5, 10.0, 13.0)}
+SPREAD = (0.4, 0.25, 0.3)
 
 CONFIG = """\
 name: shop
@@ -73,15 +75,16 @@ def order_lines(customers: int = 700, months: int = 6, seed: int = 1) -> dict[st
     names = list(HABITS)
     for number in range(customers):
         rate, amount, breadth = HABITS[names[number % 3]]
-        rate *= float(np.exp(random.normal(0, 0.25)))
+        rate, amount, breadth = np.array([rate, amount, breadth]) * np.exp(random.normal(0, SPREAD))
         arrives = int(random.integers(1, months)) if random.random() < 0.1 else 0
         leaves = int(random.integers(2, months)) if random.random() < 0.1 else months
         for index, month in enumerate(month_range(FIRST_ORDERS, add_months(FIRST_ORDERS, months - 1))):
             if not arrives <= index < leaves:
                 continue
             for order in range(int(random.poisson(rate))):
-                at = datetime(month.year, month.month, 1) + timedelta(minutes=int(random.integers(0, 28 * 24 * 60)))
-                for _ in range(1 + int(random.poisson(breadth - 1))):
+                minutes = (add_months(month, 1) - month).days * 24 * 60
+                at = datetime(month.year, month.month, 1) + timedelta(minutes=int(random.integers(0, minutes)))
+                for _ in range(1 + int(random.poisson(max(0.2, breadth - 1)))):
                     lines["customer"].append(f"c{number:05d}")
                     lines["order_id"].append(f"{number}-{index}-{order}")
                     lines["ordered_at"].append(at)

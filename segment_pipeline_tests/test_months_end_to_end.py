@@ -1,6 +1,27 @@
 """Months through the real assets: what a run leaves behind, and that it leaves it again."""
 
-from segment_pipeline_tests.shop import query
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from segment_pipeline_tests.shop import Shop, published_content, query
+
+
+def states(path, month):
+    """The population of a month as {customer: segment id, or 'rejected'}, from the published tables alone."""
+    return dict(
+        query(
+            path,
+            f"""
+            SELECT customer_id, CAST(segment_id AS VARCHAR) FROM monthly_assignments WHERE month = DATE '{month}'
+            UNION ALL
+            SELECT DISTINCT customer_id, 'rejected' FROM rejected_customers WHERE month = DATE '{month}'
+            """,
+        )
+    )
 
 
 def test_three_months_are_published(three_months):
@@ -12,6 +33,194 @@ def test_three_months_are_published(three_months):
     assert all(row[1] > 500 and row[2] >= 2 for row in rows)
 
 
-def test_one_month_through_materialize(shop, materialize):
+def test_segments_find_the_shops_habits(three_months):
+    """Customers of one habit share a segment far more often than chance would have it: the truth is recovered."""
+    found = query(
+        three_months.published,
+        """
+        SELECT habit, max(customers) / sum(customers) FROM (
+            SELECT CAST(substr(customer_id, 2) AS INTEGER) % 3 AS habit, segment_id, count(*) AS customers
+            FROM current_assignments GROUP BY ALL
+        ) GROUP BY habit
+        """,
+    )
+    assert len(found) == 3
+    assert all(share > 0.7 for _, share in found)
+
+
+def test_every_row_of_probabilities_sums_to_one(three_months):
+    (worst,) = query(three_months.published, "SELECT max(abs(list_sum(probabilities) - 1)) FROM monthly_assignments")
+    assert worst[0] <= 1e-9
+    unnested = query(three_months.published, "SELECT count(*), sum(probability) FROM membership")[0]
+    customers = query(three_months.published, "SELECT count(*) FROM monthly_assignments")[0][0]
+    assert unnested[1] == pytest.approx(customers, abs=1e-6)
+
+
+@pytest.mark.parametrize(("before", "month"), [("2023-03-01", "2023-04-01"), ("2023-04-01", "2023-05-01")])
+def test_transitions_add_up_to_the_customers_of_both_months(three_months, before, month):
+    was, is_now = states(three_months.published, before), states(three_months.published, month)
+    moves = {
+        customer: (origin, target)
+        for customer, origin, target in query(
+            three_months.published,
+            f"SELECT customer_id, from_state, to_state FROM transition_deltas WHERE month = DATE '{month}'",
+        )
+    }
+    assert set(moves) == set(was) | set(is_now)
+    for customer, (origin, target) in moves.items():
+        assert origin == was[customer] if customer in was else origin in {"new", "returned"}
+        assert target == (is_now[customer] if customer in is_now else "lapsed")  # no refit: one ruler
+    total = query(three_months.published, f"SELECT sum(customers) FROM transition_matrix WHERE month = DATE '{month}'")
+    assert total[0][0] == len(moves)
+
+
+def test_who_was_known_before_has_returned_and_is_not_new(three_months):
+    found = query(
+        three_months.published,
+        "SELECT customer_id FROM transition_deltas WHERE month = DATE '2023-04-01' AND from_state = 'new'",
+    )
+    first_orders = dict(
+        query(three_months.warehouse, "SELECT customer_id, min(first_seen) FROM raw_customers GROUP BY 1")
+    )
+    assert found
+    assert all(f"{first_orders[customer]:%Y-%m}" == "2023-04" for (customer,) in found)
+
+
+def test_the_first_month_has_no_transitions(three_months):
+    assert query(three_months.published, "SELECT count(*) FROM transition_deltas WHERE month = DATE '2023-03-01'") == [
+        (0,)
+    ]
+
+
+def test_a_second_run_from_nothing_gives_identical_tables(three_months, tmp_path):
+    shutil.copyfile(three_months.orders_path, tmp_path / "orders.parquet")
+    again = Shop(tmp_path).configure(last_month="2023-05")
+    command = [sys.executable, "-m", "segment_pipeline.cli", "run", "--config", str(again.config_path), "--quiet"]
+    subprocess.run(command, check=True, timeout=180)
+    first, second = published_content(three_months.published), published_content(again.published)
+    assert first.keys() == second.keys()
+    for table in first:
+        assert first[table] == second[table], table
+
+
+def test_one_month_materialized_again_gives_the_same_rows(three_months, tmp_path, materialize):
+    shop = Shop(tmp_path / "copy")
+    shutil.copytree(three_months.folder, shop.folder, ignore=shutil.ignore_patterns("dagster_home"))
+    before = published_content(shop.published)
+    assert materialize(shop, "2023-04").success
+    assert published_content(shop.published) == before
+
+
+def test_the_champion_serves_until_something_fires(three_months):
+    versions = query(three_months.published, "SELECT model_version, reason FROM model_versions")
+    assert versions == [(1, "bootstrap")]
+    assert {row[0] for row in query(three_months.published, "SELECT model_version FROM monthly_assignments")} == {1}
+
+
+def test_a_forced_refit_keeps_the_ids_and_measures_movement_with_the_old_champion(three_months, tmp_path, materialize):
+    shop = Shop(tmp_path / "copy")
+    shutil.copytree(three_months.folder, shop.folder, ignore=shutil.ignore_patterns("dagster_home"))
+    config = {"ops": {"selected_model": {"config": {"force_refit": True, "reason": "a new product line"}}}}
+    assert materialize(shop, "2023-05", run_config=config).success
+
+    assert query(shop.published, "SELECT model_version, reason FROM model_versions ORDER BY 1") == [
+        (1, "bootstrap"),
+        (2, "forced: a new product line"),
+    ]
+    relations = query(shop.published, "SELECT relation, segment_id FROM segment_lineage WHERE model_version = 2")
+    old_ids = {
+        row[0] for row in query(shop.published, "SELECT segment_id FROM segment_lineage WHERE model_version = 1")
+    }
+    assert {relation for relation, _ in relations} == {"continued"}
+    assert {segment_id for _, segment_id in relations} <= old_ids
+    names = "SELECT DISTINCT segment_id, name FROM segment_profiles WHERE month = DATE '{}' ORDER BY 1"
+    kept = dict(query(shop.published, names.format("2023-04-01")))
+    assert set(query(shop.published, names.format("2023-05-01"))) <= set(kept.items())
+
+    served = query(shop.published, "SELECT DISTINCT month, model_version FROM monthly_assignments ORDER BY 1")
+    assert [version for _, version in served] == [1, 1, 2]
+    ruler = "SELECT DISTINCT model_version FROM transition_deltas WHERE month = DATE '2023-05-01'"
+    assert query(shop.published, ruler) == [(1,)]
+
+
+def test_a_forced_refit_without_a_reason_is_refused(three_months, tmp_path, materialize):
+    shop = Shop(tmp_path / "copy")
+    shutil.copytree(three_months.folder, shop.folder, ignore=shutil.ignore_patterns("dagster_home"))
+    with pytest.raises(Exception, match="force_refit needs a reason"):
+        materialize(
+            shop,
+            "2023-05",
+            selection=["selected_model"],
+            run_config={"ops": {"selected_model": {"config": {"force_refit": True}}}},
+        )
+
+
+def test_an_old_champion_is_replaced_by_its_age(three_months, tmp_path, materialize):
+    shop = Shop(tmp_path / "copy")
+    shutil.copytree(three_months.folder, shop.folder, ignore=shutil.ignore_patterns("dagster_home"))
+    shop.configure(last_month="2023-06", more="refit: {max_age_months: 1}")
+    assert materialize(shop, "2023-05").success
+    assert materialize(shop, "2023-06").success
+    versions = query(shop.published, "SELECT model_version, trained_month, reason FROM model_versions ORDER BY 1")
+    assert [(version, f"{month:%Y-%m}") for version, month, _ in versions] == [(1, "2023-03"), (2, "2023-05")]
+    assert "champion_age_months" in versions[1][2]
+    alerts = query(
+        shop.published,
+        "SELECT month, status FROM drift_alerts WHERE metric = 'champion_age_months' ORDER BY month",
+    )
+    assert [status for _, status in alerts] == [None, "new", "resolved"]
+
+
+def test_a_month_after_a_gap_stops_and_names_what_is_missing(shop, materialize):
+    materialize(shop, "2023-03")
+    before = published_content(shop.published)
+    with pytest.raises(Exception, match=r"2023-04\.\.2023-05 is missing.*--months 2023-04\.\.2023-05"):
+        materialize(shop, "2023-06")
+    assert published_content(shop.published) == before
+
+
+def test_features_that_repeat_one_another_stop_the_first_month_and_say_which_to_drop(shop, materialize):
+    text = shop.config_path.read_text().replace(
+        "model: {", "  - {name: total_spend, unit: EUR, transform: log1p, resolution: 0.01, valid: {min: 0}}\nmodel: {"
+    )
+    shop.config_path.write_text(text)
+    with pytest.raises(Exception, match="Remove .* from `features`"):
+        materialize(shop, "2023-03")
+    assert not shop.published.exists()
+
+
+def test_names_and_roles_of_the_users_own_win_and_are_data(shop, materialize):
+    name = 'it\'s "VIP"; DROP TABLE x -- 🛒 <script>'
+    shop.configure(more=f"segments: {{1: {{name: {json.dumps(name, ensure_ascii=False)}, role: dormant}}}}")
+    materialize(shop, "2023-03")
+    assert query(shop.published, "SELECT name, role FROM segment_profiles WHERE segment_id = 1") == [(name, "dormant")]
+    shown = query(shop.published, "SELECT DISTINCT segment_name FROM monthly_assignments WHERE segment_id = 1")
+    assert shown == [(name,)]
+
+
+def test_a_changed_feature_list_refits_and_says_so(three_months, tmp_path, materialize):
+    shop = Shop(tmp_path / "copy")
+    shutil.copytree(three_months.folder, shop.folder, ignore=shutil.ignore_patterns("dagster_home"))
+    shop.configure(last_month="2023-06")
+    text = shop.config_path.read_text()
+    line = next(line for line in text.splitlines() if "products_per_order" in line)
+    shop.config_path.write_text(text.replace(line + "\n", ""))
+    assert materialize(shop, "2023-06").success
+    version = query(shop.published, "SELECT model_version, reason, n_components FROM model_versions ORDER BY 1")[-1]
+    assert version[0] == 2
+    assert "feature_schema_changed" in version[1]
+    # the old champion's features still come from the order lines, so movement is still measured with it
+    ruler = "SELECT DISTINCT model_version FROM transition_deltas WHERE month = DATE '2023-06-01'"
+    assert query(shop.published, ruler) == [(1,)]
+
+
+def test_checks_stand_in_the_instance_with_their_month_and_figures(shop, materialize):
     result = materialize(shop, "2023-03")
-    assert result.success
+    evaluations = {found.check_name: found for found in result.get_asset_check_evaluations()}
+    assert len(evaluations) >= 12
+    for evaluation in evaluations.values():
+        assert evaluation.passed, evaluation
+        assert evaluation.partition == "2023-03"
+        assert {"observed", "limit"} <= set(evaluation.metadata)
+    assert evaluations["raw_equals_accepted_plus_rejected"].metadata["observed"].data["accepted"] > 500
+    assert evaluations["values_within_valid_range"].metadata["expectations"].records

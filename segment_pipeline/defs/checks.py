@@ -11,7 +11,7 @@ import dagster as dg
 
 from segment_pipeline.defs.partitions import monthly_partitions
 from segment_pipeline.errors import ContractError
-from segment_pipeline.quality.expectations import CHECK_SPECS, CheckSpec
+from segment_pipeline.quality.expectations import CHECK_SPECS, CheckSpec, ExpectationResult
 
 # The one reason for the narrow dagster pin in pyproject.toml; here, because only this module uses the preview.
 warnings.filterwarnings(
@@ -73,10 +73,12 @@ def result(
     limit: Mapping[str, object],
     *,
     blocks: bool = True,
+    expectations: Sequence[ExpectationResult] = (),
 ) -> dg.AssetCheckResult:
     """One check's verdict with what was seen and what was allowed.
 
-    Its severity follows from its declaration; `blocks` False lets a blocking check only warn, this time.
+    Its severity follows from its declaration; `blocks` False lets a blocking check only warn, this time. The single
+    expectations behind it go into its metadata: a check each would cost more than all the rest of the month.
     """
     check = next(check for check in CHECKS[asset] if check.name == name)
     blocking = check.blocking and blocks
@@ -85,7 +87,7 @@ def result(
         passed=bool(passed),
         severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
         description=check.description,
-        metadata={"observed": _plain(observed), "limit": _plain(limit)},
+        metadata={"observed": _plain(observed), "limit": _plain(limit)} | _as_table(expectations),
     )
 
 
@@ -112,6 +114,23 @@ def record_failure(closed: GateClosedError) -> Iterator[dg.AssetCheckResult]:
     """Yield every result, so that the failed ones stand in the UI, then raise ContractError to stop the month."""
     yield from closed.results
     raise ContractError(str(closed)) from None
+
+
+def _as_table(expectations: Sequence[ExpectationResult]) -> dict[str, dg.MetadataValue]:
+    if not expectations:
+        return {}
+    rows = [
+        dg.TableRecord(
+            {
+                "expectation": found.expectation,
+                "column": found.column or "",
+                "passed": found.passed,
+                "observed": found.observed,
+            }
+        )
+        for found in expectations
+    ]
+    return {"expectations": dg.MetadataValue.table(rows)}
 
 
 def _plain(values: Mapping[str, object]) -> dg.JsonMetadataValue:

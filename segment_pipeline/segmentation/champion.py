@@ -17,7 +17,7 @@ from segment_pipeline.errors import ModelError
 from segment_pipeline.months import month_key
 from segment_pipeline.segmentation.alignment import Lineage, align
 from segment_pipeline.segmentation.features import FeatureSpace
-from segment_pipeline.segmentation.mixture import Mixture, find_degeneracy, heldout_rows
+from segment_pipeline.segmentation.mixture import Mixture, find_degeneracy
 from segment_pipeline.segmentation.model import Segment, SegmentModel, express_in
 from segment_pipeline.segmentation.profiles import assign_roles, name_segments
 from segment_pipeline.segmentation.refit import Trigger, evaluate_triggers
@@ -35,7 +35,7 @@ class DecisionInputs:
     X : (n, d) the month's customers in original units, in the order that the challenger was fitted on. X_previous : the
     same customers with the features of the previous champion; None when the month does not have those any more.
     recency, frequency : (n,) the features that give roles, in original units; None where the source has no such thing.
-    challenger : None when no candidate is admissible; its held-out log-likelihood is in nats per customer of `space`.
+    challenger : in the coordinates of `space`; None when no candidate is admissible, which `rationale` then explains.
     next_version, next_segment_id : greater than any given out before this month.
     """
 
@@ -46,7 +46,6 @@ class DecisionInputs:
     recency: Array | None
     frequency: Array | None
     challenger: Mixture | None
-    challenger_heldout: float
     rationale: str
     previous: SegmentModel | None
     next_version: int
@@ -123,19 +122,24 @@ def _triggers(inputs: DecisionInputs, config: Config) -> tuple[Trigger, ...]:
             inputs.month,
             inputs.space.schema,
             config.refit,
-            _challenger_gain(inputs, inputs.previous, config.model.seed),
+            _challenger_gain(inputs, inputs.previous),
         )
     )
 
 
-def _challenger_gain(inputs: DecisionInputs, previous: SegmentModel, seed: int) -> float | None:
-    """Held-out nats per customer by which the challenger beats the champion, both on the rows that neither was fitted
-    to this month: an in-sample figure would always favour the challenger."""
+def _challenger_gain(inputs: DecisionInputs, previous: SegmentModel) -> float | None:
+    """Nats per customer by which the challenger would beat the champion on customers that neither has seen.
+
+    The champion was fitted to an earlier month, so its figure on this month is honest as it stands. The challenger was
+    fitted to these very customers, which flatters it by one nat per parameter over the whole base (Akaike 1974): that
+    is taken off. Both are measured on all customers, pair by pair; on a held-out fifth of 650 stationary customers the
+    difference was off by 0.08 from noise alone, more than the margin.
+    """
     if inputs.challenger is None or inputs.X_previous is None or previous.space.schema != inputs.space.schema:
         return None
-    unseen = inputs.X_previous[heldout_rows(len(inputs.X_previous), seed)]
-    challenger = inputs.challenger_heldout + inputs.space.log_jacobian
-    return challenger - float(previous.log_likelihood(unseen).mean())
+    challenger = inputs.challenger.log_likelihood(inputs.space.transform(inputs.X)) + inputs.space.log_jacobian
+    difference = challenger - previous.log_likelihood(inputs.X_previous)
+    return float(difference.mean()) - inputs.challenger.n_parameters / len(inputs.X)
 
 
 def _promote(inputs: DecisionInputs, challenger: Mixture, config: Config) -> tuple[SegmentModel, tuple[Lineage, ...]]:

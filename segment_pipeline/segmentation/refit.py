@@ -44,7 +44,7 @@ def evaluate_triggers(
 
     X : (n, d) this month's customers in original units; may be None when `schema` differs from the champion's, because
     the champion cannot be used on them then. schema : `FeatureSpace.schema` of this month's features. challenger_gain :
-    held-out nats per customer by which the best admissible challenger beats the champion; None when there is none.
+    nats per customer by which the best admissible challenger would beat the champion; None when there is none.
     """
     age = months_between(champion.trained_month, month)
     schema_changed = schema != champion.space.schema

@@ -102,7 +102,6 @@ def decision_inputs(connection: duckdb.DuckDBPyConnection, config: Config, month
         recency=values((config.recency_feature,))[:, 0] if config.recency_feature is not None else None,
         frequency=values((config.frequency_feature,))[:, 0] if config.frequency_feature is not None else None,
         challenger=challenger.mixture,
-        challenger_heldout=challenger.heldout_log_likelihood,
         rationale=challenger.rationale,
         previous=previous,
         next_version=version + 1,

@@ -1,7 +1,6 @@
 """Feature matrices and candidates, in and out of the warehouse as plain numbers. Champions: see champions.py."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -106,13 +105,9 @@ def write_candidates(
 
 @dataclass(frozen=True, eq=False)
 class Challenger:
-    """The month's choice among its candidates; `mixture` is None when none is admissible.
-
-    heldout_log_likelihood : nats per customer, NaN without a choice.
-    """
+    """The month's choice among its candidates; `mixture` is None when none is admissible."""
 
     mixture: Mixture | None
-    heldout_log_likelihood: float
     rationale: str
 
 
@@ -120,9 +115,8 @@ def read_challenger(connection: duckdb.DuckDBPyConnection, month: date) -> Chall
     """What candidate_models chose for the month. Raises MonthOrderError where it has not run."""
     found = connection.execute(
         f"""
-        SELECT p.parameters, m.heldout_log_likelihood, c.rationale
+        SELECT p.parameters, c.rationale
         FROM {CANDIDATE_CHOICES.name} AS c
-        LEFT JOIN {CANDIDATE_MODELS.name} AS m ON m.month = c.month AND m.n_components = c.n_components
         LEFT JOIN {CANDIDATE_PARAMETERS.name} AS p ON p.month = c.month AND p.n_components = c.n_components
         WHERE c.month = ?
         """,
@@ -130,10 +124,8 @@ def read_challenger(connection: duckdb.DuckDBPyConnection, month: date) -> Chall
     ).fetchone()
     if found is None:
         raise MonthOrderError(f"{month_key(month)} has no candidate_models yet; materialize it first.")
-    parameters, heldout, rationale = found
-    if parameters is None:
-        return Challenger(None, math.nan, rationale)
-    return Challenger(_mixture_from_json(parameters), heldout, rationale)
+    parameters, rationale = found
+    return Challenger(_mixture_from_json(parameters) if parameters is not None else None, rationale)
 
 
 def write_scaled_matrix(connection: duckdb.DuckDBPyConnection, month: date, space: FeatureSpace) -> int:

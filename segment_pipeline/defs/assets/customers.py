@@ -89,7 +89,14 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
                 config=step.config,
             )
             verdicts = [
-                checks.result("validated_features", found.name, found.passed, found.observed, found.limit)
+                checks.result(
+                    "validated_features",
+                    found.name,
+                    found.passed,
+                    found.observed,
+                    found.limit,
+                    expectations=found.expectations,
+                )
                 for found in outcomes
             ]
             verdicts.append(

@@ -1,0 +1,174 @@
+"""The champion as SQL says what the champion as NumPy says, for any model, any customer and any name."""
+
+from datetime import date
+
+import duckdb
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segment_pipeline.config import TierSettings
+from segment_pipeline.segmentation.features import FeatureSpace
+from segment_pipeline.segmentation.mixture import Mixture
+from segment_pipeline.segmentation.model import Segment, SegmentModel
+from segment_pipeline.warehouse.quoting import identifier, literal, number
+from segment_pipeline.warehouse.scoring import assignment_sql, membership_sql, tier_sql
+
+TIERS = TierSettings()
+HOSTILE = ['spend "per" order', "o'rders; DROP TABLE x --", "🛒 days", "z0", "peak", "select", "a%b{c}\\d", "x" * 300]
+
+
+def random_model(seed: int, k: int, d: int, names: list[str] | None = None) -> SegmentModel:
+    random = np.random.default_rng(seed)
+    transforms = tuple(random.choice(["none", "log", "log1p", "logit"], size=d))
+    roots = random.normal(size=(k, d, d)) * 0.6
+    space = FeatureSpace(
+        tuple(names or [f"feature_{j}" for j in range(d)]),
+        transforms,
+        tuple([0.01] * d),
+        random.normal(size=d),
+        np.exp(random.normal(size=d) * 0.5),
+        np.full(d, 0.01),
+    )
+    mixture = Mixture(
+        random.dirichlet(np.full(k, 2.0)),
+        random.normal(size=(k, d)) * 2,
+        roots @ np.swapaxes(roots, 1, 2) + np.eye(d) * 0.05,
+    )
+    segments = tuple(Segment(3 * i + 1, f'it\'s "{i}"; 🙂', None) for i in range(k))
+    return SegmentModel(4, date(2023, 1, 1), space, mixture, segments, atypical_below=-8.0)
+
+
+def random_customers(model: SegmentModel, seed: int, n: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    T = random.normal(size=(n, model.space.n_features)) * 2 * model.space.scale + model.space.center
+    X = T.copy()
+    for j, transform in enumerate(model.space.transforms):
+        if transform == "log":
+            X[:, j] = np.exp(np.clip(T[:, j], -30, 30))
+        if transform == "log1p":
+            X[:, j] = np.expm1(np.clip(T[:, j], 0, 30))
+        if transform == "logit":
+            X[:, j] = 1 / (1 + np.exp(-T[:, j]))
+    return X
+
+
+def score(model: SegmentModel, X: np.ndarray, make_sql) -> list[dict]:
+    with duckdb.connect() as connection:
+        columns = ", ".join(f"{identifier(name)} DOUBLE" for name in model.space.names)
+        connection.execute(f"CREATE TABLE customers (customer_id VARCHAR, {columns})")
+        connection.executemany(
+            f"INSERT INTO customers VALUES (?, {', '.join('?' for _ in model.space.names)})",
+            [[f"{i:06d}", *row] for i, row in enumerate(X.tolist())],
+        )
+        cursor = connection.execute(f"SELECT * FROM ({make_sql(model)}) ORDER BY customer_id")
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 8), d=st.integers(1, 6))
+def test_sql_probabilities_equal_numpys(seed, k, d):
+    model = random_model(seed, k, d)
+    X = random_customers(model, seed + 1, 40)
+    rows = score(model, X, lambda m: membership_sql(m, "customers"))
+    probabilities = np.array([row["probabilities"] for row in rows])
+    np.testing.assert_allclose(probabilities, model.responsibilities(X), atol=1e-9)
+    np.testing.assert_allclose([row["log_likelihood"] for row in rows], model.log_likelihood(X), rtol=1e-9, atol=1e-9)
+    assert np.abs(probabilities.sum(axis=1) - 1).max() < 1e-9
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(2, 6), d=st.integers(1, 4))
+def test_every_column_of_an_assignment_follows_from_the_probabilities(seed, k, d):
+    model = random_model(seed, k, d)
+    X = random_customers(model, seed + 1, 30)
+    R = model.responsibilities(X)
+    for row, r in zip(score(model, X, lambda m: assignment_sql(m, "customers", TIERS)), R, strict=True):
+        order = np.argsort(-r, kind="stable")
+        assert row["segment_id"] == model.segment_ids[order[0]]
+        assert row["second_segment_id"] == model.segment_ids[order[1]]
+        assert row["max_probability"] == pytest.approx(r[order[0]], abs=1e-9)
+        assert row["second_probability"] == pytest.approx(r[order[1]], abs=1e-9)
+        assert row["segment_name"] == model.segments[order[0]].name
+        entropy = -np.sum(r * np.log(np.maximum(r, 1e-300))) / np.log(k)
+        assert row["entropy"] == pytest.approx(entropy, abs=1e-9)
+        assert 0 <= row["entropy"] <= 1
+        assert row["is_hybrid"] == (row["second_probability"] > TIERS.is_hybrid)
+        assert row["is_atypical"] == (row["log_likelihood"] < model.atypical_below)
+        assert row["segment_ids"] == list(model.segment_ids)
+        assert row["model_version"] == 4
+
+
+def test_a_customer_far_from_everything_still_gets_probabilities_that_sum_to_one():
+    model = random_model(3, 4, 2)
+    model = SegmentModel(
+        1,
+        model.trained_month,
+        FeatureSpace(("a", "b"), ("none", "none"), (1.0, 1.0), np.zeros(2), np.ones(2), np.ones(2)),
+        model.mixture,
+        model.segments,
+        -8.0,
+    )
+    (row,) = score(model, np.array([[1e6, -1e6]]), lambda m: membership_sql(m, "customers"))
+    assert sum(row["probabilities"]) == pytest.approx(1, abs=1e-12)
+
+
+def test_hostile_feature_and_segment_names_are_data():
+    model = random_model(11, 3, len(HOSTILE), HOSTILE)
+    X = random_customers(model, 12, 20)
+    rows = score(model, X, lambda m: assignment_sql(m, "customers", TIERS))
+    np.testing.assert_allclose([row["probabilities"] for row in rows], model.responsibilities(X), atol=1e-9)
+    assert {row["segment_name"] for row in rows} <= {segment.name for segment in model.segments}
+
+
+def tier_of(probabilities: list[float]) -> str:
+    ranked = sorted(probabilities, reverse=True)
+    first, second = number(ranked[0]), number(ranked[1])
+    with duckdb.connect() as connection:
+        sql = f"SELECT {tier_sql(TIERS)} FROM (SELECT {first} AS max_probability, {second} AS second_probability)"
+        return connection.execute(sql).fetchone()[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=8).filter(lambda values: sum(values) > 0.1))
+def test_every_probability_vector_is_in_exactly_one_tier_by_the_ordered_rule(values):
+    p = sorted((value / sum(values) for value in values), reverse=True)
+    if p[0] >= 0.80:
+        expected = "dominant"
+    elif p[1] >= 0.30 and p[0] + p[1] >= 0.75:
+        expected = "hybrid"
+    elif p[0] < 0.50:
+        expected = "diffuse"
+    else:
+        expected = "leaning"
+    assert tier_of(p) == expected
+
+
+@pytest.mark.parametrize(
+    ("p", "tier"),
+    [
+        ([0.80, 0.20], "dominant"),
+        ([0.45, 0.30, 0.25], "hybrid"),
+        ([0.50, 0.25, 0.25], "leaning"),
+        ([0.49, 0.29, 0.22], "diffuse"),
+        ([0.79, 0.21], "leaning"),
+    ],
+)
+def test_tier_thresholds_at_their_edges(p, tier):
+    assert tier_of(p) == tier
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_survives_sql_text_bit_for_bit(value):
+    with duckdb.connect() as connection:
+        found, kind = connection.execute(f"SELECT {number(value)}, typeof({number(value)})").fetchone()
+    assert kind == "DOUBLE"
+    assert found == value
+
+
+@given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00")))
+def test_a_text_survives_sql_text(text):
+    with duckdb.connect() as connection:
+        assert connection.execute(f"SELECT {literal(text)}").fetchone()[0] == text
