@@ -39,13 +39,14 @@ lock:  ## renew requirements.lock after a change of pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --quiet --output-file requirements.lock
 
 # The marker is written last: a set-up that was interrupted starts over.
-$(VENV)/ready: requirements.lock pyproject.toml
+# Every dependency stands in the lock, so only the lock decides whether the set-up is up to date.
+$(VENV)/ready: requirements.lock
 	@command -v "$(PYTHON)" >/dev/null || { echo "make: no python3 found. Install Python 3.11 (Debian: apt-get install python3 python3-venv), then call make again." >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is too old; Python 3.11 or newer is needed. Name one: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@echo "Setting up $(VENV) (once, about two minutes)"
 	@rm -rf $(VENV)
 	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); echo "make: could not create $(VENV). Debian keeps that module in a package of its own: apt-get install python3-venv, then call make again." >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --no-compile --require-hashes --requirement requirements.lock
-	@$(BIN)/python -m pip install --quiet --no-compile --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install -qq --no-compile --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install -qq --no-compile --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 	@touch $@

@@ -87,7 +87,7 @@ def result(
         passed=bool(passed),
         severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
         description=check.description,
-        metadata={"observed": _plain(observed), "limit": _plain(limit)} | _as_table(expectations),
+        metadata={"observed": _plain(observed), "limit": _plain(limit), **_as_table(expectations)},
     )
 
 

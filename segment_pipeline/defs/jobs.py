@@ -32,23 +32,28 @@ def monthly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | d
     return dg.RunRequest(run_key=key, partition_key=key)
 
 
-Listener = Callable[[dg.DagsterEvent], None]
+Listener = Callable[[dg.DagsterEvent | str], None]
 
 
 class ProgressHandler(logging.Handler):
-    """Hands each event of a run to whoever listens in this process; nobody does in the UI."""
+    """Hands the events of a run, and what it warns of, to whoever listens in this process; nobody does in the UI."""
 
     listener: Listener | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
+        if ProgressHandler.listener is None:
+            return
         event = getattr(record, "dagster_event", None)
-        if event is not None and ProgressHandler.listener is not None:
+        if event is not None:
             ProgressHandler.listener(event)
+        elif record.levelno >= logging.WARNING:
+            # Dagster puts the run's id and the step before the text; a person at a terminal knows them
+            ProgressHandler.listener(getattr(record, "dagster_meta", {}).get("orig_message") or record.getMessage())
 
 
 @dg.logger
 def progress(_: dg.InitLoggerContext) -> logging.Logger:
-    """For the command line: events go to its progress display and nowhere else."""
+    """For the command line: events and warnings go to its progress display and nowhere else."""
     logger = logging.Logger("segment_pipeline.progress", logging.DEBUG)
     logger.addHandler(ProgressHandler())
     return logger

@@ -3,11 +3,11 @@
 Nothing heavy is imported at module level: Dagster loads this file in every process that shows the asset graph.
 """
 
+import http.client
 import json
 import logging
 import os
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from segment_pipeline.warehouse.store import RunLock, Warehouse
 
 WEBHOOK_VARIABLE = "SEGMENT_PIPELINE_WEBHOOK_URL"
+# Which process a run is in, so that a run whose process was killed can be told from one that is at work.
+PID_TAG = "segment_pipeline/pid"
 
 
 def run_lock_path(config: Config) -> Path:
@@ -53,6 +55,7 @@ class Pipeline(dg.ConfigurableResource):
     config_path: str
 
     _lock: "RunLock | None" = PrivateAttr(default=None)
+    _timed: tuple[dg.AssetKey | None, float] = PrivateAttr(default=(None, 0.0))
 
     @cached_property
     def config(self) -> Config:
@@ -81,7 +84,9 @@ class Pipeline(dg.ConfigurableResource):
         )
         self._lock.__enter__()
         try:
-            with self.warehouse.transaction(log.info) as connection:
+            if context.run and context.instance and PID_TAG not in context.run.tags:
+                context.instance.add_run_tags(context.run.run_id, {PID_TAG: str(os.getpid())})
+            with self.warehouse.transaction(log.warning) as connection:
                 prepare(connection, raw_feature_names(self.config))
         except BaseException:  # Dagster tears down only what was set up: nobody else would let go of the lock
             self._lock.__exit__()
@@ -94,7 +99,8 @@ class Pipeline(dg.ConfigurableResource):
     @contextmanager
     def read(self, context: dg.AssetExecutionContext) -> Iterator["duckdb.DuckDBPyConnection"]:
         """A short connection for reading, so that a long computation after it does not hold the file."""
-        with self.warehouse.connect(context.log.info) as connection:
+        self._since(context.asset_key)
+        with self.warehouse.connect(context.log.warning) as connection:
             yield connection
 
     @contextmanager
@@ -103,9 +109,9 @@ class Pipeline(dg.ConfigurableResource):
 
         The block sets `step.rows`.
         """
-        started = time.perf_counter()
+        started = self._since(context.asset_key)
         month = parse_month(context.partition_key)
-        with self.warehouse.transaction(context.log.info) as connection:
+        with self.warehouse.transaction(context.log.warning) as connection:
             step = Step(connection, self.config, month)
             yield step
             connection.execute(
@@ -122,6 +128,12 @@ class Pipeline(dg.ConfigurableResource):
                     datetime.now(UTC).replace(tzinfo=None),
                 ],
             )
+
+    def _since(self, asset: dg.AssetKey) -> float:
+        """When this asset first asked for the warehouse: most read, then compute at length, then write."""
+        if self._timed[0] != asset:
+            self._timed = asset, time.perf_counter()
+        return self._timed[1]
 
 
 class Notifier(dg.ConfigurableResource):
@@ -140,15 +152,16 @@ class Notifier(dg.ConfigurableResource):
         if not self.webhook_url.startswith(("https://", "http://")):
             log.error("The webhook in %s is not an http(s) address; nothing was sent.", WEBHOOK_VARIABLE)
             return
-        request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
-            self.webhook_url,
-            data=json.dumps({"text": text}).encode(),
-            headers={"Content-Type": "application/json"},
-        )
         try:
+            request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
+                self.webhook_url,
+                data=json.dumps({"text": text}).encode(),
+                headers={"Content-Type": "application/json"},
+            )
             with urllib.request.urlopen(request, timeout=self.timeout_seconds):  # noqa: S310
                 log.info("Sent to the webhook.")
-        except (urllib.error.URLError, TimeoutError, OSError) as error:
+        # Nobody there, too slow (both OSError), an answer that is no HTTP, an address that is none
+        except (OSError, http.client.HTTPException, ValueError) as error:
             log.error("The webhook did not take the message (%s); it stands in this log only.", error)
 
 

@@ -5,14 +5,18 @@ kills the writer, the published file is the last good one.
 """
 
 import os
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
 
 import duckdb
 
 from segment_pipeline.errors import PipelineError
+from segment_pipeline.months import add_months, month_key
 from segment_pipeline.warehouse.quoting import identifier, literal
-from segment_pipeline.warehouse.store import STORAGE_VERSION, month_literal
+from segment_pipeline.warehouse.store import STORAGE_VERSION, first_line, lock_holder, month_literal
 from segment_pipeline.warehouse.tables import (
     DATA_DICTIONARY,
     MONTHLY_ASSIGNMENTS,
@@ -31,56 +35,152 @@ class PublishError(PipelineError):
     """The new file did not pass its checks; the published one is as it was."""
 
 
+@contextmanager
+def reading(published: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to the published file, for reading. Raises PublishError when it cannot be read."""
+    try:
+        with _readable(published) as path, duckdb.connect(str(path), read_only=True) as connection:
+            yield connection
+    except duckdb.Error as error:
+        raise PublishError(
+            f"{published} cannot be read ({first_line(error)}). It is a copy of what the warehouse holds: "
+            f"move it away and run again, and it is published anew."
+        ) from error
+
+
 def published_months(published: Path) -> set[date]:
     """The months that consumers can see; empty when there is no published file yet. Raises PublishError."""
     if not published.exists():
         return set()
-    try:
-        with duckdb.connect(str(published), read_only=True) as connection:
-            rows = connection.execute(
-                f"SELECT DISTINCT month FROM {PIPELINE_RUNS.name} WHERE asset = {literal(PUBLISHING_ASSET)}"
-            ).fetchall()
-    except duckdb.Error as error:
-        raise PublishError(
-            f"{published} cannot be read ({str(error).splitlines()[0]}). It is made from the warehouse: "
-            f"move it away and run again, and it will be published anew."
-        ) from error
+    with reading(published) as connection:
+        rows = connection.execute(
+            f"SELECT DISTINCT month FROM {PIPELINE_RUNS.name} WHERE asset = {literal(PUBLISHING_ASSET)}"
+        ).fetchall()
     return {row[0] for row in rows}
+
+
+def month_fingerprints(published: Path) -> dict[date, int]:
+    """A number for each published month that changes when any of its assignments does."""
+    if not published.exists():
+        return {}
+    with reading(published) as connection:
+        rows = connection.execute(
+            f"SELECT month, bit_xor(hash(a)) FROM {MONTHLY_ASSIGNMENTS.name} AS a GROUP BY month"
+        ).fetchall()
+    return dict(rows)
+
+
+def outdated_months(before: Mapping[date, int], after: Mapping[date, int], ran: Collection[date]) -> list[date]:
+    """The published months that stand on an earlier state of a month that was run again and came out different.
+
+    `before` and `after` are the fingerprints around the run of the months `ran`.
+    """
+    for month in sorted(ran):
+        follower = add_months(month, 1)
+        if month in before and before[month] != after.get(month) and follower in after and follower not in ran:
+            return sorted(later for later in after if later > month)
+    return []
+
+
+def known_months(connection: duckdb.DuckDBPyConnection, schema: str = "main") -> dict[date, bool]:
+    """Every month of which the warehouse has anything, and whether its run came to its end.
+
+    It did when nothing was written after the last time that it was published; a run that failed or was killed, or some
+    assets materialized by hand, leave a month that did not.
+    """
+    published_at = f"max(finished_at) FILTER (asset = {literal(PUBLISHING_ASSET)})"
+    rows = connection.execute(
+        f"SELECT month, coalesce(max(finished_at) <= {published_at}, false) "
+        f"FROM {schema}.{PIPELINE_RUNS.name} GROUP BY month ORDER BY month"
+    ).fetchall()
+    return dict(rows)
+
+
+def refuse_loss(published: Path, known: Collection[date]) -> None:
+    """Raise PublishError if the published file has months that the warehouse does not: a new one would lack them."""
+    lost = sorted(published_months(published) - set(known))
+    if lost:
+        raise PublishError(
+            f"{published} has {len(lost)} months ({month_key(lost[0])} to {month_key(lost[-1])}) of which the warehouse "
+            f"beside it knows nothing; publishing would take them from its readers. Put the warehouse's backup in its "
+            f"place, or move {published.name} away and run again: every month is then made anew from the source."
+        )
 
 
 def write_beside(connection: duckdb.DuckDBPyConnection, published: Path) -> Path:
     """Copy the published tables of the warehouse into a new file beside `published`; returns its path, checked.
 
-    A month whose run has not come to its end (it failed, or only some of its assets were materialized) keeps the rows
-    that consumers see now. Raises PublishError.
+    A month whose run has not come to its end keeps the rows that consumers see now. Raises PublishError. After any
+    error, close the connection: it still has the draft attached.
     """
-    published.parent.mkdir(parents=True, exist_ok=True)
     for leftover in published.parent.glob(f".{published.name}.*"):
         leftover.unlink()  # a killed run's; we hold the run lock, so nobody is writing it
-    draft = published.with_name(f".{published.name}.{os.getpid()}")
+    known = known_months(connection)
+    refuse_loss(published, known)
+    draft = _beside(published, "draft")
     warehouse = identifier(_current_database(connection))
     connection.execute(f"ATTACH {literal(str(draft))} AS draft (STORAGE_VERSION {literal(STORAGE_VERSION)})")
-    try:
-        connection.execute("USE draft")
-        for table in PUBLISHED_TABLES:
-            for statement in table.ddl():
-                connection.execute(statement)
-        counts = _copy(connection, warehouse, published)
-        for view in VIEWS:
-            for statement in view.ddl():
-                connection.execute(statement)
-    finally:
-        connection.execute(f"USE {warehouse}")
-        connection.execute("DETACH draft")
+    connection.execute("USE draft")
+    for table in PUBLISHED_TABLES:
+        for statement in table.ddl():
+            connection.execute(statement)
+    unfinished = [month for month, finished in known.items() if not finished]
+    counts = _copy(connection, warehouse, published, unfinished)
+    for view in VIEWS:
+        for statement in view.ddl():
+            connection.execute(statement)
+    connection.execute(f"USE {warehouse}")
+    connection.execute("DETACH draft")
     _check(draft, counts)
     return draft
 
 
 def put_in_place(draft: Path, published: Path) -> None:
     """Make `draft` the published file, durably and in one step."""
+    # Readers only: one program that opens the file for writing, as some BI tools do with every file, locks all the
+    # others out of it.
+    draft.chmod(draft.stat().st_mode & ~0o222)
     _sync(draft)
+    # Left by such a program when it crashed. It belongs to the old file, and the new one could not be opened beside it.
+    _write_ahead_log(published).unlink(missing_ok=True)
     os.replace(draft, published)
     _sync(published.parent)
+
+
+@contextmanager
+def _readable(published: Path) -> Iterator[Path]:
+    """Where the published file can be read, whoever has it open.
+
+    A program that opened it for writing bars every other process from it, and may have left a log of its own changes.
+    A copy of the file itself then stands in: a run does not wait for a consumer.
+    """
+    if not _write_ahead_log(published).exists() and not _held_for_writing(published):
+        yield published
+        return
+    copy = _beside(published, "copy")
+    shutil.copyfile(published, copy)
+    try:
+        yield copy
+    finally:
+        copy.unlink()
+
+
+def _held_for_writing(published: Path) -> bool:
+    try:
+        duckdb.connect(str(published), read_only=True).close()
+    except duckdb.IOException as error:
+        if lock_holder(str(error)) is None:
+            raise
+        return True
+    return False
+
+
+def _beside(published: Path, purpose: str) -> Path:
+    return published.with_name(f".{published.name}.{purpose}")
+
+
+def _write_ahead_log(file: Path) -> Path:
+    return file.with_name(f"{file.name}.wal")
 
 
 def _current_database(connection: duckdb.DuckDBPyConnection) -> str:
@@ -88,38 +188,30 @@ def _current_database(connection: duckdb.DuckDBPyConnection) -> str:
     return str(found[0]) if found else "warehouse"
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, warehouse: str, published: Path) -> dict[str, int]:
-    unfinished = _unfinished_months(connection, warehouse)
+def _copy(
+    connection: duckdb.DuckDBPyConnection, warehouse: str, published: Path, unfinished: list[date]
+) -> dict[str, int]:
+    """Fill the draft in one transaction; returns the rows of each table."""
+    counts = {DATA_DICTIONARY.name: len(dictionary_rows())}
     keep = bool(unfinished) and published.exists()
-    if keep:
-        connection.execute(f"ATTACH {literal(str(published))} AS published (READ_ONLY)")
-    connection.begin()
-    counts = {}
-    for table in PUBLISHED_TABLES:
-        if table is DATA_DICTIONARY:
-            connection.executemany(
-                f"INSERT INTO {identifier(table.name)} VALUES (?, ?, ?, ?, ?)",
-                [[row[name] for name in table.column_names] for row in dictionary_rows()],
-            )
-            counts[table.name] = len(dictionary_rows())
-            continue
-        counts[table.name] = _copy_months(connection, f"{warehouse}.main", table, "NOT IN", unfinished)
-        if keep:
-            counts[table.name] += _copy_months(connection, "published.main", table, "IN", unfinished)
-    connection.commit()
-    if keep:
-        connection.execute("DETACH published")
+    with _readable(published) if keep else nullcontext() as now:
+        if now is not None:
+            connection.execute(f"ATTACH {literal(str(now))} AS published (READ_ONLY)")
+        connection.begin()
+        for table in PUBLISHED_TABLES:
+            if table is DATA_DICTIONARY:
+                continue
+            counts[table.name] = _copy_months(connection, f"{warehouse}.main", table, "NOT IN", unfinished)
+            if now is not None:
+                counts[table.name] += _copy_months(connection, "published.main", table, "IN", unfinished)
+        connection.executemany(
+            f"INSERT INTO {DATA_DICTIONARY.name} VALUES (?, ?, ?, ?, ?)",
+            [[row[name] for name in DATA_DICTIONARY.column_names] for row in dictionary_rows()],
+        )
+        connection.commit()
+        if now is not None:
+            connection.execute("DETACH published")
     return counts
-
-
-def _unfinished_months(connection: duckdb.DuckDBPyConnection, warehouse: str) -> list[date]:
-    """Months in which something was written after the last time that they were published, or never published."""
-    of_publishing = f"max(finished_at) FILTER (asset = {literal(PUBLISHING_ASSET)})"
-    rows = connection.execute(
-        f"SELECT month FROM {warehouse}.main.{PIPELINE_RUNS.name} GROUP BY month "
-        f"HAVING {of_publishing} IS NULL OR max(finished_at) > {of_publishing} ORDER BY month"
-    ).fetchall()
-    return [row[0] for row in rows]
 
 
 def _copy_months(
@@ -151,11 +243,16 @@ def _columns(connection: duckdb.DuckDBPyConnection, source: str, table: str) -> 
 
 def _check(draft: Path, counts: dict[str, int]) -> None:
     """Open the file as a consumer would, and compare what stands in it with what was meant to."""
+    if _write_ahead_log(draft).exists():
+        raise PublishError(f"{draft} was not written out to its end; nothing was published. Run again.")
     with duckdb.connect(str(draft), read_only=True) as connection:
         for name, expected in counts.items():
             found = connection.execute(f"SELECT count(*) FROM {identifier(name)}").fetchone()
-            if found is None or found[0] != expected:
-                raise PublishError(f"{draft}: {name} holds {found} rows instead of {expected}; nothing was published.")
+            rows = found[0] if found else 0
+            if rows != expected:
+                raise PublishError(
+                    f"{draft}: {name} holds {rows} rows, not {expected}; nothing was published. Run again."
+                )
         for view in VIEWS:
             connection.execute(f"SELECT * FROM {identifier(view.name)} LIMIT 1").fetchall()
         twice = connection.execute(
@@ -163,8 +260,8 @@ def _check(draft: Path, counts: dict[str, int]) -> None:
         ).fetchone()
         if twice is not None:
             raise PublishError(
-                f"customer {twice[1]} stands twice in {twice[0]}; nothing was published. Run that month again "
-                f"with --force."
+                f"Customer {twice[1]} stands twice in {month_key(twice[0])}; nothing was published. Run that month "
+                f"again with --force."
             )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import duckdb
 
-from segment_pipeline.errors import WarehouseBusyError
+from segment_pipeline.errors import PipelineError, WarehouseBusyError
 from segment_pipeline.warehouse.quoting import identifier, literal
 from segment_pipeline.warehouse.tables import TABLES, Table
 
@@ -27,6 +27,10 @@ from segment_pipeline.warehouse.tables import TABLES, Table
 STORAGE_VERSION = "v1.5.0"
 
 Report = Callable[[str], None]
+
+
+class WarehouseError(PipelineError):
+    """The warehouse, or the folder it lies in, cannot be used as it is."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,10 @@ class Warehouse:
 
     @contextmanager
     def connect(self, report: Report = print) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection for a few statements. Raises WarehouseBusyError when another process keeps the file."""
+        """A connection for a few statements.
+
+        Raises WarehouseBusyError when another process keeps the file, WarehouseError when the file cannot be opened.
+        """
         connection = self._open(report)
         try:
             yield connection
@@ -55,15 +62,11 @@ class Warehouse:
         """A connection in a transaction: all of what the block does, or, if it raises, nothing."""
         with self.connect(report) as connection:
             connection.begin()
-            try:
-                yield connection
-            except BaseException:  # a KeyboardInterrupt must roll back as well
-                connection.rollback()
-                raise
-            connection.commit()
+            yield connection
+            connection.commit()  # whatever raises before this line: closing the connection rolls back
 
     def _open(self, report: Report) -> duckdb.DuckDBPyConnection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         # One configuration for the whole process: DuckDB refuses a second one on the same file.
         settings: dict[str, str | bool | int | float | list[str]] = {
             "storage_compatibility_version": STORAGE_VERSION,
@@ -72,29 +75,31 @@ class Warehouse:
         }
         if self.threads is not None:
             settings["threads"] = self.threads
-        connection = _patiently(
-            lambda: duckdb.connect(str(self.path), config=settings), self.path, self.lock_timeout, report
-        )
         try:
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("SET enable_progress_bar = false")
-        except duckdb.Error:
-            connection.close()
-            raise
+            connection = _patiently(
+                lambda: duckdb.connect(str(self.path), config=settings), self.path, self.lock_timeout, report
+            )
+        except duckdb.Error as error:
+            raise WarehouseError(
+                f"{self.path} cannot be opened ({first_line(error)}). If the file is damaged, put a backup in its place, "
+                f"or move it and segments.duckdb away and run again: every month is then made anew from the source."
+            ) from error
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")
         return connection
 
 
 def _patiently(
     connect: Callable[[], duckdb.DuckDBPyConnection], path: Path, timeout: float, report: Report
 ) -> duckdb.DuckDBPyConnection:
-    """Retry `connect` while another process holds the file; say once who it is."""
+    """Retry `connect` while another process holds the file; say who it is, once for each."""
     deadline = time.monotonic() + timeout
-    told = False
+    told = None
     while True:
         try:
             return connect()
         except duckdb.IOException as error:
-            holder = _lock_holder(str(error))
+            holder = lock_holder(str(error))
             if holder is None:
                 raise
             if time.monotonic() >= deadline:
@@ -103,18 +108,39 @@ def _patiently(
                     f"Close that program (readers belong on the published file, not on the warehouse) and run again, "
                     f"or raise operation.lock_timeout_minutes."
                 ) from error
-            if not told:
+            if holder != told:
                 report(f"{path.name} is held by {holder}; waiting for it, at most {timeout / 60:g} minutes.")
-                told = True
+                told = holder
             time.sleep(random.uniform(0.05, 0.25))  # noqa: S311 - jitter, not a secret
 
 
-def _lock_holder(message: str) -> str | None:
+def lock_holder(message: str) -> str | None:
     """Who holds the file, from DuckDB's message; None when the message is about something else."""
     if "Could not set lock on file" not in message:
         return None
-    found = re.search(r"PID (\d+)", message)
-    return f"process {found[1]}" if found else "another process"
+    found = re.search(r"held in (.*?) ?\(PID (\d+)\)", message)
+    return f"process {found[2]} ({Path(found[1]).name})" if found else "another process"
+
+
+def make_folder(folder: Path) -> None:
+    """The folder and those above it, where they are missing. Raises WarehouseError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> WarehouseError:
+    """What to say when the output folder does not take what a run has to write there."""
+    return WarehouseError(
+        f"{path} cannot be written: {error.strerror}. Make output_dir in the configuration a folder in which this user "
+        f"may create files, on a disk with space left, and run again."
+    )
+
+
+def first_line(error: Exception) -> str:
+    """DuckDB adds pointers into its own documentation after the first line."""
+    return str(error).partition("\n")[0]
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, feature_names: tuple[str, ...]) -> None:
@@ -168,14 +194,18 @@ class RunLock:
     def __exit__(self, *_: object) -> None:
         self._held[self.path] -= 1
         if self._file is not None:
+            os.ftruncate(self._file, 0)  # so that nobody is told to wait for a run that has ended
             os.close(self._file)
             self._file = None
 
     def _acquire(self) -> int:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        make_folder(self.path.parent)
+        try:
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
         deadline = time.monotonic() + self.timeout
-        told = False
+        told = None
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -187,9 +217,9 @@ class RunLock:
                         f"Another run, {holder}, has not ended within {self.timeout / 60:g} minutes. "
                         f"Wait for it or end it, then run again; or raise operation.lock_timeout_minutes."
                     ) from error
-                if not told:
+                if holder != told:
                     self.report(f"Another run is at work: {holder}; waiting for it to end.")
-                    told = True
+                    told = holder
                 time.sleep(random.uniform(0.1, 0.4))  # noqa: S311 - jitter, not a secret
             else:
                 holder_line = {"pid": os.getpid(), "purpose": self.purpose, "since": f"{datetime.now(UTC):%H:%M} UTC"}
