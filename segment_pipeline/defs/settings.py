@@ -5,6 +5,7 @@ line sets it; without one it is `data/segmentation.yaml` of the current folder, 
 """
 
 import os
+from functools import cache
 from pathlib import Path
 
 from segment_pipeline.config import Config, load_config
@@ -18,6 +19,7 @@ def config_path() -> Path:
     return Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG).absolute()
 
 
+@cache
 def location_config() -> Config:
     """The user's file, read and validated. Raises ConfigError with every problem in it."""
     return load_config(config_path())

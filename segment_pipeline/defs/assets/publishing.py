@@ -3,7 +3,7 @@
 import dagster as dg
 
 from segment_pipeline.defs.assets.segments import drift_alerts, segment_profiles, transition_deltas
-from segment_pipeline.defs.described import OWNERS, SQL_KINDS
+from segment_pipeline.defs.described import OWNERS, SQL_KINDS, published_metadata
 from segment_pipeline.defs.partitions import monthly_partitions
 from segment_pipeline.defs.resources import Pipeline
 
@@ -15,6 +15,7 @@ from segment_pipeline.defs.resources import Pipeline
     owners=OWNERS,
     kinds=SQL_KINDS,
     description="The file for SQL consumers, replaced in one step by a checked copy of every published table.",
+    metadata=published_metadata(),
 )
 def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     from segment_pipeline.warehouse.publish import put_in_place, write_beside
