@@ -3,7 +3,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +12,29 @@ from typing import TYPE_CHECKING
 from segment_pipeline import __version__
 from segment_pipeline.config import Config, load_config
 from segment_pipeline.errors import ConfigError, PipelineError
-from segment_pipeline.months import month_key, month_range, parse_month
+from segment_pipeline.months import add_months, month_key, month_range, parse_month
 
 if TYPE_CHECKING:
     import dagster as dg
     from rich.console import Console
 
+    from segment_pipeline.defs.history import Work
+
 EXIT_FAILED, EXIT_USAGE = 1, 2
+
+RUN_EPILOG = """\
+examples:
+  segment-pipeline run                              every month that is closed and not yet published
+  segment-pipeline run --months 2017-05..2017-08    only these, where they are not yet published
+  segment-pipeline run --months 2017-05 --force     one month again; if it comes out different, the later
+                                                    months that were made from it are named
+  segment-pipeline run --quiet                      for cron: nothing is printed unless something is wrong
+
+exit code:
+  0 every month asked for is published, 1 one is not, 2 nothing was tried
+
+A run that was stopped or killed takes nothing away: run the same command again to go on.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,8 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         config = load_config(chosen.config)
-        for warning in config.warnings:
-            print(f"{chosen.config}: {warning}", file=sys.stderr)
+        if not getattr(chosen, "quiet", False):
+            for warning in config.warnings:
+                print(f"{chosen.config}: {warning}", file=sys.stderr)
         return int(chosen.command(config, chosen))
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -52,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="segment every month that is due and not yet published",
         description="Segment months in order and publish each; the runs stand in the Dagster UI's history.",
-        epilog="Exit code: 0 when every month asked for is published, 1 when one is not, 2 when nothing was tried.",
+        epilog=RUN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run.add_argument(
         "--months", type=_months, metavar="FROM..TO", help="only these, for example 2017-05..2017-08 or 2017-05"
@@ -84,11 +103,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _months(text: str) -> list[date]:
-    first, _, last = text.partition("..")
+    first, dots, last = text.partition("..")
     try:
-        months = month_range(parse_month(first), parse_month(last or first))
+        months = month_range(parse_month(first), parse_month(last if dots else first))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
     if not months:
         raise argparse.ArgumentTypeError(f"{text} ends before it begins")
     return months
@@ -100,30 +119,52 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline.defs import history
     from segment_pipeline.defs.resources import run_lock_path
     from segment_pipeline.report.summary import print_summary, summarise
-    from segment_pipeline.warehouse.publish import published_months
+    from segment_pipeline.warehouse.publish import month_fingerprints, published_months, reading
     from segment_pipeline.warehouse.store import RunLock
 
     history.enter(config)
     console = Console(stderr=True, quiet=chosen.quiet)
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     wanted = _wanted_months(config, chosen.months)
     purpose = f"segment-pipeline run {month_key(wanted[0])}..{month_key(wanted[-1])}"
-    with RunLock(
-        run_lock_path(config),
-        config.operation.lock_timeout_minutes * 60,
-        purpose,
-        lambda text: print(text, file=sys.stderr, flush=True),
-    ):
-        # asked under the lock: a run that we waited for may have published them meanwhile
+    with RunLock(run_lock_path(config), config.operation.lock_timeout_minutes * 60, purpose, say):
+        work = history.plan(config, wanted, force=chosen.force, report=say)
         there = published_months(config.published_path)
-        months = [month for month in wanted if chosen.force or month not in there]
-        if not months:
-            console.print(f"All {len(wanted)} months are published. To run them again, add --force.", highlight=False)
-        failed = _run_with_progress(months, console)
+        followed = [
+            month for month in work.months if (after := add_months(month, 1)) in there and after not in work.months
+        ]
+        before = month_fingerprints(config.published_path, followed)
+        if not work.months:
+            say(f"Nothing to do: {_span(wanted)} stand in the published file. To run months again, add --force.")
+        if work.assets:
+            say(f"{config.published_path.name} lacks months that are finished: it is published again.")
+        failed = _run_with_progress(work, console, say)
+        now = month_fingerprints(config.published_path, followed)
+    changed = [month for month in followed if now[month] != before[month]]
+    if changed:
+        outdated = _span([month for month in there if month > changed[0]])
+        print(
+            f"{_span(changed)} came out different from before. Made from its earlier state, and now to be renewed: "
+            f"{outdated}. Run: segment-pipeline run --config {chosen.config} --months {outdated} --force",
+            file=sys.stderr,
+        )
     if failed is not None:
-        print(f"\n{failed}", file=sys.stderr)
-    if published_months(config.published_path) and not chosen.quiet:
-        print_summary(summarise(config.name, config.published_path), Console())
-    return EXIT_FAILED if failed is not None else 0
+        print(failed, file=sys.stderr)
+        return EXIT_FAILED
+    if not chosen.quiet:
+        with reading(config.published_path) as connection:
+            summary = summarise(config.name, config.published_path, connection)
+        # a pipe or a log has no width of its own, and 80 columns would break the table's names
+        print_summary(summary, Console(width=None if sys.stdout.isatty() else 140))
+    return 0
+
+
+def _span(months: Sequence[date]) -> str:
+    first, last = month_key(min(months)), month_key(max(months))
+    return first if first == last else f"{first}..{last}"
 
 
 def _wanted_months(config: Config, asked: list[date] | None) -> list[date]:
@@ -141,30 +182,37 @@ def _wanted_months(config: Config, asked: list[date] | None) -> list[date]:
     return asked or closed
 
 
-def _run_with_progress(months: Sequence[date], console: "Console") -> str | None:
-    """Run the months under a progress display; returns what to say about the one that failed, if one did."""
+def _run_with_progress(work: "Work", console: "Console", say: Callable[[str], None]) -> str | None:
+    """Run the months, with a line for each that is published; returns what to say of the one that failed, if one did.
+
+    A terminal shows a bar as well while it lasts; a log does not.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from segment_pipeline.defs.history import run_months
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, disable=console.quiet or not months) as progress:
-        task = progress.add_task("starting", total=len(months))
-        current = iter(sorted(months))
-        month = next(current, None)
+    done, started = 0, time.monotonic()
+    with Progress(
+        *columns, console=console, transient=True, disable=not (console.is_terminal and work.months)
+    ) as progress:
+        task = progress.add_task("starting", total=len(work.months))
 
-        def listen(event: "dg.DagsterEvent") -> None:
-            if event.is_step_start and month is not None:
-                progress.update(task, description=f"{month_key(month)} {event.step_key}")
+        def listen(event: "dg.DagsterEvent | str") -> None:
+            if isinstance(event, str):
+                say(event)
+            elif event.is_step_start:
+                progress.update(task, description=f"{month_key(work.months[done])} {event.step_key}")
 
-        for result in run_months(months, listen) if months else ():
+        for result in run_months(work, listen):
             if result.error is not None:
-                hint = (
-                    "" if result.expected else "\nThis is a defect of segment_pipeline; its traceback stands in the UI."
-                )
-                return f"{month_key(result.month)} failed and was not published. {result.error}{hint}"
-            month = next(current, None)
+                skipped = work.months[done + 1 :]
+                untried = f"\n{_span(skipped)} stand on it and were not tried." if skipped else ""
+                return f"{month_key(result.month)} failed and was not published. {result.error}{untried}"
+            done += 1
             progress.advance(task)
+            seconds = time.monotonic() - started
+            say(f"{month_key(result.month)} published ({done} of {len(work.months)}, {seconds:.0f} s)")
     return None
 
 
@@ -172,13 +220,12 @@ def _ui(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline.defs import history
 
     home = history.enter(config)
-    workspace = Path("workspace.yaml")
-    if not workspace.exists():
-        workspace = home / "workspace.yaml"
-        workspace.write_text(
-            "load_from:\n  - python_module:\n      module_name: segment_pipeline.definitions\n"
-            "      location_name: segment_pipeline\n"
-        )
+    # Our own, whatever workspace.yaml lies in the current folder; the location's name is the one that it has there.
+    workspace = home / "workspace.yaml"
+    workspace.write_text(
+        "load_from:\n  - python_module:\n      module_name: segment_pipeline.definitions\n"
+        "      location_name: segment_pipeline\n"
+    )
     command = ["dagster", "dev", "--workspace", str(workspace), "--host", "127.0.0.1", "--port", str(chosen.port)]
     os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606 - no shell, fixed program
 

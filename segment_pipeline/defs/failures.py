@@ -30,7 +30,9 @@ class Failure:
         if self.error in {kind.__name__ for kind in _kinds(PipelineError)}:
             return self.message
         if self.error in _OF_THE_MACHINE:
-            return f"{self.error}{where}: {self.message}. See to disk space, memory and file permissions, and run again."
+            return (
+                f"{self.error}{where}: {self.message}. See to disk space, memory and file permissions, and run again."
+            )
         return (
             f"{self.error}{where}: {self.message}\n"
             f"This is a defect of segment_pipeline; its traceback stands in the UI (segment-pipeline ui)."

@@ -6,7 +6,8 @@ backfill advances one month per 30-second tick.
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,32 +15,54 @@ from pathlib import Path
 import dagster as dg
 
 from segment_pipeline.config import Config
+from segment_pipeline.defs.failures import Failure, explain
+from segment_pipeline.defs.resources import PID_TAG, Pipeline
 from segment_pipeline.defs.settings import CONFIG_VARIABLE
-from segment_pipeline.months import month_key, parse_month
+from segment_pipeline.errors import MonthOrderError, PipelineError
+from segment_pipeline.months import add_months, month_key, parse_month
 
-PID_TAG = "segment_pipeline/pid"
 SHIPPED_INSTANCE = Path(__file__).with_name("dagster.yaml")
+
+
+class InstanceError(PipelineError):
+    """Dagster's own settings or run history are damaged; no month is."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The months to be run, oldest first, and which of their assets; None is all of them."""
+
+    months: Sequence[date]
+    assets: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
 class MonthResult:
-    """How a month's run ended. `error` is None when it was published; `expected` when it is the user's to mend."""
+    """How a month's run ended; `error`, which a person can read, is None when it was published."""
 
     month: date
     error: str | None = None
-    expected: bool = True
 
 
 def enter(config: Config) -> Path:
     """Point this process, and what it starts, at the user's file and its Dagster instance; returns the instance's home.
 
-    Call it before the code location is imported. An instance without a dagster.yaml gets the shipped one.
+    Call it before the code location is imported. An instance without a dagster.yaml gets the shipped one. Raises
+    WarehouseError when the folder cannot be written.
     """
+    from segment_pipeline.warehouse.store import cannot_write, make_folder
+
     os.environ[CONFIG_VARIABLE] = str(config.path)
     home = Path(os.environ.get("DAGSTER_HOME") or config.output_dir / "dagster_home").absolute()
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        shutil.copyfile(SHIPPED_INSTANCE, home / "dagster.yaml")
+    make_folder(home)
+    settings = home / "dagster.yaml"
+    try:
+        if not settings.exists():
+            draft = settings.with_name(f".dagster.yaml.{os.getpid()}")
+            shutil.copyfile(SHIPPED_INSTANCE, draft)
+            os.replace(draft, settings)  # in one step: a second process that starts now must not read half of it
+    except OSError as error:
+        raise cannot_write(settings, error) from error
     os.environ["DAGSTER_HOME"] = str(home)
     return home
 
@@ -51,63 +74,117 @@ def closed_months() -> list[date]:
     return [parse_month(key) for key in monthly_partitions.get_partition_keys()]
 
 
-def run_months(
-    months: Sequence[date], listener: Callable[[dg.DagsterEvent], None] | None = None
-) -> Iterator[MonthResult]:
+def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callable[[str], None]) -> Work:
+    """What has to be done for `wanted` to be published. Ask under the run lock: a run before may have done it.
+
+    The warehouse says whether a month came to its end; so a month that was killed half-way is run again, and a
+    published file that is missing is only copied anew. Raises PublishError when the warehouse has lost months, and
+    MonthOrderError when a month has no finished month before it to stand on.
+    """
+    from segment_pipeline.warehouse.publish import PUBLISHING_ASSET, known_months, published_months, refuse_loss
+    from segment_pipeline.warehouse.sources import raw_feature_names
+    from segment_pipeline.warehouse.store import prepare
+
+    with Pipeline(config_path=str(config.path)).warehouse.transaction(report) as connection:
+        prepare(connection, raw_feature_names(config))
+        finished = known_months(connection)
+    refuse_loss(config.published_path, finished)
+    due = sorted(month for month in wanted if force or not finished.get(month))
+    _refuse_gap(config, due, finished)
+    unseen = sorted(set(wanted) - published_months(config.published_path))
+    if unseen and not due:
+        return Work(unseen[-1:], [PUBLISHING_ASSET])
+    return Work(due)
+
+
+def _refuse_gap(config: Config, due: Sequence[date], finished: Mapping[date, bool]) -> None:
+    for month in due:
+        if not any(earlier < month for earlier in finished) or add_months(month, -1) in due:
+            continue
+        stands_on = max((earlier for earlier, whole in finished.items() if whole and earlier < month), default=None)
+        first = min(finished) if stands_on is None else add_months(stands_on, 1)
+        if first < month:
+            last = add_months(month, -1)
+            span = month_key(first) if first == last else f"{month_key(first)}..{month_key(last)}"
+            raise MonthOrderError(
+                f"{month_key(month)} cannot run: {span} before it is missing or was left half-made. "
+                f"Run first: segment-pipeline run --config {config.path} --months {span}"
+            )
+
+
+def run_months(work: Work, listener: Callable[[dg.DagsterEvent | str], None] | None = None) -> Iterator[MonthResult]:
     """Materialize each month, oldest first, and stop at the first that fails; later months would stand on it.
 
-    The caller holds the run lock. `listener` is told every event of the runs.
+    The caller holds the run lock. `listener` is told every event of the runs, and what they warn of. Raises
+    KeyboardInterrupt when a run was interrupted, InstanceError when Dagster cannot keep its history.
     """
     from segment_pipeline.definitions import defs
     from segment_pipeline.defs.jobs import ProgressHandler, monthly_segmentation
 
     job = defs.resolve_job_def(monthly_segmentation.name)
     ProgressHandler.listener = listener
-    with dg.DagsterInstance.get() as instance:
-        _close_orphans(instance, monthly_segmentation.name)
-        for month in sorted(months):
+    with _history() as instance:
+        for month in work.months:
             run = job.execute_in_process(
                 instance=instance,
                 partition_key=month_key(month),
+                asset_selection=None if work.assets is None else [dg.AssetKey(name) for name in work.assets],
                 run_config={"loggers": {"progress": {}}},
                 tags={PID_TAG: str(os.getpid())},
                 raise_on_error=False,
             )
-            result = MonthResult(month) if run.success else _failed(month, run)
+            result = _result(month, run)
             yield result
             if result.error is not None:
                 return
 
 
-def _failed(month: date, run: dg.ExecuteInProcessResult) -> MonthResult:
-    """The first failure, as the message of the error that a person can mend, or as what broke."""
-    import segment_pipeline.errors as errors
+@contextmanager
+def _history() -> Iterator[dg.DagsterInstance]:
+    """The persistent instance, rid of runs that stand there as running and whose process is gone."""
+    from sqlalchemy.exc import SQLAlchemyError
+    from yaml import YAMLError
 
-    for event in run.all_events:
-        failure = event.step_failure_data if event.is_step_failure else None
-        error = failure.error if failure is not None else None
-        if error is None and event.is_failure:
-            error = getattr(event.event_specific_data, "error", None)
-        if error is None:
-            continue
-        while error.cause is not None:
-            error = error.cause
-        name = error.cls_name or "Error"
-        message = error.message.strip().removeprefix(f"{name}: ")
-        message = message.partition(f".{name}: ")[2] or message
-        if isinstance(getattr(errors, name, None), type):
-            return MonthResult(month, message)
-        where = f" in {event.step_key}" if event.step_key else ""
-        return MonthResult(month, f"{name}{where}: {message}", expected=False)
-    return MonthResult(month, "the run ended without saying why; open it in the Dagster UI", expected=False)
+    try:
+        with dg.DagsterInstance.get() as instance:
+            _close_orphans(instance)
+            try:
+                yield instance
+            except KeyboardInterrupt:
+                _close_orphans(instance)  # before its first step a run does not close itself
+                raise
+    except (dg.DagsterInvalidConfigError, YAMLError, SQLAlchemyError) as error:
+        home = os.environ["DAGSTER_HOME"]
+        found = " ".join(str(error).split())[:200]  # what follows is the whole schema, or a whole SQL statement
+        raise InstanceError(
+            f"Dagster's settings or run history in {home} cannot be used: {found}\n"
+            f"Mend {home}/dagster.yaml, or see to the disk; or move the folder away and run again: that loses the run "
+            f"history, and no month."
+        ) from error
 
 
-def _close_orphans(instance: dg.DagsterInstance, job_name: str) -> None:
-    """Mark runs of the command line whose process was killed: they would stand in the UI as running, and hold the
-    queue, for ever."""
+def _result(month: date, run: dg.ExecuteInProcessResult) -> MonthResult:
+    if run.success:
+        return MonthResult(month)
+    failure = _first_failure(run)
+    if failure is not None and failure.interrupted:
+        raise KeyboardInterrupt
+    return MonthResult(month, str(failure or "The run ended without saying why; open it in the Dagster UI."))
+
+
+def _first_failure(run: dg.ExecuteInProcessResult) -> Failure | None:
+    return next((failure for failure in map(explain, run.all_events) if failure is not None), None)
+
+
+def _close_orphans(instance: dg.DagsterInstance) -> None:
+    """Mark runs whose process was killed: they would stand in the UI as running, and hold its queue, for ever."""
     unfinished = dg.RunsFilter(
-        job_name=job_name,
-        statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED],
+        statuses=[
+            dg.DagsterRunStatus.NOT_STARTED,
+            dg.DagsterRunStatus.STARTING,
+            dg.DagsterRunStatus.STARTED,
+            dg.DagsterRunStatus.CANCELING,
+        ],
     )
     for run in instance.get_runs(filters=unfinished):
         pid = run.tags.get(PID_TAG)

@@ -46,7 +46,7 @@ class ProgressHandler(logging.Handler):
         event = getattr(record, "dagster_event", None)
         if event is not None:
             ProgressHandler.listener(event)
-        elif record.levelno >= logging.WARNING:
+        elif record.levelno == logging.WARNING:  # errors come back as the run's failure; Dagster logs its own besides
             # Dagster puts the run's id and the step before the text; a person at a terminal knows them
             ProgressHandler.listener(getattr(record, "dagster_meta", {}).get("orig_message") or record.getMessage())
 

@@ -83,6 +83,7 @@ class Pipeline(dg.ConfigurableResource):
             run_lock_path(self.config), self.config.operation.lock_timeout_minutes * 60, purpose, log.warning
         )
         self._lock.__enter__()
+        self._timed = None, 0.0
         try:
             if context.run and context.instance and PID_TAG not in context.run.tags:
                 context.instance.add_run_tags(context.run.run_id, {PID_TAG: str(os.getpid())})
@@ -169,5 +170,6 @@ def resources(config_path: Path) -> dict[str, object]:
     """The resources of a code location that serves this user's file."""
     return {
         "pipeline": Pipeline(config_path=str(config_path)),
-        "notifier": Notifier(webhook_url=os.environ.get(WEBHOOK_VARIABLE)),
+        # by name: whoever knows such an address can write to the channel behind it, and the UI shows what stands here
+        "notifier": Notifier(webhook_url=dg.EnvVar(WEBHOOK_VARIABLE) if os.environ.get(WEBHOOK_VARIABLE) else None),
     }

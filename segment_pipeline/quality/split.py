@@ -1,6 +1,7 @@
 """The contract applied row by row, inside DuckDB: every raw customer is accepted, or rejected with reasons."""
 
 import math
+import sys
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -11,7 +12,6 @@ from segment_pipeline.config import Config, Feature
 from segment_pipeline.quality.contract import Contract
 from segment_pipeline.warehouse.quoting import identifier, literal, number
 from segment_pipeline.warehouse.scoring import transform_sql
-from segment_pipeline.warehouse.sources import raw_feature_names
 from segment_pipeline.warehouse.store import month_literal, month_rows, replace_month
 from segment_pipeline.warehouse.tables import RAW_CUSTOMERS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Limits = dict[str, tuple[float, float]]
+
+# An SD below this share of the largest value is rounding: the feature is constant, and a limit would cut it in two.
+NO_VARIATION = 1e-12
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def split_customers(
 
     Call it inside a transaction, and roll back if the month does not pass the gate.
     """
-    names = raw_feature_names(config)
+    names = config.raw_feature_names
     raw = (
         f"(SELECT *, map_keys(unreadable_values) AS unreadable FROM raw_customers WHERE month = {month_literal(month)})"
     )
@@ -58,6 +61,8 @@ def split_customers(
         f"{literal(name)}, coalesce(unreadable_values[{literal(name)}], CAST({identifier(name)} AS VARCHAR))"
         for name in names
     )
+    if config.source.orders is not None:
+        values += ", 'unreadable_amounts', unreadable_amounts, 'missing_order_ids', missing_order_ids"
     rejected = replace_month(
         connection,
         REJECTED_CUSTOMERS,
@@ -74,35 +79,59 @@ def split_customers(
 
 
 def _outlier_limits(connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, raw: str) -> Limits:
-    """Where a feature with a cap or reject policy ends, in original units: `outlier_sd` SDs of its transform."""
+    """Where a feature with a cap or reject policy ends, in original units: `outlier_sd` SDs of its transform.
+
+    Taken over the rows of the month that break no other rule. A feature that does not vary has no limits.
+    """
     limits = {}
     for feature in config.features:
         if feature.outliers == "keep":
             continue
         transformed = transform_sql(feature.transform, feature.resolution, identifier(feature.name))
-        # exact sums: the same limits in whatever order the threads deliver the rows
-        found = connection.execute(
-            f"""
-            SELECT CAST(sum(CAST(t AS DECIMAL(38, 12))) AS DOUBLE) / count(t),
-                CAST(sum(CAST(t * t AS DECIMAL(38, 12))) AS DOUBLE) / count(t)
-            FROM (SELECT {transformed} AS t FROM {raw} WHERE len({contract.reasons_sql()}) = 0)
-            """
-        ).fetchone()
-        if found is None or found[0] is None:
-            continue
-        mean, spread = found[0], math.sqrt(max(0.0, found[1] - found[0] ** 2)) * config.quality.outlier_sd
-        limits[feature.name] = (_untransform(feature, mean - spread), _untransform(feature, mean + spread))
+        sound = f"(SELECT {transformed} AS t FROM {raw} WHERE len({contract.reasons_sql()}) = 0)"
+        found = _mean_and_sd(connection, sound)
+        if found is not None:
+            mean, reach = found[0], found[1] * config.quality.outlier_sd
+            limits[feature.name] = (_untransform(feature, mean - reach), _untransform(feature, mean + reach))
     return limits
 
 
+def _mean_and_sd(connection: duckdb.DuckDBPyConnection, values: str) -> tuple[float, float] | None:
+    """Mean and standard deviation of the column t of `values`; None where there is no value, or only one repeated.
+
+    Exact decimal sums of values scaled to (-2, 2) give the same bits in whatever order the threads deliver the rows,
+    and hold for any magnitude.
+    """
+    largest = _number(connection, f"SELECT max(abs(t)) FROM {values}")
+    if not largest:
+        return None
+    scale = math.ldexp(1.0, math.frexp(largest)[1] - 1)
+    scaled = f"t / {number(scale)}"
+    mean = _number(connection, f"SELECT {_exact_mean(scaled)} FROM {values}") or 0.0
+    deviation = f"({scaled} - {number(mean)})"
+    variance = _number(connection, f"SELECT {_exact_mean(f'{deviation} * {deviation}')} FROM {values}") or 0.0
+    sd = math.sqrt(variance)
+    return (mean * scale, sd * scale) if sd > NO_VARIATION else None
+
+
+def _exact_mean(expression: str) -> str:
+    return f"CAST(sum(CAST({expression} AS DECIMAL(38, 26))) AS DOUBLE) / count(t)"
+
+
+def _number(connection: duckdb.DuckDBPyConnection, query: str) -> float | None:
+    found = connection.execute(query).fetchone()
+    return found[0] if found else None
+
+
 def _untransform(feature: Feature, value: float) -> float:
-    if feature.transform == "log":
-        return math.exp(value)
-    if feature.transform == "log1p":
-        return math.expm1(value)
+    """The value in original units; beyond what a double holds, the largest one."""
     if feature.transform == "logit":
-        return 1 / (1 + math.exp(-value))
-    return value
+        return math.exp(min(0.0, value)) / (1 + math.exp(-abs(value)))
+    inverse = {"log": math.exp, "log1p": math.expm1, "none": float}[feature.transform]
+    try:
+        return max(-sys.float_info.max, min(sys.float_info.max, inverse(value)))
+    except OverflowError:
+        return sys.float_info.max
 
 
 def _kept_value(config: Config, name: str, limits: Limits) -> str:

@@ -27,54 +27,53 @@ class Summary:
     published: Path
 
 
-def summarise(name: str, published: Path) -> Summary:
-    """Read the published file; it has at least one month."""
-    with duckdb.connect(str(published), read_only=True) as connection:
+def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection) -> Summary:
+    """Read the published file, to which `connection` leads; it has at least one month."""
 
-        def rows(query: str) -> list[tuple]:
-            return connection.execute(query).fetchall()
+    def rows(query: str) -> list[tuple]:
+        return connection.execute(query).fetchall()
 
-        months = [row[0] for row in rows("SELECT DISTINCT month FROM monthly_assignments ORDER BY month")]
-        states = "from_segment_id = to_segment_id", "from_segment_id <> to_segment_id"
-        counts = rows(
-            f"""
-            SELECT count(*) FILTER ({states[0]}), count(*) FILTER ({states[1]}),
-                count(*) FILTER (from_state = 'new'), count(*) FILTER (from_state = 'returned'),
-                count(*) FILTER (to_state = 'lapsed')
-            FROM transition_deltas WHERE month = (SELECT max(month) FROM monthly_assignments)
+    months = [row[0] for row in rows("SELECT DISTINCT month FROM monthly_assignments ORDER BY month")]
+    states = "from_segment_id = to_segment_id", "from_segment_id <> to_segment_id"
+    counts = rows(
+        f"""
+        SELECT count(*) FILTER ({states[0]}), count(*) FILTER ({states[1]}),
+            count(*) FILTER (from_state = 'new'), count(*) FILTER (from_state = 'returned'),
+            count(*) FILTER (to_state = 'lapsed')
+        FROM transition_deltas WHERE month = (SELECT max(month) FROM monthly_assignments)
+        """
+    )[0]
+    return Summary(
+        name=name,
+        months=months,
+        customers=rows("SELECT count(*) FROM current_assignments")[0][0],
+        segments=rows(
             """
-        )[0]
-        return Summary(
-            name=name,
-            months=months,
-            customers=rows("SELECT count(*) FROM current_assignments")[0][0],
-            segments=rows(
-                """
-                SELECT c.segment_id, c.name, c.role, c.customers, c.share, c.share - before.share
-                FROM current_profiles AS c
-                LEFT JOIN segment_profiles AS before
-                    ON before.segment_id = c.segment_id AND before.month = c.month - INTERVAL 1 MONTH
-                ORDER BY c.share DESC, c.segment_id
-                """
-            ),
-            moved=dict(zip(("stayed", "moved", "new", "returned", "lapsed"), counts, strict=True)),
-            rejected=rows(
-                """
-                SELECT month, count(DISTINCT row_number), string_agg(DISTINCT reason, ', ' ORDER BY reason) FROM (
-                    SELECT month, row_number() OVER () AS row_number, unnest(reasons) AS reason FROM rejected_customers
-                ) GROUP BY month ORDER BY month
-                """
-            ),
-            refits=rows("SELECT trained_month, model_version, n_components, reason FROM model_versions ORDER BY 1"),
-            alerts=rows(
-                """
-                SELECT status, metric, segment_id, feature, value, threshold FROM drift_alerts
-                WHERE month = (SELECT max(month) FROM monthly_assignments) AND fired
-                ORDER BY metric, segment_id, feature
-                """
-            ),
-            published=published,
-        )
+            SELECT c.segment_id, c.name, c.role, c.customers, c.share, c.share - before.share
+            FROM current_profiles AS c
+            LEFT JOIN segment_profiles AS before
+                ON before.segment_id = c.segment_id AND before.month = c.month - INTERVAL 1 MONTH
+            ORDER BY c.share DESC, c.segment_id
+            """
+        ),
+        moved=dict(zip(("stayed", "moved", "new", "returned", "lapsed"), counts, strict=True)),
+        rejected=rows(
+            """
+            SELECT month, count(DISTINCT row_number), string_agg(DISTINCT reason, ', ' ORDER BY reason) FROM (
+                SELECT month, row_number() OVER () AS row_number, unnest(reasons) AS reason FROM rejected_customers
+            ) GROUP BY month ORDER BY month
+            """
+        ),
+        refits=rows("SELECT trained_month, model_version, n_components, reason FROM model_versions ORDER BY 1"),
+        alerts=rows(
+            """
+            SELECT status, metric, segment_id, feature, value, threshold FROM drift_alerts
+            WHERE month = (SELECT max(month) FROM monthly_assignments) AND fired
+            ORDER BY metric, segment_id, feature
+            """
+        ),
+        published=published,
+    )
 
 
 def print_summary(summary: Summary, console: Console) -> None:
@@ -82,7 +81,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     last = month_key(summary.months[-1])
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False)  # names are data: brackets in them are not markup
+        # names are data: brackets in them are not markup; a path is not broken into lines
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     say("")
     say(f"{summary.name}: {len(summary.months)} months published, {month_key(summary.months[0])} to {last}.")

@@ -88,6 +88,7 @@ def decision_inputs(connection: duckdb.DuckDBPyConnection, config: Config, month
     previous = previous_champion(connection, config, month)
     challenger = read_challenger(connection, month)
     space = read_feature_space(connection, month)
+
     def values(names: tuple[str, ...]) -> NDArray[np.float64]:
         return feature_matrix(connection, VALIDATED_FEATURES.name, month, names, config.model.fit_sample)[1]
 

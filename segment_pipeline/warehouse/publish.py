@@ -6,7 +6,7 @@ kills the writer, the published file is the last good one.
 
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from segment_pipeline.errors import PipelineError
-from segment_pipeline.months import add_months, month_key
+from segment_pipeline.months import month_key
 from segment_pipeline.warehouse.quoting import identifier, literal
 from segment_pipeline.warehouse.store import STORAGE_VERSION, first_line, lock_holder, month_literal
 from segment_pipeline.warehouse.tables import (
@@ -59,27 +59,16 @@ def published_months(published: Path) -> set[date]:
     return {row[0] for row in rows}
 
 
-def month_fingerprints(published: Path) -> dict[date, int]:
-    """A number for each published month that changes when any of its assignments does."""
-    if not published.exists():
+def month_fingerprints(published: Path, months: Collection[date]) -> dict[date, int]:
+    """A number for each of these published months that changes when any assignment of the month does."""
+    if not months:
         return {}
+    listed = ", ".join(month_literal(month) for month in months)
     with reading(published) as connection:
         rows = connection.execute(
-            f"SELECT month, bit_xor(hash(a)) FROM {MONTHLY_ASSIGNMENTS.name} AS a GROUP BY month"
+            f"SELECT month, bit_xor(hash(a)) FROM {MONTHLY_ASSIGNMENTS.name} AS a WHERE month IN ({listed}) GROUP BY 1"
         ).fetchall()
     return dict(rows)
-
-
-def outdated_months(before: Mapping[date, int], after: Mapping[date, int], ran: Collection[date]) -> list[date]:
-    """The published months that stand on an earlier state of a month that was run again and came out different.
-
-    `before` and `after` are the fingerprints around the run of the months `ran`.
-    """
-    for month in sorted(ran):
-        follower = add_months(month, 1)
-        if month in before and before[month] != after.get(month) and follower in after and follower not in ran:
-            return sorted(later for later in after if later > month)
-    return []
 
 
 def known_months(connection: duckdb.DuckDBPyConnection, schema: str = "main") -> dict[date, bool]:
@@ -101,9 +90,9 @@ def refuse_loss(published: Path, known: Collection[date]) -> None:
     lost = sorted(published_months(published) - set(known))
     if lost:
         raise PublishError(
-            f"{published} has {len(lost)} months ({month_key(lost[0])} to {month_key(lost[-1])}) of which the warehouse "
-            f"beside it knows nothing; publishing would take them from its readers. Put the warehouse's backup in its "
-            f"place, or move {published.name} away and run again: every month is then made anew from the source."
+            f"{published} has {len(lost)} months ({month_key(lost[0])} to {month_key(lost[-1])}) of which "
+            f"warehouse.duckdb knows nothing; publishing would take them from its readers. Put a backup of the "
+            f"warehouse in its place, or move {published.name} away and run again: every month is then made anew."
         )
 
 

@@ -1,54 +1,63 @@
 """From the user's source to `raw_customers`, aggregated inside DuckDB and point-in-time.
 
-Each of the three sources becomes one query that returns `SOURCE_COLUMNS` and the raw features; whatever a row's values
-are, it comes out (the data contract decides later). What cannot be put into rows at all stops here with a SourceError.
+Each of the three sources becomes one query that returns the columns of `raw_customers`; whatever a row's values are, it
+comes out (the data contract decides later). What cannot be put into rows at all stops here with a SourceError. How a
+file is read is for `source_files`.
 
 Sums of money are exact decimals: a parallel sum of doubles depends on the order of the threads, and then the same
-month would not give the same bits twice.
+month would not give the same bits twice. A month is aggregated from the raw lines themselves, not from stored partial
+sums: it depends on nothing but the source, and an order or a product that spans two months is counted once.
 """
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
-from datetime import date, datetime
-from pathlib import Path
+from datetime import UTC, date, datetime, timedelta
 
 import duckdb
 
-from segment_pipeline.config import (
-    ORDER_FEATURES,
-    Config,
-    OrdersSource,
-    QuerySource,
-    SnapshotsSource,
-    resolve_source_path,
-)
+from segment_pipeline.config import Config, OrdersSource, QuerySource, SnapshotsSource, resolve_source_path
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.warehouse.quoting import identifier, literal
+from segment_pipeline.warehouse.source_files import Relation, describe, open_files, reason
 from segment_pipeline.warehouse.store import month_literal, replace_month
 from segment_pipeline.warehouse.tables import RAW_CUSTOMERS
 
 NUMERIC_TYPES = re.compile(r"^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*|BOOLEAN)$")
 
+# A clock that is ahead, or a time zone, is no wrong date.
+CLOCK_TOLERANCE = timedelta(days=1)
+
 
 def raw_feature_names(config: Config) -> tuple[str, ...]:
-    """The feature columns of `raw_customers`: all eight from order lines, so that profiles can show what the model
-    leaves out; otherwise those of the configuration."""
-    return tuple(ORDER_FEATURES) if config.source.orders is not None else config.feature_names
+    """The feature columns of `raw_customers`."""
+    return config.raw_feature_names
+
+
+@dataclass(frozen=True)
+class LineCounts:
+    """What became of the order lines. `in_window` are those that the features are made of.
+
+    In no month at all, because their date is wrong: the source's `undated` lines, whose date is missing or cannot be
+    read, and its `future` ones, later than the present. `undecided` lines of the window are left out because `where`
+    is neither true nor false of them (NULL). The window's `anonymous_orders` have no customer id.
+    """
+
+    in_window: int
+    undated: int
+    future: int
+    undecided: int
+    anonymous_orders: int
 
 
 @dataclass(frozen=True)
 class SourceCounts:
-    """What a month's reading of the source found.
-
-    `rows` are raw customers. `order_lines` are those of the window, `undated_lines` those of the whole source whose
-    date cannot be read (they are in no month); both None for sources that have no order lines.
-    """
+    """What a month's reading of the source found. `rows` are raw customers; `lines` is None without order lines."""
 
     rows: int
-    order_lines: int | None = None
-    undated_lines: int | None = None
+    lines: LineCounts | None = None
 
 
 def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
@@ -57,16 +66,19 @@ def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, mo
     Call it inside a transaction. Raises SourceError, naming file, column, found and expected.
     """
     source = config.source
-    # Paths inside the user's own SQL and the file's own relative paths start where the file lies.
-    connection.execute(f"SET file_search_path = {literal(str(config.path.parent))}")
-    if source.orders is not None:
-        counts = _read_orders(connection, config, source.orders, month)
-    elif source.snapshots is not None:
-        counts = _read_snapshot(connection, config, source.snapshots, month)
-    elif source.query is not None:
-        counts = _read_query(connection, config, source.query, month)
-    else:  # the configuration admits exactly one
-        raise AssertionError("a source without orders, snapshots or query")
+    # A table that the user's SQL lacks must not be found among the variables of this program.
+    connection.execute("SET python_enable_replacements = false")
+    # Relative paths in the user's SQL start where the configuration lies. DuckDB's own search path would come after
+    # the current folder, and cannot hold a comma.
+    with chdir(config.path.parent):
+        if source.orders is not None:
+            counts = _read_orders(connection, config, source.orders, month)
+        elif source.snapshots is not None:
+            counts = _read_snapshot(connection, config, source.snapshots, month)
+        elif source.query is not None:
+            counts = _read_query(connection, config, source.query, month)
+        else:  # the configuration admits exactly one
+            raise AssertionError("a source without orders, snapshots or query")
     replace_month(connection, RAW_CUSTOMERS, month, f"SELECT {month_literal(month)} AS month, * FROM source_customers")
     connection.execute("DROP TABLE source_customers")
     return counts
@@ -79,134 +91,271 @@ def _read_orders(
     connection: duckdb.DuckDBPyConnection, config: Config, orders: OrdersSource, month: date
 ) -> SourceCounts:
     path = resolve_source_path(orders.path, config.path.parent)
-    relation = _file_relation(path)
-    columns = _describe_file(connection, relation, path)
-    _check_expression(connection, relation, path, columns, "where", orders.where, "BOOLEAN")
-    _check_expression(connection, relation, path, columns, "customer_id", orders.customer_id, None)
-    _check_expression(connection, relation, path, columns, "order_id", orders.order_id, None)
-    _check_expression(connection, relation, path, columns, "product_id", orders.product_id, None)
-    _check_expression(connection, relation, path, columns, "amount", orders.amount, "number")
-    ordered_at = _check_expression(connection, relation, path, columns, "ordered_at", orders.ordered_at, "timestamp")
-
-    month_end, window_start = as_of(month), add_months(as_of(month), -config.source.window_months)
-    lines = _order_lines(orders, relation, ordered_at or "TIMESTAMP")
+    source = open_files(connection, path, _columns_of_ids_alone(orders))
+    expressions = _bound(orders, source)
+    types = {key: _expression_type(connection, source, key, text) for key, text in expressions.items()}
+    _refuse_unfit_types(orders, source, types)
+    lines = _order_lines(source, expressions, types)
+    window = (add_months(as_of(month), -config.source.window_months), as_of(month))
     try:
-        _check_span(connection, lines, path, month, window_start, month_end)
-        distinct = "distinct_products" in config.feature_names
-        query = _order_features(lines, window_start, month_end, orders.product_id is not None, distinct)
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE source_customers AS {query}")
-        counts = connection.execute(
-            f"SELECT count(*) FILTER (ordered_at >= ? AND ordered_at < ?), count(*) FILTER (ordered_at IS NULL) "
-            f"FROM ({lines})",
-            [window_start, month_end],
+        counts = _count_lines(connection, lines, path, month, window)
+        _fold_into_customers(
+            connection,
+            lines,
+            window,
+            has_products="product_id" in expressions,
+            distinct_products="distinct_products" in config.feature_names,
+        )
+        found = connection.execute(
+            "SELECT CAST(coalesce(sum(orders), 0) AS BIGINT) FROM source_customers "
+            "WHERE customer_id IS NULL OR trim(customer_id) = ''"
         ).fetchone()
     except duckdb.Error as error:
-        raise SourceError(f"{path}: reading the order lines failed: {_first_line(error)}") from error
-    order_lines, undated_lines = counts or (0, 0)
-    return SourceCounts(_count(connection, "source_customers"), int(order_lines), int(undated_lines))
+        source.refuse_changed()
+        raise _reading_failed(path, "order lines", error) from error
+    source.refuse_changed()
+    anonymous = int(found[0]) if found else 0
+    return SourceCounts(_count(connection, "source_customers"), LineCounts(**counts, anonymous_orders=anonymous))
 
 
-def _order_lines(orders: OrdersSource, relation: str, ordered_at_type: str) -> str:
-    """The source's rows as order lines with settled names and types; rows at or after as_of are still among them."""
-    ordered_at = f"({orders.ordered_at})"
-    if ordered_at_type == "TIMESTAMP WITH TIME ZONE":
-        ordered_at = f"timezone('UTC', {ordered_at})"
-    product = f"CAST(({orders.product_id}) AS VARCHAR)" if orders.product_id is not None else "NULL"
+def _order_lines(source: Relation, expressions: Mapping[str, str], types: Mapping[str, str]) -> str:
+    """The source's rows with settled names and types, and `is_line`; rows at or after as_of are still among them.
+
+    The newline after each expression ends a comment in it.
+    """
+    ordered_at = f"({expressions['ordered_at']}\n)"
+    if types["ordered_at"] in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"):
+        ordered_at = f"timezone('UTC', CAST({ordered_at} AS TIMESTAMPTZ))"
+    product_id = _key(expressions["product_id"], types["product_id"]) if "product_id" in expressions else "NULL"
     return f"""
         SELECT
-            CAST(({orders.customer_id}) AS VARCHAR) AS customer_id,
-            CAST(({orders.order_id}) AS VARCHAR) AS order_id,
-            CASE WHEN isfinite(CAST({ordered_at} AS TIMESTAMP)) THEN CAST({ordered_at} AS TIMESTAMP) END AS ordered_at,
-            TRY_CAST(({orders.amount}) AS DECIMAL(18, 4)) AS amount,
-            {product} AS product_id
-        FROM {relation}
-        WHERE {f"({orders.where})" if orders.where is not None else "true"}
+            {_text_id(expressions["customer_id"], types["customer_id"])} AS customer_id,
+            {_key(expressions["order_id"], types["order_id"])} AS order_id,
+            -- nothing but a cast: a filter on it then skips the parts of a Parquet file that hold other months
+            TRY_CAST({ordered_at} AS TIMESTAMP) AS ordered_at,
+            TRY_CAST(({expressions["amount"]}\n) AS DECIMAL(18, 4)) AS amount,
+            {product_id} AS product_id,
+            ({expressions.get("where", "true")}\n) AS is_line
+        FROM {source.sql} AS source
     """
 
 
-def _order_features(
-    lines: str, window_start: date, month_end: date, has_products: bool, distinct_products: bool
-) -> str:
-    """The eight features of a customer with at least one order in the window, from lines before `month_end` only.
-
-    Lines are folded into orders, and orders into customers, so that nothing larger than the window's orders is held.
-    Blank and missing customer ids fold into one row each: the contract rejects it, and the count stays honest.
-    """
-    start, end = f"TIMESTAMP {literal(window_start.isoformat())}", f"TIMESTAMP {literal(month_end.isoformat())}"
-    end_day = f"DATE {literal(month_end.isoformat())}"
-    products_per_order = "CAST(sum(products) AS DOUBLE) / count(*)" if has_products else "NULL"
-    distinct = (
-        f"""(SELECT customer_id, count(DISTINCT product_id) AS products FROM ({lines})
-             WHERE ordered_at >= {start} AND ordered_at < {end} GROUP BY customer_id)"""
-        if distinct_products
-        else "(SELECT NULL AS customer_id, NULL AS products WHERE false)"
+def _text_id(expression: str, kind: str) -> str:
+    """An id as text. A column of whole numbers that has become one of doubles, as gaps make it in pandas, keeps its
+    ids: 12 and not 12.0; and its NaN is a missing id."""
+    value = f"({expression}\n)"
+    if kind not in ("DOUBLE", "FLOAT"):
+        return f"CAST({value} AS VARCHAR)"
+    return (
+        f"CASE WHEN {value} = trunc({value}) AND abs({value}) < 9007199254740992 "
+        f"THEN CAST(CAST({value} AS BIGINT) AS VARCHAR) "
+        f"WHEN isfinite({value}) THEN CAST({value} AS VARCHAR) END"
     )
-    return f"""
-        WITH orders AS (
+
+
+def _key(expression: str, kind: str) -> str:
+    """What tells orders, or products, apart: the value in its own type, which is quicker than text; blank is NULL."""
+    value = f"({expression}\n)"
+    if kind == "VARCHAR":
+        return f"CASE WHEN trim({value}) <> '' THEN {value} END"
+    return f"CASE WHEN isfinite({value}) THEN {value} END" if kind in ("DOUBLE", "FLOAT") else value
+
+
+def _fold_into_customers(
+    connection: duckdb.DuckDBPyConnection,
+    lines: str,
+    window: tuple[date, date],
+    *,
+    has_products: bool,
+    distinct_products: bool,
+) -> None:
+    """Fill `source_customers`: the eight features of a customer with at least one order in the window, from lines
+    before its end only.
+
+    Lines are folded into orders, and orders into customers, one statement each, which spills to disk what does not fit
+    into the memory limit; all at once would need room for every step together. Missing customer ids fold into one row:
+    the contract rejects it, and the count stays honest.
+    """
+    start, end = (f"TIMESTAMP {literal(day.isoformat())}" for day in window)
+    end_day = f"DATE {literal(window[1].isoformat())}"
+    in_window = f"is_line AND ordered_at >= {start} AND ordered_at < {end}"
+    steps = {
+        "source_orders": f"""
             SELECT customer_id, order_id, min(ordered_at) AS ordered_at, sum(amount) AS amount,
                 count(DISTINCT product_id) AS products,
                 count(*) FILTER (amount IS NULL) AS unreadable_amounts,
                 count(*) FILTER (order_id IS NULL) AS missing_order_ids
-            FROM ({lines})
-            WHERE ordered_at >= {start} AND ordered_at < {end}
-            GROUP BY customer_id, order_id
-        ),
-        customers AS (
-            SELECT customer_id, count(*) AS orders, sum(amount) AS amount,
-                CAST(min(ordered_at) AS DATE) AS first_day, CAST(max(ordered_at) AS DATE) AS last_day,
-                {products_per_order} AS products_per_order,
-                sum(unreadable_amounts) AS unreadable_amounts, sum(missing_order_ids) AS missing_order_ids
-            FROM orders GROUP BY customer_id
-        ),
-        history AS (
+            FROM ({lines}) WHERE {in_window} GROUP BY customer_id, order_id
+        """,
+        "source_history": f"""
             SELECT customer_id, CAST(min(ordered_at) AS DATE) AS first_seen
-            FROM ({lines}) WHERE ordered_at < {end} GROUP BY customer_id
-        ),
-        assortment AS {distinct}
-        SELECT c.customer_id, h.first_seen, 1 AS copies,
-            CAST(c.unreadable_amounts AS BIGINT) AS unreadable_amounts,
-            CAST(c.missing_order_ids AS BIGINT) AS missing_order_ids,
-            CAST(MAP {{}} AS MAP(VARCHAR, VARCHAR)) AS unreadable_values,
-            CAST(date_diff('day', c.last_day, {end_day}) AS DOUBLE) AS days_since_last_order,
-            CAST(c.orders AS DOUBLE) AS orders,
-            CAST(c.amount AS DOUBLE) AS total_spend,
-            CAST(c.amount AS DOUBLE) / c.orders AS average_order_value,
-            c.products_per_order AS products_per_order,
-            CAST(a.products AS DOUBLE) AS distinct_products,
-            CAST(date_diff('day', h.first_seen, {end_day}) AS DOUBLE) AS tenure_days,
-            -- the gap that is still open counts, so that a customer of one order has a value too
-            CAST(date_diff('day', c.first_day, {end_day}) AS DOUBLE) / c.orders AS days_between_orders
-        FROM customers AS c
-        LEFT JOIN history AS h ON h.customer_id IS NOT DISTINCT FROM c.customer_id
-        LEFT JOIN assortment AS a ON a.customer_id IS NOT DISTINCT FROM c.customer_id
-        ORDER BY c.customer_id
-    """
+            FROM ({lines}) WHERE is_line AND ordered_at < {end} AND isfinite(ordered_at) GROUP BY customer_id
+        """,
+        # the one feature that cannot be had from orders, and is not cheap: only where it is asked for
+        "source_assortment": f"""
+            SELECT customer_id, count(DISTINCT product_id) AS products
+            FROM ({lines}) WHERE {in_window if distinct_products else "false"} GROUP BY customer_id
+        """,
+        "source_folded": """
+            SELECT customer_id, count(*) AS orders, sum(amount) AS amount, sum(products) AS products,
+                CAST(min(ordered_at) AS DATE) AS first_day, CAST(max(ordered_at) AS DATE) AS last_day,
+                sum(unreadable_amounts) AS unreadable_amounts, sum(missing_order_ids) AS missing_order_ids
+            FROM source_orders GROUP BY customer_id
+        """,
+        "source_customers": f"""
+            SELECT c.customer_id, h.first_seen, 1 AS copies,
+                CAST(c.unreadable_amounts AS BIGINT) AS unreadable_amounts,
+                CAST(c.missing_order_ids AS BIGINT) AS missing_order_ids,
+                CAST(MAP {{}} AS MAP(VARCHAR, VARCHAR)) AS unreadable_values,
+                CAST(date_diff('day', c.last_day, {end_day}) AS DOUBLE) AS days_since_last_order,
+                CAST(c.orders AS DOUBLE) AS orders,
+                CAST(c.amount AS DOUBLE) AS total_spend,
+                CAST(c.amount AS DOUBLE) / c.orders AS average_order_value,
+                {"CAST(c.products AS DOUBLE) / c.orders" if has_products else "NULL"} AS products_per_order,
+                CAST(a.products AS DOUBLE) AS distinct_products,
+                CAST(date_diff('day', h.first_seen, {end_day}) AS DOUBLE) AS tenure_days,
+                -- the gap that is still open counts, so that a customer of one order has a value too
+                CAST(date_diff('day', c.first_day, {end_day}) AS DOUBLE) / c.orders AS days_between_orders
+            FROM source_folded AS c
+            LEFT JOIN source_history AS h ON h.customer_id IS NOT DISTINCT FROM c.customer_id
+            LEFT JOIN source_assortment AS a ON a.customer_id IS NOT DISTINCT FROM c.customer_id
+            ORDER BY c.customer_id
+        """,
+    }
+    for table, query in steps.items():
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
+    for table in steps:
+        if table != "source_customers":
+            connection.execute(f"DROP TABLE {table}")
 
 
-def _check_span(
-    connection: duckdb.DuckDBPyConnection, lines: str, path: str, month: date, window_start: date, month_end: date
-) -> None:
-    """A month without a single order line is a feed that is late, not a month without customers."""
+def _count_lines(
+    connection: duckdb.DuckDBPyConnection, lines: str, path: str, month: date, window: tuple[date, date]
+) -> dict[str, int]:
+    """How many lines there are of which kind. A month without a single one is a feed that is late: SourceError."""
+    present = (datetime.now(UTC) + CLOCK_TOLERANCE).replace(tzinfo=None)
+    dated = "is_line AND isfinite(ordered_at)"
+    in_window = "ordered_at >= $start AND ordered_at < $end"
     found = connection.execute(
-        f"SELECT count(*), min(ordered_at), max(ordered_at), count(*) FILTER (ordered_at >= ? AND ordered_at < ?) "
-        f"FROM ({lines})",
-        [month, month_end],
+        f"""
+        SELECT count(*) FILTER (is_line), count(*) FILTER (is_line AND {in_window}),
+            count(*) FILTER (is_line AND ordered_at >= $month AND ordered_at < $end),
+            count(*) FILTER (is_line AND (ordered_at IS NULL OR NOT isfinite(ordered_at))),
+            -- counted only: what is in the features never depends on when they are made
+            count(*) FILTER ({dated} AND ordered_at >= $present),
+            count(*) FILTER (is_line IS NULL AND {in_window}),
+            CAST(CAST(min(ordered_at) FILTER ({dated}) AS DATE) AS VARCHAR),
+            CAST(CAST(max(ordered_at) FILTER ({dated}) AS DATE) AS VARCHAR)
+        FROM ({lines})
+        """,
+        {"start": window[0], "end": window[1], "month": month, "present": present},
     ).fetchone()
-    rows, first, last, in_month = found or (0, None, None, 0)
+    rows, in_window_count, in_month, undated, future, undecided, first, last = found or (0,) * 6 + (None, None)
     if rows == 0:
         raise SourceError(
             f"{path} holds no order lines (after source.orders.where). Deliver the data, then run the month again."
         )
     if in_month == 0:
-        span = (
-            f"its lines go from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
-            if isinstance(first, datetime)
-            else "no line has a readable date"
-        )
+        span = f"its lines go from {first} to {last}" if first is not None else "no line has a readable date"
         raise SourceError(
             f"{path} has no order line in {month_key(month)}: {span}. "
             f"Deliver that month's data, or set last_month in the configuration, then run again."
         )
+    return {"in_window": in_window_count, "undated": undated, "future": future, "undecided": undecided}
+
+
+# --- the user's expressions over a row --------------------------------------------------------------------------------
+
+
+def _expressions(orders: OrdersSource) -> dict[str, str]:
+    """The expressions that are given, by their key."""
+    keys = ("customer_id", "order_id", "ordered_at", "amount", "product_id", "where")
+    return {key: getattr(orders, key) for key in keys if getattr(orders, key) is not None}
+
+
+def _bound(orders: OrdersSource, source: Relation) -> dict[str, str]:
+    """The expressions; one that is a column's name as it stands, such as `order` or `customer no`, is that column."""
+    return {
+        key: identifier(text.strip()) if text.strip().lower() in source.columns else text
+        for key, text in _expressions(orders).items()
+    }
+
+
+def _columns_of_ids_alone(orders: OrdersSource) -> set[str]:
+    """Columns, in lower case, that are an id as they stand and that no other expression calculates with."""
+    expressions = _expressions(orders)
+    names = {key: _unquoted(text) for key, text in expressions.items()}
+    ids = {names[key] for key in ("customer_id", "order_id", "product_id") if key in names}
+    return {
+        name
+        for name in ids
+        if not any(_mentions(text, name) for key, text in expressions.items() if names[key] != name)
+    }
+
+
+def _unquoted(text: str) -> str:
+    """What the expression is called if it is a column, in lower case."""
+    quoted = re.fullmatch(r'"((?:[^"]|"")*)"', text.strip())
+    return (quoted[1].replace('""', '"') if quoted else text.strip()).lower()
+
+
+def _mentions(expression: str, column: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(column)}(?!\w)", expression.lower()) is not None
+
+
+def _expression_type(connection: duckdb.DuckDBPyConnection, source: Relation, key: str, expression: str) -> str:
+    """The DuckDB type of an expression over a row of the source. Raises SourceError where it is none."""
+    for name in (name for name in source.incomplete if _mentions(expression, name)):
+        raise SourceError(
+            f"{source.incomplete[name]}: column {name} is missing. source.orders.{key} expects it, and other files of "
+            f"{source.path} have it. Deliver that file again, then run the month again."
+        )
+    query = f"SELECT ({expression}\n) AS value FROM {source.sql} AS source"
+    try:
+        one_statement = len(connection.extract_statements(query)) == 1
+        found = connection.execute(f"DESCRIBE {query}").fetchall() if one_statement else []
+    except duckdb.Error as error:
+        quoting = " A column called like a word of SQL stands in double quotes."
+        raise SourceError(
+            f"{source.path}: source.orders.{key} is {expression!r}; expected a column, or a SQL expression over the "
+            f"columns {source.column_list}. Found: {reason(error)} Mend the source, or that key in the configuration."
+            f"{quoting if isinstance(error, duckdb.ParserException) else ''}"
+        ) from error
+    if len(found) != 1:
+        raise SourceError(
+            f"{source.path}: source.orders.{key} is {expression!r}; expected one SQL expression, found several. "
+            f"Mend that key in the configuration."
+        )
+    return str(found[0][1])
+
+
+def _refuse_unfit_types(orders: OrdersSource, source: Relation, types: Mapping[str, str]) -> None:
+    is_number = bool(NUMERIC_TYPES.match(types["amount"])) and types["amount"] != "BOOLEAN"
+    unfit = {
+        "amount": None if is_number else "a number",
+        "ordered_at": None if types["ordered_at"].startswith(("TIMESTAMP", "DATE")) else "a date or timestamp",
+        "where": None if types.get("where", "BOOLEAN") == "BOOLEAN" else "true or false (BOOLEAN)",
+    }
+    for key, expected in unfit.items():
+        if expected is not None:
+            raise SourceError(
+                f"{source.path}: source.orders.{key} ({_expressions(orders)[key]}): found {types[key]}; expected "
+                f"{expected}. Mend the source, or {_hint(key, _bound(orders, source)[key], types[key])}."
+            )
+
+
+def _hint(key: str, expression: str, kind: str) -> str:
+    counted = "in the configuration, and what cannot be read will be counted and rejected"
+    if key == "amount":
+        return f"write TRY_CAST({expression} AS DOUBLE) {counted}"
+    if key == "ordered_at" and NUMERIC_TYPES.match(kind):
+        return f"write to_timestamp({expression}) in the configuration if these are seconds since 1970"
+    if key == "ordered_at":
+        return (
+            f"write TRY_CAST({expression} AS TIMESTAMP), or for dates such as 31/12/2024 "
+            f"try_strptime({expression}, '%d/%m/%Y'), {counted}"
+        )
+    return "write a comparison in the configuration"
 
 
 # --- ready-made customer snapshots and the user's own SQL -------------------------------------------------------------
@@ -216,10 +365,8 @@ def _read_snapshot(
     connection: duckdb.DuckDBPyConnection, config: Config, snapshots: SnapshotsSource, month: date
 ) -> SourceCounts:
     path = resolve_source_path(snapshots.path.replace("{month}", month_key(month)), config.path.parent)
-    relation = _file_relation(path)
-    columns = _describe_file(connection, relation, path)
-    query = _ready_made_features(relation, path, columns, snapshots.customer_id, config.feature_names)
-    return _store_ready_made(connection, query, path)
+    source = open_files(connection, path, {snapshots.customer_id.lower()})
+    return _store_ready_made(connection, source, snapshots.customer_id, config.feature_names)
 
 
 def _read_query(
@@ -227,142 +374,130 @@ def _read_query(
 ) -> SourceCounts:
     file = config.path.parent / source.file
     try:
-        text = file.read_text(encoding="utf-8").strip().rstrip(";")
+        text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise SourceError(f"{file} cannot be read: {error.strerror}. source.query.file names it.") from error
-    relation = f"({_with_dates(text, config, month)}\n)"
-    columns = _describe(connection, relation, str(file))
-    query = _ready_made_features(relation, str(file), columns, source.customer_id, config.feature_names)
-    return _store_ready_made(connection, query, str(file))
+        raise SourceError(
+            f"{file} cannot be read: {error.strerror}. Mend source.query.file in the configuration."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{file} cannot be read: it is not UTF-8 text. Save it as UTF-8.") from error
+    window_start = add_months(as_of(month), -config.source.window_months)
+    dates = {"as_of": as_of(month), "month_start": month, "window_start": window_start}
+    used = _dates_used(connection, text, str(file))
+    try:
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE source_rows AS {text}", {name: dates[name.lower()] for name in used}
+        )
+    except duckdb.Error as error:
+        raise SourceError(f"{file}{_line(error)} fails: {reason(error)} Mend the SQL, or the data it reads.") from error
+    columns = {name.lower(): kind for name, kind in describe(connection, "source_rows")}
+    relation = Relation("source_rows", str(file), columns)
+    counts = _store_ready_made(connection, relation, source.customer_id, config.feature_names)
+    connection.execute("DROP TABLE source_rows")
+    return counts
 
 
-def _with_dates(text: str, config: Config, month: date) -> str:
-    """The user's SQL with $as_of, $month_start and $window_start as dates."""
-    dates = {
-        "$as_of": as_of(month),
-        "$month_start": month,
-        "$window_start": add_months(as_of(month), -config.source.window_months),
-    }
-    return re.sub(
-        r"\$(as_of|month_start|window_start)\b", lambda found: f"DATE {literal(dates[found[0]].isoformat())}", text
-    )
+def _dates_used(connection: duckdb.DuckDBPyConnection, text: str, path: str) -> set[str]:
+    """Which of our dates the user's SQL names; SourceError when it is not one query, or asks for something else."""
+    try:
+        statements = connection.extract_statements(text)
+    except duckdb.Error as error:
+        raise SourceError(f"{path}{_line(error)} is not SQL: {reason(error)} Mend the SQL.") from error
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        kinds = ", ".join(statement.type.name for statement in statements) or "no statement"
+        raise SourceError(
+            f"{path}: found {kinds}; expected one query (SELECT or WITH ... SELECT) that returns a customer and its "
+            f"features. Mend the SQL."
+        )
+    names = set(statements[0].named_parameters)
+    unknown = sorted(name for name in names if name.lower() not in ("as_of", "month_start", "window_start"))
+    if unknown:
+        raise SourceError(
+            f"{path}: found the parameter {', '.join('$' + name for name in unknown)}; expected $as_of, $month_start "
+            f"or $window_start. Mend the SQL."
+        )
+    return names
 
 
-def _ready_made_features(
-    relation: str, path: str, columns: Mapping[str, str], customer_id: str, feature_names: Sequence[str]
-) -> str:
-    """One row per source row: the features as numbers where they read as numbers, their text where they do not."""
-    missing = [name for name in (customer_id, *feature_names) if name.lower() not in columns]
+def _line(error: duckdb.Error) -> str:
+    found = re.search(r"^LINE (\d+):", str(error), re.MULTILINE)
+    return f":{found[1]}" if found else ""
+
+
+def _store_ready_made(
+    connection: duckdb.DuckDBPyConnection, source: Relation, customer_id: str, feature_names: Sequence[str]
+) -> SourceCounts:
+    _refuse_unfit_columns(source, customer_id, feature_names)
+    try:
+        _create_source_customers(connection, _ready_made_features(source, customer_id, feature_names))
+    except duckdb.Error as error:
+        source.refuse_changed()
+        raise _reading_failed(source.path, "customers", error) from error
+    source.refuse_changed()
+    rows = _count(connection, "source_customers")
+    if rows == 0:
+        raise SourceError(f"{source.path} holds no customers. Deliver the data, then run the month again.")
+    return SourceCounts(rows)
+
+
+def _refuse_unfit_columns(source: Relation, customer_id: str, feature_names: Sequence[str]) -> None:
+    expected = (customer_id, *feature_names)
+    missing = [name for name in expected if name.lower() not in source.columns]
     if missing:
         raise SourceError(
-            f"{path}: column {', '.join(missing)} is missing. Expected {', '.join((customer_id, *feature_names))}; "
-            f"found {', '.join(columns)}. Mend the source, or the names in the configuration."
+            f"{source.path}: column {', '.join(missing)} is missing. Expected {', '.join(expected)}; "
+            f"found {source.column_list}. Mend the source, or the names in the configuration."
         )
+    for name in expected:
+        if name.lower() in source.incomplete:
+            raise SourceError(
+                f"{source.incomplete[name.lower()]}: column {name} is missing; other files of {source.path} have it. "
+                f"Deliver that file again, then run the month again."
+            )
     for name in feature_names:
-        found = columns[name.lower()]
+        found = source.columns[name.lower()]
         if not (NUMERIC_TYPES.match(found) or found == "VARCHAR"):
             raise SourceError(
-                f"{path}: column {name}: found {found}; expected a number. "
+                f"{source.path}: column {name}: found {found}; expected a number. "
                 f"Make it a number in the source (for a date: the days since it), then run again."
             )
+
+
+def _ready_made_features(source: Relation, customer_id: str, feature_names: Sequence[str]) -> str:
+    """One row per source row: the features as numbers where they read as numbers, their text where they do not."""
     numbers = ", ".join(f"TRY_CAST({identifier(name)} AS DOUBLE) AS {identifier(name)}" for name in feature_names)
     unreadable = ", ".join(
         f"CASE WHEN TRY_CAST({identifier(name)} AS DOUBLE) IS NULL AND {identifier(name)} IS NOT NULL "
         f"THEN {{'key': {literal(name)}, 'value': CAST({identifier(name)} AS VARCHAR)}} END"
         for name in feature_names
     )
-    identity = f"CAST({identifier(customer_id)} AS VARCHAR)"
+    identity = _text_id(identifier(customer_id), source.columns[customer_id.lower()])
     return f"""
         SELECT {identity} AS customer_id, CAST(NULL AS DATE) AS first_seen,
             CASE WHEN {identity} IS NULL THEN 1 ELSE count(*) OVER (PARTITION BY {identity}) END AS copies,
             CAST(0 AS BIGINT) AS unreadable_amounts, CAST(0 AS BIGINT) AS missing_order_ids,
             map_from_entries(list_filter([{unreadable}], lambda entry: entry IS NOT NULL)) AS unreadable_values,
             {numbers}
-        FROM {relation} AS source
+        FROM {source.sql} AS source
         ORDER BY ALL
     """
-
-
-def _store_ready_made(connection: duckdb.DuckDBPyConnection, query: str, path: str) -> SourceCounts:
-    try:
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE source_customers AS {query}")
-    except duckdb.Error as error:
-        raise SourceError(f"{path}: reading the customers failed: {_first_line(error)}") from error
-    rows = _count(connection, "source_customers")
-    if rows == 0:
-        raise SourceError(f"{path} holds no customers. Deliver the data, then run the month again.")
-    return SourceCounts(rows)
 
 
 # --- what all of them need --------------------------------------------------------------------------------------------
 
 
-def _file_relation(path: str) -> str:
-    """The file as a table. The whole of a CSV decides on its column types, not its first rows."""
-    if not re.search(r"[*?\[]", path) and not Path(path).exists():
-        raise SourceError(f"{path} does not exist. Check the path under `source` in the configuration.")
-    if re.search(r"\.(csv|tsv|txt)(\.gz|\.zst)?$", path, re.IGNORECASE):
-        return f"read_csv({literal(path)}, sample_size = -1)"
-    return literal(path)
+def _create_source_customers(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE source_customers AS {query}")
 
 
-def _describe_file(connection: duckdb.DuckDBPyConnection, relation: str, path: str) -> dict[str, str]:
-    if Path(path).is_file() and Path(path).stat().st_size == 0:
-        raise SourceError(f"{path} is empty (0 bytes). Deliver the file again, then run the month again.")
-    return _describe(connection, relation, path)
-
-
-def _describe(connection: duckdb.DuckDBPyConnection, relation: str, path: str) -> dict[str, str]:
-    """Column name in lower case (DuckDB's names are case-insensitive) -> DuckDB type."""
-    try:
-        found = connection.execute(f"DESCRIBE SELECT * FROM {relation} AS source").fetchall()
-    except duckdb.Error as error:
-        raise SourceError(f"{path} cannot be read: {_first_line(error)}") from error
-    return {str(row[0]).lower(): str(row[1]) for row in found}
-
-
-def _check_expression(
-    connection: duckdb.DuckDBPyConnection,
-    relation: str,
-    path: str,
-    columns: Mapping[str, str],
-    key: str,
-    expression: str | None,
-    expected: str | None,
-) -> str | None:
-    """The type of the user's expression over a source row; SourceError when it does not bind or is of another type."""
-    if expression is None:
-        return None
-    try:
-        found = connection.execute(f"DESCRIBE SELECT ({expression}) AS value FROM {relation} AS source").fetchone()
-    except duckdb.Error as error:
-        raise SourceError(
-            f"{path}: source.orders.{key} is {expression!r}, which this file does not have: {_first_line(error)} "
-            f"Its columns are {', '.join(columns)}."
-        ) from error
-    kind = str(found[1]) if found else "nothing"
-    fits = {
-        None: True,
-        "number": bool(NUMERIC_TYPES.match(kind)),
-        "timestamp": kind.startswith(("TIMESTAMP", "DATE")),
-        "BOOLEAN": kind == "BOOLEAN",
-    }[expected]
-    if not fits:
-        hint = {
-            "number": f"TRY_CAST({expression} AS DOUBLE)",
-            "timestamp": f"TRY_CAST({expression} AS TIMESTAMP)",
-        }.get(expected or "", "a comparison")
-        raise SourceError(
-            f"{path}: source.orders.{key} ({expression}): found {kind}; expected {expected}. Mend the source, or write "
-            f"{hint} in the configuration, and what cannot be read will be counted and rejected."
-        )
-    return kind
+def _reading_failed(path: str, what: str, error: duckdb.Error) -> SourceError:
+    if isinstance(error, duckdb.OutOfMemoryException):
+        advice = "Raise operation.memory_limit in the configuration, or free disk space beside the warehouse."
+    else:
+        advice = "Deliver the data again, or mend the expressions under `source`, then run the month again."
+    return SourceError(f"{path}: reading the {what} failed: {reason(error)} {advice}")
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
     found = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
     return int(found[0]) if found else 0
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".") + "."

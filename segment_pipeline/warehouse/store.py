@@ -81,8 +81,8 @@ class Warehouse:
             )
         except duckdb.Error as error:
             raise WarehouseError(
-                f"{self.path} cannot be opened ({first_line(error)}). If the file is damaged, put a backup in its place, "
-                f"or move it and segments.duckdb away and run again: every month is then made anew from the source."
+                f"{self.path} cannot be opened ({first_line(error)}). If the file is damaged, put a backup in its "
+                f"place or move it and segments.duckdb away, and run again; without a backup all months are made anew."
             ) from error
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")

@@ -1,6 +1,7 @@
 """Stage 1: from the user's source to accepted customers in a scaled matrix. Each asset reads, computes, writes once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 
 import dagster as dg
 
@@ -13,6 +14,11 @@ from segment_pipeline.months import add_months, parse_month
 from segment_pipeline.warehouse.tables import RAW_CUSTOMERS, SCALED_MATRIX, VALIDATED_FEATURES
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
+
+TOO_FEW = (
+    "A mixture fitted to so few customers finds groups that are chance and gone a month later: wait for more of them, "
+    "or take in more (source.window_months, source.orders.where). "
+)
 
 
 @dg.asset(
@@ -32,7 +38,9 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
         with pipeline.step(context) as step:
             counts = load_raw_customers(step.connection, step.config, step.month)
             step.rows = counts.rows
-            share = (counts.undated_lines or 0) / max(1, (counts.undated_lines or 0) + (counts.order_lines or 0))
+            lines = asdict(counts.lines) if counts.lines is not None else {}
+            misdated = lines.get("undated", 0) + lines.get("future", 0)
+            share = misdated / max(1, misdated + lines.get("in_window", 0))
             verdicts = checks.gate(
                 context.partition_key,
                 [
@@ -40,11 +48,11 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
                         "raw_customers",
                         "order_lines_have_dates",
                         share <= allowed,
-                        {"undated_lines": counts.undated_lines or 0, "share": share},
+                        {"undated": lines.get("undated", 0), "future": lines.get("future", 0), "share": share},
                         {"share": allowed},
                     )
                 ],
-                "Mend source.orders.ordered_at or the dates in the source.",
+                "Mend source.orders.ordered_at, or the dates in the source that are unreadable or in the future.",
             )
     except checks.GateClosedError as closed:
         yield from checks.record_failure(closed)
@@ -52,8 +60,7 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
         metadata={
             "dagster/partition_row_count": counts.rows,
             "customers": counts.rows,
-            "order_lines": counts.order_lines or 0,
-            "undated_lines": counts.undated_lines or 0,
+            **{f"order_lines/{name}": count for name, count in lines.items()},
         },
         check_results=verdicts,
     )
@@ -111,8 +118,9 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
             checks.gate(
                 context.partition_key,
                 verdicts,
-                f"Rejected rows by reason: {split.reasons or 'none'}. Mend the source, or the limits under `quality` "
-                f"and `features`, then run the month again; published months are untouched.",
+                f"{_in_words(split.reasons)}{TOO_FEW if split.accepted < step.config.quality.min_customers else ''}"
+                f"Mend the source, or the limits under `quality` and `features`, then run the month again; published "
+                f"months are untouched.",
             )
             step.rows = split.accepted
     except checks.GateClosedError as closed:
@@ -184,3 +192,8 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
         },
         check_results=[verdict],
     )
+
+
+def _in_words(reasons: Mapping[str, int]) -> str:
+    listed = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+    return f"Rejected rows by reason: {listed or 'none'}. "

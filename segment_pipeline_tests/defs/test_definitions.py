@@ -1,0 +1,154 @@
+"""The code location as its users see it: names, groups, dependencies and checks are an interface."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import dagster as dg
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+
+# asset | group | kinds | depends on (@-1: the month before) | checks (!: blocks the month)
+ASSETS = """
+raw_customers | customers | duckdb sql | | order_lines_have_dates!
+validated_features | customers | duckdb sql | raw_customers | columns_and_types! customer_ids_unique_and_present! \
+enough_customers! raw_equals_accepted_plus_rejected! row_count_close_to_previous_month share_rejected_within_limit! \
+values_within_valid_range!
+scaled_matrix | customers | duckdb python | validated_features | features_are_independent!
+candidate_models | mixtures | duckdb python | scaled_matrix | has_admissible_candidate
+selected_model | mixtures | duckdb python | candidate_models selected_model@-1 validated_features | \
+champion_is_stable champion_not_degenerate!
+monthly_assignments | segments | duckdb sql | selected_model validated_features | every_accepted_customer_assigned! \
+probabilities_sum_to_one!
+segment_profiles | segments | duckdb sql | monthly_assignments |
+transition_deltas | segments | duckdb sql | monthly_assignments raw_customers | transitions_reconcile!
+drift_alerts | segments | duckdb python | candidate_models drift_alerts@-1 monthly_assignments selected_model |
+published_segments | publishing | duckdb sql | drift_alerts segment_profiles transition_deltas |
+"""
+
+
+def specs() -> list[tuple[dg.AssetSpec, list[dg.AssetCheckSpec]]]:
+    from segment_pipeline.definitions import defs
+
+    return [
+        (spec, [check for check in asset.check_specs if check.asset_key == spec.key])
+        for asset in defs.assets or []
+        for spec in asset.specs
+    ]
+
+
+def line(spec: dg.AssetSpec, checks: list[dg.AssetCheckSpec]) -> str:
+    """The asset as a line of ASSETS."""
+    deps = sorted(
+        dep.asset_key.to_user_string() + ("@-1" if dep.partition_mapping == MONTH_BEFORE else "") for dep in spec.deps
+    )
+    names = sorted(check.name + ("!" if check.blocking else "") for check in checks)
+    cells = (spec.key.to_user_string(), spec.group_name, " ".join(sorted(spec.kinds)), " ".join(deps), " ".join(names))
+    return " | ".join(cells)
+
+
+MONTH_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
+
+
+def test_the_assets_are_those_that_people_rely_on():
+    """A renamed asset breaks the history and whoever depends on it: change this on purpose, with CHANGELOG.md."""
+    expected = [" | ".join(cell.strip() for cell in row.split("|")) for row in ASSETS.strip().splitlines()]
+    assert sorted(line(spec, checks) for spec, checks in specs()) == sorted(expected)
+
+
+def test_every_asset_says_what_it_is_who_owns_it_and_what_its_columns_mean():
+    for spec, _ in specs():
+        name = spec.key.to_user_string()
+        assert len(spec.description or "") > 20, name
+        assert spec.owners == ["team:customer-analytics"], name
+        schema = spec.metadata["dagster/column_schema"]
+        assert isinstance(schema, dg.TableSchema), name
+        assert schema.columns, name
+        assert all(column.description and column.type for column in schema.columns), name
+        assert {"dagster/table_name", "dagster/uri"} & set(spec.metadata), name
+
+
+def test_every_check_says_what_it_promises():
+    for _, checks in specs():
+        for check in checks:
+            assert (check.description or "").endswith("."), check.name
+
+
+def test_all_assets_and_checks_share_the_one_partitions_object():
+    from segment_pipeline.defs.partitions import monthly_partitions
+
+    for spec, checks in specs():
+        assert spec.partitions_def is monthly_partitions, spec.key
+        for check in checks:
+            assert check.partitions_def is monthly_partitions, check.name
+
+
+def test_partitions_are_the_closed_months_of_the_users_file():
+    from segment_pipeline.defs.partitions import monthly_partitions
+
+    assert monthly_partitions.get_partition_keys()[0] == "2023-03"
+    assert monthly_partitions.get_partition_keys()[-1] == "2023-12"
+
+
+def test_the_job_makes_every_asset_in_one_process():
+    from segment_pipeline.definitions import defs
+
+    job = defs.resolve_job_def("monthly_segmentation")
+    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == {
+        row.partition(" ")[0] for row in ASSETS.strip().splitlines()
+    }
+    assert job.executor_def is dg.in_process_executor
+
+
+def test_the_code_location_validates():
+    from segment_pipeline.definitions import defs
+
+    dg.Definitions.validate_loadable(defs)
+    assert {sensor.name for sensor in defs.sensors or []} == {"notify_run_failure", "notify_drift_alerts"}
+
+
+def test_loading_the_code_location_imports_nothing_heavy():
+    """Every Dagster process loads it: the web server, the daemon, each run."""
+    heavy = ("pandas", "numpy", "duckdb", "sklearn", "scipy", "great_expectations", "rich", "pyarrow")
+    code = f"import sys, segment_pipeline.definitions; print([name for name in {heavy} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
+
+
+def test_the_shipped_dagster_yaml_loads_and_is_the_one_beside_the_demo(tmp_path):
+    shipped = REPOSITORY / "segment_pipeline" / "defs" / "dagster.yaml"
+    assert shipped.read_bytes() == (REPOSITORY / "data" / "dagster_home" / "dagster.yaml").read_bytes()
+    shutil.copyfile(shipped, tmp_path / "dagster.yaml")
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert not instance.telemetry_enabled
+        assert not instance.nux_enabled
+        assert instance.run_monitoring_enabled
+        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 1
+
+
+def test_the_workspace_names_the_location_as_the_project_does():
+    workspace = yaml.safe_load((REPOSITORY / "workspace.yaml").read_text())
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    (location,) = (entry["python_module"] for entry in workspace["load_from"])
+    assert location["location_name"] == project["code_location_name"]
+    assert location["module_name"] == project["code_location_target_module"]
+    assert location["working_directory"] == "."
+
+
+def test_dagster_finds_the_workspace_without_flags(tmp_path):
+    """What `dagster dev` does in a clone, short of opening the ports."""
+    shutil.copyfile(REPOSITORY / "workspace.yaml", tmp_path / "workspace.yaml")
+    found = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate"],
+        cwd=tmp_path,
+        env=os.environ | {"DAGSTER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "Validation successful for code location segment_pipeline" in found.stdout + found.stderr

@@ -1,0 +1,221 @@
+"""The sensors, driven tick by tick on a real instance with real runs, against a real webhook on this machine."""
+
+import json
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from segment_pipeline.defs.resources import Notifier
+from segment_pipeline_tests.commands import shared_commands
+from segment_pipeline_tests.shop import Shop
+
+
+@dataclass
+class Webhook:
+    """A server that keeps what it is sent; `answer` is a status, `delay` in seconds."""
+
+    answer: int = 200
+    delay: float = 0
+    texts: list[str] = field(default_factory=list)
+    url: str = ""
+
+
+@contextmanager
+def webhook(answer: int = 200, delay: float = 0) -> Iterator[Webhook]:
+    state = Webhook(answer, delay)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            assert self.headers["Content-Type"] == "application/json"
+            state.texts.append(body["text"])
+            time.sleep(state.delay)
+            self.send_response(state.answer)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Not into the tests' output."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    state.url = f"http://127.0.0.1:{server.server_port}/hook"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def tick(name: str, instance: dg.DagsterInstance, cursor: str | None, url: str | None = None) -> tuple[str | None, str]:
+    """One evaluation as the daemon does it; returns the cursor that it keeps, and why no run was asked for."""
+    from segment_pipeline.definitions import defs
+
+    notifier = Notifier(webhook_url=url, timeout_seconds=0.5)
+    with dg.build_sensor_context(
+        instance=instance, cursor=cursor, definitions=defs, sensor_name=name, resources={"notifier": notifier}
+    ) as context:
+        found = defs.resolve_sensor_def(name).evaluate_tick(context)
+    assert not found.run_requests
+    return found.cursor, found.skip_message or ""
+
+
+@pytest.fixture(scope="module")
+def history(three_months: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]]:
+    """An instance before and after news: months 2023-03..05, then 2023-04 and 2023-05 again with an alert, then a
+    failed and a killed run. `cursors` are those of both sensors before the news."""
+    shop = Shop(tmp_path_factory.mktemp("sensors") / "copy")
+    shutil.copytree(three_months.folder, shop.folder)
+    with dg.DagsterInstance.from_config(str(shop.folder / "dagster_home")) as instance:
+        cursors = {name: tick(name, instance, None)[0] for name in ("notify_drift_alerts", "notify_run_failure")}
+        commands = shared_commands()
+        shop.configure(last_month="2023-05", more="quality: {max_row_count_change: 0.000001}")
+        assert commands.run(shop, "--force", "--months", "2023-04..2023-05").code == 0
+        killed = commands.run(shop, "--force", "--months", "2023-05", moment="after raw_customers")
+        assert killed.code == -signal.SIGKILL
+        shop.orders_path.unlink()
+        assert commands.run(shop, "--force", "--months", "2023-05").code == 1
+        yield {"instance": instance, "cursors": cursors}
+
+
+def test_drift_alerts_are_told_once_for_each_month_and_in_one_message(history):
+    with webhook() as hook:
+        cursor, _ = tick(
+            "notify_drift_alerts", history["instance"], history["cursors"]["notify_drift_alerts"], hook.url
+        )
+        (text,) = hook.texts
+        assert text.count("Drift alerts of 2023-04:") == 1
+        assert text.count("Drift alerts of 2023-05:") == 1
+        assert "2023-03" not in text
+        assert text.count("customers_change") == 2
+        again, said = tick("notify_drift_alerts", history["instance"], cursor, hook.url)
+        assert len(hook.texts) == 1
+        assert again == cursor
+        assert said.startswith("0 month(s)")
+
+
+def test_the_first_tick_of_the_drift_sensor_tells_nothing_of_the_past(history):
+    with webhook() as hook:
+        cursor, said = tick("notify_drift_alerts", history["instance"], None, hook.url)
+        assert said == "Watching from now on."
+        tick("notify_drift_alerts", history["instance"], cursor, hook.url)
+        assert hook.texts == []
+
+
+def test_a_drift_sensor_switched_on_before_the_first_month_misses_none(history):
+    with dg.DagsterInstance.ephemeral() as instance, webhook() as hook:
+        cursor, _ = tick("notify_drift_alerts", instance, None, hook.url)
+        for month in ("2023-03", "2023-04", "2023-05"):
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(
+                    "drift_alerts",
+                    partition=month,
+                    metadata={"fired_alerts": dg.MetadataValue.json([] if month == "2023-04" else ["a is 2, limit 1"])},
+                )
+            )
+        tick("notify_drift_alerts", instance, cursor, hook.url)
+        assert hook.texts == [
+            "Drift alerts of 2023-03:\n- a is 2, limit 1\nDrift alerts of 2023-05:\n- a is 2, limit 1"
+        ]
+
+
+def test_a_run_that_failed_and_one_that_was_killed_are_told_with_month_and_reason(history):
+    with webhook() as hook:
+        cursor = history["cursors"]["notify_run_failure"]
+        for _ in range(3):  # the daemon hands out one failure a tick
+            cursor, _ = tick("notify_run_failure", history["instance"], cursor, hook.url)
+    assert len(hook.texts) == 2
+    assert all(text.startswith("Segmentation of 2023-05 failed; the published file is whole.") for text in hook.texts)
+    assert "was ended from outside" in hook.texts[0]
+    assert "SourceError: " in hook.texts[1]
+    assert "orders.parquet" in hook.texts[1]
+
+
+def test_other_projects_runs_on_the_same_instance_are_none_of_our_business():
+    @dg.op
+    def breaks() -> None:
+        raise ValueError("boom")
+
+    @dg.job
+    def somebody_elses() -> None:
+        breaks()
+
+    with dg.DagsterInstance.ephemeral() as instance, webhook() as hook:
+        cursor, _ = tick("notify_run_failure", instance, None, hook.url)
+        assert not somebody_elses.execute_in_process(instance=instance, raise_on_error=False).success
+        tick("notify_run_failure", instance, cursor, hook.url)
+        assert hook.texts == []
+
+
+@contextmanager
+def nobody() -> Iterator[str]:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{closed.getsockname()[1]}/"  # bound, and nobody listens
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    with webhook(answer=500) as hook:
+        yield hook.url
+
+
+@contextmanager
+def slow() -> Iterator[str]:
+    with webhook(delay=2) as hook:
+        yield hook.url
+
+
+@contextmanager
+def gibberish() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            connection.recv(65536)
+            connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+            connection.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/"
+
+
+@contextmanager
+def no_address() -> Iterator[str]:
+    yield "http://[not an address/"
+
+
+@contextmanager
+def not_http() -> Iterator[str]:
+    yield "file:///etc/passwd"
+
+
+@pytest.mark.parametrize("broken", [nobody, refusing, slow, gibberish, no_address, not_http])
+def test_a_webhook_that_is_broken_does_not_fail_the_tick(history, broken):
+    with broken() as url:
+        started = time.monotonic()
+        cursor, said = tick("notify_drift_alerts", history["instance"], history["cursors"]["notify_drift_alerts"], url)
+    assert said.startswith("2 month(s)")
+    assert cursor != history["cursors"]["notify_drift_alerts"]  # told in the log, and not told again
+    assert time.monotonic() - started < 5
+
+
+def test_the_webhooks_address_is_taken_from_the_environment_and_not_shown(monkeypatch, tmp_path):
+    from segment_pipeline.defs.resources import WEBHOOK_VARIABLE, resources
+
+    monkeypatch.setenv(WEBHOOK_VARIABLE, "https://example.org/secret")
+    notifier = resources(Path("segmentation.yaml"))["notifier"]
+    assert isinstance(notifier, Notifier)
+    assert "secret" not in str(notifier._resolved_config_dict)
+    with dg.build_resources({"notifier": notifier}) as ready:
+        assert ready.notifier.webhook_url == "https://example.org/secret"

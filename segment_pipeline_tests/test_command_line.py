@@ -1,0 +1,272 @@
+"""What the command line says, where it says it, and with which exit code."""
+
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from segment_pipeline_tests.commands import Commands, Finished, eventually, shared_commands
+from segment_pipeline_tests.shop import Shop, published_content
+
+
+@pytest.fixture(scope="module")
+def commands() -> Commands:
+    return shared_commands()
+
+
+@pytest.fixture
+def copy(three_months: Shop, tmp_path: Path) -> Shop:
+    """`three_months`, to write in."""
+    shutil.copytree(three_months.folder, tmp_path / "copy")
+    return Shop(tmp_path / "copy")
+
+
+def assert_refused(ended: Finished, code: int, *parts: str) -> None:
+    """It ended with `code` and a message with these parts, not with a traceback."""
+    assert ended.code == code, ended
+    assert "Traceback" not in ended.err
+    assert ended.out == ""
+    for part in parts:
+        assert part in ended.err
+
+
+# --- what it prints ---------------------------------------------------------------------------------------------------
+
+
+def test_a_log_gets_one_line_for_each_month_and_then_the_summary(commands, copy):
+    ended = commands.run(copy, "--force", "--months", "2023-04..2023-05")
+    assert ended.code == 0
+    assert re.fullmatch(r"2023-04 published \(1 of 2, \d+ s\)\n2023-05 published \(2 of 2, \d+ s\)\n", ended.err)
+    for shown in (
+        r"^shop: 3 months published, 2023-03 to 2023-05\.$",
+        r"^In 2023-05: [\d,]+ customers in \d segments\.$",
+        r"^id +segment +role +customers +share +vs month before",
+        r"^\d+ +\S.* +\d+ +\d+\.\d% +[+-]\d+\.\d points",
+        r"^Moved: \d+ changed segment and \d+ stayed; \d+ new, \d+ returned, \d+ lapsed\.$",
+        r"^Rejected: nobody\.$",
+        r"^Model 1, from 2023-03: \d segments; bootstrap\.$",
+        r"^Alerts in 2023-05: none\.$|^Alert \(",
+        rf"^Published: {re.escape(str(copy.published))}$",
+    ):
+        assert re.search(shown, ended.out, re.MULTILINE), shown
+
+
+def test_a_terminal_sees_the_step_at_work_and_keeps_the_lines(commands, copy):
+    ours, theirs = pty.openpty()
+    seen: list[bytes] = []
+    reader = threading.Thread(target=lambda: seen.extend(iter(lambda: read_or_nothing(ours), b"")), daemon=True)
+    reader.start()
+    terminal = os.ttyname(theirs)
+    environment = {"TERM": "xterm", "COLUMNS": "100"}
+    run = commands.start(
+        *("run", "--config", str(copy.config_path), "--months", "2023-05", "--force"),
+        environment=environment,
+        err=Path(terminal),
+    )
+    assert run.wait().code == 0
+    os.close(theirs)
+    reader.join(timeout=5)
+    text = b"".join(seen).decode()
+    assert "2023-05 candidate_models" in text
+    (line,) = screen(text)
+    assert re.fullmatch(r"2023-05 published \(1 of 1, \d+ s\)", line)  # the bar is gone, the line stays
+
+
+def read_or_nothing(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # Linux's way to say that the other end was closed
+        return b""
+
+
+def screen(text: str) -> list[str]:
+    """The lines that a terminal shows in the end: carriage returns, line feeds, cursor up and erase line done."""
+    lines, row, column = [""], 0, 0
+    for control, plain in re.findall(r"(\x1b\[[0-9;?]*[A-Za-z]|\r|\n)|([^\x1b\r\n]+)", text):
+        if control == "\r":
+            column = 0
+        elif control == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif control.endswith("A"):
+            row -= int(control[2:-1] or 1)
+        elif control.endswith("K"):
+            lines[row] = ""
+        elif plain:
+            lines[row] = lines[row].ljust(column)[:column] + plain + lines[row][column + len(plain) :]
+            column += len(plain)
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def test_quiet_prints_nothing_when_all_is_well(commands, copy):
+    assert commands.run(copy, "--quiet") == Finished(0, "", "")
+    copy.published.unlink()
+    assert commands.run(copy, "--quiet") == Finished(0, "", "")
+
+
+def test_when_there_is_nothing_to_do_it_says_so_and_shows_the_summary(commands, three_months):
+    ended = commands.run(three_months)
+    assert ended.code == 0
+    assert ended.err == (
+        "Nothing to do: 2023-03..2023-05 stand in the published file. To run months again, add --force.\n"
+    )
+    assert "shop: 3 months published" in ended.out
+
+
+def test_help_teaches_the_usual_commands(commands):
+    ended = commands.start("run", "--help").wait()
+    assert ended.code == 0
+    for taught in ("--months 2017-05..2017-08", "--force", "--quiet", "--config FILE", "exit code", "cron"):
+        assert taught in ended.out
+
+
+def test_the_console_script_is_installed():
+    script = Path(sys.executable).with_name("segment-pipeline")
+    found = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("segment-pipeline ")
+
+
+def test_check_says_that_a_file_is_fine_and_writes_nothing(commands, shop):
+    before = sorted(shop.folder.iterdir())
+    ended = commands.start("check", "--config", str(shop.config_path)).wait()
+    assert (ended.code, ended.out) == (0, f"{shop.config_path}: fine. 4 features, first month 2023-03.\n")
+    assert sorted(shop.folder.iterdir()) == before
+
+
+def test_ui_starts_dagster_on_the_users_file_under_the_known_location_name(shop, monkeypatch):
+    from segment_pipeline import cli
+
+    started: list[list[str]] = []
+
+    def replace_this_process(program: str, command: list[str]) -> None:
+        started.append(command)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execv", replace_this_process)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.chdir(shop.folder)
+    with pytest.raises(SystemExit):
+        cli.main(["ui", "--config", str(shop.config_path), "--port", "3456"])
+    workspace = shop.folder / "dagster_home" / "workspace.yaml"
+    assert started[0][1:4] == ["-m", "dagster", "dev"]
+    assert started[0][4:] == ["--workspace", str(workspace), "--host", "127.0.0.1", "--port", "3456"]
+    assert "location_name: segment_pipeline\n" in workspace.read_text()
+    assert os.environ["SEGMENT_PIPELINE_CONFIG"] == str(shop.config_path)
+    assert os.environ["DAGSTER_HOME"] == str(shop.folder / "dagster_home")
+
+
+# --- what it refuses --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("months", "said"),
+    [
+        ("2023-4", "'2023-4' is not a month; write it as YYYY-MM"),
+        ("march", "'march' is not a month"),
+        ("2023-13", "2023-13: month must be in 1..12"),
+        ("2023-05..2023-04", "2023-05..2023-04 ends before it begins"),
+        ("2023-05..", "'' is not a month"),
+        ("2023-01", "2023-01 is not a closed month of"),
+        ("2023-05..2023-06", "2023-06 is not a closed month of"),
+    ],
+)
+def test_months_that_cannot_be_meant_are_refused(commands, three_months, months, said):
+    assert_refused(commands.run(three_months, "--months", months), 2, "--months", said)
+
+
+def test_months_outside_the_users_file_are_refused_with_those_it_has(commands, three_months):
+    ended = commands.run(three_months, "--months", "2024-01")
+    assert_refused(ended, 2, str(three_months.config_path), "2023-03 to 2023-05")
+
+
+def test_a_wrong_key_is_refused_with_file_and_line(commands, three_months, shop):
+    shop.config_path.write_text("name: shop\nfirst_mont: 2023-03\n")
+    assert_refused(commands.run(shop), 2, f"{shop.config_path}:2: first_mont: found an unknown key")
+    assert_refused(
+        commands.start("check", "--config", str(shop.config_path)).wait(), 2, f"{shop.config_path}:2: first_mont"
+    )
+
+
+def test_a_month_whose_month_before_is_missing_is_refused_with_the_command_that_fills_the_gap(commands, copy):
+    copy.configure(last_month="2023-06")
+    killed = commands.run(copy, "--force", "--months", "2023-04", moment="after monthly_assignments")
+    assert killed.code == -signal.SIGKILL
+    before = published_content(copy.published)
+    ended = commands.run(copy, "--months", "2023-05", "--force")
+    assert_refused(
+        ended,
+        1,
+        "2023-05 cannot run: 2023-04 before it is missing or was left half-made",
+        f"segment-pipeline run --config {copy.config_path} --months 2023-04",
+    )
+    assert published_content(copy.published) == before
+
+
+def test_a_month_that_fails_stops_the_run_and_names_what_was_not_tried(commands, copy):
+    copy.orders_path.unlink()
+    before = published_content(copy.published)
+    ended = commands.run(copy, "--force", "--months", "2023-04..2023-05")
+    assert_refused(ended, 1, "2023-04 failed and was not published", "orders.parquet", "2023-05 stand on it")
+    assert "defect" not in ended.err
+    assert "Dependencies for step" not in ended.err  # Dagster's own words are for the UI
+    assert published_content(copy.published) == before
+
+
+@pytest.mark.parametrize("output_dir", ["orders.parquet", "/proc/nowhere", "/sys/kernel"])
+def test_a_folder_that_cannot_be_written_is_named(commands, shop, output_dir):
+    shop.configure(more=f"output_dir: {output_dir}")
+    assert_refused(commands.run(shop), 1, output_dir, "cannot be written", "output_dir")
+
+
+def test_a_published_file_that_is_damaged_is_named_and_heals_when_moved_away(commands, copy, three_months):
+    copy.published.chmod(0o644)
+    copy.published.write_bytes(copy.published.read_bytes()[:8000])
+    assert_refused(commands.run(copy), 1, str(copy.published), "cannot be read", "move it away")
+    copy.published.unlink()
+    assert commands.run(copy, "--quiet") == Finished(0, "", "")
+    assert published_content(copy.published) == published_content(three_months.published)
+
+
+def test_a_warehouse_that_is_no_database_is_named_and_consumers_keep_their_file(commands, copy, three_months):
+    copy.warehouse.write_text("once upon a time\n" * 1000)
+    assert_refused(commands.run(copy, "--force"), 1, str(copy.warehouse), "cannot be opened", "backup")
+    assert published_content(copy.published) == published_content(three_months.published)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("dagster.yaml", "telemetry: ["), ("dagster.yaml", "no_such_setting: 1"), ("history/runs.db", "junk" * 9999)],
+)
+def test_a_damaged_dagster_instance_is_named(commands, copy, file, content):
+    (copy.folder / "dagster_home" / file).write_text(content)
+    ended = commands.run(copy, "--force", "--months", "2023-05")
+    assert_refused(ended, 1, str(copy.folder / "dagster_home"), "move the folder away")
+
+
+# --- who stops it -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_says_so_and_its_run_is_closed(commands, copy, three_months, number):
+    run = commands.start("run", "--config", str(copy.config_path), "--force")
+    run.says("2023-03 published")
+    with dg.DagsterInstance.from_config(str(copy.folder / "dagster_home")) as instance:
+        at_work = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], tags={"dagster/partition": "2023-04"})
+        eventually(lambda: instance.get_runs(filters=at_work))
+    os.kill(run.pid, number)
+    ended = run.wait()
+    assert ended.code == 1
+    assert ended.err.splitlines()[-1] == (
+        "Stopped. Months already published stay; run the same command again to go on."
+    )
+    assert published_content(copy.published) == published_content(three_months.published)
+    with dg.DagsterInstance.from_config(str(copy.folder / "dagster_home")) as instance:
+        assert instance.get_runs(limit=1)[0].status == dg.DagsterRunStatus.FAILURE

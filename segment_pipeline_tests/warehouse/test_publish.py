@@ -1,0 +1,172 @@
+"""The consumers' file: what goes into it, what stays in it, and what keeps a bad one out."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from segment_pipeline.warehouse.publish import (
+    PublishError,
+    known_months,
+    month_fingerprints,
+    published_months,
+    put_in_place,
+    write_beside,
+)
+from segment_pipeline.warehouse.store import Warehouse
+from segment_pipeline_tests.shop import Shop, published_content, query
+
+MARCH, APRIL, MAY = (date(2023, month, 1) for month in (3, 4, 5))
+
+
+@pytest.fixture
+def copy(three_months: Shop, tmp_path: Path) -> Shop:
+    """`three_months`, to write in."""
+    for path in (three_months.warehouse, three_months.published):
+        shutil.copy(path, tmp_path)
+    return Shop(tmp_path)
+
+
+@contextmanager
+def warehouse_of(shop: Shop) -> Iterator[duckdb.DuckDBPyConnection]:
+    with Warehouse(shop.warehouse, lock_timeout=5, memory_limit="1GB").connect() as connection:
+        yield connection
+
+
+def publish(shop: Shop) -> None:
+    with warehouse_of(shop) as connection:
+        draft = write_beside(connection, shop.published)
+    put_in_place(draft, shop.published)
+
+
+def materialize_by_hand(connection: duckdb.DuckDBPyConnection, month: date) -> None:
+    """What an asset materialized alone leaves in the run log."""
+    connection.execute(
+        "INSERT INTO pipeline_runs SELECT * REPLACE ('by hand' AS run_id, finished_at + INTERVAL 1 DAY AS finished_at) "
+        "FROM pipeline_runs WHERE month = ? AND asset = 'segment_profiles'",
+        [month],
+    )
+
+
+def test_a_file_published_again_says_the_same(copy, three_months):
+    before = query(copy.published, "SELECT * FROM pipeline_runs ORDER BY ALL")
+    publish(copy)
+    assert published_content(copy.published) == published_content(three_months.published)
+    assert query(copy.published, "SELECT * FROM pipeline_runs ORDER BY ALL") == before
+    assert published_months(copy.published) == {MARCH, APRIL, MAY}
+
+
+def test_a_month_that_is_half_made_keeps_the_rows_that_consumers_see(copy, three_months):
+    with warehouse_of(copy) as connection:
+        connection.execute("UPDATE segment_profiles SET name = 'half-made' WHERE month = ?", [APRIL])
+        materialize_by_hand(connection, APRIL)
+        assert known_months(connection) == {MARCH: True, APRIL: False, MAY: True}
+    publish(copy)
+    assert published_content(copy.published) == published_content(three_months.published)
+
+
+def test_a_month_that_was_never_finished_is_not_published(copy):
+    with warehouse_of(copy) as connection:
+        connection.execute(
+            "INSERT INTO pipeline_runs SELECT * REPLACE (DATE '2023-06-01' AS month) FROM pipeline_runs "
+            "WHERE month = ? AND asset <> 'published_segments'",
+            [MAY],
+        )
+        connection.execute(
+            "INSERT INTO monthly_assignments SELECT * REPLACE (DATE '2023-06-01' AS month) "
+            "FROM monthly_assignments WHERE month = ?",
+            [MAY],
+        )
+    publish(copy)
+    assert published_months(copy.published) == {MARCH, APRIL, MAY}
+    assert query(copy.published, "SELECT max(month) FROM monthly_assignments") == [(MAY,)]
+
+
+def test_a_customer_who_stands_twice_is_not_published(copy, three_months):
+    with warehouse_of(copy) as connection:
+        connection.execute(
+            "INSERT INTO monthly_assignments SELECT * FROM monthly_assignments WHERE month = ? "
+            "ORDER BY customer_id LIMIT 1",
+            [MAY],
+        )
+    with pytest.raises(PublishError, match=r"stands twice in 2023-05; nothing was published.*--force"):
+        publish(copy)
+    assert published_content(copy.published) == published_content(three_months.published)
+
+
+def test_months_that_the_warehouse_has_lost_are_not_taken_from_consumers(copy, three_months):
+    with warehouse_of(copy) as connection:
+        connection.execute("DELETE FROM pipeline_runs WHERE month < ?", [MAY])
+    with pytest.raises(
+        PublishError, match=r"has 2 months \(2023-03 to 2023-04\) of which warehouse.duckdb knows nothing"
+    ):
+        publish(copy)
+    assert published_content(copy.published) == published_content(three_months.published)
+
+
+def test_what_a_killed_run_left_beside_is_cleared_away(copy):
+    for name in (".segments.duckdb.draft", ".segments.duckdb.draft.wal", ".segments.duckdb.4711"):
+        (copy.folder / name).write_bytes(b"left behind" * 1000)
+    publish(copy)
+    assert sorted(path.name for path in copy.folder.iterdir()) == ["segments.duckdb", "warehouse.duckdb"]
+
+
+def test_a_file_of_an_older_version_without_some_columns_still_lends_its_months(copy):
+    copy.published.chmod(0o644)
+    with duckdb.connect(str(copy.published)) as connection:
+        connection.execute("DROP VIEW customer_journey")
+        connection.execute("ALTER TABLE segment_profiles DROP COLUMN narrative")
+    with warehouse_of(copy) as connection:
+        materialize_by_hand(connection, APRIL)
+    publish(copy)
+    found = query(copy.published, "SELECT month, count(narrative) > 0 FROM segment_profiles GROUP BY 1 ORDER BY 1")
+    assert found == [(MARCH, True), (APRIL, False), (MAY, True)]
+
+
+def test_a_program_that_crashed_with_changes_to_the_file_leaves_no_trace_in_the_next(copy, three_months):
+    copy.published.chmod(0o644)
+    changes = "CREATE TABLE notes AS SELECT 1 AS x; DELETE FROM monthly_assignments"
+    crash = f"import duckdb, os; duckdb.connect('{copy.published}').execute('{changes}'); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", crash], check=False)
+    assert (copy.folder / "segments.duckdb.wal").exists()
+    assert published_months(copy.published) == {MARCH, APRIL, MAY}
+    publish(copy)
+    assert not (copy.folder / "segments.duckdb.wal").exists()
+    assert published_content(copy.published) == published_content(three_months.published)
+
+
+def test_no_file_has_no_months(tmp_path):
+    assert published_months(tmp_path / "segments.duckdb") == set()
+
+
+def test_a_file_that_cannot_be_read_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "segments.duckdb").write_bytes(b"")
+    with pytest.raises(PublishError, match=r"segments\.duckdb cannot be read .* move it away"):
+        published_months(tmp_path / "segments.duckdb")
+
+
+def test_a_database_that_is_not_ours_is_named(tmp_path):
+    duckdb.connect(str(tmp_path / "segments.duckdb")).close()
+    with pytest.raises(PublishError, match="cannot be read"):
+        published_months(tmp_path / "segments.duckdb")
+
+
+def test_a_months_fingerprint_changes_with_its_assignments_alone(copy):
+    before = month_fingerprints(copy.published, [APRIL, MAY])
+    with warehouse_of(copy) as connection:
+        connection.execute(
+            "UPDATE monthly_assignments SET probabilities = list_reverse(probabilities) "
+            "WHERE month = ? AND customer_id = (SELECT min(customer_id) FROM monthly_assignments WHERE month = ?)",
+            [MAY, MAY],
+        )
+    publish(copy)
+    after = month_fingerprints(copy.published, [APRIL, MAY])
+    assert before[APRIL] == after[APRIL]
+    assert before[MAY] != after[MAY]
+    assert month_fingerprints(copy.published, []) == {}
