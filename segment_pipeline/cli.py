@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -122,6 +123,8 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline.warehouse.publish import month_fingerprints, published_months, reading
     from segment_pipeline.warehouse.store import RunLock
 
+    # `docker stop` and systemd end a run as Ctrl-C does: it says so, and closes its run in Dagster's history
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     history.enter(config)
     console = Console(stderr=True, quiet=chosen.quiet)
 

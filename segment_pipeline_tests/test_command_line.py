@@ -270,3 +270,11 @@ def test_a_run_that_is_stopped_says_so_and_its_run_is_closed(commands, copy, thr
     assert published_content(copy.published) == published_content(three_months.published)
     with dg.DagsterInstance.from_config(str(copy.folder / "dagster_home")) as instance:
         assert instance.get_runs(limit=1)[0].status == dg.DagsterRunStatus.FAILURE
+
+
+def test_an_error_raised_from_another_is_told_in_our_words(commands, copy):
+    """DuckDB's own error, from which ours was raised, would read as a defect of this project."""
+    copy.orders_path.write_bytes(copy.orders_path.read_bytes()[:5000])
+    ended = commands.run(copy, "--force", "--months", "2023-03")
+    assert_refused(ended, 1, "orders.parquet", "cannot be read")
+    assert "defect" not in ended.err

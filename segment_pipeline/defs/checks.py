@@ -21,7 +21,9 @@ warnings.filterwarnings(
 CHECKS: Mapping[str, tuple[CheckSpec, ...]] = {
     "raw_customers": (
         CheckSpec(
-            "order_lines_have_dates", "Few order lines have a date that cannot be read; those are in no month.", True
+            "order_lines_have_dates",
+            "Few order lines have a date that cannot be read or lies in the future; they are in no month.",
+            True,
         ),
     ),
     "validated_features": (

@@ -14,7 +14,7 @@ _INTERRUPTIONS = {"DagsterExecutionInterruptedError", "InterruptException", "Key
 
 @dataclass(frozen=True)
 class Failure:
-    """The innermost error of a step or a run: its class, its message, and the step (None: none had begun)."""
+    """The error that stopped a step or a run: its class, its message, and the step (None: none had begun)."""
 
     error: str
     message: str
@@ -23,7 +23,8 @@ class Failure:
     @property
     def interrupted(self) -> bool:
         """Whether somebody stopped the run: Ctrl-C, or a signal to end."""
-        return self.error in _INTERRUPTIONS
+        # the second is what DuckDB makes of Ctrl-C in the middle of a query
+        return self.error in _INTERRUPTIONS or (self.error, self.message) == ("RuntimeError", "Query interrupted")
 
     def __str__(self) -> str:
         where = f" in {self.step}" if self.step else ""
@@ -49,7 +50,9 @@ def explain(event: dg.DagsterEvent) -> Failure | None:
         return None
     if error is None:
         return None
-    while error.cause is not None:
+    # Ours speaks to a person, also where it was raised from somebody else's; otherwise the innermost is the cause.
+    ours = {kind.__name__ for kind in _kinds(PipelineError)}
+    while error.cause is not None and error.cls_name not in ours:
         error = error.cause
     name = error.cls_name or "Error"
     text = error.message.strip()

@@ -82,11 +82,10 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
     MonthOrderError when a month has no finished month before it to stand on.
     """
     from segment_pipeline.warehouse.publish import PUBLISHING_ASSET, known_months, published_months, refuse_loss
-    from segment_pipeline.warehouse.sources import raw_feature_names
     from segment_pipeline.warehouse.store import prepare
 
     with Pipeline(config_path=str(config.path)).warehouse.transaction(report) as connection:
-        prepare(connection, raw_feature_names(config))
+        prepare(connection, config.raw_feature_names)
         finished = known_months(connection)
     refuse_loss(config.published_path, finished)
     due = sorted(month for month in wanted if force or not finished.get(month))

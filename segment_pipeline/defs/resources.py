@@ -74,7 +74,6 @@ class Pipeline(dg.ConfigurableResource):
         )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        from segment_pipeline.warehouse.sources import raw_feature_names
         from segment_pipeline.warehouse.store import RunLock, prepare
 
         log = context.log or logging.getLogger(__name__)
@@ -88,7 +87,7 @@ class Pipeline(dg.ConfigurableResource):
             if context.run and context.instance and PID_TAG not in context.run.tags:
                 context.instance.add_run_tags(context.run.run_id, {PID_TAG: str(os.getpid())})
             with self.warehouse.transaction(log.warning) as connection:
-                prepare(connection, raw_feature_names(self.config))
+                prepare(connection, self.config.raw_feature_names)
         except BaseException:  # Dagster tears down only what was set up: nobody else would let go of the lock
             self._lock.__exit__()
             raise

@@ -31,11 +31,6 @@ NUMERIC_TYPES = re.compile(r"^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|D
 CLOCK_TOLERANCE = timedelta(days=1)
 
 
-def raw_feature_names(config: Config) -> tuple[str, ...]:
-    """The feature columns of `raw_customers`."""
-    return config.raw_feature_names
-
-
 @dataclass(frozen=True)
 class LineCounts:
     """What became of the order lines. `in_window` are those that the features are made of.

@@ -72,6 +72,8 @@ class Warehouse:
             "storage_compatibility_version": STORAGE_VERSION,
             "memory_limit": self.memory_limit,
             "temp_directory": str(self.path.parent / ".duckdb_spill"),
+            # A path such as s3://... would make DuckDB fetch an extension from the network by itself.
+            "autoinstall_known_extensions": False,
         }
         if self.threads is not None:
             settings["threads"] = self.threads

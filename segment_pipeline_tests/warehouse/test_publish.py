@@ -132,7 +132,9 @@ def test_a_file_of_an_older_version_without_some_columns_still_lends_its_months(
 def test_a_program_that_crashed_with_changes_to_the_file_leaves_no_trace_in_the_next(copy, three_months):
     copy.published.chmod(0o644)
     changes = "CREATE TABLE notes AS SELECT 1 AS x; DELETE FROM monthly_assignments"
-    crash = f"import duckdb, os; duckdb.connect('{copy.published}').execute('{changes}'); os.kill(os.getpid(), 9)"
+    crash = (
+        f"import duckdb, os; c = duckdb.connect('{copy.published}'); c.execute('{changes}'); os.kill(os.getpid(), 9)"
+    )
     subprocess.run([sys.executable, "-c", crash], check=False)
     assert (copy.folder / "segments.duckdb.wal").exists()
     assert published_months(copy.published) == {MARCH, APRIL, MAY}
