@@ -53,7 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PipelineError as error:
         print(error, file=sys.stderr)
         return EXIT_FAILED
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # DuckDB makes the second of Ctrl-C in the middle of a query
+        if isinstance(error, RuntimeError) and str(error) != "Query interrupted":
+            raise
         print("Stopped. Months already published stay; run the same command again to go on.", file=sys.stderr)
         return EXIT_FAILED
 

@@ -22,7 +22,7 @@ CHECKS: Mapping[str, tuple[CheckSpec, ...]] = {
     "raw_customers": (
         CheckSpec(
             "order_lines_have_dates",
-            "Few order lines have a date that cannot be read or lies in the future; they are in no month.",
+            "Few order lines have an unreadable or future date, and so are in no month.",
             True,
         ),
     ),

@@ -1,11 +1,8 @@
 """What a failed run says to a person: the error that stopped it, without the machinery around it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import dagster as dg
-
-from segment_pipeline.errors import PipelineError
 
 # What the machine, and not this project, is to blame for: a full disk, too little memory, a file that went away.
 _OF_THE_MACHINE = {"IOException", "OutOfMemoryException", "MemoryError", "OSError", "PermissionError"}
@@ -14,11 +11,15 @@ _INTERRUPTIONS = {"DagsterExecutionInterruptedError", "InterruptException", "Key
 
 @dataclass(frozen=True)
 class Failure:
-    """The error that stopped a step or a run: its class, its message, and the step (None: none had begun)."""
+    """The error that stopped a step or a run: its class, its message, and the step (None: none had begun).
+
+    `ours` are the errors of this package, whose messages are written for people.
+    """
 
     error: str
     message: str
     step: str | None
+    ours: bool
 
     @property
     def interrupted(self) -> bool:
@@ -27,9 +28,9 @@ class Failure:
         return self.error in _INTERRUPTIONS or (self.error, self.message) == ("RuntimeError", "Query interrupted")
 
     def __str__(self) -> str:
-        where = f" in {self.step}" if self.step else ""
-        if self.error in {kind.__name__ for kind in _kinds(PipelineError)}:
+        if self.ours:
             return self.message
+        where = f" in {self.step}" if self.step else ""
         if self.error in _OF_THE_MACHINE:
             return (
                 f"{self.error}{where}: {self.message}. See to disk space, memory and file permissions, and run again."
@@ -51,15 +52,10 @@ def explain(event: dg.DagsterEvent) -> Failure | None:
     if error is None:
         return None
     # Ours speaks to a person, also where it was raised from somebody else's; otherwise the innermost is the cause.
-    ours = {kind.__name__ for kind in _kinds(PipelineError)}
-    while error.cause is not None and error.cls_name not in ours:
+    while error.cause is not None and not error.message.startswith("segment_pipeline."):
         error = error.cause
     name = error.cls_name or "Error"
     text = error.message.strip()
-    return Failure(name, text.partition(f"{name}: ")[2] or text, event.step_key)
-
-
-def _kinds(kind: type[PipelineError]) -> Iterator[type[PipelineError]]:
-    yield kind
-    for narrower in kind.__subclasses__():
-        yield from _kinds(narrower)
+    return Failure(
+        name, text.partition(f"{name}: ")[2] or text, event.step_key, ours=text.startswith("segment_pipeline.")
+    )

@@ -22,7 +22,7 @@ def notify_run_failure(context: dg.RunFailureSensorContext, notifier: Notifier) 
     if run.job_name != monthly_segmentation.name and PID_TAG not in run.tags:
         return dg.SkipReason(f"{run.job_name} is no run of this pipeline.")
     failures = [explain(event) for event in [*context.get_step_failure_events(), context.failure_event]]
-    why = next((f"{found.error}: {found.message}" for found in failures if found), context.failure_event.message)
+    why = next((str(found) for found in failures if found), context.failure_event.message)
     month = run.tags.get("dagster/partition", "no month")
     notifier.notify(f"Segmentation of {month} failed; the published file is whole. {why}", context.log)
     return None
