@@ -149,7 +149,7 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
             say(f"{config.published_path.name} lacks months that are finished: it is published again.")
         failed = _run_with_progress(work, console, say)
         now = month_fingerprints(config.published_path, followed)
-    changed = [month for month in followed if now[month] != before[month]]
+    changed = [month for month in followed if now.get(month) != before.get(month)]
     if changed:
         outdated = _span([month for month in there if month > changed[0]])
         print(
@@ -237,7 +237,10 @@ def _ui(config: Config, chosen: argparse.Namespace) -> int:
 
 
 def _check(config: Config, _: argparse.Namespace) -> int:
-    print(f"{config.path}: fine. {len(config.features)} features, first month {month_key(config.first_month)}.")
+    print(
+        f"{config.path}: fine. {len(config.features)} features, first month {month_key(config.first_month)}. "
+        f"The source itself was not looked at; a run does."
+    )
     return 0
 
 

@@ -179,6 +179,32 @@ def test_a_month_after_a_gap_stops_and_names_what_is_missing(shop, materialize):
     assert published_content(shop.published) == before
 
 
+def test_the_first_month_of_the_configuration_comes_first(shop, materialize):
+    with pytest.raises(Exception, match=r"2023-03\.\.2023-04 is missing.*--months 2023-03\.\.2023-04"):
+        materialize(shop, "2023-05")
+    assert not shop.published.exists()
+
+
+def test_another_id_after_a_refit_alone_is_no_movement(three_months, tmp_path, materialize):
+    """alignment.min_margin 1 lets no segment keep its id: everybody's id changes, and hardly anybody moves."""
+    shop = Shop(tmp_path / "copy")
+    shutil.copytree(three_months.folder, shop.folder, ignore=shutil.ignore_patterns("dagster_home"))
+    shop.configure(last_month="2023-05", more="alignment: {min_margin: 1.0}")
+    config = {"ops": {"selected_model": {"config": {"force_refit": True, "reason": "a test"}}}}
+    assert materialize(shop, "2023-05", run_config=config).success
+    renamed, moved, settled = query(
+        shop.published,
+        """
+        SELECT avg(CAST(previous_segment_id <> segment_id AS INTEGER)), avg(CAST(moved AS INTEGER)),
+            avg(CAST(changed_at < month AS INTEGER))
+        FROM customer_journey WHERE month = DATE '2023-05-01' AND previous_month = DATE '2023-04-01'
+        """,
+    )[0]
+    assert renamed == 1
+    assert moved < 0.2
+    assert settled > 0.8
+
+
 def test_features_that_repeat_one_another_stop_the_first_month_and_say_which_to_drop(shop, materialize):
     text = shop.config_path.read_text().replace(
         "model: {", "  - {name: total_spend, unit: EUR, transform: log1p, resolution: 0.01, valid: {min: 0}}\nmodel: {"

@@ -98,10 +98,10 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
 
 def _refuse_gap(config: Config, due: Sequence[date], finished: Mapping[date, bool]) -> None:
     for month in due:
-        if not any(earlier < month for earlier in finished) or add_months(month, -1) in due:
+        if add_months(month, -1) in due:
             continue
         stands_on = max((earlier for earlier, whole in finished.items() if whole and earlier < month), default=None)
-        first = min(finished) if stands_on is None else add_months(stands_on, 1)
+        first = config.first_month if stands_on is None else add_months(stands_on, 1)
         if first < month:
             last = add_months(month, -1)
             span = month_key(first) if first == last else f"{month_key(first)}..{month_key(last)}"

@@ -54,7 +54,7 @@ def judge(candidate: Candidate, model: "ModelSettings") -> tuple[str, ...]:
         )
     if candidate.smallest_share < model.min_share:
         reasons.append(
-            f"its smallest segment holds {candidate.smallest_share:.1%} of the customers, "
+            f"its smallest segment holds {candidate.smallest_share:.2%} of the customers, "
             f"at least {model.min_share:.1%} needed"
         )
     if candidate.n_components > model.max_segments:

@@ -174,11 +174,10 @@ def _ids(ruler: SegmentModel | None) -> str:
 
 
 def _role_change(ruler: SegmentModel | None, roles: tuple[str, ...]) -> str:
-    """Change of the summed probability of the ruler's segments with these roles; NULL where no role is known."""
-    if ruler is None or all(segment.role is None for segment in ruler.segments):
-        return "CAST(NULL AS DOUBLE)"
-    terms = [f"changes[{k + 1}]" for k, segment in enumerate(ruler.segments) if segment.role in roles]
-    return f"CASE WHEN changes IS NOT NULL THEN {' + '.join(terms) if terms else '0E0'} END"
+    """Change of the summed probability of the ruler's segments with these roles; NULL where it has none of them."""
+    segments = ruler.segments if ruler is not None else ()
+    terms = [f"changes[{k + 1}]" for k, segment in enumerate(segments) if segment.role in roles]
+    return " + ".join(terms) if terms else "CAST(NULL AS DOUBLE)"
 
 
 def reconciliation(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str, int]:

@@ -37,23 +37,24 @@ def require_champion(connection: duckdb.DuckDBPyConnection, config: Config, mont
 
 
 def previous_champion(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SegmentModel | None:
-    """The champion of the month before; None at bootstrap, which is a month that no month comes before.
+    """The champion of the month before; None at bootstrap, which is the configuration's first month.
 
     A gap is not bootstrap: it raises MonthOrderError, naming the months that are missing and the command that fills
     them.
     """
     earlier = connection.execute(f"SELECT max(month) FROM {CHAMPIONS.name} WHERE month < ?", [month]).fetchone()
     latest = earlier[0] if earlier else None
-    if latest is None:
+    if latest is None and month <= config.first_month:
         return None
-    missing = month_range(add_months(latest, 1), add_months(month, -1))
+    first = config.first_month if latest is None else add_months(latest, 1)
+    missing = month_range(first, add_months(month, -1))
     if missing:
         span = month_key(missing[0]) + (f"..{month_key(missing[-1])}" if len(missing) > 1 else "")
         raise MonthOrderError(
             f"{month_key(month)} cannot run: {span} is missing, so there is no champion of the month before and no "
             f"movement to measure. Run first: segment-pipeline run --config {config.path} --months {span}"
         )
-    return _read(connection, latest)
+    return _read(connection, add_months(month, -1))
 
 
 def is_bootstrap(connection: duckdb.DuckDBPyConnection, month: date) -> bool:
@@ -162,9 +163,17 @@ def _read(connection: duckdb.DuckDBPyConnection, month: date) -> SegmentModel | 
 
 
 def _highest_ids(connection: duckdb.DuckDBPyConnection, month: date) -> tuple[int, int]:
-    """The highest model version and segment id given out before `month`: what comes next is never one of them."""
+    """The highest model version and segment id given out so far: what comes next is never one of them.
+
+    A month that is run again gets the numbers that it had, so that it gives the same rows.
+    """
     version = connection.execute(
-        f"SELECT coalesce(max(model_version), 0) FROM {MODEL_VERSIONS.name} WHERE trained_month < ?", [month]
+        f"""
+        SELECT coalesce(
+            (SELECT model_version - 1 FROM {MODEL_VERSIONS.name} WHERE trained_month = $month),
+            (SELECT max(model_version) FROM {MODEL_VERSIONS.name}), 0)
+        """,
+        {"month": month},
     ).fetchone()
     segment = connection.execute(
         f"SELECT coalesce(max(segment_id), 0) FROM {SEGMENT_LINEAGE.name} WHERE month < ?", [month]

@@ -131,7 +131,7 @@ REJECTED_CUSTOMERS = Table(
         MONTH,
         Column("customer_id", "VARCHAR", "", "The customer; NULL where the source has none."),
         Column("reasons", "VARCHAR[]", "", "All reason codes, such as missing_customer_id or below_minimum:orders."),
-        Column("raw", "JSON", "", "The row's values as the source shows them, as text."),
+        Column("raw", "JSON", "", "The row's values as they were read: numbers as doubles, the rest as text."),
     ),
     ("month", "customer_id"),
 )
@@ -317,7 +317,7 @@ SEGMENT_PROFILES = Table(
         Column("role", "VARCHAR", "", "engaged, casual, at_risk or dormant; NULL where the features cannot tell."),
         Column("customers", "BIGINT", "customers", "Customers whose largest probability is this segment."),
         Column("share", "DOUBLE", "0..1", "Share of the month's assigned customers."),
-        Column("hybrid_share", "DOUBLE", "0..1", "Share of its customers that are hybrid; NULL when it has none."),
+        Column("hybrid_share", "DOUBLE", "0..1", "Share of its customers with is_hybrid; NULL when it has none."),
         Column("narrative", "VARCHAR", "", "The portrait in one or two sentences."),
         MODEL_VERSION,
     ),
@@ -358,12 +358,17 @@ TRANSITION_DELTAS = Table(
             "0..1",
             "Half the sum of absolute probability changes: 0 stayed, 1 moved entirely; NULL unless in both.",
         ),
-        Column("engaged_change", "DOUBLE", "-1..1", "Change of the probability of segments whose role is engaged."),
+        Column(
+            "engaged_change",
+            "DOUBLE",
+            "-1..1",
+            "Change of the probability of engaged segments; NULL if there are none.",
+        ),
         Column(
             "dormant_change",
             "DOUBLE",
             "-1..1",
-            "Change of the probability of segments whose role is at_risk or dormant.",
+            "Change of the probability of at_risk and dormant segments; NULL if the champion has none.",
         ),
         Column("segment_ids", "INTEGER[]", "", "The segments of the measuring champion, ascending."),
         Column("changes", "DOUBLE[]", "-1..1", "Change of the probability of each of segment_ids; they sum to 0."),
@@ -374,7 +379,8 @@ TRANSITION_DELTAS = Table(
 
 TRANSITION_MATRIX = Table(
     "transition_matrix",
-    "How many customers moved from one state to another between the month before and this month.",
+    "How many customers moved from one state to another between the month before and this month. Both states are "
+    "segments of the champion of the month before, so in a month of promotion to_state is not yet a new segment.",
     (
         MONTH,
         Column("from_state", "VARCHAR", "", "Segment id as text, or new, returned, rejected."),
@@ -523,19 +529,30 @@ CUSTOMER_JOURNEY = View(
         *_columns_of(
             MONTHLY_ASSIGNMENTS, "month", "customer_id", "segment_id", "segment_name", "max_probability", "tier"
         ),
+        MODEL_VERSION,
         Column("previous_month", "DATE", "month", "The customer's month before this one; NULL for its first."),
         Column("previous_segment_id", "INTEGER", "", "Its segment in previous_month; NULL for its first month."),
-        Column("changed_at", "DATE", "month", "Month since which it has been in this segment without a change."),
+        Column(
+            "moved",
+            "BOOLEAN",
+            "",
+            "Whether it changed segment since the month before, both under one champion: a new id after a refit alone "
+            "is no movement. NULL without a month before.",
+        ),
+        Column("changed_at", "DATE", "month", "Month of its last movement, or of its first or returning month."),
     ),
     """
     WITH ordered AS (
-        SELECT month, customer_id, segment_id, segment_name, max_probability, tier,
-            lag(month) OVER customer AS previous_month,
-            lag(segment_id) OVER customer AS previous_segment_id
-        FROM monthly_assignments
-        WINDOW customer AS (PARTITION BY customer_id ORDER BY month)
+        SELECT a.month, a.customer_id, a.segment_id, a.segment_name, a.max_probability, a.tier, a.model_version,
+            lag(a.month) OVER customer AS previous_month,
+            lag(a.segment_id) OVER customer AS previous_segment_id,
+            CASE WHEN d.from_segment_id IS NOT NULL AND d.to_segment_id IS NOT NULL
+                THEN d.from_segment_id <> d.to_segment_id END AS moved
+        FROM monthly_assignments AS a
+        LEFT JOIN transition_deltas AS d ON d.month = a.month AND d.customer_id = a.customer_id
+        WINDOW customer AS (PARTITION BY a.customer_id ORDER BY a.month)
     )
-    SELECT *, max(CASE WHEN previous_segment_id IS DISTINCT FROM segment_id THEN month END)
+    SELECT *, max(CASE WHEN moved IS NOT FALSE THEN month END)
         OVER (PARTITION BY customer_id ORDER BY month) AS changed_at
     FROM ordered
     """,
