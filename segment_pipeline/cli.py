@@ -123,7 +123,12 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline.defs import history
     from segment_pipeline.defs.resources import run_lock_path
     from segment_pipeline.report.summary import print_summary, summarise
-    from segment_pipeline.warehouse.publish import month_fingerprints, published_months, reading
+    from segment_pipeline.warehouse.publish import (
+        month_fingerprints,
+        months_of_other_settings,
+        published_months,
+        reading,
+    )
     from segment_pipeline.warehouse.store import RunLock
 
     # `docker stop` and systemd end a run as Ctrl-C does: it says so, and closes its run in Dagster's history
@@ -147,6 +152,16 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
             say(f"Nothing to do: {_span(wanted)} stand in the published file. To run months again, add --force.")
         if work.assets:
             say(f"{config.published_path.name} lacks months that are finished: it is published again.")
+        stale = [
+            month
+            for month in months_of_other_settings(config.published_path, config.config_hash)
+            if month not in work.months
+        ]
+        if stale:
+            say(
+                f"{_span(stale)} were made with other settings than {chosen.config} has now. To make them anew: "
+                f"segment-pipeline run --config {chosen.config} --months {_span(stale)} --force"
+            )
         failed = _run_with_progress(work, console, say)
         now = month_fingerprints(config.published_path, followed)
     changed = [month for month in followed if now.get(month) != before.get(month)]

@@ -59,6 +59,19 @@ def published_months(published: Path) -> set[date]:
     return {row[0] for row in rows}
 
 
+def months_of_other_settings(published: Path, config_hash: str) -> list[date]:
+    """Published months that were made with another configuration than this one, oldest first."""
+    if not published.exists():
+        return []
+    with reading(published) as connection:
+        rows = connection.execute(
+            f"SELECT month FROM {PIPELINE_RUNS.name} WHERE asset = {literal(PUBLISHING_ASSET)} "
+            "GROUP BY month HAVING arg_max(config_hash, finished_at) <> ? ORDER BY month",
+            [config_hash],
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
 def month_fingerprints(published: Path, months: Collection[date]) -> dict[date, int]:
     """A number for each of these published months that changes when any assignment of the month does."""
     if not months:
