@@ -30,7 +30,7 @@ def test_a_sound_candidate_is_admissible() -> None:
         ({"degenerate": True, "degeneracy": "component 2 has 6 effective members"}, "6 effective members"),
         ({"converged": False}, "did not converge"),
         ({"stability": 0.71}, "stability 0.71, at least 0.80"),
-        ({"smallest_share": 0.011}, "1.1% of the customers, at least 2.0%"),
+        ({"smallest_share": 0.011}, "1.10% of the customers, at least 2.00%"),
         ({"n_components": 9}, "more than the 8 segments"),
         ({"bic": float("nan")}, "not finite"),
     ],
