@@ -55,7 +55,7 @@ def judge(candidate: Candidate, model: "ModelSettings") -> tuple[str, ...]:
     if candidate.smallest_share < model.min_share:
         reasons.append(
             f"its smallest segment holds {candidate.smallest_share:.2%} of the customers, "
-            f"at least {model.min_share:.1%} needed"
+            f"at least {model.min_share:.2%} needed"
         )
     if candidate.n_components > model.max_segments:
         reasons.append(f"more than the {model.max_segments} segments the team can act on")
