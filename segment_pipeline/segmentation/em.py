@@ -42,11 +42,13 @@ SAME_RUN = 1e-5
 _CATCH_UP = 10.0
 """A run is given up when even this many times what it seems still to gain would leave it behind the leader."""
 
+_FIRST_STRETCH = 4.0
+_LAST_STRETCH = 1e3
+"""How far a jump of SQUAREM may go at first, and at most, in steps of EM."""
+
 _JOINT_NUMBERS = 2**17
-_BLOCK_ROWS = 2048
-_KEPT_BLOCK_ROWS = 4096
-"""Log densities per block, and rows, so that a block and its phi stay in the processor's cache; larger where phi is
-kept, because there the calls cost more than the cache."""
+_BLOCK_ROWS = 4096
+"""Log densities per block, and rows, so that a block and its phi stay in the processor's second-level cache."""
 
 _SHARD_ROWS = 2**18
 """Rows whose statistics are added up before they are added to the total, by whichever thread: fixed, so that the sum
@@ -117,7 +119,7 @@ class Rows:
         self.weights = weights
         self.total = float(self.n) if weights is None else float(weights.sum())
         keep = self.n * self.n_statistics <= _KEPT_NUMBERS
-        self.block_rows = block_rows or (_KEPT_BLOCK_ROWS if keep else _BLOCK_ROWS)
+        self.block_rows = block_rows or _BLOCK_ROWS
         self.kept = self._phi(0, self.n, np.empty((self.n_statistics, self.n))) if keep else None
         self.reach = self._reach()
 
@@ -332,12 +334,12 @@ class StackedEM:
         S = len(moments)
         final, objectives = moments.copy(), np.full(S, -np.inf)
         converged, passes = np.zeros(S, dtype=bool), np.zeros(S, dtype=np.intp)
-        active = np.arange(S)
+        active, limits = np.arange(S), np.full(S, _FIRST_STRETCH)
         history: list[Array] = []
         used = 0
         while len(active) and used < max_iterations:
             if accelerate and max_iterations - used >= 3:
-                moments, objective, to_gain, done = self._squarem_cycle(moments, rows, tolerance, pool)
+                moments, objective, to_gain, done, limits = self._squarem_cycle(moments, limits, rows, tolerance, pool)
                 spent = 3
             else:
                 moments, objective = self.step(moments, rows, pool)
@@ -353,28 +355,31 @@ class StackedEM:
             if S > 1 and not self.has_spike(final[leader : leader + 1], rows.total)[0]:
                 # Waiting for a run that cannot catch up with a sound leader would cost half of the time.
                 done |= objective + _CATCH_UP * to_gain < objectives[leader] - SAME_RUN
-            active, moments = active[~done], moments[~done]
+            active, moments, limits = active[~done], moments[~done], limits[~done]
         return Ending(final, objectives, converged, np.array(history), passes)
 
     def _squarem_cycle(
-        self, moments: Array, rows: Rows, tolerance: float, pool: Executor | None
-    ) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
+        self, moments: Array, limits: Array, rows: Rows, tolerance: float, pool: Executor | None
+    ) -> tuple[Array, Array, Array, NDArray[np.bool_], Array]:
         """Two EM steps, a jump along their bend, and an EM step from where it lands: new moments, objectives, what
-        each run seems still to gain, and which have nothing left."""
+        each run seems still to gain, which have nothing left, and how far each may jump next."""
         first, objective_0 = self.step(moments, rows, pool)
         second, objective_1 = self.step(first, rows, pool)
         velocity = first - moments
         bend = second - first - velocity
         stretch = np.sqrt(np.sum(velocity**2, axis=(1, 2)) / np.maximum(np.sum(bend**2, axis=(1, 2)), 1e-300))
-        stretch = np.clip(stretch, 1.0, 1e3)
-        reach = stretch[:, None, None]
-        beyond, objective_2 = self.step(moments + 2.0 * reach * velocity + reach**2 * bend, rows, pool)
+        stretch = np.clip(stretch, 1.0, _LAST_STRETCH)
+        jump = np.minimum(stretch, limits)[:, None, None]
+        beyond, objective_2 = self.step(moments + 2.0 * jump * velocity + jump**2 * bend, rows, pool)
         accepted = objective_2 >= objective_1
         # A linearly converging run still has about stretch times its last gain before it.
         to_gain = (objective_1 - objective_0) * stretch
         done = (to_gain < tolerance) & (~accepted | (objective_2 - objective_1 < tolerance))
+        # On flat likelihoods nearly every jump of full length overshoots: learn the length that does not.
+        reached = np.minimum(stretch, limits)
+        limits = np.where(accepted, np.where(stretch >= limits, 4.0 * limits, limits), np.maximum(reached / 4.0, 1.0))
         moments = np.where(accepted[:, None, None], beyond, second)
-        return moments, np.where(accepted, objective_2, objective_1), to_gain, done
+        return moments, np.where(accepted, objective_2, objective_1), to_gain, done, limits
 
     def has_spike(self, moments: Array, total: float) -> NDArray[np.bool_]:
         """(S,) whether a component has too few members, or no scatter of its own beside the prior's."""

@@ -6,6 +6,7 @@ search.py).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,6 +83,20 @@ class Mixture:
 def bic(mixture: Mixture, Z: Array) -> float:
     """Bayesian information criterion, -2 log-likelihood + parameters x log n; lower is better (Schwarz 1978)."""
     return -2.0 * float(mixture.log_likelihood(Z).sum()) + mixture.n_parameters * float(np.log(len(Z)))
+
+
+def bhattacharyya_distances(mixture: Mixture) -> Array:
+    """(k, k) distances between components, 0 = identical, larger = better separated; the diagonal is infinite."""
+    k = mixture.n_components
+    distances = np.full((k, k), np.inf)
+    logdets = np.linalg.slogdet(mixture.covariances)[1]
+    for a, b in combinations(range(k), 2):
+        middle = (mixture.covariances[a] + mixture.covariances[b]) / 2
+        difference = mixture.means[a] - mixture.means[b]
+        mahalanobis = float(difference @ np.linalg.solve(middle, difference))
+        shape = float(np.linalg.slogdet(middle)[1]) - (logdets[a] + logdets[b]) / 2
+        distances[a, b] = distances[b, a] = mahalanobis / 8 + shape / 2
+    return distances
 
 
 def precision_factors(covariances: Array) -> Array:

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from segment_pipeline.segmentation.degeneracy import find_degeneracy
 from segment_pipeline.segmentation.em import Prior, fraley_raftery_prior
 from segment_pipeline.segmentation.estimator import GaussianMixtureEM, thread_count
-from segment_pipeline.segmentation.gaussian import Mixture, bic
+from segment_pipeline.segmentation.gaussian import Mixture, bhattacharyya_distances, bic
 from segment_pipeline.segmentation.search import (
     FINALISTS,
     SAME_BASIN,
@@ -158,20 +158,6 @@ def heldout_rows(n: int, seed: int) -> NDArray[np.intp]:
     """Ascending indices of the fifth of n rows on which `fit_candidates` measures the held-out log-likelihood."""
     order = np.random.default_rng((seed, n)).permutation(n)
     return np.sort(order[: max(1, int(n * HELDOUT_SHARE))])
-
-
-def bhattacharyya_distances(mixture: Mixture) -> Array:
-    """(k, k) distances between components, 0 = identical, larger = better separated; the diagonal is infinite."""
-    k = mixture.n_components
-    distances = np.full((k, k), np.inf)
-    logdets = np.linalg.slogdet(mixture.covariances)[1]
-    for a, b in combinations(range(k), 2):
-        middle = (mixture.covariances[a] + mixture.covariances[b]) / 2
-        difference = mixture.means[a] - mixture.means[b]
-        mahalanobis = float(difference @ np.linalg.solve(middle, difference))
-        shape = float(np.linalg.slogdet(middle)[1]) - (logdets[a] + logdets[b]) / 2
-        distances[a, b] = distances[b, a] = mahalanobis / 8 + shape / 2
-    return distances
 
 
 def _when_all_are_done(searches: int, progress: Callable[[int], None] | None) -> Callable[[int], None]:

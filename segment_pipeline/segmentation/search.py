@@ -4,8 +4,9 @@ Here: em-EM (Biernacki, Celeux & Govaert 2003) over subsamples, and what it has 
 where runs start (starts.py), and what speaks for one number of components or another (mixture.py, selection.py).
 
 Each explorer draws its own subsamples, gives every start a dozen iterations on the small one, takes the best few to the
-medium one, and remembers its fits so that the next larger k can start from their splits. What the explorers bring back
-runs to convergence on all rows. k-means starts alone miss the optimum.
+medium one, and remembers its fits: on the way up the next larger k starts from their splits too, on the way down the
+next smaller one from their merges. What the explorers bring back runs to convergence on all rows. k-means starts alone
+miss the optimum.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -35,9 +36,9 @@ from segment_pipeline.segmentation.em import (
 )
 from segment_pipeline.segmentation.estimator import GaussianMixtureEM, checked_floor, thread_count
 from segment_pipeline.segmentation.gaussian import Mixture
-from segment_pipeline.segmentation.starts import WARD_ROWS, kmeans_labels, splits, ward_labels, ward_tree
+from segment_pipeline.segmentation.starts import WARD_ROWS, kmeans_labels, merges, splits, ward_labels, ward_tree
 
-TOLERANCE = 2e-6
+TOLERANCE = 1e-5
 """A run has converged when what is still to be gained, in mean log posterior per customer, is estimated to be less."""
 
 SHORT_ITERATIONS = 12
@@ -51,10 +52,13 @@ EXPLORERS = 2
 """Explorers per search of more rows than that, each with its own subsamples, in a thread of its own."""
 
 FINALISTS = 3
-SEMIFINAL_ITERATIONS = 18
+SEMIFINAL_ITERATIONS = 36
 """Twice as many of the best starts get a few accelerated iterations, the best of those run to convergence."""
 
-FINALIST_SLACK = 5.0
+PARENTS = 2
+"""How many fits of one k are split or merged into starts of its neighbours."""
+
+FINALIST_SLACK = 10.0
 """How many times the tolerance may be left to gain while it is open which finalist is best; only that one goes on."""
 
 SAME_BASIN = 0.95
@@ -139,11 +143,14 @@ def search_mixtures(
             if progress is not None:
                 progress(k)
 
-        for k in sorted(set(wanted)):
+        ascending = sorted(set(wanted))
+        for k in ascending:
             start = champion if champion is not None and champion.n_components == k else None
-            tasks = [pool.submit(chain.explore, k, start if chain is chains[0] else None) for chain in chains]
-            runs = [run for task in tasks for run in task.result()]
-            settling[k] = pool.submit(_settle, problem, k, runs, chains[0].few)  # while the next k is explored
+            list(pool.map(lambda chain, k=k, start=start: chain.explore(k, start), chains))
+        for k in reversed(ascending):
+            list(pool.map(lambda chain, k=k: chain.revisit(k), chains))
+            runs = [run for chain in chains for run in chain.ended[k]]
+            settling[k] = pool.submit(_settle, problem, k, runs, chains[0].few)  # while the next k is revisited
             for settled in [k for k, task in settling.items() if task.done()]:
                 collect(settled)
         for k in list(settling):
@@ -207,7 +214,8 @@ class Problem:
 
 
 class Explorer:
-    """One chain of fits for growing k: its own random stream, its own subsamples, its own memory of smaller fits."""
+    """One chain of fits, up and down the numbers of components: a random stream, subsamples and a memory of its
+    own."""
 
     def __init__(self, problem: Problem, random: np.random.Generator) -> None:
         self.problem, self.random = problem, random
@@ -219,21 +227,33 @@ class Explorer:
         factor = np.linalg.cholesky(problem.covariance + np.diag(problem.floor))
         self.whitened = np.ascontiguousarray(np.linalg.solve(factor, Z.T).T)
         self.tree = ward_tree(self.whitened[:WARD_ROWS])
-        self.parents: dict[int, list[Mixture]] = {}
+        self.ended: dict[int, list[Run]] = {}
 
-    def explore(self, k: int, champion: Mixture | None) -> list[Run]:
-        """Where the finalists for this number of components ended on the medium subsample."""
+    def explore(self, k: int, champion: Mixture | None) -> None:
+        """On the way up: many starts for this number of components."""
+        self._follow(k, self._starts(k, champion), self.problem.finalists)
+
+    def revisit(self, k: int) -> None:
+        """On the way down: what the next larger k has found, with two components merged. It mends a k whose own starts
+        all ended in the same poor solution."""
+        merged = [one for larger in self._best_mixtures(k + 1) for one in merges(larger)]
+        if merged:
+            self._follow(k, moments_of_mixtures(merged), finalists=1)
+
+    def _follow(self, k: int, moments: Array, finalists: int) -> None:
+        """Short runs from all these starts on the small subsample; the best go on, on the medium one, to their end."""
         problem, em = self.problem, self.problem.em(k)
-        moments = self._starts(k, champion)
         for _ in range(SHORT_ITERATIONS):
             moments, objectives = em.step(moments, self.few)
-        moments = moments[problem.best(em, moments, objectives, self.few, 2 * problem.finalists)]
+        moments = moments[problem.best(em, moments, objectives, self.few, 2 * finalists)]
         semifinal = em.converge(moments, self.medium, problem.tolerance, max_iterations=SEMIFINAL_ITERATIONS)
-        chosen = problem.best(em, semifinal.moments, semifinal.objectives, self.medium, problem.finalists)
+        chosen = problem.best(em, semifinal.moments, semifinal.objectives, self.medium, finalists)
         final = em.converge(semifinal.moments[chosen], self.medium, FINALIST_SLACK * problem.tolerance)
-        runs = problem.ranked(em, _runs(final), self.medium)
-        self.parents[k] = [em.mixture(run.moments, self.medium.total) for run in runs]
-        return runs
+        self.ended[k] = problem.ranked(em, [*self.ended.get(k, []), *_runs(final)], self.medium)
+
+    def _best_mixtures(self, k: int) -> list[Mixture]:
+        em = self.problem.em(k)
+        return [em.mixture(run.moments, self.medium.total) for run in self.ended.get(k, [])[:PARENTS]]
 
     def _starts(self, k: int, champion: Mixture | None) -> Array:
         """(starts, k, P) expected statistics on the small subsample, from which the short runs set out."""
@@ -244,7 +264,7 @@ class Explorer:
             ward_labels(self.whitened, self.whitened[:WARD_ROWS], self.tree, k),
         ]
         moments = [moments_of_labels(np.concatenate(labels), k, self.few)]
-        for parent in self.parents.get(k - 1, [])[:2]:
+        for parent in self._best_mixtures(k - 1):
             moments.append(moments_of_mixtures(splits(parent, self.random)))
         if champion is not None:
             moments.append(moments_of_mixtures([_moved(champion, -self.problem.rows.center)]))

@@ -1,13 +1,15 @@
-"""Where EM sets out: cheap partitions of a few rows, and mixtures with one component more than a known one.
+"""Where EM sets out: cheap partitions of a few rows, and mixtures with one component more or less than a
+known one.
 
-Here: k-means, random centers, Ward's hierarchy, splits. Not here: EM itself (em.py), and which start wins (search.py).
+Here: k-means, random centers, Ward's hierarchy, splits, merges. Not here: EM itself (em.py), and which start wins
+(search.py).
 """
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, ward
 
-from segment_pipeline.segmentation.gaussian import Mixture
+from segment_pipeline.segmentation.gaussian import Mixture, bhattacharyya_distances
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
@@ -17,6 +19,9 @@ WARD_ROWS = 400
 
 SPLITS = 4
 """How many components of a parent are split, each in its own start."""
+
+MERGES = 4
+"""How many pairs of a larger mixture's components are merged, each in its own start."""
 
 
 def kmeans_labels(
@@ -69,6 +74,30 @@ def splits(mixture: Mixture, random: np.random.Generator) -> list[Mixture]:
                 np.concatenate([mixture.weights[keep], halves]),
                 np.vstack([mixture.means[keep], mixture.means[j] - shift, mixture.means[j] + shift]),
                 np.concatenate([mixture.covariances[keep], [narrowed, narrowed]]),
+            )
+        )
+    return result
+
+
+def merges(mixture: Mixture) -> list[Mixture]:
+    """Up to `MERGES` mixtures with one component less: two that overlap much become one with their joint moments."""
+    distances = bhattacharyya_distances(mixture)
+    pairs = np.column_stack(np.triu_indices(mixture.n_components, 1))
+    order = np.argsort(distances[pairs[:, 0], pairs[:, 1]], kind="stable")
+    result = []
+    for a, b in pairs[order[:MERGES]].tolist():
+        both = [a, b]
+        weight = mixture.weights[both].sum()
+        shares = mixture.weights[both] / weight
+        mean = shares @ mixture.means[both]
+        offsets = mixture.means[both] - mean
+        scatter = mixture.covariances[both] + offsets[:, :, None] * offsets[:, None, :]
+        keep = ~np.isin(np.arange(mixture.n_components), both)
+        result.append(
+            Mixture(
+                np.append(mixture.weights[keep], weight),
+                np.vstack([mixture.means[keep], mean]),
+                np.concatenate([mixture.covariances[keep], np.tensordot(shares, scatter, 1)[None]]),
             )
         )
     return result
