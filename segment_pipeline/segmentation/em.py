@@ -87,7 +87,7 @@ def fraley_raftery_prior(Z: Array, n_components: int) -> Prior:
 def conjugate_prior(mean: Array, covariance: Array, n_components: int) -> Prior:
     """`fraley_raftery_prior` from the mean (d,) and the covariance (d, d) of the data."""
     d = len(mean)
-    return Prior(mean, 0.01, d + 2.0, covariance / n_components ** (2.0 / d))
+    return Prior(mean, 0.01, d + 2.0, covariance * n_components ** (-2.0 / d))
 
 
 def members_needed(d: int) -> int:
@@ -495,16 +495,16 @@ def _to_responsibilities(
     """
     np.exp(joint, out=joint)
     mass = joint.sum(axis=1)
-    far = np.flatnonzero((mass < _NO_MASS).any(axis=0)) if mass.min() < _NO_MASS else np.empty(0, dtype=np.intp)
-    mass = np.maximum(mass, _NO_MASS)
-    log_mass = np.log(mass)
-    if len(far):
+    if mass.min() >= _NO_MASS:
+        log_mass = np.log(mass)
+    else:
+        far = np.flatnonzero((mass < _NO_MASS).any(axis=0))
         again = log_joint(phi[:, far], None)
         peak = again.max(axis=1, keepdims=True)
-        again = np.exp(again - peak)
-        joint[:, :, far] = again
-        mass[:, far] = again.sum(axis=1)
-        log_mass[:, far] = np.log(mass[:, far]) + peak[:, 0]
+        joint[:, :, far] = np.exp(again - peak)
+        mass[:, far] = joint[:, :, far].sum(axis=1)
+        log_mass = np.log(mass)
+        log_mass[:, far] += peak[:, 0]
     np.reciprocal(mass, out=mass)
     if weights is not None:
         mass *= weights

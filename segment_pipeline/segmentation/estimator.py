@@ -384,7 +384,7 @@ def warn_of_dependence(covariance: Array, floor: Array) -> None:
             f"their correlations is {max(smallest, 0.0):.1e}, and densities hinge on variance_floor. "
             "Drop a feature, or choose the diag or spherical type.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,  # where fit was called
         )
 
 

@@ -252,8 +252,10 @@ class Explorer:
         self.ended[k] = problem.ranked(em, [*self.ended.get(k, []), *_runs(final)], self.medium)
 
     def _best_mixtures(self, k: int) -> list[Mixture]:
+        if k not in self.ended:
+            return []
         em = self.problem.em(k)
-        return [em.mixture(run.moments, self.medium.total) for run in self.ended.get(k, [])[:PARENTS]]
+        return [em.mixture(run.moments, self.medium.total) for run in self.ended[k][:PARENTS]]
 
     def _starts(self, k: int, champion: Mixture | None) -> Array:
         """(starts, k, P) expected statistics on the small subsample, from which the short runs set out."""

@@ -18,7 +18,6 @@ from segment_pipeline.segmentation.mixture import (
     find_degeneracy,
     fit_candidates,
     fit_mixture,
-    fraley_raftery_prior,
     heldout_rows,
 )
 
