@@ -24,7 +24,9 @@ def overlapping_components(rows: int, features: int, *, components: int = 6, see
     random = np.random.default_rng(seed)
     weights = random.dirichlet(np.full(components, 5.0))
     means = random.normal(size=(components, features)) * 1.2
-    roots = random.normal(size=(components, features, features)) * 0.5 + 0.3 * np.eye(features)
+    loadings = random.normal(size=(components, features, features)) * 0.5
+    # Customers' features are rounded, so that no real component is flat: a tenth of a unit everywhere.
+    roots = np.linalg.cholesky(loadings @ np.swapaxes(loadings, 1, 2) + 0.1 * np.eye(features))
     center = weights @ means
     scale = np.sqrt(weights @ (np.sum(roots**2, axis=2) + means**2) - center**2)
     X = np.empty((rows, features))

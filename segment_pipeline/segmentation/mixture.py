@@ -116,6 +116,7 @@ def fit_candidates(
             # The champion starts one search only: in all of them it would make the searches agree.
             champion=champion if s == 0 else None,
             finalists=1 if s == STABILITY_SEARCHES else FINALISTS,
+            sample_size=len(Z),  # whoever read Z has sampled it already
             progress=done,
             n_jobs=1,
         )

@@ -319,7 +319,8 @@ def _found(
     _, (log_likelihood,) = em.expect(parameters, rows, pool)
     objective = float(log_likelihood + em.log_prior(parameters)[0] / rows.total)
     mixture = Mixture(parameters.weights[0], parameters.means[0] + rows.center, parameters.covariances()[0])
-    model = GaussianMixtureEM.from_mixture(mixture, prior=em.prior, variance_floor=em.floor)
+    prior = None if em.prior is None else replace(em.prior, mean=em.prior.mean + rows.center)
+    model = GaussianMixtureEM.from_mixture(mixture, prior=prior, variance_floor=em.floor)
     model.converged_, model.lower_bound_ = converged, objective
     bic = model.n_parameters * float(np.log(rows.total)) - 2.0 * rows.total * float(log_likelihood)
     return Found(mixture.n_components, bic, model, objective, converged, degenerate, rows.n, alternatives)
