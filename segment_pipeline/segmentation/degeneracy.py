@@ -1,0 +1,102 @@
+"""When a fit is a spike rather than a set of segments, and how to say so.
+
+Here: the verdict on one fitted mixture, from its parameters and the rows. Not here: whether a sound one may serve
+(selection.py).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from segment_pipeline.segmentation.em import (
+    GUARD_VARIANCE,
+    OWN_SCATTER,
+    Array,
+    Parameters,
+    Rows,
+    StackedEM,
+    conjugate_prior,
+    members_needed,
+    unfold_products,
+)
+from segment_pipeline.segmentation.gaussian import Mixture
+
+ATOM_SHARE = 0.02
+"""A component may be as narrow as one resolution step of a feature only where at least this share of all customers has
+that value."""
+
+_AT_FLOOR = 1e-3
+"""How far above the floor, relatively, a variance still counts as held up by it."""
+
+
+def find_degeneracy(mixture: Mixture, Z: Array, variance_floor: Array, names: Sequence[str]) -> str | None:
+    """Why this fit is a spike rather than a set of segments, in words with figures; None when it is sound.
+
+    Degenerate is: not finite; a component with too few effective members to carry its own covariance; a covariance that
+    only the prior holds up; one at the resolution floor along a combination of features, or along one feature whose
+    value there few customers share. A component on a real atom (every one-order customer) is sound.
+    """
+    return degeneracy_on(Rows(Z), mixture, variance_floor, names)
+
+
+def degeneracy_on(rows: Rows, mixture: Mixture, variance_floor: Array, names: Sequence[str]) -> str | None:
+    """`find_degeneracy` on rows that the kernel has already prepared, the mixture in their centered coordinates."""
+    if not all(np.isfinite(values).all() for values in (mixture.weights, mixture.means, mixture.covariances)):
+        return "the fit is not finite"
+    d = mixture.n_features
+    parameters = Parameters.of(mixture.weights[None], mixture.means[None], mixture.covariances[None])
+    mean, covariance = rows.moments()
+    floor = np.maximum(variance_floor, GUARD_VARIANCE * np.diag(covariance))
+    (moments,), _ = StackedEM(d, floor, None).expect(parameters, rows)
+    if not np.isfinite(moments).all():
+        return "the membership probabilities are not finite"
+    needed = members_needed(d)
+    members = rows.total * moments[:, 0]
+    scale = conjugate_prior(mean, covariance, mixture.n_components).scale
+    for k in range(mixture.n_components):
+        where = f"component {k + 1} of {mixture.n_components}"
+        if members[k] < needed:
+            return f"{where} has {members[k]:.0f} effective members, fewer than the {needed} its covariance needs"
+        center = moments[k, 1 : d + 1] / moments[k, 0]
+        scatter = rows.total * unfold_products(moments[k, d + 1 :], d, False) - members[k] * np.outer(center, center)
+        scatter += members[k] * np.diag(floor)
+        reason = _flat_at_floor(mixture, k, rows, floor, names) or _held_up_by_prior(scatter, scale, names)
+        if reason:
+            return f"{where} {reason}"
+    return None
+
+
+def _flat_at_floor(mixture: Mixture, k: int, rows: Rows, floor: Array, names: Sequence[str]) -> str | None:
+    in_floors = mixture.covariances[k] / np.sqrt(np.outer(floor, floor))
+    eigenvalues, vectors = np.linalg.eigh(in_floors)
+    flat = vectors[:, eigenvalues <= 1.0 + _AT_FLOOR]
+    # Several flat directions span a subspace whose basis is arbitrary: judge the subspace by its projections.
+    along = np.sum(flat**2, axis=1)
+    single = np.flatnonzero(along > 0.9).tolist()
+    if flat.shape[1] > len(single):
+        involved = " and ".join(names[j] for j in np.flatnonzero(along > 0.05).tolist())
+        return f"is flat along a combination of {involved}: among its members they repeat one another"
+    for j in single:
+        half_step = np.sqrt(12.0 * floor[j]) / 2
+        middle = rows.center[j] + mixture.means[k, j]
+        share = float(np.mean(np.abs(rows.X[:, j] - middle) <= half_step))
+        if share < ATOM_SHARE:
+            return (
+                f"is as narrow as one resolution step of {names[j]}, where only {share:.1%} of the customers lie "
+                f"(at least {ATOM_SHARE:.0%} for a value shared by many)"
+            )
+    return None
+
+
+def _held_up_by_prior(scatter: Array, scale: Array, names: Sequence[str]) -> str | None:
+    """The members' own scatter is next to nothing beside what the prior adds, about one customer's worth: a spike."""
+    factor = np.linalg.cholesky(scale)
+    eigenvalues, vectors = np.linalg.eigh(np.linalg.solve(factor, np.linalg.solve(factor, scatter).T))
+    if eigenvalues[0] >= OWN_SCATTER:
+        return None
+    direction = np.abs(np.linalg.solve(factor.T, vectors[:, 0]))
+    involved = " and ".join(names[j] for j in np.flatnonzero(direction > 0.3 * direction.max()).tolist())
+    return (
+        f"has next to no spread along {involved}: {eigenvalues[0]:.2g} of the scatter that the prior alone adds. "
+        "Its members repeat one value; if that is rounding, give the feature its true resolution"
+    )

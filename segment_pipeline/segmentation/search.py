@@ -1,0 +1,389 @@
+"""The search for the best mixture with each number of components: many cheap starts, few full runs.
+
+Here: em-EM (Biernacki, Celeux & Govaert 2003) over subsamples, and what it has found. Not here: EM itself (em.py),
+where runs start (starts.py), and what speaks for one number of components or another (mixture.py, selection.py).
+
+Each explorer draws its own subsamples, gives every start a dozen iterations on the small one, takes the best few to the
+medium one, and remembers its fits: on the way up the next larger k starts from their splits too, on the way down the
+next smaller one from their merges. What the explorers bring back runs to convergence on all rows. k-means starts alone
+miss the optimum.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_array
+from threadpoolctl import threadpool_limits
+
+from segment_pipeline.segmentation.degeneracy import degeneracy_on
+from segment_pipeline.segmentation.em import (
+    GUARD_VARIANCE,
+    SAME_RUN,
+    Array,
+    Ending,
+    Labels,
+    Parameters,
+    Prior,
+    Rows,
+    StackedEM,
+    conjugate_prior,
+    moments_of_labels,
+    moments_of_mixtures,
+)
+from segment_pipeline.segmentation.estimator import GaussianMixtureEM, checked_floor, thread_count
+from segment_pipeline.segmentation.gaussian import Mixture
+from segment_pipeline.segmentation.starts import WARD_ROWS, kmeans_labels, merges, splits, ward_labels, ward_tree
+
+TOLERANCE = 1e-5
+"""A run has converged when what is still to be gained, in mean log posterior per customer, is estimated to be less."""
+
+SHORT_ITERATIONS = 12
+SHORT_ROWS = 2000
+"""Every start gets this many plain EM iterations on a subsample of this many rows."""
+
+MEDIUM_ROWS = 12_000
+"""Above this many rows the finalists first converge on a subsample of this size."""
+
+EXPLORERS = 2
+"""Explorers per search of more rows than that, each with its own subsamples, in a thread of its own."""
+
+FINALISTS = 3
+SEMIFINAL_ITERATIONS = 36
+"""Twice as many of the best starts get a few accelerated iterations, the best of those run to convergence."""
+
+PARENTS = 2
+"""How many fits of one k are split or merged into starts of its neighbours."""
+
+FINALIST_SLACK = 10.0
+"""How many times the tolerance may be left to gain while it is open which finalist is best; only that one goes on."""
+
+SAME_BASIN = 0.95
+"""Adjusted Rand index above which two fits are the same solution."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The best mixture that a search has found for one number of components.
+
+    bic : lower is better; from the plain log-likelihood on the rows fitted, without prior. model : fitted, in the
+    coordinates of X. objective : mean log posterior per row, higher is better. n_rows : the number of rows it was last
+    fitted on. alternatives : where the other full runs ended, best first.
+    """
+
+    n_components: int
+    bic: float
+    model: GaussianMixtureEM
+    objective: float
+    converged: bool
+    degenerate: bool
+    n_rows: int
+    alternatives: tuple[Mixture, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Where one run of EM ended: its moments (k, P), and its mean log posterior on the rows it ran on."""
+
+    moments: Array
+    objective: float
+    converged: bool
+
+
+def search_mixtures(
+    X: ArrayLike,
+    n_components: Iterable[int] = range(2, 11),
+    *,
+    random_state: int | Sequence[int] | None = None,
+    variance_floor: ArrayLike | None = None,
+    prior: Literal["conjugate"] | Prior | None = "conjugate",
+    champion: Mixture | None = None,
+    tol: float = TOLERANCE,
+    finalists: int = FINALISTS,
+    shun_spikes: bool = True,
+    sample_size: int = 250_000,
+    polish_passes: int = 0,
+    progress: Callable[[int], None] | None = None,
+    n_jobs: int | None = -1,
+) -> list[Found]:
+    """The best mixture of full covariances for every number of components, in the order given.
+
+    X : (n, d) finite numbers. random_state : non-negative integers; None draws them. The same ones give the same bits,
+    whatever n_jobs. variance_floor : (d,) or scalar smallest variance along each feature, None for no floor. prior : as
+    in `GaussianMixtureEM`. champion : last month's mixture in the coordinates of X, one more start for its own k.
+    tol : mean log posterior per row that may still be to gain at convergence, nats. finalists : runs per subsample
+    that are followed to the end. shun_spikes : sound fits go before those with a component that only rounding, prior or
+    floor holds up; False for the highest posterior whatever it means. sample_size : with more rows than this, the
+    search sees a sample of this size. polish_passes : EM passes over all rows afterwards, when it was a sample.
+    progress : called with each number of components when it is done. n_jobs : threads; None for 1, -1 for one per core.
+
+    Raises ValueError where X is not finite, has too few rows, or features that repeat one another.
+    """
+    wanted = list(n_components)
+    data: NDArray[Any] = check_array(X, dtype="numeric", estimator="search_mixtures", input_name="X")
+    sampling, *exploring = np.random.SeedSequence(random_state).spawn(1 + EXPLORERS)
+    sample = _sample(data, sample_size, np.random.default_rng(sampling))
+    _check(sample, wanted, champion)
+    problem = Problem.of(sample, variance_floor, prior, tol, finalists, shun_spikes)
+    everyone = Rows(data, center=problem.rows.center) if polish_passes and len(data) > sample_size else None
+
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(thread_count(n_jobs)) as pool:
+        seeds = exploring if len(sample) > MEDIUM_ROWS else exploring[:1]
+        chains = list(pool.map(lambda seed: Explorer(problem, np.random.default_rng(seed)), seeds))
+        settling: dict[int, Future[Found]] = {}
+        found: dict[int, Found] = {}
+
+        def collect(k: int) -> None:
+            found[k] = settling.pop(k).result()
+            if everyone is not None:
+                found[k] = _polish(problem, found[k], everyone, polish_passes, pool)
+            if progress is not None:
+                progress(k)
+
+        ascending = sorted(set(wanted))
+        for k in ascending:
+            start = champion if champion is not None and champion.n_components == k else None
+            list(pool.map(lambda chain, k=k, start=start: chain.explore(k, start), chains))
+        for k in reversed(ascending):
+            list(pool.map(lambda chain, k=k: chain.revisit(k), chains))
+            runs = [run for chain in chains for run in chain.ended[k]]
+            settling[k] = pool.submit(_settle, problem, k, runs, chains[0].few)  # while the next k is revisited
+            for settled in [k for k, task in settling.items() if task.done()]:
+                collect(settled)
+        for k in list(settling):
+            collect(k)
+    return [found[k] for k in wanted]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What all runs of a search share. rows : those fitted. mean, covariance : theirs, centered. prior : for any k, or
+    the word for one that depends on it."""
+
+    rows: Rows
+    mean: Array
+    covariance: Array
+    floor: Array
+    prior: Literal["conjugate"] | Prior | None
+    tolerance: float
+    finalists: int
+    shun_spikes: bool
+
+    @classmethod
+    def of(
+        cls,
+        X: Array,
+        variance_floor: ArrayLike | None,
+        prior: Literal["conjugate"] | Prior | None,
+        tolerance: float,
+        finalists: int,
+        shun_spikes: bool,
+    ) -> "Problem":
+        center = X.mean(axis=0)
+        rows = Rows(X, center=center)
+        mean, covariance = rows.moments()
+        if isinstance(prior, Prior):
+            prior = replace(prior, mean=prior.mean - center)
+        return cls(
+            rows, mean, covariance, checked_floor(variance_floor, covariance), prior, tolerance, finalists, shun_spikes
+        )
+
+    def em(self, k: int) -> StackedEM:
+        """EM for k components."""
+        if self.prior == "conjugate":
+            return StackedEM(self.rows.d, self.floor, conjugate_prior(self.mean, self.covariance, k))
+        return StackedEM(self.rows.d, self.floor, self.prior)
+
+    def best(self, em: StackedEM, moments: Array, objectives: Array, rows: Rows, count: int) -> NDArray[np.intp]:
+        """Which of these runs go on: the best ones that differ. One that is falling into a spike has the better
+        likelihood and is worth nothing, so it comes last."""
+        spiky = em.has_spike(moments, rows.total) & self.shun_spikes
+        chosen: list[int] = []
+        for run in np.lexsort((-objectives, spiky)):
+            if len(chosen) < count and all(abs(objectives[run] - objectives[other]) > SAME_RUN for other in chosen):
+                chosen.append(int(run))
+        return np.array(sorted(chosen), dtype=np.intp)
+
+    def ranked(self, em: StackedEM, runs: Sequence[Run], rows: Rows) -> list[Run]:
+        """The runs, the best first: sound before spiky, then by posterior."""
+        spiky = em.has_spike(np.stack([run.moments for run in runs]), rows.total) & self.shun_spikes
+        return [runs[i] for i in np.lexsort((np.array([-run.objective for run in runs]), spiky))]
+
+
+class Explorer:
+    """One chain of fits, up and down the numbers of components: a random stream, subsamples and a memory of its
+    own."""
+
+    def __init__(self, problem: Problem, random: np.random.Generator) -> None:
+        self.problem, self.random = problem, random
+        order = random.permutation(problem.rows.n)
+        self.few = _subset(problem.rows, order[:SHORT_ROWS])
+        self.medium = _subset(problem.rows, order[:MEDIUM_ROWS])
+        Z = self.few.X - problem.rows.center
+        self.scaled = Z / np.sqrt(np.diag(problem.covariance))
+        factor = np.linalg.cholesky(problem.covariance + np.diag(problem.floor))
+        self.whitened = np.ascontiguousarray(np.linalg.solve(factor, Z.T).T)
+        self.tree = ward_tree(self.whitened[:WARD_ROWS])
+        self.ended: dict[int, list[Run]] = {}
+
+    def explore(self, k: int, champion: Mixture | None) -> None:
+        """On the way up: many starts for this number of components."""
+        self._follow(k, self._starts(k, champion), self.problem.finalists)
+
+    def revisit(self, k: int) -> None:
+        """On the way down: what the next larger k has found, with two components merged. It mends a k whose own starts
+        all ended in the same poor solution."""
+        merged = [one for larger in self._best_mixtures(k + 1) for one in merges(larger)]
+        if merged:
+            self._follow(k, moments_of_mixtures(merged), finalists=1)
+
+    def _follow(self, k: int, moments: Array, finalists: int) -> None:
+        """Short runs from all these starts on the small subsample; the best go on, on the medium one, to their end."""
+        problem, em = self.problem, self.problem.em(k)
+        for _ in range(SHORT_ITERATIONS):
+            moments, objectives = em.step(moments, self.few)
+        moments = moments[problem.best(em, moments, objectives, self.few, 2 * finalists)]
+        semifinal = em.converge(moments, self.medium, problem.tolerance, max_iterations=SEMIFINAL_ITERATIONS)
+        chosen = problem.best(em, semifinal.moments, semifinal.objectives, self.medium, finalists)
+        final = em.converge(semifinal.moments[chosen], self.medium, FINALIST_SLACK * problem.tolerance)
+        self.ended[k] = problem.ranked(em, [*self.ended.get(k, []), *_runs(final)], self.medium)
+
+    def _best_mixtures(self, k: int) -> list[Mixture]:
+        if k not in self.ended:
+            return []
+        em = self.problem.em(k)
+        return [em.mixture(run.moments, self.medium.total) for run in self.ended[k][:PARENTS]]
+
+    def _starts(self, k: int, champion: Mixture | None) -> Array:
+        """(starts, k, P) expected statistics on the small subsample, from which the short runs set out."""
+        labels = [
+            kmeans_labels(self.scaled, k, 2, self.random, rounds=6),
+            kmeans_labels(self.whitened, k, 3, self.random, rounds=6),
+            kmeans_labels(self.whitened, k, 2, self.random, rounds=0),
+            ward_labels(self.whitened, self.whitened[:WARD_ROWS], self.tree, k),
+        ]
+        moments = [moments_of_labels(np.concatenate(labels), k, self.few)]
+        for parent in self._best_mixtures(k - 1):
+            moments.append(moments_of_mixtures(splits(parent, self.random)))
+        if champion is not None:
+            moments.append(moments_of_mixtures([_moved(champion, -self.problem.rows.center)]))
+        return np.concatenate(moments)
+
+
+def _settle(problem: Problem, k: int, runs: list[Run], few: Rows) -> Found:
+    """The best of what the explorers brought back, converged on all rows."""
+    rows, em = problem.rows, problem.em(k)
+    if rows.n > MEDIUM_ROWS:
+        contenders = np.stack([run.moments for run in _distinct(problem, em, runs, few)])
+        runs = _runs(em.converge(contenders, rows, FINALIST_SLACK * problem.tolerance))
+    runs = problem.ranked(em, runs, rows)
+    mixtures = [em.mixture(run.moments, rows.total) for run in runs]
+    names = [""] * rows.d
+    sound = (i for i, mixture in enumerate(mixtures) if degeneracy_on(rows, mixture, problem.floor, names) is None)
+    first_sound = next(sound, None)
+    best = first_sound if first_sound is not None and problem.shun_spikes else 0
+    (winner,) = _runs(em.converge(runs[best].moments[None], rows, problem.tolerance))
+    return _found(
+        em,
+        em.parameters(winner.moments[None], rows.total),
+        rows,
+        converged=winner.converged,
+        degenerate=best != first_sound,
+        alternatives=tuple(_moved(mixture, rows.center) for i, mixture in enumerate(mixtures) if i != best),
+    )
+
+
+def _polish(problem: Problem, found: Found, everyone: Rows, passes: int, pool: Executor) -> Found:
+    """A few EM passes over all rows, for a model found on a sample of them."""
+    em = problem.em(found.n_components)
+    parameters = _parameters(_moved(found.model.mixture_, -everyone.center))
+    for _ in range(passes):
+        moments, _ = em.expect(parameters, everyone, pool)
+        parameters = em.parameters(moments, everyone.total)
+    return _found(em, parameters, everyone, found.converged, found.degenerate, found.alternatives, pool)
+
+
+def _found(
+    em: StackedEM,
+    parameters: Parameters,
+    rows: Rows,
+    converged: bool,
+    degenerate: bool,
+    alternatives: tuple[Mixture, ...],
+    pool: Executor | None = None,
+) -> Found:
+    """What there is to say of one run's parameters on these rows."""
+    _, (log_likelihood,) = em.expect(parameters, rows, pool)
+    objective = float(log_likelihood + em.log_prior(parameters)[0] / rows.total)
+    mixture = Mixture(parameters.weights[0], parameters.means[0] + rows.center, parameters.covariances()[0])
+    prior = None if em.prior is None else replace(em.prior, mean=em.prior.mean + rows.center)
+    model = GaussianMixtureEM.from_mixture(mixture, prior=prior, variance_floor=em.floor)
+    model.converged_, model.lower_bound_ = converged, objective
+    bic = model.n_parameters * float(np.log(rows.total)) - 2.0 * rows.total * float(log_likelihood)
+    return Found(mixture.n_components, bic, model, objective, converged, degenerate, rows.n, alternatives)
+
+
+def _distinct(problem: Problem, em: StackedEM, runs: Sequence[Run], rows: Rows) -> list[Run]:
+    """The runs that are different solutions, judged by the partitions of a few rows, as they rank on those."""
+    kept: list[Run] = []
+    partitions: list[Labels] = []
+    for run in problem.ranked(em, runs, problem.rows):
+        labels = em.mixture(run.moments, rows.total).log_joint(rows.X - rows.center).argmax(axis=1)
+        if all(adjusted_rand_index(labels, other) < SAME_BASIN for other in partitions):
+            kept.append(run)
+            partitions.append(labels)
+    return kept
+
+
+def _runs(ending: Ending) -> list[Run]:
+    outcomes = zip(ending.moments, ending.objectives, ending.converged, strict=True)
+    return [Run(moments, float(objective), bool(converged)) for moments, objective, converged in outcomes]
+
+
+def _subset(rows: Rows, chosen: NDArray[np.intp]) -> Rows:
+    """These rows in their old order; the same object when they are all."""
+    return rows if len(chosen) == rows.n else Rows(rows.X[np.sort(chosen)], center=rows.center)
+
+
+def _parameters(mixture: Mixture) -> Parameters:
+    return Parameters.of(mixture.weights[None], mixture.means[None], mixture.covariances[None])
+
+
+def _moved(mixture: Mixture, by: Array) -> Mixture:
+    return Mixture(mixture.weights, mixture.means + by, mixture.covariances)
+
+
+def _sample(X: NDArray[Any], size: int, random: np.random.Generator) -> Array:
+    """X as float64, or that many of its rows in their old order."""
+    if len(X) > size:
+        X = X[np.sort(random.choice(len(X), size=size, replace=False, shuffle=False))]
+    return np.ascontiguousarray(X, dtype=np.float64)
+
+
+def _check(X: Array, n_components: Sequence[int], champion: Mixture | None) -> None:
+    n, d = X.shape
+    if not n_components or min(n_components) < 1:
+        raise ValueError(f"every number of components must be at least 1, got {list(n_components)}")
+    if n <= max(n_components) + d:
+        raise ValueError(f"{n} rows cannot carry {max(n_components)} components in {d} dimensions")
+    spread = X.std(axis=0)
+    constant = spread <= 1e-10 * np.maximum(np.abs(X.mean(axis=0)), np.finfo(float).tiny)
+    if constant.any() or np.linalg.eigvalsh(np.atleast_2d(np.corrcoef(X, rowvar=False)))[0] <= GUARD_VARIANCE:
+        raise ValueError("the features repeat one another or are constant; let find_dependence name the one to drop")
+    if champion is not None and champion.n_features != d:
+        raise ValueError(f"the champion has {champion.n_features} features, X has {d}: do not pass it")
+
+
+def adjusted_rand_index(a: Labels, b: Labels) -> float:
+    """Agreement of two partitions corrected for chance, 1 = identical, about 0 = unrelated (Hubert & Arabie 1985)."""
+    table = np.zeros((int(a.max()) + 1, int(b.max()) + 1))
+    np.add.at(table, (a, b), 1.0)
+    pairs = float(np.sum(table * (table - 1))) / 2
+    rows, columns = table.sum(axis=1), table.sum(axis=0)
+    pairs_a, pairs_b = float(np.sum(rows * (rows - 1))) / 2, float(np.sum(columns * (columns - 1))) / 2
+    expected = pairs_a * pairs_b / (len(a) * (len(a) - 1) / 2)
+    largest = (pairs_a + pairs_b) / 2
+    return 1.0 if largest == expected else (pairs - expected) / (largest - expected)

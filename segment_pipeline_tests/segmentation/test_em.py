@@ -1,0 +1,80 @@
+"""The EM kernel: monotone, exact, the same through either product and however the rows are cut into blocks."""
+
+import numpy as np
+import pytest
+
+from segment_pipeline.segmentation import em as core
+from segment_pipeline.segmentation.em import Rows, StackedEM, fraley_raftery_prior, moments_of_labels
+from segment_pipeline.segmentation.starts import kmeans_labels
+
+
+def overlapping(n: int, k: int, d: int, seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    roots = random.normal(size=(k, d, d)) * 0.5
+    labels = random.integers(k, size=n)
+    return random.normal(size=(k, d))[labels] * 1.5 + np.einsum("nij,nj->ni", roots[labels], random.normal(size=(n, d)))
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_an_accelerated_cycle_never_lowers_the_posterior_of_any_run(covariance_type: core.CovarianceType) -> None:
+    Z = overlapping(700, 4, 3, 2)
+    rows = Rows(Z, covariance_type=covariance_type)
+    em = StackedEM(3, np.full(3, 1e-3), fraley_raftery_prior(Z, 4), covariance_type=covariance_type)
+    moments = moments_of_labels(kmeans_labels(Z, 4, 3, np.random.default_rng(0), rounds=0), 4, rows)
+    before = em.step(moments, rows)[1]
+    for _ in range(15):
+        moments = em.converge(moments, rows, 0.0, max_iterations=3).moments
+        after = em.step(moments, rows)[1]
+        assert (after >= before - 1e-12).all()
+        before = after
+
+
+def test_acceleration_reaches_on_a_flat_likelihood_what_plain_em_needs_ten_times_the_passes_for() -> None:
+    Z = overlapping(600, 2, 2, 1)
+    rows, em = Rows(Z), StackedEM(2, np.full(2, 1e-6), None)
+    moments = moments_of_labels(kmeans_labels(Z, 5, 1, np.random.default_rng(0), rounds=5), 5, rows)
+    quick = em.converge(moments, rows, 0.0, max_iterations=120).objectives[0]
+    slow = em.converge(moments, rows, 0.0, max_iterations=120, accelerate=False).objectives[0]
+    slower = em.converge(moments, rows, 0.0, max_iterations=600, accelerate=False).objectives[0]
+    assert slow < slower
+    assert quick >= slower - 1e-4
+
+
+def test_the_quick_product_and_the_whitened_one_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    Z = overlapping(500, 3, 2, 0)
+    rows, em = Rows(Z), StackedEM(2, np.full(2, 1e-6), None)
+    moments = moments_of_labels(kmeans_labels(Z, 3, 2, np.random.default_rng(0), 5), 3, rows)
+    quick = em.step(moments, rows)
+    monkeypatch.setattr(core, "_ROUNDING_LIMIT", 0.0)
+    whitened = em.step(moments, rows)
+    np.testing.assert_allclose(quick[0], whitened[0], atol=1e-11)
+    np.testing.assert_allclose(quick[1], whitened[1], atol=1e-11)
+
+
+def test_a_row_too_far_out_for_the_quick_exponential_gets_its_exact_membership() -> None:
+    Z = np.vstack([overlapping(300, 2, 2, 0), [[400.0, 380.0]]])
+    rows, em = Rows(Z), StackedEM(2, np.full(2, 1e-6), None)
+    parameters = core.Parameters.of(
+        np.array([[0.5, 0.5]]), np.array([[[0.0, 0.0], [1.0, 1.0]]]), np.array([[np.eye(2), np.eye(2)]])
+    )
+    moments, log_likelihood = em.expect(parameters, rows)
+    exact = core.Mixture(np.array([0.5, 0.5]), np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([np.eye(2)] * 2))
+    assert log_likelihood[0] == pytest.approx(exact.log_likelihood(Z).mean(), rel=1e-12)
+    np.testing.assert_allclose(moments[0, :, 0], exact.responsibilities(Z).mean(axis=0), atol=1e-12)
+
+
+def test_blocks_built_on_the_fly_give_what_kept_ones_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    Z = overlapping(1000, 3, 4, 3)
+    weights = np.random.default_rng(0).random(1000)
+    em = StackedEM(4, np.full(4, 1e-6), None)
+    kept = Rows(Z, weights=weights)
+    monkeypatch.setattr(core, "_KEPT_NUMBERS", 0)
+    streamed = Rows(Z, weights=weights, block_rows=64)
+    assert kept.kept is not None
+    assert streamed.kept is None
+    moments = moments_of_labels(kmeans_labels(Z, 3, 2, np.random.default_rng(0), 5), 3, kept)
+    np.testing.assert_allclose(
+        moments_of_labels(kmeans_labels(Z, 3, 2, np.random.default_rng(0), 5), 3, streamed), moments
+    )
+    for ours, theirs in zip(em.step(moments, kept), em.step(moments, streamed), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
