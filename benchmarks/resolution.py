@@ -1,9 +1,10 @@
-"""Resolution: the variance floor alone against dequantised counts, on all month-ends of CDNOW and of the demo.
+"""Resolution: the variance floor alone, counts dequantised by a hash, and values spread over their steps, on all
+month-ends of CDNOW and of the demo.
 
-Both fit the same standardised space under the same floor and score the real values; they differ in what the fit sees.
-BIC of the two is not comparable with one another (one is of values, the other of values with their rounding undone),
-so each is judged by its own curve and by what the memberships are good for. k-means labels are the alternative. Takes a few
-minutes; `benchmarks/resolution.py 3` takes every third month only.
+All fit the same standardised space under the same floor and score the real values; they differ in what the fit sees.
+BIC of the floor is not comparable with the others' (one is of values, the others of values with their rounding undone),
+so each is judged by its own curve and by what the memberships are good for. k-means labels are the alternative. Takes
+some seven minutes on two cores; `benchmarks/resolution.py 3` takes every third month only.
 """
 
 import sys
@@ -14,13 +15,14 @@ from numpy.typing import NDArray
 from real_months import MonthEnd, cdnow, demo, keep_their_segment, kmeans_labels, print_table, silence_auc
 
 from segment_pipeline.config import Config
-from segment_pipeline.segmentation.features import FeatureSpace, dequantise
+from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Candidate, Mixture, adjusted_rand_index, fit_candidates, fit_mixture
+from segment_pipeline.segmentation.resolution import dequantise, what_the_fit_sees
 from segment_pipeline.segmentation.selection import choose
 
 Array = NDArray[np.float64]
 
-MODES = ("floor", "dequantise")
+MODES = ("floor", "dequantise", "spread")
 FIGURES = ("stability", "max prob", "hybrid", "eigenvalue", "one day", "AUC", "k-means", "stay")
 HEADER = ("month", "mode", "k", "minimum", "BIC", *FIGURES)
 N_COMPONENTS = range(2, 13)
@@ -39,7 +41,6 @@ class Month:
 
     end: MonthEnd
     space: FeatureSpace
-    seen: Array
     candidates: list[Candidate]
 
     def memberships(self, mixture: Mixture, X: Array) -> Array:
@@ -48,11 +49,16 @@ class Month:
 
 def fit_month(end: MonthEnd, config: Config, mode: str) -> Month:
     space = FeatureSpace.fit(config.features, end.X)
-    seen = space.transform(dequantise(end.X, end.ids, config.features) if mode == "dequantise" else end.X)
-    floor, seed = space.variance_floor, config.model.seed
-    return Month(
-        end, space, seen, fit_candidates(seen, N_COMPONENTS, variance_floor=floor, seed=seed, names=space.names)
+    seen, spread = what_the_fit_sees(mode, space, end.X, end.ids)
+    candidates = fit_candidates(
+        seen,
+        N_COMPONENTS,
+        variance_floor=space.variance_floor,
+        seed=config.model.seed,
+        names=space.names,
+        spread=spread,
     )
+    return Month(end, space, candidates)
 
 
 def figures(month: Month, candidate: Candidate, after: MonthEnd | None, config: Config) -> list[float | None]:
@@ -80,7 +86,7 @@ def figures(month: Month, candidate: Candidate, after: MonthEnd | None, config: 
 def agreement_of_draws(month: Month, candidate: Candidate, config: Config) -> float:
     """Adjusted Rand index with a fit to another draw of the places within the steps, both scoring the real values."""
     others = [f"another draw {customer}" for customer in month.end.ids]
-    seen = month.space.transform(dequantise(month.end.X, others, config.features))
+    seen = month.space.transform(dequantise(month.end.X, others, month.space))
     other = fit_mixture(
         seen, candidate.n_components, seed=config.model.seed, variance_floor=month.space.variance_floor
     )

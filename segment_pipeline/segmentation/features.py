@@ -5,7 +5,6 @@ features that repeat one another. Not here: which rows are fit to be used (quali
 Every transform works row by row with functions that SQL has too, because the warehouse scores customers without Python.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -131,28 +130,22 @@ class FeatureSpace:
         return json.dumps([list(row) for row in rows], ensure_ascii=False, separators=(",", ":"))
 
 
-def dequantise(X: Array, customer_ids: Sequence[str], features: "Sequence[Feature]") -> Array:
-    """(n, d) the values spread over the resolution step that each was rounded to; for fitting only, never for scoring.
-
-    X : (n, d) original units, columns in the order of `features`. The place within the step comes from a hash of the
-    customer and the feature, and not of the month: it is the same wherever and whenever it is computed, and a customer
-    whose values stay stays where they were. A step that would leave the domain of the transform ends where it does in
-    `FeatureSpace.delta`.
-    """
-    ids = _hashed(customer_ids)
-    spread = np.empty((len(X), len(features)))
-    for j, feature in enumerate(features):
-        # 53 bits of the mixed hash, centred in their cell: strictly between 0 and 1
-        place = ((_mixed(ids ^ _hashed([feature.name])[0]) >> np.uint64(11)) + 0.5) * 2.0**-53
-        low, high = _step_edges(X[:, j], str(feature.transform), float(feature.resolution))
-        spread[:, j] = low + place * (high - low)
-    return spread
-
-
 def feature_schema(features: "Sequence[Feature]") -> str:
     """The `FeatureSpace.schema` that a space fitted on these configured features would have; needs no customers."""
     rows = [[feature.name, str(feature.transform), float(feature.resolution)] for feature in features]
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+
+
+def step_edges(x: Array, transform: str, resolution: float) -> tuple[Array, Array]:
+    """Where the resolution step around each value begins and ends, inside the domain of the transform."""
+    low, high = x - resolution / 2, x + resolution / 2
+    if transform == "log":
+        low = np.maximum(low, x / 2)  # for a value below one step the lower edge would leave the domain
+    elif transform == "log1p":
+        low = np.maximum(low, (x - 1.0) / 2)
+    elif transform == "logit":
+        low, high = np.maximum(low, 0.0), np.minimum(high, 1.0)
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -299,7 +292,7 @@ def _transform_columns(
 ) -> Array:
     if X.ndim != 2 or X.shape[1] != len(names):
         raise ValueError(f"expected (n, {len(names)}) values, got {X.shape}")
-    columns = [_transform(X[:, j], transforms[j], resolutions[j]) for j in range(len(names))]
+    columns = [apply_transform(X[:, j], transforms[j], resolutions[j]) for j in range(len(names))]
     T = np.column_stack(columns)
     if not np.isfinite(T).all():
         j = int(np.argmax(~np.isfinite(T).all(axis=0)))
@@ -311,7 +304,8 @@ def _transform_columns(
     return T
 
 
-def _transform(x: Array, transform: str, resolution: float) -> Array:
+def apply_transform(x: Array, transform: str, resolution: float) -> Array:
+    """One feature from original to transformed units; not finite where the transform is not defined."""
     with np.errstate(divide="ignore", invalid="ignore"):
         if transform == "none":
             return x
@@ -331,33 +325,8 @@ def _step_width(x: Array, t: Array, transform: str, resolution: float) -> float:
     although customers crowd elsewhere (one order in three months: 6 % of grocery customers, the densest is at 11)."""
     steps, customers = np.unique(np.round(x / resolution), return_counts=True)
     shared = steps[customers >= SHARED_VALUE * len(x)] * resolution
-    low, high = _step_edges(np.append(shared, _densest_value(x, t)), transform, resolution)
-    return float(np.max(_transform(high, transform, resolution) - _transform(low, transform, resolution)))
-
-
-def _step_edges(x: Array, transform: str, resolution: float) -> tuple[Array, Array]:
-    """Where the resolution step around each value begins and ends, inside the domain of the transform."""
-    low, high = x - resolution / 2, x + resolution / 2
-    if transform == "log":
-        low = np.maximum(low, x / 2)  # for a value below one step the lower edge would leave the domain
-    elif transform == "log1p":
-        low = np.maximum(low, (x - 1.0) / 2)
-    elif transform == "logit":
-        low, high = np.maximum(low, 0.0), np.minimum(high, 1.0)
-    return low, high
-
-
-def _hashed(texts: Sequence[str]) -> NDArray[np.uint64]:
-    """64 bits of each text, the same on every machine (Python's own `hash` differs from run to run)."""
-    digests = b"".join(hashlib.blake2b(str(text).encode(), digest_size=8).digest() for text in texts)
-    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
-
-
-def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Every bit depends on all of them (the finaliser of splitmix64, Steele et al. 2014); unsigned products wrap."""
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
+    low, high = step_edges(np.append(shared, _densest_value(x, t)), transform, resolution)
+    return float(np.max(apply_transform(high, transform, resolution) - apply_transform(low, transform, resolution)))
 
 
 def _densest_value(x: Array, t: Array) -> float:

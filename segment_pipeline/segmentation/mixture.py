@@ -114,8 +114,12 @@ class Mixture:
         k, d = self.means.shape
         return k - 1 + k * d + k * d * (d + 1) // 2
 
-    def log_joint(self, Z: Array) -> Array:
-        """(n, d) -> (n, k): log of weight times density, nats. The whitened product, exact to rounding."""
+    def log_joint(self, Z: Array, spread: Array | None = None) -> Array:
+        """(n, d) -> (n, k): log of weight times density, nats. The whitened product, exact to rounding.
+
+        spread : (n, d) variance of what each value was rounded from; the log densities are then means over it. For
+        fitting only: see resolution.py.
+        """
         precision_factors = _precision_factors(self.covariances)
         logdet = 2.0 * np.sum(np.log(np.diagonal(precision_factors, axis1=1, axis2=2)), axis=1)
         constant = np.log(self.weights) + 0.5 * (logdet - self.n_features * _LOG_2PI)
@@ -123,15 +127,17 @@ class Mixture:
         for k, factor in enumerate(precision_factors):
             whitened = (Z - self.means[k]) @ factor.T
             joint[:, k] = constant[k] - 0.5 * np.einsum("ij,ij->i", whitened, whitened)
+            if spread is not None:
+                joint[:, k] -= 0.5 * (spread @ np.sum(factor**2, axis=0))
         return joint
 
-    def log_likelihood(self, Z: Array) -> Array:
+    def log_likelihood(self, Z: Array, spread: Array | None = None) -> Array:
         """(n, d) -> (n,): log density of each row, nats; higher is more typical."""
-        return _logsumexp(self.log_joint(Z))
+        return _logsumexp(self.log_joint(Z, spread))
 
-    def responsibilities(self, Z: Array) -> Array:
+    def responsibilities(self, Z: Array, spread: Array | None = None) -> Array:
         """(n, d) -> (n, k): membership probability of each component; rows sum to 1."""
-        joint = self.log_joint(Z)
+        joint = self.log_joint(Z, spread)
         joint -= joint.max(axis=1, keepdims=True)
         np.exp(joint, out=joint)
         joint /= joint.sum(axis=1, keepdims=True)
@@ -216,12 +222,14 @@ def fit_candidates(
     champion: Mixture | None = None,
     progress: Callable[[int], None] | None = None,
     names: Sequence[str] | None = None,
+    spread: Array | None = None,
 ) -> list[Candidate]:
     """The best mixture for every number of components, in the order given.
 
     Z : (n, d) standardised coordinates. variance_floor : (d,) smallest variance along each feature. champion : last
     month's mixture expressed in the coordinates of Z, one more start. progress : called with each number of components
-    when it is done. names : of the features, for the wording of degeneracy. Same arguments, same bits, whatever the
+    when it is done. names : of the features, for the wording of degeneracy. spread : (n, d) variance of what each value
+    was rounded from, which the fit and its figures then take into account. Same arguments, same bits, whatever the
     number of threads.
     """
     Z = np.ascontiguousarray(Z, dtype=np.float64)
@@ -229,8 +237,15 @@ def fit_candidates(
     names = tuple(names) if names is not None else tuple(f"feature {j + 1}" for j in range(Z.shape[1]))
     heldout = heldout_rows(len(Z), seed)
     training = np.setdiff1d(np.arange(len(Z)), heldout)
-    searches = [Search(Z, variance_floor, seed=(seed, s)) for s in range(STABILITY_SEARCHES)]
-    short_search = Search(Z[training], variance_floor, seed=(seed, STABILITY_SEARCHES), semifinalists=3, finalists=1)
+    searches = [Search(Z, variance_floor, seed=(seed, s), spread=spread) for s in range(STABILITY_SEARCHES)]
+    short_search = Search(
+        Z[training],
+        variance_floor,
+        seed=(seed, STABILITY_SEARCHES),
+        semifinalists=3,
+        finalists=1,
+        spread=None if spread is None else spread[training],
+    )
 
     found = []
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
@@ -241,7 +256,7 @@ def fit_candidates(
                 for s, search in enumerate([*searches, short_search])
             ]
             *full, short = [task.result() for task in tasks]
-            found.append(_candidate(Z, variance_floor, names, full, short[0].mixture, heldout))
+            found.append(_candidate(Z, spread, variance_floor, names, full, short[0].mixture, heldout))
             if progress is not None:
                 progress(k)
     return found
@@ -276,9 +291,9 @@ def heldout_rows(n: int, seed: int) -> NDArray[np.intp]:
     return np.sort(order[: max(1, int(n * HELDOUT_SHARE))])
 
 
-def bic(mixture: Mixture, Z: Array) -> float:
+def bic(mixture: Mixture, Z: Array, spread: Array | None = None) -> float:
     """Bayesian information criterion, -2 log-likelihood + parameters x log n; lower is better (Schwarz 1978)."""
-    return -2.0 * float(mixture.log_likelihood(Z).sum()) + mixture.n_parameters * float(np.log(len(Z)))
+    return -2.0 * float(mixture.log_likelihood(Z, spread).sum()) + mixture.n_parameters * float(np.log(len(Z)))
 
 
 def adjusted_rand_index(a: Labels, b: Labels) -> float:
@@ -399,8 +414,10 @@ class Search:
         finalists: int = FINALISTS,
         use_prior: bool = True,
         tolerance: float = TOLERANCE,
+        spread: Array | None = None,
     ) -> None:
         self.Z = Z
+        self.spread = spread
         self.floor = np.maximum(variance_floor, _GUARD_VARIANCE)
         self.semifinalists = semifinalists
         self.finalists = finalists
@@ -409,10 +426,10 @@ class Search:
         self.random = np.random.default_rng(seed)
         n = len(Z)
         order = self.random.permutation(n)
-        self.phi = _phi(Z)
+        self.phi = _phi(Z, spread)
         self.few = np.ascontiguousarray(Z[np.sort(order[:SHORT_ROWS])])
-        self.phi_few = self.phi if n <= SHORT_ROWS else _phi(self.few)
-        self.phi_medium = _phi(Z[np.sort(order[:MEDIUM_ROWS])]) if n > MEDIUM_ROWS else self.phi
+        self.phi_few = self._phi_of(order[:SHORT_ROWS])
+        self.phi_medium = self._phi_of(order[:MEDIUM_ROWS])
         deviation = self.few - self.few.mean(axis=0)
         factor = np.linalg.cholesky(deviation.T @ deviation / len(self.few) + np.diag(self.floor))
         self.few_whitened = np.ascontiguousarray(np.linalg.solve(factor, deviation.T).T)
@@ -439,11 +456,18 @@ class Search:
         fits = []
         for s in np.argsort(-objectives, kind="stable"):
             mixture = em.mixture(moments[s], len(self.Z))
-            labels = np.argmax(mixture.log_joint(self.Z), axis=1)
+            labels = np.argmax(mixture.log_joint(self.Z, self.spread), axis=1)
             fits.append(Fit(mixture, float(objectives[s]), bool(converged[s]), labels))
         fits.sort(key=lambda fit: find_degeneracy(fit.mixture, self.Z, self.floor, [""] * d) is not None)
         self.previous[k] = [fit.mixture for fit in fits[:2]]
         return fits
+
+    def _phi_of(self, rows: NDArray[np.intp]) -> Array:
+        """phi of these rows, in ascending order; of all of them the one that is there."""
+        if len(rows) == len(self.Z):
+            return self.phi
+        rows = np.sort(rows)
+        return _phi(self.Z[rows], None if self.spread is None else self.spread[rows])
 
     def _starts(self, k: int, em: "_StackedEM", champion: Mixture | None) -> Array:
         """(starts, k, P) expected statistics on the subsample, from which the short runs set out."""
@@ -497,6 +521,8 @@ class _StackedEM:
                 joint = (coefficients @ block).reshape(S, k, -1)
             else:
                 joint = _whitened_log_joint(weights, means, roots, logdet, block[1 : d + 1])
+                spread = block[d + 1 :][self.rows == self.columns] - block[1 : d + 1] ** 2
+                joint -= 0.5 * np.diagonal(precisions, axis1=2, axis2=3) @ spread
             peak = joint.max(axis=1, keepdims=True)
             joint -= peak
             np.exp(joint, out=joint)
@@ -603,6 +629,7 @@ class _StackedEM:
 
 def _candidate(
     Z: Array,
+    spread: Array | None,
     floor: Array,
     names: Sequence[str],
     searches: Sequence[list[Fit]],
@@ -616,12 +643,12 @@ def _candidate(
     chosen = min(range(len(firsts)), key=lambda s: (reasons[s] is not None, -firsts[s].objective))
     best, mixture = firsts[chosen], firsts[chosen].mixture
 
-    log_likelihood = float(mixture.log_likelihood(Z).sum())
-    R = mixture.responsibilities(Z)
+    log_likelihood = float(mixture.log_likelihood(Z, spread).sum())
+    R = mixture.responsibilities(Z, spread)
     entropy = -float(np.sum(R * np.log(np.maximum(R, np.finfo(float).tiny))))
     score = mixture.n_parameters * float(np.log(len(Z))) - 2.0 * log_likelihood
     others = [
-        bic(fit.mixture, Z)
+        bic(fit.mixture, Z, spread)
         for fits in searches
         for fit in fits
         if fit is not best and adjusted_rand_index(fit.labels, best.labels) < SAME_BASIN
@@ -633,7 +660,9 @@ def _candidate(
         aic=2.0 * mixture.n_parameters - 2.0 * log_likelihood,
         icl=score + 2.0 * entropy,
         train_log_likelihood=log_likelihood / len(Z),
-        heldout_log_likelihood=float(short.log_likelihood(Z[heldout]).mean()),
+        heldout_log_likelihood=float(
+            short.log_likelihood(Z[heldout], None if spread is None else spread[heldout]).mean()
+        ),
         stability=float(np.mean([adjusted_rand_index(a.labels, b.labels) for a, b in combinations(firsts, 2)])),
         smallest_share=float(mixture.weights.min()),
         min_separation=float(bhattacharyya_distances(mixture).min()),
@@ -670,10 +699,13 @@ def _best(objectives: Array, has_spike: NDArray[np.bool_], count: int) -> NDArra
     return np.array(sorted(chosen), dtype=np.intp)
 
 
-def _phi(Z: Array) -> Array:
-    """(n, d) -> (P, n): rows 1, x_i, x_i x_j for i <= j."""
+def _phi(Z: Array, spread: Array | None = None) -> Array:
+    """(n, d) -> (P, n): rows 1, x_i, x_i x_j for i <= j; of spread values their mean, x_i^2 plus the variance."""
     rows, columns = np.triu_indices(Z.shape[1])
-    return np.ascontiguousarray(np.vstack([np.ones(len(Z)), Z.T, Z.T[rows] * Z.T[columns]]))
+    products = Z.T[rows] * Z.T[columns]
+    if spread is not None:
+        products[rows == columns] += spread.T
+    return np.ascontiguousarray(np.vstack([np.ones(len(Z)), Z.T, products]))
 
 
 def _moments_of_labels(labels: Labels, k: int, phi: Array) -> Array:
