@@ -25,8 +25,8 @@ Array = NDArray[np.float64]
 
 HORIZON_DAYS = 90
 CDNOW_WINDOW_MONTHS = 6
-"""At nine months the whole cohort of early 1997 is in the window until September; at six the base settles from there, at
-6,000 to 7,000 customers, half of them with one order."""
+"""At nine months the whole cohort of early 1997 is in the window until September; at six the base settles from there,
+at 6,000 to 7,000 customers, half of them with one order."""
 
 CDNOW_FEATURES = """
 features:
@@ -39,8 +39,8 @@ DEMO = Path(__file__).parent.parent / "data" / "segmentation.yaml"
 
 @dataclass(frozen=True, eq=False)
 class MonthEnd:
-    """ids (n,), ascending. X (n, d) original units. silent (n,) no order in the 90 days after as_of; None where the data
-    do not run on for so long."""
+    """ids (n,), ascending. X (n, d) original units. silent (n,) no order in the 90 days after as_of; None where the
+    data do not run on for so long."""
 
     month: date
     ids: NDArray[np.str_]

@@ -87,9 +87,7 @@ def agreement_of_draws(month: Month, candidate: Candidate, config: Config) -> fl
     """Adjusted Rand index with a fit to another draw of the places within the steps, both scoring the real values."""
     others = [f"another draw {customer}" for customer in month.end.ids]
     seen = month.space.transform(dequantise(month.end.X, others, month.space))
-    other = fit_mixture(
-        seen, candidate.n_components, seed=config.model.seed, variance_floor=month.space.variance_floor
-    )
+    other = fit_mixture(seen, candidate.n_components, seed=config.model.seed, variance_floor=month.space.variance_floor)
     labels = [month.memberships(mixture, month.end.X).argmax(axis=1) for mixture in (candidate.mixture, other)]
     return adjusted_rand_index(*labels)
 
@@ -141,8 +139,8 @@ def main() -> None:
     step = int(sys.argv[1]) if len(sys.argv) > 1 else 1
     print(
         "minimum: the k of the lowest BIC among sound fits, of 2 to 12; eigenvalue: the smallest of all covariances, "
-        "standardised;\none day: customers in components that sit on a single day since the last order; AUC: of 90 days' "
-        "silence, from memberships\nand from k-means labels of the same k; stay: share in the same segment next month "
+        "standardised;\none day: customers in components that sit on a single day since the last order; AUC: of 90 "
+        "days' silence, from memberships\nand from k-means labels of the same k; stay: share in the same segment next month "
         "under the same frozen model."
     )
     compare("CDNOW", *cdnow(), step)

@@ -409,8 +409,8 @@ class ModelSettings(_Settings):
     resolution: Literal["floor", "dequantise", "spread"] = _setting(
         "spread",
         "",
-        "How a fit is told that values are rounded: by a floor under the variances alone, by a reproducible place within "
-        "each value's step, or by the variance of that step.",
+        "How a fit is told that values are rounded: by a floor under the variances alone, by a reproducible place "
+        "within each value's step, or by the variance of that step.",
     )
     criterion: Literal["bic", "icl", "elbow"] = _setting("bic", "", "What chooses among the admissible candidates.")
     max_segments: int = _setting(8, "segments", "As many as the team can act on; never more are chosen.", ge=2, le=50)

@@ -46,7 +46,7 @@ class Base:
     spreads: Array
 
     @property
-    def X(self) -> Array:
+    def X(self) -> Array:  # noqa: N802 - the name of the mathematics
         return self.centres[self.segment] + self.spreads[self.segment, None] * self.place
 
     def a_month_later(self, random: np.random.Generator) -> "Base":

@@ -153,7 +153,8 @@ class FeatureDiagnostics:
     """One feature's portrait: the columns of the table feature_diagnostics, but the month.
 
     mean, sd, skewness : original units (skewness has none). skewness_transformed, outliers : after the transform.
-    outlier_share, largest_atom_share, max_correlation : 0..1. correlated_with : None when there is one feature only.
+    largest_atom : the commonest value, original units. outlier_share, largest_atom_share, max_correlation : 0..1.
+    correlated_with : None when there is one feature only.
     """
 
     feature: str
@@ -164,6 +165,7 @@ class FeatureDiagnostics:
     outliers: int
     outlier_share: float
     distinct_values: int
+    largest_atom: float
     largest_atom_share: float
     max_correlation: float
     correlated_with: str | None
@@ -190,7 +192,7 @@ def diagnose_features(space: FeatureSpace, X: Array, Z: Array) -> list[FeatureDi
     np.fill_diagonal(correlation, -1.0)
     diagnostics = []
     for j, name in enumerate(space.names):
-        _, counts = np.unique(X[:, j], return_counts=True)
+        values, counts = np.unique(X[:, j], return_counts=True)
         deviation = Z[:, j] - Z[:, j].mean()
         outliers = int(np.sum(np.abs(deviation) > OUTLIER_SD * max(float(Z[:, j].std()), np.finfo(float).tiny)))
         partner = int(np.argmax(correlation[j]))
@@ -204,6 +206,7 @@ def diagnose_features(space: FeatureSpace, X: Array, Z: Array) -> list[FeatureDi
                 outliers=outliers,
                 outlier_share=outliers / n,
                 distinct_values=len(counts),
+                largest_atom=float(values[np.argmax(counts)]),
                 largest_atom_share=float(counts.max() / n),
                 max_correlation=float(correlation[j, partner]) if d > 1 else 0.0,
                 correlated_with=space.names[partner] if d > 1 else None,

@@ -28,7 +28,8 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
     metadata=table_metadata(CANDIDATE_MODELS),
 )
 def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
-    from segment_pipeline.segmentation.features import find_dependence
+    from segment_pipeline.segmentation.advice import atom_advice
+    from segment_pipeline.segmentation.features import diagnose_features, find_dependence
     from segment_pipeline.segmentation.mixture import fit_candidates
     from segment_pipeline.segmentation.resolution import what_the_fit_sees
     from segment_pipeline.segmentation.selection import choose, judge
@@ -40,7 +41,8 @@ def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
         space = read_feature_space(connection, month)
         ids, X = feature_matrix(connection, "validated_features", month, space.names, config.model.fit_sample)
     # At bootstrap such features have stopped the month already; later the champion goes on serving without challengers.
-    dependent = find_dependence(space.names, space.transform(X), space) is not None
+    values = space.transform(X)
+    dependent = find_dependence(space.names, values, space) is not None
     candidates = []
     if not dependent:
         Z, spread = what_the_fit_sees(config.model.resolution, space, X, ids)
@@ -53,7 +55,7 @@ def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
             spread=spread,
         )
     refusals = [judge(candidate, config.model) for candidate in candidates]
-    choice = choose(candidates, config.model)
+    choice = choose(candidates, config.model, space.names, atom_advice(diagnose_features(space, X, values)))
     with pipeline.step(context) as step:
         step.rows = write_candidates(step.connection, month, candidates, refusals, choice)
     admissible = sum(not reasons for reasons in refusals)
