@@ -137,12 +137,10 @@ def _medians(rows: list[list[float | None]]) -> list[float | None]:
 
 def main() -> None:
     step = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    print(
-        "minimum: the k of the lowest BIC among sound fits, of 2 to 12; eigenvalue: the smallest of all covariances, "
-        "standardised;\none day: customers in components that sit on a single day since the last order; AUC: of 90 "
-        "days' silence, from memberships\nand from k-means labels of the same k; stay: share in the same segment next month "
-        "under the same frozen model."
-    )
+    print("minimum: the k of the lowest BIC among sound fits, of 2 to 12; eigenvalue: the smallest of all covariances,")
+    print("standardised; one day: customers in components that sit on a single day since the last order; AUC: of 90")
+    print("days' silence, from memberships and from k-means labels of the same k; stay: share in the same segment next")
+    print("month under the same frozen model.")
     compare("CDNOW", *cdnow(), step)
     compare("demo", *demo(), step)
 

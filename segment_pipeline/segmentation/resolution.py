@@ -14,7 +14,7 @@ Measured by benchmarks/resolution.py on nine month-ends of CDNOW and ten of the 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ _PLACES = 16
 
 
 def what_the_fit_sees(
-    resolution: str, space: FeatureSpace, X: Array, customer_ids: Sequence[str]
+    resolution: str, space: FeatureSpace, X: Array, customer_ids: Iterable[str]
 ) -> tuple[Array, Array | None]:
     """The standardised coordinates Z (n, d) that a fit is given and, for "spread", the variance (n, d) of each.
 
@@ -43,7 +43,7 @@ def what_the_fit_sees(
     raise ValueError(f"unknown resolution {resolution!r}; one of floor, dequantise and spread")
 
 
-def dequantise(X: Array, customer_ids: Sequence[str], space: FeatureSpace) -> Array:
+def dequantise(X: Array, customer_ids: Iterable[str], space: FeatureSpace) -> Array:
     """(n, d) the values spread over the resolution step that each was rounded to; for fitting only, never for scoring.
 
     X : (n, d) original units. The place within the step comes from a hash of the customer and the feature's name, and
@@ -76,7 +76,7 @@ def rounding_variance(space: FeatureSpace, X: Array) -> Array:
     return variance
 
 
-def _hashed(texts: Sequence[str]) -> NDArray[np.uint64]:
+def _hashed(texts: Iterable[str]) -> NDArray[np.uint64]:
     """64 bits of each text, the same on every machine (Python's own `hash` differs from run to run)."""
     digests = b"".join(hashlib.blake2b(str(text).encode(), digest_size=8).digest() for text in texts)
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
