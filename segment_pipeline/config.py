@@ -406,6 +406,12 @@ class ModelSettings(_Settings):
         allowed=COMPONENT_RANGE,
     )
     covariance: Literal["full"] = _setting("full", "", "Shape of a component's covariance.")
+    resolution: Literal["floor", "dequantise", "spread"] = _setting(
+        "spread",
+        "",
+        "How a fit is told that values are rounded: by a floor under the variances alone, by a reproducible place "
+        "within each value's step, or by the variance of that step.",
+    )
     criterion: Literal["bic", "icl", "elbow"] = _setting("bic", "", "What chooses among the admissible candidates.")
     max_segments: int = _setting(8, "segments", "As many as the team can act on; never more are chosen.", ge=2, le=50)
     seed: int = _setting(42, "", "Seed of every random choice; same seed, same result.", ge=0, le=2**32 - 1)

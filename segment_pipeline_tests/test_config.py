@@ -102,6 +102,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert ModelSettings().model_dump() == {
         "n_components": (2, 10),
         "covariance": "full",
+        "resolution": "spread",
         "criterion": "bic",
         "max_segments": 8,
         "seed": 42,

@@ -29,14 +29,17 @@ _AT_FLOOR = 1e-3
 """How far above the floor, relatively, a variance still counts as held up by it."""
 
 
-def find_degeneracy(mixture: Mixture, Z: Array, variance_floor: Array, names: Sequence[str]) -> str | None:
+def find_degeneracy(
+    mixture: Mixture, Z: Array, variance_floor: Array, names: Sequence[str], spread: Array | None = None
+) -> str | None:
     """Why this fit is a spike rather than a set of segments, in words with figures; None when it is sound.
 
     Degenerate is: not finite; a component with too few effective members to carry its own covariance; a covariance that
     only the prior holds up; one at the resolution floor along a combination of features, or along one feature whose
-    value there few customers share. A component on a real atom (every one-order customer) is sound.
+    value there few customers share. A component on a real atom (every one-order customer) is sound. spread : (n, d)
+    variance of what each value was rounded from, when the fit took it into account.
     """
-    return degeneracy_on(Rows(Z), mixture, variance_floor, names)
+    return degeneracy_on(Rows(Z, spread=spread), mixture, variance_floor, names)
 
 
 def degeneracy_on(rows: Rows, mixture: Mixture, variance_floor: Array, names: Sequence[str]) -> str | None:

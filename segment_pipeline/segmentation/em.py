@@ -99,7 +99,8 @@ class Rows:
     """Rows as the kernel sees them: centred, in blocks of phi, with weights.
 
     X : (n, d) of any real dtype and order, not copied. center : (d,) subtracted from every row. pairs : which products
-    x_i x_j phi contains. weights : (n,) non-negative, None for 1 each.
+    x_i x_j phi contains. weights : (n,) non-negative, None for 1 each. spread : (n, d) variance of what each value was
+    rounded from (resolution.py); phi then holds the mean of x_i^2 over it. None for values that are exact.
     """
 
     def __init__(
@@ -109,15 +110,19 @@ class Rows:
         center: Array | None = None,
         covariance_type: CovarianceType = "full",
         weights: Array | None = None,
+        spread: Array | None = None,
         block_rows: int | None = None,
     ) -> None:
         self.X = X
+        self.spread = spread
         self.n, self.d = X.shape
         self.center = np.zeros(self.d) if center is None else center
         self.diagonal = covariance_type in ("diag", "spherical")
         self.n_statistics = 1 + 2 * self.d if self.diagonal else 1 + self.d + self.d * (self.d + 1) // 2
         self.weights = weights
         self.total = float(self.n) if weights is None else float(weights.sum())
+        rows, columns = product_pairs(self.d, self.diagonal)
+        self.squares = self.d + 1 + np.flatnonzero(rows == columns)
         keep = self.n * self.n_statistics <= _KEPT_NUMBERS
         self.block_rows = block_rows or _BLOCK_ROWS
         self.kept = self._phi(0, self.n, np.empty((self.n_statistics, self.n))) if keep else None
@@ -164,11 +169,13 @@ class Rows:
         np.subtract(self.X[start:stop].T, self.center[:, None], out=x)
         if self.diagonal:
             np.multiply(x, x, out=out[d + 1 :])
-            return out
-        position = d + 1
-        for i in range(d):
-            np.multiply(x[i:], x[i], out=out[position : position + d - i])
-            position += d - i
+        else:
+            position = d + 1
+            for i in range(d):
+                np.multiply(x[i:], x[i], out=out[position : position + d - i])
+                position += d - i
+        if self.spread is not None:
+            out[self.squares] += self.spread[start:stop].T
         return out
 
     def _reach(self) -> Array:
@@ -180,7 +187,10 @@ class Rows:
             part = self.X[start:stop]
             largest = np.maximum(largest, np.maximum(part.max(axis=0) - self.center, self.center - part.min(axis=0)))
         rows, columns = product_pairs(self.d, self.diagonal)
-        return np.concatenate([[1.0], largest, largest[rows] * largest[columns]])
+        reach = np.concatenate([[1.0], largest, largest[rows] * largest[columns]])
+        if self.spread is not None:
+            reach[self.squares] += self.spread.max(axis=0)
+        return reach
 
 
 def product_pairs(d: int, diagonal: bool) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -316,7 +326,11 @@ class StackedEM:
         def whitened(phi: Array, out: Array | None) -> Array:
             deviation = (factors @ phi[1 : d + 1]).reshape(S, k, d, -1)
             deviation -= centers
-            return peaks[..., None] - 0.5 * np.einsum("skdb,skdb->skb", deviation, deviation)
+            joint: Array = peaks[..., None] - 0.5 * np.einsum("skdb,skdb->skb", deviation, deviation)
+            if rows.spread is not None:
+                spread = phi[rows.squares] - phi[1 : d + 1] ** 2
+                joint -= 0.5 * np.diagonal(precisions, axis1=2, axis2=3) @ spread
+            return joint
 
         return top, whitened
 

@@ -279,7 +279,7 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):
             center=_weighted_mean(X, weights),
             covariance_type=self.covariance_type,
             weights=weights,
-            **({} if self.chunk_rows is None else {"block_rows": self.chunk_rows}),
+            block_rows=self.chunk_rows,
         )
         mean, covariance = rows.moments()
         floor = checked_floor(self.variance_floor, covariance)

@@ -136,12 +136,25 @@ def feature_schema(features: "Sequence[Feature]") -> str:
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
 
 
+def step_edges(x: Array, transform: str, resolution: float) -> tuple[Array, Array]:
+    """Where the resolution step around each value begins and ends, inside the domain of the transform."""
+    low, high = x - resolution / 2, x + resolution / 2
+    if transform == "log":
+        low = np.maximum(low, x / 2)  # for a value below one step the lower edge would leave the domain
+    elif transform == "log1p":
+        low = np.maximum(low, (x - 1.0) / 2)
+    elif transform == "logit":
+        low, high = np.maximum(low, 0.0), np.minimum(high, 1.0)
+    return low, high
+
+
 @dataclass(frozen=True)
 class FeatureDiagnostics:
     """One feature's portrait: the columns of the table feature_diagnostics, but the month.
 
     mean, sd, skewness : original units (skewness has none). skewness_transformed, outliers : after the transform.
-    outlier_share, largest_atom_share, max_correlation : 0..1. correlated_with : None when there is one feature only.
+    largest_atom : the commonest value, original units. outlier_share, largest_atom_share, max_correlation : 0..1.
+    correlated_with : None when there is one feature only.
     """
 
     feature: str
@@ -152,6 +165,7 @@ class FeatureDiagnostics:
     outliers: int
     outlier_share: float
     distinct_values: int
+    largest_atom: float
     largest_atom_share: float
     max_correlation: float
     correlated_with: str | None
@@ -178,7 +192,7 @@ def diagnose_features(space: FeatureSpace, X: Array, Z: Array) -> list[FeatureDi
     np.fill_diagonal(correlation, -1.0)
     diagnostics = []
     for j, name in enumerate(space.names):
-        _, counts = np.unique(X[:, j], return_counts=True)
+        values, counts = np.unique(X[:, j], return_counts=True)
         deviation = Z[:, j] - Z[:, j].mean()
         outliers = int(np.sum(np.abs(deviation) > OUTLIER_SD * max(float(Z[:, j].std()), np.finfo(float).tiny)))
         partner = int(np.argmax(correlation[j]))
@@ -192,6 +206,7 @@ def diagnose_features(space: FeatureSpace, X: Array, Z: Array) -> list[FeatureDi
                 outliers=outliers,
                 outlier_share=outliers / n,
                 distinct_values=len(counts),
+                largest_atom=float(values[np.argmax(counts)]),
                 largest_atom_share=float(counts.max() / n),
                 max_correlation=float(correlation[j, partner]) if d > 1 else 0.0,
                 correlated_with=space.names[partner] if d > 1 else None,
@@ -280,7 +295,7 @@ def _transform_columns(
 ) -> Array:
     if X.ndim != 2 or X.shape[1] != len(names):
         raise ValueError(f"expected (n, {len(names)}) values, got {X.shape}")
-    columns = [_transform(X[:, j], transforms[j], resolutions[j]) for j in range(len(names))]
+    columns = [apply_transform(X[:, j], transforms[j], resolutions[j]) for j in range(len(names))]
     T = np.column_stack(columns)
     if not np.isfinite(T).all():
         j = int(np.argmax(~np.isfinite(T).all(axis=0)))
@@ -292,7 +307,8 @@ def _transform_columns(
     return T
 
 
-def _transform(x: Array, transform: str, resolution: float) -> Array:
+def apply_transform(x: Array, transform: str, resolution: float) -> Array:
+    """One feature from original to transformed units; not finite where the transform is not defined."""
     with np.errstate(divide="ignore", invalid="ignore"):
         if transform == "none":
             return x
@@ -312,13 +328,8 @@ def _step_width(x: Array, t: Array, transform: str, resolution: float) -> float:
     although customers crowd elsewhere (one order in three months: 6 % of grocery customers, the densest is at 11)."""
     steps, customers = np.unique(np.round(x / resolution), return_counts=True)
     shared = steps[customers >= SHARED_VALUE * len(x)] * resolution
-    at = np.append(shared, _densest_value(x, t))
-    low, high = at - resolution / 2, at + resolution / 2
-    if transform == "log":
-        low = np.maximum(low, at / 2)  # for a value below one step the lower edge would leave the domain
-    elif transform == "log1p":
-        low = np.maximum(low, (at - 1.0) / 2)
-    return float(np.max(_transform(high, transform, resolution) - _transform(low, transform, resolution)))
+    low, high = step_edges(np.append(shared, _densest_value(x, t)), transform, resolution)
+    return float(np.max(apply_transform(high, transform, resolution) - apply_transform(low, transform, resolution)))
 
 
 def _densest_value(x: Array, t: Array) -> float:

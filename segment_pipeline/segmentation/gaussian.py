@@ -45,8 +45,12 @@ class Mixture:
         k, d = self.means.shape
         return k - 1 + k * d + k * d * (d + 1) // 2
 
-    def log_joint(self, Z: Array) -> Array:
-        """(n, d) -> (n, k): log of weight times density, nats. The whitened product, exact to rounding."""
+    def log_joint(self, Z: Array, spread: Array | None = None) -> Array:
+        """(n, d) -> (n, k): log of weight times density, nats. The whitened product, exact to rounding.
+
+        spread : (n, d) variance of what each value was rounded from; the log densities are then means over it. For
+        fitting only: see resolution.py.
+        """
         factors = precision_factors(self.covariances)
         logdet = 2.0 * np.sum(np.log(np.diagonal(factors, axis1=1, axis2=2)), axis=1)
         constant = np.log(self.weights) + 0.5 * (logdet - self.n_features * LOG_2PI)
@@ -54,15 +58,17 @@ class Mixture:
         for k, factor in enumerate(factors):
             whitened = (Z - self.means[k]) @ factor.T
             joint[:, k] = constant[k] - 0.5 * np.einsum("ij,ij->i", whitened, whitened)
+            if spread is not None:
+                joint[:, k] -= 0.5 * (spread @ np.sum(factor**2, axis=0))
         return joint
 
-    def log_likelihood(self, Z: Array) -> Array:
+    def log_likelihood(self, Z: Array, spread: Array | None = None) -> Array:
         """(n, d) -> (n,): log density of each row, nats; higher is more typical."""
-        return logsumexp(self.log_joint(Z))
+        return logsumexp(self.log_joint(Z, spread))
 
-    def responsibilities(self, Z: Array) -> Array:
+    def responsibilities(self, Z: Array, spread: Array | None = None) -> Array:
         """(n, d) -> (n, k): membership probability of each component; rows sum to 1."""
-        joint = self.log_joint(Z)
+        joint = self.log_joint(Z, spread)
         joint -= joint.max(axis=1, keepdims=True)
         np.exp(joint, out=joint)
         joint /= joint.sum(axis=1, keepdims=True)
@@ -80,9 +86,9 @@ class Mixture:
         return GaussianMixtureEM.from_mixture(self).to_sklearn()
 
 
-def bic(mixture: Mixture, Z: Array) -> float:
+def bic(mixture: Mixture, Z: Array, spread: Array | None = None) -> float:
     """Bayesian information criterion, -2 log-likelihood + parameters x log n; lower is better (Schwarz 1978)."""
-    return -2.0 * float(mixture.log_likelihood(Z).sum()) + mixture.n_parameters * float(np.log(len(Z)))
+    return -2.0 * float(mixture.log_likelihood(Z, spread).sum()) + mixture.n_parameters * float(np.log(len(Z)))
 
 
 def bhattacharyya_distances(mixture: Mixture) -> Array:

@@ -93,24 +93,28 @@ def fit_candidates(
     champion: Mixture | None = None,
     progress: Callable[[int], None] | None = None,
     names: Sequence[str] | None = None,
+    spread: Array | None = None,
 ) -> list[Candidate]:
     """The best mixture for every number of components, in the order given.
 
     Z : (n, d) standardised coordinates. variance_floor : (d,) smallest variance along each feature. champion : last
     month's mixture expressed in the coordinates of Z, one more start. progress : called with each number of components
-    when it is done, from a thread of the search. names : of the features, for the wording of degeneracy. Same
+    when it is done, from a thread of the search. names : of the features, for the wording of degeneracy. spread :
+    (n, d) variance of what each value was rounded from, which the fit and its figures then take into account. Same
     arguments, same bits, whatever the number of threads.
     """
     Z = np.ascontiguousarray(Z, dtype=np.float64)
     names = tuple(names) if names is not None else tuple(f"feature {j + 1}" for j in range(Z.shape[1]))
     heldout = heldout_rows(len(Z), seed)
-    training = np.delete(Z, heldout, axis=0)
+    training = np.setdiff1d(np.arange(len(Z)), heldout)
     done = _when_all_are_done(STABILITY_SEARCHES + 1, progress)
 
     def search(s: int) -> list[Found]:
+        rows = training if s == STABILITY_SEARCHES else slice(None)
         return search_mixtures(
-            training if s == STABILITY_SEARCHES else Z,
+            Z[rows],
             n_components,
+            spread=None if spread is None else spread[rows],
             random_state=(seed, s),
             variance_floor=variance_floor,
             # The champion starts one search only: in all of them it would make the searches agree.
@@ -125,7 +129,7 @@ def fit_candidates(
         *full, short = pool.map(search, range(STABILITY_SEARCHES + 1))
         return list(
             pool.map(
-                lambda i: _candidate(Z, variance_floor, names, [found[i] for found in full], short[i], heldout),
+                lambda i: _candidate(Z, spread, variance_floor, names, [found[i] for found in full], short[i], heldout),
                 range(len(n_components)),
             )
         )
@@ -177,6 +181,7 @@ def _when_all_are_done(searches: int, progress: Callable[[int], None] | None) ->
 
 def _candidate(
     Z: Array,
+    spread: Array | None,
     floor: Array,
     names: Sequence[str],
     searches: Sequence[Found],
@@ -184,23 +189,23 @@ def _candidate(
     heldout: NDArray[np.intp],
 ) -> Candidate:
     """Sum up what the independent searches for one k have found."""
-    reasons = [find_degeneracy(found.model.mixture_, Z, floor, names) for found in searches]
+    reasons = [find_degeneracy(found.model.mixture_, Z, floor, names, spread) for found in searches]
     # A sound fit goes before a degenerate one, whatever their posteriors.
     chosen = min(range(len(searches)), key=lambda s: (reasons[s] is not None, -searches[s].objective))
     best = searches[chosen]
     mixture = best.model.mixture_
 
-    partitions = [found.model.predict(Z) for found in searches]
-    R = mixture.responsibilities(Z)
+    partitions = [found.model.mixture_.log_joint(Z, spread).argmax(axis=1) for found in searches]
+    R = mixture.responsibilities(Z, spread)
     entropy = -float(np.sum(R * np.log(np.maximum(R, np.finfo(float).tiny))))
-    log_likelihood = float(mixture.log_likelihood(Z).sum())
+    log_likelihood = float(mixture.log_likelihood(Z, spread).sum())
     score = mixture.n_parameters * float(np.log(len(Z))) - 2.0 * log_likelihood
     ends = [found.model.mixture_ for found in searches if found is not best]
     ends += [end for found in searches for end in found.alternatives]
     others = [
-        bic(end, Z)
+        bic(end, Z, spread)
         for end in ends
-        if adjusted_rand_index(end.log_joint(Z).argmax(axis=1), partitions[chosen]) < SAME_BASIN
+        if adjusted_rand_index(end.log_joint(Z, spread).argmax(axis=1), partitions[chosen]) < SAME_BASIN
     ]
     return Candidate(
         n_components=mixture.n_components,
@@ -209,7 +214,9 @@ def _candidate(
         aic=2.0 * mixture.n_parameters - 2.0 * log_likelihood,
         icl=score + 2.0 * entropy,
         train_log_likelihood=log_likelihood / len(Z),
-        heldout_log_likelihood=float(short.model.score_samples(Z[heldout]).mean()),
+        heldout_log_likelihood=float(
+            short.model.mixture_.log_likelihood(Z[heldout], None if spread is None else spread[heldout]).mean()
+        ),
         stability=float(np.mean([adjusted_rand_index(a, b) for a, b in combinations(partitions, 2)])),
         smallest_share=float(mixture.weights.min()),
         min_separation=float(bhattacharyya_distances(mixture).min()),

@@ -100,6 +100,7 @@ def search_mixtures(
     random_state: int | Sequence[int] | None = None,
     variance_floor: ArrayLike | None = None,
     prior: Literal["conjugate"] | Prior | None = "conjugate",
+    spread: Array | None = None,
     champion: Mixture | None = None,
     tol: float = TOLERANCE,
     finalists: int = FINALISTS,
@@ -113,22 +114,29 @@ def search_mixtures(
 
     X : (n, d) finite numbers. random_state : non-negative integers; None draws them. The same ones give the same bits,
     whatever n_jobs. variance_floor : (d,) or scalar smallest variance along each feature, None for no floor. prior : as
-    in `GaussianMixtureEM`. champion : last month's mixture in the coordinates of X, one more start for its own k.
-    tol : mean log posterior per row that may still be to gain at convergence, nats. finalists : runs per subsample
-    that are followed to the end. shun_spikes : sound fits go before those with a component that only rounding, prior or
-    floor holds up; False for the highest posterior whatever it means. sample_size : with more rows than this, the
-    search sees a sample of this size. polish_passes : EM passes over all rows afterwards, when it was a sample.
-    progress : called with each number of components when it is done. n_jobs : threads; None for 1, -1 for one per core.
+    in `GaussianMixtureEM`. spread : (n, d) variance of what each value was rounded from (resolution.py), None for exact
+    values; BIC and objective are then of the spread values. champion : last month's mixture in the coordinates of X,
+    one more start for its own k. tol : mean log posterior per row that may still be to gain at convergence, nats.
+    finalists : runs per subsample that are followed to the end. shun_spikes : sound fits go before those with a
+    component that only rounding, prior or floor holds up; False for the highest posterior whatever it means.
+    sample_size : with more rows than this, the search sees a sample of this size. polish_passes : EM passes over all
+    rows afterwards, when it was a sample. progress : called with each number of components when it is done. n_jobs :
+    threads; None for 1, -1 for one per core.
 
     Raises ValueError where X is not finite, has too few rows, or features that repeat one another.
     """
     wanted = list(n_components)
     data: NDArray[Any] = check_array(X, dtype="numeric", estimator="search_mixtures", input_name="X")
     sampling, *exploring = np.random.SeedSequence(random_state).spawn(1 + EXPLORERS)
-    sample = _sample(data, sample_size, np.random.default_rng(sampling))
+    if spread is not None and spread.shape != data.shape:
+        raise ValueError(f"spread has the shape {spread.shape}, X has {data.shape}")
+    chosen = _sample(len(data), sample_size, np.random.default_rng(sampling))
+    sample = np.ascontiguousarray(data[chosen], dtype=np.float64)
     _check(sample, wanted, champion)
-    problem = Problem.of(sample, variance_floor, prior, tol, finalists, shun_spikes)
-    everyone = Rows(data, center=problem.rows.center) if polish_passes and len(data) > sample_size else None
+    rows = Rows(sample, center=sample.mean(axis=0), spread=None if spread is None else spread[chosen])
+    problem = Problem.of(rows, variance_floor, prior, tol, finalists, shun_spikes)
+    polishing = polish_passes and len(data) > sample_size
+    everyone = Rows(data, center=rows.center, spread=spread) if polishing else None
 
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(thread_count(n_jobs)) as pool:
         seeds = exploring if len(sample) > MEDIUM_ROWS else exploring[:1]
@@ -175,18 +183,16 @@ class Problem:
     @classmethod
     def of(
         cls,
-        X: Array,
+        rows: Rows,
         variance_floor: ArrayLike | None,
         prior: Literal["conjugate"] | Prior | None,
         tolerance: float,
         finalists: int,
         shun_spikes: bool,
     ) -> "Problem":
-        center = X.mean(axis=0)
-        rows = Rows(X, center=center)
         mean, covariance = rows.moments()
         if isinstance(prior, Prior):
-            prior = replace(prior, mean=prior.mean - center)
+            prior = replace(prior, mean=prior.mean - rows.center)
         return cls(
             rows, mean, covariance, checked_floor(variance_floor, covariance), prior, tolerance, finalists, shun_spikes
         )
@@ -345,7 +351,10 @@ def _runs(ending: Ending) -> list[Run]:
 
 def _subset(rows: Rows, chosen: NDArray[np.intp]) -> Rows:
     """These rows in their old order; the same object when they are all."""
-    return rows if len(chosen) == rows.n else Rows(rows.X[np.sort(chosen)], center=rows.center)
+    if len(chosen) == rows.n:
+        return rows
+    chosen = np.sort(chosen)
+    return Rows(rows.X[chosen], center=rows.center, spread=None if rows.spread is None else rows.spread[chosen])
 
 
 def _parameters(mixture: Mixture) -> Parameters:
@@ -356,11 +365,11 @@ def _moved(mixture: Mixture, by: Array) -> Mixture:
     return Mixture(mixture.weights, mixture.means + by, mixture.covariances)
 
 
-def _sample(X: NDArray[Any], size: int, random: np.random.Generator) -> Array:
-    """X as float64, or that many of its rows in their old order."""
-    if len(X) > size:
-        X = X[np.sort(random.choice(len(X), size=size, replace=False, shuffle=False))]
-    return np.ascontiguousarray(X, dtype=np.float64)
+def _sample(n: int, size: int, random: np.random.Generator) -> slice | NDArray[np.intp]:
+    """Which of n rows are fitted: all, or that many at random, in their old order."""
+    if n <= size:
+        return slice(None)
+    return np.sort(random.choice(n, size=size, replace=False, shuffle=False))
 
 
 def _check(X: Array, n_components: Sequence[int], champion: Mixture | None) -> None:

@@ -166,6 +166,7 @@ FEATURE_DIAGNOSTICS = Table(
         Column("outliers", "BIGINT", "customers", "Customers beyond 3 SD after the transform."),
         Column("outlier_share", "DOUBLE", "0..1", "Share of customers beyond 3 SD; a normal feature has 0.0027."),
         Column("distinct_values", "BIGINT", "", "Number of different values."),
+        Column("largest_atom", "DOUBLE", "the feature's unit", "The commonest value."),
         Column("largest_atom_share", "DOUBLE", "0..1", "Share of customers with the commonest value; lower is better."),
         Column("max_correlation", "DOUBLE", "0..1", "Largest absolute correlation with another; near 1 is bad."),
         Column("correlated_with", "VARCHAR", "", "The feature with that correlation."),

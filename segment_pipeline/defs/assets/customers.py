@@ -149,6 +149,7 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
     metadata=table_metadata(SCALED_MATRIX),
 )
 def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.segmentation.advice import atom_advice
     from segment_pipeline.segmentation.features import (
         FeatureSpace,
         diagnose_features,
@@ -189,6 +190,7 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
             "largest_correlation": largest.max_correlation,
             "largest_outlier_share": max(row.outlier_share for row in diagnostics),
             "largest_atom_share": max(row.largest_atom_share for row in diagnostics),
+            "shared_values": atom_advice(diagnostics) or "no value is shared by too many customers",
         },
         check_results=[verdict],
     )
