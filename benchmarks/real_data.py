@@ -12,13 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from real_months import MonthEnd, cdnow, demo, kmeans_labels, print_table, silence_auc
 
-from segment_pipeline.config import Config
+from segment_pipeline.config import Config, HurdleSettings
+from segment_pipeline.segmentation.challengers import fit_challengers
 from segment_pipeline.segmentation.champion import DecisionInputs, decide, degeneracy_this_month
 from segment_pipeline.segmentation.features import FeatureSpace
-from segment_pipeline.segmentation.mixture import fit_candidates
 from segment_pipeline.segmentation.model import SegmentModel
-from segment_pipeline.segmentation.resolution import what_the_fit_sees
-from segment_pipeline.segmentation.selection import choose, judge
 
 HEADER = (
     "month", "customers", "admissible", "lowest BIC at", "chosen", "champion of", "k", "sound",
@@ -54,17 +52,8 @@ def follow(title: str, config: Config, ends: list[MonthEnd]) -> None:
     stability, next_id, before = float("nan"), 1, None
     for end in ends:
         space = FeatureSpace.fit(config.features, end.X)
-        Z, spread = what_the_fit_sees(config.model.resolution, space, end.X, end.ids)
-        first, last = config.model.n_components
-        candidates = fit_candidates(
-            Z,
-            range(first, last + 1),
-            variance_floor=space.variance_floor,
-            seed=config.model.seed,
-            names=space.names,
-            spread=spread,
-        )
-        choice = choose(candidates, config.model)
+        found = fit_challengers(space, end.X, end.ids, config.model, champion)
+        candidates, choice = found.candidates, found.choice
         names = config.feature_names
         inputs = DecisionInputs(
             month=end.month,
@@ -99,7 +88,8 @@ def follow(title: str, config: Config, ends: list[MonthEnd]) -> None:
         before = (end.ids, np.asarray(champion.segment_ids)[R.argmax(axis=1)])
         sound = degeneracy_this_month(inputs, decision) is None
         lowest = min(candidates, key=lambda c: np.inf if c.degenerate else c.bic).n_components
-        admissible = [c.n_components for c in candidates if not judge(c, config.model)]
+        admissible = [c.n_components for c, why in zip(candidates, found.refusals, strict=True) if not why]
+        first, last = config.model.n_components
         bars.months += 1
         bars.sound += sound
         bars.admissible += bool(admissible)
@@ -137,9 +127,14 @@ def main() -> None:
     print(
         "refits too; hybrid: second probability above 0.25; AUC: of 90 days' silence, five-fold, logistic regression."
     )
+    chosen = sys.argv[1:]
     for title, shop in (("CDNOW", cdnow), ("demo", demo)):
-        if title.lower() in sys.argv[1:] or not sys.argv[1:]:
+        if title.lower() in chosen or not chosen:
             follow(title, *shop())
+    if "hurdle" in chosen or not chosen:
+        config, ends = cdnow()
+        one_order = config.model.model_copy(update={"hurdle": HurdleSettings(feature="orders", value=1.0)})
+        follow("CDNOW, one order a hurdle segment", config.model_copy(update={"model": one_order}), ends)
 
 
 if __name__ == "__main__":

@@ -396,6 +396,13 @@ class QualitySettings(_Settings):
     )
 
 
+class HurdleSettings(_Settings):
+    """A value that very many customers share, as a segment by rule. The mixture then describes the others."""
+
+    feature: str = _setting(..., "", "Feature of this file whose value makes the rule.")
+    value: float = _setting(..., "the feature's unit", "Customers with this value are the segment.")
+
+
 class ModelSettings(_Settings):
     """Which mixtures are tried, and which of them may serve."""
 
@@ -411,6 +418,11 @@ class ModelSettings(_Settings):
         "",
         "How a fit is told that values are rounded: by a floor under the variances alone, by a reproducible place "
         "within each value's step, or by the variance of that step.",
+    )
+    hurdle: HurdleSettings | None = _setting(
+        None,
+        "",
+        "One value as a segment by rule, where more than 40 % of the customers share it; none when left out.",
     )
     criterion: Literal["bic", "icl", "elbow"] = _setting("bic", "", "What chooses among the admissible candidates.")
     max_segments: int = _setting(8, "segments", "As many as the team can act on; never more are chosen.", ge=2, le=50)
@@ -665,6 +677,22 @@ class Config(_Settings):
         if wrong:
             raise _problems(wrong)
         return features
+
+    @field_validator("model")
+    @classmethod
+    def _hurdle_is_a_possible_value(cls, model: ModelSettings, info: ValidationInfo) -> ModelSettings:
+        features = {feature.name: feature for feature in info.data.get("features", ())}
+        if model.hurdle is None or not features:
+            return model
+        feature = features.get(model.hurdle.feature)
+        if feature is None:
+            raise _problem(
+                ("hurdle", "feature"), show(model.hurdle.feature), f"a feature of this file: {_either(list(features))}"
+            )
+        low, high = feature.valid.min, feature.valid.max
+        if (low is not None and model.hurdle.value < low) or (high is not None and model.hurdle.value > high):
+            raise _problem(("hurdle", "value"), show(model.hurdle.value), f"a valid value of {feature.name}")
+        return model
 
     @field_validator("roles")
     @classmethod

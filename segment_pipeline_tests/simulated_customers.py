@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from segment_pipeline.config import Config, parse_config
 from segment_pipeline.months import add_months
+from segment_pipeline.segmentation.challengers import fit_challengers
 from segment_pipeline.segmentation.champion import Decision, DecisionInputs, decide
 from segment_pipeline.segmentation.features import FeatureSpace
-from segment_pipeline.segmentation.mixture import fit_candidates
 from segment_pipeline.segmentation.model import SegmentModel
-from segment_pipeline.segmentation.selection import choose
 
 Array = NDArray[np.float64]
 
@@ -160,11 +159,10 @@ class History:
 
     def _decide(self, X: Array, forced: str | None) -> Decision:
         space = FeatureSpace.fit(self.config.features, X)
-        candidates = fit_candidates(
-            space.transform(X), self.n_components, variance_floor=space.variance_floor, seed=42, names=space.names
-        )
-        choice = choose(candidates, self.config.model)
         previous = self.months[-1].decision.champion if self.months else None
+        customer_ids = [str(i) for i in range(len(X))]
+        settings = self.config.model.model_copy(update={"n_components": self.n_components})
+        choice = fit_challengers(space, X, customer_ids, settings, previous).choice
         inputs = DecisionInputs(
             month=add_months(FIRST, len(self.months)),
             space=space,

@@ -103,6 +103,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "n_components": (2, 10),
         "covariance": "full",
         "resolution": "spread",
+        "hurdle": None,
         "criterion": "bic",
         "max_segments": 8,
         "seed": 42,
@@ -717,6 +718,20 @@ def test_every_setting_has_a_meaning_and_every_threshold_a_unit() -> None:
             assert doc.unit, doc.key
 
 
+@pytest.mark.parametrize(
+    ("hurdle", "key", "words"),
+    [
+        ("{feature: sales, value: 1}", "model.hurdle.feature", "a feature of this file: visits"),
+        ("{feature: visits, value: -3}", "model.hurdle.value", "a valid value of visits"),
+        ("{feature: visits}", "model.hurdle.value", "add the key"),
+    ],
+)
+def test_a_hurdle_names_a_feature_and_a_value_that_is_valid(hurdle: str, key: str, words: str) -> None:
+    told = problem(f"{BASE}model:\n  hurdle: {hurdle}\n")
+    assert key in told
+    assert words in told
+
+
 def test_the_field_descriptions_carry_unit_and_default() -> None:
     described = RefitSettings.model_fields["max_age_months"].description
     assert described == "A champion older than this is challenged. Unit: months. Default: 3."
@@ -743,7 +758,7 @@ def test_reading_the_file_loads_nothing_heavy() -> None:
 
 # `#key: value` is a key at its default; prose and examples have a blank after the `#`.
 DEFAULT_LINE = re.compile(r"^( *)#(?=[a-z_]+:)", re.MULTILINE)
-EXAMPLE_LINE = re.compile(r"^( *)# (?=(snapshots|query|segments): \{)", re.MULTILINE)
+EXAMPLE_LINE = re.compile(r"^( *)# (?=(snapshots|query|segments|hurdle): \{)", re.MULTILINE)
 
 
 def keys_of(content: Any, prefix: str = "") -> dict[str, Any]:

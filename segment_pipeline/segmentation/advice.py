@@ -67,14 +67,15 @@ def merge_advice(mixture: Mixture, names: Sequence[str]) -> str:
 
 def atom_advice(diagnostics: Sequence[FeatureDiagnostics]) -> str:
     """Which features are mostly one value, in a sentence or two; empty where none is."""
+    shared = [row for row in diagnostics if row.largest_atom_share > LARGE_ATOM]
     atoms = [
-        f"{row.largest_atom_share:.0%} of the customers have {row.feature} = {row.largest_atom:g}"
-        for row in diagnostics
-        if row.largest_atom_share > LARGE_ATOM
+        f"{row.largest_atom_share:.0%} of the customers have {row.feature} = {row.largest_atom:g}" for row in shared
     ]
-    if not atoms:
+    if not shared:
         return ""
+    largest = max(shared, key=lambda row: row.largest_atom_share)
     return (
         f"{'; '.join(atoms)}: a value that so many share is a rule of its own rather than a measurement, and segments "
-        "will form around it."
+        "will form around it. As a segment of its own: `model: {hurdle: {feature: "
+        f"{largest.feature}, value: {largest.largest_atom:g}}}}}`."
     )

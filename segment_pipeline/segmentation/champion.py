@@ -165,19 +165,30 @@ def _promote(inputs: DecisionInputs, challenger: Mixture, config: Config) -> tup
             *(Lineage(None, segment_id, "retired", 0.0, float("nan"), None) for segment_id in retired),
         )
     order = sorted(range(len(ids)), key=lambda k: ids[k])
+    ordered = challenger.ordered(order)
     model = SegmentModel(
         inputs.next_version,
         inputs.month,
         inputs.space,
-        challenger.ordered(order),
-        _segments(inputs, [ids[k] for k in order], new[:, order], Z),
+        ordered,
+        _segments(inputs, [ids[k] for k in order], new[:, order], Z, _name_of_rule(ordered, config)),
         atypical_below=0.0,
     )
     return replace(model, atypical_below=float(np.quantile(model.log_likelihood(inputs.X), ATYPICAL_QUANTILE))), lineage
 
 
-def _segments(inputs: DecisionInputs, ids: Sequence[int], R: Array, Z: Array) -> tuple[Segment, ...]:
-    """Who continues keeps its name and role; who is new gets them from its members' means."""
+def _name_of_rule(mixture: Mixture, config: Config) -> dict[int, str]:
+    """Position and name of the hurdle segment, where there is one."""
+    if mixture.hurdle is None or config.model.hurdle is None:
+        return {}
+    feature, value = config.model.hurdle.feature, config.model.hurdle.value
+    return {mixture.hurdle.component: f"{feature.replace('_', ' ').capitalize()} exactly {value:g}"}
+
+
+def _segments(
+    inputs: DecisionInputs, ids: Sequence[int], R: Array, Z: Array, given_names: dict[int, str]
+) -> tuple[Segment, ...]:
+    """Who continues keeps its name and role; who is new gets them from its members' means, but for a given name."""
     known = {s.segment_id: s for s in inputs.previous.segments} if inputs.previous is not None else {}
     weights = R / R.sum(axis=0)
     roles = assign_roles(_standing(inputs.recency, weights), _standing(inputs.frequency, weights))
@@ -189,7 +200,7 @@ def _segments(inputs: DecisionInputs, ids: Sequence[int], R: Array, Z: Array) ->
         [roles[k] for k in fresh],
         [known[segment_id].name for segment_id in ids if segment_id in known],
     )
-    named = dict(zip(fresh, names, strict=True))
+    named = dict(zip(fresh, names, strict=True)) | {k: given_names[k] for k in fresh if k in given_names}
     return tuple(
         Segment(segment_id, named[k], roles[k]) if k in named else known[segment_id] for k, segment_id in enumerate(ids)
     )

@@ -37,8 +37,15 @@ def find_degeneracy(
     Degenerate is: not finite; a component with too few effective members to carry its own covariance; a covariance that
     only the prior holds up; one at the resolution floor along a combination of features, or along one feature whose
     value there few customers share. A component on a real atom (every one-order customer) is sound. spread : (n, d)
-    variance of what each value was rounded from, when the fit took it into account.
+    variance of what each value was rounded from, when the fit took it into account. Of a mixture with a hurdle, the
+    components that are no rule are judged, on the rows that are left to them.
     """
+    if mixture.hurdle is not None:
+        rest = ~mixture.hurdle.holds(Z)
+        if not rest.any():
+            return "every customer falls under the rule of the hurdle segment: nobody is left for the others"
+        Z, spread = Z[rest], None if spread is None else spread[rest]
+        mixture = mixture.without_hurdle
     return degeneracy_on(Rows(Z, spread=spread), mixture, variance_floor, names)
 
 

@@ -4,10 +4,10 @@ Here: what follows from weights, means and covariances alone. Not here: how they
 search.py).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +20,36 @@ Array = NDArray[np.float64]
 LOG_2PI = float(np.log(2.0 * np.pi))
 
 
+@dataclass(frozen=True)
+class Hurdle:
+    """A component by rule: rows whose `feature` lies from `low` to `high` are its members for certain, no others are.
+
+    component : its position in the mixture. feature : position of the column. low, high : in the mixture's coordinates.
+    """
+
+    component: int
+    feature: int
+    low: float
+    high: float
+
+    def holds(self, Z: Array) -> NDArray[np.bool_]:
+        """(n, d) -> (n,) to which rows the rule applies."""
+        values = Z[:, self.feature]
+        return np.asarray((values >= self.low) & (values <= self.high))
+
+
 @dataclass(frozen=True, eq=False)
 class Mixture:
     """A Gaussian mixture with full covariances.
 
-    weights : (k,) positive, sum 1. means : (k, d). covariances : (k, d, d) symmetric positive definite.
+    weights : (k,) positive, sum 1. means : (k, d). covariances : (k, d, d) symmetric positive definite. hurdle : the
+    component that is a rule, None where all are found by their density alone (hurdle.py).
     """
 
     weights: Array
     means: Array
     covariances: Array
+    hurdle: Hurdle | None = None
 
     @property
     def n_components(self) -> int:
@@ -41,9 +61,19 @@ class Mixture:
 
     @property
     def n_parameters(self) -> int:
-        """Free parameters: k - 1 weights, k d means, k d (d + 1) / 2 covariances."""
+        """Free parameters: k - 1 weights, k d means, k d (d + 1) / 2 covariances; a hurdle's rule gives one mean and d
+        covariances of its component."""
         k, d = self.means.shape
-        return k - 1 + k * d + k * d * (d + 1) // 2
+        return k - 1 + k * d + k * d * (d + 1) // 2 - (d + 1 if self.hurdle is not None else 0)
+
+    @property
+    def without_hurdle(self) -> "Mixture":
+        """The mixture of those rows to which the rule does not apply; itself where there is no rule."""
+        if self.hurdle is None:
+            return self
+        keep = np.arange(self.n_components) != self.hurdle.component
+        weights = self.weights[keep]
+        return Mixture(weights / weights.sum(), self.means[keep], self.covariances[keep])
 
     def log_joint(self, Z: Array, spread: Array | None = None) -> Array:
         """(n, d) -> (n, k): log of weight times density, nats. The whitened product, exact to rounding.
@@ -60,6 +90,9 @@ class Mixture:
             joint[:, k] = constant[k] - 0.5 * np.einsum("ij,ij->i", whitened, whitened)
             if spread is not None:
                 joint[:, k] -= 0.5 * (spread @ np.sum(factor**2, axis=0))
+        if self.hurdle is not None:
+            of_rule = np.arange(self.n_components) == self.hurdle.component
+            joint[self.hurdle.holds(Z)[:, None] != of_rule] = -np.inf
         return joint
 
     def log_likelihood(self, Z: Array, spread: Array | None = None) -> Array:
@@ -77,10 +110,28 @@ class Mixture:
     def ordered(self, order: Sequence[int]) -> "Mixture":
         """The same mixture with its components in another order."""
         index = np.asarray(order, dtype=np.intp)
-        return Mixture(self.weights[index], self.means[index], self.covariances[index])
+        hurdle = self.hurdle
+        if hurdle is not None:
+            hurdle = replace(hurdle, component=int(np.flatnonzero(index == hurdle.component)[0]))
+        return Mixture(self.weights[index], self.means[index], self.covariances[index], hurdle)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Lists and numbers for JSON; `from_plain` gives back the same doubles."""
+        plain = {name: getattr(self, name).tolist() for name in ("weights", "means", "covariances")}
+        return plain if self.hurdle is None else plain | {"hurdle": asdict(self.hurdle)}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Mixture":
+        """The inverse of `to_plain`."""
+        weights, means, covariances = (
+            np.array(plain[name], dtype=np.float64) for name in ("weights", "means", "covariances")
+        )
+        return cls(weights, means, covariances, Hurdle(**plain["hurdle"]) if "hurdle" in plain else None)
 
     def to_sklearn(self) -> "GaussianMixture":
-        """A fitted scikit-learn estimator with the same probabilities."""
+        """A fitted scikit-learn estimator with the same probabilities. Raises ValueError for one with a hurdle."""
+        if self.hurdle is not None:
+            raise ValueError("a mixture with a hurdle segment is no Gaussian mixture; convert without_hurdle instead")
         from segment_pipeline.segmentation.estimator import GaussianMixtureEM
 
         return GaussianMixtureEM.from_mixture(self).to_sklearn()
@@ -92,7 +143,8 @@ def bic(mixture: Mixture, Z: Array, spread: Array | None = None) -> float:
 
 
 def bhattacharyya_distances(mixture: Mixture) -> Array:
-    """(k, k) distances between components, 0 = identical, larger = better separated; the diagonal is infinite."""
+    """(k, k) distances between components, 0 = identical, larger = better separated; infinite on the diagonal and to a
+    component that is a rule."""
     k = mixture.n_components
     distances = np.full((k, k), np.inf)
     logdets = np.linalg.slogdet(mixture.covariances)[1]
@@ -102,6 +154,8 @@ def bhattacharyya_distances(mixture: Mixture) -> Array:
         mahalanobis = float(difference @ np.linalg.solve(middle, difference))
         shape = float(np.linalg.slogdet(middle)[1]) - (logdets[a] + logdets[b]) / 2
         distances[a, b] = distances[b, a] = mahalanobis / 8 + shape / 2
+    if mixture.hurdle is not None:
+        distances[mixture.hurdle.component, :] = distances[:, mixture.hurdle.component] = np.inf
     return distances
 
 

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -20,7 +20,8 @@ from threadpoolctl import threadpool_limits
 from segment_pipeline.segmentation.degeneracy import find_degeneracy
 from segment_pipeline.segmentation.em import Prior, fraley_raftery_prior
 from segment_pipeline.segmentation.estimator import GaussianMixtureEM, thread_count
-from segment_pipeline.segmentation.gaussian import Mixture, bhattacharyya_distances, bic
+from segment_pipeline.segmentation.gaussian import Hurdle, Mixture, bhattacharyya_distances, bic
+from segment_pipeline.segmentation.hurdle import rule_component, with_rule
 from segment_pipeline.segmentation.search import (
     FINALISTS,
     SAME_BASIN,
@@ -34,6 +35,7 @@ __all__ = [
     "Candidate",
     "Found",
     "GaussianMixtureEM",
+    "Hurdle",
     "Mixture",
     "Prior",
     "adjusted_rand_index",
@@ -53,6 +55,10 @@ STABILITY_SEARCHES = 3
 """Independent full searches whose partitions are compared; the best of them gives the candidate."""
 
 HELDOUT_SHARE = 0.2
+
+ONE_THREAD_ROWS = 20_000
+"""Up to this many rows the searches take turns in one thread: two would wait for the interpreter's lock more than they
+compute (measured: 0 to 10 % less time, for 25 to 35 % more work)."""
 
 
 @dataclass(frozen=True)
@@ -94,17 +100,32 @@ def fit_candidates(
     progress: Callable[[int], None] | None = None,
     names: Sequence[str] | None = None,
     spread: Array | None = None,
+    hurdle: Hurdle | None = None,
 ) -> list[Candidate]:
     """The best mixture for every number of components, in the order given.
 
     Z : (n, d) standardised coordinates. variance_floor : (d,) smallest variance along each feature. champion : last
     month's mixture expressed in the coordinates of Z, one more start. progress : called with each number of components
     when it is done, from a thread of the search. names : of the features, for the wording of degeneracy. spread :
-    (n, d) variance of what each value was rounded from, which the fit and its figures then take into account. Same
-    arguments, same bits, whatever the number of threads.
+    (n, d) variance of what each value was rounded from, which the fit and its figures then take into account. hurdle
+    : a rule that makes the first component of every candidate; stability, separation and degeneracy are then those of
+    the others, for a rule always agrees with itself. Same arguments, same bits, whatever the number of threads.
     """
     Z = np.ascontiguousarray(Z, dtype=np.float64)
     names = tuple(names) if names is not None else tuple(f"feature {j + 1}" for j in range(Z.shape[1]))
+    if hurdle is not None:
+        left = ~hurdle.holds(Z)
+        rest = fit_candidates(
+            Z[left],
+            [k - 1 for k in n_components],
+            variance_floor=variance_floor,
+            seed=seed,
+            champion=None if champion is None else champion.without_hurdle,
+            progress=None if progress is None else lambda k: progress(k + 1),
+            names=names,
+            spread=None if spread is None else spread[left],
+        )
+        return _beside_the_rule(rest, Z, spread, hurdle, variance_floor, seed)
     heldout = heldout_rows(len(Z), seed)
     training = np.setdiff1d(np.arange(len(Z)), heldout)
     done = _when_all_are_done(STABILITY_SEARCHES + 1, progress)
@@ -125,7 +146,8 @@ def fit_candidates(
             n_jobs=1,
         )
 
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(thread_count(-1)) as pool:
+    threads = thread_count(-1) if len(Z) > ONE_THREAD_ROWS else 1
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         *full, short = pool.map(search, range(STABILITY_SEARCHES + 1))
         return list(
             pool.map(
@@ -133,6 +155,45 @@ def fit_candidates(
                 range(len(n_components)),
             )
         )
+
+
+def _beside_the_rule(
+    rest: Sequence[Candidate], Z: Array, spread: Array | None, hurdle: Hurdle, floor: Array, seed: int
+) -> list[Candidate]:
+    """Candidates for everybody from those for the rows that the rule leaves."""
+    under = hurdle.holds(Z)
+    share = float(under.mean())
+    members, their_spread = Z[under], None if spread is None else spread[under]
+    mean, covariance = rule_component(hurdle, members, floor, their_spread)
+
+    heldout = heldout_rows(len(members), seed)
+    training = np.setdiff1d(np.arange(len(members)), heldout)
+    fitted = rule_component(hurdle, members[training], floor, None if their_spread is None else their_spread[training])
+    alone = Mixture(np.ones(1), fitted[0][None], fitted[1][None])
+    unseen = alone.log_likelihood(members[heldout], None if their_spread is None else their_spread[heldout]).mean()
+
+    joined = []
+    for candidate in rest:
+        mixture = with_rule(candidate.mixture, hurdle, share, mean, covariance)
+        log_likelihood = float(mixture.log_likelihood(Z, spread).sum())
+        score = mixture.n_parameters * float(np.log(len(Z))) - 2.0 * log_likelihood
+        joined.append(
+            replace(
+                candidate,
+                n_components=mixture.n_components,
+                mixture=mixture,
+                bic=score,
+                aic=2.0 * mixture.n_parameters - 2.0 * log_likelihood,
+                icl=score + candidate.icl - candidate.bic,  # a rule leaves nobody in doubt
+                train_log_likelihood=log_likelihood / len(Z),
+                heldout_log_likelihood=float(
+                    share * (unseen + np.log(share))
+                    + (1.0 - share) * (candidate.heldout_log_likelihood + np.log1p(-share))
+                ),
+                smallest_share=float(mixture.weights.min()),
+            )
+        )
+    return joined
 
 
 def fit_mixture(

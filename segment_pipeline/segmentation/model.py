@@ -5,7 +5,7 @@ found, or where it is kept. A model is plain numbers; nothing is pickled.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -70,11 +70,7 @@ class SegmentModel:
                 "model_version": self.model_version,
                 "trained_month": self.trained_month.isoformat(),
                 "space": json.loads(self.space.to_json()),
-                "mixture": {
-                    "weights": self.mixture.weights.tolist(),
-                    "means": self.mixture.means.tolist(),
-                    "covariances": self.mixture.covariances.tolist(),
-                },
+                "mixture": self.mixture.to_plain(),
                 "segments": [
                     {"segment_id": segment.segment_id, "name": segment.name, "role": segment.role}
                     for segment in self.segments
@@ -89,16 +85,11 @@ class SegmentModel:
     def from_json(cls, text: str) -> "SegmentModel":
         """The inverse of `to_json`."""
         content = json.loads(text)
-        mixture = content["mixture"]
         return cls(
             model_version=int(content["model_version"]),
             trained_month=date.fromisoformat(content["trained_month"]),
             space=FeatureSpace.from_json(json.dumps(content["space"])),
-            mixture=Mixture(
-                np.array(mixture["weights"], dtype=np.float64),
-                np.array(mixture["means"], dtype=np.float64),
-                np.array(mixture["covariances"], dtype=np.float64),
-            ),
+            mixture=Mixture.from_plain(content["mixture"]),
             segments=tuple(
                 Segment(int(segment["segment_id"]), segment["name"], segment["role"]) for segment in content["segments"]
             ),
@@ -113,9 +104,14 @@ def express_in(mixture: Mixture, old: FeatureSpace, new: FeatureSpace) -> Mixtur
     """
     if old.schema != new.schema:
         raise ValueError(f"the feature schemas differ: {old.schema} and {new.schema}")
-    stretch = old.scale / new.scale
+    stretch, shift = old.scale / new.scale, (old.center - new.center) / new.scale
+    hurdle = mixture.hurdle
+    if hurdle is not None:
+        j = hurdle.feature
+        hurdle = replace(hurdle, low=hurdle.low * stretch[j] + shift[j], high=hurdle.high * stretch[j] + shift[j])
     return Mixture(
         mixture.weights.copy(),
-        mixture.means * stretch + (old.center - new.center) / new.scale,
+        mixture.means * stretch + shift,
         mixture.covariances * np.outer(stretch, stretch),
+        hurdle,
     )

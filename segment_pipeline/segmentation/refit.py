@@ -4,7 +4,7 @@ Here: the measurements, their thresholds, whether they fire. Not here: what foll
 to promote that need no measurement (the first month, a user who forces it).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_pipeline.months import months_between
-from segment_pipeline.segmentation.mixture import Mixture
 from segment_pipeline.segmentation.model import SegmentModel
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def component_mean_shifts(champion: SegmentModel, Z: Array) -> Array:
     frozen = champion.mixture
     weights, means = frozen.weights, frozen.means
     for _ in range(_SHIFT_STEPS):
-        members = Mixture(weights, means, frozen.covariances).responsibilities(Z)
+        members = replace(frozen, weights=weights, means=means).responsibilities(Z)
         count = members.sum(axis=0)
         populated = (count >= 1.0)[:, None]
         moved = np.where(populated, members.T @ Z / np.maximum(count, 1.0)[:, None], means)

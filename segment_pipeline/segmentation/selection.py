@@ -64,18 +64,18 @@ def judge(candidate: Candidate, model: "ModelSettings") -> tuple[str, ...]:
 
 
 def choose(
-    candidates: Sequence[Candidate], model: "ModelSettings", names: Sequence[str] | None = None, atoms: str = ""
+    candidates: Sequence[Candidate], model: "ModelSettings", names: Sequence[str] | None = None, remarks: str = ""
 ) -> Choice:
     """The best admissible candidate by the configured criterion. `candidates` in any order; lower criterion is better.
 
-    names : of the features; with them the rationale tells which segments nearly coincide. atoms : what else it is to
-    tell of the features (`advice.atom_advice`). With criterion "elbow" and no elbow among the admissible, the BIC
-    minimum is taken and the rationale says so.
+    names : of the features; with them the rationale tells which segments nearly coincide. remarks : what else it is to
+    tell, of the features for instance (`advice.atom_advice`). With criterion "elbow" and no elbow among the admissible,
+    the BIC minimum is taken and the rationale says so.
     """
     refusals = {candidate.n_components: judge(candidate, model) for candidate in candidates}
     admissible = sorted((c for c in candidates if not refusals[c.n_components]), key=lambda c: c.n_components)
     if not admissible:
-        return Choice(None, None, None, None, " ".join(filter(None, [_nothing_admissible(refusals), atoms])))
+        return Choice(None, None, None, None, " ".join(filter(None, [_nothing_admissible(refusals), remarks])))
 
     by_icl = model.criterion == "icl"
     ranked = sorted(admissible, key=lambda c: (c.icl if by_icl else c.bic, c.n_components))
@@ -85,7 +85,7 @@ def choose(
         best = next(c for c in admissible if c.n_components == elbow)
     runner_up = next((c for c in ranked if c is not best), None)
     rationale = _rationale(best, ranked[0], runner_up, elbow, refusals, model)
-    advice = [merge_advice(best.mixture, names) if names is not None else "", atoms]
+    advice = [merge_advice(best.mixture, names) if names is not None else "", remarks]
     rationale = " ".join([rationale, *filter(None, advice)])
     return Choice(best, ranked[0].n_components, elbow, None if runner_up is None else runner_up.n_components, rationale)
 

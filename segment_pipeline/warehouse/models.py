@@ -95,7 +95,7 @@ def write_candidates(
         [
             {
                 "n_components": candidate.n_components,
-                "parameters": _mixture_json(candidate.mixture),
+                "parameters": json.dumps(candidate.mixture.to_plain()),
                 "refusals": list(reasons),
             }
             for candidate, reasons in zip(candidates, refusals, strict=True)
@@ -125,7 +125,7 @@ def read_challenger(connection: duckdb.DuckDBPyConnection, month: date) -> Chall
     if found is None:
         raise MonthOrderError(f"{month_key(month)} has no candidate_models yet; materialize it first.")
     parameters, rationale = found
-    return Challenger(_mixture_from_json(parameters) if parameters is not None else None, rationale)
+    return Challenger(Mixture.from_plain(json.loads(parameters)) if parameters is not None else None, rationale)
 
 
 def write_scaled_matrix(connection: duckdb.DuckDBPyConnection, month: date, space: FeatureSpace) -> int:
@@ -165,20 +165,3 @@ def insert_rows(connection: duckdb.DuckDBPyConnection, table: Table, rows: Seque
 
 def _plain(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _mixture_json(mixture: Mixture) -> str:
-    return json.dumps(
-        {
-            "weights": mixture.weights.tolist(),
-            "means": mixture.means.tolist(),
-            "covariances": mixture.covariances.tolist(),
-        }
-    )
-
-
-def _mixture_from_json(text: str) -> Mixture:
-    found = json.loads(text)
-    return Mixture(
-        weights=np.array(found["weights"]), means=np.array(found["means"]), covariances=np.array(found["covariances"])
-    )

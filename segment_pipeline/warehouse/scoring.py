@@ -37,7 +37,7 @@ def membership_sql(model: SegmentModel, relation: str) -> str:
                 FROM (
                     SELECT *, {peak} AS peak
                     FROM (
-                        SELECT customer_id, {", ".join(f"{_log_joint(model, k)} AS j{k}" for k in components)}
+                        SELECT customer_id, {", ".join(f"{_ruled_log_joint(model, k)} AS j{k}" for k in components)}
                         FROM (SELECT customer_id, {z} FROM {relation} AS scored_rows) AS standardised
                     ) AS joint
                 ) AS peaked
@@ -118,6 +118,16 @@ def standardised_sql(space: FeatureSpace) -> list[str]:
             space.names, space.transforms, space.resolutions, space.center, space.scale, strict=True
         )
     ]
+
+
+def _ruled_log_joint(model: SegmentModel, k: int) -> str:
+    """`_log_joint`, out of reach where the rule of a hurdle segment decides for another."""
+    hurdle = model.mixture.hurdle
+    if hurdle is None:
+        return _log_joint(model, k)
+    holds = f"z{hurdle.feature} BETWEEN {number(hurdle.low)} AND {number(hurdle.high)}"
+    applies = holds if k == hurdle.component else f"NOT ({holds})"
+    return f"CASE WHEN {applies} THEN {_log_joint(model, k)} ELSE {number(-1e300)} END"
 
 
 def _log_joint(model: SegmentModel, k: int) -> str:

@@ -1,5 +1,6 @@
 """The champion as SQL says what the champion as NumPy says, for any model, any customer and any name."""
 
+from dataclasses import replace
 from datetime import date
 
 import duckdb
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from segment_pipeline.config import TierSettings
 from segment_pipeline.segmentation.features import FeatureSpace
-from segment_pipeline.segmentation.mixture import Mixture
+from segment_pipeline.segmentation.mixture import Hurdle, Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel
 from segment_pipeline.warehouse.quoting import identifier, literal, number
 from segment_pipeline.warehouse.scoring import assignment_sql, membership_sql, tier_sql
@@ -99,6 +100,20 @@ def test_every_column_of_an_assignment_follows_from_the_probabilities(seed, k, d
         assert row["is_atypical"] == (row["log_likelihood"] < model.atypical_below)
         assert row["segment_ids"] == list(model.segment_ids)
         assert row["model_version"] == 4
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(2, 6), d=st.integers(1, 4))
+def test_a_rule_decides_in_sql_as_it_does_in_numpy(seed, k, d):
+    plain = random_model(seed, k, d)
+    X = random_customers(plain, seed + 1, 40)
+    z = plain.space.transform(X)[:, d - 1]
+    rule = Hurdle(seed % k, d - 1, float(np.quantile(z, 0.3)) - 1e-6, float(np.quantile(z, 0.7)) + 1e-6)
+    model = replace(plain, mixture=replace(plain.mixture, hurdle=rule))
+    rows = score(model, X, lambda m: membership_sql(m, "customers"))
+    np.testing.assert_allclose([row["probabilities"] for row in rows], model.responsibilities(X), atol=1e-9)
+    np.testing.assert_allclose([row["log_likelihood"] for row in rows], model.log_likelihood(X), rtol=1e-9, atol=1e-9)
+    assert {row["probabilities"][rule.component] for row in rows} <= {0.0, 1.0}
 
 
 def test_a_customer_far_from_everything_still_gets_probabilities_that_sum_to_one():

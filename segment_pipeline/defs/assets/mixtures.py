@@ -28,34 +28,17 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
     metadata=table_metadata(CANDIDATE_MODELS),
 )
 def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
-    from segment_pipeline.segmentation.advice import atom_advice
-    from segment_pipeline.segmentation.features import diagnose_features, find_dependence
-    from segment_pipeline.segmentation.mixture import fit_candidates
-    from segment_pipeline.segmentation.resolution import what_the_fit_sees
-    from segment_pipeline.segmentation.selection import choose, judge
+    from segment_pipeline.segmentation.challengers import fit_challengers
+    from segment_pipeline.warehouse.champions import previous_champion
     from segment_pipeline.warehouse.models import feature_matrix, read_feature_space, write_candidates
 
     config, month = pipeline.config, parse_month(context.partition_key)
-    first, last = config.model.n_components
     with pipeline.read(context) as connection:
+        champion = previous_champion(connection, config, month)
         space = read_feature_space(connection, month)
         ids, X = feature_matrix(connection, "validated_features", month, space.names, config.model.fit_sample)
-    # At bootstrap such features have stopped the month already; later the champion goes on serving without challengers.
-    values = space.transform(X)
-    dependent = find_dependence(space.names, values, space) is not None
-    candidates = []
-    if not dependent:
-        Z, spread = what_the_fit_sees(config.model.resolution, space, X, ids)
-        candidates = fit_candidates(
-            Z,
-            range(first, last + 1),
-            variance_floor=space.variance_floor,
-            seed=config.model.seed,
-            names=space.names,
-            spread=spread,
-        )
-    refusals = [judge(candidate, config.model) for candidate in candidates]
-    choice = choose(candidates, config.model, space.names, atom_advice(diagnose_features(space, X, values)))
+    found = fit_challengers(space, X, ids, config.model, champion)
+    candidates, refusals, choice = found.candidates, found.refusals, found.choice
     with pipeline.step(context) as step:
         step.rows = write_candidates(step.connection, month, candidates, refusals, choice)
     admissible = sum(not reasons for reasons in refusals)

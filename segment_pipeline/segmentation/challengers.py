@@ -1,0 +1,93 @@
+"""The month's challengers: what the fit is told of the customers, the candidates it finds, and the choice among them.
+
+Here: one month, from features in original units to a choice. Not here: the search (mixture.py), and whether the choice
+replaces the champion (champion.py).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_pipeline.segmentation.advice import atom_advice
+from segment_pipeline.segmentation.features import FeatureSpace, diagnose_features, explain_dependence, find_dependence
+from segment_pipeline.segmentation.hurdle import hurdle_in, too_few_for
+from segment_pipeline.segmentation.mixture import Candidate, Hurdle, Mixture, fit_candidates
+from segment_pipeline.segmentation.model import SegmentModel, express_in
+from segment_pipeline.segmentation.resolution import what_the_fit_sees
+from segment_pipeline.segmentation.selection import Choice, choose, judge
+
+if TYPE_CHECKING:
+    from segment_pipeline.config import ModelSettings
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Challengers:
+    """candidates : one per number of components; empty when the features allow no fit, which the choice then explains.
+    refusals : why each may not serve, empty for one that may."""
+
+    candidates: list[Candidate]
+    refusals: list[tuple[str, ...]]
+    choice: Choice
+
+
+def fit_challengers(
+    space: FeatureSpace,
+    X: Array,
+    customer_ids: Iterable[str],
+    settings: "ModelSettings",
+    champion: SegmentModel | None = None,
+) -> Challengers:
+    """Fit and judge the candidates of one month.
+
+    X : (n, d) original units, in the order of customer_ids. champion : who served the month before; its mixture is one
+    more start, where the features are still the same. Same arguments, same bits.
+    """
+    Z = space.transform(X)
+    hurdle = None if settings.hurdle is None else hurdle_in(space, settings.hurdle.feature, settings.hurdle.value)
+    obstacle = _obstacle(space, Z, hurdle)
+    candidates = []
+    if obstacle is None:
+        first, last = settings.n_components
+        seen, spread = what_the_fit_sees(settings.resolution, space, X, customer_ids)
+        candidates = fit_candidates(
+            seen,
+            range(first, last + 1),
+            variance_floor=space.variance_floor,
+            seed=settings.seed,
+            champion=_in_this_space(champion, space),
+            names=space.names,
+            spread=spread,
+            hurdle=hurdle,
+        )
+    ruled = None if settings.hurdle is None else settings.hurdle.feature
+    atoms = atom_advice([row for row in diagnose_features(space, X, Z) if row.feature != ruled])
+    choice = choose(candidates, settings, space.names, " ".join(filter(None, [obstacle, atoms])))
+    return Challengers(candidates, [judge(candidate, settings) for candidate in candidates], choice)
+
+
+def _obstacle(space: FeatureSpace, Z: Array, hurdle: Hurdle | None) -> str | None:
+    """What forbids a fit. Features that repeat one another stop a bootstrap before this; later the champion goes on
+    serving, without challengers."""
+    if hurdle is None:
+        dependence = find_dependence(space.names, Z, space)
+        return None if dependence is None else explain_dependence(dependence)
+    few = too_few_for(hurdle, Z)
+    if few is not None:
+        return few
+    dependence = find_dependence(space.names, Z[~hurdle.holds(Z)], space)
+    return (
+        None
+        if dependence is None
+        else f"Of the customers beside the rule of model.hurdle: {explain_dependence(dependence)}"
+    )
+
+
+def _in_this_space(champion: SegmentModel | None, space: FeatureSpace) -> Mixture | None:
+    if champion is None or champion.space.schema != space.schema:
+        return None
+    return express_in(champion.mixture, champion.space, space)

@@ -1,0 +1,73 @@
+"""The hurdle segment: one value that very many customers share, as a rule, and a mixture for the rest.
+
+Here: the rule in the coordinates of a month, and candidates for everybody made from candidates for the rest. Not here:
+when to advise one (advice.py), and how a mixture with a rule gives memberships (gaussian.py).
+
+Half of a music shop's customers have ordered once. No Gaussian describes them in that feature, and one that tries
+bends the segments beside it. As a rule they are a segment of their own: they belong to it for certain, nobody else
+does, and in the other features they are described by one Gaussian. In the feature of the rule their density is that of
+the step to which the value was rounded, so that likelihoods stay comparable with those of mixtures without a rule
+(hurdle models: Mullahy 1986).
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_pipeline.segmentation.em import members_needed
+from segment_pipeline.segmentation.estimator import GaussianMixtureEM
+from segment_pipeline.segmentation.features import FeatureSpace, apply_transform, step_edges
+from segment_pipeline.segmentation.gaussian import Hurdle, Mixture
+
+Array = NDArray[np.float64]
+
+
+def hurdle_in(space: FeatureSpace, feature: str, value: float) -> Hurdle:
+    """The rule "feature = value", up to the feature's resolution, in the coordinates of `space`; component 0.
+
+    Raises ValueError where the space has no such feature, or its transform no such value.
+    """
+    j = space.names.index(feature)
+    transform, resolution = space.transforms[j], space.resolutions[j]
+    edges = np.concatenate(step_edges(np.array([value]), transform, resolution))
+    low, high = (apply_transform(edges, transform, resolution) - space.center[j]) / space.scale[j]
+    if not np.isfinite([low, high]).all():
+        raise ValueError(f"{feature} = {value:g} has no {transform}")
+    return Hurdle(0, j, float(low), float(high))
+
+
+def too_few_for(hurdle: Hurdle, Z: Array) -> str | None:
+    """Why the rule leaves too few customers on one of its sides, in words; None when both have enough."""
+    under, needed = int(hurdle.holds(Z).sum()), members_needed(Z.shape[1])
+    if under < needed:
+        return f"the rule of model.hurdle applies to {under} of {len(Z)} customers; a segment needs at least {needed}"
+    if len(Z) - under < 2 * needed:
+        return f"the rule of model.hurdle applies to {under} of {len(Z)} customers; too few are left for a mixture"
+    return None
+
+
+def rule_component(hurdle: Hurdle, Z: Array, variance_floor: Array, spread: Array | None) -> tuple[Array, Array]:
+    """Mean (d,) and covariance (d, d) of the rows under the rule: one Gaussian over the other features, and in the
+    feature of the rule the step itself. Z, spread : (n, d), of those rows alone."""
+    d, j = Z.shape[1], hurdle.feature
+    mean, covariance = np.zeros(d), np.zeros((d, d))
+    mean[j], covariance[j, j] = (hurdle.low + hurdle.high) / 2, (hurdle.high - hurdle.low) ** 2 / 12
+    others = np.delete(np.arange(d), j)
+    if len(others):
+        one = GaussianMixtureEM(1, variance_floor=variance_floor[others]).fit(Z[:, others]).mixture_
+        mean[others] = one.means[0]
+        covariance[np.ix_(others, others)] = one.covariances[0]
+        if spread is not None:
+            covariance[others, others] += spread[:, others].mean(axis=0)
+    return mean, covariance
+
+
+def with_rule(rest: Mixture, hurdle: Hurdle, share: float, mean: Array, covariance: Array) -> Mixture:
+    """A mixture of the rest and the rule's component, which comes first. share : of the rows, under the rule."""
+    return Mixture(
+        np.concatenate([[share], (1.0 - share) * rest.weights]),
+        np.vstack([mean[None], rest.means]),
+        np.concatenate([covariance[None], rest.covariances]),
+        replace(hurdle, component=0),
+    )

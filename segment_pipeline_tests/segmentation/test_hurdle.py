@@ -1,0 +1,148 @@
+"""One value that half of the customers share, as a segment by rule, and a mixture for the others."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from segment_pipeline.config import Feature, HurdleSettings, ModelSettings
+from segment_pipeline.segmentation.challengers import fit_challengers
+from segment_pipeline.segmentation.features import FeatureSpace
+from segment_pipeline.segmentation.hurdle import hurdle_in
+from segment_pipeline.segmentation.mixture import bhattacharyya_distances, bic, find_degeneracy, fit_candidates
+from segment_pipeline.segmentation.model import express_in
+
+FEATURES = [
+    Feature(name="orders", transform="log1p", resolution=1, valid={"min": 1}),
+    Feature(name="value", transform="log1p", resolution=0.01, valid={"min": 0}),
+]
+SETTINGS = ModelSettings(n_components=(2, 4), hurdle=HurdleSettings(feature="orders", value=1.0))
+
+
+def shop(n: int = 3000, seed: int = 0) -> np.ndarray:
+    """Half ordered once; of the others most order 4 times at 20, the rest 15 times at 80."""
+    random = np.random.default_rng(seed)
+    kind = random.choice(3, size=n, p=[0.5, 0.3, 0.2])
+    orders = np.where(kind == 0, 1, 2 + random.poisson(np.array([0.0, 2.0, 13.0])[kind]))
+    value = np.exp(np.log(np.array([30.0, 20.0, 80.0])[kind]) + 0.3 * random.normal(size=n))
+    return np.column_stack([orders.astype(float), value.round(2)])
+
+
+def challengers(X: np.ndarray, settings: ModelSettings = SETTINGS, champion=None):
+    space = FeatureSpace.fit(FEATURES, X)
+    return space, fit_challengers(space, X, [f"c{i}" for i in range(len(X))], settings, champion)
+
+
+def test_who_has_the_value_belongs_to_the_rule_for_certain_and_nobody_else_does() -> None:
+    X = shop()
+    space, found = challengers(X)
+    best = found.choice.candidate
+    assert best is not None
+    assert best.n_components == 3
+    R = best.mixture.responsibilities(space.transform(X))
+    np.testing.assert_array_equal(R[:, 0], (X[:, 0] == 1).astype(float))
+    np.testing.assert_allclose(R.sum(axis=1), 1.0, atol=1e-12)
+    assert best.mixture.weights[0] == pytest.approx(np.mean(X[:, 0] == 1))
+    # the others are told apart as they were made
+    large, small = X[:, 0] >= 10, (X[:, 0] > 1) & (X[:, 1] < 40)
+    partition = R.argmax(axis=1)
+    shares = [np.bincount(partition[group], minlength=3) / group.sum() for group in (large, small)]
+    assert {int(share.argmax()) for share in shares} == {1, 2}
+    assert min(share.max() for share in shares) > 0.98
+
+
+def test_its_figures_are_those_of_the_joined_mixture() -> None:
+    X = shop()
+    space = FeatureSpace.fit(FEATURES, X)
+    Z = space.transform(X)
+    found = fit_candidates(
+        Z, [2, 3], variance_floor=space.variance_floor, seed=1, hurdle=hurdle_in(space, "orders", 1.0)
+    )
+    for candidate in found:
+        n, k = len(Z), candidate.n_components
+        # weights, and in two dimensions 5 for each Gaussian; the one behind the rule has mean and variance of value
+        assert candidate.mixture.n_parameters == (k - 1) + 5 * (k - 1) + 2
+        total = candidate.mixture.log_likelihood(Z).sum()
+        assert candidate.bic == pytest.approx(candidate.mixture.n_parameters * np.log(n) - 2 * total)
+        assert candidate.bic == pytest.approx(bic(candidate.mixture, Z))
+        assert candidate.train_log_likelihood == pytest.approx(total / n)
+        assert candidate.heldout_log_likelihood == pytest.approx(candidate.train_log_likelihood, abs=0.1)
+        assert not candidate.degenerate
+    two, three = found
+    assert two.icl == pytest.approx(two.bic)  # the rule and one component: nobody is in doubt
+    assert three.icl > three.bic
+    assert np.isinf(bhattacharyya_distances(three.mixture)[0]).all()
+
+
+def test_a_rule_does_not_flatter_the_stability_of_the_others() -> None:
+    """Half of the customers are under the rule, and the rest have one shape: splits of it are arbitrary."""
+    random = np.random.default_rng(3)
+    X = np.column_stack([np.where(random.random(1500) < 0.5, 1.0, np.exp(random.normal(3.0, 0.5, 1500)))])
+    X = np.column_stack([np.maximum(X[:, 0].round(), 1.0), np.exp(random.normal(3.0, 0.4, 1500)).round(2)])
+    space = FeatureSpace.fit(FEATURES, X)
+    rule = hurdle_in(space, "orders", 1.0)
+    Z = space.transform(X)
+    joined = fit_candidates(Z, [5], variance_floor=space.variance_floor, seed=0, hurdle=rule)[0]
+    alone = fit_candidates(Z[~rule.holds(Z)], [4], variance_floor=space.variance_floor, seed=0)[0]
+    assert joined.stability == alone.stability
+
+
+def test_the_rule_survives_another_order_another_space_and_the_text_of_the_model() -> None:
+    X = shop()
+    space, found = challengers(X)
+    mixture = found.choice.candidate.mixture
+    R = mixture.responsibilities(space.transform(X))
+    order = [2, 0, 1]
+    np.testing.assert_array_equal(mixture.ordered(order).responsibilities(space.transform(X)), R[:, order])
+    other = FeatureSpace.fit(FEATURES, X[::3])
+    np.testing.assert_allclose(express_in(mixture, space, other).responsibilities(other.transform(X)), R, atol=1e-9)
+    same = type(mixture).from_plain(mixture.to_plain())
+    np.testing.assert_array_equal(same.responsibilities(space.transform(X)), R)
+    with pytest.raises(ValueError, match="without_hurdle"):
+        mixture.to_sklearn()
+
+
+def test_a_champion_with_a_rule_is_judged_by_its_other_components() -> None:
+    X = shop()
+    space, found = challengers(X)
+    mixture = found.choice.candidate.mixture
+    Z = space.transform(X)
+    assert find_degeneracy(mixture, Z, space.variance_floor, space.names) is None
+    everyone_once = space.transform(np.column_stack([np.ones(500), X[:500, 1]]))
+    assert "nobody is left" in find_degeneracy(mixture, everyone_once, space.variance_floor, space.names)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(2500.0, "applies to 0 of 3000 customers"), (1.0, "too few are left for a mixture")]
+)
+def test_a_rule_without_enough_customers_on_both_sides_makes_no_candidates_and_says_so(
+    value: float, words: str
+) -> None:
+    X = shop()
+    if value == 1.0:
+        X[:, 0] = np.where(np.arange(len(X)) < 20, 5.0, 1.0)
+    _, found = challengers(X, replace_hurdle(value))
+    assert found.candidates == []
+    assert found.choice.candidate is None
+    assert words in found.choice.rationale
+
+
+def test_where_a_value_is_shared_by_many_the_rationale_tells_how_to_make_it_a_rule() -> None:
+    X = shop()
+    _, without = challengers(X, SETTINGS.model_copy(update={"hurdle": None}))
+    assert "`model: {hurdle: {feature: orders, value: 1}}`" in without.choice.rationale
+    _, ruled = challengers(X)
+    assert "hurdle" not in ruled.choice.rationale
+
+
+def test_in_the_feature_of_the_rule_others_keep_their_distance() -> None:
+    """Two orders are next to the step of one order and outside it."""
+    space = FeatureSpace.fit(FEATURES, shop())
+    rule = hurdle_in(space, "orders", 1.0)
+    at = space.transform(np.array([[1.0, 9.0], [2.0, 9.0]]))
+    assert rule.holds(at).tolist() == [True, False]
+    assert replace(rule, component=2).holds(at).tolist() == [True, False]
+
+
+def replace_hurdle(value: float) -> ModelSettings:
+    return SETTINGS.model_copy(update={"hurdle": HurdleSettings(feature="orders", value=value)})
