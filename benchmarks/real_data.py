@@ -52,7 +52,7 @@ def follow(title: str, config: Config, ends: list[MonthEnd]) -> None:
     stability, next_id, before = float("nan"), 1, None
     for end in ends:
         space = FeatureSpace.fit(config.features, end.X)
-        found = fit_challengers(space, end.X, end.ids, config.model, champion)
+        found = fit_challengers(space, end.X, end.ids, config, champion)
         candidates, choice = found.candidates, found.choice
         names = config.feature_names
         inputs = DecisionInputs(

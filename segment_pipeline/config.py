@@ -486,6 +486,13 @@ class RefitSettings(_Settings):
         "A challenger whose log-likelihood, less its optimism, is better by more than this is promoted.",
         ge=0,
     )
+    equal_within: float = _setting(
+        0.01,
+        "nats per customer",
+        "Candidates that fit worse than the best by at most this count as equal; of them, the challenger is the one "
+        "that keeps most customers in their segment.",
+        ge=0,
+    )
 
     @model_validator(mode="after")
     def _limits_are_in_order(self) -> "RefitSettings":

@@ -31,6 +31,7 @@ name: simulated
 first_month: 2020-01
 source: {snapshots: {path: "{month}.csv", customer_id: id}}
 features: [{name: x}, {name: y}, {name: z}]
+model: {n_components: [2, 7]}
 """
 
 
@@ -134,14 +135,13 @@ class History:
     config: Config
     base: Base
     random: np.random.Generator
-    n_components: range
     months: list[Month] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, n: int = 3000, seed: int = 0, n_components: range = range(2, 8)) -> "History":
+    def begin(cls, n: int = 3000, seed: int = 0) -> "History":
         """A history without months yet; the same arguments, the same customers for ever."""
         config = parse_config(CONFIG, Path("simulated.yaml"))
-        return cls(config, four_segments(n, seed), np.random.default_rng((seed, 1)), n_components)
+        return cls(config, four_segments(n, seed), np.random.default_rng((seed, 1)))
 
     def branch(self) -> "History":
         """Another future of the same past."""
@@ -161,8 +161,7 @@ class History:
         space = FeatureSpace.fit(self.config.features, X)
         previous = self.months[-1].decision.champion if self.months else None
         customer_ids = [str(i) for i in range(len(X))]
-        settings = self.config.model.model_copy(update={"n_components": self.n_components})
-        choice = fit_challengers(space, X, customer_ids, settings, previous).choice
+        choice = fit_challengers(space, X, customer_ids, self.config, previous).choice
         inputs = DecisionInputs(
             month=add_months(FIRST, len(self.months)),
             space=space,

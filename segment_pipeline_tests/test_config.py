@@ -123,6 +123,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "max_mean_shift": 0.5,
         "max_age_months": 3,
         "min_gain": 0.05,
+        "equal_within": 0.01,
     }
     assert AlignmentSettings().model_dump() == {"survival": 0.7, "split": 0.3, "min_margin": 0.1}
     assert TierSettings().model_dump() == {

@@ -174,6 +174,14 @@ def _shared_mass(old_resp: Array, new_resp: Array) -> Array:
     return shared
 
 
+def kept_share(old_resp: Array, new_resp: Array, old_ids: Sequence[int], settings: "AlignmentSettings") -> float:
+    """Share of the customers, 0..1, whose likeliest segment would have the same id under the new model as it has under
+    the old one. Arguments as of `align`."""
+    new_ids = align(old_resp, new_resp, old_ids, max(old_ids) + 1, settings).segment_ids
+    before, after = np.asarray(old_ids)[old_resp.argmax(axis=1)], np.asarray(new_ids)[new_resp.argmax(axis=1)]
+    return float(np.mean(before == after))
+
+
 def _margin(overlap: Array, i: int, j: int) -> float:
     """By how much this pair beats the next best choice for either side; negative when a better one was taken away."""
     rivals = np.concatenate([np.delete(overlap[i], j), np.delete(overlap[:, j], i), [0.0]])

@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_pipeline.segmentation.advice import atom_advice
+from segment_pipeline.segmentation.alignment import kept_share
 from segment_pipeline.segmentation.features import FeatureSpace, diagnose_features, explain_dependence, find_dependence
 from segment_pipeline.segmentation.hurdle import hurdle_in, too_few_for
 from segment_pipeline.segmentation.mixture import Candidate, Hurdle, Mixture, fit_candidates
 from segment_pipeline.segmentation.model import SegmentModel, express_in
 from segment_pipeline.segmentation.resolution import what_the_fit_sees
-from segment_pipeline.segmentation.selection import Choice, choose, judge
+from segment_pipeline.segmentation.selection import Choice, Continuity, choose, judge
 
 if TYPE_CHECKING:
-    from segment_pipeline.config import ModelSettings
+    from segment_pipeline.config import Config
 
 Array = NDArray[np.float64]
 
@@ -39,7 +40,7 @@ def fit_challengers(
     space: FeatureSpace,
     X: Array,
     customer_ids: Iterable[str],
-    settings: "ModelSettings",
+    config: "Config",
     champion: SegmentModel | None = None,
 ) -> Challengers:
     """Fit and judge the candidates of one month.
@@ -47,6 +48,7 @@ def fit_challengers(
     X : (n, d) original units, in the order of customer_ids. champion : who served the month before; its mixture is one
     more start, where the features are still the same. Same arguments, same bits.
     """
+    settings = config.model
     Z = space.transform(X)
     hurdle = None if settings.hurdle is None else hurdle_in(space, settings.hurdle.feature, settings.hurdle.value)
     obstacle = _obstacle(space, Z, hurdle)
@@ -66,7 +68,8 @@ def fit_challengers(
         )
     ruled = None if settings.hurdle is None else settings.hurdle.feature
     atoms = atom_advice([row for row in diagnose_features(space, X, Z) if row.feature != ruled])
-    choice = choose(candidates, settings, space.names, " ".join(filter(None, [obstacle, atoms])))
+    remarks = " ".join(filter(None, [obstacle, atoms]))
+    choice = choose(candidates, settings, space.names, remarks, _continuity(candidates, Z, X, config, champion))
     return Challengers(candidates, [judge(candidate, settings) for candidate in candidates], choice)
 
 
@@ -84,6 +87,21 @@ def _obstacle(space: FeatureSpace, Z: Array, hurdle: Hurdle | None) -> str | Non
         None
         if dependence is None
         else f"Of the customers beside the rule of model.hurdle: {explain_dependence(dependence)}"
+    )
+
+
+def _continuity(
+    candidates: list[Candidate], Z: Array, X: Array, config: "Config", champion: SegmentModel | None
+) -> Continuity | None:
+    if champion is None or champion.space.names != config.feature_names:
+        return None
+    old = champion.responsibilities(X)
+    return Continuity(
+        2.0 * len(Z) * config.refit.equal_within,  # information criteria count twice the log-likelihood
+        {
+            c.n_components: kept_share(old, c.mixture.responsibilities(Z), champion.segment_ids, config.alignment)
+            for c in candidates
+        },
     )
 
 

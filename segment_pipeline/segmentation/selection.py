@@ -5,7 +5,7 @@ is for the refit triggers (refit.py).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,18 @@ class Choice:
     rationale: str
 
 
+@dataclass(frozen=True)
+class Continuity:
+    """What a refit should not break for next to nothing.
+
+    within : candidates whose criterion is worse than the best by at most this count as equal to it. kept : n_components
+    -> share of the customers, 0..1, who would keep their segment id.
+    """
+
+    within: float
+    kept: Mapping[int, float]
+
+
 def judge(candidate: Candidate, model: "ModelSettings") -> tuple[str, ...]:
     """Why this candidate may not serve, in words with figures; empty when it may."""
     figures = (candidate.bic, candidate.icl, candidate.stability, candidate.smallest_share)
@@ -64,13 +76,18 @@ def judge(candidate: Candidate, model: "ModelSettings") -> tuple[str, ...]:
 
 
 def choose(
-    candidates: Sequence[Candidate], model: "ModelSettings", names: Sequence[str] | None = None, remarks: str = ""
+    candidates: Sequence[Candidate],
+    model: "ModelSettings",
+    names: Sequence[str] | None = None,
+    remarks: str = "",
+    continuity: Continuity | None = None,
 ) -> Choice:
     """The best admissible candidate by the configured criterion. `candidates` in any order; lower criterion is better.
 
     names : of the features; with them the rationale tells which segments nearly coincide. remarks : what else it is to
-    tell, of the features for instance (`advice.atom_advice`). With criterion "elbow" and no elbow among the admissible,
-    the BIC minimum is taken and the rationale says so.
+    tell, of the features for instance (`advice.atom_advice`). continuity : of candidates as good as the best, the one
+    that keeps most customers in their segment is taken; None at bootstrap, and not asked with "elbow". With criterion
+    "elbow" and no elbow among the admissible, the BIC minimum is taken and the rationale says so.
     """
     refusals = {candidate.n_components: judge(candidate, model) for candidate in candidates}
     admissible = sorted((c for c in candidates if not refusals[c.n_components]), key=lambda c: c.n_components)
@@ -83,11 +100,29 @@ def choose(
     best = ranked[0]
     if model.criterion == "elbow" and elbow is not None:
         best = next(c for c in admissible if c.n_components == elbow)
+    equals = ""
+    if continuity is not None and model.criterion != "elbow":
+        best, equals = _most_continuous(ranked, by_icl, continuity)
     runner_up = next((c for c in ranked if c is not best), None)
     rationale = _rationale(best, ranked[0], runner_up, elbow, refusals, model)
     advice = [merge_advice(best.mixture, names) if names is not None else "", remarks]
-    rationale = " ".join([rationale, *filter(None, advice)])
+    rationale = " ".join(filter(None, [rationale, equals, *advice]))
     return Choice(best, ranked[0].n_components, elbow, None if runner_up is None else runner_up.n_components, rationale)
+
+
+def _most_continuous(ranked: Sequence[Candidate], by_icl: bool, continuity: Continuity) -> tuple[Candidate, str]:
+    """Of those as good as the first of `ranked`, the one that keeps most customers; and a sentence where that is
+    another."""
+    scores = [c.icl if by_icl else c.bic for c in ranked]
+    equal = [c for c, score in zip(ranked, scores, strict=True) if score - scores[0] <= continuity.within]
+    best = max(equal, key=lambda c: continuity.kept[c.n_components])  # the first of equals: the better one
+    if best is ranked[0]:
+        return best, ""
+    listed = ", ".join(f"{c.n_components} keeps {continuity.kept[c.n_components]:.0%}" for c in equal)
+    return (
+        best,
+        f"Taken for continuity from {len(equal)} that fit as well, by the customers in their segment: {listed}.",
+    )
 
 
 def find_elbow(n_components: Sequence[int], scores: Sequence[float]) -> int | None:

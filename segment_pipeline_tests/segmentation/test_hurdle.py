@@ -1,11 +1,12 @@
 """One value that half of the customers share, as a segment by rule, and a mixture for the others."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from segment_pipeline.config import Feature, HurdleSettings, ModelSettings
+from segment_pipeline.config import Feature, HurdleSettings, ModelSettings, parse_config
 from segment_pipeline.segmentation.challengers import fit_challengers
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.hurdle import hurdle_in
@@ -16,6 +17,12 @@ FEATURES = [
     Feature(name="orders", transform="log1p", resolution=1, valid={"min": 1}),
     Feature(name="value", transform="log1p", resolution=0.01, valid={"min": 0}),
 ]
+CONFIG = """
+name: shop
+first_month: 2020-01
+source: {snapshots: {path: "{month}.csv", customer_id: id}}
+features: [{name: orders}, {name: value}]
+"""
 SETTINGS = ModelSettings(n_components=(2, 4), hurdle=HurdleSettings(feature="orders", value=1.0))
 
 
@@ -30,7 +37,8 @@ def shop(n: int = 3000, seed: int = 0) -> np.ndarray:
 
 def challengers(X: np.ndarray, settings: ModelSettings = SETTINGS, champion=None):
     space = FeatureSpace.fit(FEATURES, X)
-    return space, fit_challengers(space, X, [f"c{i}" for i in range(len(X))], settings, champion)
+    config = parse_config(CONFIG, Path("segmentation.yaml")).model_copy(update={"model": settings})
+    return space, fit_challengers(space, X, [f"c{i}" for i in range(len(X))], config, champion)
 
 
 def test_who_has_the_value_belongs_to_the_rule_for_certain_and_nobody_else_does() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from segment_pipeline.config import ModelSettings
 from segment_pipeline.segmentation.mixture import Candidate, Mixture
-from segment_pipeline.segmentation.selection import choose, find_elbow, judge
+from segment_pipeline.segmentation.selection import Continuity, choose, find_elbow, judge
 
 SETTINGS = ModelSettings()
 
@@ -108,3 +108,17 @@ def test_whatever_is_chosen_is_admissible_and_order_does_not_matter(
     assert choice.candidate is None or judge(choice.candidate, settings) == ()
     assert (choice.candidate is None) == all(judge(c, settings) for c in candidates)
     assert choose(candidates[::-1], settings).candidate is choice.candidate
+
+
+def test_at_a_refit_of_candidates_that_fit_as_well_the_one_that_keeps_most_customers_is_taken() -> None:
+    candidates = [candidate(3, 100.0), candidate(4, 112.0), candidate(5, 119.0), candidate(6, 150.0)]
+    kept = {3: 0.1, 4: 0.4, 5: 0.8, 6: 0.99}
+    choice = choose(candidates, SETTINGS, continuity=Continuity(20.0, kept))
+    assert choice.candidate is candidates[2]
+    assert (choice.minimum, choice.runner_up) == (3, 3)
+    assert "3 keeps 10%, 4 keeps 40%, 5 keeps 80%" in choice.rationale
+    assert choose(candidates, SETTINGS, continuity=Continuity(1.0, kept)).candidate is candidates[0]
+    assert (
+        "continuity"
+        not in choose(candidates, SETTINGS, continuity=Continuity(20.0, dict.fromkeys(kept, 0.0))).rationale
+    )

@@ -37,7 +37,7 @@ def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
         champion = previous_champion(connection, config, month)
         space = read_feature_space(connection, month)
         ids, X = feature_matrix(connection, "validated_features", month, space.names, config.model.fit_sample)
-    found = fit_challengers(space, X, ids, config.model, champion)
+    found = fit_challengers(space, X, ids, config, champion)
     candidates, refusals, choice = found.candidates, found.refusals, found.choice
     with pipeline.step(context) as step:
         step.rows = write_candidates(step.connection, month, candidates, refusals, choice)
