@@ -31,7 +31,6 @@ name: simulated
 first_month: 2020-01
 source: {snapshots: {path: "{month}.csv", customer_id: id}}
 features: [{name: x}, {name: y}, {name: z}]
-model: {n_components: [2, 7]}
 """
 
 
@@ -138,9 +137,10 @@ class History:
     months: list[Month] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, n: int = 3000, seed: int = 0) -> "History":
+    def begin(cls, n: int = 3000, seed: int = 0, n_components: range = range(2, 8)) -> "History":
         """A history without months yet; the same arguments, the same customers for ever."""
-        config = parse_config(CONFIG, Path("simulated.yaml"))
+        tried = f"model: {{n_components: [{n_components[0]}, {n_components[-1]}]}}\n"
+        config = parse_config(CONFIG + tried, Path("simulated.yaml"))
         return cls(config, four_segments(n, seed), np.random.default_rng((seed, 1)))
 
     def branch(self) -> "History":
