@@ -151,7 +151,7 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
         if not work.months:
             say(f"Nothing to do: {_span(wanted)} stand in the published file. To run months again, add --force.")
         if work.assets:
-            say(f"{config.published_path.name} lacks months that are finished: it is published again.")
+            say(f"{config.published_path.name} is missing or behind the warehouse: it is published again.")
         stale = [
             month
             for month in months_of_other_settings(config.published_path, config.config_hash)

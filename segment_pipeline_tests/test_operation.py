@@ -347,6 +347,20 @@ def test_a_published_file_that_is_missing_is_copied_again_and_no_month_is_run(co
     assert query(copy.published, "SELECT count(*) FROM pipeline_runs") == [(before + 1,)]
 
 
+def test_a_month_that_was_killed_on_its_way_into_the_published_file_gets_there_with_the_next_run(
+    commands, copy, three_months
+):
+    lines = order_lines(seed=2)
+    write_parquet(lines, copy.orders_path)
+    killed = commands.run(copy, "--force", "--months", "2023-05", moment="draft is on disk")
+    assert killed.code == -signal.SIGKILL
+    assert published_content(copy.published) == published_content(three_months.published)
+    assert commands.run(copy, "--quiet").code == 0
+    ours = "SELECT * FROM monthly_assignments ORDER BY ALL"
+    assert query(copy.published, ours) == query(copy.warehouse, ours) != query(three_months.published, ours)
+    assert not list(copy.folder.glob(".segments.duckdb.*"))
+
+
 def test_a_warehouse_that_is_missing_does_not_cost_consumers_their_months(commands, copy, three_months, materialize):
     copy.warehouse.unlink()
     refused = commands.run(copy, "--force")

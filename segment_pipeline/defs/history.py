@@ -78,19 +78,26 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
     """What has to be done for `wanted` to be published. Ask under the run lock: a run before may have done it.
 
     The warehouse says whether a month came to its end; so a month that was killed half-way is run again, and a
-    published file that is missing is only copied anew. Raises PublishError when the warehouse has lost months, and
-    MonthOrderError when a month has no finished month before it to stand on.
+    published file that is missing, or behind the warehouse, is only copied anew. Raises PublishError when the warehouse
+    has lost months, and MonthOrderError when a month has no finished month before it to stand on.
     """
-    from segment_pipeline.warehouse.publish import PUBLISHING_ASSET, known_months, published_months, refuse_loss
+    from segment_pipeline.warehouse.publish import (
+        PUBLISHING_ASSET,
+        known_months,
+        publications,
+        published_months,
+        refuse_loss,
+    )
     from segment_pipeline.warehouse.store import prepare
 
     with Pipeline(config_path=str(config.path)).warehouse.transaction(report) as connection:
         prepare(connection, config.raw_feature_names)
-        finished = known_months(connection)
+        finished, published = known_months(connection), publications(connection)
     refuse_loss(config.published_path, finished)
     due = sorted(month for month in wanted if force or not finished.get(month))
     _refuse_gap(config, due, finished)
-    unseen = sorted(set(wanted) - published_months(config.published_path))
+    seen = published_months(config.published_path)
+    unseen = sorted(month for month in wanted if seen.get(month) != published.get(month))
     if unseen and not due:
         return Work(unseen[-1:], [PUBLISHING_ASSET])
     return Work(due)

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import duckdb
@@ -48,15 +48,26 @@ def reading(published: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         ) from error
 
 
-def published_months(published: Path) -> set[date]:
-    """The months that consumers can see; empty when there is no published file yet. Raises PublishError."""
+def published_months(published: Path) -> dict[date, datetime]:
+    """The months that consumers can see, and when each was published last; empty when there is no file yet.
+
+    Raises PublishError.
+    """
     if not published.exists():
-        return set()
+        return {}
     with reading(published) as connection:
-        rows = connection.execute(
-            f"SELECT DISTINCT month FROM {PIPELINE_RUNS.name} WHERE asset = {literal(PUBLISHING_ASSET)}"
-        ).fetchall()
-    return {row[0] for row in rows}
+        return publications(connection)
+
+
+def publications(connection: duckdb.DuckDBPyConnection) -> dict[date, datetime]:
+    """When each month was published last, as the warehouse, or the published file, has it.
+
+    A run that is killed between the two leaves the warehouse ahead of the file.
+    """
+    rows = connection.execute(
+        f"SELECT month, max(finished_at) FROM {PIPELINE_RUNS.name} WHERE asset = {literal(PUBLISHING_ASSET)} GROUP BY 1"
+    ).fetchall()
+    return dict(rows)
 
 
 def months_of_other_settings(published: Path, config_hash: str) -> list[date]:
@@ -64,8 +75,9 @@ def months_of_other_settings(published: Path, config_hash: str) -> list[date]:
     if not published.exists():
         return []
     with reading(published) as connection:
+        # publishing only copies: it says nothing of the settings with which a month was made
         rows = connection.execute(
-            f"SELECT month FROM {PIPELINE_RUNS.name} WHERE asset = {literal(PUBLISHING_ASSET)} "
+            f"SELECT month FROM {PIPELINE_RUNS.name} WHERE asset <> {literal(PUBLISHING_ASSET)} "
             "GROUP BY month HAVING arg_max(config_hash, finished_at) <> ? ORDER BY month",
             [config_hash],
         ).fetchall()
@@ -100,7 +112,7 @@ def known_months(connection: duckdb.DuckDBPyConnection, schema: str = "main") ->
 
 def refuse_loss(published: Path, known: Collection[date]) -> None:
     """Raise PublishError if the published file has months that the warehouse does not: a new one would lack them."""
-    lost = sorted(published_months(published) - set(known))
+    lost = sorted(set(published_months(published)) - set(known))
     if lost:
         raise PublishError(
             f"{published} has {len(lost)} months ({month_key(lost[0])} to {month_key(lost[-1])}) of which "
