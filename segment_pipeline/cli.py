@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = load_config(chosen.config)
         if not getattr(chosen, "quiet", False):
-            for warning in config.warnings:
+            for warning in config.remarks:
                 print(f"{chosen.config}: {warning}", file=sys.stderr)
         return int(chosen.command(config, chosen))
     except ConfigError as error:

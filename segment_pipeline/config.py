@@ -479,7 +479,9 @@ class RefitSettings(_Settings):
     max_mean_shift: float = _setting(
         0.5, "standard deviations", "How far a component's mean may move, measured under the champion.", gt=0
     )
-    max_age_months: int = _setting(3, "months", "A champion older than this is challenged.", ge=0, le=1200)
+    max_age_months: int = _setting(
+        3, "months", "A champion older than this gives way to a challenger that fits no worse.", ge=0, le=1200
+    )
     min_gain: float = _setting(
         0.05,
         "nats per customer",
@@ -588,6 +590,79 @@ class SegmentOverride(_Settings):
     role: Role | None = _setting(None, "", "Role of the segment; from its recency and frequency when left out.")
 
 
+class WarningSettings(_Settings):
+    """When a customer is worth a warning, and how many the team can look after."""
+
+    declining_engagement: float = _setting(
+        0.15,
+        "probability, 0..1",
+        "Warn when the probability of engaged segments fell by more than this since the month before.",
+        gt=0,
+        lt=1,
+    )
+    mixed_signal: float = _setting(
+        0.30, "probability, 0..0.5", "Warn when engaged and at-risk-or-dormant are both above this.", gt=0, lt=0.5
+    )
+    mixed_signal_severe: float = _setting(
+        0.40, "probability, 0..0.5", "The same, severe: both above this.", gt=0, lt=0.5
+    )
+    horizon_days: int = _setting(
+        90, "days", "A customer is silent who has no order for so long after the month's end.", ge=1, le=730
+    )
+    monthly_budget: int | None = _setting(
+        None,
+        "customers",
+        "As many as the team can contact a month; the most urgent are kept, no limit when left out.",
+        ge=1,
+    )
+
+    @model_validator(mode="after")
+    def _severe_is_more_than_mixed(self) -> "WarningSettings":
+        if self.mixed_signal_severe <= self.mixed_signal:
+            raise _problem(
+                ("mixed_signal_severe",),
+                show(self.mixed_signal_severe),
+                f"a number above mixed_signal ({show(self.mixed_signal)})",
+            )
+        return self
+
+
+def _pair_of_segments(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Action(_Settings):
+    """What to do with the customers to whom all given conditions apply; the most specific action wins."""
+
+    action_id: Name = _setting(..., "", "Name of the action in the tables; each once.")
+    pair: Annotated[tuple[int, int] | None, BeforeValidator(_pair_of_segments)] = _setting(
+        None, "", "Customers of the tier hybrid between these two segments, in any order.", allowed="two segment ids"
+    )
+    segment: int | None = _setting(None, "", "Customers of this segment.", ge=0, le=2**31 - 1)
+    role: Role | None = _setting(None, "", "Customers of segments with this role.")
+    tier: Literal["dominant", "hybrid", "diffuse", "leaning"] | None = _setting(
+        None, "", "Customers of this tier; with none of the four, everybody."
+    )
+    what: Name = _setting(..., "", "What is done, in a sentence.")
+    owner: Name = _setting(..., "", "Who sees to it.")
+    channel: Name = _setting(..., "", "How the customer is reached.")
+    kpi: Name = _setting(..., "", "The figure by which it is judged.")
+    measure_days: int = _setting(..., "days", "How long after the month's end the figure is measured.", ge=1, le=730)
+
+    @model_validator(mode="after")
+    def _pair_is_two(self) -> "Action":
+        if self.pair is not None and (self.pair[0] == self.pair[1] or min(self.pair) < 0):
+            raise _problem(("pair",), show(list(self.pair)), "the ids of two different segments")
+        if self.pair is not None and self.tier not in (None, "hybrid"):
+            raise _problem(("tier",), show(self.tier), "hybrid, or nothing: a pair is of hybrid customers")
+        return self
+
+    @property
+    def conditions(self) -> tuple[frozenset[int] | None, int | None, str | None, str | None]:
+        """Pair, segment, role and tier, None where it does not ask; the order in which they count as specific."""
+        return (frozenset(self.pair) if self.pair else None, self.segment, self.role, self.tier)
+
+
 class OperationSettings(_Settings):
     """How the pipeline uses the machine. Nothing here changes a result."""
 
@@ -640,6 +715,13 @@ class Config(_Settings):
         "",
         "Names and roles of your own, by segment_id.",
         allowed="whole segment ids, each with a mapping of name and role",
+    )
+    warnings: Annotated[WarningSettings, BeforeValidator(_empty_means_defaults)] = WarningSettings()
+    actions: Annotated[tuple[Action, ...], BeforeValidator(_list_as_tuple)] = _setting(
+        (),
+        "",
+        "The action matrix: what to do with whom. Of the actions that apply to a customer the most specific is taken.",
+        allowed="a list of actions, each with action_id, what, owner, channel, kpi and measure_days",
     )
     operation: Annotated[OperationSettings, BeforeValidator(_empty_means_defaults)] = OperationSettings()
 
@@ -728,6 +810,25 @@ class Config(_Settings):
                 )
         return segments
 
+    @field_validator("actions")
+    @classmethod
+    def _every_action_can_be_reached(cls, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+        wrong: list[tuple[KeyPath, str, str]] = []
+        names: dict[str, int] = {}
+        conditions: dict[object, int] = {}
+        for index, action in enumerate(actions):
+            other = names.setdefault(action.action_id.casefold(), index)
+            if other != index:
+                found = f"{show(action.action_id)} again (also actions[{other}])"
+                wrong.append(((index, "action_id"), found, "each name once"))
+            other = conditions.setdefault(action.conditions, index)
+            if other != index:
+                found = f"the conditions of actions[{other}] ({actions[other].action_id}) again"
+                wrong.append(((index,), found, "other conditions: this action could never be reached"))
+        if wrong:
+            raise _problems(wrong)
+        return actions
+
     @property
     def path(self) -> Path:
         """The file this was read from."""
@@ -776,7 +877,7 @@ class Config(_Settings):
         return self.roles.frequency if self.roles.frequency in self.raw_feature_names else None
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def remarks(self) -> tuple[str, ...]:
         """What is allowed but probably not wanted, as plain sentences."""
         found = []
         if len(self.features) > ADVISED_FEATURES:
@@ -889,11 +990,11 @@ def _at(located: LocatedYaml, path: KeyPath, found: str, allowed: str) -> Proble
 
 
 def _suggestion(key: str, allowed: Sequence[str]) -> str:
-    nearest = difflib.get_close_matches(key.lower(), allowed, 1)
-    if nearest:
-        return f"; did you mean {nearest[0]}?"
     elsewhere = [doc.key for doc in setting_docs() if doc.key.rpartition(".")[2] == key]
-    return f"; did you mean {elsewhere[0]}, elsewhere in the file?" if elsewhere else ""
+    if elsewhere:
+        return f"; did you mean {elsewhere[0]}, elsewhere in the file?"
+    nearest = difflib.get_close_matches(key.lower(), allowed, 1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 # --- what the models say about themselves -----------------------------------------------------------------------------

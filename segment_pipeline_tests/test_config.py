@@ -38,6 +38,7 @@ from segment_pipeline.months import add_months, month_key
 DEMO = Path(__file__).parents[1] / "data" / "segmentation.yaml"
 FILE = Path("conf/segmentation.yaml")
 
+ACTION = "what: w, channel: c, kpi: k, measure_days: 3"
 BASE = """\
 name: shop
 first_month: 2017-03
@@ -293,7 +294,37 @@ def test_every_mistake_is_listed_in_the_order_of_the_file() -> None:
         ("criterion: bic", "did you mean model.criterion, elsewhere in the file?"),
         ("path: x", "7: path: found an unknown key"),
         ("config_hash: x", "7: config_hash: found an unknown key"),
-        ("warnings: []", "7: warnings: found an unknown key"),
+        ("remarks: []", "7: remarks: found an unknown key"),
+        ("warnings: []", "7: warnings: found []; allowed: a mapping with the keys declining_engagement"),
+        (
+            "warnings: {mixed_signal: 0.3, mixed_signal_severe: 0.2}",
+            "warnings.mixed_signal_severe: found 0.2; allowed: a",
+        ),
+        ("warnings: {monthly_budget: 0}", "warnings.monthly_budget: found 0"),
+        (f"actions:\n  - {{action_id: a, {ACTION}, owner: null}}", "actions[0].owner"),
+        (
+            "actions:\n  - {action_id: a, what: w, channel: c, kpi: k, measure_days: 3}",
+            "actions[0].owner: found nothing",
+        ),
+        (
+            f"actions:\n  - {{action_id: a, {ACTION}, owner: o, pair: [2, 2]}}",
+            "actions[0].pair: found [2, 2]; allowed: the",
+        ),
+        (f"actions:\n  - {{action_id: a, {ACTION}, owner: o, pair: [2]}}", "actions[0].pair"),
+        (
+            f"actions:\n  - {{action_id: a, {ACTION}, owner: o, pair: [1, 2], tier: diffuse}}",
+            "actions[0].tier: found 'diffuse'; allowed: hybrid",
+        ),
+        (
+            f"actions:\n  - {{action_id: a, {ACTION}, owner: o}}\n"
+            f"  - {{action_id: A, {ACTION}, owner: o, tier: hybrid}}",
+            "actions[1].action_id: found 'A' again (also actions[0])",
+        ),
+        (
+            f"actions:\n  - {{action_id: a, {ACTION}, owner: o, pair: [1, 2]}}\n"
+            f"  - {{action_id: b, {ACTION}, owner: o, pair: [2, 1]}}",
+            "actions[1]: found the conditions of actions[0] (a) again; allowed: other conditions",
+        ),
         ("1: 2", "7: 1: found 1 as a key; allowed: name, first_month"),
         ("model: {? [1] : 2}", "7: model: found a list or mapping as a key; allowed: plain text as a key"),
         # the model
@@ -531,6 +562,8 @@ SECTIONS = [
     "tiers",
     "roles",
     "segments",
+    "warnings",
+    "actions",
     "operation",
 ]
 
@@ -624,17 +657,17 @@ def test_no_features_at_all_are_refused() -> None:
 def test_more_than_eight_features_are_allowed_with_a_warning() -> None:
     eight = [{"name": f"f{i}"} for i in range(8)]
     roles = {"recency": "f0", "frequency": "f1"}
-    assert parse_config(base_with(*eight, roles=roles), FILE).warnings == ()
-    (warning,) = parse_config(base_with(*eight, {"name": "f8"}, roles=roles), FILE).warnings
+    assert parse_config(base_with(*eight, roles=roles), FILE).remarks == ()
+    (warning,) = parse_config(base_with(*eight, {"name": "f8"}, roles=roles), FILE).remarks
     assert warning.startswith("9 features are many")
 
 
 def test_a_file_whose_features_give_no_roles_says_how_to_get_them() -> None:
     config = parse_config(BASE, FILE)
     assert (config.recency_feature, config.frequency_feature) == (None, None)
-    assert [re.search(r"roles: (\w+)", warning)[1] for warning in config.warnings] == ["recency", "frequency"]  # type: ignore[index]
+    assert [re.search(r"roles: (\w+)", warning)[1] for warning in config.remarks] == ["recency", "frequency"]  # type: ignore[index]
     named = parse_config(BASE + "roles: {frequency: visits}\n", FILE)
-    assert (named.frequency_feature, len(named.warnings)) == ("visits", 1)
+    assert (named.frequency_feature, len(named.remarks)) == ("visits", 1)
 
 
 def test_order_lines_give_eight_features_and_no_other() -> None:
@@ -735,7 +768,10 @@ def test_a_hurdle_names_a_feature_and_a_value_that_is_valid(hurdle: str, key: st
 
 def test_the_field_descriptions_carry_unit_and_default() -> None:
     described = RefitSettings.model_fields["max_age_months"].description
-    assert described == "A champion older than this is challenged. Unit: months. Default: 3."
+    assert (
+        described
+        == "A champion older than this gives way to a challenger that fits no worse. Unit: months. Default: 3."
+    )
 
 
 @pytest.mark.parametrize(
@@ -796,7 +832,7 @@ def test_the_demo_is_the_complete_journey_as_designed() -> None:
     ]
     assert all(feature.meaning.endswith(".") for feature in config.features)
     assert config.output_dir == DEMO.parent
-    assert config.warnings == ()
+    assert config.remarks == ()
     assert (config.recency_feature, config.frequency_feature) == ("days_since_last_order", "orders")
 
 
@@ -824,7 +860,7 @@ def test_the_demo_shows_every_key_there_is() -> None:
     )
     shown = set(keys_of(yaml.safe_load(text)))
     known = {doc.key for doc in setting_docs()}
-    explained_in_a_comment = {"features[].valid.max"}
+    explained_in_a_comment = {"features[].valid.max", "actions[].pair", "actions[].segment"}
     assert known - explained_in_a_comment <= shown
     assert shown <= known
 

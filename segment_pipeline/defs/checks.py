@@ -46,6 +46,10 @@ CHECKS: Mapping[str, tuple[CheckSpec, ...]] = {
         CheckSpec("probabilities_sum_to_one", "Every customer's membership probabilities sum to 1 within 1e-9.", True),
         CheckSpec("every_accepted_customer_assigned", "As many assignments as accepted customers.", True),
     ),
+    "customer_actions": (
+        CheckSpec("every_customer_has_an_action", "No customer falls through the action matrix.", False),
+        CheckSpec("every_action_reaches_somebody", "No action asks for what no customer of the month is.", False),
+    ),
     "transition_deltas": (
         CheckSpec("transitions_reconcile", "The moves add up to the customers of both months, exactly.", True),
     ),

@@ -84,6 +84,9 @@ def decide(inputs: DecisionInputs, config: Config, forced: str | None = None) ->
             )
         stays = f"kept although a trigger fired ({reason}): no candidate is admissible"
         return Decision(inputs.previous, False, stays, triggers, ())
+    if forced is None and inputs.previous is not None and _is_only_old(fired, triggers):
+        stays = f"kept although a trigger fired ({reason}): no admissible challenger fits this month's customers better"
+        return Decision(inputs.previous, False, stays, triggers, ())
     champion, lineage = _promote(inputs, inputs.challenger, config)
     return Decision(champion, True, reason, triggers, lineage)
 
@@ -110,6 +113,13 @@ def with_overrides(model: SegmentModel, config: Config) -> SegmentModel:
             segment = replace(segment, name=own.name or segment.name, role=own.role or segment.role)
         segments.append(segment)
     return replace(model, segments=tuple(segments))
+
+
+def _is_only_old(fired: Sequence[Trigger], triggers: Sequence[Trigger]) -> bool:
+    """Whether nothing but its age speaks against a champion that still fits better than its challenger. A refit for
+    its own sake would cost segments their ids: in the demo's ninth month three segments, none dormant, for five."""
+    gain = next((trigger.value for trigger in triggers if trigger.metric == "challenger_gain"), None)
+    return [trigger.metric for trigger in fired] == ["champion_age_months"] and gain is not None and gain <= 0.0
 
 
 def _triggers(inputs: DecisionInputs, config: Config) -> tuple[Trigger, ...]:

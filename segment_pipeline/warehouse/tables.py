@@ -392,6 +392,131 @@ TRANSITION_MATRIX = Table(
     ("month", "from_state", "to_state"),
 )
 
+JOURNEY_PATHS = Table(
+    "journey_paths",
+    "The commonest paths of customers over the last 2 to 6 months up to this one, of those who were in a segment when "
+    "the path begins. A state is the role of the customer's segment in that month, or the segment's name where there "
+    "are no roles; lapsed and rejected are states as well.",
+    (
+        MONTH,
+        Column("months", "INTEGER", "months", "Length of the path, 2 to 6, both ends included."),
+        Column("path", "VARCHAR[]", "", "The states, month after month; the last is that of this month."),
+        Column("from_state", "VARCHAR", "", "The first state of the path."),
+        Column("to_state", "VARCHAR", "", "The last state of the path."),
+        Column("customers", "BIGINT", "customers", "Customers who took this path."),
+        Column("share", "DOUBLE", "0..1", "Share of the customers who began in from_state, these months ago."),
+        Column("place", "INTEGER", "", "1 for the commonest path of this length; the first 100 are kept."),
+    ),
+    ("month", "months", "place"),
+)
+
+JOURNEY_CONVERSION = Table(
+    "journey_conversion",
+    "What became of the customers of a state one to five months later: do casual customers become regulars, or go "
+    "quiet, and how soon?",
+    (
+        MONTH,
+        Column("from_state", "VARCHAR", "", "Role (or segment name) in which they were, months_later before `month`."),
+        Column("months_later", "INTEGER", "months", "How many months they had, 1 to 5."),
+        Column("customers", "BIGINT", "customers", "Customers who were in from_state then."),
+        Column(
+            "reached_engaged", "DOUBLE", "0..1", "Share that was engaged at least once since; NULL from engaged itself."
+        ),
+        Column(
+            "reached_dormant",
+            "DOUBLE",
+            "0..1",
+            "Share that was dormant or lapsed at least once since; NULL from dormant itself.",
+        ),
+        Column("lapsed", "DOUBLE", "0..1", "Share that has no order in this month's window."),
+    ),
+    ("month", "from_state", "months_later"),
+)
+
+CHURN_RISK = Table(
+    "churn_risk",
+    "How likely a customer is to fall silent: no order within warnings.horizon_days after the month's end.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column("churn_risk", "DOUBLE", "0..1", "Probability of silence, from months whose silence was observed."),
+    ),
+    ("month", "customer_id"),
+)
+
+EARLY_WARNINGS = Table(
+    "early_warnings",
+    "An alert on a customer who still orders, with its evidence and how urgent it is beside the others.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column(
+            "warning",
+            "VARCHAR",
+            "",
+            "declining_engagement, mixed_signal, mixed_signal_severe or segment_downgrade; see the README for each.",
+        ),
+        Column("status", "VARCHAR", "", "new, ongoing, or resolved (last month only; then it has no evidence)."),
+        Column("first_month", "DATE", "month", "Since when the warning stands without a break."),
+        Column(
+            "engaged_probability", "DOUBLE", "0..1", "Probability of engaged segments this month; NULL without any."
+        ),
+        Column(
+            "dormant_probability",
+            "DOUBLE",
+            "0..1",
+            "Probability of at_risk and dormant segments this month; NULL without any.",
+        ),
+        Column(
+            "engaged_change", "DOUBLE", "-1..1", "Change of the engaged probability since the month before; one ruler."
+        ),
+        Column("churn_risk", "DOUBLE", "0..1", "See the table churn_risk; NULL while it is refused."),
+        Column("evidence", "VARCHAR", "", "What was found, in words."),
+        Column("priority", "INTEGER", "", "Place of the customer in the month's queue, 1 is the most urgent."),
+        Column("within_budget", "BOOLEAN", "", "Whether the customer is among the first warnings.monthly_budget."),
+    ),
+    ("month", "customer_id", "warning"),
+)
+
+CUSTOMER_ACTIONS = Table(
+    "customer_actions",
+    "What to do with a customer this month: the most specific of the configured actions that apply.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column("tier", "VARCHAR", "", "dominant, hybrid, diffuse or leaning; see monthly_assignments."),
+        Column("action_id", "VARCHAR", "", "The action; NULL where none applies, or while none is configured."),
+        Column("segment_id", "INTEGER", "", "The customer's segment."),
+        Column("second_segment_id", "INTEGER", "", "The segment with the second largest probability."),
+        Column("arm", "VARCHAR", "", "matched, random or control while a campaign includes the customer; else NULL."),
+        Column("owner", "VARCHAR", "", "Who sees to it."),
+        Column("channel", "VARCHAR", "", "How the customer is reached."),
+        Column("kpi", "VARCHAR", "", "The figure by which it is judged."),
+        Column("measure_until", "DATE", "date", "Until when that figure is measured."),
+    ),
+    ("month", "customer_id"),
+)
+
+AUDIENCE_FEED = Table(
+    "audience_feed",
+    "Who entered and who left each segment and tier since the month before: apply it to last month's lists and they "
+    "hold this month's customers.",
+    (
+        MONTH,
+        Column("audience_type", "VARCHAR", "", "segment or tier."),
+        Column("audience", "VARCHAR", "", "Segment id as text, or the tier."),
+        CUSTOMER_ID,
+        Column("change", "VARCHAR", "", "entered or left."),
+        Column(
+            "by_refit",
+            "BOOLEAN",
+            "",
+            "Whether the customer did not move: its segment has another id because the champion is a new one.",
+        ),
+    ),
+    ("month", "audience_type", "audience", "change", "customer_id"),
+)
+
 REFIT_TRIGGERS = Table(
     "refit_triggers",
     "The figures on which a month's refit decision stands, measured under the month before's champion.",
@@ -476,6 +601,12 @@ TABLES = (
     SEGMENT_FEATURE_PROFILES,
     TRANSITION_DELTAS,
     TRANSITION_MATRIX,
+    JOURNEY_PATHS,
+    JOURNEY_CONVERSION,
+    CHURN_RISK,
+    EARLY_WARNINGS,
+    CUSTOMER_ACTIONS,
+    AUDIENCE_FEED,
     REFIT_TRIGGERS,
     DRIFT_ALERTS,
     PIPELINE_RUNS,
@@ -525,12 +656,13 @@ CURRENT_PROFILES = View(
 
 CUSTOMER_JOURNEY = View(
     "customer_journey",
-    "A customer's months in order, with where it was before and since when it has been where it is.",
+    "A customer's months in order: where it was before, since when it has been where it is, and which way it went.",
     (
         *_columns_of(
             MONTHLY_ASSIGNMENTS, "month", "customer_id", "segment_id", "segment_name", "max_probability", "tier"
         ),
         MODEL_VERSION,
+        Column("role", "VARCHAR", "", "Role of its segment: engaged, casual, at_risk or dormant; NULL without roles."),
         Column("previous_month", "DATE", "month", "The customer's month before this one; NULL for its first."),
         Column("previous_segment_id", "INTEGER", "", "Its segment in previous_month; NULL for its first month."),
         Column(
@@ -540,22 +672,60 @@ CUSTOMER_JOURNEY = View(
             "Whether it changed segment since the month before, both under one champion: a new id after a refit alone "
             "is no movement. NULL without a month before.",
         ),
+        Column(
+            "direction",
+            "VARCHAR",
+            "",
+            "Of a movement: up, down, or lateral between segments of one role (dormant, at_risk, casual, engaged "
+            "ascend); NULL where it did not move, or without roles.",
+        ),
         Column("changed_at", "DATE", "month", "Month of its last movement, or of its first or returning month."),
+        Column("months_in_segment", "BIGINT", "months", "Months since changed_at in which it had an order, with both."),
+        Column(
+            "previous_different_segment_id",
+            "INTEGER",
+            "",
+            "The segment from which it moved at changed_at; NULL when it has not moved yet.",
+        ),
     ),
     """
-    WITH ordered AS (
-        SELECT a.month, a.customer_id, a.segment_id, a.segment_name, a.max_probability, a.tier, a.model_version,
+    WITH ranked AS (
+        SELECT month, segment_id, role,
+            CASE role WHEN 'engaged' THEN 3 WHEN 'casual' THEN 2 WHEN 'at_risk' THEN 1 WHEN 'dormant' THEN 0 END
+                AS height
+        FROM segment_profiles
+    ),
+    ordered AS (
+        SELECT a.month, a.customer_id, a.segment_id, a.segment_name, a.max_probability, a.tier, a.model_version, r.role,
             lag(a.month) OVER customer AS previous_month,
             lag(a.segment_id) OVER customer AS previous_segment_id,
             CASE WHEN d.from_segment_id IS NOT NULL AND d.to_segment_id IS NOT NULL
-                THEN d.from_segment_id <> d.to_segment_id END AS moved
+                THEN d.from_segment_id <> d.to_segment_id END AS moved,
+            d.from_segment_id AS left_segment_id,
+            -- both segments are those of the champion of the month before, and have their roles there
+            above.height - below.height AS ascent
         FROM monthly_assignments AS a
+        LEFT JOIN ranked AS r ON r.month = a.month AND r.segment_id = a.segment_id
         LEFT JOIN transition_deltas AS d ON d.month = a.month AND d.customer_id = a.customer_id
+        LEFT JOIN ranked AS below
+            ON below.month = a.month - INTERVAL 1 MONTH AND below.segment_id = d.from_segment_id
+        LEFT JOIN ranked AS above ON above.month = a.month - INTERVAL 1 MONTH AND above.segment_id = d.to_segment_id
         WINDOW customer AS (PARTITION BY a.customer_id ORDER BY a.month)
+    ),
+    stayed AS (
+        SELECT *, max(CASE WHEN moved IS NOT FALSE THEN month END)
+            OVER (PARTITION BY customer_id ORDER BY month) AS changed_at
+        FROM ordered
     )
-    SELECT *, max(CASE WHEN moved IS NOT FALSE THEN month END)
-        OVER (PARTITION BY customer_id ORDER BY month) AS changed_at
-    FROM ordered
+    SELECT month, customer_id, segment_id, segment_name, max_probability, tier, model_version, role, previous_month,
+        previous_segment_id, moved,
+        CASE WHEN moved THEN CASE WHEN ascent > 0 THEN 'up' WHEN ascent < 0 THEN 'down' WHEN ascent = 0 THEN 'lateral'
+            END END AS direction,
+        changed_at,
+        row_number() OVER (PARTITION BY customer_id, changed_at ORDER BY month) AS months_in_segment,
+        last_value(CASE WHEN moved THEN left_segment_id END IGNORE NULLS)
+            OVER (PARTITION BY customer_id ORDER BY month) AS previous_different_segment_id
+    FROM stayed
     """,
 )
 

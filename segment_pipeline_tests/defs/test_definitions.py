@@ -27,7 +27,11 @@ probabilities_sum_to_one!
 segment_profiles | segments | duckdb sql | monthly_assignments |
 transition_deltas | segments | duckdb sql | monthly_assignments raw_customers | transitions_reconcile!
 drift_alerts | segments | duckdb python | candidate_models drift_alerts@-1 monthly_assignments selected_model |
-published_segments | publishing | duckdb sql | drift_alerts segment_profiles transition_deltas |
+journey_paths | journeys | duckdb sql | segment_profiles |
+early_warnings | journeys | duckdb sql | early_warnings@-1 monthly_assignments transition_deltas |
+customer_actions | actions | duckdb sql | monthly_assignments transition_deltas | \
+every_action_reaches_somebody every_customer_has_an_action
+published_segments | publishing | duckdb sql | customer_actions drift_alerts early_warnings journey_paths |
 """
 
 

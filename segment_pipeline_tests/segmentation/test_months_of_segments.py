@@ -43,11 +43,22 @@ def test_two_years_of_stationary_customers_bring_no_refit_birth_death_or_split()
 
 def test_routine_refits_of_stationary_customers_change_no_id() -> None:
     history = History.begin(900, 12, range(4, 6))
-    months = [history.month() for _ in range(9)]
+    months = [history.month(forced="yearly review" if number == 8 else None) for number in range(9)]
     assert [month.number for month in months if month.decision.promoted] == [0, 4, 8]
     for month in months[1:]:
         assert month.changes == set()
         assert month.decision.champion.segment_ids == months[0].decision.champion.segment_ids
+
+
+def test_a_champion_that_is_only_old_gives_way_to_none_that_fits_worse() -> None:
+    history = History.begin(900, 12, range(4, 6))
+    kept = [month.decision for month in (history.month() for _ in range(9)) if not month.decision.promoted]
+    old = [d for d in kept if [t.metric for t in d.triggers if t.fired] == ["champion_age_months"]]
+    assert old
+    for decision in old:
+        (gain,) = (t.value for t in decision.triggers if t.metric == "challenger_gain")
+        assert gain <= 0
+        assert "no admissible challenger fits this month's customers better" in decision.reason
 
 
 @pytest.mark.parametrize(("segment", "feature", "sign"), [(0, 0, -1), (1, 1, -1), (2, 2, 1)])

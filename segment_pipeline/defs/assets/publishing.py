@@ -1,15 +1,17 @@
-"""Stage 4: the file that SQL consumers read."""
+"""Stage 6: the file that SQL consumers read."""
 
 import dagster as dg
 
-from segment_pipeline.defs.assets.segments import drift_alerts, segment_profiles, transition_deltas
+from segment_pipeline.defs.assets.actions import customer_actions
+from segment_pipeline.defs.assets.journeys import early_warnings, journey_paths
+from segment_pipeline.defs.assets.segments import drift_alerts
 from segment_pipeline.defs.described import OWNERS, SQL_KINDS, published_metadata
 from segment_pipeline.defs.partitions import monthly_partitions
 from segment_pipeline.defs.resources import Pipeline
 
 
 @dg.asset(
-    deps=[segment_profiles, transition_deltas, drift_alerts],
+    deps=[journey_paths, early_warnings, customer_actions, drift_alerts],
     partitions_def=monthly_partitions,
     group_name="publishing",
     owners=OWNERS,

@@ -1,0 +1,165 @@
+"""Early warnings of a month: the named rules as SQL, their state over the months, and who is contacted first.
+
+Changes are measured with the champion of the month before (`transition_deltas`), levels with the month's own. A rule
+warns of customers who still order: one who does not is lapsed, which the transitions tell.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+import duckdb
+
+from segment_pipeline.config import WarningSettings
+from segment_pipeline.months import add_months
+from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.warehouse.quoting import literal, number
+from segment_pipeline.warehouse.store import month_literal, replace_month
+from segment_pipeline.warehouse.tables import EARLY_WARNINGS
+
+WARNINGS = ("mixed_signal_severe", "declining_engagement", "segment_downgrade", "mixed_signal")
+"""The named rules, the most urgent first: that counts where churn risk does not tell customers apart."""
+
+HEIGHT = {"dormant": 0, "at_risk": 1, "casual": 2, "engaged": 3}
+"""Roles from low to high; a downgrade goes down."""
+
+
+def write_early_warnings(
+    connection: duckdb.DuckDBPyConnection,
+    champion: SegmentModel,
+    ruler: SegmentModel | None,
+    month: date,
+    settings: WarningSettings,
+) -> int:
+    """Replace the month's warnings; returns the rows.
+
+    champion : who serves the month. ruler : who served the month before and measures movement; None where there is no
+    such month. Every warning that stood last month and does not now has a row that says `resolved`, once.
+    """
+    last = month_literal(add_months(month, -1))
+    return replace_month(
+        connection,
+        EARLY_WARNINGS,
+        month,
+        f"""
+        WITH levels AS ({_levels(champion, month)}),
+        found AS ({_rules(ruler, month, settings)}),
+        standing AS (SELECT * FROM early_warnings WHERE month = {last} AND status <> 'resolved'),
+        every AS (
+            SELECT coalesce(f.customer_id, s.customer_id) AS customer_id, coalesce(f.warning, s.warning) AS warning,
+                CASE WHEN f.warning IS NULL THEN 'resolved' WHEN s.warning IS NULL THEN 'new' ELSE 'ongoing' END
+                    AS status,
+                coalesce(s.first_month, {month_literal(month)}) AS first_month, f.evidence
+            FROM found AS f FULL JOIN standing AS s ON s.customer_id = f.customer_id AND s.warning = f.warning
+        ),
+        measured AS (
+            SELECT e.*, l.engaged_probability, l.dormant_probability, d.engaged_change, r.churn_risk
+            FROM every AS e
+            LEFT JOIN levels AS l ON l.customer_id = e.customer_id
+            LEFT JOIN transition_deltas AS d ON d.month = {month_literal(month)} AND d.customer_id = e.customer_id
+            LEFT JOIN churn_risk AS r ON r.month = {month_literal(month)} AND r.customer_id = e.customer_id
+        ),
+        -- a customer is contacted once, whatever the number of warnings
+        queue AS (
+            SELECT customer_id, row_number() OVER (ORDER BY max(churn_risk) DESC NULLS LAST, min({_urgency()}),
+                min(engaged_change) NULLS LAST, customer_id) AS priority
+            FROM measured WHERE status <> 'resolved' GROUP BY customer_id
+        )
+        SELECT {month_literal(month)} AS month, m.customer_id, m.warning, m.status, m.first_month,
+            m.engaged_probability, m.dormant_probability, m.engaged_change, m.churn_risk, m.evidence,
+            CAST(q.priority AS INTEGER) AS priority,
+            {"q.priority IS NOT NULL" if settings.monthly_budget is None else _within(settings.monthly_budget)}
+                AS within_budget
+        FROM measured AS m LEFT JOIN queue AS q ON q.customer_id = m.customer_id
+        ORDER BY m.customer_id, m.warning
+        """,
+    )
+
+
+def warning_figures(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str, int]:
+    """How many warnings are new, ongoing, resolved; how many customers are to be contacted, how many are left out."""
+    cursor = connection.execute(
+        """
+        SELECT count(*) FILTER (status = 'new') AS new, count(*) FILTER (status = 'ongoing') AS ongoing,
+            count(*) FILTER (status = 'resolved') AS resolved,
+            count(DISTINCT customer_id) FILTER (within_budget) AS to_contact,
+            count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT within_budget) AS left_out
+        FROM early_warnings WHERE month = ?
+        """,
+        [month],
+    )
+    names = [column[0] for column in cursor.description or []]
+    return dict(zip(names, cursor.fetchone() or (), strict=True))
+
+
+def probability_of(model: SegmentModel, roles: Sequence[str], probabilities: str = "probabilities") -> str:
+    """The summed probability of the model's segments with these roles, as SQL; NULL where it has none of them."""
+    terms = [f"{probabilities}[{k + 1}]" for k, segment in enumerate(model.segments) if segment.role in roles]
+    return " + ".join(terms) if terms else "CAST(NULL AS DOUBLE)"
+
+
+def _levels(champion: SegmentModel, month: date) -> str:
+    return f"""
+        SELECT customer_id, {probability_of(champion, ("engaged",))} AS engaged_probability,
+            {probability_of(champion, ("at_risk", "dormant"))} AS dormant_probability
+        FROM monthly_assignments WHERE month = {month_literal(month)}
+    """
+
+
+def _rules(ruler: SegmentModel | None, month: date, settings: WarningSettings) -> str:
+    """customer_id, warning and its evidence in words, a row for every rule that applies."""
+    both = "least(engaged_probability, dormant_probability)"
+    moves = f"""
+        SELECT * FROM transition_deltas WHERE month = {month_literal(month)}
+            AND from_segment_id IS NOT NULL AND to_segment_id IS NOT NULL
+    """
+    rules = [
+        f"""
+        SELECT customer_id, 'declining_engagement' AS warning,
+            'engaged ' || {_points("-engaged_change")} || ' points less likely than last month' AS evidence
+        FROM ({moves}) AS moves WHERE engaged_change < -{number(settings.declining_engagement)}
+        """,
+        *(
+            f"""
+            SELECT customer_id, {literal(name)} AS warning, 'engaged ' || {_points("engaged_probability")}
+                || ' %, at risk or dormant ' || {_points("dormant_probability")} || ' %' AS evidence
+            FROM levels WHERE {both} > {number(limit)}
+            """
+            for name, limit in (
+                ("mixed_signal", settings.mixed_signal),
+                ("mixed_signal_severe", settings.mixed_signal_severe),
+            )
+        ),
+    ]
+    if ruler is not None and any(segment.role for segment in ruler.segments):
+        rules.append(f"""
+            SELECT customer_id, 'segment_downgrade' AS warning,
+                'from ' || {_of_segment(ruler, "from_segment_id", "name")} || ' to '
+                || {_of_segment(ruler, "to_segment_id", "name")} AS evidence
+            FROM ({moves}) AS moves
+            WHERE {_of_segment(ruler, "to_segment_id", "height")} < {_of_segment(ruler, "from_segment_id", "height")}
+        """)
+    return " UNION ALL ".join(rules)
+
+
+def _of_segment(model: SegmentModel, column: str, what: str) -> str:
+    """A segment's name, or the height of its role, by the id in `column`."""
+    values = {
+        segment.segment_id: literal(segment.name)
+        if what == "name"
+        else ("NULL" if segment.role is None else str(HEIGHT[segment.role]))
+        for segment in model.segments
+    }
+    return f"CASE {column} " + " ".join(f"WHEN {key} THEN {value}" for key, value in values.items()) + " END"
+
+
+def _points(expression: str) -> str:
+    """A probability as whole hundredths."""
+    return f"CAST(CAST(round(100 * ({expression})) AS INTEGER) AS VARCHAR)"
+
+
+def _urgency() -> str:
+    return "CASE warning " + " ".join(f"WHEN '{name}' THEN {place}" for place, name in enumerate(WARNINGS)) + " END"
+
+
+def _within(budget: int) -> str:
+    return f"coalesce(q.priority <= {budget}, false)"

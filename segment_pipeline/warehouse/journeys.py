@@ -1,0 +1,105 @@
+"""Journeys of a month: the paths that customers took to it over the last two to six months, and where they led.
+
+A customer's state in a month is the role of its segment, which means the same before and after a refit; where segments
+have no roles, their name. A month without it is `lapsed`, or `rejected`. Set-based SQL, one pass over six months.
+"""
+
+from datetime import date
+
+import duckdb
+
+from segment_pipeline.months import add_months
+from segment_pipeline.warehouse.store import month_literal, replace_month
+from segment_pipeline.warehouse.tables import JOURNEY_CONVERSION, JOURNEY_PATHS
+
+LENGTHS = range(2, 7)
+"""Months of a path, both ends included."""
+
+COMMON_PATHS = 100
+"""Paths kept of each length: the commonest."""
+
+
+def write_journeys(connection: duckdb.DuckDBPyConnection, month: date) -> tuple[int, int]:
+    """Paths and conversions that end with `month`; returns the rows of both. Empty as long as there is one month."""
+    first = connection.execute("SELECT min(month) FROM monthly_assignments").fetchone()
+    known = first[0] if first and first[0] is not None else month
+    lengths = [length for length in LENGTHS if add_months(month, 1 - length) >= known]
+    _gather_states(connection, month)
+    paths = " UNION ALL ".join(_paths(month, length) for length in lengths)
+    conversions = " UNION ALL ".join(_conversions(month, length) for length in lengths)
+    rows = (
+        replace_month(connection, JOURNEY_PATHS, month, paths or f"SELECT * FROM {JOURNEY_PATHS.name} LIMIT 0"),
+        replace_month(
+            connection,
+            JOURNEY_CONVERSION,
+            month,
+            conversions or f"SELECT * FROM {JOURNEY_CONVERSION.name} LIMIT 0",
+        ),
+    )
+    connection.execute("DROP TABLE journey_states")
+    return rows
+
+
+def _gather_states(connection: duckdb.DuckDBPyConnection, month: date) -> None:
+    """A temporary table with a row per customer of the last six months, and its state in each: ago_0 is `month`."""
+    longest = LENGTHS[-1]
+    columns = ", ".join(
+        f"max(state) FILTER (month = {month_literal(add_months(month, -ago))}) AS ago_{ago}" for ago in range(longest)
+    )
+    since = month_literal(add_months(month, 1 - longest))
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE journey_states AS
+        SELECT customer_id, {columns} FROM (
+            SELECT a.month, a.customer_id, coalesce(p.role, a.segment_name) AS state
+            FROM monthly_assignments AS a
+            LEFT JOIN segment_profiles AS p ON p.month = a.month AND p.segment_id = a.segment_id
+            WHERE a.month BETWEEN {since} AND {month_literal(month)}
+            UNION ALL
+            SELECT DISTINCT month, customer_id, 'rejected' FROM rejected_customers
+            WHERE month BETWEEN {since} AND {month_literal(month)} AND trim(customer_id) <> ''
+        ) AS months GROUP BY customer_id
+    """)
+
+
+def _state(ago: int) -> str:
+    return f"coalesce(ago_{ago}, 'lapsed')"
+
+
+def _starters(length: int) -> str:
+    """The customers who were in a segment when the path begins."""
+    return f"journey_states WHERE ago_{length - 1} IS NOT NULL AND ago_{length - 1} <> 'rejected'"
+
+
+def _paths(month: date, length: int) -> str:
+    steps = ", ".join(_state(ago) for ago in range(length - 1, -1, -1))
+    return f"""
+        SELECT {month_literal(month)} AS month, {length} AS months, path, path[1] AS from_state, path[-1] AS to_state,
+            customers, share, CAST(place AS INTEGER) AS place
+        FROM (
+            SELECT path, count(*) AS customers,
+                CAST(count(*) AS DOUBLE) / sum(count(*)) OVER (PARTITION BY path[1]) AS share,
+                row_number() OVER (ORDER BY count(*) DESC, path) AS place
+            FROM (SELECT [{steps}] AS path FROM {_starters(length)}) AS taken
+            GROUP BY path
+        ) AS counted
+        WHERE place <= {COMMON_PATHS}
+    """
+
+
+def _conversions(month: date, length: int) -> str:
+    later = [_state(ago) for ago in range(length - 2, -1, -1)]
+
+    def reached(states: tuple[str, ...], unless: str) -> str:
+        listed = ", ".join(f"'{state}'" for state in states)
+        ever = " OR ".join(f"{step} IN ({listed})" for step in later)
+        return f"CASE WHEN ago_{length - 1} <> '{unless}' THEN avg(CAST(({ever}) AS INTEGER)) END"
+
+    return f"""
+        SELECT {month_literal(month)} AS month, ago_{length - 1} AS from_state, {length - 1} AS months_later,
+            count(*) AS customers,
+            {reached(("engaged",), "engaged")} AS reached_engaged,
+            {reached(("dormant", "lapsed"), "dormant")} AS reached_dormant,
+            avg(CAST({later[-1]} = 'lapsed' AS INTEGER)) AS lapsed
+        FROM {_starters(length)}
+        GROUP BY ago_{length - 1}
+    """

@@ -1,0 +1,172 @@
+"""The action matrix: the most specific action for every customer, what it tells of itself, and the audience feed."""
+
+from datetime import date
+
+import duckdb
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segment_pipeline.config import Action
+from segment_pipeline.segmentation.features import FeatureSpace
+from segment_pipeline.segmentation.mixture import Mixture
+from segment_pipeline.segmentation.model import Segment, SegmentModel
+from segment_pipeline.warehouse.actions import action_gaps, write_actions, write_audience_feed
+from segment_pipeline.warehouse.store import prepare
+
+MARCH, APRIL = date(2023, 3, 1), date(2023, 4, 1)
+ROLES = ["engaged", "casual", "at_risk", "dormant"]
+TIERS = ["dominant", "hybrid", "diffuse", "leaning"]
+MODEL = SegmentModel(
+    7,
+    MARCH,
+    FeatureSpace(("x",), ("none",), (1.0,), np.zeros(1), np.ones(1), np.ones(1)),
+    Mixture(np.full(4, 0.25), np.zeros((4, 1)), np.ones((4, 1, 1))),
+    tuple(Segment(i + 1, f"segment {i + 1}", role) for i, role in enumerate(ROLES)),
+    -9.0,
+)
+
+
+def action(action_id: str, **conditions) -> Action:
+    return Action(
+        action_id=action_id, what="w", owner=f"{action_id}'s owner", channel="c", kpi="k", measure_days=30, **conditions
+    )
+
+
+@pytest.fixture
+def warehouse():
+    with duckdb.connect() as connection:
+        prepare(connection, ())
+        yield connection
+
+
+def assign(connection, month: date, rows) -> None:
+    connection.executemany(
+        "INSERT INTO monthly_assignments (month, customer_id, segment_id, second_segment_id, tier) "
+        "VALUES (?, ?, ?, ?, ?)",
+        [[month, *row] for row in rows],
+    )
+
+
+EVERYBODY = [
+    (f"{first}-{second}-{tier}", first, second, tier)
+    for first in range(1, 5)
+    for second in range(1, 5)
+    if first != second
+    for tier in TIERS
+]
+MATRIX = [
+    action("everybody"),
+    action("diffuse", tier="diffuse"),
+    action("at risk", role="at_risk"),
+    action("engaged and sure", role="engaged", tier="dominant"),
+    action("second", segment=2),
+    action("between", pair=(2, 1)),
+]
+
+
+def expected(first: int, second: int, tier: str) -> str:
+    if tier == "hybrid" and {first, second} == {1, 2}:
+        return "between"
+    if first == 2:
+        return "second"
+    if first == 1 and tier == "dominant":
+        return "engaged and sure"
+    if first == 3:
+        return "at risk"
+    return "diffuse" if tier == "diffuse" else "everybody"
+
+
+def test_the_most_specific_action_is_taken_wherever_it_stands_in_the_file(warehouse):
+    assign(warehouse, MARCH, EVERYBODY)
+    for matrix in (MATRIX, MATRIX[::-1]):
+        assert write_actions(warehouse, MODEL, MARCH, matrix) == len(EVERYBODY)
+        taken = dict(warehouse.execute("SELECT customer_id, action_id FROM customer_actions").fetchall())
+        assert taken == {name: expected(first, second, tier) for name, first, second, tier in EVERYBODY}
+    assert action_gaps(warehouse, MODEL, MARCH, MATRIX) == (0, [])
+
+
+def test_an_action_comes_with_its_owner_channel_kpi_and_the_day_until_which_it_is_measured(warehouse):
+    assign(warehouse, MARCH, [("c", 4, 1, "leaning")])
+    write_actions(warehouse, MODEL, MARCH, MATRIX)
+    rows = warehouse.execute(
+        "SELECT action_id, owner, channel, kpi, measure_until, arm FROM customer_actions"
+    ).fetchall()
+    assert rows == [("everybody", "everybody's owner", "c", "k", date(2023, 5, 1), None)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            dict,
+            segment=st.one_of(st.none(), st.integers(1, 4)),
+            role=st.one_of(st.none(), st.sampled_from(ROLES)),
+            tier=st.one_of(st.none(), st.sampled_from(TIERS)),
+        ),
+        max_size=6,
+    )
+)
+def test_with_a_last_resort_no_customer_is_without_an_action_whatever_the_matrix(conditions):
+    unique = {tuple(sorted((key, str(value)) for key, value in one.items())): one for one in conditions}
+    matrix = [action(f"a{i}", **one) for i, one in enumerate(unique.values()) if any(one.values())]
+    with duckdb.connect() as connection:
+        prepare(connection, ())
+        assign(connection, MARCH, EVERYBODY)
+        write_actions(connection, MODEL, MARCH, [*matrix, action("everybody")])
+        assert connection.execute("SELECT count(*) FROM customer_actions WHERE action_id IS NULL").fetchone() == (0,)
+
+
+def test_what_is_missing_is_told_by_the_key_of_the_action(warehouse):
+    assign(warehouse, MARCH, EVERYBODY[:4])
+    matrix = [action("a", segment=9), action("b", pair=(1, 8)), action("c", role="dormant"), action("d", tier="hybrid")]
+    write_actions(warehouse, MODEL, MARCH, matrix)
+    without, unreached = action_gaps(warehouse, MODEL, MARCH, matrix)
+    assert without == 3
+    assert unreached[0] == "actions[0] (a): no segment 9 this month; model version 7 has 1, 2, 3, 4"
+    assert unreached[1].startswith("actions[1] (b): no segment 8 this month")
+    assert unreached[2] == "actions[2] (c): no customer meets its conditions, or a more specific action takes them all"
+
+
+def test_without_a_matrix_nobody_has_an_action_and_nothing_is_amiss(warehouse):
+    assign(warehouse, MARCH, EVERYBODY)
+    write_actions(warehouse, MODEL, MARCH, [])
+    assert action_gaps(warehouse, MODEL, MARCH, []) == (0, [])
+    assert warehouse.execute("SELECT DISTINCT action_id, owner, measure_until FROM customer_actions").fetchall() == [
+        (None, None, None)
+    ]
+
+
+def test_the_feed_turns_last_months_lists_into_this_months(warehouse):
+    random = np.random.default_rng(0)
+    months = {}
+    for month in (MARCH, APRIL):
+        chosen = random.choice(60, size=40, replace=False)
+        months[month] = {f"c{i}": (int(random.integers(1, 5)), TIERS[int(random.integers(0, 4))]) for i in chosen}
+        assign(warehouse, month, [(name, segment, 9, tier) for name, (segment, tier) in months[month].items()])
+    write_audience_feed(warehouse, APRIL)
+    members = {("segment", str(segment), name) for name, (segment, _) in months[MARCH].items()}
+    members |= {("tier", tier, name) for name, (_, tier) in months[MARCH].items()}
+    feed = warehouse.execute("SELECT audience_type, audience, customer_id, change FROM audience_feed").fetchall()
+    members |= {row[:3] for row in feed if row[3] == "entered"}
+    members -= {row[:3] for row in feed if row[3] == "left"}
+    now = {("segment", str(segment), name) for name, (segment, _) in months[APRIL].items()}
+    assert members == now | {("tier", tier, name) for name, (_, tier) in months[APRIL].items()}
+
+
+def test_a_new_id_after_a_refit_is_marked_as_no_movement(warehouse):
+    assign(warehouse, MARCH, [("stayed", 1, 2, "dominant"), ("moved", 1, 2, "dominant")])
+    assign(warehouse, APRIL, [("stayed", 5, 2, "dominant"), ("moved", 6, 2, "dominant")])
+    warehouse.execute(
+        "INSERT INTO transition_deltas (month, customer_id, from_segment_id, to_segment_id) "
+        "VALUES ('2023-04-01', 'stayed', 1, 1), ('2023-04-01', 'moved', 1, 2)"
+    )
+    write_audience_feed(warehouse, APRIL)
+    rows = warehouse.execute("SELECT customer_id, change, by_refit FROM audience_feed ORDER BY ALL").fetchall()
+    assert rows == [
+        ("moved", "entered", False),
+        ("moved", "left", False),
+        ("stayed", "entered", True),
+        ("stayed", "left", True),
+    ]

@@ -1,0 +1,123 @@
+"""The named rules at their edges, what becomes of a warning over the months, and the queue of the budget."""
+
+from dataclasses import replace
+from datetime import date
+
+import duckdb
+import numpy as np
+import pytest
+
+from segment_pipeline.config import WarningSettings
+from segment_pipeline.months import add_months
+from segment_pipeline.segmentation.features import FeatureSpace
+from segment_pipeline.segmentation.mixture import Mixture
+from segment_pipeline.segmentation.model import Segment, SegmentModel
+from segment_pipeline.warehouse.early_warnings import warning_figures, write_early_warnings
+from segment_pipeline.warehouse.store import prepare
+
+MARCH, APRIL, MAY = date(2023, 3, 1), date(2023, 4, 1), date(2023, 5, 1)
+ONE = np.ones(1)
+MODEL = SegmentModel(
+    1,
+    MARCH,
+    FeatureSpace(("x",), ("none",), (1.0,), np.zeros(1), ONE, ONE),
+    Mixture(np.full(3, 1 / 3), np.zeros((3, 1)), np.ones((3, 1, 1))),
+    (Segment(1, "Best's", "engaged"), Segment(2, "Now and then", "casual"), Segment(3, "Silent", "dormant")),
+    -9.0,
+)
+DEFAULTS = WarningSettings()
+
+
+@pytest.fixture
+def warehouse():
+    with duckdb.connect() as connection:
+        prepare(connection, ())
+        yield connection
+
+
+def customer(connection, month: date, name: str, probabilities, change=None, moved=None, risk=None) -> None:
+    """One customer's month: probabilities of engaged, casual, dormant; change of engaged; (from, to) segment."""
+    connection.execute(
+        "INSERT INTO monthly_assignments (month, customer_id, segment_id, segment_ids, probabilities) "
+        "VALUES (?, ?, ?, [1, 2, 3], ?)",
+        [month, name, 1 + int(np.argmax(probabilities)), list(probabilities)],
+    )
+    if change is not None or moved is not None:
+        before, now = moved or (1, 1)
+        connection.execute(
+            "INSERT INTO transition_deltas (month, customer_id, from_segment_id, to_segment_id, engaged_change) "
+            "VALUES (?, ?, ?, ?, ?)",
+            [month, name, before, now, change],
+        )
+    if risk is not None:
+        connection.execute("INSERT INTO churn_risk VALUES (?, ?, ?)", [month, name, risk])
+
+
+def warnings(connection, month: date, *columns: str) -> list[tuple]:
+    listed = ", ".join(columns or ("customer_id", "warning", "status"))
+    return connection.execute(
+        f"SELECT {listed} FROM early_warnings WHERE month = ? ORDER BY customer_id, warning", [month]
+    ).fetchall()
+
+
+def test_each_rule_warns_beyond_its_threshold_and_not_at_it(warehouse):
+    customer(warehouse, APRIL, "fell", (0.6, 0.4, 0.0), change=-0.151)
+    customer(warehouse, APRIL, "fell just so", (0.6, 0.4, 0.0), change=-0.15)
+    customer(warehouse, APRIL, "mixed", (0.35, 0.34, 0.31))
+    customer(warehouse, APRIL, "mixed just so", (0.4, 0.3, 0.3))
+    customer(warehouse, APRIL, "severe", (0.48, 0.1, 0.42))
+    customer(warehouse, APRIL, "downgraded", (0.1, 0.9, 0.0), change=-0.1, moved=(1, 2))
+    customer(warehouse, APRIL, "upgraded", (0.9, 0.1, 0.0), change=0.1, moved=(3, 1))
+    write_early_warnings(warehouse, MODEL, MODEL, APRIL, DEFAULTS)
+    assert warnings(warehouse, APRIL) == [
+        ("downgraded", "segment_downgrade", "new"),
+        ("fell", "declining_engagement", "new"),
+        ("mixed", "mixed_signal", "new"),
+        ("severe", "mixed_signal", "new"),
+        ("severe", "mixed_signal_severe", "new"),
+    ]
+    evidence = dict(warnings(warehouse, APRIL, "customer_id || ' ' || warning", "evidence"))
+    assert evidence["downgraded segment_downgrade"] == "from Best's to Now and then"
+    assert evidence["fell declining_engagement"] == "engaged 15 points less likely than last month"
+    assert evidence["severe mixed_signal_severe"] == "engaged 48 %, at risk or dormant 42 %"
+
+
+def test_a_warning_is_new_then_ongoing_then_resolved_once(warehouse):
+    months = [MARCH, APRIL, MAY, add_months(MAY, 1), add_months(MAY, 2)]
+    for month, mixed in zip(months, [True, True, False, False, True], strict=True):
+        customer(warehouse, month, "c", (0.45, 0.2, 0.35) if mixed else (0.9, 0.1, 0.0))
+        write_early_warnings(warehouse, MODEL, MODEL, month, DEFAULTS)
+    states = [warnings(warehouse, month, "status", "first_month") for month in months]
+    assert states == [
+        [("new", MARCH)],
+        [("ongoing", MARCH)],
+        [("resolved", MARCH)],
+        [],
+        [("new", months[4])],
+    ]
+
+
+def test_a_customer_who_lapsed_resolves_the_warning_without_figures(warehouse):
+    customer(warehouse, MARCH, "c", (0.45, 0.2, 0.35))
+    write_early_warnings(warehouse, MODEL, None, MARCH, DEFAULTS)
+    customer(warehouse, APRIL, "somebody else", (0.9, 0.1, 0.0))
+    write_early_warnings(warehouse, MODEL, MODEL, APRIL, DEFAULTS)
+    columns = ("status", "engaged_probability", "evidence", "priority", "within_budget")
+    assert warnings(warehouse, APRIL, *columns) == [("resolved", None, None, None, False)]
+
+
+def test_the_budget_keeps_the_riskiest_customers_and_counts_the_others(warehouse):
+    for place, risk in enumerate([0.2, 0.9, 0.5, None]):
+        customer(warehouse, APRIL, f"c{place}", (0.45, 0.13, 0.42), risk=risk)
+    write_early_warnings(warehouse, MODEL, MODEL, APRIL, WarningSettings(monthly_budget=2))
+    queue = warnings(warehouse, APRIL, "priority", "customer_id", "within_budget")
+    assert sorted(set(queue)) == [(1, "c1", True), (2, "c2", True), (3, "c0", False), (4, "c3", False)]
+    assert len(queue) == 8  # two warnings each, and one place in the queue
+    figures = warning_figures(warehouse, APRIL)
+    assert figures == {"new": 8, "ongoing": 0, "resolved": 0, "to_contact": 2, "left_out": 2}
+
+
+def test_without_roles_there_is_nothing_to_warn_of(warehouse):
+    nameless = replace(MODEL, segments=tuple(replace(segment, role=None) for segment in MODEL.segments))
+    customer(warehouse, APRIL, "c", (0.45, 0.13, 0.42), moved=(1, 3))
+    assert write_early_warnings(warehouse, nameless, nameless, APRIL, DEFAULTS) == 0
