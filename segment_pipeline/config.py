@@ -780,7 +780,15 @@ class Config(_Settings):
             )
         low, high = feature.valid.min, feature.valid.max
         if (low is not None and model.hurdle.value < low) or (high is not None and model.hurdle.value > high):
-            raise _problem(("hurdle", "value"), show(model.hurdle.value), f"a valid value of {feature.name}")
+            span = f"from {'-inf' if low is None else show(low)} to {'inf' if high is None else show(high)}"
+            raise _problem(("hurdle", "value"), show(model.hurdle.value), f"a valid value of {feature.name}, {span}")
+        steps = model.hurdle.value / feature.resolution
+        if abs(steps - round(steps)) > 1e-6:
+            raise _problem(
+                ("hurdle", "value"),
+                show(model.hurdle.value),
+                f"a value that {feature.name} can have: a multiple of its resolution, {show(feature.resolution)}",
+            )
         return model
 
     @field_validator("roles")

@@ -65,8 +65,9 @@ def merge_advice(mixture: Mixture, names: Sequence[str]) -> str:
     return f"Some segments nearly coincide and could be treated as one: {'; '.join(pairs)}."
 
 
-def atom_advice(diagnostics: Sequence[FeatureDiagnostics]) -> str:
-    """Which features are mostly one value, in a sentence or two; empty where none is."""
+def atom_advice(diagnostics: Sequence[FeatureDiagnostics], *, has_rule: bool = False) -> str:
+    """Which features are mostly one value, in a sentence or two; empty where none is. has_rule : whether one value is a
+    hurdle segment already, of which there is one at most, and the diagnostics are of the others."""
     shared = [row for row in diagnostics if row.largest_atom_share > LARGE_ATOM]
     atoms = [
         f"{row.largest_atom_share:.0%} of the customers have {row.feature} = {row.largest_atom:g}" for row in shared
@@ -74,8 +75,13 @@ def atom_advice(diagnostics: Sequence[FeatureDiagnostics]) -> str:
     if not shared:
         return ""
     largest = max(shared, key=lambda row: row.largest_atom_share)
-    return (
+    said = (
         f"{'; '.join(atoms)}: a value that so many share is a rule of its own rather than a measurement, and segments "
-        "will form around it. As a segment of its own: `model: {hurdle: {feature: "
+        "will form around it."
+    )
+    if has_rule:
+        return f"Of the customers beside the rule of model.hurdle, {said}"
+    return (
+        f"{said} As a segment of its own: `model: {{hurdle: {{feature: "
         f"{largest.feature}, value: {largest.largest_atom:g}}}}}`."
     )

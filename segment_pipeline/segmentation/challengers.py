@@ -51,7 +51,7 @@ def fit_challengers(
     settings = config.model
     Z = space.transform(X)
     hurdle = None if settings.hurdle is None else hurdle_in(space, settings.hurdle.feature, settings.hurdle.value)
-    obstacle = _obstacle(space, Z, hurdle)
+    obstacle = _obstacle(space, Z, hurdle, settings.n_components[1])
     candidates = []
     if obstacle is None:
         first, last = settings.n_components
@@ -66,28 +66,39 @@ def fit_challengers(
             spread=spread,
             hurdle=hurdle,
         )
-    ruled = None if settings.hurdle is None else settings.hurdle.feature
-    atoms = atom_advice([row for row in diagnose_features(space, X, Z) if row.feature != ruled])
+    left = np.ones(len(Z), dtype=bool) if hurdle is None else ~hurdle.holds(Z)
+    atoms = atom_advice(diagnose_features(space, X[left], Z[left]), has_rule=hurdle is not None) if left.any() else ""
     remarks = " ".join(filter(None, [obstacle, atoms]))
     choice = choose(candidates, settings, space.names, remarks, _continuity(candidates, Z, X, config, champion))
     return Challengers(candidates, [judge(candidate, settings) for candidate in candidates], choice)
 
 
-def _obstacle(space: FeatureSpace, Z: Array, hurdle: Hurdle | None) -> str | None:
+def _obstacle(space: FeatureSpace, Z: Array, hurdle: Hurdle | None, most: int) -> str | None:
     """What forbids a fit. Features that repeat one another stop a bootstrap before this; later the champion goes on
     serving, without challengers."""
     if hurdle is None:
         dependence = find_dependence(space.names, Z, space)
-        return None if dependence is None else explain_dependence(dependence)
-    few = too_few_for(hurdle, Z)
+        if dependence is not None:
+            return f"There was no fit. {_sentence(explain_dependence(dependence))}"
+        return _too_few_rows(len(Z), len(space.names), most)
+    rest = Z[~hurdle.holds(Z)]
+    few = too_few_for(hurdle, Z) or _too_few_rows(len(rest), len(space.names), most - 1)
     if few is not None:
         return few
-    dependence = find_dependence(space.names, Z[~hurdle.holds(Z)], space)
-    return (
-        None
-        if dependence is None
-        else f"Of the customers beside the rule of model.hurdle: {explain_dependence(dependence)}"
-    )
+    dependence = find_dependence(space.names, rest, space)
+    if dependence is None:
+        return None
+    return f"Among the customers beside the rule of model.hurdle: {_sentence(explain_dependence(dependence))}"
+
+
+def _too_few_rows(rows: int, features: int, most: int) -> str | None:
+    if rows > most + features:
+        return None
+    return f"{rows} customers cannot carry {most} segments. Lower the largest number of model.n_components."
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _continuity(

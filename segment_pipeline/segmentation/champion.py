@@ -17,6 +17,7 @@ from segment_pipeline.errors import ModelError
 from segment_pipeline.months import month_key
 from segment_pipeline.segmentation.alignment import Lineage, align
 from segment_pipeline.segmentation.features import FeatureSpace
+from segment_pipeline.segmentation.hurdle import hurdle_in
 from segment_pipeline.segmentation.mixture import Mixture, find_degeneracy
 from segment_pipeline.segmentation.model import Segment, SegmentModel, express_in
 from segment_pipeline.segmentation.profiles import assign_roles, name_segments
@@ -133,8 +134,20 @@ def _triggers(inputs: DecisionInputs, config: Config) -> tuple[Trigger, ...]:
             inputs.space.schema,
             config.refit,
             _challenger_gain(inputs, inputs.previous),
+            rule_changed=_rule_changed(inputs.previous, config),
         )
     )
+
+
+def _rule_changed(champion: SegmentModel, config: Config) -> bool:
+    """Whether the user's hurdle is another than the champion's."""
+    asked, has = config.model.hurdle, champion.mixture.hurdle
+    if asked is None or has is None:
+        return (asked is None) != (has is None)
+    if asked.feature not in champion.space.names:
+        return True
+    wanted = hurdle_in(champion.space, asked.feature, asked.value)
+    return wanted.feature != has.feature or abs(wanted.value - has.value) > 1e-6
 
 
 def _challenger_gain(inputs: DecisionInputs, previous: SegmentModel) -> float | None:
@@ -198,19 +211,22 @@ def _name_of_rule(mixture: Mixture, config: Config) -> dict[int, str]:
 def _segments(
     inputs: DecisionInputs, ids: Sequence[int], R: Array, Z: Array, given_names: dict[int, str]
 ) -> tuple[Segment, ...]:
-    """Who continues keeps its name and role; who is new gets them from its members' means, but for a given name."""
+    """Who continues keeps its name and role; who is new gets them from its members' means. A given name wins."""
     known = {s.segment_id: s for s in inputs.previous.segments} if inputs.previous is not None else {}
     weights = R / R.sum(axis=0)
     roles = assign_roles(_standing(inputs.recency, weights), _standing(inputs.frequency, weights))
     roles = roles or [None] * len(ids)
-    fresh = [k for k, segment_id in enumerate(ids) if segment_id not in known]
+    # A segment that was a rule, and is one no more, is called after what it is now.
+    if inputs.previous is not None and inputs.previous.mixture.hurdle is not None:
+        known.pop(inputs.previous.segment_ids[inputs.previous.mixture.hurdle.component])
+    fresh = [k for k, segment_id in enumerate(ids) if segment_id not in known or k in given_names]
     names = name_segments(
         (weights.T @ Z)[fresh],
         inputs.space.names,
         [roles[k] for k in fresh],
-        [known[segment_id].name for segment_id in ids if segment_id in known],
+        [known[segment_id].name for k, segment_id in enumerate(ids) if segment_id in known and k not in given_names],
     )
-    named = dict(zip(fresh, names, strict=True)) | {k: given_names[k] for k in fresh if k in given_names}
+    named = dict(zip(fresh, names, strict=True)) | given_names
     return tuple(
         Segment(segment_id, named[k], roles[k]) if k in named else known[segment_id] for k, segment_id in enumerate(ids)
     )

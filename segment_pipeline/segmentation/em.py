@@ -39,6 +39,9 @@ has 0.68."""
 SAME_RUN = 1e-5
 """Two runs whose mean log posteriors differ by less are on their way to the same solution."""
 
+_QUIET = 2
+"""A run has converged when it seems to have nothing left to gain so many times in a row."""
+
 _CATCH_UP = 10.0
 """A run is given up when even this many times what it seems still to gain would leave it behind the leader."""
 
@@ -156,7 +159,8 @@ class Rows:
         covariance = second - self.total * np.outer(mean, mean)
         if self.diagonal:
             covariance = np.diag(np.diag(covariance))
-        return mean, covariance / max(self.total - 1.0, 1.0)
+        # A weight says how often a row counts; weights that sum to next to nothing can only be shares.
+        return mean, covariance / (self.total - 1.0 if self.total > 2.0 else self.total * (1.0 - 1.0 / max(self.n, 2)))
 
     def unfold(self, products: Array) -> Array:
         """(..., P - 1 - d) products x_i x_j -> (..., d, d) symmetric."""
@@ -264,7 +268,7 @@ class StackedEM:
         self.covariance_type = covariance_type
         self.diagonal = covariance_type in ("diag", "spherical")
         self.floor = floor
-        self.floor_products = np.sqrt(np.outer(floor, floor))
+        self.floor_products = np.outer(np.sqrt(floor), np.sqrt(floor))
         self.log_floor = float(np.sum(np.log(floor)))
         self.prior = prior
         self.rows, self.columns = product_pairs(d, self.diagonal)
@@ -344,22 +348,30 @@ class StackedEM:
         accelerate: bool = True,
         pool: Executor | None = None,
     ) -> Ending:
-        """SQUAREM, or plain EM, until what is left to gain is below the tolerance, at most `max_iterations` E-steps."""
+        """SQUAREM, or plain EM, until what a run seems still to gain is below the tolerance `_QUIET` times in a row, at
+        most `max_iterations` E-steps. It is an estimate from the last steps: a plateau can hide more."""
         S = len(moments)
         final, objectives = moments.copy(), np.full(S, -np.inf)
         converged, passes = np.zeros(S, dtype=bool), np.zeros(S, dtype=np.intp)
         active, limits = np.arange(S), np.full(S, _FIRST_STRETCH)
+        gain, quiet = np.full(S, np.inf), np.zeros(S, dtype=np.intp)
         history: list[Array] = []
         used = 0
         while len(active) and used < max_iterations:
             if accelerate and max_iterations - used >= 3:
-                moments, objective, to_gain, done, limits = self._squarem_cycle(moments, limits, rows, tolerance, pool)
+                moments, objective, to_gain, still, limits = self._squarem_cycle(moments, limits, rows, tolerance, pool)
                 spent = 3
             else:
                 moments, objective = self.step(moments, rows, pool)
-                to_gain = objective - objectives[active]
-                done = to_gain < tolerance
+                before, gain = gain, objective - objectives[active]
+                # What a geometric series of gains still has before it (Aitken).
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    rate = np.where(np.isfinite(before) & (before > 0), np.clip(gain / before, 0.0, 0.999), 0.0)
+                to_gain = gain / (1.0 - rate)
+                still = to_gain < tolerance
                 spent = 1
+            quiet = np.where(still, quiet + 1, 0)
+            done = quiet >= _QUIET
             used += spent
             passes[active] += spent
             final[active], objectives[active] = moments, objective
@@ -370,6 +382,7 @@ class StackedEM:
                 # Waiting for a run that cannot catch up with a sound leader would cost half of the time.
                 done |= objective + _CATCH_UP * to_gain < objectives[leader] - SAME_RUN
             active, moments, limits = active[~done], moments[~done], limits[~done]
+            gain, quiet = gain[~done], quiet[~done]
         return Ending(final, objectives, converged, np.array(history), passes)
 
     def _squarem_cycle(
@@ -453,7 +466,8 @@ class StackedEM:
     def _unfold(self, moments: Array, total: float) -> tuple[Array, Array, Array]:
         """Weights (S, k), means (S, k, d) and mean products (S, k, d, d) of each component's members."""
         d = self.d
-        weights = np.maximum(moments[..., 0], 1e-2 / total)  # an empty component, or one a jump has carried below 0
+        # An empty component, or one that a jump has carried below 0: a hundredth of a row.
+        weights = np.maximum(moments[..., 0], min(1e-2 / total, 1e-5))
         second = unfold_products(moments[..., d + 1 :], d, self.diagonal)
         return weights, moments[..., 1 : d + 1] / weights[..., None], second / weights[..., None, None]
 

@@ -24,13 +24,20 @@ LOG_2PI = float(np.log(2.0 * np.pi))
 class Hurdle:
     """A component by rule: rows whose `feature` lies from `low` to `high` are its members for certain, no others are.
 
-    component : its position in the mixture. feature : position of the column. low, high : in the mixture's coordinates.
+    component : its position in the mixture. feature : position of the column. low, value, high : the step around the
+    value, in the mixture's coordinates.
     """
 
     component: int
     feature: int
     low: float
+    value: float
     high: float
+
+    def moved(self, stretch: float, shift: float) -> "Hurdle":
+        """The same rule in coordinates stretched and then shifted along its feature."""
+        low, value, high = (bound * stretch + shift for bound in (self.low, self.value, self.high))
+        return replace(self, low=low, value=value, high=high)
 
     def holds(self, Z: Array) -> NDArray[np.bool_]:
         """(n, d) -> (n,) to which rows the rule applies."""

@@ -5,9 +5,9 @@ when to advise one (advice.py), and how a mixture with a rule gives memberships 
 
 Half of a music shop's customers have ordered once. No Gaussian describes them in that feature, and one that tries
 bends the segments beside it. As a rule they are a segment of their own: they belong to it for certain, nobody else
-does, and in the other features they are described by one Gaussian. In the feature of the rule their density is that of
-the step to which the value was rounded, so that likelihoods stay comparable with those of mixtures without a rule
-(hurdle models: Mullahy 1986).
+does, and in the other features they are described by one Gaussian (hurdle models: Mullahy 1986). In the feature of the
+rule they have a Gaussian as wide as the step to which the value was rounded, so that likelihoods stay close to those of
+mixtures without a rule; they are not equal to a uniform step's.
 """
 
 from dataclasses import replace
@@ -15,12 +15,20 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.segmentation.em import members_needed
-from segment_pipeline.segmentation.estimator import GaussianMixtureEM
+from segment_pipeline.segmentation.em import (
+    Rows,
+    StackedEM,
+    conjugate_prior,
+    members_needed,
+    moments_of_labels,
+)
 from segment_pipeline.segmentation.features import FeatureSpace, apply_transform, step_edges
 from segment_pipeline.segmentation.gaussian import Hurdle, Mixture
 
 Array = NDArray[np.float64]
+
+_MARGIN = 1e-9
+"""Beyond the edges of the step, so that a value on an edge is on the same side in SQL as in NumPy."""
 
 
 def hurdle_in(space: FeatureSpace, feature: str, value: float) -> Hurdle:
@@ -30,20 +38,21 @@ def hurdle_in(space: FeatureSpace, feature: str, value: float) -> Hurdle:
     """
     j = space.names.index(feature)
     transform, resolution = space.transforms[j], space.resolutions[j]
-    edges = np.concatenate(step_edges(np.array([value]), transform, resolution))
-    low, high = (apply_transform(edges, transform, resolution) - space.center[j]) / space.scale[j]
-    if not np.isfinite([low, high]).all():
+    low, high = step_edges(np.array([value]), transform, resolution)
+    places = apply_transform(np.concatenate([low, [value], high]), transform, resolution)
+    if not np.isfinite(places).all():
         raise ValueError(f"{feature} = {value:g} has no {transform}")
-    return Hurdle(0, j, float(low), float(high))
+    low, at, high = ((places - space.center[j]) / space.scale[j]).tolist()
+    return Hurdle(0, j, low - _MARGIN, at, high + _MARGIN)
 
 
 def too_few_for(hurdle: Hurdle, Z: Array) -> str | None:
     """Why the rule leaves too few customers on one of its sides, in words; None when both have enough."""
     under, needed = int(hurdle.holds(Z).sum()), members_needed(Z.shape[1])
     if under < needed:
-        return f"the rule of model.hurdle applies to {under} of {len(Z)} customers; a segment needs at least {needed}"
+        return f"The rule of model.hurdle applies to {under} of {len(Z)} customers; a segment needs at least {needed}."
     if len(Z) - under < 2 * needed:
-        return f"the rule of model.hurdle applies to {under} of {len(Z)} customers; too few are left for a mixture"
+        return f"The rule of model.hurdle applies to {under} of {len(Z)} customers; too few are left for a mixture."
     return None
 
 
@@ -52,14 +61,18 @@ def rule_component(hurdle: Hurdle, Z: Array, variance_floor: Array, spread: Arra
     feature of the rule the step itself. Z, spread : (n, d), of those rows alone."""
     d, j = Z.shape[1], hurdle.feature
     mean, covariance = np.zeros(d), np.zeros((d, d))
-    mean[j], covariance[j, j] = (hurdle.low + hurdle.high) / 2, (hurdle.high - hurdle.low) ** 2 / 12
+    mean[j] = hurdle.value
+    # at the edge of a transform's domain (a share of 0) the step has no width: the floor knows better
+    covariance[j, j] = max((hurdle.high - hurdle.low) ** 2 / 12, float(variance_floor[j]))
     others = np.delete(np.arange(d), j)
     if len(others):
-        one = GaussianMixtureEM(1, variance_floor=variance_floor[others]).fit(Z[:, others]).mixture_
-        mean[others] = one.means[0]
+        rows = Rows(
+            Z[:, others], center=Z[:, others].mean(axis=0), spread=None if spread is None else spread[:, others]
+        )
+        em = StackedEM(len(others), variance_floor[others], conjugate_prior(*rows.moments(), 1))
+        one = em.mixture(moments_of_labels(np.zeros((1, rows.n), dtype=np.intp), 1, rows)[0], rows.total)
+        mean[others] = one.means[0] + rows.center
         covariance[np.ix_(others, others)] = one.covariances[0]
-        if spread is not None:
-            covariance[others, others] += spread[:, others].mean(axis=0)
     return mean, covariance
 
 

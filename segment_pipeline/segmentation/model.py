@@ -5,7 +5,7 @@ found, or where it is kept. A model is plain numbers; nothing is pickled.
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -107,8 +107,7 @@ def express_in(mixture: Mixture, old: FeatureSpace, new: FeatureSpace) -> Mixtur
     stretch, shift = old.scale / new.scale, (old.center - new.center) / new.scale
     hurdle = mixture.hurdle
     if hurdle is not None:
-        j = hurdle.feature
-        hurdle = replace(hurdle, low=hurdle.low * stretch[j] + shift[j], high=hurdle.high * stretch[j] + shift[j])
+        hurdle = hurdle.moved(float(stretch[hurdle.feature]), float(shift[hurdle.feature]))
     return Mixture(
         mixture.weights.copy(),
         mixture.means * stretch + shift,

@@ -43,12 +43,15 @@ def evaluate_triggers(
     schema: str,
     refit: "RefitSettings",
     challenger_gain: float | None,
+    *,
+    rule_changed: bool = False,
 ) -> list[Trigger]:
     """Every trigger of the month, fired or not.
 
     X : (n, d) this month's customers in original units; may be None when `schema` differs from the champion's, because
     the champion cannot be used on them then. schema : `FeatureSpace.schema` of this month's features. challenger_gain :
     nats per customer by which the best admissible challenger would beat the champion; None when there is none.
+    rule_changed : whether the champion has another hurdle than the user's file, or one of the two has none.
     """
     age = months_between(champion.trained_month, month)
     schema_changed = schema != champion.space.schema
@@ -56,6 +59,8 @@ def evaluate_triggers(
         Trigger("champion_age_months", None, None, float(age), float(refit.max_age_months), age > refit.max_age_months),
         Trigger("feature_schema_changed", None, None, float(schema_changed), 0.0, schema_changed),
     ]
+    if rule_changed:
+        triggers.append(Trigger("hurdle_changed", None, None, 1.0, 0.0, True))
     if schema_changed:
         return triggers
     if X is None or not len(X):
@@ -63,7 +68,10 @@ def evaluate_triggers(
 
     Z = champion.space.transform(X)
     R = champion.mixture.responsibilities(Z)
-    certainty = float(R.max(axis=1).mean())
+    if champion.mixture.hurdle is not None:
+        # who is under a rule belongs to it for certain, which says nothing of the mixture
+        R = R[~champion.mixture.hurdle.holds(Z)]
+    certainty = float(R.max(axis=1).mean()) if len(R) else 1.0
     low, high = refit.min_mean_max_probability, refit.max_mean_max_probability
     triggers.append(Trigger("mean_max_probability_low", None, None, certainty, low, certainty < low))
     triggers.append(Trigger("mean_max_probability_high", None, None, certainty, high, certainty > high))

@@ -128,8 +128,14 @@ def search_mixtures(
     wanted = list(n_components)
     data: NDArray[Any] = check_array(X, dtype="numeric", estimator="search_mixtures", input_name="X")
     sampling, *exploring = np.random.SeedSequence(random_state).spawn(1 + EXPLORERS)
-    if spread is not None and spread.shape != data.shape:
-        raise ValueError(f"spread has the shape {spread.shape}, X has {data.shape}")
+    if spread is not None:
+        spread = np.asarray(spread, dtype=np.float64)
+        if spread.shape != data.shape or not np.isfinite(spread).all() or spread.min() < 0:
+            raise ValueError(f"spread must be finite, not negative and of the shape of X, {data.shape}")
+    if not (prior is None or prior == "conjugate" or isinstance(prior, Prior)):
+        raise ValueError(f"prior must be 'conjugate', None or a Prior, got {prior!r}")
+    if finalists < 1 or polish_passes < 0 or sample_size < 1:
+        raise ValueError("finalists and sample_size must be at least 1, polish_passes at least 0")
     chosen = _sample(len(data), sample_size, np.random.default_rng(sampling))
     sample = np.ascontiguousarray(data[chosen], dtype=np.float64)
     _check(sample, wanted, champion)
@@ -381,7 +387,11 @@ def _check(X: Array, n_components: Sequence[int], champion: Mixture | None) -> N
     spread = X.std(axis=0)
     constant = spread <= 1e-10 * np.maximum(np.abs(X.mean(axis=0)), np.finfo(float).tiny)
     if constant.any() or np.linalg.eigvalsh(np.atleast_2d(np.corrcoef(X, rowvar=False)))[0] <= GUARD_VARIANCE:
-        raise ValueError("the features repeat one another or are constant; let find_dependence name the one to drop")
+        flat = np.flatnonzero(constant).tolist()
+        found = f"features {flat} are constant" if flat else "the features repeat one another"
+        raise ValueError(f"{found}, up to rounding, so no full covariance can be trusted. Drop one, or center X.")
+    if champion is not None and not all(np.isfinite(part).all() for part in (champion.means, champion.covariances)):
+        raise ValueError("the champion's parameters are not finite: do not pass it")
     if champion is not None and champion.n_features != d:
         raise ValueError(f"the champion has {champion.n_features} features, X has {d}: do not pass it")
 

@@ -92,7 +92,7 @@ def choose(
     refusals = {candidate.n_components: judge(candidate, model) for candidate in candidates}
     admissible = sorted((c for c in candidates if not refusals[c.n_components]), key=lambda c: c.n_components)
     if not admissible:
-        return Choice(None, None, None, None, " ".join(filter(None, [_nothing_admissible(refusals), remarks])))
+        return Choice(None, None, None, None, " ".join(filter(None, [_nothing_admissible(refusals, remarks), remarks])))
 
     by_icl = model.criterion == "icl"
     ranked = sorted(admissible, key=lambda c: (c.icl if by_icl else c.bic, c.n_components))
@@ -157,15 +157,16 @@ def _rationale(
 
     sentences = [
         f"{best.n_components} segments, chosen by {_CRITERIA[model.criterion]} among the {_admissible_count(refusals)} "
-        f"admissible of {len(refusals)} candidates."
+        f"admissible of {len(refusals)} candidates: those that are sound, that searches find again, and that a team "
+        "can act on. BIC and ICL weigh how well segments describe the customers against how many there are."
     ]
-    minimum = f"{unit} is lowest at {lowest.n_components} ({score(lowest):,.0f}; lower is better)"
+    minimum = f"Among the admissible {unit} is lowest at {lowest.n_components} ({score(lowest):,.0f}; lower is better)"
     if elbow is None:
-        bend = "the BIC curve has no elbow"
+        bend = "the BIC curve has no elbow (no number of segments from which more help much less)"
         if model.criterion == "elbow":
             bend += ", so its minimum was taken instead"
     else:
-        bend = f"the BIC curve bends most at {elbow}"
+        bend = f"the BIC curve bends most at {elbow}, from where more segments help less"
     sentences.append(f"{minimum}; {bend}.")
     if runner_up is None:
         sentences.append("There is no admissible runner-up.")
@@ -194,9 +195,9 @@ def _refused_in_words(refusals: dict[int, tuple[str, ...]]) -> str:
     return f"Refused: {', '.join(refused)}." if refused else ""
 
 
-def _nothing_admissible(refusals: dict[int, tuple[str, ...]]) -> str:
+def _nothing_admissible(refusals: dict[int, tuple[str, ...]], remarks: str) -> str:
     if not refusals:
-        return "There was no candidate to choose from."
+        return "" if remarks else "There was no candidate to choose from."
     return (
         f"None of the {len(refusals)} candidates can be trusted. {_refused_in_words(refusals)} "
         "Look at the features first (feature_diagnostics: true resolutions, repeated or nearly constant features), "

@@ -1,17 +1,22 @@
 """One value that half of the customers share, as a segment by rule, and a mixture for the others."""
 
+import warnings
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from segment_pipeline.config import Feature, HurdleSettings, ModelSettings, parse_config
+from segment_pipeline.config import Feature, HurdleSettings, ModelSettings, RefitSettings, parse_config
+from segment_pipeline.months import add_months
 from segment_pipeline.segmentation.challengers import fit_challengers
+from segment_pipeline.segmentation.champion import DecisionInputs, decide
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.hurdle import hurdle_in
 from segment_pipeline.segmentation.mixture import bhattacharyya_distances, bic, find_degeneracy, fit_candidates
-from segment_pipeline.segmentation.model import express_in
+from segment_pipeline.segmentation.model import Segment, SegmentModel, express_in
+from segment_pipeline.segmentation.refit import component_mean_shifts, evaluate_triggers
 
 FEATURES = [
     Feature(name="orders", transform="log1p", resolution=1, valid={"min": 1}),
@@ -154,3 +159,85 @@ def test_in_the_feature_of_the_rule_others_keep_their_distance() -> None:
 
 def replace_hurdle(value: float) -> ModelSettings:
     return SETTINGS.model_copy(update={"hurdle": HurdleSettings(feature="orders", value=value)})
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.5])
+@pytest.mark.parametrize("resolution", ["floor", "dequantise", "spread"])
+def test_a_share_of_nothing_or_of_everything_can_be_a_rule(value: float, resolution: str) -> None:
+    random = np.random.default_rng(4)
+    X = shop(1500)
+    share = np.where(X[:, 0] == 1, value, random.beta(2, 4, len(X)).round(2))
+    features = [Feature(name="share", transform="logit", resolution=0.01, valid={"min": 0, "max": 1}), FEATURES[1]]
+    X = np.column_stack([share, X[:, 1]])
+    space = FeatureSpace.fit(features, X)
+    rule = HurdleSettings(feature="share", value=value)
+    settings = ModelSettings(n_components=(2, 3), hurdle=rule, resolution=resolution)
+    config = parse_config(CONFIG, Path("segmentation.yaml")).model_copy(update={"model": settings})
+    found = fit_challengers(space, X, [str(i) for i in range(len(X))], config)
+    assert found.choice.candidate is not None, found.choice.rationale
+    R = found.choice.candidate.mixture.responsibilities(space.transform(X))
+    np.testing.assert_array_equal(R[:, 0], (share == value).astype(float))
+
+
+def test_a_rule_that_stands_still_has_not_moved_and_does_not_make_the_others_look_certain() -> None:
+    X = shop()
+    X[X[:, 0] == 1, 1] = 30.0  # their other feature says nothing either
+    space, found = challengers(X)
+    mixture = found.choice.candidate.mixture
+    segments = tuple(Segment(i + 1, f"segment {i + 1}", None) for i in range(mixture.n_components))
+    champion = SegmentModel(1, date(2020, 1, 1), space, mixture, segments, -9.0)
+    assert component_mean_shifts(champion, space.transform(X))[0].max() == pytest.approx(0.0, abs=1e-6)
+    triggers = evaluate_triggers(champion, X, date(2020, 2, 1), space.schema, RefitSettings(), 0.0)
+    certainty = next(t.value for t in triggers if t.metric == "mean_max_probability_high")
+    left = mixture.responsibilities(space.transform(X))[X[:, 0] > 1]
+    assert certainty == pytest.approx(left.max(axis=1).mean())
+
+
+def test_a_rule_added_or_taken_out_brings_a_refit_and_true_names() -> None:
+    X = shop()
+    refit = RefitSettings(max_mean_max_probability=1.0)  # segments as far apart as these are certain
+    asked = parse_config(CONFIG, Path("segmentation.yaml")).model_copy(update={"model": SETTINGS, "refit": refit})
+    plain = asked.model_copy(update={"model": SETTINGS.model_copy(update={"hurdle": None})})
+    decisions = []
+    for config in (plain, asked, asked, plain):
+        previous = decisions[-1].champion if decisions else None
+        space = FeatureSpace.fit(FEATURES, X)
+        choice = fit_challengers(space, X, [f"c{i}" for i in range(len(X))], config, previous).choice
+        inputs = DecisionInputs(
+            month=add_months(date(2020, 1, 1), len(decisions)),
+            space=space,
+            X=X,
+            X_previous=X if previous else None,
+            recency=None,
+            frequency=None,
+            challenger=choice.candidate.mixture,
+            rationale=choice.rationale,
+            previous=previous,
+            next_version=len(decisions) + 1,
+            next_segment_id=1 + 10 * len(decisions),
+        )
+        decisions.append(decide(inputs, config))
+    assert [decision.promoted for decision in decisions] == [True, True, False, True]
+    assert "hurdle_changed" in decisions[1].reason
+    named = [[s.name for s in decision.champion.segments] for decision in decisions]
+    assert ["Orders exactly 1" in names for names in named] == [False, True, True, False]
+
+
+def test_features_that_repeat_one_another_under_the_rule_alone_are_no_trouble() -> None:
+    """With one order, the days since the last are the days since the first."""
+    X = shop()
+    random = np.random.default_rng(5)
+    last = random.integers(1, 80, len(X)).astype(float)
+    X = np.column_stack([X[:, 0], last, last + np.where(X[:, 0] == 1, 0, random.integers(1, 200, len(X)))])
+    features = [FEATURES[0], *(Feature(name=n, transform="log1p", resolution=1, valid={"min": 0}) for n in ("a", "b"))]
+    space = FeatureSpace.fit(features, X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = fit_candidates(
+            space.transform(X),
+            [2, 3],
+            variance_floor=space.variance_floor,
+            seed=1,
+            hurdle=hurdle_in(space, "orders", 1.0),
+        )
+    assert all(np.isfinite(candidate.bic) for candidate in found)

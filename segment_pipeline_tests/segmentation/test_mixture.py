@@ -225,8 +225,8 @@ def test_bhattacharyya_distance_of_equal_covariances_is_an_eighth_of_the_squared
         (np.array([[np.nan, 1.0]] * 50), [2], "NaN"),
         (np.zeros((3, 2)), [2], "cannot carry"),
         (np.zeros((50, 2)), [0], "at least 1"),
-        (np.zeros((50, 2)), [2], "repeat one another"),
-        (np.outer(np.arange(50.0), [1.0, 2.0]), [2], "repeat one another"),
+        (np.zeros((50, 2)), [2], "are constant, up to rounding|repeat one another"),
+        (np.outer(np.arange(50.0), [1.0, 2.0]), [2], "are constant, up to rounding|repeat one another"),
     ],
 )
 def test_impossible_input_is_refused(Z: np.ndarray, k: list[int], message: str) -> None:

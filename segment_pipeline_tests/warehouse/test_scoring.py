@@ -108,7 +108,7 @@ def test_a_rule_decides_in_sql_as_it_does_in_numpy(seed, k, d):
     plain = random_model(seed, k, d)
     X = random_customers(plain, seed + 1, 40)
     z = plain.space.transform(X)[:, d - 1]
-    rule = Hurdle(seed % k, d - 1, float(np.quantile(z, 0.3)) - 1e-6, float(np.quantile(z, 0.7)) + 1e-6)
+    rule = Hurdle(seed % k, d - 1, float(np.quantile(z, 0.3)) - 1e-6, 0.0, float(np.quantile(z, 0.7)) + 1e-6)
     model = replace(plain, mixture=replace(plain.mixture, hurdle=rule))
     rows = score(model, X, lambda m: membership_sql(m, "customers"))
     np.testing.assert_allclose([row["probabilities"] for row in rows], model.responsibilities(X), atol=1e-9)
