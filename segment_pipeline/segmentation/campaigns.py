@@ -64,8 +64,8 @@ class Lift:
     segment_id : None for the whole campaign. metric : "conversion" (share of customers with an outcome, 0..1) or
     "value" (mean value per customer assigned, in the currency of the outcomes, capped at `cap`). against : the arm
     that `lift` = matched - that arm compares with. matched, random, control : the metric in each arm, None without
-    customers. lift_low, lift_high : 95 % interval of the lift, not corrected for the number of segments. p_value : 0..1,
-    of no difference. adjusted_p : after Holm's correction over the segments of the same metric and comparison; of the
+    customers. lift_low, lift_high : 95 % interval of the lift, not corrected for the number of segments. p_value : of
+    no difference, 0..1. adjusted_p : after Holm's correction over the segments of a metric and comparison; of the
     whole campaign, p_value itself. sample_ratio_p : the smaller of the segment's and the campaign's. cap : None for
     conversion. verdict : in words, and begins with "higher", "lower", "no clear difference", "too few" or "withheld".
     Withheld rows have neither metrics nor lift; rows with too few have no lift.
@@ -334,12 +334,12 @@ def _value_interval(x: Array, y: Array) -> tuple[float, float, float]:
     allows for outcomes that a small arm happened not to see. unit : that of both arms together, or the arm's own where
     it is greater: a small arm has rarely seen its own large values. Where all outcomes have one value it is Newcombe's.
     """
-    from scipy import stats
+    from scipy.special import ndtri
 
     both = float(x @ x + y @ y) / float(x.sum() + y.sum())
     units = [max(both, float(part @ part) / float(part.sum())) if part.any() else both for part in (x, y)]
     first, second = (float(x.mean()), len(x), units[0]), (float(y.mean()), len(y), units[1])
-    low, high = _newcombe(first, second, float(stats.norm.isf(ALPHA / 2)))
+    low, high = _newcombe(first, second, -float(ndtri(ALPHA / 2)))
     return low, high, _newcombe_p(first, second)
 
 
@@ -368,8 +368,8 @@ def _newcombe(first: Measured, second: Measured, z: float) -> tuple[float, float
 
 def _newcombe_p(first: Measured, second: Measured) -> float:
     """The p value at which the interval just reaches zero, so that the two never contradict each other."""
-    from scipy import stats
     from scipy.optimize import brentq
+    from scipy.special import ndtr
 
     if first[0] == second[0]:
         return 1.0
@@ -379,7 +379,7 @@ def _newcombe_p(first: Measured, second: Measured) -> float:
         return sign * _newcombe(first, second, z)[end]
 
     farthest = 38.0  # beyond it the normal tail is 0 as a double
-    return 0.0 if distance(farthest) > 0 else float(2 * stats.norm.sf(brentq(distance, 0.0, farthest)))
+    return 0.0 if distance(farthest) > 0 else float(2 * ndtr(-brentq(distance, 0.0, farthest)))
 
 
 def _judged(family: Sequence[tuple[Lift, _Estimate | None]]) -> list[Lift]:
