@@ -210,44 +210,55 @@ def minimum_detectable_effect(
     customers_per_arm: int | tuple[int, int],
     *,
     base_rate: float | None = None,
-    sd: float | None = None,
+    base_value: tuple[float, float] | None = None,
     alpha: float = ALPHA,
     power: float = 0.8,
 ) -> float | None:
     """The smallest lift that a campaign of this size finds with probability `power`; to be asked before it starts.
 
     customers_per_arm : of both arms, or (matched, other). Exactly one of base_rate : the other arm's conversion, 0..1,
-    for a lift of conversion in absolute share (0.02: from 5 % to 7 %); sd : of the capped value per customer, zeros
-    included, for a lift of the value in the same unit. alpha : of a two-sided test; for the lift of one of m segments
-    give ALPHA / m, which is what Holm's correction asks of the first. Returns None where not even a conversion of 100 %
-    would be found, or an arm has fewer than two customers.
+    for a lift of conversion in absolute share (0.02: from 5 % to 7 %); base_value : mean and standard deviation of the
+    capped value per customer without the action, those who spend nothing included, for a lift of the mean in the same
+    unit. alpha : of a two-sided test; for the lift of one of m segments give ALPHA / m, which is what Holm's correction
+    asks of the first. Returns None where not even a conversion of 100 % would be found, or an arm has fewer than two
+    customers.
+
+    The value's is that of a share in the unit of `_value_interval`: whoever spends more varies more. With the standard
+    deviation alone, as for a t test, a lift of the size promised was found in 44 to 73 % of repeats instead of 80 %.
+    It supposes that more customers spend (found in 77 to 83 %); where as many spend more it is found in 62 to 70 %.
     """
     from scipy.optimize import brentq
-    from statsmodels.stats.power import TTestIndPower
     from statsmodels.stats.proportion import power_proportions_2indep
 
-    if (base_rate is None) == (sd is None):
-        raise ValueError("give either base_rate, for conversion, or sd, for value")
     if not (0 < alpha < 1 and alpha < power < 1):
         raise ValueError(f"alpha and power are probabilities, alpha the smaller, not {alpha} and {power}")
     matched, other = customers_per_arm if isinstance(customers_per_arm, tuple) else (customers_per_arm,) * 2
+    share, unit = _base_share(base_rate, base_value)
     if min(matched, other) < 2:
         return None
-    if base_rate is None:
-        if sd is None or not (math.isfinite(sd) and sd >= 0):
-            raise ValueError(f"sd: a standard deviation is 0 or more, not {sd}")
-        effect = TTestIndPower().solve_power(None, nobs1=matched, ratio=other / matched, alpha=alpha, power=power)
-        return float(np.squeeze(effect)) * sd
-    if not 0 <= base_rate < 1:
-        raise ValueError(f"base_rate: a conversion that can rise is 0 or more and below 1, not {base_rate}")
 
     def surplus(lift: float) -> float:
-        ratio = other / matched
-        found = power_proportions_2indep(lift, base_rate, matched, ratio, alpha, return_results=False)
+        found = power_proportions_2indep(lift, share, matched, other / matched, alpha, return_results=False)
         return float(found) - power
 
-    largest = 1 - base_rate - 1e-9
-    return float(brentq(surplus, 1e-9, largest)) if surplus(largest) > 0 else None
+    largest = (1 - share) * (1 - 1e-9)
+    smallest = largest * 1e-9
+    return unit * float(brentq(surplus, smallest, largest)) if surplus(largest) > 0 else None
+
+
+def _base_share(base_rate: float | None, base_value: tuple[float, float] | None) -> tuple[float, float]:
+    """What is usual, as a share 0..1 of a unit; of conversion the unit is 1."""
+    if base_rate is not None and base_value is None:
+        if not 0 <= base_rate < 1:
+            raise ValueError(f"base_rate: a conversion that can rise is 0 or more and below 1, not {base_rate}")
+        return base_rate, 1.0
+    if base_value is None or base_rate is not None:
+        raise ValueError("give either base_rate, for conversion, or base_value, for value")
+    mean, sd = base_value
+    if not (math.isfinite(mean) and math.isfinite(sd) and mean > 0 and sd > 0):
+        raise ValueError(f"base_value: mean and standard deviation are above 0, not {mean} and {sd}")
+    unit = (sd * sd + mean * mean) / mean
+    return mean / unit, unit
 
 
 class _Estimate(NamedTuple):

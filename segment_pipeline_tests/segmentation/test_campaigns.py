@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -370,11 +371,24 @@ def test_a_lift_of_the_detectable_size_is_found_four_times_in_five(sizes: tuple[
     assert 0.7 < found < 0.9
 
 
-def test_a_detectable_value_is_in_the_values_unit_and_falls_with_the_customers() -> None:
-    small, large = (minimum_detectable_effect(n, sd=30.0) for n in (100, 10_000))
-    assert small == pytest.approx(30 * 0.398, rel=0.01)
-    assert large == pytest.approx(30 * 0.0396, rel=0.01)
-    assert minimum_detectable_effect(100, sd=0.0) == 0.0
+def test_a_value_of_the_detectable_size_is_found_about_as_often() -> None:
+    random = np.random.default_rng(8)
+    usual, sizes = Campaign(4000, {"matched": 0.5, "random": 0.0, "control": 0.5}, segments=1), (2000, 2000)
+    values = np.concatenate([usual.drawn(random)[3] for _ in range(50)])
+    values = np.minimum(values, np.quantile(values[values > 0], 0.99))
+    effect = minimum_detectable_effect(sizes, base_value=(float(values.mean()), float(values.std())))
+    assert effect is not None
+    planted = replace(usual, points=effect / float(values[values > 0].mean()))
+    found = np.mean([claimed(planted.measured(random)[1]) for _ in range(REPEATS)])
+    assert 0.7 < found < 0.9
+
+
+def test_a_detectable_value_is_in_the_unit_of_the_values() -> None:
+    share = minimum_detectable_effect(500, base_rate=0.04)
+    assert share is not None
+    for price in (0.01, 7.0, 1e6):
+        of_one_price = (0.04 * price, price * (0.04 * 0.96) ** 0.5)
+        assert minimum_detectable_effect(500, base_value=of_one_price) == pytest.approx(share * price)
 
 
 def test_a_segment_among_many_can_detect_less() -> None:
@@ -390,7 +404,14 @@ def test_what_no_lift_could_show_is_none() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"base_rate": 0.1, "sd": 1.0}, {"base_rate": 1.0}, {"sd": -1.0}, {"sd": 1.0, "alpha": 0.9}],
+    [
+        {},
+        {"base_rate": 0.1, "base_value": (1.0, 1.0)},
+        {"base_rate": 1.0},
+        {"base_value": (1.0, -1.0)},
+        {"base_value": (0.0, 1.0)},
+        {"base_rate": 0.1, "alpha": 0.9},
+    ],
 )
 def test_a_detectable_effect_of_nonsense_is_refused(arguments: dict) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
