@@ -15,6 +15,8 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
+from segment_pipeline.months import month_key
+
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -147,7 +149,7 @@ class _Choice:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's, at the number of independent alerts that would be as uncertain as these (Korn and Graubard 1998)."""
+        """Wilson's, at the number of independent alerts that were as uncertain as these (Korn and Graubard 1998)."""
         n, share = self.chosen.sum(), self.precision
         variance = float((_influence(self.hits, self.chosen) ** 2).sum())
         effective = min(n, share * (1 - share) / variance) if variance > 0 else n
@@ -166,9 +168,10 @@ def _row(month: date | None, warning: str, months: Sequence[WarnedMonth], horizo
     if volume:
         rule = _choice(months, alerts, horizon_days)
         interval = rule.interval
-        recency = _choice(months, _rivals(months, alerts, by_risk=False), horizon_days)
-        if all(m.churn_risk is not None for m in months):
-            risk = _choice(months, _rivals(months, alerts, by_risk=True), horizon_days)
+        recency = _choice(months, _rivals(months, alerts, [m.days_since_last_order for m in months]), horizon_days)
+        risks = [m.churn_risk for m in months if m.churn_risk is not None]
+        if len(risks) == len(months):
+            risk = _choice(months, _rivals(months, alerts, risks), horizon_days)
             difference = difference_interval(risk.hits, risk.chosen, recency.hits, recency.chosen)
     return BacktestRow(
         month=month,
@@ -195,13 +198,12 @@ def _row(month: date | None, warning: str, months: Sequence[WarnedMonth], horizo
     )
 
 
-def _rivals(months: Sequence[WarnedMonth], alerts: Sequence[Flags], by_risk: bool) -> list[Flags]:
-    chosen = []
-    for m, flags in zip(months, alerts, strict=True):
-        ranking = m.churn_risk if by_risk else m.days_since_last_order
-        assert ranking is not None
-        chosen.append(most_urgent(ranking, m.eligible, int(flags.sum()), m.customer_ids))
-    return chosen
+def _rivals(months: Sequence[WarnedMonth], alerts: Sequence[Flags], rankings: Sequence[Array]) -> list[Flags]:
+    """As many as the rule alerted in each month, the first of the ranking."""
+    return [
+        most_urgent(ranking, m.eligible, int(flags.sum()), m.customer_ids)
+        for m, flags, ranking in zip(months, alerts, rankings, strict=True)
+    ]
 
 
 def _choice(months: Sequence[WarnedMonth], flags: Sequence[Flags], horizon_days: int) -> _Choice:
@@ -211,8 +213,8 @@ def _choice(months: Sequence[WarnedMonth], flags: Sequence[Flags], horizon_days:
     # who keeps silent after as_of has been silent for the horizon when what is left of it has passed
     left = np.maximum(horizon_days - np.concatenate([m.days_since_last_order for m in months])[hits], 0.0)
     return _Choice(
-        np.bincount(customer, chosen.astype(np.float64), len(known)),
-        np.bincount(customer, hits.astype(np.float64), len(known)),
+        np.bincount(customer, chosen, len(known)).astype(np.float64),
+        np.bincount(customer, hits, len(known)).astype(np.float64),
         left,
     )
 
@@ -223,5 +225,6 @@ def _influence(hits: Array, chosen: Array) -> Array:
 
 
 def _labels(m: WarnedMonth) -> Flags:
-    assert m.silent is not None
+    if m.silent is None:
+        raise ValueError(f"{month_key(m.month)} has no labels yet and must not be counted")
     return m.silent

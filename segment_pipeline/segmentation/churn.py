@@ -4,10 +4,10 @@ Here: which months a model may learn from, the model, how good its probabilities
 (early_warnings.py) and whether alerts are worth having (backtest.py).
 
 The model is a logistic regression with a ridge penalty, found by Newton's method: no draw is in it, so the same months
-give the same bits. Its inputs were chosen on CDNOW's months up to October 1997 and on the demo; CDNOW's later months were left for
-the figures of benchmarks/churn_risk.py. On the former, gradient boosting foretold no better and took a hundred times as
-long, and Platt's scaling on the latest month, held out, made the log loss worse (0.598 against 0.595: what moves there
-is the base rate, and no past month knows of it), so that there is none.
+give the same bits. Its inputs were chosen on CDNOW's months up to October 1997 and on the demo; CDNOW's later months
+were left for the figures of benchmarks/churn_risk.py. On the former, gradient boosting foretold no better and took a
+hundred times as long, and Platt's scaling on the latest month, held out, made the log loss worse (0.598 against 0.595:
+what moves there is the base rate, and no past month knows of it), so there is none.
 """
 
 from collections.abc import Sequence
@@ -204,9 +204,9 @@ def _lacking(months: int, events: int, others: int, horizon_days: int, min_month
     if months < min_months:
         known = f"{months} month{'' if months == 1 else 's'}"
         lacking.append(f"the {horizon_days} days after {known} had been observed by then, and {min_months} are needed")
-    if events < min_events:
+    if months and events < min_events:
         lacking.append(f"{events} customers kept silent in them, and {min_events} are needed")
-    if others < min_events:
+    if months and others < min_events:
         lacking.append(f"{others} customers ordered again in them, and {min_events} are needed")
     return lacking
 
@@ -217,10 +217,10 @@ def _inputs(month: CustomerMonth, groups: Sequence[Group]) -> Array:
     if "memberships" in groups:
         columns.append(month.R)
     if "shifts" in groups:
-        there = ~np.isnan(month.R_before).any(axis=1, keepdims=True)
-        columns += [np.where(there, month.R - month.R_before, 0.0), there.astype(np.float64)]
+        there = np.isfinite(month.R_before[:, :1])
+        columns += [np.where(there, month.R - month.R_before, 0.0), np.where(there, 1.0, 0.0)]
     if "overdue" in groups and month.overdue is not None:
-        columns += [month.overdue[:, None], month.overdue[:, None] ** 2]
+        columns.append(month.overdue[:, None] ** np.array([1.0, 2.0]))
     if "features" in groups:
         # with squares and products: thirty days of silence mean less of a customer who orders twice a year
         i, j = np.triu_indices(month.Z.shape[1])

@@ -46,7 +46,7 @@ def movement_warnings(
     segment now has a lower role than the likeliest a month ago (the first of two that are equally likely; a segment
     without a role is neither higher nor lower than any).
     """
-    there = ~np.isnan(R_before).any(axis=1)
+    there = np.isfinite(R_before[:, 0])
     before = np.where(there[:, None], R_before, R)
     fell = role_probability(before, roles, "engaged") - role_probability(R, roles, "engaged")
     standing = np.array([STANDING[role] if role is not None else np.nan for role in roles])
