@@ -3,9 +3,13 @@
 Each month as the pipeline would have known it: its champion, memberships of that champion only, and a churn risk that
 learned from months whose 90 days were over when the month closed. Bar: pooled over all months with an observed horizon,
 churn risk is right more often than the longest-silent customers at the rules' own volume, and on CDNOW the interval of
-the difference lies above zero. CDNOW starts in April 1997, for more months to judge: August 1997 is the first with two
-months to learn from. The model was chosen on CDNOW's months up to October 1997 and on the demo; the months from
-November 1997 on are pooled once more by themselves. Takes some two minutes.
+the difference lies above zero.
+
+CDNOW is followed twice. From July 1997, as everywhere in this project, November is the first month with two months to
+learn from. From April 1997 there are three more months to judge, at a price: until July every customer there ever was
+is in the window, and what is learned from that does not hold for the settled base after it. The model was chosen on
+those three months (August to October 1997) and on the demo, so that CDNOW from November on is unseen. Takes some two
+minutes.
 """
 
 import sys
@@ -121,7 +125,7 @@ def warned(
     )
 
 
-def follow(title: str, config: Config, ends: list[MonthEnd]) -> bool:
+def follow(title: str, config: Config, ends: list[MonthEnd]) -> None:
     champions = champions_of(config, ends)
     months: list[WarnedMonth] = []
     quality: dict[str, list[tuple[date, ForecastQuality]]] = {name: [] for name in GROUPS_TO_MEASURE}
@@ -145,14 +149,20 @@ def follow(title: str, config: Config, ends: list[MonthEnd]) -> bool:
                 quality[name].append((end.month, forecast_quality(foretold, end.silent)))
         months.append(warned(config, end, ends[t - 1], champions[t - 1], own, risk))
 
-    print_rows(f"{title}: every month, and pooled", backtest(months, HORIZON_DAYS))
-    if title == "CDNOW":
+    rows = backtest(months, HORIZON_DAYS)
+    print_rows(f"{title}: every month, and pooled", rows)
+    starts_early = ends[0].month < date(1997, 7, 1)
+    if starts_early:
         unseen = backtest([m for m in months if m.month >= UNSEEN], HORIZON_DAYS)
-        print_rows("CDNOW from November 1997, pooled", [row for row in unseen if row.month is None])
-    for since in (date.min, UNSEEN) if title == "CDNOW" else (date.min,):
-        print_quality(f"{title}{' from November 1997' if since > date.min else ''}", quality, since)
-    pooled = [row for row in backtest(months, HORIZON_DAYS) if row.month is None and row.difference is not None]
-    return all(row.difference_low > 0 if title == "CDNOW" else row.difference > 0 for row in pooled)  # type: ignore[operator]
+        print_rows(f"{title}: months from November 1997, pooled", [row for row in unseen if row.month is None])
+        print_quality(f"{title}, months from November 1997", quality, UNSEEN)
+    print_quality(title, quality, date.min)
+    for row in rows:
+        if row.month is None and row.difference is not None and row.difference_low is not None:
+            verdict = (
+                "above" if row.difference_low > 0 else "above, perhaps by chance" if row.difference > 0 else "NOT above"
+            )
+            print(f"{title}, {row.warning}, {row.alerts} alerts: churn risk {verdict} the longest silent")
 
 
 def _only(feature: int) -> Callable[[CustomerMonth], CustomerMonth]:
@@ -213,13 +223,12 @@ def print_quality(title: str, quality: dict[str, list[tuple[date, ForecastQualit
 
 def main() -> None:
     chosen = sys.argv[1:]
-    met = {}
     if "cdnow" in chosen or not chosen:
-        met["CDNOW"] = follow("CDNOW", *cdnow(first_month="1997-04"))
+        follow("CDNOW", *cdnow())
+    if "april" in chosen or not chosen:
+        follow("CDNOW from April 1997", *cdnow(first_month="1997-04"))
     if "demo" in chosen or not chosen:
-        met["demo"] = follow("demo", *demo())
-    for title, reached in met.items():
-        print(f"bar, every rule pooled, {title}: {'met' if reached else 'MISSED'}")
+        follow("demo", *demo())
 
 
 if __name__ == "__main__":

@@ -145,12 +145,16 @@ def fit_churn_risk(
     min_months: int = 2,
     min_events: int = 100,
     groups: Sequence[Group] = GROUPS,
+    max_rows: int = 250_000,
+    seed: int = 42,
 ) -> ChurnRisk | Refusal:
     """Learn silence from months that were over, horizon and all, before `scored_month` closed.
 
     training : in any order, all under the champion of the scored month; months whose labels are None are left out.
     min_months : with labels. min_events : customers who kept silent, and customers who ordered, over all months: the
     rarer outcome is what a model learns from. groups : of inputs, for measuring what each adds.
+    max_rows : customers of all months together beyond which a reproducible sample of so many is learned from; each of
+    the some fifty inputs of a row is a double, and the slopes have long settled by then.
 
     Raises ValueError for a month whose horizon reaches past the as_of of the scored month, whatever its labels: nothing
     may look ahead.
@@ -168,11 +172,15 @@ def fit_churn_risk(
     if lacking:
         return Refusal(f"No churn risk for {month_key(scored_month)}: {'; '.join(lacking)}.")
 
-    inputs = np.vstack([_inputs(m, groups) for m in months])
+    kept = _sampled(len(silent), max_rows, seed)
+    starts = np.cumsum([0, *(len(m.customer_ids) for m in months)])
+    inputs = np.vstack(
+        [_inputs(m, groups)[kept[start:end]] for m, start, end in zip(months, starts[:-1], starts[1:], strict=True)]
+    )
     center, spread = inputs.mean(axis=0), inputs.std(axis=0)
     scale = np.where(spread > 1e-12, spread, 1.0)
     with threadpool_limits(limits=1, user_api="blas"):
-        coefficients = _fit_logistic(_with_constant((inputs - center) / scale), silent, RIDGE)
+        coefficients = _fit_logistic(_with_constant((inputs - center) / scale), silent[kept], RIDGE)
     return ChurnRisk(tuple(groups), tuple(m.month for m in months), len(silent), events, center, scale, coefficients)
 
 
@@ -197,6 +205,14 @@ def forecast_quality(probability: Array, silent: NDArray[np.bool_]) -> ForecastQ
         float(sum(abs(p[tenth].sum() - y[tenth].sum()) for tenth in tenths) / len(y)),
         slope,
     )
+
+
+def _sampled(n: int, most: int, seed: int) -> NDArray[np.bool_]:
+    """(n,) which rows are learned from: all, or `most` of them."""
+    kept = np.ones(n, dtype=bool)
+    if n > most:
+        kept[np.random.default_rng(seed).choice(n, n - most, replace=False)] = False
+    return kept
 
 
 def _lacking(months: int, events: int, others: int, horizon_days: int, min_months: int, min_events: int) -> list[str]:

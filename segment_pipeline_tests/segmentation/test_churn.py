@@ -163,6 +163,15 @@ def test_the_same_months_give_the_same_bits_in_any_order() -> None:
     assert np.array_equal(first, fitted(training()[::-1]).predict(now))
 
 
+def test_a_sample_of_many_customers_is_drawn_the_same_each_time_and_says_about_the_same() -> None:
+    now = customers(SCORED)
+    whole = fitted(training())
+    sampled = fitted(training(), max_rows=6000)
+    assert np.array_equal(sampled.predict(now), fitted(training(), max_rows=6000).predict(now))
+    assert 0 < np.abs(sampled.predict(now) - whole.predict(now)).mean() < 0.03
+    assert sampled.events == whole.events
+
+
 @given(
     month=st.dates(date(2015, 1, 1), date(2030, 1, 1)).map(lambda day: day.replace(day=1)),
     later=st.integers(-3, 8),
