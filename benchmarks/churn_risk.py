@@ -159,10 +159,9 @@ def follow(title: str, config: Config, ends: list[MonthEnd]) -> None:
     print_quality(title, quality, date.min)
     for row in rows:
         if row.month is None and row.difference is not None and row.difference_low is not None:
-            verdict = (
-                "above" if row.difference_low > 0 else "above, perhaps by chance" if row.difference > 0 else "NOT above"
-            )
-            print(f"{title}, {row.warning}, {row.alerts} alerts: churn risk {verdict} the longest silent")
+            verdict = "is right more often than" if row.difference > 0 else "is right NO more often than"
+            surely = ", beyond chance" if row.difference_low > 0 else ""
+            print(f"{title}, {row.warning}, {row.alerts} alerts: churn risk {verdict} the longest silent{surely}")
 
 
 def _only(feature: int) -> Callable[[CustomerMonth], CustomerMonth]:

@@ -97,6 +97,19 @@ def test_customers_who_were_not_there_a_month_ago_have_a_risk_too() -> None:
     assert ((foretold >= 0) & (foretold <= 1)).all()
 
 
+def test_a_segment_that_had_no_members_to_learn_from_puts_nobody_beyond_doubt() -> None:
+    def nearly_absent(m: CustomerMonth) -> CustomerMonth:
+        rest = m.R[:, :2] / m.R[:, :2].sum(axis=1, keepdims=True)
+        R = np.column_stack([rest, 1e-10 * m.R[:, 2]])
+        return replace(m, R=R, R_before=R)
+
+    model = fitted([nearly_absent(m) for m in training()])
+    now = customers(SCORED)
+    arrived = np.tile([0.0, 0.0, 1.0], (len(now.R), 1))
+    foretold = model.predict(replace(now, R=arrived, R_before=arrived))
+    assert forecast_quality(foretold, labels_of(now)).calibration_error < 0.1
+
+
 def test_too_few_months_and_too_few_events_are_refused_with_the_figures() -> None:
     one = fit_churn_risk(training()[:1], SCORED)
     assert isinstance(one, Refusal)
