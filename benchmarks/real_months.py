@@ -16,7 +16,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.config import Config, load_config, parse_config, resolve_source_path
+from segment_pipeline.config import PRODUCT_FEATURES, Config, load_config, parse_config, resolve_source_path
 from segment_pipeline.months import as_of, month_range
 from segment_pipeline.warehouse.sources import load_raw_customers
 from segment_pipeline.warehouse.store import prepare
@@ -40,16 +40,19 @@ DEMO = Path(__file__).parent.parent / "data" / "segmentation.yaml"
 @dataclass(frozen=True, eq=False)
 class MonthEnd:
     """ids (n,), ascending. X (n, d) original units. silent (n,) no order in the 90 days after as_of; None where the
-    data do not run on for so long."""
+    data do not run on for so long. aside (n, e) original units: what the same orders tell and no feature says, such as
+    the tenure; aside_names names the columns."""
 
     month: date
     ids: NDArray[np.str_]
     X: Array
     silent: NDArray[np.bool_] | None
+    aside: Array
+    aside_names: tuple[str, ...]
 
 
-def cdnow(window_months: int = CDNOW_WINDOW_MONTHS) -> tuple[Config, list[MonthEnd]]:
-    """Nine month-ends of CDNOW, July 1997 to March 1998."""
+def cdnow(window_months: int = CDNOW_WINDOW_MONTHS, first_month: str = "1997-07") -> tuple[Config, list[MonthEnd]]:
+    """Month-ends of CDNOW, from July 1997 (or first_month) to March 1998."""
     spec = importlib.util.find_spec("lifetimes")  # finds it without importing it
     if spec is None or spec.origin is None:
         raise SystemExit("CDNOW comes with the package lifetimes: pip install lifetimes")
@@ -67,7 +70,7 @@ def cdnow(window_months: int = CDNOW_WINDOW_MONTHS) -> tuple[Config, list[MonthE
             ) TO '{orders}' (FORMAT parquet)
         """)
         config = parse_config(
-            f"name: cdnow\nfirst_month: 1997-07\nlast_month: 1998-03\nsource:\n  window_months: {window_months}\n"
+            f"name: cdnow\nfirst_month: {first_month}\nlast_month: 1998-03\nsource:\n  window_months: {window_months}\n"
             "  orders: {path: orders.parquet, customer_id: customer, order_id: order_id, ordered_at: ordered_at, "
             f"amount: amount, where: amount > 0}}\n{CDNOW_FEATURES}",
             Path(folder) / "segmentation.yaml",
@@ -86,6 +89,11 @@ def _month_ends(config: Config) -> list[MonthEnd]:
     assert orders is not None
     assert config.last_month is not None
     path = resolve_source_path(orders.path, config.path.parent)
+    aside = tuple(
+        name
+        for name in config.raw_feature_names
+        if name not in config.feature_names and (orders.product_id is not None or name not in PRODUCT_FEATURES)
+    )
     valid = " AND ".join(
         f"{feature.name} >= {feature.valid.min}" for feature in config.features if feature.valid.min is not None
     )
@@ -101,7 +109,7 @@ def _month_ends(config: Config) -> list[MonthEnd]:
             load_raw_customers(connection, config, month)
             columns = connection.execute(
                 f"""
-                SELECT customer_id, {", ".join(config.feature_names)}, customer_id NOT IN (
+                SELECT customer_id, {", ".join(config.raw_feature_names)}, customer_id NOT IN (
                     SELECT customer_id FROM order_times
                     WHERE ordered_at >= $as_of AND ordered_at < $as_of + INTERVAL {HORIZON_DAYS} DAY
                 ) AS silent
@@ -116,6 +124,8 @@ def _month_ends(config: Config) -> list[MonthEnd]:
                     np.asarray(columns["customer_id"]).astype(str),
                     np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in config.feature_names]),
                     np.asarray(columns["silent"], dtype=bool) if observed else None,
+                    np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in aside]),
+                    aside,
                 )
             )
     return found

@@ -1,0 +1,230 @@
+"""Back-test: were the warnings right, and were they better than the obvious?
+
+Here: precision, recall, lift and lead time of alerts against the silence that followed, beside churn risk, the longest
+silent and chance, all at the same volume and over the same customers. Not here: who is alerted (early_warnings.py) and
+how risk is learned (churn.py).
+
+The rivals of a rule may choose only among customers about whom the rule was asked, and name as many of them as it did,
+month by month. A month whose horizon has not been observed counts nowhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_pipeline.months import month_key
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+_Z = 1.959963984540054
+"""97.5 % quantile of the standard normal: two-sided intervals of 95 %."""
+
+
+@dataclass(frozen=True, eq=False)
+class WarnedMonth:
+    """One closed month: who was alerted, by what they could have been ranked, and what then happened.
+
+    customer_ids : (n,) unique. eligible : (n,) about whom the rules are judged. alerts : warning -> (n,).
+    days_since_last_order : (n,) at as_of. churn_risk : (n,) probability of silence, 0..1; None where it was refused.
+    silent : (n,) no order within the horizon after as_of; None until that has been observed.
+    """
+
+    month: date
+    customer_ids: NDArray[np.str_]
+    eligible: Flags
+    alerts: Mapping[str, Flags]
+    days_since_last_order: Array
+    churn_risk: Array | None
+    silent: Flags | None
+
+
+@dataclass(frozen=True)
+class BacktestRow:
+    """One row of `warning_backtest`. Shares are 0..1; None where nothing can be said (no alerts, no churn risk).
+
+    month : None = pooled over the observed months in which churn risk ranked too, or over all observed months where it
+    never did, so that all figures of a row are of the same customers. months : how many. alerts, alerts_elsewhere :
+    on eligible customers, which all other figures are about, and on others. eligible : customers, summed over months.
+    base_rate : share of the eligible who kept silent, which is the precision of naming them at random. precision :
+    share of the alerted who did, with its interval of 95 % (`wilson`; pooled, customers who return in other months are
+    not counted as if they were others). recall : share of the silent who were alerted. lift : precision / base_rate.
+    churn_risk_precision, recency_precision : of as many eligible customers of highest risk, and longest silent.
+    difference : the first less the second, with its interval of 95 % over customers (`difference_interval`).
+    lead_time_days : median over the true alerts of how long before the naive rule "no order for horizon_days" they
+    came, 0 or more; churn_risk_lead_time_days, recency_lead_time_days : that of the rivals' true alerts.
+    """
+
+    month: date | None
+    warning: str
+    months: int
+    alerts: int
+    alerts_elsewhere: int
+    eligible: int
+    base_rate: float | None
+    precision: float | None
+    precision_low: float | None
+    precision_high: float | None
+    recall: float | None
+    lift: float | None
+    churn_risk_precision: float | None
+    recency_precision: float | None
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+    lead_time_days: float | None
+    churn_risk_lead_time_days: float | None
+    recency_lead_time_days: float | None
+    horizon_days: int
+
+
+def backtest(months: Sequence[WarnedMonth], horizon_days: int = 90) -> list[BacktestRow]:
+    """Rows of each observed month and of all of them pooled (month None), for every warning that any month names.
+
+    Months in time, warnings as the months name them; a month in which a warning was silent has a row of 0 alerts.
+    Nothing is drawn: same months, same rows.
+    """
+    observed = sorted((m for m in months if m.silent is not None), key=lambda m: m.month)
+    warnings = list(dict.fromkeys(warning for m in observed for warning in m.alerts))
+    ranked = [m for m in observed if m.churn_risk is not None]
+    rows = [_row(m.month, warning, [m], horizon_days) for m in observed for warning in warnings]
+    if observed:
+        rows += [_row(None, warning, ranked or observed, horizon_days) for warning in warnings]
+    return rows
+
+
+def most_urgent(ranking: Array, eligible: Flags, volume: int, customer_ids: NDArray[np.str_]) -> Flags:
+    """(n,) the `volume` eligible customers who rank highest; of equals, those whose id comes first as text.
+
+    ranking : (n,) higher = more urgent. Fewer than `volume` only where fewer are eligible.
+    """
+    candidates = np.flatnonzero(eligible)
+    order = np.lexsort((customer_ids[candidates], -ranking[candidates]))
+    chosen = np.zeros(len(eligible), dtype=bool)
+    chosen[candidates[order[:volume]]] = True
+    return chosen
+
+
+def wilson(hits: float, of: float) -> tuple[float, float]:
+    """Wilson's interval of 95 % for a share (Wilson 1927), 0..1. of : trials, above 0, whole or effective."""
+    share = hits / of
+    centre = (share + _Z**2 / (2 * of)) / (1 + _Z**2 / of)
+    half = _Z / (1 + _Z**2 / of) * np.sqrt(share * (1 - share) / of + _Z**2 / (4 * of**2))
+    # at the ends the bounds are 0 and 1 themselves, which rounding misses
+    return (0.0 if hits == 0 else float(centre - half)), (1.0 if hits == of else float(centre + half))
+
+
+def difference_interval(hits: Array, chosen: Array, rival_hits: Array, rival_chosen: Array) -> tuple[float, float]:
+    """Interval of 95 % for the precision of one choice less that of its rival, over customers.
+
+    Each (c,): how often a customer was chosen over all months, and how often rightly. Customers are the units: the same
+    one may be chosen by both and in many months, which makes the two precisions depend on each other and on themselves.
+    Linearised (Taylor) variance of a difference of two ratios (Särndal, Swensson and Wretman 1992, section 5.5), which
+    is where a paired bootstrap over customers goes, without its draws.
+    """
+    first, second = hits.sum() / chosen.sum(), rival_hits.sum() / rival_chosen.sum()
+    influence = _influence(hits, chosen) - _influence(rival_hits, rival_chosen)
+    half = _Z * float(np.sqrt((influence**2).sum()))
+    return float(first - second) - half, float(first - second) + half
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """Whom somebody chose, over some months: (c,) times per customer, times rightly; lead times of the right ones."""
+
+    chosen: Array
+    hits: Array
+    lead_times: Array
+
+    @property
+    def precision(self) -> float:
+        return float(self.hits.sum() / self.chosen.sum())
+
+    @property
+    def median_lead_time(self) -> float | None:
+        return float(np.median(self.lead_times)) if len(self.lead_times) else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's, at the number of independent alerts that were as uncertain as these (Korn and Graubard 1998)."""
+        n, share = self.chosen.sum(), self.precision
+        variance = float((_influence(self.hits, self.chosen) ** 2).sum())
+        effective = min(n, share * (1 - share) / variance) if variance > 0 else n
+        return wilson(share * effective if 0 < share < 1 else share * n, effective if 0 < share < 1 else n)
+
+
+def _row(month: date | None, warning: str, months: Sequence[WarnedMonth], horizon_days: int) -> BacktestRow:
+    everyone = [m.alerts.get(warning, np.zeros(len(m.eligible), dtype=bool)) for m in months]
+    alerts = [flags & m.eligible for flags, m in zip(everyone, months, strict=True)]
+    volume = sum(int(flags.sum()) for flags in alerts)
+    eligible = sum(int(m.eligible.sum()) for m in months)
+    silent = sum(int((m.eligible & _labels(m)).sum()) for m in months)
+    base_rate = silent / eligible if eligible else None
+    rule = risk = recency = None
+    interval = difference = None
+    if volume:
+        rule = _choice(months, alerts, horizon_days)
+        interval = rule.interval
+        recency = _choice(months, _rivals(months, alerts, [m.days_since_last_order for m in months]), horizon_days)
+        risks = [m.churn_risk for m in months if m.churn_risk is not None]
+        if len(risks) == len(months):
+            risk = _choice(months, _rivals(months, alerts, risks), horizon_days)
+            difference = difference_interval(risk.hits, risk.chosen, recency.hits, recency.chosen)
+    return BacktestRow(
+        month=month,
+        warning=warning,
+        months=len(months),
+        alerts=volume,
+        alerts_elsewhere=sum(int(flags.sum()) for flags in everyone) - volume,
+        eligible=eligible,
+        base_rate=base_rate,
+        precision=rule.precision if rule else None,
+        precision_low=interval[0] if interval else None,
+        precision_high=interval[1] if interval else None,
+        recall=float(rule.hits.sum()) / silent if rule and silent else None,
+        lift=rule.precision / base_rate if rule and base_rate else None,
+        churn_risk_precision=risk.precision if risk else None,
+        recency_precision=recency.precision if recency else None,
+        difference=risk.precision - recency.precision if risk and recency else None,
+        difference_low=difference[0] if difference else None,
+        difference_high=difference[1] if difference else None,
+        lead_time_days=rule.median_lead_time if rule else None,
+        churn_risk_lead_time_days=risk.median_lead_time if risk else None,
+        recency_lead_time_days=recency.median_lead_time if recency else None,
+        horizon_days=horizon_days,
+    )
+
+
+def _rivals(months: Sequence[WarnedMonth], alerts: Sequence[Flags], rankings: Sequence[Array]) -> list[Flags]:
+    """As many as the rule alerted in each month, the first of the ranking."""
+    return [
+        most_urgent(ranking, m.eligible, int(flags.sum()), m.customer_ids)
+        for m, flags, ranking in zip(months, alerts, rankings, strict=True)
+    ]
+
+
+def _choice(months: Sequence[WarnedMonth], flags: Sequence[Flags], horizon_days: int) -> _Choice:
+    known, customer = np.unique(np.concatenate([m.customer_ids for m in months]), return_inverse=True)
+    chosen = np.concatenate(flags)
+    hits = chosen & np.concatenate([_labels(m) for m in months])
+    # who keeps silent after as_of has been silent for the horizon when what is left of it has passed
+    left = np.maximum(horizon_days - np.concatenate([m.days_since_last_order for m in months])[hits], 0.0)
+    return _Choice(
+        np.bincount(customer, chosen, len(known)).astype(np.float64),
+        np.bincount(customer, hits, len(known)).astype(np.float64),
+        left,
+    )
+
+
+def _influence(hits: Array, chosen: Array) -> Array:
+    """(c,) how much each customer moves the ratio hits / chosen, to first order."""
+    return np.asarray((hits - hits.sum() / chosen.sum() * chosen) / chosen.sum())
+
+
+def _labels(m: WarnedMonth) -> Flags:
+    if m.silent is None:
+        raise ValueError(f"{month_key(m.month)} has no labels yet and must not be counted")
+    return m.silent

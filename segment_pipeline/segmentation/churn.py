@@ -1,0 +1,299 @@
+"""Churn risk: how probable it is that a customer keeps silent, from memberships, their shifts and the features.
+
+Here: which months a model may learn from, the model, how good its probabilities are. Not here: whom to alert
+(early_warnings.py) and whether alerts are worth having (backtest.py).
+
+The model is a logistic regression with a ridge penalty, found by Newton's method: no draw is in it, so the same months
+give the same bits. Its inputs were chosen on CDNOW's months up to October 1997 and on the demo; CDNOW's later months
+were left for the figures of benchmarks/churn_risk.py. On the former, gradient boosting foretold no better and took far
+longer, and Platt's scaling on the latest month, held out, made the log loss worse (0.608 against 0.605 and, on the
+demo, 0.128 against 0.126: what moves is the base rate, and no past month knows of it), so there is none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from segment_pipeline.months import as_of, month_key
+
+Array = NDArray[np.float64]
+Group = Literal["memberships", "shifts", "features", "overdue"]
+
+GROUPS: tuple[Group, ...] = ("memberships", "shifts", "features", "overdue")
+
+RIDGE = 1.0
+"""Penalty on half the squared coefficients of standardised inputs: the weight of about four customers. It only has to
+settle what inputs that repeat one another (memberships sum to 1) leave open."""
+
+_NEWTON_STEPS = 50
+_AT_REST = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class CustomerMonth:
+    """The customers of one closed month, as the champion of the month that is scored sees them.
+
+    month : first day of the closed month. customer_ids : (n,). Z : (n, d) features as `FeatureSpace.transform` gives
+    them. R : (n, k) membership probabilities. R_before : (n, k) those of the same customers a month earlier; NaN in the
+    rows of customers who were not there. silent : (n,) no order within the horizon after as_of; None until the horizon
+    has been observed. overdue : (n,) as the function of that name gives it; None where the source has no order lines.
+    """
+
+    month: date
+    customer_ids: NDArray[np.str_]
+    Z: Array
+    R: Array
+    R_before: Array
+    silent: NDArray[np.bool_] | None
+    overdue: Array | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.customer_ids)
+        parts = {"Z": self.Z, "R": self.R, "R_before": self.R_before, "silent": self.silent, "overdue": self.overdue}
+        for name, part in parts.items():
+            if part is not None and len(part) != n:
+                raise ValueError(f"{month_key(self.month)}: {n} customers but {len(part)} rows of {name}")
+        if self.R.shape != self.R_before.shape:
+            raise ValueError(
+                f"{month_key(self.month)}: memberships {self.R.shape} and those of the month before "
+                f"{self.R_before.shape} are not of one champion"
+            )
+        for name in ("Z", "R", "overdue"):
+            part = parts[name]
+            if part is not None and not np.isfinite(part).all():
+                raise ValueError(f"{month_key(self.month)}: {name} holds values that are not finite")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why there is no churn risk, in words with figures."""
+
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class ChurnRisk:
+    """A fitted model. months : those it learned from, ascending. customers, events : rows, and how many kept silent.
+
+    Each (p,): low, high : the range of an input in the fit; center, scale : its mean and spread. coefficients :
+    (1 + p,) of the constant and of the standardised inputs, log odds; above 0 = more silent.
+    """
+
+    groups: tuple[Group, ...]
+    months: tuple[date, ...]
+    customers: int
+    events: int
+    low: Array
+    high: Array
+    center: Array
+    scale: Array
+    coefficients: Array
+
+    def predict(self, month: CustomerMonth) -> Array:
+        """(n,) probability that a customer keeps silent for the whole horizon, 0..1; its labels are not looked at.
+
+        Raises ValueError when the month has other columns than the months of the fit.
+        """
+        inputs = _inputs(month, self.groups)
+        if inputs.shape[1] != len(self.center):
+            raise ValueError(
+                f"{month_key(month.month)} has {inputs.shape[1]} inputs where the churn risk was fitted on "
+                f"{len(self.center)}: score all months with one champion"
+            )
+        # What lies beyond all that the fit has seen is taken for the nearest that it has: a segment that had next to no
+        # members then may have many now, and its slope, measured over 1e-10, would put all of them at exactly 1.
+        inputs = np.clip(inputs, self.low, self.high)
+        with threadpool_limits(limits=1, user_api="blas"):
+            return _probability(_with_constant((inputs - self.center) / self.scale) @ self.coefficients)
+
+
+@dataclass(frozen=True)
+class ForecastQuality:
+    """How good probabilities are, against what happened.
+
+    auc : 0.5 = worthless, 1 = every silent customer above every other; NaN when all did the same. brier, log_loss (nats
+    per customer) : lower is better. base_rate, mean_probability : 0..1, alike when calibrated in the large.
+    calibration_error : mean distance between probability and frequency over tenths of the customers, weighted by their
+    size (expected calibration error; Naeini et al. 2015), 0..1, lower is better. calibration_slope : of a logistic
+    regression of what happened on the log odds; 1 = right, below 1 = too sure.
+    """
+
+    auc: float
+    brier: float
+    log_loss: float
+    base_rate: float
+    mean_probability: float
+    calibration_error: float
+    calibration_slope: float
+
+
+def overdue(days_since_last_order: Array, days_between_orders: Array) -> Array:
+    """(n,) log of the present silence over the customer's own usual gap, both in days; above 0 = later than usual.
+
+    One day is added to each, so that an order on the last day is no minus infinity. With its square it lowered the log
+    loss where the model was chosen, on CDNOW from 0.608 to 0.605 and on the demo from 0.127 to 0.126.
+    """
+    return np.asarray(np.log((days_since_last_order + 1.0) / (days_between_orders + 1.0)))
+
+
+def observed_before(month: date, scored_month: date, horizon_days: int) -> bool:
+    """Whether all of `month`'s silence was known when `scored_month` closed: its horizon, which starts at its as_of,
+    had ended by the as_of of the month that is scored. 90 days need three later months, and sometimes a fourth."""
+    return as_of(month) + timedelta(days=horizon_days) <= as_of(scored_month)
+
+
+def fit_churn_risk(
+    training: Sequence[CustomerMonth],
+    scored_month: date,
+    horizon_days: int = 90,
+    min_months: int = 2,
+    min_events: int = 100,
+    groups: Sequence[Group] = GROUPS,
+    max_rows: int = 250_000,
+    seed: int = 42,
+) -> ChurnRisk | Refusal:
+    """Learn silence from months that were over, horizon and all, before `scored_month` closed.
+
+    training : in any order, all under the champion of the scored month; months whose labels are None are left out.
+    min_months : with labels. min_events : customers who kept silent, and customers who ordered, over all months: the
+    rarer outcome is what a model learns from. groups : of inputs, for measuring what each adds.
+    max_rows : customers of all months together beyond which a reproducible sample of so many is learned from; each of
+    the some fifty inputs of a row is a double, and the slopes have long settled by then.
+
+    Raises ValueError for a month whose horizon reaches past the as_of of the scored month, whatever its labels: nothing
+    may look ahead.
+    """
+    late = [month_key(m.month) for m in training if not observed_before(m.month, scored_month, horizon_days)]
+    if late:
+        raise ValueError(
+            f"{', '.join(late)} cannot teach {month_key(scored_month)}: {horizon_days} days after their end were not "
+            f"over at {as_of(scored_month)}"
+        )
+    months = sorted((m for m in training if m.silent is not None), key=lambda m: m.month)
+    silent = np.concatenate([np.asarray(m.silent, dtype=bool) for m in months]) if months else np.zeros(0, dtype=bool)
+    events = int(silent.sum())
+    lacking = _lacking(len(months), events, len(silent) - events, horizon_days, min_months, min_events)
+    if lacking:
+        return Refusal(f"No churn risk for {month_key(scored_month)}: {'; '.join(lacking)}.")
+
+    kept = _sampled(len(silent), max_rows, seed)
+    starts = np.cumsum([0, *(len(m.customer_ids) for m in months)])
+    inputs = np.vstack(
+        [_inputs(m, groups)[kept[start:end]] for m, start, end in zip(months, starts[:-1], starts[1:], strict=True)]
+    )
+    low, high = inputs.min(axis=0), inputs.max(axis=0)
+    center, spread = inputs.mean(axis=0), inputs.std(axis=0)
+    scale = np.where(spread > 1e-12, spread, 1.0)
+    with threadpool_limits(limits=1, user_api="blas"):
+        coefficients = _fit_logistic(_with_constant((inputs - center) / scale), silent[kept], RIDGE)
+    return ChurnRisk(
+        tuple(groups), tuple(m.month for m in months), len(silent), events, low, high, center, scale, coefficients
+    )
+
+
+def forecast_quality(probability: Array, silent: NDArray[np.bool_]) -> ForecastQuality:
+    """Probabilities (n,), 0..1, against what happened (n,)."""
+    from scipy.stats import rankdata
+
+    p = np.clip(probability, 1e-12, 1 - 1e-12)
+    y = silent.astype(np.float64)
+    events, others = y.sum(), len(y) - y.sum()
+    auc = slope = float("nan")
+    if events and others:
+        auc = float((rankdata(p)[silent].sum() - events * (events + 1) / 2) / (events * others))
+        slope = float(_fit_logistic(_with_constant(np.log(p / (1 - p))[:, None]), silent, 1e-9)[1])
+    tenths = np.array_split(np.argsort(p, kind="stable"), 10)
+    return ForecastQuality(
+        auc,
+        float(np.mean((p - y) ** 2)),
+        float(-np.mean(np.where(silent, np.log(p), np.log(1 - p)))),
+        float(y.mean()),
+        float(p.mean()),
+        float(sum(abs(p[tenth].sum() - y[tenth].sum()) for tenth in tenths) / len(y)),
+        slope,
+    )
+
+
+def _sampled(n: int, most: int, seed: int) -> NDArray[np.bool_]:
+    """(n,) which rows are learned from: all, or `most` of them."""
+    kept = np.ones(n, dtype=bool)
+    if n > most:
+        kept[np.random.default_rng(seed).choice(n, n - most, replace=False)] = False
+    return kept
+
+
+def _lacking(months: int, events: int, others: int, horizon_days: int, min_months: int, min_events: int) -> list[str]:
+    lacking = []
+    if months < min_months:
+        known = f"{months} month{'' if months == 1 else 's'}"
+        lacking.append(f"the {horizon_days} days after {known} had been observed by then, and {min_months} are needed")
+    if months and events < min_events:
+        lacking.append(f"{events} customers kept silent in them, and {min_events} are needed")
+    if months and others < min_events:
+        lacking.append(f"{others} customers ordered again in them, and {min_events} are needed")
+    return lacking
+
+
+def _inputs(month: CustomerMonth, groups: Sequence[Group]) -> Array:
+    """(n, p) what the model looks at, group by group; a customer who was not there a month ago has not shifted."""
+    columns = [np.empty((len(month.R), 0))]
+    if "memberships" in groups:
+        columns.append(month.R)
+    if "shifts" in groups:
+        there = np.isfinite(month.R_before[:, :1])
+        columns += [np.where(there, month.R - month.R_before, 0.0), np.where(there, 1.0, 0.0)]
+    if "overdue" in groups and month.overdue is not None:
+        columns.append(month.overdue[:, None] ** np.array([1.0, 2.0]))
+    if "features" in groups:
+        # with squares and products: thirty days of silence mean less of a customer who orders twice a year
+        i, j = np.triu_indices(month.Z.shape[1])
+        columns += [month.Z, month.Z[:, i] * month.Z[:, j]]
+    return np.hstack(columns)
+
+
+def _with_constant(inputs: Array) -> Array:
+    return np.hstack([np.ones((len(inputs), 1)), inputs])
+
+
+def _probability(log_odds: Array) -> Array:
+    """The logistic function without overflow."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * log_odds)))
+
+
+def _fit_logistic(A: Array, silent: NDArray[np.bool_], ridge: float) -> Array:
+    """(p,) coefficients of greatest penalised likelihood; the constant, A's first column, is not penalised.
+
+    Newton's method; a step that would lower the likelihood is halved until it does not.
+    """
+    y = silent.astype(np.float64)
+    penalty = np.full(A.shape[1], ridge)
+    penalty[0] = 0.0
+    beta = np.zeros(A.shape[1])
+    share = np.clip(y.mean(), 1e-6, 1 - 1e-6)
+    beta[0] = np.log(share / (1 - share))
+    reached = _penalised(A, y, penalty, beta)
+    for _ in range(_NEWTON_STEPS):
+        p = _probability(A @ beta)
+        gradient = A.T @ (y - p) - penalty * beta
+        weight = np.maximum(p * (1 - p), 1e-12)
+        # the trace of rounding keeps a constant column, whose curvature is its penalty alone, solvable
+        step = np.linalg.solve((A * weight[:, None]).T @ A + np.diag(penalty + 1e-12 * len(y)), gradient)
+        size = 1.0
+        while size > 1e-8 and _penalised(A, y, penalty, beta + size * step) < reached:
+            size /= 2
+        beta = beta + size * step
+        gained = _penalised(A, y, penalty, beta) - reached
+        reached += gained
+        if gained < _AT_REST * len(y):
+            break
+    return beta
+
+
+def _penalised(A: Array, y: Array, penalty: Array, beta: Array) -> float:
+    log_odds = A @ beta
+    return float(np.sum(y * log_odds - np.logaddexp(0.0, log_odds)) - 0.5 * np.sum(penalty * beta**2))

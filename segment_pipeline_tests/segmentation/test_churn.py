@@ -1,0 +1,249 @@
+"""That churn risk finds what is there, says when nothing can be learned, and never looks past its date."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segment_pipeline.months import add_months, as_of
+from segment_pipeline.segmentation.churn import (
+    ChurnRisk,
+    CustomerMonth,
+    Refusal,
+    fit_churn_risk,
+    forecast_quality,
+    observed_before,
+    overdue,
+)
+
+JANUARY = date(2020, 1, 1)
+SCORED = date(2020, 8, 1)
+
+
+def customers(month: date, n: int = 3000, seed: int = 0, told: float = 1.5, fallen: float = 0.0) -> CustomerMonth:
+    """Silence follows the first feature with slope `told` and the fall of the first membership with `fallen`."""
+    random = np.random.default_rng([seed, month.month])
+    Z = random.normal(size=(n, 2))
+    R, before = random.dirichlet([1.0, 1.0, 1.0], size=(2, n))
+    before[: n // 10] = np.nan
+    fall = np.nan_to_num(before[:, 0] - R[:, 0])
+    log_odds = told * Z[:, 0] + fallen * fall - 0.5
+    silent = random.random(n) < 1 / (1 + np.exp(-log_odds))
+    ids = np.array([f"c{i:05d}" for i in range(n)])
+    return CustomerMonth(month, ids, Z, R, before, silent)
+
+
+def training(**kwargs: float) -> list[CustomerMonth]:
+    return [customers(add_months(JANUARY, i), **kwargs) for i in range(4)]  # type: ignore[arg-type]
+
+
+def fitted(months: list[CustomerMonth], scored: date = SCORED, **kwargs: object) -> ChurnRisk:
+    model = fit_churn_risk(months, scored, **kwargs)  # type: ignore[arg-type]
+    assert isinstance(model, ChurnRisk)
+    return model
+
+
+def labels_of(month: CustomerMonth) -> np.ndarray:
+    assert month.silent is not None
+    return month.silent
+
+
+def test_a_planted_dependence_is_found_and_its_probabilities_are_calibrated() -> None:
+    now = customers(SCORED, n=20_000)
+    foretold = fitted(training()).predict(now)
+    quality = forecast_quality(foretold, labels_of(now))
+    truth = 1 / (1 + np.exp(-(1.5 * now.Z[:, 0] - 0.5)))
+    assert np.abs(foretold - truth).mean() < 0.03
+    assert quality.auc > 0.8
+    assert quality.calibration_error < 0.02
+    assert quality.calibration_slope == pytest.approx(1.0, abs=0.1)
+    assert quality.mean_probability == pytest.approx(quality.base_rate, abs=0.02)
+
+
+def test_silence_that_follows_the_shift_alone_is_found_by_the_shifts_alone() -> None:
+    months, now = training(told=0.0, fallen=3.0), customers(SCORED, told=0.0, fallen=3.0)
+    with_shifts = fitted(months, groups=("shifts",)).predict(now)
+    without = fitted(months, groups=("features",)).predict(now)
+    assert forecast_quality(with_shifts, labels_of(now)).auc > 0.7
+    assert forecast_quality(without, labels_of(now)).auc == pytest.approx(0.5, abs=0.04)
+
+
+def test_a_product_of_features_is_found() -> None:
+    def crossed(month: date) -> CustomerMonth:
+        made = customers(month, told=0.0)
+        return replace(made, silent=made.Z[:, 0] * made.Z[:, 1] > 0)
+
+    now = crossed(SCORED)
+    model = fitted([crossed(m.month) for m in training()])
+    assert forecast_quality(model.predict(now), labels_of(now)).auc > 0.95
+
+
+def test_pure_noise_is_foretold_no_better_than_by_chance() -> None:
+    now = customers(SCORED, n=20_000, told=0.0)
+    foretold = fitted(training(told=0.0)).predict(now)
+    assert forecast_quality(foretold, labels_of(now)).auc == pytest.approx(0.5, abs=0.03)
+    assert foretold.std() < 0.05
+
+
+def test_customers_who_were_not_there_a_month_ago_have_a_risk_too() -> None:
+    model = fitted(training())
+    now = customers(SCORED)
+    new = replace(now, R_before=np.full_like(now.R, np.nan))
+    foretold = model.predict(new)
+    assert np.isfinite(foretold).all()
+    assert ((foretold >= 0) & (foretold <= 1)).all()
+
+
+def test_a_segment_that_had_no_members_to_learn_from_puts_nobody_beyond_doubt() -> None:
+    def nearly_absent(m: CustomerMonth) -> CustomerMonth:
+        rest = m.R[:, :2] / m.R[:, :2].sum(axis=1, keepdims=True)
+        R = np.column_stack([rest, 1e-10 * m.R[:, 2]])
+        return replace(m, R=R, R_before=R)
+
+    model = fitted([nearly_absent(m) for m in training()])
+    now = customers(SCORED)
+    arrived = np.tile([0.0, 0.0, 1.0], (len(now.R), 1))
+    foretold = model.predict(replace(now, R=arrived, R_before=arrived))
+    assert forecast_quality(foretold, labels_of(now)).calibration_error < 0.1
+
+
+def test_too_few_months_and_too_few_events_are_refused_with_the_figures() -> None:
+    one = fit_churn_risk(training()[:1], SCORED)
+    assert isinstance(one, Refusal)
+    assert "2020-08" in one.reason
+    assert "1 month had been observed by then, and 2 are needed" in one.reason
+
+    quiet = [replace(m, silent=np.arange(len(m.customer_ids)) < 20) for m in training()]
+    few = fit_churn_risk(quiet, SCORED)
+    assert isinstance(few, Refusal)
+    assert "80 customers kept silent in them, and 100 are needed" in few.reason
+
+    lost = [replace(m, silent=np.arange(len(m.customer_ids)) >= 20) for m in training()]
+    none_left = fit_churn_risk(lost, SCORED)
+    assert isinstance(none_left, Refusal)
+    assert "80 customers ordered again in them" in none_left.reason
+
+    nothing = fit_churn_risk([], SCORED)
+    assert isinstance(nothing, Refusal)
+    assert "0 months" in nothing.reason
+
+
+def test_months_without_labels_teach_nothing() -> None:
+    months = training()
+    unknown = replace(customers(add_months(JANUARY, -1), seed=9), silent=None)
+    now = customers(SCORED)
+    assert np.array_equal(fitted([*months, unknown]).predict(now), fitted(months).predict(now))
+    assert isinstance(fit_churn_risk([months[0], replace(months[1], silent=None)], SCORED), Refusal)
+
+
+def test_a_month_whose_horizon_was_not_over_is_never_learned_from() -> None:
+    late = customers(add_months(SCORED, -2))
+    with pytest.raises(ValueError, match="2020-06 cannot teach 2020-08"):
+        fit_churn_risk([*training(), late], SCORED)
+    with pytest.raises(ValueError, match="cannot teach"):
+        fit_churn_risk([*training(), replace(late, silent=None)], SCORED)
+
+
+def test_what_happens_after_a_month_changes_nothing_about_its_risks() -> None:
+    def risks(every_month: list[CustomerMonth]) -> np.ndarray:
+        known = [m for m in every_month if observed_before(m.month, SCORED, 90)]
+        now = next(m for m in every_month if m.month == SCORED)
+        return fitted(known).predict(now)
+
+    months = [customers(add_months(JANUARY, i)) for i in range(12)]
+    other_future = [
+        m
+        if observed_before(m.month, SCORED, 90)
+        else replace(m, silent=~labels_of(m))
+        if m.month <= SCORED
+        else customers(m.month, n=50, seed=7, told=-3.0)
+        for m in months
+    ]
+    assert np.array_equal(risks(months), risks(other_future))
+    assert np.array_equal(risks(months), risks([replace(m, silent=None) if m.month == SCORED else m for m in months]))
+    assert not np.array_equal(
+        risks(months), risks([replace(m, silent=~labels_of(m)) if m.month == JANUARY else m for m in months])
+    )
+
+
+def test_the_same_months_give_the_same_bits_in_any_order() -> None:
+    now = customers(SCORED)
+    first = fitted(training()).predict(now)
+    assert np.array_equal(first, fitted(training()).predict(now))
+    assert np.array_equal(first, fitted(training()[::-1]).predict(now))
+
+
+def test_a_sample_of_many_customers_is_drawn_the_same_each_time_and_says_about_the_same() -> None:
+    now = customers(SCORED)
+    whole = fitted(training())
+    sampled = fitted(training(), max_rows=6000)
+    assert np.array_equal(sampled.predict(now), fitted(training(), max_rows=6000).predict(now))
+    assert 0 < np.abs(sampled.predict(now) - whole.predict(now)).mean() < 0.03
+    assert sampled.events == whole.events
+
+
+@given(
+    month=st.dates(date(2015, 1, 1), date(2030, 1, 1)).map(lambda day: day.replace(day=1)),
+    later=st.integers(-3, 8),
+    horizon=st.integers(1, 200),
+)
+def test_a_label_is_known_when_the_horizon_has_passed_and_not_a_day_sooner(
+    month: date, later: int, horizon: int
+) -> None:
+    scored = add_months(month, later)
+    assert observed_before(month, scored, horizon) == ((as_of(scored) - as_of(month)).days >= horizon)
+
+
+def test_ninety_days_take_three_months_or_four() -> None:
+    assert observed_before(date(1997, 7, 1), date(1997, 10, 1), 90)
+    # from 1 February to 1 May there are 89 days
+    assert not observed_before(date(1998, 1, 1), date(1998, 4, 1), 90)
+    assert as_of(date(1998, 4, 1)) - as_of(date(1998, 1, 1)) == timedelta(days=89)
+
+
+def test_a_month_seen_through_another_champion_is_refused() -> None:
+    now = customers(SCORED)
+    with pytest.raises(ValueError, match="score all months with one champion"):
+        fitted(training()).predict(replace(now, R=now.R[:, :2], R_before=now.R_before[:, :2]))
+    with pytest.raises(ValueError, match="not of one champion"):
+        replace(now, R_before=now.R_before[:, :2])
+    with pytest.raises(ValueError, match="not finite"):
+        replace(now, Z=np.full_like(now.Z, np.nan))
+    with pytest.raises(ValueError, match="3000 customers but 2 rows of overdue"):
+        replace(now, overdue=np.zeros(2))
+
+
+def test_overdue_is_silence_against_the_customers_own_gap() -> None:
+    assert overdue(np.array([9.0, 29.0, 0.0]), np.array([9.0, 9.0, 9.0])) == pytest.approx(
+        [0.0, np.log(3.0), -np.log(10.0)]
+    )
+
+
+def test_the_figures_of_a_forecast_are_those_of_the_textbook() -> None:
+    from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
+    random = np.random.default_rng(3)
+    p = np.round(random.random(500), 2).clip(0.01, 0.99)
+    silent = random.random(500) < p
+    quality = forecast_quality(p, silent)
+    assert quality.auc == pytest.approx(roc_auc_score(silent, p))
+    assert quality.brier == pytest.approx(brier_score_loss(silent, p))
+    assert quality.log_loss == pytest.approx(log_loss(silent, p))
+    # all say 0.5 and three in four keep silent
+    assert forecast_quality(np.full(400, 0.5), np.arange(400) % 4 != 0).calibration_error == pytest.approx(0.25)
+
+
+def test_the_fit_is_that_of_scikit_learn() -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    months, now = training(), customers(SCORED)
+    scaler = StandardScaler().fit(np.vstack([m.R for m in months]))
+    theirs = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(
+        scaler.transform(np.vstack([m.R for m in months])), np.concatenate([labels_of(m) for m in months])
+    )
+    ours = fitted(months, groups=("memberships",)).predict(now)
+    assert ours == pytest.approx(theirs.predict_proba(scaler.transform(now.R))[:, 1], abs=1e-5)
