@@ -113,6 +113,32 @@ def _read_orders(
     return SourceCounts(_count(connection, "source_customers"), LineCounts(**counts, anonymous_orders=anonymous))
 
 
+def load_orderers(connection: duckdb.DuckDBPyConnection, config: Config, start: date, end: date) -> None:
+    """Fill the temporary table `orderers` with the customers who have an order line from `start` until before `end`.
+
+    The source must be one of order lines. Raises SourceError.
+    """
+    orders = config.source.orders
+    if orders is None:
+        raise AssertionError("only order lines tell who ordered when")
+    with chdir(config.path.parent):
+        path = resolve_source_path(orders.path, config.path.parent)
+        source = open_files(connection, path, _columns_of_ids_alone(orders))
+        expressions = _bound(orders, source)
+        types = {key: _expression_type(connection, source, key, text) for key, text in expressions.items()}
+        first, last = (f"TIMESTAMP {literal(day.isoformat())}" for day in (start, end))
+        try:
+            connection.execute(f"""
+                CREATE OR REPLACE TEMP TABLE orderers AS
+                SELECT DISTINCT customer_id FROM ({_order_lines(source, expressions, types)})
+                WHERE is_line AND ordered_at >= {first} AND ordered_at < {last}
+            """)
+        except duckdb.Error as error:
+            source.refuse_changed()
+            raise _reading_failed(path, "order lines", error) from error
+        source.refuse_changed()
+
+
 def _order_lines(source: Relation, expressions: Mapping[str, str], types: Mapping[str, str]) -> str:
     """The source's rows with settled names and types, and `is_line`; rows at or after as_of are still among them.
 

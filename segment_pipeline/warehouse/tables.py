@@ -33,15 +33,12 @@ class Table:
     key: tuple[str, ...]
     published: bool = True
     features: bool = False
+    month_column: str = "month"
+    """The column that says which month's run has written a row."""
 
     @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
-
-    @property
-    def month_column(self) -> str:
-        """The column that says to which month a row belongs."""
-        return "trained_month" if self.name == "model_versions" else "month"
 
     def ddl(self, feature_names: Iterable[str] = (), schema: str = "main") -> list[str]:
         """The statements that create the table where it is missing, add columns that it lacks, and comment all."""
@@ -251,6 +248,7 @@ MODEL_VERSIONS = Table(
         Column("parameters", "JSON", "", "The whole model as plain numbers: transforms, weights, means, covariances."),
     ),
     ("model_version",),
+    month_column="trained_month",
 )
 
 CHAMPIONS = Table(
@@ -444,6 +442,94 @@ CHURN_RISK = Table(
     ("month", "customer_id"),
 )
 
+OBSERVED_SILENCE = Table(
+    "observed_silence",
+    "Whether a customer of a month then fell silent: no order within warnings.horizon_days after the month's end. A "
+    "month is missing here until that time is over.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column("silent", "BOOLEAN", "", "Whether there was no order within the horizon."),
+        Column("observed_in", "DATE", "month", "The first closed month at whose end the horizon was over."),
+    ),
+    ("month", "customer_id"),
+    month_column="observed_in",
+)
+
+CHURN_RISK_MODELS = Table(
+    "churn_risk_models",
+    "From what the churn risk of a month was learned, or why there is none.",
+    (
+        MONTH,
+        Column(
+            "months", "DATE[]", "month", "The months that it learned from; their silence was known at this one's end."
+        ),
+        Column("customers", "BIGINT", "customers", "Customers in them, counted once a month."),
+        Column("events", "BIGINT", "customers", "How many of those fell silent."),
+        Column("horizon_days", "INTEGER", "days", "How long without an order is silence."),
+        Column("refused", "VARCHAR", "", "Why there is no churn risk this month; NULL when there is."),
+    ),
+    ("month",),
+)
+
+CHURN_RISK_QUALITY = Table(
+    "churn_risk_quality",
+    "How good the churn risk of a month was, once the silence was known: out of time, for nothing of it was learned.",
+    (
+        MONTH,
+        Column("inputs", "VARCHAR", "", "all (as published), or the part of the inputs that it is compared with."),
+        Column(
+            "auc", "DOUBLE", "0..1", "0.5 is worthless, 1 ranks every silent customer first; NULL if all were alike."
+        ),
+        Column("brier", "DOUBLE", "0..1", "Mean squared error of the probability; lower is better."),
+        Column("log_loss", "DOUBLE", "nats per customer", "Mean negative log-likelihood; lower is better."),
+        Column("base_rate", "DOUBLE", "0..1", "Share that fell silent."),
+        Column("mean_probability", "DOUBLE", "0..1", "Mean churn risk; equal to base_rate when calibrated."),
+        Column(
+            "calibration_error", "DOUBLE", "0..1", "Mean distance of risk and frequency over tenths; lower is better."
+        ),
+        Column("calibration_slope", "DOUBLE", "", "1 is right, below 1 is too sure; NULL if all were alike."),
+        Column("observed_in", "DATE", "month", "The month that measured it."),
+    ),
+    ("month", "inputs"),
+    month_column="observed_in",
+)
+
+_BACKTEST_COLUMNS = (
+    Column("month", "DATE", "month", "The month of the warnings; NULL for all of them pooled."),
+    Column("warning", "VARCHAR", "", "The rule, or any."),
+    Column("alerts", "BIGINT", "customers", "Warnings on engaged customers, new and ongoing."),
+    Column("base_rate", "DOUBLE", "0..1", "Share of the engaged that fell silent: the precision of a random choice."),
+    Column("precision", "DOUBLE", "0..1", "Share of the warnings that came true; higher is better."),
+    Column("precision_low", "DOUBLE", "0..1", "Lower end of its 95 % interval."),
+    Column("precision_high", "DOUBLE", "0..1", "Upper end of its 95 % interval."),
+    Column("recall", "DOUBLE", "0..1", "Share of the silent that had been warned of; higher is better."),
+    Column("lift", "DOUBLE", "times", "Precision over base rate; 1 is no better than chance."),
+    Column("recency_precision", "DOUBLE", "0..1", "Precision of as many longest-silent customers: the simplest rival."),
+    Column("horizon_days", "INTEGER", "days", "How long without an order is silence."),
+    Column("churn_risk_precision", "DOUBLE", "0..1", "Precision of as many customers of the highest churn risk."),
+    Column("difference", "DOUBLE", "-1..1", "churn_risk_precision less recency_precision; above 0 is better."),
+    Column("difference_low", "DOUBLE", "-1..1", "Lower end of its 95 % interval over customers."),
+    Column("difference_high", "DOUBLE", "-1..1", "Upper end of its 95 % interval over customers."),
+    Column("lead_time_days", "DOUBLE", "days", "Median lead of the true warnings over waiting for the whole horizon."),
+    Column("churn_risk_lead_time_days", "DOUBLE", "days", "The same for the highest churn risk."),
+    Column("recency_lead_time_days", "DOUBLE", "days", "The same for the longest silent."),
+    Column("months", "INTEGER", "months", "How many months are in the row."),
+    Column("eligible", "BIGINT", "customers", "Customers engaged above 0.30 in the month or the one before."),
+    Column("alerts_elsewhere", "BIGINT", "customers", "Warnings on other customers, which are not judged here."),
+)
+
+WARNING_BACKTEST_HISTORY = Table(
+    "warning_backtest_history",
+    "The back-test of the warnings as each month knew it; warning_backtest is the latest.",
+    (
+        *_BACKTEST_COLUMNS,
+        Column("evaluated_month", "DATE", "month", "The closed month that judged, by what it knew."),
+    ),
+    ("evaluated_month", "month", "warning"),
+    month_column="evaluated_month",
+)
+
 EARLY_WARNINGS = Table(
     "early_warnings",
     "An alert on a customer who still orders, with its evidence and how urgent it is beside the others.",
@@ -603,8 +689,12 @@ TABLES = (
     TRANSITION_MATRIX,
     JOURNEY_PATHS,
     JOURNEY_CONVERSION,
+    OBSERVED_SILENCE,
     CHURN_RISK,
+    CHURN_RISK_MODELS,
+    CHURN_RISK_QUALITY,
     EARLY_WARNINGS,
+    WARNING_BACKTEST_HISTORY,
     CUSTOMER_ACTIONS,
     AUDIENCE_FEED,
     REFIT_TRIGGERS,
@@ -729,7 +819,18 @@ CUSTOMER_JOURNEY = View(
     """,
 )
 
-VIEWS = (MEMBERSHIP, CURRENT_ASSIGNMENTS, CURRENT_PROFILES, CUSTOMER_JOURNEY)
+WARNING_BACKTEST = View(
+    "warning_backtest",
+    "Whether the warnings came true, month by month and pooled (month NULL), beside simpler ways to choose as many "
+    "customers: at random (base_rate), the longest silent, and the highest churn risk. Engaged customers only.",
+    _BACKTEST_COLUMNS,
+    f"""
+    SELECT {", ".join(column.name for column in _BACKTEST_COLUMNS)} FROM warning_backtest_history
+    WHERE evaluated_month = (SELECT max(evaluated_month) FROM warning_backtest_history)
+    """,
+)
+
+VIEWS = (MEMBERSHIP, CURRENT_ASSIGNMENTS, CURRENT_PROFILES, CUSTOMER_JOURNEY, WARNING_BACKTEST)
 
 
 def dictionary_rows() -> list[Mapping[str, str | None]]:

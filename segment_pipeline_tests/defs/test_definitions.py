@@ -28,10 +28,12 @@ segment_profiles | segments | duckdb sql | monthly_assignments |
 transition_deltas | segments | duckdb sql | monthly_assignments raw_customers | transitions_reconcile!
 drift_alerts | segments | duckdb python | candidate_models drift_alerts@-1 monthly_assignments selected_model |
 journey_paths | journeys | duckdb sql | segment_profiles |
-early_warnings | journeys | duckdb sql | early_warnings@-1 monthly_assignments transition_deltas |
+churn_risk | journeys | duckdb python | monthly_assignments raw_customers |
+early_warnings | journeys | duckdb sql | churn_risk early_warnings@-1 monthly_assignments transition_deltas |
+warning_backtest | journeys | duckdb python | early_warnings |
 customer_actions | actions | duckdb sql | monthly_assignments transition_deltas | \
 every_action_reaches_somebody every_customer_has_an_action
-published_segments | publishing | duckdb sql | customer_actions drift_alerts early_warnings journey_paths |
+published_segments | publishing | duckdb sql | customer_actions drift_alerts journey_paths warning_backtest |
 """
 
 

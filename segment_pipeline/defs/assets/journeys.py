@@ -2,11 +2,12 @@
 
 import dagster as dg
 
+from segment_pipeline.defs.assets.customers import raw_customers
 from segment_pipeline.defs.assets.segments import monthly_assignments, segment_profiles, transition_deltas
-from segment_pipeline.defs.described import OWNERS, SQL_KINDS, table_metadata
+from segment_pipeline.defs.described import KINDS, OWNERS, SQL_KINDS, table_metadata
 from segment_pipeline.defs.partitions import monthly_partitions
 from segment_pipeline.defs.resources import Pipeline
-from segment_pipeline.warehouse.tables import EARLY_WARNINGS, JOURNEY_PATHS
+from segment_pipeline.warehouse.tables import CHURN_RISK, EARLY_WARNINGS, JOURNEY_PATHS, WARNING_BACKTEST_HISTORY
 
 
 @dg.asset(
@@ -44,9 +45,46 @@ def journey_paths(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
 
 
 @dg.asset(
+    # It reads the months before as well, as they were known at this month's end.
+    deps=[monthly_assignments, raw_customers],
+    partitions_def=monthly_partitions,
+    group_name="journeys",
+    owners=OWNERS,
+    kinds=KINDS,
+    description=f"{CHURN_RISK.description} With observed_silence, churn_risk_models and churn_risk_quality.",
+    metadata=table_metadata(CHURN_RISK),
+)
+def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    from segment_pipeline.segmentation.churn import Refusal
+    from segment_pipeline.warehouse.churn import observe_silence, write_churn_risk, write_quality
+
+    with pipeline.step(context) as step:
+        observed = observe_silence(step.connection, step.config, step.month)
+        step.rows, model = write_churn_risk(step.connection, step.config, step.month)
+        quality = write_quality(step.connection, step.config, step.month, observed)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": step.rows,
+            "refused": model.reason if isinstance(model, Refusal) else "no",
+            "learned_from_customers": 0 if isinstance(model, Refusal) else model.customers,
+            "learned_from_silent": 0 if isinstance(model, Refusal) else model.events,
+            "quality": dg.MetadataValue.md(
+                "\n".join(
+                    f"- {month:%Y-%m}, {inputs}: AUC {found.auc:.3f}, log loss {found.log_loss:.3f}, "
+                    f"calibration error {found.calibration_error:.3f}"
+                    for month, inputs, found in quality
+                )
+                or "No month with a churn risk has become known."
+            ),
+        }
+    )
+
+
+@dg.asset(
     deps=[
         monthly_assignments,
         transition_deltas,
+        churn_risk,
         # last month's warnings say which of this month's are new
         dg.AssetDep(
             "early_warnings",
@@ -70,3 +108,42 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
         step.rows = write_early_warnings(step.connection, champion, ruler, step.month, step.config.warnings)
         figures = warning_figures(step.connection, step.month)
     return dg.MaterializeResult(metadata={"dagster/partition_row_count": step.rows, **figures})
+
+
+@dg.asset(
+    # It judges the warnings of the months before, whose silence this month has come to know.
+    deps=[early_warnings],
+    partitions_def=monthly_partitions,
+    group_name="journeys",
+    owners=OWNERS,
+    kinds=KINDS,
+    description=WARNING_BACKTEST_HISTORY.description,
+    metadata=table_metadata(WARNING_BACKTEST_HISTORY),
+)
+def warning_backtest(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    from segment_pipeline.warehouse.churn import write_backtest
+
+    with pipeline.step(context) as step:
+        rows = write_backtest(step.connection, step.config, step.month)
+        step.rows = len(rows)
+    pooled = {row.warning: row for row in rows if row.month is None}
+    judged = pooled.get("any")
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": step.rows,
+            "months_judged": judged.months if judged is not None else 0,
+            "pooled": dg.MetadataValue.md(
+                "\n".join(
+                    f"- {name}: right {_share(row.precision)} of {row.alerts}; at random {_share(row.base_rate)}, "
+                    f"longest silent {_share(row.recency_precision)}, "
+                    f"highest churn risk {_share(row.churn_risk_precision)}"
+                    for name, row in pooled.items()
+                )
+                or "No month's silence is known yet."
+            ),
+        }
+    )
+
+
+def _share(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1%}"

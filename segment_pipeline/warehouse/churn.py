@@ -1,0 +1,360 @@
+"""Silence, its foretelling and the back-test in the warehouse: labels when they are due, arrays in, rows out.
+
+A label of month t says whether the customer had no order in the horizon after its as_of. It is written by the first
+month at whose as_of that horizon is over, and never before; everything here reads what was known at the as_of of the
+month that runs. Not here: the model (segmentation/churn.py) and the judgement of alerts (segmentation/backtest.py).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from datetime import date, timedelta
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_pipeline.config import Config
+from segment_pipeline.months import add_months, as_of
+from segment_pipeline.segmentation.backtest import BacktestRow, WarnedMonth, backtest
+from segment_pipeline.segmentation.churn import (
+    ChurnRisk,
+    CustomerMonth,
+    ForecastQuality,
+    Group,
+    Refusal,
+    fit_churn_risk,
+    forecast_quality,
+    observed_before,
+    overdue,
+)
+from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.warehouse.champions import require_champion, scores_in
+from segment_pipeline.warehouse.early_warnings import WARNINGS, probability_of
+from segment_pipeline.warehouse.models import feature_matrix, insert_rows, write_rows
+from segment_pipeline.warehouse.quoting import identifier, literal
+from segment_pipeline.warehouse.sources import load_orderers
+from segment_pipeline.warehouse.store import month_literal
+from segment_pipeline.warehouse.tables import (
+    CHURN_RISK,
+    CHURN_RISK_MODELS,
+    CHURN_RISK_QUALITY,
+    OBSERVED_SILENCE,
+    WARNING_BACKTEST_HISTORY,
+)
+
+Array = NDArray[np.float64]
+
+TRAINING_MONTHS = 12
+"""The latest observed months teach; those before are another time."""
+
+TRAINING_ROWS = 100_000
+"""Customers of one month that are learned from, at most."""
+
+SCORED_ROWS = 100_000
+"""Customers foretold at once: each has some fifty inputs."""
+
+ENGAGED = 0.30
+"""The rules speak of whoever was engaged with more than this probability, this month or the month before."""
+
+INPUTS: dict[str, tuple[Group, ...]] = {
+    "memberships": ("memberships",),
+    "memberships and shifts": ("memberships", "shifts"),
+    "features": ("features",),
+}
+"""Parts of the inputs whose worth is measured beside that of all of them."""
+
+
+_LABEL = f"SELECT 1 FROM {OBSERVED_SILENCE.name} AS s WHERE s.month = a.month AND s.customer_id = a.customer_id"
+
+
+def observe_silence(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[date]:
+    """Label the customers whose horizon is over at the as_of of `month` and who have no label yet; returns the months.
+
+    Usually that is one month; a month that was made again with other customers has those labelled here.
+    """
+    connection.execute(f"DELETE FROM {OBSERVED_SILENCE.name} WHERE observed_in = ?", [month])
+    known = connection.execute(
+        f"SELECT DISTINCT month FROM monthly_assignments AS a WHERE month < ? AND NOT EXISTS ({_LABEL}) ORDER BY month",
+        [month],
+    ).fetchall()
+    if config.recency_feature is None:
+        return []
+    due = [earlier for (earlier,) in known if observed_before(earlier, month, config.warnings.horizon_days)]
+    for earlier in due:
+        start, end = as_of(earlier), as_of(earlier) + timedelta(days=config.warnings.horizon_days)
+        if config.source.orders is not None:
+            load_orderers(connection, config, start, end)
+        else:
+            _orderers_of_snapshots(connection, config, start, end)
+        connection.execute(f"""
+            INSERT INTO {OBSERVED_SILENCE.name} BY NAME
+            SELECT a.month, a.customer_id, o.customer_id IS NULL AS silent, {month_literal(month)} AS observed_in
+            FROM monthly_assignments AS a LEFT JOIN orderers AS o ON o.customer_id = a.customer_id
+            WHERE a.month = {month_literal(earlier)} AND NOT EXISTS ({_LABEL}) ORDER BY a.customer_id
+        """)
+        connection.execute("DROP TABLE orderers")
+    return due
+
+
+def write_churn_risk(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date
+) -> tuple[int, ChurnRisk | Refusal]:
+    """The month's churn risk of every assigned customer, or why there is none; returns the rows and the model."""
+    champion = require_champion(connection, config, month)
+    model = _fit(connection, config, champion, month)
+    connection.execute(f"DELETE FROM {CHURN_RISK.name} WHERE month = ?", [month])
+    rows = 0
+    if isinstance(model, ChurnRisk):
+        scored = _customer_month(connection, config, champion, month, sample=None)
+        for part in _in_parts(scored):
+            found = {"customer_id": part.customer_ids, "churn_risk": model.predict(part)}
+            connection.register("foretold", _arrow(found))
+            connection.execute(
+                f"INSERT INTO {CHURN_RISK.name} BY NAME SELECT {month_literal(month)} AS month, * FROM foretold"
+            )
+            connection.unregister("foretold")
+            rows += len(part.customer_ids)
+    write_rows(connection, CHURN_RISK_MODELS, month, [_as_row(model, config)])
+    return rows, model
+
+
+def write_quality(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, observed: Sequence[date]
+) -> list[tuple[date, str, ForecastQuality]]:
+    """How good the foretelling of these months was, whose silence is now known: as it stood then, and with fewer
+    inputs."""
+    connection.execute(f"DELETE FROM {CHURN_RISK_QUALITY.name} WHERE observed_in = ?", [month])
+    found = []
+    for earlier in observed:
+        rows = connection.execute(
+            f"""
+            SELECT r.churn_risk, s.silent FROM {CHURN_RISK.name} AS r
+            JOIN {OBSERVED_SILENCE.name} AS s ON s.month = r.month AND s.customer_id = r.customer_id
+            WHERE r.month = ? ORDER BY r.customer_id
+            """,
+            [earlier],
+        ).fetchnumpy()
+        if not len(rows["churn_risk"]):
+            continue
+        silent = np.asarray(rows["silent"], dtype=bool)
+        found.append((earlier, "all", forecast_quality(np.asarray(rows["churn_risk"], dtype=np.float64), silent)))
+        champion = require_champion(connection, config, earlier)
+        judged = _customer_month(connection, config, champion, earlier, sample=TRAINING_ROWS)
+        for name, groups in INPUTS.items():
+            model = _fit(connection, config, champion, earlier, groups)
+            if isinstance(model, ChurnRisk) and judged.silent is not None:
+                found.append((earlier, name, forecast_quality(model.predict(judged), judged.silent)))
+    insert_rows(
+        connection,
+        CHURN_RISK_QUALITY,
+        [
+            {"month": earlier, "inputs": name, **_finite(asdict(quality)), "observed_in": month}
+            for earlier, name, quality in found
+        ],
+    )
+    return found
+
+
+def write_backtest(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[BacktestRow]:
+    """Judge the warnings of every month whose silence was known when `month` closed; returns the rows."""
+    known = connection.execute(
+        f"SELECT DISTINCT month FROM {OBSERVED_SILENCE.name} WHERE observed_in <= ? ORDER BY month", [month]
+    ).fetchall()
+    horizon = config.warnings.horizon_days
+    rows = backtest([_warned_month(connection, config, earlier) for (earlier,) in known], horizon)
+    connection.execute(f"DELETE FROM {WARNING_BACKTEST_HISTORY.name} WHERE evaluated_month = ?", [month])
+    insert_rows(
+        connection,
+        WARNING_BACKTEST_HISTORY,
+        [{**asdict(row), "horizon_days": horizon, "evaluated_month": month} for row in rows],
+    )
+    return rows
+
+
+def _orderers_of_snapshots(connection: duckdb.DuckDBPyConnection, config: Config, start: date, end: date) -> None:
+    """Who ordered from `start` until `end`, as the snapshots of the months between tell by their days since the last
+    order: what a month shows is its last order only, so of two the earlier may be hidden by one after `end`."""
+    recency = identifier(config.recency_feature or "")
+    last = f"(month + INTERVAL 1 MONTH) - to_days(CAST({recency} AS INTEGER))"
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE orderers AS
+        SELECT DISTINCT customer_id FROM raw_customers
+        WHERE month >= {month_literal(start)} AND month < {month_literal(end)} AND isfinite({recency})
+            AND {last} >= {month_literal(start)} AND {last} < {month_literal(end)}
+    """)
+
+
+def _fit(
+    connection: duckdb.DuckDBPyConnection,
+    config: Config,
+    champion: SegmentModel,
+    month: date,
+    groups: Sequence[Group] | None = None,
+) -> ChurnRisk | Refusal:
+    """Learn from the latest months whose silence was known when `month` closed."""
+    if config.recency_feature is None:
+        return Refusal("No churn risk: no feature tells how long ago the last order was; name it under roles.recency.")
+    known = connection.execute(
+        f"SELECT DISTINCT month FROM {OBSERVED_SILENCE.name} WHERE observed_in <= ? ORDER BY month DESC LIMIT ?",
+        [month, TRAINING_MONTHS],
+    ).fetchall()
+    training = [
+        _customer_month(connection, config, champion, earlier, sample=TRAINING_ROWS)
+        for (earlier,) in known
+        if observed_before(earlier, month, config.warnings.horizon_days) and scores_in(connection, champion, earlier)
+    ]
+    horizon, seed = config.warnings.horizon_days, config.model.seed
+    if groups is None:
+        return fit_churn_risk(training, month, horizon, seed=seed)
+    return fit_churn_risk(training, month, horizon, groups=groups, seed=seed)
+
+
+def _customer_month(
+    connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, month: date, sample: int | None
+) -> CustomerMonth:
+    names, most = champion.space.names, sample or 2**62
+    ids, X = feature_matrix(connection, "validated_features", month, names, most)
+    before = add_months(month, -1)
+    R_before = np.full((len(ids), len(champion.segments)), np.nan)
+    if scores_in(connection, champion, before):
+        earlier_ids, earlier_X = feature_matrix(connection, "validated_features", before, names, 2**62)
+        _, here, there = np.intersect1d(ids, earlier_ids, assume_unique=True, return_indices=True)
+        if len(here):
+            R_before[here] = champion.responsibilities(earlier_X[there])
+    customers = CustomerMonth(
+        month,
+        ids.astype(str),
+        champion.space.transform(X),
+        champion.responsibilities(X),
+        R_before,
+        None,
+        _overdue(connection, config, month, ids),
+    )
+    return customers if sample is None else _labelled(connection, customers)
+
+
+def _labelled(connection: duckdb.DuckDBPyConnection, customers: CustomerMonth) -> CustomerMonth:
+    """Those of the customers whose silence is known, with it."""
+    found = _columns(
+        connection,
+        f"SELECT customer_id, silent FROM {OBSERVED_SILENCE.name} WHERE month = {month_literal(customers.month)}",
+    )
+    _, here, there = np.intersect1d(
+        customers.customer_ids, found["customer_id"].astype(str), assume_unique=True, return_indices=True
+    )
+    return replace(_rows_of(customers, here), silent=np.asarray(found["silent"], dtype=bool)[there])
+
+
+def _overdue(connection: duckdb.DuckDBPyConnection, config: Config, month: date, ids: NDArray[np.str_]) -> Array | None:
+    """Only order lines tell the gaps between a customer's orders."""
+    if config.source.orders is None:
+        return None
+    found = _columns(
+        connection,
+        "SELECT customer_id, days_since_last_order, days_between_orders FROM raw_customers "
+        f"WHERE month = {month_literal(month)} AND customer_id IS NOT NULL",
+    )
+    silence, gap = (
+        _looked_up(found, name, ids).astype(np.float64) for name in ("days_since_last_order", "days_between_orders")
+    )
+    return overdue(silence, np.where(np.isfinite(gap), gap, 0.0))
+
+
+def _warned_month(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> WarnedMonth:
+    """The warnings of one month beside what could have been used in their place, over its assigned customers."""
+    champion = require_champion(connection, config, month)
+    before = add_months(month, -1)
+    engaged_before = f"(SELECT customer_id, engaged FROM ({_engaged(champion, month)}) WHERE false)"
+    if connection.execute("SELECT 1 FROM monthly_assignments WHERE month = ? LIMIT 1", [before]).fetchone():
+        engaged_before = f"({_engaged(require_champion(connection, config, before), before)})"
+    flags = ", ".join(
+        f"coalesce(bool_or(w.warning = {literal(name)}), false) AS {identifier(name)}" for name in WARNINGS
+    )
+    recency = identifier(config.recency_feature or "")
+    found = _columns(
+        connection,
+        f"""
+        SELECT e.customer_id, greatest(e.engaged, coalesce(any_value(b.engaged), 0)) > {ENGAGED} AS eligible,
+            any_value(v.{recency}) AS days_since_last_order, any_value(r.churn_risk) AS churn_risk,
+            any_value(s.silent) AS silent, {flags}
+        FROM ({_engaged(champion, month)}) AS e
+        LEFT JOIN {engaged_before} AS b ON b.customer_id = e.customer_id
+        LEFT JOIN raw_customers AS v ON v.month = {month_literal(month)} AND v.customer_id = e.customer_id
+        LEFT JOIN {CHURN_RISK.name} AS r ON r.month = {month_literal(month)} AND r.customer_id = e.customer_id
+        JOIN {OBSERVED_SILENCE.name} AS s ON s.month = {month_literal(month)} AND s.customer_id = e.customer_id
+        LEFT JOIN early_warnings AS w
+            ON w.month = {month_literal(month)} AND w.customer_id = e.customer_id AND w.status <> 'resolved'
+        GROUP BY e.customer_id, e.engaged ORDER BY e.customer_id
+        """,
+    )
+    alerts = {name: np.asarray(found[name], dtype=bool) for name in WARNINGS}
+    risk = np.asarray(np.ma.filled(found["churn_risk"].astype(np.float64), np.nan))
+    return WarnedMonth(
+        month,
+        found["customer_id"].astype(str),
+        np.asarray(found["eligible"], dtype=bool),
+        {"any": np.logical_or.reduce(list(alerts.values())), **alerts},
+        np.asarray(found["days_since_last_order"], dtype=np.float64),
+        risk if np.isfinite(risk).all() else None,
+        np.asarray(found["silent"], dtype=bool),
+    )
+
+
+def _engaged(champion: SegmentModel, month: date) -> str:
+    engaged = probability_of(champion, ("engaged",))
+    return (
+        f"SELECT customer_id, coalesce({engaged}, 0E0) AS engaged FROM monthly_assignments "
+        f"WHERE month = {month_literal(month)}"
+    )
+
+
+def _in_parts(month: CustomerMonth) -> Iterator[CustomerMonth]:
+    for start in range(0, len(month.customer_ids), SCORED_ROWS):
+        yield _rows_of(month, slice(start, start + SCORED_ROWS))
+
+
+def _rows_of(month: CustomerMonth, chosen: slice | NDArray[np.intp]) -> CustomerMonth:
+    """These rows, without labels."""
+    return replace(
+        month,
+        customer_ids=month.customer_ids[chosen],
+        Z=month.Z[chosen],
+        R=month.R[chosen],
+        R_before=month.R_before[chosen],
+        silent=None,
+        overdue=None if month.overdue is None else month.overdue[chosen],
+    )
+
+
+def _as_row(model: ChurnRisk | Refusal, config: Config) -> dict[str, object]:
+    if isinstance(model, Refusal):
+        return {"refused": model.reason, "horizon_days": config.warnings.horizon_days}
+    return {
+        "months": list(model.months),
+        "customers": model.customers,
+        "events": model.events,
+        "horizon_days": config.warnings.horizon_days,
+    }
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if np.isfinite(value) else None for name, value in figures.items()}
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, NDArray[np.generic]]:
+    return dict(connection.execute(query).fetchnumpy())
+
+
+def _looked_up(found: dict[str, NDArray[np.generic]], column: str, ids: NDArray[np.str_]) -> NDArray[np.generic]:
+    """The column's values in the order of `ids`, all of which are there."""
+    known = found["customer_id"].astype(str)
+    order = np.argsort(known)
+    places = order[np.searchsorted(known, ids.astype(str), sorter=order).clip(0, len(order) - 1)]
+    values = found[column]
+    return np.asarray(np.ma.filled(values[places], np.nan) if np.ma.isMaskedArray(values) else values[places])
+
+
+def _arrow(columns: dict[str, NDArray[np.generic]]) -> object:
+    import pyarrow as pa
+
+    return pa.table({name: pa.array(values) for name, values in columns.items()})
