@@ -1,0 +1,143 @@
+"""Silence, churn risk and the back-test over real months: right labels, when they are due, and no look ahead."""
+
+from datetime import date, datetime
+
+import pytest
+
+from segment_pipeline_tests.shop import Shop, order_lines, query, write_parquet
+
+# With a horizon of a month every month but the last is judged, so that three months are enough to learn from two.
+WARNINGS = "warnings: {horizon_days: 30, monthly_budget: 40}\nactions:\n" + "".join(
+    f"  - {{action_id: {name}, {condition}what: w, owner: o, channel: c, kpi: k, measure_days: 30}}\n"
+    for name, condition in (("win back", "role: dormant, "), ("anything", ""))
+)
+TABLES = ("observed_silence", "churn_risk", "churn_risk_models", "early_warnings", "warning_backtest_history")
+
+
+@pytest.fixture(scope="module")
+def lines() -> dict[str, list[object]]:
+    return order_lines(customers=900, months=6, seed=5)
+
+
+def run(folder, lines, materialize) -> Shop:
+    shop = Shop(folder).configure(last_month="2023-05", more=WARNINGS)
+    write_parquet(lines, shop.orders_path)
+    for month in ("2023-03", "2023-04", "2023-05"):
+        assert materialize(shop, month).success
+    return shop
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory, lines) -> Shop:
+    """Three months of the shop, each known to the next."""
+    import subprocess
+    import sys
+
+    shop = Shop(tmp_path_factory.mktemp("judged")).configure(last_month="2023-05", more=WARNINGS)
+    write_parquet(lines, shop.orders_path)
+    command = [sys.executable, "-m", "segment_pipeline.cli", "run", "--config", str(shop.config_path), "--quiet"]
+    subprocess.run(command, check=True, timeout=180)
+    return shop
+
+
+def test_a_label_says_who_had_no_order_in_the_days_after_the_month(judged: Shop) -> None:
+    wrong = query(
+        judged.published,
+        f"""
+        SELECT s.month, s.customer_id, s.silent FROM observed_silence AS s
+        LEFT JOIN (
+            SELECT DISTINCT customer, CAST(date_trunc('month', ordered_at) AS DATE) AS month
+            FROM '{judged.orders_path}'
+            WHERE ordered_at < date_trunc('month', ordered_at) + INTERVAL 30 DAY
+        ) AS o ON o.customer = s.customer_id AND o.month = s.month + INTERVAL 1 MONTH
+        WHERE s.silent <> (o.customer IS NULL)
+        """,
+    )
+    assert wrong == []
+    months = query(judged.published, "SELECT DISTINCT month, observed_in FROM observed_silence ORDER BY 1")
+    # March is over for 30 days at the end of April; of May nothing is known yet
+    assert months == [(date(2023, 3, 1), date(2023, 4, 1)), (date(2023, 4, 1), date(2023, 5, 1))]
+    unlabelled = "SELECT count(*) FROM monthly_assignments ANTI JOIN observed_silence USING (month, customer_id)"
+    assert query(judged.published, f"{unlabelled} WHERE month < '2023-05-01'") == [(0,)]
+
+
+def test_the_first_months_are_refused_with_the_reason_and_the_third_is_foretold(judged: Shop) -> None:
+    models = query(judged.published, "SELECT month, months, refused FROM churn_risk_models ORDER BY month")
+    assert "0 months had been observed by then, and 2 are needed" in models[0][2]
+    assert "1 month had been observed by then, and 2 are needed" in models[1][2]
+    assert models[2] == (date(2023, 5, 1), [date(2023, 3, 1), date(2023, 4, 1)], None)
+    rows, low, high, kinds = query(
+        judged.published,
+        "SELECT count(*), min(churn_risk), max(churn_risk), count(DISTINCT churn_risk) FROM churn_risk",
+    )[0]
+    assert (rows,) == query(judged.published, "SELECT count(*) FROM current_assignments")[0]
+    assert 0 <= low < high <= 1
+    assert kinds > rows / 2
+
+
+def test_warnings_are_ranked_by_churn_risk_and_kept_within_the_budget(judged: Shop) -> None:
+    queue = query(
+        judged.published,
+        "SELECT DISTINCT priority, churn_risk, within_budget FROM early_warnings "
+        "WHERE month = '2023-05-01' AND status <> 'resolved' ORDER BY priority",
+    )
+    assert len(queue) > 40
+    assert [risk for _, risk, _ in queue] == sorted((risk for _, risk, _ in queue), reverse=True)
+    assert [place for place, _, within in queue if within] == list(range(1, 41))
+
+
+def test_the_backtest_is_of_months_whose_silence_is_known_and_adds_up(judged: Shop) -> None:
+    rows = query(
+        judged.published,
+        "SELECT month, alerts, eligible, precision, base_rate, lift FROM warning_backtest WHERE warning = 'any' "
+        "ORDER BY month NULLS LAST",
+    )
+    assert [row[0] for row in rows] == [date(2023, 3, 1), date(2023, 4, 1), None]
+    assert rows[2][1] == rows[0][1] + rows[1][1]
+    truth = query(
+        judged.published,
+        "SELECT count(DISTINCT w.customer_id), avg(CAST(s.silent AS INTEGER)) FROM early_warnings AS w "
+        "JOIN observed_silence AS s USING (month, customer_id) "
+        "WHERE month = '2023-04-01' AND status <> 'resolved' AND warning = 'declining_engagement'",
+    )[0]
+    (declining,) = query(
+        judged.published,
+        "SELECT alerts + alerts_elsewhere FROM warning_backtest WHERE month = '2023-04-01' "
+        "AND warning = 'declining_engagement'",
+    )
+    assert declining[0] == truth[0]
+    for _, alerts, _, precision, base_rate, lift in rows:
+        if alerts:
+            assert lift == pytest.approx(precision / base_rate)
+
+
+def test_every_customer_has_an_action_with_an_owner(judged: Shop) -> None:
+    assert query(
+        judged.published, "SELECT count(*) FILTER (owner IS NULL OR measure_until IS NULL) FROM customer_actions"
+    ) == [(0,)]
+
+
+def test_nothing_sees_past_the_end_of_its_month(judged: Shop, lines, tmp_path, materialize) -> None:
+    """The same months from a file that ends with May."""
+    end = datetime(2023, 6, 1)
+    known = [at < end for at in lines["ordered_at"]]
+    truncated = {
+        name: [value for value, kept in zip(values, known, strict=True) if kept] for name, values in lines.items()
+    }
+    assert len(truncated["customer"]) < len(lines["customer"])
+    shop = run(tmp_path, truncated, materialize)
+    for table in TABLES:
+        rows = f"SELECT * FROM {table} ORDER BY ALL"
+        assert query(shop.published, rows) == query(judged.published, rows), table
+
+
+def test_a_month_made_again_learns_and_judges_the_same(judged: Shop, tmp_path, materialize) -> None:
+    import shutil
+
+    folder = shutil.copytree(judged.folder, tmp_path / "copy")
+    shop = Shop(folder)
+    assert materialize(shop, "2023-04").success
+    assert materialize(shop, "2023-05").success
+    for table in TABLES:
+        rows = f"SELECT * FROM {table} ORDER BY ALL"
+        assert query(shop.published, rows) == query(judged.published, rows), table
