@@ -6,9 +6,12 @@ from datetime import date
 import duckdb
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from segment_pipeline.config import WarningSettings
 from segment_pipeline.months import add_months
+from segment_pipeline.segmentation.early_warnings import mixed_warnings, movement_warnings
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel
@@ -121,3 +124,20 @@ def test_without_roles_there_is_nothing_to_warn_of(warehouse):
     nameless = replace(MODEL, segments=tuple(replace(segment, role=None) for segment in MODEL.segments))
     customer(warehouse, APRIL, "c", (0.45, 0.13, 0.42), moved=(1, 3))
     assert write_early_warnings(warehouse, nameless, nameless, APRIL, DEFAULTS) == 0
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000))
+def test_the_rules_in_sql_name_whom_the_rules_in_numpy_name(seed):
+    random = np.random.default_rng(seed)
+    roles = [segment.role for segment in MODEL.segments]
+    now, before = random.dirichlet(np.full(3, 0.6), size=(2, 40))
+    oracle = {**movement_warnings(now, before, roles), **mixed_warnings(now, roles)}
+    with duckdb.connect() as connection:
+        prepare(connection, ())
+        for i, (r, b) in enumerate(zip(now, before, strict=True)):
+            moved = (1 + int(b.argmax()), 1 + int(r.argmax()))
+            customer(connection, APRIL, f"c{i:02d}", r, change=float(r[0] - b[0]), moved=moved)
+        write_early_warnings(connection, MODEL, MODEL, APRIL, DEFAULTS)
+        found = {(name, rule) for name, rule, _ in warnings(connection, APRIL)}
+    assert found == {(f"c{i:02d}", rule) for rule, flags in oracle.items() for i in np.flatnonzero(flags)}
