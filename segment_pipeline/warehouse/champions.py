@@ -1,6 +1,7 @@
 """Champions in and out of the warehouse: who serves a month, what its decision stands on, what it decided."""
 
 from datetime import date
+from math import isfinite
 
 import duckdb
 import numpy as np
@@ -133,6 +134,8 @@ def write_decision(
                 "previous_segment_id": row.previous_segment_id,
                 "relation": row.relation,
                 "overlap": row.overlap,
+                "margin": row.margin if isfinite(row.margin) else None,
+                "wasserstein": row.wasserstein,
             }
             for row in decision.lineage
         ],

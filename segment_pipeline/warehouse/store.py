@@ -146,8 +146,18 @@ def first_line(error: Exception) -> str:
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, feature_names: tuple[str, ...]) -> None:
-    """Create the tables that are missing and the feature columns that a changed configuration adds."""
+    """Create the tables that are missing, and the columns that a newer version or a changed configuration adds."""
+    found = connection.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'main'")
+    columns: dict[str, set[str]] = {}
+    for name, column in found.fetchall():
+        columns.setdefault(name, set()).add(column)
     for table in TABLES:
+        if table.name in columns:
+            for column in table.columns:
+                if column.name not in columns[table.name]:
+                    connection.execute(
+                        f"ALTER TABLE {identifier(table.name)} ADD COLUMN {identifier(column.name)} {column.type}"
+                    )
         for statement in table.ddl(feature_names):
             connection.execute(statement)
 

@@ -269,6 +269,18 @@ SEGMENT_LINEAGE = Table(
         Column("previous_segment_id", "INTEGER", "", "Segment of the old champion; NULL when newly born."),
         Column("relation", "VARCHAR", "", "continued, split, merged, born or retired."),
         Column("overlap", "DOUBLE", "0..1", "Soft-Jaccard overlap on the same customers; 1 is the same segment."),
+        Column(
+            "margin",
+            "DOUBLE",
+            "-1..1",
+            "By how much the overlap beats the next best choice of either side; NULL without a link.",
+        ),
+        Column(
+            "wasserstein",
+            "DOUBLE",
+            "standard deviations",
+            "Wasserstein-2 distance of the two Gaussians, a second opinion: 0 is the same; NULL where not comparable.",
+        ),
     ),
     ("month", "segment_id", "previous_segment_id"),
 )

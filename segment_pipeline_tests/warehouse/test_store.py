@@ -206,3 +206,13 @@ def test_a_lock_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "lock").mkdir()
     with pytest.raises(WarehouseError, match="lock cannot be written"):
         RunLock(tmp_path / "lock", 0.3, "mine").__enter__()
+
+
+def test_a_warehouse_of_an_older_version_gets_the_columns_that_it_lacks():
+    with duckdb.connect() as connection:
+        prepare(connection, ("visits",))
+        connection.execute("ALTER TABLE segment_lineage DROP COLUMN margin")
+        connection.execute("INSERT INTO segment_lineage (month, segment_id, overlap) VALUES ('2023-01-01', 3, 0.9)")
+        prepare(connection, ("visits",))
+        rows = connection.execute("SELECT segment_id, overlap, margin FROM segment_lineage").fetchall()
+        assert rows == [(3, 0.9, None)]
