@@ -6,11 +6,13 @@ tables that the step reads and writes, and what the whole process held at most m
 """
 
 import re
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -26,11 +28,21 @@ from segment_pipeline.warehouse.early_warnings import write_early_warnings
 from segment_pipeline.warehouse.journeys import write_journeys
 from segment_pipeline.warehouse.store import Warehouse, month_literal, prepare
 
-CUSTOMERS, FEATURES, COMPONENTS, LIMIT = 1_000_000, 6, 6, "4GB"
+CUSTOMERS, FEATURES, COMPONENTS, REPEATS, LIMIT = 1_000_000, 6, 6, 3, "4GB"
 NAMES = tuple(f"feature_{j}" for j in range(FEATURES))
 MONTH = date(2023, 4, 1)
 BEFORE = add_months(MONTH, -1)
 ROLES = ("engaged", "engaged", "casual", "casual", "at_risk", "dormant")
+
+
+class Figures(NamedTuple):
+    """Of a step: rows written, seconds, seconds of the scan, and the most memory held, in MB."""
+
+    name: str
+    rows: int
+    seconds: float
+    scan: float
+    peak: float
 
 
 def a_model() -> SegmentModel:
@@ -67,6 +79,7 @@ ACTIONS = (
 def fill(connection: duckdb.DuckDBPyConnection, model: SegmentModel) -> None:
     """Two months of customers: the second has 5 % new ones and lacks 5 % of the first; the rest have moved a little."""
     prepare(connection, NAMES)
+    connection.execute("SET threads = 1")  # or each run would draw other customers
     connection.execute("SELECT setseed(0.5)")
     names = ", ".join(NAMES)
     anew = ", ".join(f"exp(2 + 3 * random()) AS {name}" for name in NAMES)
@@ -95,6 +108,7 @@ def fill(connection: duckdb.DuckDBPyConnection, model: SegmentModel) -> None:
             "INSERT INTO segment_profiles (month, segment_id, name, role, model_version) VALUES (?, ?, ?, ?, 1)",
             [[month, segment.segment_id, segment.name, segment.role] for segment in model.segments],
         )
+    connection.execute("RESET threads")
 
 
 def peak_megabytes(*, since_now: bool = False) -> float:
@@ -106,29 +120,25 @@ def peak_megabytes(*, since_now: bool = False) -> float:
     return int(found[1]) / 1024
 
 
-def measured(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds and peak MB."""
-    peak_megabytes(since_now=True)
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started, peak_megabytes()
-
-
 def scan(connection: duckdb.DuckDBPyConnection, tables: tuple[str, ...]) -> None:
     months = f"{month_literal(BEFORE)}, {month_literal(MONTH)}"
     for table in tables:
         connection.execute(f"SELECT bit_xor(hash(t)) FROM {table} AS t WHERE month IN ({months})").fetchall()
 
 
-def main() -> None:
-    model, warnings, tiers = a_model(), WarningSettings(monthly_budget=CUSTOMERS // 20), TierSettings()
-    everybody = "validated_features", "monthly_assignments"
+def one_month(model: SegmentModel) -> list[Figures]:
+    """Every step once, in a warehouse of its own."""
+    warnings, tiers = WarningSettings(monthly_budget=CUSTOMERS // 20), TierSettings()
     # what is called, and the tables that it reads and writes
-    steps: tuple[tuple[str, Callable[[duckdb.DuckDBPyConnection], object], tuple[str, ...]], ...] = (
-        ("write_assignments (tiers)", lambda c: write_assignments(c, model, MONTH, tiers), everybody),
+    steps: tuple[tuple[str, Callable[[duckdb.DuckDBPyConnection], int], tuple[str, ...]], ...] = (
+        (
+            "write_assignments (tiers)",
+            lambda c: write_assignments(c, model, MONTH, tiers),
+            ("validated_features", "monthly_assignments"),
+        ),
         (
             "write_transitions",
-            lambda c: write_transitions(c, model, MONTH, has_previous=True),
+            lambda c: write_transitions(c, model, MONTH, has_previous=True)[0],
             ("validated_features", "raw_customers", "transition_deltas"),
         ),
         (
@@ -146,33 +156,43 @@ def main() -> None:
             lambda c: write_audience_feed(c, MONTH),
             ("monthly_assignments", "transition_deltas", "audience_feed"),
         ),
-        ("write_journeys", lambda c: write_journeys(c, MONTH), ("monthly_assignments",)),
+        ("write_journeys", lambda c: write_journeys(c, MONTH)[0], ("monthly_assignments",)),
     )
+    figures = []
     with tempfile.TemporaryDirectory() as folder:
         warehouse = Warehouse(Path(folder) / "warehouse.duckdb", 60, LIMIT)
         with warehouse.transaction() as connection:
             fill(connection, model)
             write_assignments(connection, model, BEFORE, tiers)
             write_early_warnings(connection, model, None, BEFORE, warnings)
-        print(f"{'':26}{'rows':>10}{'time':>9}{'scan':>9}{'ratio':>8}{'peak':>10}")
-        total = scanned = highest = 0.0
         for name, step, tables in steps:
-            rows: list[object] = []
+            peak_megabytes(since_now=True)
+            started = time.perf_counter()
+            with warehouse.transaction() as connection:
+                rows = step(connection)
+            seconds, peak = time.perf_counter() - started, peak_megabytes()
+            started = time.perf_counter()
+            with warehouse.connect() as connection:
+                scan(connection, tables)
+            figures.append(Figures(name, rows, seconds, time.perf_counter() - started, peak))
+    return figures
 
-            def in_a_transaction(step: Callable = step, rows: list[object] = rows) -> None:
-                with warehouse.transaction() as connection:
-                    rows.append(step(connection))
 
-            def only_reading(tables: tuple[str, ...] = tables) -> None:
-                with warehouse.connect() as connection:
-                    scan(connection, tables)
+def main() -> None:
+    model = a_model()
+    print(f"medians of {REPEATS}{'rows':>24}{'time':>9}{'scan':>9}{'ratio':>8}{'peak':>10}")
+    for runs in zip(*(with_total(one_month(model)) for _ in range(REPEATS)), strict=True):
+        seconds, plain, ratio = (
+            statistics.median(column)
+            for column in zip(*((run.seconds, run.scan, run.seconds / run.scan) for run in runs), strict=True)
+        )
+        peak = max(run.peak for run in runs)
+        print(f"{runs[0].name:26}{runs[0].rows:>10,}{seconds:>7.2f} s{plain:>7.2f} s{ratio:>8.1f}{peak:>7,.0f} MB")
 
-            seconds, peak = measured(in_a_transaction)
-            plain, _ = measured(only_reading)
-            written = rows[0][0] if isinstance(rows[0], tuple) else rows[0]
-            print(f"{name:26}{written:>10,}{seconds:>7.2f} s{plain:>7.2f} s{seconds / plain:>8.1f}{peak:>7,.0f} MB")
-            total, scanned, highest = total + seconds, scanned + plain, max(highest, peak)
-        print(f"{'all':36}{total:>7.2f} s{scanned:>7.2f} s{total / scanned:>8.1f}{highest:>7,.0f} MB")
+
+def with_total(run: list[Figures]) -> list[Figures]:
+    columns = list(zip(*((step.rows, step.seconds, step.scan) for step in run), strict=True))
+    return [*run, Figures("all", *map(sum, columns), max(step.peak for step in run))]
 
 
 if __name__ == "__main__":

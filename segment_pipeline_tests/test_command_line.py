@@ -144,6 +144,7 @@ def test_check_says_that_a_file_is_fine_and_writes_nothing(commands, shop):
 
 
 def test_export_writes_the_latest_month_beside_the_published_file_and_says_what(commands, copy):
+    copy.warehouse.unlink()  # whoever holds it, an export does not ask for it
     command = ("export", "--config", str(copy.config_path))
     ended = commands.start(*command).wait()
     assert (ended.code, ended.err) == (0, "")
