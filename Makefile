@@ -31,7 +31,7 @@ wheel: $(VENV)/ready  ## build dist/*.whl
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean-outputs:  ## delete what `make run` made (the warehouse, the published file, the run history)
-	rm -rf data/warehouse.duckdb data/warehouse.duckdb.wal data/segments.duckdb data/reports data/.*.lock
+	rm -rf data/warehouse.duckdb data/warehouse.duckdb.wal data/segments.duckdb data/reports data/exports data/.*.lock
 	find data/dagster_home -mindepth 1 ! -name dagster.yaml -delete
 
 lock:  ## renew requirements.lock after a change of pyproject.toml

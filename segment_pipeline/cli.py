@@ -37,6 +37,16 @@ exit code:
 A run that was stopped or killed takes nothing away: run the same command again to go on.
 """
 
+EXPORT_EPILOG = """\
+examples:
+  segment-pipeline export                             everybody of the latest month
+  segment-pipeline export --month 2017-12 --delta     what changed from 2017-11 to 2017-12
+  segment-pipeline export --format csv --out crm/in   only CSV, into this folder
+
+exit code:
+  0 the files are in place, 1 they are not and the folder is as it was, 2 nothing was tried
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0: done; 1: a month was not published; 2: nothing was tried)."""
@@ -95,7 +105,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.set_defaults(command=_check)
 
-    for command in (run, ui, check):
+    export = commands.add_parser(
+        "export",
+        help="write a published month's customers, or what changed, as files for other systems",
+        description="Write Parquet and CSV files and, last, manifest.json with their counts and SHA-256. "
+        "Only the published file is read, so a run may be at work.",
+        epilog=EXPORT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    export.add_argument("--month", type=_month, metavar="MONTH", help="for example 2017-12 (default: the latest)")
+    export.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: exports/MONTH/full, or delta, beside the published file"
+    )
+    export.add_argument("--delta", action="store_true", help="only who was added, changed or removed since last month")
+    export.add_argument("--format", choices=("parquet", "csv", "both"), default="both", help="default: %(default)s")
+    export.set_defaults(command=_export)
+
+    for command in (run, export, ui, check):
         command.add_argument(
             "--config",
             type=Path,
@@ -104,6 +130,13 @@ def _parser() -> argparse.ArgumentParser:
             help="the user's file (default: %(default)s)",
         )
     return parser
+
+
+def _month(text: str) -> date:
+    try:
+        return parse_month(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _months(text: str) -> list[date]:
@@ -235,6 +268,22 @@ def _run_with_progress(work: "Work", console: "Console", say: Callable[[str], No
             seconds = time.monotonic() - started
             say(f"{month_key(result.month)} published ({done} of {len(work.months)}, {seconds:.0f} s)")
     return None
+
+
+def _export(config: Config, chosen: argparse.Namespace) -> int:
+    from segment_pipeline.warehouse.exports import FORMATS, export_month
+
+    export = export_month(
+        config.published_path,
+        config.name,
+        folder=chosen.out,
+        month=chosen.month,
+        delta=chosen.delta,
+        formats=tuple(FORMATS) if chosen.format == "both" else (chosen.format,),
+    )
+    for file in export.manifest["files"]:
+        print(f"{export.folder / file['name']}: {file['rows']:,} customers, {file['bytes']:,} bytes")
+    return 0
 
 
 def _ui(config: Config, chosen: argparse.Namespace) -> int:

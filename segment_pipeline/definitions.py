@@ -9,14 +9,14 @@ import dagster as dg
 from segment_pipeline.defs.assets import actions, customers, journeys, mixtures, publishing, segments
 from segment_pipeline.defs.jobs import monthly_schedule, monthly_segmentation, progress
 from segment_pipeline.defs.resources import resources
-from segment_pipeline.defs.sensors import notify_drift_alerts, notify_run_failure
+from segment_pipeline.defs.sensors import notify_drift_alerts, notify_month, notify_run_failure
 from segment_pipeline.defs.settings import config_path
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules([customers, mixtures, segments, journeys, actions, publishing]),
     jobs=[monthly_segmentation],
     schedules=[monthly_schedule],
-    sensors=[notify_drift_alerts, notify_run_failure],
+    sensors=[notify_drift_alerts, notify_month, notify_run_failure],
     resources=resources(config_path()),
     loggers={"console": dg.colored_console_logger, "progress": progress},
     # One process a run: DuckDB has one writer, and a process per step would cost 90 CPU seconds a month in imports.

@@ -51,6 +51,7 @@ def test_a_log_gets_one_line_for_each_month_and_then_the_summary(commands, copy)
         r"^id +segment +role +customers +share +vs month before",
         r"^\d+ +\S.* +\d+ +\d+\.\d% +[+-]\d+\.\d points",
         r"^Moved: \d+ changed segment and \d+ stayed; \d+ new, \d+ returned, \d+ lapsed\.$",
+        r"^Warnings: \d+ new, \d+ ongoing; \d+ customers to contact\.$",
         r"^Rejected: nobody\.$",
         r"^Model 1, from 2023-03: \d segments; bootstrap\.$",
         r"^Alerts in 2023-05: none\.$|^Alert \(",
@@ -140,6 +141,30 @@ def test_check_says_that_a_file_is_fine_and_writes_nothing(commands, shop):
     assert ended.code == 0
     assert ended.out.startswith(f"{shop.config_path}: fine. 4 features, first month 2023-03.")
     assert sorted(shop.folder.iterdir()) == before
+
+
+def test_export_writes_the_latest_month_beside_the_published_file_and_says_what(commands, copy):
+    copy.warehouse.unlink()  # whoever holds it, an export does not ask for it
+    command = ("export", "--config", str(copy.config_path))
+    ended = commands.start(*command).wait()
+    assert (ended.code, ended.err) == (0, "")
+    folder = copy.folder / "exports" / "2023-05" / "full"
+    assert re.fullmatch(
+        rf"{folder}/customers\.parquet: \d+ customers, [\d,]+ bytes\n{folder}/customers\.csv: \d+ customers, .*\n",
+        ended.out,
+    )
+    out = copy.folder / "crm"
+    ended = commands.start(*command, "--month", "2023-04", "--delta", "--format", "csv", "--out", str(out)).wait()
+    assert (ended.code, ended.err) == (0, "")
+    assert {path.name for path in out.iterdir()} == {"changes.csv", "manifest.json"}
+
+
+def test_an_export_that_cannot_be_is_refused(commands, three_months):
+    command = ("export", "--config", str(three_months.config_path))
+    assert_refused(commands.start(*command, "--month", "2024-01").wait(), 1, "2024-01 is not published", "2023-05")
+    assert_refused(commands.start(*command, "--month", "2023-03", "--delta").wait(), 1, "2023-02 is not published")
+    assert_refused(commands.start(*command, "--month", "May").wait(), 2, "--month", "'May' is not a month")
+    assert_refused(commands.start(*command, "--format", "xlsx").wait(), 2, "--format", "xlsx", "parquet", "csv", "both")
 
 
 def test_ui_starts_dagster_on_the_users_file_under_the_known_location_name(shop, monkeypatch):

@@ -1,7 +1,9 @@
-"""Who is told when something needs a person: a failed run, and new drift alerts.
+"""Who is told what: a failed run, fired drift alerts, and a digest of every month that was published.
 
-Neither opens the warehouse: a sensor that reads it would block the run that writes it.
+None opens the warehouse: a sensor that reads it would block the run that writes it.
 """
+
+from collections.abc import Callable
 
 import dagster as dg
 
@@ -33,7 +35,38 @@ def notify_run_failure(context: dg.RunFailureSensorContext, notifier: Notifier) 
     description="Tells the notifier about the fired drift alerts of each month that was materialized.",
 )
 def notify_drift_alerts(context: dg.SensorEvaluationContext, notifier: Notifier) -> dg.SkipReason:
-    key = dg.AssetKey("drift_alerts")
+    return _tell_months(context, notifier, "drift_alerts", _drift_alerts_of)
+
+
+@dg.sensor(
+    minimum_interval_seconds=60,
+    description="Tells the notifier about each month that was published: customers, movement, warnings, actions.",
+)
+def notify_month(context: dg.SensorEvaluationContext, notifier: Notifier) -> dg.SkipReason:
+    return _tell_months(context, notifier, "published_segments", _digest_of)
+
+
+def _drift_alerts_of(month: dg.AssetMaterialization) -> str | None:
+    fired = month.metadata.get("fired_alerts")
+    if not isinstance(fired, dg.JsonMetadataValue) or not fired.data:
+        return None
+    lines = "\n".join(f"- {line}" for line in list(fired.data))
+    return f"Drift alerts of {month.partition}:\n{lines}"
+
+
+def _digest_of(month: dg.AssetMaterialization) -> str | None:
+    text = month.metadata.get("digest")
+    return text.value if isinstance(text, dg.TextMetadataValue) else None
+
+
+def _tell_months(
+    context: dg.SensorEvaluationContext,
+    notifier: Notifier,
+    asset: str,
+    text_of: Callable[[dg.AssetMaterialization], str | None],
+) -> dg.SkipReason:
+    """Tell what `text_of` has to say of each month of the asset that was materialized since the last tick."""
+    key = dg.AssetKey(asset)
     if context.cursor is None:
         # The first tick starts from here: what happened before the sensor was switched on is nobody's news.
         newest = context.instance.fetch_materializations(key, limit=1)
@@ -41,13 +74,8 @@ def notify_drift_alerts(context: dg.SensorEvaluationContext, notifier: Notifier)
         return dg.SkipReason("Watching from now on.")
     cursor = None if context.cursor == BEFORE_ANY_EVENT else context.cursor
     found = context.instance.fetch_materializations(key, limit=MONTHS_A_TICK, cursor=cursor, ascending=True)
-    news = []
-    for record in found.records:
-        materialization = record.asset_materialization
-        fired = materialization.metadata.get("fired_alerts") if materialization is not None else None
-        if materialization is not None and isinstance(fired, dg.JsonMetadataValue) and fired.data:
-            lines = "\n".join(f"- {line}" for line in list(fired.data))
-            news.append(f"Drift alerts of {materialization.partition}:\n{lines}")
+    materialized = (record.asset_materialization for record in found.records)
+    news = [text for month in materialized if month is not None and (text := text_of(month))]
     if news:
         # One message, however many months: a slow webhook must not cost the tick its 60 seconds, for a tick that times
         # out forgets how far it came and tells everything again.

@@ -1,6 +1,6 @@
-"""What a person wants to know after a run, read from the published file, as text for a terminal."""
+"""What a person wants to know after a run: a summary of the published file for a terminal, a digest for a channel."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -23,6 +23,7 @@ class Summary:
     moved: dict[str, int]
     rejected: Sequence[tuple[date, int, str]]
     refits: Sequence[tuple[date, int, int, str]]
+    warnings: dict[str, int]
     alerts: Sequence[tuple[str, str, int | None, str | None, float, float]]
     published: Path
 
@@ -41,6 +42,14 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection)
             count(*) FILTER (from_state = 'new'), count(*) FILTER (from_state = 'returned'),
             count(*) FILTER (to_state = 'lapsed')
         FROM transition_deltas WHERE month = (SELECT max(month) FROM monthly_assignments)
+        """
+    )[0]
+    warned = rows(
+        """
+        SELECT count(*) FILTER (status = 'new'), count(*) FILTER (status = 'ongoing'),
+            count(DISTINCT customer_id) FILTER (within_budget),
+            count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT within_budget)
+        FROM early_warnings WHERE month = (SELECT max(month) FROM monthly_assignments)
         """
     )[0]
     return Summary(
@@ -65,6 +74,7 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection)
             """
         ),
         refits=rows("SELECT trained_month, model_version, n_components, reason FROM model_versions ORDER BY 1"),
+        warnings=dict(zip(("new", "ongoing", "to_contact", "left_out"), warned, strict=True)),
         alerts=rows(
             """
             SELECT status, metric, segment_id, feature, value, threshold FROM drift_alerts
@@ -77,7 +87,7 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection)
 
 
 def print_summary(summary: Summary, console: Console) -> None:
-    """Months, customers, segments, movement, rejections, refits, alerts, and where the file lies."""
+    """Months, customers, segments, movement, warnings, rejections, refits, alerts, and where the file lies."""
     last = month_key(summary.months[-1])
 
     def say(text: str) -> None:
@@ -99,6 +109,7 @@ def print_summary(summary: Summary, console: Console) -> None:
             f"Moved: {moved['moved']:,} changed segment and {moved['stayed']:,} stayed; {moved['new']:,} new, "
             f"{moved['returned']:,} returned, {moved['lapsed']:,} lapsed."
         )
+    say(_warnings_line(summary.warnings))
     if summary.rejected:
         for month, rows, reasons in summary.rejected:
             say(f"Rejected in {month_key(month)}: {rows:,} rows ({reasons}); see rejected_customers.")
@@ -114,6 +125,41 @@ def print_summary(summary: Summary, console: Console) -> None:
     else:
         say(f"Alerts in {last}: none.")
     say(f"Published: {summary.published}")
+
+
+def digest(
+    name: str,
+    month: date,
+    customers: int,
+    movement: Mapping[str, int],
+    warnings: Mapping[str, int],
+    without_action: int | None,
+    fired_alerts: int,
+) -> str:
+    """A month in a few lines, for the notifier: no customer is named in it.
+
+    movement : customers who stayed, moved, new, returned, lapsed; all 0 in the first month, of which nothing is said.
+    warnings : new, ongoing, to_contact, left_out. without_action : None where no actions are configured.
+    """
+    lines = [f"{name} {month_key(month)} is published: {customers:,} customers."]
+    if any(movement.values()):
+        lines.append(
+            f"Moved: {movement['moved']:,} changed segment; {movement['new']:,} new, {movement['returned']:,} "
+            f"returned, {movement['lapsed']:,} lapsed."
+        )
+    lines.append(_warnings_line(warnings))
+    if without_action is not None:
+        lines.append(f"Customers without an action: {without_action:,}.")
+    lines.append(f"Drift alerts fired: {fired_alerts}.")
+    return "\n".join(lines)
+
+
+def _warnings_line(warnings: Mapping[str, int]) -> str:
+    left_out = f", {warnings['left_out']:,} left out by warnings.monthly_budget" if warnings["left_out"] else ""
+    return (
+        f"Warnings: {warnings['new']:,} new, {warnings['ongoing']:,} ongoing; {warnings['to_contact']:,} customers "
+        f"to contact{left_out}."
+    )
 
 
 def _escaped(text: str) -> str:

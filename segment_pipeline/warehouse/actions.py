@@ -107,6 +107,14 @@ def action_gaps(
     return int(counts.get(None, 0)) if actions else 0, unreached
 
 
+def without_action(connection: duckdb.DuckDBPyConnection, month: date) -> int:
+    """How many customers of the month have no action."""
+    found = connection.execute(
+        "SELECT count(*) FROM customer_actions WHERE month = ? AND action_id IS NULL", [month]
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
 def _condition(action: Action, champion: SegmentModel) -> str:
     terms = []
     if action.pair is not None:

@@ -171,12 +171,12 @@ def _readable(published: Path) -> Iterator[Path]:
     if not _write_ahead_log(published).exists() and not _held_for_writing(published):
         yield published
         return
-    copy = _beside(published, "copy")
+    copy = _beside(published, f"copy.{os.getpid()}")  # an export may read while a run does
     shutil.copyfile(published, copy)
     try:
         yield copy
     finally:
-        copy.unlink()
+        copy.unlink(missing_ok=True)  # the run that is publishing takes it for a killed run's
 
 
 def _held_for_writing(published: Path) -> bool:

@@ -114,7 +114,8 @@ def test_the_code_location_validates():
     from segment_pipeline.definitions import defs
 
     dg.Definitions.validate_loadable(defs)
-    assert {sensor.name for sensor in defs.sensors or []} == {"notify_run_failure", "notify_drift_alerts"}
+    names = {sensor.name for sensor in defs.sensors or []}
+    assert names == {"notify_run_failure", "notify_drift_alerts", "notify_month"}
 
 
 def test_loading_the_code_location_imports_nothing_heavy():

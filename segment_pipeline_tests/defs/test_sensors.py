@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -17,7 +18,9 @@ import pytest
 
 from segment_pipeline.defs.resources import Notifier
 from segment_pipeline_tests.commands import shared_commands
-from segment_pipeline_tests.shop import Shop
+from segment_pipeline_tests.shop import Shop, query
+
+SENSORS = ("notify_drift_alerts", "notify_month", "notify_run_failure")
 
 
 @dataclass
@@ -73,11 +76,11 @@ def tick(name: str, instance: dg.DagsterInstance, cursor: str | None, url: str |
 @pytest.fixture(scope="module")
 def history(three_months: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]]:
     """An instance before and after news: months 2023-03..05, then 2023-04 and 2023-05 again with an alert, then a
-    failed and a killed run. `cursors` are those of both sensors before the news."""
+    failed and a killed run. `cursors` are those of the sensors before the news."""
     shop = Shop(tmp_path_factory.mktemp("sensors") / "copy")
     shutil.copytree(three_months.folder, shop.folder)
     with dg.DagsterInstance.from_config(str(shop.folder / "dagster_home")) as instance:
-        cursors = {name: tick(name, instance, None)[0] for name in ("notify_drift_alerts", "notify_run_failure")}
+        cursors = {name: tick(name, instance, None)[0] for name in SENSORS}
         commands = shared_commands()
         shop.configure(last_month="2023-05", more="quality: {max_row_count_change: 0.000001}")
         assert commands.run(shop, "--force", "--months", "2023-04..2023-05").code == 0
@@ -127,6 +130,57 @@ def test_a_drift_sensor_switched_on_before_the_first_month_misses_none(history):
         assert hook.texts == [
             "Drift alerts of 2023-03:\n- a is 2, limit 1\nDrift alerts of 2023-05:\n- a is 2, limit 1"
         ]
+
+
+def test_a_published_month_is_told_once_in_figures_and_without_customers(history, three_months):
+    with webhook() as hook:
+        cursor, said = tick("notify_month", history["instance"], history["cursors"]["notify_month"], hook.url)
+        assert said.startswith("2 month(s)")  # the runs that failed and were killed published nothing
+        tick("notify_month", history["instance"], cursor, hook.url)
+    (text,) = hook.texts
+    april, may = text.split("shop 2023-05 is published: ")
+    assert april.startswith("shop 2023-04 is published: ")
+    customers, new, to_contact, moved, lapsed = query(
+        three_months.published,
+        """
+        SELECT (SELECT count(*) FROM monthly_assignments WHERE month = '2023-05-01'),
+            (SELECT count(*) FROM early_warnings WHERE month = '2023-05-01' AND status = 'new'),
+            (SELECT count(DISTINCT customer_id) FROM early_warnings WHERE month = '2023-05-01' AND within_budget),
+            count(*) FILTER (from_segment_id <> to_segment_id), count(*) FILTER (to_state = 'lapsed')
+        FROM transition_deltas WHERE month = '2023-05-01'
+        """,
+    )[0]
+    assert may.startswith(f"{customers} customers.\nMoved: {moved} changed segment; ")
+    for told in (
+        f" {lapsed} lapsed.\n",
+        f"\nWarnings: {new} new, ",
+        f" {to_contact} customers to contact.\n",
+        "\nDrift alerts fired: 1.",
+    ):
+        assert told in may
+    assert "without an action" not in may  # none is configured
+    assert "c00" not in text
+
+
+def test_the_first_tick_of_the_digest_tells_nothing_of_the_past(history):
+    with webhook() as hook:
+        cursor, said = tick("notify_month", history["instance"], None, hook.url)
+        assert said == "Watching from now on."
+        tick("notify_month", history["instance"], cursor, hook.url)
+        assert hook.texts == []
+
+
+def test_the_digest_says_whom_the_budget_left_out_and_who_has_no_action():
+    from segment_pipeline.report.summary import digest
+
+    movement = dict.fromkeys(("stayed", "moved", "new", "returned", "lapsed"), 0)
+    warnings = {"new": 410, "ongoing": 52, "resolved": 9, "to_contact": 300, "left_out": 110}
+    assert digest("shop", date(2017, 12, 1), 2_327, movement, warnings, 4, 0) == (
+        "shop 2017-12 is published: 2,327 customers.\n"
+        "Warnings: 410 new, 52 ongoing; 300 customers to contact, 110 left out by warnings.monthly_budget.\n"
+        "Customers without an action: 4.\n"
+        "Drift alerts fired: 0."
+    )
 
 
 def test_a_run_that_failed_and_one_that_was_killed_are_told_with_month_and_reason(history):

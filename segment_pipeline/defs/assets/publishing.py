@@ -20,6 +20,11 @@ from segment_pipeline.defs.resources import Pipeline
     metadata=published_metadata(),
 )
 def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    from segment_pipeline.report.summary import digest
+    from segment_pipeline.warehouse.actions import without_action
+    from segment_pipeline.warehouse.assignments import movement_figures
+    from segment_pipeline.warehouse.drift import fired_alerts
+    from segment_pipeline.warehouse.early_warnings import warning_figures
     from segment_pipeline.warehouse.publish import put_in_place, write_beside
     from segment_pipeline.warehouse.store import month_rows
     from segment_pipeline.warehouse.tables import MONTHLY_ASSIGNMENTS
@@ -28,6 +33,15 @@ def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
     # The row that says "published" is committed first, so that it stands in the file it speaks of.
     with pipeline.step(context) as step:
         step.rows = month_rows(step.connection, MONTHLY_ASSIGNMENTS, step.month)
+        told = digest(
+            step.config.name,
+            step.month,
+            customers=step.rows,
+            movement=movement_figures(step.connection, step.month),
+            warnings=warning_figures(step.connection, step.month),
+            without_action=without_action(step.connection, step.month) if step.config.actions else None,
+            fired_alerts=len(fired_alerts(step.connection, step.month)),
+        )
     with pipeline.read(context) as connection:
         draft = write_beside(connection, published)
     put_in_place(draft, published)
@@ -36,5 +50,7 @@ def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
             "dagster/partition_row_count": step.rows,
             "path": dg.MetadataValue.path(str(published)),
             "size_bytes": published.stat().st_size,
+            # read by the sensor notify_month, which never opens the warehouse
+            "digest": dg.MetadataValue.text(told),
         }
     )

@@ -1,0 +1,199 @@
+"""One month of 1 million customers: transitions, warnings, tiers and actions, audiences and journeys, in DuckDB.
+
+Each step runs as its asset runs it: in a connection of its own to a warehouse file, in one transaction, under a memory
+limit of 4 GB. Beside it stands a plain scan (every value of every row is read and hashed) of the month's rows of the
+tables that the step reads and writes, and what the whole process held at most meanwhile.
+"""
+
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+import numpy as np
+
+from segment_pipeline.config import Action, TierSettings, WarningSettings
+from segment_pipeline.months import add_months
+from segment_pipeline.segmentation.features import FeatureSpace
+from segment_pipeline.segmentation.mixture import Mixture
+from segment_pipeline.segmentation.model import Segment, SegmentModel
+from segment_pipeline.warehouse.actions import write_actions, write_audience_feed
+from segment_pipeline.warehouse.assignments import write_assignments, write_transitions
+from segment_pipeline.warehouse.early_warnings import write_early_warnings
+from segment_pipeline.warehouse.journeys import write_journeys
+from segment_pipeline.warehouse.store import Warehouse, month_literal, prepare
+
+CUSTOMERS, FEATURES, COMPONENTS, REPEATS, LIMIT = 1_000_000, 6, 6, 3, "4GB"
+NAMES = tuple(f"feature_{j}" for j in range(FEATURES))
+MONTH = date(2023, 4, 1)
+BEFORE = add_months(MONTH, -1)
+ROLES = ("engaged", "engaged", "casual", "casual", "at_risk", "dormant")
+
+
+class Figures(NamedTuple):
+    """Of a step: rows written, seconds, seconds of the scan, and the most memory held, in MB."""
+
+    name: str
+    rows: int
+    seconds: float
+    scan: float
+    peak: float
+
+
+def a_model() -> SegmentModel:
+    """Segments that overlap as they do in life: a fifth to a third of the customers between two of them."""
+    random = np.random.default_rng(1)
+    roots = random.normal(size=(COMPONENTS, FEATURES, FEATURES)) * 0.4
+    ones = np.ones(FEATURES)
+    return SegmentModel(
+        1,
+        BEFORE,
+        FeatureSpace(NAMES, ("log1p",) * FEATURES, (0.01,) * FEATURES, 3.5 * ones, ones, 0.01 * ones),
+        Mixture(
+            np.full(COMPONENTS, 1 / COMPONENTS),
+            random.normal(size=(COMPONENTS, FEATURES)),
+            roots @ np.swapaxes(roots, 1, 2) + np.eye(FEATURES) * 0.3,
+        ),
+        tuple(Segment(k + 1, f"segment {k + 1}", role) for k, role in enumerate(ROLES)),
+        atypical_below=-20.0,
+    )
+
+
+def an_action(action_id: str, **conditions: object) -> Action:
+    return Action(action_id=action_id, what="w", owner="o", channel="c", kpi="k", measure_days=30, **conditions)
+
+
+ACTIONS = (
+    *(an_action(role, role=role) for role in ("engaged", "casual", "at_risk", "dormant")),
+    an_action("between", pair=(1, 3)),
+    an_action("undecided", tier="diffuse"),
+    an_action("everybody"),
+)
+
+
+def fill(connection: duckdb.DuckDBPyConnection, model: SegmentModel) -> None:
+    """Two months of customers: the second has 5 % new ones and lacks 5 % of the first; the rest have moved a little."""
+    prepare(connection, NAMES)
+    connection.execute("SET threads = 1")  # or each run would draw other customers
+    connection.execute("SELECT setseed(0.5)")
+    names = ", ".join(NAMES)
+    anew = ", ".join(f"exp(2 + 3 * random()) AS {name}" for name in NAMES)
+    moved = ", ".join(f"{name} * exp(0.5 * (random() - 0.5)) AS {name}" for name in NAMES)
+    for month, drawn in (
+        (BEFORE, f"SELECT CAST(range AS VARCHAR) AS customer_id, {anew} FROM range({CUSTOMERS})"),
+        (
+            MONTH,
+            f"SELECT customer_id, {moved} FROM validated_features WHERE CAST(customer_id AS BIGINT) % 20 > 0 UNION ALL "
+            f"SELECT CAST({CUSTOMERS} + range AS VARCHAR), {anew} FROM range({CUSTOMERS // 20})",
+        ),
+    ):
+        connection.execute(
+            f"INSERT INTO validated_features BY NAME "
+            f"SELECT {month_literal(month)} AS month, * FROM ({drawn}) ORDER BY customer_id"
+        )
+        connection.execute(
+            f"INSERT INTO raw_customers BY NAME SELECT month, customer_id, 1 AS copies, {names} "
+            f"FROM validated_features WHERE month = {month_literal(month)}"
+        )
+        connection.execute(
+            "INSERT INTO churn_risk SELECT month, customer_id, random() FROM validated_features WHERE month = ?",
+            [month],
+        )
+        connection.executemany(
+            "INSERT INTO segment_profiles (month, segment_id, name, role, model_version) VALUES (?, ?, ?, ?, 1)",
+            [[month, segment.segment_id, segment.name, segment.role] for segment in model.segments],
+        )
+    connection.execute("RESET threads")
+
+
+def peak_megabytes(*, since_now: bool = False) -> float:
+    """The most memory this process has held, in MB, since it was last asked to start anew (Linux)."""
+    if since_now:
+        Path("/proc/self/clear_refs").write_text("5")
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def scan(connection: duckdb.DuckDBPyConnection, tables: tuple[str, ...]) -> None:
+    months = f"{month_literal(BEFORE)}, {month_literal(MONTH)}"
+    for table in tables:
+        connection.execute(f"SELECT bit_xor(hash(t)) FROM {table} AS t WHERE month IN ({months})").fetchall()
+
+
+def one_month(model: SegmentModel) -> list[Figures]:
+    """Every step once, in a warehouse of its own."""
+    warnings, tiers = WarningSettings(monthly_budget=CUSTOMERS // 20), TierSettings()
+    # what is called, and the tables that it reads and writes
+    steps: tuple[tuple[str, Callable[[duckdb.DuckDBPyConnection], int], tuple[str, ...]], ...] = (
+        (
+            "write_assignments (tiers)",
+            lambda c: write_assignments(c, model, MONTH, tiers),
+            ("validated_features", "monthly_assignments"),
+        ),
+        (
+            "write_transitions",
+            lambda c: write_transitions(c, model, MONTH, has_previous=True)[0],
+            ("validated_features", "raw_customers", "transition_deltas"),
+        ),
+        (
+            "write_early_warnings",
+            lambda c: write_early_warnings(c, model, model, MONTH, warnings),
+            ("monthly_assignments", "transition_deltas", "churn_risk", "early_warnings"),
+        ),
+        (
+            "write_actions",
+            lambda c: write_actions(c, model, MONTH, ACTIONS),
+            ("monthly_assignments", "customer_actions"),
+        ),
+        (
+            "write_audience_feed",
+            lambda c: write_audience_feed(c, MONTH),
+            ("monthly_assignments", "transition_deltas", "audience_feed"),
+        ),
+        ("write_journeys", lambda c: write_journeys(c, MONTH)[0], ("monthly_assignments",)),
+    )
+    figures = []
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = Warehouse(Path(folder) / "warehouse.duckdb", 60, LIMIT)
+        with warehouse.transaction() as connection:
+            fill(connection, model)
+            write_assignments(connection, model, BEFORE, tiers)
+            write_early_warnings(connection, model, None, BEFORE, warnings)
+        for name, step, tables in steps:
+            peak_megabytes(since_now=True)
+            started = time.perf_counter()
+            with warehouse.transaction() as connection:
+                rows = step(connection)
+            seconds, peak = time.perf_counter() - started, peak_megabytes()
+            started = time.perf_counter()
+            with warehouse.connect() as connection:
+                scan(connection, tables)
+            figures.append(Figures(name, rows, seconds, time.perf_counter() - started, peak))
+    return figures
+
+
+def main() -> None:
+    model = a_model()
+    print(f"medians of {REPEATS}{'rows':>24}{'time':>9}{'scan':>9}{'ratio':>8}{'peak':>10}")
+    for runs in zip(*(with_total(one_month(model)) for _ in range(REPEATS)), strict=True):
+        seconds, plain, ratio = (
+            statistics.median(column)
+            for column in zip(*((run.seconds, run.scan, run.seconds / run.scan) for run in runs), strict=True)
+        )
+        peak = max(run.peak for run in runs)
+        print(f"{runs[0].name:26}{runs[0].rows:>10,}{seconds:>7.2f} s{plain:>7.2f} s{ratio:>8.1f}{peak:>7,.0f} MB")
+
+
+def with_total(run: list[Figures]) -> list[Figures]:
+    columns = list(zip(*((step.rows, step.seconds, step.scan) for step in run), strict=True))
+    return [*run, Figures("all", *map(sum, columns), max(step.peak for step in run))]
+
+
+if __name__ == "__main__":
+    main()
