@@ -30,8 +30,9 @@ drift_alerts | segments | duckdb python | candidate_models drift_alerts@-1 month
 journey_paths | journeys | duckdb sql | segment_profiles |
 early_warnings | journeys | duckdb sql | early_warnings@-1 monthly_assignments transition_deltas |
 customer_actions | actions | duckdb sql | monthly_assignments transition_deltas | \
-every_action_reaches_somebody every_customer_has_an_action
-published_segments | publishing | duckdb sql | customer_actions drift_alerts early_warnings journey_paths |
+campaigns_are_valid every_action_reaches_somebody every_customer_has_an_action
+campaign_lift | actions | duckdb python | customer_actions | outcomes_can_be_used
+published_segments | publishing | duckdb sql | campaign_lift drift_alerts early_warnings journey_paths |
 """
 
 
