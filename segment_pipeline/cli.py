@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segment_pipeline import __version__
-from segment_pipeline.config import Config, load_config
+from segment_pipeline.config import Config, load_campaigns, load_config
 from segment_pipeline.errors import ConfigError, PipelineError
 from segment_pipeline.months import add_months, month_key, month_range, parse_month
 
@@ -301,9 +301,10 @@ def _ui(config: Config, chosen: argparse.Namespace) -> int:
 
 
 def _check(config: Config, _: argparse.Namespace) -> int:
+    campaigns = f"{len(load_campaigns(config))} campaigns, " if config.campaigns is not None else ""
     print(
-        f"{config.path}: fine. {len(config.features)} features, first month {month_key(config.first_month)}. "
-        f"The source itself was not looked at; a run does."
+        f"{config.path}: fine. {len(config.features)} features, {campaigns}"
+        f"first month {month_key(config.first_month)}. The source itself was not looked at; a run does."
     )
     return 0
 

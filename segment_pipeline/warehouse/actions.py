@@ -1,17 +1,19 @@
 """What to do with each customer this month: the action matrix as one SQL expression, and the feed of audiences.
 
 Actions are tried from the most specific to the least: a pair of segments, a segment, a role, a tier, everybody; of two
-that ask for the same kind the one that asks for more goes first, and then the one that stands first in the file.
+that ask for the same kind the one that asks for more goes first, and then the one that stands first in the file. While
+a campaign covers the action that a customer would get, the customer's arm decides whether it is that one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
 import duckdb
 
-from segment_pipeline.config import Action
+from segment_pipeline.config import Action, Campaign
 from segment_pipeline.months import add_months, as_of
 from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.warehouse.campaigns import arm_sql, random_segment_sql, shares_of
 from segment_pipeline.warehouse.quoting import literal
 from segment_pipeline.warehouse.store import month_literal, replace_month
 from segment_pipeline.warehouse.tables import AUDIENCE_FEED, CUSTOMER_ACTIONS
@@ -23,32 +25,52 @@ def by_specificity(actions: Sequence[Action]) -> list[Action]:
 
 
 def write_actions(
-    connection: duckdb.DuckDBPyConnection, champion: SegmentModel, month: date, actions: Sequence[Action]
+    connection: duckdb.DuckDBPyConnection,
+    champion: SegmentModel,
+    month: date,
+    actions: Sequence[Action],
+    campaigns: Sequence[Campaign] = (),
 ) -> int:
-    """The month's action for every assigned customer; NULL where none applies. Returns the rows."""
-    tried = by_specificity(actions)
+    """The month's action for every assigned customer; NULL where none applies. Returns the rows.
 
-    def chosen(value: dict[str, str]) -> str:
-        cases = " ".join(f"WHEN {literal(name)} THEN {text}" for name, text in value.items())
-        return f"CASE action_id {cases} END" if cases else "NULL"
-
-    decided = " ".join(f"WHEN {_condition(action, champion)} THEN {literal(action.action_id)}" for action in tried)
+    campaigns : those that run in the month; no two of them cover one action. A customer is in the campaign that covers
+    the action of its own segment; in which arm, depends on the two names alone, so it stays there from month to month.
+    """
     columns = ", ".join(
-        f"{chosen({action.action_id: literal(getattr(action, name)) for action in tried})} AS {name}"
+        f"{_of('action_id', {action.action_id: literal(getattr(action, name)) for action in actions})} AS {name}"
         for name in ("owner", "channel", "kpi")
     )
-    until = {action.action_id: month_literal(as_of(month) + timedelta(days=action.measure_days)) for action in tried}
+    until = {action.action_id: month_literal(as_of(month) + timedelta(days=action.measure_days)) for action in actions}
+    arms = {each.campaign: arm_sql(each.campaign, shares_of(each)) for each in campaigns}
+    drawn = {each.campaign: random_segment_sql(each.campaign, champion.segment_ids) for each in campaigns}
     return replace_month(
         connection,
         CUSTOMER_ACTIONS,
         month,
         f"""
-        SELECT month, customer_id, tier, action_id, segment_id, second_segment_id, CAST(NULL AS VARCHAR) AS arm,
-            {columns}, {chosen(until)} AS measure_until
-        FROM (
-            SELECT *, {f"CASE {decided} END" if decided else "CAST(NULL AS VARCHAR)"} AS action_id
+        WITH matched AS (
+            SELECT *, {_decided(actions, champion)} AS own_action
             FROM monthly_assignments WHERE month = {month_literal(month)}
-        ) AS decided
+        ),
+        enrolled AS (
+            SELECT *, {_campaign_of(campaigns, actions)} AS campaign
+            FROM matched
+        ),
+        drawn AS (
+            SELECT *,
+                {_of("campaign", arms)} AS arm,
+                {_of("campaign", drawn, "INTEGER")} AS random_segment_id
+            FROM enrolled
+        ),
+        decided AS (
+            SELECT *, CASE arm WHEN 'control' THEN NULL
+                WHEN 'random' THEN {_decided(actions, champion, "random_segment_id")}
+                ELSE own_action END AS action_id
+            FROM drawn
+        )
+        SELECT month, customer_id, tier, action_id, segment_id, second_segment_id, campaign, arm,
+            {columns}, {_of("action_id", until, "DATE")} AS measure_until
+        FROM decided
         ORDER BY customer_id
         """,
     )
@@ -94,9 +116,14 @@ def write_audience_feed(connection: duckdb.DuckDBPyConnection, month: date) -> i
 def action_gaps(
     connection: duckdb.DuckDBPyConnection, champion: SegmentModel, month: date, actions: Sequence[Action]
 ) -> tuple[int, list[str]]:
-    """How many customers of the month have no action, and, for each action that reaches nobody, why, by its key."""
+    """How many customers of the month have no action, and, for each action that reaches nobody, why, by its key.
+
+    Those whom a campaign leaves alone on purpose do not count.
+    """
     rows = connection.execute(
-        "SELECT action_id, count(*) FROM customer_actions WHERE month = ? GROUP BY action_id", [month]
+        "SELECT action_id, count(*) FROM customer_actions "
+        "WHERE month = ? AND arm IS DISTINCT FROM 'control' GROUP BY action_id",
+        [month],
     ).fetchall()
     counts = dict(rows)
     unreached = [
@@ -108,26 +135,51 @@ def action_gaps(
 
 
 def without_action(connection: duckdb.DuckDBPyConnection, month: date) -> int:
-    """How many customers of the month have no action."""
+    """How many customers of the month have no action, but for those whom a campaign leaves alone on purpose."""
     found = connection.execute(
-        "SELECT count(*) FROM customer_actions WHERE month = ? AND action_id IS NULL", [month]
+        "SELECT count(*) FROM customer_actions "
+        "WHERE month = ? AND action_id IS NULL AND arm IS DISTINCT FROM 'control'",
+        [month],
     ).fetchone()
     return int(found[0]) if found else 0
 
 
-def _condition(action: Action, champion: SegmentModel) -> str:
+def _decided(actions: Sequence[Action], champion: SegmentModel, segment: str = "segment_id") -> str:
+    """The action_id of a customer, were its segment the one in the column `segment`."""
+    cases = " ".join(
+        f"WHEN {_condition(action, champion, segment)} THEN {literal(action.action_id)}"
+        for action in by_specificity(actions)
+    )
+    return f"CASE {cases} END" if cases else "CAST(NULL AS VARCHAR)"
+
+
+def _campaign_of(campaigns: Sequence[Campaign], actions: Sequence[Action]) -> str:
+    """The campaign that covers own_action."""
+    covering = {
+        action_id: literal(campaign.campaign) for campaign in campaigns for action_id in campaign.covered(actions)
+    }
+    return _of("own_action", covering)
+
+
+def _of(column: str, values: Mapping[str, str], kind: str = "VARCHAR") -> str:
+    """The expression that belongs to the value of a column, NULL for others."""
+    cases = " ".join(f"WHEN {literal(name)} THEN {expression}" for name, expression in values.items())
+    return f"CASE {column} {cases} END" if cases else f"CAST(NULL AS {kind})"
+
+
+def _condition(action: Action, champion: SegmentModel, segment: str) -> str:
     terms = []
     if action.pair is not None:
         low, high = sorted(action.pair)
         terms.append(
-            f"tier = 'hybrid' AND least(segment_id, second_segment_id) = {low} "
-            f"AND greatest(segment_id, second_segment_id) = {high}"
+            f"tier = 'hybrid' AND least({segment}, second_segment_id) = {low} "
+            f"AND greatest({segment}, second_segment_id) = {high}"
         )
     if action.segment is not None:
-        terms.append(f"segment_id = {action.segment}")
+        terms.append(f"{segment} = {action.segment}")
     if action.role is not None:
-        ids = [str(segment.segment_id) for segment in champion.segments if segment.role == action.role]
-        terms.append(f"segment_id IN ({', '.join(ids)})" if ids else "false")
+        ids = [str(each.segment_id) for each in champion.segments if each.role == action.role]
+        terms.append(f"{segment} IN ({', '.join(ids)})" if ids else "false")
     if action.tier is not None:
         terms.append(f"tier = {literal(action.tier)}")
     return " AND ".join(terms) or "true"

@@ -6,8 +6,15 @@ says the same in Python; a test holds the two together).
 
 from collections.abc import Mapping, Sequence
 
+from segment_pipeline.config import Campaign
 from segment_pipeline.segmentation.campaigns import Arm, arm_limits, segment_limits, segment_salt
 from segment_pipeline.warehouse.quoting import literal
+
+
+def shares_of(campaign: Campaign) -> dict[Arm, float]:
+    """The share of customers, 0..1, in each arm."""
+    shares = campaign.shares
+    return {"matched": shares.matched, "random": shares.random, "control": shares.control}
 
 
 def arm_sql(campaign: str, shares: Mapping[Arm, float], customer_id_expression: str = "customer_id") -> str:

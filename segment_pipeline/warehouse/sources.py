@@ -21,11 +21,18 @@ from segment_pipeline.config import Config, OrdersSource, QuerySource, Snapshots
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.warehouse.quoting import identifier, literal
+from segment_pipeline.warehouse.source_expressions import (
+    NUMERIC_TYPES,
+    bound,
+    columns_of_ids_alone,
+    expression_types,
+    refuse_unfit_types,
+    text_id,
+    timestamp,
+)
 from segment_pipeline.warehouse.source_files import Relation, describe, open_files, reason
 from segment_pipeline.warehouse.store import month_literal, replace_month
 from segment_pipeline.warehouse.tables import RAW_CUSTOMERS
-
-NUMERIC_TYPES = re.compile(r"^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*|BOOLEAN)$")
 
 # A clock that is ahead, or a time zone, is no wrong date.
 CLOCK_TOLERANCE = timedelta(days=1)
@@ -86,10 +93,7 @@ def _read_orders(
     connection: duckdb.DuckDBPyConnection, config: Config, orders: OrdersSource, month: date
 ) -> SourceCounts:
     path = resolve_source_path(orders.path, config.path.parent)
-    source = open_files(connection, path, _columns_of_ids_alone(orders))
-    expressions = _bound(orders, source)
-    types = {key: _expression_type(connection, source, key, text) for key, text in expressions.items()}
-    _refuse_unfit_types(orders, source, types)
+    source, expressions, types = _open_orders(connection, orders, path)
     lines = _order_lines(source, expressions, types)
     window = (add_months(as_of(month), -config.source.window_months), as_of(month))
     try:
@@ -113,6 +117,18 @@ def _read_orders(
     return SourceCounts(_count(connection, "source_customers"), LineCounts(**counts, anonymous_orders=anonymous))
 
 
+def _open_orders(
+    connection: duckdb.DuckDBPyConnection, orders: OrdersSource, path: str
+) -> tuple[Relation, dict[str, str], dict[str, str]]:
+    """The files, and the configured expressions over them with their types."""
+    given = {key: str(text) for key, text in orders.model_dump(exclude={"path"}, exclude_none=True).items()}
+    source = open_files(connection, path, columns_of_ids_alone(given, ("customer_id", "order_id", "product_id")))
+    expressions = bound(given, source)
+    types = expression_types(connection, source, "source.orders", expressions)
+    refuse_unfit_types(source, "source.orders", given, types)
+    return source, expressions, types
+
+
 def load_orderers(connection: duckdb.DuckDBPyConnection, config: Config, start: date, end: date) -> None:
     """Fill the temporary table `orderers` with the customers who have an order line from `start` until before `end`.
 
@@ -123,9 +139,7 @@ def load_orderers(connection: duckdb.DuckDBPyConnection, config: Config, start: 
         raise AssertionError("only order lines tell who ordered when")
     with chdir(config.path.parent):
         path = resolve_source_path(orders.path, config.path.parent)
-        source = open_files(connection, path, _columns_of_ids_alone(orders))
-        expressions = _bound(orders, source)
-        types = {key: _expression_type(connection, source, key, text) for key, text in expressions.items()}
+        source, expressions, types = _open_orders(connection, orders, path)
         first, last = (f"TIMESTAMP {literal(day.isoformat())}" for day in (start, end))
         try:
             connection.execute(f"""
@@ -144,34 +158,18 @@ def _order_lines(source: Relation, expressions: Mapping[str, str], types: Mappin
 
     The newline after each expression ends a comment in it.
     """
-    ordered_at = f"({expressions['ordered_at']}\n)"
-    if types["ordered_at"] in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"):
-        ordered_at = f"timezone('UTC', CAST({ordered_at} AS TIMESTAMPTZ))"
     product_id = _key(expressions["product_id"], types["product_id"]) if "product_id" in expressions else "NULL"
     return f"""
         SELECT
-            {_text_id(expressions["customer_id"], types["customer_id"])} AS customer_id,
+            {text_id(expressions["customer_id"], types["customer_id"])} AS customer_id,
             {_key(expressions["order_id"], types["order_id"])} AS order_id,
             -- nothing but a cast: a filter on it then skips the parts of a Parquet file that hold other months
-            TRY_CAST({ordered_at} AS TIMESTAMP) AS ordered_at,
+            {timestamp(expressions["ordered_at"], types["ordered_at"])} AS ordered_at,
             TRY_CAST(({expressions["amount"]}\n) AS DECIMAL(18, 4)) AS amount,
             {product_id} AS product_id,
             ({expressions.get("where", "true")}\n) AS is_line
         FROM {source.sql} AS source
     """
-
-
-def _text_id(expression: str, kind: str) -> str:
-    """An id as text. A column of whole numbers that has become one of doubles, as gaps make it in pandas, keeps its
-    ids: 12 and not 12.0; and its NaN is a missing id."""
-    value = f"({expression}\n)"
-    if kind not in ("DOUBLE", "FLOAT"):
-        return f"CAST({value} AS VARCHAR)"
-    return (
-        f"CASE WHEN {value} = trunc({value}) AND abs({value}) < 9007199254740992 "
-        f"THEN CAST(CAST({value} AS BIGINT) AS VARCHAR) "
-        f"WHEN isfinite({value}) THEN CAST({value} AS VARCHAR) END"
-    )
 
 
 def _key(expression: str, kind: str) -> str:
@@ -283,100 +281,6 @@ def _count_lines(
             f"Deliver that month's data, or set last_month in the configuration, then run again."
         )
     return {"in_window": in_window_count, "undated": undated, "future": future, "undecided": undecided}
-
-
-# --- the user's expressions over a row --------------------------------------------------------------------------------
-
-
-def _expressions(orders: OrdersSource) -> dict[str, str]:
-    """The expressions that are given, by their key."""
-    keys = ("customer_id", "order_id", "ordered_at", "amount", "product_id", "where")
-    return {key: getattr(orders, key) for key in keys if getattr(orders, key) is not None}
-
-
-def _bound(orders: OrdersSource, source: Relation) -> dict[str, str]:
-    """The expressions; one that is a column's name as it stands, such as `order` or `customer no`, is that column."""
-    return {
-        key: identifier(text.strip()) if text.strip().lower() in source.columns else text
-        for key, text in _expressions(orders).items()
-    }
-
-
-def _columns_of_ids_alone(orders: OrdersSource) -> set[str]:
-    """Columns, in lower case, that are an id as they stand and that no other expression calculates with."""
-    expressions = _expressions(orders)
-    names = {key: _unquoted(text) for key, text in expressions.items()}
-    ids = {names[key] for key in ("customer_id", "order_id", "product_id") if key in names}
-    return {
-        name
-        for name in ids
-        if not any(_mentions(text, name) for key, text in expressions.items() if names[key] != name)
-    }
-
-
-def _unquoted(text: str) -> str:
-    """What the expression is called if it is a column, in lower case."""
-    quoted = re.fullmatch(r'"((?:[^"]|"")*)"', text.strip())
-    return (quoted[1].replace('""', '"') if quoted else text.strip()).lower()
-
-
-def _mentions(expression: str, column: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(column)}(?!\w)", expression.lower()) is not None
-
-
-def _expression_type(connection: duckdb.DuckDBPyConnection, source: Relation, key: str, expression: str) -> str:
-    """The DuckDB type of an expression over a row of the source. Raises SourceError where it is none."""
-    for name in (name for name in source.incomplete if _mentions(expression, name)):
-        raise SourceError(
-            f"{source.incomplete[name]}: column {name} is missing. source.orders.{key} expects it, and other files of "
-            f"{source.path} have it. Deliver that file again, then run the month again."
-        )
-    query = f"SELECT ({expression}\n) AS value FROM {source.sql} AS source"
-    try:
-        one_statement = len(connection.extract_statements(query)) == 1
-        found = connection.execute(f"DESCRIBE {query}").fetchall() if one_statement else []
-    except duckdb.Error as error:
-        quoting = " A column called like a word of SQL stands in double quotes."
-        raise SourceError(
-            f"{source.path}: source.orders.{key} is {expression!r}; expected a column, or a SQL expression over the "
-            f"columns {source.column_list}. Found: {reason(error)} Mend the source, or that key in the configuration."
-            f"{quoting if isinstance(error, duckdb.ParserException) else ''}"
-        ) from error
-    if len(found) != 1:
-        raise SourceError(
-            f"{source.path}: source.orders.{key} is {expression!r}; expected one SQL expression, found several. "
-            f"Mend that key in the configuration."
-        )
-    return str(found[0][1])
-
-
-def _refuse_unfit_types(orders: OrdersSource, source: Relation, types: Mapping[str, str]) -> None:
-    is_number = bool(NUMERIC_TYPES.match(types["amount"])) and types["amount"] != "BOOLEAN"
-    unfit = {
-        "amount": None if is_number else "a number",
-        "ordered_at": None if types["ordered_at"].startswith(("TIMESTAMP", "DATE")) else "a date or timestamp",
-        "where": None if types.get("where", "BOOLEAN") == "BOOLEAN" else "true or false (BOOLEAN)",
-    }
-    for key, expected in unfit.items():
-        if expected is not None:
-            raise SourceError(
-                f"{source.path}: source.orders.{key} ({_expressions(orders)[key]}): found {types[key]}; expected "
-                f"{expected}. Mend the source, or {_hint(key, _bound(orders, source)[key], types[key])}."
-            )
-
-
-def _hint(key: str, expression: str, kind: str) -> str:
-    counted = "in the configuration, and what cannot be read will be counted and rejected"
-    if key == "amount":
-        return f"write TRY_CAST({expression} AS DOUBLE) {counted}"
-    if key == "ordered_at" and NUMERIC_TYPES.match(kind):
-        return f"write to_timestamp({expression}) in the configuration if these are seconds since 1970"
-    if key == "ordered_at":
-        return (
-            f"write TRY_CAST({expression} AS TIMESTAMP), or for dates such as 31/12/2024 "
-            f"try_strptime({expression}, '%d/%m/%Y'), {counted}"
-        )
-    return "write a comparison in the configuration"
 
 
 # --- ready-made customer snapshots and the user's own SQL -------------------------------------------------------------
@@ -492,7 +396,7 @@ def _ready_made_features(source: Relation, customer_id: str, feature_names: Sequ
         f"THEN {{'key': {literal(name)}, 'value': CAST({identifier(name)} AS VARCHAR)}} END"
         for name in feature_names
     )
-    identity = _text_id(identifier(customer_id), source.columns[customer_id.lower()])
+    identity = text_id(identifier(customer_id), source.columns[customer_id.lower()])
     return f"""
         SELECT {identity} AS customer_id, CAST(NULL AS DATE) AS first_seen,
             CASE WHEN {identity} IS NULL THEN 1 ELSE count(*) OVER (PARTITION BY {identity}) END AS copies,

@@ -586,13 +586,65 @@ CUSTOMER_ACTIONS = Table(
         Column("action_id", "VARCHAR", "", "The action; NULL where none applies, or while none is configured."),
         Column("segment_id", "INTEGER", "", "The customer's segment."),
         Column("second_segment_id", "INTEGER", "", "The segment with the second largest probability."),
-        Column("arm", "VARCHAR", "", "matched, random or control while a campaign includes the customer; else NULL."),
+        Column("campaign", "VARCHAR", "", "The campaign that covers the customer's own action; NULL where none does."),
+        Column(
+            "arm",
+            "VARCHAR",
+            "",
+            "Arm of the campaign: matched (the action of the own segment), random (of a random segment) or control (no "
+            "contact: no action, whatever the segment); NULL without a campaign.",
+        ),
         Column("owner", "VARCHAR", "", "Who sees to it."),
         Column("channel", "VARCHAR", "", "How the customer is reached."),
         Column("kpi", "VARCHAR", "", "The figure by which it is judged."),
         Column("measure_until", "DATE", "date", "Until when that figure is measured."),
     ),
     ("month", "customer_id"),
+)
+
+CAMPAIGN_LIFT = Table(
+    "campaign_lift",
+    "What a campaign's matched actions changed, against random actions and against no contact. A campaign has rows in "
+    "two months: the one whose actions it tests (how small an effect it can find) and the one in which it is measured.",
+    (
+        Column("month", "DATE", "month", "The closed month whose run planned or measured the campaign."),
+        Column("campaign", "VARCHAR", "", "Its name in the campaign file."),
+        Column("segment_id", "INTEGER", "", "Segment of its customers when it began; NULL for the whole campaign."),
+        Column("metric", "VARCHAR", "", "conversion (share of customers with an outcome) or value (mean a customer)."),
+        Column("against", "VARCHAR", "", "The arm with which matched is compared: random or control."),
+        Column("matched", "DOUBLE", "0..1, or currency", "The metric among matched customers, contacted or not."),
+        Column("random", "DOUBLE", "0..1, or currency", "The metric among customers with a random segment's action."),
+        Column("control", "DOUBLE", "0..1, or currency", "The metric among customers without contact."),
+        Column("lift", "DOUBLE", "0..1, or currency", "matched less the arm it is compared with; NULL if withheld."),
+        Column("lift_low", "DOUBLE", "0..1, or currency", "Lower end of the lift's 95 % interval."),
+        Column("lift_high", "DOUBLE", "0..1, or currency", "Upper end of the lift's 95 % interval."),
+        Column("p_value", "DOUBLE", "0..1", "How likely so large a difference is without any effect."),
+        Column("adjusted_p", "DOUBLE", "0..1", "The same after Holm's correction over the segments of a comparison."),
+        Column("matched_customers", "BIGINT", "customers", "Customers assigned to matched."),
+        Column("random_customers", "BIGINT", "customers", "Customers assigned to random."),
+        Column("control_customers", "BIGINT", "customers", "Customers assigned to control."),
+        Column("cap", "DOUBLE", "currency", "Values of a customer above this count as this; NULL for conversion."),
+        Column(
+            "sample_ratio_p",
+            "DOUBLE",
+            "0..1",
+            "How likely arms of these sizes are under the shares; below 0.001 the lift is withheld.",
+        ),
+        Column(
+            "minimum_detectable_effect",
+            "DOUBLE",
+            "0..1, or currency",
+            "The smallest lift that a campaign of this size finds in 80 % of cases, from the outcomes before it; NULL "
+            "in the rows that measure it.",
+        ),
+        Column(
+            "verdict",
+            "VARCHAR",
+            "",
+            "In words; begins with higher, lower, no clear difference, too few, withheld or not measured.",
+        ),
+    ),
+    ("month", "campaign", "segment_id", "metric", "against"),
 )
 
 AUDIENCE_FEED = Table(
@@ -709,6 +761,7 @@ TABLES = (
     WARNING_BACKTEST_HISTORY,
     CUSTOMER_ACTIONS,
     AUDIENCE_FEED,
+    CAMPAIGN_LIFT,
     REFIT_TRIGGERS,
     DRIFT_ALERTS,
     PIPELINE_RUNS,

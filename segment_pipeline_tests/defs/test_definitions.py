@@ -32,8 +32,9 @@ churn_risk | journeys | duckdb python | monthly_assignments raw_customers |
 early_warnings | journeys | duckdb sql | churn_risk early_warnings@-1 monthly_assignments transition_deltas |
 warning_backtest | journeys | duckdb python | early_warnings |
 customer_actions | actions | duckdb sql | monthly_assignments transition_deltas | \
-every_action_reaches_somebody every_customer_has_an_action
-published_segments | publishing | duckdb sql | customer_actions drift_alerts journey_paths warning_backtest |
+campaigns_are_valid every_action_reaches_somebody every_customer_has_an_action
+campaign_lift | actions | duckdb python | customer_actions | outcomes_can_be_used
+published_segments | publishing | duckdb sql | campaign_lift drift_alerts journey_paths warning_backtest |
 """
 
 

@@ -1,15 +1,18 @@
-"""Stage 5: what to do with whom."""
+"""Stage 5: what to do with whom, and whether it worked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from segment_pipeline.config import Campaign, Config, load_campaigns
 from segment_pipeline.defs import checks
 from segment_pipeline.defs.assets.segments import monthly_assignments, transition_deltas
-from segment_pipeline.defs.described import OWNERS, SQL_KINDS, table_metadata
+from segment_pipeline.defs.described import KINDS, OWNERS, SQL_KINDS, table_metadata
 from segment_pipeline.defs.partitions import monthly_partitions
 from segment_pipeline.defs.resources import Pipeline
-from segment_pipeline.warehouse.tables import CUSTOMER_ACTIONS
+from segment_pipeline.errors import ConfigError
+from segment_pipeline.months import parse_month
+from segment_pipeline.warehouse.tables import CAMPAIGN_LIFT, CUSTOMER_ACTIONS
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
@@ -30,15 +33,20 @@ def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
 
     with pipeline.step(context) as step:
         actions = step.config.actions
+        campaigns, fault = _campaigns(step.config)
+        running = [campaign for campaign in campaigns if campaign.runs_in(step.month)]
         champion = require_champion(step.connection, step.config, step.month)
-        step.rows = write_actions(step.connection, champion, step.month, actions)
+        step.rows = write_actions(step.connection, champion, step.month, actions, running)
         changes = write_audience_feed(step.connection, step.month)
         without, unreached = action_gaps(step.connection, champion, step.month, actions)
+    if fault:
+        context.log.warning("The campaign file is wrong, so nobody is in an arm this month.\n%s", fault)
     yield dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": step.rows,
             "audience_changes": changes,
             "customers_without_action": without,
+            "campaigns": [campaign.campaign for campaign in running],
         },
         check_results=[
             checks.result(
@@ -51,5 +59,59 @@ def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
             checks.result(
                 "customer_actions", "every_action_reaches_somebody", not unreached, {"unreached": unreached}, {}
             ),
+            checks.result(
+                "customer_actions",
+                "campaigns_are_valid",
+                not fault,
+                {"problems": fault.splitlines(), "campaigns": len(campaigns)},
+                {"problems": [], "advice": "mend the campaign file, then run this month again with --force"},
+            ),
         ],
     )
+
+
+@dg.asset(
+    deps=[customer_actions],
+    partitions_def=monthly_partitions,
+    check_specs=checks.specs("campaign_lift"),
+    group_name="actions",
+    owners=OWNERS,
+    kinds=KINDS,
+    description=CAMPAIGN_LIFT.description,
+    metadata=table_metadata(CAMPAIGN_LIFT),
+)
+def campaign_lift(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.warehouse.campaign_lift import measured_campaigns
+    from segment_pipeline.warehouse.models import write_rows
+
+    campaigns, _ = _campaigns(pipeline.config)
+    with pipeline.read(context) as connection:
+        found = measured_campaigns(connection, pipeline.config, campaigns, parse_month(context.partition_key))
+    with pipeline.step(context) as step:
+        step.rows = write_rows(step.connection, CAMPAIGN_LIFT, step.month, found.rows)
+    for remark in (*found.problems, *found.not_counted):
+        context.log.warning(remark)
+    yield dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": step.rows,
+            "verdicts": found.verdicts,
+            **{f"outcomes/{name}": count for name, count in found.figures.items()},
+        },
+        check_results=[
+            checks.result(
+                "campaign_lift",
+                "outcomes_can_be_used",
+                not found.problems,
+                {"problems": found.problems, "not_counted": found.not_counted, **found.figures},
+                {"problems": []},
+            )
+        ],
+    )
+
+
+def _campaigns(config: Config) -> tuple[Sequence[Campaign], str]:
+    """The campaigns, or none and what is wrong with their file: that costs no month."""
+    try:
+        return load_campaigns(config), ""
+    except ConfigError as error:
+        return (), str(error)

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from segment_pipeline.defs.assets.actions import customer_actions
+from segment_pipeline.defs.assets.actions import campaign_lift
 from segment_pipeline.defs.assets.journeys import journey_paths, warning_backtest
 from segment_pipeline.defs.assets.segments import drift_alerts
 from segment_pipeline.defs.described import OWNERS, SQL_KINDS, published_metadata
@@ -11,7 +11,7 @@ from segment_pipeline.defs.resources import Pipeline
 
 
 @dg.asset(
-    deps=[journey_paths, warning_backtest, customer_actions, drift_alerts],
+    deps=[journey_paths, warning_backtest, campaign_lift, drift_alerts],
     partitions_def=monthly_partitions,
     group_name="publishing",
     owners=OWNERS,

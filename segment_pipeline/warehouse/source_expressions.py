@@ -1,0 +1,134 @@
+"""The user's SQL expressions over a row of a source: columns by name, their types, and what is refused.
+
+What belongs here: what every source made of expressions needs, under whatever key of the configuration it stands. What
+does not: which files are read (`source_files`), and what is made of the rows (`sources`, `outcomes`).
+
+`section` is the key under which the expressions stand, such as source.orders, for errors.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+
+import duckdb
+
+from segment_pipeline.errors import SourceError
+from segment_pipeline.warehouse.quoting import identifier
+from segment_pipeline.warehouse.source_files import Relation, reason
+
+NUMERIC_TYPES = re.compile(r"^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*|BOOLEAN)$")
+
+NUMBER_KEYS = frozenset({"amount", "value"})
+TIME_KEYS = frozenset({"ordered_at", "occurred_at"})
+
+
+def bound(given: Mapping[str, str], source: Relation) -> dict[str, str]:
+    """The expressions; one that is a column's name as it stands, such as `order` or `customer no`, is that column."""
+    return {
+        key: identifier(text.strip()) if text.strip().lower() in source.columns else text for key, text in given.items()
+    }
+
+
+def columns_of_ids_alone(given: Mapping[str, str], id_keys: Collection[str]) -> set[str]:
+    """Columns, in lower case, that are an id as they stand and that no other expression calculates with."""
+    names = {key: _unquoted(text) for key, text in given.items()}
+    ids = {names[key] for key in id_keys if key in names}
+    return {name for name in ids if not any(_mentions(text, name) for key, text in given.items() if names[key] != name)}
+
+
+def expression_types(
+    connection: duckdb.DuckDBPyConnection, source: Relation, section: str, expressions: Mapping[str, str]
+) -> dict[str, str]:
+    """The DuckDB type of each expression. Raises SourceError where one is none."""
+    return {key: _type_of(connection, source, f"{section}.{key}", text) for key, text in expressions.items()}
+
+
+def refuse_unfit_types(source: Relation, section: str, given: Mapping[str, str], types: Mapping[str, str]) -> None:
+    """Raises SourceError where a number, a time or a condition is something else."""
+    for key, kind in types.items():
+        expected = _expected_instead(key, kind)
+        if expected is not None:
+            raise SourceError(
+                f"{source.path}: {section}.{key} ({given[key]}): found {kind}; expected {expected}. Mend the source, "
+                f"or {_hint(key, bound(given, source)[key], kind)}."
+            )
+
+
+def text_id(expression: str, kind: str) -> str:
+    """An id as text. A column of whole numbers that has become one of doubles, as gaps make it in pandas, keeps its
+    ids: 12 and not 12.0; and its NaN is a missing id."""
+    value = f"({expression}\n)"
+    if kind not in ("DOUBLE", "FLOAT"):
+        return f"CAST({value} AS VARCHAR)"
+    return (
+        f"CASE WHEN {value} = trunc({value}) AND abs({value}) < 9007199254740992 "
+        f"THEN CAST(CAST({value} AS BIGINT) AS VARCHAR) "
+        f"WHEN isfinite({value}) THEN CAST({value} AS VARCHAR) END"
+    )
+
+
+def timestamp(expression: str, kind: str) -> str:
+    """A time as a TIMESTAMP in UTC; NULL where it cannot be read."""
+    value = f"({expression}\n)"
+    if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"):
+        value = f"timezone('UTC', CAST({value} AS TIMESTAMPTZ))"
+    return f"TRY_CAST({value} AS TIMESTAMP)"
+
+
+def _unquoted(text: str) -> str:
+    """What the expression is called if it is a column, in lower case."""
+    quoted = re.fullmatch(r'"((?:[^"]|"")*)"', text.strip())
+    return (quoted[1].replace('""', '"') if quoted else text.strip()).lower()
+
+
+def _mentions(expression: str, column: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(column)}(?!\w)", expression.lower()) is not None
+
+
+def _type_of(connection: duckdb.DuckDBPyConnection, source: Relation, key: str, expression: str) -> str:
+    for name in (name for name in source.incomplete if _mentions(expression, name)):
+        raise SourceError(
+            f"{source.incomplete[name]}: column {name} is missing. {key} expects it, and other files of "
+            f"{source.path} have it. Deliver that file again, then run the month again."
+        )
+    query = f"SELECT ({expression}\n) AS value FROM {source.sql} AS source"
+    try:
+        one_statement = len(connection.extract_statements(query)) == 1
+        found = connection.execute(f"DESCRIBE {query}").fetchall() if one_statement else []
+    except duckdb.Error as error:
+        quoting = " A column called like a word of SQL stands in double quotes."
+        raise SourceError(
+            f"{source.path}: {key} is {expression!r}; expected a column, or a SQL expression over the "
+            f"columns {source.column_list}. Found: {reason(error)} Mend the source, or that key in the configuration."
+            f"{quoting if isinstance(error, duckdb.ParserException) else ''}"
+        ) from error
+    if len(found) != 1:
+        raise SourceError(
+            f"{source.path}: {key} is {expression!r}; expected one SQL expression, found several. "
+            f"Mend that key in the configuration."
+        )
+    return str(found[0][1])
+
+
+def _expected_instead(key: str, kind: str) -> str | None:
+    """What the key needs, None where the type will do."""
+    if key in NUMBER_KEYS:
+        return None if NUMERIC_TYPES.match(kind) and kind != "BOOLEAN" else "a number"
+    if key in TIME_KEYS:
+        return None if kind.startswith(("TIMESTAMP", "DATE")) else "a date or timestamp"
+    if key == "where":
+        return None if kind == "BOOLEAN" else "true or false (BOOLEAN)"
+    return None
+
+
+def _hint(key: str, expression: str, kind: str) -> str:
+    counted = "in the configuration, and what cannot be read will be counted and rejected"
+    if key in NUMBER_KEYS:
+        return f"write TRY_CAST({expression} AS DOUBLE) {counted}"
+    if key in TIME_KEYS and NUMERIC_TYPES.match(kind):
+        return f"write to_timestamp({expression}) in the configuration if these are seconds since 1970"
+    if key in TIME_KEYS:
+        return (
+            f"write TRY_CAST({expression} AS TIMESTAMP), or for dates such as 31/12/2024 "
+            f"try_strptime({expression}, '%d/%m/%Y'), {counted}"
+        )
+    return "write a comparison in the configuration"
