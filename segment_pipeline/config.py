@@ -683,7 +683,9 @@ class OutcomesSource(_Settings):
     )
     customer_id: Expression = _setting(..., "", "The customer, as the source identifies it.")
     occurred_at: Expression = _setting(..., "", "When it happened; a date or a timestamp.")
-    value: Expression = _setting(..., "currency", "What it was worth, 0 or more; 1 where only its happening counts.")
+    value: Expression = _setting(
+        ..., "currency", "What it was worth, 0 or more; '1', in quotes, where only its happening counts."
+    )
 
 
 class OperationSettings(_Settings):

@@ -69,7 +69,7 @@ class Measured:
     def problems(self) -> list[str]:
         """What the user should mend."""
         empty = [
-            f"campaign {found.campaign}: no outcome of its customers lies between start and measure_until"
+            f"campaign {found.campaign.campaign}: no outcome of its customers lies between start and measure_until"
             for found in self.by_campaign
             if not found.within
         ]
