@@ -977,7 +977,11 @@ class Campaign(_Settings):
     )
     shares: ArmShares = _setting(..., "", "How its customers are split; unchanged once it has begun.")
     actions: Annotated[tuple[Name, ...] | None, BeforeValidator(_list_as_tuple)] = _setting(
-        None, "", "The actions that it covers; all when left out.", allowed="a list of action_ids of the action matrix"
+        None,
+        "",
+        "The actions that it covers; all when left out.",
+        allowed="a list of action_ids of the action matrix",
+        min_length=1,
     )
     value_cap: float | None = _setting(
         None, "currency", "Values above count as this; the 99th percentile when left out.", gt=0

@@ -270,6 +270,11 @@ BAD_FILES = {
         SPRING.replace("2023-03", "2023-04").replace("2023-04-03", "2023-05-03") + AGAIN,
         "7: [1].month: found 'first' in 2023-04, as in [0] (spring); allowed: one campaign at a time for an action",
     ),
+    "hour": (
+        SPRING.replace("2023-04-03", "2023-04-03 10:00:00"),
+        "3: [0].start: found 2023-04-03 10:00:00; allowed: a ",
+    ),
+    "no actions": (SPRING + "  actions: []\n", "6: [0].actions: found []; allowed: a list of action_ids"),
     "unknown key": (SPRING + "  cap: 3\n", "6: [0].cap: found an unknown key; allowed: campaign, month, start"),
     "missing key": (SPRING.replace("campaign: spring\n  ", ""), "1: [0].campaign: found nothing; allowed: text"),
     "no list": ("spring: 1\n", "1: found a mapping; allowed: a list of campaigns, each with campaign, month"),
