@@ -683,7 +683,9 @@ class OutcomesSource(_Settings):
     )
     customer_id: Expression = _setting(..., "", "The customer, as the source identifies it.")
     occurred_at: Expression = _setting(..., "", "When it happened; a date or a timestamp.")
-    value: Expression = _setting(..., "currency", "What it was worth, 0 or more; 1 where only its happening counts.")
+    value: Expression = _setting(
+        ..., "currency", "What it was worth, 0 or more; '1', in quotes, where only its happening counts."
+    )
 
 
 class OperationSettings(_Settings):
@@ -975,7 +977,11 @@ class Campaign(_Settings):
     )
     shares: ArmShares = _setting(..., "", "How its customers are split; unchanged once it has begun.")
     actions: Annotated[tuple[Name, ...] | None, BeforeValidator(_list_as_tuple)] = _setting(
-        None, "", "The actions that it covers; all when left out.", allowed="a list of action_ids of the action matrix"
+        None,
+        "",
+        "The actions that it covers; all when left out.",
+        allowed="a list of action_ids of the action matrix",
+        min_length=1,
     )
     value_cap: float | None = _setting(
         None, "currency", "Values above count as this; the 99th percentile when left out.", gt=0

@@ -38,7 +38,7 @@ def shop(tmp_path: Path, shop_orders: Path) -> Shop:
     return Shop(tmp_path).configure()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def materialize() -> Callable[..., object]:
     """`materialize(shop, "2023-03", selection=None, run_config=None, raise_on_error=True)`: a real run of one month."""
     import dagster as dg

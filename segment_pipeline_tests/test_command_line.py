@@ -221,6 +221,14 @@ def test_a_wrong_key_is_refused_with_file_and_line(commands, three_months, shop)
     )
 
 
+def test_check_reads_the_campaign_file_as_well(commands, shop):
+    shop.configure(more="campaigns: {file: campaigns.yaml}")
+    campaigns = shop.folder / "campaigns.yaml"
+    campaigns.write_text("- campaign: spring\n  mont: 2023-03\n")
+    ended = commands.start("check", "--config", str(shop.config_path)).wait()
+    assert_refused(ended, 2, f"{campaigns}:2: [0].mont: found an unknown key")
+
+
 def test_a_month_whose_month_before_is_missing_is_refused_with_the_command_that_fills_the_gap(commands, copy):
     copy.configure(last_month="2023-06")
     killed = commands.run(copy, "--force", "--months", "2023-04", moment="after monthly_assignments")

@@ -69,7 +69,7 @@ class Measured:
     def problems(self) -> list[str]:
         """What the user should mend."""
         empty = [
-            f"campaign {found.campaign}: no outcome of its customers lies between start and measure_until"
+            f"campaign {found.campaign.campaign}: no outcome of its customers lies between start and measure_until"
             for found in self.by_campaign
             if not found.within
         ]
@@ -125,7 +125,9 @@ def measured_campaigns(
             by_campaign = [campaign_outcomes(connection, campaign) for campaign in ended]
             return Measured(rows(None), outcomes=counts, by_campaign=by_campaign)
     except SourceError as error:
-        return Measured(rows(str(error)), unreadable=str(error))
+        # the message names files of this machine, so it stands in the check and not in what is published
+        said = "the outcomes cannot be read; the check outcomes_can_be_used says why"
+        return Measured(rows(said), unreadable=str(error))
 
 
 def _planned(connection: duckdb.DuckDBPyConnection, campaign: Campaign, no_outcomes: str | None) -> list[Row]:

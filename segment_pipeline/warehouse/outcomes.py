@@ -49,7 +49,7 @@ class OutcomeCounts:
             ("value", self.without_value, "without a value of 0 or more"),
             ("customer_id", self.of_unknown_customers, "of customers that no month of the source knows"),
         )
-        return [f"outcomes.{key}: {count:,} outcomes {what} do not count" for key, count, what in found if count]
+        return [f"outcomes.{key}: found {count:,} {what}; they do not count" for key, count, what in found if count]
 
 
 @contextmanager
@@ -60,6 +60,8 @@ def outcomes_table(
 
     Raises SourceError, naming file, key, found and expected.
     """
+    # what the user's SQL does not find in the file must not be found among the variables of this program
+    connection.execute("SET python_enable_replacements = false")
     path = resolve_source_path(outcomes.path, config.path.parent)
     given = {key: str(text) for key, text in outcomes.model_dump(exclude={"path"}).items()}
     source = open_files(connection, path, columns_of_ids_alone(given, ("customer_id",)))
@@ -98,7 +100,7 @@ def outcomes_table(
 class CampaignOutcomes:
     """How many outcomes of a campaign's customers lie `before_start`, `within` it, and `after_end`."""
 
-    campaign: str
+    campaign: Campaign
     before_start: int
     within: int
     after_end: int
@@ -106,10 +108,14 @@ class CampaignOutcomes:
     @property
     def remarks(self) -> list[str]:
         """Which do not count, by the key of the campaign file."""
-        found = (("start", self.before_start, "before it"), ("measure_until", self.after_end, "on that day or later"))
+        name, start, until = self.campaign.campaign, self.campaign.start, self.campaign.measure_until
+        found = (
+            ("start", self.before_start, f"before {start}"),
+            ("measure_until", self.after_end, f"on {until} or later"),
+        )
         return [
-            f"{key} of campaign {self.campaign}: {count:,} outcomes of its customers {what} do not count"
-            for key, count, what in found
+            f"{key} of campaign {name}: found {count:,} outcomes of its customers {when}; they do not count"
+            for key, count, when in found
             if count
         ]
 
@@ -128,7 +134,7 @@ def campaign_outcomes(connection: duckdb.DuckDBPyConnection, campaign: Campaign)
         """,
         [campaign.month, campaign.campaign],
     ).fetchone()
-    return CampaignOutcomes(campaign.campaign, *(found or (0, 0, 0)))
+    return CampaignOutcomes(campaign, *(found or (0, 0, 0)))
 
 
 def _counts(connection: duckdb.DuckDBPyConnection, month: date) -> OutcomeCounts:

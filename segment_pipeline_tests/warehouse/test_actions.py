@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segment_pipeline.config import Action
+from segment_pipeline.config import Action, Campaign
+from segment_pipeline.segmentation.campaigns import ARMS, arm_of, random_segment_of
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel
@@ -116,6 +117,63 @@ def test_with_a_last_resort_no_customer_is_without_an_action_whatever_the_matrix
         assign(connection, MARCH, EVERYBODY)
         write_actions(connection, MODEL, MARCH, [*matrix, action("everybody")])
         assert connection.execute("SELECT count(*) FROM customer_actions WHERE action_id IS NULL").fetchone() == (0,)
+
+
+def campaign(name: str, shares: list[float], actions: tuple[str, ...] | None = None) -> Campaign:
+    return Campaign(
+        campaign=name,
+        month=MARCH,
+        start=date(2023, 4, 1),
+        measure_until=date(2023, 6, 2),
+        shares=dict(zip(ARMS, shares, strict=True)),
+        actions=actions,
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1, max_size=9).filter(str.strip),
+    st.tuples(st.integers(1, 20), st.integers(0, 20), st.integers(0, 20)).filter(lambda parts: parts[1] + parts[2] > 0),
+    st.lists(st.sampled_from([each.action_id for each in MATRIX]), unique=True, min_size=1),
+)
+def test_the_arms_partition_the_customers_of_a_campaign_and_nobody_else_is_in_one(name, parts, covered):
+    shares = [part / sum(parts) for part in parts]
+    with duckdb.connect() as connection:
+        prepare(connection, ())
+        assign(connection, MARCH, EVERYBODY)
+        assign(connection, APRIL, EVERYBODY)
+        for month in (MARCH, APRIL):
+            write_actions(connection, MODEL, month, MATRIX, [campaign(name, shares, tuple(covered))])
+        rows = connection.execute(
+            "SELECT month, customer_id, arm, campaign, action_id, segment_id FROM customer_actions"
+        ).fetchall()
+    own = {customer: expected(*of) for customer, *of in EVERYBODY}
+    given_shares = dict(zip(ARMS, shares, strict=True))
+    for _, customer, arm, of_campaign, action_id, _ in rows:
+        if own[customer] not in covered:
+            assert (arm, of_campaign, action_id) == (None, None, own[customer])
+            continue
+        assert of_campaign == name
+        assert arm == arm_of([customer], name, given_shares)[0]
+        assert (action_id is None) == (arm == "control")
+        assert arm != "matched" or action_id == own[customer]
+    assert len({row[1:] for row in rows}) == len(EVERYBODY)  # the same in both months
+
+
+def test_a_random_action_is_that_of_a_customer_of_the_drawn_segment_in_the_same_tier(warehouse):
+    assign(warehouse, MARCH, EVERYBODY)
+    write_actions(warehouse, MODEL, MARCH, MATRIX, [campaign("draw", [0.1, 0.9, 0.0])])
+    rows = warehouse.execute(
+        "SELECT customer_id, second_segment_id, tier, action_id FROM customer_actions WHERE arm = 'random' ORDER BY 1"
+    ).fetchall()
+    drawn = random_segment_of([row[0] for row in rows], "draw", MODEL.segment_ids)
+    assert [row[3] for row in rows] == [expected(int(s), row[1], row[2]) for s, row in zip(drawn, rows, strict=True)]
+
+
+def test_who_is_left_alone_on_purpose_is_no_gap(warehouse):
+    assign(warehouse, MARCH, EVERYBODY)
+    write_actions(warehouse, MODEL, MARCH, MATRIX[:1], [campaign("quiet", [0.1, 0.0, 0.9])])
+    assert action_gaps(warehouse, MODEL, MARCH, MATRIX[:1])[0] == 0
 
 
 def test_what_is_missing_is_told_by_the_key_of_the_action(warehouse):

@@ -64,13 +64,17 @@ def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
                 "campaigns_are_valid",
                 not fault,
                 {"problems": fault.splitlines(), "campaigns": len(campaigns)},
-                {"problems": [], "advice": "mend the campaign file, then run this month again with --force"},
+                {
+                    "problems": [],
+                    "advice": "mend the file and run this month again with --force before anybody is contacted",
+                },
             ),
         ],
     )
 
 
 @dg.asset(
+    # It also reads the arms of the month in which a campaign began: the champion has checked that no month is missing.
     deps=[customer_actions],
     partitions_def=monthly_partitions,
     check_specs=checks.specs("campaign_lift"),
