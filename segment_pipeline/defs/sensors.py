@@ -79,7 +79,7 @@ def _tell_months(
     if news:
         # One message, however many months: a slow webhook must not cost the tick its 60 seconds, for a tick that times
         # out forgets how far it came and tells everything again.
-        notifier.notify("\n".join(news), context.log)
+        notifier.notify("\n\n".join(news), context.log)
     if found.records and found.cursor:
         context.update_cursor(found.cursor)
     return dg.SkipReason(f"{len(found.records)} month(s) looked at; this sensor starts no runs.")

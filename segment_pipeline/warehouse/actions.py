@@ -38,7 +38,7 @@ def write_actions(
     """
     columns = ", ".join(
         f"{_of('action_id', {action.action_id: literal(getattr(action, name)) for action in actions})} AS {name}"
-        for name in ("owner", "channel", "kpi")
+        for name in ("what", "owner", "channel", "kpi")
     )
     until = {action.action_id: month_literal(as_of(month) + timedelta(days=action.measure_days)) for action in actions}
     arms = {each.campaign: arm_sql(each.campaign, shares_of(each)) for each in campaigns}
@@ -129,7 +129,7 @@ def action_gaps(
     unreached = [
         f"actions[{index}] ({action.action_id}): {_why_nobody(action, champion)}"
         for index, action in enumerate(actions)
-        if not counts.get(action.action_id)
+        if not counts.get(action.action_id) and any(action.conditions)  # one for everybody is there for the others
     ]
     return int(counts.get(None, 0)) if actions else 0, unreached
 

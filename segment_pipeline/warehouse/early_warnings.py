@@ -66,9 +66,8 @@ def write_early_warnings(
         )
         SELECT {month_literal(month)} AS month, m.customer_id, m.warning, m.status, m.first_month,
             m.engaged_probability, m.dormant_probability, m.engaged_change, m.churn_risk, m.evidence,
-            CAST(q.priority AS INTEGER) AS priority,
-            {"q.priority IS NOT NULL" if settings.monthly_budget is None else _within(settings.monthly_budget)}
-                AS within_budget
+            CASE WHEN m.status <> 'resolved' THEN CAST(q.priority AS INTEGER) END AS priority,
+            CASE WHEN m.status <> 'resolved' THEN {_within(settings.monthly_budget)} END AS within_budget
         FROM measured AS m LEFT JOIN queue AS q ON q.customer_id = m.customer_id
         ORDER BY m.customer_id, m.warning
         """,
@@ -161,5 +160,5 @@ def _urgency() -> str:
     return "CASE warning " + " ".join(f"WHEN '{name}' THEN {place}" for place, name in enumerate(WARNINGS)) + " END"
 
 
-def _within(budget: int) -> str:
-    return f"coalesce(q.priority <= {budget}, false)"
+def _within(budget: int | None) -> str:
+    return "true" if budget is None else f"q.priority <= {budget}"

@@ -47,9 +47,13 @@ COLUMNS = {
     "churn_risk": "r",
     "priority": "w",
     "within_budget": "w",
+    "warnings": "w",
     "action_id": "c",
+    "what": "c",
     "owner": "c",
     "channel": "c",
+    "kpi": "c",
+    "campaign": "c",
     "arm": "c",
     "measure_until": "c",
     "model_version": "a",
@@ -99,7 +103,7 @@ def export_month(
         folder = (folder or published.parent / "exports" / month_key(month) / kind).absolute()
         query = _delta(month, before) if before is not None else _full(month)
         stem = "customers" if before is None else "changes"
-        earlier = _earlier_files(folder)
+        earlier = _earlier_files(folder, kind)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder, prefix=".export.") as draft_folder:
@@ -156,7 +160,8 @@ def _full(month: date) -> str:
         LEFT JOIN (SELECT * FROM churn_risk WHERE {of_month}) AS r ON r.customer_id = a.customer_id
         LEFT JOIN (
             -- both are the customer's, and stand beside each of its warnings
-            SELECT customer_id, min(priority) AS priority, bool_or(within_budget) AS within_budget
+            SELECT customer_id, min(priority) AS priority, bool_or(within_budget) AS within_budget,
+                string_agg(warning || ': ' || evidence, '; ' ORDER BY warning) AS warnings
             FROM early_warnings WHERE {of_month} AND status <> 'resolved' GROUP BY customer_id
         ) AS w ON w.customer_id = a.customer_id
         LEFT JOIN (SELECT * FROM customer_actions WHERE {of_month}) AS c ON c.customer_id = a.customer_id
@@ -201,11 +206,17 @@ def _described(connection: duckdb.DuckDBPyConnection, file: Path) -> dict[str, A
     }
 
 
-def _earlier_files(folder: Path) -> set[str]:
-    """The files of the export that this one replaces. Raises ExportError when the folder's manifest is no export's."""
+def _earlier_files(folder: Path, kind: str) -> set[str]:
+    """The files of the export that this one replaces. Raises ExportError when the folder's manifest is no export's, or
+    of an export of another kind."""
     try:
         listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        named = {file["name"] for file in listed["files"]} if listed["kind"] in ("full", "delta") else set()
+        named = {file["name"] for file in listed["files"]}
+        if listed["kind"] in ("full", "delta") and listed["kind"] != kind:
+            raise ExportError(
+                f"{folder} holds a {listed['kind']} export, and a {kind} one would replace it. Name another folder "
+                "with --out: one folder holds one export."
+            )
     except (FileNotFoundError, NotADirectoryError):
         return set()
     except OSError as error:

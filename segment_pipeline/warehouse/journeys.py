@@ -1,7 +1,8 @@
 """Journeys of a month: the paths that customers took to it over the last two to six months, and where they led.
 
-A customer's state in a month is the role of its segment, which means the same before and after a refit; where segments
-have no roles, their name. A month without it is `lapsed`, or `rejected`. Set-based SQL, one pass over six months.
+A customer's state in a month is the role of its segment under that month's champion; where segments have no roles,
+their name. Over a refit a state may change although the customer did not move: such rows are marked. A month without
+the customer is `lapsed`, or `rejected`. Set-based SQL, one pass over six months.
 """
 
 from datetime import date
@@ -25,8 +26,9 @@ def write_journeys(connection: duckdb.DuckDBPyConnection, month: date) -> tuple[
     known = first[0] if first and first[0] is not None else month
     lengths = [length for length in LENGTHS if add_months(month, 1 - length) >= known]
     _gather_states(connection, month)
-    paths = " UNION ALL ".join(_paths(month, length) for length in lengths)
-    conversions = " UNION ALL ".join(_conversions(month, length) for length in lengths)
+    refits = {length: _crosses_refit(connection, month, length) for length in lengths}
+    paths = " UNION ALL ".join(_paths(month, length, refits[length]) for length in lengths)
+    conversions = " UNION ALL ".join(_conversions(month, length, refits[length]) for length in lengths)
     rows = (
         replace_month(connection, JOURNEY_PATHS, month, paths or f"SELECT * FROM {JOURNEY_PATHS.name} LIMIT 0"),
         replace_month(
@@ -61,6 +63,15 @@ def _gather_states(connection: duckdb.DuckDBPyConnection, month: date) -> None:
     """)
 
 
+def _crosses_refit(connection: duckdb.DuckDBPyConnection, month: date, length: int) -> bool:
+    """Whether more than one champion served these months."""
+    found = connection.execute(
+        "SELECT count(DISTINCT model_version) FROM monthly_assignments WHERE month BETWEEN ? AND ?",
+        [add_months(month, 1 - length), month],
+    ).fetchone()
+    return found is not None and found[0] > 1
+
+
 def _state(ago: int) -> str:
     return f"coalesce(ago_{ago}, 'lapsed')"
 
@@ -70,11 +81,11 @@ def _starters(length: int) -> str:
     return f"journey_states WHERE ago_{length - 1} IS NOT NULL AND ago_{length - 1} <> 'rejected'"
 
 
-def _paths(month: date, length: int) -> str:
+def _paths(month: date, length: int, crosses_refit: bool) -> str:
     steps = ", ".join(_state(ago) for ago in range(length - 1, -1, -1))
     return f"""
         SELECT {month_literal(month)} AS month, {length} AS months, path, path[1] AS from_state, path[-1] AS to_state,
-            customers, share, CAST(place AS INTEGER) AS place
+            customers, share, CAST(place AS INTEGER) AS place, {crosses_refit} AS crosses_refit
         FROM (
             SELECT path, count(*) AS customers,
                 CAST(count(*) AS DOUBLE) / sum(count(*)) OVER (PARTITION BY path[1]) AS share,
@@ -86,7 +97,7 @@ def _paths(month: date, length: int) -> str:
     """
 
 
-def _conversions(month: date, length: int) -> str:
+def _conversions(month: date, length: int, crosses_refit: bool) -> str:
     later = [_state(ago) for ago in range(length - 2, -1, -1)]
 
     def reached(states: tuple[str, ...], unless: str) -> str:
@@ -99,7 +110,7 @@ def _conversions(month: date, length: int) -> str:
             count(*) AS customers,
             {reached(("engaged",), "engaged")} AS reached_engaged,
             {reached(("dormant", "lapsed"), "dormant")} AS reached_dormant,
-            avg(CAST({later[-1]} = 'lapsed' AS INTEGER)) AS lapsed
+            avg(CAST({later[-1]} = 'lapsed' AS INTEGER)) AS lapsed, {crosses_refit} AS crosses_refit
         FROM {_starters(length)}
         GROUP BY ago_{length - 1}
     """

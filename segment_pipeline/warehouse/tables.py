@@ -416,6 +416,12 @@ JOURNEY_PATHS = Table(
         Column("customers", "BIGINT", "customers", "Customers who took this path."),
         Column("share", "DOUBLE", "0..1", "Share of the customers who began in from_state, these months ago."),
         Column("place", "INTEGER", "", "1 for the commonest path of this length; the first 100 are kept."),
+        Column(
+            "crosses_refit",
+            "BOOLEAN",
+            "",
+            "Whether the champion was replaced in between: some changes of state are then not the customers' own.",
+        ),
     ),
     ("month", "months", "place"),
 )
@@ -439,6 +445,12 @@ JOURNEY_CONVERSION = Table(
             "Share that was dormant or lapsed at least once since; NULL from dormant itself.",
         ),
         Column("lapsed", "DOUBLE", "0..1", "Share that has no order in this month's window."),
+        Column(
+            "crosses_refit",
+            "BOOLEAN",
+            "",
+            "Whether the champion was replaced in between: some changes of state are then not the customers' own.",
+        ),
     ),
     ("month", "from_state", "months_later"),
 )
@@ -508,7 +520,7 @@ CHURN_RISK_QUALITY = Table(
 )
 
 _BACKTEST_COLUMNS = (
-    Column("month", "DATE", "month", "The month of the warnings; NULL for all of them pooled."),
+    Column("month", "DATE", "month", "The month of the warnings; NULL for the pooled months (see `months`)."),
     Column("warning", "VARCHAR", "", "The rule, or any."),
     Column("alerts", "BIGINT", "customers", "Warnings on engaged customers, new and ongoing."),
     Column("base_rate", "DOUBLE", "0..1", "Share of the engaged that fell silent: the precision of a random choice."),
@@ -526,7 +538,9 @@ _BACKTEST_COLUMNS = (
     Column("lead_time_days", "DOUBLE", "days", "Median lead of the true warnings over waiting for the whole horizon."),
     Column("churn_risk_lead_time_days", "DOUBLE", "days", "The same for the highest churn risk."),
     Column("recency_lead_time_days", "DOUBLE", "days", "The same for the longest silent."),
-    Column("months", "INTEGER", "months", "How many months are in the row."),
+    Column(
+        "months", "INTEGER", "months", "Months in the row; pooled are those that had a churn risk, or all if none had."
+    ),
     Column("eligible", "BIGINT", "customers", "Customers engaged above 0.30 in the month or the one before."),
     Column("alerts_elsewhere", "BIGINT", "customers", "Warnings on other customers, which are not judged here."),
 )
@@ -570,8 +584,15 @@ EARLY_WARNINGS = Table(
         ),
         Column("churn_risk", "DOUBLE", "0..1", "See the table churn_risk; NULL while it is refused."),
         Column("evidence", "VARCHAR", "", "What was found, in words."),
-        Column("priority", "INTEGER", "", "Place of the customer in the month's queue, 1 is the most urgent."),
-        Column("within_budget", "BOOLEAN", "", "Whether the customer is among the first warnings.monthly_budget."),
+        Column(
+            "priority", "INTEGER", "", "Place of the customer in the queue, 1 is the most urgent; NULL when resolved."
+        ),
+        Column(
+            "within_budget",
+            "BOOLEAN",
+            "",
+            "Whether the customer is among the first warnings.monthly_budget; NULL of a resolved warning.",
+        ),
     ),
     ("month", "customer_id", "warning"),
 )
@@ -594,6 +615,7 @@ CUSTOMER_ACTIONS = Table(
             "Arm of the campaign: matched (the action of the own segment), random (of a random segment) or control (no "
             "contact: no action, whatever the segment); NULL without a campaign.",
         ),
+        Column("what", "VARCHAR", "", "What is done, in a sentence."),
         Column("owner", "VARCHAR", "", "Who sees to it."),
         Column("channel", "VARCHAR", "", "How the customer is reached."),
         Column("kpi", "VARCHAR", "", "The figure by which it is judged."),
@@ -661,7 +683,8 @@ AUDIENCE_FEED = Table(
             "by_refit",
             "BOOLEAN",
             "",
-            "Whether the customer did not move: its segment has another id because the champion is a new one.",
+            "Of a segment: whether the customer did not move by the old champion, and only the new one puts it "
+            "elsewhere. Always false of a tier.",
         ),
     ),
     ("month", "audience_type", "audience", "change", "customer_id"),
@@ -832,15 +855,22 @@ CUSTOMER_JOURNEY = View(
             "VARCHAR",
             "",
             "Of a movement: up, down, or lateral between segments of one role (dormant, at_risk, casual, engaged "
-            "ascend); NULL where it did not move, or without roles.",
+            "ascend), by the champion of the month before, so in a month of promotion it may differ from role; "
+            "NULL where it did not move, or without roles.",
         ),
         Column("changed_at", "DATE", "month", "Month of its last movement, or of its first or returning month."),
-        Column("months_in_segment", "BIGINT", "months", "Months since changed_at in which it had an order, with both."),
+        Column(
+            "months_in_segment",
+            "BIGINT",
+            "months",
+            "Months with an assignment since changed_at, both included; a refit alone does not start them anew.",
+        ),
         Column(
             "previous_different_segment_id",
             "INTEGER",
             "",
-            "The segment from which it moved at changed_at; NULL when it has not moved yet.",
+            "The segment that it left at its last movement, by the champion of that time; NULL when it has not "
+            "moved, or has that segment again since a refit.",
         ),
     ),
     """
@@ -878,16 +908,20 @@ CUSTOMER_JOURNEY = View(
             END END AS direction,
         changed_at,
         row_number() OVER (PARTITION BY customer_id, changed_at ORDER BY month) AS months_in_segment,
-        last_value(CASE WHEN moved THEN left_segment_id END IGNORE NULLS)
-            OVER (PARTITION BY customer_id ORDER BY month) AS previous_different_segment_id
+        nullif(
+            last_value(CASE WHEN moved THEN left_segment_id END IGNORE NULLS)
+                OVER (PARTITION BY customer_id ORDER BY month),
+            segment_id
+        ) AS previous_different_segment_id
     FROM stayed
     """,
 )
 
 WARNING_BACKTEST = View(
     "warning_backtest",
-    "Whether the warnings came true, month by month and pooled (month NULL), beside simpler ways to choose as many "
-    "customers: at random (base_rate), the longest silent, and the highest churn risk. Engaged customers only.",
+    "Whether the warnings came true, month by month and pooled (month NULL: the months with a churn risk), beside ways "
+    "to choose as many customers: at random (base_rate), the longest silent, the highest churn risk. Engaged customers "
+    "only.",
     _BACKTEST_COLUMNS,
     f"""
     SELECT {", ".join(column.name for column in _BACKTEST_COLUMNS)} FROM warning_backtest_history

@@ -128,7 +128,7 @@ def test_a_drift_sensor_switched_on_before_the_first_month_misses_none(history):
             )
         tick("notify_drift_alerts", instance, cursor, hook.url)
         assert hook.texts == [
-            "Drift alerts of 2023-03:\n- a is 2, limit 1\nDrift alerts of 2023-05:\n- a is 2, limit 1"
+            "Drift alerts of 2023-03:\n- a is 2, limit 1\n\nDrift alerts of 2023-05:\n- a is 2, limit 1"
         ]
 
 

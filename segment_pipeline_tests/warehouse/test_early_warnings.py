@@ -106,7 +106,7 @@ def test_a_customer_who_lapsed_resolves_the_warning_without_figures(warehouse):
     customer(warehouse, APRIL, "somebody else", (0.9, 0.1, 0.0))
     write_early_warnings(warehouse, MODEL, MODEL, APRIL, DEFAULTS)
     columns = ("status", "engaged_probability", "evidence", "priority", "within_budget")
-    assert warnings(warehouse, APRIL, *columns) == [("resolved", None, None, None, False)]
+    assert warnings(warehouse, APRIL, *columns) == [("resolved", None, None, None, None)]
 
 
 def test_the_budget_keeps_the_riskiest_customers_and_counts_the_others(warehouse):

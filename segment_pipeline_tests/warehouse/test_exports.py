@@ -97,12 +97,13 @@ def test_last_months_export_with_the_delta_applied_is_this_months(three_months, 
 
 def test_csv_and_parquet_hold_the_same(three_months, tmp_path):
     for delta, stem in ((False, "customers"), (True, "changes")):
-        export_month(three_months.published, "shop", folder=tmp_path, delta=delta)
-        header, *rows = read_csv(tmp_path / f"{stem}.csv")
+        folder = tmp_path / stem
+        export_month(three_months.published, "shop", folder=folder, delta=delta)
+        header, *rows = read_csv(folder / f"{stem}.csv")
         assert [name for name in header if name != "change"] == list(COLUMNS)
         texts = [
             ["" if value is None else str(value).lower() if isinstance(value, bool) else str(value) for value in row]
-            for row in read(tmp_path / f"{stem}.parquet")
+            for row in read(folder / f"{stem}.parquet")
         ]
         number = {header.index(name) for name in ("max_probability", "second_probability", "churn_risk")}
 
@@ -113,8 +114,9 @@ def test_csv_and_parquet_hold_the_same(three_months, tmp_path):
 
 
 def test_the_manifest_tells_the_truth_and_stands_beside_its_files_only(three_months, tmp_path):
-    export_month(three_months.published, "shop", folder=tmp_path)
-    export_month(three_months.published, "shop", folder=tmp_path, delta=True)  # takes the place of the full one
+    export_month(three_months.published, "shop", folder=tmp_path, delta=True)
+    with pytest.raises(ExportError, match="holds a delta export, and a full one would replace it"):
+        export_month(three_months.published, "shop", folder=tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert {file.name for file in tmp_path.iterdir()} == {"changes.parquet", "changes.csv", "manifest.json"}
     published_at = query(

@@ -138,3 +138,14 @@ def test_a_journey_tells_where_from_since_when_and_which_way(warehouse):
     ]
     assert [row[0] for row in journey(warehouse, "sideways", *columns)] == [None, "lateral", None, "lateral"]
     assert journey(warehouse, "back", *columns) == [(None, None, 1, 1), (None, None, 1, 4)]
+
+
+def test_a_path_over_a_change_of_champion_is_marked(warehouse):
+    assert write_journeys(warehouse, date(2023, 4, 1))[0] > 0
+    marked = "SELECT DISTINCT months, crosses_refit FROM journey_paths ORDER BY 1"
+    assert warehouse.execute(marked).fetchall() == [(2, False), (3, False), (4, False)]
+    warehouse.execute("UPDATE monthly_assignments SET model_version = 2 WHERE month >= '2023-03-01'")
+    write_journeys(warehouse, date(2023, 4, 1))
+    assert warehouse.execute(marked).fetchall() == [(2, False), (3, True), (4, True)]
+    later = "SELECT DISTINCT months_later, crosses_refit FROM journey_conversion ORDER BY 1"
+    assert warehouse.execute(later).fetchall() == [(1, False), (2, True), (3, True)]
