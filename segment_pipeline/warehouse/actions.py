@@ -131,7 +131,7 @@ def action_gaps(
         for index, action in enumerate(actions)
         if not counts.get(action.action_id) and any(action.conditions)  # one for everybody is there for the others
     ]
-    return int(counts.get(None, 0)) if actions else 0, unreached
+    return without_action(connection, month) if actions else 0, unreached
 
 
 def without_action(connection: duckdb.DuckDBPyConnection, month: date) -> int:

@@ -27,6 +27,7 @@ from segment_pipeline.segmentation.churn import (
     observed_before,
     overdue,
 )
+from segment_pipeline.segmentation.early_warnings import Thresholds
 from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.warehouse.champions import require_champion, scores_in
 from segment_pipeline.warehouse.early_warnings import WARNINGS, probability_of
@@ -52,9 +53,6 @@ TRAINING_ROWS = 100_000
 
 SCORED_ROWS = 100_000
 """Customers foretold at once: each has some fifty inputs."""
-
-ENGAGED = 0.30
-"""The rules speak of whoever was engaged with more than this probability, this month or the month before."""
 
 INPUTS: dict[str, tuple[Group, ...]] = {
     "memberships": ("memberships",),
@@ -101,7 +99,12 @@ def write_churn_risk(
 ) -> tuple[int, ChurnRisk | Refusal]:
     """The month's churn risk of every assigned customer, or why there is none; returns the rows and the model."""
     champion = require_champion(connection, config, month)
-    model = _fit(connection, config, champion, month)
+    model: ChurnRisk | Refusal = Refusal(
+        "No churn risk: no feature tells how long ago the last order was; name it under roles.recency."
+    )
+    if config.recency_feature is not None:
+        training = _training(connection, config, champion, month)
+        model = fit_churn_risk(training, month, config.warnings.horizon_days, seed=config.model.seed)
     connection.execute(f"DELETE FROM {CHURN_RISK.name} WHERE month = ?", [month])
     rows = 0
     if isinstance(model, ChurnRisk):
@@ -140,8 +143,11 @@ def write_quality(
         found.append((earlier, "all", forecast_quality(np.asarray(rows["churn_risk"], dtype=np.float64), silent)))
         champion = require_champion(connection, config, earlier)
         judged = _customer_month(connection, config, champion, earlier, sample=TRAINING_ROWS)
+        training = _training(connection, config, champion, earlier)
         for name, groups in INPUTS.items():
-            model = _fit(connection, config, champion, earlier, groups)
+            model = fit_churn_risk(
+                training, earlier, config.warnings.horizon_days, groups=groups, seed=config.model.seed
+            )
             if isinstance(model, ChurnRisk) and judged.silent is not None:
                 found.append((earlier, name, forecast_quality(model.predict(judged), judged.silent)))
     insert_rows(
@@ -184,29 +190,19 @@ def _orderers_of_snapshots(connection: duckdb.DuckDBPyConnection, config: Config
     """)
 
 
-def _fit(
-    connection: duckdb.DuckDBPyConnection,
-    config: Config,
-    champion: SegmentModel,
-    month: date,
-    groups: Sequence[Group] | None = None,
-) -> ChurnRisk | Refusal:
-    """Learn from the latest months whose silence was known when `month` closed."""
-    if config.recency_feature is None:
-        return Refusal("No churn risk: no feature tells how long ago the last order was; name it under roles.recency.")
+def _training(
+    connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, month: date
+) -> list[CustomerMonth]:
+    """The latest months whose silence was known when `month` closed."""
     known = connection.execute(
         f"SELECT DISTINCT month FROM {OBSERVED_SILENCE.name} WHERE observed_in <= ? ORDER BY month DESC LIMIT ?",
         [month, TRAINING_MONTHS],
     ).fetchall()
-    training = [
+    return [
         _customer_month(connection, config, champion, earlier, sample=TRAINING_ROWS)
         for (earlier,) in known
         if observed_before(earlier, month, config.warnings.horizon_days) and scores_in(connection, champion, earlier)
     ]
-    horizon, seed = config.warnings.horizon_days, config.model.seed
-    if groups is None:
-        return fit_churn_risk(training, month, horizon, seed=seed)
-    return fit_churn_risk(training, month, horizon, groups=groups, seed=seed)
 
 
 def _customer_month(
@@ -270,11 +266,11 @@ def _warned_month(connection: duckdb.DuckDBPyConnection, config: Config, month: 
     flags = ", ".join(
         f"coalesce(bool_or(w.warning = {literal(name)}), false) AS {identifier(name)}" for name in WARNINGS
     )
-    recency = identifier(config.recency_feature or "")
+    recency, limit = identifier(config.recency_feature or ""), Thresholds().engaged
     found = _columns(
         connection,
         f"""
-        SELECT e.customer_id, greatest(e.engaged, coalesce(any_value(b.engaged), 0)) > {ENGAGED} AS eligible,
+        SELECT e.customer_id, greatest(e.engaged, coalesce(any_value(b.engaged), 0)) > {limit} AS eligible,
             any_value(v.{recency}) AS days_since_last_order, any_value(r.churn_risk) AS churn_risk,
             any_value(s.silent) AS silent, {flags}
         FROM ({_engaged(champion, month)}) AS e

@@ -11,6 +11,7 @@ import duckdb
 
 from segment_pipeline.config import WarningSettings
 from segment_pipeline.months import add_months
+from segment_pipeline.segmentation.early_warnings import STANDING
 from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.warehouse.quoting import literal, number
 from segment_pipeline.warehouse.store import month_literal, replace_month
@@ -18,9 +19,6 @@ from segment_pipeline.warehouse.tables import EARLY_WARNINGS
 
 WARNINGS = ("mixed_signal_severe", "declining_engagement", "segment_downgrade", "mixed_signal")
 """The named rules, the most urgent first: that counts where churn risk does not tell customers apart."""
-
-HEIGHT = {"dormant": 0, "at_risk": 1, "casual": 2, "engaged": 3}
-"""Roles from low to high; a downgrade goes down."""
 
 
 def write_early_warnings(
@@ -145,7 +143,7 @@ def _of_segment(model: SegmentModel, column: str, what: str) -> str:
     values = {
         segment.segment_id: literal(segment.name)
         if what == "name"
-        else ("NULL" if segment.role is None else str(HEIGHT[segment.role]))
+        else ("NULL" if segment.role is None else str(STANDING[segment.role]))
         for segment in model.segments
     }
     return f"CASE {column} " + " ".join(f"WHEN {key} THEN {value}" for key, value in values.items()) + " END"
