@@ -483,7 +483,17 @@ class RefitSettings(_Settings):
         le=1,
     )
     max_mean_shift: float = _setting(
-        0.5, "standard deviations", "How far a component's mean may move, measured under the champion.", gt=0
+        0.5,
+        "standard deviations",
+        "A component's mean that has moved further, measured under the champion, calls for a refit at once.",
+        gt=0,
+    )
+    lasting_mean_shift: float | None = _setting(
+        None,
+        "standard deviations",
+        "A component's mean that has moved further, for lasting_months in a row, calls for a refit; "
+        "0.7 of max_mean_shift when left out.",
+        gt=0,
     )
     max_age_months: int = _setting(
         3, "months", "A champion older than this gives way to a challenger that fits no worse.", ge=0, le=1200
@@ -491,8 +501,25 @@ class RefitSettings(_Settings):
     min_gain: float = _setting(
         0.05,
         "nats per customer",
-        "A challenger whose log-likelihood, less its optimism, is better by more than this is promoted.",
+        "A challenger whose log-likelihood, less its optimism, is better by more than this for lasting_months is "
+        "promoted.",
         ge=0,
+    )
+    max_gain: float | None = _setting(
+        None,
+        "nats per customer",
+        "A challenger that is better by more than this is promoted at once; twice min_gain when left out.",
+        ge=0,
+    )
+    lasting_months: int = _setting(
+        2, "months", "How many months in a row a soft signal has to fire before it calls for a refit.", ge=1, le=120
+    )
+    cooldown_months: int = _setting(
+        2,
+        "months",
+        "A champion not older than this is not replaced for soft signals, however long they have lasted.",
+        ge=0,
+        le=120,
     )
     equal_within: float = _setting(
         0.01,
@@ -510,7 +537,33 @@ class RefitSettings(_Settings):
                 show(self.min_mean_max_probability),
                 f"a number below max_mean_max_probability ({show(self.max_mean_max_probability)})",
             )
+        for lasting, at_once in (("lasting_mean_shift", "max_mean_shift"), ("min_gain", "max_gain")):
+            soft, hard = getattr(self, lasting), getattr(self, at_once)
+            if soft is not None and hard is not None and soft > hard:
+                raise _problem((lasting,), show(soft), f"at most {at_once} ({show(hard)})")
         return self
+
+    @property
+    def mean_shift_limits(self) -> tuple[float, float]:
+        """Beyond which a shift has to last, and beyond which it is enough at once, in standard deviations."""
+        lasting = self.lasting_mean_shift
+        return (0.7 * self.max_mean_shift if lasting is None else lasting), self.max_mean_shift
+
+    @property
+    def gain_limits(self) -> tuple[float, float]:
+        """Beyond which a gain has to last, and beyond which it is enough at once, in nats per customer."""
+        return self.min_gain, (2 * self.min_gain if self.max_gain is None else self.max_gain)
+
+
+class DriftSettings(_Settings):
+    """How far a feature's distribution may be from that of the customers to whom the champion was fitted.
+
+    An alert, never a refit. With few customers chance alone exceeds these limits, and the limit of chance counts."""
+
+    max_psi: float = _setting(0.1, "population stability index", "Above it a feature's distribution has changed.", gt=0)
+    max_wasserstein: float = _setting(
+        0.2, "standard deviations", "Wasserstein distance above which a feature's distribution has changed.", gt=0
+    )
 
 
 class AlignmentSettings(_Settings):
@@ -730,6 +783,7 @@ class Config(_Settings):
     quality: Annotated[QualitySettings, BeforeValidator(_empty_means_defaults)] = QualitySettings()
     model: Annotated[ModelSettings, BeforeValidator(_empty_means_defaults)] = ModelSettings()
     refit: Annotated[RefitSettings, BeforeValidator(_empty_means_defaults)] = RefitSettings()
+    drift: Annotated[DriftSettings, BeforeValidator(_empty_means_defaults)] = DriftSettings()
     alignment: Annotated[AlignmentSettings, BeforeValidator(_empty_means_defaults)] = AlignmentSettings()
     tiers: Annotated[TierSettings, BeforeValidator(_empty_means_defaults)] = TierSettings()
     roles: Annotated[RoleSettings, BeforeValidator(_empty_means_defaults)] = RoleSettings()

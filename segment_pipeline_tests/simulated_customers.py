@@ -19,6 +19,7 @@ from segment_pipeline.segmentation.challengers import fit_challengers
 from segment_pipeline.segmentation.champion import Decision, DecisionInputs, decide
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.segmentation.refit import Subject
 
 Array = NDArray[np.float64]
 
@@ -173,9 +174,15 @@ class History:
             rationale=choice.rationale,
             previous=previous,
             next_version=1 + (previous.model_version if previous is not None else 0),
+            fired_before=self._fired_before(),
             next_segment_id=1 + max((i for past in self.months for i in past.decision.champion.segment_ids), default=0),
         )
         return decide(inputs, self.config, forced)
+
+    def _fired_before(self) -> dict[Subject, int]:
+        if not self.months or self.months[-1].decision.promoted:
+            return {}
+        return {trigger.subject: trigger.months_fired for trigger in self.months[-1].decision.triggers if trigger.fired}
 
 
 def never_for_age(config: Config) -> Config:

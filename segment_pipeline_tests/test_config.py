@@ -123,7 +123,11 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "max_mean_max_probability": 0.98,
         "max_mean_shift": 0.5,
         "max_age_months": 3,
+        "lasting_mean_shift": None,
         "min_gain": 0.05,
+        "max_gain": None,
+        "lasting_months": 2,
+        "cooldown_months": 2,
         "equal_within": 0.01,
     }
     assert AlignmentSettings().model_dump() == {"survival": 0.7, "split": 0.3, "min_margin": 0.1}
@@ -558,6 +562,7 @@ SECTIONS = [
     "quality",
     "model",
     "refit",
+    "drift",
     "alignment",
     "tiers",
     "roles",

@@ -5,8 +5,8 @@ makes the same decisions as the live schedule did. The champion stays unless a t
 over is matched with the old segments on the same customers, so that ids keep their meaning.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import numpy as np
@@ -21,7 +21,7 @@ from segment_pipeline.segmentation.hurdle import hurdle_in
 from segment_pipeline.segmentation.mixture import Mixture, find_degeneracy
 from segment_pipeline.segmentation.model import Segment, SegmentModel, express_in
 from segment_pipeline.segmentation.profiles import assign_roles, name_segments
-from segment_pipeline.segmentation.refit import Trigger, evaluate_triggers
+from segment_pipeline.segmentation.refit import Subject, Trigger, calls_for_refit, evaluate_triggers
 
 Array = NDArray[np.float64]
 
@@ -37,7 +37,8 @@ class DecisionInputs:
     same customers with the features of the previous champion; None when the month does not have those any more.
     recency, frequency : (n,) the features that give roles, in original units; None where the source has no such thing.
     challenger : in the coordinates of `space`; None when no candidate is admissible, which `rationale` then explains.
-    next_version, next_segment_id : greater than any given out before this month.
+    next_version, next_segment_id : greater than any given out before this month. fired_before : months in a row for
+    which each trigger had fired up to the month before, under `previous`.
     """
 
     month: date
@@ -51,6 +52,7 @@ class DecisionInputs:
     previous: SegmentModel | None
     next_version: int
     next_segment_id: int
+    fired_before: Mapping[Subject, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +73,10 @@ def decide(inputs: DecisionInputs, config: Config, forced: str | None = None) ->
     admissible, and when a refit that cannot be avoided (the features changed) has no admissible candidate.
     """
     triggers = _triggers(inputs, config)
-    fired = [trigger for trigger in triggers if trigger.fired]
-    if inputs.previous is not None and not fired and forced is None:
-        return Decision(inputs.previous, False, "kept: no trigger fired", triggers, ())
-    reason = "bootstrap" if inputs.previous is None else _in_words(fired)
+    calling = calls_for_refit(triggers, config.refit) if triggers else []
+    if inputs.previous is not None and not calling and forced is None:
+        return Decision(inputs.previous, False, _why_kept(triggers, config), triggers, ())
+    reason = "bootstrap" if inputs.previous is None else _in_words(calling)
     if forced is not None:
         reason = f"forced: {forced}"
     if inputs.challenger is None:
@@ -85,7 +87,7 @@ def decide(inputs: DecisionInputs, config: Config, forced: str | None = None) ->
             )
         stays = f"kept although a trigger fired ({reason}): no candidate is admissible"
         return Decision(inputs.previous, False, stays, triggers, ())
-    if forced is None and inputs.previous is not None and _is_only_old(fired, triggers):
+    if forced is None and inputs.previous is not None and _is_only_old(calling, triggers):
         stays = f"kept although a trigger fired ({reason}): no admissible challenger fits this month's customers better"
         return Decision(inputs.previous, False, stays, triggers, ())
     champion, lineage = _promote(inputs, inputs.challenger, config)
@@ -116,16 +118,27 @@ def with_overrides(model: SegmentModel, config: Config) -> SegmentModel:
     return replace(model, segments=tuple(segments))
 
 
-def _is_only_old(fired: Sequence[Trigger], triggers: Sequence[Trigger]) -> bool:
+def _why_kept(triggers: Sequence[Trigger], config: Config) -> str:
+    soft = [trigger for trigger in triggers if trigger.fired]
+    if not soft:
+        return "kept: no trigger fired"
+    return (
+        f"kept: {_in_words(soft)} has to last for {config.refit.lasting_months} months in a row, and the champion to "
+        f"be older than {config.refit.cooldown_months}"
+    )
+
+
+def _is_only_old(calling: Sequence[Trigger], triggers: Sequence[Trigger]) -> bool:
     """Whether nothing but its age speaks against a champion that still fits better than its challenger. A refit for
     its own sake would cost segments their ids: in the demo's ninth month three segments, none dormant, for five."""
     gain = next((trigger.value for trigger in triggers if trigger.metric == "challenger_gain"), None)
-    return [trigger.metric for trigger in fired] == ["champion_age_months"] and gain is not None and gain <= 0.0
+    return [trigger.metric for trigger in calling] == ["champion_age_months"] and gain is not None and gain <= 0.0
 
 
 def _triggers(inputs: DecisionInputs, config: Config) -> tuple[Trigger, ...]:
     if inputs.previous is None:
         return ()
+    gain, error = _challenger_gain(inputs, inputs.previous)
     return tuple(
         evaluate_triggers(
             inputs.previous,
@@ -133,8 +146,10 @@ def _triggers(inputs: DecisionInputs, config: Config) -> tuple[Trigger, ...]:
             inputs.month,
             inputs.space.schema,
             config.refit,
-            _challenger_gain(inputs, inputs.previous),
+            gain,
+            gain_error=error,
             rule_changed=_rule_changed(inputs.previous, config),
+            fired_before=inputs.fired_before,
         )
     )
 
@@ -150,8 +165,9 @@ def _rule_changed(champion: SegmentModel, config: Config) -> bool:
     return wanted.feature != has.feature or abs(wanted.value - has.value) > 1e-6
 
 
-def _challenger_gain(inputs: DecisionInputs, previous: SegmentModel) -> float | None:
-    """Nats per customer by which the challenger would beat the champion on customers that neither has seen.
+def _challenger_gain(inputs: DecisionInputs, previous: SegmentModel) -> tuple[float | None, float]:
+    """Nats per customer by which the challenger would beat the champion on customers that neither has seen, None when
+    there is no challenger; and its standard error (that of a mean of paired differences: Vuong 1989).
 
     The champion was fitted to an earlier month, so its figure on this month is honest as it stands. The challenger was
     fitted to these very customers, which flatters it by one nat per parameter over the whole base (Akaike 1974): that
@@ -159,10 +175,11 @@ def _challenger_gain(inputs: DecisionInputs, previous: SegmentModel) -> float | 
     difference was off by 0.08 from noise alone, more than the margin.
     """
     if inputs.challenger is None or inputs.X_previous is None or previous.space.schema != inputs.space.schema:
-        return None
+        return None, 0.0
     challenger = inputs.challenger.log_likelihood(inputs.space.transform(inputs.X)) + inputs.space.log_jacobian
     difference = challenger - previous.log_likelihood(inputs.X_previous)
-    return float(difference.mean()) - inputs.challenger.n_parameters / len(inputs.X)
+    gain = float(difference.mean()) - inputs.challenger.n_parameters / len(inputs.X)
+    return gain, float(difference.std() / np.sqrt(len(difference)))
 
 
 def _promote(inputs: DecisionInputs, challenger: Mixture, config: Config) -> tuple[SegmentModel, tuple[Lineage, ...]]:
@@ -246,5 +263,6 @@ def _in_words(fired: Sequence[Trigger]) -> str:
         trigger.metric
         + (f" of segment {trigger.segment_id} in {trigger.feature}" if trigger.segment_id is not None else "")
         + f" {trigger.value:.3g} (limit {trigger.threshold:.3g})"
+        + (f" for {trigger.months_fired} months" if trigger.severity == "soft" and trigger.months_fired > 1 else "")
         for trigger in fired
     )

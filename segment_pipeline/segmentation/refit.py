@@ -1,12 +1,15 @@
 """Refit triggers: what must have happened before a challenger may replace the champion.
 
-Here: the measurements, their thresholds, whether they fire. Not here: what follows from it (defs/), and the reasons
-to promote that need no measurement (the first month, a user who forces it).
+A hard signal is enough by itself. A soft one has to last: a stationary business crosses a soft limit once in a while by
+noise, and hardly ever twice running. Here: the measurements, their limits, which of them call for a refit. Not here:
+what follows from it (champion.py), and the reasons to promote that need no measurement (the first month, a user who
+forces it).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,21 +22,44 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+CERTAIN_GAIN = 3.0
+"""Standard errors that a gain has to exceed. Among 600 stationary customers the error is 0.02 nats, and the usual limit
+of 0.05 was crossed in one or two of 36 months."""
+
 _SHIFT_STEPS = 40
 _AT_REST = 2e-3
 """Centres follow the month's customers for so many steps, or until none moves by more than this, in SD."""
 
 
+Subject = tuple[str, int | None, str | None]
+"""What is watched: metric, segment_id and feature; the latter two None where it is about the whole model."""
+
+
 @dataclass(frozen=True)
 class Trigger:
-    """One measurement against its threshold; segment_id and feature are None where it is about the whole model."""
+    """One measurement against its limits.
+
+    threshold : beyond it the signal has fired. hard_threshold : beyond it one month is enough for a refit; equal to
+    `threshold` where every signal is hard. months_fired : months in a row, this one included, in which it has fired
+    under the present champion; 0 while quiet.
+    """
 
     metric: str
     segment_id: int | None
     feature: str | None
     value: float
     threshold: float
-    fired: bool
+    hard_threshold: float
+    severity: Literal["soft", "hard"] | None
+    months_fired: int
+
+    @property
+    def fired(self) -> bool:
+        return self.severity is not None
+
+    @property
+    def subject(self) -> Subject:
+        return self.metric, self.segment_id, self.feature
 
 
 def evaluate_triggers(
@@ -44,23 +70,47 @@ def evaluate_triggers(
     refit: "RefitSettings",
     challenger_gain: float | None,
     *,
+    gain_error: float = 0.0,
     rule_changed: bool = False,
+    fired_before: Mapping[Subject, int] | None = None,
 ) -> list[Trigger]:
     """Every trigger of the month, fired or not.
 
     X : (n, d) this month's customers in original units; may be None when `schema` differs from the champion's, because
     the champion cannot be used on them then. schema : `FeatureSpace.schema` of this month's features. challenger_gain :
     nats per customer by which the best admissible challenger would beat the champion; None when there is none.
+    gain_error : its standard error; in a small base a gain has to exceed CERTAIN_GAIN of them, whatever the limits.
     rule_changed : whether the champion has another hurdle than the user's file, or one of the two has none.
+    fired_before : months in a row for which each signal had fired up to the month before, under this same champion.
     """
+    streaks = fired_before or {}
+
+    def measured(
+        metric: str,
+        value: float,
+        threshold: float,
+        hard_threshold: float | None = None,
+        segment_id: int | None = None,
+        feature: str | None = None,
+        *,
+        below: bool = False,
+    ) -> Trigger:
+        hard_threshold = threshold if hard_threshold is None else hard_threshold
+        sign = -1.0 if below else 1.0
+        severity: Literal["soft", "hard"] | None = None
+        if sign * value > sign * threshold:
+            severity = "hard" if sign * value > sign * hard_threshold else "soft"
+        months = streaks.get((metric, segment_id, feature), 0) + 1 if severity is not None else 0
+        return Trigger(metric, segment_id, feature, value, threshold, hard_threshold, severity, months)
+
     age = months_between(champion.trained_month, month)
     schema_changed = schema != champion.space.schema
     triggers = [
-        Trigger("champion_age_months", None, None, float(age), float(refit.max_age_months), age > refit.max_age_months),
-        Trigger("feature_schema_changed", None, None, float(schema_changed), 0.0, schema_changed),
+        measured("champion_age_months", float(age), float(refit.max_age_months)),
+        measured("feature_schema_changed", float(schema_changed), 0.0),
     ]
     if rule_changed:
-        triggers.append(Trigger("hurdle_changed", None, None, 1.0, 0.0, True))
+        triggers.append(measured("hurdle_changed", 1.0, 0.0))
     if schema_changed:
         return triggers
     if X is None or not len(X):
@@ -72,22 +122,37 @@ def evaluate_triggers(
         # who is under a rule belongs to it for certain, which says nothing of the mixture
         R = R[~champion.mixture.hurdle.holds(Z)]
     certainty = float(R.max(axis=1).mean()) if len(R) else 1.0
-    low, high = refit.min_mean_max_probability, refit.max_mean_max_probability
-    triggers.append(Trigger("mean_max_probability_low", None, None, certainty, low, certainty < low))
-    triggers.append(Trigger("mean_max_probability_high", None, None, certainty, high, certainty > high))
+    triggers.append(measured("mean_max_probability_low", certainty, refit.min_mean_max_probability, below=True))
+    triggers.append(measured("mean_max_probability_high", certainty, refit.max_mean_max_probability))
 
     shifts = component_mean_shifts(champion, Z)
-    for k, segment in enumerate(champion.segments):
-        for j, feature in enumerate(champion.space.names):
-            shift = float(shifts[k, j])
-            fired = shift > refit.max_mean_shift
-            triggers.append(
-                Trigger("component_mean_shift", segment.segment_id, feature, shift, refit.max_mean_shift, fired)
-            )
+    triggers += [
+        measured(
+            "component_mean_shift",
+            float(shifts[k, j]),
+            *refit.mean_shift_limits,
+            segment.segment_id,
+            feature,
+        )
+        for k, segment in enumerate(champion.segments)
+        for j, feature in enumerate(champion.space.names)
+    ]
     if challenger_gain is not None:
-        gained = challenger_gain > refit.min_gain
-        triggers.append(Trigger("challenger_gain", None, None, float(challenger_gain), refit.min_gain, gained))
+        lasting, at_once = (max(limit, CERTAIN_GAIN * gain_error) for limit in refit.gain_limits)
+        triggers.append(measured("challenger_gain", challenger_gain, lasting, at_once))
     return triggers
+
+
+def calls_for_refit(triggers: Sequence[Trigger], refit: "RefitSettings") -> list[Trigger]:
+    """Those of a month's triggers that suffice for a refit: hard ones; and soft ones that have lasted, once the
+    champion has served longer than the cooldown."""
+    age = next(trigger.value for trigger in triggers if trigger.metric == "champion_age_months")
+    return [
+        trigger
+        for trigger in triggers
+        if trigger.severity == "hard"
+        or (trigger.severity == "soft" and trigger.months_fired >= refit.lasting_months and age > refit.cooldown_months)
+    ]
 
 
 def component_mean_shifts(champion: SegmentModel, Z: Array) -> Array:

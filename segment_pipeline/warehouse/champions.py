@@ -12,6 +12,7 @@ from segment_pipeline.errors import MonthOrderError
 from segment_pipeline.months import add_months, month_key, month_range
 from segment_pipeline.segmentation.champion import Decision, DecisionInputs, with_overrides
 from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.segmentation.refit import Subject
 from segment_pipeline.warehouse.models import (
     feature_matrix,
     insert_rows,
@@ -73,6 +74,24 @@ def stability_at_promotion(connection: duckdb.DuckDBPyConnection, champion: Segm
     return found[0] if found else None
 
 
+def fired_before(
+    connection: duckdb.DuckDBPyConnection, previous: SegmentModel | None, month: date
+) -> dict[Subject, int]:
+    """For how many months in a row each trigger had fired up to the month before, whose champion is `previous`.
+
+    In the month of its promotion triggers were about the champion before it, so they count for nothing.
+    """
+    before = add_months(month, -1)
+    if previous is None or previous.trained_month == before:
+        return {}
+    found = connection.execute(
+        f"SELECT metric, segment_id, feature, months_fired FROM {REFIT_TRIGGERS.name} "
+        "WHERE month = ? AND months_fired > 0",
+        [before],
+    ).fetchall()
+    return {(metric, segment_id, feature): months for metric, segment_id, feature, months in found}
+
+
 def scores_in(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date) -> bool:
     """Whether every feature of `model` is there, for every accepted customer of the month."""
     columns = {row[0].lower() for row in connection.execute(f"DESCRIBE {VALIDATED_FEATURES.name}").fetchall()}
@@ -109,6 +128,7 @@ def decision_inputs(connection: duckdb.DuckDBPyConnection, config: Config, month
         previous=previous,
         next_version=version + 1,
         next_segment_id=segment_id + 1,
+        fired_before=fired_before(connection, previous, month),
     )
 
 
@@ -122,7 +142,9 @@ def write_decision(
     champion = decision.champion
     connection.execute(f"DELETE FROM {MODEL_VERSIONS.name} WHERE trained_month = ?", [month])
     write_rows(connection, CHAMPIONS, month, [{"model_version": champion.model_version}])
-    write_rows(connection, REFIT_TRIGGERS, month, [vars(trigger) for trigger in decision.triggers])
+    write_rows(
+        connection, REFIT_TRIGGERS, month, [{**vars(trigger), "fired": trigger.fired} for trigger in decision.triggers]
+    )
     write_rows(
         connection,
         SEGMENT_LINEAGE,

@@ -1,30 +1,80 @@
-"""Drift alerts of a month: the refit triggers and the health of the base, with the state of each alert."""
+"""Drift alerts of a month: the refit triggers, how the base has changed, and the state of each alert."""
 
 from collections.abc import Sequence
 from datetime import date
 
 import duckdb
+import numpy as np
 
 from segment_pipeline.config import Config
-from segment_pipeline.months import add_months
+from segment_pipeline.months import add_months, month_key
+from segment_pipeline.segmentation.drift import feature_drift, in_words, largest_shifts
+from segment_pipeline.warehouse.champions import previous_champion, scores_in
+from segment_pipeline.warehouse.models import feature_matrix, write_rows
 from segment_pipeline.warehouse.store import month_literal, month_rows, replace_month
-from segment_pipeline.warehouse.tables import DRIFT_ALERTS, MONTHLY_ASSIGNMENTS
+from segment_pipeline.warehouse.tables import DRIFT_ALERTS, FEATURE_DRIFT, MONTHLY_ASSIGNMENTS, VALIDATED_FEATURES
 
-Figure = tuple[str, float, float, bool]
+Figure = tuple[str, str | None, float, float, bool]
+"""metric, feature, value, threshold, fired"""
 
 
 def base_figures(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[Figure]:
-    """(metric, value, threshold, fired) of what is measured on the base and not on the champion."""
+    """What is measured on the base and not on the champion, its features aside."""
     now = month_rows(connection, MONTHLY_ASSIGNMENTS, month)
     before = month_rows(connection, MONTHLY_ASSIGNMENTS, add_months(month, -1))
     admissible = connection.execute(
         "SELECT count(*) FROM candidate_models WHERE month = ? AND admissible", [month]
     ).fetchone()
     count = admissible[0] if admissible else 0
-    figures: list[Figure] = [("admissible_candidates", float(count), 1.0, count < 1)]
+    figures: list[Figure] = [("admissible_candidates", None, float(count), 1.0, count < 1)]
     if before:
         change, limit = abs(now - before) / before, config.quality.max_row_count_change
-        figures.append(("customers_change", change, limit, change > limit))
+        figures.append(("customers_change", None, change, limit, change > limit))
+    return figures
+
+
+def write_feature_drift(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[Figure]:
+    """Replace the month's feature_drift; returns its figures for drift_alerts.
+
+    None at bootstrap, and when this month has not all features of the month before's champion, or no customers are left
+    of the month that it was fitted to.
+    """
+    champion = previous_champion(connection, config, month)
+    rows: list[dict[str, object]] = []
+    figures: list[Figure] = []
+    if champion is not None and scores_in(connection, champion, month):
+        then, now = (
+            feature_matrix(connection, VALIDATED_FEATURES.name, when, champion.space.names, config.model.fit_sample)[1]
+            for when in (champion.trained_month, month)
+        )
+        if len(then) and np.isfinite(then).all():
+            moved = largest_shifts(
+                connection.execute(
+                    "SELECT segment_id, feature, value FROM refit_triggers "
+                    "WHERE month = ? AND metric = 'component_mean_shift' ORDER BY segment_id",
+                    [month],
+                ).fetchall()
+            )
+            limits = config.drift
+            for drift in feature_drift(champion.space, then, now, limits.max_psi, limits.max_wasserstein):
+                segment_id, shift = moved.get(drift.feature, (None, None))
+                rows.append(
+                    {
+                        "model_version": champion.model_version,
+                        "reference_month": champion.trained_month,
+                        **vars(drift),
+                        "drifted": drift.drifted,
+                        "segment_id": segment_id,
+                        "component_mean_shift": shift,
+                        "sentence": in_words(drift, month_key(champion.trained_month), segment_id, shift),
+                    }
+                )
+                for metric, value, limit in (
+                    ("population_psi", drift.psi, drift.psi_limit),
+                    ("population_wasserstein", drift.wasserstein, drift.wasserstein_limit),
+                ):
+                    figures.append((metric, drift.feature, value, limit, value > limit))
+    write_rows(connection, FEATURE_DRIFT, month, rows)
     return figures
 
 
@@ -32,20 +82,23 @@ def write_drift_alerts(connection: duckdb.DuckDBPyConnection, month: date, figur
     """Replace the month: one row per figure, and one for each alert of last month whose figure is not measured any more
     (its segment was retired, say), so that every alert that was new is seen to end."""
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE base_figures (metric VARCHAR, value DOUBLE, threshold DOUBLE, fired BOOLEAN)"
+        "CREATE OR REPLACE TEMP TABLE base_figures (metric VARCHAR, feature VARCHAR, value DOUBLE, "
+        "threshold DOUBLE, fired BOOLEAN)"
     )
     if figures:
-        connection.executemany("INSERT INTO base_figures VALUES (?, ?, ?, ?)", [list(figure) for figure in figures])
+        connection.executemany("INSERT INTO base_figures VALUES (?, ?, ?, ?, ?)", [list(figure) for figure in figures])
     rows = replace_month(
         connection,
         DRIFT_ALERTS,
         month,
         f"""
         WITH measured AS (
-            SELECT metric, segment_id, feature, value, threshold, fired FROM refit_triggers
+            SELECT metric, segment_id, feature, value, threshold, fired, severity, months_fired FROM refit_triggers
             WHERE month = {month_literal(month)}
             UNION ALL
-            SELECT metric, CAST(NULL AS INTEGER), CAST(NULL AS VARCHAR), value, threshold, fired FROM base_figures
+            SELECT metric, CAST(NULL AS INTEGER), feature, value, threshold, fired,
+                CASE WHEN fired THEN 'alert' END, CAST(NULL AS INTEGER)
+            FROM base_figures
         ),
         before AS (SELECT * FROM drift_alerts WHERE month = {month_literal(add_months(month, -1))} AND fired)
         SELECT {month_literal(month)} AS month,
@@ -53,7 +106,10 @@ def write_drift_alerts(connection: duckdb.DuckDBPyConnection, month: date, figur
             coalesce(m.feature, b.feature) AS feature, m.value, coalesce(m.threshold, b.threshold) AS threshold,
             coalesce(m.fired, false) AS fired,
             CASE WHEN m.fired AND b.metric IS NULL THEN 'new' WHEN m.fired THEN 'ongoing'
-                WHEN b.metric IS NOT NULL THEN 'resolved' END AS status
+                WHEN b.metric IS NOT NULL THEN 'resolved' END AS status,
+            m.severity,
+            -- a trigger's own count starts anew with a champion; the base has none
+            coalesce(m.months_fired, CASE WHEN m.fired THEN 1 + coalesce(b.months_fired, 0) ELSE 0 END) AS months_fired
         FROM measured AS m
         FULL JOIN before AS b ON b.metric = m.metric
             AND b.segment_id IS NOT DISTINCT FROM m.segment_id AND b.feature IS NOT DISTINCT FROM m.feature
@@ -75,7 +131,7 @@ def alert_counts(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str
 def fired_alerts(connection: duckdb.DuckDBPyConnection, month: date) -> list[str]:
     """The month's fired alerts as short lines, for the notifier."""
     rows = connection.execute(
-        "SELECT status, metric, segment_id, feature, value, threshold FROM drift_alerts "
+        "SELECT status, metric, segment_id, feature, value, threshold, severity FROM drift_alerts "
         "WHERE month = ? AND fired ORDER BY metric, segment_id, feature",
         [month],
     ).fetchall()
@@ -84,5 +140,6 @@ def fired_alerts(connection: duckdb.DuckDBPyConnection, month: date) -> list[str
         + (f", segment {segment}" if segment is not None else "")
         + (f", {feature}" if feature is not None else "")
         + f": {value:.3g} (limit {threshold:.3g})"
-        for status, metric, segment, feature, value, threshold in rows
+        + (", refits if it lasts" if severity == "soft" else "")
+        for status, metric, segment, feature, value, threshold, severity in rows
     ]

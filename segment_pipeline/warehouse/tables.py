@@ -700,7 +700,10 @@ REFIT_TRIGGERS = Table(
         Column("feature", "VARCHAR", "", "The feature it concerns; NULL where none."),
         Column("value", "DOUBLE", "the metric's unit", "The figure."),
         Column("threshold", "DOUBLE", "the metric's unit", "The configured limit."),
+        Column("hard_threshold", "DOUBLE", "the metric's unit", "The limit beyond which one month is enough."),
         Column("fired", "BOOLEAN", "", "Whether the limit was crossed."),
+        Column("severity", "VARCHAR", "", "soft or hard; NULL while quiet."),
+        Column("months_fired", "INTEGER", "months", "Months in a row, this one included, under this champion."),
     ),
     ("month", "metric", "segment_id", "feature"),
     published=False,
@@ -723,8 +726,37 @@ DRIFT_ALERTS = Table(
             "",
             "new (fired now, not last month), ongoing (fired both), resolved (last month only), or NULL (quiet).",
         ),
+        Column(
+            "severity",
+            "VARCHAR",
+            "",
+            "What a fired figure leads to: hard, a refit at once; soft, a refit if it lasts; alert, nothing by itself; "
+            "NULL while quiet.",
+        ),
+        Column("months_fired", "INTEGER", "months", "Months in a row in which it has fired; 0 while quiet."),
     ),
     ("month", "metric", "segment_id", "feature"),
+)
+
+FEATURE_DRIFT = Table(
+    "feature_drift",
+    "How a feature is distributed against the customers that the champion was fitted to, and what the model feels.",
+    (
+        MONTH,
+        Column("model_version", "INTEGER", "", "The champion of the month before, under which this is measured."),
+        Column("feature", "VARCHAR", "", "The feature."),
+        Column("reference_month", "DATE", "month", "The month to whose customers that champion was fitted."),
+        Column("psi", "DOUBLE", "", "Population stability index over the reference's tenths; 0 is alike."),
+        Column("psi_limit", "DOUBLE", "", "drift.max_psi, or what chance reaches with so few customers if larger."),
+        Column("wasserstein", "DOUBLE", "standard deviations", "Distance of the two distributions; 0 is alike."),
+        Column("wasserstein_limit", "DOUBLE", "standard deviations", "As psi_limit, from drift.max_wasserstein."),
+        Column("mean_change", "DOUBLE", "standard deviations", "Change of the transformed feature's mean, signed."),
+        Column("drifted", "BOOLEAN", "", "Whether one of the two is beyond its limit."),
+        Column("segment_id", "INTEGER", "", "The segment whose centre moved most in this feature."),
+        Column("component_mean_shift", "DOUBLE", "standard deviations", "How far that centre has moved."),
+        Column("sentence", "VARCHAR", "", "All this in words."),
+    ),
+    ("month", "feature"),
 )
 
 PIPELINE_RUNS = Table(
@@ -787,6 +819,7 @@ TABLES = (
     CAMPAIGN_LIFT,
     REFIT_TRIGGERS,
     DRIFT_ALERTS,
+    FEATURE_DRIFT,
     PIPELINE_RUNS,
     DATA_DICTIONARY,
 )

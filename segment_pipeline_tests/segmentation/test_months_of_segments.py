@@ -7,6 +7,7 @@ benchmarks/alignment.py.
 import numpy as np
 import pytest
 
+from segment_pipeline.segmentation.drift import feature_drift
 from segment_pipeline_tests.simulated_customers import (
     Event,
     History,
@@ -33,12 +34,18 @@ def past() -> History:
     return history
 
 
-def test_two_years_of_stationary_customers_bring_no_refit_birth_death_or_split() -> None:
+def test_three_years_of_stationary_customers_bring_no_refit_and_hardly_an_alert() -> None:
     history = History.begin(900, 11, range(4, 6))
     history.config = never_for_age(history.config)
-    months = [history.month() for _ in range(24)]
+    months = [history.month() for _ in range(37)]
     assert [month.number for month in months if month.decision.promoted] == [0]
-    assert not any(trigger.fired for month in months for trigger in month.decision.triggers)
+    alerted = [month for month in months if any(trigger.fired for trigger in month.decision.triggers)]
+    assert len(alerted) <= 1
+    space, first = months[0].decision.champion.space, months[0]
+    limits = history.config.drift
+    for month in months[1:]:
+        drifts = feature_drift(space, first.X, month.X, limits.max_psi, limits.max_wasserstein)
+        assert not any(drift.drifted for drift in drifts)
 
 
 def test_routine_refits_of_stationary_customers_change_no_id() -> None:
@@ -96,6 +103,10 @@ def test_a_drift_of_half_a_deviation_is_measured_as_what_it_is(past: History, se
     }
     assert values[drifting] == pytest.approx(0.5, abs=0.1)
     assert max(value for segment_id, value in values.items() if segment_id != drifting) < 0.25
+    assert any(trigger.fired and trigger.segment_id == drifting for trigger in month.decision.triggers)
+    if not month.decision.promoted:  # soft: it has to last, and the champion, two months old, to be older
+        assert "months in a row" in month.decision.reason
+        assert history.month().decision.promoted
 
 
 @pytest.mark.parametrize(

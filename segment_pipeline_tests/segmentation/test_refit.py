@@ -9,7 +9,7 @@ from segment_pipeline.config import Feature, RefitSettings
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel
-from segment_pipeline.segmentation.refit import Trigger, evaluate_triggers
+from segment_pipeline.segmentation.refit import CERTAIN_GAIN, Trigger, calls_for_refit, evaluate_triggers
 
 SETTINGS = RefitSettings()
 MARCH = date(2017, 3, 1)
@@ -109,3 +109,67 @@ def test_a_segment_without_members_has_not_moved() -> None:
     X = X[X[:, 0] < -0.5]
     rows = triggers(champion(separation=40.0), X)
     assert all(row.value == 0.0 for row in rows if row.metric == "component_mean_shift" and row.segment_id == 5)
+
+
+SHIFT = ("component_mean_shift", 5, "orders")
+
+
+def drifted(shift: float, fired_before: dict | None = None, month: date = date(2017, 6, 1)) -> list[Trigger]:
+    """The signal of segment 5 in orders, whose centre is `shift` SD away; the champion is three months old."""
+    model = champion()
+    X = customers(20_000, seed=1, drift=shift * model.space.scale[0])
+    rows = triggers(model, X, month, refit=RefitSettings(max_mean_max_probability=1.0), fired_before=fired_before)
+    return [row for row in rows if row.subject == SHIFT or row.metric == "champion_age_months"]
+
+
+def test_a_large_shift_calls_for_a_refit_at_once() -> None:
+    rows = drifted(0.6)
+    assert [(row.severity, row.months_fired) for row in rows if row.fired] == [("hard", 1)]
+    assert [row.subject for row in calls_for_refit(rows, SETTINGS)] == [SHIFT]
+
+
+def test_a_smaller_shift_has_to_last() -> None:
+    first = drifted(0.42)
+    assert [(row.severity, row.months_fired) for row in first if row.fired] == [("soft", 1)]
+    assert calls_for_refit(first, SETTINGS) == []
+    second = drifted(0.42, {SHIFT: 1})
+    assert [(row.severity, row.months_fired) for row in second if row.fired] == [("soft", 2)]
+    assert [row.subject for row in calls_for_refit(second, SETTINGS)] == [SHIFT]
+
+
+def test_a_signal_that_pauses_starts_over() -> None:
+    quiet = drifted(0.1, {SHIFT: 1})
+    assert [row.months_fired for row in quiet if row.subject == SHIFT] == [0]
+
+
+def test_another_segments_or_features_signal_does_not_count_as_lasting() -> None:
+    rows = drifted(0.42, {("component_mean_shift", 1, "orders"): 1, ("component_mean_shift", 5, "value"): 4})
+    assert [row.months_fired for row in rows if row.subject == SHIFT] == [1]
+
+
+def test_a_young_champion_is_replaced_for_hard_signals_only() -> None:
+    young = date(2017, 5, 1)  # trained in March: two months old
+    assert calls_for_refit(drifted(0.42, {SHIFT: 1}, young), SETTINGS) == []
+    assert calls_for_refit(drifted(0.6, month=young), SETTINGS)
+    assert calls_for_refit(drifted(0.42, {SHIFT: 1}, young), RefitSettings(cooldown_months=0))
+
+
+def test_a_gain_has_to_last_unless_it_is_twice_the_margin() -> None:
+    X = customers(seed=1)
+    assert [r.severity for r in triggers(champion(), X, challenger_gain=0.06) if r.fired] == ["soft"]
+    assert [r.severity for r in triggers(champion(), X, challenger_gain=0.11) if r.fired] == ["hard"]
+
+
+def test_a_gain_within_its_own_error_is_none() -> None:
+    X = customers(seed=1)
+    assert fired(triggers(champion(), X, challenger_gain=0.06, gain_error=0.025)) == set()
+    (row,) = (
+        r for r in triggers(champion(), X, challenger_gain=0.06, gain_error=0.025) if r.metric == "challenger_gain"
+    )
+    assert row.threshold == pytest.approx(CERTAIN_GAIN * 0.025)  # what is published is the limit that was applied
+
+
+def test_the_second_limit_follows_the_first_when_left_out() -> None:
+    assert RefitSettings(max_mean_shift=1.0).mean_shift_limits == (0.7, 1.0)
+    assert RefitSettings(min_gain=0.2).gain_limits == (0.2, 0.4)
+    assert RefitSettings(lasting_mean_shift=0.2, max_gain=0.3).mean_shift_limits == (0.2, 0.5)

@@ -169,16 +169,22 @@ def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> 
     group_name="segments",
     owners=OWNERS,
     kinds=KINDS,
-    description=DRIFT_ALERTS.description,
+    description=f"{DRIFT_ALERTS.description} With feature_drift.",
     metadata=table_metadata(DRIFT_ALERTS),
 )
 def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    from segment_pipeline.warehouse.drift import alert_counts, base_figures, fired_alerts, write_drift_alerts
+    from segment_pipeline.warehouse.drift import (
+        alert_counts,
+        base_figures,
+        fired_alerts,
+        write_drift_alerts,
+        write_feature_drift,
+    )
 
     with pipeline.step(context) as step:
-        step.rows = write_drift_alerts(
-            step.connection, step.month, base_figures(step.connection, step.config, step.month)
-        )
+        figures = base_figures(step.connection, step.config, step.month)
+        figures += write_feature_drift(step.connection, step.config, step.month)
+        step.rows = write_drift_alerts(step.connection, step.month, figures)
         counts, fired = alert_counts(step.connection, step.month), fired_alerts(step.connection, step.month)
     return dg.MaterializeResult(
         metadata={
