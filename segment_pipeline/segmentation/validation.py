@@ -169,7 +169,7 @@ def validate(evidence: Evidence, config: "Config") -> list[Figure]:
     """Every figure of the month, in the order of METRICS. Same arguments, same bits."""
     limits, seed, champion = config.validation, config.model.seed, evidence.champion
     seen, spread = what_the_fit_sees(config.model.resolution, champion.space, evidence.X, evidence.customer_ids)
-    with threadpool_limits(limits=1, user_api="blas"):
+    with threadpool_limits(limits=1):  # of k-means too: its threads add up in the order in which they end
         return [
             *heldout_fit(
                 champion.mixture,
@@ -208,7 +208,9 @@ def heldout_fit(
     Z : (n, d). spread, variance_floor : as the champion was fitted with. log_jacobian : makes figures of models that
     were standardised differently compare. The gap between the two is of other customers as well as of another fit, and
     a fifth of 2,000 differs by 0.1 nats from chance alone. The champion, which knows nothing of the split, differs by
-    the same chance, so its own gap is taken off: what is left is what the fit owes to having seen them.
+    the same chance, so its own gap is taken off: what is left is what the fit owes to having seen them. That it sets
+    out from the champion, who may have seen the fifth, makes the gap of a gross overfit smaller than a search from
+    nothing would: 0.25 nats for 0.33 with 8 segments for 250 customers, the same with 1,500.
     """
     metrics = METRICS[:3]
     unseen = heldout_rows(len(Z), seed)
