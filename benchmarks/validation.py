@@ -37,14 +37,12 @@ first_month: 2023-03
 last_month: 2023-04
 source:
   window_months: 3
-  orders: {path: orders.parquet, customer_id: customer, order_id: order_id, ordered_at: ordered_at, amount: amount,
-    product_id: product}
+  orders: {path: orders.parquet, customer_id: customer, order_id: order_id, ordered_at: ordered_at, amount: amount}
 warnings: {horizon_days: 30}  # so that the second month has every figure
 features:
   - {name: days_since_last_order, transform: log1p, resolution: 1, valid: {min: 0}}
   - {name: orders, transform: log1p, resolution: 1, valid: {min: 1}}
   - {name: average_order_value, transform: log1p, resolution: 0.01, valid: {min: 0}}
-  - {name: products_per_order, transform: log1p, resolution: 0.01, valid: {min: 1}}
 """
 
 
@@ -103,8 +101,7 @@ def write_shop(folder: Path, customers: int) -> Path:
             COPY (
                 SELECT customer, CAST(customer AS VARCHAR) || '-' || visit AS order_id,
                     TIMESTAMP '2023-01-01' + to_minutes(CAST(floor(random() * 151 * 1440) AS BIGINT)) AS ordered_at,
-                    round(worth * exp(random() + random() - 1), 2) AS amount,
-                    CAST(floor(random() * 500) AS INTEGER) AS product
+                    round(worth * exp(random() + random() - 1), 2) AS amount
                 FROM (
                     SELECT customer, worth, unnest(range(visits)) AS visit FROM (
                         SELECT range AS customer, [9.0, 20.0, 40.0][1 + range % 3] * exp(random() - 0.5) AS worth,
