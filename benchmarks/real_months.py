@@ -16,7 +16,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.config import PRODUCT_FEATURES, Config, load_config, parse_config, resolve_source_path
+from segment_pipeline.config import PRODUCT_FEATURES, Config, load_config, resolve_source_path
 from segment_pipeline.months import as_of, month_range
 from segment_pipeline.warehouse.sources import load_raw_customers
 from segment_pipeline.warehouse.store import prepare
@@ -53,29 +53,35 @@ class MonthEnd:
 
 def cdnow(window_months: int = CDNOW_WINDOW_MONTHS, first_month: str = "1997-07") -> tuple[Config, list[MonthEnd]]:
     """Month-ends of CDNOW, from July 1997 (or first_month) to March 1998."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_cdnow(Path(folder), window_months, first_month)
+        config = load_config(path)
+        return config, _month_ends(config)
+
+
+def write_cdnow(folder: Path, window_months: int = CDNOW_WINDOW_MONTHS, first_month: str = "1997-07") -> Path:
+    """CDNOW's orders and a configuration for them, in this folder; returns the path of the configuration."""
     spec = importlib.util.find_spec("lifetimes")  # finds it without importing it
     if spec is None or spec.origin is None:
         raise SystemExit("CDNOW comes with the package lifetimes: pip install lifetimes")
     text = Path(spec.origin).parent / "datasets" / "CDNOW_master.txt"
-    with tempfile.TemporaryDirectory() as folder:
-        orders = Path(folder) / "orders.parquet"
-        duckdb.execute(f"""
-            COPY (
-                SELECT words[1] AS customer, strptime(words[2], '%Y%m%d') AS ordered_at,
-                    CAST(words[4] AS DOUBLE) AS amount, row_number() OVER () AS order_id
-                FROM (
-                    SELECT regexp_split_to_array(trim(line), '\\s+') AS words
-                    FROM read_csv('{text}', columns = {{'line': 'VARCHAR'}}, delim = '\\t', skip = 1, header = false)
-                )
-            ) TO '{orders}' (FORMAT parquet)
-        """)
-        config = parse_config(
-            f"name: cdnow\nfirst_month: {first_month}\nlast_month: 1998-03\nsource:\n  window_months: {window_months}\n"
-            "  orders: {path: orders.parquet, customer_id: customer, order_id: order_id, ordered_at: ordered_at, "
-            f"amount: amount, where: amount > 0}}\n{CDNOW_FEATURES}",
-            Path(folder) / "segmentation.yaml",
-        )
-        return config, _month_ends(config)
+    duckdb.execute(f"""
+        COPY (
+            SELECT words[1] AS customer, strptime(words[2], '%Y%m%d') AS ordered_at,
+                CAST(words[4] AS DOUBLE) AS amount, row_number() OVER () AS order_id
+            FROM (
+                SELECT regexp_split_to_array(trim(line), '\\s+') AS words
+                FROM read_csv('{text}', columns = {{'line': 'VARCHAR'}}, delim = '\\t', skip = 1, header = false)
+            )
+        ) TO '{folder / "orders.parquet"}' (FORMAT parquet)
+    """)
+    path = folder / "segmentation.yaml"
+    path.write_text(
+        f"name: cdnow\nfirst_month: {first_month}\nlast_month: 1998-03\nsource:\n  window_months: {window_months}\n"
+        "  orders: {path: orders.parquet, customer_id: customer, order_id: order_id, ordered_at: ordered_at, "
+        f"amount: amount, where: amount > 0}}\n{CDNOW_FEATURES}"
+    )
+    return path
 
 
 def demo() -> tuple[Config, list[MonthEnd]]:

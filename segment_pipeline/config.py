@@ -741,6 +741,48 @@ class OutcomesSource(_Settings):
     )
 
 
+class ValidationSettings(_Settings):
+    """From where on a figure of model_validation speaks against the model. None of them stops a month."""
+
+    sample: int = _setting(
+        50_000,
+        "customers",
+        "With more customers, the figures are those of a reproducible sample of this size.",
+        ge=1_000,
+        le=1_000_000_000,
+    )
+    max_heldout_gap: float = _setting(
+        0.1,
+        "nats per customer",
+        "By how much less likely customers may be that a fit has not seen; 0.1 is a parameter for ten customers.",
+        gt=0,
+    )
+    min_stability_over_time: float = _setting(
+        0.5, "overlap, 0..1", "A fresh fit must overlap the champion's segments by this, on average.", ge=0, le=1
+    )
+    max_pair_overlap: float = _setting(
+        0.6,
+        "overlap, 0..1",
+        "Segments whose densities overlap by more might as well be one; honest neighbours have 0.4 to 0.57.",
+        gt=0,
+        lt=1,
+    )
+    max_loss_to_simpler: float = _setting(
+        0.01,
+        "AUC, or share of variance, 0..1",
+        "How much less than k-means labels, or recency alone, memberships may foretell; less than this nobody notices.",
+        ge=0,
+        lt=1,
+    )
+    max_calibration_error: float = _setting(
+        0.1,
+        "probability, 0..1",
+        "How far memberships may be from what comes true a month later, on average; at 0.1, 0.7 means 0.6 to 0.8.",
+        gt=0,
+        lt=1,
+    )
+
+
 class OperationSettings(_Settings):
     """How the pipeline uses the machine. Nothing here changes a result."""
 
@@ -806,6 +848,7 @@ class Config(_Settings):
     outcomes: OutcomesSource | None = _setting(
         None, "", "What campaigns are judged by; without it their lift is not known."
     )
+    validation: Annotated[ValidationSettings, BeforeValidator(_empty_means_defaults)] = ValidationSettings()
     operation: Annotated[OperationSettings, BeforeValidator(_empty_means_defaults)] = OperationSettings()
 
     _path: Path = PrivateAttr(default=Path("segmentation.yaml"))

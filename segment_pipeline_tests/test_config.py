@@ -571,6 +571,7 @@ SECTIONS = [
     "actions",
     "campaigns",
     "outcomes",
+    "validation",
     "operation",
 ]
 

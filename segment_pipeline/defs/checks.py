@@ -61,6 +61,23 @@ CHECKS: Mapping[str, tuple[CheckSpec, ...]] = {
     "transition_deltas": (
         CheckSpec("transitions_reconcile", "The moves add up to the customers of both months, exactly.", True),
     ),
+    "model_validation": (
+        CheckSpec(
+            "heldout_gap_is_small", "The model fits customers that it has not seen about as well as its own.", False
+        ),
+        CheckSpec("stable_over_time", "A fresh fit to this month's customers gives about the same segments.", False),
+        CheckSpec("segments_are_separate", "No two segments overlap so much that they might as well be one.", False),
+        CheckSpec(
+            "predicts_what_follows",
+            "Memberships foretell silence and spend better than chance, and no worse than something simpler.",
+            False,
+        ),
+        CheckSpec(
+            "probabilities_are_calibrated",
+            "Customers at 0.7 in a segment are its members a month later about 70 % of the time.",
+            False,
+        ),
+    ),
 }
 
 

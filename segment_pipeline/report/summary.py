@@ -24,6 +24,7 @@ class Summary:
     rejected: Sequence[tuple[date, int, str]]
     refits: Sequence[tuple[date, int, int, str]]
     warnings: dict[str, int]
+    hybrids: str | None
     alerts: Sequence[tuple[str, str, int | None, str | None, float, float]]
     published: Path
 
@@ -75,6 +76,10 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection)
         ),
         refits=rows("SELECT trained_month, model_version, n_components, reason FROM model_versions ORDER BY 1"),
         warnings=dict(zip(("new", "ongoing", "to_contact", "left_out"), warned, strict=True)),
+        hybrids=rows(
+            "SELECT any_value(sentence) FROM model_validation WHERE metric = 'hybrid_spend_ratio' "
+            "AND value IS NOT NULL AND month = (SELECT max(month) FROM monthly_assignments)"
+        )[0][0],
         alerts=rows(
             """
             SELECT status, metric, segment_id, feature, value, threshold FROM drift_alerts
@@ -110,6 +115,8 @@ def print_summary(summary: Summary, console: Console) -> None:
             f"{moved['returned']:,} returned, {moved['lapsed']:,} lapsed."
         )
     say(_warnings_line(summary.warnings))
+    if summary.hybrids is not None:
+        say(summary.hybrids)
     if summary.rejected:
         for month, rows, reasons in summary.rejected:
             say(f"Rejected in {month_key(month)}: {rows:,} rows ({reasons}); see rejected_customers.")

@@ -35,12 +35,9 @@ def feature_matrix(
 ) -> tuple[NDArray[np.str_], Matrix]:
     """Customer ids (n,) and their features (n, d) from `table`, ordered by customer id.
 
-    Above `sample` customers, a reproducible sample of about that many: those whose hashed id falls below a limit.
+    Above `sample` customers, the sample that `drawn_sql` draws.
     """
-    total = connection.execute(f"SELECT count(*) FROM {identifier(table)} WHERE month = ?", [month]).fetchone()
-    share = min(1.0, sample / max(1, total[0] if total else 1))
-    # the first 13 hex digits are 52 bits: exact as a double, and the same on every engine that has md5
-    drawn = "true" if share == 1.0 else f"CAST('0x' || left(md5(customer_id), 13) AS BIGINT) < {int(share * 2**52)}"
+    drawn = drawn_sql(connection, table, month, sample)
     columns = ", ".join(identifier(name) for name in names)
     found = connection.execute(
         f"SELECT customer_id, {columns} FROM {identifier(table)} WHERE month = ? AND {drawn} ORDER BY customer_id",
@@ -49,6 +46,15 @@ def feature_matrix(
     ids = np.asarray(found.pop("customer_id"))
     matrix = np.column_stack([np.asarray(np.ma.filled(found[name], np.nan), dtype=np.float64) for name in found])
     return ids, matrix
+
+
+def drawn_sql(connection: duckdb.DuckDBPyConnection, table: str, month: date, sample: int) -> str:
+    """Which customer_id belong to a reproducible sample of about `sample` of the month's, as SQL: those whose hash
+    falls below a limit; `true` where there are not more than that."""
+    total = connection.execute(f"SELECT count(*) FROM {identifier(table)} WHERE month = ?", [month]).fetchone()
+    share = min(1.0, sample / max(1, total[0] if total else 1))
+    # the first 13 hex digits are 52 bits: exact as a double, and the same on every engine that has md5
+    return "true" if share == 1.0 else f"CAST('0x' || left(md5(customer_id), 13) AS BIGINT) < {int(share * 2**52)}"
 
 
 def write_feature_space(

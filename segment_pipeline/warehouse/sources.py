@@ -130,7 +130,8 @@ def _open_orders(
 
 
 def load_orderers(connection: duckdb.DuckDBPyConnection, config: Config, start: date, end: date) -> None:
-    """Fill the temporary table `orderers` with the customers who have an order line from `start` until before `end`.
+    """Fill the temporary table `orderers` with the customers who have an order line from `start` until before `end`,
+    and what they spent.
 
     The source must be one of order lines. Raises SourceError.
     """
@@ -144,8 +145,10 @@ def load_orderers(connection: duckdb.DuckDBPyConnection, config: Config, start: 
         try:
             connection.execute(f"""
                 CREATE OR REPLACE TEMP TABLE orderers AS
-                SELECT DISTINCT customer_id FROM ({_order_lines(source, expressions, types)})
+                SELECT customer_id, CAST(coalesce(sum(amount), 0) AS DOUBLE) AS spend
+                FROM ({_order_lines(source, expressions, types)})
                 WHERE is_line AND ordered_at >= {first} AND ordered_at < {last}
+                GROUP BY customer_id
             """)
         except duckdb.Error as error:
             source.refuse_changed()

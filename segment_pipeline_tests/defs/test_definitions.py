@@ -34,7 +34,11 @@ warning_backtest | journeys | duckdb python | early_warnings |
 customer_actions | actions | duckdb sql | monthly_assignments transition_deltas | \
 campaigns_are_valid every_action_reaches_somebody every_customer_has_an_action
 campaign_lift | actions | duckdb python | customer_actions | outcomes_can_be_used
-published_segments | publishing | duckdb sql | campaign_lift drift_alerts journey_paths warning_backtest |
+model_validation | trust | duckdb python | \
+candidate_models churn_risk monthly_assignments raw_customers selected_model validated_features | \
+heldout_gap_is_small predicts_what_follows probabilities_are_calibrated segments_are_separate stable_over_time
+published_segments | publishing | duckdb sql | \
+campaign_lift drift_alerts journey_paths model_validation warning_backtest |
 """
 
 

@@ -1,17 +1,18 @@
-"""Stage 6: the file that SQL consumers read."""
+"""Stage 7: the file that SQL consumers read."""
 
 import dagster as dg
 
 from segment_pipeline.defs.assets.actions import campaign_lift
 from segment_pipeline.defs.assets.journeys import journey_paths, warning_backtest
 from segment_pipeline.defs.assets.segments import drift_alerts
+from segment_pipeline.defs.assets.trust import model_validation
 from segment_pipeline.defs.described import OWNERS, SQL_KINDS, published_metadata
 from segment_pipeline.defs.partitions import monthly_partitions
 from segment_pipeline.defs.resources import Pipeline
 
 
 @dg.asset(
-    deps=[journey_paths, warning_backtest, campaign_lift, drift_alerts],
+    deps=[journey_paths, warning_backtest, campaign_lift, drift_alerts, model_validation],
     partitions_def=monthly_partitions,
     group_name="publishing",
     owners=OWNERS,

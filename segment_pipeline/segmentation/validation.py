@@ -1,0 +1,646 @@
+"""Can the champion be believed? One figure a question, each with its limit and its verdict in words.
+
+Here: does it fit customers that it has not seen, is it stable, are its segments apart, do memberships foretell
+anything, and better than something simpler would, do its probabilities come true, and are hybrids worth more. Not here:
+where the customers come from (warehouse/validation.py), and other kinds of segments (alternatives to a mixture).
+
+What cannot be computed in a month is a figure without a value that says why: nothing is reported that was not
+measured, and every month has every metric.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import norm, rankdata
+from threadpoolctl import threadpool_limits
+
+from segment_pipeline.months import month_key
+from segment_pipeline.segmentation.alignment import soft_jaccard
+from segment_pipeline.segmentation.em import Rows, StackedEM, conjugate_prior, moments_of_mixtures
+from segment_pipeline.segmentation.hurdle import rule_component, too_few_for, with_rule
+from segment_pipeline.segmentation.mixture import Mixture, bhattacharyya_distances, heldout_rows
+from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.segmentation.resolution import what_the_fit_sees
+from segment_pipeline.segmentation.search import TOLERANCE
+
+if TYPE_CHECKING:
+    from segment_pipeline.config import Config
+
+Array = NDArray[np.float64]
+
+METRICS = (
+    "heldout_log_likelihood",
+    "train_log_likelihood",
+    "heldout_gap",
+    "stability_over_seeds",
+    "stability_over_time",
+    "separation",
+    "misclassification",
+    "silence_auc",
+    "silence_auc_gain",
+    "spend_r2",
+    "spend_r2_gain",
+    "calibration_error",
+    "calibrated_share",
+    "hybrid_spend_ratio",
+)
+"""Every month has at least one row of each."""
+
+Z95 = float(norm.ppf(0.975))
+
+FOLDS = 5
+
+FEWEST_EVENTS = 25
+"""Customers of the rarer outcome, five in each fold, below which a cross-validated AUC is mostly chance."""
+
+REMOTE = 0.05
+"""Memberships below this are left out of calibration: most customers are certainly not in most segments, and to be
+right about that would hide whether 0.7 means 0.7."""
+
+HYBRID_CLAIM = (1.4, 1.6)
+"""What is often said of hybrid customers: that they are worth 40 to 60 % more. A hypothesis, tested here."""
+
+_KMEANS_STARTS = 4
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a month. subject : "" for the whole model, a segment id, a pair "3-7", a method, or a range of
+    probabilities. value : None where it could not be computed. low, high : 95 % interval, None where there is none.
+    passed : None where there is no threshold, or no value. sentence : what was found, in words, or why nothing was."""
+
+    metric: str
+    subject: str
+    value: float | None
+    sentence: str
+    low: float | None = None
+    high: float | None = None
+    threshold: float | None = None
+    passed: bool | None = None
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why something cannot be known in a month, as a sentence."""
+
+    reason: str
+
+    def of(self, *metrics: str) -> list[Figure]:
+        """A figure without a value for each of these metrics."""
+        return [Figure(metric, "", None, f"Not computed: {self.reason}") for metric in metrics]
+
+
+@dataclass(frozen=True, eq=False)
+class Overlap:
+    """The same customers under last month's champion and under this month's challenger.
+
+    champion : (n, k) and challenger : (n, m) membership probabilities. segment_ids : of the champion's columns.
+    """
+
+    champion: Array
+    challenger: Array
+    segment_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """Customers of two months under one champion, the one that served the first of them.
+
+    before : (n, k) membership probabilities then. now : (n,) position of the likeliest segment a month later.
+    """
+
+    before: Array
+    now: NDArray[np.intp]
+    segment_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What happened after a closed month to its customers, all of it before the as_of of the month that validates.
+
+    Z : (n, d) features as `FeatureSpace.transform` gives them. R : (n, k) membership probabilities. recency : (n,) days
+    since the last order, None where the source does not tell. happened : (n,) of bool for silence, of 0 or more for
+    spend.
+    """
+
+    month: date
+    Z: Array
+    R: Array
+    recency: Array | None
+    happened: NDArray[np.bool_] | Array
+
+
+@dataclass(frozen=True, eq=False)
+class Hybrids:
+    """spend : (n,) of the month's window, 0 or more. is_hybrid : (n,)."""
+
+    spend: Array
+    is_hybrid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the validation of one closed month stands on.
+
+    customer_ids : (n,) and X : (n, d) original units, the month's customers or a sample of them. stability : of the
+    champion when it was promoted, over seeds.
+    """
+
+    month: date
+    champion: SegmentModel
+    customer_ids: NDArray[np.str_]
+    X: Array
+    stability: float | Missing
+    overlap: Overlap | Missing
+    followed: Followed | Missing
+    silence: Outcome | Missing
+    spend: Outcome | Missing
+    hybrids: Hybrids | Missing
+
+
+def validate(evidence: Evidence, config: "Config") -> list[Figure]:
+    """Every figure of the month, in the order of METRICS. Same arguments, same bits."""
+    limits, seed, champion = config.validation, config.model.seed, evidence.champion
+    seen, spread = what_the_fit_sees(config.model.resolution, champion.space, evidence.X, evidence.customer_ids)
+    with threadpool_limits(limits=1):  # of k-means too: its threads add up in the order in which they end
+        return [
+            *heldout_fit(
+                champion.mixture,
+                seen,
+                spread,
+                champion.space.variance_floor,
+                seed,
+                limits.max_heldout_gap,
+                log_jacobian=champion.space.log_jacobian,
+            ),
+            *stability_over_seeds(evidence.stability, config.model.min_stability),
+            *stability_over_time(evidence.overlap, limits.min_stability_over_time),
+            *separation(champion, champion.responsibilities(evidence.X), limits.max_pair_overlap),
+            *silence_foretold(evidence.silence, seed, limits.max_loss_to_simpler),
+            *spend_foretold(evidence.spend, seed, limits.max_loss_to_simpler),
+            *calibration(evidence.followed, limits.max_calibration_error),
+            *hybrid_spend(evidence.hybrids),
+        ]
+
+
+# --- does it fit? -----------------------------------------------------------------------------------------------------
+
+
+def heldout_fit(
+    mixture: Mixture,
+    Z: Array,
+    spread: Array | None,
+    variance_floor: Array,
+    seed: int,
+    max_gap: float,
+    *,
+    log_jacobian: float = 0.0,
+) -> list[Figure]:
+    """The same number of components fitted to 80 % of the customers, from the champion on, and measured on the rest.
+
+    Z : (n, d). spread, variance_floor : as the champion was fitted with. log_jacobian : makes figures of models that
+    were standardised differently compare. The gap between the two is of other customers as well as of another fit, and
+    a fifth of 2,000 differs by 0.1 nats from chance alone. The champion, which knows nothing of the split, differs by
+    the same chance, so its own gap is taken off: what is left is what the fit owes to having seen them. That it sets
+    out from the champion, who may have seen the fifth, makes the gap of a gross overfit smaller than a search from
+    nothing would: 0.25 nats for 0.33 with 8 segments for 250 customers, the same with 1,500.
+    """
+    metrics = METRICS[:3]
+    unseen = heldout_rows(len(Z), seed)
+    seen = np.setdiff1d(np.arange(len(Z)), unseen)
+    if mixture.hurdle is not None:
+        few = too_few_for(mixture.hurdle, Z[seen])
+        if few is not None:
+            return Missing(few).of(*metrics)
+    refit = _refitted(mixture, Z[seen], None if spread is None else spread[seen], variance_floor)
+    likelihood = refit.log_likelihood(Z, spread)
+    gain = likelihood - mixture.log_likelihood(Z, spread)
+    gap = float(gain[seen].mean() - gain[unseen].mean())
+    error = math.sqrt(float(gain[seen].var()) / len(seen) + float(gain[unseen].var()) / len(unseen))
+    heldout, train = (likelihood[rows] + log_jacobian for rows in (unseen, seen))
+    small = gap <= max_gap
+    return [
+        _mean_figure("heldout_log_likelihood", heldout, f"that a fit on the other {len(seen):,} did not see"),
+        _mean_figure("train_log_likelihood", train, "that the fit has seen"),
+        Figure(
+            "heldout_gap",
+            "",
+            gap,
+            f"Customers that the fit has not seen are less likely by {gap:.3f} nats each than those it has"
+            + (": it does not merely repeat them." if small else ": too many segments for so few customers."),
+            gap - Z95 * error,
+            gap + Z95 * error,
+            max_gap,
+            small,
+        ),
+    ]
+
+
+def _mean_figure(metric: str, likelihood: Array, what: str) -> Figure:
+    mean, error = float(likelihood.mean()), float(likelihood.std()) / math.sqrt(len(likelihood))
+    sentence = f"Mean log-likelihood of {len(likelihood):,} customers {what}: {mean:.3f} nats; higher is better."
+    return Figure(metric, "", mean, sentence, mean - Z95 * error, mean + Z95 * error)
+
+
+def _refitted(mixture: Mixture, Z: Array, spread: Array | None, floor: Array) -> Mixture:
+    """EM from this mixture on, on these rows."""
+    hurdle = mixture.hurdle
+    if hurdle is not None:
+        under = hurdle.holds(Z)
+        parts = [(Z[chosen], None if spread is None else spread[chosen]) for chosen in (under, ~under)]
+        rest = _refitted(mixture.without_hurdle, *parts[1], floor)
+        return with_rule(rest, hurdle, float(under.mean()), *rule_component(hurdle, parts[0][0], floor, parts[0][1]))
+    rows = Rows(Z, center=Z.mean(axis=0), spread=spread)
+    em = StackedEM(rows.d, floor, conjugate_prior(*rows.moments(), mixture.n_components))
+    start = moments_of_mixtures([replace(mixture, means=mixture.means - rows.center)])
+    found = em.mixture(em.converge(start, rows, TOLERANCE).moments[0], rows.total)
+    return replace(found, means=found.means + rows.center)
+
+
+# --- is it stable? ----------------------------------------------------------------------------------------------------
+
+
+def stability_over_seeds(stability: float | Missing, at_least: float) -> list[Figure]:
+    """How far independent searches agreed when the champion was chosen: mean adjusted Rand index, at most 1."""
+    if isinstance(stability, Missing):
+        return stability.of("stability_over_seeds")
+    agree = stability >= at_least
+    said = (
+        f"Searches with other seeds {'found the same segments again' if agree else 'found other segments'}: agreement "
+        f"{stability:.2f}, where 1 is the same."
+    )
+    return [Figure("stability_over_seeds", "", stability, said, threshold=at_least, passed=agree)]
+
+
+def stability_over_time(overlap: Overlap | Missing, at_least: float) -> list[Figure]:
+    """Would this month's customers, fitted afresh, give the champion's segments again?
+
+    Of each segment the soft-Jaccard overlap with its partner among the challenger's components (0 without a partner; 1
+    is the same segment), and their mean, weighted by the customers in each. The assignment is that of alignment.py.
+    """
+    metric = "stability_over_time"
+    if isinstance(overlap, Missing):
+        return overlap.of(metric)
+    shared = soft_jaccard(overlap.champion, overlap.challenger)
+    found = np.zeros(len(shared))
+    for i, j in zip(*linear_sum_assignment(-shared), strict=True):
+        found[i] = shared[i, j]
+    shares = overlap.champion.mean(axis=0)
+    mean = float(found @ shares / shares.sum())
+    counts = f"{overlap.champion.shape[1]} segments, a fresh fit {overlap.challenger.shape[1]}"
+    same = "about the same segments" if mean >= at_least else "other segments"
+    return [
+        Figure(
+            metric,
+            "",
+            mean,
+            f"A fresh fit to this month's customers gives {same}: overlap {mean:.2f}, where 1 is the same (the "
+            f"champion has {counts}).",
+            threshold=at_least,
+            passed=mean >= at_least,
+        ),
+        *(
+            Figure(
+                metric,
+                str(segment_id),
+                float(one),
+                f"Segment {segment_id} and its counterpart in a fresh fit overlap by {one:.2f}."
+                if one > 0
+                else f"Segment {segment_id} has no counterpart in a fresh fit.",
+                threshold=at_least,
+                passed=bool(one >= at_least),
+            )
+            for segment_id, one in zip(overlap.segment_ids, found, strict=True)
+        ),
+    ]
+
+
+# --- are the segments different? --------------------------------------------------------------------------------------
+
+
+def separation(champion: SegmentModel, R: Array, max_overlap: float) -> list[Figure]:
+    """How far each pair of segments is apart, and which might as well be one.
+
+    R : (n, k) membership probabilities of the month's customers. `separation` is the Bhattacharyya distance, higher is
+    better: the overlap of the densities is exp of minus it. `misclassification` is the estimated share, 0..1, of the
+    customers put into either of two segments who belong to the other; of the whole model, of all in a wrong segment.
+    """
+    mixture, segments = champion.mixture, champion.segments
+    distances = bhattacharyya_distances(mixture)
+    limit = -math.log(max_overlap)
+    likeliest = R.argmax(axis=1)
+    wrong = float(1.0 - R.max(axis=1).mean())
+    apart: list[Figure] = []
+    mistaken = [
+        Figure("misclassification", "", wrong, f"An estimated {wrong:.1%} of the customers belong to another segment.")
+    ]
+    for a, b in combinations(range(len(segments)), 2):
+        pair = f"{segments[a].segment_id}-{segments[b].segment_id}"
+        names = f"Segments {_named(champion, a)} and {_named(champion, b)}"
+        confused = _confused(R, likeliest, a, b)
+        belong = "both are empty this month"
+        if confused is not None:
+            belong = f"an estimated {confused:.1%} of the customers in either belong to the other"
+        mistaken.append(Figure("misclassification", pair, confused, f"{names}: {belong}."))
+        if not np.isfinite(distances[a, b]):
+            apart.append(Figure("separation", pair, None, f"{names}: a rule tells them apart, and leaves no doubt."))
+            continue
+        distance = float(distances[a, b])
+        separate = distance >= limit
+        difference = np.abs(mixture.means[a] - mixture.means[b])
+        widest = int(np.argmax(difference))
+        said = (
+            f"{names} overlap by {math.exp(-distance):.2f}, where 1 is the same segment; they differ most in "
+            f"{champion.space.names[widest]}, by {difference[widest]:.1f} standard deviations."
+        )
+        if not separate:
+            said += f" Consider merging them, or giving both the same action: {belong}."
+        apart.append(Figure("separation", pair, distance, said, threshold=limit, passed=separate))
+    if not apart:
+        apart = Missing("there is only one segment.").of("separation")
+    return [*apart, *mistaken]
+
+
+def _named(champion: SegmentModel, k: int) -> str:
+    return f"{champion.segments[k].segment_id} ({champion.segments[k].name})"
+
+
+def _confused(R: Array, likeliest: NDArray[np.intp], a: int, b: int) -> float | None:
+    """Estimated share of the customers put into a or b who belong to the other of the two; None when both are empty."""
+    in_a, in_b = likeliest == a, likeliest == b
+    members = int(in_a.sum() + in_b.sum())
+    return float(R[in_a, b].sum() + R[in_b, a].sum()) / members if members else None
+
+
+# --- do they predict anything? ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Power:
+    """How well something foretells an outcome. parts : (n,) what each customer contributes to the figure's error, so
+    that the standard error is the root of their summed squares, and differences of two figures have theirs."""
+
+    value: float
+    parts: Array
+
+    @property
+    def error(self) -> float:
+        return float(np.sqrt(np.sum(self.parts**2)))
+
+    def less(self, other: "Power") -> "Power":
+        """The difference, over the same customers."""
+        return Power(self.value - other.value, self.parts - other.parts)
+
+
+def silence_power(inputs: Array, silent: NDArray[np.bool_], seed: int) -> Power:
+    """Area under the ROC curve with which a logistic regression on the inputs (n, p) foretells silence (n,), out of
+    fold (five stratified folds); 0.5 is worthless, 1 perfect. Its error is DeLong's (1988)."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
+
+    foretold = np.empty(len(silent))
+    scaled = _standardised(inputs)
+    for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(scaled, silent):
+        model = LogisticRegression(C=100.0, solver="newton-cholesky", max_iter=100).fit(scaled[train], silent[train])
+        foretold[test] = model.decision_function(scaled[test])
+    ranks = rankdata(foretold)
+    events, others = int(silent.sum()), int((~silent).sum())
+    # how many of the other outcome each customer is placed above (or below), as a share
+    above = (ranks[silent] - rankdata(foretold[silent])) / others
+    below = 1.0 - (ranks[~silent] - rankdata(foretold[~silent])) / events
+    auc = float(above.mean())
+    parts = np.empty(len(silent))
+    parts[silent] = (above - auc) / events
+    parts[~silent] = (below - auc) / others
+    return Power(auc, parts)
+
+
+def spend_power(inputs: Array, spend: Array, seed: int) -> Power:
+    """Share of the variance of log(1 + spend) that a linear regression on the inputs (n, p) explains, out of fold (five
+    folds): 0 is no better than the mean, 1 perfect; below 0 is possible."""
+    from sklearn.model_selection import KFold
+
+    y = np.log1p(spend)
+    columns = np.column_stack([np.ones(len(y)), _standardised(inputs)])
+    foretold = np.empty(len(y))
+    for train, test in KFold(FOLDS, shuffle=True, random_state=seed).split(columns):
+        foretold[test] = columns[test] @ np.linalg.lstsq(columns[train], y[train], rcond=None)[0]
+    missed, spread = (y - foretold) ** 2, (y - y.mean()) ** 2
+    unexplained = float(missed.sum() / spread.sum())
+    return Power(1.0 - unexplained, -(missed - unexplained * spread) / spread.sum())
+
+
+def silence_foretold(outcome: Outcome | Missing, seed: int, max_loss: float) -> list[Figure]:
+    """AUC of the memberships for who keeps silent, beside k-means labels of the same number and recency alone."""
+    metrics = ("silence_auc", "silence_auc_gain")
+    if isinstance(outcome, Missing):
+        return outcome.of(*metrics)
+    silent = np.asarray(outcome.happened, dtype=bool)
+    rarer = int(min(silent.sum(), (~silent).sum()))
+    if rarer < FEWEST_EVENTS:
+        told = f"{int(silent.sum()):,} of {len(silent):,} customers of {month_key(outcome.month)} kept silent"
+        return Missing(f"{told}; at least {FEWEST_EVENTS} of either kind are needed.").of(*metrics)
+    what = f"the silence of {len(silent):,} customers after {month_key(outcome.month)} (AUC, 0.5 is chance)"
+    return _beside_simpler(outcome, lambda inputs: silence_power(inputs, silent, seed), metrics, what, 0.5, max_loss)
+
+
+def spend_foretold(outcome: Outcome | Missing, seed: int, max_loss: float) -> list[Figure]:
+    """Share of the next month's spend that memberships explain, beside k-means labels and recency alone."""
+    metrics = ("spend_r2", "spend_r2_gain")
+    if isinstance(outcome, Missing):
+        return outcome.of(*metrics)
+    spend = np.maximum(np.asarray(outcome.happened, dtype=np.float64), 0.0)  # refunds beyond all purchases count as 0
+    if np.ptp(spend) == 0 or len(spend) < FEWEST_EVENTS:
+        return Missing(f"all customers of {month_key(outcome.month)} spent the same afterwards.").of(*metrics)
+    what = f"what {len(spend):,} customers spent in the month after {month_key(outcome.month)} (share of variance)"
+    return _beside_simpler(outcome, lambda inputs: spend_power(inputs, spend, seed), metrics, what, 0.0, max_loss)
+
+
+def kmeans_labels(Z: Array, k: int, seed: int) -> Array:
+    """(n, k) one column of 0 and 1 per cluster of scikit-learn's k-means."""
+    from sklearn.cluster import KMeans
+
+    return np.eye(k)[KMeans(k, n_init=_KMEANS_STARTS, random_state=seed).fit_predict(Z)]
+
+
+def _beside_simpler(
+    outcome: Outcome,
+    power: Callable[[Array], Power],
+    metrics: tuple[str, str],
+    what: str,
+    chance: float,
+    max_loss: float,
+) -> list[Figure]:
+    """The memberships' power, that of each simpler rival, and by how much the memberships are better.
+
+    Memberships fail against a rival only where they are surely worse by more than `max_loss`: where the whole interval
+    of the difference lies below.
+    """
+    rivals = {"k-means": power(kmeans_labels(outcome.Z, outcome.R.shape[1], 0))}
+    if outcome.recency is not None:
+        rivals["recency"] = power(np.log1p(np.maximum(outcome.recency, 0.0))[:, None])
+    own = power(outcome.R)
+    better_than_chance = own.value - Z95 * own.error > chance
+    figures = [
+        Figure(
+            metrics[0],
+            method,
+            found.value,
+            f"{method[:1].upper()}{method[1:]} foretell {what}: {found.value:.3f}."
+            if method == "memberships"
+            else f"{method[:1].upper()}{method[1:]} alone: {found.value:.3f}.",
+            found.value - Z95 * found.error,
+            found.value + Z95 * found.error,
+            chance if method == "memberships" else None,
+            better_than_chance if method == "memberships" else None,
+        )
+        for method, found in {"memberships": own, **rivals}.items()
+    ]
+    for method, found in rivals.items():
+        gain = own.less(found)
+        low, high = gain.value - Z95 * gain.error, gain.value + Z95 * gain.error
+        figures.append(
+            Figure(metrics[1], method, gain.value, _gain(method, low, high), low, high, -max_loss, high >= -max_loss)
+        )
+    return figures
+
+
+def _gain(method: str, low: float, high: float) -> str:
+    interval = f"(95 % interval of the difference {low:+.3f} to {high:+.3f})"
+    if low > 0:
+        return f"Memberships foretell more than {method} alone {interval}."
+    if high < 0:
+        return f"Memberships foretell less than {method} alone {interval}: for this purpose {method} would do."
+    return f"No difference between memberships and {method} alone that these customers could show {interval}."
+
+
+def _standardised(inputs: Array) -> Array:
+    spread = inputs.std(axis=0)
+    return np.asarray((inputs - inputs.mean(axis=0)) / np.where(spread > 1e-12, spread, 1.0))
+
+
+# --- do the probabilities come true? ----------------------------------------------------------------------------------
+
+
+def calibration(followed: Followed | Missing, max_error: float) -> list[Figure]:
+    """Are customers at 0.7 in a segment its members a month later 70 % of the time?
+
+    `calibration_error` is the mean distance, 0..1, between probability and what came true, over tenths of the range of
+    probability, weighted by the customers in each (expected calibration error; Naeini et al. 2015): for the whole and
+    for each segment. `calibrated_share` is what came true in each tenth. Memberships below REMOTE are left out. People
+    change in a month, so that this is more than the fit promises: it promises where a customer is now.
+    """
+    metrics = ("calibration_error", "calibrated_share")
+    if isinstance(followed, Missing):
+        return followed.of(*metrics)
+    near = followed.before >= REMOTE
+    member = followed.now[:, None] == np.arange(followed.before.shape[1])
+    p, came_true = followed.before[near], member[near]
+    if not len(p):
+        return Missing("no customer was there in both months.").of(*metrics)
+    error = _calibration_error(p, came_true)
+    close = error <= max_error
+    shares = _tenths(p, came_true)
+    said = f"Memberships and what came true a month later differ by {error:.2f} on average"
+    sure = shares[-1]
+    if sure.subject == "0.9-1.0" and sure.value is not None:
+        said += f"; of customers at 0.9 or more, {sure.value:.0%} were in that segment a month later"
+    per_segment = []
+    for k, segment_id in enumerate(followed.segment_ids):
+        mine = near[:, k]
+        if mine.any():
+            own = _calibration_error(followed.before[mine, k], member[mine, k])
+            sentence = f"Segment {segment_id}: memberships and what came true differ by {own:.2f} on average."
+            per_segment.append(
+                Figure(metrics[0], str(segment_id), own, sentence, threshold=max_error, passed=own <= max_error)
+            )
+    whole = Figure(
+        metrics[0],
+        "",
+        error,
+        f"{said}: " + ("they can be read as a forecast." if close else "they say where customers are, not will be."),
+        threshold=max_error,
+        passed=close,
+    )
+    return [whole, *per_segment, *shares]
+
+
+def _calibration_error(p: Array, came_true: NDArray[np.bool_]) -> float:
+    tenth = _tenth(p)
+    gaps = np.bincount(tenth, weights=p, minlength=10) - np.bincount(tenth, weights=came_true, minlength=10)
+    return float(np.abs(gaps).sum() / len(p))
+
+
+def _tenth(p: Array) -> NDArray[np.intp]:
+    return np.minimum((p * 10).astype(np.intp), 9)
+
+
+def _tenths(p: Array, came_true: NDArray[np.bool_]) -> list[Figure]:
+    """What came true in each tenth that has anybody, with Wilson's interval."""
+    tenth, figures = _tenth(p), []
+    for place in np.unique(tenth):
+        mine = tenth == place
+        n, share = int(mine.sum()), float(came_true[mine].mean())
+        middle = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+        half = Z95 / (1 + Z95**2 / n) * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
+        sentence = f"Of {n:,} memberships at {p[mine].mean():.2f} on average, {share:.0%} came true a month later."
+        figures.append(
+            Figure(
+                "calibrated_share",
+                f"{place / 10:.1f}-{(place + 1) / 10:.1f}",
+                share,
+                sentence,
+                max(0.0, middle - half),
+                min(1.0, middle + half),
+            )
+        )
+    return figures
+
+
+# --- are hybrids worth more? ------------------------------------------------------------------------------------------
+
+
+def hybrid_spend(hybrids: Hybrids | Missing) -> list[Figure]:
+    """Mean spend of hybrid customers over that of others, with a 95 % interval, and what becomes of HYBRID_CLAIM."""
+    metric = "hybrid_spend_ratio"
+    if isinstance(hybrids, Missing):
+        return hybrids.of(metric)
+    mixed, single = hybrids.spend[hybrids.is_hybrid], hybrids.spend[~hybrids.is_hybrid]
+    if min(len(mixed), len(single)) < FEWEST_EVENTS or not (mixed.mean() > 0 and single.mean() > 0):
+        told = f"{len(mixed):,} hybrid customers and {len(single):,} others"
+        return Missing(f"{told} are too few, or did not spend, to compare what they spend.").of(metric)
+    ratio, low, high = ratio_of_means(mixed, single)
+    claim_low, claim_high = HYBRID_CLAIM
+    claim = f"the claim that they are worth {claim_low - 1:.0%} to {claim_high - 1:.0%} more"
+    if high < claim_low:
+        verdict = f"{claim} is not borne out here."
+    elif low > claim_high:
+        verdict = f"more even than the claim of {claim_low - 1:.0%} to {claim_high - 1:.0%}."
+    elif low >= claim_low and high <= claim_high:
+        verdict = f"{claim} is borne out here."
+    else:
+        verdict = f"{claim} cannot be decided with these customers."
+    sentence = (
+        f"Hybrid customers spend {_more_or_less(ratio)} than others (95 % interval: {_more_or_less(low)} to "
+        f"{_more_or_less(high)}): {verdict}"
+    )
+    return [Figure(metric, "", ratio, sentence, low, high)]
+
+
+def ratio_of_means(x: Array, y: Array) -> tuple[float, float, float]:
+    """mean(x) / mean(y) and its 95 % interval, normal on the log scale (delta method); both means above 0."""
+    ratio = float(x.mean() / y.mean())
+    variance = sum(float(sample.var(ddof=1)) / (len(sample) * float(sample.mean()) ** 2) for sample in (x, y))
+    reach = math.exp(Z95 * math.sqrt(variance))
+    return ratio, ratio / reach, ratio * reach
+
+
+def _more_or_less(ratio: float) -> str:
+    return f"{abs(ratio - 1):.0%} {'more' if ratio >= 1 else 'less'}"

@@ -1,0 +1,223 @@
+"""What the validation of a month stands on, out of the warehouse, and its figures, into it.
+
+Everything read had happened by the as_of of the month that is validated: silence once its horizon was over, spend of
+the month itself by the customers of the month before. Not here: the figures (segmentation/validation.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import date
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_pipeline.config import Config
+from segment_pipeline.months import add_months, as_of, month_key
+from segment_pipeline.segmentation.churn import observed_before
+from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.segmentation.validation import Evidence, Figure, Followed, Hybrids, Missing, Outcome, Overlap
+from segment_pipeline.warehouse.champions import previous_champion, require_champion, scores_in, stability_at_promotion
+from segment_pipeline.warehouse.models import (
+    drawn_sql,
+    feature_matrix,
+    read_challenger,
+    read_feature_space,
+    write_rows,
+)
+from segment_pipeline.warehouse.quoting import identifier
+from segment_pipeline.warehouse.sources import load_orderers
+from segment_pipeline.warehouse.store import month_literal, month_rows
+from segment_pipeline.warehouse.tables import MODEL_VALIDATION, OBSERVED_SILENCE, VALIDATED_FEATURES
+
+Array = NDArray[np.float64]
+
+_NO_MONTH_BEFORE = Missing("this is the first month, and there is none before it to compare with.")
+
+
+def read_evidence(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> Evidence:
+    """What is known of the month's champion at its as_of. Raises MonthOrderError where a month before is missing."""
+    champion = require_champion(connection, config, month)
+    before = previous_champion(connection, config, month)
+    sample = config.validation.sample
+    ids, X = feature_matrix(connection, VALIDATED_FEATURES.name, month, champion.space.names, sample)
+    stability = stability_at_promotion(connection, champion)
+    return Evidence(
+        month=month,
+        champion=champion,
+        customer_ids=ids.astype(str),
+        X=X,
+        stability=Missing("the month of its promotion was run again since, with other candidates.")
+        if stability is None
+        else stability,
+        overlap=_overlap(connection, config, before, month),
+        followed=_followed(connection, config, before, month),
+        silence=_silence(connection, config, champion, month),
+        spend=_spend(connection, config, champion, month),
+        hybrids=_hybrids(connection, config, month),
+    )
+
+
+def write_validation(connection: duckdb.DuckDBPyConnection, evidence: Evidence, figures: Sequence[Figure]) -> int:
+    """Replace the month's figures; returns the rows. Of a sample the sentences say so."""
+    month, total = evidence.month, month_rows(connection, VALIDATED_FEATURES, evidence.month)
+    if len(evidence.X) < total:
+        note = f" Measured on a sample of about {len(evidence.X):,} of {total:,} customers."
+        figures = [
+            figure if figure.value is None else replace(figure, sentence=figure.sentence + note) for figure in figures
+        ]
+    version = evidence.champion.model_version
+    rows = [{**asdict(figure), "model_version": version} for figure in figures]
+    return write_rows(connection, MODEL_VALIDATION, month, rows)
+
+
+def _overlap(
+    connection: duckdb.DuckDBPyConnection, config: Config, before: SegmentModel | None, month: date
+) -> Overlap | Missing:
+    """Last month's champion and this month's challenger on this month's customers. In the month of a promotion the
+    challenger is the new champion; it is compared with the old one."""
+    if before is None:
+        return _NO_MONTH_BEFORE
+    challenger = read_challenger(connection, month).mixture
+    if challenger is None:
+        return Missing("no candidate of this month is admissible, so there is no fresh fit to compare with.")
+    if not scores_in(connection, before, month):
+        return Missing("this month lacks features of the champion of the month before.")
+    space, sample = read_feature_space(connection, month), config.validation.sample
+    X, X_before = (
+        feature_matrix(connection, VALIDATED_FEATURES.name, month, names, sample)[1]
+        for names in (space.names, before.space.names)
+    )
+    fresh = challenger.responsibilities(space.transform(X))
+    return Overlap(before.responsibilities(X_before), fresh, before.segment_ids)
+
+
+def _followed(
+    connection: duckdb.DuckDBPyConnection, config: Config, before: SegmentModel | None, month: date
+) -> Followed | Missing:
+    """Customers of the month before who are still there, in both months under the champion of the month before."""
+    if before is None:
+        return _NO_MONTH_BEFORE
+    earlier = add_months(month, -1)
+    if not (scores_in(connection, before, month) and scores_in(connection, before, earlier)):
+        return Missing("the champion of the month before cannot score both months.")
+    names = before.space.names
+    found = _columns(
+        connection,
+        f"""
+        SELECT {_aliased("b", names, "before")}, {_aliased("n", names, "now")}
+        FROM {_drawn_rows(connection, earlier, config.validation.sample)} AS b
+        JOIN {VALIDATED_FEATURES.name} AS n ON n.customer_id = b.customer_id AND n.month = {month_literal(month)}
+        ORDER BY b.customer_id
+        """,
+    )
+    X_before, X_now = (_matrix(found, names, when) for when in ("before", "now"))
+    now = before.responsibilities(X_now).argmax(axis=1)
+    return Followed(before.responsibilities(X_before), now, before.segment_ids)
+
+
+def _silence(
+    connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, month: date
+) -> Outcome | Missing:
+    """The latest month whose horizon was over when this one closed, with who kept silent."""
+    if config.recency_feature is None:
+        return Missing("no feature tells how long ago the last order was; name it under roles.recency.")
+    known = connection.execute(
+        f"SELECT DISTINCT month FROM {OBSERVED_SILENCE.name} WHERE observed_in <= ? ORDER BY month DESC", [month]
+    ).fetchall()
+    horizon = config.warnings.horizon_days
+    over = [earlier for (earlier,) in known if observed_before(earlier, month, horizon)]
+    if not over:
+        return Missing(f"{horizon} days after the end of {month_key(config.first_month)} were not over at its end.")
+    label = f"JOIN {OBSERVED_SILENCE.name} AS o ON o.month = {month_literal(over[0])} AND o.customer_id = v.customer_id"
+    return _outcome(connection, config, champion, over[0], "o.silent", label)
+
+
+def _spend(
+    connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, month: date
+) -> Outcome | Missing:
+    """Last month's customers, with what they spent in this month."""
+    earlier = add_months(month, -1)
+    if config.source.orders is None:
+        return Missing("only a source of order lines tells what customers spent in one month.")
+    if not month_rows(connection, VALIDATED_FEATURES, earlier):
+        return _NO_MONTH_BEFORE
+    load_orderers(connection, config, as_of(earlier), as_of(month))
+    spent = "LEFT JOIN orderers AS o ON o.customer_id = v.customer_id"
+    outcome = _outcome(connection, config, champion, earlier, "coalesce(o.spend, 0E0)", spent)
+    connection.execute("DROP TABLE orderers")
+    return outcome
+
+
+def _outcome(
+    connection: duckdb.DuckDBPyConnection,
+    config: Config,
+    champion: SegmentModel,
+    earlier: date,
+    happened: str,
+    join: str,
+) -> Outcome | Missing:
+    """The customers `v` of an earlier month under this month's champion, with what happened to them, as SQL."""
+    if not scores_in(connection, champion, earlier):
+        return Missing(f"{month_key(earlier)} lacks features of the champion that serves now.")
+    names, recency = champion.space.names, config.recency_feature
+    found = _columns(
+        connection,
+        f"""
+        SELECT {_aliased("v", names, "then")}, {happened} AS happened,
+            {"NULL" if recency is None else f"r.{identifier(recency)}"} AS recency
+        FROM {_drawn_rows(connection, earlier, config.validation.sample)} AS v
+        JOIN raw_customers AS r ON r.month = {month_literal(earlier)} AND r.customer_id = v.customer_id
+        {join}
+        ORDER BY v.customer_id
+        """,
+    )
+    X = _matrix(found, names, "then")
+    recent = None if recency is None else _doubles(found["recency"])
+    # np.asarray drops the mask of a column that could be NULL and is not
+    return Outcome(
+        earlier, champion.space.transform(X), champion.responsibilities(X), recent, np.asarray(found["happened"])
+    )
+
+
+def _hybrids(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> Hybrids | Missing:
+    """The month's customers: what they spent in its window, and whether they are hybrid."""
+    if "total_spend" not in config.raw_feature_names:
+        return Missing("no feature total_spend tells what customers spent.")
+    drawn = drawn_sql(connection, "monthly_assignments", month, config.validation.sample)
+    found = _columns(
+        connection,
+        f"""
+        SELECT r.total_spend, a.is_hybrid
+        FROM (
+            SELECT customer_id, is_hybrid FROM monthly_assignments WHERE month = {month_literal(month)} AND {drawn}
+        ) AS a
+        JOIN raw_customers AS r ON r.month = {month_literal(month)} AND r.customer_id = a.customer_id
+        ORDER BY a.customer_id
+        """,
+    )
+    spend = _doubles(found["total_spend"])
+    known = np.isfinite(spend)
+    return Hybrids(spend[known], np.asarray(found["is_hybrid"], dtype=bool)[known])
+
+
+def _drawn_rows(connection: duckdb.DuckDBPyConnection, month: date, sample: int) -> str:
+    """The month's accepted customers, or a sample of them, as a relation."""
+    drawn = drawn_sql(connection, VALIDATED_FEATURES.name, month, sample)
+    return f"(SELECT * FROM {VALIDATED_FEATURES.name} WHERE month = {month_literal(month)} AND {drawn})"
+
+
+def _aliased(table: str, names: Sequence[str], when: str) -> str:
+    return ", ".join(f"{table}.{identifier(name)} AS {identifier(f'{when} {name}')}" for name in names)
+
+
+def _matrix(found: dict[str, NDArray[np.generic]], names: Sequence[str], when: str) -> Array:
+    return np.column_stack([_doubles(found[f"{when} {name}"]) for name in names])
+
+
+def _doubles(column: NDArray[np.generic]) -> Array:
+    return np.asarray(np.ma.filled(column.astype(np.float64), np.nan))
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, NDArray[np.generic]]:
+    return dict(connection.execute(query).fetchnumpy())

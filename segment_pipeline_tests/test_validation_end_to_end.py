@@ -1,0 +1,137 @@
+"""The validation of real months: every metric in every month, its checks in Dagster, and no look ahead."""
+
+import shutil
+from datetime import date, datetime
+
+import duckdb
+import pytest
+
+from segment_pipeline.config import load_config
+from segment_pipeline.segmentation.validation import METRICS, Outcome, validate
+from segment_pipeline.warehouse.validation import read_evidence, write_validation
+from segment_pipeline_tests.shop import Shop, order_lines, query, write_parquet
+
+# With a horizon of a month the second month knows who kept silent after the first.
+MORE = "warnings: {horizon_days: 30}"
+ROWS = "SELECT * FROM model_validation ORDER BY ALL"
+
+
+@pytest.fixture(scope="module")
+def lines() -> dict[str, list[object]]:
+    return order_lines(customers=750, months=5, seed=3)
+
+
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory, lines, materialize):
+    """Two months of the shop, and Dagster's results of the second."""
+    return two_months(tmp_path_factory.mktemp("validated"), lines, materialize)
+
+
+def two_months(folder, lines, materialize):
+    shop = Shop(folder).configure(last_month="2023-04", more=MORE)
+    write_parquet(lines, shop.orders_path)
+    assert materialize(shop, "2023-03").success
+    return shop, materialize(shop, "2023-04")
+
+
+def test_every_month_has_every_metric_and_the_second_knows_them_all(validated) -> None:
+    shop, _ = validated
+    for month in ("2023-03-01", "2023-04-01"):
+        found = query(shop.published, f"SELECT DISTINCT metric FROM model_validation WHERE month = '{month}'")
+        assert {metric for (metric,) in found} == set(METRICS)
+    absent = "SELECT month, metric, sentence FROM model_validation WHERE value IS NULL ORDER BY ALL"
+    first = {metric: sentence for month, metric, sentence in query(shop.published, absent) if month.month == 3}
+    assert [row for row in query(shop.published, absent) if row[0] > date(2023, 3, 1)] == []
+    assert first["silence_auc"] == "Not computed: 30 days after the end of 2023-03 were not over at its end."
+    for name in ("stability_over_time", "spend_r2", "calibration_error"):
+        assert first[name].startswith("Not computed: this is the first month")
+
+
+def test_a_verdict_stands_where_there_is_a_limit_and_a_value_and_nowhere_else(validated) -> None:
+    shop, _ = validated
+    assert query(
+        shop.published,
+        "SELECT count(*) FROM model_validation WHERE (passed IS NULL) <> (threshold IS NULL OR value IS NULL)",
+    ) == [(0,)]
+    assert query(shop.published, "SELECT count(*) FROM model_validation WHERE NOT value BETWEEN low AND high") == [(0,)]
+
+
+def test_what_customers_spent_afterwards_is_that_of_the_source(validated) -> None:
+    """Who spent more in April had another membership in March: the figure rests on the customers of March."""
+    shop, _ = validated
+    (sentence,) = query(
+        shop.published, "SELECT sentence FROM model_validation WHERE metric = 'spend_r2' AND subject = 'memberships'"
+    )[0]
+    (customers,) = query(shop.published, "SELECT count(*) FROM monthly_assignments WHERE month = '2023-03-01'")[0]
+    assert f"what {customers:,} customers spent in the month after 2023-03" in sentence
+    explained = dict(query(shop.published, "SELECT subject, value FROM model_validation WHERE metric = 'spend_r2'"))
+    assert explained["memberships"] > 0.2  # habits persist: regulars go on spending
+
+
+def test_the_ratio_of_hybrids_is_that_of_their_spend(validated) -> None:
+    shop, _ = validated
+    (expected,) = query(
+        shop.warehouse,
+        """
+        SELECT avg(total_spend) FILTER (is_hybrid) / avg(total_spend) FILTER (NOT is_hybrid)
+        FROM monthly_assignments JOIN raw_customers USING (month, customer_id) WHERE month = '2023-04-01'
+        """,
+    )[0]
+    found = "SELECT value FROM model_validation WHERE metric = 'hybrid_spend_ratio' AND month = '2023-04-01'"
+    assert query(shop.published, found)[0][0] == pytest.approx(expected)
+
+
+def test_the_checks_stand_in_dagster_and_only_warn(validated) -> None:
+    _, result = validated
+    found = {
+        check.check_name: check
+        for check in result.get_asset_check_evaluations()
+        if check.asset_key.to_user_string() == "model_validation"
+    }
+    assert set(found) == {
+        "heldout_gap_is_small",
+        "stable_over_time",
+        "segments_are_separate",
+        "predicts_what_follows",
+        "probabilities_are_calibrated",
+    }
+    assert all(check.severity.value == "WARN" for check in found.values())
+    gap = found["heldout_gap_is_small"].metadata
+    assert gap["limit"].value == {"heldout_gap": 0.1}
+    assert set(gap["observed"].value) == {"heldout_gap", "failed", "not_computed"}
+    foretold = found["predicts_what_follows"].metadata["observed"].value
+    assert {"silence_auc memberships", "silence_auc k-means", "spend_r2_gain recency"} <= set(foretold)
+    (event,) = result.asset_materializations_for_node("model_validation")
+    assert event.metadata["customers_measured"].value > 500
+    assert 0 < event.metadata["silence_auc"].value <= 1
+    assert len(event.metadata["figures"].records) == event.metadata["dagster/partition_row_count"].value
+
+
+def test_no_figure_sees_past_the_end_of_its_month(validated, lines, tmp_path, materialize) -> None:
+    """The same months from a file that ends with April."""
+    known = [at < datetime(2023, 5, 1) for at in lines["ordered_at"]]
+    truncated = {
+        name: [value for value, kept in zip(values, known, strict=True) if kept] for name, values in lines.items()
+    }
+    assert len(truncated["customer"]) < len(lines["customer"])
+    shop, _ = two_months(tmp_path, truncated, materialize)
+    assert query(shop.published, ROWS) == query(validated[0].published, ROWS)
+
+
+def test_of_a_sample_every_figure_says_so(validated, tmp_path) -> None:
+    shop, month = validated[0], date(2023, 4, 1)
+    config = load_config(shop.config_path)
+    few = config.model_copy(update={"validation": config.validation.model_copy(update={"sample": 500})})
+    with duckdb.connect(shutil.copy(shop.warehouse, tmp_path)) as connection:
+        evidence = read_evidence(connection, few, month)
+        figures = validate(evidence, few)
+        write_validation(connection, evidence, figures)
+        sentences = connection.execute("SELECT sentence FROM model_validation WHERE month = ?", [month]).fetchall()
+    assert 400 < len(evidence.X) < 600
+    for part in (evidence.silence, evidence.spend):
+        assert isinstance(part, Outcome)
+        assert 400 < len(part.happened) < 600
+    total = len(query(shop.published, "SELECT 1 FROM monthly_assignments WHERE month = '2023-04-01'"))
+    note = f"Measured on a sample of about {len(evidence.X):,} of {total:,} customers."
+    assert len(sentences) == len(figures)
+    assert [sentence for (sentence,) in sentences if not sentence.endswith(note)] == []
