@@ -16,11 +16,13 @@ DICTIONARY_HEAD = """\
 
 <!-- Made by `make docs` from segment_pipeline/warehouse/tables.py; do not edit. -->
 
-What stands in the published file, `segments.duckdb`: {tables} tables and {views} views. The same text is in the file itself, as comments and in
-the table `data_dictionary`. `month` is the first day of the closed month; probabilities and shares are 0..1. How to ask: [the cookbook](cookbook.md).
+What stands in the published file, `segments.duckdb`: {tables} tables and {views} views. The same text is in the file
+itself, as comments and in the table `data_dictionary`. `month` is the first day of the closed month; probabilities and
+shares are 0..1. How to ask: [the cookbook](cookbook.md).
 
-The macro `score` is there as well: `SELECT * FROM score(my_table)` gives the rows of any table with `customer_id` and the features, in original
-units, what `monthly_assignments` would, and in the column `refused` the reason where the pipeline would have rejected the row.
+The macro `score` is there as well: `SELECT * FROM score(my_table)` gives the rows of any table with `customer_id` and
+the features, in original units, what `monthly_assignments` would, and in the column `refused` the reason where the
+pipeline would have rejected the row.
 """
 
 CONFIGURATION_HEAD = """\
@@ -28,11 +30,13 @@ CONFIGURATION_HEAD = """\
 
 <!-- Made by `make docs` from segment_pipeline/config.py; do not edit. -->
 
-Every key of `segmentation.yaml`. `data/segmentation.yaml` shows them in their place, with the defaults commented out; `segment-pipeline check`
-reads a file and says what is wrong with it, by line. In a key, `[]` stands for an item of a list and `<id>` for a segment id.
+Every key of `segmentation.yaml`. `data/segmentation.yaml` shows them in their place, with the defaults commented out;
+`segment-pipeline check` reads a file and says what is wrong with it, by line. In a key, `[]` stands for an item of a
+list and `<id>` for a segment id.
 
-Keys in **bold** must be given (below an optional part, such as `campaigns`, only if that part is there); another without a default may be left
-out. Text stands in quotes where YAML would read a number, a date or true/false. The keys of a campaign file stand in the README ("Did it work?").
+Keys in **bold** must be given (below an optional part, such as `campaigns`, only if that part is there); another
+without a default may be left out. Text stands in quotes where YAML would read a number, a date or true/false. The keys
+of a campaign file stand in the README ("Did it work?").
 """
 
 QUOTING = " (in quotes where YAML reads a number, a date or true/false)"

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own: in a folder that is deleted, on a socket in it, and run by nobody in particular."""
+"""A PostgreSQL server of a test's own: in a folder that is deleted, on a socket in it, run by nobody."""
 
 import os
 import shutil

@@ -84,7 +84,8 @@ def test_a_row_that_the_pipeline_would_reject_comes_back_with_nulls_and_the_reas
     model = replace(model, space=replace(model.space, transforms=("log", "logit")))
     model = replace(model, mixture=replace(model.mixture, hurdle=hurdle))
     values = [1.0, None, math.nan, math.inf, -math.inf, 1e101, 0.5, 100.0, 30.0]
-    connection = customers(model, np.ones((0, 2)))
+    connection = customers(model, np.ones((1, 2)))
+    connection.execute("DELETE FROM customers")
     rows = [(str(i), value, 0.5) for i, value in enumerate(values)]
     connection.executemany("INSERT INTO customers VALUES (?, ?, ?)", [*rows, (None, 1.0, 0.5), (" ", 1.0, 0.5)])
     limits = {"lowest": 1.0, "highest": 50.0, "outliers": "reject", "outliers_below": 0.1, "outliers_above": 20.0}
@@ -113,11 +114,11 @@ def test_the_macro_scores_tables_views_and_queries_by_name(customers):
     connection = customers(model, random_customers(model, 3, 30))
     for statement in macro_ddl(scoring_of(model)):
         connection.execute(statement)
-    connection.execute("CREATE VIEW some AS SELECT * FROM customers LIMIT 7")
+    connection.execute("CREATE VIEW seven AS SELECT * FROM customers LIMIT 7")
     everybody = result(connection, score_query(scoring_of(model), "customers"))
     assert result(connection, "SELECT * FROM score(customers)") == everybody
     assert result(connection, "SELECT * FROM score('customers')") == everybody
-    assert len(result(connection, "SELECT * FROM score(some)")) == 7
+    assert len(result(connection, "SELECT * FROM score(seven)")) == 7
     assert len(result(connection, "WITH few AS (FROM customers LIMIT 3) SELECT * FROM score(few)")) == 3
 
 
