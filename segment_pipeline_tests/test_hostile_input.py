@@ -452,6 +452,9 @@ def test_outliers_are_kept_capped_or_rejected_by_limits_of_the_month(outliers: O
     assert (capped.accepted, capped.rejected, capped.capped) == (404, 0, outside.sum())
     assert np.allclose(outliers.accepted(), np.clip(values, low, high), rtol=1e-9)
     assert np.array_equal(outliers.accepted()[~outside], values[~outside])
+    limits = "SELECT outliers, outliers_below, outliers_above FROM feature_limits ORDER BY feature"
+    kept_limits = outliers.database.execute(limits).fetchall()
+    assert kept_limits == [("cap", outliers.accepted().min(), outliers.accepted().max()), ("keep", None, None)]
     rejected = outliers.split("reject", transform, values, **extra)
     assert rejected.reasons == {"outlier:x": outside.sum()}
     assert np.array_equal(outliers.accepted(), values[~outside])
