@@ -26,7 +26,7 @@ from segment_pipeline.quality.contract import build_contract
 from segment_pipeline.quality.split import SplitCounts, split_customers
 from segment_pipeline.warehouse.quoting import identifier, literal
 from segment_pipeline.warehouse.sources import load_raw_customers
-from segment_pipeline.warehouse.tables import RAW_CUSTOMERS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
+from segment_pipeline.warehouse.tables import FEATURE_LIMITS, RAW_CUSTOMERS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
 from segment_pipeline_tests.shop import Shop, query
 
 MARCH = parse_month("2023-03")
@@ -77,7 +77,7 @@ def snapshots(tmp_path: Path) -> Customers:
 def in_memory(*features: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """A warehouse without a file, for `Customers.split`."""
     with duckdb.connect() as connection:
-        for table in (RAW_CUSTOMERS, VALIDATED_FEATURES, REJECTED_CUSTOMERS):
+        for table in (RAW_CUSTOMERS, VALIDATED_FEATURES, REJECTED_CUSTOMERS, FEATURE_LIMITS):
             for statement in table.ddl(features):
                 connection.execute(statement)
         yield connection

@@ -210,8 +210,8 @@ def _portable(node: "exp.Expression", dialect: str) -> "exp.Expression":
         vanishes = exp.LT(this=node.this.copy(), expression=exp.Literal.number(_SMALLEST_EXPONENT))
         return exp.Case().when(vanishes, exp.Literal.number(0)).else_(node.copy())
     if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Select) and dialect == "postgres":
-        # Its planner would put each subquery's expressions into the next, every place of p0 the whole way down to the
-        # features, and not come to an end. OFFSET 0 keeps it from that.
+        # Its planner would put each subquery's expressions into the next, for every p0 the whole way down to the
+        # features. OFFSET 0 keeps it from that: 0.06 s for the demo's 2,327 customers, which took more than a minute.
         node.set("this", node.this.offset(0))
     if isinstance(node, exp.Identifier) and node.args.get("quoted") and dialect == "snowflake":
         # a column that was created without quotes has a name in upper case there
