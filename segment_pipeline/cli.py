@@ -342,7 +342,8 @@ def _score_sql(config: Config, chosen: argparse.Namespace) -> int:
             "the query's tiers are the new ones, and those in monthly_assignments the old ones.",
             file=sys.stderr,
         )
-    text = score_sql(scoring, chosen.dialect, chosen.table)
+    window = config.source.window_months if config.source.orders is not None else None
+    text = score_sql(scoring, chosen.dialect, chosen.table, window)
     if chosen.out is None:
         print(text, end="")
         return 0

@@ -159,11 +159,11 @@ def _kept(limits: FeatureLimits, column: str) -> str:
 # --- other engines ----------------------------------------------------------------------------------------------------
 
 
-def score_sql(scoring: Scoring, dialect: str, table: str) -> str:
+def score_sql(scoring: Scoring, dialect: str, table: str, window_months: int | None = None) -> str:
     """A file that scores the rows of `table` in another warehouse, with a head comment that says what it expects.
 
-    dialect : of DIALECTS. table : as it is written there, such as shop.customers. Raises PipelineError where `table` is
-    not the name of one.
+    dialect : of DIALECTS. table : as it is written there, such as shop.customers. window_months : of a source of order
+    lines, whose features have definitions of ours. Raises PipelineError where `table` is not the name of one.
     """
     import sqlglot
     from sqlglot import exp
@@ -174,7 +174,7 @@ def score_sql(scoring: Scoring, dialect: str, table: str) -> str:
     named = _table(table, dialect)
     named.set("alias", scored.args["alias"])
     scored.replace(named)
-    return f"{_head(scoring, dialect, table)}{query.sql(dialect=dialect, pretty=True)};\n"
+    return f"{_head(scoring, dialect, table, window_months)}{query.sql(dialect=dialect, pretty=True)};\n"
 
 
 def _table(table: str, dialect: str) -> "exp.Table":
@@ -220,7 +220,7 @@ def _portable(node: "exp.Expression", dialect: str) -> "exp.Expression":
     return node
 
 
-def _head(scoring: Scoring, dialect: str, table: str) -> str:
+def _head(scoring: Scoring, dialect: str, table: str, window_months: int | None) -> str:
     model = scoring.model
     segments = ", ".join(f"{segment.segment_id} {segment.name}" for segment in model.segments)
     lines = [
@@ -232,7 +232,8 @@ def _head(scoring: Scoring, dialect: str, table: str) -> str:
         "",
         "Expected columns, by these names, all numbers but the first:",
         "  customer_id: not NULL, not blank; that it stands there once, this query does not check",
-        *(line for limits in scoring.limits for line in _feature_lines(limits)),
+        *(line for limits in scoring.limits for line in _feature_lines(limits, window_months is not None)),
+        *([f"  (as_of: the end of the month; the window: the {window_months} months before it)"] * bool(window_months)),
         "",
         "Result: one row for each, in no order.",
         f"  {', '.join(column.name for column in _COLUMNS[:5])},",
@@ -247,7 +248,7 @@ def _head(scoring: Scoring, dialect: str, table: str) -> str:
     return "".join(f"-- {_one_line(line)}".rstrip() + "\n" for line in lines)
 
 
-def _feature_lines(limits: FeatureLimits) -> list[str]:
+def _feature_lines(limits: FeatureLimits, from_orders: bool) -> list[str]:
     low, high = limits.lowest, limits.highest
     bounds = [f"{low:g} or more" if low is not None else "", f"at most {high:g}" if high is not None else ""]
     allowed = " and ".join(bound for bound in bounds if bound) or "any number"
@@ -255,8 +256,8 @@ def _feature_lines(limits: FeatureLimits) -> list[str]:
     if limits.outliers_below is not None and limits.outliers_above is not None:
         what = "taken as the nearer of the two" if limits.outliers == "cap" else "refused"
         words.append(f"    outside {limits.outliers_below:.6g} to {limits.outliers_above:.6g} it is {what}")
-    meanings = [limits.meaning, ORDER_FEATURES.get(limits.feature, "")]
-    return words + [f"    {meaning}" for meaning in meanings if meaning]
+    definition = ORDER_FEATURES.get(limits.feature, "").partition(";")[0] if from_orders else ""
+    return words + [f"    {meaning}" for meaning in (limits.meaning, definition) if meaning]
 
 
 def _one_line(text: str) -> str:

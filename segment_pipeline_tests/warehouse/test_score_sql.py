@@ -223,6 +223,7 @@ def test_the_file_says_what_it_expects_and_parses(asked, dialect):
     assert sqlglot.parse(text, read=dialect, error_level=sqlglot.ErrorLevel.RAISE)
     head = text.partition("\nSELECT")[0]
     for told in (
+        "the 3 months before it",
         "Segments of 2017-04",
         "orders (orders): 1 or more",
         "average_order_value (USD): 0 or more",
