@@ -7,7 +7,7 @@ CONFIG ?= data/segmentation.yaml
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test lint types ui wheel lock clean-outputs
+.PHONY: help run test lint types ui docs wheel lock clean-outputs
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -26,6 +26,9 @@ lint: $(VENV)/ready  ## ruff (style, formatting) and mypy (types)
 
 ui: $(VENV)/ready  ## the Dagster UI on http://127.0.0.1:3000
 	@$(BIN)/segment-pipeline ui --config $(CONFIG)
+
+docs: $(VENV)/ready  ## write docs/data-dictionary.md and docs/configuration.md from the code
+	@$(BIN)/python -m segment_pipeline.reference docs
 
 wheel: $(VENV)/ready  ## build dist/*.whl
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
+SQL_DIALECTS = ("duckdb", "postgres", "snowflake", "bigquery")
+"""Those of warehouse.score_sql, which is not imported to show a help page."""
+
 RUN_EPILOG = """\
 examples:
   segment-pipeline run                              every month that is closed and not yet published
@@ -45,6 +48,19 @@ examples:
 
 exit code:
   0 the files are in place, 1 they are not and the folder is as it was, 2 nothing was tried
+"""
+
+
+SCORE_SQL_EPILOG = """\
+examples:
+  segment-pipeline score-sql --dialect postgres --table shop.customers --out score.sql
+  segment-pipeline score-sql --dialect duckdb       print it; `score` in segments.duckdb does the same
+
+The file is one query, with a comment on top that names the columns it expects and what becomes of values that the
+pipeline would have rejected. Write it again when the champion was replaced.
+
+exit code:
+  0 the query is written, 1 it is not, 2 nothing was tried
 """
 
 
@@ -121,7 +137,25 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=("parquet", "csv", "both"), default="both", help="default: %(default)s")
     export.set_defaults(command=_export)
 
-    for command in (run, export, ui, check):
+    score = commands.add_parser(
+        "score-sql",
+        help="write the champion as one SQL query, to score customers in your own warehouse",
+        description="Write the query that gives each row of a table the segments of the latest published month: the "
+        "same probabilities as monthly_assignments, with no Python.",
+        epilog=SCORE_SQL_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    score.add_argument("--dialect", choices=SQL_DIALECTS, required=True, help="the engine that will run it")
+    score.add_argument(
+        "--table",
+        default="customers",
+        metavar="NAME",
+        help="the table with customer_id and the raw features, as it is written there (default: %(default)s)",
+    )
+    score.add_argument("--out", type=Path, metavar="FILE", help="default: print it")
+    score.set_defaults(command=_score_sql)
+
+    for command in (run, export, score, ui, check):
         command.add_argument(
             "--config",
             type=Path,
@@ -283,6 +317,44 @@ def _export(config: Config, chosen: argparse.Namespace) -> int:
     )
     for file in export.manifest["files"]:
         print(f"{export.folder / file['name']}: {file['rows']:,} customers, {file['bytes']:,} bytes")
+    return 0
+
+
+def _score_sql(config: Config, chosen: argparse.Namespace) -> int:
+    from segment_pipeline.warehouse.publish import months_of_other_settings, reading
+    from segment_pipeline.warehouse.score_sql import latest_scoring, score_sql
+
+    published = config.published_path
+    if not published.exists():
+        raise PipelineError(
+            f"{published} does not exist: nothing is published yet. Run: segment-pipeline run --config {config.path}"
+        )
+    with reading(published) as connection:
+        scoring = latest_scoring(connection, config.tiers)
+    if scoring is None:
+        raise PipelineError(
+            f"{published} has no month with its limits in feature_limits (it was made by an older version). Run its "
+            f"latest month again: segment-pipeline run --config {config.path} --months YYYY-MM --force"
+        )
+    if scoring.month in months_of_other_settings(published, config.config_hash):
+        print(
+            f"{month_key(scoring.month)} was made with other settings than {config.path} has now; if `tiers` changed, "
+            "the query's tiers are the new ones, and those in monthly_assignments the old ones.",
+            file=sys.stderr,
+        )
+    window = config.source.window_months if config.source.orders is not None else None
+    text = score_sql(scoring, chosen.dialect, chosen.table, window)
+    if chosen.out is None:
+        print(text, end="")
+        return 0
+    try:
+        chosen.out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise PipelineError(f"--out: {chosen.out} cannot be written ({error.strerror}); name another file.") from error
+    print(
+        f"{chosen.out}: model version {scoring.model.model_version} of {month_key(scoring.month)} as one query on "
+        f"{chosen.table}. It expects customer_id, {', '.join(scoring.model.space.names)}; the comment on top says more."
+    )
     return 0
 
 

@@ -82,6 +82,9 @@ RESERVED_COLUMNS = frozenset(
         "segment_ids",
         "probabilities",
         "model_version",
+        # the macro `score`, where a feature is a column beside the reason of a refusal and the macro's own parameter
+        "refused",
+        "scored_table",
     }
 )
 """Column names of the pipeline's own, in lower case; a feature may not take them, in any case."""

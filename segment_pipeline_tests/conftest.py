@@ -69,6 +69,20 @@ def materialize() -> Callable[..., object]:
 
 
 @pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The published file of the demo's first two months, beside its warehouse and configuration. Read it only."""
+    import subprocess
+    import sys
+
+    shipped = Path(__file__).parents[1] / "data" / "segmentation.yaml"
+    folder = tmp_path_factory.mktemp("demo")
+    shutil.copyfile(shipped, folder / shipped.name)
+    command = [sys.executable, "-m", "segment_pipeline.cli", "run", "--config", str(folder / shipped.name), "--quiet"]
+    subprocess.run([*command, "--months", "2017-03..2017-04"], check=True, timeout=180)
+    return folder / "segments.duckdb"
+
+
+@pytest.fixture(scope="session")
 def three_months(tmp_path_factory: pytest.TempPathFactory, shop_orders: Path) -> Shop:
     """The shop with 2023-03 to 2023-05 published by the command line, in a process of its own. Read it only."""
     import subprocess

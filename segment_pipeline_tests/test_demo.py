@@ -1,25 +1,6 @@
 """The demo's shipped configuration on its real customers: a champion that can be trusted."""
 
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
-import pytest
-
 from segment_pipeline_tests.shop import query
-
-DEMO = Path(__file__).parents[1] / "data" / "segmentation.yaml"
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    """The published file of the demo's first two months."""
-    folder = tmp_path_factory.mktemp("demo")
-    shutil.copyfile(DEMO, folder / DEMO.name)
-    command = [sys.executable, "-m", "segment_pipeline.cli", "run", "--config", str(folder / DEMO.name), "--quiet"]
-    subprocess.run([*command, "--months", "2017-03..2017-04"], check=True, timeout=180)
-    return folder / "segments.duckdb"
 
 
 def test_the_demos_households_are_all_there(demo):

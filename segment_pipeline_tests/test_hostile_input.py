@@ -26,7 +26,7 @@ from segment_pipeline.quality.contract import build_contract
 from segment_pipeline.quality.split import SplitCounts, split_customers
 from segment_pipeline.warehouse.quoting import identifier, literal
 from segment_pipeline.warehouse.sources import load_raw_customers
-from segment_pipeline.warehouse.tables import RAW_CUSTOMERS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
+from segment_pipeline.warehouse.tables import FEATURE_LIMITS, RAW_CUSTOMERS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
 from segment_pipeline_tests.shop import Shop, query
 
 MARCH = parse_month("2023-03")
@@ -77,7 +77,7 @@ def snapshots(tmp_path: Path) -> Customers:
 def in_memory(*features: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """A warehouse without a file, for `Customers.split`."""
     with duckdb.connect() as connection:
-        for table in (RAW_CUSTOMERS, VALIDATED_FEATURES, REJECTED_CUSTOMERS):
+        for table in (RAW_CUSTOMERS, VALIDATED_FEATURES, REJECTED_CUSTOMERS, FEATURE_LIMITS):
             for statement in table.ddl(features):
                 connection.execute(statement)
         yield connection
@@ -452,6 +452,9 @@ def test_outliers_are_kept_capped_or_rejected_by_limits_of_the_month(outliers: O
     assert (capped.accepted, capped.rejected, capped.capped) == (404, 0, outside.sum())
     assert np.allclose(outliers.accepted(), np.clip(values, low, high), rtol=1e-9)
     assert np.array_equal(outliers.accepted()[~outside], values[~outside])
+    limits = "SELECT outliers, outliers_below, outliers_above FROM feature_limits ORDER BY feature"
+    kept_limits = outliers.database.execute(limits).fetchall()
+    assert kept_limits == [("cap", outliers.accepted().min(), outliers.accepted().max()), ("keep", None, None)]
     rejected = outliers.split("reject", transform, values, **extra)
     assert rejected.reasons == {"outlier:x": outside.sum()}
     assert np.array_equal(outliers.accepted(), values[~outside])

@@ -20,6 +20,7 @@ BELOW = {
     "defs": {"segmentation", "warehouse", "quality", "report", "definitions"},
     "definitions": {"defs"},
     "cli": {"defs", "report", "warehouse"},
+    "reference": {"warehouse"},
 }
 # layer -> libraries that it knows nothing of
 UNKNOWN = {

@@ -419,6 +419,31 @@ def test_duckdb_1_5_reads_every_table_and_view(three_months):
     assert len(ours) > 15
 
 
+SCORE_A_CUSTOMER = """
+import sys, duckdb
+connection = duckdb.connect()
+connection.execute(f"ATTACH '{sys.argv[1]}' AS segments (READ_ONLY)")
+connection.execute(
+    "CREATE TABLE mine AS SELECT 'ann' AS customer_id, 4 AS days_since_last_order, 22 AS orders, "
+    "31.5 AS average_order_value, 9.2 AS products_per_order"
+)
+print(duckdb.__version__)
+print(connection.execute("SELECT * FROM segments.score(mine)").fetchall())
+"""
+
+
+def test_duckdb_1_5_scores_a_customer_with_the_macro_of_the_file(three_months):
+    command = [sys.executable, "-c", SCORE_A_CUSTOMER, str(three_months.published)]
+    oldest = os.environ | {"PYTHONPATH": str(duckdb_1_5())}
+    old, ours = (
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+        for environment in (oldest, os.environ)
+    )
+    assert (old[0][:4], ours[0][:2]) == ("1.5.", "2.")
+    assert old[1] == ours[1]
+    assert "'ann'" in ours[1]
+
+
 def duckdb_1_5() -> Path:
     """The folder of a DuckDB 1.5, installed once from hashes."""
     folder = REPOSITORY / ".cache" / "duckdb-1.5"

@@ -10,10 +10,11 @@ import duckdb
 
 from segment_pipeline.config import Config, Feature
 from segment_pipeline.quality.contract import Contract
+from segment_pipeline.warehouse.models import write_rows
 from segment_pipeline.warehouse.quoting import identifier, literal, number
 from segment_pipeline.warehouse.scoring import transform_sql
 from segment_pipeline.warehouse.store import month_literal, month_rows, replace_month
-from segment_pipeline.warehouse.tables import RAW_CUSTOMERS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
+from segment_pipeline.warehouse.tables import FEATURE_LIMITS, RAW_CUSTOMERS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,7 @@ class SplitCounts:
 def split_customers(
     connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, month: date
 ) -> SplitCounts:
-    """Replace the month of `validated_features` and `rejected_customers` from `raw_customers`.
+    """Replace the month of `validated_features`, `rejected_customers` and `feature_limits` from `raw_customers`.
 
     Call it inside a transaction, and roll back if the month does not pass the gate.
     """
@@ -47,6 +48,7 @@ def split_customers(
         f"(SELECT *, map_keys(unreadable_values) AS unreadable FROM raw_customers WHERE month = {month_literal(month)})"
     )
     limits = _outlier_limits(connection, config, contract, raw)
+    write_rows(connection, FEATURE_LIMITS, month, [_limits_row(feature, limits) for feature in config.features])
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE judged AS SELECT *, {contract.reasons_sql(limits)} AS reasons FROM {raw}"
     )
@@ -94,6 +96,20 @@ def _outlier_limits(connection: duckdb.DuckDBPyConnection, config: Config, contr
             mean, reach = found[0], found[1] * config.quality.outlier_sd
             limits[feature.name] = (_untransform(feature, mean - reach), _untransform(feature, mean + reach))
     return limits
+
+
+def _limits_row(feature: Feature, limits: Limits) -> dict[str, object]:
+    below, above = limits.get(feature.name, (None, None))
+    return {
+        "feature": feature.name,
+        "unit": feature.unit,
+        "meaning": feature.meaning,
+        "lowest": feature.valid.min,
+        "highest": feature.valid.max,
+        "outliers": feature.outliers,
+        "outliers_below": below,
+        "outliers_above": above,
+    }
 
 
 def _mean_and_sd(connection: duckdb.DuckDBPyConnection, values: str) -> tuple[float, float] | None:

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import duckdb
 
+from segment_pipeline.config import TierSettings
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.warehouse.quoting import identifier, literal
+from segment_pipeline.warehouse.score_sql import latest_scoring, macro_ddl
 from segment_pipeline.warehouse.store import STORAGE_VERSION, first_line, lock_holder, month_literal
 from segment_pipeline.warehouse.tables import (
     DATA_DICTIONARY,
@@ -121,10 +123,11 @@ def refuse_loss(published: Path, known: Collection[date]) -> None:
         )
 
 
-def write_beside(connection: duckdb.DuckDBPyConnection, published: Path) -> Path:
+def write_beside(connection: duckdb.DuckDBPyConnection, published: Path, tiers: TierSettings) -> Path:
     """Copy the published tables of the warehouse into a new file beside `published`; returns its path, checked.
 
-    A month whose run has not come to its end keeps the rows that consumers see now. Raises PublishError. After any
+    With them go the views, and the macro that scores new customers as the latest month's were. A month whose run has
+    not come to its end keeps the rows that consumers see now. Raises PublishError. After any
     error, close the connection: it still has the draft attached.
     """
     for leftover in published.parent.glob(f".{published.name}.*"):
@@ -142,6 +145,10 @@ def write_beside(connection: duckdb.DuckDBPyConnection, published: Path) -> Path
     counts = _copy(connection, warehouse, published, unfinished)
     for view in VIEWS:
         for statement in view.ddl():
+            connection.execute(statement)
+    scoring = latest_scoring(connection, tiers)
+    if scoring is not None:
+        for statement in macro_ddl(scoring):
             connection.execute(statement)
     connection.execute(f"USE {warehouse}")
     connection.execute("DETACH draft")

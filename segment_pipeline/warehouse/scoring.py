@@ -6,6 +6,7 @@ where the polynomial form is off by 3e-9. The SQL is plain enough to transpile.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,24 +22,34 @@ def membership_sql(model: SegmentModel, relation: str) -> str:
 
     `relation` is a table name or a parenthesised query with customer_id and the model's features.
     """
-    count = len(model.segments)
-    components = range(count)
+    probabilities = ", ".join(f"p{k}" for k in range(len(model.segments)))
+    return f"""
+        SELECT customer_id, [{probabilities}] AS probabilities, log_likelihood
+        FROM ({_posterior_sql(model, relation, "customer_id")}) AS posterior
+    """
+
+
+def _posterior_sql(model: SegmentModel, relation: str, carried: str) -> str:
+    """A query of the `carried` columns, the probabilities as columns p0, p1, ..., and log_likelihood.
+
+    Columns and not a list, because not every engine reads a number back out of a list as a number.
+    """
+    components = range(len(model.segments))
     peak = _greatest([f"j{k}" for k in components])
     total = " + ".join(f"e{k}" for k in components)
     z = ", ".join(f"{expression} AS z{j}" for j, expression in enumerate(standardised_sql(model.space)))
     return f"""
-        SELECT customer_id,
-            [{", ".join(f"e{k} / total" for k in components)}] AS probabilities,
+        SELECT {carried}, {", ".join(f"e{k} / total AS p{k}" for k in components)},
             peak + ln(total) + {number(model.space.log_jacobian)} AS log_likelihood
         FROM (
             SELECT *, {total} AS total
             FROM (
-                SELECT customer_id, peak, {", ".join(f"exp(j{k} - peak) AS e{k}" for k in components)}
+                SELECT {carried}, peak, {", ".join(f"exp(j{k} - peak) AS e{k}" for k in components)}
                 FROM (
                     SELECT *, {peak} AS peak
                     FROM (
-                        SELECT customer_id, {", ".join(f"{_ruled_log_joint(model, k)} AS j{k}" for k in components)}
-                        FROM (SELECT customer_id, {z} FROM {relation} AS scored_rows) AS standardised
+                        SELECT {carried}, {", ".join(f"{_ruled_log_joint(model, k)} AS j{k}" for k in components)}
+                        FROM (SELECT {carried}, {z} FROM {relation} AS scored_rows) AS standardised
                     ) AS joint
                 ) AS peaked
             ) AS exponentials
@@ -46,8 +57,13 @@ def membership_sql(model: SegmentModel, relation: str) -> str:
     """
 
 
-def assignment_sql(model: SegmentModel, relation: str, tiers: TierSettings) -> str:
-    """A query with the columns of `monthly_assignments`, less `month`, for every row of `relation`."""
+def assignment_sql(
+    model: SegmentModel, relation: str, tiers: TierSettings, carried: Sequence[str] = ("customer_id",)
+) -> str:
+    """A query with the columns of `monthly_assignments`, less `month`, for every row of `relation`.
+
+    `carried` are the columns of `relation` that come first in the result, as they are.
+    """
     ids = [segment.segment_id for segment in model.segments]
     columns = [f"p{k}" for k in range(len(ids))]
     largest = _greatest(columns)
@@ -61,13 +77,14 @@ def assignment_sql(model: SegmentModel, relation: str, tiers: TierSettings) -> s
     names = " ".join(f"WHEN {segment.segment_id} THEN {literal(segment.name)}" for segment in model.segments)
     scale = number(1 / math.log(len(ids))) if len(ids) > 1 else "0E0"
     return f"""
-        SELECT customer_id, segment_id, CASE segment_id {names} END AS segment_name, max_probability,
+        SELECT {", ".join(carried)}, segment_id, CASE segment_id {names} END AS segment_name, max_probability,
             {second} END AS second_segment_id, second_probability,
             least(1E0, greatest(0E0, ({entropy}) * {scale})) AS entropy,
             second_probability > {number(tiers.is_hybrid)} AS is_hybrid,
             {tier_sql(tiers)} AS tier,
             log_likelihood, log_likelihood < {number(model.atypical_below)} AS is_atypical,
-            [{", ".join(str(segment_id) for segment_id in ids)}] AS segment_ids, probabilities,
+            [{", ".join(str(segment_id) for segment_id in ids)}] AS segment_ids,
+            [{", ".join(columns)}] AS probabilities,
             {model.model_version} AS model_version
         FROM (
             SELECT *, {others} AS second_probability,
@@ -76,10 +93,7 @@ def assignment_sql(model: SegmentModel, relation: str, tiers: TierSettings) -> s
                 SELECT *, {position} AS first_position
                 FROM (
                     SELECT *, {largest} AS max_probability
-                    FROM (
-                        SELECT *, {", ".join(f"probabilities[{k + 1}] AS p{k}" for k in range(len(ids)))}
-                        FROM ({membership_sql(model, relation)}) AS membership
-                    ) AS unpacked
+                    FROM ({_posterior_sql(model, relation, ", ".join(carried))}) AS posterior
                 ) AS measured
             ) AS placed
         ) AS ranked

@@ -133,6 +133,28 @@ REJECTED_CUSTOMERS = Table(
     ("month", "customer_id"),
 )
 
+FEATURE_LIMITS = Table(
+    "feature_limits",
+    "Which values of a feature a month accepted, and where its outliers ended: what score.sql does with new customers.",
+    (
+        MONTH,
+        Column("feature", "VARCHAR", "", "The feature."),
+        Column("unit", "VARCHAR", "", "The feature's unit."),
+        Column("meaning", "VARCHAR", "", "What the feature says of a customer, in a sentence."),
+        Column("lowest", "DOUBLE", "the feature's unit", "Values below it are rejected; NULL when there is no limit."),
+        Column("highest", "DOUBLE", "the feature's unit", "Values above it are rejected; NULL when there is no limit."),
+        Column("outliers", "VARCHAR", "", "keep, cap or reject: what happened to values beyond the next two."),
+        Column(
+            "outliers_below",
+            "DOUBLE",
+            "the feature's unit",
+            "Values below it were outliers; NULL where outliers are kept, or the feature did not vary.",
+        ),
+        Column("outliers_above", "DOUBLE", "the feature's unit", "Values above it were outliers; NULL likewise."),
+    ),
+    ("month", "feature"),
+)
+
 SCALED_MATRIX = Table(
     "scaled_matrix",
     "An accepted customer with its features transformed and standardised over the month (mean 0, SD 1).",
@@ -822,6 +844,7 @@ TABLES = (
     RAW_CUSTOMERS,
     VALIDATED_FEATURES,
     REJECTED_CUSTOMERS,
+    FEATURE_LIMITS,
     SCALED_MATRIX,
     FEATURE_SPACES,
     FEATURE_DIAGNOSTICS,

@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from segment_pipeline.config import TierSettings
 from segment_pipeline.warehouse.publish import (
     PublishError,
     known_months,
@@ -41,7 +42,7 @@ def warehouse_of(shop: Shop) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def publish(shop: Shop) -> None:
     with warehouse_of(shop) as connection:
-        draft = write_beside(connection, shop.published)
+        draft = write_beside(connection, shop.published, TierSettings())
     put_in_place(draft, shop.published)
 
 

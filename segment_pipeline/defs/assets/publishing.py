@@ -44,7 +44,7 @@ def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
             fired_alerts=len(fired_alerts(step.connection, step.month)),
         )
     with pipeline.read(context) as connection:
-        draft = write_beside(connection, published)
+        draft = write_beside(connection, published, pipeline.config.tiers)
     put_in_place(draft, published)
     return dg.MaterializeResult(
         metadata={

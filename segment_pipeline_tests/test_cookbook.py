@@ -1,0 +1,71 @@
+"""The cookbook's queries are run as they stand: a reader may copy any of them.
+
+`SEGMENT_PIPELINE_COOKBOOK` names a finished demo of all its months (`.ci/run` gives the one that it has just made);
+without it they run on the demo's first two months, where what needs a longer history is empty.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import duckdb
+import pytest
+
+TEXT = (Path(__file__).parents[1] / "docs" / "cookbook.md").read_text(encoding="utf-8")
+RECIPES = dict(re.findall(r"^## (.+?)\n.*?```sql\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE))
+LONG_HISTORY = {title for title in RECIPES if title.startswith("11. ")}
+
+
+@pytest.fixture(scope="module")
+def published(request):
+    finished = os.environ.get("SEGMENT_PIPELINE_COOKBOOK")
+    return Path(finished) if finished else request.getfixturevalue("demo")
+
+
+def rows_of(published, title):
+    with duckdb.connect(str(published), read_only=True) as connection:
+        cursor = connection.execute(RECIPES[title])
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def test_there_are_fifteen_recipes_each_with_one_query_and_what_to_read_from_it():
+    assert len(RECIPES) == TEXT.count("```sql") == TEXT.count("\n## ") == 15
+    for part in TEXT.split("\n## ")[1:]:
+        assert len(part.rpartition("```")[2].strip()) > 60, part.splitlines()[0]
+
+
+@pytest.mark.parametrize("title", RECIPES)
+def test_a_recipe_answers_its_question(published, title):
+    rows = rows_of(published, title)
+    if "SEGMENT_PIPELINE_COOKBOOK" not in os.environ:
+        assert bool(rows) is (title not in LONG_HISTORY)
+        return
+    assert rows
+    for column in rows[0]:
+        assert any(row[column] is not None for row in rows), f"{column} is NULL in every row"
+
+
+def recipe(published, number):
+    return rows_of(published, next(title for title in RECIPES if title.startswith(f"{number}. ")))
+
+
+def test_the_shares_of_a_month_are_all_of_it(published):
+    months = {}
+    for row in recipe(published, 1):
+        months.setdefault(row["month"], []).append(row["percent"])
+    assert all(sum(percents) == pytest.approx(100, abs=0.5) for percents in months.values())
+
+
+def test_where_customers_went_is_all_of_where_they_were(published):
+    states = {}
+    for row in recipe(published, 14):
+        states.setdefault(row["from_state"], []).append(row["percent"])
+    assert all(sum(percents) == pytest.approx(100, abs=0.5) for percents in states.values())
+
+
+def test_a_new_customer_is_scored_and_an_impossible_one_refused(published):
+    ann, bob, eve = recipe(published, 15)
+    assert ann["refused"] is None
+    assert bob["segment_id"] != ann["segment_id"]
+    assert (eve["refused"], eve["segment_id"], eve["probability"]) == ("below_minimum:orders", None, None)

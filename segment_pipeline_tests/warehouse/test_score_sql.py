@@ -1,0 +1,288 @@
+"""The champion as SQL that leaves the warehouse says what monthly_assignments says, in every engine that is here."""
+
+import math
+import os
+from dataclasses import replace
+from datetime import date
+
+import duckdb
+import numpy as np
+import pytest
+import sqlglot
+
+from segment_pipeline.cli import main
+from segment_pipeline.config import TierSettings
+from segment_pipeline.errors import PipelineError
+from segment_pipeline.segmentation.mixture import Hurdle
+from segment_pipeline.warehouse.quoting import identifier
+from segment_pipeline.warehouse.score_sql import (
+    DIALECTS,
+    FeatureLimits,
+    Scoring,
+    latest_scoring,
+    macro_ddl,
+    score_query,
+    score_sql,
+)
+from segment_pipeline.warehouse.scoring import assignment_sql
+from segment_pipeline_tests.postgres import MISSING, binaries, server
+from segment_pipeline_tests.shop import query
+from segment_pipeline_tests.warehouse.test_scoring import HOSTILE, random_customers, random_model
+
+FIGURES = ("max_probability", "second_probability", "entropy", "log_likelihood")
+WORDS = ("segment_id", "segment_name", "second_segment_id", "is_hybrid", "tier", "is_atypical", "model_version")
+
+
+def scoring_of(model, **limits):
+    """Everything is accepted, but where `limits` say otherwise of the first feature."""
+    anything = [FeatureLimits(name, "EUR", "How much.", None, None, "keep", None, None) for name in model.space.names]
+    anything[0] = replace(anything[0], **limits)
+    return Scoring(date(2023, 1, 1), model, tuple(anything), TierSettings())
+
+
+def result(connection, sql):
+    cursor = connection.execute(sql)
+    names = [column[0] for column in cursor.description]
+    return {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
+
+
+@pytest.fixture
+def customers():
+    """`customers(model, X)`: a database with the table customers."""
+    with duckdb.connect() as connection:
+
+        def fill(model, X):
+            columns = ", ".join(f"{identifier(name)} DOUBLE" for name in model.space.names)
+            connection.execute(f"CREATE OR REPLACE TABLE customers (customer_id VARCHAR, {columns})")
+            connection.executemany(
+                f"INSERT INTO customers VALUES (?, {', '.join('?' for _ in model.space.names)})",
+                [[f"{i:06d}", *row] for i, row in enumerate(X.tolist())],
+            )
+            return connection
+
+        yield fill
+
+
+# --- one query for all ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_accepted_rows_get_what_the_pipeline_gives_them(customers, seed):
+    model = random_model(seed, 2 + seed, len(HOSTILE), HOSTILE)
+    if seed % 2:
+        model = replace(model, mixture=replace(model.mixture, hurdle=Hurdle(1, 0, -0.3, 0.0, 0.4)))
+    connection = customers(model, random_customers(model, seed, 50))
+    expected = result(connection, assignment_sql(model, "customers", TierSettings()))
+    assert result(connection, score_query(scoring_of(model), "customers")) == {
+        customer: row | {"refused": None} for customer, row in expected.items()
+    }
+
+
+@pytest.mark.parametrize("hurdle", [None, Hurdle(0, 0, -0.3, 0.0, 0.4)])
+def test_a_row_that_the_pipeline_would_reject_comes_back_with_nulls_and_the_reason(customers, hurdle):
+    model = random_model(1, 3, 2, ["visits", "share"])
+    model = replace(model, space=replace(model.space, transforms=("log", "logit")))
+    model = replace(model, mixture=replace(model.mixture, hurdle=hurdle))
+    values = [1.0, None, math.nan, math.inf, -math.inf, 1e101, 0.5, 100.0, 30.0]
+    connection = customers(model, np.ones((1, 2)))
+    connection.execute("DELETE FROM customers")
+    rows = [(str(i), value, 0.5) for i, value in enumerate(values)]
+    connection.executemany("INSERT INTO customers VALUES (?, ?, ?)", [*rows, (None, 1.0, 0.5), (" ", 1.0, 0.5)])
+    limits = {"lowest": 1.0, "highest": 50.0, "outliers": "reject", "outliers_below": 0.1, "outliers_above": 20.0}
+    found = result(connection, score_query(scoring_of(model, **limits), "customers"))
+    not_finite = ["not_finite:visits"] * 4
+    reasons = [None, "missing:visits", *not_finite, "below_minimum:visits", "above_maximum:visits", "outlier:visits"]
+    assert [found[str(i)]["refused"] for i in range(len(values))] == reasons
+    assert found[None]["refused"] == found[" "]["refused"] == "missing_customer_id"
+    for row in found.values():
+        blank = all(value is None for name, value in row.items() if name not in {"customer_id", "refused"})
+        assert blank is (row["refused"] is not None)
+
+
+def test_a_value_beyond_a_cap_is_scored_as_the_cap(customers):
+    model = random_model(2, 3, 2, ["visits", "spend"])
+    model = replace(model, space=replace(model.space, transforms=("log1p", "log1p")))
+    connection = customers(model, np.array([[500.0, 3.0], [20.0, 3.0], [0.1, 3.0], [2.0, 3.0]]))
+    capped = {"outliers": "cap", "outliers_below": 2.0, "outliers_above": 20.0}
+    found = result(connection, score_query(scoring_of(model, **capped), "customers"))
+    for beyond, limit in (("000000", "000001"), ("000002", "000003")):
+        assert found[beyond] == found[limit] | {"customer_id": beyond}
+
+
+def test_the_macro_scores_tables_views_and_queries_by_name(customers):
+    model = random_model(3, 4, 3)
+    connection = customers(model, random_customers(model, 3, 30))
+    for statement in macro_ddl(scoring_of(model)):
+        connection.execute(statement)
+    connection.execute("CREATE VIEW seven AS SELECT * FROM customers LIMIT 7")
+    everybody = result(connection, score_query(scoring_of(model), "customers"))
+    assert result(connection, "SELECT * FROM score(customers)") == everybody
+    assert result(connection, "SELECT * FROM score('customers')") == everybody
+    assert len(result(connection, "SELECT * FROM score(seven)")) == 7
+    assert len(result(connection, "WITH few AS (FROM customers LIMIT 3) SELECT * FROM score(few)")) == 3
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_dialect_parses_whatever_things_are_called(dialect):
+    text = score_sql(scoring_of(random_model(4, 5, len(HOSTILE), HOSTILE)), dialect, "shop.customers")
+    (tree,) = sqlglot.parse(text, read=dialect, error_level=sqlglot.ErrorLevel.RAISE)
+    assert [table.sql() for table in tree.find_all(sqlglot.exp.Table)] == ["shop.customers AS raw_rows"]
+    assert tree.named_selects[0] == "customer_id"
+    assert tree.named_selects[-1] == "refused"
+
+
+def test_snowflake_finds_columns_that_were_created_without_quotes():
+    text = score_sql(scoring_of(random_model(5, 2, 2, ["orders", "Mean Spend"])), "snowflake", "customers")
+    assert '"ORDERS"' in text
+    assert '"orders"' not in text
+    assert '"Mean Spend"' in text
+
+
+@pytest.mark.parametrize("table", ["customers; DROP TABLE x", "(SELECT 1)", "read_csv('x')", "a b", "", "x JOIN y"])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_is_not_a_table_is_refused(dialect, table):
+    with pytest.raises(PipelineError, match="--table"):
+        score_sql(scoring_of(random_model(5, 2, 2)), dialect, table)
+
+
+def test_a_line_break_in_a_name_does_not_end_the_comment(customers):
+    scoring = scoring_of(random_model(6, 2, 1, ["visits"]), meaning="How often.\nDROP TABLE customers;", unit="a\rb")
+    connection = customers(scoring.model, np.ones((1, 1)))
+    for line in score_sql(scoring, "duckdb", "customers").partition("\nSELECT")[0].splitlines():
+        assert line.startswith("--")
+    connection.execute(score_sql(scoring, "duckdb", "customers"))
+    assert connection.execute("SELECT count(*) FROM customers").fetchone() == (1,)
+
+
+# --- on the demo ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def asked(demo, tmp_path_factory):
+    """What `segment-pipeline score-sql` writes for each dialect, and the demo's last month to compare with."""
+    folder = tmp_path_factory.mktemp("score")
+    config = str(demo.with_name("segmentation.yaml"))
+    for dialect in DIALECTS:
+        out = str(folder / f"{dialect}.sql")
+        asked = ["score-sql", "--config", config, "--dialect", dialect, "--table", "shop_customers", "--out", out]
+        assert main(asked) == 0
+    return folder
+
+
+def expected_rows(demo):
+    with duckdb.connect(str(demo), read_only=True) as connection:
+        return result(connection, "SELECT * EXCLUDE (month) FROM current_assignments")
+
+
+def features_of(demo):
+    """The SQL of the last month's accepted customers, as the warehouse beside the published file has them."""
+    names = [row[0] for row in query(demo, "SELECT DISTINCT feature FROM feature_limits ORDER BY 1")]
+    listed = ", ".join(identifier(name) for name in names)
+    return (
+        f"SELECT customer_id, {listed} FROM warehouse.validated_features "
+        "WHERE month = (SELECT max(month) FROM warehouse.validated_features)"
+    )
+
+
+@pytest.fixture(scope="module")
+def consumer(demo):
+    """An analyst's own database, with the published file attached and the raw features in a table."""
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{demo}' AS segments (READ_ONLY)")
+        connection.execute(f"ATTACH '{demo.with_name('warehouse.duckdb')}' AS warehouse (READ_ONLY)")
+        connection.execute(f"CREATE TABLE shop_customers AS {features_of(demo)}")
+        connection.execute("DETACH warehouse")
+        yield connection
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for customer, row in expected.items():
+        for name in FIGURES:
+            assert float(found[customer][name]) == pytest.approx(row[name], abs=1e-9, rel=0), (customer, name)
+        for name in WORDS:
+            assert found[customer][name] == row[name], (customer, name)
+        assert list(found[customer]["segment_ids"]) == row["segment_ids"]
+        assert found[customer]["probabilities"] == pytest.approx(row["probabilities"], abs=1e-9, rel=0)
+        assert found[customer]["refused"] is None
+
+
+def test_the_macro_reproduces_the_months_assignments(demo, consumer):
+    found = result(consumer, "SELECT * FROM segments.score(shop_customers)")
+    assert len(found) > 2000
+    assert_same(found, expected_rows(demo))
+
+
+def test_the_file_for_duckdb_reproduces_the_months_assignments(demo, consumer, asked):
+    assert_same(result(consumer, (asked / "duckdb.sql").read_text()), expected_rows(demo))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_file_says_what_it_expects_and_parses(asked, dialect):
+    text = (asked / f"{dialect}.sql").read_text()
+    assert sqlglot.parse(text, read=dialect, error_level=sqlglot.ErrorLevel.RAISE)
+    head = text.partition("\nSELECT")[0]
+    for told in (
+        "the 3 months before it",
+        "Segments of 2017-04",
+        "orders (orders): 1 or more",
+        "average_order_value (USD): 0 or more",
+        "refused",
+    ):
+        assert told in head
+
+
+@pytest.mark.skipif(binaries() is None, reason=MISSING)
+def test_the_file_for_postgresql_reproduces_the_months_assignments(demo, consumer, asked, tmp_path):
+    expected = expected_rows(demo)
+    columns = [column[0] for column in consumer.execute("FROM shop_customers LIMIT 0").description]
+    strange = [("far", 1e90), ("nan", "NaN"), ("infinite", "Infinity"), ("negative", -1)]
+    with server(binaries()) as postgres:
+        exported = postgres.folder / "customers.csv"
+        consumer.execute(f"COPY shop_customers TO '{exported}' (HEADER)")
+        declared = ", ".join(f"{identifier(name)} double precision" for name in columns[1:])
+        postgres.run(
+            f"CREATE TABLE shop_customers (customer_id text, {declared})",
+            f"\\copy shop_customers FROM '{exported}' WITH (FORMAT csv, HEADER)",
+            *(f"INSERT INTO shop_customers VALUES ('{name}', '{value}', 1, 1, 1)" for name, value in strange),
+            "INSERT INTO shop_customers VALUES (NULL, 1, 1, 1, 1), ('missing', NULL, 1, 1, 1)",
+        )
+        postgres.run_file(asked / "postgres.sql", tmp_path / "scored.csv")
+        types = postgres.run(
+            f"CREATE VIEW scored AS {(asked / 'postgres.sql').read_text()}",
+            "SELECT DISTINCT pg_typeof(probabilities), pg_typeof(entropy), pg_typeof(segment_ids) FROM scored",
+        )
+    assert types.split() == ["double", "precision[]|double", "precision|integer[]"]
+    found = result(
+        duckdb.connect(),
+        f"""
+        SELECT * REPLACE (
+            CAST(translate(segment_ids, '{{}}', '[]') AS INTEGER[]) AS segment_ids,
+            CAST(translate(probabilities, '{{}}', '[]') AS DOUBLE[]) AS probabilities
+        ) FROM read_csv('{tmp_path / "scored.csv"}', header = true, types = {{'customer_id': 'VARCHAR',
+            'is_hybrid': 'BOOLEAN', 'is_atypical': 'BOOLEAN', 'segment_ids': 'VARCHAR', 'probabilities': 'VARCHAR'}})
+        """,
+    )
+    first = columns[1]
+    assert math.isclose(sum(found.pop("far")["probabilities"]), 1)
+    assert found.pop("nan")["refused"] == found.pop("infinite")["refused"] == f"not_finite:{first}"
+    assert found.pop("negative")["refused"] == f"below_minimum:{first}"
+    assert found.pop("missing")["refused"] == f"missing:{first}"
+    assert found.pop(None)["refused"] == "missing_customer_id"
+    assert_same(found, expected)
+
+
+def test_a_file_without_limits_has_no_macro_and_the_command_says_what_to_do(demo, tmp_path, capsys):
+    old = tmp_path / "segments.duckdb"
+    old.write_bytes(demo.read_bytes())
+    os.chmod(old, 0o644)
+    with duckdb.connect(str(old)) as connection:
+        connection.execute("DELETE FROM feature_limits")
+        assert latest_scoring(connection, TierSettings()) is None
+    (tmp_path / "segmentation.yaml").write_bytes(demo.with_name("segmentation.yaml").read_bytes())
+    asked = ["score-sql", "--config", str(tmp_path / "segmentation.yaml"), "--dialect", "duckdb"]
+    assert main(asked) == 1
+    assert "--force" in capsys.readouterr().err
+    old.unlink()
+    assert main(asked) == 1
+    assert "nothing is published yet" in capsys.readouterr().err
