@@ -1,6 +1,8 @@
 """The picture of a month's unusual customers: two features, everybody in grey, each group in a colour and a shape."""
 
 import io
+import struct
+import zlib
 
 from segment_pipeline.segmentation.outliers import OutlierPoints
 
@@ -25,7 +27,8 @@ def outlier_chart(points: OutlierPoints) -> bytes:
 
     def axis(column: str, title: str, logarithmic: bool) -> dict[str, object]:
         scale = alt.Scale(type="symlog" if logarithmic else "linear", zero=False, nice=True)
-        return {"field": column, "type": "quantitative", "title": title, "scale": scale}
+        few = alt.Axis(title=title, labelOverlap=True, tickCount=5)
+        return {"field": column, "type": "quantitative", "axis": few, "scale": scale}
 
     horizontal = alt.X(**axis("x", x, points.logarithmic[0]))
     vertical = alt.Y(**axis("y", y, points.logarithmic[1]))
@@ -57,5 +60,26 @@ def outlier_chart(points: OutlierPoints) -> bytes:
         .configure_title(color=TEXT, subtitleColor=TEXT)
     )
     picture = io.BytesIO()
-    chart.save(picture, format="png", scale_factor=1.5)
-    return picture.getvalue()
+    chart.save(picture, format="png", scale_factor=1.4)
+    return _compressed(picture.getvalue())
+
+
+def _compressed(png: bytes) -> bytes:
+    """The same picture in a quarter of the bytes: the renderer compresses for speed, and this goes into a database."""
+    parts, at = [png[:8]], 8
+    pixels = b""
+    while at < len(png):
+        (length,) = struct.unpack(">I", png[at : at + 4])
+        kind, data = png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
+        at += 12 + length
+        if kind == b"IDAT":
+            pixels += data
+            continue
+        if kind == b"IEND":
+            parts.append(_chunk(b"IDAT", zlib.compress(zlib.decompress(pixels), 9)))
+        parts.append(_chunk(kind, data))
+    return b"".join(parts)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

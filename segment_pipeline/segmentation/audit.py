@@ -76,10 +76,10 @@ class LabelledCustomer:
 
 @dataclass(frozen=True)
 class LabelProfile:
-    """The customers of one label: (d,) medians in original units, (d,) means of the standardised features."""
+    """The customers of one label: (d,) medians in original units, and the same standardised."""
 
     medians: Sequence[float]
-    z_means: Sequence[float]
+    z: Sequence[float]
 
 
 def refusal(customers_by_label: Sequence[int]) -> str | None:
@@ -188,7 +188,7 @@ def reason(
         )
     theirs, expected = profiles[customer.label], profiles[customer.expected]
     z = np.asarray(customer.z)
-    speaks = np.abs(z - np.asarray(theirs.z_means)) - np.abs(z - np.asarray(expected.z_means))
+    speaks = np.abs(z - np.asarray(theirs.z)) - np.abs(z - np.asarray(expected.z))
     told = [
         f"{deed(names[j], customer.values[j], units[j])} ({customer.label}: {figure(theirs.medians[j])})"
         for j in np.argsort(-speaks, kind="stable")[:2]

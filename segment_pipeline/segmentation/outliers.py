@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_pipeline.segmentation.gaussian import Mixture
-from segment_pipeline.segmentation.mixture import search_mixtures
+from segment_pipeline.segmentation.mixture import GaussianMixtureEM
 from segment_pipeline.segmentation.wording import counted, figure, percent
 
 Array = NDArray[np.float64]
@@ -21,6 +21,9 @@ Array = NDArray[np.float64]
 MOST_GROUPS = 6
 FITTED = 2000
 """The mixture of the unusual is fitted to about so many of them at most; all are assigned."""
+
+STARTS = 3
+TOLERANCE = 1e-4
 
 SMALLEST_SHARE = 0.02
 SMALLEST_GROUP = 10
@@ -118,16 +121,20 @@ def group_outliers(Z: Array, variance_floor: Array, seed: int) -> Mixture | None
     """The mixture whose components are the groups among unusual customers; None where they are too few to tell.
 
     Z : (n, d) their standardised features. variance_floor : (d,) of the features' resolution. The number of groups is
-    the BIC minimum among fits whose components all have customers enough and are no spikes.
+    the BIC minimum among fits whose components all have customers enough.
     """
     n, d = Z.shape
     most = min(MOST_GROUPS, n // max(SMALLEST_GROUP, 2 * d))
     if most < 1 or np.ptp(Z, axis=0).min() == 0:
         return None
     least = max(SMALLEST_SHARE, SMALLEST_GROUP / n)
-    found = search_mixtures(Z, range(1, most + 1), variance_floor=variance_floor, random_state=(seed, n), n_jobs=1)
-    sound = [fit for fit in found if not fit.degenerate and fit.model.mixture_.weights.min() >= least]
-    return min(sound, key=lambda fit: fit.bic).model.mixture_ if sound else None
+    # a few k-means starts will do: the groups are a first look, and are found anew every month
+    fits = [
+        GaussianMixtureEM(k, tol=TOLERANCE, n_init=STARTS, variance_floor=variance_floor, random_state=seed).fit(Z)
+        for k in range(1, most + 1)
+    ]
+    sound = [fit for fit in fits if fit.weights_.min() >= least]
+    return min(sound, key=lambda fit: fit.bic(Z)).mixture_ if sound else None
 
 
 def judge(group: OutlierGroup, outlier_sd: float) -> Judgement:
@@ -167,7 +174,7 @@ def _profile(group: OutlierGroup, kind: str) -> str:
     ranked = sorted(group.features, key=lambda row: -abs(row.z))[:3]
     told = "; ".join(
         f"{row.feature.replace('_', ' ')} {figure(row.median)}"
-        + (f" {row.unit}" if row.unit and row.unit != row.feature else "")
+        + (f" {row.unit}" if row.unit and row.unit not in row.feature else "")
         + f" (all customers: {figure(row.population_median)})"
         for row in ranked
     )

@@ -39,8 +39,7 @@ def feature_matrix(
     """
     total = connection.execute(f"SELECT count(*) FROM {identifier(table)} WHERE month = ?", [month]).fetchone()
     share = min(1.0, sample / max(1, total[0] if total else 1))
-    # the first 13 hex digits are 52 bits: exact as a double, and the same on every engine that has md5
-    drawn = "true" if share == 1.0 else f"CAST('0x' || left(md5(customer_id), 13) AS BIGINT) < {int(share * 2**52)}"
+    drawn = "true" if share == 1.0 else hashed_below("customer_id", share)
     columns = ", ".join(identifier(name) for name in names)
     found = connection.execute(
         f"SELECT customer_id, {columns} FROM {identifier(table)} WHERE month = ? AND {drawn} ORDER BY customer_id",
@@ -49,6 +48,12 @@ def feature_matrix(
     ids = np.asarray(found.pop("customer_id"))
     matrix = np.column_stack([np.asarray(np.ma.filled(found[name], np.nan), dtype=np.float64) for name in found])
     return ids, matrix
+
+
+def hashed_below(customer_id: str, share: float) -> str:
+    """A condition that draws about this share of the customers, always the same ones."""
+    # the first 13 hex digits are 52 bits: exact as a double, and the same on every engine that has md5
+    return f"CAST('0x' || left(md5({customer_id}), 13) AS BIGINT) < {int(share * 2**52)}"
 
 
 def write_feature_space(

@@ -25,6 +25,7 @@ from segment_pipeline.segmentation.outliers import (
     judge,
     telling_features,
 )
+from segment_pipeline.segmentation.wording import counted
 from segment_pipeline.warehouse.assignments import exact_mean
 from segment_pipeline.warehouse.models import feature_matrix, read_feature_space, write_rows
 from segment_pipeline.warehouse.portraits import feature_units, spend_sql
@@ -115,7 +116,7 @@ def outlier_points(
         ordinary,
         [
             (
-                f"{found.group_id}: {found.judgement.kind.replace('_', ' ')}, {found.group.customers:,} customers",
+                f"{found.group_id}: {found.judgement.kind.replace('_', ' ')}, {counted(found.group.customers)}",
                 np.array([row[1:] for row in shown if row[0] == found.group_id], dtype=np.float64),
             )
             for found in groups
@@ -156,28 +157,31 @@ def _find_outliers(connection: duckdb.DuckDBPyConnection, config: Config, month:
             FROM unusual
         ),
         placed AS (SELECT *, CASE {which} END AS farthest FROM measured)
-        SELECT * EXCLUDE (copies, farthest),
+        SELECT * EXCLUDE (farthest),
             CASE farthest {" ".join(f"WHEN {j} THEN {literal(name)}" for j, name in enumerate(names))} END
                 AS farthest_feature,
             CASE farthest {" ".join(f"WHEN {j} THEN z{j}" for j in range(len(names)))} END AS z,
             distance > {extreme} AND {many} = 1 AS one_extreme,
-            CASE WHEN {_repeated(connection, config, month)} THEN -1 WHEN {_many_tiny_orders(config)} THEN -2 END
-                AS found
+            CASE WHEN copies >= {REPEATED} THEN -1 WHEN {_many_tiny_orders(config)} THEN -2 END AS found
         FROM placed
     """)
+    repeated = connection.execute("SELECT count(*) FROM outliers WHERE found = -1").fetchone()
+    if repeated and repeated[0] and _repeats_are_usual(connection, config, month):
+        connection.execute(
+            f"UPDATE outliers SET found = CASE WHEN {_many_tiny_orders(config)} THEN -2 END WHERE found = -1"
+        )
 
 
-def _repeated(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> str:
+def _repeats_are_usual(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> bool:
     columns = ", ".join(identifier(name) for name in config.feature_names)
     found = connection.execute(
         f"""
-        SELECT coalesce(sum(copies) FILTER (copies >= {REPEATED}), 0) / greatest(sum(copies), 1)
+        SELECT sum(copies) FILTER (copies >= {REPEATED}) / sum(copies)
         FROM (SELECT count(*) AS copies FROM validated_features WHERE month = ? GROUP BY {columns})
         """,
         [month],
     ).fetchone()
-    usual = found is not None and found[0] is not None and found[0] > REPEATS_USUAL
-    return "false" if usual else f"copies >= {REPEATED}"
+    return found is not None and (found[0] or 0.0) > REPEATS_USUAL
 
 
 def _many_tiny_orders(config: Config) -> str:

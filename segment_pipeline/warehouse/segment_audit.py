@@ -28,7 +28,7 @@ from segment_pipeline.segmentation.audit import (
 from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.segmentation.wording import counted
 from segment_pipeline.warehouse.assignments import exact_mean
-from segment_pipeline.warehouse.models import write_rows
+from segment_pipeline.warehouse.models import hashed_below, read_feature_space, write_rows
 from segment_pipeline.warehouse.portraits import feature_units, spend_sql
 from segment_pipeline.warehouse.quoting import identifier, number
 from segment_pipeline.warehouse.source_expressions import text_id
@@ -40,6 +40,9 @@ from segment_pipeline.warehouse.tables import SEGMENT_AUDIT, SEGMENT_AUDIT_CUSTO
 
 MOST_MISLABELLED = 20
 TOP_REVENUE = 50
+
+PROFILED = 100_000
+"""With more labelled customers, medians of a label are taken of a reproducible sample of about this many."""
 
 CANDIDATES = 200
 """How many of the least likely labels are looked at for those where another label is likelier."""
@@ -76,21 +79,21 @@ class _LabelCounts:
     @property
     def problems(self) -> list[str]:
         found = (
-            ("customer_id", self.anonymous, "rows without a customer; they do not count"),
-            ("customer_id", self.unknown, "customers that no month of the pipeline knows; they do not count"),
-            ("customer_id", self.conflicting, "customers with several segments; they do not count. Keep one row each"),
-            ("segment", self.blank, "customers whose segment is missing"),
+            ("customer_id", self.anonymous, "in rows without a customer id; such rows do not count"),
+            ("customer_id", self.unknown, "unknown to every month up to this one; they do not count"),
+            ("customer_id", self.conflicting, "with several segments; they do not count. Keep one row for each"),
+            ("segment", self.blank, "whose segment is missing"),
         )
-        return [f"audit.{key}: found {count:,} {what}" for key, count, what in found if count]
+        return [f"audit.{key}: found {counted(count)} {what}" for key, count, what in found if count]
 
     @property
     def remarks(self) -> list[str]:
         found = (
-            (self.not_this_month, "labelled customers are not in this month"),
-            (self.without_label, "customers of this month have no label"),
-            (self.repeated, "customers stand in the labels several times, with the same segment"),
+            (self.not_this_month, "of earlier months with a label, who are not in this one"),
+            (self.without_label, "of this month without a label"),
+            (self.repeated, "in several rows, with the same segment"),
         )
-        return [f"{count:,} {what}" for count, what in found if count]
+        return [f"{counted(count)} {what}" for count, what in found if count]
 
     @property
     def rows(self) -> list[Row]:
@@ -316,26 +319,27 @@ def _customer_rows(
 ) -> list[Row]:
     names = config.feature_names
     columns = ", ".join(f"f.{identifier(name)} AS x{j}, s.{identifier(name)} AS z{j}" for j, name in enumerate(names))
-    top_revenue = (
-        f"""SELECT 'top_revenue', row_number() OVER (ORDER BY {spend} DESC NULLS LAST, customer_id), customer_id
-            FROM validated_features WHERE month = {month_literal(month)}
-            ORDER BY {spend} DESC NULLS LAST, customer_id LIMIT {TOP_REVENUE}"""
-        if spend is not None
-        else "SELECT 'top_revenue', 0, '' WHERE false"
-    )
+    of_month = f"month = {month_literal(month)}"
+    # the few are found first and numbered then: a window over everybody would sort everybody
+    top_revenue = f"""
+        SELECT 'top_revenue', row_number() OVER (ORDER BY spend DESC NULLS LAST, customer_id), customer_id
+        FROM (SELECT customer_id, {spend} AS spend FROM validated_features WHERE {of_month}
+              ORDER BY spend DESC NULLS LAST, customer_id LIMIT {TOP_REVENUE})
+    """
     cursor = connection.execute(f"""
         WITH chosen (list, place, customer_id) AS (
-            (SELECT 'most_mislabelled', row_number() OVER (ORDER BY probability / typical, customer_id), customer_id
-             FROM rated_labels WHERE {_SUSPICIOUS} ORDER BY probability / typical, customer_id LIMIT {CANDIDATES})
-            UNION ALL ({top_revenue})
+            SELECT 'most_mislabelled', row_number() OVER (ORDER BY unlikely, customer_id), customer_id
+            FROM (SELECT customer_id, probability / typical AS unlikely FROM rated_labels WHERE {_SUSPICIOUS}
+                  ORDER BY unlikely, customer_id LIMIT {CANDIDATES})
+            {f"UNION ALL {top_revenue}" if spend is not None else ""}
         )
         SELECT c.list, c.customer_id, r.label, r.probability, r.typical, a.segment_id, a.probabilities,
-            {_spend_of("f", spend)} AS total_spend, {columns}
+            f.spend_in_window AS total_spend, {columns}
         FROM chosen AS c
-        JOIN monthly_assignments AS a ON a.month = {month_literal(month)} AND a.customer_id = c.customer_id
-        JOIN (SELECT *, {spend or "NULL"} AS spend_in_window FROM validated_features
-              WHERE month = {month_literal(month)}) AS f ON f.customer_id = c.customer_id
-        JOIN scaled_matrix AS s ON s.month = {month_literal(month)} AND s.customer_id = c.customer_id
+        JOIN monthly_assignments AS a ON a.{of_month} AND a.customer_id = c.customer_id
+        JOIN (SELECT *, CAST({spend or "NULL"} AS DOUBLE) AS spend_in_window FROM validated_features WHERE {of_month})
+            AS f ON f.customer_id = c.customer_id
+        JOIN scaled_matrix AS s ON s.{of_month} AND s.customer_id = c.customer_id
         LEFT JOIN rated_labels AS r ON r.customer_id = c.customer_id
         ORDER BY c.list, c.place
     """)
@@ -378,24 +382,22 @@ def _customer_rows(
     return rows
 
 
-def _spend_of(alias: str, spend: str | None) -> str:
-    return f"{alias}.spend_in_window" if spend is not None else "CAST(NULL AS DOUBLE)"
-
-
 def _label_profiles(
     connection: duckdb.DuckDBPyConnection, names: Sequence[str], month: date
 ) -> dict[str, LabelProfile]:
+    """What the customers of each label are like; of very many, about `PROFILED` by their hashed id."""
+    space = read_feature_space(connection, month)
+    labelled = connection.execute("SELECT count(*) FROM audited").fetchone()
+    share = min(1.0, PROFILED / max(1, labelled[0] if labelled else 1))
+    drawn = "true" if share == 1.0 else hashed_below("customer_id", share)
     medians = ", ".join(f"median(f.{identifier(name)})" for name in names)
-    means = ", ".join(exact_mean(f"s.{identifier(name)}") for name in names)
     found = connection.execute(f"""
-        SELECT l.label, {medians}, {means}
-        FROM rated_labels AS l
+        SELECT l.label, {medians} FROM (SELECT customer_id, label FROM audited WHERE {drawn}) AS l
         JOIN validated_features AS f ON f.month = {month_literal(month)} AND f.customer_id = l.customer_id
-        JOIN scaled_matrix AS s ON s.month = {month_literal(month)} AND s.customer_id = l.customer_id
         GROUP BY l.label
     """).fetchall()
-    d = len(names)
-    return {row[0]: LabelProfile(row[1 : d + 1], row[d + 1 :]) for row in found}
+    z = space.transform(np.array([row[1:] for row in found], dtype=np.float64))
+    return {row[0]: LabelProfile(row[1:], z_row) for row, z_row in zip(found, z.tolist(), strict=True)}
 
 
 def _summary_row(metric: str, value: float | None, sentence: str, label: str | None = None) -> Row:
