@@ -11,81 +11,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 
-from segment_pipeline.config import Config, TierSettings, parse_config
-from segment_pipeline.segmentation.features import FeatureSpace
-from segment_pipeline.segmentation.mixture import Mixture
-from segment_pipeline.segmentation.model import Segment, SegmentModel
-from segment_pipeline.warehouse.assignments import write_assignments
-from segment_pipeline.warehouse.models import write_feature_space, write_scaled_matrix
+from segment_pipeline.config import parse_config
 from segment_pipeline.warehouse.outliers import write_outliers
 from segment_pipeline.warehouse.segment_audit import audit_segments, write_audit
-from segment_pipeline.warehouse.store import Warehouse, prepare
+from segment_pipeline.warehouse.store import Warehouse
+from segment_pipeline_tests.planted_customers import CONFIG, MONTH, fill, planted_customers
 
 SIZES, REPEATS, LIMIT = (47_000, 1_000_000), 5, "4GB"
-MONTH = date(2023, 4, 1)
-NAMES = ("days_since_last_order", "orders", "average_order_value", "products_per_order")
-MEANS = np.array([[1.0, 3.0, 3.5, 2.0], [2.5, 1.8, 3.0, 1.5], [4.0, 0.9, 2.6, 1.0], [2.0, 1.5, 4.3, 2.6]])
-SPREAD = 0.45
-LABELS = ("Gold", "Silver", "Lapsed", "Silver")
-CONFIG = """\
-name: audit
-first_month: 2023-04
-source: {snapshots: {path: none.csv, customer_id: id}}
-features:
-  - {name: days_since_last_order, unit: days, transform: log1p, resolution: 1, valid: {min: 0}}
-  - {name: orders, unit: orders, transform: log1p, resolution: 1, valid: {min: 1}}
-  - {name: average_order_value, unit: EUR, transform: log1p, valid: {min: 0}}
-  - {name: products_per_order, unit: products, transform: log1p, valid: {min: 0}}
-audit: {path: theirs.csv, customer_id: who, segment: grade}
-"""
-
-
-def customers(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(n, 4) features in original units, (n,) labels, (n,) whether the label was shuffled."""
-    random = np.random.default_rng(1)
-    component = random.integers(0, len(MEANS), n)
-    T = MEANS[component] + SPREAD * random.normal(size=(n, 4))
-    few, fewer = n // 500, n // 1000
-    T[:few] = [0.2, 5.2, 6.0, 3.5] + 0.1 * random.normal(size=(few, 4))
-    T[few : few + fewer] = np.log1p([1, 900, 1, 1])
-    T[few + fewer : few + 2 * fewer, random.integers(0, 4)] += random.uniform(6, 9, fewer)
-    X = np.maximum(0.0, np.expm1(T))
-    X[:, :2] = np.maximum([0, 1], np.round(X[:, :2]))
-    labels = np.array(LABELS)[component]
-    shuffled = random.random(n) < 0.05
-    wrong = (np.searchsorted(("Gold", "Lapsed", "Silver"), labels) + random.integers(1, 3, n)) % 3
-    labels[shuffled] = np.array(("Gold", "Lapsed", "Silver"))[wrong[shuffled]]
-    return X, labels, shuffled
-
-
-def fill(connection: duckdb.DuckDBPyConnection, config: Config, X: np.ndarray, ids: list[str]) -> SegmentModel:
-    prepare(connection, NAMES)
-    columns = pa.table({"customer_id": ids, **{name: X[:, j] for j, name in enumerate(NAMES)}})
-    connection.register("drawn", columns)
-    for table in ("validated_features", "raw_customers"):
-        connection.execute(
-            f"INSERT INTO {table} BY NAME SELECT DATE '{MONTH}' AS month, * FROM drawn ORDER BY customer_id"
-        )
-    connection.unregister("drawn")
-    space = FeatureSpace.fit(config.features, X)
-    write_feature_space(connection, MONTH, space, [])
-    write_scaled_matrix(connection, MONTH, space)
-    mixture = Mixture(
-        np.full(len(MEANS), 1 / len(MEANS)),
-        (MEANS - space.center) / space.scale,
-        np.array([np.diag((SPREAD / space.scale) ** 2)] * len(MEANS)),
-    )
-    segments = tuple(Segment(k + 1, f"segment {k + 1}", None) for k in range(len(MEANS)))
-    model = SegmentModel(1, MONTH, space, mixture, segments, atypical_below=-7.0)
-    write_assignments(connection, model, MONTH, TierSettings())
-    return model
 
 
 def scan(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
@@ -103,8 +40,8 @@ def timed(step: str, figures: dict[str, list[np.ndarray]]) -> Iterator[None]:
 
 
 def measure(n: int) -> None:
-    X, labels, shuffled = customers(n)
-    ids = [f"c{number:08d}" for number in range(n)]
+    drawn = planted_customers(n, important=n // 500, bots=n // 1000, errors=n // 1000)
+    ids, labels, shuffled = drawn.ids, drawn.labels, drawn.shuffled
     figures: dict[str, list[np.ndarray]] = {"scan": [], "segment_audit": [], "outlier_groups": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -113,7 +50,7 @@ def measure(n: int) -> None:
         (folder / "theirs.csv").write_text("who,grade\n" + "\n".join(lines))
         warehouse = Warehouse(folder / "warehouse.duckdb", 60, LIMIT)
         with warehouse.transaction() as connection:
-            model = fill(connection, config, X, ids)
+            model = fill(connection, config, drawn)
         for _ in range(REPEATS):
             with timed("scan", figures), warehouse.connect() as connection:
                 scan(connection, folder)

@@ -18,16 +18,15 @@ from segment_pipeline.segmentation.wording import counted, figure, percent
 
 Array = NDArray[np.float64]
 
-MOST_GROUPS = 6
-FITTED = 2000
+MOST_GROUPS = 8
+FITTED = 1500
 """The mixture of the unusual is fitted to about so many of them at most; all are assigned."""
 
-STARTS = 3
+STARTS = 8
 TOLERANCE = 1e-4
 
-SMALLEST_SHARE = 0.02
 SMALLEST_GROUP = 10
-"""A component of fewer of them, in share or number, is no group."""
+"""Fewer customers do not tell whether they cohere."""
 
 COHERENT = 0.5
 """Cohesion, 1 - variance over the population's, from which customers who are all unusual are so in the same way."""
@@ -120,21 +119,21 @@ class OutlierPoints:
 def group_outliers(Z: Array, variance_floor: Array, seed: int) -> Mixture | None:
     """The mixture whose components are the groups among unusual customers; None where they are too few to tell.
 
-    Z : (n, d) their standardised features. variance_floor : (d,) of the features' resolution. The number of groups is
-    the BIC minimum among fits whose components all have customers enough.
+    Z : (n, d) their standardised features. variance_floor : (d,) of the features' resolution. The number of groups
+    grows while BIC falls, and every component has more customers than features.
     """
     n, d = Z.shape
-    most = min(MOST_GROUPS, n // max(SMALLEST_GROUP, 2 * d))
-    if most < 1 or np.ptp(Z, axis=0).min() == 0:
+    if n < SMALLEST_GROUP or np.ptp(Z, axis=0).min() == 0:
         return None
-    least = max(SMALLEST_SHARE, SMALLEST_GROUP / n)
-    # a few k-means starts will do: the groups are a first look, and are found anew every month
-    fits = [
-        GaussianMixtureEM(k, tol=TOLERANCE, n_init=STARTS, variance_floor=variance_floor, random_state=seed).fit(Z)
-        for k in range(1, most + 1)
-    ]
-    sound = [fit for fit in fits if fit.weights_.min() >= least]
-    return min(sound, key=lambda fit: fit.bic(Z)).mixture_ if sound else None
+    best, lowest = None, np.inf
+    for k in range(1, MOST_GROUPS + 1):
+        # k-means starts will do: the groups are a first look, and are found anew every month
+        fit = GaussianMixtureEM(k, tol=TOLERANCE, n_init=STARTS, variance_floor=variance_floor, random_state=seed)
+        found, bic = fit.fit(Z).mixture_, fit.bic(Z)
+        if bic >= lowest or found.weights.min() * n <= d:
+            break
+        best, lowest = found, bic
+    return best
 
 
 def judge(group: OutlierGroup, outlier_sd: float) -> Judgement:

@@ -34,7 +34,10 @@ warning_backtest | journeys | duckdb python | early_warnings |
 customer_actions | actions | duckdb sql | monthly_assignments transition_deltas | \
 campaigns_are_valid every_action_reaches_somebody every_customer_has_an_action
 campaign_lift | actions | duckdb python | customer_actions | outcomes_can_be_used
-published_segments | publishing | duckdb sql | campaign_lift drift_alerts journey_paths warning_backtest |
+segment_audit | trust | duckdb sql | monthly_assignments scaled_matrix validated_features | audit_can_be_made
+outlier_groups | trust | duckdb sql | monthly_assignments scaled_matrix validated_features |
+published_segments | publishing | duckdb sql | campaign_lift drift_alerts journey_paths outlier_groups segment_audit \
+warning_backtest |
 """
 
 
