@@ -25,10 +25,13 @@ def outlier_chart(points: OutlierPoints) -> bytes:
         [pd.DataFrame(values, columns=["x", "y"]).assign(group=name) for name, values in points.groups if len(values)]
     )
 
+    everybody = pd.concat([ordinary, unusual])
+
     def axis(column: str, title: str, logarithmic: bool) -> dict[str, object]:
-        scale = alt.Scale(type="symlog" if logarithmic else "linear", zero=False, nice=True)
-        few = alt.Axis(title=title, labelOverlap=True, tickCount=5)
-        return {"field": column, "type": "quantitative", "axis": few, "scale": scale}
+        scale = alt.Scale(type="symlog" if logarithmic else "linear", zero=False)
+        ticks = _logarithmic_ticks(float(everybody[column].max())) if logarithmic else alt.Undefined
+        shown = alt.Axis(title=title, labelOverlap=True, tickCount=5, values=ticks)
+        return {"field": column, "type": "quantitative", "axis": shown, "scale": scale}
 
     horizontal = alt.X(**axis("x", x, points.logarithmic[0]))
     vertical = alt.Y(**axis("y", y, points.logarithmic[1]))
@@ -62,6 +65,11 @@ def outlier_chart(points: OutlierPoints) -> bytes:
     picture = io.BytesIO()
     chart.save(picture, format="png", scale_factor=1.4)
     return _compressed(picture.getvalue())
+
+
+def _logarithmic_ticks(largest: float) -> list[int]:
+    """0, 1, 3, 10, 30, ... up to the largest value: of themselves, such axes have ticks at one end only."""
+    return [0, *(step * 10**power for power in range(13) for step in (1, 3) if step * 10**power <= largest)]
 
 
 def _compressed(png: bytes) -> bytes:
