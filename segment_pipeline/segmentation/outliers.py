@@ -19,10 +19,13 @@ from segment_pipeline.segmentation.wording import counted, figure, percent
 Array = NDArray[np.float64]
 
 MOST_GROUPS = 8
-FITTED = 1500
+FITTED = 1000
 """The mixture of the unusual is fitted to about so many of them at most; all are assigned."""
 
-STARTS = 8
+STARTS = 6
+PATIENCE = 2
+"""So many numbers of groups in a row that are no better end the search."""
+
 TOLERANCE = 1e-4
 
 SMALLEST_GROUP = 10
@@ -120,19 +123,22 @@ def group_outliers(Z: Array, variance_floor: Array, seed: int) -> Mixture | None
     """The mixture whose components are the groups among unusual customers; None where they are too few to tell.
 
     Z : (n, d) their standardised features. variance_floor : (d,) of the features' resolution. The number of groups
-    grows while BIC falls, and every component has more customers than features.
+    grows until BIC has stopped to fall; every component has more customers than features.
     """
     n, d = Z.shape
     if n < SMALLEST_GROUP or np.ptp(Z, axis=0).min() == 0:
         return None
-    best, lowest = None, np.inf
+    best, lowest, rises = None, np.inf, 0
     for k in range(1, MOST_GROUPS + 1):
         # k-means starts will do: the groups are a first look, and are found anew every month
         fit = GaussianMixtureEM(k, tol=TOLERANCE, n_init=STARTS, variance_floor=variance_floor, random_state=seed)
         found, bic = fit.fit(Z).mixture_, fit.bic(Z)
-        if bic >= lowest or found.weights.min() * n <= d:
+        if bic < lowest and found.weights.min() * n > d:
+            best, lowest, rises = found, bic, 0
+        else:
+            rises += 1
+        if rises == PATIENCE:
             break
-        best, lowest = found, bic
     return best
 
 

@@ -250,8 +250,11 @@ def _figures(connection: duckdb.DuckDBPyConnection, config: Config, month: date)
     (population,) = connection.execute(
         f"SELECT {medians}, {total} FROM validated_features WHERE month = ?", [month]
     ).fetchall()
+    # half the distance between the 16th and the 84th percentile is one SD of a normal feature, and a stray customer
+    # or two in a tight group do not change it
     columns = [
-        f"median(f.{identifier(name)}), {exact_mean(f'z{j}')}, {exact_mean(f'z{j} * z{j}')}"
+        f"median(f.{identifier(name)}), {exact_mean(f'z{j}')}, "
+        f"(quantile_cont(z{j}, 0.84) - quantile_cont(z{j}, 0.16)) / 2"
         for j, name in enumerate(names)
     ]
     found = connection.execute(f"""
@@ -270,7 +273,7 @@ def _figures(connection: duckdb.DuckDBPyConnection, config: Config, month: date)
     groups = []
     for code, customers, spent, distance, one_extreme, *rest in found:
         figures = [rest[3 * j : 3 * j + 3] for j in range(len(names))]
-        variance = float(np.mean([square - mean * mean for _, mean, square in figures]))
+        variance = float(np.mean([spread**2 for _, _, spread in figures]))
         groups.append(
             OutlierGroup(
                 BY_RULE[-code - 1] if code < 0 else None,
