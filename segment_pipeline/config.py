@@ -786,6 +786,28 @@ class ValidationSettings(_Settings):
     )
 
 
+class AuditSource(_Settings):
+    """The segments that the company already uses: a file of their own, or a column of ready-made customers."""
+
+    path: Annotated[SourcePath, AfterValidator(_month_placeholder)] | None = _setting(
+        None,
+        "",
+        "Parquet, CSV or a glob, relative to this file; {month} becomes 2017-03 and so on; package:NAME/path. Without "
+        "it, `segment` is a column of source.snapshots or source.query.",
+        allowed="text: the path of a file",
+    )
+    customer_id: Name | None = _setting(None, "", "The column of that file that holds the customer.")
+    segment: Name = _setting(..., "", "The column that holds the company's segment.")
+
+    @model_validator(mode="after")
+    def _file_and_its_customers(self) -> "AuditSource":
+        if self.path is not None and self.customer_id is None:
+            raise _problem(("customer_id",), "nothing", "the column of the file that holds the customer")
+        if self.path is None and self.customer_id is not None:
+            raise _problem(("path",), "nothing", "the file with that customer_id; or leave out both")
+        return self
+
+
 class OperationSettings(_Settings):
     """How the pipeline uses the machine. Nothing here changes a result."""
 
@@ -852,6 +874,9 @@ class Config(_Settings):
         None, "", "What campaigns are judged by; without it their lift is not known."
     )
     validation: Annotated[ValidationSettings, BeforeValidator(_empty_means_defaults)] = ValidationSettings()
+    audit: AuditSource | None = _setting(
+        None, "", "The segments that the company already uses, to be compared with these; none when left out."
+    )
     operation: Annotated[OperationSettings, BeforeValidator(_empty_means_defaults)] = OperationSettings()
 
     _path: Path = PrivateAttr(default=Path("segmentation.yaml"))
@@ -965,6 +990,14 @@ class Config(_Settings):
         if wrong:
             raise _problems(wrong)
         return actions
+
+    @field_validator("audit")
+    @classmethod
+    def _audit_has_a_source(cls, audit: AuditSource | None, info: ValidationInfo) -> AuditSource | None:
+        source = info.data.get("source")
+        if audit is not None and audit.path is None and source is not None and source.orders is not None:
+            raise _problem(("path",), "nothing", "with a source of orders, a file with one row per customer")
+        return audit
 
     @property
     def path(self) -> Path:

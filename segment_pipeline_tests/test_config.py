@@ -572,6 +572,7 @@ SECTIONS = [
     "campaigns",
     "outcomes",
     "validation",
+    "audit",
     "operation",
 ]
 
@@ -803,7 +804,7 @@ def test_reading_the_file_loads_nothing_heavy() -> None:
 
 # `#key: value` is a key at its default; prose and examples have a blank after the `#`.
 DEFAULT_LINE = re.compile(r"^( *)#(?=[a-z_]+:)", re.MULTILINE)
-EXAMPLE_LINE = re.compile(r"^( *)# (?=(snapshots|query|segments|hurdle|campaigns|outcomes): \{)", re.MULTILINE)
+EXAMPLE_LINE = re.compile(r"^( *)# (?=(snapshots|query|segments|hurdle|campaigns|outcomes|audit): \{)", re.MULTILINE)
 
 
 def keys_of(content: Any, prefix: str = "") -> dict[str, Any]:

@@ -58,6 +58,13 @@ CHECKS: Mapping[str, tuple[CheckSpec, ...]] = {
             False,
         ),
     ),
+    "segment_audit": (
+        CheckSpec(
+            "audit_can_be_made",
+            "The company's own segments can be read and compared, and belong to customers of the source.",
+            False,
+        ),
+    ),
     "transition_deltas": (
         CheckSpec("transitions_reconcile", "The moves add up to the customers of both months, exactly.", True),
     ),

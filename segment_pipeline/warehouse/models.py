@@ -49,12 +49,17 @@ def feature_matrix(
 
 
 def drawn_sql(connection: duckdb.DuckDBPyConnection, table: str, month: date, sample: int) -> str:
-    """Which customer_id belong to a reproducible sample of about `sample` of the month's, as SQL: those whose hash
-    falls below a limit; `true` where there are not more than that."""
+    """Which customer_id belong to a reproducible sample of about `sample` of the month's, as SQL; `true` where there
+    are not more than that."""
     total = connection.execute(f"SELECT count(*) FROM {identifier(table)} WHERE month = ?", [month]).fetchone()
     share = min(1.0, sample / max(1, total[0] if total else 1))
+    return "true" if share == 1.0 else hashed_below("customer_id", share)
+
+
+def hashed_below(customer_id: str, share: float) -> str:
+    """A condition that draws about this share of the customers, always the same ones."""
     # the first 13 hex digits are 52 bits: exact as a double, and the same on every engine that has md5
-    return "true" if share == 1.0 else f"CAST('0x' || left(md5(customer_id), 13) AS BIGINT) < {int(share * 2**52)}"
+    return f"CAST('0x' || left(md5({customer_id}), 13) AS BIGINT) < {int(share * 2**52)}"
 
 
 def write_feature_space(

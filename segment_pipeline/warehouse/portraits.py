@@ -25,6 +25,22 @@ ORDER_FEATURE_UNITS = {
 }
 
 
+def feature_units(config: Config) -> dict[str, str]:
+    """The unit of every raw feature, "" where nobody says it."""
+    units = ORDER_FEATURE_UNITS | {feature.name: feature.unit for feature in config.features}
+    units = {"total_spend": units.get("average_order_value", "")} | units
+    return {feature: units.get(feature, "") for feature in config.raw_feature_names}
+
+
+def spend_sql(config: Config) -> str | None:
+    """A customer's spend in the window as an expression over validated_features; None where no feature tells it."""
+    if "total_spend" in config.raw_feature_names:
+        return "total_spend"
+    if {"orders", "average_order_value"} <= set(config.raw_feature_names):
+        return "orders * average_order_value"
+    return None
+
+
 @dataclass(frozen=True)
 class FeaturePortrait:
     """A feature over one segment's customers (`segment_id` None: over all of the month), in original units."""
@@ -110,8 +126,7 @@ def _sizes(connection: duckdb.DuckDBPyConnection, month: date) -> dict[int, tupl
 
 
 def _feature_portraits(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[FeaturePortrait]:
-    units = ORDER_FEATURE_UNITS | {feature.name: feature.unit for feature in config.features}
-    money = next((feature.unit for feature in config.features if feature.name == "average_order_value"), "")
+    units = feature_units(config)
     portraits = []
     for feature in config.raw_feature_names:
         column = f"f.{identifier(feature)}"
@@ -128,8 +143,7 @@ def _feature_portraits(connection: duckdb.DuckDBPyConnection, config: Config, mo
             """,
             [month],
         ).fetchall()
-        unit = units.get(feature, money if feature == "total_spend" else "")
-        portraits += [FeaturePortrait(row[0], feature, unit, *row[1:]) for row in rows]
+        portraits += [FeaturePortrait(row[0], feature, units[feature], *row[1:]) for row in rows]
     return portraits
 
 

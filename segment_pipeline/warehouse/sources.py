@@ -10,8 +10,8 @@ sums: it depends on nothing but the source, and an order or a product that spans
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import chdir
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -289,17 +289,57 @@ def _count_lines(
 # --- ready-made customer snapshots and the user's own SQL -------------------------------------------------------------
 
 
+@contextmanager
+def ready_made_rows(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, text_columns: Collection[str] = ()
+) -> Iterator[tuple[Relation, str]]:
+    """The rows of a source of ready-made customers, with all their columns, and which column holds the customer.
+
+    text_columns : columns, in lower case, that a CSV's reader takes as they stand. Raises SourceError.
+    """
+    connection.execute("SET python_enable_replacements = false")
+    source = config.source
+    with chdir(config.path.parent):
+        if source.snapshots is not None:
+            customer_id = source.snapshots.customer_id
+            yield _open_snapshot(connection, config, source.snapshots, month, text_columns), customer_id
+        elif source.query is not None:
+            relation = _run_query(connection, config, source.query, month)
+            yield relation, source.query.customer_id
+            connection.execute("DROP TABLE source_rows")
+        else:
+            raise AssertionError("order lines are no ready-made customers")
+
+
 def _read_snapshot(
     connection: duckdb.DuckDBPyConnection, config: Config, snapshots: SnapshotsSource, month: date
 ) -> SourceCounts:
-    path = resolve_source_path(snapshots.path.replace("{month}", month_key(month)), config.path.parent)
-    source = open_files(connection, path, {snapshots.customer_id.lower()})
+    source = _open_snapshot(connection, config, snapshots, month)
     return _store_ready_made(connection, source, snapshots.customer_id, config.feature_names)
+
+
+def _open_snapshot(
+    connection: duckdb.DuckDBPyConnection,
+    config: Config,
+    snapshots: SnapshotsSource,
+    month: date,
+    text_columns: Collection[str] = (),
+) -> Relation:
+    path = resolve_source_path(snapshots.path.replace("{month}", month_key(month)), config.path.parent)
+    return open_files(connection, path, {snapshots.customer_id.lower(), *text_columns})
 
 
 def _read_query(
     connection: duckdb.DuckDBPyConnection, config: Config, source: QuerySource, month: date
 ) -> SourceCounts:
+    relation = _run_query(connection, config, source, month)
+    counts = _store_ready_made(connection, relation, source.customer_id, config.feature_names)
+    connection.execute("DROP TABLE source_rows")
+    return counts
+
+
+def _run_query(connection: duckdb.DuckDBPyConnection, config: Config, source: QuerySource, month: date) -> Relation:
+    """The result of the user's SQL as the temporary table `source_rows`."""
     file = config.path.parent / source.file
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -319,10 +359,7 @@ def _read_query(
     except duckdb.Error as error:
         raise SourceError(f"{file}{_line(error)} fails: {reason(error)} Mend the SQL, or the data it reads.") from error
     columns = {name.lower(): kind for name, kind in describe(connection, "source_rows")}
-    relation = Relation("source_rows", str(file), columns)
-    counts = _store_ready_made(connection, relation, source.customer_id, config.feature_names)
-    connection.execute("DROP TABLE source_rows")
-    return counts
+    return Relation("source_rows", str(file), columns)
 
 
 def _dates_used(connection: duckdb.DuckDBPyConnection, text: str, path: str) -> set[str]:

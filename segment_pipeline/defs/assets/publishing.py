@@ -3,6 +3,7 @@
 import dagster as dg
 
 from segment_pipeline.defs.assets.actions import campaign_lift
+from segment_pipeline.defs.assets.audit import outlier_groups, segment_audit
 from segment_pipeline.defs.assets.journeys import journey_paths, warning_backtest
 from segment_pipeline.defs.assets.segments import drift_alerts
 from segment_pipeline.defs.assets.trust import model_validation
@@ -12,7 +13,15 @@ from segment_pipeline.defs.resources import Pipeline
 
 
 @dg.asset(
-    deps=[journey_paths, warning_backtest, campaign_lift, drift_alerts, model_validation],
+    deps=[
+        journey_paths,
+        warning_backtest,
+        campaign_lift,
+        drift_alerts,
+        model_validation,
+        segment_audit,
+        outlier_groups,
+    ],
     partitions_def=monthly_partitions,
     group_name="publishing",
     owners=OWNERS,

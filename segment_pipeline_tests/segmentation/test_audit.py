@@ -1,0 +1,92 @@
+"""Agreement, refusals and reasons of the audit; groups of unusual customers and what is said of them."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from segment_pipeline.segmentation.audit import (
+    LabelledCustomer,
+    LabelProfile,
+    adjusted_rand_index,
+    normalised_mutual_information,
+    reason,
+    refusal,
+)
+from segment_pipeline.segmentation.outliers import FeatureOfGroup, OutlierGroup, judge
+from segment_pipeline.segmentation.wording import deed, percent
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_agreement_of_a_cross_table_is_that_of_its_labels(seed):
+    random = np.random.default_rng(seed)
+    ours = random.integers(0, 4, 500)
+    theirs = np.where(random.random(500) < seed / 5, ours % 3, random.integers(0, 3, 500))
+    table = np.zeros((3, 4), dtype=np.int64)
+    np.add.at(table, (theirs, ours), 1)
+    assert adjusted_rand_index(table) == pytest.approx(adjusted_rand_score(theirs, ours), abs=1e-12)
+    expected = normalized_mutual_info_score(theirs, ours)
+    assert normalised_mutual_information(table) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("customers", "said"),
+    [
+        ([], "no customer of this month has a label"),
+        ([300], "all 300 customers have the same label"),
+        ([1] * 300, "found 300 labels for 300 customers"),
+        ([2] * 50, "found 50 labels for 100 customers"),
+    ],
+)
+def test_labels_that_are_no_segments_are_refused_with_what_was_found(customers, said):
+    assert said in (refusal(customers) or "")
+
+
+def test_labels_of_a_few_customers_each_are_segments():
+    assert refusal([20, 5, 300]) is None
+
+
+def test_a_reason_tells_the_figures_that_speak_against_the_label():
+    customer = LabelledCustomer("Gold", 0.01, 0.8, "Lapsed", 0.93, [84, 1, 20], [2.2, -1.5, 0.0])
+    profiles = {
+        "Gold": LabelProfile([12, 9, 21], [-0.5, 1.0, 0.0]),
+        "Lapsed": LabelProfile([80, 1, 19], [2.1, -1.5, 0.0]),
+    }
+    names, units = ("days_since_last_order", "orders", "average_order_value"), ("days", "orders", "EUR")
+    assert reason(customer, names, units, profiles) == (
+        "labelled Gold, but last ordered 84 days ago (Gold: 12) and placed 1 order (Gold: 9); "
+        "93 % of customers like this are labelled Lapsed"
+    )
+
+
+def test_figures_are_told_as_people_say_them():
+    assert deed("orders", 1, "orders") == "placed 1 order"
+    assert deed("average_order_value", 1234.5, "EUR") == "spends 1,234 EUR an order"
+    assert deed("visits_per_week", 2.25, "visits") == "has visits per week 2.2 visits"
+    assert [percent(share) for share in (0.0, 0.004, 0.5, 0.996, 1.0)] == [
+        "0 %",
+        "under 1 %",
+        "50 %",
+        "over 99 %",
+        "100 %",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("figures", "policy", "kind", "recommendation"),
+    [
+        ({"cohesion": 0.9, "spend_share": 0.2}, "keep", "coherent", "keep"),
+        ({"rule": "repeated_values", "cohesion": 1.0}, "keep", "repeated_values", "reject"),
+        ({"rule": "repeated_values", "cohesion": 1.0}, "cap", "repeated_values", "cap"),
+        ({"distance": 7.0, "one_extreme_share": 0.9}, "keep", "one_extreme_value", "cap"),
+        ({"distance": 7.0}, "reject", "scattered", "reject"),
+        ({"distance": 3.2}, "keep", "tail", "keep"),
+    ],
+)
+def test_a_group_is_judged_by_its_figures_and_the_policy_of_its_feature(figures, policy, kind, recommendation):
+    features = [FeatureOfGroup("orders", "orders", policy, 40.0, 3.0, 4.0)]
+    given = {"rule": None, "spend_share": 0.01, "cohesion": 0.1, "distance": 3.1, "one_extreme_share": 0.0} | figures
+    group = OutlierGroup(customers=50, share=0.01, farthest="orders", features=features, **given)
+    judgement = judge(group, 3.0)
+    assert (judgement.kind, judgement.recommendation) == (kind, recommendation)
+    assert judgement.sentence.startswith("50 customers, 1 % of all, ")
+    assert "orders 40 (all customers: 3)" in judgement.sentence

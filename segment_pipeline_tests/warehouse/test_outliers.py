@@ -1,0 +1,116 @@
+"""Unusual customers as groups: planted important ones are kept, planted bots and errors are not."""
+
+import struct
+import zlib
+
+import duckdb
+import pytest
+
+from segment_pipeline.config import parse_config
+from segment_pipeline.report.outlier_chart import outlier_chart
+from segment_pipeline.warehouse.outliers import outlier_points, write_outliers
+from segment_pipeline_tests.planted_customers import CONFIG, MONTH, fill, planted_customers
+
+IMPORTANT, BOTS, ERRORS = 40, 15, 40
+
+
+@pytest.fixture(scope="module", params=[1, 2, 3])
+def month(request):
+    """A connection with a month of 6,000 customers, the planted ones among them, and its groups."""
+    config = parse_config(CONFIG, "segmentation.yaml")
+    drawn = planted_customers(6000, important=IMPORTANT, bots=BOTS, errors=ERRORS, seed=request.param)
+    with duckdb.connect() as connection:
+        fill(connection, config, drawn)
+        yield connection, config, write_outliers(connection, config, MONTH)
+
+
+def groups_of(month, first: int, count: int) -> dict[tuple[str, str], int]:
+    """(kind, recommendation) -> how many of the customers c{first}, ... are in such a group."""
+    rows = month[0].execute(
+        """
+        SELECT g.kind, g.recommendation, count(*)
+        FROM outlier_customers JOIN outlier_groups AS g USING (month, group_id)
+        WHERE CAST(customer_id[2:] AS INTEGER) BETWEEN ? AND ? GROUP BY ALL
+        """,
+        [first, first + count - 1],
+    )
+    return {row[:2]: row[2] for row in rows.fetchall()}
+
+
+def test_important_customers_are_a_group_of_their_own_and_kept(month):
+    assert groups_of(month, 0, IMPORTANT) == {("coherent", "keep"): IMPORTANT}
+    (found,) = [found for found in month[2] if found.judgement.kind == "coherent"]
+    assert found.group.customers <= 1.1 * IMPORTANT
+    assert found.group.cohesion > 0.8
+    assert "they may be the most valuable customers" in found.judgement.sentence
+
+
+def test_bots_of_the_same_values_are_to_be_rejected(month):
+    assert groups_of(month, IMPORTANT, BOTS) == {("repeated_values", "reject"): BOTS}
+
+
+def test_scattered_errors_are_to_be_capped(month):
+    found = groups_of(month, IMPORTANT + BOTS, ERRORS)
+    assert sum(found.values()) >= 0.95 * ERRORS
+    assert sum(count for (_, advice), count in found.items() if advice == "cap") >= 0.8 * ERRORS
+
+
+def test_most_of_the_unusual_are_the_ordinary_tail_and_kept(month):
+    rest = groups_of(month, IMPORTANT + BOTS + ERRORS, 6000)
+    assert rest[("tail", "keep")] >= 0.9 * sum(rest.values())
+
+
+def test_groups_customers_and_profiles_add_up(month):
+    ((groups, rows),) = (
+        month[0]
+        .execute("SELECT (SELECT sum(customers) FROM outlier_groups), (SELECT count(*) FROM outlier_customers)")
+        .fetchall()
+    )
+    assert groups == rows
+    ((profiles,),) = month[0].execute("SELECT count(*) FROM outlier_group_profiles").fetchall()
+    assert profiles == 4 * len(month[2])
+
+
+def test_a_month_that_is_run_again_gives_the_same_rows(month):
+    connection, config, _ = month
+    tables = ("outlier_groups", "outlier_group_profiles", "outlier_customers")
+    before = [connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall() for table in tables]
+    write_outliers(connection, config, MONTH)
+    assert [connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall() for table in tables] == before
+
+
+def test_values_that_everybody_repeats_are_no_bots():
+    config = parse_config(CONFIG, "segmentation.yaml")
+    drawn = planted_customers(6000, bots=BOTS)
+    drawn.X[:] = drawn.X.round(-1) + 1  # so coarse that most customers have a twin
+    with duckdb.connect() as connection:
+        fill(connection, config, drawn)
+        assert "repeated_values" not in {found.judgement.kind for found in write_outliers(connection, config, MONTH)}
+
+
+def test_a_month_without_unusual_customers_has_no_groups_and_no_chart():
+    config = parse_config(CONFIG + "quality: {outlier_sd: 50}\n", "segmentation.yaml")
+    with duckdb.connect() as connection:
+        fill(connection, config, planted_customers(1000))
+        connection.execute("UPDATE monthly_assignments SET is_atypical = false")
+        groups = write_outliers(connection, config, MONTH)
+        assert groups == []
+        assert outlier_points(connection, config, MONTH, groups) is None
+
+
+def test_the_chart_is_a_small_sound_picture_with_a_transparent_background(month):
+    connection, config, groups = month
+    points = outlier_points(connection, config, MONTH, groups)
+    assert points is not None
+    png = outlier_chart(points)
+    assert len(png) < 100_000
+    width, height, depth, colour = struct.unpack(">IIBB", png[16:26])
+    assert (depth, colour) == (8, 6)  # with an alpha channel
+    (length,) = struct.unpack(">I", png[33:37])
+    assert png[12:16] == b"IHDR"
+    start = png.index(b"IDAT")
+    (size,) = struct.unpack(">I", png[start - 4 : start])
+    pixels = zlib.decompress(png[start + 4 : start + 4 + size])
+    assert len(pixels) == height * (4 * width + 1)
+    assert pixels[4] == 0  # the corner lets the page through
+    assert length > 0
