@@ -42,7 +42,8 @@ def test_every_month_has_every_metric_and_the_second_knows_them_all(validated) -
     absent = "SELECT month, metric, sentence FROM model_validation WHERE value IS NULL ORDER BY ALL"
     first = {metric: sentence for month, metric, sentence in query(shop.published, absent) if month.month == 3}
     assert [row for row in query(shop.published, absent) if row[0] > date(2023, 3, 1)] == []
-    assert first["silence_auc"] == "Not computed: 30 days after the end of 2023-03 were not over at its end."
+    not_over = "Not computed: 30 days after the end of 2023-03 were not over when this month closed."
+    assert first["silence_auc"] == not_over
     for name in ("stability_over_time", "spend_r2", "calibration_error"):
         assert first[name].startswith("Not computed: this is the first month")
 

@@ -128,7 +128,8 @@ def _silence(
     horizon = config.warnings.horizon_days
     over = [earlier for (earlier,) in known if observed_before(earlier, month, horizon)]
     if not over:
-        return Missing(f"{horizon} days after the end of {month_key(config.first_month)} were not over at its end.")
+        first = month_key(config.first_month)
+        return Missing(f"{horizon} days after the end of {first} were not over when this month closed.")
     label = f"JOIN {OBSERVED_SILENCE.name} AS o ON o.month = {month_literal(over[0])} AND o.customer_id = v.customer_id"
     return _outcome(connection, config, champion, over[0], "o.silent", label)
 
