@@ -566,6 +566,7 @@ SECTIONS = [
     "actions",
     "campaigns",
     "outcomes",
+    "alternatives",
     "operation",
 ]
 

@@ -1,8 +1,8 @@
 """What else could describe the month's customers, each beside the champion: other methods, and rules of thumb.
 
-Here: k-means, Ward's hierarchy, DBSCAN, HDBSCAN, latent classes, the quintile rule and the user's own rules, on the same
-customers in the same coordinates, with the same figures. The clustering is scikit-learn's, SciPy's and StepMix's. Not
-here: what follows from the figures (suitability.py), and where customers, columns and rules come from (warehouse/).
+Here: k-means, Ward's hierarchy, DBSCAN, HDBSCAN, latent classes, the quintile rule and the user's own rules, on the
+same customers in the same coordinates, with the same figures. The clustering is scikit-learn's, SciPy's and StepMix's.
+Not here: what follows from the figures (suitability.py), and where customers, columns and rules come from (warehouse/).
 
 Every method sees at most a sample. All randomness is seeded, and BLAS keeps to one thread: same arguments, same bits.
 """
@@ -130,8 +130,8 @@ class Comparison:
     """Every method, Ward's hierarchy, and what suitability.py needs of both.
 
     nestedness : how many times farther apart groups of the hierarchy are than the parts within them, at the cut where
-    that is largest; None where no cut has two groups with parts. categorical_columns, columns : how many of features and
-    text columns are codes or text, of how many.
+    that is largest; None where no cut has two groups with parts. categorical_columns, columns : how many of features
+    and text columns are codes or text, of how many.
     """
 
     alternatives: tuple[Alternative, ...]
@@ -159,8 +159,8 @@ def coded_features(Z: Array) -> list[int]:
 
 
 def quintile_rule(rfm: Array, reference: Array) -> Labels:
-    """(n,) 0..4 by the classic rule: a score of 1 to 5 each for recency, frequency and spend by quintiles, added up, and
-    the sums 3 to 15 cut into five bands of equal width (after Hughes 1994, who keeps the 125 cells).
+    """(n,) 0..4 by the classic rule: a score of 1 to 5 each for recency, frequency and spend by quintiles, added up,
+    and the sums 3 to 15 cut into five bands of equal width (after Hughes 1994, who keeps the 125 cells).
 
     rfm, reference : (n, 3), (m, 3) days since the last order, orders, spend; the quintiles are those of `reference`.
     Customers with the same value have the same score.
@@ -469,8 +469,8 @@ def _fit_classes(patterns: Labels, weight: Array, k: int, seed: int) -> tuple[La
 
 def _top_groups(Z: Array, cuts: Sequence[Sequence[_Group]]) -> tuple[Sequence[_Group], float | None]:
     """Of the cuts of a hierarchy the one whose groups are most clearly apart, and its nestedness: the distance of the
-    nearest two leaves of different groups over that of the farthest two of one group. Only cuts with at least two groups
-    of several leaves count; () without one. The last of `cuts` has the leaves."""
+    nearest two leaves of different groups over that of the farthest two of one group. Only cuts with at least two
+    groups of several leaves count; () without one. The last of `cuts` has the leaves."""
     leaves = cuts[-1]
     distance = _distances(np.stack([Z[leaf.rows].mean(axis=0) for leaf in leaves]))
     best: tuple[Sequence[_Group], float | None] = (), None
@@ -491,9 +491,11 @@ def _not_run(method: str, reason: str) -> Alternative:
 
 def _in_words(method: str, groups: int, champions: int, noise: float, agreement: float) -> str:
     if groups == 0:
-        return f"It finds no dense region of its own: {noise:.0%} of the customers are noise."
-    held = f"It leaves out {noise:.0%} of the customers as noise. " if noise >= 0.005 and "class" not in method else ""
-    counted = "one segment" if groups == 1 else f"{groups} segments"
+        return f"It finds no dense region: {noise:.0%} of the customers are noise."
+    held = f"It leaves out {noise:.0%} of the customers. " if noise >= 0.005 else ""
+    if groups == 1:
+        return f"{held}It finds one segment only."
+    counted = f"{groups} segments"
     if method == "champion":
         return f"The champion's {counted}, by each customer's likeliest."
     if agreement >= AGREES:

@@ -114,8 +114,8 @@ def nothing_to_describe(names: Sequence[str], Z: Array) -> str | None:
     if any(len(np.unique(Z[:, j])) > 2 for j in range(Z.shape[1])):
         return None
     return (
-        f"no feature ({', '.join(names)}) takes more than two values, and no mixture of Gaussians describes yes and no. "
-        "Add features that are quantities, or use latent classes (alternatives.categorical) outside this pipeline."
+        f"no feature ({', '.join(names)}) takes more than two values, and no mixture of Gaussians describes yes and "
+        "no. Add features that are quantities; for answers alone, latent classes (the package stepmix) are the method."
     )
 
 
@@ -241,24 +241,25 @@ def _thresholds(Z: Array, labels: Labels, segments: int) -> Finding:
 
 
 def _centres(Z: Array, labels: Labels) -> Finding:
-    """Excess kurtosis within segments, mean over features and customers; features flat within a segment do not count."""
-    weighted, weight = 0.0, 0.0
+    """Excess kurtosis within segments, mean over features and customers; a feature flat in a segment does not count."""
+    summed, counted = 0.0, 0
     for segment in np.unique(labels):
         deviation = Z[labels == segment] - Z[labels == segment].mean(axis=0)
         variance = np.mean(deviation**2, axis=0)
         varied = variance > 1e-9
         kurtosis = np.mean(deviation[:, varied] ** 4, axis=0) / variance[varied] ** 2 - 3.0
-        weighted, weight = weighted + len(deviation) * float(kurtosis.sum()), weight + len(deviation) * int(varied.sum())
-    if not weight:
+        summed += len(deviation) * float(kurtosis.sum())
+        counted += len(deviation) * int(varied.sum())
+    if not counted:
         return Finding("segments_have_no_centre", None, NO_CENTRE, False, "No segment varies in any feature.")
-    mean = weighted / weight
+    mean = summed / counted
     return Finding(
         "segments_have_no_centre",
         mean,
         NO_CENTRE,
         mean <= NO_CENTRE,
-        f"Within segments the features' excess kurtosis is {mean:.2f}, where 0 crowds around a centre and -1.2 is spread "
-        "evenly between limits.",
+        f"Within segments the features' excess kurtosis is {mean:.2f}, where 0 crowds around a centre and -1.2 is "
+        "spread evenly between limits.",
     )
 
 

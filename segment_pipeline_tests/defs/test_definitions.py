@@ -34,7 +34,9 @@ warning_backtest | journeys | duckdb python | early_warnings |
 customer_actions | actions | duckdb sql | monthly_assignments transition_deltas | \
 campaigns_are_valid every_action_reaches_somebody every_customer_has_an_action
 campaign_lift | actions | duckdb python | customer_actions | outcomes_can_be_used
-published_segments | publishing | duckdb sql | campaign_lift drift_alerts journey_paths warning_backtest |
+alternative_segmentations | trust | duckdb python | churn_risk monthly_assignments | alternatives_can_be_computed
+published_segments | publishing | duckdb sql | alternative_segmentations campaign_lift drift_alerts journey_paths \
+warning_backtest |
 """
 
 

@@ -44,10 +44,12 @@ def nested_groups(seed: int) -> Known:
     """2 or 3 groups far apart, each of 2 or 3 subgroups that stand close together but clear of one another."""
     random = np.random.default_rng((seed, 2))
     n, d, groups = int(random.integers(1200, 4000)), int(random.integers(2, 6)), int(random.integers(2, 4))
-    centres = np.vstack([
-        middle + _apart(random, int(random.integers(2, 4)), d, 6.0, most=10.0)
-        for middle in _apart(random, groups, d, 45.0)
-    ])
+    centres = np.vstack(
+        [
+            middle + _apart(random, int(random.integers(2, 4)), d, 6.0, most=10.0)
+            for middle in _apart(random, groups, d, 45.0)
+        ]
+    )
     truth = random.choice(len(centres), size=n, p=random.dirichlet(np.full(len(centres), 20.0)))
     return Known(centres[truth] + random.normal(size=(n, d)), truth)
 
@@ -64,7 +66,7 @@ def two_moons_with_noise(seed: int) -> Known:
 
 
 def categorical_classes(seed: int) -> Known:
-    """2 to 4 classes that differ in how often each of five to eight answers is given; nothing in the data is a quantity."""
+    """2 to 4 classes that differ in how often each of five to eight answers is given; nothing in them is a quantity."""
     random = np.random.default_rng((seed, 4))
     n, c, k = int(random.integers(1200, 4000)), int(random.integers(5, 9)), int(random.integers(2, 5))
     truth = random.choice(k, size=n, p=random.dirichlet(np.full(k, 20.0)))

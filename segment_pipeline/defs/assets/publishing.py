@@ -5,13 +5,14 @@ import dagster as dg
 from segment_pipeline.defs.assets.actions import campaign_lift
 from segment_pipeline.defs.assets.journeys import journey_paths, warning_backtest
 from segment_pipeline.defs.assets.segments import drift_alerts
+from segment_pipeline.defs.assets.trust import alternative_segmentations
 from segment_pipeline.defs.described import OWNERS, SQL_KINDS, published_metadata
 from segment_pipeline.defs.partitions import monthly_partitions
 from segment_pipeline.defs.resources import Pipeline
 
 
 @dg.asset(
-    deps=[journey_paths, warning_backtest, campaign_lift, drift_alerts],
+    deps=[journey_paths, warning_backtest, campaign_lift, drift_alerts, alternative_segmentations],
     partitions_def=monthly_partitions,
     group_name="publishing",
     owners=OWNERS,
