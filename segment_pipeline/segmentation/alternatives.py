@@ -129,14 +129,12 @@ class Node:
 class Comparison:
     """Every method, Ward's hierarchy, and what suitability.py needs of both.
 
-    nestedness : how many times farther apart groups of the hierarchy are than the parts within them, at the cut where
-    that is largest; None where no cut has two groups with parts. categorical_columns, columns : how many of features
+    categorical_columns, columns : how many of features
     and text columns are codes or text, of how many.
     """
 
     alternatives: tuple[Alternative, ...]
     hierarchy: tuple[Node, ...]
-    nestedness: float | None
     categorical_columns: int
     columns: int
 
@@ -187,7 +185,6 @@ class _Bench:
 
     def compare(self) -> Comparison:
         ward = self._ward()
-        hierarchy, nestedness = ward_hierarchy(self.Z[self.few], ward.segments or 1, self.names)
         codes = coded_features(self.Z)
         found = [
             self._champion(),
@@ -201,8 +198,7 @@ class _Bench:
         ]
         return Comparison(
             tuple(found),
-            hierarchy,
-            nestedness,
+            ward_hierarchy(self.Z[self.few], ward.segments or 1, self.names),
             len(codes) + len(self.customers.categories),
             self.Z.shape[1] + len(self.customers.categories),
         )
@@ -318,8 +314,8 @@ class _Group:
         return len(other.rows) <= len(self.rows) and bool(np.isin(other.rows[:1], self.rows).all())
 
 
-def ward_hierarchy(Z: Array, leaves: int, names: Sequence[str]) -> tuple[tuple[Node, ...], float | None]:
-    """Ward's hierarchy (1963) of the rows of Z, cut into so many leaves, from the whole down; and its nestedness.
+def ward_hierarchy(Z: Array, leaves: int, names: Sequence[str]) -> tuple[Node, ...]:
+    """Ward's hierarchy (1963) of the rows of Z, cut into so many leaves, from the whole down.
 
     A leaf that lies in one of the most clearly separate groups has that group's name before its own.
     """
@@ -338,8 +334,7 @@ def ward_hierarchy(Z: Array, leaves: int, names: Sequence[str]) -> tuple[tuple[N
         parts = [group(every[parted.id].left.id, parted.id), group(every[parted.id].right.id, parted.id)]
         found += parts
         cuts.append([one for one in cuts[-1] if one is not parted] + parts)
-    top, nestedness = _top_groups(Z, cuts)
-    return _nodes(found, top, Z, names), nestedness
+    return _nodes(found, _top_groups(Z, cuts), Z, names)
 
 
 def _nodes(found: Sequence[_Group], top: Sequence[_Group], Z: Array, names: Sequence[str]) -> tuple[Node, ...]:
@@ -467,22 +462,56 @@ def _fit_classes(patterns: Labels, weight: Array, k: int, seed: int) -> tuple[La
     return np.asarray(model.predict(patterns), dtype=np.intp), log_likelihood
 
 
-def _top_groups(Z: Array, cuts: Sequence[Sequence[_Group]]) -> tuple[Sequence[_Group], float | None]:
-    """Of the cuts of a hierarchy the one whose groups are most clearly apart, and its nestedness: the distance of the
-    nearest two leaves of different groups over that of the farthest two of one group. Only cuts with at least two
-    groups of several leaves count; () without one. The last of `cuts` has the leaves."""
+def nestedness(Z: Array, segments: Labels) -> float | None:
+    """How many times farther apart groups of segments are than the segments within them, at the cut of the centres'
+    tree (average linkage) where that is largest; None where no cut has two groups of several segments.
+
+    Z : (n, d). segments : (n,) labels, each with some rows. The distance is of the nearest two segments of different
+    groups, over that of the farthest two of one group, in the spread of a segment.
+    """
+    from scipy.cluster.hierarchy import average, cut_tree
+    from scipy.spatial.distance import pdist
+
+    centres = _in_spreads(Z, [np.flatnonzero(segments == segment) for segment in np.unique(segments)])
+    if len(centres) < 4:
+        return None
+    distance, tree = _distances(centres), average(pdist(centres))
+    ratios = [_apart(distance, cut_tree(tree, cut).ravel()) for cut in range(2, len(centres) - 1)]
+    return max((ratio for ratio in ratios if ratio is not None), default=None)
+
+
+def _top_groups(Z: Array, cuts: Sequence[Sequence[_Group]]) -> Sequence[_Group]:
+    """Of the cuts of a hierarchy, the last of which has the leaves, the one whose groups are most clearly apart; ()
+    where no cut has two groups with parts."""
     leaves = cuts[-1]
-    distance = _distances(np.stack([Z[leaf.rows].mean(axis=0) for leaf in leaves]))
-    best: tuple[Sequence[_Group], float | None] = (), None
+    distance = _distances(_in_spreads(Z, [leaf.rows for leaf in leaves]))
+    best: tuple[float, Sequence[_Group]] = (0.0, ())
     for cut in cuts[1:-1]:
-        group = np.array([next(i for i, one in enumerate(cut) if one.holds(leaf)) for leaf in leaves])
-        if np.sum(np.bincount(group) > 1) < 2:
-            continue
-        same = group[:, None] == group[None]
-        ratio = float(distance[~same].min() / max(distance[same].max(), np.finfo(float).tiny))
-        if best[1] is None or ratio > best[1]:
-            best = cut, ratio
-    return best
+        ratio = _apart(distance, np.array([next(i for i, one in enumerate(cut) if one.holds(leaf)) for leaf in leaves]))
+        if ratio is not None and ratio > best[0]:
+            best = ratio, cut
+    return best[1]
+
+
+def _apart(distance: Array, group: Labels) -> float | None:
+    """Smallest distance between groups over the largest within one; None without two groups with parts."""
+    if np.sum(np.bincount(group) > 1) < 2:
+        return None
+    same = group[:, None] == group[None]
+    return float(distance[~same].min() / max(distance[same].max(), np.finfo(float).tiny))
+
+
+def _in_spreads(Z: Array, parts: Sequence[Labels]) -> Array:
+    """(k, d) the parts' centres in coordinates in which the customers of a part have standard deviation 1 on average.
+
+    Standardising has shrunk the features in which groups lie far apart, and with them the distances that are sought.
+    """
+    centres = np.stack([Z[rows].mean(axis=0) for rows in parts])
+    within = np.zeros((Z.shape[1], Z.shape[1]))
+    for rows, centre in zip(parts, centres, strict=True):
+        within += (Z[rows] - centre).T @ (Z[rows] - centre)
+    values, vectors = np.linalg.eigh(within / len(Z))
+    return np.asarray(centres @ (vectors / np.sqrt(np.maximum(values, 1e-9))))
 
 
 def _not_run(method: str, reason: str) -> Alternative:

@@ -46,8 +46,8 @@ def nested_groups(seed: int) -> Known:
     n, d, groups = int(random.integers(1200, 4000)), int(random.integers(2, 6)), int(random.integers(2, 4))
     centres = np.vstack(
         [
-            middle + _apart(random, int(random.integers(2, 4)), d, 6.0, most=10.0)
-            for middle in _apart(random, groups, d, 45.0)
+            middle + _apart(random, int(random.integers(2, 4)), d, 5.0, most=8.0)
+            for middle in _apart(random, groups, d, 30.0)
         ]
     )
     truth = random.choice(len(centres), size=n, p=random.dirichlet(np.full(len(centres), 20.0)))
@@ -129,7 +129,7 @@ KINDS: dict[str, Callable[[int], Known]] = {
 
 def champion_of(known: Known, most: int = 8, seed: int = 0) -> Mixture:
     """The sound mixture of lowest BIC, or of all where none is sound."""
-    found = search_mixtures(known.Z, range(2, most + 1), random_state=seed, variance_floor=1e-4, finalists=1, n_jobs=1)
+    found = search_mixtures(known.Z, range(2, most + 1), random_state=seed, variance_floor=1e-8, finalists=1, n_jobs=1)
     sound = [one for one in found if not one.degenerate]
     return min(sound or found, key=lambda one: one.bic).model.mixture_
 

@@ -11,6 +11,7 @@ from segment_pipeline.segmentation.alternatives import (
     churn_auc,
     compare,
     latent_classes,
+    nestedness,
     quintile_rule,
     ward_hierarchy,
 )
@@ -18,6 +19,7 @@ from segment_pipeline.segmentation.gaussian import Mixture
 from segment_pipeline_tests.segmentation.known_structures import (
     categorical_classes,
     nested_groups,
+    separated_balls,
     two_moons_with_noise,
 )
 
@@ -111,8 +113,7 @@ def test_density_finds_moons_and_leaves_out_who_is_anywhere():
 
 def test_the_hierarchy_is_a_tree_that_adds_up_and_names_the_group_of_each_part():
     known = nested_groups(31)
-    nodes, nestedness = ward_hierarchy(known.Z[:1500], len(np.unique(known.truth)), list("abcde")[: known.X.shape[1]])
-    assert nestedness > 2
+    nodes = ward_hierarchy(known.Z[:1500], len(np.unique(known.truth)), list("abcde")[: known.X.shape[1]])
     by_number = {node.node: node for node in nodes}
     assert nodes[0].parent is None
     assert nodes[0].customers == 1500
@@ -126,6 +127,13 @@ def test_the_hierarchy_is_a_tree_that_adds_up_and_names_the_group_of_each_part()
     assert inside
     assert all(node.name.split(" > ")[0] in {other.name for other in by_number.values()} for node in inside)
     assert len({node.name for node in nodes}) == len(nodes)
+
+
+def test_nestedness_tells_groups_of_segments_from_segments_that_stand_alone():
+    nested, balls = nested_groups(31), separated_balls(31)
+    assert nestedness(nested.Z, nested.truth) > 2.5  # as they were made
+    alone = nestedness(balls.Z, balls.truth)
+    assert alone is None or alone < 2
 
 
 def test_latent_classes_are_found_in_answers_and_their_number_by_bic():
