@@ -147,6 +147,8 @@ def compare(
     customers: Customers, champion: Mixture, names: Sequence[str], observed: Observed | None = None, *, seed: int = 42
 ) -> Comparison:
     """Every method on these customers. champion : in their coordinates. names : of the features."""
+    import sklearn.cluster  # noqa: F401 - only the threads of what is loaded by now are limited
+
     with threadpool_limits(limits=1, user_api="blas"), threadpool_limits(limits=1, user_api="openmp"):
         return _Bench(customers, champion, names, observed, seed).compare()
 

@@ -1,14 +1,19 @@
 """The verdict names what the data were made for, and says why with figures."""
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from segment_pipeline.config import parse_config
 from segment_pipeline.segmentation.alternatives import Comparison, Customers, compare
+from segment_pipeline.segmentation.challengers import fit_challengers
+from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.gaussian import Mixture
 from segment_pipeline.segmentation.suitability import Suitability, judge_suitability, nothing_to_describe
 from segment_pipeline_tests.segmentation.known_structures import KINDS, Known, champion_of, overlapping_gaussians
+from segment_pipeline_tests.simulated_customers import CONFIG
 
 SEEDS = (41, 42, 43)
 """None of them was looked at when the thresholds were chosen (0 to 13 were)."""
@@ -100,3 +105,12 @@ def test_features_of_two_values_each_leave_nothing_to_describe():
     assert "no feature (a, b, c) takes more than two values" in (nothing_to_describe(["a", "b", "c"], Z) or "")
     Z[0, 1] = 2.0
     assert nothing_to_describe(["a", "b", "c"], Z) is None
+
+
+def test_a_month_of_such_features_gets_no_fit_and_is_told_why():
+    config = parse_config(CONFIG, Path("simulated.yaml"))
+    X = np.random.default_rng(0).integers(0, 2, size=(1000, 3)).astype(float)
+    space = FeatureSpace.fit(config.features, X)
+    found = fit_challengers(space, X, [str(i) for i in range(1000)], config)
+    assert found.candidates == []
+    assert "no feature (x, y, z) takes more than two values" in found.choice.rationale
