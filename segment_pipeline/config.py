@@ -808,6 +808,33 @@ class AuditSource(_Settings):
         return self
 
 
+class AlternativeSettings(_Settings):
+    """What the champion is compared with, at the start and at each refit: other methods, and rules of your own."""
+
+    sample: int = _setting(
+        5000,
+        "customers",
+        "With more customers, the methods look at a reproducible sample of this size.",
+        ge=500,
+        le=50_000,
+    )
+    rules: Annotated[dict[Name, Expression], BeforeValidator(_empty_means_defaults)] = _setting(
+        {},
+        "",
+        "Segments by rules of your own: a name, and a SQL expression over the features that gives the segment.",
+        allowed="names, each with a SQL expression such as CASE WHEN orders > 10 THEN 'vip' ELSE 'other' END",
+    )
+    categorical: Annotated[tuple[Expression, ...], BeforeValidator(_list_as_tuple)] = _setting(
+        (),
+        "",
+        "Columns of the source, or SQL expressions over its rows, that are text; latent classes are sought in them.",
+        allowed="a list of columns or SQL expressions of the source",
+    )
+    monetary: Name | None = _setting(
+        None, "", "Feature that says what a customer spends, for the quintile rule; total_spend of order lines."
+    )
+
+
 class OperationSettings(_Settings):
     """How the pipeline uses the machine. Nothing here changes a result."""
 
@@ -877,6 +904,7 @@ class Config(_Settings):
     audit: AuditSource | None = _setting(
         None, "", "The segments that the company already uses, to be compared with these; none when left out."
     )
+    alternatives: Annotated[AlternativeSettings, BeforeValidator(_empty_means_defaults)] = AlternativeSettings()
     operation: Annotated[OperationSettings, BeforeValidator(_empty_means_defaults)] = OperationSettings()
 
     _path: Path = PrivateAttr(default=Path("segmentation.yaml"))
@@ -957,6 +985,17 @@ class Config(_Settings):
         if wrong:
             raise _problems(wrong)
         return roles
+
+    @field_validator("alternatives")
+    @classmethod
+    def _monetary_is_a_feature(cls, alternatives: AlternativeSettings, info: ValidationInfo) -> AlternativeSettings:
+        source, features = info.data.get("source"), info.data.get("features", ())
+        names = [feature.name for feature in features]
+        if source is not None and source.orders is not None:
+            names = list(ORDER_FEATURES)
+        if alternatives.monetary is not None and names and alternatives.monetary not in names:
+            raise _problem(("monetary",), show(alternatives.monetary), f"a feature of this file: {_either(names)}")
+        return alternatives
 
     @field_validator("segments")
     @classmethod
@@ -1045,6 +1084,12 @@ class Config(_Settings):
     def frequency_feature(self) -> str | None:
         """The feature that `roles.frequency` names; None when there is none such (then no roles are given)."""
         return self.roles.frequency if self.roles.frequency in self.raw_feature_names else None
+
+    @property
+    def monetary_feature(self) -> str | None:
+        """The feature that says what a customer spends; None when there is none such."""
+        name = self.alternatives.monetary or "total_spend"
+        return name if name in self.raw_feature_names else None
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -573,6 +573,7 @@ SECTIONS = [
     "outcomes",
     "validation",
     "audit",
+    "alternatives",
     "operation",
 ]
 

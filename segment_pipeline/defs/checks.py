@@ -65,6 +65,13 @@ CHECKS: Mapping[str, tuple[CheckSpec, ...]] = {
             False,
         ),
     ),
+    "alternative_segmentations": (
+        CheckSpec(
+            "alternatives_can_be_computed",
+            "The rules and the categorical columns under alternatives can be used; those that cannot are left out.",
+            False,
+        ),
+    ),
     "transition_deltas": (
         CheckSpec("transitions_reconcile", "The moves add up to the customers of both months, exactly.", True),
     ),

@@ -19,6 +19,7 @@ from segment_pipeline.segmentation.mixture import Candidate, Hurdle, Mixture, fi
 from segment_pipeline.segmentation.model import SegmentModel, express_in
 from segment_pipeline.segmentation.resolution import what_the_fit_sees
 from segment_pipeline.segmentation.selection import Choice, Continuity, choose, judge
+from segment_pipeline.segmentation.suitability import nothing_to_describe
 
 if TYPE_CHECKING:
     from segment_pipeline.config import Config
@@ -76,6 +77,9 @@ def fit_challengers(
 def _obstacle(space: FeatureSpace, Z: Array, hurdle: Hurdle | None, most: int) -> str | None:
     """What forbids a fit. Features that repeat one another stop a bootstrap before this; later the champion goes on
     serving, without challengers."""
+    nothing = nothing_to_describe(space.names, Z)
+    if nothing is not None:
+        return f"There was no fit: {nothing}"
     if hurdle is None:
         dependence = find_dependence(space.names, Z, space)
         if dependence is not None:

@@ -156,10 +156,71 @@ def load_orderers(connection: duckdb.DuckDBPyConnection, config: Config, start: 
         source.refuse_changed()
 
 
-def _order_lines(source: Relation, expressions: Mapping[str, str], types: Mapping[str, str]) -> str:
+def load_categories(connection: duckdb.DuckDBPyConnection, config: Config, month: date, expression: str) -> None:
+    """Fill the temporary table `categories` with each customer of the month and the text of an expression over the
+    source: of ready-made rows, the row's; of order lines, the commonest in the window, of several the smallest text.
+
+    Raises SourceError where the expression is none over the source's columns, or the source cannot be read.
+    """
+    source, key = config.source, {"categorical": expression}
+    connection.execute("SET python_enable_replacements = false")
+    with chdir(config.path.parent):
+        if source.orders is not None:
+            path = resolve_source_path(source.orders.path, config.path.parent)
+            relation, expressions, types = _open_orders(connection, source.orders, path)
+            lines = _order_lines(relation, expressions, types, extra=_text_of_row(connection, relation, key))
+            start, end = (
+                f"TIMESTAMP {literal(day.isoformat())}"
+                for day in (add_months(as_of(month), -source.window_months), as_of(month))
+            )
+            rows = f"""
+                SELECT customer_id, value, count(*) AS lines FROM ({lines})
+                WHERE is_line AND ordered_at >= {start} AND ordered_at < {end} AND value IS NOT NULL
+                GROUP BY customer_id, value
+            """
+        else:
+            relation, customer_id = _ready_made_rows(connection, config, month)
+            identity = text_id(identifier(customer_id), relation.columns[customer_id.lower()])
+            value = _text_of_row(connection, relation, key)
+            rows = f"SELECT {identity} AS customer_id, {value} AS value, 1 AS lines FROM {relation.sql} AS source"
+        try:
+            connection.execute(f"""
+                CREATE OR REPLACE TEMP TABLE categories AS SELECT customer_id, value FROM ({rows})
+                QUALIFY row_number() OVER (PARTITION BY customer_id ORDER BY lines DESC, value) = 1
+            """)
+        except duckdb.Error as error:
+            relation.refuse_changed()
+            raise SourceError(
+                f"{relation.path}: alternatives.categorical is {expression!r}; reading it failed: {reason(error)} "
+                "Mend that key in the configuration, or the data."
+            ) from error
+        relation.refuse_changed()
+
+
+def _text_of_row(connection: duckdb.DuckDBPyConnection, relation: Relation, key: Mapping[str, str]) -> str:
+    """The expression as text, blank ones NULL. Raises SourceError where it is none over these columns."""
+    given = bound(key, relation)
+    expression_types(connection, relation, "alternatives", given)
+    return f"nullif(trim(CAST(({given['categorical']}\n) AS VARCHAR)), '')"
+
+
+def _ready_made_rows(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> tuple[Relation, str]:
+    """The month's rows of a source of snapshots or of the user's own SQL, and the column that holds the customer."""
+    source = config.source
+    if source.snapshots is not None:
+        return _open_snapshot(connection, config, source.snapshots, month), source.snapshots.customer_id
+    if source.query is None:
+        raise AssertionError("a source without orders, snapshots or query")
+    return _run_query(connection, config, source.query, month), source.query.customer_id
+
+
+def _order_lines(
+    source: Relation, expressions: Mapping[str, str], types: Mapping[str, str], *, extra: str = "NULL"
+) -> str:
     """The source's rows with settled names and types, and `is_line`; rows at or after as_of are still among them.
 
-    The newline after each expression ends a comment in it.
+    extra : one more expression over the row, which becomes `value`. The newline after each expression ends a comment
+    in it.
     """
     product_id = _key(expressions["product_id"], types["product_id"]) if "product_id" in expressions else "NULL"
     return f"""
@@ -170,6 +231,7 @@ def _order_lines(source: Relation, expressions: Mapping[str, str], types: Mappin
             {timestamp(expressions["ordered_at"], types["ordered_at"])} AS ordered_at,
             TRY_CAST(({expressions["amount"]}\n) AS DECIMAL(18, 4)) AS amount,
             {product_id} AS product_id,
+            {extra} AS value,
             ({expressions.get("where", "true")}\n) AS is_line
         FROM {source.sql} AS source
     """

@@ -37,10 +37,11 @@ campaign_lift | actions | duckdb python | customer_actions | outcomes_can_be_use
 model_validation | trust | duckdb python | \
 candidate_models churn_risk monthly_assignments raw_customers selected_model validated_features | \
 heldout_gap_is_small predicts_what_follows probabilities_are_calibrated segments_are_separate stable_over_time
+alternative_segmentations | trust | duckdb python | churn_risk monthly_assignments | alternatives_can_be_computed
 segment_audit | trust | duckdb sql | monthly_assignments scaled_matrix validated_features | audit_can_be_made
 outlier_groups | trust | duckdb sql | monthly_assignments scaled_matrix validated_features |
-published_segments | publishing | duckdb sql | campaign_lift drift_alerts journey_paths model_validation \
-outlier_groups segment_audit warning_backtest |
+published_segments | publishing | duckdb sql | alternative_segmentations campaign_lift drift_alerts journey_paths \
+model_validation outlier_groups segment_audit warning_backtest |
 """
 
 

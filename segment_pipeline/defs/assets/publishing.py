@@ -3,6 +3,7 @@
 import dagster as dg
 
 from segment_pipeline.defs.assets.actions import campaign_lift
+from segment_pipeline.defs.assets.alternatives import alternative_segmentations
 from segment_pipeline.defs.assets.audit import outlier_groups, segment_audit
 from segment_pipeline.defs.assets.journeys import journey_paths, warning_backtest
 from segment_pipeline.defs.assets.segments import drift_alerts
@@ -19,6 +20,7 @@ from segment_pipeline.defs.resources import Pipeline
         campaign_lift,
         drift_alerts,
         model_validation,
+        alternative_segmentations,
         segment_audit,
         outlier_groups,
     ],

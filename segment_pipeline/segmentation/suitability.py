@@ -1,0 +1,301 @@
+"""Is a mixture right here at all? Named findings, each with its figure and its threshold, and one verdict from them.
+
+Here: what the findings are and which verdict follows. Not here: the methods that are compared (alternatives.py), and
+the figures on a champion's soundness. The verdict advises; it stops nothing. Only features that no mixture can describe
+stop a month, before any fit (`nothing_to_describe`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from segment_pipeline.segmentation.alternatives import AGREES, NOBODY, Alternative, Comparison, Customers, nestedness
+from segment_pipeline.segmentation.gaussian import Mixture
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.intp]
+
+FEW = 500
+"""Customers below which a mixture of full covariances has too many parameters for its data."""
+
+MOSTLY = 0.5
+"""Share of columns that are codes or text, above which the data are mostly categorical."""
+
+STRAYS = 0.10
+"""Share of customers in nearly empty places, above which outliers dominate; Gaussian segments have at most 0.02."""
+
+GAUSSIAN_REGIONS = 0.9
+"""Agreement with which one Gaussian to each dense region must tell the regions apart. Two moons have 0.6, round,
+elongated and nested segments 0.98 to 1."""
+
+THRESHOLDS_SUFFICE = 0.9
+"""Agreement with which a table of as many thresholds as segments must give the champion's segments."""
+
+NO_CENTRE = -0.9
+"""Mean excess kurtosis within segments, below which they are filled evenly up to their limits instead of crowding
+around a centre: 0 is Gaussian, -1.2 uniform."""
+
+NESTED = 2.0
+"""How many times farther apart than their parts groups of segments must be. Simulated nested groups have 4 to 7, round
+and overlapping segments at most 1.3."""
+
+CLEAR = 0.9
+"""Mean largest membership probability from which segments are clear enough to speak of groups of them."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim with its figure. holds : whether the figure is beyond the threshold, so that the claim is true. value is
+    None where there was nothing to measure; then the claim does not hold."""
+
+    finding: str
+    value: float | None
+    threshold: float
+    holds: bool
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Suitability:
+    """verdict : too_few_customers, latent_classes, density_based, rules_would_do, nested_groups, k_means_would_serve or
+    mixture; the first that its findings give. reason : the findings that it stands on, in words."""
+
+    verdict: str
+    reason: str
+    findings: tuple[Finding, ...]
+
+
+VERDICTS: tuple[tuple[str, tuple[tuple[str, ...], ...], str], ...] = (
+    ("too_few_customers", (("few_customers",),), "The data are too few for a mixture."),
+    ("latent_classes", (("mostly_categorical", "classes_in_the_answers"),), "Latent classes fit these data better."),
+    (
+        "density_based",
+        (("regions_are_not_gaussian",), ("outliers_dominate",)),
+        "Look at DBSCAN and HDBSCAN before a mixture.",
+    ),
+    (
+        "rules_would_do",
+        (("a_rule_gives_the_segments",), ("thresholds_give_the_segments", "segments_have_no_centre")),
+        "Rules would do.",
+    ),
+    ("nested_groups", (("groups_are_nested", "segments_are_clear"),), "A hierarchy says more than flat segments."),
+    (
+        "k_means_would_serve",
+        (("nobody_is_in_doubt", "k_means_agrees"),),
+        "k-means would serve as well.",
+    ),
+)
+"""In this order: a verdict, sets of findings of which one must hold as a whole, and what it advises. Where none holds a
+mixture is right."""
+
+
+def judge_suitability(
+    customers: Customers, champion: Mixture, comparison: Comparison, *, too_sure: float = 0.98
+) -> Suitability:
+    """The findings and the verdict. too_sure : mean largest probability from which memberships say no more than labels
+    (refit.max_mean_max_probability)."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        findings = _findings(customers, champion, comparison, too_sure)
+    true = {finding.finding: finding for finding in findings if finding.holds}
+    for verdict, alternatives, advice in VERDICTS:
+        for needed in alternatives:
+            if all(name in true for name in needed):
+                told = " ".join(true[name].sentence for name in needed)
+                return Suitability(verdict, f"{advice} {told}", findings)
+    by_name = {finding.finding: finding for finding in findings}
+    told = " ".join(by_name[name].sentence for name in ("nobody_is_in_doubt", "k_means_agrees"))
+    return Suitability("mixture", f"A mixture is right here. {told}", findings)
+
+
+def nothing_to_describe(names: Sequence[str], Z: Array) -> str | None:
+    """Why no mixture can describe these customers, in words; None where one may. Z : (n, d), names : (d,)."""
+    if any(len(np.unique(Z[:, j])) > 2 for j in range(Z.shape[1])):
+        return None
+    return (
+        f"no feature ({', '.join(names)}) takes more than two values, and no mixture of Gaussians describes yes and "
+        "no. Add features that are quantities; for answers alone, latent classes (the package stepmix) are the method."
+    )
+
+
+def _findings(customers: Customers, champion: Mixture, comparison: Comparison, too_sure: float) -> tuple[Finding, ...]:
+    joint = champion.responsibilities(customers.Z)
+    labels = joint.argmax(axis=1).astype(np.intp)
+    return (
+        _few(customers.total),
+        _categorical(comparison),
+        _classes(comparison.of("latent_classes")),
+        _regions(customers.Z, comparison.of("hdbscan")),
+        _outliers(comparison.of("dbscan")),
+        _rules(comparison),
+        _thresholds(customers.Z, labels, champion.n_components),
+        _centres(customers.Z, labels),
+        _nested(customers.Z, labels),
+        *_certainty(customers.Z, champion, joint, too_sure),
+        _k_means(comparison.of("k_means")),
+    )
+
+
+def _few(total: int) -> Finding:
+    return Finding("few_customers", float(total), float(FEW), total < FEW, f"There are {total:,} customers.")
+
+
+def _categorical(comparison: Comparison) -> Finding:
+    share = comparison.categorical_columns / comparison.columns
+    return Finding(
+        "mostly_categorical",
+        share,
+        MOSTLY,
+        share > MOSTLY,
+        f"{comparison.categorical_columns} of {comparison.columns} columns are codes or text rather than quantities.",
+    )
+
+
+def _classes(found: Alternative | None) -> Finding:
+    """More than one class, by BIC against the model in which the answers are independent."""
+    if found is None or found.segments is None:
+        return Finding("classes_in_the_answers", None, 2.0, False, "No columns were there to find latent classes in.")
+    return Finding(
+        "classes_in_the_answers",
+        float(found.segments),
+        2.0,
+        found.segments >= 2,
+        f"The answers go together in {found.segments} latent class{'' if found.segments == 1 else 'es'}.",
+    )
+
+
+def _regions(Z: Array, hdbscan: Alternative | None) -> Finding:
+    """Whether Gaussians could tell the dense regions apart: the quadratic discriminant of the regions themselves."""
+    name = "regions_are_not_gaussian"
+    if hdbscan is None or hdbscan.labels is None or (hdbscan.segments or 0) < 2:
+        return Finding(name, None, GAUSSIAN_REGIONS, False, "There are no two dense regions clear of one another.")
+    dense = hdbscan.labels != NOBODY
+    agreement = _told_apart(Z[dense], hdbscan.labels[dense])
+    return Finding(
+        name,
+        agreement,
+        GAUSSIAN_REGIONS,
+        agreement < GAUSSIAN_REGIONS,
+        f"There are {hdbscan.segments} dense regions, and one Gaussian to each tells them apart with agreement "
+        f"{agreement:.2f}.",
+    )
+
+
+def _told_apart(Z: Array, regions: Labels) -> float:
+    from sklearn.metrics import adjusted_rand_score
+
+    members = [Z[regions == region] for region in np.unique(regions)]
+    d = Z.shape[1]
+    # a trace of the whole's variance, for a region that is flat along a feature
+    least = 1e-6 * Z.var(axis=0).max() * np.eye(d)
+    gaussians = Mixture(
+        np.array([len(part) / len(Z) for part in members]),
+        np.stack([part.mean(axis=0) for part in members]),
+        np.stack([np.cov(part.T, bias=True).reshape(d, d) + least for part in members]),
+    )
+    return float(adjusted_rand_score(regions, gaussians.log_joint(Z).argmax(axis=1)))
+
+
+def _outliers(dbscan: Alternative | None) -> Finding:
+    share = None if dbscan is None else dbscan.noise_share
+    if share is None:
+        return Finding("outliers_dominate", None, STRAYS, False, "DBSCAN did not run.")
+    return Finding(
+        "outliers_dominate", share, STRAYS, share > STRAYS, f"{share:.1%} of the customers are in nearly empty places."
+    )
+
+
+def _rules(comparison: Comparison) -> Finding:
+    name = "a_rule_gives_the_segments"
+    rules = [
+        (one.agreement, one.method)
+        for one in comparison.alternatives
+        if one.agreement is not None and (one.method == "rfm_quintiles" or one.method.startswith("rule: "))
+    ]
+    if not rules:
+        return Finding(name, None, AGREES, False, "No rule was there to compare with.")
+    agreement, best = max(rules)
+    return Finding(
+        name,
+        agreement,
+        AGREES,
+        agreement >= AGREES,
+        f"Of the rules, {best} comes nearest to the champion's segments, with agreement {agreement:.2f}.",
+    )
+
+
+def _thresholds(Z: Array, labels: Labels, segments: int) -> Finding:
+    from sklearn.metrics import adjusted_rand_score
+    from sklearn.tree import DecisionTreeClassifier
+
+    tree = DecisionTreeClassifier(max_leaf_nodes=max(2, segments), random_state=0).fit(Z, labels)
+    agreement = float(adjusted_rand_score(labels, tree.predict(Z)))
+    return Finding(
+        "thresholds_give_the_segments",
+        agreement,
+        THRESHOLDS_SUFFICE,
+        agreement >= THRESHOLDS_SUFFICE,
+        f"{segments - 1} thresholds on single features give the champion's segments with agreement {agreement:.2f}.",
+    )
+
+
+def _centres(Z: Array, labels: Labels) -> Finding:
+    """Excess kurtosis within segments, mean over features and customers; a feature flat in a segment does not count."""
+    summed, counted = 0.0, 0
+    for segment in np.unique(labels):
+        deviation = Z[labels == segment] - Z[labels == segment].mean(axis=0)
+        variance = np.mean(deviation**2, axis=0)
+        varied = variance > 1e-9
+        kurtosis = np.mean(deviation[:, varied] ** 4, axis=0) / variance[varied] ** 2 - 3.0
+        summed += len(deviation) * float(kurtosis.sum())
+        counted += len(deviation) * int(varied.sum())
+    if not counted:
+        return Finding("segments_have_no_centre", None, NO_CENTRE, False, "No segment varies in any feature.")
+    mean = summed / counted
+    return Finding(
+        "segments_have_no_centre",
+        mean,
+        NO_CENTRE,
+        mean <= NO_CENTRE,
+        f"Within segments the features' excess kurtosis is {mean:.2f}, where 0 crowds around a centre and -1.2 is "
+        "spread evenly between limits.",
+    )
+
+
+def _nested(Z: Array, labels: Labels) -> Finding:
+    ratio = nestedness(Z, labels)
+    if ratio is None:
+        return Finding("groups_are_nested", None, NESTED, False, "There are no two groups of several segments.")
+    return Finding(
+        "groups_are_nested",
+        ratio,
+        NESTED,
+        ratio >= NESTED,
+        f"Segments lie in groups that are {ratio:.1f} times as far from one another as the segments of a group.",
+    )
+
+
+def _certainty(Z: Array, champion: Mixture, joint: Array, too_sure: float) -> tuple[Finding, Finding]:
+    """Among the customers beside a hurdle's rule: who is under it belongs to it for certain, whatever the mixture."""
+    left = joint if champion.hurdle is None else joint[~champion.hurdle.holds(Z)]
+    certainty = float(left.max(axis=1).mean()) if len(left) else 1.0
+    sentence = f"Customers' largest membership probability is {certainty:.2f} on average."
+    return (
+        Finding("segments_are_clear", certainty, CLEAR, certainty >= CLEAR, sentence),
+        Finding("nobody_is_in_doubt", certainty, too_sure, certainty >= too_sure, sentence),
+    )
+
+
+def _k_means(found: Alternative | None) -> Finding:
+    agreement = None if found is None else found.agreement
+    if agreement is None:
+        return Finding("k_means_agrees", None, AGREES, False, "k-means did not run.")
+    return Finding(
+        "k_means_agrees",
+        agreement,
+        AGREES,
+        agreement >= AGREES,
+        f"k-means with as many segments agrees with the champion's to {agreement:.2f}.",
+    )
