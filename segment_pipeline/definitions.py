@@ -6,14 +6,14 @@ scikit-learn and great-expectations inside the functions that use them.
 
 import dagster as dg
 
-from segment_pipeline.defs.assets import actions, customers, journeys, mixtures, publishing, segments
+from segment_pipeline.defs.assets import actions, customers, journeys, mixtures, publishing, report, segments
 from segment_pipeline.defs.jobs import monthly_schedule, monthly_segmentation, progress
 from segment_pipeline.defs.resources import resources
 from segment_pipeline.defs.sensors import notify_drift_alerts, notify_month, notify_run_failure
 from segment_pipeline.defs.settings import config_path
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([customers, mixtures, segments, journeys, actions, publishing]),
+    assets=dg.load_assets_from_modules([customers, mixtures, segments, journeys, actions, publishing, report]),
     jobs=[monthly_segmentation],
     schedules=[monthly_schedule],
     sensors=[notify_drift_alerts, notify_month, notify_run_failure],

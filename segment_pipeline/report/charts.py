@@ -31,7 +31,8 @@ PALETTE = (
 
 INK, PAPER, QUIET = "#1d2430", "#ffffff", "#8a94a3"
 ACCENT, WARN = "#0077cc", "#dd0033"
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
+FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
+"""What vl-convert measures texts with, so that a browser that draws them cuts none off."""
 HEAT = ("#9a4a00", "#e8a860", "#f3f1ec", "#7fb4e6", "#00508f")
 """Below the population brown, above it blue: the two hues that colour-blind people tell apart best."""
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -64,15 +65,13 @@ def sparkline(values: Sequence[float | None]) -> str:
         return ""
     low, width = min(known), (max(known) - min(known)) or 1.0
     return "".join(
-        SPARKS[round((value - low) / width * (len(SPARKS) - 1))]
-        if value is not None and math.isfinite(value)
-        else " "
+        SPARKS[round((value - low) / width * (len(SPARKS) - 1))] if value is not None and math.isfinite(value) else " "
         for value in values
     )
 
 
 def sparkline_svg(values: Sequence[float], colour: str) -> str:
-    """A trend without axes, 120 x 28; its figures belong into the text beside it, so it is hidden from readers aloud."""
+    """A trend without axes, 120 x 28; its figures belong into the text beside it: it is hidden from readers aloud."""
     if not values:
         return ""
     width, height, inset = 120.0, 28.0, 3.0
@@ -129,9 +128,7 @@ def bic_curve(candidates: Rows, chosen: int | None, elbow: int | None) -> "alt.V
     for row in rows:
         marks = {"chosen": chosen, "lowest BIC": lowest, "elbow": elbow}
         row["mark"] = ", ".join(word for word, k in marks.items() if k == row["n_components"])
-        row["state"] = (
-            "chosen" if row["n_components"] == chosen else ("admissible" if row["admissible"] else "refused")
-        )
+        row["state"] = "chosen" if row["n_components"] == chosen else ("admissible" if row["admissible"] else "refused")
         row["words"] = (
             f"{row['n_components']} segments, {row['state']}: BIC {row['bic']:,.0f}, "
             f"stability {_shown(row['stability'], '.2f')}" + (f" ({row['mark']})" if row["mark"] else "")
@@ -139,12 +136,14 @@ def bic_curve(candidates: Rows, chosen: int | None, elbow: int | None) -> "alt.V
     x = alt.X("n_components:O", title="number of segments", axis=alt.Axis(labelAngle=0))
     state = alt.Scale(domain=["chosen", "admissible", "refused"], range=[WARN, ACCENT, "transparent"])
     base = alt.Chart(alt.Data(values=rows), width=560, height=210)
-    y = alt.Y("bic:Q", title="BIC (lower is better)", scale=alt.Scale(zero=False, padding=24), axis=alt.Axis(format=",.0f"))
+    scale = alt.Scale(zero=False, padding=24)
+    y = alt.Y("bic:Q", title="BIC (lower is better)", scale=scale, axis=alt.Axis(format=",.0f"))
     line = base.mark_line(color=ACCENT, strokeWidth=2, aria=False).encode(x=x, y=y)
     points = base.mark_point(filled=True, size=110, stroke=ACCENT, strokeWidth=2, opacity=1).encode(
         x=x, y=y, fill=alt.Fill("state:N", scale=state, title=None), description="words:N"
     )
-    labels = base.mark_text(dy=18, fontWeight="bold", color=alt.ExprRef("ink"), aria=False).encode(x=x, y=y, text="mark:N")
+    label = base.mark_text(dy=18, fontWeight="bold", color=alt.ExprRef("ink"), aria=False)
+    labels = label.encode(x=x, y=y, text="mark:N")
     stability = (
         alt.Chart(alt.Data(values=rows), width=560, height=70)
         .mark_bar(size=22, cornerRadiusEnd=3)
@@ -188,7 +187,10 @@ def feature_distributions(bins: Rows, limits: Rows) -> "alt.FacetChart":
     bars = (
         base.mark_bar(color=ACCENT, opacity=0.75)
         .encode(
-            x=alt.X("low:Q", bin="binned", title=None), x2="high:Q", y=alt.Y("customers:Q", title="customers"), description="words:N"
+            x=alt.X("low:Q", bin="binned", title=None),
+            x2="high:Q",
+            y=alt.Y("customers:Q", title="customers"),
+            description="words:N",
         )
         .transform_filter("isValid(datum.customers)")
     )
@@ -217,14 +219,15 @@ def profile_heat_map(profiles: Rows) -> "alt.LayerChart":
     rows = []
     for row in profiles:
         fill, ink = heat_of_index(row["index"])
-        words = f"{row['name']}, {row['feature']}: {row['mean']:,.4g} {row['unit']}, index {_shown(row['index'], '.0f')}"
+        index = _shown(row["index"], ".0f")
+        words = f"{row['name']}, {row['feature']}: {row['mean']:,.4g} {row['unit']}, index {index}"
         rows.append(
             {
                 "segment": f"{row['segment_id']} {row['name']}",
                 "feature": row["feature"].replace("_", " "),
                 "fill": fill,
                 "ink": ink,
-                "shown": _shown(row["index"], ".0f"),
+                "shown": index,
                 "words": words.strip(),
             }
         )
@@ -232,9 +235,7 @@ def profile_heat_map(profiles: Rows) -> "alt.LayerChart":
         x=alt.X("feature:N", title=None, axis=alt.Axis(orient="top", labelAngle=-20)),
         y=alt.Y("segment:N", title=None, axis=alt.Axis(labelLimit=260)),
     )
-    cells = base.mark_rect(cornerRadius=3).encode(
-        color=alt.Color("fill:N", scale=None), description="words:N"
-    )
+    cells = base.mark_rect(cornerRadius=3).encode(color=alt.Color("fill:N", scale=None), description="words:N")
     return cells + base.mark_text(aria=False).encode(text="shown:N", color=alt.Color("ink:N", scale=None))
 
 
@@ -251,19 +252,24 @@ def transition_matrix(moves: Rows, names: Mapping[str, str]) -> "alt.LayerChart"
         rows.append(cell)
     order = {side: [_numbered(state, names) for state in states(moves, side)] for side in ("from_state", "to_state")}
     base = alt.Chart(alt.Data(values=rows), width=alt.Step(86), height=alt.Step(34)).encode(
-        x=alt.X("to:N", sort=order["to_state"], title="this month", axis=alt.Axis(orient="top", labelAngle=-20, labelLimit=150)),
+        x=alt.X(
+            "to:N",
+            sort=order["to_state"],
+            title="this month",
+            axis=alt.Axis(orient="top", labelAngle=-20, labelLimit=150),
+        ),
         y=alt.Y("from:N", sort=order["from_state"], title="month before", axis=alt.Axis(labelLimit=240)),
     )
-    cells = base.mark_rect(cornerRadius=3).encode(
-        color=alt.Color("fill:N", scale=None), description="words:N"
-    )
+    cells = base.mark_rect(cornerRadius=3).encode(color=alt.Color("fill:N", scale=None), description="words:N")
     return cells + base.mark_text(aria=False).encode(text="shown:N", color=alt.Color("ink:N", scale=None))
 
 
-def shares_over_time(shares: Rows, colours: Mapping[int, str], refits: Sequence[date] = ()) -> "alt.LayerChart":
+def shares_over_time(
+    shares: Rows, colours: Mapping[int, str], refits: Sequence[date] = (), *, legend: bool = True
+) -> "alt.LayerChart":
     """How the customers were divided, month by month; months in which a new model began have a dashed line before them.
 
-    shares : month, segment_id, name, share, customers.
+    shares : month, segment_id, name, share, customers. legend : False where the page names the colours itself.
     """
     import altair as alt
 
@@ -286,9 +292,12 @@ def shares_over_time(shares: Rows, colours: Mapping[int, str], refits: Sequence[
         .encode(
             x=x,
             y=alt.Y(
-                "share:Q", title="share of customers", axis=alt.Axis(format="%"), stack="zero",
+                "share:Q",
+                title="share of customers",
+                axis=alt.Axis(format="%"),
+                stack="zero",
                 scale=alt.Scale(domain=[0, 1]),
-            ),  # fmt: skip
+            ),
             color=alt.Color(
                 "segment:N",
                 title=None,
@@ -300,7 +309,9 @@ def shares_over_time(shares: Rows, colours: Mapping[int, str], refits: Sequence[
                     symbolType="square",
                     # a segment's name is data: it goes into the expression as a JSON text, never as code
                     labelExpr=f"({json.dumps(latest)})[datum.label]",
-                ),
+                )
+                if legend
+                else None,
             ),
             order=alt.Order("segment:N"),
             description="words:N",
@@ -402,11 +413,11 @@ def backtest(rows: Rows) -> "alt.LayerChart":
                     words += f", interval {row['precision_low']:.1%} to {row['precision_high']:.1%}"
                 points.append({"warning": warning, "by": chosen_by, "value": row[column], "words": words})
     names = [name for name, _, _ in CHOICES.values()]
-    y = alt.Y("warning:N", title=None, axis=alt.Axis(labelLimit=200))
+    y, axis = alt.Y("warning:N", title=None, axis=alt.Axis(labelLimit=200)), alt.Axis(format=".1~%", tickCount=6)
     bars = (
         alt.Chart(alt.Data(values=intervals), width=480, height=alt.Step(40))
         .mark_rule(color=ACCENT, strokeWidth=2, aria=False)
-        .encode(x=alt.X("low:Q", title="share who then fell silent", axis=alt.Axis(format=".1~%", tickCount=6)), x2="high:Q", y=y)
+        .encode(x=alt.X("low:Q", title="share who then fell silent", axis=axis), x2="high:Q", y=y)
     )
     dots = (
         alt.Chart(alt.Data(values=points))
@@ -452,10 +463,10 @@ def journey_flow(moves: Rows, names: Mapping[str, str], colours: Mapping[int, st
         a, b = offsets[move["from_state"]], arrivals[move["to_state"]]
         offsets[move["from_state"]] += thick
         arrivals[move["to_state"]] += thick
-        middle = (x0 + bar + x1) / 2
+        start, middle, c, d = x0 + bar, (x0 + bar + x1) / 2, a + thick, b + thick
         path = (
-            f"M{x0 + bar:.1f},{a:.1f}C{middle:.1f},{a:.1f} {middle:.1f},{b:.1f} {x1:.1f},{b:.1f}"
-            f"V{b + thick:.1f}C{middle:.1f},{b + thick:.1f} {middle:.1f},{a + thick:.1f} {x0 + bar:.1f},{a + thick:.1f}Z"
+            f"M{start:.1f},{a:.1f}C{middle:.1f},{a:.1f} {middle:.1f},{b:.1f} {x1:.1f},{b:.1f}"
+            f"V{d:.1f}C{middle:.1f},{d:.1f} {middle:.1f},{c:.1f} {start:.1f},{c:.1f}Z"
         )
         words = (
             f"from {_state(move['from_state'], names)} to {_state(move['to_state'], names)}: "

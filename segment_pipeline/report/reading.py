@@ -1,7 +1,7 @@
 """What a report says of a month, as plain rows of the published file: SQL in, lists of dicts out.
 
-Nothing of a later month is read, so that the report of an older month comes out as it did then. What belongs here: which
-rows. What does not: words, drawing, layout.
+Nothing of a later month is read, so that the report of an older month comes out as it did then. What belongs here:
+which rows. What does not: words, drawing, layout.
 """
 
 import json
@@ -268,7 +268,8 @@ def _model_health(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
         "rejected": _rows(
             connection,
             """
-            SELECT reason, count(*) AS rows FROM (SELECT unnest(reasons) AS reason FROM rejected_customers WHERE month = ?)
+            SELECT reason, count(*) AS rows
+            FROM (SELECT unnest(reasons) AS reason FROM rejected_customers WHERE month = ?)
             GROUP BY reason ORDER BY rows DESC, reason
             """,
             month,

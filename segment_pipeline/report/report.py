@@ -1,16 +1,19 @@
 """The report of a month: one HTML file that a marketer opens, offline, and a printer takes.
 
 Everything in it comes from the published file, and the same file gives the same bytes. Charts are SVG drawn here, with
-a few lines of script for hovering: 0.3 MB and no request, where Vega's own offline bundle alone is 0.9 MB
-(benchmarks/report.py). What belongs here: the words, and putting the page together. Rows: reading.py; charts: charts.py.
+a few lines of script for hovering: a quarter of a megabyte, where Vega's own offline bundle alone is 0.9 MB
+(benchmarks/report.py). What belongs here: the words, and putting the page together. Rows: reading.py; drawing:
+charts.py.
 """
 
 import base64
 import hashlib
 import math
 import os
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -26,6 +29,7 @@ from segment_pipeline.segmentation.selection import find_elbow
 HERE = Path(__file__).parent
 TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
 MISSING = "–"
+_REFUSED = re.compile(r" Refused: (.*?\))\.(?= [A-Z]|$)")
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,17 @@ def render(connection: duckdb.DuckDBPyConnection, name: str, month: date) -> tup
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    filters: dict[str, Callable[[Any], str]] = {
         "whole": whole,
         "percent": percent,
         "points": points,
         "figure": figure,
+        "fixed": fixed,
         "spoken": spoken,
         "month_key": month_key,
         "month_name": month_name,
     }
+    environment.filters |= filters
     page = environment.get_template(TEMPLATE).render(
         story,
         name=name,
@@ -104,7 +110,7 @@ def render(connection: duckdb.DuckDBPyConnection, name: str, month: date) -> tup
 
 
 def five_sentences(story: Story) -> list[str]:
-    """The month for somebody who reads nothing else: who, what changed, who moved, whom to contact, can it be trusted."""
+    """The month for who reads nothing else: who, what changed, who moved, whom to contact, whether to trust."""
     return [_who(story), _what_changed(story), _who_moved(story), _whom_to_contact(story), _whether_to_trust(story)]
 
 
@@ -126,8 +132,8 @@ def _what_changed(story: Story) -> str:
     if up["change"] < 0.0005 and down["change"] > -0.0005:
         return "No segment's share changed since the month before."
     return (
-        f"{up['name']} grew most, by {points(up['change'])} points to {percent(up['share'])}; {down['name']} shrank "
-        f"most, by {points(down['change'])} points to {percent(down['share'])}."
+        f"{up['name']} grew most, by {100 * up['change']:.1f} points to {percent(up['share'])}; {down['name']} shrank "
+        f"most, by {-100 * down['change']:.1f} points to {percent(down['share'])}."
     )
 
 
@@ -154,11 +160,13 @@ def _whom_to_contact(story: Story) -> str:
     judged = next((row for row in story["backtest"] if row["warning"] == "any" and row["alerts"]), None)
     if judged is None:
         return f"{said}; whether such warnings come true is not known yet."
-    return (
-        f"{said}; of past warnings {percent(judged['precision'], 1)} came true, where a random choice would have had "
-        f"{percent(judged['base_rate'], 1)} and as many customers of the highest churn risk "
-        f"{percent(judged['churn_risk_precision'], 1)}."
+    said += (
+        f"; of past warnings {percent(judged['precision'], 1)} came true, where a random choice would have had "
+        f"{percent(judged['base_rate'], 1)}"
     )
+    if judged["churn_risk_precision"] is not None:
+        said += f" and as many customers of the highest churn risk {percent(judged['churn_risk_precision'], 1)}"
+    return f"{said}."
 
 
 def _whether_to_trust(story: Story) -> str:
@@ -168,7 +176,8 @@ def _whether_to_trust(story: Story) -> str:
         f"Model {champion['model_version']} of {month_name(champion['trained_month'])} served for its "
         f"{_ordinal(served)} month"
     )
-    said += f", with {len(alerts)} {'alert' if len(alerts) == 1 else 'alerts'} that it may no longer fit" if alerts else ""
+    if alerts:
+        said += f", with {len(alerts)} {'alert' if len(alerts) == 1 else 'alerts'} that it may no longer fit"
     verdict = next((row["verdict"] for row in story["suitability"]), None)
     return f"{said}; the verdict on its use here: {verdict}." if verdict else f"{said}."
 
@@ -194,7 +203,10 @@ def _drawings(story: Story) -> dict[str, Any]:
         else None,
         "shares_chart": charts.svg(
             charts.shares_over_time(
-                story["history"], colours, [version["trained_month"] for version in story["versions"]]
+                story["history"],
+                colours,
+                [version["trained_month"] for version in story["versions"]],
+                legend=False,
             )
         ),
         "certainty_chart": charts.svg(
@@ -218,8 +230,9 @@ def _drawings(story: Story) -> dict[str, Any]:
 def _derived(story: Story) -> dict[str, Any]:
     """What the template lays out and no table holds."""
     matrix = {(row["from_state"], row["to_state"]): row for row in story["moves"]}
-    by_segment = {row["segment_id"]: [] for row in story["segments"]}  # type: dict[int, list[Row]]
+    by_segment: dict[int, list[Row]] = {row["segment_id"]: [] for row in story["segments"]}
     spans = _spans(story["features"])
+    rationale = story["champion"]["rationale"] or "" if story["champion"] else ""
     order = {name: place for place, name in enumerate(story["model_features"])}
     for row in sorted(story["features"], key=lambda row: (order.get(row["feature"], 99), row["feature"])):
         ground, ink = charts.heat_of_index(row["index"])
@@ -230,6 +243,11 @@ def _derived(story: Story) -> dict[str, Any]:
             | {f"{name}_at": place(row[name]) for name in ("p10", "p50", "p90", "population_mean")}
         )
     return {
+        # the card's heading says name and role already
+        "portrayed": {
+            row["segment_id"]: row["narrative"].removeprefix(f"{row['name']}, {spoken(row['role'])}: ")
+            for row in story["segments"]
+        },
         "features_of": by_segment,
         "feature_names": [row["feature"] for row in next((rows for rows in by_segment.values() if rows), [])],
         "from_states": charts.states(story["moves"], "from_state") if story["moves"] else [],
@@ -239,6 +257,9 @@ def _derived(story: Story) -> dict[str, Any]:
         "next_month": as_of(story["month"]),
         "month_before": add_months(story["month"], -1),
         "elbow": elbow_of(story["candidates"]),
+        # the refused ones, with their reasons, are for those who ask
+        "rationale": _REFUSED.sub("", rationale),
+        "refused": next(iter(_REFUSED.findall(rationale)), ""),
     }
 
 
@@ -249,8 +270,10 @@ def elbow_of(candidates: Sequence[Mapping[str, Any]]) -> int | None:
 
 
 def segment_names(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The name of every segment there has been, by its id as text; the latest, where it was renamed."""
-    return {str(row["segment_id"]): row["name"] for row in history}
+    """The name of every segment there has been, by its id as text: the latest, and with the id where two share it."""
+    names = {str(row["segment_id"]): row["name"] for row in history}
+    shared = {name for name, count in Counter(names.values()).items() if count > 1}
+    return {key: f"{name} ({key})" if name in shared else name for key, name in names.items()}
 
 
 def _spans(features: Sequence[Row]) -> dict[str, Any]:
@@ -290,13 +313,13 @@ def whole(value: Any) -> str:
 
 
 def percent(value: Any, digits: int = 0) -> str:
-    """0.256 -> 26 %"""
-    return MISSING if _unknown(value) else f"{100 * value:.{digits}f} %"
+    """0.256 -> 26%"""
+    return MISSING if _unknown(value) else f"{100 * value:.{digits}f}%"
 
 
 def points(value: Any) -> str:
     """A change of a share, in percentage points: 0.05 -> +5.0"""
-    return MISSING if _unknown(value) else f"{100 * value:+.1f}"
+    return MISSING if _unknown(value) else f"{100 * value:+.1f}".replace("-", "−")
 
 
 def figure(value: Any) -> str:
@@ -309,7 +332,12 @@ def figure(value: Any) -> str:
         return MISSING
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
+    return (f"{value:.1f}".removesuffix(".0") if abs(value) >= 10 else f"{value:.3g}").replace("-", "−")
+
+
+def fixed(value: Any, digits: int = 2) -> str:
+    """A number in a column of its kind: 0.9 -> 0.90"""
+    return MISSING if _unknown(value) else f"{value:,.{digits}f}".replace("-", "−")
 
 
 def spoken(value: str) -> str:
