@@ -7,8 +7,10 @@ Text and axes are drawn in `currentColor`, so that an SVG takes its ink from the
 a PNG has a white ground of its own. Marks carry their figures in words as `aria-label`, which a page shows on hover.
 """
 
+import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from html import escape
@@ -37,6 +39,7 @@ HEAT = ("#9a4a00", "#e8a860", "#f3f1ec", "#7fb4e6", "#00508f")
 """Below the population brown, above it blue: the two hues that colour-blind people tell apart best."""
 SPARKS = "▁▂▃▄▅▆▇█"
 MAX_PNG_BYTES = 100_000
+_CLIP = re.compile(r"(?<=id=\")clip\d+(?=\")|(?<=url\(#)clip\d+(?=\))")
 
 
 def segment_colours(history: Iterable[tuple[date, int]]) -> dict[int, str]:
@@ -502,7 +505,12 @@ def svg(chart: "alt.TopLevelMixin") -> str:
     """The chart as SVG text for a page: transparent, in the page's ink, scaled by the page."""
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(_spec(chart, ink="currentColor", ground="transparent")))
+    drawn = str(vl_convert.vegalite_to_svg(_spec(chart, ink="currentColor", ground="transparent")))
+    # Vega numbers clip paths through the life of the process: the same chart must give the same text, and two charts on
+    # one page must not share an id
+    numbers = {found: str(place) for place, found in enumerate(dict.fromkeys(_CLIP.findall(drawn)))}
+    own = hashlib.sha256(_CLIP.sub("clip", drawn).encode()).hexdigest()[:8]
+    return _CLIP.sub(lambda found: f"clip-{own}-{numbers[found.group()]}", drawn)
 
 
 def png(chart: "alt.TopLevelMixin | str", scale: float = 1.5) -> bytes:

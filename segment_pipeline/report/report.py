@@ -14,6 +14,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -58,7 +59,8 @@ def write_report(connection: duckdb.DuckDBPyConnection, name: str, month: date, 
         draft.write_text(page, encoding="utf-8")
         os.replace(draft, path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         raise ReportError(
             f"The report {path} cannot be written ({error.strerror or error}). The month itself is published. See to "
             f"the folder, then run: segment-pipeline report --month {month_key(month)}"
