@@ -1,4 +1,4 @@
-"""Charts: colours that everybody can tell apart and that stay, pictures small enough for the UI, names that stay names."""
+"""Charts: colours that everybody can tell apart and that stay, small pictures, names that are only names."""
 
 import itertools
 import re
