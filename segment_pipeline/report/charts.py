@@ -125,7 +125,12 @@ def bic_curve(candidates: Rows, chosen: int | None, elbow: int | None) -> "alt.V
     """
     import altair as alt
 
-    rows = [dict(row) for row in candidates if row["bic"] is not None and math.isfinite(row["bic"])]
+    names = ("n_components", "bic", "stability", "admissible")
+    rows = [
+        {name: row[name] for name in names}
+        for row in candidates
+        if row["bic"] is not None and math.isfinite(row["bic"])
+    ]
     admissible = [row for row in rows if row["admissible"]]
     lowest = min(admissible, key=lambda row: row["bic"])["n_components"] if admissible else None
     for row in rows:
@@ -172,7 +177,7 @@ def bic_curve(candidates: Rows, chosen: int | None, elbow: int | None) -> "alt.V
 def feature_distributions(bins: Rows, limits: Rows) -> "alt.FacetChart":
     """Each feature before and after its transform, side by side, with lines at 3 SD from the mean.
 
-    bins : feature, stage ("original" or "transformed"), low, high, customers; low and high in the stage's unit.
+    bins : feature, stage ("original" or "standardised"), low, high, customers; low and high in the stage's unit.
     limits : feature, stage, value: where the lines stand.
     """
     import altair as alt

@@ -59,6 +59,97 @@ def read_story(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     }
 
 
+# The tables of the warehouse have the same names and columns, so the pictures in the Dagster UI are read by the same
+# functions.
+def share_history(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    """Every segment's name, share and customers up to `month`."""
+    return _rows(
+        connection,
+        "SELECT month, segment_id, name, share, customers FROM segment_profiles WHERE month <= ? "
+        "ORDER BY month, segment_id",
+        month,
+    )
+
+
+def certainty_bins(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    """Customers by their largest probability and by their entropy, in steps of 0.05."""
+    return _rows(
+        connection,
+        """
+        SELECT measure, least(floor(value * 20), 19) / 20 AS low, least(floor(value * 20), 19) / 20 + 0.05 AS high,
+            count(*) AS customers
+        FROM (
+            SELECT unnest(['max_probability', 'entropy']) AS measure, unnest([max_probability, entropy]) AS value
+            FROM monthly_assignments WHERE month = ?
+        ) GROUP BY ALL ORDER BY measure, low
+        """,
+        month,
+    )
+
+
+def month_moves(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    """The transition matrix of `month`; empty in the first."""
+    return _rows(
+        connection,
+        "SELECT from_state, to_state, customers, share FROM transition_matrix WHERE month = ? ORDER BY 1, 2",
+        month,
+    )
+
+
+def drift_history(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    """The last two years of each drift metric; the largest, where it has a figure for each segment or feature."""
+    return _rows(
+        connection,
+        """
+        SELECT month, metric, max(value) AS value, any_value(threshold) AS threshold, bool_or(fired) AS fired
+        FROM drift_alerts WHERE month BETWEEN ? AND ? AND metric <> 'feature_schema_changed'
+        GROUP BY month, metric ORDER BY metric, month
+        """,
+        add_months(month, 1 - HISTORY_MONTHS),
+        month,
+    )
+
+
+def feature_bins(
+    connection: duckdb.DuckDBPyConnection, month: date, features: Sequence[str]
+) -> tuple[list[Row], list[Row]]:
+    """Each feature's customers in 24 steps, in original units and standardised, and where 3 SD from the mean lie.
+
+    Reads the warehouse: the published file has no features of single customers.
+    """
+    bins, limits = [], []
+    for stage, table in (("original", "validated_features"), ("standardised", "scaled_matrix")):
+        for feature in features:
+            column = '"' + feature.replace('"', '""') + '"'
+            found = _rows(
+                connection,
+                f"""
+                WITH given AS (SELECT {column} AS value FROM {table} WHERE month = ? AND isfinite({column})),
+                span AS (
+                    SELECT min(value) AS low, nullif(max(value) - min(value), 0) / 24 AS step, avg(value) AS mean,
+                        stddev_samp(value) AS sd FROM given
+                )
+                SELECT least(floor((value - low) / coalesce(step, 1)), 23) AS place, count(*) AS customers,
+                    any_value(low) AS start, any_value(coalesce(step, 1)) AS step, any_value(mean) AS mean,
+                    any_value(sd) AS sd
+                FROM given CROSS JOIN span GROUP BY place ORDER BY place
+                """,
+                month,
+            )
+            for row in found:
+                low = row["start"] + row["place"] * row["step"]
+                bins.append(
+                    {"feature": feature, "stage": stage, "low": low, "high": low + row["step"]}
+                    | {"customers": row["customers"]}
+                )
+            if found and found[0]["sd"] is not None:
+                limits += [
+                    {"feature": feature, "stage": stage, "value": found[0]["mean"] + sign * 3 * found[0]["sd"]}
+                    for sign in (-1, 1)
+                ]
+    return bins, limits
+
+
 def _base(connection: duckdb.DuckDBPyConnection, month: date) -> Row:
     return _rows(
         connection,
@@ -128,30 +219,15 @@ def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
             QUALIFY row_number() OVER (PARTITION BY segment_id ORDER BY customers DESC, action_id) <= 3
             ORDER BY segment_id, customers DESC, action_id
         """,
-        "certainty": """
-            SELECT measure, least(floor(value * 20), 19) / 20 AS low, least(floor(value * 20), 19) / 20 + 0.05 AS high,
-                count(*) AS customers
-            FROM (
-                SELECT unnest(['max_probability', 'entropy']) AS measure, unnest([max_probability, entropy]) AS value
-                FROM monthly_assignments WHERE month = ?
-            ) GROUP BY ALL ORDER BY measure, low
-        """,
     }
-    history = _rows(
-        connection,
-        "SELECT month, segment_id, name, share, customers FROM segment_profiles WHERE month <= ? "
-        "ORDER BY month, segment_id",
-        month,
-    )
-    return {name: _rows(connection, query, month) for name, query in of_month.items()} | {"history": history}
+    return {name: _rows(connection, query, month) for name, query in of_month.items()} | {
+        "history": share_history(connection, month),
+        "certainty": certainty_bins(connection, month),
+    }
 
 
 def _journeys(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
-    moves = _rows(
-        connection,
-        "SELECT from_state, to_state, customers, share FROM transition_matrix WHERE month = ? ORDER BY 1, 2",
-        month,
-    )
+    moves = month_moves(connection, month)
     movement = _rows(
         connection,
         """
@@ -239,18 +315,8 @@ def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
 
 
 def _model_health(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
-    since = add_months(month, 1 - HISTORY_MONTHS)
     return {
-        "drift": _rows(
-            connection,
-            """
-            SELECT month, metric, max(value) AS value, any_value(threshold) AS threshold, bool_or(fired) AS fired
-            FROM drift_alerts WHERE month BETWEEN ? AND ? AND metric <> 'feature_schema_changed'
-            GROUP BY month, metric ORDER BY metric, month
-            """,
-            since,
-            month,
-        ),
+        "drift": drift_history(connection, month),
         "alerts": _rows(
             connection,
             "SELECT * FROM drift_alerts WHERE month = ? AND status IS NOT NULL ORDER BY metric, segment_id, feature",

@@ -268,6 +268,8 @@ def _derived(story: Story) -> dict[str, Any]:
 def elbow_of(candidates: Sequence[Mapping[str, Any]]) -> int | None:
     """Where the BIC curve of the admissible candidates bends most; None when it does not."""
     admissible = [row for row in candidates if row["admissible"]]
+    if not admissible:
+        return None
     return find_elbow([row["n_components"] for row in admissible], [row["bic"] for row in admissible])
 
 

@@ -111,9 +111,9 @@ def every_chart(name):
     bins = [
         {"feature": name, "stage": stage, "low": float(i), "high": i + 1.0, "customers": 5}
         for i in range(4)
-        for stage in ("original", "transformed")
+        for stage in ("original", "standardised")
     ]
-    limits = [{"feature": name, "stage": stage, "value": 3.0} for stage in ("original", "transformed")]
+    limits = [{"feature": name, "stage": stage, "value": 3.0} for stage in ("original", "standardised")]
     certainty = [
         {"measure": measure, "low": 0.5, "high": 0.55, "customers": 7} for measure in ("max_probability", "entropy")
     ]
