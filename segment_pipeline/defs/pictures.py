@@ -1,7 +1,7 @@
 """A chart in the metadata of an asset.
 
-Dagster shows Markdown inline only below 1,000 characters, so a picture is one click away; the key figures, and a line of
-block characters over the months, stand inline beside it.
+Dagster shows Markdown inline only below 1,000 characters, so a picture is one click away; the key figures, and a line
+of block characters, stand inline beside it.
 """
 
 import base64

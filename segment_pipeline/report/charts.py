@@ -518,22 +518,22 @@ def svg(chart: "alt.TopLevelMixin") -> str:
     return _CLIP.sub(lambda found: f"clip-{own}-{numbers[found.group()]}", drawn)
 
 
-def png(chart: "alt.TopLevelMixin | str", scale: float = 1.5) -> bytes:
+def png(chart: "alt.TopLevelMixin | str", scale: float = 1.25) -> bytes:
     """The chart (or SVG text) as a picture on white, below 100 kB: coarser, where finer would be larger."""
     import vl_convert
 
-    while True:
-        if isinstance(chart, str):
-            ground = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
-            opened, close, rest = chart.partition(">")
-            # in a text both quotes would be escaped, so that this is the drawing's own attribute
-            opened = opened.replace('fill="currentColor"', f'fill="{INK}"')
-            found = vl_convert.svg_to_png(opened + close + ground + rest, scale=scale)
-        else:
-            found = vl_convert.vegalite_to_png(_spec(chart, ink=INK, ground=PAPER), scale=scale)
-        if len(found) < MAX_PNG_BYTES or scale < 0.4:
-            return bytes(found)
-        scale *= 0.75
+    if isinstance(chart, str):
+        opened, close, rest = chart.partition(">")
+        # in a text both quotes would be escaped, so that this is the drawing's own attribute
+        opened = opened.replace('fill="currentColor"', f'fill="{INK}"')
+        drawn = f'{opened}{close}<rect width="100%" height="100%" fill="{PAPER}"/>{rest}'
+    else:
+        drawn = vl_convert.vegalite_to_svg(_spec(chart, ink=INK, ground=PAPER))
+    picture = bytes(vl_convert.svg_to_png(drawn, scale=scale))
+    while len(picture) >= MAX_PNG_BYTES and scale > 0.4:
+        scale *= 0.8
+        picture = bytes(vl_convert.svg_to_png(drawn, scale=scale))
+    return picture
 
 
 def html(chart: "alt.TopLevelMixin") -> str:

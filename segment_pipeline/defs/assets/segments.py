@@ -238,10 +238,6 @@ def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Ma
             "fired_alerts": dg.MetadataValue.json(fired),
             # each key is a plot over the months in the UI; of a metric for each segment or feature, the largest
             **{f"drift/{row['metric']}": row["value"] for row in drift if row["month"] == step.month},
-            **(
-                {"drift_over_months": picture(drift_over_months(drift), "Drift metrics, limits dashed")}
-                if drift
-                else {}
-            ),
+            "drift_over_months": picture(drift_over_months(drift), "Drift metrics over the months, limits dashed"),
         }
     )
