@@ -74,8 +74,13 @@ def look_at(chromium: str, address: str, home: Path, expected: str) -> str:
     return shown
 
 
-def test_the_asset_graph_shows_the_report_after_the_published_file(ui, chromium, tmp_path):
-    shown = look_at(chromium, f"{ui}/asset-groups", tmp_path, "segment_report")
+def test_the_asset_graph_shows_every_stage_and_the_report_after_the_published_file(ui, chromium, tmp_path):
+    shown = look_at(chromium, f"{ui}/asset-groups", tmp_path, "publishing")
+    for group in ("customers", "mixtures", "segments", "journeys", "actions", "publishing"):
+        assert group in shown
+    location = "__repository__@segment_pipeline.definitions"
+    page = f"{ui}/locations/{location}/asset-groups/publishing/lineage"
+    shown = look_at(chromium, page, tmp_path, "segment_report")
     assert "published_segments" in shown
     assert "segment_report" in shown
 
