@@ -181,7 +181,7 @@ def _whether_to_trust(story: Story) -> str:
     if alerts:
         said += f", with {len(alerts)} {'alert' if len(alerts) == 1 else 'alerts'} that it may no longer fit"
     verdict = next((row["verdict"] for row in story["suitability"]), None)
-    return f"{said}; the verdict on its use here: {verdict}." if verdict else f"{said}."
+    return f"{said}; the verdict on its use here: {spoken(verdict)}." if verdict else f"{said}."
 
 
 def _drawings(story: Story) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import itertools
 import re
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +40,20 @@ def oklab(rgb: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("ground", ["#ffffff", "#14171c"])
 def test_every_segment_colour_stands_out_on_light_and_dark(ground):
     assert min(contrast(colour, ground) for colour in charts.PALETTE) >= 3.0
+
+
+def test_the_text_of_the_page_is_legible_on_light_dark_and_paper():
+    style = (Path(charts.__file__).parent / "report.css").read_text()
+    themes = [dict(re.findall(r"--(\w+): (#\w+)", block)) for block in re.findall(r"\{([^{}]*--ground[^{}]*)\}", style)]
+    assert len(themes) == 4  # light, dark by the system, dark by the button, print
+    for theme in themes:
+        for ink in ("ink", "soft", "link", "good", "bad"):
+            long = {
+                name: "#" + "".join(2 * c for c in value[1:]) if len(value) == 4 else value
+                for name, value in theme.items()
+            }
+            assert contrast(long[ink], long["ground"]) >= 4.5, (ink, theme)
+            assert contrast(long[ink], long["panel"]) >= 4.5, (ink, theme)
 
 
 @pytest.mark.parametrize("sight", SIGHTS)
