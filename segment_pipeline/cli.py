@@ -64,6 +64,16 @@ exit code:
 """
 
 
+REPORT_EPILOG = """\
+examples:
+  segment-pipeline report                      the latest published month
+  segment-pipeline report --month 2017-11      an older month, as it stands in the published file
+
+exit code:
+  0 the report is in place, 1 it is not, 2 nothing was tried
+"""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0: done; 1: a month was not published; 2: nothing was tried)."""
     chosen = _parser().parse_args(arguments)
@@ -155,7 +165,18 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--out", type=Path, metavar="FILE", help="default: print it")
     score.set_defaults(command=_score_sql)
 
-    for command in (run, export, score, ui, check):
+    report = commands.add_parser(
+        "report",
+        help="write a published month's report again, as one HTML file",
+        description="Write reports/MONTH.html beside the published file; every run does so for its month. Only the "
+        "published file is read, so a run may be at work.",
+        epilog=REPORT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    report.add_argument("--month", type=_month, metavar="MONTH", help="for example 2017-12 (default: the latest)")
+    report.set_defaults(command=_report)
+
+    for command in (run, export, score, report, ui, check):
         command.add_argument(
             "--config",
             type=Path,
@@ -301,6 +322,8 @@ def _run_with_progress(work: "Work", console: "Console", say: Callable[[str], No
             progress.advance(task)
             seconds = time.monotonic() - started
             say(f"{month_key(result.month)} published ({done} of {len(work.months)}, {seconds:.0f} s)")
+            if result.remark is not None:
+                print(f"{month_key(result.month)} has no new report. {result.remark}", file=sys.stderr)
     return None
 
 
@@ -355,6 +378,25 @@ def _score_sql(config: Config, chosen: argparse.Namespace) -> int:
         f"{chosen.out}: model version {scoring.model.model_version} of {month_key(scoring.month)} as one query on "
         f"{chosen.table}. It expects customer_id, {', '.join(scoring.model.space.names)}; the comment on top says more."
     )
+    return 0
+
+
+def _report(config: Config, chosen: argparse.Namespace) -> int:
+    from segment_pipeline.report.reading import ReportError
+    from segment_pipeline.report.report import write_report
+    from segment_pipeline.warehouse.publish import published_months, reading
+
+    months = published_months(config.published_path)
+    if not months:
+        raise ReportError(
+            f"{config.published_path} is not there yet, or empty: no month is published. "
+            f"Run first: segment-pipeline run --config {config.path}"
+        )
+    with reading(config.published_path) as connection:
+        report = write_report(connection, config.name, chosen.month or max(months), config.published_path.parent)
+    print(f"{report.path}: {report.size:,} bytes")
+    for sentence in report.sentences:
+        print(sentence)
     return 0
 
 

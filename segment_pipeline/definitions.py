@@ -14,6 +14,7 @@ from segment_pipeline.defs.assets import (
     journeys,
     mixtures,
     publishing,
+    report,
     segments,
     trust,
 )
@@ -24,7 +25,7 @@ from segment_pipeline.defs.settings import config_path
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(
-        [customers, mixtures, segments, journeys, actions, trust, alternatives, audit, publishing]
+        [customers, mixtures, segments, journeys, actions, trust, alternatives, audit, publishing, report]
     ),
     jobs=[monthly_segmentation],
     schedules=[monthly_schedule],

@@ -28,7 +28,7 @@ UNKNOWN = {
     "segmentation": {"dagster", "duckdb", "pandas", "great_expectations", "rich", "yaml"},
     "warehouse": {"dagster", "great_expectations", "rich"},
     "quality": {"dagster", "rich"},
-    "report": {"dagster", "great_expectations"},
+    "report": {"dagster", "great_expectations", "yaml"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -22,6 +22,8 @@ from segment_pipeline.errors import MonthOrderError, PipelineError
 from segment_pipeline.months import add_months, month_key, parse_month
 
 SHIPPED_INSTANCE = Path(__file__).with_name("dagster.yaml")
+# It comes after the month is published: without it the month is whole.
+REPORT_ASSET = "segment_report"
 
 
 class InstanceError(PipelineError):
@@ -38,10 +40,14 @@ class Work:
 
 @dataclass(frozen=True)
 class MonthResult:
-    """How a month's run ended; `error`, which a person can read, is None when it was published."""
+    """How a month's run ended, in words for a person.
+
+    error : why it was not published; None when it was. remark : what went wrong afterwards, with the report.
+    """
 
     month: date
     error: str | None = None
+    remark: str | None = None
 
 
 def enter(config: Config) -> Path:
@@ -99,7 +105,7 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
     seen = published_months(config.published_path)
     unseen = sorted(month for month in wanted if seen.get(month) != published.get(month))
     if unseen and not due:
-        return Work(unseen[-1:], [PUBLISHING_ASSET])
+        return Work(unseen[-1:], [PUBLISHING_ASSET, REPORT_ASSET])
     return Work(due)
 
 
@@ -175,7 +181,10 @@ def _result(month: date, run: dg.ExecuteInProcessResult) -> MonthResult:
     failure = _first_failure(run)
     if failure is not None and failure.interrupted:
         raise KeyboardInterrupt
-    return MonthResult(month, str(failure or "The run ended without saying why; open it in the Dagster UI."))
+    said = str(failure or "The run ended without saying why; open it in the Dagster UI.")
+    if {event.step_key for event in run.all_events if event.is_step_failure} == {REPORT_ASSET}:
+        return MonthResult(month, remark=said)
+    return MonthResult(month, said)
 
 
 def _first_failure(run: dg.ExecuteInProcessResult) -> Failure | None:

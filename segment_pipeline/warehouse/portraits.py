@@ -112,6 +112,17 @@ def write_portraits(connection: duckdb.DuckDBPyConnection, month: date, portrait
     return write_rows(connection, SEGMENT_PROFILES, month, [vars(portrait) for portrait in portraits])
 
 
+def index_rows(portraits: Sequence[Portrait]) -> list[dict[str, object]]:
+    """segment_id, name, feature, unit, mean and index of every feature of every segment."""
+    return [
+        {"name": portrait.name, "index": _index(row.mean, population.mean), **vars(row)}
+        for portrait in portraits
+        for row in portrait.features
+        for population in portrait.population
+        if population.feature == row.feature
+    ]
+
+
 def _index(mean: float, population: float) -> float | None:
     return 100 * mean / population if population else None
 

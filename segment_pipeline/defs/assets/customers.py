@@ -8,6 +8,7 @@ import dagster as dg
 from segment_pipeline.defs import checks
 from segment_pipeline.defs.described import KINDS, OWNERS, SQL_KINDS, table_metadata
 from segment_pipeline.defs.partitions import monthly_partitions
+from segment_pipeline.defs.pictures import picture
 from segment_pipeline.defs.resources import Pipeline
 from segment_pipeline.errors import ModelError
 from segment_pipeline.months import add_months, parse_month
@@ -149,6 +150,8 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
     metadata=table_metadata(SCALED_MATRIX),
 )
 def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.report.charts import feature_distributions
+    from segment_pipeline.report.reading import feature_bins
     from segment_pipeline.segmentation.advice import atom_advice
     from segment_pipeline.segmentation.features import (
         FeatureSpace,
@@ -184,6 +187,7 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
     with pipeline.step(context) as step:
         step.rows = write_scaled_matrix(step.connection, month, space)
         write_feature_space(step.connection, month, space, diagnostics)
+        bins, limits = feature_bins(step.connection, month, config.feature_names)
     yield dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": step.rows,
@@ -191,6 +195,9 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
             "largest_outlier_share": max(row.outlier_share for row in diagnostics),
             "largest_atom_share": max(row.largest_atom_share for row in diagnostics),
             "shared_values": atom_advice(diagnostics) or "no value is shared by too many customers",
+            "distributions": picture(
+                feature_distributions(bins, limits), "Features before and after the transform, lines at 3 SD"
+            ),
         },
         check_results=[verdict],
     )

@@ -9,6 +9,7 @@ from segment_pipeline.defs import checks
 from segment_pipeline.defs.assets.customers import scaled_matrix, validated_features
 from segment_pipeline.defs.described import KINDS, OWNERS, table_metadata
 from segment_pipeline.defs.partitions import monthly_partitions
+from segment_pipeline.defs.pictures import picture
 from segment_pipeline.defs.resources import Pipeline
 from segment_pipeline.errors import ModelError
 from segment_pipeline.months import parse_month
@@ -28,6 +29,7 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
     metadata=table_metadata(CANDIDATE_MODELS),
 )
 def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.report.charts import bic_curve, sparkline
     from segment_pipeline.segmentation.challengers import fit_challengers
     from segment_pipeline.warehouse.champions import previous_champion
     from segment_pipeline.warehouse.models import feature_matrix, read_feature_space, write_candidates
@@ -42,6 +44,14 @@ def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
     with pipeline.step(context) as step:
         step.rows = write_candidates(step.connection, month, candidates, refusals, choice)
     admissible = sum(not reasons for reasons in refusals)
+    drawn = bic_curve(
+        [
+            vars(candidate) | {"admissible": not reasons}
+            for candidate, reasons in zip(candidates, refusals, strict=True)
+        ],
+        choice.candidate.n_components if choice.candidate else None,
+        choice.elbow,
+    )
     yield dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": step.rows,
@@ -51,6 +61,8 @@ def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
             "chosen_stability": choice.candidate.stability if choice.candidate else float("nan"),
             "rationale": dg.MetadataValue.md(choice.rationale),
             "candidates": _as_table(candidates, refusals),
+            "bic_by_segments": sparkline([candidate.bic for candidate in candidates]),
+            "bic_curve": picture(drawn, "BIC and stability over the number of segments"),
         },
         check_results=[
             checks.result(

@@ -1,6 +1,7 @@
 """Stage 3: who is where this month, what the segments look like, who moved, and whether the model still fits."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -9,6 +10,7 @@ from segment_pipeline.defs.assets.customers import raw_customers, validated_feat
 from segment_pipeline.defs.assets.mixtures import candidate_models, selected_model
 from segment_pipeline.defs.described import KINDS, OWNERS, SQL_KINDS, table_metadata
 from segment_pipeline.defs.partitions import monthly_partitions
+from segment_pipeline.defs.pictures import picture
 from segment_pipeline.defs.resources import Pipeline
 from segment_pipeline.months import add_months
 from segment_pipeline.warehouse.tables import (
@@ -33,6 +35,8 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
     metadata=table_metadata(MONTHLY_ASSIGNMENTS),
 )
 def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.report.charts import histograms
+    from segment_pipeline.report.reading import certainty_bins
     from segment_pipeline.warehouse.assignments import assignment_figures, write_assignments
     from segment_pipeline.warehouse.champions import require_champion
     from segment_pipeline.warehouse.store import month_rows
@@ -42,6 +46,7 @@ def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -
             champion = require_champion(step.connection, step.config, step.month)
             step.rows = write_assignments(step.connection, champion, step.month, step.config.tiers)
             figures = assignment_figures(step.connection, step.month)
+            bins = certainty_bins(step.connection, step.month)
             accepted = month_rows(step.connection, VALIDATED_FEATURES, step.month)
             verdicts = checks.gate(
                 context.partition_key,
@@ -66,7 +71,15 @@ def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -
     except checks.GateClosedError as closed:
         yield from checks.record_failure(closed)
     yield dg.MaterializeResult(
-        metadata={"dagster/partition_row_count": step.rows, "model_version": champion.model_version, **figures},
+        metadata={
+            "dagster/partition_row_count": step.rows,
+            "model_version": champion.model_version,
+            **figures,
+            "certainty": picture(
+                histograms(bins, {"max_probability": "largest probability", "entropy": "entropy"}),
+                "Customers by their largest probability and by their entropy",
+            ),
+        },
         check_results=verdicts,
     )
 
@@ -81,13 +94,17 @@ def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -
     metadata=table_metadata(SEGMENT_PROFILES),
 )
 def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    from segment_pipeline.report import charts
+    from segment_pipeline.report.reading import share_history
     from segment_pipeline.warehouse.champions import require_champion
-    from segment_pipeline.warehouse.portraits import portray, write_portraits
+    from segment_pipeline.warehouse.portraits import index_rows, portray, write_portraits
 
     with pipeline.step(context) as step:
         champion = require_champion(step.connection, step.config, step.month)
         portraits = portray(step.connection, step.config, champion, step.month)
         step.rows = write_portraits(step.connection, step.month, portraits)
+        history = share_history(step.connection, step.month)
+    colours = charts.segment_colours((row["month"], row["segment_id"]) for row in history)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": step.rows,
@@ -107,8 +124,25 @@ def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
                     for portrait in portraits
                 ]
             ),
+            "shares_by_month": dg.MetadataValue.md(
+                "\n".join(
+                    f"- {portrait.segment_id}: `{charts.sparkline(_shares(history, portrait.segment_id))}` "
+                    f"{portrait.share:.1%}"
+                    for portrait in portraits
+                )
+            ),
+            "shares_over_time": picture(
+                charts.shares_over_time(history, colours), "Share of customers in each segment, month by month"
+            ),
+            "profile_heat_map": picture(
+                charts.profile_heat_map(index_rows(portraits)), "Each feature's index, 100 for the population"
+            ),
         }
     )
+
+
+def _shares(history: list[dict[str, Any]], segment_id: int) -> list[float]:
+    return [row["share"] for row in history if row["segment_id"] == segment_id]
 
 
 @dg.asset(
@@ -122,6 +156,8 @@ def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
     metadata=table_metadata(TRANSITION_DELTAS),
 )
 def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.report.charts import transition_matrix
+    from segment_pipeline.report.reading import month_moves
     from segment_pipeline.warehouse.assignments import movement_figures, reconciliation, write_transitions
     from segment_pipeline.warehouse.champions import previous_champion, scores_in
     from segment_pipeline.warehouse.store import month_rows
@@ -147,10 +183,19 @@ def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> 
                 "Run the month before again with --force, then this one.",
             )
             figures = movement_figures(step.connection, step.month)
+            matrix = month_moves(step.connection, step.month)
     except checks.GateClosedError as closed:
         yield from checks.record_failure(closed)
+    names = {str(segment.segment_id): segment.name for segment in ruler.segments} if ruler is not None else {}
+    drawn = picture(transition_matrix(matrix, names), "Where the customers of each segment went") if matrix else None
     yield dg.MaterializeResult(
-        metadata={"dagster/partition_row_count": step.rows, "moves": moves, **figures}, check_results=verdicts
+        metadata={
+            "dagster/partition_row_count": step.rows,
+            "moves": moves,
+            **figures,
+            **({"transition_matrix": drawn} if drawn else {}),
+        },
+        check_results=verdicts,
     )
 
 
@@ -173,6 +218,8 @@ def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> 
     metadata=table_metadata(DRIFT_ALERTS),
 )
 def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    from segment_pipeline.report.charts import drift_over_months
+    from segment_pipeline.report.reading import drift_history
     from segment_pipeline.warehouse.drift import (
         alert_counts,
         base_figures,
@@ -186,6 +233,7 @@ def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Ma
         figures += write_feature_drift(step.connection, step.config, step.month)
         step.rows = write_drift_alerts(step.connection, step.month, figures)
         counts, fired = alert_counts(step.connection, step.month), fired_alerts(step.connection, step.month)
+        drift = drift_history(step.connection, step.month)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": step.rows,
@@ -194,5 +242,8 @@ def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Ma
             "resolved_alerts": counts["resolved"],
             # read by the drift-alert sensor, which never opens the warehouse
             "fired_alerts": dg.MetadataValue.json(fired),
+            # each key is a plot over the months in the UI; of a metric for each segment or feature, the largest
+            **{f"drift/{row['metric']}": row["value"] for row in drift if row["month"] == step.month},
+            "drift_over_months": picture(drift_over_months(drift), "Drift metrics over the months, limits dashed"),
         }
     )

@@ -1,0 +1,38 @@
+"""Stage 7: the page that a marketer opens."""
+
+import dagster as dg
+
+from segment_pipeline.defs.assets.publishing import published_segments
+from segment_pipeline.defs.described import OWNERS
+from segment_pipeline.defs.partitions import monthly_partitions
+from segment_pipeline.defs.resources import Pipeline
+from segment_pipeline.defs.settings import location_config
+from segment_pipeline.months import parse_month
+
+
+@dg.asset(
+    deps=[published_segments],
+    partitions_def=monthly_partitions,
+    group_name="publishing",
+    owners=OWNERS,
+    kinds={"html", "altair"},
+    description="The month's report: one HTML file beside the published file, made from nothing else.",
+    metadata={"dagster/uri": (location_config().published_path.parent / "reports").as_uri()},
+)
+def segment_report(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    from segment_pipeline.report.report import write_report
+    from segment_pipeline.warehouse.publish import reading
+
+    # It writes nothing to the warehouse, so the month counts as finished once it is published: a report that fails is
+    # made again by itself (`segment-pipeline report`), and costs no month.
+    config = pipeline.config
+    with reading(config.published_path) as connection:
+        report = write_report(connection, config.name, parse_month(context.partition_key), config.published_path.parent)
+    return dg.MaterializeResult(
+        metadata={
+            "path": dg.MetadataValue.path(str(report.path)),
+            "size_bytes": report.size,
+            "seconds": report.seconds,
+            "summary": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in report.sentences)),
+        }
+    )

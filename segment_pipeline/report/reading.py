@@ -1,0 +1,378 @@
+"""What a report says of a month, as plain rows of the published file: SQL in, lists of dicts out.
+
+Nothing of a later month is read, so that the report of an older month comes out as it did then. What belongs here:
+which rows. What does not: words, drawing, layout.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import duckdb
+
+from segment_pipeline.errors import PipelineError
+from segment_pipeline.months import add_months, month_key
+
+Row = dict[str, Any]
+Story = dict[str, Any]
+
+HISTORY_MONTHS = 24
+QUEUE_ROWS = 20
+SAMPLE_ROWS = 3
+PATH_ROWS = 8
+
+
+class ReportError(PipelineError):
+    """The report could not be made; the published month is as it was."""
+
+
+def read_story(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
+    """Everything that the template needs of `month`, by name; a list is empty, and a row None, where nothing is known.
+
+    Raises ReportError when the month is not in the published file.
+    """
+    months = [row["month"] for row in _rows(connection, "SELECT DISTINCT month FROM segment_profiles ORDER BY month")]
+    if month not in months:
+        there = f"{month_key(months[0])} to {month_key(months[-1])}" if months else "none"
+        raise ReportError(
+            f"There is no report to make of {month_key(month)}: it is not in the published file ({there}). "
+            f"Run: segment-pipeline run --months {month_key(month)}"
+        )
+    versions = _versions(connection, month)
+    base = _base(connection, month)
+    champion = next((row for row in versions if row["model_version"] == base["model_version"]), None)
+    return {
+        "month": month,
+        "months": [known for known in months if known <= month],
+        "base": base,
+        "champion": champion,
+        "versions": versions,
+        "model_features": [row[0] for row in json.loads(champion["feature_schema"])] if champion else [],
+        "candidates": _candidates(connection, champion["trained_month"] if champion else month),
+        "challengers": _candidates(connection, month),
+        **_segments(connection, month),
+        **_journeys(connection, month),
+        **_attention(connection, month),
+        **_model_health(connection, month),
+        **_trust(connection, month),
+    }
+
+
+# The tables of the warehouse have the same names and columns, so the pictures in the Dagster UI are read by the same
+# functions.
+def share_history(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    """Every segment's name, share and customers up to `month`."""
+    return _rows(
+        connection,
+        "SELECT month, segment_id, name, share, customers FROM segment_profiles WHERE month <= ? "
+        "ORDER BY month, segment_id",
+        month,
+    )
+
+
+def certainty_bins(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    """Customers by their largest probability and by their entropy, in steps of 0.05."""
+    return _rows(
+        connection,
+        """
+        SELECT measure, least(floor(value * 20), 19) / 20 AS low, least(floor(value * 20), 19) / 20 + 0.05 AS high,
+            count(*) AS customers
+        FROM (
+            SELECT unnest(['max_probability', 'entropy']) AS measure, unnest([max_probability, entropy]) AS value
+            FROM monthly_assignments WHERE month = ?
+        ) GROUP BY ALL ORDER BY measure, low
+        """,
+        month,
+    )
+
+
+def month_moves(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    """The transition matrix of `month`; empty in the first."""
+    return _rows(
+        connection,
+        "SELECT from_state, to_state, customers, share FROM transition_matrix WHERE month = ? ORDER BY 1, 2",
+        month,
+    )
+
+
+def drift_history(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    """The last two years of each drift metric; the largest, where it has a figure for each segment or feature."""
+    return _rows(
+        connection,
+        """
+        SELECT month, metric, max(value) AS value, any_value(threshold) AS threshold, bool_or(fired) AS fired
+        FROM drift_alerts WHERE month BETWEEN ? AND ? AND metric <> 'feature_schema_changed'
+        GROUP BY month, metric ORDER BY metric, month
+        """,
+        add_months(month, 1 - HISTORY_MONTHS),
+        month,
+    )
+
+
+def feature_bins(
+    connection: duckdb.DuckDBPyConnection, month: date, features: Sequence[str]
+) -> tuple[list[Row], list[Row]]:
+    """Each feature's customers in 24 steps, in original units and standardised, and where 3 SD from the mean lie.
+
+    Reads the warehouse: the published file has no features of single customers.
+    """
+    bins, limits = [], []
+    for stage, table in (("original", "validated_features"), ("standardised", "scaled_matrix")):
+        for feature in features:
+            column = '"' + feature.replace('"', '""') + '"'
+            found = _rows(
+                connection,
+                f"""
+                WITH given AS (SELECT {column} AS value FROM {table} WHERE month = ? AND isfinite({column})),
+                span AS (
+                    SELECT min(value) AS low, nullif(max(value) - min(value), 0) / 24 AS step, avg(value) AS mean,
+                        stddev_samp(value) AS sd FROM given
+                )
+                SELECT least(floor((value - low) / coalesce(step, 1)), 23) AS place, count(*) AS customers,
+                    any_value(low) AS start, any_value(coalesce(step, 1)) AS step, any_value(mean) AS mean,
+                    any_value(sd) AS sd
+                FROM given CROSS JOIN span GROUP BY place ORDER BY place
+                """,
+                month,
+            )
+            for row in found:
+                low = row["start"] + row["place"] * row["step"]
+                bins.append(
+                    {"feature": feature, "stage": stage, "low": low, "high": low + row["step"]}
+                    | {"customers": row["customers"]}
+                )
+            if found and found[0]["sd"] is not None:
+                limits += [
+                    {"feature": feature, "stage": stage, "value": found[0]["mean"] + sign * 3 * found[0]["sd"]}
+                    for sign in (-1, 1)
+                ]
+    return bins, limits
+
+
+def _base(connection: duckdb.DuckDBPyConnection, month: date) -> Row:
+    return _rows(
+        connection,
+        """
+        SELECT count(*) AS customers, any_value(model_version) AS model_version,
+            avg(max_probability) AS mean_max_probability, avg(CAST(is_hybrid AS DOUBLE)) AS hybrid_share,
+            count(*) FILTER (is_atypical) AS atypical,
+            count(*) FILTER (tier = 'dominant') AS dominant, count(*) FILTER (tier = 'hybrid') AS hybrid,
+            count(*) FILTER (tier = 'leaning') AS leaning, count(*) FILTER (tier = 'diffuse') AS diffuse
+        FROM monthly_assignments WHERE month = ?
+        """,
+        month,
+    )[0]
+
+
+def _versions(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    return _rows(
+        connection,
+        "SELECT model_version, trained_month, n_components, reason, rationale, customers_fitted, feature_schema "
+        "FROM model_versions WHERE trained_month <= ? ORDER BY model_version",
+        month,
+    )
+
+
+def _candidates(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    return _rows(connection, "SELECT * FROM candidate_models WHERE month = ? ORDER BY n_components", month)
+
+
+def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
+    of_month = {
+        "segments": """
+            SELECT c.*, c.share - before.share AS change
+            FROM segment_profiles AS c
+            LEFT JOIN segment_profiles AS before
+                ON before.segment_id = c.segment_id AND before.month = c.month - INTERVAL 1 MONTH
+            WHERE c.month = ? ORDER BY c.share DESC, c.segment_id
+        """,
+        "features": """
+            SELECT * EXCLUDE (month) FROM segment_feature_profiles WHERE month = ? ORDER BY segment_id, feature
+        """,
+        "hybrids": """
+            SELECT segment_id, second_segment_id, count(*) AS customers FROM monthly_assignments
+            WHERE month = ? AND is_hybrid GROUP BY ALL ORDER BY segment_id, customers DESC, second_segment_id
+        """,
+        "samples": f"""
+            WITH ranked AS (
+                SELECT month, customer_id, segment_id, max_probability, second_segment_id, second_probability, tier,
+                    CASE WHEN tier = 'dominant' THEN 'typical' WHEN is_hybrid THEN 'hybrid' END AS kind,
+                    CASE WHEN tier = 'dominant' THEN log_likelihood ELSE second_probability END AS goodness
+                FROM monthly_assignments WHERE month = ?
+            ),
+            chosen AS (
+                SELECT * FROM ranked WHERE kind IS NOT NULL
+                QUALIFY row_number() OVER (PARTITION BY segment_id, kind ORDER BY goodness DESC, customer_id)
+                    <= {SAMPLE_ROWS}
+            )
+            SELECT s.* EXCLUDE (month), r.churn_risk FROM chosen AS s
+            LEFT JOIN churn_risk AS r ON r.month = s.month AND r.customer_id = s.customer_id
+            ORDER BY s.segment_id, s.kind DESC, s.goodness DESC, s.customer_id
+        """,
+        "actions": """
+            SELECT segment_id, action_id, any_value(what) AS what, any_value(owner) AS owner,
+                any_value(channel) AS channel, any_value(kpi) AS kpi, max(measure_until) AS measure_until,
+                count(*) AS customers
+            FROM customer_actions WHERE month = ? AND action_id IS NOT NULL
+            GROUP BY segment_id, action_id
+            QUALIFY row_number() OVER (PARTITION BY segment_id ORDER BY customers DESC, action_id) <= 3
+            ORDER BY segment_id, customers DESC, action_id
+        """,
+    }
+    return {name: _rows(connection, query, month) for name, query in of_month.items()} | {
+        "history": share_history(connection, month),
+        "certainty": certainty_bins(connection, month),
+    }
+
+
+def _journeys(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
+    moves = month_moves(connection, month)
+    movement = _rows(
+        connection,
+        """
+        SELECT coalesce(sum(customers) FILTER (from_id AND to_id AND from_state = to_state), 0) AS stayed,
+            coalesce(sum(customers) FILTER (from_id AND to_id AND from_state <> to_state), 0) AS moved,
+            coalesce(sum(customers) FILTER (from_state = 'new'), 0) AS new,
+            coalesce(sum(customers) FILTER (from_state = 'returned'), 0) AS returned,
+            coalesce(sum(customers) FILTER (to_state = 'lapsed'), 0) AS lapsed
+        FROM (
+            SELECT *, from_state NOT IN ('new', 'returned', 'rejected') AS from_id,
+                to_state NOT IN ('lapsed', 'rejected') AS to_id
+            FROM transition_matrix WHERE month = ?
+        )
+        """,
+        month,
+    )[0]
+    return {
+        "moves": moves,
+        "movement": {name: int(count) for name, count in movement.items()} if moves else None,
+        "conversion": _rows(
+            connection, "SELECT * FROM journey_conversion WHERE month = ? ORDER BY from_state, months_later", month
+        ),
+        "paths": _rows(
+            connection,
+            f"""
+            SELECT months, path, customers, share, crosses_refit FROM journey_paths
+            WHERE month = ? AND months = (SELECT max(months) FROM journey_paths WHERE month = ? AND months <= 3)
+            ORDER BY place LIMIT {PATH_ROWS}
+            """,
+            month,
+            month,
+        ),
+    }
+
+
+def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
+    return {
+        "warned": _rows(
+            connection,
+            """
+            SELECT count(*) FILTER (status = 'new') AS new, count(*) FILTER (status = 'ongoing') AS ongoing,
+                count(DISTINCT customer_id) FILTER (within_budget) AS to_contact
+            FROM early_warnings WHERE month = ? AND status <> 'resolved'
+            """,
+            month,
+        )[0],
+        "queue": _rows(
+            connection,
+            f"""
+            WITH urgent AS (
+                SELECT customer_id, any_value(priority) AS priority, any_value(churn_risk) AS churn_risk,
+                    min(first_month) AS first_month,
+                    string_agg(concat_ws(': ', replace(warning, '_', ' '), evidence), '; ' ORDER BY warning) AS evidence
+                FROM early_warnings
+                WHERE month = ? AND status <> 'resolved' AND priority IS NOT NULL AND within_budget
+                GROUP BY customer_id ORDER BY priority, customer_id LIMIT {QUEUE_ROWS}
+            )
+            SELECT u.*, m.segment_id, m.segment_name, a.action_id, a.what FROM urgent AS u
+            LEFT JOIN monthly_assignments AS m ON m.month = ? AND m.customer_id = u.customer_id
+            LEFT JOIN customer_actions AS a ON a.month = ? AND a.customer_id = u.customer_id
+            ORDER BY u.priority, u.customer_id
+            """,
+            month,
+            month,
+            month,
+        ),
+        "backtest": _rows(
+            connection,
+            "SELECT * FROM warning_backtest_history WHERE evaluated_month = ? AND month IS NULL ORDER BY warning",
+            month,
+        ),
+        "risk_model": _first(_rows(connection, "SELECT * FROM churn_risk_models WHERE month = ?", month)),
+        "risk_quality": _rows(
+            connection,
+            "SELECT * FROM churn_risk_quality WHERE observed_in <= ? ORDER BY month DESC, inputs LIMIT 24",
+            month,
+        ),
+        "campaigns": _rows(
+            connection,
+            "SELECT * FROM campaign_lift WHERE month <= ? "
+            "ORDER BY month DESC, campaign, segment_id NULLS FIRST, metric, against LIMIT 40",
+            month,
+        ),
+    }
+
+
+def _model_health(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
+    return {
+        "drift": drift_history(connection, month),
+        "alerts": _rows(
+            connection,
+            "SELECT * FROM drift_alerts WHERE month = ? AND status IS NOT NULL ORDER BY metric, segment_id, feature",
+            month,
+        ),
+        "lineage": _rows(
+            connection,
+            "SELECT * FROM segment_lineage WHERE month <= ? AND model_version > 1 "
+            "ORDER BY month, segment_id NULLS LAST, previous_segment_id",
+            month,
+        ),
+        "diagnostics": _rows(
+            connection, "SELECT * EXCLUDE (month) FROM feature_diagnostics WHERE month = ? ORDER BY feature", month
+        ),
+        "rejected": _rows(
+            connection,
+            """
+            SELECT reason, count(*) AS rows
+            FROM (SELECT unnest(reasons) AS reason FROM rejected_customers WHERE month = ?)
+            GROUP BY reason ORDER BY rows DESC, reason
+            """,
+            month,
+        ),
+    }
+
+
+TRUST_TABLES = (
+    "suitability",
+    "suitability_findings",
+    "model_validation",
+    "alternative_segmentations",
+    "outlier_groups",
+    "segment_audit_summary",
+)
+"""Computed at a refit, each month, or on demand: the report shows what was known last."""
+
+
+def _trust(connection: duckdb.DuckDBPyConnection, month: date) -> Mapping[str, Sequence[Row]]:
+    there = {row["table_name"] for row in _rows(connection, "SELECT table_name FROM duckdb_tables()")}
+    return {
+        table: _rows(
+            connection,
+            f"SELECT * FROM {table} WHERE month = (SELECT max(month) FROM {table} WHERE month <= ?) ORDER BY ALL",
+            month,
+        )
+        if table in there
+        else []
+        for table in TRUST_TABLES
+    }
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, query: str, *parameters: object) -> list[Row]:
+    found = connection.execute(query, list(parameters))
+    names = [column[0] for column in found.description]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def _first(rows: Sequence[Row]) -> Row | None:
+    return rows[0] if rows else None

@@ -1,0 +1,185 @@
+"""Charts: colours that everybody can tell apart and that stay, small pictures, names that are only names."""
+
+import itertools
+import re
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segment_pipeline.report import charts
+
+JUNE, JULY, AUGUST = date(2023, 6, 1), date(2023, 7, 1), date(2023, 8, 1)
+HOSTILE = "<script>alert(1)</script>\"'&"
+# Machado, Oliveira and Fernandes 2009, severity 1: what people with protanopia and deuteranopia see of linear RGB
+SIGHTS = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+}
+
+
+def linear(colour: str) -> np.ndarray:
+    channels = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2: 1 is the same, 21 is black on white."""
+    dark, light = sorted(float(linear(colour) @ [0.2126, 0.7152, 0.0722]) for colour in (one, other))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def oklab(rgb: np.ndarray) -> np.ndarray:
+    to_cones = [[0.41222, 0.53633, 0.05145], [0.21190, 0.68070, 0.10740], [0.08830, 0.28172, 0.62998]]
+    to_lab = [[0.21045, 0.79362, -0.00407], [1.97800, -2.42859, 0.45059], [0.02590, 0.78277, -0.80868]]
+    return np.array(to_lab) @ np.cbrt(np.array(to_cones) @ np.clip(rgb, 0, 1))
+
+
+@pytest.mark.parametrize("ground", ["#ffffff", "#14171c"])
+def test_every_segment_colour_stands_out_on_light_and_dark(ground):
+    assert min(contrast(colour, ground) for colour in charts.PALETTE) >= 3.0
+
+
+def test_the_text_of_the_page_is_legible_on_light_dark_and_paper():
+    style = (Path(charts.__file__).parent / "report.css").read_text()
+    blocks = re.findall(r"\{([^{}]*--ground:[^{}]*)\}", style)
+    themes = [dict(re.findall(r"--(\w+): (#\w+)", block)) for block in blocks]
+    assert len(themes) == 4  # light, dark by the system, dark by the button, print
+    for theme in themes:
+        # #fff is short for #ffffff
+        long = {name: value if len(value) == 7 else re.sub(r"(\w)", r"\1\1", value) for name, value in theme.items()}
+        for ink in ("ink", "soft", "link", "good", "bad"):
+            assert contrast(long[ink], long["ground"]) >= 4.5, (ink, theme)
+            assert contrast(long[ink], long["panel"]) >= 4.5, (ink, theme)
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_no_two_segment_colours_look_alike_to_anybody(sight):
+    seen = [oklab(np.array(SIGHTS[sight]) @ linear(colour)) for colour in charts.PALETTE]
+    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) >= 0.085
+
+
+@pytest.mark.parametrize("index", [None, 0, 8, 40, 75, 100, 140, 250, 900])
+def test_the_ink_of_a_heat_map_is_legible_on_its_cell(index):
+    assert contrast(*charts.heat_of_index(index)) >= 4.5
+
+
+def test_a_segment_keeps_its_colour_over_months_and_refits():
+    until_june = [(JUNE, 1), (JUNE, 2), (JUNE, 3)]
+    until_july = until_june + [(JULY, 1), (JULY, 3), (JULY, 4)]
+    until_august = until_july + [(AUGUST, 4), (AUGUST, 5), (AUGUST, 1)]
+    june, july, august = (charts.segment_colours(known) for known in (until_june, until_july, until_august))
+    assert july.items() >= june.items()
+    assert august.items() >= july.items()
+    assert len(set(august.values())) == 5  # a newcomer does not look like one that has just gone
+
+
+def test_more_segments_than_colours_still_get_one_each():
+    colours = charts.segment_colours((JUNE, segment_id) for segment_id in range(23))
+    assert len(colours) == 23
+    assert set(colours.values()) == set(charts.PALETTE)
+
+
+def test_a_sparkline_goes_from_low_to_high_and_leaves_gaps():
+    assert charts.sparkline([1, 3, None, 8]) == "▁▃ █"
+    assert charts.sparkline([5.0, 5.0]) == "▁▁"
+    assert charts.sparkline([None, float("nan")]) == ""
+
+
+def candidates():
+    return [
+        {
+            "n_components": k,
+            "bic": 20_000 + (k - 4) ** 2 * 30.0,
+            "stability": 1.0 if k < 6 else 0.5,
+            "admissible": k < 6,
+        }
+        for k in range(2, 9)
+    ]
+
+
+def moves():
+    names = ["1", "2", "lapsed"]
+    return [
+        {"from_state": a, "to_state": b, "customers": 40 + 10 * i, "share": 0.1 * i}
+        for i, (a, b) in enumerate(itertools.product(["1", "2", "new"], names))
+    ]
+
+
+def shares(name="Regulars"):
+    return [
+        {"month": month, "segment_id": segment_id, "name": name, "share": 0.5, "customers": 100}
+        for month in (JUNE, JULY)
+        for segment_id in (1, 2)
+    ]
+
+
+def every_chart(name):
+    """Each chart, of rows in which whatever a user may name has this name."""
+    colours = charts.segment_colours([(JUNE, 1), (JUNE, 2)])
+    profiles = [
+        {"segment_id": i, "name": name, "feature": name, "mean": 3.0, "unit": name, "index": 50.0 * i} for i in (1, 2)
+    ]
+    bins = [
+        {"feature": name, "stage": stage, "low": float(i), "high": i + 1.0, "customers": 5}
+        for i in range(4)
+        for stage in ("original", "standardised")
+    ]
+    limits = [{"feature": name, "stage": stage, "value": 3.0} for stage in ("original", "standardised")]
+    certainty = [
+        {"measure": measure, "low": 0.5, "high": 0.55, "customers": 7} for measure in ("max_probability", "entropy")
+    ]
+    drift = [
+        {"month": month, "metric": "mean_shift", "value": 0.2, "threshold": 0.5, "fired": month == JULY}
+        for month in (JUNE, JULY)
+    ]
+    judged = [
+        {"warning": "any", "alerts": 10, "precision": 0.5, "precision_low": 0.3, "precision_high": 0.7}
+        | {"base_rate": 0.4, "recency_precision": 0.5, "churn_risk_precision": None}
+    ]
+    names = {"1": name, "2": name}
+    return {
+        "bic": charts.bic_curve(candidates(), 3, 4),
+        "features": charts.feature_distributions(bins, limits),
+        "heat map": charts.profile_heat_map(profiles),
+        "matrix": charts.transition_matrix(moves(), names),
+        "shares": charts.shares_over_time(shares(name), colours, [JULY]),
+        "certainty": charts.histograms(certainty, {"max_probability": "largest", "entropy": "entropy"}),
+        "drift": charts.drift_over_months(drift),
+        "backtest": charts.backtest(judged),
+        "flow": charts.journey_flow(moves(), names, colours),
+    }
+
+
+def test_every_chart_is_an_svg_in_the_pages_ink_and_a_small_picture():
+    for name, chart in every_chart("Regulars").items():
+        drawn = chart if isinstance(chart, str) else charts.svg(chart)
+        assert drawn.startswith("<svg"), name
+        assert "currentColor" in drawn, name
+        if not isinstance(chart, str):
+            assert charts.svg(chart) == drawn, name
+        picture = charts.png(chart)
+        assert picture.startswith(b"\x89PNG"), name
+        assert len(picture) < charts.MAX_PNG_BYTES, name
+
+
+def test_a_name_in_a_chart_is_text_whatever_it_contains():
+    for name, chart in every_chart(HOSTILE).items():
+        drawn = chart if isinstance(chart, str) else charts.svg(chart)
+        assert "<script" not in drawn.lower(), name
+        assert not re.search(r"\son\w+=", drawn), name
+        if name in {"heat map", "matrix", "flow", "features"}:
+            assert "&lt;script&gt;" in drawn, name
+
+
+def test_the_chosen_the_lowest_and_the_elbow_are_marked_and_the_refused_said():
+    drawn = charts.svg(charts.bic_curve(candidates(), 3, 4))
+    assert "lowest BIC, elbow" in drawn
+    assert "3 segments, chosen: BIC 20,030" in drawn
+    assert "7 segments, refused" in drawn
+
+
+def test_a_month_without_moves_has_no_flow():
+    assert charts.journey_flow([], {}, {}) == ""

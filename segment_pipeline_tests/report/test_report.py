@@ -1,0 +1,326 @@
+"""The report of a month, made from a published file of a real run: whole, offline, the same again, and never fooled."""
+
+import os
+import re
+import shutil
+import subprocess
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from segment_pipeline.report.reading import ReportError
+from segment_pipeline.report.report import five_sentences, render, write_report
+from segment_pipeline_tests.commands import shared_commands
+from segment_pipeline_tests.report.pages import Page, parse
+from segment_pipeline_tests.shop import Shop
+
+MARCH, APRIL, MAY = date(2023, 3, 1), date(2023, 4, 1), date(2023, 5, 1)
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7 * 7 }}"
+SECTIONS = [
+    "The month in five sentences",
+    "Segments",
+    "Journeys",
+    "Who needs attention",
+    "Did it work?",
+    "Why these segments",
+    "Does the model still fit?",
+    "Can it be trusted?",
+    "Decisions taken",
+    "Glossary",
+]
+# as the tables of trust are published, with a figure each
+TRUST = """
+CREATE OR REPLACE TABLE suitability AS SELECT DATE '2023-05-01' AS month, 1 AS model_version, 'mixture' AS verdict,
+    'segments overlap and the probabilities foretell silence' AS reason;
+CREATE OR REPLACE TABLE suitability_findings AS SELECT DATE '2023-05-01' AS month, 'overlap' AS finding, 0.31 AS value,
+    0.05 AS threshold, true AS holds, 'A third of the customers lean to a second segment.' AS sentence;
+CREATE OR REPLACE TABLE model_validation AS SELECT DATE '2023-05-01' AS month, 1 AS model_version,
+    'heldout_gap' AS metric, NULL::VARCHAR AS subject, 0.02 AS value, 0.01 AS low, 0.03 AS high, 0.1 AS threshold,
+    true AS passed, 'It fits customers that it has not seen.' AS sentence;
+CREATE OR REPLACE TABLE alternative_segmentations AS SELECT DATE '2023-03-01' AS month, 'kmeans' AS method,
+    3 AS segments, 700 AS customers, NULL::DOUBLE AS noise_share, 0.61 AS agreement, 0.3 AS silhouette,
+    0.7 AS churn_auc, 0.9 AS stability, 'no better' AS verdict;
+CREATE OR REPLACE TABLE outlier_groups AS SELECT DATE '2023-05-01' AS month, 1 AS group_id, 'rare' AS kind,
+    12 AS customers, 0.017 AS share, 0.8 AS cohesion, 'keep' AS recommendation, 'They spend most.' AS sentence;
+CREATE OR REPLACE TABLE segment_audit_summary AS SELECT DATE '2023-05-01' AS month, 'agreement' AS figure,
+    0.42 AS value;
+"""
+
+
+@pytest.fixture
+def published(three_months: Shop, tmp_path: Path) -> Path:
+    """The published file of three months, to write in."""
+    path = tmp_path / "segments.duckdb"
+    shutil.copyfile(three_months.published, path)
+    return path
+
+
+def page_of(path: Path, month: date, name: str = "shop") -> Page:
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return parse(render(connection, name, month)[0])
+
+
+def change(path: Path, sql: str, *parameters: object) -> None:
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(sql, list(parameters))
+
+
+def test_every_run_leaves_a_report_of_its_month_beside_the_published_file(three_months):
+    assert sorted(path.name for path in (three_months.folder / "reports").iterdir()) == [
+        "2023-03.html",
+        "2023-04.html",
+        "2023-05.html",
+    ]
+
+
+def test_the_page_has_every_section_a_card_for_each_segment_and_the_months_figures(three_months):
+    page = page_of(three_months.published, MAY)
+    assert [text for level, text in page.headings if level == 2] == SECTIONS
+    with duckdb.connect(str(three_months.published), read_only=True) as connection:
+        segments = connection.execute("SELECT name, customers FROM current_profiles").fetchall()
+        queue = connection.execute(
+            "SELECT customer_id FROM early_warnings WHERE month = ? AND priority <= 5 AND status <> 'resolved'", [MAY]
+        ).fetchall()
+    assert len(page.of_class("card")) == len(segments)
+    for name, customers in segments:
+        assert name in page.text
+        assert f"{customers:,} customers" in page.text
+    assert queue
+    assert all(customer in page.text for (customer,) in queue)
+    assert len(page.of_class("marks")) >= 5
+    assert not re.search(r"\b(None|nan|Undefined|inf)\b", page.text)
+
+
+def test_the_page_is_in_order_for_readers_aloud_and_keyboards(three_months):
+    page = page_of(three_months.published, MAY)
+    levels = [level for level, _ in page.headings]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert {"header", "nav", "main", "footer"} <= set(page.tags)
+    assert len(page.ids) == len(set(page.ids))
+    assert {link.removeprefix("#") for link in page.links if link.startswith("#")} <= set(page.ids)
+    for scroll in page.of_class("scroll"):
+        assert scroll["tabindex"] == "0"
+        assert scroll["aria-label"]
+    assert page.attributes("html")[0]["lang"] == "en"
+
+
+def test_the_page_asks_for_nothing_and_is_small(three_months):
+    with duckdb.connect(str(three_months.published), read_only=True) as connection:
+        text, _ = render(connection, "shop", MAY)
+    page = parse(text)
+    assert len(text.encode()) < 3_000_000
+    assert page.tags.count("script") == 1
+    assert not page.of_tag_with("script", "src")
+    assert all(link.startswith(("#", "data:")) for link in page.links)
+    outside = set(re.findall(r"(?:https?:)?//[\w.]+", text))
+    assert outside <= {"http://www.w3.org", "//www.w3.org"}  # names of XML's namespaces, which nobody fetches
+
+
+def test_the_same_file_gives_the_same_bytes_and_later_months_change_nothing(published):
+    with duckdb.connect(str(published)) as connection:
+        april, _ = render(connection, "shop", APRIL)
+        assert render(connection, "shop", APRIL)[0] == april
+        for table, column in (
+            ("segment_profiles", "month"),
+            ("monthly_assignments", "month"),
+            ("candidate_models", "month"),
+            ("drift_alerts", "month"),
+            ("model_versions", "trained_month"),
+            ("churn_risk_quality", "observed_in"),
+            ("warning_backtest_history", "evaluated_month"),
+        ):
+            connection.execute(f"DELETE FROM {table} WHERE {column} > ?", [APRIL])
+        assert render(connection, "shop", APRIL)[0] == april
+
+
+def test_the_first_month_says_what_cannot_be_known_yet(three_months):
+    page = page_of(three_months.published, MARCH)
+    assert "This is the first month" in page.text
+    assert "There is no month before to compare with" in page.text
+    assert [text for level, text in page.headings if level == 2] == SECTIONS
+
+
+def test_names_are_only_names_whatever_they_contain(published):
+    change(published, "UPDATE segment_profiles SET name = ? || segment_id, narrative = ?", HOSTILE, HOSTILE)
+    change(
+        published, "UPDATE monthly_assignments SET segment_name = ?, customer_id = ? || customer_id", HOSTILE, HOSTILE
+    )
+    change(published, "UPDATE early_warnings SET customer_id = ? || customer_id, evidence = ?", HOSTILE, HOSTILE)
+    change(published, "UPDATE segment_feature_profiles SET feature = ? || feature, unit = ?", HOSTILE, HOSTILE)
+    change(published, "UPDATE customer_actions SET action_id = ?, what = ?, owner = ?", HOSTILE, HOSTILE, HOSTILE)
+    change(published, "UPDATE model_versions SET reason = ?, rationale = ?", HOSTILE, HOSTILE)
+    plain = page_of(published, MARCH)
+    page = page_of(published, MAY, name=HOSTILE)
+    assert page.tags.count("script") == plain.tags.count("script") == 1
+    assert "img" not in page.tags
+    assert not page.event_handlers
+    assert HOSTILE in page.text
+    assert "49" not in re.findall(r"&(\d+)", page.text)
+    with duckdb.connect(str(published), read_only=True) as connection:
+        text, _ = render(connection, HOSTILE, MAY)
+    assert "<script>alert" not in text
+    assert "<img" not in text
+
+
+def test_only_the_pages_own_script_may_run(three_months):
+    page = page_of(three_months.published, MAY)
+    policy = next(meta for meta in page.attributes("meta") if meta.get("http-equiv"))["content"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'sha256-" in policy
+
+
+def test_a_section_without_rows_says_so_and_a_computed_one_shows_its_figures(published):
+    without = page_of(published, MAY).text
+    assert "The verdict was not computed." in without
+    assert "No campaign has been planned or measured." in without
+    change(published, TRUST)
+    page = page_of(published, MAY)
+    assert "not computed" not in page.text.lower()
+    for said in (
+        "segments overlap and the probabilities foretell silence",
+        "A third of the customers lean to a second segment.",
+        "It fits customers that it has not seen.",
+        "They spend most.",
+        "kmeans",
+        "0.42",
+    ):
+        assert said in page.text
+    assert "the verdict on its use here: mixture" in page.text
+
+
+def test_a_file_in_which_little_was_computed_still_makes_a_page(published):
+    for table in (
+        "transition_matrix",
+        "early_warnings",
+        "customer_actions",
+        "drift_alerts",
+        "candidate_models",
+        "segment_feature_profiles",
+        "feature_diagnostics",
+        "journey_conversion",
+        "journey_paths",
+        "churn_risk_models",
+        "warning_backtest_history",
+        "segment_lineage",
+    ):
+        change(published, f"DELETE FROM {table}")
+    page = page_of(published, MAY)
+    assert [text for level, text in page.headings if level == 2] == SECTIONS
+    assert "No customer needs attention." in page.text
+
+
+def test_a_month_that_is_not_published_is_named_with_those_that_are(three_months):
+    with (
+        duckdb.connect(str(three_months.published), read_only=True) as connection,
+        pytest.raises(ReportError, match=r"2024-01: it is not in the published file \(2023-03 to 2023-05\)"),
+    ):
+        render(connection, "shop", date(2024, 1, 1))
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing_behind(three_months, tmp_path):
+    (tmp_path / "reports").write_text("a file where the folder should be")
+    with (
+        duckdb.connect(str(three_months.published), read_only=True) as connection,
+        pytest.raises(ReportError, match="segment-pipeline report --month 2023-05"),
+    ):
+        write_report(connection, "shop", MAY, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["reports"]
+
+
+def test_a_report_that_fails_costs_no_month_and_can_be_made_later(three_months, tmp_path):
+    shutil.copytree(three_months.folder, tmp_path / "copy")
+    shop = Shop(tmp_path / "copy")
+    made = {path.name: path.read_bytes() for path in (shop.folder / "reports").iterdir()}
+    shutil.rmtree(shop.folder / "reports")
+    commands = shared_commands()
+
+    ended = commands.run(shop)  # a report that is missing is no reason to run a month again
+    assert (ended.code, "Nothing to do" in ended.err) == (0, True), ended.err
+    assert not (shop.folder / "reports").exists()
+
+    (shop.folder / "reports").write_text("in the way")
+    ended = commands.run(shop, "--months", "2023-04..2023-05", "--force")
+    assert ended.code == 0, ended.err
+    assert "2023-05 published (2 of 2" in ended.err
+    assert "2023-04 has no new report. The report" in ended.err
+    assert "Traceback" not in ended.err
+
+    (shop.folder / "reports").unlink()
+    for month in ("2023-04", "2023-05"):
+        ended = commands.start("report", "--config", str(shop.config_path), "--month", month).wait()
+        assert ended.code == 0, ended.err
+        assert ended.out.startswith(str(shop.folder / "reports" / f"{month}.html"))
+        assert (shop.folder / "reports" / f"{month}.html").read_bytes() == made[f"{month}.html"]
+
+
+def test_a_report_before_the_first_run_says_what_to_run(shop):
+    ended = shared_commands().start("report", "--config", str(shop.config_path)).wait()
+    assert ended.code == 1
+    assert "segment-pipeline run" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def story(**changes):
+    """What five sentences are made of."""
+    segment = {"segment_id": 1, "name": "Regulars", "share": 0.6, "change": 0.05, "narrative": ""}
+    other = {"segment_id": 2, "name": "Guests", "share": 0.4, "change": -0.05, "narrative": ""}
+    plain = {
+        "month": MAY,
+        "segments": [segment, other],
+        "base": {"customers": 1500, "hybrid_share": 0.25},
+        "movement": {"moved": 30, "stayed": 970, "new": 5, "returned": 2, "lapsed": 7},
+        "warned": {"new": 8, "ongoing": 2, "to_contact": 9},
+        "backtest": [],
+        "champion": {"model_version": 2, "trained_month": MARCH},
+        "alerts": [],
+        "suitability": [],
+    }
+    return plain | changes
+
+
+def test_the_five_sentences_say_who_what_changed_who_moved_whom_to_contact_and_whether_to_trust():
+    assert five_sentences(story()) == [
+        "In May 2023, 1,500 customers stood in 2 segments; the largest, Regulars, held 60%, and 25% of all customers "
+        "leaned to a second segment as well.",
+        "Regulars grew most, by 5.0 points to 60%; Guests shrank most, by 5.0 points to 40%.",
+        "30 of 1,000 customers (3%) changed segment; 5 were new, 2 came back and 7 lapsed.",
+        "9 customers need attention (8 new warnings, 2 ongoing); whether such warnings come true is not known yet.",
+        "Model 2 of March 2023 served for its 3rd month.",
+    ]
+
+
+def test_the_sentences_say_when_nothing_changed():
+    still = [{"segment_id": 1, "name": "Regulars", "share": 1.0, "change": 0.0}]
+    assert five_sentences(story(segments=still))[1] == "No segment's share changed since the month before."
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("NOT TESTED: there is no Chromium here, so nobody has opened the report in a browser")
+    return found
+
+
+def test_it_opens_in_a_browser_without_a_network_a_request_or_an_error(three_months, chromium, tmp_path):
+    report = three_months.folder / "reports" / "2023-05.html"
+    command = [
+        *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"),
+        *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=2000", f"--user-data-dir={tmp_path / 'browser'}"),
+        *(f"--log-net-log={tmp_path / 'net.json'}", "--dump-dom", report.as_uri()),
+    ]
+    environment = os.environ | {"HOME": str(tmp_path)}
+    opened = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert "CONSOLE" not in opened.stderr
+    page = parse(opened.stdout)
+    assert [text for level, text in page.headings if level == 2] == SECTIONS
+    (button,) = (button for button in page.attributes("button") if button.get("id") == "theme")
+    assert "hidden" not in button  # the script ran, under the page's own policy
+    asked = set(re.findall(r'"url":"https?://([^"/]+)', (tmp_path / "net.json").read_text()))
+    # the browser's own calls home, which go nowhere
+    assert not {host for host in asked if not host.endswith((".google.com", ".googleapis.com", ".gvt1.com"))}
