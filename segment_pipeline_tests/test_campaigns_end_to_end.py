@@ -1,7 +1,7 @@
 """Did it work? Campaigns through real runs: arms, outcomes of known lift, and all that can be wrong with both."""
 
 import shutil
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,9 @@ import pytest
 from segment_pipeline.config import load_campaigns, load_config
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.segmentation.campaigns import arm_of, random_segment_of
+from segment_pipeline.warehouse.early_warnings import warning_figures
+from segment_pipeline.warehouse.exports import export_month
+from segment_pipeline.warehouse.publish import reading
 from segment_pipeline_tests.shop import Shop, query, write_parquet
 
 SHARES = {"matched": 0.5, "random": 0.2, "control": 0.3}
@@ -27,6 +30,7 @@ actions:
   - {action_id: first, segment: 1, what: w, owner: the first, channel: app, kpi: k, measure_days: 30}
   - {action_id: second, segment: 2, what: w, owner: the second, channel: post, kpi: k, measure_days: 30}
   - {action_id: rest, what: w, owner: the rest, channel: e-mail, kpi: k, measure_days: 30}
+warnings: {monthly_budget: 40}
 campaigns: {file: campaigns.yaml}
 """
 OUTCOMES = "outcomes: {path: outcomes.parquet, customer_id: who, occurred_at: moment, value: value}\n"
@@ -108,6 +112,30 @@ def test_control_is_left_alone_and_that_is_no_gap_in_the_matrix(spring):
     assert query(shop.published, sql + "'control'") == [(None,) * 5]
     assert check(results["2023-03"], "every_customer_has_an_action").passed
     assert check(results["2023-03"], "campaigns_are_valid").passed
+
+
+def test_whom_a_campaign_leaves_alone_stands_on_no_contact_list(spring, tmp_path):
+    shop, _ = spring
+    warned = f"""
+        SELECT count(DISTINCT customer_id) FILTER (w.contact_allowed <> (arm <> 'control')),
+            count(DISTINCT customer_id) FILTER (arm = 'control' AND (within_budget OR priority IS NOT NULL)),
+            count(DISTINCT customer_id) FILTER (arm = 'control'), count(DISTINCT customer_id) FILTER (within_budget),
+            max(priority) FILTER (within_budget)
+        FROM early_warnings AS w JOIN customer_actions AS c USING (month, customer_id)
+        WHERE w.{APRIL} AND status <> 'resolved'
+    """
+    ((wrong, contacted, control, on_the_list, last),) = query(shop.published, warned)
+    assert (wrong, contacted) == (0, 0)
+    assert control > 0
+    assert on_the_list == last == 40  # the next in the queue have taken the places
+
+    export = export_month(shop.published, "shop", folder=tmp_path / "crm", month=date(2023, 4, 1), formats=["parquet"])
+    file = f"{export.folder}/customers.parquet"
+    told = f"SELECT count(*) FROM '{file}' WHERE arm = 'control' AND (within_budget OR priority IS NOT NULL)"
+    assert query(shop.published, told) == [(0,)]
+    with reading(shop.published) as connection:
+        figures = warning_figures(connection, date(2023, 4, 1))
+    assert (figures["to_contact"], figures["left_alone"]) == (40, control)
 
 
 def test_matched_gets_the_action_of_its_segment_and_random_that_of_the_drawn_one(spring):

@@ -48,7 +48,8 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection)
         """
         SELECT count(*) FILTER (status = 'new'), count(*) FILTER (status = 'ongoing'),
             count(DISTINCT customer_id) FILTER (within_budget),
-            count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT within_budget)
+            count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT within_budget AND contact_allowed),
+            count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT contact_allowed)
         FROM early_warnings WHERE month = (SELECT max(month) FROM monthly_assignments)
         """
     )[0]
@@ -74,7 +75,7 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection)
             """
         ),
         refits=rows("SELECT trained_month, model_version, n_components, reason FROM model_versions ORDER BY 1"),
-        warnings=dict(zip(("new", "ongoing", "to_contact", "left_out"), warned, strict=True)),
+        warnings=dict(zip(("new", "ongoing", "to_contact", "left_out", "left_alone"), warned, strict=True)),
         alerts=rows(
             """
             SELECT status, metric, segment_id, feature, value, threshold FROM drift_alerts
@@ -139,7 +140,7 @@ def digest(
     """A month in a few lines, for the notifier: no customer is named in it.
 
     movement : customers who stayed, moved, new, returned, lapsed; all 0 in the first month, of which nothing is said.
-    warnings : new, ongoing, to_contact, left_out. without_action : None where no actions are configured.
+    warnings : new, ongoing, to_contact, left_out, left_alone. without_action : None where no actions are configured.
     """
     lines = [f"{name} {month_key(month)} is published: {customers:,} customers."]
     if any(movement.values()):
@@ -156,9 +157,10 @@ def digest(
 
 def _warnings_line(warnings: Mapping[str, int]) -> str:
     left_out = f", {warnings['left_out']:,} left out by warnings.monthly_budget" if warnings["left_out"] else ""
+    left_alone = f", {warnings['left_alone']:,} left alone by a campaign" if warnings["left_alone"] else ""
     return (
         f"Warnings: {warnings['new']:,} new, {warnings['ongoing']:,} ongoing; {warnings['to_contact']:,} customers "
-        f"to contact{left_out}."
+        f"to contact{left_out}{left_alone}."
     )
 
 

@@ -585,13 +585,22 @@ EARLY_WARNINGS = Table(
         Column("churn_risk", "DOUBLE", "0..1", "See the table churn_risk; NULL while it is refused."),
         Column("evidence", "VARCHAR", "", "What was found, in words."),
         Column(
-            "priority", "INTEGER", "", "Place of the customer in the queue, 1 is the most urgent; NULL when resolved."
+            "priority",
+            "INTEGER",
+            "",
+            "Place of the customer in the queue, 1 is the most urgent; NULL when resolved, or not to be contacted.",
         ),
         Column(
             "within_budget",
             "BOOLEAN",
             "",
-            "Whether the customer is among the first warnings.monthly_budget; NULL of a resolved warning.",
+            "Whether to contact the customer: allowed, and among the first warnings.monthly_budget; NULL when resolved.",
+        ),
+        Column(
+            "contact_allowed",
+            "BOOLEAN",
+            "",
+            "False of the control arm of a campaign, which is left alone; see customer_actions.",
         ),
     ),
     ("month", "customer_id", "warning"),

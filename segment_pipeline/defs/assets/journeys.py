@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from segment_pipeline.defs.assets.actions import customer_actions
 from segment_pipeline.defs.assets.customers import raw_customers
 from segment_pipeline.defs.assets.segments import monthly_assignments, segment_profiles, transition_deltas
 from segment_pipeline.defs.described import KINDS, OWNERS, SQL_KINDS, table_metadata
@@ -85,6 +86,8 @@ def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Mate
         monthly_assignments,
         transition_deltas,
         churn_risk,
+        # whom a campaign leaves alone has no place in the queue
+        customer_actions,
         # last month's warnings say which of this month's are new
         dg.AssetDep(
             "early_warnings",
