@@ -522,8 +522,8 @@ CHURN_RISK_QUALITY = Table(
 _BACKTEST_COLUMNS = (
     Column("month", "DATE", "month", "The month of the warnings; NULL for the pooled months (see `months`)."),
     Column("warning", "VARCHAR", "", "The rule, or any."),
-    Column("alerts", "BIGINT", "customers", "Warnings on engaged customers, new and ongoing."),
-    Column("base_rate", "DOUBLE", "0..1", "Share of the engaged that fell silent: the precision of a random choice."),
+    Column("alerts", "BIGINT", "customers", "Warnings on the customers judged, new and ongoing."),
+    Column("base_rate", "DOUBLE", "0..1", "Share of the judged that fell silent: the precision of a random choice."),
     Column("precision", "DOUBLE", "0..1", "Share of the warnings that came true; higher is better."),
     Column("precision_low", "DOUBLE", "0..1", "Lower end of its 95 % interval."),
     Column("precision_high", "DOUBLE", "0..1", "Upper end of its 95 % interval."),
@@ -541,8 +541,16 @@ _BACKTEST_COLUMNS = (
     Column(
         "months", "INTEGER", "months", "Months in the row; pooled are those that had a churn risk, or all if none had."
     ),
-    Column("eligible", "BIGINT", "customers", "Customers engaged above 0.30 in the month or the one before."),
+    Column("eligible", "BIGINT", "customers", "Customers judged, among whom every rival may choose too."),
     Column("alerts_elsewhere", "BIGINT", "customers", "Warnings on other customers, which are not judged here."),
+    Column(
+        "judged",
+        "VARCHAR",
+        "",
+        "What is judged, among whom: engaged (warnings on customers engaged above 0.30 in the month or the one "
+        "before), everybody (all warnings, among all customers), within_budget (the list of those to be contacted, among all "
+        "who may be).",
+    ),
 )
 
 WARNING_BACKTEST_HISTORY = Table(
@@ -552,7 +560,7 @@ WARNING_BACKTEST_HISTORY = Table(
         *_BACKTEST_COLUMNS,
         Column("evaluated_month", "DATE", "month", "The closed month that judged, by what it knew."),
     ),
-    ("evaluated_month", "month", "warning"),
+    ("evaluated_month", "judged", "month", "warning"),
     month_column="evaluated_month",
 )
 
@@ -594,7 +602,7 @@ EARLY_WARNINGS = Table(
             "within_budget",
             "BOOLEAN",
             "",
-            "Whether to contact the customer: allowed, and among the first warnings.monthly_budget; NULL when resolved.",
+            "Whether to contact the customer: one of the first warnings.monthly_budget; NULL when resolved.",
         ),
         Column(
             "contact_allowed",
@@ -929,8 +937,8 @@ CUSTOMER_JOURNEY = View(
 WARNING_BACKTEST = View(
     "warning_backtest",
     "Whether the warnings came true, month by month and pooled (month NULL: the months with a churn risk), beside ways "
-    "to choose as many customers: at random (base_rate), the longest silent, the highest churn risk. Engaged customers "
-    "only.",
+    "to choose as many customers: at random (base_rate), the longest silent, the highest churn risk. `judged` says "
+    "among whom: always choose one.",
     _BACKTEST_COLUMNS,
     f"""
     SELECT {", ".join(column.name for column in _BACKTEST_COLUMNS)} FROM warning_backtest_history

@@ -129,24 +129,50 @@ def warning_backtest(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
     with pipeline.step(context) as step:
         rows = write_backtest(step.connection, step.config, step.month)
         step.rows = len(rows)
-    pooled = {row.warning: row for row in rows if row.month is None}
-    judged = pooled.get("any")
+    pooled = [row for row in rows if row.month is None and row.alerts]
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": step.rows,
-            "months_judged": judged.months if judged is not None else 0,
-            "pooled": dg.MetadataValue.md(
-                "\n".join(
-                    f"- {name}: right {_share(row.precision)} of {row.alerts}; at random {_share(row.base_rate)}, "
-                    f"longest silent {_share(row.recency_precision)}, "
-                    f"highest churn risk {_share(row.churn_risk_precision)}"
-                    for name, row in pooled.items()
-                )
-                or "No month's silence is known yet."
+            "months_judged": max((row.months for row in rows if row.month is None), default=0),
+            "pooled": dg.MetadataValue.table(
+                [
+                    dg.TableRecord(
+                        {
+                            "judged": row.judged,
+                            "warning": row.warning,
+                            "alerts": row.alerts,
+                            "right": _share(row.precision),
+                            "right_95": f"{_share(row.precision_low)} to {_share(row.precision_high)}",
+                            "at_random": _share(row.base_rate),
+                            "longest_silent": _share(row.recency_precision),
+                            "highest_churn_risk": _share(row.churn_risk_precision),
+                            "churn_risk_less_silent_95": ""
+                            if row.difference_low is None or row.difference_high is None
+                            else f"{100 * row.difference_low:+.1f} to {100 * row.difference_high:+.1f} points",
+                        }
+                    )
+                    for row in pooled
+                ],
+                schema=dg.TableSchema(
+                    [
+                        dg.TableColumn(name, "int" if name == "alerts" else "string")
+                        for name in (
+                            "judged",
+                            "warning",
+                            "alerts",
+                            "right",
+                            "right_95",
+                            "at_random",
+                            "longest_silent",
+                            "highest_churn_risk",
+                            "churn_risk_less_silent_95",
+                        )
+                    ]
+                ),
             ),
         }
     )
 
 
 def _share(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.1%}"
+    return "" if value is None else f"{value:.1%}"
