@@ -194,8 +194,9 @@ def print_rows(title: str, rows: Sequence[BacktestRow]) -> None:
             [
                 row.judged, "pooled" if row.month is None else month_key(row.month), row.warning, row.alerts,
                 row.alerts_elsewhere, row.eligible, row.base_rate, row.precision, row.precision_low, row.precision_high,
-                row.recall, row.lift, row.churn_risk_precision, row.recency_precision, row.difference, row.difference_low,
-                row.difference_high, row.lead_time_days, row.churn_risk_lead_time_days, row.recency_lead_time_days,
+                row.recall, row.lift, row.churn_risk_precision, row.recency_precision, row.difference,
+                row.difference_low, row.difference_high, row.lead_time_days, row.churn_risk_lead_time_days,
+                row.recency_lead_time_days,
             ]
             for row in rows
         ],

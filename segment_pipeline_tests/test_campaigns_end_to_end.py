@@ -4,6 +4,7 @@ import shutil
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -231,6 +232,7 @@ def test_before_it_starts_a_campaign_says_how_small_an_effect_it_can_find(spring
 
 def test_without_outcomes_the_verdict_says_so_and_nothing_fails(after_march, materialize):
     after_march.configure(more=MORE)
+    without_verdict(after_march)
     for month, start in (("2023-03", "not measured yet; "), ("2023-05", "not measured: ")):
         result = materialize(after_march, month, selection=AFTER_ASSIGNMENT)
         assert check(result, "outcomes_can_be_used").passed
@@ -241,8 +243,6 @@ def test_without_outcomes_the_verdict_says_so_and_nothing_fails(after_march, mat
 
 
 def test_arms_that_lost_customers_withhold_the_lift(after_march, materialize):
-    import duckdb
-
     with duckdb.connect(str(after_march.warehouse)) as connection:
         connection.execute(
             f"DELETE FROM customer_actions WHERE {MARCH} AND arm = 'matched' AND CAST(customer_id[2:] AS INT) % 3 = 0"
@@ -296,7 +296,7 @@ BAD_FILES = {
     ),
     "overlap": (
         SPRING.replace("2023-03", "2023-04").replace("2023-04-03", "2023-05-03") + AGAIN,
-        "7: [1].month: found 'first' in 2023-04, as in [0] (spring); allowed: one campaign at a time for an action",
+        "2: [0].month: found 'first' in 2023-04, as in [1] (again); allowed: one campaign at a time for an action",
     ),
     "hour": (
         SPRING.replace("2023-04-03", "2023-04-03 10:00:00"),
@@ -341,20 +341,109 @@ def test_no_campaigns_are_no_mistake(tmp_path):
 
 
 @pytest.mark.parametrize("case", ["shares", "action", "dates", "overlap", "nothing there"])
-def test_a_bad_campaign_file_costs_no_month(after_march, materialize, case):
+def test_a_bad_campaign_file_costs_no_month_and_no_customer_an_arm(after_march, materialize, case):
     text, message = BAD_FILES[case]
     path = after_march.folder / "campaigns.yaml"
     path.unlink() if text is None else path.write_text(text)
+    drawn = f"SELECT customer_id, campaign, arm, action_id FROM customer_actions WHERE {MARCH} ORDER BY 1"
+    before = query(after_march.published, drawn)
     result = materialize(after_march, "2023-03", selection=AFTER_ASSIGNMENT)
     assert result.success
     found = check(result, "campaigns_are_valid")
     assert not found.passed
     assert found.severity.name == "WARN"
     assert any(message in line for line in found.metadata["observed"].data["problems"])
-    counts = "SELECT count(*), count(action_id), count(arm) FROM customer_actions"
-    ((customers, with_action, with_arm),) = query(after_march.published, f"{counts} WHERE {MARCH}")
-    assert customers == with_action > 500
-    assert with_arm == 0
+    assert query(after_march.published, drawn) == before
+    assert len(before) > 500
+
+
+def test_a_mistake_in_one_campaign_leaves_the_others_as_they_are(after_march, materialize):
+    faulty = SPRING.replace("campaign: spring", "campaign: faulty").replace("0.3}", "0.2}")
+    (after_march.folder / "campaigns.yaml").write_text(faulty + "  actions: [rest]\n" + AGAIN + "  actions: [second]\n")
+    result = materialize(after_march, "2023-04", selection=AFTER_ASSIGNMENT)
+    found = check(result, "campaigns_are_valid")
+    assert not found.passed
+    (problem, kept) = found.metadata["observed"].data["problems"]
+    assert "[0].shares: found 0.5 + 0.2 + 0.2 = 0.9" in problem
+    assert kept == "until then campaign spring goes on as it was when it was last read"
+    # spring runs since March and is not in the file any more: who wrote that it ends, and who mistyped?
+    campaigns = f"SELECT DISTINCT campaign FROM customer_actions WHERE {APRIL} ORDER BY 1"
+    assert query(after_march.published, campaigns) == [("spring",)]
+    (after_march.folder / "campaigns.yaml").write_text(AGAIN + "  actions: [second]\n")
+    assert check(materialize(after_march, "2023-04", selection=AFTER_ASSIGNMENT), "campaigns_are_valid").passed
+    assert query(after_march.published, campaigns) == [("again",), (None,)]
+
+
+def test_a_new_campaign_is_drawn_beside_one_with_a_mistake(after_march, materialize):
+    faulty = SPRING.replace("campaign: spring", "campaign: faulty").replace("0.3}", "0.2}")
+    with duckdb.connect(str(after_march.warehouse)) as connection:
+        connection.execute("DELETE FROM campaign_plans")  # as if spring had never been
+    (after_march.folder / "campaigns.yaml").write_text(faulty + AGAIN + "  actions: [second]\n")
+    assert not check(materialize(after_march, "2023-04", selection=AFTER_ASSIGNMENT), "campaigns_are_valid").passed
+    sql = f"SELECT DISTINCT campaign, segment_id FROM customer_actions WHERE {APRIL} AND campaign IS NOT NULL"
+    assert query(after_march.published, sql) == [("again", 2)]
+
+
+def test_a_month_first_run_with_a_broken_file_goes_on_with_the_campaign_that_runs(after_march, materialize):
+    drawn = f"SELECT customer_id, arm, action_id FROM customer_actions WHERE {APRIL} ORDER BY 1"
+    before = query(after_march.published, drawn)
+    with duckdb.connect(str(after_march.warehouse)) as connection:
+        for table in ("customer_actions", "campaign_plans"):
+            connection.execute(f"DELETE FROM {table} WHERE month >= DATE '2023-04-01'")
+    (after_march.folder / "campaigns.yaml").write_text("- [")
+    assert not check(materialize(after_march, "2023-04", selection=AFTER_ASSIGNMENT), "campaigns_are_valid").passed
+    assert query(after_march.published, drawn) == before
+
+
+def without_verdict(shop: Shop) -> None:
+    """As if May had not been run: what it measured is gone."""
+    with duckdb.connect(str(shop.warehouse)) as connection:
+        connection.execute(f"DELETE FROM campaign_lift WHERE {MAY}")
+
+
+VERDICTS = "SELECT month, sample_ratio_p IS NOT NULL, lift FROM campaign_lift WHERE {} ORDER BY ALL"
+
+
+@pytest.mark.parametrize("broken", ["campaigns", "outcomes"])
+def test_a_run_with_a_broken_file_takes_no_verdict_away(after_march, materialize, broken):
+    published = query(after_march.published, f"SELECT * FROM campaign_lift WHERE {MAY} ORDER BY ALL")
+    if broken == "campaigns":
+        (after_march.folder / "campaigns.yaml").write_text("- [")
+    else:
+        (after_march.folder / "outcomes.parquet").unlink()
+    result = materialize(after_march, "2023-05", selection=AFTER_ASSIGNMENT)
+    assert result.success
+    assert not check(result, f"{broken}_are_valid" if broken == "campaigns" else "outcomes_can_be_used").passed
+    assert query(after_march.published, f"SELECT * FROM campaign_lift WHERE {MAY} ORDER BY ALL") == published
+
+
+@pytest.mark.parametrize("why", ["unreadable", "file broken", "too late"])
+def test_what_could_not_be_measured_when_it_ended_is_measured_by_a_later_month(after_march, materialize, why):
+    without_verdict(after_march)
+    outcomes, campaigns = after_march.folder / "outcomes.parquet", after_march.folder / "campaigns.yaml"
+    content = outcomes.read_bytes()
+    if why == "unreadable":
+        outcomes.unlink()
+    elif why == "too late":
+        write_parquet({"who": ["c00001"], "moment": [START - timedelta(days=9)], "value": [1.0]}, outcomes)
+    else:
+        campaigns.write_text("- [")
+        with duckdb.connect(str(after_march.warehouse)) as connection:
+            connection.execute("DELETE FROM campaign_plans")
+    assert materialize(after_march, "2023-05", selection=AFTER_ASSIGNMENT).success
+    assert not any(row[1] for row in query(after_march.published, VERDICTS.format(MAY)))
+    outcomes.write_bytes(content)
+    campaigns.write_text(SPRING)
+    assert materialize(after_march, "2023-06").success
+    june = "month = DATE '2023-06-01'"
+    measured = query(after_march.published, VERDICTS.format(f"{june} AND segment_id IS NULL"))
+    assert len(measured) == 4
+    assert all(done and lift > 0 for _, done, lift in measured)
+
+
+def test_a_campaign_that_has_been_measured_is_not_measured_again(after_march, materialize):
+    assert materialize(after_march, "2023-06").success
+    assert query(after_march.published, "SELECT count(*) FROM campaign_lift WHERE month = DATE '2023-06-01'") == [(0,)]
 
 
 def test_two_campaigns_may_run_at_once_for_different_actions(after_march, materialize):
@@ -399,6 +488,7 @@ BAD_OUTCOMES = {
 def test_outcomes_that_cannot_be_used_are_told_by_their_key_and_cost_no_month(after_march, materialize, case):
     outcomes, message = BAD_OUTCOMES[case]
     after_march.configure(more=f"{MORE}outcomes: {{{outcomes}}}\n")
+    without_verdict(after_march)
     result = materialize(after_march, "2023-05", selection=["campaign_lift"])
     assert result.success
     found = check(result, "outcomes_can_be_used")

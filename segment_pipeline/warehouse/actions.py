@@ -155,6 +155,7 @@ def _decided(actions: Sequence[Action], champion: SegmentModel, segment: str = "
 
 def _campaign_of(campaigns: Sequence[Campaign], actions: Sequence[Action]) -> str:
     """The campaign that covers own_action."""
+    # of two that want one action the last wins, where `known_campaigns` puts those whose arms are drawn
     covering = {
         action_id: literal(campaign.campaign) for campaign in campaigns for action_id in campaign.covered(actions)
     }

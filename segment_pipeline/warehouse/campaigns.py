@@ -1,14 +1,97 @@
-"""The arms of a campaign as plain SQL, so that no customer leaves the database.
+"""Which campaigns a month has, and their arms as plain SQL, so that no customer leaves the database.
 
-Here: the expressions. Not here: what the arms mean and how they are measured (segmentation/campaigns.py, which also
-says the same in Python; a test holds the two together).
+Here: the campaigns as the file and the months before know them, and the expressions. Not here: what the arms mean and
+how they are measured (segmentation/campaigns.py, which also says the same in Python; a test holds the two together).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 
-from segment_pipeline.config import Campaign
+import duckdb
+
+from segment_pipeline.config import ArmShares, Campaign, Config, read_campaigns
 from segment_pipeline.segmentation.campaigns import Arm, arm_limits, segment_limits, segment_salt
+from segment_pipeline.warehouse.models import write_rows
 from segment_pipeline.warehouse.quoting import literal
+from segment_pipeline.warehouse.tables import CAMPAIGN_PLANS
+
+
+@dataclass(frozen=True)
+class KnownCampaigns:
+    """The campaigns of a month's run, and what is wrong with their file; `remembered` are the names of those that go
+    on as they were, because of that."""
+
+    campaigns: tuple[Campaign, ...]
+    fault: str = ""
+    remembered: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> list[str]:
+        """What the user should mend, and what happens until then."""
+        going_on = [f"until then campaign {name} goes on as it was when it was last read" for name in self.remembered]
+        return [*self.fault.splitlines(), *going_on]
+
+
+def known_campaigns(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> KnownCampaigns:
+    """The campaigns of the file and, while something in it is wrong, those that the months up to this one knew.
+
+    A campaign is lost for good when its customers are given other actions, or its control any. So a mistake in the file
+    takes back no arm: only a file that can be read whole ends a campaign, by not naming it.
+    """
+    read = read_campaigns(config)
+    if not read.fault:
+        return KnownCampaigns(read.campaigns)
+    named = {campaign.campaign.casefold() for campaign in read.campaigns}
+    before = [plan for plan in _plans(connection, month) if plan.campaign.casefold() not in named]
+    return KnownCampaigns((*read.campaigns, *before), read.fault, tuple(plan.campaign for plan in before))
+
+
+def write_plans(connection: duckdb.DuckDBPyConnection, month: date, running: Sequence[Campaign]) -> None:
+    """Keep the campaigns that run in the month as they are now, for months in which their file cannot be read."""
+    write_rows(
+        connection,
+        CAMPAIGN_PLANS,
+        month,
+        [
+            {
+                "campaign": campaign.campaign,
+                "campaign_month": campaign.month,
+                "start": campaign.start,
+                "measure_until": campaign.measure_until,
+                "matched": campaign.shares.matched,
+                "random": campaign.shares.random,
+                "control": campaign.shares.control,
+                "actions": None if campaign.actions is None else list(campaign.actions),
+                "value_cap": campaign.value_cap,
+            }
+            for campaign in running
+        ],
+    )
+
+
+def _plans(connection: duckdb.DuckDBPyConnection, month: date) -> list[Campaign]:
+    """Every campaign that a month up to this one knew, as the latest of them did."""
+    cursor = connection.execute(
+        f"""
+        SELECT campaign, campaign_month, "start", measure_until, matched, random, control, actions, value_cap
+        FROM {CAMPAIGN_PLANS.name} WHERE month <= ?
+        QUALIFY row_number() OVER (PARTITION BY campaign ORDER BY month DESC) = 1 ORDER BY campaign
+        """,
+        [month],
+    )
+    return [
+        Campaign(
+            campaign=name,
+            month=campaign_month,
+            start=start,
+            measure_until=until,
+            shares=ArmShares(matched=matched, random=random, control=control),
+            actions=None if actions is None else tuple(actions),
+            value_cap=cap,
+        )
+        for name, campaign_month, start, until, matched, random, control, actions, cap in cursor.fetchall()
+    ]
 
 
 def shares_of(campaign: Campaign) -> dict[Arm, float]:

@@ -548,8 +548,8 @@ _BACKTEST_COLUMNS = (
         "VARCHAR",
         "",
         "What is judged, among whom: engaged (warnings on customers engaged above 0.30 in the month or the one "
-        "before), everybody (all warnings, among all customers), within_budget (the list of those to be contacted, among all "
-        "who may be).",
+        "before), everybody (all warnings, among all customers), within_budget (the list of those to be contacted, "
+        "among all who may be).",
     ),
 )
 
@@ -641,10 +641,29 @@ CUSTOMER_ACTIONS = Table(
     ("month", "customer_id"),
 )
 
+CAMPAIGN_PLANS = Table(
+    "campaign_plans",
+    "A campaign as the run of a month read it while it ran, and drew the arms of customer_actions by it.",
+    (
+        MONTH,
+        Column("campaign", "VARCHAR", "", "Its name in the campaign file."),
+        Column("campaign_month", "DATE", "month", "The closed month whose customers and actions it is about."),
+        Column("start", "DATE", "date", "First day on which an outcome counts."),
+        Column("measure_until", "DATE", "date", "The day from which outcomes count no more."),
+        Column("matched", "DOUBLE", "0..1", "Share of its customers who get the action of their own segment."),
+        Column("random", "DOUBLE", "0..1", "Share of its customers who get another action at random."),
+        Column("control", "DOUBLE", "0..1", "Share of its customers who are left alone."),
+        Column("actions", "VARCHAR[]", "", "The actions that it covers; NULL for all."),
+        Column("value_cap", "DOUBLE", "currency", "A customer's value above it counts as this; NULL for the default."),
+    ),
+    ("month", "campaign"),
+)
+
 CAMPAIGN_LIFT = Table(
     "campaign_lift",
     "What a campaign's matched actions changed, against random actions and against no contact. A campaign has rows in "
-    "two months: the one whose actions it tests (how small an effect it can find) and the one in which it is measured.",
+    "the month whose actions it tests (how small an effect it can find), in the month in which it is measured, and in "
+    "the months between its end and then, which say why it could not be.",
     (
         Column("month", "DATE", "month", "The closed month whose run planned or measured the campaign."),
         Column("campaign", "VARCHAR", "", "Its name in the campaign file."),
@@ -801,6 +820,7 @@ TABLES = (
     WARNING_BACKTEST_HISTORY,
     CUSTOMER_ACTIONS,
     AUDIENCE_FEED,
+    CAMPAIGN_PLANS,
     CAMPAIGN_LIFT,
     REFIT_TRIGGERS,
     DRIFT_ALERTS,
