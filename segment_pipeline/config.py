@@ -952,7 +952,9 @@ class ArmShares(_Settings):
     """How the customers of a campaign are split among its arms."""
 
     matched: float = _setting(..., "share, 0..1", "Customers who get the action of their own segment.", gt=0, lt=1)
-    random: float = _setting(..., "share, 0..1", "Customers who get the action of a random segment.", ge=0, lt=1)
+    random: float = _setting(
+        ..., "share, 0..1", "Customers who get another action, that of a random segment.", ge=0, lt=1
+    )
     control: float = _setting(..., "share, 0..1", "Customers who are not contacted.", ge=0, lt=1)
 
     @model_validator(mode="after")

@@ -139,19 +139,23 @@ def test_whom_a_campaign_leaves_alone_stands_on_no_contact_list(spring, tmp_path
     assert (figures["to_contact"], figures["left_alone"]) == (40, control)
 
 
-def test_matched_gets_the_action_of_its_segment_and_random_that_of_the_drawn_one(spring):
+def test_matched_gets_the_action_of_its_segment_and_random_another_of_a_drawn_one(spring):
     shop, _ = spring
     of_segment = {1: ("first", "app"), 2: ("second", "post")}
+    rest = ("rest", "e-mail")
     sql = f"""
         SELECT customer_id, arm, segment_id, action_id, channel FROM customer_actions
         WHERE {MARCH} AND arm <> 'control'
     """
     rows = query(shop.published, sql)
     ids = [row[0] for row in query(shop.published, f"SELECT segment_id FROM segment_profiles WHERE {MARCH}")]
-    drawn = random_segment_of([row[0] for row in rows], "spring", ids)
-    for (_, arm, segment, action, channel), other in zip(rows, drawn, strict=True):
-        assert (action, channel) == of_segment.get(segment if arm == "matched" else int(other), ("rest", "e-mail"))
-    assert any(row[1] == "random" and row[2] != other for row, other in zip(rows, drawn, strict=True))
+    own = [of_segment.get(row[2], rest) for row in rows]
+    offered = [[i for i in ids if of_segment.get(i, rest) != matched] for matched in own]
+    drawn = random_segment_of([row[0] for row in rows], "spring", offered)
+    for (_, arm, _, action, channel), matched, other in zip(rows, own, drawn, strict=True):
+        assert (action, channel) == (matched if arm == "matched" else of_segment.get(int(other), rest))
+        assert arm == "matched" or (action, channel) != matched
+    assert sum(row[1] == "random" for row in rows) > 50
 
 
 # --- lift -------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import duckdb
 from segment_pipeline.config import Action, Campaign
 from segment_pipeline.months import add_months, as_of
 from segment_pipeline.segmentation.model import SegmentModel
-from segment_pipeline.warehouse.campaigns import arm_sql, random_segment_sql, shares_of
+from segment_pipeline.warehouse.campaigns import arm_sql, random_place_sql, shares_of
 from segment_pipeline.warehouse.quoting import literal
 from segment_pipeline.warehouse.store import month_literal, replace_month
 from segment_pipeline.warehouse.tables import AUDIENCE_FEED, CUSTOMER_ACTIONS
@@ -35,6 +35,8 @@ def write_actions(
 
     campaigns : those that run in the month; no two of them cover one action. A customer is in the campaign that covers
     the action of its own segment; in which arm, depends on the two names alone, so it stays there from month to month.
+    A customer of the random arm gets the action of a segment drawn at random from those with another action than the
+    matched one; where all segments have the same for it, that one.
     """
     columns = ", ".join(
         f"{_of('action_id', {action.action_id: literal(getattr(action, name)) for action in actions})} AS {name}"
@@ -42,7 +44,8 @@ def write_actions(
     )
     until = {action.action_id: month_literal(as_of(month) + timedelta(days=action.measure_days)) for action in actions}
     arms = {each.campaign: arm_sql(each.campaign, shares_of(each)) for each in campaigns}
-    drawn = {each.campaign: random_segment_sql(each.campaign, champion.segment_ids) for each in campaigns}
+    places = {each.campaign: random_place_sql(each.campaign) for each in campaigns}
+    segments = ", ".join(f"({segment_id})" for segment_id in champion.segment_ids)
     return replace_month(
         connection,
         CUSTOMER_ACTIONS,
@@ -57,16 +60,26 @@ def write_actions(
             FROM matched
         ),
         drawn AS (
-            SELECT *,
-                {_of("campaign", arms)} AS arm,
-                {_of("campaign", drawn, "INTEGER")} AS random_segment_id
-            FROM enrolled
+            SELECT *, {_of("campaign", arms)} AS arm FROM enrolled
+        ),
+        -- the other actions that a customer of the random arm would get, were it in another segment
+        offered AS (
+            SELECT *, row_number() OVER (PARTITION BY customer_id ORDER BY random_segment_id) - 1 AS position,
+                count(*) OVER (PARTITION BY customer_id) AS offers
+            FROM (
+                SELECT customer_id, own_action, random_segment_id, {_of("campaign", places, "BIGINT")} AS place,
+                    {_decided(actions, champion, "random_segment_id")} AS random_action
+                FROM drawn CROSS JOIN (VALUES {segments}) AS segments(random_segment_id)
+                WHERE arm = 'random'
+            ) AS every WHERE random_action <> own_action
         ),
         decided AS (
-            SELECT *, CASE arm WHEN 'control' THEN NULL
-                WHEN 'random' THEN {_decided(actions, champion, "random_segment_id")}
-                ELSE own_action END AS action_id
+            SELECT drawn.*, CASE arm WHEN 'control' THEN NULL
+                WHEN 'random' THEN coalesce(random_action, drawn.own_action)
+                ELSE drawn.own_action END AS action_id
             FROM drawn
+            LEFT JOIN (SELECT customer_id, random_action FROM offered WHERE position = place % offers) AS chosen
+                ON chosen.customer_id = drawn.customer_id
         )
         SELECT month, customer_id, tier, action_id, segment_id, second_segment_id, campaign, arm,
             {columns}, {_of("action_id", until, "DATE")} AS measure_until

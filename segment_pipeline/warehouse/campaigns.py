@@ -11,7 +11,7 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.config import ArmShares, Campaign, Config, read_campaigns
-from segment_pipeline.segmentation.campaigns import Arm, arm_limits, segment_limits, segment_salt
+from segment_pipeline.segmentation.campaigns import Arm, arm_limits, segment_salt
 from segment_pipeline.warehouse.models import write_rows
 from segment_pipeline.warehouse.quoting import literal
 from segment_pipeline.warehouse.tables import CAMPAIGN_PLANS
@@ -109,17 +109,21 @@ def arm_sql(campaign: str, shares: Mapping[Arm, float], customer_id_expression: 
     return _drawn_sql(campaign, limits, customer_id_expression)
 
 
-def random_segment_sql(campaign: str, segment_ids: Sequence[int], customer_id_expression: str = "customer_id") -> str:
-    """An expression for a segment id drawn uniformly from `segment_ids`, INTEGER, independent of the arm."""
-    limits = [(str(segment_id), limit) for segment_id, limit in segment_limits(segment_ids)]
-    return _drawn_sql(segment_salt(campaign), limits, customer_id_expression)
+def random_place_sql(campaign: str, customer_id_expression: str = "customer_id") -> str:
+    """An expression for a whole number from 0, BIGINT, independent of the arm: of m segments, in the order of their
+    ids, a customer draws the one at that number modulo m."""
+    return _place_sql(segment_salt(campaign), customer_id_expression)
 
 
 def _drawn_sql(salt: str, limits: Sequence[tuple[str, int]], customer_id_expression: str) -> str:
     *inner, (last, _) = limits
     if not inner:
         return last
+    place = _place_sql(salt, customer_id_expression)
+    return f"CASE {' '.join(f'WHEN {place} < {limit} THEN {drawn}' for drawn, limit in inner)} ELSE {last} END"
+
+
+def _place_sql(salt: str, customer_id_expression: str) -> str:
     hashed = f"md5({literal(salt + ':')} || CAST({customer_id_expression} AS VARCHAR))"
     # the first 13 hex digits are 52 bits: exact as a double, and the same on every engine that has md5
-    place = f"CAST('0x' || left({hashed}, 13) AS BIGINT)"
-    return f"CASE {' '.join(f'WHEN {place} < {limit} THEN {drawn}' for drawn, limit in inner)} ELSE {last} END"
+    return f"CAST('0x' || left({hashed}, 13) AS BIGINT)"

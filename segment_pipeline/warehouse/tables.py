@@ -629,8 +629,8 @@ CUSTOMER_ACTIONS = Table(
             "arm",
             "VARCHAR",
             "",
-            "Arm of the campaign: matched (the action of the own segment), random (of a random segment) or control (no "
-            "contact: no action, whatever the segment); NULL without a campaign.",
+            "Arm of the campaign: matched (the action of the own segment), random (another action, of a random segment) "
+            "or control (no contact: no action, whatever the segment); NULL without a campaign.",
         ),
         Column("what", "VARCHAR", "", "What is done, in a sentence."),
         Column("owner", "VARCHAR", "", "Who sees to it."),
@@ -671,7 +671,12 @@ CAMPAIGN_LIFT = Table(
         Column("metric", "VARCHAR", "", "conversion (share of customers with an outcome) or value (mean a customer)."),
         Column("against", "VARCHAR", "", "The arm with which matched is compared: random or control."),
         Column("matched", "DOUBLE", "0..1, or currency", "The metric among matched customers, contacted or not."),
-        Column("random", "DOUBLE", "0..1, or currency", "The metric among customers with a random segment's action."),
+        Column(
+            "random",
+            "DOUBLE",
+            "0..1, or currency",
+            "The metric among customers with another action, of a random segment.",
+        ),
         Column("control", "DOUBLE", "0..1, or currency", "The metric among customers without contact."),
         Column("lift", "DOUBLE", "0..1, or currency", "matched less the arm it is compared with; NULL if withheld."),
         Column("lift_low", "DOUBLE", "0..1, or currency", "Lower end of the lift's 95 % interval."),
