@@ -195,7 +195,7 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
                 f"{_span(stale)} were made with other settings than {chosen.config} has now. To make them anew: "
                 f"segment-pipeline run --config {chosen.config} --months {_span(stale)} --force"
             )
-        failed = _run_with_progress(work, console, say)
+        failed, warned = _run_with_progress(work, console, say)
         now = month_fingerprints(config.published_path, followed)
     changed = [month for month in followed if now.get(month) != before.get(month)]
     if changed:
@@ -205,6 +205,8 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
             f"{outdated}. Run: segment-pipeline run --config {chosen.config} --months {outdated} --force",
             file=sys.stderr,
         )
+    for text, months in warned.items():
+        say(f"Warning, {_span(months)}: {text}")
     if failed is not None:
         print(failed, file=sys.stderr)
         return EXIT_FAILED
@@ -236,8 +238,11 @@ def _wanted_months(config: Config, asked: list[date] | None) -> list[date]:
     return asked or closed
 
 
-def _run_with_progress(work: "Work", console: "Console", say: Callable[[str], None]) -> str | None:
-    """Run the months, with a line for each that is published; returns what to say of the one that failed, if one did.
+def _run_with_progress(
+    work: "Work", console: "Console", say: Callable[[str], None]
+) -> tuple[str | None, dict[str, list[date]]]:
+    """Run the months, with a line for each that is published; returns what to say of the one that failed, if one did,
+    and what the checks warn of, with the months in which they do.
 
     A terminal shows a bar as well while it lasts; a log does not.
     """
@@ -247,6 +252,7 @@ def _run_with_progress(work: "Work", console: "Console", say: Callable[[str], No
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     done, started = 0, time.monotonic()
+    warned: dict[str, list[date]] = {}
     with Progress(
         *columns, console=console, transient=True, disable=not (console.is_terminal and work.months)
     ) as progress:
@@ -259,15 +265,17 @@ def _run_with_progress(work: "Work", console: "Console", say: Callable[[str], No
                 progress.update(task, description=f"{month_key(work.months[done])} {event.step_key}")
 
         for result in run_months(work, listen):
+            for text in result.warned:
+                warned.setdefault(text, []).append(result.month)
             if result.error is not None:
                 skipped = work.months[done + 1 :]
                 untried = f"\n{_span(skipped)} stand on it and were not tried." if skipped else ""
-                return f"{month_key(result.month)} failed and was not published. {result.error}{untried}"
+                return f"{month_key(result.month)} failed and was not published. {result.error}{untried}", warned
             done += 1
             progress.advance(task)
             seconds = time.monotonic() - started
             say(f"{month_key(result.month)} published ({done} of {len(work.months)}, {seconds:.0f} s)")
-    return None
+    return None, warned
 
 
 def _export(config: Config, chosen: argparse.Namespace) -> int:
@@ -302,6 +310,13 @@ def _ui(config: Config, chosen: argparse.Namespace) -> int:
 
 def _check(config: Config, _: argparse.Namespace) -> int:
     campaigns = f"{len(load_campaigns(config))} campaigns, " if config.campaigns is not None else ""
+    if config.published_path.exists() and any(action.pair or action.segment is not None for action in config.actions):
+        from segment_pipeline.warehouse.actions import unknown_segments
+        from segment_pipeline.warehouse.publish import reading
+
+        with reading(config.published_path) as connection:
+            for remark in unknown_segments(connection, config.actions):
+                print(f"{config.path}: {remark}", file=sys.stderr)
     print(
         f"{config.path}: fine. {len(config.features)} features, {campaigns}"
         f"first month {month_key(config.first_month)}. The source itself was not looked at; a run does."

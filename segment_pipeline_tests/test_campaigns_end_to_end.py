@@ -14,6 +14,7 @@ from segment_pipeline.segmentation.campaigns import arm_of, random_segment_of
 from segment_pipeline.warehouse.early_warnings import warning_figures
 from segment_pipeline.warehouse.exports import export_month
 from segment_pipeline.warehouse.publish import reading
+from segment_pipeline_tests.commands import shared_commands
 from segment_pipeline_tests.shop import Shop, query, write_parquet
 
 SHARES = {"matched": 0.5, "random": 0.2, "control": 0.3}
@@ -448,6 +449,21 @@ def test_what_could_not_be_measured_when_it_ended_is_measured_by_a_later_month(a
 def test_a_campaign_that_has_been_measured_is_not_measured_again(after_march, materialize):
     assert materialize(after_march, "2023-06").success
     assert query(after_march.published, "SELECT count(*) FROM campaign_lift WHERE month = DATE '2023-06-01'") == [(0,)]
+
+
+def test_the_command_line_says_what_the_checks_warn_of(after_march):
+    after_march.configure(more=MORE.replace("segment: 2", "pair: [1, 99]") + OUTCOMES)
+    (after_march.folder / "campaigns.yaml").write_text(SPRING.replace("0.3}", "0.2}"))
+    run = shared_commands().run(after_march, "--force", "--months", "2023-03")
+    assert run.code == 0, run
+    assert "Warning, 2023-03: every_action_reaches_somebody: actions[1] (second): no segment 99 this month; " in run.err
+    assert "Warning, 2023-03: campaigns_are_valid: " in run.err
+    assert ": [0].shares: found 0.5 + 0.2 + 0.2 = 0.9; allowed: " in run.err
+    assert "before anybody is contacted" in run.err
+    (after_march.folder / "campaigns.yaml").write_text(SPRING)
+    checked = shared_commands().start("check", "--config", str(after_march.config_path)).wait()
+    assert checked.code == 0
+    assert "actions[1].pair (second): found segment 99; 2023-05 has 1, 2" in checked.err
 
 
 def test_two_campaigns_may_run_at_once_for_different_actions(after_march, materialize):

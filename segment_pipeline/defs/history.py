@@ -15,7 +15,7 @@ from pathlib import Path
 import dagster as dg
 
 from segment_pipeline.config import Config
-from segment_pipeline.defs.failures import Failure, explain
+from segment_pipeline.defs.failures import Failure, explain, warning_of
 from segment_pipeline.defs.resources import PID_TAG, Pipeline
 from segment_pipeline.defs.settings import CONFIG_VARIABLE
 from segment_pipeline.errors import MonthOrderError, PipelineError
@@ -38,10 +38,12 @@ class Work:
 
 @dataclass(frozen=True)
 class MonthResult:
-    """How a month's run ended; `error`, which a person can read, is None when it was published."""
+    """How a month's run ended; `error`, which a person can read, is None when it was published. `warned` : what the
+    checks found that failed and did not stop it."""
 
     month: date
     error: str | None = None
+    warned: Sequence[str] = ()
 
 
 def enter(config: Config) -> Path:
@@ -170,12 +172,13 @@ def _history() -> Iterator[dg.DagsterInstance]:
 
 
 def _result(month: date, run: dg.ExecuteInProcessResult) -> MonthResult:
+    said = [text for text in map(warning_of, run.all_events) if text is not None]
     if run.success:
-        return MonthResult(month)
+        return MonthResult(month, warned=said)
     failure = _first_failure(run)
     if failure is not None and failure.interrupted:
         raise KeyboardInterrupt
-    return MonthResult(month, str(failure or "The run ended without saying why; open it in the Dagster UI."))
+    return MonthResult(month, str(failure or "The run ended without saying why; open it in the Dagster UI."), said)
 
 
 def _first_failure(run: dg.ExecuteInProcessResult) -> Failure | None:

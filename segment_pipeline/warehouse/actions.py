@@ -11,7 +11,7 @@ from datetime import date, timedelta
 import duckdb
 
 from segment_pipeline.config import Action, Campaign
-from segment_pipeline.months import add_months, as_of
+from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.warehouse.campaigns import arm_sql, random_place_sql, shares_of
 from segment_pipeline.warehouse.quoting import literal
@@ -145,6 +145,23 @@ def action_gaps(
         if not counts.get(action.action_id) and any(action.conditions)  # one for everybody is there for the others
     ]
     return without_action(connection, month) if actions else 0, unreached
+
+
+def unknown_segments(connection: duckdb.DuckDBPyConnection, actions: Sequence[Action]) -> list[str]:
+    """Which actions ask for segments that the latest published month does not have, by their keys."""
+    rows = connection.execute(
+        "SELECT month, segment_id FROM segment_profiles WHERE month = (SELECT max(month) FROM segment_profiles) "
+        "ORDER BY segment_id"
+    ).fetchall()
+    ids = [segment_id for _, segment_id in rows]
+    return [
+        f"actions[{index}].{key} ({action.action_id}): found segment {asked}; {month_key(rows[0][0])} has "
+        f"{', '.join(map(str, ids))}. Nobody gets this action while that is so."
+        for index, action in enumerate(actions)
+        for key, all_asked in (("pair", action.pair or ()), ("segment", [action.segment]))
+        for asked in all_asked
+        if rows and asked is not None and asked not in ids
+    ]
 
 
 def without_action(connection: duckdb.DuckDBPyConnection, month: date) -> int:

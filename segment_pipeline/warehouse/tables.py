@@ -629,8 +629,8 @@ CUSTOMER_ACTIONS = Table(
             "arm",
             "VARCHAR",
             "",
-            "Arm of the campaign: matched (the action of the own segment), random (another action, of a random segment) "
-            "or control (no contact: no action, whatever the segment); NULL without a campaign.",
+            "Arm of the campaign: matched (the action of the own segment), random (another action, of another "
+            "segment) or control (no contact: no action, whatever the segment); NULL without a campaign.",
         ),
         Column("what", "VARCHAR", "", "What is done, in a sentence."),
         Column("owner", "VARCHAR", "", "Who sees to it."),

@@ -39,8 +39,6 @@ def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
         step.rows = write_actions(step.connection, champion, step.month, actions, running)
         changes = write_audience_feed(step.connection, step.month)
         without, unreached = action_gaps(step.connection, champion, step.month, actions)
-    for problem in known.problems:
-        context.log.warning(problem)
     yield dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": step.rows,
@@ -95,8 +93,6 @@ def campaign_lift(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
         found = measured_campaigns(connection, pipeline.config, known.campaigns, month)
     with pipeline.step(context) as step:
         step.rows = write_rows(step.connection, CAMPAIGN_LIFT, step.month, found.rows)
-    for remark in (*found.problems, *found.not_counted):
-        context.log.warning(remark)
     yield dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": step.rows,
