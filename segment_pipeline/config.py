@@ -755,6 +755,7 @@ class Config(_Settings):
     operation: Annotated[OperationSettings, BeforeValidator(_empty_means_defaults)] = OperationSettings()
 
     _path: Path = PrivateAttr(default=Path("segmentation.yaml"))
+    _located: LocatedYaml = PrivateAttr(default=LocatedYaml(None, None))
 
     # Rules over several keys are validators of the later field, not of the whole, so that they also speak up when
     # some other part of the file is wrong.
@@ -870,6 +871,10 @@ class Config(_Settings):
     def path(self) -> Path:
         """The file this was read from."""
         return self._path
+
+    def line_of(self, *key: str | int) -> int:
+        """The line of a key in the file, for what turns out to be wrong when the file has long been read."""
+        return self._located.line_of(key)
 
     @property
     def config_hash(self) -> str:
@@ -1150,6 +1155,7 @@ def parse_config(text: str, path: Path) -> Config:
     except ValidationError as error:
         raise ConfigError(_report(path, _problems_of(error, located, Config))) from error
     config._path = path.absolute()
+    config._located = located
     return config
 
 
