@@ -212,7 +212,7 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
         return EXIT_FAILED
     if not chosen.quiet:
         with reading(config.published_path) as connection:
-            summary = summarise(config.name, config.published_path, connection)
+            summary = summarise(config.name, config.published_path, connection, work.months)
         # a pipe or a log has no width of its own, and 80 columns would break the table's names
         print_summary(summary, Console(width=None if sys.stdout.isatty() else 140))
     return 0

@@ -210,6 +210,14 @@ def test_only_what_happened_within_the_campaign_counts(spring):
     assert metadata["outcomes/of_unknown_customers"].value == unknown
 
 
+def test_the_digest_of_the_month_tells_the_verdict(spring):
+    _, results = spring
+    (published,) = results["2023-05"].asset_materializations_for_node("published_segments")
+    lines = published.metadata["digest"].value.splitlines()
+    assert sum(line.startswith("Campaign spring, ") for line in lines) == 4
+    assert any(line.startswith("Campaign spring, conversion against control, 2023-05: higher: ") for line in lines)
+
+
 def test_segments_are_those_of_the_month_in_which_the_campaign_began(spring):
     shop, _ = spring
     measured = f"""
@@ -464,6 +472,16 @@ def test_the_command_line_says_what_the_checks_warn_of(after_march):
     checked = shared_commands().start("check", "--config", str(after_march.config_path)).wait()
     assert checked.code == 0
     assert "actions[1].pair (second): found segment 99; 2023-05 has 1, 2" in checked.err
+
+
+def test_a_run_tells_what_came_of_the_campaigns_of_its_months_even_when_they_are_not_the_last(after_march):
+    run = shared_commands().run(after_march, "--force", "--months", "2023-03")
+    assert run.code == 0, run
+    assert "Campaign spring, conversion against control, 2023-03: not measured yet; " in run.out
+    run = shared_commands().run(after_march, "--force", "--months", "2023-04..2023-05")
+    assert run.code == 0, run
+    assert "Campaign spring, conversion against control, 2023-05: higher: " in run.out
+    assert "2023-03" not in "".join(line for line in run.out.splitlines() if line.startswith("Campaign"))
 
 
 def test_two_campaigns_may_run_at_once_for_different_actions(after_march, materialize):
