@@ -579,6 +579,18 @@ class TierSettings(_Settings):
             raise _problem(
                 ("hybrid_second",), show(self.hybrid_second), f"a number below dominant ({show(self.dominant)})"
             )
+        # Whoever has a second largest at hybrid_second has two that are together twice that.
+        if self.hybrid_pair < 2 * self.hybrid_second:
+            if "hybrid_pair" in self.model_fields_set:
+                key, found = "hybrid_pair", self.hybrid_pair
+                allowed = f"{show(2 * self.hybrid_second)} (twice hybrid_second) or more; below it, it does nothing"
+            else:
+                key, found = "hybrid_second", self.hybrid_second
+                allowed = (
+                    f"at most {show(self.hybrid_pair / 2)} (half of hybrid_pair, {show(self.hybrid_pair)}), or a "
+                    "larger hybrid_pair beside it: as it is, that does nothing"
+                )
+            raise _problem((key,), show(found), allowed)
         return self
 
 
@@ -755,7 +767,6 @@ class Config(_Settings):
     operation: Annotated[OperationSettings, BeforeValidator(_empty_means_defaults)] = OperationSettings()
 
     _path: Path = PrivateAttr(default=Path("segmentation.yaml"))
-    _located: LocatedYaml = PrivateAttr(default=LocatedYaml(None, None))
 
     # Rules over several keys are validators of the later field, not of the whole, so that they also speak up when
     # some other part of the file is wrong.
@@ -873,8 +884,12 @@ class Config(_Settings):
         return self._path
 
     def line_of(self, *key: str | int) -> int:
-        """The line of a key in the file, for what turns out to be wrong when the file has long been read."""
-        return self._located.line_of(key)
+        """The line of a key in the file as it is now, for what turns out to be wrong when it has long been read; 1 where
+        it has become unreadable since."""
+        try:
+            return _located(_text_of(self.path, ""), self.path).line_of(key)
+        except ConfigError:
+            return 1
 
     @property
     def config_hash(self) -> str:
@@ -1155,7 +1170,6 @@ def parse_config(text: str, path: Path) -> Config:
     except ValidationError as error:
         raise ConfigError(_report(path, _problems_of(error, located, Config))) from error
     config._path = path.absolute()
-    config._located = located
     return config
 
 

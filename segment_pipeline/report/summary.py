@@ -104,7 +104,7 @@ def campaign_verdicts(connection: duckdb.DuckDBPyConnection, months: Sequence[da
 
 
 def print_summary(summary: Summary, console: Console) -> None:
-    """Months, customers, segments, movement, warnings, rejections, refits, alerts, campaigns, and where the file lies."""
+    """Months, customers, segments, movement, warnings, rejections, refits, alerts, campaigns, and where the file is."""
     last = month_key(summary.months[-1])
 
     def say(text: str) -> None:
