@@ -884,8 +884,8 @@ class Config(_Settings):
         return self._path
 
     def line_of(self, *key: str | int) -> int:
-        """The line of a key in the file as it is now, for what turns out to be wrong when it has long been read; 1 where
-        it has become unreadable since."""
+        """The line of a key in the file as it is now, for what turns out to be wrong when it has long been read; 1
+        where it has become unreadable since."""
         try:
             return _located(_text_of(self.path, ""), self.path).line_of(key)
         except ConfigError:

@@ -576,7 +576,13 @@ EARLY_WARNINGS = Table(
             "",
             "declining_engagement, mixed_signal, mixed_signal_severe or segment_downgrade; see the README for each.",
         ),
-        Column("status", "VARCHAR", "", "new, ongoing, or resolved (last month only; then it has no evidence)."),
+        Column(
+            "status",
+            "VARCHAR",
+            "",
+            "new, ongoing, or resolved: it stood last month and the rule does not name the customer any more. After a "
+            "fall or a downgrade that is no recovery, only no further fall; the customer may also have lapsed.",
+        ),
         Column("first_month", "DATE", "month", "Since when the warning stands without a break."),
         Column(
             "engaged_probability", "DOUBLE", "0..1", "Probability of engaged segments this month; NULL without any."
