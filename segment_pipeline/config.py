@@ -1006,7 +1006,10 @@ class Campaign(_Settings):
         min_length=1,
     )
     value_cap: float | None = _setting(
-        None, "currency", "Values above count as this; the 99th percentile when left out.", gt=0
+        None,
+        "currency",
+        "A customer's value above it counts as this; when left out, the 99th percentile of customers with an outcome.",
+        gt=0,
     )
 
     @field_validator("start")

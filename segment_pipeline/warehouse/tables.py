@@ -692,7 +692,7 @@ CAMPAIGN_LIFT = Table(
         Column("matched_customers", "BIGINT", "customers", "Customers assigned to matched."),
         Column("random_customers", "BIGINT", "customers", "Customers assigned to random."),
         Column("control_customers", "BIGINT", "customers", "Customers assigned to control."),
-        Column("cap", "DOUBLE", "currency", "Values of a customer above this count as this; NULL for conversion."),
+        Column("cap", "DOUBLE", "currency", "A customer's value above this counts as this; NULL for conversion."),
         Column(
             "sample_ratio_p",
             "DOUBLE",
