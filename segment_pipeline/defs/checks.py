@@ -48,7 +48,11 @@ CHECKS: Mapping[str, tuple[CheckSpec, ...]] = {
     ),
     "customer_actions": (
         CheckSpec("every_customer_has_an_action", "No customer falls through the action matrix.", False),
-        CheckSpec("every_action_reaches_somebody", "No action asks for what no customer of the month is.", False),
+        CheckSpec(
+            "every_action_reaches_somebody",
+            "No action asks for what no customer of the month is; one for everybody may stand by for those whom others miss.",
+            False,
+        ),
         CheckSpec(
             "campaigns_are_valid",
             "Every campaign of the file can be used; else it is left out, or goes on as it was if it runs already.",
