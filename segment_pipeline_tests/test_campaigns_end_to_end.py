@@ -408,6 +408,24 @@ def test_a_month_first_run_with_a_broken_file_goes_on_with_the_campaign_that_run
     assert query(after_march.published, drawn) == before
 
 
+def test_shares_changed_after_the_start_move_nobody_and_are_told(after_march, materialize):
+    measured = f"SELECT sample_ratio_p, lift FROM campaign_lift WHERE {MAY} ORDER BY ALL"
+    drawn = f"SELECT customer_id, arm FROM customer_actions WHERE {APRIL} ORDER BY 1"
+    before = query(after_march.published, measured), query(after_march.published, drawn)
+    (after_march.folder / "campaigns.yaml").write_text(SPRING.replace("0.5,", "0.6,").replace("0.3}", "0.2}"))
+    april = materialize(after_march, "2023-04", selection=AFTER_ASSIGNMENT)
+    (problem,) = check(april, "campaigns_are_valid").metadata["observed"].data["problems"]
+    assert problem == (
+        "shares of campaign spring: found matched 0.6, random 0.2, control 0.2; its arms were drawn with matched 0.5, "
+        "random 0.2, control 0.3, and stay as they are"
+    )
+    assert materialize(after_march, "2023-05", selection=AFTER_ASSIGNMENT).success
+    assert (query(after_march.published, measured), query(after_march.published, drawn)) == before
+    verdicts = query(after_march.published, f"SELECT DISTINCT verdict FROM campaign_lift WHERE {MAY}")
+    assert all("the shares in the campaign file were changed since" in verdict for (verdict,) in verdicts)
+    assert not any("withheld" in verdict for (verdict,) in verdicts)
+
+
 def without_verdict(shop: Shop) -> None:
     """As if May had not been run: what it measured is gone."""
     with duckdb.connect(str(shop.warehouse)) as connection:

@@ -50,7 +50,7 @@ CHECKS: Mapping[str, tuple[CheckSpec, ...]] = {
         CheckSpec("every_customer_has_an_action", "No customer falls through the action matrix.", False),
         CheckSpec(
             "every_action_reaches_somebody",
-            "No action asks for what no customer of the month is; one for everybody may stand by for those whom others miss.",
+            "No action asks for what no customer of the month is; one for everybody may, for it stands by.",
             False,
         ),
         CheckSpec(

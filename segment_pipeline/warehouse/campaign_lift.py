@@ -23,7 +23,7 @@ from segment_pipeline.segmentation.campaigns import (
     measure_lift,
     minimum_detectable_effect,
 )
-from segment_pipeline.warehouse.campaigns import shares_of
+from segment_pipeline.warehouse.campaigns import KnownCampaigns, shares_of
 from segment_pipeline.warehouse.outcomes import (
     USABLE,
     CampaignOutcomes,
@@ -39,6 +39,8 @@ METRICS: tuple[Metric, ...] = ("conversion", "value")
 NO_OUTCOME = (
     "no outcome of its customers between start and measure_until is there yet; the next month that is run tries again"
 )
+
+OTHER_SHARES = "; the shares in the campaign file were changed since: those with which the arms were drawn count"
 
 Row = dict[str, object]
 
@@ -108,7 +110,7 @@ class Measured:
 
 
 def measured_campaigns(
-    connection: duckdb.DuckDBPyConnection, config: Config, campaigns: Sequence[Campaign], month: date
+    connection: duckdb.DuckDBPyConnection, config: Config, known: KnownCampaigns, month: date
 ) -> Measured:
     """The plans of the campaigns that test the month's actions, and the lifts of those that have ended and have none.
 
@@ -116,6 +118,7 @@ def measured_campaigns(
     is not taken back by a run that cannot. Call it outside of a transaction: outcomes that cannot be read would abort
     it, and they cost no month.
     """
+    campaigns = known.campaigns
     planned = [campaign for campaign in campaigns if campaign.month == month]
     done = _measured_before(connection, month)
     ended = [campaign for campaign in campaigns if campaign.is_over_in(month) and campaign.campaign not in done]
@@ -127,6 +130,9 @@ def measured_campaigns(
             why = NO_OUTCOME if campaign.campaign in empty else no_outcomes
             lifts = _lifts(connection, campaign, month, why)
             found += lifts if any(_is_measurement(row) for row in lifts) else standing.get(campaign.campaign, lifts)
+        for row in found:
+            if row["campaign"] in known.other_shares and not str(row["verdict"]).endswith(OTHER_SHARES):
+                row["verdict"] = f"{row['verdict']}{OTHER_SHARES}"
         return found
 
     if config.outcomes is None or not (planned or ended):

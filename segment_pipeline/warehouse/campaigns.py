@@ -5,7 +5,7 @@ how they are measured (segmentation/campaigns.py, which also says the same in Py
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import duckdb
@@ -20,31 +20,55 @@ from segment_pipeline.warehouse.tables import CAMPAIGN_PLANS
 @dataclass(frozen=True)
 class KnownCampaigns:
     """The campaigns of a month's run, and what is wrong with their file; `remembered` are the names of those that go
-    on as they were, because of that."""
+    on as they were, because of that. other_shares : those, with their shares in the file, whose arms were drawn with
+    others, which they keep."""
 
     campaigns: tuple[Campaign, ...]
     fault: str = ""
     remembered: tuple[str, ...] = ()
+    other_shares: Mapping[str, ArmShares] = field(default_factory=dict)
 
     @property
     def problems(self) -> list[str]:
         """What the user should mend, and what happens until then."""
         going_on = [f"until then campaign {name} goes on as it was when it was last read" for name in self.remembered]
-        return [*self.fault.splitlines(), *going_on]
+        changed = [
+            f"shares of campaign {campaign.campaign}: found {_in_words(self.other_shares[campaign.campaign])}; its arms "
+            f"were drawn with {_in_words(campaign.shares)}, and stay as they are"
+            for campaign in self.campaigns
+            if campaign.campaign in self.other_shares
+        ]
+        return [*self.fault.splitlines(), *going_on, *changed]
 
 
 def known_campaigns(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> KnownCampaigns:
     """The campaigns of the file and, while something in it is wrong, those that the months up to this one knew.
 
     A campaign is lost for good when its customers are given other actions, or its control any. So a mistake in the file
-    takes back no arm: only a file that can be read whole ends a campaign, by not naming it.
+    takes back no arm: only a file that can be read whole ends a campaign, by not naming it. Nor do new shares move a
+    customer from one arm to another: those count with which the arms were drawn, in the campaign's own month.
     """
     read = read_campaigns(config)
+    drawn = {(plan.campaign, plan.month): plan.shares for plan in _plans(connection, month) if plan.month < month}
+    other = {
+        campaign.campaign: campaign.shares
+        for campaign in read.campaigns
+        if drawn.get((campaign.campaign, campaign.month), campaign.shares) != campaign.shares
+    }
+    campaigns = [
+        each.model_copy(update={"shares": drawn[each.campaign, each.month]}) if each.campaign in other else each
+        for each in read.campaigns
+    ]
     if not read.fault:
-        return KnownCampaigns(read.campaigns)
-    named = {campaign.campaign.casefold() for campaign in read.campaigns}
+        return KnownCampaigns(tuple(campaigns), other_shares=other)
+    named = {campaign.campaign.casefold() for campaign in campaigns}
     before = [plan for plan in _plans(connection, month) if plan.campaign.casefold() not in named]
-    return KnownCampaigns((*read.campaigns, *before), read.fault, tuple(plan.campaign for plan in before))
+    remembered = tuple(plan.campaign for plan in before)
+    return KnownCampaigns((*campaigns, *before), read.fault, remembered, other)
+
+
+def _in_words(shares: ArmShares) -> str:
+    return f"matched {shares.matched:g}, random {shares.random:g}, control {shares.control:g}"
 
 
 def write_plans(connection: duckdb.DuckDBPyConnection, month: date, running: Sequence[Campaign]) -> None:

@@ -442,7 +442,7 @@ JOURNEY_CONVERSION = Table(
             "reached_dormant",
             "DOUBLE",
             "0..1",
-            "Share that was dormant, or lapsed (no order in the window), at least once since; NULL from dormant itself.",
+            "Share that was dormant, or lapsed (without an order), at least once since; NULL from dormant itself.",
         ),
         Column("lapsed", "DOUBLE", "0..1", "Share that has no order in this month's window."),
         Column(

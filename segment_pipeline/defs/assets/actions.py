@@ -90,7 +90,7 @@ def campaign_lift(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
     month = parse_month(context.partition_key)
     with pipeline.read(context) as connection:
         known = known_campaigns(connection, pipeline.config, month)
-        found = measured_campaigns(connection, pipeline.config, known.campaigns, month)
+        found = measured_campaigns(connection, pipeline.config, known, month)
     with pipeline.step(context) as step:
         step.rows = write_rows(step.connection, CAMPAIGN_LIFT, step.month, found.rows)
     yield dg.MaterializeResult(
