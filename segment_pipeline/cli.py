@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segment_pipeline import __version__
-from segment_pipeline.config import Config, load_campaigns, load_config
+from segment_pipeline.config import Config, load_campaigns, load_config, read_campaigns
 from segment_pipeline.errors import ConfigError, PipelineError
 from segment_pipeline.months import add_months, month_key, month_range, parse_month
 
@@ -156,6 +156,7 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline.defs import history
     from segment_pipeline.defs.resources import run_lock_path
     from segment_pipeline.report.summary import print_summary, summarise
+    from segment_pipeline.warehouse.campaigns import months_to_renew
     from segment_pipeline.warehouse.publish import (
         month_fingerprints,
         months_of_other_settings,
@@ -205,6 +206,15 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
             f"{outdated}. Run: segment-pipeline run --config {chosen.config} --months {outdated} --force",
             file=sys.stderr,
         )
+    if failed is None and config.campaigns is not None:
+        with reading(config.published_path) as connection:
+            needed = months_to_renew(connection, read_campaigns(config).campaigns)
+        for name, months in needed.items():
+            print(
+                f"Campaign {name} is not in all the months that it needs: {_span(months)} was run without it. "
+                f"Run: segment-pipeline run --config {chosen.config} --months {_span(months)} --force",
+                file=sys.stderr,
+            )
     for text, months in warned.items():
         say(f"Warning, {_span(months)}: {text}")
     if failed is not None:

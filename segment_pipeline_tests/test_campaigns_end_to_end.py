@@ -272,6 +272,18 @@ def test_a_campaign_that_came_too_late_for_its_month_is_told_to_be_so(after_marc
     assert materialize(after_march, "2023-05", selection=AFTER_ASSIGNMENT).success
     ((verdict,),) = query(after_march.published, f"SELECT DISTINCT verdict FROM campaign_lift WHERE {MAY}")
     assert verdict.startswith("not measured: no customer has an arm in 2023-03")
+    assert verdict.endswith("To have them: segment-pipeline run --months 2023-03..2023-05 --force")
+
+
+def test_a_campaign_that_begins_in_a_published_month_names_the_months_that_it_needs(after_march):
+    (after_march.folder / "campaigns.yaml").write_text(SPRING.replace("spring", "late"))
+    run = shared_commands().run(after_march, "--force", "--quiet", "--months", "2023-03")
+    assert run.code == 0, run
+    assert "Campaign late is not in all the months that it needs: 2023-04..2023-05 was run without it. " in run.err
+    assert f"--config {after_march.config_path} --months 2023-04..2023-05 --force" in run.err
+    followed = shared_commands().run(after_march, "--force", "--quiet", "--months", "2023-04..2023-05")
+    assert followed.code == 0, followed
+    assert "Campaign late" not in followed.err
 
 
 # --- what can be wrong ------------------------------------------------------------------------------------------------

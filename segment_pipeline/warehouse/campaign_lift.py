@@ -193,7 +193,10 @@ def _planned(connection: duckdb.DuckDBPyConnection, campaign: Campaign, no_outco
         return [_row(campaign, *of, reason) for of in _comparisons(campaign)]
     found = _participants(connection, campaign, since, end)
     if not len(found.arms):
-        return [_row(campaign, *of, f"not measured yet; {_nobody(campaign)}") for of in _comparisons(campaign)]
+        return [
+            _row(campaign, *of, f"not measured yet; {_nobody(campaign, campaign.month)}")
+            for of in _comparisons(campaign)
+        ]
     values, cap = _capped(found.values, campaign.value_cap)
     rows = []
     for metric, against in _comparisons(campaign):
@@ -218,7 +221,7 @@ def _lifts(
         return [_row(campaign, *of, f"not measured: {no_outcomes}") for of in _comparisons(campaign)]
     found = _participants(connection, campaign, campaign.start, campaign.measure_until)
     if not len(found.arms):
-        return [_row(campaign, *of, f"not measured: {_nobody(campaign)}") for of in _comparisons(campaign)]
+        return [_row(campaign, *of, f"not measured: {_nobody(campaign, month)}") for of in _comparisons(campaign)]
     lifts = measure_lift(
         found.arms, found.segment_ids, found.converted, found.values, shares_of(campaign), campaign.value_cap
     )
@@ -266,11 +269,13 @@ def _detectable(metric: Metric, base: NDArray[np.float64], sizes: tuple[int, int
     return minimum_detectable_effect(sizes, base_value=(float(base.mean()), float(base.std(ddof=1))))
 
 
-def _nobody(campaign: Campaign) -> str:
-    key = month_key(campaign.month)
+def _nobody(campaign: Campaign, month: date) -> str:
+    key, last = month_key(campaign.month), month_key(month)
+    span = key if key == last else f"{key}..{last}"
     return (
         f"no customer has an arm in {key}: either none of its actions reached anybody, or {key} was run before the "
-        "campaign stood in the file. Arms are given when that month is run, before its actions are carried out"
+        "campaign stood in the file. Arms are given when that month is run, before its actions are carried out. To "
+        f"have them: segment-pipeline run --months {span} --force"
     )
 
 

@@ -67,6 +67,26 @@ def known_campaigns(connection: duckdb.DuckDBPyConnection, config: Config, month
     return KnownCampaigns((*campaigns, *before), read.fault, remembered, other)
 
 
+def months_to_renew(connection: duckdb.DuckDBPyConnection, campaigns: Sequence[Campaign]) -> dict[str, list[date]]:
+    """The published months that have to be run again for a campaign: made while it runs and without it, or the first
+    that ends after it and says nothing of it. By the campaign's name; only those that need any."""
+    months = [
+        month for (month,) in connection.execute("SELECT DISTINCT month FROM monthly_assignments ORDER BY 1").fetchall()
+    ]
+    with_it = set(connection.execute(f"SELECT month, campaign FROM {CAMPAIGN_PLANS.name}").fetchall())
+    told = dict(connection.execute("SELECT campaign, max(month) FROM campaign_lift GROUP BY campaign").fetchall())
+    found: dict[str, list[date]] = {}
+    for campaign in campaigns:
+        name = campaign.campaign
+        needed = [month for month in months if campaign.runs_in(month) and (month, name) not in with_it]
+        over = [month for month in months if campaign.is_over_in(month)]
+        if over and (name not in told or told[name] < over[0]):
+            needed.append(over[0])
+        if needed:
+            found[name] = needed
+    return found
+
+
 def _in_words(shares: ArmShares) -> str:
     return f"matched {shares.matched:g}, random {shares.random:g}, control {shares.control:g}"
 
