@@ -170,7 +170,23 @@ def test_a_month_made_again_learns_and_judges_the_same(judged: Shop, tmp_path, m
     folder = shutil.copytree(judged.folder, tmp_path / "copy")
     shop = Shop(folder)
     assert materialize(shop, "2023-04").success
-    assert materialize(shop, "2023-05").success
+    may = materialize(shop, "2023-05")
+    assert may.success
+    the_ui_shows_the_head_of_the_queue_and_the_pooled_backtest(may, shop)
     for table in TABLES:
         rows = f"SELECT * FROM {table} ORDER BY ALL"
         assert query(shop.published, rows) == query(judged.published, rows), table
+
+
+def the_ui_shows_the_head_of_the_queue_and_the_pooled_backtest(result, shop: Shop) -> None:
+    (warnings,) = result.asset_materializations_for_node("early_warnings")
+    head = [record.data for record in warnings.metadata["head_of_queue"].records]
+    first = query(
+        shop.published, "SELECT DISTINCT priority, customer_id FROM early_warnings WHERE month = '2023-05-01'"
+    )
+    assert [(row["priority"], row["customer_id"]) for row in head] == sorted(row for row in first if row[0])[:10]
+    assert all(row["evidence"] and row["within_budget"] for row in head)
+    (backtest,) = result.asset_materializations_for_node("warning_backtest")
+    pooled = [record.data for record in backtest.metadata["pooled"].records]
+    assert {row["judged"] for row in pooled} == {"engaged", "everybody", "within_budget"}
+    assert all(row["alerts"] and " to " in row["right_95"] for row in pooled)

@@ -97,6 +97,20 @@ def warning_figures(connection: duckdb.DuckDBPyConnection, month: date) -> dict[
     return dict(zip(names, cursor.fetchone() or (), strict=True))
 
 
+def head_of_queue(connection: duckdb.DuckDBPyConnection, month: date, places: int = 10) -> list[dict[str, object]]:
+    """The most urgent customers of the month, a row for each, with what speaks for it."""
+    cursor = connection.execute(
+        """
+        SELECT priority, customer_id, any_value(churn_risk) AS churn_risk, any_value(within_budget) AS within_budget,
+            string_agg(warning || ': ' || evidence, '; ' ORDER BY warning) AS evidence
+        FROM early_warnings WHERE month = ? AND priority <= ? GROUP BY priority, customer_id ORDER BY priority
+        """,
+        [month, places],
+    )
+    names = [column[0] for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
 def probability_of(model: SegmentModel, roles: Sequence[str], probabilities: str = "probabilities") -> str:
     """The summed probability of the model's segments with these roles, as SQL; NULL where it has none of them."""
     terms = [f"{probabilities}[{k + 1}]" for k, segment in enumerate(model.segments) if segment.role in roles]

@@ -103,14 +103,35 @@ def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Mate
 )
 def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     from segment_pipeline.warehouse.champions import previous_champion, require_champion
-    from segment_pipeline.warehouse.early_warnings import warning_figures, write_early_warnings
+    from segment_pipeline.warehouse.early_warnings import head_of_queue, warning_figures, write_early_warnings
 
     with pipeline.step(context) as step:
         champion = require_champion(step.connection, step.config, step.month)
         ruler = previous_champion(step.connection, step.config, step.month)
         step.rows = write_early_warnings(step.connection, champion, ruler, step.month, step.config.warnings)
         figures = warning_figures(step.connection, step.month)
-    return dg.MaterializeResult(metadata={"dagster/partition_row_count": step.rows, **figures})
+        head = head_of_queue(step.connection, step.month)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": step.rows,
+            **figures,
+            "head_of_queue": dg.MetadataValue.table(
+                [
+                    dg.TableRecord({**row, "churn_risk": "" if row["churn_risk"] is None else row["churn_risk"]})
+                    for row in head
+                ],
+                schema=dg.TableSchema(
+                    [
+                        dg.TableColumn("priority", "int"),
+                        dg.TableColumn("customer_id"),
+                        dg.TableColumn("churn_risk", "float"),
+                        dg.TableColumn("within_budget", "bool"),
+                        dg.TableColumn("evidence"),
+                    ]
+                ),
+            ),
+        }
+    )
 
 
 @dg.asset(
