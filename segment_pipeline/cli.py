@@ -315,6 +315,9 @@ def _ui(config: Config, chosen: argparse.Namespace) -> int:
         "      location_name: segment_pipeline\n"
     )
     command = ["dagster", "dev", "--workspace", str(workspace), "--host", "127.0.0.1", "--port", str(chosen.port)]
+    # A shell starts what it runs in the background with SIGINT ignored, Dagster takes SIGTERM for SIGINT, and then
+    # nothing ended it, nor the four processes below it, but SIGKILL, one by one.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606 - no shell, fixed program
 
 
