@@ -217,6 +217,7 @@ def test_ui_starts_dagster_on_the_users_file_under_the_known_location_name(shop,
         raise SystemExit(0)
 
     monkeypatch.setattr(os, "execv", replace_this_process)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.chdir(shop.folder)
     with pytest.raises(SystemExit):

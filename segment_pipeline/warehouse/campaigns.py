@@ -33,8 +33,8 @@ class KnownCampaigns:
         """What the user should mend, and what happens until then."""
         going_on = [f"until then campaign {name} goes on as it was when it was last read" for name in self.remembered]
         changed = [
-            f"shares of campaign {campaign.campaign}: found {_in_words(self.other_shares[campaign.campaign])}; its arms "
-            f"were drawn with {_in_words(campaign.shares)}, and stay as they are"
+            f"shares of campaign {campaign.campaign}: found {_in_words(self.other_shares[campaign.campaign])}; its "
+            f"arms were drawn with {_in_words(campaign.shares)}, and stay as they are"
             for campaign in self.campaigns
             if campaign.campaign in self.other_shares
         ]

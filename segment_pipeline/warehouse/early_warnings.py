@@ -6,6 +6,7 @@ warns of customers who still order: one who does not is lapsed, which the transi
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import duckdb
 
@@ -97,7 +98,7 @@ def warning_figures(connection: duckdb.DuckDBPyConnection, month: date) -> dict[
     return dict(zip(names, cursor.fetchone() or (), strict=True))
 
 
-def head_of_queue(connection: duckdb.DuckDBPyConnection, month: date, places: int = 10) -> list[dict[str, object]]:
+def head_of_queue(connection: duckdb.DuckDBPyConnection, month: date, places: int = 10) -> list[dict[str, Any]]:
     """The most urgent customers of the month, a row for each, with what speaks for it."""
     cursor = connection.execute(
         """
