@@ -115,16 +115,17 @@ def warned(
     config: Config, end: MonthEnd, before: MonthEnd, ruler: SegmentModel, own: SegmentModel, risk: Array | None
 ) -> WarnedMonth:
     """The rules as the pipeline runs them: movement under the champion of the month before, mixed signals under the
-    month's own; `any` is who has at least one of them."""
+    month's own; `any` is who has at least one of them. Engaged now is by the month's own champion as well."""
     R, earlier = before_and_now(ruler, end, before)
     roles = [segment.role for segment in ruler.segments]
     alerts = movement_warnings(R, earlier, roles)
-    alerts |= mixed_warnings(own.responsibilities(end.X), [segment.role for segment in own.segments])
+    R_own, own_roles = own.responsibilities(end.X), [segment.role for segment in own.segments]
+    alerts |= mixed_warnings(R_own, own_roles)
     anything = np.any(list(alerts.values()), axis=0)
     return WarnedMonth(
         end.month,
         end.ids,
-        engaged_in_either(R, earlier, roles),
+        engaged_in_either(R_own, earlier, own_roles, roles_before=roles),
         alerts | {"any": anything},
         column(config, end, "days_since_last_order"),
         risk,

@@ -511,6 +511,7 @@ def test_a_run_tells_what_came_of_the_campaigns_of_its_months_even_when_they_are
     run = shared_commands().run(after_march, "--force", "--months", "2023-04..2023-05")
     assert run.code == 0, run
     assert "Campaign spring, conversion against control, 2023-05: higher: " in run.out
+    assert "before 2023-04-03" not in run.err + run.out  # outcomes of other times are no fault, and no news
     assert "2023-03" not in "".join(line for line in run.out.splitlines() if line.startswith("Campaign"))
 
 
