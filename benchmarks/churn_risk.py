@@ -5,6 +5,9 @@ learned from months whose 90 days were over when the month closed. Bar: pooled o
 churn risk is right more often than the longest-silent customers at the rules' own volume, and on CDNOW the interval of
 the difference lies above zero.
 
+Besides, without a bar: all warnings among all customers, and the list of those to be contacted, which is the riskiest
+of the warned (CONTACTS a month), beside as many of the riskiest and of the longest silent of all customers.
+
 CDNOW is followed twice. From July 1997, as everywhere in this project, November is the first month with two months to
 learn from. From April 1997 there are three more months to judge, at a price: until July every customer there ever was
 is in the window, and what is learned from that does not hold for the settled base after it. The model was chosen on
@@ -23,7 +26,7 @@ from real_months import HORIZON_DAYS, MonthEnd, cdnow, demo, print_table
 
 from segment_pipeline.config import Config
 from segment_pipeline.months import month_key
-from segment_pipeline.segmentation.backtest import BacktestRow, WarnedMonth, backtest
+from segment_pipeline.segmentation.backtest import JUDGED, BacktestRow, WarnedMonth, backtest, most_urgent
 from segment_pipeline.segmentation.challengers import fit_challengers
 from segment_pipeline.segmentation.champion import DecisionInputs, decide
 from segment_pipeline.segmentation.churn import (
@@ -45,6 +48,9 @@ Array = NDArray[np.float64]
 
 UNSEEN = date(1997, 11, 1)
 """The first of CDNOW's months that no choice was made on."""
+
+CONTACTS = 100
+"""How many customers a team contacts a month."""
 
 GROUPS_TO_MEASURE: dict[str, tuple[Group, ...]] = {
     "recency only": ("features",),
@@ -109,19 +115,22 @@ def warned(
     config: Config, end: MonthEnd, before: MonthEnd, ruler: SegmentModel, own: SegmentModel, risk: Array | None
 ) -> WarnedMonth:
     """The rules as the pipeline runs them: movement under the champion of the month before, mixed signals under the
-    month's own; `any` is who has at least one of them."""
+    month's own; `any` is who has at least one of them. Engaged now is by the month's own champion as well."""
     R, earlier = before_and_now(ruler, end, before)
     roles = [segment.role for segment in ruler.segments]
     alerts = movement_warnings(R, earlier, roles)
-    alerts |= mixed_warnings(own.responsibilities(end.X), [segment.role for segment in own.segments])
+    R_own, own_roles = own.responsibilities(end.X), [segment.role for segment in own.segments]
+    alerts |= mixed_warnings(R_own, own_roles)
+    anything = np.any(list(alerts.values()), axis=0)
     return WarnedMonth(
         end.month,
         end.ids,
-        engaged_in_either(R, earlier, roles),
-        alerts | {"any": np.any(list(alerts.values()), axis=0)},
+        engaged_in_either(R_own, earlier, own_roles, roles_before=roles),
+        alerts | {"any": anything},
         column(config, end, "days_since_last_order"),
         risk,
         end.silent,
+        to_contact=most_urgent(risk, anything, CONTACTS, end.ids) if risk is not None else anything,
     )
 
 
@@ -151,6 +160,8 @@ def follow(title: str, config: Config, ends: list[MonthEnd]) -> None:
 
     rows = backtest(months, HORIZON_DAYS)
     print_rows(f"{title}: every month, and pooled", rows)
+    others = [row for judged in JUDGED[1:] for row in backtest(months, HORIZON_DAYS, judged) if row.month is None]
+    print_rows(f"{title}: all customers, pooled", others)
     starts_early = ends[0].month < date(1997, 7, 1)
     if starts_early:
         unseen = backtest([m for m in months if m.month >= UNSEEN], HORIZON_DAYS)
@@ -174,18 +185,19 @@ def _as_it_is(month: CustomerMonth) -> CustomerMonth:
 
 def print_rows(title: str, rows: Sequence[BacktestRow]) -> None:
     header = (
-        "month", "warning", "alerts", "elsewhere", "eligible", "random", "rule", "low", "high", "recall", "lift",
-        "churn risk", "longest silent", "difference", "low", "high", "lead days", "of risk", "of recency",
+        "judged", "month", "warning", "alerts", "elsewhere", "eligible", "random", "rule", "low", "high", "recall",
+        "lift", "churn risk", "longest silent", "difference", "low", "high", "lead days", "of risk", "of recency",
     )  # fmt: skip
     print_table(
         title,
         header,
         [
             [
-                "pooled" if row.month is None else month_key(row.month), row.warning, row.alerts, row.alerts_elsewhere,
-                row.eligible, row.base_rate, row.precision, row.precision_low, row.precision_high, row.recall,
-                row.lift, row.churn_risk_precision, row.recency_precision, row.difference, row.difference_low,
-                row.difference_high, row.lead_time_days, row.churn_risk_lead_time_days, row.recency_lead_time_days,
+                row.judged, "pooled" if row.month is None else month_key(row.month), row.warning, row.alerts,
+                row.alerts_elsewhere, row.eligible, row.base_rate, row.precision, row.precision_low, row.precision_high,
+                row.recall, row.lift, row.churn_risk_precision, row.recency_precision, row.difference,
+                row.difference_low, row.difference_high, row.lead_time_days, row.churn_risk_lead_time_days,
+                row.recency_lead_time_days,
             ]
             for row in rows
         ],

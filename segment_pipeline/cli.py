@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segment_pipeline import __version__
-from segment_pipeline.config import Config, load_campaigns, load_config
+from segment_pipeline.config import Config, load_campaigns, load_config, read_campaigns
 from segment_pipeline.errors import ConfigError, PipelineError
 from segment_pipeline.months import add_months, month_key, month_range, parse_month
 
@@ -211,6 +211,7 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline.defs import history
     from segment_pipeline.defs.resources import run_lock_path
     from segment_pipeline.report.summary import print_summary, summarise
+    from segment_pipeline.warehouse.campaigns import months_to_renew
     from segment_pipeline.warehouse.publish import (
         month_fingerprints,
         months_of_other_settings,
@@ -250,7 +251,7 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
                 f"{_span(stale)} were made with other settings than {chosen.config} has now. To make them anew: "
                 f"segment-pipeline run --config {chosen.config} --months {_span(stale)} --force"
             )
-        failed = _run_with_progress(work, console, say)
+        failed, warned = _run_with_progress(work, console, say)
         now = month_fingerprints(config.published_path, followed)
     changed = [month for month in followed if now.get(month) != before.get(month)]
     if changed:
@@ -260,12 +261,23 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
             f"{outdated}. Run: segment-pipeline run --config {chosen.config} --months {outdated} --force",
             file=sys.stderr,
         )
+    if failed is None and config.campaigns is not None:
+        with reading(config.published_path) as connection:
+            needed = months_to_renew(connection, read_campaigns(config).campaigns)
+        for name, months in needed.items():
+            print(
+                f"Campaign {name} is not in all the months that it needs: {_span(months)} was run without it. "
+                f"Run: segment-pipeline run --config {chosen.config} --months {_span(months)} --force",
+                file=sys.stderr,
+            )
+    for text, months in warned.items():
+        say(f"Warning, {_span(months)}: {text}")
     if failed is not None:
         print(failed, file=sys.stderr)
         return EXIT_FAILED
     if not chosen.quiet:
         with reading(config.published_path) as connection:
-            summary = summarise(config.name, config.published_path, connection)
+            summary = summarise(config.name, config.published_path, connection, work.months)
         # a pipe or a log has no width of its own, and 80 columns would break the table's names
         print_summary(summary, Console(width=None if sys.stdout.isatty() else 140))
     return 0
@@ -291,8 +303,11 @@ def _wanted_months(config: Config, asked: list[date] | None) -> list[date]:
     return asked or closed
 
 
-def _run_with_progress(work: "Work", console: "Console", say: Callable[[str], None]) -> str | None:
-    """Run the months, with a line for each that is published; returns what to say of the one that failed, if one did.
+def _run_with_progress(
+    work: "Work", console: "Console", say: Callable[[str], None]
+) -> tuple[str | None, dict[str, list[date]]]:
+    """Run the months, with a line for each that is published; returns what to say of the one that failed, if one did,
+    and what the checks warn of, with the months in which they do.
 
     A terminal shows a bar as well while it lasts; a log does not.
     """
@@ -302,6 +317,7 @@ def _run_with_progress(work: "Work", console: "Console", say: Callable[[str], No
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     done, started = 0, time.monotonic()
+    warned: dict[str, list[date]] = {}
     with Progress(
         *columns, console=console, transient=True, disable=not (console.is_terminal and work.months)
     ) as progress:
@@ -314,17 +330,19 @@ def _run_with_progress(work: "Work", console: "Console", say: Callable[[str], No
                 progress.update(task, description=f"{month_key(work.months[done])} {event.step_key}")
 
         for result in run_months(work, listen):
+            for text in result.warned:
+                warned.setdefault(text, []).append(result.month)
             if result.error is not None:
                 skipped = work.months[done + 1 :]
                 untried = f"\n{_span(skipped)} stand on it and were not tried." if skipped else ""
-                return f"{month_key(result.month)} failed and was not published. {result.error}{untried}"
+                return f"{month_key(result.month)} failed and was not published. {result.error}{untried}", warned
             done += 1
             progress.advance(task)
             seconds = time.monotonic() - started
             say(f"{month_key(result.month)} published ({done} of {len(work.months)}, {seconds:.0f} s)")
             if result.remark is not None:
                 print(f"{month_key(result.month)} has no new report. {result.remark}", file=sys.stderr)
-    return None
+    return None, warned
 
 
 def _export(config: Config, chosen: argparse.Namespace) -> int:
@@ -411,11 +429,21 @@ def _ui(config: Config, chosen: argparse.Namespace) -> int:
         "      location_name: segment_pipeline\n"
     )
     command = ["dagster", "dev", "--workspace", str(workspace), "--host", "127.0.0.1", "--port", str(chosen.port)]
+    # A shell starts what it runs in the background with SIGINT ignored, Dagster takes SIGTERM for SIGINT, and then
+    # nothing ended it, nor the four processes below it, but SIGKILL, one by one.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606 - no shell, fixed program
 
 
 def _check(config: Config, _: argparse.Namespace) -> int:
     campaigns = f"{len(load_campaigns(config))} campaigns, " if config.campaigns is not None else ""
+    if config.published_path.exists() and any(action.pair or action.segment is not None for action in config.actions):
+        from segment_pipeline.warehouse.actions import unknown_segments
+        from segment_pipeline.warehouse.publish import reading
+
+        with reading(config.published_path) as connection:
+            for remark in unknown_segments(connection, config.actions):
+                print(f"{config.path}: {remark}", file=sys.stderr)
     print(
         f"{config.path}: fine. {len(config.features)} features, {campaigns}"
         f"first month {month_key(config.first_month)}. The source itself was not looked at; a run does."

@@ -635,6 +635,18 @@ class TierSettings(_Settings):
             raise _problem(
                 ("hybrid_second",), show(self.hybrid_second), f"a number below dominant ({show(self.dominant)})"
             )
+        # Whoever has a second largest at hybrid_second has two that are together twice that.
+        if self.hybrid_pair < 2 * self.hybrid_second:
+            if "hybrid_pair" in self.model_fields_set:
+                key, found = "hybrid_pair", self.hybrid_pair
+                allowed = f"{show(2 * self.hybrid_second)} (twice hybrid_second) or more; below it, it does nothing"
+            else:
+                key, found = "hybrid_second", self.hybrid_second
+                allowed = (
+                    f"at most {show(self.hybrid_pair / 2)} (half of hybrid_pair, {show(self.hybrid_pair)}), or a "
+                    "larger hybrid_pair beside it: as it is, that does nothing"
+                )
+            raise _problem((key,), show(found), allowed)
         return self
 
 
@@ -778,9 +790,9 @@ class ValidationSettings(_Settings):
         lt=1,
     )
     max_calibration_error: float = _setting(
-        0.1,
+        0.2,
         "probability, 0..1",
-        "How far memberships may be from what comes true a month later, on average; at 0.1, 0.7 means 0.6 to 0.8.",
+        "How far memberships may be from what comes true a month later, on average; at 0.2, 0.7 means 0.5 to 0.9.",
         gt=0,
         lt=1,
     )
@@ -1043,6 +1055,14 @@ class Config(_Settings):
         """The file this was read from."""
         return self._path
 
+    def line_of(self, *key: str | int) -> int:
+        """The line of a key in the file as it is now, for what turns out to be wrong when it has long been read; 1
+        where it has become unreadable since."""
+        try:
+            return _located(_text_of(self.path, ""), self.path).line_of(key)
+        except ConfigError:
+            return 1
+
     @property
     def config_hash(self) -> str:
         """12 hex digits that change when a value changes which can change a result.
@@ -1130,7 +1150,9 @@ class ArmShares(_Settings):
     """How the customers of a campaign are split among its arms."""
 
     matched: float = _setting(..., "share, 0..1", "Customers who get the action of their own segment.", gt=0, lt=1)
-    random: float = _setting(..., "share, 0..1", "Customers who get the action of a random segment.", ge=0, lt=1)
+    random: float = _setting(
+        ..., "share, 0..1", "Customers who get another action, that of a random segment.", ge=0, lt=1
+    )
     control: float = _setting(..., "share, 0..1", "Customers who are not contacted.", ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -1162,7 +1184,10 @@ class Campaign(_Settings):
         min_length=1,
     )
     value_cap: float | None = _setting(
-        None, "currency", "Values above count as this; the 99th percentile when left out.", gt=0
+        None,
+        "currency",
+        "A customer's value above it counts as this; when left out, the 99th percentile of customers with an outcome.",
+        gt=0,
     )
 
     @field_validator("start")
@@ -1186,64 +1211,100 @@ class Campaign(_Settings):
         """Whether the actions of this closed month, which are carried out after it, are the campaign's."""
         return self.month <= month and as_of(month) < self.measure_until
 
-    def is_measured_in(self, month: date) -> bool:
-        """Whether this is the first closed month at whose end all that counts has happened."""
-        return month < self.measure_until <= as_of(month)
+    def is_over_in(self, month: date) -> bool:
+        """Whether at the end of this closed month all that counts has happened."""
+        return self.measure_until <= as_of(month)
 
     def covered(self, actions: Sequence[Action]) -> tuple[str, ...]:
         """The action_ids that it puts to the test; `actions` is the action matrix."""
         return self.actions if self.actions is not None else tuple(action.action_id for action in actions)
 
 
+@dataclass(frozen=True)
+class CampaignsRead:
+    """The campaigns of the file that can be used, and what is wrong with the others or with all of it, by line."""
+
+    campaigns: tuple[Campaign, ...] = ()
+    fault: str = ""
+
+
 def load_campaigns(config: Config) -> tuple[Campaign, ...]:
     """Read and check the campaigns that the configuration names; () without any. Raises ConfigError as load_config."""
+    found = read_campaigns(config)
+    if found.fault:
+        raise ConfigError(found.fault)
+    return found.campaigns
+
+
+def read_campaigns(config: Config) -> CampaignsRead:
+    """As `load_campaigns`, but a mistake costs only the campaign in which it is; it is told in `fault`."""
     if config.campaigns is None:
-        return ()
+        return CampaignsRead()
     path = config.path.parent / config.campaigns.file
-    text = _text_of(path, "the path of a list of campaigns. Mend campaigns.file in the configuration.")
-    located = _located(text, path)
+    try:
+        text = _text_of(path, "the path of a list of campaigns. Mend campaigns.file in the configuration.")
+        located = _located(text, path)
+    except ConfigError as error:
+        return CampaignsRead(fault=str(error))
     if located.value is None:
-        return ()
+        return CampaignsRead()
     if not isinstance(located.value, list):
         keys = ", ".join(name for name, field in Campaign.model_fields.items() if field.is_required())
-        raise ConfigError(
-            _report(path, [Problem(1, "", show(located.value), f"a list of campaigns, each with {keys}")])
-        )
+        problem = Problem(1, "", show(located.value), f"a list of campaigns, each with {keys}")
+        return CampaignsRead(fault=_report(path, [problem]))
+    problems: list[Problem] = []
+    faulty: set[str | int] = set()
     try:
-        campaigns = TypeAdapter(tuple[Campaign, ...]).validate_python(tuple(located.value))
+        TypeAdapter(tuple[Campaign, ...]).validate_python(tuple(located.value))
     except ValidationError as error:
-        raise ConfigError(_report(path, _problems_of(error, located, Campaign))) from error
-    wrong = [_at(located, where, found, allowed) for where, found, allowed in _campaign_problems(campaigns, config)]
-    if wrong:
-        raise ConfigError(_report(path, wrong))
-    return campaigns
+        problems += _problems_of(error, located, Campaign)
+        faulty |= {detail["loc"][0] for detail in error.errors()}
+    sound = {i: Campaign.model_validate(item) for i, item in enumerate(located.value) if i not in faulty}
+    for where, found, allowed in _campaign_problems(sound, config):
+        problems.append(_at(located, where, found, allowed))
+        faulty.add(where[0])
+    kept = tuple(campaign for i, campaign in sound.items() if i not in faulty)
+    return CampaignsRead(kept, _report(path, sorted(problems, key=lambda problem: problem.line)))
 
 
-def _campaign_problems(campaigns: Sequence[Campaign], config: Config) -> Iterator[tuple[KeyPath, str, str]]:
-    """What is wrong with campaigns beside one another, and beside the rest of the configuration."""
+def _campaign_problems(campaigns: Mapping[int, Campaign], config: Config) -> Iterator[tuple[KeyPath, str, str]]:
+    """What is wrong with campaigns, by their places in the file, beside one another and the rest of the configuration.
+
+    Of two that cannot both run, the one that begins later is wrong: the other may have begun.
+    """
     known = [action.action_id for action in config.actions]
-    names: dict[str, int] = {}
-    for index, campaign in enumerate(campaigns):
-        other = names.setdefault(campaign.campaign.casefold(), index)
-        if other != index:
+    before: dict[int, Campaign] = {}
+    for index, campaign in sorted(campaigns.items(), key=lambda item: (item[1].month, item[0])):
+        found = list(_problems_of_campaign(index, campaign, before, known, config))
+        yield from found
+        if not found:
+            before[index] = campaign
+
+
+def _problems_of_campaign(
+    index: int, campaign: Campaign, before: Mapping[int, Campaign], known: Sequence[str], config: Config
+) -> Iterator[tuple[KeyPath, str, str]]:
+    first, last = config.first_month, config.last_month
+    if campaign.month < first or (last is not None and campaign.month > last):
+        span = f"{month_key(first)} to {month_key(last)}" if last is not None else f"{month_key(first)} or later"
+        yield (index, "month"), month_key(campaign.month), f"a month of the segmentation: {span}"
+    if not known:
+        yield (index,), "a campaign without a single action", "campaigns beside `actions` in the configuration"
+    for place, action_id in enumerate(campaign.actions or ()):
+        if action_id not in known:
+            yield (
+                (index, "actions", place),
+                show(action_id),
+                f"an action_id of the configuration: {_either(known)}",
+            )
+    for other, earlier in before.items():
+        if campaign.campaign.casefold() == earlier.campaign.casefold():
             yield (index, "campaign"), f"{show(campaign.campaign)} again (also [{other}])", "each name once"
-        first, last = config.first_month, config.last_month
-        if campaign.month < first or (last is not None and campaign.month > last):
-            span = f"{month_key(first)} to {month_key(last)}" if last is not None else f"{month_key(first)} or later"
-            yield (index, "month"), month_key(campaign.month), f"a month of the segmentation: {span}"
-        if not known:
-            yield (index,), "a campaign without a single action", "campaigns beside `actions` in the configuration"
-        for place, action_id in enumerate(campaign.actions or ()):
-            if action_id not in known:
-                allowed = f"an action_id of the configuration: {_either(known)}"
-                yield (index, "actions", place), show(action_id), allowed
-        for before, earlier in enumerate(campaigns[:index]):
-            both = sorted(set(campaign.covered(config.actions)) & set(earlier.covered(config.actions)))
-            later_month = max(campaign.month, earlier.month)
-            if both and campaign.runs_in(later_month) and earlier.runs_in(later_month):
-                found = f"{show(both[0])} in {month_key(later_month)}, as in [{before}] ({earlier.campaign})"
-                key = "month" if campaign.actions is None else "actions"
-                yield (index, key), found, "one campaign at a time for an action: other months or other actions"
+        both = sorted(set(campaign.covered(config.actions)) & set(earlier.covered(config.actions)))
+        if both and earlier.runs_in(campaign.month):
+            found = f"{show(both[0])} in {month_key(campaign.month)}, as in [{other}] ({earlier.campaign})"
+            key = "month" if campaign.actions is None else "actions"
+            yield (index, key), found, "one campaign at a time for an action: other months or other actions"
 
 
 # --- reading it -------------------------------------------------------------------------------------------------------

@@ -1,15 +1,20 @@
 """Did it work? Campaigns through real runs: arms, outcomes of known lift, and all that can be wrong with both."""
 
 import shutil
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
 from segment_pipeline.config import load_campaigns, load_config
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.segmentation.campaigns import arm_of, random_segment_of
+from segment_pipeline.warehouse.early_warnings import warning_figures
+from segment_pipeline.warehouse.exports import export_month
+from segment_pipeline.warehouse.publish import reading
+from segment_pipeline_tests.commands import shared_commands
 from segment_pipeline_tests.shop import Shop, query, write_parquet
 
 SHARES = {"matched": 0.5, "random": 0.2, "control": 0.3}
@@ -27,6 +32,7 @@ actions:
   - {action_id: first, segment: 1, what: w, owner: the first, channel: app, kpi: k, measure_days: 30}
   - {action_id: second, segment: 2, what: w, owner: the second, channel: post, kpi: k, measure_days: 30}
   - {action_id: rest, what: w, owner: the rest, channel: e-mail, kpi: k, measure_days: 30}
+warnings: {monthly_budget: 40}
 campaigns: {file: campaigns.yaml}
 """
 OUTCOMES = "outcomes: {path: outcomes.parquet, customer_id: who, occurred_at: moment, value: value}\n"
@@ -110,19 +116,47 @@ def test_control_is_left_alone_and_that_is_no_gap_in_the_matrix(spring):
     assert check(results["2023-03"], "campaigns_are_valid").passed
 
 
-def test_matched_gets_the_action_of_its_segment_and_random_that_of_the_drawn_one(spring):
+def test_whom_a_campaign_leaves_alone_stands_on_no_contact_list(spring, tmp_path):
+    shop, _ = spring
+    warned = f"""
+        SELECT count(DISTINCT customer_id) FILTER (w.contact_allowed <> (arm <> 'control')),
+            count(DISTINCT customer_id) FILTER (arm = 'control' AND (within_budget OR priority IS NOT NULL)),
+            count(DISTINCT customer_id) FILTER (arm = 'control'), count(DISTINCT customer_id) FILTER (within_budget),
+            max(priority) FILTER (within_budget)
+        FROM early_warnings AS w JOIN customer_actions AS c USING (month, customer_id)
+        WHERE w.{APRIL} AND status <> 'resolved'
+    """
+    ((wrong, contacted, control, on_the_list, last),) = query(shop.published, warned)
+    assert (wrong, contacted) == (0, 0)
+    assert control > 0
+    assert on_the_list == last == 40  # the next in the queue have taken the places
+
+    export = export_month(shop.published, "shop", folder=tmp_path / "crm", month=date(2023, 4, 1), formats=["parquet"])
+    file = f"{export.folder}/customers.parquet"
+    told = f"SELECT count(*) FROM '{file}' WHERE arm = 'control' AND (within_budget OR priority IS NOT NULL)"
+    assert query(shop.published, told) == [(0,)]
+    with reading(shop.published) as connection:
+        figures = warning_figures(connection, date(2023, 4, 1))
+    assert (figures["to_contact"], figures["left_alone"]) == (40, control)
+
+
+def test_matched_gets_the_action_of_its_segment_and_random_another_of_a_drawn_one(spring):
     shop, _ = spring
     of_segment = {1: ("first", "app"), 2: ("second", "post")}
+    rest = ("rest", "e-mail")
     sql = f"""
         SELECT customer_id, arm, segment_id, action_id, channel FROM customer_actions
         WHERE {MARCH} AND arm <> 'control'
     """
     rows = query(shop.published, sql)
     ids = [row[0] for row in query(shop.published, f"SELECT segment_id FROM segment_profiles WHERE {MARCH}")]
-    drawn = random_segment_of([row[0] for row in rows], "spring", ids)
-    for (_, arm, segment, action, channel), other in zip(rows, drawn, strict=True):
-        assert (action, channel) == of_segment.get(segment if arm == "matched" else int(other), ("rest", "e-mail"))
-    assert any(row[1] == "random" and row[2] != other for row, other in zip(rows, drawn, strict=True))
+    own = [of_segment.get(row[2], rest) for row in rows]
+    offered = [[i for i in ids if of_segment.get(i, rest) != matched] for matched in own]
+    drawn = random_segment_of([row[0] for row in rows], "spring", offered)
+    for (_, arm, _, action, channel), matched, other in zip(rows, own, drawn, strict=True):
+        assert (action, channel) == (matched if arm == "matched" else of_segment.get(int(other), rest))
+        assert arm == "matched" or (action, channel) != matched
+    assert sum(row[1] == "random" for row in rows) > 50
 
 
 # --- lift -------------------------------------------------------------------------------------------------------------
@@ -176,6 +210,14 @@ def test_only_what_happened_within_the_campaign_counts(spring):
     assert metadata["outcomes/of_unknown_customers"].value == unknown
 
 
+def test_the_digest_of_the_month_tells_the_verdict(spring):
+    _, results = spring
+    (published,) = results["2023-05"].asset_materializations_for_node("published_segments")
+    lines = published.metadata["digest"].value.splitlines()
+    assert sum(line.startswith("Campaign spring, ") for line in lines) == 4
+    assert any(line.startswith("Campaign spring, conversion against control, 2023-05: higher: ") for line in lines)
+
+
 def test_segments_are_those_of_the_month_in_which_the_campaign_began(spring):
     shop, _ = spring
     measured = f"""
@@ -203,6 +245,7 @@ def test_before_it_starts_a_campaign_says_how_small_an_effect_it_can_find(spring
 
 def test_without_outcomes_the_verdict_says_so_and_nothing_fails(after_march, materialize):
     after_march.configure(more=MORE)
+    without_verdict(after_march)
     for month, start in (("2023-03", "not measured yet; "), ("2023-05", "not measured: ")):
         result = materialize(after_march, month, selection=AFTER_ASSIGNMENT)
         assert check(result, "outcomes_can_be_used").passed
@@ -213,8 +256,6 @@ def test_without_outcomes_the_verdict_says_so_and_nothing_fails(after_march, mat
 
 
 def test_arms_that_lost_customers_withhold_the_lift(after_march, materialize):
-    import duckdb
-
     with duckdb.connect(str(after_march.warehouse)) as connection:
         connection.execute(
             f"DELETE FROM customer_actions WHERE {MARCH} AND arm = 'matched' AND CAST(customer_id[2:] AS INT) % 3 = 0"
@@ -231,6 +272,18 @@ def test_a_campaign_that_came_too_late_for_its_month_is_told_to_be_so(after_marc
     assert materialize(after_march, "2023-05", selection=AFTER_ASSIGNMENT).success
     ((verdict,),) = query(after_march.published, f"SELECT DISTINCT verdict FROM campaign_lift WHERE {MAY}")
     assert verdict.startswith("not measured: no customer has an arm in 2023-03")
+    assert verdict.endswith("To have them: segment-pipeline run --months 2023-03..2023-05 --force")
+
+
+def test_a_campaign_that_begins_in_a_published_month_names_the_months_that_it_needs(after_march):
+    (after_march.folder / "campaigns.yaml").write_text(SPRING.replace("spring", "late"))
+    run = shared_commands().run(after_march, "--force", "--quiet", "--months", "2023-03")
+    assert run.code == 0, run
+    assert "Campaign late is not in all the months that it needs: 2023-04..2023-05 was run without it. " in run.err
+    assert f"--config {after_march.config_path} --months 2023-04..2023-05 --force" in run.err
+    followed = shared_commands().run(after_march, "--force", "--quiet", "--months", "2023-04..2023-05")
+    assert followed.code == 0, followed
+    assert "Campaign late" not in followed.err
 
 
 # --- what can be wrong ------------------------------------------------------------------------------------------------
@@ -268,7 +321,7 @@ BAD_FILES = {
     ),
     "overlap": (
         SPRING.replace("2023-03", "2023-04").replace("2023-04-03", "2023-05-03") + AGAIN,
-        "7: [1].month: found 'first' in 2023-04, as in [0] (spring); allowed: one campaign at a time for an action",
+        "2: [0].month: found 'first' in 2023-04, as in [1] (again); allowed: one campaign at a time for an action",
     ),
     "hour": (
         SPRING.replace("2023-04-03", "2023-04-03 10:00:00"),
@@ -313,20 +366,153 @@ def test_no_campaigns_are_no_mistake(tmp_path):
 
 
 @pytest.mark.parametrize("case", ["shares", "action", "dates", "overlap", "nothing there"])
-def test_a_bad_campaign_file_costs_no_month(after_march, materialize, case):
+def test_a_bad_campaign_file_costs_no_month_and_no_customer_an_arm(after_march, materialize, case):
     text, message = BAD_FILES[case]
     path = after_march.folder / "campaigns.yaml"
     path.unlink() if text is None else path.write_text(text)
+    drawn = f"SELECT customer_id, campaign, arm, action_id FROM customer_actions WHERE {MARCH} ORDER BY 1"
+    before = query(after_march.published, drawn)
     result = materialize(after_march, "2023-03", selection=AFTER_ASSIGNMENT)
     assert result.success
     found = check(result, "campaigns_are_valid")
     assert not found.passed
     assert found.severity.name == "WARN"
     assert any(message in line for line in found.metadata["observed"].data["problems"])
-    counts = "SELECT count(*), count(action_id), count(arm) FROM customer_actions"
-    ((customers, with_action, with_arm),) = query(after_march.published, f"{counts} WHERE {MARCH}")
-    assert customers == with_action > 500
-    assert with_arm == 0
+    assert query(after_march.published, drawn) == before
+    assert len(before) > 500
+
+
+def test_a_mistake_in_one_campaign_leaves_the_others_as_they_are(after_march, materialize):
+    faulty = SPRING.replace("campaign: spring", "campaign: faulty").replace("0.3}", "0.2}")
+    (after_march.folder / "campaigns.yaml").write_text(faulty + "  actions: [rest]\n" + AGAIN + "  actions: [second]\n")
+    result = materialize(after_march, "2023-04", selection=AFTER_ASSIGNMENT)
+    found = check(result, "campaigns_are_valid")
+    assert not found.passed
+    (problem, kept) = found.metadata["observed"].data["problems"]
+    assert "[0].shares: found 0.5 + 0.2 + 0.2 = 0.9" in problem
+    assert kept == "until then campaign spring goes on as it was when it was last read"
+    # spring runs since March and is not in the file any more: who wrote that it ends, and who mistyped?
+    campaigns = f"SELECT DISTINCT campaign FROM customer_actions WHERE {APRIL} ORDER BY 1"
+    assert query(after_march.published, campaigns) == [("spring",)]
+    (after_march.folder / "campaigns.yaml").write_text(AGAIN + "  actions: [second]\n")
+    assert check(materialize(after_march, "2023-04", selection=AFTER_ASSIGNMENT), "campaigns_are_valid").passed
+    assert query(after_march.published, campaigns) == [("again",), (None,)]
+
+
+def test_a_new_campaign_is_drawn_beside_one_with_a_mistake(after_march, materialize):
+    faulty = SPRING.replace("campaign: spring", "campaign: faulty").replace("0.3}", "0.2}")
+    with duckdb.connect(str(after_march.warehouse)) as connection:
+        connection.execute("DELETE FROM campaign_plans")  # as if spring had never been
+    (after_march.folder / "campaigns.yaml").write_text(faulty + AGAIN + "  actions: [second]\n")
+    assert not check(materialize(after_march, "2023-04", selection=AFTER_ASSIGNMENT), "campaigns_are_valid").passed
+    sql = f"SELECT DISTINCT campaign, segment_id FROM customer_actions WHERE {APRIL} AND campaign IS NOT NULL"
+    assert query(after_march.published, sql) == [("again", 2)]
+
+
+def test_a_month_first_run_with_a_broken_file_goes_on_with_the_campaign_that_runs(after_march, materialize):
+    drawn = f"SELECT customer_id, arm, action_id FROM customer_actions WHERE {APRIL} ORDER BY 1"
+    before = query(after_march.published, drawn)
+    with duckdb.connect(str(after_march.warehouse)) as connection:
+        for table in ("customer_actions", "campaign_plans"):
+            connection.execute(f"DELETE FROM {table} WHERE month >= DATE '2023-04-01'")
+    (after_march.folder / "campaigns.yaml").write_text("- [")
+    assert not check(materialize(after_march, "2023-04", selection=AFTER_ASSIGNMENT), "campaigns_are_valid").passed
+    assert query(after_march.published, drawn) == before
+
+
+def test_shares_changed_after_the_start_move_nobody_and_are_told(after_march, materialize):
+    measured = f"SELECT sample_ratio_p, lift FROM campaign_lift WHERE {MAY} ORDER BY ALL"
+    drawn = f"SELECT customer_id, arm FROM customer_actions WHERE {APRIL} ORDER BY 1"
+    before = query(after_march.published, measured), query(after_march.published, drawn)
+    (after_march.folder / "campaigns.yaml").write_text(SPRING.replace("0.5,", "0.6,").replace("0.3}", "0.2}"))
+    april = materialize(after_march, "2023-04", selection=AFTER_ASSIGNMENT)
+    (problem,) = check(april, "campaigns_are_valid").metadata["observed"].data["problems"]
+    assert problem == (
+        "shares of campaign spring: found matched 0.6, random 0.2, control 0.2; its arms were drawn with matched 0.5, "
+        "random 0.2, control 0.3, and stay as they are"
+    )
+    assert materialize(after_march, "2023-05", selection=AFTER_ASSIGNMENT).success
+    assert (query(after_march.published, measured), query(after_march.published, drawn)) == before
+    verdicts = query(after_march.published, f"SELECT DISTINCT verdict FROM campaign_lift WHERE {MAY}")
+    assert all("the shares in the campaign file were changed since" in verdict for (verdict,) in verdicts)
+    assert not any("withheld" in verdict for (verdict,) in verdicts)
+
+
+def without_verdict(shop: Shop) -> None:
+    """As if May had not been run: what it measured is gone."""
+    with duckdb.connect(str(shop.warehouse)) as connection:
+        connection.execute(f"DELETE FROM campaign_lift WHERE {MAY}")
+
+
+VERDICTS = "SELECT month, sample_ratio_p IS NOT NULL, lift FROM campaign_lift WHERE {} ORDER BY ALL"
+
+
+@pytest.mark.parametrize("broken", ["campaigns", "outcomes"])
+def test_a_run_with_a_broken_file_takes_no_verdict_away(after_march, materialize, broken):
+    published = query(after_march.published, f"SELECT * FROM campaign_lift WHERE {MAY} ORDER BY ALL")
+    if broken == "campaigns":
+        (after_march.folder / "campaigns.yaml").write_text("- [")
+    else:
+        (after_march.folder / "outcomes.parquet").unlink()
+    result = materialize(after_march, "2023-05", selection=AFTER_ASSIGNMENT)
+    assert result.success
+    assert not check(result, f"{broken}_are_valid" if broken == "campaigns" else "outcomes_can_be_used").passed
+    assert query(after_march.published, f"SELECT * FROM campaign_lift WHERE {MAY} ORDER BY ALL") == published
+
+
+@pytest.mark.parametrize("why", ["unreadable", "file broken", "too late"])
+def test_what_could_not_be_measured_when_it_ended_is_measured_by_a_later_month(after_march, materialize, why):
+    without_verdict(after_march)
+    outcomes, campaigns = after_march.folder / "outcomes.parquet", after_march.folder / "campaigns.yaml"
+    content = outcomes.read_bytes()
+    if why == "unreadable":
+        outcomes.unlink()
+    elif why == "too late":
+        write_parquet({"who": ["c00001"], "moment": [START - timedelta(days=9)], "value": [1.0]}, outcomes)
+    else:
+        campaigns.write_text("- [")
+        with duckdb.connect(str(after_march.warehouse)) as connection:
+            connection.execute("DELETE FROM campaign_plans")
+    assert materialize(after_march, "2023-05", selection=AFTER_ASSIGNMENT).success
+    assert not any(row[1] for row in query(after_march.published, VERDICTS.format(MAY)))
+    outcomes.write_bytes(content)
+    campaigns.write_text(SPRING)
+    assert materialize(after_march, "2023-06").success
+    june = "month = DATE '2023-06-01'"
+    measured = query(after_march.published, VERDICTS.format(f"{june} AND segment_id IS NULL"))
+    assert len(measured) == 4
+    assert all(done and lift > 0 for _, done, lift in measured)
+
+
+def test_a_campaign_that_has_been_measured_is_not_measured_again(after_march, materialize):
+    assert materialize(after_march, "2023-06").success
+    assert query(after_march.published, "SELECT count(*) FROM campaign_lift WHERE month = DATE '2023-06-01'") == [(0,)]
+
+
+def test_the_command_line_says_what_the_checks_warn_of(after_march):
+    after_march.configure(more=MORE.replace("segment: 2", "pair: [1, 99]") + OUTCOMES)
+    (after_march.folder / "campaigns.yaml").write_text(SPRING.replace("0.3}", "0.2}"))
+    run = shared_commands().run(after_march, "--force", "--months", "2023-03")
+    assert run.code == 0, run
+    assert "Warning, 2023-03: every_action_reaches_somebody: actions[1] (second): no segment 99 this month; " in run.err
+    assert "Warning, 2023-03: campaigns_are_valid: " in run.err
+    assert ": [0].shares: found 0.5 + 0.2 + 0.2 = 0.9; allowed: " in run.err
+    assert "before anybody is contacted" in run.err
+    (after_march.folder / "campaigns.yaml").write_text(SPRING)
+    checked = shared_commands().start("check", "--config", str(after_march.config_path)).wait()
+    assert checked.code == 0
+    assert "actions[1].pair (second): found segment 99; 2023-05 has 1, 2" in checked.err
+
+
+def test_a_run_tells_what_came_of_the_campaigns_of_its_months_even_when_they_are_not_the_last(after_march):
+    run = shared_commands().run(after_march, "--force", "--months", "2023-03")
+    assert run.code == 0, run
+    assert "Campaign spring, conversion against control, 2023-03: not measured yet; " in run.out
+    run = shared_commands().run(after_march, "--force", "--months", "2023-04..2023-05")
+    assert run.code == 0, run
+    assert "Campaign spring, conversion against control, 2023-05: higher: " in run.out
+    assert "before 2023-04-03" not in run.err + run.out  # outcomes of other times are no fault, and no news
+    assert "2023-03" not in "".join(line for line in run.out.splitlines() if line.startswith("Campaign"))
 
 
 def test_two_campaigns_may_run_at_once_for_different_actions(after_march, materialize):
@@ -341,7 +527,7 @@ def test_two_campaigns_may_run_at_once_for_different_actions(after_march, materi
 BAD_OUTCOMES = {
     "missing": (
         "path: none.parquet, customer_id: who, occurred_at: moment, value: value",
-        "none.parquet does not exist",
+        "none.parquet does not exist. Deliver the data, or mend outcomes.path (segmentation.yaml:26).",
     ),
     "column": (
         "path: outcomes.parquet, customer_id: whom, occurred_at: moment, value: value",
@@ -371,6 +557,7 @@ BAD_OUTCOMES = {
 def test_outcomes_that_cannot_be_used_are_told_by_their_key_and_cost_no_month(after_march, materialize, case):
     outcomes, message = BAD_OUTCOMES[case]
     after_march.configure(more=f"{MORE}outcomes: {{{outcomes}}}\n")
+    without_verdict(after_march)
     result = materialize(after_march, "2023-05", selection=["campaign_lift"])
     assert result.success
     found = check(result, "outcomes_can_be_used")

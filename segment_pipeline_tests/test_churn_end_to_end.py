@@ -90,7 +90,7 @@ def test_the_backtest_is_of_months_whose_silence_is_known_and_adds_up(judged: Sh
     rows = query(
         judged.published,
         "SELECT month, alerts, eligible, precision, base_rate, lift FROM warning_backtest WHERE warning = 'any' "
-        "ORDER BY month NULLS LAST",
+        "AND judged = 'engaged' ORDER BY month NULLS LAST",
     )
     assert [row[0] for row in rows] == [date(2023, 3, 1), date(2023, 4, 1), None]
     assert rows[2][1] == rows[0][1] + rows[1][1]
@@ -103,12 +103,45 @@ def test_the_backtest_is_of_months_whose_silence_is_known_and_adds_up(judged: Sh
     (declining,) = query(
         judged.published,
         "SELECT alerts + alerts_elsewhere FROM warning_backtest WHERE month = '2023-04-01' "
-        "AND warning = 'declining_engagement'",
+        "AND warning = 'declining_engagement' AND judged = 'engaged'",
     )
     assert declining[0] == truth[0]
     for _, alerts, _, precision, base_rate, lift in rows:
         if alerts:
             assert lift == pytest.approx(precision / base_rate)
+
+
+def test_the_contact_list_is_judged_beside_rivals_that_choose_among_everybody(judged: Shop) -> None:
+    """April's list, counted anew from the tables: who fell silent of the 40 on it, and of 40 others."""
+    ((alerts, eligible, base_rate, precision, recency, months),) = query(
+        judged.published,
+        "SELECT alerts, eligible, base_rate, precision, recency_precision, months FROM warning_backtest "
+        "WHERE month = '2023-04-01' AND warning = 'any' AND judged = 'within_budget'",
+    )
+    silent = "avg(CAST(silent AS INTEGER))"
+    april = "SELECT customer_id, silent FROM observed_silence WHERE month = '2023-04-01'"
+    everybody = query(judged.published, f"SELECT count(*), {silent} FROM ({april})")
+    assert [(eligible, base_rate)] == everybody
+    on_it = "SELECT DISTINCT customer_id FROM early_warnings WHERE month = '2023-04-01' AND within_budget"
+    assert query(
+        judged.published, f"SELECT count(*), {silent} FROM ({april}) SEMI JOIN ({on_it}) USING (customer_id)"
+    ) == [(alerts, precision)]
+    longest = (
+        "SELECT customer_id FROM raw_customers WHERE month = '2023-04-01' "
+        "ORDER BY days_since_last_order DESC, customer_id LIMIT 40"
+    )
+    assert query(judged.warehouse, f"SELECT {silent} FROM ({april}) SEMI JOIN ({longest}) USING (customer_id)") == [
+        (recency,)
+    ]
+    assert (alerts, months) == (40, 1)
+    ((all_warned,),) = query(
+        judged.published,
+        "SELECT alerts FROM warning_backtest WHERE month = '2023-04-01' AND warning = 'any' AND judged = 'everybody'",
+    )
+    assert query(
+        judged.published,
+        "SELECT count(DISTINCT customer_id) FROM early_warnings WHERE month = '2023-04-01' AND status <> 'resolved'",
+    ) == [(all_warned,)]
 
 
 def test_every_customer_has_an_action_with_an_owner(judged: Shop) -> None:
@@ -137,7 +170,23 @@ def test_a_month_made_again_learns_and_judges_the_same(judged: Shop, tmp_path, m
     folder = shutil.copytree(judged.folder, tmp_path / "copy")
     shop = Shop(folder)
     assert materialize(shop, "2023-04").success
-    assert materialize(shop, "2023-05").success
+    may = materialize(shop, "2023-05")
+    assert may.success
+    the_ui_shows_the_head_of_the_queue_and_the_pooled_backtest(may, shop)
     for table in TABLES:
         rows = f"SELECT * FROM {table} ORDER BY ALL"
         assert query(shop.published, rows) == query(judged.published, rows), table
+
+
+def the_ui_shows_the_head_of_the_queue_and_the_pooled_backtest(result, shop: Shop) -> None:
+    (warnings,) = result.asset_materializations_for_node("early_warnings")
+    head = [record.data for record in warnings.metadata["head_of_queue"].records]
+    first = query(
+        shop.published, "SELECT DISTINCT priority, customer_id FROM early_warnings WHERE month = '2023-05-01'"
+    )
+    assert [(row["priority"], row["customer_id"]) for row in head] == sorted(row for row in first if row[0])[:10]
+    assert all(row["evidence"] and row["within_budget"] for row in head)
+    (backtest,) = result.asset_materializations_for_node("warning_backtest")
+    pooled = [record.data for record in backtest.metadata["pooled"].records]
+    assert {row["judged"] for row in pooled} == {"engaged", "everybody", "within_budget"}
+    assert all(row["alerts"] and " to " in row["right_95"] for row in pooled)

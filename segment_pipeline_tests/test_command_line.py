@@ -5,6 +5,7 @@ import pty
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -168,6 +169,45 @@ def test_an_export_that_cannot_be_is_refused(commands, three_months):
     assert_refused(commands.start(*command, "--format", "xlsx").wait(), 2, "--format", "xlsx", "parquet", "csv", "both")
 
 
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_the_ui_ends_with_all_that_it_started_even_in_the_background(shop, sent):
+    """A shell without job control starts background processes with SIGINT ignored."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "segment_pipeline.cli", "ui", "--config", str(shop.config_path)]
+    process = subprocess.Popen(
+        [*command, "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    try:
+        eventually(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, 180)
+        assert len(session_of(process.pid)) > 2
+        process.send_signal(sent)
+        process.wait(90)
+        eventually(lambda: not session_of(process.pid), 60)
+    finally:
+        if session_of(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def session_of(leader: int) -> list[int]:
+    """The processes at work in the session that `leader` began."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+        except FileNotFoundError:  # it has just ended
+            continue
+        if int(session) == leader and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
 def test_ui_starts_dagster_on_the_users_file_under_the_known_location_name(shop, monkeypatch):
     from segment_pipeline import cli
 
@@ -178,6 +218,7 @@ def test_ui_starts_dagster_on_the_users_file_under_the_known_location_name(shop,
         raise SystemExit(0)
 
     monkeypatch.setattr(os, "execv", replace_this_process)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.chdir(shop.folder)
     with pytest.raises(SystemExit):

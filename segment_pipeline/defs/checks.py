@@ -48,8 +48,16 @@ CHECKS: Mapping[str, tuple[CheckSpec, ...]] = {
     ),
     "customer_actions": (
         CheckSpec("every_customer_has_an_action", "No customer falls through the action matrix.", False),
-        CheckSpec("every_action_reaches_somebody", "No action asks for what no customer of the month is.", False),
-        CheckSpec("campaigns_are_valid", "The campaign file can be read; otherwise nobody is in an arm.", False),
+        CheckSpec(
+            "every_action_reaches_somebody",
+            "No action asks for what no customer of the month is; one for everybody may, for it stands by.",
+            False,
+        ),
+        CheckSpec(
+            "campaigns_are_valid",
+            "Every campaign of the file can be used; else it is left out, or goes on as it was if it runs already.",
+            False,
+        ),
     ),
     "campaign_lift": (
         CheckSpec(

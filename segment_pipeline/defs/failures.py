@@ -1,6 +1,8 @@
-"""What a failed run says to a person: the error that stopped it, without the machinery around it."""
+"""What a run says to a person: the error that stopped it, and the checks that failed, without the machinery around."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
@@ -58,4 +60,30 @@ def explain(event: dg.DagsterEvent) -> Failure | None:
     text = error.message.strip()
     return Failure(
         name, text.partition(f"{name}: ")[2] or text, event.step_key, ours=text.startswith("segment_pipeline.")
+    )
+
+
+def warning_of(event: dg.DagsterEvent) -> str | None:
+    """What a check found that failed and did not stop the month, if `event` is its; else None."""
+    found = event.event_specific_data
+    if not isinstance(found, dg.AssetCheckEvaluation) or found.passed or found.severity != dg.AssetCheckSeverity.WARN:
+        return None
+    observed, limit = (_data(found, name) for name in ("observed", "limit"))
+    advice = limit.pop("advice", None)
+    # what is wrong stands in words where it can; figures beside it are for the UI
+    said = "; ".join(map(str, observed["problems"])) if observed.get("problems") else _in_words(observed)
+    allowed = _in_words({name: value for name, value in limit.items() if value != []})
+    return f"{found.check_name}: {said}{f'; allowed: {allowed}' if allowed else ''}{f'; {advice}' if advice else ''}."
+
+
+def _data(found: dg.AssetCheckEvaluation, name: str) -> dict[str, Any]:
+    value = found.metadata.get(name)
+    return dict(value.data) if isinstance(value, dg.JsonMetadataValue) and isinstance(value.data, dict) else {}
+
+
+def _in_words(values: Mapping[str, Any]) -> str:
+    return "; ".join(
+        "; ".join(map(str, value)) if isinstance(value, list) else f"{name.replace('_', ' ')} {value}"
+        for name, value in values.items()
+        if value != []
     )

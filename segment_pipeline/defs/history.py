@@ -15,7 +15,7 @@ from pathlib import Path
 import dagster as dg
 
 from segment_pipeline.config import Config
-from segment_pipeline.defs.failures import Failure, explain
+from segment_pipeline.defs.failures import Failure, explain, warning_of
 from segment_pipeline.defs.resources import PID_TAG, Pipeline
 from segment_pipeline.defs.settings import CONFIG_VARIABLE
 from segment_pipeline.errors import MonthOrderError, PipelineError
@@ -42,11 +42,13 @@ class Work:
 class MonthResult:
     """How a month's run ended, in words for a person.
 
-    error : why it was not published; None when it was. remark : what went wrong afterwards, with the report.
+    error : why it was not published; None when it was. warned : what the checks found that failed and did not stop it.
+    remark : what went wrong after it was published, with the report.
     """
 
     month: date
     error: str | None = None
+    warned: Sequence[str] = ()
     remark: str | None = None
 
 
@@ -176,15 +178,16 @@ def _history() -> Iterator[dg.DagsterInstance]:
 
 
 def _result(month: date, run: dg.ExecuteInProcessResult) -> MonthResult:
+    said = [text for text in map(warning_of, run.all_events) if text is not None]
     if run.success:
-        return MonthResult(month)
+        return MonthResult(month, warned=said)
     failure = _first_failure(run)
     if failure is not None and failure.interrupted:
         raise KeyboardInterrupt
-    said = str(failure or "The run ended without saying why; open it in the Dagster UI.")
+    why = str(failure or "The run ended without saying why; open it in the Dagster UI.")
     if {event.step_key for event in run.all_events if event.is_step_failure} == {REPORT_ASSET}:
-        return MonthResult(month, remark=said)
-    return MonthResult(month, said)
+        return MonthResult(month, warned=said, remark=why)
+    return MonthResult(month, why, said)
 
 
 def _first_failure(run: dg.ExecuteInProcessResult) -> Failure | None:

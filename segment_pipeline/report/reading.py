@@ -296,8 +296,17 @@ def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
         ),
         "backtest": _rows(
             connection,
-            "SELECT * FROM warning_backtest_history WHERE evaluated_month = ? AND month IS NULL ORDER BY warning",
+            "SELECT * FROM warning_backtest_history WHERE evaluated_month = ? AND month IS NULL AND judged = 'engaged' "
+            "ORDER BY warning",
             month,
+        ),
+        "contact_list": _first(
+            _rows(
+                connection,
+                "SELECT * FROM warning_backtest_history WHERE evaluated_month = ? AND month IS NULL "
+                "AND judged = 'within_budget' AND warning = 'any' AND alerts > 0",
+                month,
+            )
         ),
         "risk_model": _first(_rows(connection, "SELECT * FROM churn_risk_models WHERE month = ?", month)),
         "risk_quality": _rows(

@@ -159,12 +159,12 @@ def _whom_to_contact(story: Story) -> str:
         f"{whole(warned['to_contact'])} customers need attention ({whole(warned['new'])} new warnings, "
         f"{whole(warned['ongoing'])} ongoing)"
     )
-    judged = next((row for row in story["backtest"] if row["warning"] == "any" and row["alerts"]), None)
+    judged = story["contact_list"]
     if judged is None:
         return f"{said}; whether such warnings come true is not known yet."
     said += (
-        f"; of past warnings {percent(judged['precision'], 1)} came true, where a random choice would have had "
-        f"{percent(judged['base_rate'], 1)}"
+        f"; of those to be contacted in the past {percent(judged['precision'], 1)} fell silent, where a random choice "
+        f"would have had {percent(judged['base_rate'], 1)}"
     )
     if judged["churn_risk_precision"] is not None:
         said += f" and as many customers of the highest churn risk {percent(judged['churn_risk_precision'], 1)}"

@@ -26,11 +26,13 @@ class Summary:
     warnings: dict[str, int]
     hybrids: str | None
     alerts: Sequence[tuple[str, str, int | None, str | None, float, float]]
+    campaigns: Sequence[str]
     published: Path
 
 
-def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection) -> Summary:
-    """Read the published file, to which `connection` leads; it has at least one month."""
+def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection, ran: Sequence[date] = ()) -> Summary:
+    """Read the published file, to which `connection` leads; it has at least one month. ran : the months of the run,
+    whose campaigns are told; the last published one where none was run."""
 
     def rows(query: str) -> list[tuple]:
         return connection.execute(query).fetchall()
@@ -49,7 +51,8 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection)
         """
         SELECT count(*) FILTER (status = 'new'), count(*) FILTER (status = 'ongoing'),
             count(DISTINCT customer_id) FILTER (within_budget),
-            count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT within_budget)
+            count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT within_budget AND contact_allowed),
+            count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT contact_allowed)
         FROM early_warnings WHERE month = (SELECT max(month) FROM monthly_assignments)
         """
     )[0]
@@ -75,7 +78,7 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection)
             """
         ),
         refits=rows("SELECT trained_month, model_version, n_components, reason FROM model_versions ORDER BY 1"),
-        warnings=dict(zip(("new", "ongoing", "to_contact", "left_out"), warned, strict=True)),
+        warnings=dict(zip(("new", "ongoing", "to_contact", "left_out", "left_alone"), warned, strict=True)),
         hybrids=rows(
             "SELECT any_value(sentence) FROM model_validation WHERE metric = 'hybrid_spend_ratio' "
             "AND value IS NOT NULL AND month = (SELECT max(month) FROM monthly_assignments)"
@@ -87,12 +90,26 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection)
             ORDER BY metric, segment_id, feature
             """
         ),
+        campaigns=campaign_verdicts(connection, ran or months[-1:]),
         published=published,
     )
 
 
+def campaign_verdicts(connection: duckdb.DuckDBPyConnection, months: Sequence[date]) -> list[str]:
+    """What `campaign_lift` says of each whole campaign in these months, a line for every metric and comparison."""
+    rows = connection.execute(
+        "SELECT month, campaign, metric, against, verdict FROM campaign_lift "
+        f"WHERE segment_id IS NULL AND month IN ({', '.join('?' for _ in months)}) ORDER BY ALL",
+        list(months),
+    ).fetchall()
+    return [
+        f"Campaign {campaign}, {metric} against {against}, {month_key(month)}: {verdict}."
+        for month, campaign, metric, against, verdict in rows
+    ]
+
+
 def print_summary(summary: Summary, console: Console) -> None:
-    """Months, customers, segments, movement, warnings, rejections, refits, alerts, and where the file lies."""
+    """Months, customers, segments, movement, warnings, rejections, refits, alerts, campaigns, and where the file is."""
     last = month_key(summary.months[-1])
 
     def say(text: str) -> None:
@@ -131,6 +148,8 @@ def print_summary(summary: Summary, console: Console) -> None:
             say(f"Alert ({status}): {metric}{about} is {value:.3g}, limit {threshold:.3g}.")
     else:
         say(f"Alerts in {last}: none.")
+    for line in summary.campaigns:
+        say(line)
     say(f"Published: {summary.published}")
 
 
@@ -142,11 +161,13 @@ def digest(
     warnings: Mapping[str, int],
     without_action: int | None,
     fired_alerts: int,
+    campaigns: Sequence[str] = (),
 ) -> str:
     """A month in a few lines, for the notifier: no customer is named in it.
 
     movement : customers who stayed, moved, new, returned, lapsed; all 0 in the first month, of which nothing is said.
-    warnings : new, ongoing, to_contact, left_out. without_action : None where no actions are configured.
+    warnings : new, ongoing, to_contact, left_out, left_alone. without_action : None where no actions are configured.
+    campaigns : what `campaign_verdicts` says of the month.
     """
     lines = [f"{name} {month_key(month)} is published: {customers:,} customers."]
     if any(movement.values()):
@@ -158,14 +179,16 @@ def digest(
     if without_action is not None:
         lines.append(f"Customers without an action: {without_action:,}.")
     lines.append(f"Drift alerts fired: {fired_alerts}.")
+    lines += campaigns
     return "\n".join(lines)
 
 
 def _warnings_line(warnings: Mapping[str, int]) -> str:
     left_out = f", {warnings['left_out']:,} left out by warnings.monthly_budget" if warnings["left_out"] else ""
+    left_alone = f", {warnings['left_alone']:,} left alone by a campaign" if warnings["left_alone"] else ""
     return (
         f"Warnings: {warnings['new']:,} new, {warnings['ongoing']:,} ongoing; {warnings['to_contact']:,} customers "
-        f"to contact{left_out}."
+        f"to contact{left_out}{left_alone}."
     )
 
 

@@ -6,11 +6,17 @@ how risk is learned (churn.py).
 
 The rivals of a rule may choose only among customers about whom the rule was asked, and name as many of them as it did,
 month by month. A month whose horizon has not been observed counts nowhere.
+
+Three questions are judged, each among its own customers. `engaged`: do the rules tell who of those that can still be
+lost will be? `everybody`: all that the rules say, among all customers, as it stands in the table. `within_budget`: the
+list of those to be contacted, which is what people act on, among all customers that may be contacted. The last two may
+be won by a ranking that names customers who are as good as gone; that is for the reader to know.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +25,9 @@ from segment_pipeline.months import month_key
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Judged = Literal["engaged", "everybody", "within_budget"]
+
+JUDGED: tuple[Judged, ...] = ("engaged", "everybody", "within_budget")
 
 _Z = 1.959963984540054
 """97.5 % quantile of the standard normal: two-sided intervals of 95 %."""
@@ -29,6 +38,7 @@ class WarnedMonth:
     """One closed month: who was alerted, by what they could have been ranked, and what then happened.
 
     customer_ids : (n,) unique. eligible : (n,) about whom the rules are judged. alerts : warning -> (n,).
+    contact_allowed : (n,) who may be contacted; to_contact : (n,) who is, within the budget; None: all of them.
     days_since_last_order : (n,) at as_of. churn_risk : (n,) probability of silence, 0..1; None where it was refused.
     silent : (n,) no order within the horizon after as_of; None until that has been observed.
     """
@@ -40,24 +50,40 @@ class WarnedMonth:
     days_since_last_order: Array
     churn_risk: Array | None
     silent: Flags | None
+    contact_allowed: Flags | None = None
+    to_contact: Flags | None = None
+
+    def judged_on(self, judged: Judged) -> "WarnedMonth":
+        """The month with the customers and the alerts that a question of the back-test is about."""
+        if judged == "engaged":
+            return self
+        everybody = np.ones(len(self.customer_ids), dtype=bool)
+        if judged == "everybody":
+            return replace(self, eligible=everybody)
+        allowed = everybody if self.contact_allowed is None else self.contact_allowed
+        chosen = everybody if self.to_contact is None else self.to_contact
+        alerts = {warning: flags & allowed & chosen for warning, flags in self.alerts.items()}
+        return replace(self, eligible=allowed, alerts=alerts)
 
 
 @dataclass(frozen=True)
 class BacktestRow:
     """One row of `warning_backtest`. Shares are 0..1; None where nothing can be said (no alerts, no churn risk).
 
-    month : None = pooled over the observed months in which churn risk ranked too, or over all observed months where it
-    never did, so that all figures of a row are of the same customers. months : how many. alerts, alerts_elsewhere :
-    on eligible customers, which all other figures are about, and on others. eligible : customers, summed over months.
-    base_rate : share of the eligible who kept silent, which is the precision of naming them at random. precision :
-    share of the alerted who did, with its interval of 95 % (`wilson`; pooled, customers who return in other months are
-    not counted as if they were others). recall : share of the silent who were alerted. lift : precision / base_rate.
+    judged : what is judged, among whom (JUDGED). month : None = pooled over the observed months in which churn risk
+    ranked too, or over all observed months where it never did, so that all figures of a row are of the same customers.
+    months : how many. alerts, alerts_elsewhere : on the customers judged, which all other figures are about, and on
+    others. eligible : customers, summed over months. base_rate : share of the eligible who kept silent, which is the
+    precision of naming them at random. precision : share of the alerted who did, with its interval of 95 % (`wilson`;
+    pooled, customers who return in other months are not counted as if they were others). recall : share of the silent
+    who were alerted. lift : precision / base_rate.
     churn_risk_precision, recency_precision : of as many eligible customers of highest risk, and longest silent.
     difference : the first less the second, with its interval of 95 % over customers (`difference_interval`).
     lead_time_days : median over the true alerts of how long before the naive rule "no order for horizon_days" they
     came, 0 or more; churn_risk_lead_time_days, recency_lead_time_days : that of the rivals' true alerts.
     """
 
+    judged: Judged
     month: date | None
     warning: str
     months: int
@@ -81,18 +107,18 @@ class BacktestRow:
     horizon_days: int
 
 
-def backtest(months: Sequence[WarnedMonth], horizon_days: int = 90) -> list[BacktestRow]:
+def backtest(months: Sequence[WarnedMonth], horizon_days: int = 90, judged: Judged = "engaged") -> list[BacktestRow]:
     """Rows of each observed month and of all of them pooled (month None), for every warning that any month names.
 
     Months in time, warnings as the months name them; a month in which a warning was silent has a row of 0 alerts.
     Nothing is drawn: same months, same rows.
     """
-    observed = sorted((m for m in months if m.silent is not None), key=lambda m: m.month)
+    observed = sorted((m.judged_on(judged) for m in months if m.silent is not None), key=lambda m: m.month)
     warnings = list(dict.fromkeys(warning for m in observed for warning in m.alerts))
     ranked = [m for m in observed if m.churn_risk is not None]
-    rows = [_row(m.month, warning, [m], horizon_days) for m in observed for warning in warnings]
+    rows = [_row(judged, m.month, warning, [m], horizon_days) for m in observed for warning in warnings]
     if observed:
-        rows += [_row(None, warning, ranked or observed, horizon_days) for warning in warnings]
+        rows += [_row(judged, None, warning, ranked or observed, horizon_days) for warning in warnings]
     return rows
 
 
@@ -156,7 +182,9 @@ class _Choice:
         return wilson(share * effective if 0 < share < 1 else share * n, effective if 0 < share < 1 else n)
 
 
-def _row(month: date | None, warning: str, months: Sequence[WarnedMonth], horizon_days: int) -> BacktestRow:
+def _row(
+    judged: Judged, month: date | None, warning: str, months: Sequence[WarnedMonth], horizon_days: int
+) -> BacktestRow:
     everyone = [m.alerts.get(warning, np.zeros(len(m.eligible), dtype=bool)) for m in months]
     alerts = [flags & m.eligible for flags, m in zip(everyone, months, strict=True)]
     volume = sum(int(flags.sum()) for flags in alerts)
@@ -174,6 +202,7 @@ def _row(month: date | None, warning: str, months: Sequence[WarnedMonth], horizo
             risk = _choice(months, _rivals(months, alerts, risks), horizon_days)
             difference = difference_interval(risk.hits, risk.chosen, recency.hits, recency.chosen)
     return BacktestRow(
+        judged=judged,
         month=month,
         warning=warning,
         months=len(months),

@@ -70,9 +70,15 @@ def role_probability(R: Array, roles: Sequence[str | None], *wanted: str) -> Arr
 
 
 def engaged_in_either(
-    R: Array, R_before: Array, roles: Sequence[str | None], thresholds: Thresholds = Thresholds()
+    R: Array,
+    R_before: Array,
+    roles: Sequence[str | None],
+    thresholds: Thresholds = Thresholds(),
+    roles_before: Sequence[str | None] | None = None,
 ) -> Flags:
     """(n,) whether a customer was engaged (probability above `engaged`) this month or the month before.
+
+    roles, roles_before : of the segments of R and of R_before, which each month's own champion gives; the same if None.
 
     About these the rules are judged, and among these every ranking that a rule is compared with must choose. An early
     warning speaks of somebody who can still be lost: mixed signals need an engaged probability above the limit now, and
@@ -80,5 +86,5 @@ def engaged_in_either(
     on CDNOW two in three of the whole base keep silent, and a list of them tells nobody anything.
     """
     now = role_probability(R, roles, "engaged")
-    before = np.nan_to_num(role_probability(R_before, roles, "engaged"))
+    before = np.nan_to_num(role_probability(R_before, roles if roles_before is None else roles_before, "engaged"))
     return np.asarray((now > thresholds.engaged) | (before > thresholds.engaged))

@@ -11,9 +11,9 @@ from datetime import date, timedelta
 import duckdb
 
 from segment_pipeline.config import Action, Campaign
-from segment_pipeline.months import add_months, as_of
+from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.segmentation.model import SegmentModel
-from segment_pipeline.warehouse.campaigns import arm_sql, random_segment_sql, shares_of
+from segment_pipeline.warehouse.campaigns import arm_sql, random_place_sql, shares_of
 from segment_pipeline.warehouse.quoting import literal
 from segment_pipeline.warehouse.store import month_literal, replace_month
 from segment_pipeline.warehouse.tables import AUDIENCE_FEED, CUSTOMER_ACTIONS
@@ -35,6 +35,8 @@ def write_actions(
 
     campaigns : those that run in the month; no two of them cover one action. A customer is in the campaign that covers
     the action of its own segment; in which arm, depends on the two names alone, so it stays there from month to month.
+    A customer of the random arm gets the action of a segment drawn at random from those with another action than the
+    matched one; where all segments have the same for it, that one.
     """
     columns = ", ".join(
         f"{_of('action_id', {action.action_id: literal(getattr(action, name)) for action in actions})} AS {name}"
@@ -42,7 +44,8 @@ def write_actions(
     )
     until = {action.action_id: month_literal(as_of(month) + timedelta(days=action.measure_days)) for action in actions}
     arms = {each.campaign: arm_sql(each.campaign, shares_of(each)) for each in campaigns}
-    drawn = {each.campaign: random_segment_sql(each.campaign, champion.segment_ids) for each in campaigns}
+    places = {each.campaign: random_place_sql(each.campaign) for each in campaigns}
+    segments = ", ".join(f"({segment_id})" for segment_id in champion.segment_ids)
     return replace_month(
         connection,
         CUSTOMER_ACTIONS,
@@ -57,16 +60,26 @@ def write_actions(
             FROM matched
         ),
         drawn AS (
-            SELECT *,
-                {_of("campaign", arms)} AS arm,
-                {_of("campaign", drawn, "INTEGER")} AS random_segment_id
-            FROM enrolled
+            SELECT *, {_of("campaign", arms)} AS arm FROM enrolled
+        ),
+        -- the other actions that a customer of the random arm would get, were it in another segment
+        offered AS (
+            SELECT *, row_number() OVER (PARTITION BY customer_id ORDER BY random_segment_id) - 1 AS position,
+                count(*) OVER (PARTITION BY customer_id) AS offers
+            FROM (
+                SELECT customer_id, own_action, random_segment_id, {_of("campaign", places, "BIGINT")} AS place,
+                    {_decided(actions, champion, "random_segment_id")} AS random_action
+                FROM drawn CROSS JOIN (VALUES {segments}) AS segments(random_segment_id)
+                WHERE arm = 'random'
+            ) AS every WHERE random_action <> own_action
         ),
         decided AS (
-            SELECT *, CASE arm WHEN 'control' THEN NULL
-                WHEN 'random' THEN {_decided(actions, champion, "random_segment_id")}
-                ELSE own_action END AS action_id
+            SELECT drawn.*, CASE arm WHEN 'control' THEN NULL
+                WHEN 'random' THEN coalesce(random_action, drawn.own_action)
+                ELSE drawn.own_action END AS action_id
             FROM drawn
+            LEFT JOIN (SELECT customer_id, random_action FROM offered WHERE position = place % offers) AS chosen
+                ON chosen.customer_id = drawn.customer_id
         )
         SELECT month, customer_id, tier, action_id, segment_id, second_segment_id, campaign, arm,
             {columns}, {_of("action_id", until, "DATE")} AS measure_until
@@ -134,6 +147,23 @@ def action_gaps(
     return without_action(connection, month) if actions else 0, unreached
 
 
+def unknown_segments(connection: duckdb.DuckDBPyConnection, actions: Sequence[Action]) -> list[str]:
+    """Which actions ask for segments that the latest published month does not have, by their keys."""
+    rows = connection.execute(
+        "SELECT month, segment_id FROM segment_profiles WHERE month = (SELECT max(month) FROM segment_profiles) "
+        "ORDER BY segment_id"
+    ).fetchall()
+    ids = [segment_id for _, segment_id in rows]
+    return [
+        f"actions[{index}].{key} ({action.action_id}): found segment {asked}; {month_key(rows[0][0])} has "
+        f"{', '.join(map(str, ids))}. Nobody gets this action while that is so."
+        for index, action in enumerate(actions)
+        for key, all_asked in (("pair", action.pair or ()), ("segment", [action.segment]))
+        for asked in all_asked
+        if rows and asked is not None and asked not in ids
+    ]
+
+
 def without_action(connection: duckdb.DuckDBPyConnection, month: date) -> int:
     """How many customers of the month have no action, but for those whom a campaign leaves alone on purpose."""
     found = connection.execute(
@@ -155,6 +185,7 @@ def _decided(actions: Sequence[Action], champion: SegmentModel, segment: str = "
 
 def _campaign_of(campaigns: Sequence[Campaign], actions: Sequence[Action]) -> str:
     """The campaign that covers own_action."""
+    # of two that want one action the last wins, where `known_campaigns` puts those whose arms are drawn
     covering = {
         action_id: literal(campaign.campaign) for campaign in campaigns for action_id in campaign.covered(actions)
     }

@@ -4,7 +4,7 @@ Those who take part are the customers with an arm in the campaign's month, in th
 comes later is treated like them and not counted.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 
@@ -23,7 +23,7 @@ from segment_pipeline.segmentation.campaigns import (
     measure_lift,
     minimum_detectable_effect,
 )
-from segment_pipeline.warehouse.campaigns import shares_of
+from segment_pipeline.warehouse.campaigns import KnownCampaigns, shares_of
 from segment_pipeline.warehouse.outcomes import (
     USABLE,
     CampaignOutcomes,
@@ -31,10 +31,16 @@ from segment_pipeline.warehouse.outcomes import (
     campaign_outcomes,
     outcomes_table,
 )
-from segment_pipeline.warehouse.quoting import literal
+from segment_pipeline.warehouse.quoting import identifier, literal
 from segment_pipeline.warehouse.tables import CAMPAIGN_LIFT
 
 METRICS: tuple[Metric, ...] = ("conversion", "value")
+
+NO_OUTCOME = (
+    "no outcome of its customers between start and measure_until is there yet; the next month that is run tries again"
+)
+
+OTHER_SHARES = "; the shares in the campaign file were changed since: those with which the arms were drawn count"
 
 Row = dict[str, object]
 
@@ -69,7 +75,8 @@ class Measured:
     def problems(self) -> list[str]:
         """What the user should mend."""
         empty = [
-            f"campaign {found.campaign.campaign}: no outcome of its customers lies between start and measure_until"
+            f"campaign {found.campaign.campaign}: no outcome of its customers lies between start and measure_until; "
+            "while that is so, each later month tries again"
             for found in self.by_campaign
             if not found.within
         ]
@@ -103,31 +110,78 @@ class Measured:
 
 
 def measured_campaigns(
-    connection: duckdb.DuckDBPyConnection, config: Config, campaigns: Sequence[Campaign], month: date
+    connection: duckdb.DuckDBPyConnection, config: Config, known: KnownCampaigns, month: date
 ) -> Measured:
-    """The plans of the campaigns that test the month's actions, and the lifts of those that end in it.
+    """The plans of the campaigns that test the month's actions, and the lifts of those that have ended and have none.
 
-    Call it outside of a transaction: outcomes that cannot be read would abort it, and they cost no month.
+    So what could not be measured when a campaign ended is measured by a later month; and what this month has measured
+    is not taken back by a run that cannot. Call it outside of a transaction: outcomes that cannot be read would abort
+    it, and they cost no month.
     """
+    campaigns = known.campaigns
     planned = [campaign for campaign in campaigns if campaign.month == month]
-    ended = [campaign for campaign in campaigns if campaign.is_measured_in(month)]
+    done = _measured_before(connection, month)
+    ended = [campaign for campaign in campaigns if campaign.is_over_in(month) and campaign.campaign not in done]
+    standing = _measurements(connection, month)
 
-    def rows(no_outcomes: str | None) -> list[Row]:
-        return [
-            *(row for campaign in planned for row in _planned(connection, campaign, no_outcomes)),
-            *(row for campaign in ended for row in _lifts(connection, campaign, no_outcomes)),
-        ]
+    def rows(no_outcomes: str | None, empty: Collection[str] = ()) -> list[Row]:
+        found = [row for campaign in planned for row in _planned(connection, campaign, no_outcomes)]
+        for campaign in ended:
+            why = NO_OUTCOME if campaign.campaign in empty else no_outcomes
+            lifts = _lifts(connection, campaign, month, why)
+            found += lifts if any(_is_measurement(row) for row in lifts) else standing.get(campaign.campaign, lifts)
+        for row in found:
+            if row["campaign"] in known.other_shares and not str(row["verdict"]).endswith(OTHER_SHARES):
+                row["verdict"] = f"{row['verdict']}{OTHER_SHARES}"
+        return found
 
     if config.outcomes is None or not (planned or ended):
         return Measured(rows("the configuration names no outcomes"))
     try:
         with outcomes_table(connection, config, config.outcomes, month) as counts:
-            by_campaign = [campaign_outcomes(connection, campaign) for campaign in ended]
-            return Measured(rows(None), outcomes=counts, by_campaign=by_campaign)
+            with_arms = [campaign for campaign in ended if _has_arms(connection, campaign)]
+            by_campaign = [campaign_outcomes(connection, campaign) for campaign in with_arms]
+            empty = {found.campaign.campaign for found in by_campaign if not found.within}
+            return Measured(rows(None, empty), outcomes=counts, by_campaign=by_campaign)
     except SourceError as error:
         # the message names files of this machine, so it stands in the check and not in what is published
         said = "the outcomes cannot be read; the check outcomes_can_be_used says why"
         return Measured(rows(said), unreadable=str(error))
+
+
+def _is_measurement(row: Row) -> bool:
+    """Whether the row tells what came of a campaign, if only that its arms or its size are no good."""
+    return row["sample_ratio_p"] is not None
+
+
+def _measured_before(connection: duckdb.DuckDBPyConnection, month: date) -> set[str]:
+    """The campaigns of which an earlier month tells what came of them."""
+    found = connection.execute(
+        f"SELECT DISTINCT campaign FROM {CAMPAIGN_LIFT.name} WHERE month < ? AND sample_ratio_p IS NOT NULL", [month]
+    )
+    return {name for (name,) in found.fetchall()}
+
+
+def _measurements(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str, list[Row]]:
+    """What an earlier run of this month has measured, by campaign."""
+    names = [name for name in CAMPAIGN_LIFT.column_names if name != "month"]
+    found = connection.execute(
+        f"SELECT {', '.join(map(identifier, names))} FROM {CAMPAIGN_LIFT.name} "
+        f"WHERE month = ? AND sample_ratio_p IS NOT NULL ORDER BY {', '.join(map(identifier, CAMPAIGN_LIFT.key))}",
+        [month],
+    )
+    rows: dict[str, list[Row]] = {}
+    for values in found.fetchall():
+        row = dict(zip(names, values, strict=True))
+        rows.setdefault(str(row["campaign"]), []).append(row)
+    return rows
+
+
+def _has_arms(connection: duckdb.DuckDBPyConnection, campaign: Campaign) -> bool:
+    found = connection.execute(
+        "SELECT 1 FROM customer_actions WHERE month = ? AND campaign = ? LIMIT 1", [campaign.month, campaign.campaign]
+    )
+    return found.fetchone() is not None
 
 
 def _planned(connection: duckdb.DuckDBPyConnection, campaign: Campaign, no_outcomes: str | None) -> list[Row]:
@@ -139,7 +193,10 @@ def _planned(connection: duckdb.DuckDBPyConnection, campaign: Campaign, no_outco
         return [_row(campaign, *of, reason) for of in _comparisons(campaign)]
     found = _participants(connection, campaign, since, end)
     if not len(found.arms):
-        return [_row(campaign, *of, f"not measured yet; {_nobody(campaign)}") for of in _comparisons(campaign)]
+        return [
+            _row(campaign, *of, f"not measured yet; {_nobody(campaign, campaign.month)}")
+            for of in _comparisons(campaign)
+        ]
     values, cap = _capped(found.values, campaign.value_cap)
     rows = []
     for metric, against in _comparisons(campaign):
@@ -157,12 +214,14 @@ def _planned(connection: duckdb.DuckDBPyConnection, campaign: Campaign, no_outco
     return rows
 
 
-def _lifts(connection: duckdb.DuckDBPyConnection, campaign: Campaign, no_outcomes: str | None) -> list[Row]:
+def _lifts(
+    connection: duckdb.DuckDBPyConnection, campaign: Campaign, month: date, no_outcomes: str | None
+) -> list[Row]:
     if no_outcomes is not None:
         return [_row(campaign, *of, f"not measured: {no_outcomes}") for of in _comparisons(campaign)]
     found = _participants(connection, campaign, campaign.start, campaign.measure_until)
     if not len(found.arms):
-        return [_row(campaign, *of, f"not measured: {_nobody(campaign)}") for of in _comparisons(campaign)]
+        return [_row(campaign, *of, f"not measured: {_nobody(campaign, month)}") for of in _comparisons(campaign)]
     lifts = measure_lift(
         found.arms, found.segment_ids, found.converted, found.values, shares_of(campaign), campaign.value_cap
     )
@@ -210,11 +269,13 @@ def _detectable(metric: Metric, base: NDArray[np.float64], sizes: tuple[int, int
     return minimum_detectable_effect(sizes, base_value=(float(base.mean()), float(base.std(ddof=1))))
 
 
-def _nobody(campaign: Campaign) -> str:
-    key = month_key(campaign.month)
+def _nobody(campaign: Campaign, month: date) -> str:
+    key, last = month_key(campaign.month), month_key(month)
+    span = key if key == last else f"{key}..{last}"
     return (
         f"no customer has an arm in {key}: either none of its actions reached anybody, or {key} was run before the "
-        "campaign stood in the file. Arms are given when that month is run, before its actions are carried out"
+        "campaign stood in the file. Arms are given when that month is run, before its actions are carried out. To "
+        f"have them: segment-pipeline run --months {span} --force"
     )
 
 

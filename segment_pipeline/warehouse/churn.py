@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from segment_pipeline.config import Config
 from segment_pipeline.months import add_months, as_of
-from segment_pipeline.segmentation.backtest import BacktestRow, WarnedMonth, backtest
+from segment_pipeline.segmentation.backtest import JUDGED, BacktestRow, WarnedMonth, backtest
 from segment_pipeline.segmentation.churn import (
     ChurnRisk,
     CustomerMonth,
@@ -162,12 +162,14 @@ def write_quality(
 
 
 def write_backtest(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[BacktestRow]:
-    """Judge the warnings of every month whose silence was known when `month` closed; returns the rows."""
+    """Judge the warnings of every month whose silence was known when `month` closed, and the list of those to be
+    contacted; returns the rows."""
     known = connection.execute(
         f"SELECT DISTINCT month FROM {OBSERVED_SILENCE.name} WHERE observed_in <= ? ORDER BY month", [month]
     ).fetchall()
     horizon = config.warnings.horizon_days
-    rows = backtest([_warned_month(connection, config, earlier) for (earlier,) in known], horizon)
+    months = [_warned_month(connection, config, earlier) for (earlier,) in known]
+    rows = [row for judged in JUDGED for row in backtest(months, horizon, judged)]
     connection.execute(f"DELETE FROM {WARNING_BACKTEST_HISTORY.name} WHERE evaluated_month = ?", [month])
     insert_rows(
         connection,
@@ -272,12 +274,14 @@ def _warned_month(connection: duckdb.DuckDBPyConnection, config: Config, month: 
         f"""
         SELECT e.customer_id, greatest(e.engaged, coalesce(any_value(b.engaged), 0)) > {limit} AS eligible,
             any_value(v.{recency}) AS days_since_last_order, any_value(r.churn_risk) AS churn_risk,
-            any_value(s.silent) AS silent, {flags}
+            any_value(s.silent) AS silent, coalesce(bool_or(w.within_budget), false) AS to_contact,
+            coalesce(any_value(c.arm) <> 'control', true) AS contact_allowed, {flags}
         FROM ({_engaged(champion, month)}) AS e
         LEFT JOIN {engaged_before} AS b ON b.customer_id = e.customer_id
         LEFT JOIN raw_customers AS v ON v.month = {month_literal(month)} AND v.customer_id = e.customer_id
         LEFT JOIN {CHURN_RISK.name} AS r ON r.month = {month_literal(month)} AND r.customer_id = e.customer_id
         JOIN {OBSERVED_SILENCE.name} AS s ON s.month = {month_literal(month)} AND s.customer_id = e.customer_id
+        LEFT JOIN customer_actions AS c ON c.month = {month_literal(month)} AND c.customer_id = e.customer_id
         LEFT JOIN early_warnings AS w
             ON w.month = {month_literal(month)} AND w.customer_id = e.customer_id AND w.status <> 'resolved'
         GROUP BY e.customer_id, e.engaged ORDER BY e.customer_id
@@ -293,6 +297,8 @@ def _warned_month(connection: duckdb.DuckDBPyConnection, config: Config, month: 
         np.asarray(found["days_since_last_order"], dtype=np.float64),
         risk if np.isfinite(risk).all() else None,
         np.asarray(found["silent"], dtype=bool),
+        np.asarray(found["contact_allowed"], dtype=bool),
+        np.asarray(found["to_contact"], dtype=bool),
     )
 
 

@@ -6,6 +6,7 @@ warns of customers who still order: one who does not is lapsed, which the transi
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import duckdb
 
@@ -31,7 +32,9 @@ def write_early_warnings(
     """Replace the month's warnings; returns the rows.
 
     champion : who serves the month. ruler : who served the month before and measures movement; None where there is no
-    such month. Every warning that stood last month and does not now has a row that says `resolved`, once.
+    such month. Every warning that stood last month and does not now has a row that says `resolved`, once. Whom a
+    campaign of the month leaves alone (the arms of customer_actions) is warned of, and has no place in the queue: a
+    contact would spoil what the campaign is measured by, and cost somebody else a place.
     """
     last = month_literal(add_months(month, -1))
     return replace_month(
@@ -50,22 +53,26 @@ def write_early_warnings(
             FROM found AS f FULL JOIN standing AS s ON s.customer_id = f.customer_id AND s.warning = f.warning
         ),
         measured AS (
-            SELECT e.*, l.engaged_probability, l.dormant_probability, d.engaged_change, r.churn_risk
+            SELECT e.*, l.engaged_probability, l.dormant_probability, d.engaged_change, r.churn_risk,
+                coalesce(c.arm <> 'control', true) AS contact_allowed
             FROM every AS e
             LEFT JOIN levels AS l ON l.customer_id = e.customer_id
             LEFT JOIN transition_deltas AS d ON d.month = {month_literal(month)} AND d.customer_id = e.customer_id
             LEFT JOIN churn_risk AS r ON r.month = {month_literal(month)} AND r.customer_id = e.customer_id
+            LEFT JOIN customer_actions AS c ON c.month = {month_literal(month)} AND c.customer_id = e.customer_id
         ),
         -- a customer is contacted once, whatever the number of warnings
         queue AS (
             SELECT customer_id, row_number() OVER (ORDER BY max(churn_risk) DESC NULLS LAST, min({_urgency()}),
                 min(engaged_change) NULLS LAST, customer_id) AS priority
-            FROM measured WHERE status <> 'resolved' GROUP BY customer_id
+            FROM measured WHERE status <> 'resolved' AND contact_allowed GROUP BY customer_id
         )
         SELECT {month_literal(month)} AS month, m.customer_id, m.warning, m.status, m.first_month,
             m.engaged_probability, m.dormant_probability, m.engaged_change, m.churn_risk, m.evidence,
+            m.contact_allowed,
             CASE WHEN m.status <> 'resolved' THEN CAST(q.priority AS INTEGER) END AS priority,
-            CASE WHEN m.status <> 'resolved' THEN {_within(settings.monthly_budget)} END AS within_budget
+            CASE WHEN m.status <> 'resolved' THEN m.contact_allowed AND {_within(settings.monthly_budget)} END
+                AS within_budget
         FROM measured AS m LEFT JOIN queue AS q ON q.customer_id = m.customer_id
         ORDER BY m.customer_id, m.warning
         """,
@@ -73,19 +80,36 @@ def write_early_warnings(
 
 
 def warning_figures(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str, int]:
-    """How many warnings are new, ongoing, resolved; how many customers are to be contacted, how many are left out."""
+    """How many warnings are new, ongoing, resolved; how many customers are to be contacted, how many the budget leaves
+    out, and how many a campaign leaves alone."""
     cursor = connection.execute(
         """
         SELECT count(*) FILTER (status = 'new') AS new, count(*) FILTER (status = 'ongoing') AS ongoing,
             count(*) FILTER (status = 'resolved') AS resolved,
             count(DISTINCT customer_id) FILTER (within_budget) AS to_contact,
-            count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT within_budget) AS left_out
+            count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT within_budget AND contact_allowed)
+                AS left_out,
+            count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT contact_allowed) AS left_alone
         FROM early_warnings WHERE month = ?
         """,
         [month],
     )
     names = [column[0] for column in cursor.description or []]
     return dict(zip(names, cursor.fetchone() or (), strict=True))
+
+
+def head_of_queue(connection: duckdb.DuckDBPyConnection, month: date, places: int = 10) -> list[dict[str, Any]]:
+    """The most urgent customers of the month, a row for each, with what speaks for it."""
+    cursor = connection.execute(
+        """
+        SELECT priority, customer_id, any_value(churn_risk) AS churn_risk, any_value(within_budget) AS within_budget,
+            string_agg(warning || ': ' || evidence, '; ' ORDER BY warning) AS evidence
+        FROM early_warnings WHERE month = ? AND priority <= ? GROUP BY priority, customer_id ORDER BY priority
+        """,
+        [month, places],
+    )
+    names = [column[0] for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def probability_of(model: SegmentModel, roles: Sequence[str], probabilities: str = "probabilities") -> str:

@@ -64,7 +64,8 @@ def outcomes_table(
     connection.execute("SET python_enable_replacements = false")
     path = resolve_source_path(outcomes.path, config.path.parent)
     given = {key: str(text) for key, text in outcomes.model_dump(exclude={"path"}).items()}
-    source = open_files(connection, path, columns_of_ids_alone(given, ("customer_id",)))
+    key = f"outcomes.path ({config.path.name}:{config.line_of('outcomes', 'path')})"
+    source = open_files(connection, path, columns_of_ids_alone(given, ("customer_id",)), key)
     expressions = bound(given, source)
     types = expression_types(connection, source, "outcomes", expressions)
     refuse_unfit_types(source, "outcomes", given, types)

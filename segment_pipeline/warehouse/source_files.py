@@ -76,20 +76,26 @@ class Relation:
         return ", ".join(names[:SHOWN_COLUMNS]) + more
 
 
-def open_files(connection: duckdb.DuckDBPyConnection, path: str, text_columns: Collection[str] = ()) -> Relation:
+def open_files(
+    connection: duckdb.DuckDBPyConnection,
+    path: str,
+    text_columns: Collection[str] = (),
+    key: str = "the path under `source` in the configuration",
+) -> Relation:
     """The file, or the files of a glob, as a relation with at least one row. Raises SourceError.
 
     path : absolute, or a URL that DuckDB can open.
     text_columns : columns, in lower case, that a CSV's reader takes as they stand, such as ids: 007 is not 7.
+    key : what errors say is to be mended where the path is wrong.
     """
-    files = _matching_files(path)
+    files = _matching_files(path, key)
     stamps = _stamps(files)
     if all(CSV_FILE.search(file) for file in files):
         relation = _csv(connection, files, path, text_columns)
     elif all(PARQUET_FILE.search(file) for file in files):
         relation = _parquet(connection, files, path)
     else:
-        relation = _other(connection, files, path)
+        relation = _other(connection, files, path, key)
     try:
         found = connection.execute(f"SELECT 1 FROM {relation.sql} LIMIT 1").fetchone()
     except duckdb.Error as error:
@@ -112,19 +118,18 @@ def reason(error: duckdb.Error) -> str:
     return "; ".join(line[:SHOWN_LINE].rstrip(".;! ") for line in said) + "."
 
 
-def _matching_files(path: str) -> list[str]:
+def _matching_files(path: str, key: str) -> list[str]:
     """The files that `path` means, sorted. What exists under its literal name is that, brackets and all."""
     if "://" in path:
         return [path]
     if os.path.isdir(path):
         raise SourceError(
-            f"{path} is a folder; expected a file. For all files in it write {os.path.join(path, '*.parquet')} "
-            f"under `source` in the configuration."
+            f"{path} is a folder; expected a file. For all files in it make {os.path.join(path, '*.parquet')} of {key}."
         )
     files = [path] if os.path.exists(path) else _glob(path)
     if not files:
         wrong = "matches no file" if glob.has_magic(path) else "does not exist"
-        raise SourceError(f"{path} {wrong}. Deliver the data, or mend the path under `source` in the configuration.")
+        raise SourceError(f"{path} {wrong}. Deliver the data, or mend {key}.")
     for file in files:
         if os.path.getsize(file) == 0:
             raise SourceError(f"{file} is empty (0 bytes). Deliver the file again, then run the month again.")
@@ -154,7 +159,7 @@ def _unreadable(path: str, error: duckdb.Error) -> SourceError:
     return SourceError(f"{path} cannot be read: {reason(error)} Deliver the data again, then run the month again.")
 
 
-def _other(connection: duckdb.DuckDBPyConnection, files: Sequence[str], path: str) -> Relation:
+def _other(connection: duckdb.DuckDBPyConnection, files: Sequence[str], path: str, key: str) -> Relation:
     """A single file of a kind that DuckDB knows by its ending, such as JSON."""
     endings = sorted({os.path.splitext(file)[1] or "no ending" for file in files})
     found = f"files with {' and '.join(endings)}" if len(files) > 1 else f"a file with {endings[0]}"
@@ -168,7 +173,7 @@ def _other(connection: duckdb.DuckDBPyConnection, files: Sequence[str], path: st
         raise _unreadable(path, error) from error
     raise SourceError(
         f"{path}: found {found}; expected .parquet or .csv, and one of them only. Rename or convert the data, or mend "
-        f"the path under `source` in the configuration."
+        f"{key}."
     )
 
 

@@ -464,7 +464,7 @@ JOURNEY_CONVERSION = Table(
             "reached_dormant",
             "DOUBLE",
             "0..1",
-            "Share that was dormant or lapsed at least once since; NULL from dormant itself.",
+            "Share that was dormant, or lapsed (without an order), at least once since; NULL from dormant itself.",
         ),
         Column("lapsed", "DOUBLE", "0..1", "Share that has no order in this month's window."),
         Column(
@@ -544,8 +544,8 @@ CHURN_RISK_QUALITY = Table(
 _BACKTEST_COLUMNS = (
     Column("month", "DATE", "month", "The month of the warnings; NULL for the pooled months (see `months`)."),
     Column("warning", "VARCHAR", "", "The rule, or any."),
-    Column("alerts", "BIGINT", "customers", "Warnings on engaged customers, new and ongoing."),
-    Column("base_rate", "DOUBLE", "0..1", "Share of the engaged that fell silent: the precision of a random choice."),
+    Column("alerts", "BIGINT", "customers", "Warnings on the customers judged, new and ongoing."),
+    Column("base_rate", "DOUBLE", "0..1", "Share of the judged that fell silent: the precision of a random choice."),
     Column("precision", "DOUBLE", "0..1", "Share of the warnings that came true; higher is better."),
     Column("precision_low", "DOUBLE", "0..1", "Lower end of its 95 % interval."),
     Column("precision_high", "DOUBLE", "0..1", "Upper end of its 95 % interval."),
@@ -563,8 +563,16 @@ _BACKTEST_COLUMNS = (
     Column(
         "months", "INTEGER", "months", "Months in the row; pooled are those that had a churn risk, or all if none had."
     ),
-    Column("eligible", "BIGINT", "customers", "Customers engaged above 0.30 in the month or the one before."),
+    Column("eligible", "BIGINT", "customers", "Customers judged, among whom every rival may choose too."),
     Column("alerts_elsewhere", "BIGINT", "customers", "Warnings on other customers, which are not judged here."),
+    Column(
+        "judged",
+        "VARCHAR",
+        "",
+        "What is judged, among whom: engaged (warnings on customers engaged above 0.30 in the month or the one "
+        "before), everybody (all warnings, among all customers), within_budget (the list of those to be contacted, "
+        "among all who may be).",
+    ),
 )
 
 WARNING_BACKTEST_HISTORY = Table(
@@ -574,7 +582,7 @@ WARNING_BACKTEST_HISTORY = Table(
         *_BACKTEST_COLUMNS,
         Column("evaluated_month", "DATE", "month", "The closed month that judged, by what it knew."),
     ),
-    ("evaluated_month", "month", "warning"),
+    ("evaluated_month", "judged", "month", "warning"),
     month_column="evaluated_month",
 )
 
@@ -590,7 +598,13 @@ EARLY_WARNINGS = Table(
             "",
             "declining_engagement, mixed_signal, mixed_signal_severe or segment_downgrade; see the README for each.",
         ),
-        Column("status", "VARCHAR", "", "new, ongoing, or resolved (last month only; then it has no evidence)."),
+        Column(
+            "status",
+            "VARCHAR",
+            "",
+            "new, ongoing, or resolved: it stood last month and the rule does not name the customer any more. After a "
+            "fall or a downgrade that is no recovery, only no further fall; the customer may also have lapsed.",
+        ),
         Column("first_month", "DATE", "month", "Since when the warning stands without a break."),
         Column(
             "engaged_probability", "DOUBLE", "0..1", "Probability of engaged segments this month; NULL without any."
@@ -607,13 +621,22 @@ EARLY_WARNINGS = Table(
         Column("churn_risk", "DOUBLE", "0..1", "See the table churn_risk; NULL while it is refused."),
         Column("evidence", "VARCHAR", "", "What was found, in words."),
         Column(
-            "priority", "INTEGER", "", "Place of the customer in the queue, 1 is the most urgent; NULL when resolved."
+            "priority",
+            "INTEGER",
+            "",
+            "Place of the customer in the queue, 1 is the most urgent; NULL when resolved, or not to be contacted.",
         ),
         Column(
             "within_budget",
             "BOOLEAN",
             "",
-            "Whether the customer is among the first warnings.monthly_budget; NULL of a resolved warning.",
+            "Whether to contact the customer: one of the first warnings.monthly_budget; NULL when resolved.",
+        ),
+        Column(
+            "contact_allowed",
+            "BOOLEAN",
+            "",
+            "False of the control arm of a campaign, which is left alone; see customer_actions.",
         ),
     ),
     ("month", "customer_id", "warning"),
@@ -634,8 +657,8 @@ CUSTOMER_ACTIONS = Table(
             "arm",
             "VARCHAR",
             "",
-            "Arm of the campaign: matched (the action of the own segment), random (of a random segment) or control (no "
-            "contact: no action, whatever the segment); NULL without a campaign.",
+            "Arm of the campaign: matched (the action of the own segment), random (another action, of another "
+            "segment) or control (no contact: no action, whatever the segment); NULL without a campaign.",
         ),
         Column("what", "VARCHAR", "", "What is done, in a sentence."),
         Column("owner", "VARCHAR", "", "Who sees to it."),
@@ -646,10 +669,29 @@ CUSTOMER_ACTIONS = Table(
     ("month", "customer_id"),
 )
 
+CAMPAIGN_PLANS = Table(
+    "campaign_plans",
+    "A campaign as the run of a month read it while it ran, and drew the arms of customer_actions by it.",
+    (
+        MONTH,
+        Column("campaign", "VARCHAR", "", "Its name in the campaign file."),
+        Column("campaign_month", "DATE", "month", "The closed month whose customers and actions it is about."),
+        Column("start", "DATE", "date", "First day on which an outcome counts."),
+        Column("measure_until", "DATE", "date", "The day from which outcomes count no more."),
+        Column("matched", "DOUBLE", "0..1", "Share of its customers who get the action of their own segment."),
+        Column("random", "DOUBLE", "0..1", "Share of its customers who get another action at random."),
+        Column("control", "DOUBLE", "0..1", "Share of its customers who are left alone."),
+        Column("actions", "VARCHAR[]", "", "The actions that it covers; NULL for all."),
+        Column("value_cap", "DOUBLE", "currency", "A customer's value above it counts as this; NULL for the default."),
+    ),
+    ("month", "campaign"),
+)
+
 CAMPAIGN_LIFT = Table(
     "campaign_lift",
     "What a campaign's matched actions changed, against random actions and against no contact. A campaign has rows in "
-    "two months: the one whose actions it tests (how small an effect it can find) and the one in which it is measured.",
+    "the month whose actions it tests (how small an effect it can find), in the month in which it is measured, and in "
+    "the months between its end and then, which say why it could not be.",
     (
         Column("month", "DATE", "month", "The closed month whose run planned or measured the campaign."),
         Column("campaign", "VARCHAR", "", "Its name in the campaign file."),
@@ -657,7 +699,12 @@ CAMPAIGN_LIFT = Table(
         Column("metric", "VARCHAR", "", "conversion (share of customers with an outcome) or value (mean a customer)."),
         Column("against", "VARCHAR", "", "The arm with which matched is compared: random or control."),
         Column("matched", "DOUBLE", "0..1, or currency", "The metric among matched customers, contacted or not."),
-        Column("random", "DOUBLE", "0..1, or currency", "The metric among customers with a random segment's action."),
+        Column(
+            "random",
+            "DOUBLE",
+            "0..1, or currency",
+            "The metric among customers with another action, of a random segment.",
+        ),
         Column("control", "DOUBLE", "0..1, or currency", "The metric among customers without contact."),
         Column("lift", "DOUBLE", "0..1, or currency", "matched less the arm it is compared with; NULL if withheld."),
         Column("lift_low", "DOUBLE", "0..1, or currency", "Lower end of the lift's 95 % interval."),
@@ -667,7 +714,7 @@ CAMPAIGN_LIFT = Table(
         Column("matched_customers", "BIGINT", "customers", "Customers assigned to matched."),
         Column("random_customers", "BIGINT", "customers", "Customers assigned to random."),
         Column("control_customers", "BIGINT", "customers", "Customers assigned to control."),
-        Column("cap", "DOUBLE", "currency", "Values of a customer above this count as this; NULL for conversion."),
+        Column("cap", "DOUBLE", "currency", "A customer's value above this counts as this; NULL for conversion."),
         Column(
             "sample_ratio_p",
             "DOUBLE",
@@ -1079,6 +1126,7 @@ TABLES = (
     WARNING_BACKTEST_HISTORY,
     CUSTOMER_ACTIONS,
     AUDIENCE_FEED,
+    CAMPAIGN_PLANS,
     CAMPAIGN_LIFT,
     SEGMENT_AUDIT,
     SEGMENT_AUDIT_SUMMARY,
@@ -1227,8 +1275,8 @@ CUSTOMER_JOURNEY = View(
 WARNING_BACKTEST = View(
     "warning_backtest",
     "Whether the warnings came true, month by month and pooled (month NULL: the months with a churn risk), beside ways "
-    "to choose as many customers: at random (base_rate), the longest silent, the highest churn risk. Engaged customers "
-    "only.",
+    "to choose as many customers: at random (base_rate), the longest silent, the highest churn risk. `judged` says "
+    "among whom: always choose one.",
     _BACKTEST_COLUMNS,
     f"""
     SELECT {", ".join(column.name for column in _BACKTEST_COLUMNS)} FROM warning_backtest_history

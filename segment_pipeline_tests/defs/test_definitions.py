@@ -29,7 +29,8 @@ transition_deltas | segments | duckdb sql | monthly_assignments raw_customers | 
 drift_alerts | segments | duckdb python | candidate_models drift_alerts@-1 monthly_assignments selected_model |
 journey_paths | journeys | duckdb sql | segment_profiles |
 churn_risk | journeys | duckdb python | monthly_assignments raw_customers |
-early_warnings | journeys | duckdb sql | churn_risk early_warnings@-1 monthly_assignments transition_deltas |
+early_warnings | journeys | duckdb sql | churn_risk customer_actions early_warnings@-1 \
+monthly_assignments transition_deltas |
 warning_backtest | journeys | duckdb python | early_warnings |
 customer_actions | actions | duckdb sql | monthly_assignments transition_deltas | \
 campaigns_are_valid every_action_reaches_somebody every_customer_has_an_action

@@ -276,6 +276,7 @@ def story(**changes):
         "movement": {"moved": 30, "stayed": 970, "new": 5, "returned": 2, "lapsed": 7},
         "warned": {"new": 8, "ongoing": 2, "to_contact": 9},
         "backtest": [],
+        "contact_list": None,
         "champion": {"model_version": 2, "trained_month": MARCH},
         "alerts": [],
         "suitability": [],

@@ -77,6 +77,25 @@ def test_a_month_is_counted_by_hand() -> None:
     assert (row.precision_low, row.precision_high) == pytest.approx(wilson(1, 2))
 
 
+def test_all_warnings_and_the_contact_list_are_judged_beside_rivals_who_may_choose_whom_they_could() -> None:
+    month = a_month(contact_allowed=flags("xxxx.x"), to_contact=flags("x...xx"))
+    everybody = backtest([month], judged="everybody")[0]
+    assert (everybody.judged, everybody.alerts, everybody.alerts_elsewhere, everybody.eligible) == (
+        "everybody",
+        3,
+        0,
+        6,
+    )
+    # a and f are silent, b is not; churn risk names f, a, c, and so do, of the longest silent, f, d, c two
+    assert (everybody.base_rate, everybody.precision) == (0.5, 2 / 3)
+    assert (everybody.churn_risk_precision, everybody.recency_precision) == (1.0, 2 / 3)
+    listed = backtest([month], judged="within_budget")[0]
+    # b is not on the list, and e may not be contacted: neither may a rival's choice be
+    assert (listed.judged, listed.alerts, listed.eligible, listed.base_rate) == ("within_budget", 2, 5, 0.6)
+    assert (listed.precision, listed.churn_risk_precision, listed.recency_precision) == (1.0, 1.0, 0.5)
+    assert backtest([month], judged="engaged") == backtest([a_month()])
+
+
 def test_wilsons_interval_has_the_published_figures() -> None:
     # Newcombe (1998), table I: 81/263, 15/148, 0/20, 1/29
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)

@@ -75,12 +75,15 @@ def test_the_arms_of_two_campaigns_are_independent() -> None:
 
 
 def test_the_random_arm_draws_every_segment_alike_and_independently_of_its_arm() -> None:
-    drawn = random_segment_of(IDS, "spring", [9, 2, 4])
+    drawn = random_segment_of(IDS, "spring", [[9, 2, 4]] * len(IDS))
     arms = arm_of(IDS, "spring", SHARES)
     table = [[int(((drawn == segment) & (arms == arm)).sum()) for segment in (2, 4, 9)] for arm in ARMS]
     assert stats.chi2_contingency(table).pvalue > 0.001
     assert stats.chisquare(np.sum(table, axis=0)).pvalue > 0.001
-    assert list(drawn) == list(random_segment_of(IDS, "spring", [2, 4, 9, 9]))
+    assert list(drawn) == list(random_segment_of(IDS, "spring", [[2, 4, 9, 9]] * len(IDS)))
+    narrow = random_segment_of(IDS, "spring", [[2, 4] if i % 2 else [9] for i in range(len(IDS))])
+    assert set(narrow[::2]) == {9}
+    assert stats.chisquare(np.unique(narrow[1::2], return_counts=True)[1]).pvalue > 0.001
 
 
 def test_an_arm_without_a_share_gets_nobody() -> None:
@@ -111,11 +114,6 @@ def test_shares_that_cannot_be_are_refused_by_name(shares: dict, said: str) -> N
         arm_of(["1"], "spring", shares)
     with pytest.raises(ValueError, match=said):
         sample_ratio({}, shares)
-
-
-def test_a_random_segment_needs_segments() -> None:
-    with pytest.raises(ValueError, match="segment_ids"):
-        random_segment_of(["1"], "spring", [])
 
 
 # --- the sample ratio

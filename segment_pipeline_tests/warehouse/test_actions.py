@@ -160,14 +160,27 @@ def test_the_arms_partition_the_customers_of_a_campaign_and_nobody_else_is_in_on
     assert len({row[1:] for row in rows}) == len(EVERYBODY)  # the same in both months
 
 
-def test_a_random_action_is_that_of_a_customer_of_the_drawn_segment_in_the_same_tier(warehouse):
+def test_a_random_action_is_another_one_that_a_customer_of_the_same_tier_would_get(warehouse):
     assign(warehouse, MARCH, EVERYBODY)
     write_actions(warehouse, MODEL, MARCH, MATRIX, [campaign("draw", [0.1, 0.9, 0.0])])
     rows = warehouse.execute(
-        "SELECT customer_id, second_segment_id, tier, action_id FROM customer_actions WHERE arm = 'random' ORDER BY 1"
+        "SELECT customer_id, segment_id, second_segment_id, tier, action_id FROM customer_actions "
+        "WHERE arm = 'random' ORDER BY 1"
     ).fetchall()
-    drawn = random_segment_of([row[0] for row in rows], "draw", MODEL.segment_ids)
-    assert [row[3] for row in rows] == [expected(int(s), row[1], row[2]) for s, row in zip(drawn, rows, strict=True)]
+    offered = [
+        [s for s in MODEL.segment_ids if expected(s, second, tier) != expected(first, second, tier)]
+        for _, first, second, tier, _ in rows
+    ]
+    drawn = random_segment_of([row[0] for row in rows], "draw", offered)
+    assert [row[4] for row in rows] == [expected(int(s), row[2], row[3]) for s, row in zip(drawn, rows, strict=True)]
+    assert not any(row[4] == expected(*row[1:4]) for row in rows)
+
+
+def test_where_all_segments_have_one_action_the_random_arm_gets_it_too(warehouse):
+    assign(warehouse, MARCH, EVERYBODY)
+    write_actions(warehouse, MODEL, MARCH, MATRIX[:1], [campaign("one", [0.1, 0.9, 0.0])])
+    assert warehouse.execute("SELECT DISTINCT action_id FROM customer_actions").fetchall() == [("everybody",)]
+    assert warehouse.execute("SELECT count(*) FROM customer_actions").fetchone() == (len(EVERYBODY),)
 
 
 def test_who_is_left_alone_on_purpose_is_no_gap(warehouse):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segment_pipeline.segmentation.campaigns import ARMS, arm_of, random_segment_of
-from segment_pipeline.warehouse.campaigns import arm_sql, random_segment_sql
+from segment_pipeline.warehouse.campaigns import arm_sql, random_place_sql
 
 PIECES = [
     "",
@@ -46,9 +46,10 @@ def asked(customer_ids: list[str], *expressions: str) -> list[list]:
 @pytest.mark.parametrize("campaign", CAMPAIGNS)
 def test_sql_and_python_agree_on_ten_thousand_hostile_ids(campaign: str) -> None:
     assert len(HOSTILE) == 10_000
-    arms, segments = asked(HOSTILE, arm_sql(campaign, SHARES), random_segment_sql(campaign, [7, 1, 30, 2]))
+    arms, places = asked(HOSTILE, arm_sql(campaign, SHARES), random_place_sql(campaign))
     assert arms == list(arm_of(HOSTILE, campaign, SHARES))
-    assert segments == list(random_segment_of(HOSTILE, campaign, [7, 1, 30, 2]))
+    drawn = random_segment_of(HOSTILE, campaign, [[7, 1, 30, 2]] * len(HOSTILE))
+    assert [[1, 2, 7, 30][place % 4] for place in places] == list(drawn)
     assert set(arms) == set(ARMS)
 
 
@@ -66,9 +67,9 @@ def test_sql_and_python_agree_for_any_campaign_customers_and_shares(
     assert arms == list(arm_of(customer_ids, campaign, shares))
 
 
-def test_a_lone_arm_or_segment_needs_no_draw() -> None:
+def test_a_lone_arm_needs_no_draw() -> None:
     alone = {"matched": 1.0, "random": 0.0, "control": 0.0}
-    assert asked(["1"], arm_sql("spring", alone), random_segment_sql("spring", [5])) == [["matched"], [5]]
+    assert asked(["1"], arm_sql("spring", alone)) == [["matched"]]
 
 
 def test_the_customer_id_may_be_any_expression() -> None:

@@ -117,7 +117,7 @@ def test_the_budget_keeps_the_riskiest_customers_and_counts_the_others(warehouse
     assert sorted(set(queue)) == [(1, "c1", True), (2, "c2", True), (3, "c0", False), (4, "c3", False)]
     assert len(queue) == 8  # two warnings each, and one place in the queue
     figures = warning_figures(warehouse, APRIL)
-    assert figures == {"new": 8, "ongoing": 0, "resolved": 0, "to_contact": 2, "left_out": 2}
+    assert figures == {"new": 8, "ongoing": 0, "resolved": 0, "to_contact": 2, "left_out": 2, "left_alone": 0}
 
 
 def test_without_roles_there_is_nothing_to_warn_of(warehouse):

@@ -1,16 +1,14 @@
 """Stage 5: what to do with whom, and whether it worked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import dagster as dg
 
-from segment_pipeline.config import Campaign, Config, load_campaigns
 from segment_pipeline.defs import checks
 from segment_pipeline.defs.assets.segments import monthly_assignments, transition_deltas
 from segment_pipeline.defs.described import KINDS, OWNERS, SQL_KINDS, table_metadata
 from segment_pipeline.defs.partitions import monthly_partitions
 from segment_pipeline.defs.resources import Pipeline
-from segment_pipeline.errors import ConfigError
 from segment_pipeline.months import parse_month
 from segment_pipeline.warehouse.tables import CAMPAIGN_LIFT, CUSTOMER_ACTIONS
 
@@ -24,23 +22,23 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
     group_name="actions",
     owners=OWNERS,
     kinds=SQL_KINDS,
-    description=f"{CUSTOMER_ACTIONS.description} With audience_feed.",
+    description=f"{CUSTOMER_ACTIONS.description} With audience_feed and campaign_plans.",
     metadata=table_metadata(CUSTOMER_ACTIONS),
 )
 def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
     from segment_pipeline.warehouse.actions import action_gaps, write_actions, write_audience_feed
+    from segment_pipeline.warehouse.campaigns import known_campaigns, write_plans
     from segment_pipeline.warehouse.champions import require_champion
 
     with pipeline.step(context) as step:
         actions = step.config.actions
-        campaigns, fault = _campaigns(step.config)
-        running = [campaign for campaign in campaigns if campaign.runs_in(step.month)]
+        known = known_campaigns(step.connection, step.config, step.month)
+        running = [campaign for campaign in known.campaigns if campaign.runs_in(step.month)]
+        write_plans(step.connection, step.month, running)
         champion = require_champion(step.connection, step.config, step.month)
         step.rows = write_actions(step.connection, champion, step.month, actions, running)
         changes = write_audience_feed(step.connection, step.month)
         without, unreached = action_gaps(step.connection, champion, step.month, actions)
-    if fault:
-        context.log.warning("The campaign file is wrong, so nobody is in an arm this month.\n%s", fault)
     yield dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": step.rows,
@@ -62,8 +60,8 @@ def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
             checks.result(
                 "customer_actions",
                 "campaigns_are_valid",
-                not fault,
-                {"problems": fault.splitlines(), "campaigns": len(campaigns)},
+                not known.problems,
+                {"problems": known.problems, "campaigns": len(known.campaigns)},
                 {
                     "problems": [],
                     "advice": "mend the file and run this month again with --force before anybody is contacted",
@@ -86,15 +84,15 @@ def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
 )
 def campaign_lift(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
     from segment_pipeline.warehouse.campaign_lift import measured_campaigns
+    from segment_pipeline.warehouse.campaigns import known_campaigns
     from segment_pipeline.warehouse.models import write_rows
 
-    campaigns, _ = _campaigns(pipeline.config)
+    month = parse_month(context.partition_key)
     with pipeline.read(context) as connection:
-        found = measured_campaigns(connection, pipeline.config, campaigns, parse_month(context.partition_key))
+        known = known_campaigns(connection, pipeline.config, month)
+        found = measured_campaigns(connection, pipeline.config, known, month)
     with pipeline.step(context) as step:
         step.rows = write_rows(step.connection, CAMPAIGN_LIFT, step.month, found.rows)
-    for remark in (*found.problems, *found.not_counted):
-        context.log.warning(remark)
     yield dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": step.rows,
@@ -111,11 +109,3 @@ def campaign_lift(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
             )
         ],
     )
-
-
-def _campaigns(config: Config) -> tuple[Sequence[Campaign], str]:
-    """The campaigns, or none and what is wrong with their file: that costs no month."""
-    try:
-        return load_campaigns(config), ""
-    except ConfigError as error:
-        return (), str(error)

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from segment_pipeline.defs.assets.actions import customer_actions
 from segment_pipeline.defs.assets.customers import raw_customers
 from segment_pipeline.defs.assets.segments import monthly_assignments, segment_profiles, transition_deltas
 from segment_pipeline.defs.described import KINDS, OWNERS, SQL_KINDS, table_metadata
@@ -85,6 +86,8 @@ def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Mate
         monthly_assignments,
         transition_deltas,
         churn_risk,
+        # whom a campaign leaves alone has no place in the queue
+        customer_actions,
         # last month's warnings say which of this month's are new
         dg.AssetDep(
             "early_warnings",
@@ -100,14 +103,35 @@ def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Mate
 )
 def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     from segment_pipeline.warehouse.champions import previous_champion, require_champion
-    from segment_pipeline.warehouse.early_warnings import warning_figures, write_early_warnings
+    from segment_pipeline.warehouse.early_warnings import head_of_queue, warning_figures, write_early_warnings
 
     with pipeline.step(context) as step:
         champion = require_champion(step.connection, step.config, step.month)
         ruler = previous_champion(step.connection, step.config, step.month)
         step.rows = write_early_warnings(step.connection, champion, ruler, step.month, step.config.warnings)
         figures = warning_figures(step.connection, step.month)
-    return dg.MaterializeResult(metadata={"dagster/partition_row_count": step.rows, **figures})
+        head = head_of_queue(step.connection, step.month)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": step.rows,
+            **figures,
+            "head_of_queue": dg.MetadataValue.table(
+                [
+                    dg.TableRecord({**row, "churn_risk": "" if row["churn_risk"] is None else row["churn_risk"]})
+                    for row in head
+                ],
+                schema=dg.TableSchema(
+                    [
+                        dg.TableColumn("priority", "int"),
+                        dg.TableColumn("customer_id"),
+                        dg.TableColumn("churn_risk", "float"),
+                        dg.TableColumn("within_budget", "bool"),
+                        dg.TableColumn("evidence"),
+                    ]
+                ),
+            ),
+        }
+    )
 
 
 @dg.asset(
@@ -126,24 +150,50 @@ def warning_backtest(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
     with pipeline.step(context) as step:
         rows = write_backtest(step.connection, step.config, step.month)
         step.rows = len(rows)
-    pooled = {row.warning: row for row in rows if row.month is None}
-    judged = pooled.get("any")
+    pooled = [row for row in rows if row.month is None and row.alerts]
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": step.rows,
-            "months_judged": judged.months if judged is not None else 0,
-            "pooled": dg.MetadataValue.md(
-                "\n".join(
-                    f"- {name}: right {_share(row.precision)} of {row.alerts}; at random {_share(row.base_rate)}, "
-                    f"longest silent {_share(row.recency_precision)}, "
-                    f"highest churn risk {_share(row.churn_risk_precision)}"
-                    for name, row in pooled.items()
-                )
-                or "No month's silence is known yet."
+            "months_judged": max((row.months for row in rows if row.month is None), default=0),
+            "pooled": dg.MetadataValue.table(
+                [
+                    dg.TableRecord(
+                        {
+                            "judged": row.judged,
+                            "warning": row.warning,
+                            "alerts": row.alerts,
+                            "right": _share(row.precision),
+                            "right_95": f"{_share(row.precision_low)} to {_share(row.precision_high)}",
+                            "at_random": _share(row.base_rate),
+                            "longest_silent": _share(row.recency_precision),
+                            "highest_churn_risk": _share(row.churn_risk_precision),
+                            "churn_risk_less_silent_95": ""
+                            if row.difference_low is None or row.difference_high is None
+                            else f"{100 * row.difference_low:+.1f} to {100 * row.difference_high:+.1f} points",
+                        }
+                    )
+                    for row in pooled
+                ],
+                schema=dg.TableSchema(
+                    [
+                        dg.TableColumn(name, "int" if name == "alerts" else "string")
+                        for name in (
+                            "judged",
+                            "warning",
+                            "alerts",
+                            "right",
+                            "right_95",
+                            "at_random",
+                            "longest_silent",
+                            "highest_churn_risk",
+                            "churn_risk_less_silent_95",
+                        )
+                    ]
+                ),
             ),
         }
     )
 
 
 def _share(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.1%}"
+    return "" if value is None else f"{value:.1%}"

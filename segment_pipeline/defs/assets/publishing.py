@@ -32,7 +32,7 @@ from segment_pipeline.defs.resources import Pipeline
     metadata=published_metadata(),
 )
 def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    from segment_pipeline.report.summary import digest
+    from segment_pipeline.report.summary import campaign_verdicts, digest
     from segment_pipeline.warehouse.actions import without_action
     from segment_pipeline.warehouse.assignments import movement_figures
     from segment_pipeline.warehouse.drift import fired_alerts
@@ -53,6 +53,7 @@ def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
             warnings=warning_figures(step.connection, step.month),
             without_action=without_action(step.connection, step.month) if step.config.actions else None,
             fired_alerts=len(fired_alerts(step.connection, step.month)),
+            campaigns=campaign_verdicts(step.connection, [step.month]),
         )
     with pipeline.read(context) as connection:
         draft = write_beside(connection, published, pipeline.config.tiers)
