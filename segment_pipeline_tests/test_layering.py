@@ -19,7 +19,9 @@ BELOW = {
     # history runs the finished code location, which it imports when it is called
     "defs": {"segmentation", "warehouse", "quality", "report", "definitions"},
     "definitions": {"defs"},
-    "cli": {"defs", "report", "warehouse"},
+    "starter_file": set(),
+    "quickstart": {"starter_file", "segmentation", "warehouse", "defs"},
+    "cli": {"quickstart", "defs", "report", "warehouse"},
 }
 # layer -> libraries that it knows nothing of
 UNKNOWN = {
