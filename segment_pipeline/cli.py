@@ -68,6 +68,17 @@ exit code:
 """
 
 
+INIT_EPILOG = """\
+examples:
+  segment-pipeline init my_shop --from orders.csv       order lines: read where they are, every month
+  segment-pipeline init my_shop --from customers.csv    customers: one file a month, the first is made from this one
+  segment-pipeline init my_shop                         an example to be filled in
+
+exit code:
+  0 the project is there, 2 it is not, and nothing was overwritten
+"""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0: done; 1: a month was not published; 2: nothing was tried)."""
     chosen = _parser().parse_args(arguments)
@@ -146,8 +157,8 @@ def _parser() -> argparse.ArgumentParser:
     quickstart = commands.add_parser(
         "quickstart",
         help="a CSV in sixty seconds: segments, report and a configuration to go on with",
-        description="Segment the customers of one CSV: one row per customer, or order lines. No question is asked; each "
-        "guess is printed with the flag that overrules it.",
+        description="Segment the customers of one CSV: one row per customer, or order lines. No question is asked; "
+        "each guess is printed with the flag that overrules it.",
         epilog=QUICKSTART_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -155,6 +166,19 @@ def _parser() -> argparse.ArgumentParser:
     quickstart.add_argument("--out", type=Path, metavar="DIR", help="default: FILE_segments in the current folder")
     _add_guesses(quickstart)
     quickstart.set_defaults(start=_quickstart)
+
+    init = commands.add_parser(
+        "init",
+        help="a folder for a monthly pipeline on your own data",
+        description="Make a project that `segment-pipeline run` and `dagster dev` work with. Asks on a terminal, "
+        "unless --from is given; nothing that exists is overwritten.",
+        epilog=INIT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    init.add_argument("folder", type=Path, nargs="?", default=Path(), metavar="DIR", help="default: the current folder")
+    init.add_argument("--from", type=Path, dest="file", metavar="FILE", help="a CSV of customers, or of order lines")
+    _add_guesses(init)
+    init.set_defaults(start=_init)
 
     for command in (run, export, ui, check):
         command.add_argument(
@@ -303,6 +327,13 @@ def _quickstart(chosen: argparse.Namespace) -> int:
     from segment_pipeline.quickstart import quickstart
 
     return quickstart(_request(chosen, chosen.out or Path(f"{chosen.file.stem}_segments")))
+
+
+def _init(chosen: argparse.Namespace) -> int:
+    from segment_pipeline.project import initialise
+
+    request = _request(chosen, chosen.folder / "data") if chosen.file is not None else None
+    return initialise(chosen.folder, request)
 
 
 def _month(text: str) -> date:

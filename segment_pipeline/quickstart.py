@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from segment_pipeline.config import ORDER_FEATURES, Config, load_config, parse_config
+from segment_pipeline.config import Config, load_config, parse_config
 from segment_pipeline.errors import InputError, PipelineError
 from segment_pipeline.months import add_months, as_of, month_key, months_between
 from segment_pipeline.starter_file import Starter, StarterFeature, scalar, starter_text
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     import duckdb
     from rich.console import Console
 
-    from segment_pipeline.segmentation.proposal import FeatureProposal, Proposal
+    from segment_pipeline.segmentation.proposal import Array, FeatureProposal, Proposal
     from segment_pipeline.warehouse.quickstart_source import Table
 
 Say = Callable[[str], None]
+Given = TypeVar("Given")
 
 FEWEST_CUSTOMERS = 100
 """Below this, a mixture of several features has more numbers than customers to learn them from."""
@@ -56,6 +57,27 @@ _LEFT_BY_QUICKSTART = (
 )
 _FOLDERS_LEFT_BY_QUICKSTART = ("dagster_home", "reports")
 _MARK = "# Made by segment-pipeline quickstart. Fingerprint of what follows: "
+
+ORDER_MEANINGS = {
+    "days_since_last_order": "How many days before the end of the month the customer last ordered.",
+    "orders": "How many orders the customer placed in the window.",
+    "total_spend": "How much the customer spent in the window.",
+    "average_order_value": "How much the customer spends on an order, on average.",
+    "products_per_order": "How many different products the customer puts into an order, on average.",
+    "tenure_days": "How many days before the end of the month the customer first ordered.",
+    "days_between_orders": "How many days pass between two orders, on average.",
+}
+
+_ORDER_RESOLUTIONS = {
+    "days_since_last_order": 1.0,
+    "orders": 1.0,
+    "total_spend": 0.01,
+    "average_order_value": 0.01,
+    "products_per_order": 0.01,
+    "tenure_days": 1.0,
+    "days_between_orders": 0.01,
+}
+"""Of the features that are computed; an average has more decimals than its parts have steps."""
 
 _ORDER_UNITS = {"orders": "orders", "products_per_order": "products", "distinct_products": "products"}
 
@@ -143,8 +165,10 @@ def explore(connection: "duckdb.DuckDBPyConnection", request: Request, *, monthl
         columns = feature_columns(table)
         if not columns:
             raise InputError(
-                f"{request.file} has no column of numbers beside {table.customer_id}: there is nothing to tell customers "
-                f"apart by. Add features such as orders, spend or days since the last order; or, if numbers are written "
+                f"{request.file} has no column of numbers beside {table.customer_id}: there is nothing to tell "
+                "customers "
+                "apart by. Add features such as orders, spend or days since the last order; or, if numbers are "
+                "written "
                 f"in a way that was not recognised, name the decimal mark: --decimal ,"
             )
         day = reference_day(table)
@@ -159,7 +183,8 @@ def explore(connection: "duckdb.DuckDBPyConnection", request: Request, *, monthl
         values = _features_of_orders(connection, request, table, month, window)
     customers = len(next(iter(values.values())))
     _refuse_too_few(request, customers)
-    overrides = Overrides(_features_asked_for(request, values), request.transforms, request.resolutions)
+    resolutions = {**(_ORDER_RESOLUTIONS if table.orders is not None else {}), **_named_as(request.resolutions, values)}
+    overrides = Overrides(_features_asked_for(request, values), _named_as(request.transforms, values), resolutions)
     _refuse_unknown(request, values)
     proposal = propose_features(values, overrides)
     if request.no_hurdle or request.hurdle is not None:
@@ -177,8 +202,10 @@ def explore(connection: "duckdb.DuckDBPyConnection", request: Request, *, monthl
 def _refuse_too_few(request: Request, customers: int) -> None:
     if customers < FEWEST_CUSTOMERS:
         raise InputError(
-            f"{request.file} has {customers:,} customers; at least {FEWEST_CUSTOMERS} are needed, and {ENOUGH_CUSTOMERS} "
-            f"for segments to be trusted. With so few, groups are chance and gone a month later: take in more customers."
+            f"{request.file} has {customers:,} customers; at least {FEWEST_CUSTOMERS} are needed, and "
+            f"{ENOUGH_CUSTOMERS} "
+            "for segments to be trusted. With so few, groups are chance and gone a month later: take in more "
+            "customers."
         )
 
 
@@ -187,6 +214,12 @@ def _features_asked_for(request: Request, values: Mapping[str, object]) -> list[
         return None
     by_name = {name.casefold(): name for name in values}
     return [by_name.get(name.casefold(), name) for name in request.features]
+
+
+def _named_as(given: Mapping[str, Given], values: Mapping[str, object]) -> dict[str, Given]:
+    """What was said of features, under their names in the file: upper and lower case count as the same."""
+    by_name = {name.casefold(): name for name in values}
+    return {by_name.get(name.casefold(), name): value for name, value in given.items()}
 
 
 def _refuse_unknown(request: Request, values: Mapping[str, object]) -> None:
@@ -220,13 +253,13 @@ def _refuse_too_few_features(
 # --- which month ------------------------------------------------------------------------------------------------------
 
 
-def _last_closed_month() -> date:
+def last_closed_month() -> date:
     """A month that is not over cannot be segmented: which one that is, only the clock knows."""
     return add_months(datetime.now(UTC).date().replace(day=1), -1)
 
 
 def _month_of_customers(request: Request, latest: date | None) -> tuple[date, str]:
-    closed = _last_closed_month()
+    closed = last_closed_month()
     if request.month is not None:
         _refuse_open_month(request.month, closed)
         return request.month, f"month {month_key(request.month)}, as asked"
@@ -251,7 +284,7 @@ def _month_of_orders(request: Request, table: "Table") -> tuple[date, int, str]:
         raise InputError(
             f"{table.path}: {when.name} has no readable date. Say how they are written: --date-format '%d/%m/%Y'"
         )
-    closed = _last_closed_month()
+    closed = last_closed_month()
     if request.month is not None:
         _refuse_open_month(request.month, closed)
         month, why = request.month, "as asked"
@@ -274,15 +307,16 @@ def _month_of_orders(request: Request, table: "Table") -> tuple[date, int, str]:
 
 def _features_of_orders(
     connection: "duckdb.DuckDBPyConnection", request: Request, table: "Table", month: date, window: int
-) -> dict[str, object]:
+) -> "dict[str, Array]":
     """The features that the monthly pipeline makes of these order lines, by its own code."""
     import numpy as np
 
+    from segment_pipeline.warehouse.quickstart_source import one_order_each
     from segment_pipeline.warehouse.quoting import identifier
     from segment_pipeline.warehouse.sources import load_raw_customers
     from segment_pipeline.warehouse.store import prepare
 
-    names = [name for name in ORDER_FEATURES if name != "distinct_products"]
+    names = list(ORDER_MEANINGS)  # all but the distinct products, which cost more than all the rest
     if table.orders is None or table.orders.product_id is None:
         names.remove("products_per_order")
     with tempfile.TemporaryDirectory(prefix="segment_pipeline_") as folder:
@@ -299,10 +333,7 @@ def _features_of_orders(
     ).fetchnumpy()
     values = {name: np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan) for name, column in found.items()}
     if len(values["orders"]) and np.all(values["orders"] == 1):
-        raise InputError(
-            f"{request.file}: every customer has one order only, so there is neither a frequency nor a history to segment "
-            f"by. Take in more months of orders, or give one row per customer with features of your own."
-        )
+        raise InputError(one_order_each(request.file))
     return values
 
 
@@ -314,6 +345,15 @@ def _orders_source(request: Request, table: "Table", folder: Path | None = None)
     if table.plain and path.count("..") > 3:
         path = str(request.file.absolute())
     return {"path": path, **order_expressions(table)}
+
+
+def put_data(connection: "duckdb.DuckDBPyConnection", plan: Plan, folder: Path) -> None:
+    """What the configuration of the plan reads, where that is not the user's file itself."""
+    from segment_pipeline.warehouse.quickstart_source import write_snapshot
+
+    if plan.table.orders is None:
+        write_snapshot(connection, plan.table, plan.columns, folder / f"customers_{month_key(plan.month)}.csv")
+    _put_order_lines(connection, plan.table, folder)
 
 
 def _put_order_lines(connection: "duckdb.DuckDBPyConnection", table: "Table", folder: Path) -> None:
@@ -367,7 +407,7 @@ def _starter(
     return Starter(
         name=_name_of(request.file),
         first_month=month,
-        last_month=None if monthly else month,
+        last_month=None if monthly and month >= last_closed_month() else month,
         source=source,
         features=[_starter_feature(one, table) for one in proposal.features],
         left_out=[
@@ -376,8 +416,10 @@ def _starter(
         ],
         settings=settings,
         heading=[
-            f"How the customers of {request.file.name} are segmented: what was found in the file, to be mended where you "
-            "know better. An unknown key, a wrong type or an impossible value is refused before anything runs, with its "
+            f"How the customers of {request.file.name} are segmented: what was found in the file, to be mended "
+            "where you "
+            "know better. An unknown key, a wrong type or an impossible value is refused before anything runs, "
+            "with its "
             "line, what was found and what is allowed."
         ],
         source_note=source_note,
@@ -386,7 +428,7 @@ def _starter(
 
 def _starter_feature(one: "FeatureProposal", table: "Table") -> StarterFeature:
     if table.orders is not None:
-        meaning = f"{ORDER_FEATURES[one.name].partition(';')[0].capitalize()}."
+        meaning = ORDER_MEANINGS[one.name]
         unit = _ORDER_UNITS.get(one.name, "days" if "days" in one.name else table.columns[table.orders.amount].unit)
     else:
         column = table.columns.get(one.name)
@@ -400,6 +442,8 @@ def _starter_feature(one: "FeatureProposal", table: "Table") -> StarterFeature:
 
 
 def _unit_by_name(name: str) -> str:
+    if re.search(r"average|avg|mean|per_|_per|value|rate|share", name, re.IGNORECASE):
+        return ""  # orders in average_order_value are not its unit
     for unit in ("days", "minutes", "hours", "seconds", "orders", "visits", "sessions"):
         if re.search(rf"(^|[^a-z]){unit[:-1]}s?($|[^a-z])", name, re.IGNORECASE):
             return unit
@@ -449,7 +493,7 @@ def _clear(out: Path) -> None:
 
 
 @contextmanager
-def _writing(out: Path) -> Iterator[None]:
+def writing(out: Path) -> Iterator[None]:
     """Whatever keeps us from writing there, in one sentence."""
     import duckdb
 
@@ -472,22 +516,17 @@ def run_quickstart(
 
     Raises PipelineError where the month cannot be published.
     """
-    from segment_pipeline.warehouse.quickstart_source import write_snapshot
-
     body = starter_text(plan.starter)
     file = request.out / "segmentation.yaml"
-    with _writing(request.out):
+    with writing(request.out):
         request.out.mkdir(parents=True, exist_ok=True)
         _clear(request.out)
-        if plan.table.orders is None:
-            snapshot = request.out / f"customers_{month_key(plan.month)}.csv"
-            write_snapshot(connection, plan.table, plan.columns, snapshot)
-        _put_order_lines(connection, plan.table, request.out)
+        put_data(connection, plan, request.out)
         file.write_text(f"{_MARK}{_fingerprint(body)}\n{body}", encoding="utf-8")
     config = load_config(file)
     _run_month(config, plan.month, progress, warn)
     customers_file = request.out / "customers_with_probabilities.csv"
-    with _writing(request.out):
+    with writing(request.out):
         write_customers(config.published_path, customers_file)
     report = config.output_dir / "reports" / f"{month_key(plan.month)}.html"
     return Outcome(config, plan.month, customers_file, report if report.exists() else None)
@@ -621,7 +660,8 @@ def _remarks(plan: Plan) -> list[str]:
     if plan.proposal.hurdle is not None:
         found[0] += "  (--hurdle none)"
     found += [
-        f"{column.name}: {column.unreadable:,} values are not readable, such as {', '.join(map(repr, column.samples))}; "
+        f"{column.name}: {column.unreadable:,} values are not readable, such as "
+        f"{', '.join(map(repr, column.samples))}; "
         f"these customers are rejected where the column is used"
         for column in plan.table.columns.values()
         if column.unreadable and column.samples
@@ -632,7 +672,8 @@ def _remarks(plan: Plan) -> list[str]:
         found.append(f"{plan.table.repeated_rows:,} rows repeat a customer; all rows of these customers are rejected")
     if plan.customers < ENOUGH_CUSTOMERS:
         found.append(
-            f"{plan.customers:,} customers are few: take these segments for a first impression, from {ENOUGH_CUSTOMERS} "
+            f"{plan.customers:,} customers are few: take these segments for a first impression, from "
+            f"{ENOUGH_CUSTOMERS} "
             f"on they can be trusted"
         )
     return found
@@ -671,7 +712,8 @@ def print_outcome(outcome: Outcome, plan: Plan, console: "Console") -> None:
     say(f"Next: change the features in {shown}, then  segment-pipeline run --config {shown} --force")
     say(f"      see the run                           segment-pipeline ui --config {shown}")
     say(
-        f"      every month from now on               segment-pipeline init my_project --from {os.path.relpath(plan.table.path)}"
+        "      every month from now on               segment-pipeline init my_project --from "
+        f"{os.path.relpath(plan.table.path)}"
     )
 
 
@@ -700,7 +742,10 @@ def segment_lines(published: Path, features: Sequence[str]) -> tuple[list[Segmen
         ).fetchall()
         rejected = connection.execute("SELECT count(*) FROM rejected_customers").fetchone()
     means = {(segment_id, feature): mean for segment_id, feature, mean in figures}
-    lines = [SegmentLine(*row, tuple(means.get((row[0], feature)) for feature in features)) for row in found]
+    lines = [
+        SegmentLine(segment_id, name, customers, share, tuple(means.get((segment_id, feature)) for feature in features))
+        for segment_id, name, customers, share in found
+    ]
     return lines, int(rejected[0]) if rejected else 0
 
 

@@ -95,7 +95,10 @@ def _lines(starter: Starter) -> Iterator[str]:
         f"   # {starter.month_note}" if starter.month_note else ""
     )
     if starter.last_month is not None:
-        yield f"last_month: {month_key(starter.last_month)}    # remove this line to go on month after month"
+        yield (
+            f"last_month: {month_key(starter.last_month)}    # remove this line to go on, as soon as newer data are "
+            "there"
+        )
     yield "#output_dir: .            # where warehouse.duckdb, segments.duckdb and reports/ go; relative to this file"
     yield ""
     yield from _comment(

@@ -21,7 +21,8 @@ BELOW = {
     "definitions": {"defs"},
     "starter_file": set(),
     "quickstart": {"starter_file", "segmentation", "warehouse", "defs"},
-    "cli": {"quickstart", "defs", "report", "warehouse"},
+    "project": {"quickstart", "starter_file"},
+    "cli": {"quickstart", "project", "defs", "report", "warehouse"},
 }
 # layer -> libraries that it knows nothing of
 UNKNOWN = {

@@ -37,9 +37,10 @@ MOSTLY_ONE_VALUE = 0.6
 """Share of customers with one value from which a column is a yes or no, and says nothing of most customers. From
 `LARGE_ATOM` up to here that value is proposed as a segment by rule instead."""
 
-MAX_REDUNDANCY = 0.95
-"""R^2 of a feature on those already taken from which it adds nothing. The gate that refuses a fit stands at 0.99: what
-lies between can be fitted, and then two features share the weight that one should have."""
+MAX_REDUNDANCY = 0.9
+"""R^2 of a feature on the others from which it is left out: a variance inflation of 10, the usual rule of thumb
+(Marquardt 1970). The gate that refuses a fit stands at 0.99; what lies between can be fitted, and then two features
+have the weight that one should have."""
 
 FEW_OUTSIDE = 0.01
 """Share of customers with an impossible value (a negative number of orders) up to which they are rejected; where more
@@ -202,7 +203,7 @@ def looks_like_an_id(known: Array) -> bool:
     """Whether (n,) numbers count something up rather than measure it."""
     whole = bool(np.all(known == np.round(known)))
     distinct = len(np.unique(known))
-    return whole and distinct >= 0.99 * len(known) and len(known) >= 20 and np.ptp(known) < 2.0 * len(known)
+    return whole and distinct >= 0.99 * len(known) >= 20 and float(np.ptp(known)) < 2.0 * len(known)
 
 
 def propose_feature(
@@ -304,12 +305,17 @@ def _repetitions(proposals: Mapping[str, FeatureProposal], columns: Mapping[str,
             name, reason = found.drop, f"it repeats others: {found.combination}"
         else:
             redundancy = _redundancy(Z)
-            j = len(kept) - 1 - int(np.argmax(redundancy[::-1]))  # of equals, the one further right in the file
-            if redundancy[j] <= MAX_REDUNDANCY:
+            if redundancy.max() <= MAX_REDUNDANCY:
                 break
+            j = len(kept) - 1 - int(np.argmax(redundancy[::-1]))  # of equals, the one further right in the file
+            partner = _partner(Z, j)
+            roles = _roles(space.names)
+            if space.names[j] in roles and space.names[partner] not in roles:
+                j, partner = partner, j  # recency and frequency give segments their roles: what repeats them goes
             name = space.names[j]
-            partner = _partner(Z, j, space.names)
-            reason = f"{_share(redundancy[j])} of its variance is known from the others, {partner} most of all"
+            reason = (
+                f"{_share(redundancy[j])} of its variance is known from the others, {space.names[partner]} most of all"
+            )
         dropped.append(LeftOut(name, reason, kept.pop(name)))
     return dropped
 
@@ -337,7 +343,8 @@ def _beyond_the_most(proposals: Mapping[str, FeatureProposal], columns: Mapping[
         LeftOut(
             name,
             f"{MOST_FEATURES} features are enough, and it adds less than they do: "
-            f"{_share(_explained(Z, names.index(name), [names.index(t) for t in taken]))} of its variance is known from "
+            f"{_share(_explained(Z, names.index(name), [names.index(t) for t in taken]))} of its variance is "
+            "known from "
             f"them",
             proposals[name],
         )
@@ -425,10 +432,11 @@ def _explained(Z: Array, j: int, others: Sequence[int]) -> float:
     return 0.0 if total == 0 else float(np.clip(1.0 - np.sum((target - centred @ coefficients) ** 2) / total, 0.0, 1.0))
 
 
-def _partner(Z: Array, j: int, names: Sequence[str]) -> str:
-    correlation = np.abs(np.corrcoef(Z, rowvar=False)[j])
+def _partner(Z: Array, j: int) -> int:
+    """The feature that correlates most with feature j."""
+    correlation = np.array([abs(float(np.corrcoef(Z[:, i], Z[:, j])[0, 1])) for i in range(Z.shape[1])])
     correlation[j] = -1.0
-    return names[int(np.argmax(correlation))]
+    return int(np.argmax(correlation))
 
 
 # --- what to say ------------------------------------------------------------------------------------------------------
@@ -451,7 +459,8 @@ def _remarks(
     if hurdle is not None:
         share = next(row.largest_atom_share for row in diagnostics if row.feature == hurdle[0])
         found.append(
-            f"{_share(share)} of the customers have {hurdle[0]} = {_number(hurdle[1])}: they are a segment by rule, and "
+            f"{_share(share)} of the customers have {hurdle[0]} = {_number(hurdle[1])}: they are a segment by "
+            "rule, and "
             f"the mixture describes the others"
         )
     found += [
