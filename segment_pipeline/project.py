@@ -76,7 +76,7 @@ def initialise(folder: Path, request: Request | None) -> int:
 
     # a pipe or a log has no width of its own
     console = Console(width=None if sys.stdout.isatty() else 140)
-    asked = sys.stdin.isatty() and sys.stdout.isatty()
+    asked = request is None and sys.stdin.isatty() and sys.stdout.isatty()
     _refuse_project(folder)
     if request is None and asked:
         request = _ask_for_file(folder)
@@ -91,11 +91,11 @@ def initialise(folder: Path, request: Request | None) -> int:
         return 0
     with duckdb.connect() as connection:
         plan = explore(connection, _monthly(request), monthly=True)
-        if asked:
-            print_plan(plan, request, console)
-            again = _ask_for_features(request, plan)
-            plan = explore(connection, _monthly(again), monthly=True) if again != request else plan
-        print_plan(plan, request, console)
+        print_plan(plan, console)
+        changed = _ask_for_features(request, plan) if asked else request
+        if changed != request:
+            plan = explore(connection, _monthly(changed), monthly=True)
+            print_plan(plan, console)
         starter = replace(plan.starter, first_month=_first_month(plan, request))
         _write(folder, starter, _about_data(plan, request))
         with writing(folder):

@@ -588,7 +588,7 @@ def quickstart(request: Request) -> int:
     with duckdb.connect() as connection, _progress() as progress:
         progress(f"reading {request.file.name}")
         plan = explore(connection, request)
-        print_plan(plan, request, console)
+        print_plan(plan, console)
         outcome = run_quickstart(
             connection, request, plan, lambda step: progress(_IN_WORDS.get(step, step)), console.print
         )
@@ -628,14 +628,14 @@ def _progress() -> Iterator[Say]:
         yield lambda text: progress.update(task, description=text)
 
 
-def print_plan(plan: Plan, request: Request, console: "Console") -> None:
+def print_plan(plan: Plan, console: "Console") -> None:
     """What was found and decided, a line each, with the flag that overrules it."""
 
     def say(text: str = "") -> None:
         # names are data: brackets in them are not markup
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    say(str(request.file))
+    say(str(plan.table.path))
     for guess in plan.guesses:
         say(f"  {guess}")
     say()

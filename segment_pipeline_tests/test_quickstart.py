@@ -129,7 +129,7 @@ def test_the_known_habits_are_found(finished):
 
 
 def test_what_it_says_is_what_it_found_and_did(finished):
-    out, ended = finished
+    _, ended = finished
     for shown in (
         r"900 rows, separated by commas, UTF-8 +\(--sep\)",
         r"one row per customer, told apart by customer_id +\(--customer-id\)",
@@ -278,7 +278,7 @@ def test_a_file_in_the_way_of_the_folder_is_refused(commands, write, tmp_path):
 def test_few_customers_are_taken_with_a_warning(write):
     plan = find_out(write("few.csv", as_csv(HEADER, customers(300))))
     console = Console(record=True, width=200, file=io.StringIO())
-    print_plan(plan, Request(Path("few.csv"), Path("out")), console)
+    print_plan(plan, console)
     assert "300 customers are few" in console.export_text()
     assert parse_config(starter_text(plan.starter), Path("x.yaml")).quality.min_customers == 100
 
