@@ -121,7 +121,9 @@ def _first_month(plan: Plan, request: Request) -> date:
 def _ask_for_file(folder: Path) -> Request | None:
     from rich.prompt import Prompt
 
-    given = Prompt.ask("A CSV of customers (one row each) or of order lines; nothing for an example", default="")
+    given = Prompt.ask(
+        "A CSV of customers (one row each) or of order lines; nothing for an example", default="", show_default=False
+    )
     return Request(Path(given).expanduser(), folder / "data") if given else None
 
 

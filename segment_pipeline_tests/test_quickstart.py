@@ -3,7 +3,10 @@
 import csv
 import io
 import os
+import pty
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -44,7 +47,7 @@ def customers(count: int = 900, seed: int = 5) -> Rows:
 
 def invoices() -> Rows:
     """The shop's order lines as an American would export them, half a year that ends with June 2023."""
-    lines = order_lines()
+    lines = order_lines(customers=320)
     return [
         (order, customer, f"{at:%m/%d/%Y}", product, 2, f"${amount * 100:,.2f}")
         for customer, order, at, amount, product in zip(*lines.values(), strict=True)
@@ -449,3 +452,25 @@ def test_a_project_without_data_is_an_example_to_fill_in_and_nothing_is_overwrit
     again = commands.start("init", str(tmp_path / "p")).wait()
     assert_refused(again, "is there already")
     assert (tmp_path / "p" / "data" / "segmentation.yaml").read_text().endswith("# mine\n")
+
+
+def test_on_a_terminal_init_asks_for_the_file_and_the_features(write, tmp_path):
+    write("customers.csv", as_csv(HEADER, customers(200)))
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "segment_pipeline.cli", "init", "p"]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path) as process:
+        os.close(theirs)
+        read_until(ours, "for an example")
+        os.write(ours, b"customers.csv\n")
+        read_until(ours, "Segment by")
+        os.write(ours, b"orders,recency_days\n")
+        read_until(ours, "switch on")
+    os.close(ours)
+    assert process.returncode == 0
+    assert load_config(tmp_path / "p" / "data" / "segmentation.yaml").feature_names == ("recency_days", "orders")
+
+
+def read_until(terminal: int, text: str) -> None:
+    seen = ""
+    while text not in seen:
+        seen += os.read(terminal, 4096).decode(errors="replace")
