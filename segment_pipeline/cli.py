@@ -1,6 +1,7 @@
 """`segment-pipeline`: a thin face over the functions that Dagster runs as well."""
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from segment_pipeline.defs.history import Work
+    from segment_pipeline.quickstart import Request
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -74,10 +76,41 @@ exit code:
 """
 
 
+QUICKSTART_EPILOG = """\
+examples:
+  segment-pipeline quickstart customers.csv                               find out all by itself
+  segment-pipeline quickstart customers.csv --features visits,spend,tenure  segment by these
+  segment-pipeline quickstart orders.csv --date bought_on --amount total  order lines, with these columns
+  segment-pipeline quickstart kunden.csv --sep ';' --decimal ,            written like this
+
+what it leaves in DIR:
+  reports/MONTH.html                  the report
+  customers_with_probabilities.csv    every customer, with a probability per segment
+  segments.duckdb                     the same and all else, for SQL
+  segmentation.yaml                   the configuration, to be changed and run again
+
+exit code:
+  0 all is there, 1 no trustworthy segments were found, 2 the file or a flag cannot be used
+"""
+
+
+INIT_EPILOG = """\
+examples:
+  segment-pipeline init my_shop --from orders.csv       order lines: read where they are, every month
+  segment-pipeline init my_shop --from customers.csv    customers: one file a month, the first is made from this one
+  segment-pipeline init my_shop                         an example to be filled in
+
+exit code:
+  0 the project is there, 2 it is not, and nothing was overwritten
+"""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0: done; 1: a month was not published; 2: nothing was tried)."""
     chosen = _parser().parse_args(arguments)
     try:
+        if hasattr(chosen, "start"):  # it makes a configuration, and needs none
+            return int(chosen.start(chosen))
         config = load_config(chosen.config)
         if not getattr(chosen, "quiet", False):
             for warning in config.remarks:
@@ -176,6 +209,32 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--month", type=_month, metavar="MONTH", help="for example 2017-12 (default: the latest)")
     report.set_defaults(command=_report)
 
+    quickstart = commands.add_parser(
+        "quickstart",
+        help="a CSV in sixty seconds: segments, report and a configuration to go on with",
+        description="Segment the customers of one CSV: one row per customer, or order lines. No question is asked; "
+        "each guess is printed with the flag that overrules it.",
+        epilog=QUICKSTART_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    quickstart.add_argument("file", type=Path, metavar="FILE.csv", help="customers, or order lines")
+    quickstart.add_argument("--out", type=Path, metavar="DIR", help="default: FILE_segments in the current folder")
+    _add_guesses(quickstart)
+    quickstart.set_defaults(start=_quickstart)
+
+    init = commands.add_parser(
+        "init",
+        help="a folder for a monthly pipeline on your own data",
+        description="Make a project that `segment-pipeline run` and `dagster dev` work with. Asks on a terminal, "
+        "unless --from is given; nothing that exists is overwritten.",
+        epilog=INIT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    init.add_argument("folder", type=Path, nargs="?", default=Path(), metavar="DIR", help="default: the current folder")
+    init.add_argument("--from", type=Path, dest="file", metavar="FILE", help="a CSV of customers, or of order lines")
+    _add_guesses(init)
+    init.set_defaults(start=_init)
+
     for command in (run, export, score, report, ui, check):
         command.add_argument(
             "--config",
@@ -185,6 +244,151 @@ def _parser() -> argparse.ArgumentParser:
             help="the user's file (default: %(default)s)",
         )
     return parser
+
+
+def _add_guesses(command: argparse.ArgumentParser) -> None:
+    """The flags that overrule what is found in a file."""
+    what = command.add_argument_group("which column is what")
+    for flag, meaning in (
+        ("--customer-id", "the customer"),
+        ("--date", "when an order was placed"),
+        ("--amount", "what an order line cost"),
+        ("--order-id", "the order that a line belongs to"),
+        ("--product-id", "the product of a line"),
+    ):
+        what.add_argument(flag, metavar="COLUMN", help=meaning)
+    how = command.add_argument_group("how the file is written")
+    how.add_argument("--sep", metavar="CHARACTER", type=_separator, help="what stands between columns")
+    how.add_argument("--decimal", choices=(".", ","), help="the decimal mark")
+    how.add_argument("--date-format", metavar="FORMAT", help="for example %%d/%%m/%%Y")
+    model = command.add_argument_group("what is made of it")
+    model.add_argument("--features", metavar="A,B,C", type=_names, help="what to segment by, and nothing else")
+    model.add_argument(
+        "--transform",
+        metavar="A=log1p",
+        action="append",
+        default=[],
+        type=_transform,
+        help="none, log, log1p or logit, for one feature; may be repeated",
+    )
+    model.add_argument(
+        "--resolution",
+        metavar="A=1",
+        action="append",
+        default=[],
+        type=_named_number,
+        help="the step in which values come, for one feature; may be repeated",
+    )
+    model.add_argument("--segments", metavar="3..8", type=_range, help="smallest and largest number to try")
+    model.add_argument(
+        "--hurdle",
+        metavar="A=1",
+        default="propose",
+        type=_hurdle,
+        help="a value that is a segment by rule; none for no such rule",
+    )
+    model.add_argument(
+        "--month", metavar="MONTH", type=_month, help="the month the customers are of, for example 2017-12"
+    )
+    model.add_argument("--window-months", metavar="N", type=int, help="how far back order lines count")
+    model.add_argument(
+        "--seed", metavar="N", type=int, default=42, help="of every random choice (default: %(default)s)"
+    )
+
+
+def _separator(text: str) -> str:
+    character = {"\\t": "\t", "tab": "\t"}.get(text, text)
+    if len(character) != 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one character; for tabs write tab")
+    return character
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, value = text.rpartition("=")
+    if not equals or not name or not value:
+        raise argparse.ArgumentTypeError(f"{text!r}: write FEATURE=VALUE")
+    return name.strip(), value.strip()
+
+
+def _transform(text: str) -> tuple[str, str]:
+    name, value = _named(text)
+    if value not in ("none", "log", "log1p", "logit"):
+        raise argparse.ArgumentTypeError(f"{value!r} is none of none, log, log1p, logit")
+    return name, value
+
+
+def _named_number(text: str) -> tuple[str, float]:
+    name, value = _named(text)
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number above 0")
+    return name, number
+
+
+def _hurdle(text: str) -> tuple[str, float] | str | None:
+    if text in ("none", "propose"):
+        return None if text == "none" else "propose"
+    name, value = _named(text)
+    try:
+        return name, float(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number") from error
+
+
+def _range(text: str) -> tuple[int, int]:
+    low, dots, high = text.partition("..")
+    if not low.isdigit() or not (high.isdigit() if dots else True):
+        raise argparse.ArgumentTypeError(f"{text!r}: write 3..8, or 5")
+    found = int(low), int(high if dots else low)
+    if not 2 <= found[0] <= found[1] <= 50:
+        raise argparse.ArgumentTypeError(f"{text!r}: from 2 to 50, the smaller first")
+    return found
+
+
+def _request(chosen: argparse.Namespace, out: Path) -> "Request":
+    from segment_pipeline.quickstart import Request
+
+    return Request(
+        file=chosen.file,
+        out=out,
+        customer_id=chosen.customer_id,
+        features=chosen.features,
+        ordered_at=chosen.date,
+        amount=chosen.amount,
+        order_id=chosen.order_id,
+        product_id=chosen.product_id,
+        month=chosen.month,
+        window_months=chosen.window_months,
+        transforms=dict(chosen.transform),
+        resolutions=dict(chosen.resolution),
+        segments=chosen.segments,
+        hurdle=chosen.hurdle if chosen.hurdle != "propose" else None,
+        no_hurdle=chosen.hurdle is None,
+        separator=chosen.sep,
+        decimal=chosen.decimal,
+        date_format=chosen.date_format,
+        seed=chosen.seed,
+    )
+
+
+def _quickstart(chosen: argparse.Namespace) -> int:
+    from segment_pipeline.quickstart import quickstart
+
+    return quickstart(_request(chosen, chosen.out or Path(f"{chosen.file.stem}_segments")))
+
+
+def _init(chosen: argparse.Namespace) -> int:
+    from segment_pipeline.project import initialise
+
+    request = _request(chosen, chosen.folder / "data") if chosen.file is not None else None
+    return initialise(chosen.folder, request)
 
 
 def _month(text: str) -> date:

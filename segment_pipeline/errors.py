@@ -12,6 +12,10 @@ class ConfigError(PipelineError):
     """The user's file asks for something impossible; nothing has run."""
 
 
+class InputError(ConfigError):
+    """The file given to quickstart or init, or what is said of it, cannot be used; nothing has run."""
+
+
 class SourceError(PipelineError):
     """The customer data cannot be read, or are not what the user's file says; published months are untouched."""
 

@@ -19,7 +19,10 @@ BELOW = {
     # history runs the finished code location, which it imports when it is called
     "defs": {"segmentation", "warehouse", "quality", "report", "definitions"},
     "definitions": {"defs"},
-    "cli": {"defs", "report", "warehouse"},
+    "starter_file": set(),
+    "quickstart": {"starter_file", "segmentation", "warehouse", "defs"},
+    "project": {"quickstart", "starter_file"},
+    "cli": {"quickstart", "project", "defs", "report", "warehouse"},
     "reference": {"warehouse"},
 }
 # layer -> libraries that it knows nothing of

@@ -201,8 +201,8 @@ def diagnose_features(space: FeatureSpace, X: Array, Z: Array) -> list[FeatureDi
                 feature=name,
                 mean=float(X[:, j].mean()),
                 sd=float(X[:, j].std()),
-                skewness=_skewness(X[:, j]),
-                skewness_transformed=_skewness(Z[:, j]),
+                skewness=skewness(X[:, j]),
+                skewness_transformed=skewness(Z[:, j]),
                 outliers=outliers,
                 outlier_share=outliers / n,
                 distinct_values=len(counts),
@@ -347,7 +347,8 @@ def _correlation(Z: Array) -> Array:
     return deviation.T @ deviation / len(Z)
 
 
-def _skewness(x: Array) -> float:
+def skewness(x: Array) -> float:
+    """Of (n,) values; 0 = symmetric, above 0 a long tail to the right, and 0 where all are the same."""
     deviation = x - x.mean()
     variance = float(np.mean(deviation**2))
     if variance <= _CONSTANT_SD**2 * max(float(x.mean()) ** 2, 1.0):

@@ -1,0 +1,486 @@
+"""What to segment by, from the numbers themselves: which columns are worth it, and in which space a mixture sees them.
+
+Here: proposals with their reasons, from arrays. Not here: how a file is read (warehouse/quickstart_source.py), and what
+becomes of the proposals (quickstart.py). A proposal is where a person starts from; every one of them can be overruled.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_pipeline.segmentation.advice import LARGE_ATOM
+from segment_pipeline.segmentation.features import (
+    FeatureDiagnostics,
+    FeatureSpace,
+    apply_transform,
+    diagnose_features,
+    find_dependence,
+    skewness,
+)
+
+Array = NDArray[np.float64]
+
+MOST_FEATURES = 6
+"""Beyond six a covariance has more numbers than a month can support, and nobody can keep the portraits in mind."""
+
+FEWEST_FEATURES = 2
+"""With one feature a segment is a range of it, which needs no mixture."""
+
+MAX_MISSING_SHARE = 0.05
+"""Share of customers without a number from which a column is left out: each of them is rejected, and a month stops when
+more than `quality.max_rejected_share` (the same) are."""
+
+MOSTLY_ONE_VALUE = 0.6
+"""Share of customers with one value from which a column is a yes or no, and says nothing of most customers. From
+`LARGE_ATOM` up to here that value is proposed as a segment by rule instead."""
+
+MAX_REDUNDANCY = 0.9
+"""R^2 of a feature on the others from which it is left out: a variance inflation of 10, the usual rule of thumb
+(Marquardt 1970). The gate that refuses a fit stands at 0.99; what lies between can be fitted, and then two features
+have the weight that one should have."""
+
+FEW_OUTSIDE = 0.01
+"""Share of customers with an impossible value (a negative number of orders) up to which they are rejected; where more
+are negative, negative values are taken to have a meaning."""
+
+ENOUGH_LIKE_NORMAL = 0.5
+"""Skewness, in absolute value, up to which a feature needs no transform."""
+
+PLAINER_BY = 0.25
+"""A transform is passed over for a plainer one whose skewness is larger by no more than this."""
+
+STEPS_OF_A_CONTINUOUS_FEATURE = 1000
+"""Where no step is to be seen, it is taken to be the middle 98 % of the values over this, rounded down to a power of
+ten."""
+
+_MOST_DECIMALS = 6
+_ON_THE_STEPS = 0.999
+"""Share of the values that have to lie on the steps of a resolution."""
+
+RECENCY = re.compile(r"recency|since|last|dormant|inactiv", re.IGNORECASE)
+FREQUENCY = re.compile(
+    r"frequen|orders|purchases|transactions|visits|sessions|bookings|(n|num|number|count|total)_?(of_?)?"
+    r"(order|purchase|transaction|visit|invoice|booking)|(order|purchase|transaction|visit|invoice|booking)s?_?count",
+    re.IGNORECASE,
+)
+RATIO = re.compile(r"average|avg|mean|per_|_per|rate|ratio|share|percent|value", re.IGNORECASE)
+MONEY = re.compile(
+    r"spend|spent|amount|revenue|sales|value|price|monetary|umsatz|turnover|basket|aov|ltv", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class FeatureProposal:
+    """One feature as it would stand in the user's file.
+
+    transform : "none", "log", "log1p" or "logit". resolution, low, high : original units; low and high are the valid
+    range, None for no limit. skewness, skewness_transformed : before and after; 0 = symmetric. outside : customers
+    beyond the valid range. why : the reason for the transform, in words.
+    """
+
+    name: str
+    transform: str
+    resolution: float
+    low: float | None
+    high: float | None
+    skewness: float
+    skewness_transformed: float
+    outside: int
+    why: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A column that is not proposed, and why. proposal : what it would be as a feature; None where it cannot be one."""
+
+    name: str
+    reason: str
+    proposal: FeatureProposal | None = None
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the user has decided: the features (None: to be chosen), and for single ones transform and resolution."""
+
+    features: Sequence[str] | None = None
+    transforms: Mapping[str, str] = field(default_factory=dict)
+    resolutions: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Features to segment by, in the order of the columns, and all others with the reason against them.
+
+    hurdle : (feature, value), one value that so many share that it should be a segment by rule; None where none is.
+    recency, frequency : the features that give segments their roles; None where none looks like it. remarks : what a
+    person should know, one sentence each. rejected : share of customers, 0..1, without a number in some feature or
+    with an impossible one.
+    """
+
+    features: tuple[FeatureProposal, ...]
+    left_out: tuple[LeftOut, ...]
+    hurdle: tuple[str, float] | None
+    recency: str | None
+    frequency: str | None
+    remarks: tuple[str, ...]
+    rejected: float
+
+
+def propose_features(columns: Mapping[str, Array], overrides: Overrides | None = None) -> Proposal:
+    """The 2 to 6 columns worth segmenting by.
+
+    columns : name -> (n,) values, NaN where there is no number; the same customers in all of them.
+    """
+    overrides = overrides or Overrides()
+    proposals: dict[str, FeatureProposal] = {}
+    left_out: dict[str, LeftOut] = {}
+    wanted = list(columns) if overrides.features is None else list(overrides.features)
+    for name, values in columns.items():
+        if name not in wanted:
+            left_out[name] = LeftOut(name, "not among --features", _proposed_or_none(name, values, overrides))
+            continue
+        reason = unfit(values, forced=overrides.features is not None)
+        if reason is None:
+            proposals[name] = propose_feature(
+                name, values, overrides.transforms.get(name), overrides.resolutions.get(name)
+            )
+        else:
+            left_out[name] = LeftOut(name, reason, _proposed_or_none(name, values, overrides))
+    if overrides.features is None:
+        for dropped in _repetitions(proposals, columns):
+            left_out[dropped.name] = dropped
+            del proposals[dropped.name]
+        for dropped in _beyond_the_most(proposals, columns):
+            left_out[dropped.name] = dropped
+            del proposals[dropped.name]
+        for dropped in _too_often_missing_together(proposals, columns):
+            left_out[dropped.name] = dropped
+            del proposals[dropped.name]
+    chosen = tuple(proposals.values())
+    diagnostics = _diagnostics(chosen, columns)
+    hurdle = _hurdle(diagnostics)
+    recency, frequency = _roles([one.name for one in chosen])
+    return Proposal(
+        features=chosen,
+        left_out=tuple(left_out[name] for name in columns if name in left_out),
+        hurdle=hurdle,
+        recency=recency,
+        frequency=frequency,
+        remarks=tuple(_remarks(chosen, hurdle, diagnostics)),
+        rejected=1.0 - float(_usable(chosen, columns).mean()) if chosen else 0.0,
+    )
+
+
+def unfit(values: Array, *, forced: bool = False) -> str | None:
+    """Why a column of these (n,) values cannot be a feature, or should not; None when it can. forced : the user asks
+    for it, and only what makes it impossible counts."""
+    known = values[np.isfinite(values)]
+    missing = 1.0 - len(known) / max(1, len(values))
+    if not len(known):
+        return "it is empty"
+    if np.ptp(known) == 0:
+        return f"it is {_number(known[0])} for every customer"
+    if forced:
+        return None
+    if missing > MAX_MISSING_SHARE:
+        return f"{_share(missing)} of the customers have no number there"
+    found, counts = np.unique(known, return_counts=True)
+    if len(found) == 2:
+        return f"it has two values only ({_number(found[0])} and {_number(found[1])}): a yes or no"
+    if looks_like_an_id(known):
+        return "its values look like an id: whole numbers, nearly each of them once, one after the other"
+    largest = counts.max() / len(values)
+    if largest > MOSTLY_ONE_VALUE:
+        value = found[int(np.argmax(counts))]
+        return f"{_share(largest)} of the customers have {_number(value)}: it says nothing of most of them"
+    return None
+
+
+def looks_like_an_id(known: Array) -> bool:
+    """Whether (n,) numbers count something up rather than measure it."""
+    whole = bool(np.all(known == np.round(known)))
+    distinct = len(np.unique(known))
+    return whole and distinct >= 0.99 * len(known) >= 20 and float(np.ptp(known)) < 2.0 * len(known)
+
+
+def propose_feature(
+    name: str, values: Array, transform: str | None = None, resolution: float | None = None
+) -> FeatureProposal:
+    """Transform, resolution and valid range of one column; the first two where they are not given.
+
+    values : (n,), NaN where there is no number; at least two different ones.
+    """
+    known = values[np.isfinite(values)]
+    step = propose_resolution(known) if resolution is None else resolution
+    floor = 0.0 if 0 < np.mean(known < 0) <= FEW_OUTSIDE else None
+    inside = known if floor is None else known[known >= 0]
+    before = skewness(inside)
+    if transform is None:
+        transform, why = propose_transform(inside, step)
+    else:
+        why = "as asked"
+    low, high = _valid_range(inside, transform, step)
+    usable = known[(known >= (-np.inf if low is None else low)) & (known <= (np.inf if high is None else high))]
+    after = skewness(apply_transform(usable, transform, step)) if len(usable) else before
+    return FeatureProposal(name, transform, step, low, high, before, after, len(known) - len(usable), why)
+
+
+def propose_resolution(known: Array) -> float:
+    """The step in which finite values come: the largest power of ten of which nearly all are multiples (prices in
+    cents: 0.01; orders: 1; incomes in thousands: 1000)."""
+    largest = float(np.max(np.abs(known)))
+    top = int(np.floor(np.log10(largest))) if largest > 0 else 0
+    for exponent in range(top, -_MOST_DECIMALS - 1, -1):
+        if exponent > 0 and exponent >= top:
+            continue  # a step as large as the values themselves leaves two or three of them: not a measurement
+        steps = known / 10.0**exponent
+        if np.mean(np.abs(steps - np.round(steps)) <= 1e-6 * np.maximum(1.0, np.abs(steps))) >= _ON_THE_STEPS:
+            return float(10.0**exponent) if exponent >= 0 else float(f"1e{exponent}")
+    low, high = np.quantile(known, [0.01, 0.99])
+    width = float(high - low) or float(np.ptp(known))
+    exponent = int(np.floor(np.log10(width / STEPS_OF_A_CONTINUOUS_FEATURE)))
+    return float(f"1e{exponent}")
+
+
+def propose_transform(known: Array, resolution: float) -> tuple[str, str]:
+    """The plainest transform after which finite values are least skewed, and why in words.
+
+    none, where that will do; logit for shares between 0 and 1; log1p for counts and money, log for values so small that
+    one more changes them.
+    """
+    skew = {"none": skewness(known)}
+    low, high = float(known.min()), float(known.max())
+    if low >= 0 and high <= 1 and resolution < 1:
+        skew["logit"] = skewness(apply_transform(known, "logit", resolution))
+    elif low >= 0:
+        skew["log1p"] = skewness(apply_transform(known, "log1p", resolution))
+    if low > 0 and "logit" not in skew and np.median(known) < 1:
+        skew["log"] = skewness(apply_transform(known, "log", resolution))
+    if abs(skew["none"]) <= ENOUGH_LIKE_NORMAL:
+        return "none", f"skewness {skew['none']:.1f}"
+    best = min(abs(value) for value in skew.values())
+    chosen = next(
+        name for name in ("none", "logit", "log1p", "log") if name in skew and abs(skew[name]) <= best + PLAINER_BY
+    )
+    if chosen == "none":
+        return "none", f"skewness {skew['none']:.1f}, and no transform lowers it"
+    return chosen, f"skewness {skew['none']:.1f}, after it {skew[chosen]:.1f}"
+
+
+def _valid_range(known: Array, transform: str, step: float) -> tuple[float | None, float | None]:
+    """What the values can be at all: nothing below zero where nothing is, nothing outside a transform's domain."""
+    low = 0.0 if known.min() >= 0 else None
+    if transform == "logit":
+        return 0.0, 1.0
+    if transform == "log":
+        positive = known[known > 0]
+        return float(f"1e{int(np.floor(np.log10(positive.min())))}") if len(positive) else step, None
+    if transform == "log1p":
+        return 0.0, None
+    return low, None
+
+
+def _proposed_or_none(name: str, values: Array, overrides: Overrides) -> FeatureProposal | None:
+    known = values[np.isfinite(values)]
+    if not len(known) or np.ptp(known) == 0:
+        return None
+    return propose_feature(name, values, overrides.transforms.get(name), overrides.resolutions.get(name))
+
+
+# --- features beside one another --------------------------------------------------------------------------------------
+
+
+def _repetitions(proposals: Mapping[str, FeatureProposal], columns: Mapping[str, Array]) -> list[LeftOut]:
+    """Features that the others give already, one after the other until none is left."""
+    kept, dropped = dict(proposals), []
+    while len(kept) > 1:
+        space, Z = _space(list(kept.values()), columns)
+        if len(Z) <= len(kept):
+            break
+        found = find_dependence(space.names, Z, space)
+        if found is not None:
+            name, reason = found.drop, f"it repeats others: {found.combination}"
+        else:
+            redundancy = _redundancy(Z)
+            if redundancy.max() <= MAX_REDUNDANCY:
+                break
+            j = len(kept) - 1 - int(np.argmax(redundancy[::-1]))  # of equals, the one further right in the file
+            partner = _partner(Z, j)
+            roles = _roles(space.names)
+            if space.names[j] in roles and space.names[partner] not in roles:
+                j, partner = partner, j  # recency and frequency give segments their roles: what repeats them goes
+            name = space.names[j]
+            reason = (
+                f"{_share(redundancy[j])} of its variance is known from the others, {space.names[partner]} most of all"
+            )
+        dropped.append(LeftOut(name, reason, kept.pop(name)))
+    return dropped
+
+
+def _beyond_the_most(proposals: Mapping[str, FeatureProposal], columns: Mapping[str, Array]) -> list[LeftOut]:
+    """Features past the most that a mixture should have: those that add least to the ones taken before.
+
+    What a customer's recency, frequency and money are called is taken first; then the feature of which the taken ones
+    know least, less what many customers share of it.
+    """
+    if len(proposals) <= MOST_FEATURES:
+        return []
+    space, Z = _space(list(proposals.values()), columns)
+    atoms = {row.feature: row.largest_atom_share for row in _diagnostics(list(proposals.values()), columns)}
+    names = list(space.names)
+    taken = _named_first(names)
+    while len(taken) < MOST_FEATURES:
+        rest = [name for name in names if name not in taken]
+        worth = {
+            name: (1 - _explained(Z, names.index(name), [names.index(t) for t in taken])) * (1 - atoms[name])
+            for name in rest
+        }
+        taken.append(max(rest, key=lambda name: worth[name]))
+    return [
+        LeftOut(
+            name,
+            f"{MOST_FEATURES} features are enough, and it adds less than they do: "
+            f"{_share(_explained(Z, names.index(name), [names.index(t) for t in taken]))} of its variance is "
+            "known from "
+            f"them",
+            proposals[name],
+        )
+        for name in names
+        if name not in taken
+    ]
+
+
+def _too_often_missing_together(
+    proposals: Mapping[str, FeatureProposal], columns: Mapping[str, Array]
+) -> list[LeftOut]:
+    """Features to do without so that no more than the accepted share of customers is rejected by all together."""
+    kept, dropped = dict(proposals), []
+    while len(kept) > FEWEST_FEATURES and 1.0 - _usable(list(kept.values()), columns).mean() > MAX_MISSING_SHARE:
+        missing = {name: 1.0 - float(_usable([one], columns).mean()) for name, one in kept.items()}
+        name = max(kept, key=lambda candidate: missing[candidate])
+        reason = (
+            f"{_share(missing[name])} of the customers have no possible number there, and with the other features' "
+            f"more than {_share(MAX_MISSING_SHARE)} would be rejected"
+        )
+        dropped.append(LeftOut(name, reason, kept.pop(name)))
+    return dropped
+
+
+def _named_first(names: Sequence[str]) -> list[str]:
+    recency, frequency = _roles(names)
+    money = next((name for name in names if MONEY.search(name) and name not in (recency, frequency)), None)
+    return [name for name in (recency, frequency, money) if name is not None]
+
+
+def _roles(names: Sequence[str]) -> tuple[str | None, str | None]:
+    """Which features are recency and frequency, by what they are called."""
+    recency = next((name for name in names if RECENCY.search(name)), None)
+    frequency = next(
+        (name for name in names if FREQUENCY.search(name) and not RATIO.search(name) and name != recency), None
+    )
+    return recency, frequency
+
+
+def _usable(features: Sequence[FeatureProposal], columns: Mapping[str, Array]) -> NDArray[np.bool_]:
+    """(n,) customers with a possible number in every one of these features."""
+    rows = np.ones(len(next(iter(columns.values()))), dtype=bool)
+    for one in features:
+        values = columns[one.name]
+        rows &= np.isfinite(values)
+        with np.errstate(invalid="ignore"):
+            rows &= (values >= (-np.inf if one.low is None else one.low)) & (
+                values <= (np.inf if one.high is None else one.high)
+            )
+    return rows
+
+
+def _space(features: Sequence[FeatureProposal], columns: Mapping[str, Array]) -> tuple[FeatureSpace, Array]:
+    rows = _usable(features, columns)
+    X = np.column_stack([columns[one.name][rows] for one in features])
+    if not len(X):
+        return FeatureSpace((), (), (), np.empty(0), np.empty(0), np.empty(0)), X
+    space = FeatureSpace.fit(features, X)  # type: ignore[arg-type]  # has what it reads: name, transform, resolution
+    return space, space.transform(X)
+
+
+def _diagnostics(features: Sequence[FeatureProposal], columns: Mapping[str, Array]) -> list[FeatureDiagnostics]:
+    rows = _usable(features, columns) if features else np.zeros(0, dtype=bool)
+    if not rows.any():
+        return []
+    X = np.column_stack([columns[one.name][rows] for one in features])
+    space, Z = _space(features, columns)
+    return diagnose_features(space, X, Z)
+
+
+def _redundancy(Z: Array) -> Array:
+    """(d,) R^2 of every feature on all others."""
+    return np.array([_explained(Z, j, [i for i in range(Z.shape[1]) if i != j]) for j in range(Z.shape[1])])
+
+
+def _explained(Z: Array, j: int, others: Sequence[int]) -> float:
+    """R^2 of feature j on these others, 0..1."""
+    if not others:
+        return 0.0
+    design = Z[:, list(others)]
+    target = Z[:, j] - Z[:, j].mean()
+    centred = design - design.mean(axis=0)
+    coefficients = np.linalg.lstsq(centred.T @ centred, centred.T @ target, rcond=None)[0]
+    total = float(target @ target)
+    return 0.0 if total == 0 else float(np.clip(1.0 - np.sum((target - centred @ coefficients) ** 2) / total, 0.0, 1.0))
+
+
+def _partner(Z: Array, j: int) -> int:
+    """The feature that correlates most with feature j."""
+    correlation = np.array([abs(float(np.corrcoef(Z[:, i], Z[:, j])[0, 1])) for i in range(Z.shape[1])])
+    correlation[j] = -1.0
+    return int(np.argmax(correlation))
+
+
+# --- what to say ------------------------------------------------------------------------------------------------------
+
+
+def _hurdle(diagnostics: Sequence[FeatureDiagnostics]) -> tuple[str, float] | None:
+    shared = [row for row in diagnostics if row.largest_atom_share > LARGE_ATOM]
+    if not shared:
+        return None
+    largest = max(shared, key=lambda row: row.largest_atom_share)
+    return largest.feature, largest.largest_atom
+
+
+def _remarks(
+    features: Sequence[FeatureProposal],
+    hurdle: tuple[str, float] | None,
+    diagnostics: Sequence[FeatureDiagnostics],
+) -> list[str]:
+    found = []
+    if hurdle is not None:
+        share = next(row.largest_atom_share for row in diagnostics if row.feature == hurdle[0])
+        found.append(
+            f"{_share(share)} of the customers have {hurdle[0]} = {_number(hurdle[1])}: they are a segment by "
+            "rule, and "
+            f"the mixture describes the others"
+        )
+    found += [
+        f"{one.outside:,} customers have an impossible {one.name} (below {_number(one.low)}) and are rejected"
+        if one.low is not None
+        else f"{one.outside:,} customers have an impossible {one.name} and are rejected"
+        for one in features
+        if one.outside
+    ]
+    return found
+
+
+def without_hurdle(proposal: Proposal) -> Proposal:
+    """The same, with no value made a segment by rule."""
+    return replace(proposal, hurdle=None, remarks=tuple(_remarks(proposal.features, None, [])))
+
+
+def _share(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else f"{share:.2%}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.6g}"
