@@ -19,10 +19,13 @@ SECTIONS = {
     "quality": "When a month's data are too bad to be segmented.",
     "model": "Which mixtures are tried every month, and which of them may serve.",
     "refit": "When the champion, the mixture that serves, is challenged by the month's best candidate.",
+    "drift": "When a feature's distribution counts as changed. Tells, and never refits by itself.",
     "alignment": "When a new component inherits the id of an old segment.",
     "tiers": "How sure a customer's segment is. Tried in this order: dominant, hybrid, diffuse; the rest is leaning.",
     "roles": "Which features say how recent and how frequent a customer is; segments get their roles from these two.",
     "warnings": "Which customers are worth a warning, and how many of them your team can contact.",
+    "validation": "From where on a figure of model_validation speaks against the model. Nothing here stops a month.",
+    "alternatives": "What the champion is compared with, at the start and at each refit.",
     "operation": "How the pipeline uses this machine; nothing here changes a result.",
 }
 """Sections of thresholds with what each is about; a section that is not listed here is shown under its own name."""
@@ -34,6 +37,7 @@ _LISTS = {
     "kpi: ..., measure_days: 60}]",
     "campaigns": "A file of campaigns whose lift is measured: {file: campaigns.yaml}",
     "outcomes": "What campaigns are judged by: {path: outcomes.csv, customer_id: ..., occurred_at: ..., value: ...}",
+    "audit": "The segments that your company already uses: {path: segments.csv, customer_id: ..., segment: ...}",
 }
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WORDS_OF_YAML = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
