@@ -78,7 +78,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     shutil.copyfile(shipped, folder / shipped.name)
     command = [sys.executable, "-m", "segment_pipeline.cli", "run", "--config", str(folder / shipped.name), "--quiet"]
-    subprocess.run([*command, "--months", "2017-03..2017-04"], check=True, timeout=180)
+    subprocess.run([*command, "--months", "2017-03..2017-04"], check=True, timeout=600)
     return folder / "segments.duckdb"
 
 
@@ -92,5 +92,5 @@ def three_months(tmp_path_factory: pytest.TempPathFactory, shop_orders: Path) ->
     shutil.copyfile(shop_orders, folder / "orders.parquet")
     shop = Shop(folder).configure(last_month="2023-05")
     command = [sys.executable, "-m", "segment_pipeline.cli", "run", "--config", str(shop.config_path), "--quiet"]
-    subprocess.run(command, check=True, timeout=180)
+    subprocess.run(command, check=True, timeout=600)
     return shop
