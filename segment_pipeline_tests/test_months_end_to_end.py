@@ -245,7 +245,9 @@ def test_checks_stand_in_the_instance_with_their_month_and_figures(shop, materia
     evaluations = {found.check_name: found for found in result.get_asset_check_evaluations()}
     assert len(evaluations) >= 12
     for evaluation in evaluations.values():
-        if evaluation.asset_key.to_user_string() != "model_validation":  # 700 customers are few for nine components
+        if (
+            evaluation.asset_key.to_user_string() != "model_validation"
+        ):  # the shop is small, and its figures may break their limits
             assert evaluation.passed, evaluation
         assert evaluation.partition == "2023-03"
         assert {"observed", "limit"} <= set(evaluation.metadata)
