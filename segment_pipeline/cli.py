@@ -640,6 +640,12 @@ def _ui(config: Config, chosen: argparse.Namespace) -> int:
 
 
 def _check(config: Config, _: argparse.Namespace) -> int:
+    if config.alternatives.rules:
+        from segment_pipeline.warehouse.alternatives import rules_that_fail
+
+        failing = rules_that_fail(config)
+        if failing:
+            raise ConfigError("\n".join(f"{config.path}: {problem}" for problem in failing))
     campaigns = f"{len(load_campaigns(config))} campaigns, " if config.campaigns is not None else ""
     if config.published_path.exists() and any(action.pair or action.segment is not None for action in config.actions):
         from segment_pipeline.warehouse.actions import unknown_segments

@@ -168,6 +168,8 @@ def _whom_to_contact(story: Story) -> str:
     )
     if judged["churn_risk_precision"] is not None:
         said += f" and as many customers of the highest churn risk {percent(judged['churn_risk_precision'], 1)}"
+        if judged["precision"] <= judged["base_rate"] < judged["churn_risk_precision"]:
+            return f"{said}: contact those instead, who stand in churn_risk."
     return f"{said}."
 
 

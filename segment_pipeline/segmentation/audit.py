@@ -20,7 +20,8 @@ from segment_pipeline.segmentation.wording import counted, deed, figure, percent
 Array = NDArray[np.float64]
 
 MISLABELLED_BELOW = 0.5
-"""A label looks wrong when it is less than half as likely for the customer as for the label's customers on average."""
+"""A label looks wrong when it is less than half as likely for the customer as for the label's customers on average, and
+another label is likelier than this."""
 
 MOST_LABELS = 200
 FEWEST_CUSTOMERS = 5
@@ -156,11 +157,23 @@ def summary(
             "their customers or more.",
         )
     )
-    for label, share, k in zip(table.labels, in_main, main, strict=True):
-        verdict = "so it is that segment" if share >= MAPS_FROM else "so it is no single segment of ours"
+    for label, counts, share, k in zip(table.labels, table.counts, in_main, main, strict=True):
         said = f"{percent(float(share))} of {label} lie in segment {table.segment_ids[k]} ({segment_names[k]}), "
-        rows.append(("largest_share_in_one_segment", label, float(share), f"{said}{verdict}."))
+        rows.append(("largest_share_in_one_segment", label, float(share), f"{said}{_what_it_is(counts, table)}."))
     return rows
+
+
+def _what_it_is(counts: NDArray[np.int64], table: CrossTable) -> str:
+    """One of our segments, a few of them together, or neither; counts (k,) of the label's customers in each."""
+    order = np.argsort(-counts, kind="stable")
+    together = np.cumsum(counts[order]) / counts.sum()
+    needed = int(np.searchsorted(together, MAPS_FROM)) + 1
+    if needed == 1:
+        return "so it is that segment"
+    if needed <= len(counts) / 2:
+        ids = ", ".join(str(table.segment_ids[k]) for k in sorted(order[:needed]))
+        return f"so it is no single segment of ours; {percent(float(together[needed - 1]))} lie in {ids} together"
+    return "so it is no single segment of ours"
 
 
 def looks_wrong(customer: LabelledCustomer) -> bool:
@@ -168,7 +181,8 @@ def looks_wrong(customer: LabelledCustomer) -> bool:
     if customer.label is None or customer.label_probability is None or customer.typical_probability is None:
         return False
     unlikely = customer.label_probability < MISLABELLED_BELOW * customer.typical_probability
-    return unlikely and customer.expected != customer.label
+    likely = customer.expected_probability > MISLABELLED_BELOW  # where no label is likely, none is wrong
+    return unlikely and likely and customer.expected != customer.label
 
 
 def reason(

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from segment_pipeline.config import Config
 from segment_pipeline.errors import SourceError
+from segment_pipeline.months import add_months
 from segment_pipeline.segmentation.alternatives import NOBODY, Comparison, Customers, Observed, compare
 from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.segmentation.suitability import Suitability, judge_suitability
 from segment_pipeline.warehouse.champions import require_champion, scores_in
 from segment_pipeline.warehouse.models import feature_matrix, write_rows
+from segment_pipeline.warehouse.quoting import identifier
 from segment_pipeline.warehouse.source_files import reason
 from segment_pipeline.warehouse.sources import load_categories
 from segment_pipeline.warehouse.store import month_literal, month_rows
@@ -51,8 +53,29 @@ class Found:
 
 
 def is_due(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> bool:
-    """Whether the month's champion was promoted in it, the first one too."""
-    return require_champion(connection, config, month).trained_month == month
+    """Whether the month's champion was promoted in it, the first one too; or the user's file asks for a rule or text
+    columns that the last computation, under another state of the file, did not know."""
+    if require_champion(connection, config, month).trained_month == month:
+        return True
+    last = last_computed(connection, add_months(month, -1))
+    computed = {
+        method
+        for (method,) in connection.execute(
+            f"SELECT method FROM {ALTERNATIVE_SEGMENTATIONS.name} WHERE month = ?", [last]
+        ).fetchall()
+    }
+    wanted = {f"rule: {name}" for name in config.alternatives.rules}
+    if config.alternatives.categorical:
+        wanted.add("latent_classes")
+    if wanted <= computed:
+        return False
+    # one that cannot be used is not tried again every month, but once the file has changed
+    used = connection.execute(
+        "SELECT config_hash FROM pipeline_runs WHERE asset = 'alternative_segmentations' AND month = ? "
+        "ORDER BY finished_at DESC LIMIT 1",
+        [last],
+    ).fetchone()
+    return used is None or used[0] != config.config_hash
 
 
 def last_computed(connection: duckdb.DuckDBPyConnection, month: date) -> date | None:
@@ -172,16 +195,35 @@ def _rules(
         try:
             texts = [_rule_labels(connection, rule, one) for one in months]
         except duckdb.Error as error:
-            problems.append(
-                f"{key}: found {rule!r}, which fails: {reason(error)} Expected one SQL expression over the features "
-                f"{', '.join(config.raw_feature_names)}."
-            )
+            problems.append(_failing_rule(config, name, rule, error))
             continue
         if all(text is None for text in texts[0]):
             problems.append(f"{key}: found a rule that matches none of the {len(texts[0]):,} customers looked at.")
             continue
         found[name] = _coded(texts)
     return found, problems
+
+
+def rules_that_fail(config: Config) -> list[str]:
+    """What is wrong with the user's rules that can be told without a customer: their SQL, the features they name."""
+    problems = []
+    with duckdb.connect() as connection:
+        columns = ", ".join(f"{identifier(name)} DOUBLE" for name in config.raw_feature_names)
+        connection.execute(f"CREATE TABLE features (customer_id VARCHAR, {columns})")
+        for name, rule in config.alternatives.rules.items():
+            try:
+                # within a FROM, so that a second statement has no place to stand
+                connection.execute(f"SELECT * FROM (SELECT CAST(({rule}\n) AS VARCHAR) FROM features)")
+            except duckdb.Error as error:
+                problems.append(_failing_rule(config, name, rule, error))
+    return problems
+
+
+def _failing_rule(config: Config, name: str, rule: str, error: duckdb.Error) -> str:
+    return (
+        f"alternatives.rules.{name}: found {rule!r}, which fails: {reason(error)} Expected one SQL expression over the "
+        f"features {', '.join(config.raw_feature_names)}."
+    )
 
 
 def _rule_labels(connection: duckdb.DuckDBPyConnection, rule: str, customers: _LookedAt) -> Values:

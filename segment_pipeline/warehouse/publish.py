@@ -43,6 +43,12 @@ def reading(published: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         with _readable(published) as path, duckdb.connect(str(path), read_only=True) as connection:
             yield connection
+    except (duckdb.BinderException, duckdb.CatalogException) as error:
+        raise PublishError(
+            f"{published} cannot be read ({first_line(error)}): another version of segment_pipeline made it, or "
+            f"another program. Publish its latest month anew (segment-pipeline run --months YYYY-MM --force); if it is "
+            f"not ours, move it away and run again."
+        ) from error
     except duckdb.Error as error:
         raise PublishError(
             f"{published} cannot be read ({first_line(error)}). It is a copy of what the warehouse holds: "

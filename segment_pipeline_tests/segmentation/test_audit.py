@@ -1,16 +1,21 @@
 """Agreement, refusals and reasons of the audit; groups of unusual customers and what is said of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from segment_pipeline.segmentation.audit import (
+    CrossTable,
     LabelledCustomer,
     LabelProfile,
     adjusted_rand_index,
+    looks_wrong,
     normalised_mutual_information,
     reason,
     refusal,
+    summary,
 )
 from segment_pipeline.segmentation.outliers import FeatureOfGroup, OutlierGroup, judge
 from segment_pipeline.segmentation.wording import deed, percent
@@ -43,6 +48,21 @@ def test_labels_that_are_no_segments_are_refused_with_what_was_found(customers, 
 
 def test_labels_of_a_few_customers_each_are_segments():
     assert refusal([20, 5, 300]) is None
+
+
+def test_a_label_that_is_several_of_ours_together_is_told_so():
+    table = CrossTable(("gold", "rest"), (1, 2, 4, 7), np.array([[40, 58, 2, 0], [10, 5, 200, 180]]), np.ones((2, 4)))
+    said = {label: sentence for metric, label, _, sentence in summary(table, list("ABCD"), 0) if label}
+    assert said["gold"].endswith("so it is no single segment of ours; 98 % lie in 1, 2 together.")
+    alone = CrossTable(("gold", "rest"), (1, 2), np.array([[95, 5], [5, 95]]), np.ones((2, 2)))
+    said = {label: sentence for metric, label, _, sentence in summary(alone, list("AB"), 0) if label}
+    assert said["gold"].endswith("so it is that segment.")
+
+
+def test_a_label_is_wrong_only_where_another_is_likely():
+    unsure = LabelledCustomer("Gold", 0.1, 0.8, "Lapsed", 0.44, [84], [2.2])
+    assert not looks_wrong(unsure)
+    assert looks_wrong(replace(unsure, expected_probability=0.6))
 
 
 def test_a_reason_tells_the_figures_that_speak_against_the_label():

@@ -5,6 +5,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from segment_pipeline.config import load_config
+from segment_pipeline.warehouse.alternatives import rules_that_fail
 from segment_pipeline_tests.shop import Shop, order_lines, query, write_parquet
 
 ASSET = "alternative_segmentations"
@@ -104,6 +106,30 @@ def test_a_month_that_keeps_its_champion_has_none_and_says_when_they_were_comput
     told = result.asset_materializations_for_node(ASSET)[0].metadata
     assert told["last_computed"].value == "last computed in 2023-03"
     assert told["dagster/partition_row_count"].value == 0
+
+
+def test_a_rule_that_is_new_in_the_file_does_not_wait_for_the_next_refit(grown, materialize):
+    before = grown.config_path.read_text()
+    try:
+        grown.config_path.write_text(before.replace("    nobody: CASE", "    often: orders > 5\n    nobody: CASE"))
+        materialize(grown, "2023-04", selection=[ASSET])
+        found = query(
+            grown.warehouse, f"SELECT segments FROM {ASSET} WHERE month = '2023-04-01' AND method = 'rule: often'"
+        )
+        assert found == [(2,)]
+    finally:
+        grown.config_path.write_text(before)
+    materialize(grown, "2023-04", selection=[ASSET])
+    assert query(grown.warehouse, f"SELECT count(*) FROM {ASSET} WHERE month = '2023-04-01'") == [(0,)]
+
+
+def test_check_refuses_rules_that_no_customer_could_follow(grown):
+    found = rules_that_fail(load_config(grown.config_path))
+    assert [problem.split(": ")[0] for problem in found] == [
+        "alternatives.rules.broken",
+        "alternatives.rules.missing",
+        "alternatives.rules.two",
+    ]
 
 
 def test_on_demand_any_month_has_them_until_it_is_run_again_without(grown, materialize):
