@@ -14,6 +14,7 @@ from segment_pipeline.report import charts
 from segment_pipeline.report.reading import read_story
 from segment_pipeline.report.report import elbow_of, segment_names
 
+
 def main(arguments: Sequence[str]) -> int:
     """Write every picture; returns the exit code."""
     if len(arguments) != 2:
@@ -42,9 +43,7 @@ def pictures(published: Path) -> dict[str, str]:
     drawn = {
         "segment-shares": charts.shares_over_time(history, colours, refits),
         "segment-profiles": charts.profile_heat_map(features),
-        "number-of-segments": charts.bic_curve(
-            candidates, story["champion"]["n_components"], elbow_of(candidates)
-        ),
+        "number-of-segments": charts.bic_curve(candidates, story["champion"]["n_components"], elbow_of(candidates)),
         "journeys": charts.journey_flow(story["moves"], segment_names(history), colours),
         "warnings-judged": charts.backtest([row for row in story["backtest"] if row["alerts"]]),
     }
