@@ -162,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="segment-pipeline",
         description="Month after month, who your customers are becoming, as probabilities.",
         epilog=EPILOG,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=20),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -194,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         help="read the configuration and say what is wrong with it",
-        description="Read the configuration and the campaign file. Nothing is run or written; the source is not opened.",
+        description="Read the configuration and the campaign file. Nothing is run or written, and no source opened.",
         epilog=CHECK_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
