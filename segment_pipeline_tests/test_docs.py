@@ -18,6 +18,7 @@ import duckdb
 import pytest
 
 from segment_pipeline.cli import _parser
+from segment_pipeline.report.doc_pictures import main, pictures
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "segment_pipeline"
@@ -157,6 +158,15 @@ def test_a_picture_is_a_small_drawing_that_needs_no_page_for_its_ink(picture):
     assert "currentColor" not in text
     assert "<script" not in text
     assert any(f"pictures/{picture.name})" in page for page in TEXTS.values()), "no page shows it"
+
+
+def test_make_pictures_draws_what_is_committed_and_needs_a_demo(published, tmp_path, capsys):
+    drawn = pictures(published)
+    assert set(drawn) == {picture.name for picture in PICTURES}
+    assert main([str(published), str(tmp_path)]) == 0
+    assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == drawn
+    assert main([str(tmp_path / "none.duckdb"), str(tmp_path)]) == 1
+    assert "make run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", TEXTS)
