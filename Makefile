@@ -7,7 +7,7 @@ CONFIG ?= data/segmentation.yaml
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test lint types ui docs wheel lock clean-outputs
+.PHONY: help run test lint types ui docs pictures wheel lock clean-outputs
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -29,6 +29,9 @@ ui: $(VENV)/ready  ## the Dagster UI on http://127.0.0.1:3000
 
 docs: $(VENV)/ready  ## write docs/data-dictionary.md and docs/configuration.md from the code
 	@$(BIN)/python -m segment_pipeline.reference docs
+
+pictures: $(VENV)/ready  ## draw docs/pictures/*.svg from the published demo: after `make run`
+	@$(BIN)/python -m segment_pipeline.report.doc_pictures data/segments.duckdb docs/pictures
 
 wheel: $(VENV)/ready  ## build dist/*.whl
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -28,6 +28,16 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 SQL_DIALECTS = ("duckdb", "postgres", "snowflake", "bigquery")
 """Those of warehouse.score_sql, which is not imported to show a help page."""
 
+EPILOG = """\
+begin with one of:
+  segment-pipeline quickstart customers.csv          one CSV, segments within a minute, nothing to set up
+  segment-pipeline init my_shop --from orders.csv    a project for every month, from your own data
+  segment-pipeline run                               segment what is due, in a folder with data/segmentation.yaml
+
+`segment-pipeline COMMAND --help` has examples and exit codes. Every key of the configuration is explained in the file
+itself; tutorial and how-to pages are in docs/.
+"""
+
 RUN_EPILOG = """\
 examples:
   segment-pipeline run                              every month that is closed and not yet published
@@ -40,6 +50,23 @@ exit code:
   0 every month asked for is published, 1 one is not, 2 nothing was tried
 
 A run that was stopped or killed takes nothing away: run the same command again to go on.
+"""
+
+UI_EPILOG = """\
+examples:
+  segment-pipeline ui                                    http://127.0.0.1:3000, on data/segmentation.yaml
+  segment-pipeline ui --config shop.yaml --port 3001     another configuration, beside it
+
+Switch on the schedule and the sensors under Automation. End it with Ctrl-C: no published month is lost.
+"""
+
+CHECK_EPILOG = """\
+examples:
+  segment-pipeline check                        data/segmentation.yaml
+  segment-pipeline check --config shop.yaml     another one
+
+exit code:
+  0 a run would accept it, 2 it would not: each line on standard error says where, what was found and what is allowed
 """
 
 EXPORT_EPILOG = """\
@@ -78,10 +105,10 @@ exit code:
 
 QUICKSTART_EPILOG = """\
 examples:
-  segment-pipeline quickstart customers.csv                               find out all by itself
+  segment-pipeline quickstart customers.csv                                 find out all by itself
   segment-pipeline quickstart customers.csv --features visits,spend,tenure  segment by these
-  segment-pipeline quickstart orders.csv --date bought_on --amount total  order lines, with these columns
-  segment-pipeline quickstart kunden.csv --sep ';' --decimal ,            written like this
+  segment-pipeline quickstart orders.csv --date bought_on --amount total    order lines, with these columns
+  segment-pipeline quickstart kunden.csv --sep ';' --decimal ,              written like this
 
 what it leaves in DIR:
   reports/MONTH.html                  the report
@@ -134,7 +161,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="segment-pipeline",
         description="Month after month, who your customers are becoming, as probabilities.",
-        epilog="Start with: segment-pipeline run --config data/segmentation.yaml",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -154,20 +182,28 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     ui = commands.add_parser(
-        "ui", help="open the Dagster UI on this configuration", description="Start the Dagster UI and daemon."
+        "ui",
+        help="open the Dagster UI on this configuration",
+        description="Start the Dagster UI and the daemon that runs its schedule and sensors.",
+        epilog=UI_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     ui.add_argument("--port", type=int, default=3000, help="port on 127.0.0.1 (default: %(default)s)")
     ui.set_defaults(command=_ui)
 
     check = commands.add_parser(
-        "check", help="read the configuration and say what is wrong with it", description="Nothing is run or written."
+        "check",
+        help="read the configuration and say what is wrong with it",
+        description="Read the configuration and the campaign file. Nothing is run or written, and no source opened.",
+        epilog=CHECK_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     check.set_defaults(command=_check)
 
     export = commands.add_parser(
         "export",
         help="write a published month's customers, or what changed, as files for other systems",
-        description="Write Parquet and CSV files and, last, manifest.json with their counts and SHA-256. "
+        description="Write Parquet and CSV files and, last, manifest.json with their counts and SHA-256.\n"
         "Only the published file is read, so a run may be at work.",
         epilog=EXPORT_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -183,7 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     score = commands.add_parser(
         "score-sql",
         help="write the champion as one SQL query, to score customers in your own warehouse",
-        description="Write the query that gives each row of a table the segments of the latest published month: the "
+        description="Write the query that gives each row of a table the segments of the latest published month:\nthe "
         "same probabilities as monthly_assignments, with no Python.",
         epilog=SCORE_SQL_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -201,7 +237,7 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser(
         "report",
         help="write a published month's report again, as one HTML file",
-        description="Write reports/MONTH.html beside the published file; every run does so for its month. Only the "
+        description="Write reports/MONTH.html beside the published file; every run does so for its month.\nOnly the "
         "published file is read, so a run may be at work.",
         epilog=REPORT_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -212,7 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     quickstart = commands.add_parser(
         "quickstart",
         help="a CSV in sixty seconds: segments, report and a configuration to go on with",
-        description="Segment the customers of one CSV: one row per customer, or order lines. No question is asked; "
+        description="Segment the customers of one CSV: one row per customer, or order lines.\nNo question is asked; "
         "each guess is printed with the flag that overrules it.",
         epilog=QUICKSTART_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -225,7 +261,7 @@ def _parser() -> argparse.ArgumentParser:
     init = commands.add_parser(
         "init",
         help="a folder for a monthly pipeline on your own data",
-        description="Make a project that `segment-pipeline run` and `dagster dev` work with. Asks on a terminal, "
+        description="Make a project that `segment-pipeline run` and `dagster dev` work with.\nAsks on a terminal, "
         "unless --from is given; nothing that exists is overwritten.",
         epilog=INIT_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -259,7 +295,7 @@ def _add_guesses(command: argparse.ArgumentParser) -> None:
         what.add_argument(flag, metavar="COLUMN", help=meaning)
     how = command.add_argument_group("how the file is written")
     how.add_argument("--sep", metavar="CHARACTER", type=_separator, help="what stands between columns")
-    how.add_argument("--decimal", choices=(".", ","), help="the decimal mark")
+    how.add_argument("--decimal", choices=(".", ","), metavar="MARK", help="the decimal mark: . or ,")
     how.add_argument("--date-format", metavar="FORMAT", help="for example %%d/%%m/%%Y")
     model = command.add_argument_group("what is made of it")
     model.add_argument("--features", metavar="A,B,C", type=_names, help="what to segment by, and nothing else")

@@ -36,7 +36,7 @@ list and `<id>` for a segment id.
 
 Keys in **bold** must be given (below an optional part, such as `campaigns`, only if that part is there); another
 without a default may be left out. Text stands in quotes where YAML would read a number, a date or true/false. The keys
-of a campaign file stand in the README ("Did it work?").
+of a campaign file stand in [campaigns](how-to/campaigns.md).
 """
 
 QUOTING = " (in quotes where YAML reads a number, a date or true/false)"

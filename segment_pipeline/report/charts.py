@@ -453,7 +453,7 @@ def journey_flow(moves: Rows, names: Mapping[str, str], colours: Mapping[int, st
 
     moves : from_state, to_state, customers of one month. names : state -> what it is called.
     """
-    width, height, bar, gap, label = 760.0, 420.0, 14.0, 10.0, 200.0
+    width, height, bar, gap, label = 760.0, 420.0, 14.0, 10.0, 215.0
     left, right = _totals(moves, "from_state"), _totals(moves, "to_state")
     everyone = sum(left.values())
     if not everyone:
@@ -508,9 +508,23 @@ def states(moves: Rows, side: str) -> list[str]:
 
 def svg(chart: "alt.TopLevelMixin") -> str:
     """The chart as SVG text for a page: transparent, in the page's ink, scaled by the page."""
+    return _drawn(chart, ink="currentColor", ground="transparent")
+
+
+def paper_svg(chart: "alt.TopLevelMixin | str") -> str:
+    """The chart (or the journeys' SVG text) as SVG text in dark ink on white, for where no page gives it its ink."""
+    if not isinstance(chart, str):
+        return _drawn(chart, ink=INK, ground=PAPER)
+    opened, close, rest = chart.partition(">")
+    # in a text both quotes would be escaped, so that this is the drawing's own attribute
+    opened = opened.replace('fill="currentColor"', f'fill="{INK}"')
+    return f'{opened}{close}<rect width="100%" height="100%" fill="{PAPER}"/>{rest}'
+
+
+def _drawn(chart: "alt.TopLevelMixin", ink: str, ground: str) -> str:
     import vl_convert
 
-    drawn = str(vl_convert.vegalite_to_svg(_spec(chart, ink="currentColor", ground="transparent")))
+    drawn = str(vl_convert.vegalite_to_svg(_spec(chart, ink=ink, ground=ground)))
     # Vega numbers clip paths through the life of the process: the same chart must give the same text, and two charts on
     # one page must not share an id
     numbers = {found: str(place) for place, found in enumerate(dict.fromkeys(_CLIP.findall(drawn)))}
@@ -522,13 +536,7 @@ def png(chart: "alt.TopLevelMixin | str", scale: float = 1.25) -> bytes:
     """The chart (or SVG text) as a picture on white, below 100 kB: coarser, where finer would be larger."""
     import vl_convert
 
-    if isinstance(chart, str):
-        opened, close, rest = chart.partition(">")
-        # in a text both quotes would be escaped, so that this is the drawing's own attribute
-        opened = opened.replace('fill="currentColor"', f'fill="{INK}"')
-        drawn = f'{opened}{close}<rect width="100%" height="100%" fill="{PAPER}"/>{rest}'
-    else:
-        drawn = vl_convert.vegalite_to_svg(_spec(chart, ink=INK, ground=PAPER))
+    drawn = paper_svg(chart)
     picture = bytes(vl_convert.svg_to_png(drawn, scale=scale))
     while len(picture) >= MAX_PNG_BYTES and scale > 0.4:
         scale *= 0.8
@@ -578,7 +586,7 @@ def _state_colour(state: str, colours: Mapping[int, str]) -> str:
     return colours.get(int(state), QUIET) if state.isdigit() else QUIET
 
 
-def _shortened(text: str, longest: int = 30) -> str:
+def _shortened(text: str, longest: int = 34) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 

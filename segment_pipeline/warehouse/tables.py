@@ -596,7 +596,7 @@ EARLY_WARNINGS = Table(
             "warning",
             "VARCHAR",
             "",
-            "declining_engagement, mixed_signal, mixed_signal_severe or segment_downgrade; see the README for each.",
+            "declining_engagement, mixed_signal, mixed_signal_severe or segment_downgrade: docs/how-to/warnings.md.",
         ),
         Column(
             "status",
@@ -783,7 +783,7 @@ SEGMENT_AUDIT_SUMMARY = Table(
     "What the comparison with the company's own segments says, figure by figure.",
     (
         MONTH,
-        Column("metric", "VARCHAR", "", "What was measured; see the README for each."),
+        Column("metric", "VARCHAR", "", "What was measured; see docs/how-to/trust.md."),
         Column("their_segment", "VARCHAR", "", "The company's segment it concerns; NULL for all of them."),
         Column("value", "DOUBLE", "the metric's unit", "The figure."),
         Column("sentence", "VARCHAR", "", "The figure in plain words."),
@@ -826,7 +826,7 @@ OUTLIER_GROUPS = Table(
             "kind",
             "VARCHAR",
             "",
-            "repeated_values, many_tiny_orders, one_extreme_value, coherent, scattered or tail; see the README.",
+            "repeated_values, many_tiny_orders, one_extreme_value, coherent, scattered or tail; docs/how-to/trust.md.",
         ),
         Column("customers", "BIGINT", "customers", "Its customers."),
         Column("share", "DOUBLE", "0..1", "Share of the month's assigned customers."),
@@ -897,7 +897,7 @@ DRIFT_ALERTS = Table(
     "A figure that says whether the model still fits its customers, with its limit and the state of the alert.",
     (
         MONTH,
-        Column("metric", "VARCHAR", "", "What was measured; see the README for each."),
+        Column("metric", "VARCHAR", "", "What was measured; see docs/how-to/thresholds.md."),
         Column("segment_id", "INTEGER", "", "The segment it concerns; NULL for the whole base."),
         Column("feature", "VARCHAR", "", "The feature it concerns; NULL where none."),
         Column("value", "DOUBLE", "the metric's unit", "The figure."),
@@ -948,7 +948,7 @@ MODEL_VALIDATION = Table(
     (
         MONTH,
         MODEL_VERSION,
-        Column("metric", "VARCHAR", "", "What was measured; see the README for each."),
+        Column("metric", "VARCHAR", "", "What was measured; see docs/how-to/trust.md."),
         Column(
             "subject",
             "VARCHAR",
