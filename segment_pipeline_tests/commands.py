@@ -107,7 +107,7 @@ def shared_commands() -> Commands:
     return commands
 
 
-def eventually(look: Callable[[], Any], timeout: float = 30) -> Any:
+def eventually(look: Callable[[], Any], timeout: float = 180) -> Any:
     """What `look` returns, as soon as that is true."""
     deadline = time.monotonic() + timeout
     while not (found := look()):
