@@ -122,8 +122,8 @@ def _most_continuous(ranked: Sequence[Candidate], by_icl: bool, continuity: Cont
     listed = ", ".join(f"{c.n_components} keeps {continuity.kept[c.n_components]:.0%}" for c in equal)
     return (
         best,
-        f"continuity from the {len(equal)} whose {'ICL' if by_icl else 'BIC'} is within {continuity.within:,.0f} of the "
-        f"lowest (of the customers in their segment {listed})",
+        f"continuity from the {len(equal)} whose {'ICL' if by_icl else 'BIC'} is within {continuity.within:,.0f} of "
+        f"the lowest (of the customers in their segment {listed})",
     )
 
 
