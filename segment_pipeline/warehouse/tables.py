@@ -1046,8 +1046,8 @@ SUITABILITY = Table(
             "verdict",
             "VARCHAR",
             "",
-            "mixture, k_means_would_serve, nested_groups, rules_would_do, density_based, latent_classes or "
-            "too_few_customers.",
+            "mixture, k_means_would_serve, nested_groups, rules_would_do, density_based, no_segments, latent_classes "
+            "or too_few_customers.",
         ),
         Column("reason", "VARCHAR", "", "The verdict in words, with the figures on which it stands."),
     ),
