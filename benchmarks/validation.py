@@ -85,7 +85,7 @@ def follow(title: str, config: Path) -> None:
             ).fetchall()
             value = {(metric, subject): number for metric, subject, number, _, _ in found}
             assert {metric for metric, _ in value} == set(METRICS), month
-            (ratio,) = [row[2:] for row in found if row[0] == "hybrid_spend_ratio"]
+            (ratio,) = [row[2:] for row in found if row[:2] == ("hybrid_spend_ratio", "")]
             apart = [number for (metric, _), number in value.items() if metric == "separation"]
             rows.append([month_key(month), *(value.get(place) for place in FIGURES.values()), min(apart), *ratio])
         print_table(title, ("month", *FIGURES, "closest pair", "hybrids", "low", "high"), rows)
