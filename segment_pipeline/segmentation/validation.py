@@ -636,8 +636,9 @@ def _each_comes_true(p: Array, shares: list[Figure]) -> bool:
     tenth = _tenth(p)
     for place, share in zip(np.unique(tenth), shares, strict=True):
         mine = p[tenth == place]
-        enough = len(mine) >= FEWEST_EVENTS and share.low is not None and share.high is not None
-        if enough and not share.low - NEAR <= mine.mean() <= share.high + NEAR:
+        if len(mine) < FEWEST_EVENTS or share.low is None or share.high is None:
+            continue
+        if not share.low - NEAR <= mine.mean() <= share.high + NEAR:
             return False
     return True
 
