@@ -85,10 +85,19 @@ def follow(title: str, config: Path) -> None:
             ).fetchall()
             value = {(metric, subject): number for metric, subject, number, _, _ in found}
             assert {metric for metric, _ in value} == set(METRICS), month
-            (ratio,) = [row[2:] for row in found if row[0] == "hybrid_spend_ratio"]
+            ratios = {row[1]: row[2:] for row in found if row[0] == "hybrid_spend_ratio"}
             apart = [number for (metric, _), number in value.items() if metric == "separation"]
-            rows.append([month_key(month), *(value.get(place) for place in FIGURES.values()), min(apart), *ratio])
-        print_table(title, ("month", *FIGURES, "closest pair", "hybrids", "low", "high"), rows)
+            rows.append(
+                [
+                    month_key(month),
+                    *(value.get(place) for place in FIGURES.values()),
+                    min(apart),
+                    *ratios[""],
+                    *ratios["dominant"],
+                ]
+            )
+        hybrids = ("hybrids", "low", "high", "against dominant", "low", "high")
+        print_table(title, ("month", *FIGURES, "closest pair", *hybrids), rows)
         failed = connection.execute(
             "SELECT metric, count(DISTINCT month) FROM model_validation WHERE NOT passed "
             "AND (subject = '' OR metric NOT IN ('stability_over_time', 'calibration_error')) GROUP BY 1 ORDER BY 1"

@@ -71,15 +71,20 @@ def test_what_customers_spent_afterwards_is_that_of_the_source(validated) -> Non
 
 def test_the_ratio_of_hybrids_is_that_of_their_spend(validated) -> None:
     shop, _ = validated
-    (expected,) = query(
-        shop.warehouse,
-        """
-        SELECT avg(total_spend) FILTER (is_hybrid) / avg(total_spend) FILTER (NOT is_hybrid)
-        FROM monthly_assignments JOIN raw_customers USING (month, customer_id) WHERE month = '2023-04-01'
-        """,
-    )[0]
-    found = "SELECT value FROM model_validation WHERE metric = 'hybrid_spend_ratio' AND month = '2023-04-01'"
-    assert query(shop.published, found)[0][0] == pytest.approx(expected)
+    for subject, others in (("", "NOT is_hybrid"), ("dominant", "NOT is_hybrid AND tier = 'dominant'")):
+        (expected,) = query(
+            shop.warehouse,
+            f"""
+            SELECT avg(total_spend) FILTER (is_hybrid) / avg(total_spend) FILTER ({others})
+            FROM monthly_assignments JOIN raw_customers USING (month, customer_id) WHERE month = '2023-04-01'
+            """,
+        )[0]
+        found = query(
+            shop.published,
+            "SELECT value FROM model_validation WHERE metric = 'hybrid_spend_ratio' AND month = '2023-04-01' "
+            f"AND subject = '{subject}'",
+        )
+        assert found[0][0] == pytest.approx(expected)
 
 
 def test_the_checks_stand_in_dagster_and_only_warn(validated) -> None:

@@ -71,9 +71,10 @@ def warning_of(event: dg.DagsterEvent) -> str | None:
     observed, limit = (_data(found, name) for name in ("observed", "limit"))
     advice = limit.pop("advice", None)
     # what is wrong stands in words where it can; figures beside it are for the UI
-    said = "; ".join(map(str, observed["problems"])) if observed.get("problems") else _in_words(observed)
+    said = _in_words({"problems": observed["problems"]} if observed.get("problems") else observed)
     allowed = _in_words({name: value for name, value in limit.items() if value != []})
-    return f"{found.check_name}: {said}{f'; allowed: {allowed}' if allowed else ''}{f'; {advice}' if advice else ''}."
+    told = f"{found.check_name}: {said}{f'; allowed: {allowed}' if allowed else ''}{f'; {advice}' if advice else ''}"
+    return told if told.endswith((".", "?", "!")) else f"{told}."
 
 
 def _data(found: dg.AssetCheckEvaluation, name: str) -> dict[str, Any]:
@@ -83,7 +84,16 @@ def _data(found: dg.AssetCheckEvaluation, name: str) -> dict[str, Any]:
 
 def _in_words(values: Mapping[str, Any]) -> str:
     return "; ".join(
-        "; ".join(map(str, value)) if isinstance(value, list) else f"{name.replace('_', ' ')} {value}"
+        "; ".join(str(part).removesuffix(".") for part in value)
+        if isinstance(value, list)
+        else f"{name.replace('_', ' ')} {_rounded(value)}"
         for name, value in values.items()
         if value != []
     )
+
+
+def _rounded(value: object) -> object:
+    """A figure to three digits; whatever else as it is."""
+    if not isinstance(value, float):
+        return value
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

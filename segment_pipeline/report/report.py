@@ -183,7 +183,15 @@ def _whether_to_trust(story: Story) -> str:
     if alerts:
         said += f", with {len(alerts)} {'alert' if len(alerts) == 1 else 'alerts'} that it may no longer fit"
     verdict = next((row["verdict"] for row in story["suitability"]), None)
-    return f"{said}; the verdict on its use here: {spoken(verdict)}." if verdict else f"{said}."
+    if verdict:
+        said += f"; the verdict on its use here: {spoken(verdict)}"
+    held = [row for row in story["model_validation"] if row["passed"] is not None]
+    broken = [row for row in held if not row["passed"]]
+    if not broken:
+        return f"{said}."
+    named = ", ".join(spoken(metric) for metric in dict.fromkeys(row["metric"] for row in broken))
+    breaks = "breaks its limit" if len(broken) == 1 else "break their limit"
+    return f"{said}; {len(broken)} of {len(held)} validation figures {breaks}: {named}."
 
 
 def _drawings(story: Story) -> dict[str, Any]:

@@ -80,7 +80,8 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
         refits=rows("SELECT trained_month, model_version, n_components, reason FROM model_versions ORDER BY 1"),
         warnings=dict(zip(("new", "ongoing", "to_contact", "left_out", "left_alone"), warned, strict=True)),
         hybrids=rows(
-            "SELECT any_value(sentence) FROM model_validation WHERE metric = 'hybrid_spend_ratio' "
+            # against customers of a single segment where there are enough, or against all others
+            "SELECT max_by(sentence, subject) FROM model_validation WHERE metric = 'hybrid_spend_ratio' "
             "AND value IS NOT NULL AND month = (SELECT max(month) FROM monthly_assignments)"
         )[0][0],
         alerts=rows(

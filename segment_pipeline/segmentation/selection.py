@@ -100,19 +100,20 @@ def choose(
     best = ranked[0]
     if model.criterion == "elbow" and elbow is not None:
         best = next(c for c in admissible if c.n_components == elbow)
-    equals = ""
+    by = "BIC, for want of an elbow," if model.criterion == "elbow" and elbow is None else _CRITERIA[model.criterion]
     if continuity is not None and model.criterion != "elbow":
         best, equals = _most_continuous(ranked, by_icl, continuity)
+        by = equals or by
     runner_up = next((c for c in ranked if c is not best), None)
-    rationale = _rationale(best, ranked[0], runner_up, elbow, refusals, model)
+    rationale = _rationale(best, ranked[0], runner_up, elbow, refusals, model, by)
     advice = [merge_advice(best.mixture, names) if names is not None else "", remarks]
-    rationale = " ".join(filter(None, [rationale, equals, *advice]))
+    rationale = " ".join(filter(None, [rationale, *advice]))
     return Choice(best, ranked[0].n_components, elbow, None if runner_up is None else runner_up.n_components, rationale)
 
 
 def _most_continuous(ranked: Sequence[Candidate], by_icl: bool, continuity: Continuity) -> tuple[Candidate, str]:
-    """Of those as good as the first of `ranked`, the one that keeps most customers; and a sentence where that is
-    another."""
+    """Of those as good as the first of `ranked`, the one that keeps most customers; and by what it was chosen, in
+    words, where that is another."""
     scores = [c.icl if by_icl else c.bic for c in ranked]
     equal = [c for c, score in zip(ranked, scores, strict=True) if score - scores[0] <= continuity.within]
     best = max(equal, key=lambda c: continuity.kept[c.n_components])  # the first of equals: the better one
@@ -121,7 +122,8 @@ def _most_continuous(ranked: Sequence[Candidate], by_icl: bool, continuity: Cont
     listed = ", ".join(f"{c.n_components} keeps {continuity.kept[c.n_components]:.0%}" for c in equal)
     return (
         best,
-        f"Taken for continuity from {len(equal)} that fit as well, by the customers in their segment: {listed}.",
+        f"continuity from the {len(equal)} whose {'ICL' if by_icl else 'BIC'} is within {continuity.within:,.0f} of "
+        f"the lowest (of the customers in their segment {listed})",
     )
 
 
@@ -148,7 +150,9 @@ def _rationale(
     elbow: int | None,
     refusals: dict[int, tuple[str, ...]],
     model: "ModelSettings",
+    by: str,
 ) -> str:
+    """The choice in words, its true reason first. by : what it was chosen by."""
     by_icl = model.criterion == "icl"
     unit = "ICL" if by_icl else "BIC"
 
@@ -156,7 +160,7 @@ def _rationale(
         return candidate.icl if by_icl else candidate.bic
 
     sentences = [
-        f"{best.n_components} segments, chosen by {_CRITERIA[model.criterion]} among the {_admissible_count(refusals)} "
+        f"{best.n_components} segments, chosen by {by} among the {_admissible_count(refusals)} "
         f"admissible of {len(refusals)} candidates: those that are sound, that searches find again, and that a team "
         "can act on. BIC and ICL weigh how well segments describe the customers against how many there are."
     ]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from segment_pipeline.segmentation.alternatives import AGREES, NOBODY, Alternative, Comparison, Customers, nestedness
-from segment_pipeline.segmentation.gaussian import Mixture
+from segment_pipeline.segmentation.gaussian import Mixture, bic
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
@@ -34,9 +34,16 @@ elongated and nested segments 0.98 to 1."""
 THRESHOLDS_SUFFICE = 0.9
 """Agreement with which a table of as many thresholds as segments must give the champion's segments."""
 
-NO_CENTRE = -0.9
+NO_CENTRE = -0.85
 """Mean excess kurtosis within segments, below which they are filled evenly up to their limits instead of crowding
-around a centre: 0 is Gaussian, -1.2 uniform."""
+around a centre: 0 is Gaussian, -1.2 uniform. Cut boxes have -0.90 to -1.19, pieces of two moons -0.59 to -0.77."""
+
+BORDER = 0.05
+"""Share of a feature's range, around a threshold, that counts as the border between segments."""
+
+CUT_THROUGH = 0.55
+"""Customers at the borders, against as many as an even spread would put there, from which they are no gaps. Uniform
+data have 0.76 to 1.04, boxes with gaps between them 0.24 to 0.34."""
 
 NESTED = 2.0
 """How many times farther apart than their parts groups of segments must be. Simulated nested groups have 4 to 7, round
@@ -60,8 +67,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Suitability:
-    """verdict : too_few_customers, latent_classes, density_based, rules_would_do, nested_groups, k_means_would_serve or
-    mixture; the first that its findings give. reason : the findings that it stands on, in words."""
+    """verdict : too_few_customers, latent_classes, no_segments, density_based, rules_would_do, nested_groups,
+    k_means_would_serve or mixture; the first that its findings give. reason : the findings that it stands on, in
+    words."""
 
     verdict: str
     reason: str
@@ -71,6 +79,11 @@ class Suitability:
 VERDICTS: tuple[tuple[str, tuple[tuple[str, ...], ...], str], ...] = (
     ("too_few_customers", (("few_customers",),), "The data are too few for a mixture."),
     ("latent_classes", (("mostly_categorical", "classes_in_the_answers"),), "Latent classes fit these data better."),
+    (
+        "no_segments",
+        (("segments_have_no_centre", "thresholds_cut_through"), ("one_gaussian_suffices",)),
+        "No segments here: whatever is drawn cuts one crowd into pieces.",
+    ),
     (
         "density_based",
         (("regions_are_not_gaussian",), ("outliers_dominate",)),
@@ -106,7 +119,8 @@ def judge_suitability(
                 told = " ".join(true[name].sentence for name in needed)
                 return Suitability(verdict, f"{advice} {told}", findings)
     by_name = {finding.finding: finding for finding in findings}
-    told = " ".join(by_name[name].sentence for name in ("nobody_is_in_doubt", "k_means_agrees"))
+    named = ("one_gaussian_suffices", "nobody_is_in_doubt", "k_means_agrees")
+    told = " ".join(by_name[name].sentence for name in named)
     return Suitability("mixture", f"A mixture is right here. {told}", findings)
 
 
@@ -130,8 +144,9 @@ def _findings(customers: Customers, champion: Mixture, comparison: Comparison, t
         _regions(customers.Z, comparison.of("hdbscan")),
         _outliers(comparison.of("dbscan")),
         _rules(comparison),
-        _thresholds(customers.Z, labels, champion.n_components),
+        *_thresholds(customers.Z, labels, champion.n_components),
         _centres(customers.Z, labels),
+        _one_gaussian(customers.Z, champion),
         _nested(customers.Z, labels),
         *_certainty(customers.Z, champion, joint, too_sure),
         _k_means(comparison.of("k_means")),
@@ -226,18 +241,42 @@ def _rules(comparison: Comparison) -> Finding:
     )
 
 
-def _thresholds(Z: Array, labels: Labels, segments: int) -> Finding:
+def _thresholds(Z: Array, labels: Labels, segments: int) -> tuple[Finding, Finding]:
+    """Whether a table of thresholds gives the segments, and whether it cuts through customers or between them."""
     from sklearn.metrics import adjusted_rand_score
     from sklearn.tree import DecisionTreeClassifier
 
     tree = DecisionTreeClassifier(max_leaf_nodes=max(2, segments), random_state=0).fit(Z, labels)
     agreement = float(adjusted_rand_score(labels, tree.predict(Z)))
-    return Finding(
-        "thresholds_give_the_segments",
-        agreement,
-        THRESHOLDS_SUFFICE,
-        agreement >= THRESHOLDS_SUFFICE,
-        f"{segments - 1} thresholds on single features give the champion's segments with agreement {agreement:.2f}.",
+    at_border, expected = 0, 0.0
+    parts = tree.tree_
+    on_path = tree.decision_path(Z).tocsc()
+    for node in np.flatnonzero(parts.feature >= 0):
+        values = Z[on_path.indices[on_path.indptr[node] : on_path.indptr[node + 1]], parts.feature[node]]
+        border = np.ptp(values) * BORDER
+        near = np.clip(parts.threshold[node] + np.array([-0.5, 0.5]) * border, values.min(), values.max())
+        at_border += int(np.sum((values > near[0]) & (values < near[1])))
+        expected += len(values) * float(near[1] - near[0]) / float(np.ptp(values))
+    density = at_border / expected if expected else None
+    return (
+        Finding(
+            "thresholds_give_the_segments",
+            agreement,
+            THRESHOLDS_SUFFICE,
+            agreement >= THRESHOLDS_SUFFICE,
+            f"{segments - 1} thresholds on single features give the champion's segments with agreement "
+            f"{agreement:.2f}.",
+        ),
+        Finding(
+            "thresholds_cut_through",
+            density,
+            CUT_THROUGH,
+            density is not None and density >= CUT_THROUGH,
+            "No threshold on a single feature divides the customers."
+            if density is None
+            else f"At the borders between segments stand {density:.2f} times as many customers as an even spread would "
+            "put there: 0 is a gap, 1 or more is none.",
+        ),
     )
 
 
@@ -261,6 +300,23 @@ def _centres(Z: Array, labels: Labels) -> Finding:
         mean <= NO_CENTRE,
         f"Within segments the features' excess kurtosis is {mean:.2f}, where 0 crowds around a centre and -1.2 is "
         "spread evenly between limits.",
+    )
+
+
+def _one_gaussian(Z: Array, champion: Mixture) -> Finding:
+    """By how much the champion's BIC is above that of one Gaussian for all customers; below 0 segments are needed."""
+    d = Z.shape[1]
+    # a trace of the whole's variance, for a feature that is flat
+    covariance = np.cov(Z.T, bias=True).reshape(d, d) + 1e-6 * Z.var(axis=0).max() * np.eye(d)
+    one = Mixture(np.ones(1), Z.mean(axis=0)[None], covariance[None])
+    excess = bic(champion, Z) - bic(one, Z)
+    said = f"{abs(excess):,.0f} {'above' if excess >= 0 else 'below'}"
+    return Finding(
+        "one_gaussian_suffices",
+        excess,
+        0.0,
+        excess >= 0.0,
+        f"The champion's BIC is {said} that of a single Gaussian for all customers (lower is better).",
     )
 
 

@@ -948,13 +948,19 @@ MODEL_VALIDATION = Table(
     (
         MONTH,
         MODEL_VERSION,
-        Column("metric", "VARCHAR", "", "What was measured; see docs/how-to/trust.md."),
+        Column(
+            "metric",
+            "VARCHAR",
+            "",
+            "What was measured; see docs/how-to/trust.md. Calibration leaves out memberships below 0.05.",
+        ),
         Column(
             "subject",
             "VARCHAR",
             "",
             "Of what: empty for the whole model, a segment id, a pair of them such as 3-7, a method (memberships, "
-            "k-means, recency), or a range of probabilities such as 0.7-0.8.",
+            "k-means, recency), a range of probabilities such as 0.7-0.8, or dominant: hybrids against customers of a "
+            "single segment instead of all others.",
         ),
         Column("value", "DOUBLE", "the metric's unit", "The figure; NULL where it could not be computed."),
         Column("low", "DOUBLE", "the metric's unit", "Lower end of its 95 % interval; NULL where there is none."),
@@ -1046,8 +1052,8 @@ SUITABILITY = Table(
             "verdict",
             "VARCHAR",
             "",
-            "mixture, k_means_would_serve, nested_groups, rules_would_do, density_based, latent_classes or "
-            "too_few_customers.",
+            "mixture, k_means_would_serve, nested_groups, rules_would_do, density_based, no_segments, latent_classes "
+            "or too_few_customers.",
         ),
         Column("reason", "VARCHAR", "", "The verdict in words, with the figures on which it stands."),
     ),

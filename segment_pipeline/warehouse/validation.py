@@ -182,16 +182,17 @@ def _outcome(
 
 
 def _hybrids(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> Hybrids | Missing:
-    """The month's customers: what they spent in its window, and whether they are hybrid."""
+    """The month's customers: what they spent in its window, and whether they are hybrid or of one segment."""
     if "total_spend" not in config.raw_feature_names:
         return Missing("no feature total_spend tells what customers spent.")
     drawn = drawn_sql(connection, "monthly_assignments", month, config.validation.sample)
     found = _columns(
         connection,
         f"""
-        SELECT r.total_spend, a.is_hybrid
+        SELECT r.total_spend, a.is_hybrid, a.tier = 'dominant' AND NOT a.is_hybrid AS is_single
         FROM (
-            SELECT customer_id, is_hybrid FROM monthly_assignments WHERE month = {month_literal(month)} AND {drawn}
+            SELECT customer_id, is_hybrid, tier FROM monthly_assignments
+            WHERE month = {month_literal(month)} AND {drawn}
         ) AS a
         JOIN raw_customers AS r ON r.month = {month_literal(month)} AND r.customer_id = a.customer_id
         ORDER BY a.customer_id
@@ -199,7 +200,8 @@ def _hybrids(connection: duckdb.DuckDBPyConnection, config: Config, month: date)
     )
     spend = _doubles(found["total_spend"])
     known = np.isfinite(spend)
-    return Hybrids(spend[known], np.asarray(found["is_hybrid"], dtype=bool)[known])
+    is_hybrid, is_single = (np.asarray(found[name], dtype=bool)[known] for name in ("is_hybrid", "is_single"))
+    return Hybrids(spend[known], is_hybrid, is_single)
 
 
 def _drawn_rows(connection: duckdb.DuckDBPyConnection, month: date, sample: int) -> str:

@@ -6,7 +6,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from segment_pipeline.defs.failures import Failure, explain
+from segment_pipeline.defs.failures import Failure, explain, warning_of
 from segment_pipeline.errors import SourceError
 
 
@@ -60,3 +60,32 @@ def test_anything_else_is_called_a_defect_and_says_where_its_traceback_is():
 @pytest.mark.parametrize(("fail", "stopped"), [(by_the_user, True), (of_the_program, False)])
 def test_being_stopped_is_no_error(fail, stopped):
     assert failure_of(fail).interrupted == stopped
+
+
+def test_a_warning_rounds_its_figures_and_ends_as_a_sentence_does():
+    def warned(observed: dict[str, object], limit: dict[str, object]) -> str | None:
+        @dg.asset(check_specs=[dg.AssetCheckSpec("stable", asset="step")])
+        def step():
+            yield dg.MaterializeResult(
+                check_results=[
+                    dg.AssetCheckResult(
+                        check_name="stable",
+                        passed=False,
+                        severity=dg.AssetCheckSeverity.WARN,
+                        metadata={"observed": observed, "limit": limit},
+                    )
+                ]
+            )
+
+        run = dg.materialize([step], instance=dg.DagsterInstance.ephemeral())
+        return next(found for found in map(warning_of, run.all_events) if found)
+
+    assert warned(
+        {"stability over time": 0.39522218915712715, "spend": 20188.25, "customers": 12345, "failed": ["It moved."]},
+        {"stability over time": 0.5},
+    ) == (
+        "stable: stability over time 0.395; spend 20,188; customers 12345; It moved; allowed: stability over time 0.5."
+    )
+    assert warned({"problems": ["One.", "Is the column free text?"]}, {"problems": []}) == (
+        "stable: One; Is the column free text?"
+    )

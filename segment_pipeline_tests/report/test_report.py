@@ -282,6 +282,7 @@ def story(**changes):
         "champion": {"model_version": 2, "trained_month": MARCH},
         "alerts": [],
         "suitability": [],
+        "model_validation": [],
     }
     return plain | changes
 
@@ -295,6 +296,25 @@ def test_the_five_sentences_say_who_what_changed_who_moved_whom_to_contact_and_w
         "9 customers need attention (8 new warnings, 2 ongoing); whether such warnings come true is not known yet.",
         "Model 2 of March 2023 served for its 3rd month.",
     ]
+
+
+def test_the_last_sentence_names_the_validation_figures_that_fail_beside_the_verdict():
+    figures = [
+        ("heldout_gap", True),
+        ("separation", None),
+        ("stability_over_time", False),
+        ("calibration_error", False),
+    ]
+    validation = [{"metric": metric, "passed": passed} for metric, passed in figures]
+    suitability = [{"verdict": "mixture"}]
+    assert five_sentences(story(suitability=suitability, model_validation=validation))[-1] == (
+        "Model 2 of March 2023 served for its 3rd month; the verdict on its use here: mixture; 2 of 3 validation "
+        "figures break their limit: stability over time, calibration error."
+    )
+    one = five_sentences(story(suitability=suitability, model_validation=validation[:3]))[-1]
+    assert one.endswith(
+        "verdict on its use here: mixture; 1 of 2 validation figures breaks its limit: stability over time."
+    )
 
 
 def test_the_sentences_say_when_nothing_changed():

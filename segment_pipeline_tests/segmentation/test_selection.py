@@ -72,6 +72,7 @@ def test_the_elbow_is_taken_where_there_is_one_and_the_minimum_where_there_is_no
     assert straight.candidate is not None
     assert (straight.candidate.n_components, straight.elbow) == (6, None)
     assert "more help much less), so its minimum was taken" in straight.rationale
+    assert straight.rationale.startswith("6 segments, chosen by BIC, for want of an elbow, among")
 
 
 def test_nothing_admissible_names_every_refusal_and_what_to_do() -> None:
@@ -116,7 +117,11 @@ def test_at_a_refit_of_candidates_that_fit_as_well_the_one_that_keeps_most_custo
     choice = choose(candidates, SETTINGS, continuity=Continuity(20.0, kept))
     assert choice.candidate is candidates[2]
     assert (choice.minimum, choice.runner_up) == (3, 3)
-    assert "3 keeps 10%, 4 keeps 40%, 5 keeps 80%" in choice.rationale
+    assert choice.rationale.startswith(
+        "5 segments, chosen by continuity from the 3 whose BIC is within 20 of the lowest (of the customers in their "
+        "segment 3 keeps 10%, 4 keeps 40%, 5 keeps 80%) among the 4 admissible of 4 candidates"
+    )
+    assert "chosen by BIC" not in choice.rationale
     assert choose(candidates, SETTINGS, continuity=Continuity(1.0, kept)).candidate is candidates[0]
     assert (
         "continuity"

@@ -44,6 +44,20 @@ def test_data_made_for_an_alternative_get_its_verdict(kind, seed):
     assert suitability.verdict == kind, suitability.reason
 
 
+@pytest.mark.parametrize(("seed", "n", "d"), [(41, 2000, 3), (42, 900, 2), (43, 3000, 5)])
+@pytest.mark.parametrize("shape", ["uniform", "one Gaussian"])
+def test_customers_without_any_structure_have_no_segments(shape, seed, n, d):
+    random = np.random.default_rng((seed, 7))
+    X = random.uniform(size=(n, d)) if shape == "uniform" else random.normal(size=(n, d))
+    known = Known(X, np.zeros(n, dtype=np.intp))
+    champion, customers = champion_of(known), customers_of(known)
+    suitability = judge_suitability(customers, champion, compare(customers, champion, list("abcde")[:d]))
+    assert suitability.verdict == "no_segments", suitability.findings
+    assert "No segments here" in suitability.reason
+    told = {"uniform": "At the borders between segments", "one Gaussian": "that of a single Gaussian"}
+    assert told[shape] in suitability.reason
+
+
 def test_the_reason_tells_the_figures_of_the_findings_that_hold():
     _, comparison, suitability = judged("k_means_would_serve", SEEDS[0])
     findings = {finding.finding: finding for finding in suitability.findings}

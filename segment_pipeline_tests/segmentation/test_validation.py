@@ -25,6 +25,7 @@ from segment_pipeline.segmentation.validation import (
     calibration,
     heldout_fit,
     hybrid_spend,
+    log_odds,
     ratio_of_means,
     separation,
     silence_foretold,
@@ -80,6 +81,21 @@ def test_a_model_with_too_many_segments_for_its_customers_has_a_large_gap_and_on
     assert len(failed) >= 3
     assert all("too many segments for so few customers" in gap.sentence for gap in failed)
     assert all(gap.passed for gap in enough)
+
+
+def test_the_sentence_of_the_gap_gives_the_raw_difference_and_what_was_taken_off():
+    figures = heldout_fit(
+        fit_mixture(Z := np.random.default_rng(3).normal(size=(500, 2)), 2), Z, None, np.full(2, 1e-4), 0, 0.1
+    )
+    raw = the(figures, "train_log_likelihood").value - the(figures, "heldout_log_likelihood").value
+    gap = the(figures, "heldout_gap")
+    assert abs(raw - gap.value) > 0.01  # chance is more than the gap here, so that to tell both matters
+    for words in (
+        f"has not: {raw:+.3f} nats",
+        f"Of that {raw - gap.value:+.3f} is chance",
+        f"{gap.value:+.3f} is left",
+    ):
+        assert words in gap.sentence
 
 
 def test_the_gap_is_that_of_theory_and_does_not_depend_on_who_was_left_out():
@@ -228,12 +244,31 @@ def test_where_recency_alone_knows_more_it_is_said_that_it_would_do():
 
 def test_spend_is_explained_as_far_as_it_was_planted():
     Z, R, random = habits(20_000)
-    noise = math.sqrt(float((4 * R[:, 1]).var()))  # half of the variance
-    spend = np.expm1(6 + 4 * R[:, 1] + noise * random.normal(size=len(R)))
+    planted = 0.3 * log_odds(R)[:, 1]
+    noise = float(planted.std())  # half of the variance
+    spend = np.expm1(8 + planted + noise * random.normal(size=len(R)))
     figures = spend_foretold(Outcome(MONTH, Z, R, None, spend), 0, 0.01)
     own = the(figures, "spend_r2", "memberships")
     assert own.low < 0.5 < own.high
     assert {figure.subject for figure in figures} == {"memberships", "k-means"}
+
+
+def test_differences_among_tiny_memberships_foretell_too():
+    """Silence goes by the odds of a segment that is hardly anybody's likeliest: on the scale of probabilities it all
+    but vanishes beside the doubt between the two others."""
+    random = np.random.default_rng(15)
+    rare = 10 ** random.uniform(-3, -1, 4000)
+    first = random.uniform(0.0, 1.0, 4000) * (1 - rare)
+    R = np.column_stack([first, 1 - rare - first, rare])
+    silent = random.random(4000) < 1 / (1 + np.exp(-1.5 * (np.log10(rare) + 2)))
+    figures = silence_foretold(Outcome(MONTH, random.normal(size=(4000, 2)), R, None, silent), 0, 0.01)
+    known = silence_power(np.log(rare)[:, None], silent, 0)
+    assert the(figures, "silence_auc", "memberships").value == pytest.approx(known.value, abs=0.005)
+
+
+def test_memberships_of_0_and_1_have_finite_log_odds():
+    R = np.array([[0.0, 1.0], [0.5, 0.5]])
+    assert log_odds(R) == pytest.approx(np.array([[-6.907, 6.907], [0.0, 0.0]]), abs=0.001)
 
 
 @pytest.mark.parametrize("kind", ["auc", "r2"])
@@ -273,6 +308,7 @@ def test_probabilities_that_come_true_are_found_calibrated():
     figures = calibration(Followed(R, drawn(random, R), (1, 2, 3)), 0.1)
     assert all(figure.passed for figure in figures if figure.metric == "calibration_error")
     assert the(figures, "calibration_error").value < 0.03
+    assert "can be read as a forecast" in the(figures, "calibration_error").sentence
     for figure in figures:
         if figure.metric == "calibrated_share":
             low, high = map(float, figure.subject.split("-"))
@@ -290,6 +326,19 @@ def test_certainty_that_comes_true_in_six_cases_of_ten_is_found_out():
     share = the(figures, "calibrated_share", "0.9-1.0")
     assert share.low < 0.6 < share.high
     assert f"{share.value:.0%} were in that segment a month later" in whole.sentence
+
+
+def test_below_the_alarm_memberships_are_no_forecast_where_one_tenth_does_not_come_true():
+    random = np.random.default_rng(14)
+    R = np.vstack([random.dirichlet([2.0, 2.0], size=5000), np.tile([0.96, 0.04], (700, 1))])
+    now = drawn(random, R)
+    now[5000:] = random.random(700) > 0.63
+    whole = the(calibration(Followed(R, now, (1, 2)), 0.2), "calibration_error")
+    assert whole.passed
+    assert whole.value < 0.1
+    assert "forecast" not in whole.sentence
+    assert "a membership says where a customer is, not where it will be" in whole.sentence
+    assert "Memberships of 0.05 or more" in whole.sentence
 
 
 # --- are hybrids worth more? ------------------------------------------------------------------------------------------
@@ -317,7 +366,7 @@ def test_the_claim_that_hybrids_are_worth_40_to_60_percent_more_is_tested(plante
     random = np.random.default_rng(11)
     is_hybrid = np.arange(20_000) % 4 == 0
     spend = random.gamma(4, 10, 20_000) * np.where(is_hybrid, planted, 1.0)
-    (found,) = hybrid_spend(Hybrids(spend, is_hybrid))
+    found = the(hybrid_spend(Hybrids(spend, is_hybrid, ~is_hybrid)), "hybrid_spend_ratio")
     assert found.low < planted < found.high
     assert found.passed is None
     assert re.search(verdict, found.sentence), found.sentence
@@ -325,11 +374,28 @@ def test_the_claim_that_hybrids_are_worth_40_to_60_percent_more_is_tested(plante
 
 def test_a_claim_that_few_customers_cannot_decide_stays_open():
     random = np.random.default_rng(12)
-    (found,) = hybrid_spend(Hybrids(random.lognormal(3, 1, 200), np.arange(200) % 4 == 0))
+    few = np.arange(200) % 4 == 0
+    found = the(hybrid_spend(Hybrids(random.lognormal(3, 1, 200), few, ~few)), "hybrid_spend_ratio")
     assert "cannot be decided" in found.sentence or "not borne out" in found.sentence
-    (nobody,) = hybrid_spend(Hybrids(random.lognormal(3, 1, 200), np.zeros(200, dtype=bool)))
+    none = np.zeros(200, dtype=bool)
+    nobody = the(hybrid_spend(Hybrids(random.lognormal(3, 1, 200), none, ~none)), "hybrid_spend_ratio")
     assert nobody.value is None
     assert "0 hybrid customers and 200 others" in nobody.sentence
+
+
+def test_hybrids_are_compared_with_all_others_and_with_those_of_a_single_segment():
+    random = np.random.default_rng(16)
+    kind = np.arange(20_000) % 4  # hybrid, single, single, in between
+    spend = random.gamma(4, 10, 20_000) * np.array([1.5, 1.0, 1.0, 2.5])[kind]
+    everybody, single = hybrid_spend(Hybrids(spend, kind == 0, (kind == 1) | (kind == 2)))
+    assert (everybody.subject, single.subject) == ("", "dominant")
+    assert everybody.low < 1.0 < everybody.high
+    assert single.low < 1.5 < single.high
+    assert "than all others (" in everybody.sentence
+    assert "than customers of a single segment (tier dominant) (" in single.sentence
+    _, nobody = hybrid_spend(Hybrids(spend, kind == 0, np.zeros(20_000, dtype=bool)))
+    assert (nobody.subject, nobody.value) == ("dominant", None)
+    assert nobody.sentence.startswith("Not computed: 5,000 hybrid customers and 0 of a single segment")
 
 
 # --- all together -----------------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ KEY_FIGURES = {
     "spend_r2_gain_over_recency": ("spend_r2_gain", "recency"),
     "calibration_error": ("calibration_error", ""),
     "hybrid_spend_ratio": ("hybrid_spend_ratio", ""),
+    "hybrid_spend_ratio_to_dominant": ("hybrid_spend_ratio", "dominant"),
 }
 
 
