@@ -644,7 +644,7 @@ def print_plan(plan: Plan, console: "Console") -> None:
     for one in plan.proposal.features:
         say(f"  {one.name:<{widest}}  {one.transform}, in steps of {scalar(one.resolution)}  ({one.why})")
     if plan.proposal.left_out:
-        say("Left out")
+        say("Left out  (--features takes one in)")
         for left in plan.proposal.left_out:
             say(f"  {left.name}: {left.reason}")
     remarks = _remarks(plan)
