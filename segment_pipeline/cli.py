@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
+USUAL_CONFIG, CONFIG_HERE = Path("data/segmentation.yaml"), Path("segmentation.yaml")
+"""Where a project has the user's file, and where a quickstart leaves it."""
+
 SQL_DIALECTS = ("duckdb", "postgres", "snowflake", "bigquery")
 """Those of warehouse.score_sql, which is not imported to show a help page."""
 
@@ -111,6 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if hasattr(chosen, "start"):  # it makes a configuration, and needs none
             return int(chosen.start(chosen))
+        if chosen.config is None:
+            chosen.config = CONFIG_HERE if CONFIG_HERE.exists() and not USUAL_CONFIG.exists() else USUAL_CONFIG
         config = load_config(chosen.config)
         if not getattr(chosen, "quiet", False):
             for warning in config.remarks:
@@ -239,9 +244,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--config",
             type=Path,
-            default=Path("data/segmentation.yaml"),
             metavar="FILE",
-            help="the user's file (default: %(default)s)",
+            help=f"the user's file (default: {USUAL_CONFIG}; without one, {CONFIG_HERE})",
         )
     return parser
 
