@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from segment_pipeline.cli import main
 from segment_pipeline.config import load_config, parse_config
 from segment_pipeline.errors import InputError
 from segment_pipeline.quickstart import Plan, Request, explore, print_plan
@@ -169,6 +170,23 @@ def test_the_configuration_that_it_leaves_runs_again_to_the_same_rows(finished, 
     assert again.code == 0, again
     rows = "SELECT customer_id, segment_id, probabilities FROM monthly_assignments ORDER BY 1"
     assert query(out / "segments.duckdb", rows) == query(tmp_path / "segments.duckdb", rows)
+
+
+def test_a_command_in_the_folder_that_it_leaves_needs_no_config(finished, monkeypatch, capsys):
+    out, _ = finished
+    monkeypatch.chdir(out)
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out.startswith("segmentation.yaml: fine.")
+
+
+def test_a_projects_own_file_goes_before_one_in_the_folder(finished, monkeypatch, capsys, tmp_path):
+    out, _ = finished
+    for name in ("segmentation.yaml", "data/segmentation.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((out / "segmentation.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out.startswith("data/segmentation.yaml: fine.")
 
 
 def test_a_folder_that_is_not_its_own_is_left_alone(finished, commands, tmp_path, write):
@@ -376,6 +394,20 @@ def test_order_lines_are_told_from_customers_and_segmented_by_the_pipelines_own_
     assert config.source.orders is not None
     assert config.source.orders.path == "../orders.csv"
     assert config.source.window_months == 6
+
+
+@pytest.mark.parametrize("called", ["customer", "Client", "kunde", "buyer", "household", "account", "user"])
+def test_whose_order_it_is_may_be_said_in_one_word(write, called):
+    header = tuple(called if name == "customer_id" else name for name in INVOICES)
+    plan = find_out(write("orders.csv", as_csv(header, invoices())))
+    assert (plan.table.customer_id, plan.customers) == (called, 320)
+
+
+def test_order_lines_that_nobody_placed_are_refused_in_terms_of_order_lines(write):
+    header = tuple("shop" if name == "customer_id" else name for name in INVOICES if name not in ("product_id",))
+    rows = [(order, customer, at, 2, price) for order, customer, at, _, _, price in invoices()]
+    with pytest.raises(InputError, match="a date .invoice_date. and an amount .unit_price. as order lines do.*--cust"):
+        find_out(write("orders.csv", as_csv(header, rows)))
 
 
 def test_what_the_user_says_goes_before_what_was_found(write):

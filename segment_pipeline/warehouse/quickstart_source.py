@@ -648,6 +648,10 @@ def _customer_id(path: Path, columns: Mapping[str, Column], hints: Hints, rows: 
         ]
         if best:
             return best[0]
+    if orders is not None:  # on order lines a customer comes often, so that the name alone has to do
+        called = [n for n in named if _CUSTOMER.fullmatch(n) or _USER.fullmatch(n)]
+        if called:
+            return called[0]
     unique = [n for n in named if columns[n].distinct == columns[n].known >= 0.99 * rows]
     by_id = [n for n in unique if _ID.search(n)] or [n for n in unique if columns[n].kind == "text"]
     first = next(iter(columns))
@@ -658,9 +662,16 @@ def _customer_id(path: Path, columns: Mapping[str, Column], hints: Hints, rows: 
     any_id = [n for n in named if _ID.search(n)]
     if any_id:
         return any_id[0]
+    listed = ", ".join(_shown(name) for name in columns)
+    if orders is not None:
+        raise InputError(
+            f"{path} has a date ({_shown(orders.date)}) and an amount ({_shown(orders.amount)}) as order lines do, and "
+            "no column that is called like a customer, such as customer, client, buyer, account or user, or like an "
+            f"id. Name it: --customer-id COLUMN. Columns: {listed}."
+        )
     raise InputError(
         f"{path} has no column that tells customers apart: none is called like an id, and in none is every value "
-        f"different. Name it: --customer-id COLUMN. Columns: {', '.join(_shown(name) for name in columns)}."
+        f"different. Name it: --customer-id COLUMN. Columns: {listed}."
     )
 
 
