@@ -176,7 +176,7 @@ def test_a_command_in_the_folder_that_it_leaves_needs_no_config(finished, monkey
     out, _ = finished
     monkeypatch.chdir(out)
     assert main(["check"]) == 0
-    assert capsys.readouterr().out.startswith("segmentation.yaml: fine.")
+    assert capsys.readouterr().out.startswith(f"{out / 'segmentation.yaml'}: fine.")
 
 
 def test_a_projects_own_file_goes_before_one_in_the_folder(finished, monkeypatch, capsys, tmp_path):
@@ -186,7 +186,7 @@ def test_a_projects_own_file_goes_before_one_in_the_folder(finished, monkeypatch
         (tmp_path / name).write_text((out / "segmentation.yaml").read_text())
     monkeypatch.chdir(tmp_path)
     assert main(["check"]) == 0
-    assert capsys.readouterr().out.startswith("data/segmentation.yaml: fine.")
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'data' / 'segmentation.yaml'}: fine.")
 
 
 def test_a_folder_that_is_not_its_own_is_left_alone(finished, commands, tmp_path, write):
@@ -428,6 +428,60 @@ def test_what_the_user_says_goes_before_what_was_found(write):
         ("total_spend", "log1p", 1.0),
     ]
     assert config.first_month == config.last_month == date(2020, 2, 1)
+def with_states() -> tuple[tuple[str, ...], Rows]:
+    """The invoices of which every tenth was cancelled and every twentieth came back, with a negative quantity."""
+    rows = invoices()
+    for i, (order, customer, at, product, quantity, price) in enumerate(rows):
+        state = "Returned" if i % 20 == 1 else "cancelled" if i % 10 == 0 else "ok"
+        rows[i] = (order, customer, at, product, -quantity if state == "Returned" else quantity, price, state)
+    return (*INVOICES, "order_status"), rows
+
+
+def test_cancelled_lines_and_negative_ones_are_counted_and_said_with_the_where_to_write(write):
+    header, rows = with_states()
+    plan = find_out(write("orders.csv", as_csv(header, rows)))
+    states, negative = plan.warnings
+    returned, cancelled = (sum(row[-1] == state for row in rows) for state in ("Returned", "cancelled"))
+    assert f"of {len(rows):,} order lines {cancelled:,} are 'cancelled', {returned:,} are 'Returned'" in states
+    assert """--where "order_status NOT IN ('cancelled', 'Returned')\"""" in states
+    assert negative.startswith(f"{returned:,} of {len(rows):,} order lines have a quantity x unit_price below zero")
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_plan(plan, console)
+    assert "To know" in console.export_text()
+
+
+def test_where_leaves_lines_out_of_the_features_and_stands_in_the_configuration(write):
+    header, rows = with_states()
+    path = write("orders.csv", as_csv(header, rows))
+    where = "order_status NOT IN ('cancelled', 'Returned')"
+    plan = find_out(path, where=where)
+    assert not plan.warnings
+    config = parse_config(starter_text(plan.starter), path.parent / "out" / "segmentation.yaml")
+    assert config.source.orders is not None
+    assert config.source.orders.where == where
+    assert any(where in guess for guess in plan.guesses)
+    kept = write("kept.csv", as_csv(header, [row for row in rows if row[-1] == "ok"]))
+    assert plan.proposal.features == find_out(kept).proposal.features
+
+
+def test_a_where_that_cannot_be_met_is_named(write):
+    path = write("orders.csv", as_csv(INVOICES, invoices()))
+    with pytest.raises(InputError, match=r"--where 'colour = 1'"):
+        find_out(path, where="colour = 1")
+    with pytest.raises(InputError, match="--where is for order lines"):
+        find_out(write("customers.csv", as_csv(HEADER, customers())), where="orders > 1")
+
+
+def test_a_project_says_why_it_looks_back_less_far_than_a_quickstart(write):
+    path = write("orders.csv", as_csv(INVOICES, invoices()))
+    with duckdb.connect() as connection:
+        monthly = explore(connection, Request(path, path.parent / "out"), monthly=True)
+        asked = explore(connection, Request(path, path.parent / "out", window_months=6), monthly=True)
+    assert any("orders of 3 months" in guess and "quickstart" in guess and "6" in guess for guess in monthly.guesses)
+    assert names(asked) == names(find_out(path))
+    assert not any("quickstart" in guess for guess in asked.guesses)
+
+
     assert (config.model.n_components, config.model.max_segments, config.model.seed) == ((3, 5), 5, 9)
     assert config.model.hurdle is not None
     assert (config.model.hurdle.feature, config.model.hurdle.value) == ("orders", 1.0)
