@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -550,10 +551,60 @@ def _run_month(config: Config, month: date, progress: Say, warn: Say) -> None:
     with RunLock(run_lock_path(config), 60.0, "segment-pipeline quickstart", warn):
         for result in history.run_months(history.Work([month]), listen):
             if result.error is not None:
-                raise PipelineError(
-                    f"{result.error}\nNothing was published. What was tried stands in {config.path}: mend it and run "
-                    f"segment-pipeline run --config {config.path}, or try other features: --features A,B,C"
-                )
+                raise PipelineError(_why_nothing(config, month) or f"{result.error}\n{_next_after_nothing(config)}")
+
+
+def _why_nothing(config: Config, month: date) -> str | None:
+    """Why no number of segments may serve: the commonest reasons, and every candidate on a line; None where it was
+    something else that stopped the month."""
+    import duckdb
+
+    if not config.warehouse_path.exists():
+        return None
+    with duckdb.connect(str(config.warehouse_path), read_only=True) as connection:
+        tried = connection.execute(
+            "SELECT n_components, bic, stability, smallest_share, refusals "
+            "FROM candidate_models JOIN candidate_parameters USING (month, n_components) "
+            "WHERE month = ? ORDER BY n_components",
+            [month],
+        ).fetchall()
+    if not tried or not all(refusals for *_, refusals in tried):
+        return None
+    why_not = [
+        [words for begins, words in _REFUSALS.items() if any(one.startswith(begins) for one in refusals)]
+        for *_, refusals in tried
+    ]
+    counted = Counter(words for reasons in why_not for words in reasons)
+    commonest = ", ".join(f"{words} ({count})" for words, count in counted.most_common())
+    lines = [
+        f"{n:>8}  {bic:>12,.0f}  {stability:>9.2f}  {smallest:>8.1%}  {', '.join(reasons)}"
+        for (n, bic, stability, smallest, _), reasons in zip(tried, why_not, strict=True)
+    ]
+    table = "\n".join([f"{'segments':>8}  {'BIC':>12}  {'stability':>9}  {'smallest':>8}  why not", *lines])
+    return (
+        "No trustworthy segments were found, and nothing was published.\n"
+        f"Why: of {len(tried)} numbers of segments tried, none may serve; {commonest}.\n\n"
+        f"{table}\n\n{_next_after_nothing(config)}"
+    )
+
+
+_REFUSALS = {
+    "independent searches disagree": "independent searches disagree",
+    "its smallest segment": "the smallest segment is too small",
+    "degenerate": "a segment is a single value or a handful of customers",
+    "the fit did not converge": "the fit did not converge",
+    "more than the": "more segments than a team can act on",
+    "its figures": "its figures are not finite",
+}
+"""How the reason of a refusal (segmentation/selection.py) begins, and what to say of it where there are many."""
+
+
+def _next_after_nothing(config: Config) -> str:
+    return (
+        "Next: other features (--features A,B,C), fewer segments (--segments 2..3), or more customers. The "
+        f"configuration is in {os.path.relpath(config.path)}: change it, then  segment-pipeline run --config "
+        f"{os.path.relpath(config.path)}"
+    )
 
 
 def write_customers(published: Path, file: Path) -> None:

@@ -280,6 +280,23 @@ def test_on_the_command_line_a_refusal_is_one_message_and_exit_code_2_and_leaves
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_customers_without_structure_are_refused_in_a_few_lines_with_every_candidate_on_one(commands, write, tmp_path):
+    values = np.exp(np.random.default_rng(3).normal(0, 1, (600, 4))).round(3)
+    rows = [(f"K{i}", *map(float, row)) for i, row in enumerate(values)]
+    source = write("noise.csv", as_csv(("customer_id", "aa", "bb", "cc", "dd"), rows))
+    out = tmp_path / "out"
+    ended = commands.start("quickstart", str(source), "--out", str(out), "--segments", "5..7").wait()
+    assert ended.code == 1, ended
+    first, why, blank, header, *candidates, after, following = ended.err.strip().splitlines()
+    assert first == "No trustworthy segments were found, and nothing was published."
+    assert re.search(r"of 3 numbers of segments tried, none may serve; independent searches disagree \(3\)", why)
+    assert (blank, after) == ("", "")
+    assert header.split()[:4] == ["segments", "BIC", "stability", "smallest"]
+    assert [line.split()[0] for line in candidates] == ["5", "6", "7"]
+    assert "--features" in following
+    assert not (out / "segments.duckdb").exists()
+
+
 def test_a_folder_that_cannot_be_written_is_refused(commands, write, tmp_path):
     (tmp_path / "closed").mkdir(mode=0o500)
     source = write("customers.csv", as_csv(HEADER, customers()))
