@@ -780,6 +780,10 @@ class SegmentLine:
 
 
 def segment_lines(published: Path, features: Sequence[str]) -> tuple[list[SegmentLine], int]:
+    fit = suitability(outcome.config.published_path)
+    if fit is not None:
+        say()
+        say(f"Suitability    {fit[0].replace('_', ' ')}: {fit[1]}")
     """The segments of the published month, the largest first, and how many customers were rejected."""
     from segment_pipeline.warehouse.publish import reading
 
@@ -809,3 +813,12 @@ def _mean(value: float | None) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("[", r"\[")
+def suitability(published: Path) -> tuple[str, str] | None:
+    """Whether a mixture is right for the published month: verdict and reason; None where that was not judged."""
+    from segment_pipeline.warehouse.publish import reading
+
+    with reading(published) as connection:
+        found = connection.execute("SELECT verdict, reason FROM suitability ORDER BY month DESC LIMIT 1").fetchone()
+    return None if found is None else (found[0], found[1])
+
+
