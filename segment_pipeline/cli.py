@@ -261,6 +261,9 @@ def _add_guesses(command: argparse.ArgumentParser) -> None:
         ("--product-id", "the product of a line"),
     ):
         what.add_argument(flag, metavar="COLUMN", help=meaning)
+    what.add_argument(
+        "--where", metavar="SQL", help="which order lines count, for example \"status <> 'cancelled'\" (default: all)"
+    )
     how = command.add_argument_group("how the file is written")
     how.add_argument("--sep", metavar="CHARACTER", type=_separator, help="what stands between columns")
     how.add_argument("--decimal", choices=(".", ","), help="the decimal mark")
@@ -368,6 +371,7 @@ def _request(chosen: argparse.Namespace, out: Path) -> "Request":
         amount=chosen.amount,
         order_id=chosen.order_id,
         product_id=chosen.product_id,
+        where=chosen.where,
         month=chosen.month,
         window_months=chosen.window_months,
         transforms=dict(chosen.transform),

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from segment_pipeline.config import Config, load_config, parse_config
-from segment_pipeline.errors import InputError, PipelineError
+from segment_pipeline.errors import InputError, PipelineError, SourceError
 from segment_pipeline.months import add_months, as_of, month_key, months_between
 from segment_pipeline.starter_file import Starter, StarterFeature, scalar, starter_text
 
@@ -49,6 +49,9 @@ FEW_SEGMENTS = 4
 
 LONGEST_WINDOW = 12
 """Months of order lines that a first look takes in at most."""
+
+USUAL_WINDOW = 3
+"""Months that a monthly pipeline looks back, where nothing else is said, as by default in `source.window_months`."""
 
 _LEFT_BY_QUICKSTART = (
     "warehouse.duckdb",
@@ -87,7 +90,8 @@ _ORDER_UNITS = {"orders": "orders", "products_per_order": "products", "distinct_
 class Request:
     """What the user asked for; None, or empty, is for quickstart to find out.
 
-    segments : smallest and largest number to try. hurdle : "feature=value", or "none" for no segment by rule.
+    where : SQL over an order line, which counts where it is true. segments : smallest and largest number to try.
+    hurdle : "feature=value", or "none" for no segment by rule.
     """
 
     file: Path
@@ -98,6 +102,7 @@ class Request:
     amount: str | None = None
     order_id: str | None = None
     product_id: str | None = None
+    where: str | None = None
     month: date | None = None
     window_months: int | None = None
     transforms: Mapping[str, str] = field(default_factory=dict)
@@ -113,7 +118,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done: the file in words, the month, the features, and the configuration that says so."""
+    """What is to be done: the file in words, the month, the features, and the configuration that says so. warnings :
+    what in the file may not mean what it is taken for."""
 
     table: "Table"
     proposal: "Proposal"
@@ -122,6 +128,7 @@ class Plan:
     starter: Starter
     columns: Mapping[str, str]
     guesses: Sequence[str]
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,7 @@ def explore(connection: "duckdb.DuckDBPyConnection", request: Request, *, monthl
         Hints,
         customer_columns,
         feature_columns,
+        lines_that_are_no_orders,
         read_table,
         reference_day,
     )
@@ -163,6 +171,11 @@ def explore(connection: "duckdb.DuckDBPyConnection", request: Request, *, monthl
     guesses = list(table.guesses)
     columns: dict[str, str] = {}
     if table.orders is None:
+        if request.where is not None:
+            raise InputError(
+                f"--where is for order lines, and {request.file} has one row per customer. Take rows out of the file "
+                "itself; or, if these are order lines, name their columns: --date COLUMN --amount COLUMN."
+            )
         columns = feature_columns(table)
         if not columns:
             raise InputError(
@@ -179,8 +192,10 @@ def explore(connection: "duckdb.DuckDBPyConnection", request: Request, *, monthl
             guesses.append(f"dates became days before {day}, the day after the latest")
         values = customer_columns(connection, columns)
     else:
-        month, window, said = _month_of_orders(request, table)
+        month, window, said = _month_of_orders(request, table, monthly=monthly)
         guesses.append(said)
+        if request.where is not None:
+            guesses.append(f"order lines count where  {request.where}  (--where)")
         values = _features_of_orders(connection, request, table, month, window)
     customers = len(next(iter(values.values())))
     _refuse_too_few(request, customers)
@@ -197,7 +212,8 @@ def explore(connection: "duckdb.DuckDBPyConnection", request: Request, *, monthl
     else:
         source = {"window_months": window, "orders": _orders_source(request, table)}
     starter = _starter(request, table, proposal, month, source, customers, monthly=monthly)
-    return Plan(table, proposal, month, customers, starter, columns, guesses)
+    warnings = lines_that_are_no_orders(connection, table) if request.where is None else []
+    return Plan(table, proposal, month, customers, starter, columns, guesses, warnings)
 
 
 def _refuse_too_few(request: Request, customers: int) -> None:
@@ -275,8 +291,9 @@ def _refuse_open_month(month: date, closed: date) -> None:
         raise InputError(f"--month {month_key(month)} is not over yet; the last month that is: {month_key(closed)}.")
 
 
-def _month_of_orders(request: Request, table: "Table") -> tuple[date, int, str]:
-    """The last month that the order lines cover to its end, and how many months to look back."""
+def _month_of_orders(request: Request, table: "Table", *, monthly: bool) -> tuple[date, int, str]:
+    """The last month that the order lines cover to its end, and how many months to look back: in a first look all that
+    there are; in a project the usual few, or no earlier month would be left to segment."""
     assert_orders = table.orders
     if assert_orders is None:
         raise AssertionError("the rows are customers")
@@ -295,12 +312,15 @@ def _month_of_orders(request: Request, table: "Table") -> tuple[date, int, str]:
             month = add_months(month, -1)
         month, why = min(month, closed), "the last that the file covers to its end  (--month)"
     available = months_between(when.first.replace(day=1), month) + 1
-    window = request.window_months or max(1, min(LONGEST_WINDOW, available))
-    return (
-        month,
-        window,
-        f"month {month_key(month)}, {why}; orders of {window} months before its end  (--window-months)",
-    )
+    all_there_are = max(1, min(LONGEST_WINDOW, available))
+    window = request.window_months or (USUAL_WINDOW if monthly else all_there_are)
+    looked_back = f"orders of {window} {'month' if window == 1 else 'months'} before its end"
+    if request.window_months is None and monthly and window != all_there_are:
+        looked_back += (
+            f", as every month of a project looks back, so that earlier months can be segmented too; quickstart, with "
+            f"one month, looks back {all_there_are}, and may choose other features"
+        )
+    return month, window, f"month {month_key(month)}, {why}; {looked_back}  (--window-months)"
 
 
 # --- order lines ------------------------------------------------------------------------------------------------------
@@ -327,7 +347,14 @@ def _features_of_orders(
         text = starter_text(Starter("draft", month, month, {"window_months": window, "orders": source}, drafted))
         config = parse_config(text, Path(folder) / "segmentation.yaml")
         prepare(connection, config.raw_feature_names)
-        load_raw_customers(connection, config, month)
+        try:
+            load_raw_customers(connection, config, month)
+        except SourceError as error:
+            if request.where is None:
+                raise
+            raise InputError(
+                f"--where {request.where!r}: {str(error).replace(str(config.path), 'the configuration')}"
+            ) from error
     chosen = ", ".join(identifier(name) for name in names)
     found = connection.execute(
         f"SELECT {chosen} FROM raw_customers WHERE trim(coalesce(customer_id, '')) <> '' ORDER BY customer_id"
@@ -345,7 +372,8 @@ def _orders_source(request: Request, table: "Table", folder: Path | None = None)
     path = os.path.relpath(request.file.absolute(), folder.absolute()) if table.plain else "order_lines.csv"
     if table.plain and path.count("..") > 3:
         path = str(request.file.absolute())
-    return {"path": path, **order_expressions(table)}
+    counted = {} if request.where is None else {"where": request.where}
+    return {"path": path, **order_expressions(table), **counted}
 
 
 def put_data(connection: "duckdb.DuckDBPyConnection", plan: Plan, folder: Path) -> None:
@@ -710,6 +738,7 @@ def _remarks(plan: Plan) -> list[str]:
     found = list(plan.proposal.remarks)
     if plan.proposal.hurdle is not None:
         found[0] += "  (--hurdle none)"
+    found += plan.warnings
     found += [
         f"{column.name}: {column.unreadable:,} values are not readable, such as "
         f"{', '.join(map(repr, column.samples))}; "
@@ -751,6 +780,10 @@ def print_outcome(outcome: Outcome, plan: Plan, console: "Console") -> None:
 
     if rejected:
         say(f"{rejected:,} customers were rejected; each with its reason in the table rejected_customers.")
+    fit = suitability(outcome.config.published_path)
+    if fit is not None:
+        say()
+        say(f"Suitability    {fit[0].replace('_', ' ')}: {fit[1]}")
     say()
     file = outcome.config.path
     shown = os.path.relpath(file)
@@ -780,10 +813,6 @@ class SegmentLine:
 
 
 def segment_lines(published: Path, features: Sequence[str]) -> tuple[list[SegmentLine], int]:
-    fit = suitability(outcome.config.published_path)
-    if fit is not None:
-        say()
-        say(f"Suitability    {fit[0].replace('_', ' ')}: {fit[1]}")
     """The segments of the published month, the largest first, and how many customers were rejected."""
     from segment_pipeline.warehouse.publish import reading
 
@@ -804,15 +833,6 @@ def segment_lines(published: Path, features: Sequence[str]) -> tuple[list[Segmen
     return lines, int(rejected[0]) if rejected else 0
 
 
-def _mean(value: float | None) -> str:
-    if value is None:
-        return ""
-    size = abs(value)
-    return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 1 else f"{value:.2g}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
 def suitability(published: Path) -> tuple[str, str] | None:
     """Whether a mixture is right for the published month: verdict and reason; None where that was not judged."""
     from segment_pipeline.warehouse.publish import reading
@@ -822,3 +842,12 @@ def suitability(published: Path) -> tuple[str, str] | None:
     return None if found is None else (found[0], found[1])
 
 
+def _mean(value: float | None) -> str:
+    if value is None:
+        return ""
+    size = abs(value)
+    return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 1 else f"{value:.2g}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -104,6 +104,12 @@ _AMOUNT = re.compile(
     r"amount|total|revenue|sales|price|value|spend|spent|umsatz|betrag|gross|net|cost|paid|payment", re.IGNORECASE
 )
 _QUANTITY = re.compile(r"quantity|qty|units|count|menge|anzahl", re.IGNORECASE)
+_UNDONE = (
+    "cancel|return|refund|storno|void|chargeback|charge_?back|retour|reject|declined|failed|erstattet|widerruf|annul"
+)
+_MOST_STATES = 20
+"""Different texts up to which a column says in what state an order is."""
+
 _LAST = re.compile(r"last|latest|recent|letzte", re.IGNORECASE)
 _CURRENCY = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR"}
 _CURRENCY_CODE = "USD|EUR|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|AUD|CAD|kr|zł|Kč|Fr"
@@ -784,6 +790,42 @@ def order_expressions(table: Table) -> dict[str, str]:
     order_id = orders.order_id or f"concat({identifier(table.customer_id)}, ' ', {identifier(orders.date)})"
     found = {"customer_id": table.customer_id, "order_id": order_id, "ordered_at": ordered_at, "amount": amount}
     return found | ({"product_id": orders.product_id} if orders.product_id is not None else {})
+
+
+def lines_that_are_no_orders(connection: duckdb.DuckDBPyConnection, table: Table) -> list[str]:
+    """What among all order lines may not be an order, one sentence each: states such as cancelled, and amounts below
+    zero."""
+    if table.orders is None:
+        return []
+    found = []
+    of_orders = (table.customer_id, table.orders.order_id, table.orders.product_id)
+    for column in table.columns.values():
+        if column.kind != "text" or column.distinct > _MOST_STATES or column.name in of_orders:
+            continue
+        name = identifier(column.name)
+        states = connection.execute(
+            f"SELECT {name}, count(*) FROM raw_rows WHERE regexp_matches({name}, '{_UNDONE}', 'i') "
+            "GROUP BY 1 ORDER BY 2 DESC, 1"
+        ).fetchall()
+        if states and len(states) < column.distinct:
+            listed = ", ".join(f"{count:,} are {state!r}" for state, count in states)
+            written = column.name if _shown(column.name) == column.name else name
+            where = f"{written} NOT IN ({', '.join(literal(state) for state, _ in states)})"
+            where = f"{where} OR {written} IS NULL" if column.known < table.rows else where
+            quoted = where.replace("\\", "\\\\").replace('"', '\\"')
+            found.append(
+                f"{_shown(column.name)}: of {table.rows:,} order lines {listed}; they count as orders, unless you add  "
+                f'--where "{quoted}"'
+            )
+    parts = [part for part in (table.orders.amount, table.orders.quantity) if part is not None]
+    numbers = [number_sql(known_sql(part), table.decimal) for part in parts]
+    negative = _one(connection, f"SELECT count(*) FROM raw_rows WHERE {' * '.join(numbers)} < 0")[0]
+    if negative:
+        found.append(
+            f"{negative:,} of {table.rows:,} order lines have a {' x '.join(reversed(parts))} below zero: they count "
+            "as orders, and lower what a customer spent  (--where)"
+        )
+    return found
 
 
 def write_order_lines(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
