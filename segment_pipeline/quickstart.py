@@ -212,7 +212,7 @@ def explore(connection: "duckdb.DuckDBPyConnection", request: Request, *, monthl
     else:
         source = {"window_months": window, "orders": _orders_source(request, table)}
     starter = _starter(request, table, proposal, month, source, customers, monthly=monthly)
-    warnings = lines_that_are_no_orders(connection, table) if request.where is None else []
+    warnings = lines_that_are_no_orders(connection, table, request.where)
     return Plan(table, proposal, month, customers, starter, columns, guesses, warnings)
 
 

@@ -455,7 +455,8 @@ def test_where_leaves_lines_out_of_the_features_and_stands_in_the_configuration(
     path = write("orders.csv", as_csv(header, rows))
     where = "order_status NOT IN ('cancelled', 'Returned')"
     plan = find_out(path, where=where)
-    assert not plan.warnings
+    assert [re.sub(r"[\d,]+", "N", remark).partition(" have")[0] for remark in plan.warnings] == ["N of N order lines"]
+    assert "those that it keeps" in plan.warnings[0]
     config = parse_config(starter_text(plan.starter), path.parent / "out" / "segmentation.yaml")
     assert config.source.orders is not None
     assert config.source.orders.where == where

@@ -792,15 +792,17 @@ def order_expressions(table: Table) -> dict[str, str]:
     return found | ({"product_id": orders.product_id} if orders.product_id is not None else {})
 
 
-def lines_that_are_no_orders(connection: duckdb.DuckDBPyConnection, table: Table) -> list[str]:
+def lines_that_are_no_orders(
+    connection: duckdb.DuckDBPyConnection, table: Table, where: str | None = None
+) -> list[str]:
     """What among all order lines may not be an order, one sentence each: states such as cancelled, and amounts below
-    zero."""
+    zero. where : which lines the user lets count; who says so has seen to the states."""
     if table.orders is None:
         return []
     found = []
     of_orders = (table.customer_id, table.orders.order_id, table.orders.product_id)
     for column in table.columns.values():
-        if column.kind != "text" or column.distinct > _MOST_STATES or column.name in of_orders:
+        if where is not None or column.kind != "text" or column.distinct > _MOST_STATES or column.name in of_orders:
             continue
         name = identifier(column.name)
         states = connection.execute(
@@ -821,9 +823,12 @@ def lines_that_are_no_orders(connection: duckdb.DuckDBPyConnection, table: Table
     numbers = [number_sql(known_sql(part), table.decimal) for part in parts]
     negative = _one(connection, f"SELECT count(*) FROM raw_rows WHERE {' * '.join(numbers)} < 0")[0]
     if negative:
+        low = f"{negative:,} of {table.rows:,} order lines have a {' x '.join(reversed(parts))} below zero"
         found.append(
-            f"{negative:,} of {table.rows:,} order lines have a {' x '.join(reversed(parts))} below zero: they count "
-            "as orders, and lower what a customer spent  (--where)"
+            f"{low}: they count as orders, and lower what a customer spent  (--where)"
+            if where is None
+            else f"{low}, whatever --where says of them: those that it keeps count as orders, and lower what a "
+            "customer spent"
         )
     return found
 
