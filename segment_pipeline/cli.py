@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
+USUAL_CONFIG, CONFIG_HERE = Path("data/segmentation.yaml"), Path("segmentation.yaml")
+"""Where a project has the user's file, and where a quickstart leaves it."""
+
 SQL_DIALECTS = ("duckdb", "postgres", "snowflake", "bigquery")
 """Those of warehouse.score_sql, which is not imported to show a help page."""
 
@@ -138,6 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if hasattr(chosen, "start"):  # it makes a configuration, and needs none
             return int(chosen.start(chosen))
+        if chosen.config is None:
+            chosen.config = CONFIG_HERE if CONFIG_HERE.exists() and not USUAL_CONFIG.exists() else USUAL_CONFIG
         config = load_config(chosen.config)
         if not getattr(chosen, "quiet", False):
             for warning in config.remarks:
@@ -275,9 +280,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--config",
             type=Path,
-            default=Path("data/segmentation.yaml"),
             metavar="FILE",
-            help="the user's file (default: %(default)s)",
+            help=f"the user's file (default: {USUAL_CONFIG}; without one, {CONFIG_HERE})",
         )
     return parser
 
@@ -293,6 +297,9 @@ def _add_guesses(command: argparse.ArgumentParser) -> None:
         ("--product-id", "the product of a line"),
     ):
         what.add_argument(flag, metavar="COLUMN", help=meaning)
+    what.add_argument(
+        "--where", metavar="SQL", help="which order lines count, for example \"status <> 'cancelled'\" (default: all)"
+    )
     how = command.add_argument_group("how the file is written")
     how.add_argument("--sep", metavar="CHARACTER", type=_separator, help="what stands between columns")
     how.add_argument("--decimal", choices=(".", ","), metavar="MARK", help="the decimal mark: . or ,")
@@ -400,6 +407,7 @@ def _request(chosen: argparse.Namespace, out: Path) -> "Request":
         amount=chosen.amount,
         order_id=chosen.order_id,
         product_id=chosen.product_id,
+        where=chosen.where,
         month=chosen.month,
         window_months=chosen.window_months,
         transforms=dict(chosen.transform),

@@ -17,6 +17,7 @@ from segment_pipeline.errors import InputError
 from segment_pipeline.months import add_months, month_key
 from segment_pipeline.quickstart import (
     ORDER_MEANINGS,
+    USUAL_WINDOW,
     Plan,
     Request,
     explore,
@@ -29,9 +30,6 @@ from segment_pipeline.starter_file import Starter, StarterFeature, starter_text
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-USUAL_WINDOW = 3
-"""Months that a monthly pipeline looks back, where nothing else is said, as by default in `source.window_months`."""
 
 WORKSPACE = """\
 # Found by `dagster dev` without flags.
@@ -90,11 +88,11 @@ def initialise(folder: Path, request: Request | None) -> int:
         )
         return 0
     with duckdb.connect() as connection:
-        plan = explore(connection, _monthly(request), monthly=True)
+        plan = explore(connection, request, monthly=True)
         print_plan(plan, console)
         changed = _ask_for_features(request, plan) if asked else request
         if changed != request:
-            plan = explore(connection, _monthly(changed), monthly=True)
+            plan = explore(connection, changed, monthly=True)
             print_plan(plan, console)
         starter = replace(plan.starter, first_month=_first_month(plan, request))
         _write(folder, starter, _about_data(plan, request))
@@ -102,10 +100,6 @@ def initialise(folder: Path, request: Request | None) -> int:
             put_data(connection, plan, folder / "data")
     _say_next(console, folder, [])
     return 0
-
-
-def _monthly(request: Request) -> Request:
-    return replace(request, window_months=request.window_months or USUAL_WINDOW)
 
 
 def _first_month(plan: Plan, request: Request) -> date:

@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from segment_pipeline.config import Config, load_config, parse_config
-from segment_pipeline.errors import InputError, PipelineError
+from segment_pipeline.errors import InputError, PipelineError, SourceError
 from segment_pipeline.months import add_months, as_of, month_key, months_between
 from segment_pipeline.starter_file import Starter, StarterFeature, scalar, starter_text
 
@@ -48,6 +49,9 @@ FEW_SEGMENTS = 4
 
 LONGEST_WINDOW = 12
 """Months of order lines that a first look takes in at most."""
+
+USUAL_WINDOW = 3
+"""Months that a monthly pipeline looks back, where nothing else is said, as by default in `source.window_months`."""
 
 _LEFT_BY_QUICKSTART = (
     "warehouse.duckdb",
@@ -86,7 +90,8 @@ _ORDER_UNITS = {"orders": "orders", "products_per_order": "products", "distinct_
 class Request:
     """What the user asked for; None, or empty, is for quickstart to find out.
 
-    segments : smallest and largest number to try. hurdle : "feature=value", or "none" for no segment by rule.
+    where : SQL over an order line, which counts where it is true. segments : smallest and largest number to try.
+    hurdle : "feature=value", or "none" for no segment by rule.
     """
 
     file: Path
@@ -97,6 +102,7 @@ class Request:
     amount: str | None = None
     order_id: str | None = None
     product_id: str | None = None
+    where: str | None = None
     month: date | None = None
     window_months: int | None = None
     transforms: Mapping[str, str] = field(default_factory=dict)
@@ -112,7 +118,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done: the file in words, the month, the features, and the configuration that says so."""
+    """What is to be done: the file in words, the month, the features, and the configuration that says so. warnings :
+    what in the file may not mean what it is taken for."""
 
     table: "Table"
     proposal: "Proposal"
@@ -121,6 +128,7 @@ class Plan:
     starter: Starter
     columns: Mapping[str, str]
     guesses: Sequence[str]
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,7 @@ def explore(connection: "duckdb.DuckDBPyConnection", request: Request, *, monthl
         Hints,
         customer_columns,
         feature_columns,
+        lines_that_are_no_orders,
         read_table,
         reference_day,
     )
@@ -162,6 +171,11 @@ def explore(connection: "duckdb.DuckDBPyConnection", request: Request, *, monthl
     guesses = list(table.guesses)
     columns: dict[str, str] = {}
     if table.orders is None:
+        if request.where is not None:
+            raise InputError(
+                f"--where is for order lines, and {request.file} has one row per customer. Take rows out of the file "
+                "itself; or, if these are order lines, name their columns: --date COLUMN --amount COLUMN."
+            )
         columns = feature_columns(table)
         if not columns:
             raise InputError(
@@ -178,8 +192,10 @@ def explore(connection: "duckdb.DuckDBPyConnection", request: Request, *, monthl
             guesses.append(f"dates became days before {day}, the day after the latest")
         values = customer_columns(connection, columns)
     else:
-        month, window, said = _month_of_orders(request, table)
+        month, window, said = _month_of_orders(request, table, monthly=monthly)
         guesses.append(said)
+        if request.where is not None:
+            guesses.append(f"order lines count where  {request.where}  (--where)")
         values = _features_of_orders(connection, request, table, month, window)
     customers = len(next(iter(values.values())))
     _refuse_too_few(request, customers)
@@ -196,7 +212,8 @@ def explore(connection: "duckdb.DuckDBPyConnection", request: Request, *, monthl
     else:
         source = {"window_months": window, "orders": _orders_source(request, table)}
     starter = _starter(request, table, proposal, month, source, customers, monthly=monthly)
-    return Plan(table, proposal, month, customers, starter, columns, guesses)
+    warnings = lines_that_are_no_orders(connection, table, request.where)
+    return Plan(table, proposal, month, customers, starter, columns, guesses, warnings)
 
 
 def _refuse_too_few(request: Request, customers: int) -> None:
@@ -274,8 +291,9 @@ def _refuse_open_month(month: date, closed: date) -> None:
         raise InputError(f"--month {month_key(month)} is not over yet; the last month that is: {month_key(closed)}.")
 
 
-def _month_of_orders(request: Request, table: "Table") -> tuple[date, int, str]:
-    """The last month that the order lines cover to its end, and how many months to look back."""
+def _month_of_orders(request: Request, table: "Table", *, monthly: bool) -> tuple[date, int, str]:
+    """The last month that the order lines cover to its end, and how many months to look back: in a first look all that
+    there are; in a project the usual few, or no earlier month would be left to segment."""
     assert_orders = table.orders
     if assert_orders is None:
         raise AssertionError("the rows are customers")
@@ -294,12 +312,15 @@ def _month_of_orders(request: Request, table: "Table") -> tuple[date, int, str]:
             month = add_months(month, -1)
         month, why = min(month, closed), "the last that the file covers to its end  (--month)"
     available = months_between(when.first.replace(day=1), month) + 1
-    window = request.window_months or max(1, min(LONGEST_WINDOW, available))
-    return (
-        month,
-        window,
-        f"month {month_key(month)}, {why}; orders of {window} months before its end  (--window-months)",
-    )
+    all_there_are = max(1, min(LONGEST_WINDOW, available))
+    window = request.window_months or (USUAL_WINDOW if monthly else all_there_are)
+    looked_back = f"orders of {window} {'month' if window == 1 else 'months'} before its end"
+    if request.window_months is None and monthly and window != all_there_are:
+        looked_back += (
+            f", as every month of a project looks back, so that earlier months can be segmented too; quickstart, with "
+            f"one month, looks back {all_there_are}, and may choose other features"
+        )
+    return month, window, f"month {month_key(month)}, {why}; {looked_back}  (--window-months)"
 
 
 # --- order lines ------------------------------------------------------------------------------------------------------
@@ -326,7 +347,14 @@ def _features_of_orders(
         text = starter_text(Starter("draft", month, month, {"window_months": window, "orders": source}, drafted))
         config = parse_config(text, Path(folder) / "segmentation.yaml")
         prepare(connection, config.raw_feature_names)
-        load_raw_customers(connection, config, month)
+        try:
+            load_raw_customers(connection, config, month)
+        except SourceError as error:
+            if request.where is None:
+                raise
+            raise InputError(
+                f"--where {request.where!r}: {str(error).replace(str(config.path), 'the configuration')}"
+            ) from error
     chosen = ", ".join(identifier(name) for name in names)
     found = connection.execute(
         f"SELECT {chosen} FROM raw_customers WHERE trim(coalesce(customer_id, '')) <> '' ORDER BY customer_id"
@@ -344,7 +372,8 @@ def _orders_source(request: Request, table: "Table", folder: Path | None = None)
     path = os.path.relpath(request.file.absolute(), folder.absolute()) if table.plain else "order_lines.csv"
     if table.plain and path.count("..") > 3:
         path = str(request.file.absolute())
-    return {"path": path, **order_expressions(table)}
+    counted = {} if request.where is None else {"where": request.where}
+    return {"path": path, **order_expressions(table), **counted}
 
 
 def put_data(connection: "duckdb.DuckDBPyConnection", plan: Plan, folder: Path) -> None:
@@ -550,10 +579,60 @@ def _run_month(config: Config, month: date, progress: Say, warn: Say) -> None:
     with RunLock(run_lock_path(config), 60.0, "segment-pipeline quickstart", warn):
         for result in history.run_months(history.Work([month]), listen):
             if result.error is not None:
-                raise PipelineError(
-                    f"{result.error}\nNothing was published. What was tried stands in {config.path}: mend it and run "
-                    f"segment-pipeline run --config {config.path}, or try other features: --features A,B,C"
-                )
+                raise PipelineError(_why_nothing(config, month) or f"{result.error}\n{_next_after_nothing(config)}")
+
+
+def _why_nothing(config: Config, month: date) -> str | None:
+    """Why no number of segments may serve: the commonest reasons, and every candidate on a line; None where it was
+    something else that stopped the month."""
+    import duckdb
+
+    if not config.warehouse_path.exists():
+        return None
+    with duckdb.connect(str(config.warehouse_path), read_only=True) as connection:
+        tried = connection.execute(
+            "SELECT n_components, bic, stability, smallest_share, refusals "
+            "FROM candidate_models JOIN candidate_parameters USING (month, n_components) "
+            "WHERE month = ? ORDER BY n_components",
+            [month],
+        ).fetchall()
+    if not tried or not all(refusals for *_, refusals in tried):
+        return None
+    why_not = [
+        [words for begins, words in _REFUSALS.items() if any(one.startswith(begins) for one in refusals)]
+        for *_, refusals in tried
+    ]
+    counted = Counter(words for reasons in why_not for words in reasons)
+    commonest = ", ".join(f"{words} ({count})" for words, count in counted.most_common())
+    lines = [
+        f"{n:>8}  {bic:>12,.0f}  {stability:>9.2f}  {smallest:>8.1%}  {', '.join(reasons)}"
+        for (n, bic, stability, smallest, _), reasons in zip(tried, why_not, strict=True)
+    ]
+    table = "\n".join([f"{'segments':>8}  {'BIC':>12}  {'stability':>9}  {'smallest':>8}  why not", *lines])
+    return (
+        "No trustworthy segments were found, and nothing was published.\n"
+        f"Why: of {len(tried)} numbers of segments tried, none may serve; {commonest}.\n\n"
+        f"{table}\n\n{_next_after_nothing(config)}"
+    )
+
+
+_REFUSALS = {
+    "independent searches disagree": "independent searches disagree",
+    "its smallest segment": "the smallest segment is too small",
+    "degenerate": "a segment is a single value or a handful of customers",
+    "the fit did not converge": "the fit did not converge",
+    "more than the": "more segments than a team can act on",
+    "its figures": "its figures are not finite",
+}
+"""How the reason of a refusal (segmentation/selection.py) begins, and what to say of it where there are many."""
+
+
+def _next_after_nothing(config: Config) -> str:
+    return (
+        "Next: other features (--features A,B,C), fewer segments (--segments 2..3), or more customers. The "
+        f"configuration is in {os.path.relpath(config.path)}: change it, then  segment-pipeline run --config "
+        f"{os.path.relpath(config.path)}"
+    )
 
 
 def write_customers(published: Path, file: Path) -> None:
@@ -644,7 +723,7 @@ def print_plan(plan: Plan, console: "Console") -> None:
     for one in plan.proposal.features:
         say(f"  {one.name:<{widest}}  {one.transform}, in steps of {scalar(one.resolution)}  ({one.why})")
     if plan.proposal.left_out:
-        say("Left out")
+        say("Left out  (--features takes one in)")
         for left in plan.proposal.left_out:
             say(f"  {left.name}: {left.reason}")
     remarks = _remarks(plan)
@@ -659,6 +738,7 @@ def _remarks(plan: Plan) -> list[str]:
     found = list(plan.proposal.remarks)
     if plan.proposal.hurdle is not None:
         found[0] += "  (--hurdle none)"
+    found += plan.warnings
     found += [
         f"{column.name}: {column.unreadable:,} values are not readable, such as "
         f"{', '.join(map(repr, column.samples))}; "
@@ -700,6 +780,10 @@ def print_outcome(outcome: Outcome, plan: Plan, console: "Console") -> None:
 
     if rejected:
         say(f"{rejected:,} customers were rejected; each with its reason in the table rejected_customers.")
+    fit = suitability(outcome.config.published_path)
+    if fit is not None:
+        say()
+        say(f"Suitability    {fit[0].replace('_', ' ')}: {fit[1]}")
     say()
     file = outcome.config.path
     shown = os.path.relpath(file)
@@ -747,6 +831,15 @@ def segment_lines(published: Path, features: Sequence[str]) -> tuple[list[Segmen
         for segment_id, name, customers, share in found
     ]
     return lines, int(rejected[0]) if rejected else 0
+
+
+def suitability(published: Path) -> tuple[str, str] | None:
+    """Whether a mixture is right for the published month: verdict and reason; None where that was not judged."""
+    from segment_pipeline.warehouse.publish import reading
+
+    with reading(published) as connection:
+        found = connection.execute("SELECT verdict, reason FROM suitability ORDER BY month DESC LIMIT 1").fetchone()
+    return None if found is None else (found[0], found[1])
 
 
 def _mean(value: float | None) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from segment_pipeline.cli import main
 from segment_pipeline.config import load_config, parse_config
 from segment_pipeline.errors import InputError
 from segment_pipeline.quickstart import Plan, Request, explore, print_plan
@@ -142,6 +143,7 @@ def test_what_it_says_is_what_it_found_and_did(finished):
         r"^id +segment +customers +share +recency days +orders +average order value$",
         r"^\d +\S.* +\d+ +\d+\.\d%( +[\d.,]+){3}$",
         r"^4 customers were rejected",
+        r"^Suitability +[a-z -]+: \S",
         r"segmentation\.yaml",
     ):
         assert re.search(shown, ended.out, re.MULTILINE), shown
@@ -169,6 +171,23 @@ def test_the_configuration_that_it_leaves_runs_again_to_the_same_rows(finished, 
     assert again.code == 0, again
     rows = "SELECT customer_id, segment_id, probabilities FROM monthly_assignments ORDER BY 1"
     assert query(out / "segments.duckdb", rows) == query(tmp_path / "segments.duckdb", rows)
+
+
+def test_a_command_in_the_folder_that_it_leaves_needs_no_config(finished, monkeypatch, capsys):
+    out, _ = finished
+    monkeypatch.chdir(out)
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out.startswith(f"{out / 'segmentation.yaml'}: fine.")
+
+
+def test_a_projects_own_file_goes_before_one_in_the_folder(finished, monkeypatch, capsys, tmp_path):
+    out, _ = finished
+    for name in ("segmentation.yaml", "data/segmentation.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((out / "segmentation.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'data' / 'segmentation.yaml'}: fine.")
 
 
 def test_a_folder_that_is_not_its_own_is_left_alone(finished, commands, tmp_path, write):
@@ -259,6 +278,23 @@ def test_on_the_command_line_a_refusal_is_one_message_and_exit_code_2_and_leaves
         ended = commands.start("quickstart", *arguments, "--out", str(tmp_path / "out")).wait()
         assert_refused(ended, part)
     assert not (tmp_path / "out").exists()
+
+
+def test_customers_without_structure_are_refused_in_a_few_lines_with_every_candidate_on_one(commands, write, tmp_path):
+    values = np.exp(np.random.default_rng(3).normal(0, 1, (600, 4))).round(3)
+    rows = [(f"K{i}", *map(float, row)) for i, row in enumerate(values)]
+    source = write("noise.csv", as_csv(("customer_id", "aa", "bb", "cc", "dd"), rows))
+    out = tmp_path / "out"
+    ended = commands.start("quickstart", str(source), "--out", str(out), "--segments", "5..7").wait()
+    assert ended.code == 1, ended
+    first, why, blank, header, *candidates, after, following = ended.err.strip().splitlines()
+    assert first == "No trustworthy segments were found, and nothing was published."
+    assert re.search(r"of 3 numbers of segments tried, none may serve; independent searches disagree \(3\)", why)
+    assert (blank, after) == ("", "")
+    assert header.split()[:4] == ["segments", "BIC", "stability", "smallest"]
+    assert [line.split()[0] for line in candidates] == ["5", "6", "7"]
+    assert "--features" in following
+    assert not (out / "segments.duckdb").exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -376,6 +412,75 @@ def test_order_lines_are_told_from_customers_and_segmented_by_the_pipelines_own_
     assert config.source.orders is not None
     assert config.source.orders.path == "../orders.csv"
     assert config.source.window_months == 6
+
+
+@pytest.mark.parametrize("called", ["customer", "Client", "kunde", "buyer", "household", "account", "user"])
+def test_whose_order_it_is_may_be_said_in_one_word(write, called):
+    header = tuple(called if name == "customer_id" else name for name in INVOICES)
+    plan = find_out(write("orders.csv", as_csv(header, invoices())))
+    assert (plan.table.customer_id, plan.table.orders is not None) == (called, True)
+
+
+def test_order_lines_that_nobody_placed_are_refused_in_terms_of_order_lines(write):
+    header = tuple("shop" if name == "customer_id" else name for name in INVOICES if name not in ("product_id",))
+    rows = [(order, customer, at, 2, price) for order, customer, at, _, _, price in invoices()]
+    with pytest.raises(InputError, match=r"a date .invoice_date. and an amount .unit_price. as order lines do.*--cust"):
+        find_out(write("orders.csv", as_csv(header, rows)))
+
+
+def with_states() -> tuple[tuple[str, ...], Rows]:
+    """The invoices of which every tenth was cancelled and every twentieth came back, with a negative quantity."""
+    rows = invoices()
+    for i, (order, customer, at, product, quantity, price) in enumerate(rows):
+        state = "Returned" if i % 20 == 1 else "cancelled" if i % 10 == 0 else "ok"
+        rows[i] = (order, customer, at, product, -quantity if state == "Returned" else quantity, price, state)
+    return (*INVOICES, "order_status"), rows
+
+
+def test_cancelled_lines_and_negative_ones_are_counted_and_said_with_the_where_to_write(write):
+    header, rows = with_states()
+    plan = find_out(write("orders.csv", as_csv(header, rows)))
+    states, negative = plan.warnings
+    returned, cancelled = (sum(row[-1] == state for row in rows) for state in ("Returned", "cancelled"))
+    assert f"of {len(rows):,} order lines {cancelled:,} are 'cancelled', {returned:,} are 'Returned'" in states
+    assert """--where "order_status NOT IN ('cancelled', 'Returned')\"""" in states
+    assert negative.startswith(f"{returned:,} of {len(rows):,} order lines have a quantity x unit_price below zero")
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_plan(plan, console)
+    assert "To know" in console.export_text()
+
+
+def test_where_leaves_lines_out_of_the_features_and_stands_in_the_configuration(write):
+    header, rows = with_states()
+    path = write("orders.csv", as_csv(header, rows))
+    where = "order_status NOT IN ('cancelled', 'Returned')"
+    plan = find_out(path, where=where)
+    assert [re.sub(r"[\d,]+", "N", remark).partition(" have")[0] for remark in plan.warnings] == ["N of N order lines"]
+    assert "those that it keeps" in plan.warnings[0]
+    config = parse_config(starter_text(plan.starter), path.parent / "out" / "segmentation.yaml")
+    assert config.source.orders is not None
+    assert config.source.orders.where == where
+    assert any(where in guess for guess in plan.guesses)
+    kept = write("kept.csv", as_csv(header, [row for row in rows if row[-1] == "ok"]))
+    assert plan.proposal.features == find_out(kept).proposal.features
+
+
+def test_a_where_that_cannot_be_met_is_named(write):
+    path = write("orders.csv", as_csv(INVOICES, invoices()))
+    with pytest.raises(InputError, match=r"--where 'colour = 1'"):
+        find_out(path, where="colour = 1")
+    with pytest.raises(InputError, match="--where is for order lines"):
+        find_out(write("customers.csv", as_csv(HEADER, customers())), where="orders > 1")
+
+
+def test_a_project_says_why_it_looks_back_less_far_than_a_quickstart(write):
+    path = write("orders.csv", as_csv(INVOICES, invoices()))
+    with duckdb.connect() as connection:
+        monthly = explore(connection, Request(path, path.parent / "out"), monthly=True)
+        asked = explore(connection, Request(path, path.parent / "out", window_months=6), monthly=True)
+    assert any("orders of 3 months" in guess and "quickstart" in guess and "6" in guess for guess in monthly.guesses)
+    assert names(asked) == names(find_out(path))
+    assert not any("quickstart" in guess for guess in asked.guesses)
 
 
 def test_what_the_user_says_goes_before_what_was_found(write):

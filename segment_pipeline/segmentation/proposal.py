@@ -71,6 +71,19 @@ MONEY = re.compile(
     r"spend|spent|amount|revenue|sales|value|price|monetary|umsatz|turnover|basket|aov|ltv", re.IGNORECASE
 )
 
+MEASURE = re.compile(
+    r"income|salary|einkommen|gehalt|betrag|limit|balance|saldo|debt|points|punkte|miles|steps|days|tage|minutes|hours|"
+    r"seconds|weight|distance|score",
+    re.IGNORECASE,
+)
+"""What else than recency, frequency and money is measured, and may well have as many digits for every customer."""
+
+_POSTAL = re.compile(r"(^|[^a-z])(plz|postleitzahl|zip|zip_?code|post_?code|postal|postal_?code)([^a-z]|$)")
+_PHONE = re.compile(r"(^|[^a-z])(tel|tel_?no|phone|phone_?(no|number)|telephone|telefon|telefonnummer|fax)([^a-z]|$)")
+_YEAR = re.compile(r"(^|[^a-z])(year|year_?of_?birth|birth_?year|yob|jahr|geburtsjahr|jahrgang)([^a-z]|$)")
+_COORDINATE = re.compile(r"(^|[^a-z])(lat|latitude|lon|lng|longitude|breitengrad|l(ä|ae)ngengrad)([^a-z]|$)")
+FEWEST_DIGITS_OF_A_CODE = 4
+
 
 @dataclass(frozen=True)
 class FeatureProposal:
@@ -142,7 +155,8 @@ def propose_features(columns: Mapping[str, Array], overrides: Overrides | None =
         if name not in wanted:
             left_out[name] = LeftOut(name, "not among --features", _proposed_or_none(name, values, overrides))
             continue
-        reason = unfit(values, forced=overrides.features is not None)
+        forced = overrides.features is not None
+        reason = unfit(values, forced=forced) or (None if forced else what_it_stands_for(name, values))
         if reason is None:
             proposals[name] = propose_feature(
                 name, values, overrides.transforms.get(name), overrides.resolutions.get(name)
@@ -206,6 +220,32 @@ def looks_like_an_id(known: Array) -> bool:
     return whole and distinct >= 0.99 * len(known) >= 20 and float(np.ptp(known)) < 2.0 * len(known)
 
 
+def what_it_stands_for(name: str, values: Array) -> str | None:
+    """Why numbers are names of something, of which neither a sum nor a mean means anything; None when they measure.
+
+    values : (n,), NaN where there is no number. A name alone is not enough: orders_last_year counts orders.
+    """
+    known = values[np.isfinite(values)]
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).casefold()
+    if _COORDINATE.search(words) and np.abs(known).max() <= 180:
+        return "it is a coordinate: a place, and no amount of anything"
+    if not np.all(known == np.round(known)):
+        return None
+    typical = float(np.median(known))
+    if _POSTAL.search(words) and typical >= 100:
+        return "it is a postcode: a name for a place, and no amount of anything"
+    if _PHONE.search(words) and typical >= 10_000:
+        return "it is a phone number, and no amount of anything"
+    if _YEAR.search(words) and known.min() >= 1800 and known.max() <= 2200:
+        return "it is a year: a point in time; how long ago it is could be a feature"
+    digits = int(np.log10(typical)) + 1 if typical >= 1 else 0
+    same_width = 10 ** (digits - 1) <= known.min() and known.max() < 10**digits
+    measured = any(pattern.search(name) for pattern in (RECENCY, FREQUENCY, RATIO, MONEY, MEASURE))
+    if digits >= FEWEST_DIGITS_OF_A_CODE and same_width and not measured and propose_resolution(known) == 1.0:
+        return f"its values look like codes: whole numbers of {digits} digits, every one"
+    return None
+
+
 def propose_feature(
     name: str, values: Array, transform: str | None = None, resolution: float | None = None
 ) -> FeatureProposal:
@@ -260,14 +300,14 @@ def propose_transform(known: Array, resolution: float) -> tuple[str, str]:
     if low > 0 and "logit" not in skew and np.median(known) < 1:
         skew["log"] = skewness(apply_transform(known, "log", resolution))
     if abs(skew["none"]) <= ENOUGH_LIKE_NORMAL:
-        return "none", f"skewness {skew['none']:.1f}"
+        return "none", f"skewness {_skewness(skew['none'])}"
     best = min(abs(value) for value in skew.values())
     chosen = next(
         name for name in ("none", "logit", "log1p", "log") if name in skew and abs(skew[name]) <= best + PLAINER_BY
     )
     if chosen == "none":
-        return "none", f"skewness {skew['none']:.1f}, and no transform lowers it"
-    return chosen, f"skewness {skew['none']:.1f}, after it {skew[chosen]:.1f}"
+        return "none", f"skewness {_skewness(skew['none'])}, and no transform lowers it"
+    return chosen, f"skewness {_skewness(skew['none'])}, after it {_skewness(skew[chosen])}"
 
 
 def _valid_range(known: Array, transform: str, step: float) -> tuple[float | None, float | None]:
@@ -480,6 +520,10 @@ def without_hurdle(proposal: Proposal) -> Proposal:
 
 def _share(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 else f"{share:.2%}"
+
+
+def _skewness(value: float) -> str:
+    return f"{round(value, 1) + 0.0:.1f}"  # adding zero takes the sign from -0.0
 
 
 def _number(value: float) -> str:

@@ -104,6 +104,12 @@ _AMOUNT = re.compile(
     r"amount|total|revenue|sales|price|value|spend|spent|umsatz|betrag|gross|net|cost|paid|payment", re.IGNORECASE
 )
 _QUANTITY = re.compile(r"quantity|qty|units|count|menge|anzahl", re.IGNORECASE)
+_UNDONE = (
+    "cancel|return|refund|storno|void|chargeback|charge_?back|retour|reject|declined|failed|erstattet|widerruf|annul"
+)
+_MOST_STATES = 20
+"""Different texts up to which a column says in what state an order is."""
+
 _LAST = re.compile(r"last|latest|recent|letzte", re.IGNORECASE)
 _CURRENCY = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR"}
 _CURRENCY_CODE = "USD|EUR|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|AUD|CAD|kr|zł|Kč|Fr"
@@ -648,6 +654,10 @@ def _customer_id(path: Path, columns: Mapping[str, Column], hints: Hints, rows: 
         ]
         if best:
             return best[0]
+    if orders is not None:  # on order lines a customer comes often, so that the name alone has to do
+        called = [n for n in named if _CUSTOMER.fullmatch(n) or _USER.fullmatch(n)]
+        if called:
+            return called[0]
     unique = [n for n in named if columns[n].distinct == columns[n].known >= 0.99 * rows]
     by_id = [n for n in unique if _ID.search(n)] or [n for n in unique if columns[n].kind == "text"]
     first = next(iter(columns))
@@ -658,9 +668,16 @@ def _customer_id(path: Path, columns: Mapping[str, Column], hints: Hints, rows: 
     any_id = [n for n in named if _ID.search(n)]
     if any_id:
         return any_id[0]
+    listed = ", ".join(_shown(name) for name in columns)
+    if orders is not None:
+        raise InputError(
+            f"{path} has a date ({_shown(orders.date)}) and an amount ({_shown(orders.amount)}) as order lines do, and "
+            "no column that is called like a customer, such as customer, client, buyer, account or user, or like an "
+            f"id. Name it: --customer-id COLUMN. Columns: {listed}."
+        )
     raise InputError(
         f"{path} has no column that tells customers apart: none is called like an id, and in none is every value "
-        f"different. Name it: --customer-id COLUMN. Columns: {', '.join(_shown(name) for name in columns)}."
+        f"different. Name it: --customer-id COLUMN. Columns: {listed}."
     )
 
 
@@ -773,6 +790,47 @@ def order_expressions(table: Table) -> dict[str, str]:
     order_id = orders.order_id or f"concat({identifier(table.customer_id)}, ' ', {identifier(orders.date)})"
     found = {"customer_id": table.customer_id, "order_id": order_id, "ordered_at": ordered_at, "amount": amount}
     return found | ({"product_id": orders.product_id} if orders.product_id is not None else {})
+
+
+def lines_that_are_no_orders(
+    connection: duckdb.DuckDBPyConnection, table: Table, where: str | None = None
+) -> list[str]:
+    """What among all order lines may not be an order, one sentence each: states such as cancelled, and amounts below
+    zero. where : which lines the user lets count; who says so has seen to the states."""
+    if table.orders is None:
+        return []
+    found = []
+    of_orders = (table.customer_id, table.orders.order_id, table.orders.product_id)
+    for column in table.columns.values():
+        if where is not None or column.kind != "text" or column.distinct > _MOST_STATES or column.name in of_orders:
+            continue
+        name = identifier(column.name)
+        states = connection.execute(
+            f"SELECT {name}, count(*) FROM raw_rows WHERE regexp_matches({name}, '{_UNDONE}', 'i') "
+            "GROUP BY 1 ORDER BY 2 DESC, 1"
+        ).fetchall()
+        if states and len(states) < column.distinct:
+            listed = ", ".join(f"{count:,} are {state!r}" for state, count in states)
+            written = column.name if _shown(column.name) == column.name else name
+            where = f"{written} NOT IN ({', '.join(literal(state) for state, _ in states)})"
+            where = f"{where} OR {written} IS NULL" if column.known < table.rows else where
+            quoted = where.replace("\\", "\\\\").replace('"', '\\"')
+            found.append(
+                f"{_shown(column.name)}: of {table.rows:,} order lines {listed}; they count as orders, unless you add  "
+                f'--where "{quoted}"'
+            )
+    parts = [part for part in (table.orders.amount, table.orders.quantity) if part is not None]
+    numbers = [number_sql(known_sql(part), table.decimal) for part in parts]
+    negative = _one(connection, f"SELECT count(*) FROM raw_rows WHERE {' * '.join(numbers)} < 0")[0]
+    if negative:
+        low = f"{negative:,} of {table.rows:,} order lines have a {' x '.join(reversed(parts))} below zero"
+        found.append(
+            f"{low}: they count as orders, and lower what a customer spent  (--where)"
+            if where is None
+            else f"{low}, whatever --where says of them: those that it keeps count as orders, and lower what a "
+            "customer spent"
+        )
+    return found
 
 
 def write_order_lines(connection: duckdb.DuckDBPyConnection, file: Path) -> None:

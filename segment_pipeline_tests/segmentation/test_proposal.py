@@ -11,6 +11,7 @@ from segment_pipeline.segmentation.proposal import (
     propose_resolution,
     propose_transform,
     unfit,
+    what_it_stands_for,
 )
 
 
@@ -135,3 +136,41 @@ def test_missing_numbers_that_would_reject_too_many_together_cost_a_feature(cust
 
 def test_the_same_numbers_give_the_same_proposal(customers):
     assert propose_features(customers) == propose_features(customers)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "reason"),
+    [
+        ("PLZ", 1067, 99998, "postcode"),
+        ("zipCode", 501, 99950, "postcode"),
+        ("tel", 3012345, 99912345, "phone"),
+        ("year_of_birth", 1930, 2005, "year"),
+        ("geo_lat", 47, 55, "coordinate"),
+        ("branch", 1000, 9999, "codes: whole numbers of 4 digits"),
+        ("orders_last_year", 0, 40, None),
+        ("phone_calls", 0, 40, None),
+        ("flat_rate", 5, 80, None),
+        ("income", 12000, 98765, None),
+        ("visited", 0, 9999, None),
+    ],
+)
+def test_numbers_that_name_something_are_told_from_those_that_measure(random, name, low, high, reason):
+    values = random.integers(low, high, 1500).astype(float)
+    found = what_it_stands_for(name, values)
+    assert (found is None) == (reason is None)
+    assert reason is None or reason in found
+
+
+def test_a_postcode_is_left_out_unless_the_user_asks_for_it(customers, random):
+    columns = {"PLZ": random.integers(10115, 99998, 2000).astype(float), **customers}
+    left = {one.name: one.reason for one in propose_features(columns).left_out}
+    assert "postcode" in left["PLZ"]
+    asked = propose_features(columns, Overrides(("orders", "PLZ")))
+    assert {one.name for one in asked.features} == {"orders", "PLZ"}
+
+
+def test_a_skewness_of_nothing_has_no_sign(random):
+    values = random.normal(0, 1, 4000)
+    values = np.concatenate([values, -values + 1e-4])
+    assert "-0.0" not in propose_transform(values, 0.01)[1]
+    assert "-0.0" not in propose_transform(np.exp(np.concatenate([values, -values - 1e-3])), 1e-6)[1]
