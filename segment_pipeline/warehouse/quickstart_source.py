@@ -105,7 +105,7 @@ _AMOUNT = re.compile(
 )
 _QUANTITY = re.compile(r"quantity|qty|units|count|menge|anzahl", re.IGNORECASE)
 _UNDONE = (
-    "cancel|return|refund|storno|void|chargeback|charge_?back|retour|reject|declined|failed|erstattet|widerruf|annul"
+    "cancel|return|refund|storno|void|charge_?back|retour|reject|declined|failed|erstattet|widerruf|annul"
 )
 _MOST_STATES = 20
 """Different texts up to which a column says in what state an order is."""
