@@ -104,9 +104,7 @@ _AMOUNT = re.compile(
     r"amount|total|revenue|sales|price|value|spend|spent|umsatz|betrag|gross|net|cost|paid|payment", re.IGNORECASE
 )
 _QUANTITY = re.compile(r"quantity|qty|units|count|menge|anzahl", re.IGNORECASE)
-_UNDONE = (
-    "cancel|return|refund|storno|void|chargeback|charge_?back|retour|reject|declined|failed|erstattet|widerruf|annul"
-)
+_UNDONE = "cancel|return|refund|storno|void|charge_?back|retour|reject|declined|failed|erstattet|widerruf|annul"
 _MOST_STATES = 20
 """Different texts up to which a column says in what state an order is."""
 
