@@ -245,7 +245,8 @@ def _copy_months(
     connection: duckdb.DuckDBPyConnection, source: str, table: Table, membership: str, months: list[date]
 ) -> int:
     """Copy the rows of `table` whose month is IN, or NOT IN, `months`. By name: an older file may lack columns."""
-    columns = [name for name in table.column_names if name in _columns(connection, source, table.name)]
+    there = _columns(connection, source, table.name)
+    columns = [name for name in table.column_names if name in there]
     if not columns:
         return 0
     listed = ", ".join(identifier(name) for name in columns)
