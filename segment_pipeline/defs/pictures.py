@@ -17,4 +17,9 @@ def picture(chart: "alt.TopLevelMixin | str", says: str) -> dg.MarkdownMetadataV
     """The chart as Markdown with a PNG in it; `says` is what it shows, for who cannot see it."""
     from segment_pipeline.report.charts import png
 
-    return dg.MetadataValue.md(f"![{says}](data:image/png;base64,{base64.b64encode(png(chart)).decode()})")
+    return markdown_of(png(chart), says)
+
+
+def markdown_of(png: bytes, says: str) -> dg.MarkdownMetadataValue:
+    """A picture that is drawn already."""
+    return dg.MetadataValue.md(f"![{says}](data:image/png;base64,{base64.b64encode(png).decode()})")

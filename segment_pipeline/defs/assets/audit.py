@@ -9,6 +9,7 @@ from segment_pipeline.defs.assets.customers import scaled_matrix, validated_feat
 from segment_pipeline.defs.assets.segments import monthly_assignments
 from segment_pipeline.defs.described import OWNERS, SQL_KINDS, table_metadata
 from segment_pipeline.defs.partitions import monthly_partitions
+from segment_pipeline.defs.pictures import markdown_of
 from segment_pipeline.defs.resources import Pipeline
 from segment_pipeline.months import parse_month
 from segment_pipeline.warehouse.tables import OUTLIER_GROUPS, SEGMENT_AUDIT
@@ -72,8 +73,6 @@ def segment_audit(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
     metadata=table_metadata(OUTLIER_GROUPS),
 )
 def outlier_groups(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    from base64 import b64encode
-
     from segment_pipeline.report.outlier_chart import outlier_chart
     from segment_pipeline.warehouse.outliers import outlier_points, write_outliers
 
@@ -81,16 +80,7 @@ def outlier_groups(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
         groups = write_outliers(step.connection, step.config, step.month)
         step.rows = len(groups)
         points = outlier_points(step.connection, step.config, step.month, groups)
-    # a picture shows only as Markdown, and behind a click
-    picture = (
-        {
-            "chart": dg.MetadataValue.md(
-                f"![{points.title}](data:image/png;base64,{b64encode(outlier_chart(points)).decode()})"
-            )
-        }
-        if points is not None
-        else {}
-    )
+    picture = {} if points is None else {"chart": markdown_of(outlier_chart(points), points.title)}
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": step.rows,
