@@ -19,8 +19,9 @@ import duckdb
 import jinja2  # noqa: F401
 import vl_convert
 
+from segment_pipeline import charts
 from segment_pipeline.months import month_key, parse_month
-from segment_pipeline.report import charts, reading
+from segment_pipeline.report import reading
 from segment_pipeline.report.report import elbow_of, render, segment_names
 
 LIMIT_SECONDS, LIMIT_BYTES, REPEATS = 3.0, 3_000_000, 5

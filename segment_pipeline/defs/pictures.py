@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def picture(chart: "alt.TopLevelMixin | str", says: str) -> dg.MarkdownMetadataValue:
     """The chart as Markdown with a PNG in it; `says` is what it shows, for who cannot see it."""
-    from segment_pipeline.report.charts import png
+    from segment_pipeline.charts import png
 
     return markdown_of(png(chart), says)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from segment_pipeline.report import charts
+from segment_pipeline import charts
 from segment_pipeline.report.reading import read_story
 from segment_pipeline.report.report import elbow_of, segment_names
 

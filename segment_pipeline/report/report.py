@@ -22,8 +22,8 @@ from typing import Any
 
 import duckdb
 
+from segment_pipeline import charts
 from segment_pipeline.months import add_months, as_of, month_key, months_between
-from segment_pipeline.report import charts
 from segment_pipeline.report.reading import ReportError, Row, Story, read_story
 from segment_pipeline.segmentation.selection import find_elbow
 

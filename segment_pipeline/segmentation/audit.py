@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.segmentation.wording import counted, deed, figure, percent
+from segment_pipeline.words import counted, deed, figure, percent
 
 Array = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from segment_pipeline.segmentation.gaussian import Mixture
 from segment_pipeline.segmentation.mixture import GaussianMixtureEM
-from segment_pipeline.segmentation.wording import counted, figure, percent
+from segment_pipeline.words import counted, figure, percent
 
 Array = NDArray[np.float64]
 

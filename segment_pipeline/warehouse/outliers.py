@@ -25,7 +25,6 @@ from segment_pipeline.segmentation.outliers import (
     judge,
     telling_features,
 )
-from segment_pipeline.segmentation.wording import counted
 from segment_pipeline.warehouse.assignments import exact_mean
 from segment_pipeline.warehouse.models import feature_matrix, read_feature_space, write_rows
 from segment_pipeline.warehouse.portraits import feature_units, spend_sql
@@ -38,6 +37,7 @@ from segment_pipeline.warehouse.tables import (
     OUTLIER_GROUP_PROFILES,
     OUTLIER_GROUPS,
 )
+from segment_pipeline.words import counted
 
 BY_RULE = (REPEATED_VALUES, MANY_TINY_ORDERS)
 

@@ -26,7 +26,6 @@ from segment_pipeline.segmentation.audit import (
     summary,
 )
 from segment_pipeline.segmentation.model import SegmentModel
-from segment_pipeline.segmentation.wording import counted
 from segment_pipeline.warehouse.assignments import exact_mean
 from segment_pipeline.warehouse.models import hashed_below, read_feature_space, write_rows
 from segment_pipeline.warehouse.portraits import feature_units, spend_sql
@@ -37,6 +36,7 @@ from segment_pipeline.warehouse.source_files import reason as complaint
 from segment_pipeline.warehouse.sources import ready_made_rows
 from segment_pipeline.warehouse.store import month_literal
 from segment_pipeline.warehouse.tables import SEGMENT_AUDIT, SEGMENT_AUDIT_CUSTOMERS, SEGMENT_AUDIT_SUMMARY
+from segment_pipeline.words import counted
 
 MOST_MISLABELLED = 20
 TOP_REVENUE = 50

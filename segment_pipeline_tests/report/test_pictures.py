@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from segment_pipeline.report.charts import MAX_PNG_BYTES
+from segment_pipeline.charts import MAX_PNG_BYTES
 from segment_pipeline_tests.shop import Shop
 
 PICTURES = {

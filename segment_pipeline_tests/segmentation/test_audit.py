@@ -18,7 +18,7 @@ from segment_pipeline.segmentation.audit import (
     summary,
 )
 from segment_pipeline.segmentation.outliers import FeatureOfGroup, OutlierGroup, judge
-from segment_pipeline.segmentation.wording import deed, percent
+from segment_pipeline.words import deed, percent
 
 
 @pytest.mark.parametrize("seed", range(5))

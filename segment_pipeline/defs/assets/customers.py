@@ -150,7 +150,7 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
     metadata=table_metadata(SCALED_MATRIX),
 )
 def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
-    from segment_pipeline.report.charts import feature_distributions
+    from segment_pipeline.charts import feature_distributions
     from segment_pipeline.report.reading import feature_bins
     from segment_pipeline.segmentation.advice import atom_advice
     from segment_pipeline.segmentation.features import (

@@ -29,7 +29,7 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
     metadata=table_metadata(CANDIDATE_MODELS),
 )
 def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
-    from segment_pipeline.report.charts import bic_curve, sparkline
+    from segment_pipeline.charts import bic_curve, sparkline
     from segment_pipeline.segmentation.challengers import fit_challengers
     from segment_pipeline.warehouse.champions import previous_champion
     from segment_pipeline.warehouse.models import feature_matrix, read_feature_space, write_candidates

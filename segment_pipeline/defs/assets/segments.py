@@ -35,7 +35,7 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
     metadata=table_metadata(MONTHLY_ASSIGNMENTS),
 )
 def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
-    from segment_pipeline.report.charts import histograms
+    from segment_pipeline.charts import histograms
     from segment_pipeline.report.reading import certainty_bins
     from segment_pipeline.warehouse.assignments import assignment_figures, write_assignments
     from segment_pipeline.warehouse.champions import require_champion
@@ -94,7 +94,7 @@ def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -
     metadata=table_metadata(SEGMENT_PROFILES),
 )
 def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    from segment_pipeline.report import charts
+    from segment_pipeline import charts
     from segment_pipeline.report.reading import share_history
     from segment_pipeline.warehouse.champions import require_champion
     from segment_pipeline.warehouse.portraits import index_rows, portray, write_portraits
@@ -156,7 +156,7 @@ def _shares(history: list[dict[str, Any]], segment_id: int) -> list[float]:
     metadata=table_metadata(TRANSITION_DELTAS),
 )
 def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
-    from segment_pipeline.report.charts import transition_matrix
+    from segment_pipeline.charts import transition_matrix
     from segment_pipeline.report.reading import month_moves
     from segment_pipeline.warehouse.assignments import movement_figures, reconciliation, write_transitions
     from segment_pipeline.warehouse.champions import previous_champion, scores_in
@@ -218,7 +218,7 @@ def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> 
     metadata=table_metadata(DRIFT_ALERTS),
 )
 def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    from segment_pipeline.report.charts import drift_over_months
+    from segment_pipeline.charts import drift_over_months
     from segment_pipeline.report.reading import drift_history
     from segment_pipeline.warehouse.drift import (
         alert_counts,

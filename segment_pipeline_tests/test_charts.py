@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segment_pipeline.report import charts
+from segment_pipeline import charts
 
 JUNE, JULY, AUGUST = date(2023, 6, 1), date(2023, 7, 1), date(2023, 8, 1)
 HOSTILE = "<script>alert(1)</script>\"'&"
