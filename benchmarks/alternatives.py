@@ -45,7 +45,7 @@ def fill(folder: Path, customers: int) -> None:
     import pyarrow.parquet as pq
     from datasets import overlapping_components
 
-    from segment_pipeline.config import load_config
+    from segment_pipeline.config.config import load_config
     from segment_pipeline.segmentation.features import FeatureSpace
     from segment_pipeline.segmentation.mixture import fit_mixture
     from segment_pipeline.segmentation.model import Segment, SegmentModel
@@ -86,7 +86,7 @@ def fill(folder: Path, customers: int) -> None:
 
 def run(folder: Path, what: str) -> None:
     """One of the two, once, and what it took; in a process of its own."""
-    from segment_pipeline.config import load_config
+    from segment_pipeline.config.config import load_config
     from segment_pipeline.segmentation.features import FeatureSpace
     from segment_pipeline.segmentation.mixture import fit_mixture  # noqa: F401 - a month has it before either begins
     from segment_pipeline.warehouse.models import feature_matrix

@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from segment_pipeline.config import parse_config
+from segment_pipeline.config.config import parse_config
 from segment_pipeline.warehouse.outliers import write_outliers
 from segment_pipeline.warehouse.segment_audit import audit_segments, write_audit
 from segment_pipeline.warehouse.store import Warehouse

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from real_months import HORIZON_DAYS, MonthEnd, cdnow, demo, print_table
 
-from segment_pipeline.config import Config
+from segment_pipeline.config.config import Config
 from segment_pipeline.months import month_key
 from segment_pipeline.segmentation.backtest import JUDGED, BacktestRow, WarnedMonth, backtest, most_urgent
 from segment_pipeline.segmentation.challengers import fit_challengers

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import duckdb
 
-from segment_pipeline.config import load_config, resolve_source_path
+from segment_pipeline.config.config import load_config
+from segment_pipeline.config.source import resolve_source_path
 from segment_pipeline.months import add_months, as_of, month_range
 
 REPEATS = 3

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import duckdb
 import numpy as np
 
-from segment_pipeline.config import Action, TierSettings, WarningSettings
+from segment_pipeline.config.model import TierSettings
+from segment_pipeline.config.stages import Action, WarningSettings
 from segment_pipeline.months import add_months
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Mixture

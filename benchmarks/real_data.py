@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from real_months import MonthEnd, cdnow, demo, kmeans_labels, print_table, silence_auc
 
-from segment_pipeline.config import Config, HurdleSettings
+from segment_pipeline.config.config import Config
+from segment_pipeline.config.model import HurdleSettings
 from segment_pipeline.segmentation.challengers import fit_challengers
 from segment_pipeline.segmentation.champion import DecisionInputs, decide, degeneracy_this_month
 from segment_pipeline.segmentation.features import FeatureSpace

@@ -16,7 +16,9 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.config import PRODUCT_FEATURES, Config, load_config, resolve_source_path
+from segment_pipeline.config.config import Config, load_config
+from segment_pipeline.config.order_features import PRODUCT_FEATURES
+from segment_pipeline.config.source import resolve_source_path
 from segment_pipeline.months import as_of, month_range
 from segment_pipeline.warehouse.sources import load_raw_customers
 from segment_pipeline.warehouse.store import prepare

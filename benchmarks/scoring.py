@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from segment_pipeline.config import TierSettings
+from segment_pipeline.config.model import TierSettings
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel

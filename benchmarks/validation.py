@@ -20,7 +20,7 @@ from typing import Any
 import duckdb
 from real_months import DEMO, print_table, write_cdnow
 
-from segment_pipeline.config import load_config
+from segment_pipeline.config.config import load_config
 from segment_pipeline.months import month_key
 from segment_pipeline.segmentation.challengers import fit_challengers
 from segment_pipeline.segmentation.champion import DecisionInputs, decide

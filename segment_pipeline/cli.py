@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segment_pipeline import __version__
-from segment_pipeline.config import Config, load_campaigns, load_config, read_campaigns
+from segment_pipeline.config.campaigns import load_campaigns, read_campaigns
+from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.errors import ConfigError, PipelineError
 from segment_pipeline.months import add_months, month_key, month_range, parse_month
 

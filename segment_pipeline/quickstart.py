@@ -20,7 +20,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from segment_pipeline.config import Config, load_config, parse_config
+from segment_pipeline.config.config import Config, load_config, parse_config
 from segment_pipeline.errors import InputError, PipelineError, SourceError
 from segment_pipeline.months import add_months, as_of, month_key, months_between
 from segment_pipeline.starter_file import Starter, StarterFeature, scalar, starter_text

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from segment_pipeline.config import SettingDoc, setting_docs
+from segment_pipeline.config.config import setting_docs
+from segment_pipeline.config.errors_by_line import SettingDoc
+from segment_pipeline.config.yaml_text import show
 from segment_pipeline.warehouse.tables import PUBLISHED_TABLES, VIEWS, Table, View
-from segment_pipeline.yaml_lines import show
 
 DICTIONARY_HEAD = """\
 # Data dictionary
@@ -28,7 +29,7 @@ pipeline would have rejected the row.
 CONFIGURATION_HEAD = """\
 # Configuration
 
-<!-- Made by `make docs` from segment_pipeline/config.py; do not edit. -->
+<!-- Made by `make docs` from segment_pipeline/config/config.py; do not edit. -->
 
 Every key of `segmentation.yaml`. `data/segmentation.yaml` shows them in their place, with the defaults commented out;
 `segment-pipeline check` reads a file and says what is wrong with it, by line. In a key, `[]` stands for an item of a

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from segment_pipeline.config import SettingDoc, setting_docs
+from segment_pipeline.config.config import setting_docs
+from segment_pipeline.config.errors_by_line import SettingDoc
+from segment_pipeline.config.yaml_text import show
 from segment_pipeline.months import month_key
-from segment_pipeline.yaml_lines import show
 
 SECTIONS = {
     "quality": "When a month's data are too bad to be segmented.",

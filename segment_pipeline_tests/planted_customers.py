@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from segment_pipeline.config import Config, TierSettings
+from segment_pipeline.config.config import Config
+from segment_pipeline.config.model import TierSettings
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel

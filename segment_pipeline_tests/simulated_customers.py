@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.config import Config, parse_config
+from segment_pipeline.config.config import Config, parse_config
 from segment_pipeline.months import add_months
 from segment_pipeline.segmentation.challengers import fit_challengers
 from segment_pipeline.segmentation.champion import Decision, DecisionInputs, decide

@@ -8,7 +8,8 @@ import duckdb
 import numpy as np
 import pytest
 
-from segment_pipeline.config import load_campaigns, load_config
+from segment_pipeline.config.campaigns import load_campaigns
+from segment_pipeline.config.config import load_config
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.segmentation.campaigns import arm_of, random_segment_of
 from segment_pipeline.warehouse.early_warnings import warning_figures

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segment_pipeline.config import load_config
+from segment_pipeline.config.config import load_config
 from segment_pipeline.months import parse_month
 from segment_pipeline.quality.contract import build_contract
 from segment_pipeline.quality.split import SplitCounts, split_customers

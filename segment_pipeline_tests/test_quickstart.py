@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from segment_pipeline.cli import main
-from segment_pipeline.config import load_config, parse_config
+from segment_pipeline.config.config import load_config, parse_config
 from segment_pipeline.errors import InputError
 from segment_pipeline.quickstart import Plan, Request, explore, print_plan
 from segment_pipeline.starter_file import starter_text

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segment_pipeline.config import setting_docs
+from segment_pipeline.config.config import setting_docs
 from segment_pipeline.reference import PAGES, configuration, data_dictionary
 from segment_pipeline.warehouse.tables import dictionary_rows
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from segment_pipeline.config import parse_config
+from segment_pipeline.config.config import parse_config
 from segment_pipeline.errors import ConfigError
 from segment_pipeline_tests.planted_customers import CONFIG
 from segment_pipeline_tests.shop import Shop, query

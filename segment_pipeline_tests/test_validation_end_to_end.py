@@ -6,7 +6,7 @@ from datetime import date, datetime
 import duckdb
 import pytest
 
-from segment_pipeline.config import load_config
+from segment_pipeline.config.config import load_config
 from segment_pipeline.segmentation.validation import METRICS, Outcome, validate
 from segment_pipeline.warehouse.validation import read_evidence, write_validation
 from segment_pipeline_tests.shop import Shop, order_lines, query, write_parquet

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from segment_pipeline.config import ORDER_FEATURES
+from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.defs.settings import location_config
 from segment_pipeline.warehouse.tables import PUBLISHED_TABLES, VIEWS, Column, Table, View
 

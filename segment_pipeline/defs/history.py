@@ -14,7 +14,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from segment_pipeline.config import Config
+from segment_pipeline.config.config import Config
 from segment_pipeline.defs.failures import Failure, explain, warning_of
 from segment_pipeline.defs.resources import PID_TAG, Pipeline
 from segment_pipeline.defs.settings import CONFIG_VARIABLE

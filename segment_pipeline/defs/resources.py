@@ -21,7 +21,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from segment_pipeline import __version__
-from segment_pipeline.config import Config, load_config
+from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.months import parse_month
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from segment_pipeline.config import Config, load_config
+from segment_pipeline.config.config import Config, load_config
 
 CONFIG_VARIABLE = "SEGMENT_PIPELINE_CONFIG"
 DEFAULT_CONFIG = Path("data/segmentation.yaml")

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from segment_pipeline.config import Config, Feature
+from segment_pipeline.config.config import Config
+from segment_pipeline.config.source import Feature
 from segment_pipeline.warehouse.quoting import identifier, literal, number
 
 Kind = Literal[

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from segment_pipeline.config import Config, Feature
+from segment_pipeline.config.config import Config
+from segment_pipeline.config.source import Feature
 from segment_pipeline.quality.contract import VISIBLE_CHARACTER, Contract, Kind
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from segment_pipeline.config import Config, Feature
+from segment_pipeline.config.config import Config
+from segment_pipeline.config.source import Feature
 from segment_pipeline.quality.contract import Contract
 from segment_pipeline.warehouse.models import write_rows
 from segment_pipeline.warehouse.quoting import identifier, literal, number

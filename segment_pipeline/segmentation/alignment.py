@@ -21,7 +21,7 @@ from scipy.optimize import linear_sum_assignment
 from segment_pipeline.segmentation.mixture import Mixture
 
 if TYPE_CHECKING:
-    from segment_pipeline.config import AlignmentSettings
+    from segment_pipeline.config.model import AlignmentSettings
 
 Array = NDArray[np.float64]
 

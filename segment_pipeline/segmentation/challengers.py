@@ -22,7 +22,7 @@ from segment_pipeline.segmentation.selection import Choice, Continuity, choose, 
 from segment_pipeline.segmentation.suitability import nothing_to_describe
 
 if TYPE_CHECKING:
-    from segment_pipeline.config import Config
+    from segment_pipeline.config.config import Config
 
 Array = NDArray[np.float64]
 

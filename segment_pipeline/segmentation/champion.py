@@ -12,7 +12,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.config import Config
+from segment_pipeline.config.config import Config
 from segment_pipeline.errors import ModelError
 from segment_pipeline.months import month_key
 from segment_pipeline.segmentation.alignment import Lineage, align

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from segment_pipeline.errors import ModelError
 
 if TYPE_CHECKING:
-    from segment_pipeline.config import Feature
+    from segment_pipeline.config.source import Feature
 
 Array = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from segment_pipeline.months import months_between
 from segment_pipeline.segmentation.model import SegmentModel
 
 if TYPE_CHECKING:
-    from segment_pipeline.config import RefitSettings
+    from segment_pipeline.config.model import RefitSettings
 
 Array = NDArray[np.float64]
 

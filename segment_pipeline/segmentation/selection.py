@@ -13,7 +13,7 @@ from segment_pipeline.segmentation.advice import merge_advice
 from segment_pipeline.segmentation.mixture import Candidate
 
 if TYPE_CHECKING:
-    from segment_pipeline.config import ModelSettings
+    from segment_pipeline.config.model import ModelSettings
 
 MIN_ELBOW_BEND = 0.1
 """How far below the straight line between the first and the last admissible fit an elbow must dip, as a share of the

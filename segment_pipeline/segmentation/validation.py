@@ -31,7 +31,7 @@ from segment_pipeline.segmentation.resolution import what_the_fit_sees
 from segment_pipeline.segmentation.search import TOLERANCE
 
 if TYPE_CHECKING:
-    from segment_pipeline.config import Config
+    from segment_pipeline.config.config import Config
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,8 @@ from datetime import date, timedelta
 
 import duckdb
 
-from segment_pipeline.config import Action, Campaign
+from segment_pipeline.config.campaigns import Campaign
+from segment_pipeline.config.stages import Action
 from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.warehouse.campaigns import arm_sql, random_place_sql, shares_of

@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.config import Config
+from segment_pipeline.config.config import Config
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months
 from segment_pipeline.segmentation.alternatives import NOBODY, Comparison, Customers, Observed, compare

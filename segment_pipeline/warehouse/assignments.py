@@ -8,7 +8,7 @@ from datetime import date
 
 import duckdb
 
-from segment_pipeline.config import TierSettings
+from segment_pipeline.config.model import TierSettings
 from segment_pipeline.months import add_months
 from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.warehouse.quoting import literal

@@ -12,7 +12,8 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.config import Campaign, Config
+from segment_pipeline.config.campaigns import Campaign
+from segment_pipeline.config.config import Config
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import as_of, month_key
 from segment_pipeline.segmentation.campaigns import (

@@ -10,7 +10,8 @@ from datetime import date
 
 import duckdb
 
-from segment_pipeline.config import ArmShares, Campaign, Config, read_campaigns
+from segment_pipeline.config.campaigns import ArmShares, Campaign, read_campaigns
+from segment_pipeline.config.config import Config
 from segment_pipeline.segmentation.campaigns import Arm, arm_limits, segment_salt
 from segment_pipeline.warehouse.models import write_rows
 from segment_pipeline.warehouse.quoting import literal

@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.config import Config
+from segment_pipeline.config.config import Config
 from segment_pipeline.errors import MonthOrderError
 from segment_pipeline.months import add_months, month_key, month_range
 from segment_pipeline.segmentation.champion import Decision, DecisionInputs, with_overrides

@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.config import Config
+from segment_pipeline.config.config import Config
 from segment_pipeline.months import add_months, as_of
 from segment_pipeline.segmentation.backtest import JUDGED, BacktestRow, WarnedMonth, backtest
 from segment_pipeline.segmentation.churn import (

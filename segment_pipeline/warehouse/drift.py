@@ -6,7 +6,7 @@ from datetime import date
 import duckdb
 import numpy as np
 
-from segment_pipeline.config import Config
+from segment_pipeline.config.config import Config
 from segment_pipeline.months import add_months, month_key
 from segment_pipeline.segmentation.drift import feature_drift, in_words, largest_shifts
 from segment_pipeline.warehouse.champions import previous_champion, scores_in

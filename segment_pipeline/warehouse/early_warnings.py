@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from segment_pipeline.config import WarningSettings
+from segment_pipeline.config.stages import WarningSettings
 from segment_pipeline.months import add_months
 from segment_pipeline.segmentation.early_warnings import STANDING
 from segment_pipeline.segmentation.model import SegmentModel

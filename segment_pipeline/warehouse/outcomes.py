@@ -11,7 +11,10 @@ from datetime import date
 
 import duckdb
 
-from segment_pipeline.config import Campaign, Config, OutcomesSource, resolve_source_path
+from segment_pipeline.config.campaigns import Campaign
+from segment_pipeline.config.config import Config
+from segment_pipeline.config.source import resolve_source_path
+from segment_pipeline.config.stages import OutcomesSource
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import as_of
 from segment_pipeline.warehouse.quoting import literal

@@ -7,7 +7,7 @@ from datetime import date
 import duckdb
 import numpy as np
 
-from segment_pipeline.config import Config
+from segment_pipeline.config.config import Config
 from segment_pipeline.segmentation.gaussian import Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel
 from segment_pipeline.segmentation.outliers import (

@@ -6,7 +6,7 @@ from datetime import date
 
 import duckdb
 
-from segment_pipeline.config import Config
+from segment_pipeline.config.config import Config
 from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.segmentation.profiles import FeatureFigure, narrative
 from segment_pipeline.warehouse.assignments import exact_mean

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from segment_pipeline.config import TierSettings
+from segment_pipeline.config.model import TierSettings
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.warehouse.quoting import identifier, literal

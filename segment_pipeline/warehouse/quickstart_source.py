@@ -21,7 +21,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.config import RESERVED_COLUMNS
+from segment_pipeline.config.source import RESERVED_COLUMNS
 from segment_pipeline.errors import InputError
 from segment_pipeline.warehouse.quoting import identifier, literal
 from segment_pipeline.warehouse.source_files import DELIMITERS, reason

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from segment_pipeline.config import ORDER_FEATURES, TierSettings
+from segment_pipeline.config.model import TierSettings
+from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.segmentation.model import Segment, SegmentModel

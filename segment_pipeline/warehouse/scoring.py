@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from segment_pipeline.config import TierSettings
+from segment_pipeline.config.model import TierSettings
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.warehouse.quoting import identifier, literal, number

@@ -12,7 +12,9 @@ from datetime import date
 import duckdb
 import numpy as np
 
-from segment_pipeline.config import AuditSource, Config, resolve_source_path
+from segment_pipeline.config.config import Config
+from segment_pipeline.config.source import resolve_source_path
+from segment_pipeline.config.stages import AuditSource
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import month_key
 from segment_pipeline.segmentation.audit import (

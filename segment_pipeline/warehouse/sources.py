@@ -17,7 +17,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import duckdb
 
-from segment_pipeline.config import Config, OrdersSource, QuerySource, SnapshotsSource, resolve_source_path
+from segment_pipeline.config.config import Config
+from segment_pipeline.config.source import OrdersSource, QuerySource, SnapshotsSource, resolve_source_path
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.warehouse.quoting import identifier, literal

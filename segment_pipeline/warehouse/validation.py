@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.config import Config
+from segment_pipeline.config.config import Config
 from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.segmentation.churn import observed_before
 from segment_pipeline.segmentation.model import SegmentModel

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segment_pipeline.config import Config, parse_config
+from segment_pipeline.config.config import Config, parse_config
 from segment_pipeline.quality.contract import VISIBLE_CHARACTER, build_contract
 from segment_pipeline.warehouse.quoting import identifier, literal
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from segment_pipeline.config import Feature, ModelSettings
+from segment_pipeline.config.model import ModelSettings
+from segment_pipeline.config.source import Feature
 from segment_pipeline.segmentation.advice import atom_advice, close_pairs, merge_advice
 from segment_pipeline.segmentation.features import FeatureSpace, diagnose_features
 from segment_pipeline.segmentation.mixture import Candidate, Mixture

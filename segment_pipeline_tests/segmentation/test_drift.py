@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from segment_pipeline.config import DriftSettings, Feature, ValidRange
+from segment_pipeline.config.model import DriftSettings
+from segment_pipeline.config.source import Feature, ValidRange
 from segment_pipeline.segmentation.drift import (
     feature_drift,
     in_words,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segment_pipeline.config import Feature
+from segment_pipeline.config.source import Feature
 from segment_pipeline.errors import ModelError
 from segment_pipeline.segmentation.features import (
     FeatureSpace,

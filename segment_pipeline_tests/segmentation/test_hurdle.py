@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segment_pipeline.config import Feature, HurdleSettings, ModelSettings, RefitSettings, parse_config
+from segment_pipeline.config.config import parse_config
+from segment_pipeline.config.model import HurdleSettings, ModelSettings, RefitSettings
+from segment_pipeline.config.source import Feature
 from segment_pipeline.months import add_months
 from segment_pipeline.segmentation.challengers import fit_challengers
 from segment_pipeline.segmentation.champion import DecisionInputs, decide

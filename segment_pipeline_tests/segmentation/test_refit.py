@@ -5,7 +5,8 @@ from datetime import date
 import numpy as np
 import pytest
 
-from segment_pipeline.config import Feature, RefitSettings
+from segment_pipeline.config.model import RefitSettings
+from segment_pipeline.config.source import Feature
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segment_pipeline.config import Feature
+from segment_pipeline.config.source import Feature
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Mixture, bic, fit_candidates
 from segment_pipeline.segmentation.resolution import dequantise, rounding_variance, what_the_fit_sees

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segment_pipeline.config import parse_config
+from segment_pipeline.config.config import parse_config
 from segment_pipeline.segmentation.alternatives import Comparison, Customers, compare
 from segment_pipeline.segmentation.challengers import fit_challengers
 from segment_pipeline.segmentation.features import FeatureSpace

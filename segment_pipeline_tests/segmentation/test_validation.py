@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segment_pipeline.config import parse_config
+from segment_pipeline.config.config import parse_config
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Hurdle, Mixture, fit_mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segment_pipeline.config import Action, Campaign
+from segment_pipeline.config.campaigns import Campaign
+from segment_pipeline.config.stages import Action
 from segment_pipeline.segmentation.campaigns import ARMS, arm_of, random_segment_of
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Mixture

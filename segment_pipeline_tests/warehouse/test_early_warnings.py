@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segment_pipeline.config import WarningSettings
+from segment_pipeline.config.stages import WarningSettings
 from segment_pipeline.months import add_months
 from segment_pipeline.segmentation.early_warnings import mixed_warnings, movement_warnings
 from segment_pipeline.segmentation.features import FeatureSpace

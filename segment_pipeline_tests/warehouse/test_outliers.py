@@ -6,7 +6,7 @@ import zlib
 import duckdb
 import pytest
 
-from segment_pipeline.config import parse_config
+from segment_pipeline.config.config import parse_config
 from segment_pipeline.report.outlier_chart import outlier_chart
 from segment_pipeline.warehouse.outliers import outlier_points, write_outliers
 from segment_pipeline_tests.planted_customers import CONFIG, MONTH, fill, planted_customers

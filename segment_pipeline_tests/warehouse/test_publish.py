@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from segment_pipeline.config import TierSettings
+from segment_pipeline.config.model import TierSettings
 from segment_pipeline.warehouse.publish import (
     PublishError,
     known_months,

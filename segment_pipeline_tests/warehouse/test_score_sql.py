@@ -11,7 +11,7 @@ import pytest
 import sqlglot
 
 from segment_pipeline.cli import main
-from segment_pipeline.config import TierSettings
+from segment_pipeline.config.model import TierSettings
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.segmentation.mixture import Hurdle
 from segment_pipeline.warehouse.quoting import identifier

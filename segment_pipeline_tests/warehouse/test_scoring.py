@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segment_pipeline.config import TierSettings
+from segment_pipeline.config.model import TierSettings
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Hurdle, Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel

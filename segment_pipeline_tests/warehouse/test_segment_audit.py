@@ -3,7 +3,7 @@
 import duckdb
 import pytest
 
-from segment_pipeline.config import parse_config
+from segment_pipeline.config.config import parse_config
 from segment_pipeline.warehouse.segment_audit import audit_segments, write_audit
 from segment_pipeline_tests.planted_customers import CONFIG, MONTH, fill, planted_customers
 

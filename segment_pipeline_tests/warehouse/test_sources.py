@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segment_pipeline.config import ORDER_FEATURES, Config, parse_config
+from segment_pipeline.config.config import Config, parse_config
+from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.errors import ConfigError, PipelineError, SourceError
 from segment_pipeline.months import parse_month
 from segment_pipeline.warehouse.quoting import identifier, literal

@@ -16,22 +16,18 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segment_pipeline.config import (
-    ORDER_FEATURES,
-    RESERVED_COLUMNS,
+from segment_pipeline.config.config import Config, load_config, parse_config, setting_docs
+from segment_pipeline.config.model import (
     AlignmentSettings,
-    Config,
     ModelSettings,
-    OperationSettings,
     QualitySettings,
     RefitSettings,
     RoleSettings,
     TierSettings,
-    load_config,
-    parse_config,
-    resolve_source_path,
-    setting_docs,
 )
+from segment_pipeline.config.order_features import ORDER_FEATURES
+from segment_pipeline.config.source import RESERVED_COLUMNS, resolve_source_path
+from segment_pipeline.config.stages import OperationSettings
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.months import add_months, month_key
 
@@ -235,7 +231,7 @@ def test_the_hash_changes_with_whatever_can_change_a_result(change: str) -> None
 
 def test_the_hash_is_the_same_in_every_process() -> None:
     code = (
-        "import sys; from pathlib import Path; from segment_pipeline.config import parse_config;"
+        "import sys; from pathlib import Path; from segment_pipeline.config.config import parse_config;"
         "print(parse_config(sys.stdin.read(), Path('x.yaml')).config_hash)"
     )
     done = subprocess.run(
@@ -796,7 +792,7 @@ def test_every_default_passes_its_own_check(section: Any) -> None:
 
 def test_reading_the_file_loads_nothing_heavy() -> None:
     code = (
-        "import sys, segment_pipeline.config;"
+        "import sys, segment_pipeline.config.config;"
         "print(sorted({'numpy','pandas','duckdb','sklearn','scipy','great_expectations','dagster'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

