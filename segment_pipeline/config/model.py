@@ -1,4 +1,4 @@
-"""How good the data must be, which mixtures are tried, when the champion is replaced, and what its segments are called."""
+"""How good the data must be, which mixtures are tried, when a champion is replaced, what its segments are called."""
 
 from typing import Annotated, Literal
 
