@@ -46,12 +46,13 @@ def fill(folder: Path, customers: int) -> None:
     from datasets import overlapping_components
 
     from segment_pipeline.config.config import load_config
+    from segment_pipeline.database.rows import insert_rows
+    from segment_pipeline.database.store import Warehouse, month_literal, prepare
+    from segment_pipeline.database.tables import CHAMPIONS, MODEL_VERSIONS
+    from segment_pipeline.publishing.catalogue import TABLES
     from segment_pipeline.segmentation.features import FeatureSpace
     from segment_pipeline.segmentation.mixture import fit_mixture
     from segment_pipeline.segmentation.model import Segment, SegmentModel
-    from segment_pipeline.warehouse.models import insert_rows
-    from segment_pipeline.warehouse.store import Warehouse, month_literal, prepare
-    from segment_pipeline.warehouse.tables import CHAMPIONS, MODEL_VERSIONS
 
     (folder / "segmentation.yaml").write_text(CONFIG)
     config = load_config(folder / "segmentation.yaml")
@@ -66,7 +67,7 @@ def fill(folder: Path, customers: int) -> None:
     texts = {name: pa.array([f"{name} {i}" for i in random.integers(0, 6, customers)]) for name in ("region", "plan")}
     pq.write_table(pa.table(columns | texts), folder / "2023-06.parquet")
     with Warehouse(config.warehouse_path, 60, "4GB").transaction() as connection:
-        prepare(connection, NAMES)
+        prepare(connection, TABLES, NAMES)
         connection.register("drawn", pa.table(columns))
         for month in (BEFORE, MONTH):
             connection.execute(
@@ -87,10 +88,10 @@ def fill(folder: Path, customers: int) -> None:
 def run(folder: Path, what: str) -> None:
     """One of the two, once, and what it took; in a process of its own."""
     from segment_pipeline.config.config import load_config
+    from segment_pipeline.database.rows import feature_matrix
+    from segment_pipeline.database.store import Warehouse
     from segment_pipeline.segmentation.features import FeatureSpace
     from segment_pipeline.segmentation.mixture import fit_mixture  # noqa: F401 - a month has it before either begins
-    from segment_pipeline.warehouse.models import feature_matrix
-    from segment_pipeline.warehouse.store import Warehouse
 
     config = load_config(folder / "segmentation.yaml")
     warehouse = Warehouse(config.warehouse_path, 60, "4GB")

@@ -19,7 +19,9 @@ import numpy as np
 
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.config.stages import Action, WarningSettings
+from segment_pipeline.database.store import Warehouse, month_literal, prepare
 from segment_pipeline.months import add_months
+from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel
@@ -27,7 +29,6 @@ from segment_pipeline.warehouse.actions import write_actions, write_audience_fee
 from segment_pipeline.warehouse.assignments import write_assignments, write_transitions
 from segment_pipeline.warehouse.early_warnings import write_early_warnings
 from segment_pipeline.warehouse.journeys import write_journeys
-from segment_pipeline.warehouse.store import Warehouse, month_literal, prepare
 
 CUSTOMERS, FEATURES, COMPONENTS, REPEATS, LIMIT = 1_000_000, 6, 6, 3, "4GB"
 NAMES = tuple(f"feature_{j}" for j in range(FEATURES))
@@ -79,7 +80,7 @@ ACTIONS = (
 
 def fill(connection: duckdb.DuckDBPyConnection, model: SegmentModel) -> None:
     """Two months of customers: the second has 5 % new ones and lacks 5 % of the first; the rest have moved a little."""
-    prepare(connection, NAMES)
+    prepare(connection, TABLES, NAMES)
     connection.execute("SET threads = 1")  # or each run would draw other customers
     connection.execute("SELECT setseed(0.5)")
     names = ", ".join(NAMES)

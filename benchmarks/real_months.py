@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.config.order_features import PRODUCT_FEATURES
 from segment_pipeline.config.source import resolve_source_path
+from segment_pipeline.database.store import prepare
 from segment_pipeline.months import as_of, month_range
+from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.warehouse.sources import load_raw_customers
-from segment_pipeline.warehouse.store import prepare
 
 Array = NDArray[np.float64]
 
@@ -107,7 +108,7 @@ def _month_ends(config: Config) -> list[MonthEnd]:
     )
     found = []
     with duckdb.connect() as connection:
-        prepare(connection, config.raw_feature_names)
+        prepare(connection, TABLES, config.raw_feature_names)
         connection.execute(
             f"CREATE TEMP TABLE order_times AS SELECT CAST({orders.customer_id} AS VARCHAR) AS customer_id, "
             f"CAST({orders.ordered_at} AS TIMESTAMP) AS ordered_at FROM '{path}' WHERE {orders.where}"

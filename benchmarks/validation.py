@@ -21,7 +21,11 @@ import duckdb
 from real_months import DEMO, print_table, write_cdnow
 
 from segment_pipeline.config.config import load_config
+from segment_pipeline.database.rows import feature_matrix, insert_rows
+from segment_pipeline.database.store import prepare
+from segment_pipeline.database.tables import CANDIDATE_CHOICES, CANDIDATE_MODELS, CANDIDATE_PARAMETERS
 from segment_pipeline.months import month_key
+from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segmentation.challengers import fit_challengers
 from segment_pipeline.segmentation.champion import DecisionInputs, decide
 from segment_pipeline.segmentation.features import FeatureSpace
@@ -30,10 +34,8 @@ from segment_pipeline.segmentation.validation import METRICS, validate
 from segment_pipeline.warehouse.assignments import write_assignments
 from segment_pipeline.warehouse.champions import write_decision
 from segment_pipeline.warehouse.churn import observe_silence
-from segment_pipeline.warehouse.models import feature_matrix, insert_rows, write_feature_space
+from segment_pipeline.warehouse.models import write_feature_space
 from segment_pipeline.warehouse.sources import load_raw_customers
-from segment_pipeline.warehouse.store import prepare
-from segment_pipeline.warehouse.tables import CANDIDATE_CHOICES, CANDIDATE_MODELS, CANDIDATE_PARAMETERS
 from segment_pipeline.warehouse.validation import read_evidence, write_validation
 
 MONTHS = (date(2023, 3, 1), date(2023, 4, 1))
@@ -153,7 +155,7 @@ def cost(folder: Path, customers: int) -> list[object]:
     config = load_config(write_shop(folder, customers))
     champion = None
     with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
-        prepare(connection, config.raw_feature_names)
+        prepare(connection, TABLES, config.raw_feature_names)
         for month in MONTHS:
             load_raw_customers(connection, config, month)
             connection.execute(

@@ -457,6 +457,7 @@ def _months(text: str) -> list[date]:
 def _run(config: Config, chosen: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from segment_pipeline.database.store import RunLock
     from segment_pipeline.defs import history
     from segment_pipeline.defs.resources import run_lock_path
     from segment_pipeline.report.summary import print_summary, summarise
@@ -467,7 +468,6 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
         published_months,
         reading,
     )
-    from segment_pipeline.warehouse.store import RunLock
 
     # `docker stop` and systemd end a run as Ctrl-C does: it says so, and closes its run in Dagster's history
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -4,6 +4,9 @@ What it loads decides how long every Dagster process takes to start, so the modu
 scikit-learn and great-expectations inside the functions that use them.
 """
 
+import os
+from pathlib import Path
+
 import dagster as dg
 
 from segment_pipeline.defs.assets import (
@@ -19,9 +22,26 @@ from segment_pipeline.defs.assets import (
     trust,
 )
 from segment_pipeline.defs.jobs import monthly_schedule, monthly_segmentation, progress
-from segment_pipeline.defs.resources import resources
+from segment_pipeline.defs.resources import WEBHOOK_VARIABLE, Notifier, Pipeline
 from segment_pipeline.defs.sensors import notify_drift_alerts, notify_month, notify_run_failure
 from segment_pipeline.defs.settings import config_path
+from segment_pipeline.publishing.catalogue import TABLES
+
+
+class SegmentPipeline(Pipeline):
+    """The pipeline with the tables of all stages."""
+
+    tables = TABLES
+
+
+def resources(config_path: Path) -> dict[str, object]:
+    """The resources of a code location that serves this user's file."""
+    return {
+        "pipeline": SegmentPipeline(config_path=str(config_path)),
+        # by name: whoever knows such an address can write to the channel behind it, and the UI shows what stands here
+        "notifier": Notifier(webhook_url=dg.EnvVar(WEBHOOK_VARIABLE) if os.environ.get(WEBHOOK_VARIABLE) else None),
+    }
+
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(

@@ -332,10 +332,11 @@ def _features_of_orders(
     """The features that the monthly pipeline makes of these order lines, by its own code."""
     import numpy as np
 
+    from segment_pipeline.database.quoting import identifier
+    from segment_pipeline.database.store import prepare
+    from segment_pipeline.publishing.catalogue import TABLES
     from segment_pipeline.warehouse.quickstart_source import one_order_each
-    from segment_pipeline.warehouse.quoting import identifier
     from segment_pipeline.warehouse.sources import load_raw_customers
-    from segment_pipeline.warehouse.store import prepare
 
     names = list(ORDER_MEANINGS)  # all but the distinct products, which cost more than all the rest
     if table.orders is None or table.orders.product_id is None:
@@ -346,7 +347,7 @@ def _features_of_orders(
         drafted = [StarterFeature(name, "", "", "none", 0.01, None, None) for name in names]
         text = starter_text(Starter("draft", month, month, {"window_months": window, "orders": source}, drafted))
         config = parse_config(text, Path(folder) / "segmentation.yaml")
-        prepare(connection, config.raw_feature_names)
+        prepare(connection, TABLES, config.raw_feature_names)
         try:
             load_raw_customers(connection, config, month)
         except SourceError as error:
@@ -562,9 +563,9 @@ def run_quickstart(
 
 
 def _run_month(config: Config, month: date, progress: Say, warn: Say) -> None:
+    from segment_pipeline.database.store import RunLock
     from segment_pipeline.defs import history
     from segment_pipeline.defs.resources import run_lock_path
-    from segment_pipeline.warehouse.store import RunLock
 
     # The run history belongs beside the result, and not into the instance of somebody's production.
     os.environ.pop("DAGSTER_HOME", None)
@@ -637,8 +638,8 @@ def _next_after_nothing(config: Config) -> str:
 
 def write_customers(published: Path, file: Path) -> None:
     """Every customer of the published month with a probability per segment, as CSV."""
+    from segment_pipeline.database.quoting import identifier, literal
     from segment_pipeline.warehouse.publish import reading
-    from segment_pipeline.warehouse.quoting import identifier, literal
 
     with reading(published) as connection:
         ids = [row[0] for row in connection.execute("SELECT segment_id FROM current_profiles ORDER BY 1").fetchall()]

@@ -10,12 +10,13 @@ from pathlib import Path
 from segment_pipeline.config.config import setting_docs
 from segment_pipeline.config.errors_by_line import SettingDoc
 from segment_pipeline.config.yaml_text import show
-from segment_pipeline.warehouse.tables import PUBLISHED_TABLES, VIEWS, Table, View
+from segment_pipeline.database.tables import Table, View
+from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, VIEWS
 
 DICTIONARY_HEAD = """\
 # Data dictionary
 
-<!-- Made by `make docs` from segment_pipeline/warehouse/tables.py; do not edit. -->
+<!-- Made by `make docs` from segment_pipeline/database/tables.py; do not edit. -->
 
 What stands in the published file, `segments.duckdb`: {tables} tables and {views} views. The same text is in the file
 itself, as comments and in the table `data_dictionary`. `month` is the first day of the closed month; probabilities and

@@ -43,8 +43,7 @@ def materialize() -> Callable[..., object]:
     """`materialize(shop, "2023-03", selection=None, run_config=None, raise_on_error=True)`: a real run of one month."""
     import dagster as dg
 
-    from segment_pipeline.definitions import defs
-    from segment_pipeline.defs.resources import resources
+    from segment_pipeline.definitions import defs, resources
 
     def run(
         shop: Shop,

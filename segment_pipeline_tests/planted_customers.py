@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.model import TierSettings
+from segment_pipeline.database.store import prepare
+from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel
 from segment_pipeline.warehouse.assignments import write_assignments
 from segment_pipeline.warehouse.models import write_feature_space, write_scaled_matrix
-from segment_pipeline.warehouse.store import prepare
 
 MONTH = date(2023, 4, 1)
 NAMES = ("days_since_last_order", "orders", "average_order_value", "products_per_order")
@@ -69,7 +70,7 @@ def planted_customers(n: int, *, important: int = 0, bots: int = 0, errors: int 
 
 def fill(connection: duckdb.DuckDBPyConnection, config: Config, drawn: Planted) -> SegmentModel:
     """The month of these customers up to their assignments, under the champion of the true habits."""
-    prepare(connection, NAMES)
+    prepare(connection, TABLES, NAMES)
     connection.register(
         "drawn", pa.table({"customer_id": drawn.ids, **{name: drawn.X[:, j] for j, name in enumerate(NAMES)}})
     )

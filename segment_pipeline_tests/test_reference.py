@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from segment_pipeline.config.config import setting_docs
+from segment_pipeline.publishing.catalogue import dictionary_rows
 from segment_pipeline.reference import PAGES, configuration, data_dictionary
-from segment_pipeline.warehouse.tables import dictionary_rows
 
 DOCS = Path(__file__).parents[1] / "docs"
 

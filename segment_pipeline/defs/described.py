@@ -5,8 +5,9 @@ from typing import Any
 import dagster as dg
 
 from segment_pipeline.config.order_features import ORDER_FEATURES
+from segment_pipeline.database.tables import Column, Table, View
 from segment_pipeline.defs.settings import location_config
-from segment_pipeline.warehouse.tables import PUBLISHED_TABLES, VIEWS, Column, Table, View
+from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, VIEWS
 
 # One team owns the whole pipeline; Dagster wants an address or a team.
 OWNERS = ["team:customer-analytics"]

@@ -58,7 +58,7 @@ def enter(config: Config) -> Path:
     Call it before the code location is imported. An instance without a dagster.yaml gets the shipped one. Raises
     WarehouseError when the folder cannot be written.
     """
-    from segment_pipeline.warehouse.store import cannot_write, make_folder
+    from segment_pipeline.database.store import cannot_write, make_folder
 
     os.environ[CONFIG_VARIABLE] = str(config.path)
     home = Path(os.environ.get("DAGSTER_HOME") or config.output_dir / "dagster_home").absolute()
@@ -89,6 +89,8 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
     published file that is missing, or behind the warehouse, is only copied anew. Raises PublishError when the warehouse
     has lost months, and MonthOrderError when a month has no finished month before it to stand on.
     """
+    from segment_pipeline.database.store import prepare
+    from segment_pipeline.publishing.catalogue import TABLES
     from segment_pipeline.warehouse.publish import (
         PUBLISHING_ASSET,
         known_months,
@@ -96,10 +98,9 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
         published_months,
         refuse_loss,
     )
-    from segment_pipeline.warehouse.store import prepare
 
     with Pipeline(config_path=str(config.path)).warehouse.transaction(report) as connection:
-        prepare(connection, config.raw_feature_names)
+        prepare(connection, TABLES, config.raw_feature_names)
         finished, published = known_months(connection), publications(connection)
     refuse_loss(config.published_path, finished)
     due = sorted(month for month in wanted if force or not finished.get(month))

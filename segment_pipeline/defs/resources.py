@@ -9,25 +9,26 @@ import logging
 import os
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import dagster as dg
 from pydantic import PrivateAttr
 
 from segment_pipeline import __version__
 from segment_pipeline.config.config import Config, load_config
+from segment_pipeline.database.tables import Table
 from segment_pipeline.months import parse_month
 
 if TYPE_CHECKING:
     import duckdb
 
-    from segment_pipeline.warehouse.store import RunLock, Warehouse
+    from segment_pipeline.database.store import RunLock, Warehouse
 
 WEBHOOK_VARIABLE = "SEGMENT_PIPELINE_WEBHOOK_URL"
 # Which process a run is in, so that a run whose process was killed can be told from one that is at work.
@@ -50,9 +51,13 @@ class Step:
 
 
 class Pipeline(dg.ConfigurableResource):
-    """The user's file and the warehouse that it names; holds the run lock from the first step of a run to its last."""
+    """The user's file and the warehouse that it names; holds the run lock from the first step of a run to its last.
+
+    Which tables a warehouse has is for the stages to say: definitions.py names them.
+    """
 
     config_path: str
+    tables: ClassVar[Sequence[Table]] = ()
 
     _lock: "RunLock | None" = PrivateAttr(default=None)
     _timed: tuple[dg.AssetKey | None, float] = PrivateAttr(default=(None, 0.0))
@@ -63,7 +68,7 @@ class Pipeline(dg.ConfigurableResource):
 
     @cached_property
     def warehouse(self) -> "Warehouse":
-        from segment_pipeline.warehouse.store import Warehouse
+        from segment_pipeline.database.store import Warehouse
 
         operation = self.config.operation
         return Warehouse(
@@ -74,7 +79,7 @@ class Pipeline(dg.ConfigurableResource):
         )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        from segment_pipeline.warehouse.store import RunLock, prepare
+        from segment_pipeline.database.store import RunLock, prepare
 
         log = context.log or logging.getLogger(__name__)
         purpose = f"run {context.run.run_id[:8]}" if context.run else "a run"
@@ -87,7 +92,7 @@ class Pipeline(dg.ConfigurableResource):
             if context.run and context.instance and PID_TAG not in context.run.tags:
                 context.instance.add_run_tags(context.run.run_id, {PID_TAG: str(os.getpid())})
             with self.warehouse.transaction(log.warning) as connection:
-                prepare(connection, self.config.raw_feature_names)
+                prepare(connection, self.tables, self.config.raw_feature_names)
         except BaseException:  # Dagster tears down only what was set up: nobody else would let go of the lock
             self._lock.__exit__()
             raise
@@ -163,12 +168,3 @@ class Notifier(dg.ConfigurableResource):
         # Nobody there, too slow (both OSError), an answer that is no HTTP, an address that is none
         except (OSError, http.client.HTTPException, ValueError) as error:
             log.error("The webhook did not take the message (%s); it stands in this log only.", error)
-
-
-def resources(config_path: Path) -> dict[str, object]:
-    """The resources of a code location that serves this user's file."""
-    return {
-        "pipeline": Pipeline(config_path=str(config_path)),
-        # by name: whoever knows such an address can write to the channel behind it, and the UI shows what stands here
-        "notifier": Notifier(webhook_url=dg.EnvVar(WEBHOOK_VARIABLE) if os.environ.get(WEBHOOK_VARIABLE) else None),
-    }

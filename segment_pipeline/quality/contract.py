@@ -19,7 +19,7 @@ from typing import Literal
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import Feature
-from segment_pipeline.warehouse.quoting import identifier, literal, number
+from segment_pipeline.database.quoting import identifier, literal, number
 
 Kind = Literal[
     "missing_customer_id",

@@ -10,12 +10,12 @@ import duckdb
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import Feature
+from segment_pipeline.database.quoting import identifier, literal, number
+from segment_pipeline.database.rows import write_rows
+from segment_pipeline.database.store import month_literal, month_rows, replace_month
+from segment_pipeline.database.tables import FEATURE_LIMITS, RAW_CUSTOMERS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
 from segment_pipeline.quality.contract import Contract
-from segment_pipeline.warehouse.models import write_rows
-from segment_pipeline.warehouse.quoting import identifier, literal, number
 from segment_pipeline.warehouse.scoring import transform_sql
-from segment_pipeline.warehouse.store import month_literal, month_rows, replace_month
-from segment_pipeline.warehouse.tables import FEATURE_LIMITS, RAW_CUSTOMERS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
 
 if TYPE_CHECKING:
     import pandas as pd

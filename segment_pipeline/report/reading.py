@@ -11,10 +11,10 @@ from typing import Any
 
 import duckdb
 
+from segment_pipeline.database.rows import Row, read_rows
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import add_months, month_key
 
-Row = dict[str, Any]
 Story = dict[str, Any]
 
 HISTORY_MONTHS = 24
@@ -32,7 +32,9 @@ def read_story(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
 
     Raises ReportError when the month is not in the published file.
     """
-    months = [row["month"] for row in _rows(connection, "SELECT DISTINCT month FROM segment_profiles ORDER BY month")]
+    months = [
+        row["month"] for row in read_rows(connection, "SELECT DISTINCT month FROM segment_profiles ORDER BY month")
+    ]
     if month not in months:
         there = f"{month_key(months[0])} to {month_key(months[-1])}" if months else "none"
         raise ReportError(
@@ -63,7 +65,7 @@ def read_story(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
 # functions.
 def share_history(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
     """Every segment's name, share and customers up to `month`."""
-    return _rows(
+    return read_rows(
         connection,
         "SELECT month, segment_id, name, share, customers FROM segment_profiles WHERE month <= ? "
         "ORDER BY month, segment_id",
@@ -73,7 +75,7 @@ def share_history(connection: duckdb.DuckDBPyConnection, month: date) -> list[Ro
 
 def certainty_bins(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
     """Customers by their largest probability and by their entropy, in steps of 0.05."""
-    return _rows(
+    return read_rows(
         connection,
         """
         SELECT measure, least(floor(value * 20), 19) / 20 AS low, least(floor(value * 20), 19) / 20 + 0.05 AS high,
@@ -89,7 +91,7 @@ def certainty_bins(connection: duckdb.DuckDBPyConnection, month: date) -> list[R
 
 def month_moves(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
     """The transition matrix of `month`; empty in the first."""
-    return _rows(
+    return read_rows(
         connection,
         "SELECT from_state, to_state, customers, share FROM transition_matrix WHERE month = ? ORDER BY 1, 2",
         month,
@@ -98,7 +100,7 @@ def month_moves(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]
 
 def drift_history(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
     """The last two years of each drift metric; the largest, where it has a figure for each segment or feature."""
-    return _rows(
+    return read_rows(
         connection,
         """
         SELECT month, metric, max(value) AS value, any_value(threshold) AS threshold, bool_or(fired) AS fired
@@ -121,7 +123,7 @@ def feature_bins(
     for stage, table in (("original", "validated_features"), ("standardised", "scaled_matrix")):
         for feature in features:
             column = '"' + feature.replace('"', '""') + '"'
-            found = _rows(
+            found = read_rows(
                 connection,
                 f"""
                 WITH given AS (SELECT {column} AS value FROM {table} WHERE month = ? AND isfinite({column})),
@@ -151,7 +153,7 @@ def feature_bins(
 
 
 def _base(connection: duckdb.DuckDBPyConnection, month: date) -> Row:
-    return _rows(
+    return read_rows(
         connection,
         """
         SELECT count(*) AS customers, any_value(model_version) AS model_version,
@@ -166,7 +168,7 @@ def _base(connection: duckdb.DuckDBPyConnection, month: date) -> Row:
 
 
 def _versions(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
-    return _rows(
+    return read_rows(
         connection,
         "SELECT model_version, trained_month, n_components, reason, rationale, customers_fitted, feature_schema "
         "FROM model_versions WHERE trained_month <= ? ORDER BY model_version",
@@ -175,7 +177,7 @@ def _versions(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
 
 
 def _candidates(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
-    return _rows(connection, "SELECT * FROM candidate_models WHERE month = ? ORDER BY n_components", month)
+    return read_rows(connection, "SELECT * FROM candidate_models WHERE month = ? ORDER BY n_components", month)
 
 
 def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
@@ -220,7 +222,7 @@ def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
             ORDER BY segment_id, customers DESC, action_id
         """,
     }
-    return {name: _rows(connection, query, month) for name, query in of_month.items()} | {
+    return {name: read_rows(connection, query, month) for name, query in of_month.items()} | {
         "history": share_history(connection, month),
         "certainty": certainty_bins(connection, month),
     }
@@ -228,7 +230,7 @@ def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
 
 def _journeys(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     moves = month_moves(connection, month)
-    movement = _rows(
+    movement = read_rows(
         connection,
         """
         SELECT coalesce(sum(customers) FILTER (from_id AND to_id AND from_state = to_state), 0) AS stayed,
@@ -247,10 +249,10 @@ def _journeys(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     return {
         "moves": moves,
         "movement": {name: int(count) for name, count in movement.items()} if moves else None,
-        "conversion": _rows(
+        "conversion": read_rows(
             connection, "SELECT * FROM journey_conversion WHERE month = ? ORDER BY from_state, months_later", month
         ),
-        "paths": _rows(
+        "paths": read_rows(
             connection,
             f"""
             SELECT months, path, customers, share, crosses_refit FROM journey_paths
@@ -265,7 +267,7 @@ def _journeys(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
 
 def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     return {
-        "warned": _rows(
+        "warned": read_rows(
             connection,
             """
             SELECT count(*) FILTER (status = 'new') AS new, count(*) FILTER (status = 'ongoing') AS ongoing,
@@ -274,7 +276,7 @@ def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
             """,
             month,
         )[0],
-        "queue": _rows(
+        "queue": read_rows(
             connection,
             f"""
             WITH urgent AS (
@@ -294,27 +296,27 @@ def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
             month,
             month,
         ),
-        "backtest": _rows(
+        "backtest": read_rows(
             connection,
             "SELECT * FROM warning_backtest_history WHERE evaluated_month = ? AND month IS NULL AND judged = 'engaged' "
             "ORDER BY warning",
             month,
         ),
         "contact_list": _first(
-            _rows(
+            read_rows(
                 connection,
                 "SELECT * FROM warning_backtest_history WHERE evaluated_month = ? AND month IS NULL "
                 "AND judged = 'within_budget' AND warning = 'any' AND alerts > 0",
                 month,
             )
         ),
-        "risk_model": _first(_rows(connection, "SELECT * FROM churn_risk_models WHERE month = ?", month)),
-        "risk_quality": _rows(
+        "risk_model": _first(read_rows(connection, "SELECT * FROM churn_risk_models WHERE month = ?", month)),
+        "risk_quality": read_rows(
             connection,
             "SELECT * FROM churn_risk_quality WHERE observed_in <= ? ORDER BY month DESC, inputs LIMIT 24",
             month,
         ),
-        "campaigns": _rows(
+        "campaigns": read_rows(
             connection,
             "SELECT * FROM campaign_lift WHERE month <= ? "
             "ORDER BY month DESC, campaign, segment_id NULLS FIRST, metric, against LIMIT 40",
@@ -326,21 +328,21 @@ def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
 def _model_health(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     return {
         "drift": drift_history(connection, month),
-        "alerts": _rows(
+        "alerts": read_rows(
             connection,
             "SELECT * FROM drift_alerts WHERE month = ? AND status IS NOT NULL ORDER BY metric, segment_id, feature",
             month,
         ),
-        "lineage": _rows(
+        "lineage": read_rows(
             connection,
             "SELECT * FROM segment_lineage WHERE month <= ? AND model_version > 1 "
             "ORDER BY month, segment_id NULLS LAST, previous_segment_id",
             month,
         ),
-        "diagnostics": _rows(
+        "diagnostics": read_rows(
             connection, "SELECT * EXCLUDE (month) FROM feature_diagnostics WHERE month = ? ORDER BY feature", month
         ),
-        "rejected": _rows(
+        "rejected": read_rows(
             connection,
             """
             SELECT reason, count(*) AS rows
@@ -364,9 +366,9 @@ TRUST_TABLES = (
 
 
 def _trust(connection: duckdb.DuckDBPyConnection, month: date) -> Mapping[str, Sequence[Row]]:
-    there = {row["table_name"] for row in _rows(connection, "SELECT table_name FROM duckdb_tables()")}
+    there = {row["table_name"] for row in read_rows(connection, "SELECT table_name FROM duckdb_tables()")}
     return {
-        table: _rows(
+        table: read_rows(
             connection,
             f"SELECT * FROM {table} WHERE month = (SELECT max(month) FROM {table} WHERE month <= ?) ORDER BY ALL",
             month,
@@ -375,12 +377,6 @@ def _trust(connection: duckdb.DuckDBPyConnection, month: date) -> Mapping[str, S
         else []
         for table in TRUST_TABLES
     }
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, query: str, *parameters: object) -> list[Row]:
-    found = connection.execute(query, list(parameters))
-    names = [column[0] for column in found.description]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
 def _first(rows: Sequence[Row]) -> Row | None:

@@ -13,18 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.errors import SourceError
-from segment_pipeline.months import add_months
-from segment_pipeline.segmentation.alternatives import NOBODY, Comparison, Customers, Observed, compare
-from segment_pipeline.segmentation.model import SegmentModel
-from segment_pipeline.segmentation.suitability import Suitability, judge_suitability
-from segment_pipeline.warehouse.champions import require_champion, scores_in
-from segment_pipeline.warehouse.models import feature_matrix, write_rows
-from segment_pipeline.warehouse.quoting import identifier
-from segment_pipeline.warehouse.source_files import reason
-from segment_pipeline.warehouse.sources import load_categories
-from segment_pipeline.warehouse.store import month_literal, month_rows
-from segment_pipeline.warehouse.tables import (
+from segment_pipeline.database.quoting import identifier
+from segment_pipeline.database.rows import feature_matrix, write_rows
+from segment_pipeline.database.store import month_literal, month_rows, reason
+from segment_pipeline.database.tables import (
     ALTERNATIVE_SEGMENTATIONS,
     OBSERVED_SILENCE,
     SEGMENT_HIERARCHY,
@@ -32,6 +24,13 @@ from segment_pipeline.warehouse.tables import (
     SUITABILITY_FINDINGS,
     VALIDATED_FEATURES,
 )
+from segment_pipeline.errors import SourceError
+from segment_pipeline.months import add_months
+from segment_pipeline.segmentation.alternatives import NOBODY, Comparison, Customers, Observed, compare
+from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.segmentation.suitability import Suitability, judge_suitability
+from segment_pipeline.warehouse.champions import require_champion, scores_in
+from segment_pipeline.warehouse.sources import load_categories
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]

@@ -9,16 +9,13 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.config.model import TierSettings
+from segment_pipeline.database.quoting import literal
+from segment_pipeline.database.rows import exact_mean
+from segment_pipeline.database.store import month_literal, replace_month
+from segment_pipeline.database.tables import MONTHLY_ASSIGNMENTS, TRANSITION_DELTAS, TRANSITION_MATRIX
 from segment_pipeline.months import add_months
 from segment_pipeline.segmentation.model import SegmentModel
-from segment_pipeline.warehouse.quoting import literal
 from segment_pipeline.warehouse.scoring import assignment_sql, membership_sql
-from segment_pipeline.warehouse.store import month_literal, replace_month
-from segment_pipeline.warehouse.tables import (
-    MONTHLY_ASSIGNMENTS,
-    TRANSITION_DELTAS,
-    TRANSITION_MATRIX,
-)
 
 
 def accepted_rows(month: date) -> str:
@@ -35,11 +32,6 @@ def write_assignments(
         ORDER BY customer_id
     """
     return replace_month(connection, MONTHLY_ASSIGNMENTS, month, query)
-
-
-def exact_mean(expression: str) -> str:
-    """Mean of a double over rows, the same bits in whatever order the threads deliver them (absolute error 5e-10)."""
-    return f"CAST(sum(CAST({expression} AS DECIMAL(38, 9))) AS DOUBLE) / count({expression})"
 
 
 def assignment_figures(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str, float]:

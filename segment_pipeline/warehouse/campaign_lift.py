@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from segment_pipeline.config.campaigns import Campaign
 from segment_pipeline.config.config import Config
+from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.tables import CAMPAIGN_LIFT
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import as_of, month_key
 from segment_pipeline.segmentation.campaigns import (
@@ -32,8 +34,6 @@ from segment_pipeline.warehouse.outcomes import (
     campaign_outcomes,
     outcomes_table,
 )
-from segment_pipeline.warehouse.quoting import identifier, literal
-from segment_pipeline.warehouse.tables import CAMPAIGN_LIFT
 
 METRICS: tuple[Metric, ...] = ("conversion", "value")
 

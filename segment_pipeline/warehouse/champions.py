@@ -8,26 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.errors import MonthOrderError
-from segment_pipeline.months import add_months, month_key, month_range
-from segment_pipeline.segmentation.champion import Decision, DecisionInputs, with_overrides
-from segment_pipeline.segmentation.model import SegmentModel
-from segment_pipeline.segmentation.refit import Subject
-from segment_pipeline.warehouse.models import (
-    feature_matrix,
-    insert_rows,
-    read_challenger,
-    read_feature_space,
-    write_rows,
-)
-from segment_pipeline.warehouse.quoting import identifier
-from segment_pipeline.warehouse.tables import (
+from segment_pipeline.database.quoting import identifier
+from segment_pipeline.database.rows import feature_matrix, insert_rows, write_rows
+from segment_pipeline.database.tables import (
     CHAMPIONS,
     MODEL_VERSIONS,
     REFIT_TRIGGERS,
     SEGMENT_LINEAGE,
     VALIDATED_FEATURES,
 )
+from segment_pipeline.errors import MonthOrderError
+from segment_pipeline.months import add_months, month_key, month_range
+from segment_pipeline.segmentation.champion import Decision, DecisionInputs, with_overrides
+from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.segmentation.refit import Subject
+from segment_pipeline.warehouse.models import read_challenger, read_feature_space
 
 
 def require_champion(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SegmentModel:

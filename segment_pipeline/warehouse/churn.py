@@ -14,6 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.rows import feature_matrix, insert_rows, write_rows
+from segment_pipeline.database.store import month_literal
+from segment_pipeline.database.tables import (
+    CHURN_RISK,
+    CHURN_RISK_MODELS,
+    CHURN_RISK_QUALITY,
+    OBSERVED_SILENCE,
+    WARNING_BACKTEST_HISTORY,
+)
 from segment_pipeline.months import add_months, as_of
 from segment_pipeline.segmentation.backtest import JUDGED, BacktestRow, WarnedMonth, backtest
 from segment_pipeline.segmentation.churn import (
@@ -31,17 +41,7 @@ from segment_pipeline.segmentation.early_warnings import Thresholds
 from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.warehouse.champions import require_champion, scores_in
 from segment_pipeline.warehouse.early_warnings import WARNINGS, probability_of
-from segment_pipeline.warehouse.models import feature_matrix, insert_rows, write_rows
-from segment_pipeline.warehouse.quoting import identifier, literal
 from segment_pipeline.warehouse.sources import load_orderers
-from segment_pipeline.warehouse.store import month_literal
-from segment_pipeline.warehouse.tables import (
-    CHURN_RISK,
-    CHURN_RISK_MODELS,
-    CHURN_RISK_QUALITY,
-    OBSERVED_SILENCE,
-    WARNING_BACKTEST_HISTORY,
-)
 
 Array = NDArray[np.float64]
 

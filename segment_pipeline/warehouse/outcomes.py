@@ -15,9 +15,10 @@ from segment_pipeline.config.campaigns import Campaign
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import resolve_source_path
 from segment_pipeline.config.stages import OutcomesSource
+from segment_pipeline.database.quoting import literal
+from segment_pipeline.database.store import month_literal, reason
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import as_of
-from segment_pipeline.warehouse.quoting import literal
 from segment_pipeline.warehouse.source_expressions import (
     bound,
     columns_of_ids_alone,
@@ -26,8 +27,7 @@ from segment_pipeline.warehouse.source_expressions import (
     text_id,
     timestamp,
 )
-from segment_pipeline.warehouse.source_files import open_files, reason
-from segment_pipeline.warehouse.store import month_literal
+from segment_pipeline.warehouse.source_files import open_files
 
 USABLE = "customer_id IS NOT NULL AND value >= 0"
 

@@ -8,6 +8,15 @@ import duckdb
 import numpy as np
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.database.quoting import identifier, literal, number
+from segment_pipeline.database.rows import exact_mean, feature_matrix, write_rows
+from segment_pipeline.database.store import month_literal, month_rows, replace_month
+from segment_pipeline.database.tables import (
+    MONTHLY_ASSIGNMENTS,
+    OUTLIER_CUSTOMERS,
+    OUTLIER_GROUP_PROFILES,
+    OUTLIER_GROUPS,
+)
 from segment_pipeline.segmentation.gaussian import Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel
 from segment_pipeline.segmentation.outliers import (
@@ -25,18 +34,9 @@ from segment_pipeline.segmentation.outliers import (
     judge,
     telling_features,
 )
-from segment_pipeline.warehouse.assignments import exact_mean
-from segment_pipeline.warehouse.models import feature_matrix, read_feature_space, write_rows
+from segment_pipeline.warehouse.models import read_feature_space
 from segment_pipeline.warehouse.portraits import feature_units, spend_sql
-from segment_pipeline.warehouse.quoting import identifier, literal, number
 from segment_pipeline.warehouse.scoring import membership_sql
-from segment_pipeline.warehouse.store import month_literal, month_rows, replace_month
-from segment_pipeline.warehouse.tables import (
-    MONTHLY_ASSIGNMENTS,
-    OUTLIER_CUSTOMERS,
-    OUTLIER_GROUP_PROFILES,
-    OUTLIER_GROUPS,
-)
 from segment_pipeline.words import counted
 
 BY_RULE = (REPEATED_VALUES, MANY_TINY_ORDERS)

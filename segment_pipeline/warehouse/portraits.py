@@ -7,12 +7,11 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.database.quoting import identifier
+from segment_pipeline.database.rows import exact_mean, write_rows
+from segment_pipeline.database.tables import SEGMENT_FEATURE_PROFILES, SEGMENT_PROFILES
 from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.segmentation.profiles import FeatureFigure, narrative
-from segment_pipeline.warehouse.assignments import exact_mean
-from segment_pipeline.warehouse.models import write_rows
-from segment_pipeline.warehouse.quoting import identifier
-from segment_pipeline.warehouse.tables import SEGMENT_FEATURE_PROFILES, SEGMENT_PROFILES
 
 # What the user's file does not say because the model leaves the feature out.
 ORDER_FEATURE_UNITS = {

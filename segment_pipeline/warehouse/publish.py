@@ -14,20 +14,14 @@ from pathlib import Path
 import duckdb
 
 from segment_pipeline.config.model import TierSettings
+from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.store import STORAGE_VERSION, first_line, lock_holder, month_literal
+from segment_pipeline.database.tables import MONTHLY_ASSIGNMENTS, Table
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
-from segment_pipeline.warehouse.quoting import identifier, literal
+from segment_pipeline.orchestration.tables import PIPELINE_RUNS
+from segment_pipeline.publishing.catalogue import DATA_DICTIONARY, PUBLISHED_TABLES, VIEWS, dictionary_rows
 from segment_pipeline.warehouse.score_sql import latest_scoring, macro_ddl
-from segment_pipeline.warehouse.store import STORAGE_VERSION, first_line, lock_holder, month_literal
-from segment_pipeline.warehouse.tables import (
-    DATA_DICTIONARY,
-    MONTHLY_ASSIGNMENTS,
-    PIPELINE_RUNS,
-    PUBLISHED_TABLES,
-    VIEWS,
-    Table,
-    dictionary_rows,
-)
 
 # A month stands in the published file once this asset has a row for it in pipeline_runs.
 PUBLISHING_ASSET = "published_segments"

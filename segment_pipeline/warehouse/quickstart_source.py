@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_pipeline.config.source import RESERVED_COLUMNS
+from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.store import reason
 from segment_pipeline.errors import InputError
-from segment_pipeline.warehouse.quoting import identifier, literal
-from segment_pipeline.warehouse.source_files import DELIMITERS, reason
+from segment_pipeline.warehouse.source_files import DELIMITERS
 
 Array = NDArray[np.float64]
 

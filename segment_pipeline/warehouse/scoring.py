@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from segment_pipeline.config.model import TierSettings
+from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.model import SegmentModel
-from segment_pipeline.warehouse.quoting import identifier, literal, number
 
 
 def membership_sql(model: SegmentModel, relation: str) -> str:

@@ -15,6 +15,11 @@ import numpy as np
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import resolve_source_path
 from segment_pipeline.config.stages import AuditSource
+from segment_pipeline.database.quoting import identifier, number
+from segment_pipeline.database.rows import exact_mean, hashed_below, write_rows
+from segment_pipeline.database.store import month_literal
+from segment_pipeline.database.store import reason as complaint
+from segment_pipeline.database.tables import SEGMENT_AUDIT, SEGMENT_AUDIT_CUSTOMERS, SEGMENT_AUDIT_SUMMARY
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import month_key
 from segment_pipeline.segmentation.audit import (
@@ -28,16 +33,11 @@ from segment_pipeline.segmentation.audit import (
     summary,
 )
 from segment_pipeline.segmentation.model import SegmentModel
-from segment_pipeline.warehouse.assignments import exact_mean
-from segment_pipeline.warehouse.models import hashed_below, read_feature_space, write_rows
+from segment_pipeline.warehouse.models import read_feature_space
 from segment_pipeline.warehouse.portraits import feature_units, spend_sql
-from segment_pipeline.warehouse.quoting import identifier, number
 from segment_pipeline.warehouse.source_expressions import text_id
 from segment_pipeline.warehouse.source_files import Relation, open_files
-from segment_pipeline.warehouse.source_files import reason as complaint
 from segment_pipeline.warehouse.sources import ready_made_rows
-from segment_pipeline.warehouse.store import month_literal
-from segment_pipeline.warehouse.tables import SEGMENT_AUDIT, SEGMENT_AUDIT_CUSTOMERS, SEGMENT_AUDIT_SUMMARY
 from segment_pipeline.words import counted
 
 MOST_MISLABELLED = 20

@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping
 
 import duckdb
 
+from segment_pipeline.database.quoting import identifier
+from segment_pipeline.database.store import reason
 from segment_pipeline.errors import SourceError
-from segment_pipeline.warehouse.quoting import identifier
-from segment_pipeline.warehouse.source_files import Relation, reason
+from segment_pipeline.warehouse.source_files import Relation
 
 NUMERIC_TYPES = re.compile(r"^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*|BOOLEAN)$")
 

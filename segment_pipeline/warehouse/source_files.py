@@ -17,8 +17,9 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
+from segment_pipeline.database.quoting import literal, string_list
+from segment_pipeline.database.store import reason
 from segment_pipeline.errors import SourceError
-from segment_pipeline.warehouse.quoting import literal, string_list
 
 CSV_FILE = re.compile(r"\.(csv|tsv|txt)(\.gz|\.zst)?$", re.IGNORECASE)
 PARQUET_FILE = re.compile(r"\.(parquet|parq|pq)$", re.IGNORECASE)
@@ -39,10 +40,6 @@ CSV_OPTIONS = {
 CSV_SNIFFING = {"sample_size": "-1", "files_to_sniff": "-1"}
 
 SHOWN_COLUMNS = 40
-SHOWN_LINE = 200
-TELLING_LINE = re.compile(
-    r"Original Line:|Expected Number|Value with|Invalid unicode|Could not convert|Candidate|In file"
-)
 
 
 @dataclass(frozen=True)
@@ -109,13 +106,6 @@ def describe(connection: duckdb.DuckDBPyConnection, relation: str) -> list[tuple
     """The columns of a relation with their DuckDB types. Raises duckdb.Error."""
     found = connection.execute(f"DESCRIBE SELECT * FROM {relation} AS source").fetchall()
     return [(str(row[0]), str(row[1])) for row in found]
-
-
-def reason(error: duckdb.Error) -> str:
-    """What DuckDB complains of, as one line: without its advice on options that a user here cannot set."""
-    first, *others = str(error).splitlines()
-    said = [first, *(line.strip() for line in others if TELLING_LINE.match(line.strip()))]
-    return "; ".join(line[:SHOWN_LINE].rstrip(".;! ") for line in said) + "."
 
 
 def _matching_files(path: str, key: str) -> list[str]:

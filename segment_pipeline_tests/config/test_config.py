@@ -651,7 +651,7 @@ def test_the_pipelines_own_columns_cannot_be_features(name: str) -> None:
 
 
 def test_the_pipelines_own_columns_are_all_reserved() -> None:
-    from segment_pipeline.warehouse import tables
+    from segment_pipeline.database import tables
 
     for table in (tables.RAW_CUSTOMERS, tables.VALIDATED_FEATURES, tables.MONTHLY_ASSIGNMENTS):
         assert set(table.column_names) <= RESERVED_COLUMNS

@@ -265,7 +265,8 @@ def test_a_webhook_that_is_broken_does_not_fail_the_tick(history, broken):
 
 
 def test_the_webhooks_address_is_taken_from_the_environment_and_not_shown(monkeypatch, tmp_path):
-    from segment_pipeline.defs.resources import WEBHOOK_VARIABLE, resources
+    from segment_pipeline.definitions import resources
+    from segment_pipeline.defs.resources import WEBHOOK_VARIABLE
 
     monkeypatch.setenv(WEBHOOK_VARIABLE, "https://example.org/secret")
     notifier = resources(Path("segmentation.yaml"))["notifier"]

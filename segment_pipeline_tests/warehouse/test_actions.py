@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from segment_pipeline.config.campaigns import Campaign
 from segment_pipeline.config.stages import Action
+from segment_pipeline.database.store import prepare
+from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segmentation.campaigns import ARMS, arm_of, random_segment_of
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel
 from segment_pipeline.warehouse.actions import action_gaps, write_actions, write_audience_feed
-from segment_pipeline.warehouse.store import prepare
 
 MARCH, APRIL = date(2023, 3, 1), date(2023, 4, 1)
 ROLES = ["engaged", "casual", "at_risk", "dormant"]
@@ -39,7 +40,7 @@ def action(action_id: str, **conditions) -> Action:
 @pytest.fixture
 def warehouse():
     with duckdb.connect() as connection:
-        prepare(connection, ())
+        prepare(connection, TABLES, ())
         yield connection
 
 
@@ -114,7 +115,7 @@ def test_with_a_last_resort_no_customer_is_without_an_action_whatever_the_matrix
     unique = {tuple(sorted((key, str(value)) for key, value in one.items())): one for one in conditions}
     matrix = [action(f"a{i}", **one) for i, one in enumerate(unique.values()) if any(one.values())]
     with duckdb.connect() as connection:
-        prepare(connection, ())
+        prepare(connection, TABLES, ())
         assign(connection, MARCH, EVERYBODY)
         write_actions(connection, MODEL, MARCH, [*matrix, action("everybody")])
         assert connection.execute("SELECT count(*) FROM customer_actions WHERE action_id IS NULL").fetchone() == (0,)
@@ -140,7 +141,7 @@ def campaign(name: str, shares: list[float], actions: tuple[str, ...] | None = N
 def test_the_arms_partition_the_customers_of_a_campaign_and_nobody_else_is_in_one(name, parts, covered):
     shares = [part / sum(parts) for part in parts]
     with duckdb.connect() as connection:
-        prepare(connection, ())
+        prepare(connection, TABLES, ())
         assign(connection, MARCH, EVERYBODY)
         assign(connection, APRIL, EVERYBODY)
         for month in (MARCH, APRIL):

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segment_pipeline.config.stages import WarningSettings
+from segment_pipeline.database.store import prepare
 from segment_pipeline.months import add_months
+from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segmentation.early_warnings import mixed_warnings, movement_warnings
 from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.mixture import Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel
 from segment_pipeline.warehouse.early_warnings import warning_figures, write_early_warnings
-from segment_pipeline.warehouse.store import prepare
 
 MARCH, APRIL, MAY = date(2023, 3, 1), date(2023, 4, 1), date(2023, 5, 1)
 ONE = np.ones(1)
@@ -34,7 +35,7 @@ DEFAULTS = WarningSettings()
 @pytest.fixture
 def warehouse():
     with duckdb.connect() as connection:
-        prepare(connection, ())
+        prepare(connection, TABLES, ())
         yield connection
 
 
@@ -134,7 +135,7 @@ def test_the_rules_in_sql_name_whom_the_rules_in_numpy_name(seed):
     now, before = random.dirichlet(np.full(3, 0.6), size=(2, 40))
     oracle = {**movement_warnings(now, before, roles), **mixed_warnings(now, roles)}
     with duckdb.connect() as connection:
-        prepare(connection, ())
+        prepare(connection, TABLES, ())
         for i, (r, b) in enumerate(zip(now, before, strict=True)):
             moved = (1 + int(b.argmax()), 1 + int(r.argmax()))
             customer(connection, APRIL, f"c{i:02d}", r, change=float(r[0] - b[0]), moved=moved)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES
 from segment_pipeline.warehouse.exports import COLUMNS, UNCOMPARED, ExportError, export_month
-from segment_pipeline.warehouse.tables import PUBLISHED_TABLES
 from segment_pipeline_tests.shop import query
 
 MARCH, APRIL, MAY, JUNE = (date(2023, month, 1) for month in (3, 4, 5, 6))

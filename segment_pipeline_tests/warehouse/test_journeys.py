@@ -5,10 +5,11 @@ from datetime import date
 import duckdb
 import pytest
 
+from segment_pipeline.database.store import prepare
+from segment_pipeline.database.tables import CUSTOMER_JOURNEY
 from segment_pipeline.months import add_months
+from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.warehouse.journeys import write_journeys
-from segment_pipeline.warehouse.store import prepare
-from segment_pipeline.warehouse.tables import CUSTOMER_JOURNEY
 
 JANUARY = date(2023, 1, 1)
 ROLES = {1: "engaged", 2: "casual", 3: "dormant", 4: "casual"}
@@ -28,7 +29,7 @@ MOVES = {
 @pytest.fixture
 def warehouse():
     with duckdb.connect() as connection:
-        prepare(connection, ())
+        prepare(connection, TABLES, ())
         for index in range(4):
             month = add_months(JANUARY, index)
             for segment_id, role in ROLES.items():

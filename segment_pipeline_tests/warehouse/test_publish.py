@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from segment_pipeline.config.model import TierSettings
+from segment_pipeline.database.store import Warehouse
 from segment_pipeline.warehouse.publish import (
     PublishError,
     known_months,
@@ -20,7 +21,6 @@ from segment_pipeline.warehouse.publish import (
     put_in_place,
     write_beside,
 )
-from segment_pipeline.warehouse.store import Warehouse
 from segment_pipeline_tests.shop import Shop, published_content, query
 
 MARCH, APRIL, MAY = (date(2023, month, 1) for month in (3, 4, 5))

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from segment_pipeline.database.tables import CAMPAIGN_LIFT, CUSTOMER_ACTIONS
 from segment_pipeline.defs import checks
 from segment_pipeline.defs.assets.segments import monthly_assignments, transition_deltas
 from segment_pipeline.defs.described import KINDS, OWNERS, SQL_KINDS, table_metadata
 from segment_pipeline.defs.partitions import monthly_partitions
 from segment_pipeline.defs.resources import Pipeline
 from segment_pipeline.months import parse_month
-from segment_pipeline.warehouse.tables import CAMPAIGN_LIFT, CUSTOMER_ACTIONS
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
@@ -83,9 +83,9 @@ def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
     metadata=table_metadata(CAMPAIGN_LIFT),
 )
 def campaign_lift(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.database.rows import write_rows
     from segment_pipeline.warehouse.campaign_lift import measured_campaigns
     from segment_pipeline.warehouse.campaigns import known_campaigns
-    from segment_pipeline.warehouse.models import write_rows
 
     month = parse_month(context.partition_key)
     with pipeline.read(context) as connection:

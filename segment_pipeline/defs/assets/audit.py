@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from segment_pipeline.database.tables import OUTLIER_GROUPS, SEGMENT_AUDIT
 from segment_pipeline.defs import checks
 from segment_pipeline.defs.assets.customers import scaled_matrix, validated_features
 from segment_pipeline.defs.assets.segments import monthly_assignments
@@ -12,7 +13,6 @@ from segment_pipeline.defs.partitions import monthly_partitions
 from segment_pipeline.defs.pictures import markdown_of
 from segment_pipeline.defs.resources import Pipeline
 from segment_pipeline.months import parse_month
-from segment_pipeline.warehouse.tables import OUTLIER_GROUPS, SEGMENT_AUDIT
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import dagster as dg
 
+from segment_pipeline.database.tables import RAW_CUSTOMERS, SCALED_MATRIX, VALIDATED_FEATURES
 from segment_pipeline.defs import checks
 from segment_pipeline.defs.described import KINDS, OWNERS, SQL_KINDS, table_metadata
 from segment_pipeline.defs.partitions import monthly_partitions
@@ -12,7 +13,6 @@ from segment_pipeline.defs.pictures import picture
 from segment_pipeline.defs.resources import Pipeline
 from segment_pipeline.errors import ModelError
 from segment_pipeline.months import add_months, parse_month
-from segment_pipeline.warehouse.tables import RAW_CUSTOMERS, SCALED_MATRIX, VALIDATED_FEATURES
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
@@ -78,10 +78,10 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
     metadata=table_metadata(VALIDATED_FEATURES),
 )
 def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.database.store import month_rows
     from segment_pipeline.quality.contract import build_contract
     from segment_pipeline.quality.expectations import validate_month
     from segment_pipeline.quality.split import accepted_frame, split_customers
-    from segment_pipeline.warehouse.store import month_rows
 
     contract = build_contract(pipeline.config)
     try:
@@ -151,6 +151,7 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
 )
 def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
     from segment_pipeline.charts import feature_distributions
+    from segment_pipeline.database.rows import feature_matrix
     from segment_pipeline.report.reading import feature_bins
     from segment_pipeline.segmentation.advice import atom_advice
     from segment_pipeline.segmentation.features import (
@@ -160,7 +161,7 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
         find_dependence,
     )
     from segment_pipeline.warehouse.champions import is_bootstrap
-    from segment_pipeline.warehouse.models import feature_matrix, write_feature_space, write_scaled_matrix
+    from segment_pipeline.warehouse.models import write_feature_space, write_scaled_matrix
 
     config, month = pipeline.config, parse_month(context.partition_key)
     with pipeline.read(context) as connection:

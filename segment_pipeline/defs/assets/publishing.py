@@ -32,14 +32,14 @@ from segment_pipeline.defs.resources import Pipeline
     metadata=published_metadata(),
 )
 def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    from segment_pipeline.database.store import month_rows
+    from segment_pipeline.database.tables import MONTHLY_ASSIGNMENTS
     from segment_pipeline.report.summary import campaign_verdicts, digest
     from segment_pipeline.warehouse.actions import without_action
     from segment_pipeline.warehouse.assignments import movement_figures
     from segment_pipeline.warehouse.drift import fired_alerts
     from segment_pipeline.warehouse.early_warnings import warning_figures
     from segment_pipeline.warehouse.publish import put_in_place, write_beside
-    from segment_pipeline.warehouse.store import month_rows
-    from segment_pipeline.warehouse.tables import MONTHLY_ASSIGNMENTS
 
     published = pipeline.config.published_path
     # The row that says "published" is committed first, so that it stands in the file it speaks of.

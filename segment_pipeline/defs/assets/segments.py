@@ -5,6 +5,13 @@ from typing import Any
 
 import dagster as dg
 
+from segment_pipeline.database.tables import (
+    DRIFT_ALERTS,
+    MONTHLY_ASSIGNMENTS,
+    SEGMENT_PROFILES,
+    TRANSITION_DELTAS,
+    VALIDATED_FEATURES,
+)
 from segment_pipeline.defs import checks
 from segment_pipeline.defs.assets.customers import raw_customers, validated_features
 from segment_pipeline.defs.assets.mixtures import candidate_models, selected_model
@@ -13,13 +20,6 @@ from segment_pipeline.defs.partitions import monthly_partitions
 from segment_pipeline.defs.pictures import picture
 from segment_pipeline.defs.resources import Pipeline
 from segment_pipeline.months import add_months
-from segment_pipeline.warehouse.tables import (
-    DRIFT_ALERTS,
-    MONTHLY_ASSIGNMENTS,
-    SEGMENT_PROFILES,
-    TRANSITION_DELTAS,
-    VALIDATED_FEATURES,
-)
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
@@ -36,10 +36,10 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 )
 def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
     from segment_pipeline.charts import histograms
+    from segment_pipeline.database.store import month_rows
     from segment_pipeline.report.reading import certainty_bins
     from segment_pipeline.warehouse.assignments import assignment_figures, write_assignments
     from segment_pipeline.warehouse.champions import require_champion
-    from segment_pipeline.warehouse.store import month_rows
 
     try:
         with pipeline.step(context) as step:
@@ -157,10 +157,10 @@ def _shares(history: list[dict[str, Any]], segment_id: int) -> list[float]:
 )
 def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
     from segment_pipeline.charts import transition_matrix
+    from segment_pipeline.database.store import month_rows
     from segment_pipeline.report.reading import month_moves
     from segment_pipeline.warehouse.assignments import movement_figures, reconciliation, write_transitions
     from segment_pipeline.warehouse.champions import previous_champion, scores_in
-    from segment_pipeline.warehouse.store import month_rows
 
     try:
         with pipeline.step(context) as step:

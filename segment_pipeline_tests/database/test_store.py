@@ -13,20 +13,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from segment_pipeline.database.store import RunLock, Warehouse, WarehouseError, month_rows, prepare, replace_month
+from segment_pipeline.database.tables import RAW_CUSTOMERS
 from segment_pipeline.errors import WarehouseBusyError
-from segment_pipeline.warehouse.store import (
-    RunLock,
-    Warehouse,
-    WarehouseError,
-    month_rows,
-    prepare,
-    replace_month,
-)
-from segment_pipeline.warehouse.tables import RAW_CUSTOMERS, TABLES
+from segment_pipeline.publishing.catalogue import TABLES
 
 HOLD_FILE = "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print('ready', flush=True); sys.stdin.readline()"
 HOLD_LOCK = """
-import sys; from pathlib import Path; from segment_pipeline.warehouse.store import RunLock
+import sys; from pathlib import Path; from segment_pipeline.database.store import RunLock
 with RunLock(Path(sys.argv[1]), 10, "a test"):
     print("ready", flush=True)
     sys.stdin.readline()
@@ -126,7 +120,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 def test_a_month_is_replaced_by_name_and_the_others_stay(warehouse):
     with warehouse.transaction() as connection:
-        prepare(connection, ("visits",))
+        prepare(connection, TABLES, ("visits",))
         for month, customers in ((MARCH, 3), (APRIL, 2), (MARCH, 4)):
             ids = f"SELECT unnest(range({customers})) AS i"
             rows = f"SELECT CAST(i AS VARCHAR) AS customer_id, 1.5 AS visits, DATE '{month}' AS month FROM ({ids})"
@@ -138,10 +132,10 @@ def test_a_month_is_replaced_by_name_and_the_others_stay(warehouse):
 
 def test_preparing_again_keeps_the_rows_and_adds_the_features_of_a_changed_file(warehouse):
     with warehouse.transaction() as connection:
-        prepare(connection, ("visits",))
+        prepare(connection, TABLES, ("visits",))
         connection.execute("INSERT INTO raw_customers (month, customer_id, visits) VALUES (DATE '2023-03-01', 'a', 7)")
     with warehouse.transaction() as connection:
-        prepare(connection, ("visits", 'minutes "on" the phone'))
+        prepare(connection, TABLES, ("visits", 'minutes "on" the phone'))
         found = connection.execute('SELECT visits, "minutes ""on"" the phone" FROM raw_customers').fetchall()
         assert found == [(7.0, None)]
         assert len(connection.execute("SHOW TABLES").fetchall()) == len(TABLES)
@@ -210,9 +204,9 @@ def test_a_lock_that_cannot_be_made_is_named(tmp_path):
 
 def test_a_warehouse_of_an_older_version_gets_the_columns_that_it_lacks():
     with duckdb.connect() as connection:
-        prepare(connection, ("visits",))
+        prepare(connection, TABLES, ("visits",))
         connection.execute("ALTER TABLE segment_lineage DROP COLUMN margin")
         connection.execute("INSERT INTO segment_lineage (month, segment_id, overlap) VALUES ('2023-01-01', 3, 0.9)")
-        prepare(connection, ("visits",))
+        prepare(connection, TABLES, ("visits",))
         rows = connection.execute("SELECT segment_id, overlap, margin FROM segment_lineage").fetchall()
         assert rows == [(3, 0.9, None)]

@@ -11,7 +11,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -19,9 +19,9 @@ from pathlib import Path
 
 import duckdb
 
+from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.tables import Table
 from segment_pipeline.errors import PipelineError, WarehouseBusyError
-from segment_pipeline.warehouse.quoting import identifier, literal
-from segment_pipeline.warehouse.tables import TABLES, Table
 
 # Clients of DuckDB 1.5 read this format; 2.0's own they cannot. Same size and speed.
 STORAGE_VERSION = "v1.5.0"
@@ -145,13 +145,13 @@ def first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def prepare(connection: duckdb.DuckDBPyConnection, feature_names: tuple[str, ...]) -> None:
+def prepare(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], feature_names: tuple[str, ...]) -> None:
     """Create the tables that are missing, and the columns that a newer version or a changed configuration adds."""
     found = connection.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'main'")
     columns: dict[str, set[str]] = {}
     for name, column in found.fetchall():
         columns.setdefault(name, set()).add(column)
-    for table in TABLES:
+    for table in tables:
         if table.name in columns:
             for column in table.columns:
                 if column.name not in columns[table.name]:
@@ -245,3 +245,18 @@ class RunLock:
         except (OSError, ValueError):  # the holder is between taking the lock and writing its name
             return "a process that has just started"
         return f"process {holder['pid']} ({holder['purpose']}, since {holder['since']})"
+
+
+SHOWN_LINE = 200
+
+
+TELLING_LINE = re.compile(
+    r"Original Line:|Expected Number|Value with|Invalid unicode|Could not convert|Candidate|In file"
+)
+
+
+def reason(error: duckdb.Error) -> str:
+    """What DuckDB complains of, as one line: without its advice on options that a user here cannot set."""
+    first, *others = str(error).splitlines()
+    said = [first, *(line.strip() for line in others if TELLING_LINE.match(line.strip()))]
+    return "; ".join(line[:SHOWN_LINE].rstrip(".;! ") for line in said) + "."

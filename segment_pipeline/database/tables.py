@@ -4,10 +4,10 @@ A column's description is what an analyst reads in the published file, so it say
 direction it is good. What belongs here: names, types, units, words. What does not: how a table is filled.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from segment_pipeline.warehouse.quoting import identifier, literal
+from segment_pipeline.database.quoting import identifier, literal
 
 
 @dataclass(frozen=True)
@@ -1074,85 +1074,6 @@ SUITABILITY_FINDINGS = Table(
     ("month", "finding"),
 )
 
-PIPELINE_RUNS = Table(
-    "pipeline_runs",
-    "What ran when: one row per run, month and asset.",
-    (
-        Column("run_id", "VARCHAR", "", "Dagster's run id."),
-        MONTH,
-        Column("asset", "VARCHAR", "", "The asset that was materialized."),
-        Column("rows", "BIGINT", "rows", "Rows it wrote for the month."),
-        Column("seconds", "DOUBLE", "seconds", "How long it took."),
-        Column("config_hash", "VARCHAR", "", "Hash of the user's file at that time."),
-        Column("code_version", "VARCHAR", "", "Version of segment_pipeline."),
-        Column("finished_at", "TIMESTAMP", "UTC", "When it finished."),
-    ),
-    ("finished_at", "month", "asset"),
-)
-
-DATA_DICTIONARY = Table(
-    "data_dictionary",
-    "Every published table, view and column: what it means and its unit.",
-    (
-        Column("table_name", "VARCHAR", "", "The table or view."),
-        Column("column_name", "VARCHAR", "", "The column; NULL for the row that describes the table itself."),
-        Column("type", "VARCHAR", "", "DuckDB type; TABLE or VIEW for the table itself."),
-        Column("unit", "VARCHAR", "", "Unit or range; NULL where there is none."),
-        Column("description", "VARCHAR", "", "What one value means."),
-    ),
-    ("table_name", "column_name"),
-)
-
-TABLES = (
-    RAW_CUSTOMERS,
-    VALIDATED_FEATURES,
-    REJECTED_CUSTOMERS,
-    FEATURE_LIMITS,
-    SCALED_MATRIX,
-    FEATURE_SPACES,
-    FEATURE_DIAGNOSTICS,
-    CANDIDATE_MODELS,
-    CANDIDATE_PARAMETERS,
-    CANDIDATE_CHOICES,
-    MODEL_VERSIONS,
-    CHAMPIONS,
-    SEGMENT_LINEAGE,
-    MONTHLY_ASSIGNMENTS,
-    SEGMENT_PROFILES,
-    SEGMENT_FEATURE_PROFILES,
-    TRANSITION_DELTAS,
-    TRANSITION_MATRIX,
-    JOURNEY_PATHS,
-    JOURNEY_CONVERSION,
-    OBSERVED_SILENCE,
-    CHURN_RISK,
-    CHURN_RISK_MODELS,
-    CHURN_RISK_QUALITY,
-    EARLY_WARNINGS,
-    WARNING_BACKTEST_HISTORY,
-    CUSTOMER_ACTIONS,
-    AUDIENCE_FEED,
-    CAMPAIGN_PLANS,
-    CAMPAIGN_LIFT,
-    SEGMENT_AUDIT,
-    SEGMENT_AUDIT_SUMMARY,
-    SEGMENT_AUDIT_CUSTOMERS,
-    OUTLIER_GROUPS,
-    OUTLIER_GROUP_PROFILES,
-    OUTLIER_CUSTOMERS,
-    REFIT_TRIGGERS,
-    DRIFT_ALERTS,
-    FEATURE_DRIFT,
-    MODEL_VALIDATION,
-    ALTERNATIVE_SEGMENTATIONS,
-    SEGMENT_HIERARCHY,
-    SUITABILITY,
-    SUITABILITY_FINDINGS,
-    PIPELINE_RUNS,
-    DATA_DICTIONARY,
-)
-PUBLISHED_TABLES = tuple(table for table in TABLES if table.published)
-
 
 def _columns_of(table: Table, *names: str) -> tuple[Column, ...]:
     by_name = {column.name: column for column in table.columns}
@@ -1289,22 +1210,3 @@ WARNING_BACKTEST = View(
     WHERE evaluated_month = (SELECT max(evaluated_month) FROM warning_backtest_history)
     """,
 )
-
-VIEWS = (MEMBERSHIP, CURRENT_ASSIGNMENTS, CURRENT_PROFILES, CUSTOMER_JOURNEY, WARNING_BACKTEST)
-
-
-def dictionary_rows() -> list[Mapping[str, str | None]]:
-    """The rows of `data_dictionary`: one per published table and view, then one per column of each."""
-    rows: list[Mapping[str, str | None]] = []
-    for kind, relations in (("TABLE", PUBLISHED_TABLES), ("VIEW", VIEWS)):
-        for relation in relations:
-            rows.append(
-                {"table_name": relation.name, "column_name": None, "type": kind, "unit": None}
-                | {"description": relation.description}
-            )
-            rows += [
-                {"table_name": relation.name, "column_name": column.name, "type": column.type}
-                | {"unit": column.unit or None, "description": column.description}
-                for column in relation.columns
-            ]
-    return rows

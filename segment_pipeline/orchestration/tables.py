@@ -1,0 +1,19 @@
+"""What every step of a run leaves behind."""
+
+from segment_pipeline.database.tables import MONTH, Column, Table
+
+PIPELINE_RUNS = Table(
+    "pipeline_runs",
+    "What ran when: one row per run, month and asset.",
+    (
+        Column("run_id", "VARCHAR", "", "Dagster's run id."),
+        MONTH,
+        Column("asset", "VARCHAR", "", "The asset that was materialized."),
+        Column("rows", "BIGINT", "rows", "Rows it wrote for the month."),
+        Column("seconds", "DOUBLE", "seconds", "How long it took."),
+        Column("config_hash", "VARCHAR", "", "Hash of the user's file at that time."),
+        Column("code_version", "VARCHAR", "", "Version of segment_pipeline."),
+        Column("finished_at", "TIMESTAMP", "UTC", "When it finished."),
+    ),
+    ("finished_at", "month", "asset"),
+)
