@@ -49,9 +49,9 @@ def fill(folder: Path, customers: int) -> None:
     from segment_pipeline.database.rows import insert_rows
     from segment_pipeline.database.store import Warehouse, month_literal, prepare
     from segment_pipeline.database.tables import CHAMPIONS, MODEL_VERSIONS
+    from segment_pipeline.mixture.candidates import fit_mixture
+    from segment_pipeline.mixture.features import FeatureSpace
     from segment_pipeline.publishing.catalogue import TABLES
-    from segment_pipeline.segmentation.features import FeatureSpace
-    from segment_pipeline.segmentation.mixture import fit_mixture
     from segment_pipeline.segmentation.model import Segment, SegmentModel
 
     (folder / "segmentation.yaml").write_text(CONFIG)
@@ -90,8 +90,8 @@ def run(folder: Path, what: str) -> None:
     from segment_pipeline.config.config import load_config
     from segment_pipeline.database.rows import feature_matrix
     from segment_pipeline.database.store import Warehouse
-    from segment_pipeline.segmentation.features import FeatureSpace
-    from segment_pipeline.segmentation.mixture import fit_mixture  # noqa: F401 - a month has it before either begins
+    from segment_pipeline.mixture.candidates import fit_mixture  # noqa: F401 - a month has it before either begins
+    from segment_pipeline.mixture.features import FeatureSpace
 
     config = load_config(folder / "segmentation.yaml")
     warehouse = Warehouse(config.warehouse_path, 60, "4GB")

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.segmentation.features import FeatureSpace
+from segment_pipeline.mixture.features import FeatureSpace
 
 Array = NDArray[np.float64]
 

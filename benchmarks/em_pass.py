@@ -13,7 +13,7 @@ import numpy as np
 from datasets import Array, overlapping_components
 from threadpoolctl import threadpool_limits
 
-from segment_pipeline.segmentation.em import _BLOCK_ROWS, Parameters, Rows, StackedEM
+from segment_pipeline.mixture.em import _BLOCK_ROWS, Parameters, Rows, StackedEM
 
 ROWS, FEATURES, COMPONENTS = 10_000_000, 6, 6
 

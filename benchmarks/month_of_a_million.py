@@ -20,10 +20,10 @@ import numpy as np
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.config.stages import Action, WarningSettings
 from segment_pipeline.database.store import Warehouse, month_literal, prepare
+from segment_pipeline.mixture.candidates import Mixture
+from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.months import add_months
 from segment_pipeline.publishing.catalogue import TABLES
-from segment_pipeline.segmentation.features import FeatureSpace
-from segment_pipeline.segmentation.mixture import Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel
 from segment_pipeline.warehouse.actions import write_actions, write_audience_feed
 from segment_pipeline.warehouse.assignments import write_assignments, write_transitions

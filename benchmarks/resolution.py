@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from real_months import MonthEnd, cdnow, demo, keep_their_segment, kmeans_labels, print_table, silence_auc
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.segmentation.features import FeatureSpace
-from segment_pipeline.segmentation.mixture import Candidate, Mixture, adjusted_rand_index, fit_candidates, fit_mixture
-from segment_pipeline.segmentation.resolution import dequantise, what_the_fit_sees
+from segment_pipeline.mixture.candidates import Candidate, Mixture, adjusted_rand_index, fit_candidates, fit_mixture
+from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.mixture.resolution import dequantise, what_the_fit_sees
 from segment_pipeline.segmentation.selection import choose
 
 Array = NDArray[np.float64]

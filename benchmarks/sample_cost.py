@@ -9,7 +9,7 @@ import time
 
 from datasets import overlapping_components
 
-from segment_pipeline.segmentation.mixture import GaussianMixtureEM, search_mixtures
+from segment_pipeline.mixture.candidates import GaussianMixtureEM, search_mixtures
 
 ROWS, FEATURES, COMPONENTS = 10_000_000, 6, 6
 

@@ -10,8 +10,8 @@ import duckdb
 import numpy as np
 
 from segment_pipeline.config.model import TierSettings
-from segment_pipeline.segmentation.features import FeatureSpace
-from segment_pipeline.segmentation.mixture import Mixture
+from segment_pipeline.mixture.candidates import Mixture
+from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.segmentation.model import Segment, SegmentModel
 from segment_pipeline.warehouse.scoring import assignment_sql
 

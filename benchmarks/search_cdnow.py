@@ -15,7 +15,7 @@ from search_vs_sklearn import COMPONENTS, race
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from segment_pipeline.segmentation.mixture import search_mixtures
+from segment_pipeline.mixture.candidates import search_mixtures
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from datasets import Array, overlapping_components
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from segment_pipeline.segmentation.mixture import search_mixtures
+from segment_pipeline.mixture.candidates import search_mixtures
 
 COMPONENTS = range(2, 11)
 OURS_PER_REPEAT = 3

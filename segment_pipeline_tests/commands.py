@@ -142,8 +142,8 @@ def _import_what_a_run_imports() -> None:
 
     import segment_pipeline.cli
     import segment_pipeline.defs.resources
+    import segment_pipeline.mixture.candidates
     import segment_pipeline.quality.expectations
-    import segment_pipeline.segmentation.mixture
     import segment_pipeline.warehouse.publish  # noqa: F401
 
     with dg.instance_for_test():  # SQLAlchemy and Alembic come with the first instance

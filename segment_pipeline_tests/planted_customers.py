@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.store import prepare
+from segment_pipeline.mixture.candidates import Mixture
+from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.publishing.catalogue import TABLES
-from segment_pipeline.segmentation.features import FeatureSpace
-from segment_pipeline.segmentation.mixture import Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel
 from segment_pipeline.warehouse.assignments import write_assignments
 from segment_pipeline.warehouse.models import write_feature_space, write_scaled_matrix

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_pipeline.config.config import Config, parse_config
+from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.months import add_months
 from segment_pipeline.segmentation.challengers import fit_challengers
 from segment_pipeline.segmentation.champion import Decision, DecisionInputs, decide
-from segment_pipeline.segmentation.features import FeatureSpace
 from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.segmentation.refit import Subject
 

@@ -10,16 +10,12 @@ from itertools import combinations
 
 import numpy as np
 
-from segment_pipeline.segmentation.features import FeatureDiagnostics
-from segment_pipeline.segmentation.mixture import Mixture, bhattacharyya_distances
+from segment_pipeline.mixture.candidates import Mixture, bhattacharyya_distances
 
 CLOSE_OVERLAP = 0.6
 """Bhattacharyya coefficient (exp of minus the distance, 1 = the same component) from which a pair may be one segment.
 Honest neighbours on grocery and music orders have 0.4 to 0.57; two that share a centre and differ in width, 0.6 to 0.8.
 """
-
-LARGE_ATOM = 0.4
-"""Share of customers with one and the same value from which a feature is a rule there rather than a measurement."""
 
 
 @dataclass(frozen=True)
@@ -63,25 +59,3 @@ def merge_advice(mixture: Mixture, names: Sequence[str]) -> str:
     if not pairs:
         return ""
     return f"Some segments nearly coincide and could be treated as one: {'; '.join(pairs)}."
-
-
-def atom_advice(diagnostics: Sequence[FeatureDiagnostics], *, has_rule: bool = False) -> str:
-    """Which features are mostly one value, in a sentence or two; empty where none is. has_rule : whether one value is a
-    hurdle segment already, of which there is one at most, and the diagnostics are of the others."""
-    shared = [row for row in diagnostics if row.largest_atom_share > LARGE_ATOM]
-    atoms = [
-        f"{row.largest_atom_share:.0%} of the customers have {row.feature} = {row.largest_atom:g}" for row in shared
-    ]
-    if not shared:
-        return ""
-    largest = max(shared, key=lambda row: row.largest_atom_share)
-    said = (
-        f"{'; '.join(atoms)}: a value that so many share is a rule of its own rather than a measurement, and segments "
-        "will form around it."
-    )
-    if has_rule:
-        return f"Of the customers beside the rule of model.hurdle, {said}"
-    return (
-        f"{said} As a segment of its own: `model: {{hurdle: {{feature: "
-        f"{largest.feature}, value: {largest.largest_atom:g}}}}}`."
-    )

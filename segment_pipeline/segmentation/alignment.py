@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from segment_pipeline.segmentation.mixture import Mixture
+from segment_pipeline.mixture.candidates import Mixture
 
 if TYPE_CHECKING:
     from segment_pipeline.config.model import AlignmentSettings

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from segment_pipeline.segmentation.gaussian import Mixture
+from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.segmentation.profiles import name_segments
 
 Array = NDArray[np.float64]

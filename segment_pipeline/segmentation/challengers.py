@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.segmentation.advice import atom_advice
+from segment_pipeline.mixture.candidates import Candidate, Hurdle, Mixture, fit_candidates
+from segment_pipeline.mixture.features import (
+    FeatureSpace,
+    atom_advice,
+    diagnose_features,
+    explain_dependence,
+    find_dependence,
+)
+from segment_pipeline.mixture.hurdle import hurdle_in, too_few_for
+from segment_pipeline.mixture.resolution import what_the_fit_sees
 from segment_pipeline.segmentation.alignment import kept_share
-from segment_pipeline.segmentation.features import FeatureSpace, diagnose_features, explain_dependence, find_dependence
-from segment_pipeline.segmentation.hurdle import hurdle_in, too_few_for
-from segment_pipeline.segmentation.mixture import Candidate, Hurdle, Mixture, fit_candidates
 from segment_pipeline.segmentation.model import SegmentModel, express_in
-from segment_pipeline.segmentation.resolution import what_the_fit_sees
 from segment_pipeline.segmentation.selection import Choice, Continuity, choose, judge
 from segment_pipeline.segmentation.suitability import nothing_to_describe
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.segmentation.features import FeatureSpace
+from segment_pipeline.mixture.features import FeatureSpace
 
 Array = NDArray[np.float64]
 

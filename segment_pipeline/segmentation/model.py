@@ -11,8 +11,8 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.segmentation.features import FeatureSpace
-from segment_pipeline.segmentation.mixture import Mixture
+from segment_pipeline.mixture.candidates import Mixture
+from segment_pipeline.mixture.features import FeatureSpace
 
 Array = NDArray[np.float64]
 

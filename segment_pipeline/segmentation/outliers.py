@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.segmentation.gaussian import Mixture
-from segment_pipeline.segmentation.mixture import GaussianMixtureEM
+from segment_pipeline.mixture.candidates import GaussianMixtureEM
+from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.words import counted, figure, percent
 
 Array = NDArray[np.float64]

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.segmentation.advice import LARGE_ATOM
-from segment_pipeline.segmentation.features import (
+from segment_pipeline.mixture.features import (
+    LARGE_ATOM,
     FeatureDiagnostics,
     FeatureSpace,
     apply_transform,

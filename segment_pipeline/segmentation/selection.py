@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from segment_pipeline.mixture.candidates import Candidate
 from segment_pipeline.segmentation.advice import merge_advice
-from segment_pipeline.segmentation.mixture import Candidate
 
 if TYPE_CHECKING:
     from segment_pipeline.config.model import ModelSettings

@@ -21,14 +21,14 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm, rankdata
 from threadpoolctl import threadpool_limits
 
+from segment_pipeline.mixture.candidates import Mixture, bhattacharyya_distances, heldout_rows
+from segment_pipeline.mixture.em import Rows, StackedEM, conjugate_prior, moments_of_mixtures
+from segment_pipeline.mixture.hurdle import rule_component, too_few_for, with_rule
+from segment_pipeline.mixture.resolution import what_the_fit_sees
+from segment_pipeline.mixture.search import TOLERANCE
 from segment_pipeline.months import month_key
 from segment_pipeline.segmentation.alignment import soft_jaccard
-from segment_pipeline.segmentation.em import Rows, StackedEM, conjugate_prior, moments_of_mixtures
-from segment_pipeline.segmentation.hurdle import rule_component, too_few_for, with_rule
-from segment_pipeline.segmentation.mixture import Mixture, bhattacharyya_distances, heldout_rows
 from segment_pipeline.segmentation.model import SegmentModel
-from segment_pipeline.segmentation.resolution import what_the_fit_sees
-from segment_pipeline.segmentation.search import TOLERANCE
 
 if TYPE_CHECKING:
     from segment_pipeline.config.config import Config

@@ -19,9 +19,9 @@ from segment_pipeline.database.tables import (
     SCALED_MATRIX,
 )
 from segment_pipeline.errors import MonthOrderError
+from segment_pipeline.mixture.candidates import Candidate, Mixture
+from segment_pipeline.mixture.features import FeatureDiagnostics, FeatureSpace
 from segment_pipeline.months import month_key
-from segment_pipeline.segmentation.features import FeatureDiagnostics, FeatureSpace
-from segment_pipeline.segmentation.mixture import Candidate, Mixture
 from segment_pipeline.segmentation.selection import Choice
 from segment_pipeline.warehouse.scoring import standardised_sql
 

@@ -17,7 +17,7 @@ from segment_pipeline.database.tables import (
     OUTLIER_GROUP_PROFILES,
     OUTLIER_GROUPS,
 )
-from segment_pipeline.segmentation.gaussian import Mixture
+from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.segmentation.model import Segment, SegmentModel
 from segment_pipeline.segmentation.outliers import (
     EXTREME,

@@ -12,7 +12,7 @@ import numpy as np
 
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.quoting import identifier, literal, number
-from segment_pipeline.segmentation.features import FeatureSpace
+from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.segmentation.model import SegmentModel
 
 

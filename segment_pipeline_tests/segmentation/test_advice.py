@@ -4,9 +4,9 @@ import numpy as np
 
 from segment_pipeline.config.model import ModelSettings
 from segment_pipeline.config.source import Feature
-from segment_pipeline.segmentation.advice import atom_advice, close_pairs, merge_advice
-from segment_pipeline.segmentation.features import FeatureSpace, diagnose_features
-from segment_pipeline.segmentation.mixture import Candidate, Mixture
+from segment_pipeline.mixture.candidates import Candidate, Mixture
+from segment_pipeline.mixture.features import FeatureSpace, atom_advice, diagnose_features
+from segment_pipeline.segmentation.advice import close_pairs, merge_advice
 from segment_pipeline.segmentation.selection import choose
 
 NAMES = ("orders", "value")

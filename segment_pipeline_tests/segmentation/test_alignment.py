@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segment_pipeline.config.model import AlignmentSettings
+from segment_pipeline.mixture.candidates import Mixture
 from segment_pipeline.segmentation.alignment import Alignment, align, soft_jaccard, wasserstein_distances
-from segment_pipeline.segmentation.mixture import Mixture
 
 SETTINGS = AlignmentSettings()
 

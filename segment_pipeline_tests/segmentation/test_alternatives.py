@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
+from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.segmentation.alternatives import (
     NOBODY,
     Customers,
@@ -15,8 +16,7 @@ from segment_pipeline.segmentation.alternatives import (
     quintile_rule,
     ward_hierarchy,
 )
-from segment_pipeline.segmentation.gaussian import Mixture
-from segment_pipeline_tests.segmentation.known_structures import (
+from segment_pipeline_tests.mixture.known_structures import (
     categorical_classes,
     nested_groups,
     separated_balls,

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segment_pipeline.config.source import Feature
-from segment_pipeline.segmentation.features import FeatureSpace
-from segment_pipeline.segmentation.mixture import Mixture
+from segment_pipeline.mixture.candidates import Mixture
+from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.segmentation.model import Segment, SegmentModel, express_in
 
 FEATURES = [

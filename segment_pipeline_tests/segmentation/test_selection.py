@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segment_pipeline.config.model import ModelSettings
-from segment_pipeline.segmentation.mixture import Candidate, Mixture
+from segment_pipeline.mixture.candidates import Candidate, Mixture
 from segment_pipeline.segmentation.selection import Continuity, choose, find_elbow, judge
 
 SETTINGS = ModelSettings()

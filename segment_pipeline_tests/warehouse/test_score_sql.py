@@ -14,7 +14,7 @@ from segment_pipeline.cli import main
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.errors import PipelineError
-from segment_pipeline.segmentation.mixture import Hurdle
+from segment_pipeline.mixture.candidates import Hurdle
 from segment_pipeline.warehouse.score_sql import (
     DIALECTS,
     FeatureLimits,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.quoting import identifier, literal, number
-from segment_pipeline.segmentation.features import FeatureSpace
-from segment_pipeline.segmentation.mixture import Hurdle, Mixture
+from segment_pipeline.mixture.candidates import Hurdle, Mixture
+from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.segmentation.model import Segment, SegmentModel
 from segment_pipeline.warehouse.scoring import assignment_sql, membership_sql, tier_sql
 

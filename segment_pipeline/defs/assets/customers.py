@@ -152,14 +152,14 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
 def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
     from segment_pipeline.charts import feature_distributions
     from segment_pipeline.database.rows import feature_matrix
-    from segment_pipeline.report.reading import feature_bins
-    from segment_pipeline.segmentation.advice import atom_advice
-    from segment_pipeline.segmentation.features import (
+    from segment_pipeline.mixture.features import (
         FeatureSpace,
+        atom_advice,
         diagnose_features,
         explain_dependence,
         find_dependence,
     )
+    from segment_pipeline.report.reading import feature_bins
     from segment_pipeline.warehouse.champions import is_bootstrap
     from segment_pipeline.warehouse.models import write_feature_space, write_scaled_matrix
 

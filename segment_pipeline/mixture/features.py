@@ -354,3 +354,29 @@ def skewness(x: Array) -> float:
     if variance <= _CONSTANT_SD**2 * max(float(x.mean()) ** 2, 1.0):
         return 0.0
     return float(np.mean(deviation**3) / variance**1.5)
+
+
+LARGE_ATOM = 0.4
+"""Share of customers with one and the same value from which a feature is a rule there rather than a measurement."""
+
+
+def atom_advice(diagnostics: Sequence[FeatureDiagnostics], *, has_rule: bool = False) -> str:
+    """Which features are mostly one value, in a sentence or two; empty where none is. has_rule : whether one value is a
+    hurdle segment already, of which there is one at most, and the diagnostics are of the others."""
+    shared = [row for row in diagnostics if row.largest_atom_share > LARGE_ATOM]
+    atoms = [
+        f"{row.largest_atom_share:.0%} of the customers have {row.feature} = {row.largest_atom:g}" for row in shared
+    ]
+    if not shared:
+        return ""
+    largest = max(shared, key=lambda row: row.largest_atom_share)
+    said = (
+        f"{'; '.join(atoms)}: a value that so many share is a rule of its own rather than a measurement, and segments "
+        "will form around it."
+    )
+    if has_rule:
+        return f"Of the customers beside the rule of model.hurdle, {said}"
+    return (
+        f"{said} As a segment of its own: `model: {{hurdle: {{feature: "
+        f"{largest.feature}, value: {largest.largest_atom:g}}}}}`."
+    )

@@ -10,7 +10,7 @@ from sklearn.datasets import load_iris
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
-from segment_pipeline.segmentation.mixture import (
+from segment_pipeline.mixture.candidates import (
     Mixture,
     adjusted_rand_index,
     bhattacharyya_distances,

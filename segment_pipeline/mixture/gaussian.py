@@ -139,7 +139,7 @@ class Mixture:
         """A fitted scikit-learn estimator with the same probabilities. Raises ValueError for one with a hurdle."""
         if self.hurdle is not None:
             raise ValueError("a mixture with a hurdle segment is no Gaussian mixture; convert without_hurdle instead")
-        from segment_pipeline.segmentation.estimator import GaussianMixtureEM
+        from segment_pipeline.mixture.estimator import GaussianMixtureEM
 
         return GaussianMixtureEM.from_mixture(self).to_sklearn()
 

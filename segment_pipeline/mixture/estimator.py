@@ -24,7 +24,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from segment_pipeline.segmentation.em import (
+from segment_pipeline.mixture.em import (
     GUARD_VARIANCE,
     Array,
     CovarianceType,
@@ -35,8 +35,8 @@ from segment_pipeline.segmentation.em import (
     conjugate_prior,
     moments_of_labels,
 )
-from segment_pipeline.segmentation.gaussian import Mixture, logsumexp, precision_factors
-from segment_pipeline.segmentation.starts import kmeans_labels, nearest_centers
+from segment_pipeline.mixture.gaussian import Mixture, logsumexp, precision_factors
+from segment_pipeline.mixture.starts import kmeans_labels, nearest_centers
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 

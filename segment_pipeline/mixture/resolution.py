@@ -19,7 +19,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.segmentation.features import FeatureSpace, apply_transform, step_edges
+from segment_pipeline.mixture.features import FeatureSpace, apply_transform, step_edges
 
 Array = NDArray[np.float64]
 

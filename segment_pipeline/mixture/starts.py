@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, ward
 
-from segment_pipeline.segmentation.gaussian import Mixture, bhattacharyya_distances
+from segment_pipeline.mixture.gaussian import Mixture, bhattacharyya_distances
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]

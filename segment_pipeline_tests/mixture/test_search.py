@@ -6,16 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_iris
 
-from segment_pipeline.segmentation import search as core
-from segment_pipeline.segmentation.mixture import (
+from segment_pipeline.mixture import search as core
+from segment_pipeline.mixture.candidates import (
     GaussianMixtureEM,
     Mixture,
     adjusted_rand_index,
     find_degeneracy,
     search_mixtures,
 )
-from segment_pipeline.segmentation.starts import merges, splits
-from segment_pipeline_tests.segmentation.old_faithful import OLD_FAITHFUL
+from segment_pipeline.mixture.starts import merges, splits
+from segment_pipeline_tests.mixture.old_faithful import OLD_FAITHFUL
 
 
 def four_segments(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_array
 from threadpoolctl import threadpool_limits
 
-from segment_pipeline.segmentation.degeneracy import degeneracy_on
-from segment_pipeline.segmentation.em import (
+from segment_pipeline.mixture.degeneracy import degeneracy_on
+from segment_pipeline.mixture.em import (
     GUARD_VARIANCE,
     SAME_RUN,
     Array,
@@ -34,9 +34,9 @@ from segment_pipeline.segmentation.em import (
     moments_of_labels,
     moments_of_mixtures,
 )
-from segment_pipeline.segmentation.estimator import GaussianMixtureEM, checked_floor, thread_count
-from segment_pipeline.segmentation.gaussian import Mixture
-from segment_pipeline.segmentation.starts import WARD_ROWS, kmeans_labels, merges, splits, ward_labels, ward_tree
+from segment_pipeline.mixture.estimator import GaussianMixtureEM, checked_floor, thread_count
+from segment_pipeline.mixture.gaussian import Mixture
+from segment_pipeline.mixture.starts import WARD_ROWS, kmeans_labels, merges, splits, ward_labels, ward_tree
 
 TOLERANCE = 1e-5
 """A run has converged when what is still to be gained, in mean log posterior per customer, is estimated to be less."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from segment_pipeline.segmentation.em import (
+from segment_pipeline.mixture.em import (
     GUARD_VARIANCE,
     OWN_SCATTER,
     Array,
@@ -19,7 +19,7 @@ from segment_pipeline.segmentation.em import (
     members_needed,
     unfold_products,
 )
-from segment_pipeline.segmentation.gaussian import Mixture
+from segment_pipeline.mixture.gaussian import Mixture
 
 ATOM_SHARE = 0.02
 """A component may be as narrow as one resolution step of a feature only where at least this share of all customers has

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from segment_pipeline.segmentation import em as core
-from segment_pipeline.segmentation.em import Rows, StackedEM, fraley_raftery_prior, moments_of_labels
-from segment_pipeline.segmentation.starts import kmeans_labels
+from segment_pipeline.mixture import em as core
+from segment_pipeline.mixture.em import Rows, StackedEM, fraley_raftery_prior, moments_of_labels
+from segment_pipeline.mixture.starts import kmeans_labels
 
 
 def overlapping(n: int, k: int, d: int, seed: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from segment_pipeline.config.source import Feature
 from segment_pipeline.errors import ModelError
-from segment_pipeline.segmentation.features import (
+from segment_pipeline.mixture.features import (
     FeatureSpace,
     diagnose_features,
     explain_dependence,

@@ -15,15 +15,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.segmentation.em import (
-    Rows,
-    StackedEM,
-    conjugate_prior,
-    members_needed,
-    moments_of_labels,
-)
-from segment_pipeline.segmentation.features import FeatureSpace, apply_transform, step_edges
-from segment_pipeline.segmentation.gaussian import Hurdle, Mixture
+from segment_pipeline.mixture.em import Rows, StackedEM, conjugate_prior, members_needed, moments_of_labels
+from segment_pipeline.mixture.features import FeatureSpace, apply_transform, step_edges
+from segment_pipeline.mixture.gaussian import Hurdle, Mixture
 
 Array = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import make_moons
 
-from segment_pipeline.segmentation.gaussian import Mixture
-from segment_pipeline.segmentation.search import search_mixtures
+from segment_pipeline.mixture.gaussian import Mixture
+from segment_pipeline.mixture.search import search_mixtures
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]

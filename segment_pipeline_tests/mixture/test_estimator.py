@@ -14,8 +14,8 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from segment_pipeline.segmentation import em
-from segment_pipeline.segmentation.mixture import GaussianMixtureEM, Prior
+from segment_pipeline.mixture import em
+from segment_pipeline.mixture.candidates import GaussianMixtureEM, Prior
 
 TYPES = ["full", "tied", "diag", "spherical"]
 

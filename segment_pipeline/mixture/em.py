@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.segmentation.gaussian import LOG_2PI, Mixture
+from segment_pipeline.mixture.gaussian import LOG_2PI, Mixture
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]

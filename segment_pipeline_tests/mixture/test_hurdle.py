@@ -11,12 +11,12 @@ import pytest
 from segment_pipeline.config.config import parse_config
 from segment_pipeline.config.model import HurdleSettings, ModelSettings, RefitSettings
 from segment_pipeline.config.source import Feature
+from segment_pipeline.mixture.candidates import bhattacharyya_distances, bic, find_degeneracy, fit_candidates
+from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.mixture.hurdle import hurdle_in
 from segment_pipeline.months import add_months
 from segment_pipeline.segmentation.challengers import fit_challengers
 from segment_pipeline.segmentation.champion import DecisionInputs, decide
-from segment_pipeline.segmentation.features import FeatureSpace
-from segment_pipeline.segmentation.hurdle import hurdle_in
-from segment_pipeline.segmentation.mixture import bhattacharyya_distances, bic, find_degeneracy, fit_candidates
 from segment_pipeline.segmentation.model import Segment, SegmentModel, express_in
 from segment_pipeline.segmentation.refit import component_mean_shifts, evaluate_triggers
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segment_pipeline.config.source import Feature
-from segment_pipeline.segmentation.features import FeatureSpace
-from segment_pipeline.segmentation.mixture import Mixture, bic, fit_candidates
-from segment_pipeline.segmentation.resolution import dequantise, rounding_variance, what_the_fit_sees
+from segment_pipeline.mixture.candidates import Mixture, bic, fit_candidates
+from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.mixture.resolution import dequantise, rounding_variance, what_the_fit_sees
 
 
 def space_of(transform: str, X: np.ndarray, resolution: float = 1.0) -> FeatureSpace:

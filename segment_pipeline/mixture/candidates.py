@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from segment_pipeline.segmentation.degeneracy import find_degeneracy
-from segment_pipeline.segmentation.em import Prior, fraley_raftery_prior
-from segment_pipeline.segmentation.estimator import GaussianMixtureEM, thread_count
-from segment_pipeline.segmentation.gaussian import Hurdle, Mixture, bhattacharyya_distances, bic
-from segment_pipeline.segmentation.hurdle import rule_component, with_rule
-from segment_pipeline.segmentation.search import (
+from segment_pipeline.mixture.degeneracy import find_degeneracy
+from segment_pipeline.mixture.em import Prior, fraley_raftery_prior
+from segment_pipeline.mixture.estimator import GaussianMixtureEM, thread_count
+from segment_pipeline.mixture.gaussian import Hurdle, Mixture, bhattacharyya_distances, bic
+from segment_pipeline.mixture.hurdle import rule_component, with_rule
+from segment_pipeline.mixture.search import (
     FINALISTS,
     SAME_BASIN,
     TOLERANCE,
