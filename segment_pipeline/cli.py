@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import dagster as dg
     from rich.console import Console
 
-    from segment_pipeline.defs.history import Work
     from segment_pipeline.quickstart import Request
+    from segment_pipeline.run_months import Work
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -457,9 +457,9 @@ def _months(text: str) -> list[date]:
 def _run(config: Config, chosen: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from segment_pipeline import run_months
     from segment_pipeline.database.store import RunLock
-    from segment_pipeline.defs import history
-    from segment_pipeline.defs.resources import run_lock_path
+    from segment_pipeline.orchestration.resources import run_lock_path
     from segment_pipeline.report.summary import print_summary, summarise
     from segment_pipeline.warehouse.campaigns import months_to_renew
     from segment_pipeline.warehouse.publish import (
@@ -471,7 +471,7 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
 
     # `docker stop` and systemd end a run as Ctrl-C does: it says so, and closes its run in Dagster's history
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    history.enter(config)
+    run_months.enter(config)
     console = Console(stderr=True, quiet=chosen.quiet)
 
     def say(text: str) -> None:
@@ -480,7 +480,7 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
     wanted = _wanted_months(config, chosen.months)
     purpose = f"segment-pipeline run {month_key(wanted[0])}..{month_key(wanted[-1])}"
     with RunLock(run_lock_path(config), config.operation.lock_timeout_minutes * 60, purpose, say):
-        work = history.plan(config, wanted, force=chosen.force, report=say)
+        work = run_months.plan(config, wanted, force=chosen.force, report=say)
         there = published_months(config.published_path)
         followed = [
             month for month in work.months if (after := add_months(month, 1)) in there and after not in work.months
@@ -538,7 +538,7 @@ def _span(months: Sequence[date]) -> str:
 
 
 def _wanted_months(config: Config, asked: list[date] | None) -> list[date]:
-    from segment_pipeline.defs.history import closed_months
+    from segment_pipeline.run_months import closed_months
 
     closed = closed_months()
     if not closed:
@@ -562,7 +562,7 @@ def _run_with_progress(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from segment_pipeline.defs.history import run_months
+    from segment_pipeline.run_months import run_months
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     done, started = 0, time.monotonic()
@@ -668,9 +668,9 @@ def _report(config: Config, chosen: argparse.Namespace) -> int:
 
 
 def _ui(config: Config, chosen: argparse.Namespace) -> int:
-    from segment_pipeline.defs import history
+    from segment_pipeline import run_months
 
-    home = history.enter(config)
+    home = run_months.enter(config)
     # Our own, whatever workspace.yaml lies in the current folder; the location's name is the one that it has there.
     workspace = home / "workspace.yaml"
     workspace.write_text(

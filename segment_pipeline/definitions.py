@@ -21,10 +21,10 @@ from segment_pipeline.defs.assets import (
     segments,
     trust,
 )
-from segment_pipeline.defs.jobs import monthly_schedule, monthly_segmentation, progress
-from segment_pipeline.defs.resources import WEBHOOK_VARIABLE, Notifier, Pipeline
-from segment_pipeline.defs.sensors import notify_drift_alerts, notify_month, notify_run_failure
-from segment_pipeline.defs.settings import config_path
+from segment_pipeline.orchestration.jobs import monthly_schedule, monthly_segmentation, progress
+from segment_pipeline.orchestration.resources import WEBHOOK_VARIABLE, Notifier, Pipeline
+from segment_pipeline.orchestration.sensors import notify_drift_alerts, notify_month, notify_run_failure
+from segment_pipeline.orchestration.settings import config_path
 from segment_pipeline.publishing.catalogue import TABLES
 
 

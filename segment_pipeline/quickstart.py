@@ -563,13 +563,13 @@ def run_quickstart(
 
 
 def _run_month(config: Config, month: date, progress: Say, warn: Say) -> None:
+    from segment_pipeline import run_months
     from segment_pipeline.database.store import RunLock
-    from segment_pipeline.defs import history
-    from segment_pipeline.defs.resources import run_lock_path
+    from segment_pipeline.orchestration.resources import run_lock_path
 
     # The run history belongs beside the result, and not into the instance of somebody's production.
     os.environ.pop("DAGSTER_HOME", None)
-    history.enter(config)
+    run_months.enter(config)
 
     def listen(event: object) -> None:
         if isinstance(event, str):
@@ -578,7 +578,7 @@ def _run_month(config: Config, month: date, progress: Say, warn: Say) -> None:
             progress(str(getattr(event, "step_key", "")))
 
     with RunLock(run_lock_path(config), 60.0, "segment-pipeline quickstart", warn):
-        for result in history.run_months(history.Work([month]), listen):
+        for result in run_months.run_months(run_months.Work([month]), listen):
             if result.error is not None:
                 raise PipelineError(_why_nothing(config, month) or f"{result.error}\n{_next_after_nothing(config)}")
 

@@ -141,8 +141,8 @@ def _import_what_a_run_imports() -> None:
     import vl_convert  # noqa: F401
 
     import segment_pipeline.cli
-    import segment_pipeline.defs.resources
     import segment_pipeline.mixture.candidates
+    import segment_pipeline.orchestration.resources
     import segment_pipeline.quality.expectations
     import segment_pipeline.warehouse.publish  # noqa: F401
 
@@ -175,7 +175,7 @@ def _be_a_command(request: dict[str, Any]) -> None:
 
 def _die_at(moment: str) -> None:
     """Patch the run so that it kills itself: before or after an asset's commit, or inside publishing."""
-    from segment_pipeline.defs.resources import Pipeline
+    from segment_pipeline.orchestration.resources import Pipeline
     from segment_pipeline.warehouse import publish
 
     when, _, what = moment.partition(" ")

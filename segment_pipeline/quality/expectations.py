@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import Feature
+from segment_pipeline.orchestration.check_types import CheckSpec, ExpectationResult
 from segment_pipeline.quality.contract import VISIBLE_CHARACTER, Contract, Kind
 
 if TYPE_CHECKING:
@@ -26,20 +27,6 @@ UNSEEN_KINDS: frozenset[Kind] = frozenset({"unreadable_amount", "missing_order_i
 """Rules that leave no trace in accepted rows: they are about order lines, or about limits of the month itself."""
 
 
-@dataclass(frozen=True)
-class CheckSpec:
-    """What a named outcome promises. `blocking`: a month that breaks it would be published wrong."""
-
-    name: str
-    description: str
-    blocking: bool
-
-    @property
-    def severity(self) -> Literal["ERROR", "WARN"]:
-        """As Dagster calls it; only a check of severity ERROR can stop a month."""
-        return "ERROR" if self.blocking else "WARN"
-
-
 CHECK_SPECS: tuple[CheckSpec, ...] = (
     CheckSpec("columns_and_types", "Every configured feature is there, as a number.", True),
     CheckSpec("customer_ids_unique_and_present", "Every accepted customer has an id, and no two have the same.", True),
@@ -49,17 +36,6 @@ CHECK_SPECS: tuple[CheckSpec, ...] = (
     CheckSpec("enough_customers", "There are at least quality.min_customers accepted customers.", True),
 )
 """The outcomes of `validate_month`, in its order."""
-
-
-@dataclass(frozen=True)
-class ExpectationResult:
-    """One expectation as great-expectations judged it, in plain values."""
-
-    expectation: str
-    column: str | None
-    passed: bool
-    observed: str
-    arguments: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import dagster as dg
 
 from segment_pipeline.database.tables import OUTLIER_GROUPS, SEGMENT_AUDIT
-from segment_pipeline.defs import checks
 from segment_pipeline.defs.assets.customers import scaled_matrix, validated_features
 from segment_pipeline.defs.assets.segments import monthly_assignments
-from segment_pipeline.defs.described import OWNERS, SQL_KINDS, table_metadata
-from segment_pipeline.defs.partitions import monthly_partitions
-from segment_pipeline.defs.pictures import markdown_of
-from segment_pipeline.defs.resources import Pipeline
 from segment_pipeline.months import parse_month
+from segment_pipeline.orchestration import checks
+from segment_pipeline.orchestration.metadata import OWNERS, SQL_KINDS, table_metadata
+from segment_pipeline.orchestration.partitions import monthly_partitions
+from segment_pipeline.orchestration.pictures import markdown_of
+from segment_pipeline.orchestration.resources import Pipeline
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 

@@ -6,13 +6,13 @@ from dataclasses import asdict
 import dagster as dg
 
 from segment_pipeline.database.tables import RAW_CUSTOMERS, SCALED_MATRIX, VALIDATED_FEATURES
-from segment_pipeline.defs import checks
-from segment_pipeline.defs.described import KINDS, OWNERS, SQL_KINDS, table_metadata
-from segment_pipeline.defs.partitions import monthly_partitions
-from segment_pipeline.defs.pictures import picture
-from segment_pipeline.defs.resources import Pipeline
 from segment_pipeline.errors import ModelError
 from segment_pipeline.months import add_months, parse_month
+from segment_pipeline.orchestration import checks
+from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, table_metadata
+from segment_pipeline.orchestration.partitions import monthly_partitions
+from segment_pipeline.orchestration.pictures import picture
+from segment_pipeline.orchestration.resources import Pipeline
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 

@@ -6,9 +6,9 @@ from segment_pipeline.database.tables import CHURN_RISK, EARLY_WARNINGS, JOURNEY
 from segment_pipeline.defs.assets.actions import customer_actions
 from segment_pipeline.defs.assets.customers import raw_customers
 from segment_pipeline.defs.assets.segments import monthly_assignments, segment_profiles, transition_deltas
-from segment_pipeline.defs.described import KINDS, OWNERS, SQL_KINDS, table_metadata
-from segment_pipeline.defs.partitions import monthly_partitions
-from segment_pipeline.defs.resources import Pipeline
+from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, table_metadata
+from segment_pipeline.orchestration.partitions import monthly_partitions
+from segment_pipeline.orchestration.resources import Pipeline
 
 
 @dg.asset(

@@ -6,14 +6,14 @@ from typing import Any
 import dagster as dg
 
 from segment_pipeline.database.tables import CANDIDATE_MODELS, MODEL_VERSIONS
-from segment_pipeline.defs import checks
 from segment_pipeline.defs.assets.customers import scaled_matrix, validated_features
-from segment_pipeline.defs.described import KINDS, OWNERS, table_metadata
-from segment_pipeline.defs.partitions import monthly_partitions
-from segment_pipeline.defs.pictures import picture
-from segment_pipeline.defs.resources import Pipeline
 from segment_pipeline.errors import ModelError
 from segment_pipeline.months import parse_month
+from segment_pipeline.orchestration import checks
+from segment_pipeline.orchestration.metadata import KINDS, OWNERS, table_metadata
+from segment_pipeline.orchestration.partitions import monthly_partitions
+from segment_pipeline.orchestration.pictures import picture
+from segment_pipeline.orchestration.resources import Pipeline
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 

@@ -8,9 +8,9 @@ from segment_pipeline.defs.assets.audit import outlier_groups, segment_audit
 from segment_pipeline.defs.assets.journeys import journey_paths, warning_backtest
 from segment_pipeline.defs.assets.segments import drift_alerts
 from segment_pipeline.defs.assets.trust import model_validation
-from segment_pipeline.defs.described import OWNERS, SQL_KINDS, published_metadata
-from segment_pipeline.defs.partitions import monthly_partitions
-from segment_pipeline.defs.resources import Pipeline
+from segment_pipeline.orchestration.metadata import OWNERS, SQL_KINDS, published_metadata
+from segment_pipeline.orchestration.partitions import monthly_partitions
+from segment_pipeline.orchestration.resources import Pipeline
 
 
 @dg.asset(

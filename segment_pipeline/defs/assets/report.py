@@ -3,11 +3,11 @@
 import dagster as dg
 
 from segment_pipeline.defs.assets.publishing import published_segments
-from segment_pipeline.defs.described import OWNERS
-from segment_pipeline.defs.partitions import monthly_partitions
-from segment_pipeline.defs.resources import Pipeline
-from segment_pipeline.defs.settings import location_config
 from segment_pipeline.months import parse_month
+from segment_pipeline.orchestration.metadata import OWNERS
+from segment_pipeline.orchestration.partitions import monthly_partitions
+from segment_pipeline.orchestration.resources import Pipeline
+from segment_pipeline.orchestration.settings import location_config
 
 
 @dg.asset(

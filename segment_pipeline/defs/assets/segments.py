@@ -12,14 +12,14 @@ from segment_pipeline.database.tables import (
     TRANSITION_DELTAS,
     VALIDATED_FEATURES,
 )
-from segment_pipeline.defs import checks
 from segment_pipeline.defs.assets.customers import raw_customers, validated_features
 from segment_pipeline.defs.assets.mixtures import candidate_models, selected_model
-from segment_pipeline.defs.described import KINDS, OWNERS, SQL_KINDS, table_metadata
-from segment_pipeline.defs.partitions import monthly_partitions
-from segment_pipeline.defs.pictures import picture
-from segment_pipeline.defs.resources import Pipeline
 from segment_pipeline.months import add_months
+from segment_pipeline.orchestration import checks
+from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, table_metadata
+from segment_pipeline.orchestration.partitions import monthly_partitions
+from segment_pipeline.orchestration.pictures import picture
+from segment_pipeline.orchestration.resources import Pipeline
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 

@@ -6,8 +6,8 @@ import dagster as dg
 import duckdb
 import pytest
 
-from segment_pipeline.defs.failures import Failure, explain, warning_of
 from segment_pipeline.errors import SourceError
+from segment_pipeline.orchestration.failures import Failure, explain, warning_of
 
 
 def failure_of(fail: Callable[[], None]) -> Failure:

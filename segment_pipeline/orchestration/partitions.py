@@ -5,8 +5,8 @@ Two objects that are merely equal would do for Dagster's assets, but a reader sh
 
 import dagster as dg
 
-from segment_pipeline.defs.settings import location_config
 from segment_pipeline.months import as_of, month_key
+from segment_pipeline.orchestration.settings import location_config
 
 _config = location_config()
 

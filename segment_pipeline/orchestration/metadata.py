@@ -6,7 +6,7 @@ import dagster as dg
 
 from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.database.tables import Column, Table, View
-from segment_pipeline.defs.settings import location_config
+from segment_pipeline.orchestration.settings import location_config
 from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, VIEWS
 
 # One team owns the whole pipeline; Dagster wants an address or a team.

@@ -15,11 +15,11 @@ from pathlib import Path
 import dagster as dg
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.defs.failures import Failure, explain, warning_of
-from segment_pipeline.defs.resources import PID_TAG, Pipeline
-from segment_pipeline.defs.settings import CONFIG_VARIABLE
 from segment_pipeline.errors import MonthOrderError, PipelineError
 from segment_pipeline.months import add_months, month_key, parse_month
+from segment_pipeline.orchestration.failures import Failure, explain, warning_of
+from segment_pipeline.orchestration.resources import PID_TAG, Pipeline
+from segment_pipeline.orchestration.settings import CONFIG_VARIABLE
 
 SHIPPED_INSTANCE = Path(__file__).with_name("dagster.yaml")
 # It comes after the month is published: without it the month is whole.
@@ -77,7 +77,7 @@ def enter(config: Config) -> Path:
 
 def closed_months() -> list[date]:
     """Every month of the user's file that is closed, oldest first."""
-    from segment_pipeline.defs.partitions import monthly_partitions
+    from segment_pipeline.orchestration.partitions import monthly_partitions
 
     return [parse_month(key) for key in monthly_partitions.get_partition_keys()]
 
@@ -134,7 +134,7 @@ def run_months(work: Work, listener: Callable[[dg.DagsterEvent | str], None] | N
     KeyboardInterrupt when a run was interrupted, InstanceError when Dagster cannot keep its history.
     """
     from segment_pipeline.definitions import defs
-    from segment_pipeline.defs.jobs import ProgressHandler, monthly_segmentation
+    from segment_pipeline.orchestration.jobs import ProgressHandler, monthly_segmentation
 
     job = defs.resolve_job_def(monthly_segmentation.name)
     ProgressHandler.listener = listener

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from segment_pipeline.defs.partitions import monthly_partitions
+from segment_pipeline.orchestration.partitions import monthly_partitions
 
 monthly_segmentation = dg.define_asset_job(
     "monthly_segmentation",

@@ -16,7 +16,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from segment_pipeline.defs.resources import Notifier
+from segment_pipeline.orchestration.resources import Notifier
 from segment_pipeline_tests.commands import shared_commands
 from segment_pipeline_tests.shop import Shop, query
 
@@ -266,7 +266,7 @@ def test_a_webhook_that_is_broken_does_not_fail_the_tick(history, broken):
 
 def test_the_webhooks_address_is_taken_from_the_environment_and_not_shown(monkeypatch, tmp_path):
     from segment_pipeline.definitions import resources
-    from segment_pipeline.defs.resources import WEBHOOK_VARIABLE
+    from segment_pipeline.orchestration.resources import WEBHOOK_VARIABLE
 
     monkeypatch.setenv(WEBHOOK_VARIABLE, "https://example.org/secret")
     notifier = resources(Path("segmentation.yaml"))["notifier"]

@@ -97,7 +97,7 @@ def test_every_check_says_what_it_promises():
 
 
 def test_all_assets_and_checks_share_the_one_partitions_object():
-    from segment_pipeline.defs.partitions import monthly_partitions
+    from segment_pipeline.orchestration.partitions import monthly_partitions
 
     for spec, checks in specs():
         assert spec.partitions_def is monthly_partitions, spec.key
@@ -106,7 +106,7 @@ def test_all_assets_and_checks_share_the_one_partitions_object():
 
 
 def test_partitions_are_the_closed_months_of_the_users_file():
-    from segment_pipeline.defs.partitions import monthly_partitions
+    from segment_pipeline.orchestration.partitions import monthly_partitions
 
     assert monthly_partitions.get_partition_keys()[0] == "2023-03"
     assert monthly_partitions.get_partition_keys()[-1] == "2023-12"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from segment_pipeline.defs.failures import explain
-from segment_pipeline.defs.jobs import monthly_segmentation
-from segment_pipeline.defs.resources import PID_TAG, Notifier
+from segment_pipeline.orchestration.failures import explain
+from segment_pipeline.orchestration.jobs import monthly_segmentation
+from segment_pipeline.orchestration.resources import PID_TAG, Notifier
 
 BEFORE_ANY_EVENT = "none"
 MONTHS_A_TICK = 100
