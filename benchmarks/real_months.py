@@ -22,7 +22,7 @@ from segment_pipeline.config.source import resolve_source_path
 from segment_pipeline.database.store import prepare
 from segment_pipeline.months import as_of, month_range
 from segment_pipeline.publishing.catalogue import TABLES
-from segment_pipeline.warehouse.sources import load_raw_customers
+from segment_pipeline.sources.sources import load_raw_customers
 
 Array = NDArray[np.float64]
 

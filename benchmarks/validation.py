@@ -31,11 +31,11 @@ from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segmentation.challengers import fit_challengers
 from segment_pipeline.segmentation.champion import DecisionInputs, decide
 from segment_pipeline.segmentation.validation import METRICS, validate
+from segment_pipeline.sources.sources import load_raw_customers
 from segment_pipeline.warehouse.assignments import write_assignments
 from segment_pipeline.warehouse.champions import write_decision
 from segment_pipeline.warehouse.churn import observe_silence
 from segment_pipeline.warehouse.models import write_feature_space
-from segment_pipeline.warehouse.sources import load_raw_customers
 from segment_pipeline.warehouse.validation import read_evidence, write_validation
 
 MONTHS = (date(2023, 3, 1), date(2023, 4, 1))

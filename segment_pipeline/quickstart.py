@@ -335,8 +335,8 @@ def _features_of_orders(
     from segment_pipeline.database.quoting import identifier
     from segment_pipeline.database.store import prepare
     from segment_pipeline.publishing.catalogue import TABLES
+    from segment_pipeline.sources.sources import load_raw_customers
     from segment_pipeline.warehouse.quickstart_source import one_order_each
-    from segment_pipeline.warehouse.sources import load_raw_customers
 
     names = list(ORDER_MEANINGS)  # all but the distinct products, which cost more than all the rest
     if table.orders is None or table.orders.product_id is None:

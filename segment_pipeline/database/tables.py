@@ -88,29 +88,6 @@ CUSTOMER_ID = Column("customer_id", "VARCHAR", "", "The customer, as the source 
 SEGMENT_ID = Column("segment_id", "INTEGER", "", "Stable segment id; it keeps its meaning over months and refits.")
 MODEL_VERSION = Column("model_version", "INTEGER", "", "The champion that gave these figures; see model_versions.")
 
-RAW_CUSTOMERS = Table(
-    "raw_customers",
-    "A customer as the source shows it at the end of the month, before any rule is applied.",
-    (
-        MONTH,
-        Column("customer_id", "VARCHAR", "", "The customer, as the source identifies it; NULL or blank is rejected."),
-        Column("first_seen", "DATE", "date", "Day of the customer's first order in the source; NULL where unknown."),
-        Column("copies", "BIGINT", "rows", "Source rows with this customer id this month; above 1 is a duplicate."),
-        Column(
-            "unreadable_amounts", "BIGINT", "order lines", "Order lines whose amount is missing or not a finite number."
-        ),
-        Column("missing_order_ids", "BIGINT", "order lines", "Order lines without an order id."),
-        Column(
-            "unreadable_values",
-            "MAP(VARCHAR, VARCHAR)",
-            "",
-            "Features whose source text could not be read as a number, with that text.",
-        ),
-    ),
-    ("month", "customer_id"),
-    published=False,
-    features=True,
-)
 
 VALIDATED_FEATURES = Table(
     "validated_features",

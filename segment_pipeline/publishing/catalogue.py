@@ -34,7 +34,6 @@ from segment_pipeline.database.tables import (
     OUTLIER_CUSTOMERS,
     OUTLIER_GROUP_PROFILES,
     OUTLIER_GROUPS,
-    RAW_CUSTOMERS,
     REFIT_TRIGGERS,
     REJECTED_CUSTOMERS,
     SCALED_MATRIX,
@@ -56,6 +55,7 @@ from segment_pipeline.database.tables import (
     Table,
 )
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
+from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 DATA_DICTIONARY = Table(
     "data_dictionary",

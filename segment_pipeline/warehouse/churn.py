@@ -39,9 +39,9 @@ from segment_pipeline.segmentation.churn import (
 )
 from segment_pipeline.segmentation.early_warnings import Thresholds
 from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.sources.sources import load_orderers
 from segment_pipeline.warehouse.champions import require_champion, scores_in
 from segment_pipeline.warehouse.early_warnings import WARNINGS, probability_of
-from segment_pipeline.warehouse.sources import load_orderers
 
 Array = NDArray[np.float64]
 

@@ -19,7 +19,7 @@ from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import month_literal, reason
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import as_of
-from segment_pipeline.warehouse.source_expressions import (
+from segment_pipeline.sources.expressions import (
     bound,
     columns_of_ids_alone,
     expression_types,
@@ -27,7 +27,7 @@ from segment_pipeline.warehouse.source_expressions import (
     text_id,
     timestamp,
 )
-from segment_pipeline.warehouse.source_files import open_files
+from segment_pipeline.sources.files import open_files
 
 USABLE = "customer_id IS NOT NULL AND value >= 0"
 

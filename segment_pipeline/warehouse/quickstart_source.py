@@ -25,7 +25,7 @@ from segment_pipeline.config.source import RESERVED_COLUMNS
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import reason
 from segment_pipeline.errors import InputError
-from segment_pipeline.warehouse.source_files import DELIMITERS
+from segment_pipeline.sources.files import DELIMITERS
 
 Array = NDArray[np.float64]
 

@@ -33,11 +33,11 @@ from segment_pipeline.segmentation.audit import (
     summary,
 )
 from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.sources.expressions import text_id
+from segment_pipeline.sources.files import Relation, open_files
+from segment_pipeline.sources.sources import ready_made_rows
 from segment_pipeline.warehouse.models import read_feature_space
 from segment_pipeline.warehouse.portraits import feature_units, spend_sql
-from segment_pipeline.warehouse.source_expressions import text_id
-from segment_pipeline.warehouse.source_files import Relation, open_files
-from segment_pipeline.warehouse.sources import ready_made_rows
 from segment_pipeline.words import counted
 
 MOST_MISLABELLED = 20

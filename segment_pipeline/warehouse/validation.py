@@ -21,9 +21,9 @@ from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.segmentation.churn import observed_before
 from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.segmentation.validation import Evidence, Figure, Followed, Hybrids, Missing, Outcome, Overlap
+from segment_pipeline.sources.sources import load_orderers
 from segment_pipeline.warehouse.champions import previous_champion, require_champion, scores_in, stability_at_promotion
 from segment_pipeline.warehouse.models import read_challenger, read_feature_space
-from segment_pipeline.warehouse.sources import load_orderers
 
 Array = NDArray[np.float64]
 

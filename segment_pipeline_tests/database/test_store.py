@@ -14,9 +14,9 @@ import duckdb
 import pytest
 
 from segment_pipeline.database.store import RunLock, Warehouse, WarehouseError, month_rows, prepare, replace_month
-from segment_pipeline.database.tables import RAW_CUSTOMERS
 from segment_pipeline.errors import WarehouseBusyError
 from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 HOLD_FILE = "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print('ready', flush=True); sys.stdin.readline()"
 HOLD_LOCK = """

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import dagster as dg
 
-from segment_pipeline.database.tables import RAW_CUSTOMERS, SCALED_MATRIX, VALIDATED_FEATURES
+from segment_pipeline.database.tables import SCALED_MATRIX, VALIDATED_FEATURES
 from segment_pipeline.errors import ModelError
 from segment_pipeline.months import add_months, parse_month
 from segment_pipeline.orchestration import checks
@@ -13,6 +13,7 @@ from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, ta
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.pictures import picture
 from segment_pipeline.orchestration.resources import Pipeline
+from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
@@ -32,7 +33,7 @@ TOO_FEW = (
     metadata=table_metadata(RAW_CUSTOMERS),
 )
 def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
-    from segment_pipeline.warehouse.sources import load_raw_customers
+    from segment_pipeline.sources.sources import load_raw_customers
 
     allowed = pipeline.config.quality.max_rejected_share
     try:

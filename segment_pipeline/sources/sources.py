@@ -21,10 +21,9 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import OrdersSource, QuerySource, SnapshotsSource, resolve_source_path
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import month_literal, reason, replace_month
-from segment_pipeline.database.tables import RAW_CUSTOMERS
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months, as_of, month_key
-from segment_pipeline.warehouse.source_expressions import (
+from segment_pipeline.sources.expressions import (
     NUMERIC_TYPES,
     bound,
     columns_of_ids_alone,
@@ -33,7 +32,8 @@ from segment_pipeline.warehouse.source_expressions import (
     text_id,
     timestamp,
 )
-from segment_pipeline.warehouse.source_files import Relation, describe, open_files
+from segment_pipeline.sources.files import Relation, describe, open_files
+from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 # A clock that is ahead, or a time zone, is no wrong date.
 CLOCK_TOLERANCE = timedelta(days=1)

@@ -17,12 +17,12 @@ from segment_pipeline.config.config import Config, parse_config
 from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import Warehouse, prepare
-from segment_pipeline.database.tables import RAW_CUSTOMERS
 from segment_pipeline.errors import ConfigError, PipelineError, SourceError
 from segment_pipeline.months import parse_month
 from segment_pipeline.publishing.catalogue import TABLES
-from segment_pipeline.warehouse.source_files import open_files
-from segment_pipeline.warehouse.sources import SourceCounts, load_raw_customers
+from segment_pipeline.sources.files import open_files
+from segment_pipeline.sources.sources import SourceCounts, load_raw_customers
+from segment_pipeline.sources.tables import RAW_CUSTOMERS
 from segment_pipeline_tests.shop import Shop, query
 
 MARCH = parse_month("2023-03")  # the window of three months: from 2023-01-01 to before 2023-04-01

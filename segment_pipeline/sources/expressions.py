@@ -14,7 +14,7 @@ import duckdb
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.store import reason
 from segment_pipeline.errors import SourceError
-from segment_pipeline.warehouse.source_files import Relation
+from segment_pipeline.sources.files import Relation
 
 NUMERIC_TYPES = re.compile(r"^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*|BOOLEAN)$")
 
