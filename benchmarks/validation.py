@@ -21,6 +21,7 @@ import duckdb
 from real_months import DEMO, print_table, write_cdnow
 
 from segment_pipeline.config.config import load_config
+from segment_pipeline.customers.space_store import write_feature_space
 from segment_pipeline.database.rows import feature_matrix, insert_rows
 from segment_pipeline.database.store import prepare
 from segment_pipeline.database.tables import CANDIDATE_CHOICES, CANDIDATE_MODELS, CANDIDATE_PARAMETERS
@@ -35,7 +36,6 @@ from segment_pipeline.sources.sources import load_raw_customers
 from segment_pipeline.warehouse.assignments import write_assignments
 from segment_pipeline.warehouse.champions import write_decision
 from segment_pipeline.warehouse.churn import observe_silence
-from segment_pipeline.warehouse.models import write_feature_space
 from segment_pipeline.warehouse.validation import read_evidence, write_validation
 
 MONTHS = (date(2023, 3, 1), date(2023, 4, 1))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import dagster as dg
 
+from segment_pipeline.customers import assets as customers
 from segment_pipeline.defs.assets import (
     actions,
     alternatives,
     audit,
-    customers,
     journeys,
     mixtures,
     publishing,

@@ -141,9 +141,9 @@ def _import_what_a_run_imports() -> None:
     import vl_convert  # noqa: F401
 
     import segment_pipeline.cli
+    import segment_pipeline.customers.expectations
     import segment_pipeline.mixture.candidates
     import segment_pipeline.orchestration.resources
-    import segment_pipeline.quality.expectations
     import segment_pipeline.warehouse.publish  # noqa: F401
 
     with dg.instance_for_test():  # SQLAlchemy and Alembic come with the first instance

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.model import TierSettings
+from segment_pipeline.customers.space_store import write_feature_space, write_scaled_matrix
 from segment_pipeline.database.store import prepare
 from segment_pipeline.mixture.candidates import Mixture
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segmentation.model import Segment, SegmentModel
 from segment_pipeline.warehouse.assignments import write_assignments
-from segment_pipeline.warehouse.models import write_feature_space, write_scaled_matrix
 
 MONTH = date(2023, 4, 1)
 NAMES = ("days_since_last_order", "orders", "average_order_value", "products_per_order")

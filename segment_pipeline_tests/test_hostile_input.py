@@ -21,11 +21,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from segment_pipeline.config.config import load_config
+from segment_pipeline.customers.contract import build_contract
+from segment_pipeline.customers.split import SplitCounts, split_customers
+from segment_pipeline.customers.tables import FEATURE_LIMITS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier, literal
-from segment_pipeline.database.tables import FEATURE_LIMITS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
 from segment_pipeline.months import parse_month
-from segment_pipeline.quality.contract import build_contract
-from segment_pipeline.quality.split import SplitCounts, split_customers
 from segment_pipeline.sources.sources import load_raw_customers
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
 from segment_pipeline_tests.shop import Shop, query

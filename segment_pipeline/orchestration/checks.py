@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
+from segment_pipeline.customers.expectations import CHECK_SPECS
 from segment_pipeline.errors import ContractError
 from segment_pipeline.orchestration.check_types import CheckSpec, ExpectationResult
 from segment_pipeline.orchestration.partitions import monthly_partitions
-from segment_pipeline.quality.expectations import CHECK_SPECS
 
 # The one reason for the narrow dagster pin in pyproject.toml; here, because only this module uses the preview.
 warnings.filterwarnings(

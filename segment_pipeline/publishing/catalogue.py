@@ -2,6 +2,14 @@
 
 from collections.abc import Mapping
 
+from segment_pipeline.customers.tables import (
+    FEATURE_DIAGNOSTICS,
+    FEATURE_LIMITS,
+    FEATURE_SPACES,
+    REJECTED_CUSTOMERS,
+    SCALED_MATRIX,
+    VALIDATED_FEATURES,
+)
 from segment_pipeline.database.tables import (
     ALTERNATIVE_SEGMENTATIONS,
     AUDIENCE_FEED,
@@ -20,10 +28,7 @@ from segment_pipeline.database.tables import (
     CUSTOMER_JOURNEY,
     DRIFT_ALERTS,
     EARLY_WARNINGS,
-    FEATURE_DIAGNOSTICS,
     FEATURE_DRIFT,
-    FEATURE_LIMITS,
-    FEATURE_SPACES,
     JOURNEY_CONVERSION,
     JOURNEY_PATHS,
     MEMBERSHIP,
@@ -35,8 +40,6 @@ from segment_pipeline.database.tables import (
     OUTLIER_GROUP_PROFILES,
     OUTLIER_GROUPS,
     REFIT_TRIGGERS,
-    REJECTED_CUSTOMERS,
-    SCALED_MATRIX,
     SEGMENT_AUDIT,
     SEGMENT_AUDIT_CUSTOMERS,
     SEGMENT_AUDIT_SUMMARY,
@@ -48,7 +51,6 @@ from segment_pipeline.database.tables import (
     SUITABILITY_FINDINGS,
     TRANSITION_DELTAS,
     TRANSITION_MATRIX,
-    VALIDATED_FEATURES,
     WARNING_BACKTEST,
     WARNING_BACKTEST_HISTORY,
     Column,

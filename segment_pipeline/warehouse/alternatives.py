@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import feature_matrix, write_rows
 from segment_pipeline.database.store import month_literal, month_rows, reason
@@ -22,7 +23,6 @@ from segment_pipeline.database.tables import (
     SEGMENT_HIERARCHY,
     SUITABILITY,
     SUITABILITY_FINDINGS,
-    VALIDATED_FEATURES,
 )
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months

@@ -8,21 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.customers.space_store import read_feature_space
+from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import feature_matrix, insert_rows, write_rows
-from segment_pipeline.database.tables import (
-    CHAMPIONS,
-    MODEL_VERSIONS,
-    REFIT_TRIGGERS,
-    SEGMENT_LINEAGE,
-    VALIDATED_FEATURES,
-)
+from segment_pipeline.database.tables import CHAMPIONS, MODEL_VERSIONS, REFIT_TRIGGERS, SEGMENT_LINEAGE
 from segment_pipeline.errors import MonthOrderError
 from segment_pipeline.months import add_months, month_key, month_range
 from segment_pipeline.segmentation.champion import Decision, DecisionInputs, with_overrides
 from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.segmentation.refit import Subject
-from segment_pipeline.warehouse.models import read_challenger, read_feature_space
+from segment_pipeline.warehouse.models import read_challenger
 
 
 def require_champion(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SegmentModel:
@@ -52,12 +48,6 @@ def previous_champion(connection: duckdb.DuckDBPyConnection, config: Config, mon
             f"movement to measure. Run first: segment-pipeline run --config {config.path} --months {span}"
         )
     return _read(connection, add_months(month, -1))
-
-
-def is_bootstrap(connection: duckdb.DuckDBPyConnection, month: date) -> bool:
-    """Whether no month before this one has a champion."""
-    found = connection.execute(f"SELECT count(*) FROM {CHAMPIONS.name} WHERE month < ?", [month]).fetchone()
-    return found is None or found[0] == 0
 
 
 def stability_at_promotion(connection: duckdb.DuckDBPyConnection, champion: SegmentModel) -> float | None:

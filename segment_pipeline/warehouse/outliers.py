@@ -8,6 +8,7 @@ import duckdb
 import numpy as np
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.database.rows import exact_mean, feature_matrix, write_rows
 from segment_pipeline.database.store import month_literal, month_rows, replace_month
@@ -34,7 +35,6 @@ from segment_pipeline.segmentation.outliers import (
     judge,
     telling_features,
 )
-from segment_pipeline.warehouse.models import read_feature_space
 from segment_pipeline.warehouse.portraits import feature_units, spend_sql
 from segment_pipeline.warehouse.scoring import membership_sql
 from segment_pipeline.words import counted

@@ -14,8 +14,9 @@ import duckdb
 
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.config.order_features import ORDER_FEATURES
+from segment_pipeline.customers.tables import FEATURE_LIMITS
 from segment_pipeline.database.quoting import identifier, literal, number
-from segment_pipeline.database.tables import FEATURE_LIMITS, MODEL_VERSIONS, MONTHLY_ASSIGNMENTS, SEGMENT_PROFILES
+from segment_pipeline.database.tables import MODEL_VERSIONS, MONTHLY_ASSIGNMENTS, SEGMENT_PROFILES
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.segmentation.model import Segment, SegmentModel

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from segment_pipeline.config.model import TierSettings
-from segment_pipeline.database.quoting import identifier, literal, number
-from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.customers.transforms import standardised_sql
+from segment_pipeline.database.quoting import literal, number
 from segment_pipeline.segmentation.model import SegmentModel
 
 
@@ -108,30 +108,6 @@ def tier_sql(tiers: TierSettings) -> str:
         f"AND max_probability + second_probability >= {number(tiers.hybrid_pair)} THEN 'hybrid' "
         f"WHEN max_probability < {number(tiers.diffuse)} THEN 'diffuse' ELSE 'leaning' END"
     )
-
-
-def transform_sql(transform: str, resolution: float, column: str) -> str:
-    """The feature's transform as an expression over a quoted column; the same as FeatureSpace's, row by row."""
-    if transform == "none":
-        return column
-    if transform == "log":
-        return f"ln({column})"
-    if transform == "log1p":
-        return f"ln(1E0 + {column})"
-    if transform == "logit":
-        inside = f"least({number(1 - resolution / 2)}, greatest({number(resolution / 2)}, {column}))"
-        return f"ln({inside} / (1E0 - {inside}))"
-    raise ValueError(f"no SQL for the transform {transform!r}")
-
-
-def standardised_sql(space: FeatureSpace) -> list[str]:
-    """Each feature of the space, transformed and standardised, as an expression over its quoted column."""
-    return [
-        f"({transform_sql(transform, resolution, identifier(name))} - {number(center)}) / {number(scale)}"
-        for name, transform, resolution, center, scale in zip(
-            space.names, space.transforms, space.resolutions, space.center, space.scale, strict=True
-        )
-    ]
 
 
 def _ruled_log_joint(model: SegmentModel, k: int) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import resolve_source_path
 from segment_pipeline.config.stages import AuditSource
+from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.database.quoting import identifier, number
 from segment_pipeline.database.rows import exact_mean, hashed_below, write_rows
 from segment_pipeline.database.store import month_literal
@@ -36,7 +37,6 @@ from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.sources.expressions import text_id
 from segment_pipeline.sources.files import Relation, open_files
 from segment_pipeline.sources.sources import ready_made_rows
-from segment_pipeline.warehouse.models import read_feature_space
 from segment_pipeline.warehouse.portraits import feature_units, spend_sql
 from segment_pipeline.words import counted
 

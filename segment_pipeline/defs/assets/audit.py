@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from segment_pipeline.customers.assets import scaled_matrix, validated_features
 from segment_pipeline.database.tables import OUTLIER_GROUPS, SEGMENT_AUDIT
-from segment_pipeline.defs.assets.customers import scaled_matrix, validated_features
 from segment_pipeline.defs.assets.segments import monthly_assignments
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks

@@ -5,8 +5,8 @@ from typing import Any
 
 import dagster as dg
 
+from segment_pipeline.customers.assets import scaled_matrix, validated_features
 from segment_pipeline.database.tables import CANDIDATE_MODELS, MODEL_VERSIONS
-from segment_pipeline.defs.assets.customers import scaled_matrix, validated_features
 from segment_pipeline.errors import ModelError
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks
@@ -30,10 +30,11 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 )
 def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
     from segment_pipeline.charts import bic_curve, sparkline
+    from segment_pipeline.customers.space_store import read_feature_space
     from segment_pipeline.database.rows import feature_matrix
     from segment_pipeline.segmentation.challengers import fit_challengers
     from segment_pipeline.warehouse.champions import previous_champion
-    from segment_pipeline.warehouse.models import read_feature_space, write_candidates
+    from segment_pipeline.warehouse.models import write_candidates
 
     config, month = pipeline.config, parse_month(context.partition_key)
     with pipeline.read(context) as connection:

@@ -5,14 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from segment_pipeline.database.tables import (
-    DRIFT_ALERTS,
-    MONTHLY_ASSIGNMENTS,
-    SEGMENT_PROFILES,
-    TRANSITION_DELTAS,
-    VALIDATED_FEATURES,
-)
-from segment_pipeline.defs.assets.customers import raw_customers, validated_features
+from segment_pipeline.customers.assets import raw_customers, validated_features
+from segment_pipeline.customers.tables import VALIDATED_FEATURES
+from segment_pipeline.database.tables import DRIFT_ALERTS, MONTHLY_ASSIGNMENTS, SEGMENT_PROFILES, TRANSITION_DELTAS
 from segment_pipeline.defs.assets.mixtures import candidate_models, selected_model
 from segment_pipeline.months import add_months
 from segment_pipeline.orchestration import checks

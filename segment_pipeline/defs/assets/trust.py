@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from segment_pipeline.customers.assets import raw_customers, validated_features
 from segment_pipeline.database.tables import MODEL_VALIDATION
-from segment_pipeline.defs.assets.customers import raw_customers, validated_features
 from segment_pipeline.defs.assets.journeys import churn_risk
 from segment_pipeline.defs.assets.mixtures import candidate_models, selected_model
 from segment_pipeline.defs.assets.segments import monthly_assignments

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from segment_pipeline.config.config import Config, parse_config
-from segment_pipeline.quality import expectations
-from segment_pipeline.quality.contract import build_contract
-from segment_pipeline.quality.expectations import (
+from segment_pipeline.customers import expectations
+from segment_pipeline.customers.contract import build_contract
+from segment_pipeline.customers.expectations import (
     CHECK_SPECS,
     UNSEEN_KINDS,
     CheckOutcome,
@@ -264,8 +264,8 @@ socket.getaddrinfo = refuse
 import pandas as pd
 from pathlib import Path
 from segment_pipeline.config.config import parse_config
-from segment_pipeline.quality.contract import build_contract
-from segment_pipeline.quality.expectations import validate_month
+from segment_pipeline.customers.contract import build_contract
+from segment_pipeline.customers.expectations import validate_month
 
 config = parse_config('''
 name: test
@@ -296,7 +296,7 @@ def test_nothing_is_printed_nothing_is_left_behind_and_nobody_is_called(tmp_path
 
 def test_the_gate_loads_great_expectations_only_when_it_validates() -> None:
     code = (
-        "import sys, segment_pipeline.config.config, segment_pipeline.quality.contract, segment_pipeline.quality.expectations;"
+        "import sys, segment_pipeline.config.config, segment_pipeline.customers.contract, segment_pipeline.customers.expectations;"
         "print(sorted({'great_expectations', 'pandas', 'numpy', 'duckdb', 'sklearn', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

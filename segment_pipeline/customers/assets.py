@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import dagster as dg
 
-from segment_pipeline.database.tables import SCALED_MATRIX, VALIDATED_FEATURES
+from segment_pipeline.customers.tables import SCALED_MATRIX, VALIDATED_FEATURES
 from segment_pipeline.errors import ModelError
 from segment_pipeline.months import add_months, parse_month
 from segment_pipeline.orchestration import checks
@@ -79,10 +79,10 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
     metadata=table_metadata(VALIDATED_FEATURES),
 )
 def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.customers.contract import build_contract
+    from segment_pipeline.customers.expectations import validate_month
+    from segment_pipeline.customers.split import accepted_frame, split_customers
     from segment_pipeline.database.store import month_rows
-    from segment_pipeline.quality.contract import build_contract
-    from segment_pipeline.quality.expectations import validate_month
-    from segment_pipeline.quality.split import accepted_frame, split_customers
 
     contract = build_contract(pipeline.config)
     try:
@@ -152,6 +152,8 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
 )
 def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
     from segment_pipeline.charts import feature_distributions
+    from segment_pipeline.customers.chart_rows import feature_bins
+    from segment_pipeline.customers.space_store import is_bootstrap, write_feature_space, write_scaled_matrix
     from segment_pipeline.database.rows import feature_matrix
     from segment_pipeline.mixture.features import (
         FeatureSpace,
@@ -160,9 +162,6 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
         explain_dependence,
         find_dependence,
     )
-    from segment_pipeline.report.reading import feature_bins
-    from segment_pipeline.warehouse.champions import is_bootstrap
-    from segment_pipeline.warehouse.models import write_feature_space, write_scaled_matrix
 
     config, month = pipeline.config, parse_month(context.partition_key)
     with pipeline.read(context) as connection:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import Feature
+from segment_pipeline.customers.contract import VISIBLE_CHARACTER, Contract, Kind
 from segment_pipeline.orchestration.check_types import CheckSpec, ExpectationResult
-from segment_pipeline.quality.contract import VISIBLE_CHARACTER, Contract, Kind
 
 if TYPE_CHECKING:
     import pandas as pd

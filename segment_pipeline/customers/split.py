@@ -10,13 +10,13 @@ import duckdb
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import Feature
+from segment_pipeline.customers.contract import Contract
+from segment_pipeline.customers.tables import FEATURE_LIMITS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
+from segment_pipeline.customers.transforms import transform_sql
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.database.rows import write_rows
 from segment_pipeline.database.store import month_literal, month_rows, replace_month
-from segment_pipeline.database.tables import FEATURE_LIMITS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
-from segment_pipeline.quality.contract import Contract
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
-from segment_pipeline.warehouse.scoring import transform_sql
 
 if TYPE_CHECKING:
     import pandas as pd

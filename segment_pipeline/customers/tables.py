@@ -1,0 +1,89 @@
+"""Accepted and rejected customers, and the space in which the mixture sees them."""
+
+from segment_pipeline.database.tables import CUSTOMER_ID, MONTH, Column, Table
+
+VALIDATED_FEATURES = Table(
+    "validated_features",
+    "An accepted customer with its features in original units.",
+    (MONTH, CUSTOMER_ID),
+    ("month", "customer_id"),
+    published=False,
+    features=True,
+)
+
+
+REJECTED_CUSTOMERS = Table(
+    "rejected_customers",
+    "A source row that breaks the data contract, with every reason and its raw values.",
+    (
+        MONTH,
+        Column("customer_id", "VARCHAR", "", "The customer; NULL where the source has none."),
+        Column("reasons", "VARCHAR[]", "", "All reason codes, such as missing_customer_id or below_minimum:orders."),
+        Column("raw", "JSON", "", "The row's values as they were read: numbers as doubles, the rest as text."),
+    ),
+    ("month", "customer_id"),
+)
+
+
+FEATURE_LIMITS = Table(
+    "feature_limits",
+    "Which values of a feature a month accepted, and where its outliers ended: what score.sql does with new customers.",
+    (
+        MONTH,
+        Column("feature", "VARCHAR", "", "The feature."),
+        Column("unit", "VARCHAR", "", "The feature's unit."),
+        Column("meaning", "VARCHAR", "", "What the feature says of a customer, in a sentence."),
+        Column("lowest", "DOUBLE", "the feature's unit", "Values below it are rejected; NULL when there is no limit."),
+        Column("highest", "DOUBLE", "the feature's unit", "Values above it are rejected; NULL when there is no limit."),
+        Column("outliers", "VARCHAR", "", "keep, cap or reject: what happened to values beyond the next two."),
+        Column(
+            "outliers_below",
+            "DOUBLE",
+            "the feature's unit",
+            "Values below it were outliers; NULL where outliers are kept, or the feature did not vary.",
+        ),
+        Column("outliers_above", "DOUBLE", "the feature's unit", "Values above it were outliers; NULL likewise."),
+    ),
+    ("month", "feature"),
+)
+
+
+SCALED_MATRIX = Table(
+    "scaled_matrix",
+    "An accepted customer with its features transformed and standardised over the month (mean 0, SD 1).",
+    (MONTH, CUSTOMER_ID),
+    ("month", "customer_id"),
+    published=False,
+    features=True,
+)
+
+
+FEATURE_SPACES = Table(
+    "feature_spaces",
+    "How the month's features were transformed and standardised, as plain numbers.",
+    (MONTH, Column("parameters", "JSON", "", "Transforms, resolutions, centres and scales.")),
+    ("month",),
+    published=False,
+)
+
+
+FEATURE_DIAGNOSTICS = Table(
+    "feature_diagnostics",
+    "A feature's distribution in a month: what to know before trusting a mixture on it.",
+    (
+        MONTH,
+        Column("feature", "VARCHAR", "", "The feature."),
+        Column("mean", "DOUBLE", "the feature's unit", "Mean over accepted customers."),
+        Column("sd", "DOUBLE", "the feature's unit", "Standard deviation over accepted customers."),
+        Column("skewness", "DOUBLE", "", "Skewness in original units; 0 is symmetric."),
+        Column("skewness_transformed", "DOUBLE", "", "Skewness after the transform; closer to 0 is better."),
+        Column("outliers", "BIGINT", "customers", "Customers beyond 3 SD after the transform."),
+        Column("outlier_share", "DOUBLE", "0..1", "Share of customers beyond 3 SD; a normal feature has 0.0027."),
+        Column("distinct_values", "BIGINT", "", "Number of different values."),
+        Column("largest_atom", "DOUBLE", "the feature's unit", "The commonest value."),
+        Column("largest_atom_share", "DOUBLE", "0..1", "Share of customers with the commonest value; lower is better."),
+        Column("max_correlation", "DOUBLE", "0..1", "Largest absolute correlation with another; near 1 is bad."),
+        Column("correlated_with", "VARCHAR", "", "The feature with that correlation."),
+    ),
+    ("month", "feature"),
+)
