@@ -48,11 +48,11 @@ def fill(folder: Path, customers: int) -> None:
     from segment_pipeline.config.config import load_config
     from segment_pipeline.database.rows import insert_rows
     from segment_pipeline.database.store import Warehouse, month_literal, prepare
-    from segment_pipeline.database.tables import CHAMPIONS, MODEL_VERSIONS
     from segment_pipeline.mixture.candidates import fit_mixture
     from segment_pipeline.mixture.features import FeatureSpace
+    from segment_pipeline.models.model import Segment, SegmentModel
+    from segment_pipeline.models.tables import CHAMPIONS, MODEL_VERSIONS
     from segment_pipeline.publishing.catalogue import TABLES
-    from segment_pipeline.segmentation.model import Segment, SegmentModel
 
     (folder / "segmentation.yaml").write_text(CONFIG)
     config = load_config(folder / "segmentation.yaml")
@@ -105,7 +105,7 @@ def run(folder: Path, what: str) -> None:
             looked_at, verdict = found.comparison.alternatives[0].customers, found.suitability.verdict
             write_alternatives(connection, MONTH, found)
         else:
-            from segment_pipeline.segmentation.challengers import fit_challengers
+            from segment_pipeline.models.challengers import fit_challengers
 
             ids, X = feature_matrix(connection, "validated_features", MONTH, NAMES, config.model.fit_sample)
             looked_at = len(ids)

@@ -22,9 +22,9 @@ from segment_pipeline.config.stages import Action, WarningSettings
 from segment_pipeline.database.store import Warehouse, month_literal, prepare
 from segment_pipeline.mixture.candidates import Mixture
 from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.months import add_months
 from segment_pipeline.publishing.catalogue import TABLES
-from segment_pipeline.segmentation.model import Segment, SegmentModel
 from segment_pipeline.warehouse.actions import write_actions, write_audience_feed
 from segment_pipeline.warehouse.assignments import write_assignments, write_transitions
 from segment_pipeline.warehouse.early_warnings import write_early_warnings

@@ -15,9 +15,9 @@ from real_months import MonthEnd, cdnow, demo, kmeans_labels, print_table, silen
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.model import HurdleSettings
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.segmentation.challengers import fit_challengers
-from segment_pipeline.segmentation.champion import DecisionInputs, decide, degeneracy_this_month
-from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.models.challengers import fit_challengers
+from segment_pipeline.models.champion import DecisionInputs, decide, degeneracy_this_month
+from segment_pipeline.models.model import SegmentModel
 
 HEADER = (
     "month", "customers", "admissible", "lowest BIC at", "chosen", "champion of", "k", "sound",

@@ -18,7 +18,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.mixture.candidates import Candidate, Mixture, adjusted_rand_index, fit_candidates, fit_mixture
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.resolution import dequantise, what_the_fit_sees
-from segment_pipeline.segmentation.selection import choose
+from segment_pipeline.models.selection import choose
 
 Array = NDArray[np.float64]
 

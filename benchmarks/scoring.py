@@ -12,8 +12,8 @@ import numpy as np
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.mixture.candidates import Mixture
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.segmentation.model import Segment, SegmentModel
-from segment_pipeline.warehouse.scoring import assignment_sql
+from segment_pipeline.models.model import Segment, SegmentModel
+from segment_pipeline.models.scoring import assignment_sql
 
 CUSTOMERS, FEATURES, COMPONENTS, REPEATS = 1_000_000, 6, 6, 5
 NAMES = tuple(f"feature_{j}" for j in range(FEATURES))

@@ -24,17 +24,17 @@ from segment_pipeline.config.config import load_config
 from segment_pipeline.customers.space_store import write_feature_space
 from segment_pipeline.database.rows import feature_matrix, insert_rows
 from segment_pipeline.database.store import prepare
-from segment_pipeline.database.tables import CANDIDATE_CHOICES, CANDIDATE_MODELS, CANDIDATE_PARAMETERS
 from segment_pipeline.mixture.candidates import fit_mixture
 from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.models.challengers import fit_challengers
+from segment_pipeline.models.champion import DecisionInputs, decide
+from segment_pipeline.models.champions_store import write_decision
+from segment_pipeline.models.tables import CANDIDATE_CHOICES, CANDIDATE_MODELS, CANDIDATE_PARAMETERS
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.catalogue import TABLES
-from segment_pipeline.segmentation.challengers import fit_challengers
-from segment_pipeline.segmentation.champion import DecisionInputs, decide
 from segment_pipeline.segmentation.validation import METRICS, validate
 from segment_pipeline.sources.sources import load_raw_customers
 from segment_pipeline.warehouse.assignments import write_assignments
-from segment_pipeline.warehouse.champions import write_decision
 from segment_pipeline.warehouse.churn import observe_silence
 from segment_pipeline.warehouse.validation import read_evidence, write_validation
 

@@ -10,17 +10,8 @@ from pathlib import Path
 import dagster as dg
 
 from segment_pipeline.customers import assets as customers
-from segment_pipeline.defs.assets import (
-    actions,
-    alternatives,
-    audit,
-    journeys,
-    mixtures,
-    publishing,
-    report,
-    segments,
-    trust,
-)
+from segment_pipeline.defs.assets import actions, alternatives, audit, journeys, publishing, report, segments, trust
+from segment_pipeline.models import assets as mixtures
 from segment_pipeline.orchestration.jobs import monthly_schedule, monthly_segmentation, progress
 from segment_pipeline.orchestration.resources import WEBHOOK_VARIABLE, Notifier, Pipeline
 from segment_pipeline.orchestration.sensors import notify_drift_alerts, notify_month, notify_run_failure

@@ -45,3 +45,14 @@ def deed(feature: str, value: float, unit: str) -> str:
 def counted(customers: int) -> str:
     """A number of customers."""
     return f"{customers:,} customer" + ("" if customers == 1 else "s")
+
+
+ROLE_WORDS = {"engaged": "engaged", "casual": "casual", "at_risk": "at risk", "dormant": "dormant"}
+
+
+def readable(feature: str) -> str:
+    return feature.replace("_", " ").strip() or feature
+
+
+def capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]

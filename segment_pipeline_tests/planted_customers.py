@@ -14,8 +14,8 @@ from segment_pipeline.customers.space_store import write_feature_space, write_sc
 from segment_pipeline.database.store import prepare
 from segment_pipeline.mixture.candidates import Mixture
 from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.publishing.catalogue import TABLES
-from segment_pipeline.segmentation.model import Segment, SegmentModel
 from segment_pipeline.warehouse.assignments import write_assignments
 
 MONTH = date(2023, 4, 1)

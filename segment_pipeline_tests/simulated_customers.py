@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from segment_pipeline.config.config import Config, parse_config
 from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.models.challengers import fit_challengers
+from segment_pipeline.models.champion import Decision, DecisionInputs, decide
+from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.models.refit import Subject
 from segment_pipeline.months import add_months
-from segment_pipeline.segmentation.challengers import fit_challengers
-from segment_pipeline.segmentation.champion import Decision, DecisionInputs, decide
-from segment_pipeline.segmentation.model import SegmentModel
-from segment_pipeline.segmentation.refit import Subject
 
 Array = NDArray[np.float64]
 

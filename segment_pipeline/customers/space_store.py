@@ -10,9 +10,9 @@ from segment_pipeline.customers.transforms import standardised_sql
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import write_rows
 from segment_pipeline.database.store import month_literal, replace_month
-from segment_pipeline.database.tables import CHAMPIONS
 from segment_pipeline.errors import MonthOrderError
 from segment_pipeline.mixture.features import FeatureDiagnostics, FeatureSpace
+from segment_pipeline.models.tables import CHAMPIONS
 from segment_pipeline.months import month_key
 
 

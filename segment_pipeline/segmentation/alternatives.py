@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from segment_pipeline.mixture.gaussian import Mixture
-from segment_pipeline.segmentation.profiles import name_segments
+from segment_pipeline.models.naming import name_segments
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]

@@ -4,51 +4,19 @@ Here: rules from figures to words. Not here: the figures (warehouse SQL computes
 overrides of the user, which come last and win.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segment_pipeline.words import ROLE_WORDS, readable
+
 Array = NDArray[np.float64]
 
-DORMANT_SILENCE = 1.0
-"""Mean days since the last order, in standard deviations above the population: from here a segment is dormant."""
-
-AT_RISK_SILENCE = 0.5
-"""From here (below dormant) a segment is falling silent: at risk if it was frequent enough to lose."""
-
-AT_RISK_FREQUENCY = -0.75
-"""Mean orders, in standard deviations: a segment below this was never frequent enough to be at risk of anything."""
-
-ENGAGED_SILENCE = -0.25
-"""At most this silent, and at least `ENGAGED_FREQUENCY`, is engaged."""
-
-ENGAGED_FREQUENCY = 0.25
-
-NOTABLE = 0.3
-"""Distance of a segment's mean from the population's, in standard deviations, from which a name may mention it."""
-
-MARKED = 1.0
-"""Distance from which the name says "very"."""
-
-_WORDS = {
-    "days_since_last_order": ("very recent", "recent", "quiet", "long silent"),
-    "orders": ("very infrequent", "infrequent", "frequent", "very frequent"),
-    "total_spend": ("very low spend", "low spend", "high spend", "very high spend"),
-    "average_order_value": ("very small baskets", "small baskets", "big baskets", "very big baskets"),
-    "products_per_order": ("very few products", "few products", "many products", "very many products"),
-    "distinct_products": ("very narrow range", "narrow range", "wide range", "very wide range"),
-    "tenure_days": ("very new", "new", "long-standing", "very long-standing"),
-    "days_between_orders": ("very short gaps", "short gaps", "long gaps", "very long gaps"),
-}
-"""Feature -> how a segment is called whose mean is very low, low, high, very high."""
 
 _WORTH_TELLING = 0.1
 """Relative difference from the population's mean below which a narrative is silent."""
-
-_ROLE_WORDS = {"engaged": "engaged", "casual": "casual", "at_risk": "at risk", "dormant": "dormant"}
 
 
 @dataclass(frozen=True)
@@ -61,36 +29,6 @@ class FeatureFigure:
     population_mean: float
 
 
-def assign_roles(recency_z: Array | None, frequency_z: Array | None) -> list[str | None]:
-    """The role of each segment from its silence and frequency; the first rule that fits decides, every segment has one.
-
-    recency_z : (k,) mean of days since the last order, standardised against the population; high = long silent.
-    frequency_z : (k,) mean of orders, likewise; high = frequent. None = the feature does not exist; without both there
-    are no roles.
-    """
-    if recency_z is None or frequency_z is None:
-        present = recency_z if recency_z is not None else frequency_z
-        return [None] * (0 if present is None else len(present))
-    return [_role(float(silence), float(orders)) for silence, orders in zip(recency_z, frequency_z, strict=True)]
-
-
-def name_segments(
-    z_means: Array, names: Sequence[str], roles: Sequence[str | None], taken: Collection[str] = ()
-) -> list[str]:
-    """A readable name for each segment, such as "Frequent, big baskets"; no two alike and none in `taken`.
-
-    z_means : (k, d) means of the features, standardised against the population. The two most notable features name a
-    segment; where that is not unique a third, then its role, then a number.
-    """
-    used = {name.casefold() for name in taken}
-    result = []
-    for means, role in zip(z_means, roles, strict=True):
-        name = next(option for option in _name_options(means, names, role) if option.casefold() not in used)
-        used.add(name.casefold())
-        result.append(name)
-    return result
-
-
 def narrative(
     name: str, role: str | None, customers: int, share: float, hybrid_share: float, figures: Sequence[FeatureFigure]
 ) -> str:
@@ -99,7 +37,7 @@ def narrative(
     share : of all customers, 0..1. hybrid_share : of the segment's customers who also belong elsewhere, 0..1. figures :
     one per feature; those that differ most from the population are told, at most three.
     """
-    rated = f", {_ROLE_WORDS[role]}" if role is not None else ""
+    rated = f", {ROLE_WORDS[role]}" if role is not None else ""
     first = (
         f"{name}{rated}: {customers:,} customers, {share:.0%} of all; "
         f"{hybrid_share:.0%} of them also lean to another segment."
@@ -109,46 +47,6 @@ def narrative(
     if not told:
         return f"{first} On average they behave like the population."
     return f"{first} On average: {'; '.join(told)}."
-
-
-def _role(silence: float, orders: float) -> str:
-    if silence >= DORMANT_SILENCE:
-        return "dormant"
-    if silence >= AT_RISK_SILENCE and orders >= AT_RISK_FREQUENCY:
-        return "at_risk"
-    if silence <= ENGAGED_SILENCE and orders >= ENGAGED_FREQUENCY:
-        return "engaged"
-    return "casual"
-
-
-def _name_options(means: Array, names: Sequence[str], role: str | None) -> Iterator[str]:
-    """Names for one segment, the best first, without end."""
-    order = np.argsort(-np.abs(means), kind="stable")
-    traits = [_trait(names[j], float(means[j])) for j in order if abs(means[j]) >= NOTABLE]
-    short = _capitalised(", ".join(traits[:2]) or "average customers")
-    yield short
-    if len(traits) > 2:
-        yield _capitalised(", ".join(traits[:3]))
-    if role is not None:
-        yield f"{short} ({_ROLE_WORDS[role]})"
-    for number in count(2):
-        yield f"{short} {number}"
-
-
-def _trait(feature: str, mean: float) -> str:
-    what = _readable(feature)
-    words = _WORDS.get(feature, (f"very low {what}", f"low {what}", f"high {what}", f"very high {what}"))
-    if abs(mean) >= MARKED:
-        return words[3 if mean > 0 else 0]
-    return words[2 if mean > 0 else 1]
-
-
-def _readable(feature: str) -> str:
-    return feature.replace("_", " ").strip() or feature
-
-
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _relative_difference(figure: FeatureFigure) -> float:
@@ -162,9 +60,7 @@ def _relative_difference(figure: FeatureFigure) -> float:
 
 def _figure_in_words(figure: FeatureFigure) -> str:
     unit = f" {figure.unit}" if figure.unit and figure.unit != figure.feature else ""
-    return (
-        f"{_readable(figure.feature)} {_number(figure.mean)}{unit} (all customers: {_number(figure.population_mean)})"
-    )
+    return f"{readable(figure.feature)} {_number(figure.mean)}{unit} (all customers: {_number(figure.population_mean)})"
 
 
 def _number(value: float) -> str:

@@ -5,7 +5,6 @@ the figures on a champion's soundness. The verdict advises; it stops nothing. On
 stop a month, before any fit (`nothing_to_describe`).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,16 +121,6 @@ def judge_suitability(
     named = ("one_gaussian_suffices", "nobody_is_in_doubt", "k_means_agrees")
     told = " ".join(by_name[name].sentence for name in named)
     return Suitability("mixture", f"A mixture is right here. {told}", findings)
-
-
-def nothing_to_describe(names: Sequence[str], Z: Array) -> str | None:
-    """Why no mixture can describe these customers, in words; None where one may. Z : (n, d), names : (d,)."""
-    if any(len(np.unique(Z[:, j])) > 2 for j in range(Z.shape[1])):
-        return None
-    return (
-        f"no feature ({', '.join(names)}) takes more than two values, and no mixture of Gaussians describes yes and "
-        "no. Add features that are quantities; for answers alone, latent classes (the package stepmix) are the method."
-    )
 
 
 def _findings(customers: Customers, champion: Mixture, comparison: Comparison, too_sure: float) -> tuple[Finding, ...]:

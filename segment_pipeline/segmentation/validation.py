@@ -26,9 +26,9 @@ from segment_pipeline.mixture.em import Rows, StackedEM, conjugate_prior, moment
 from segment_pipeline.mixture.hurdle import rule_component, too_few_for, with_rule
 from segment_pipeline.mixture.resolution import what_the_fit_sees
 from segment_pipeline.mixture.search import TOLERANCE
+from segment_pipeline.models.alignment import soft_jaccard
+from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import month_key
-from segment_pipeline.segmentation.alignment import soft_jaccard
-from segment_pipeline.segmentation.model import SegmentModel
 
 if TYPE_CHECKING:
     from segment_pipeline.config.config import Config

@@ -15,8 +15,8 @@ from segment_pipeline.config.stages import Action
 from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.database.tables import AUDIENCE_FEED, CUSTOMER_ACTIONS
+from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months, as_of, month_key
-from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.warehouse.campaigns import arm_sql, random_place_sql, shares_of
 
 

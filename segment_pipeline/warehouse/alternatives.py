@@ -25,12 +25,12 @@ from segment_pipeline.database.tables import (
     SUITABILITY_FINDINGS,
 )
 from segment_pipeline.errors import SourceError
+from segment_pipeline.models.champions_store import require_champion, scores_in
+from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months
 from segment_pipeline.segmentation.alternatives import NOBODY, Comparison, Customers, Observed, compare
-from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.segmentation.suitability import Suitability, judge_suitability
 from segment_pipeline.sources.sources import load_categories
-from segment_pipeline.warehouse.champions import require_champion, scores_in
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]

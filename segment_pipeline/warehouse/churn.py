@@ -24,6 +24,8 @@ from segment_pipeline.database.tables import (
     OBSERVED_SILENCE,
     WARNING_BACKTEST_HISTORY,
 )
+from segment_pipeline.models.champions_store import require_champion, scores_in
+from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months, as_of
 from segment_pipeline.segmentation.backtest import JUDGED, BacktestRow, WarnedMonth, backtest
 from segment_pipeline.segmentation.churn import (
@@ -38,9 +40,7 @@ from segment_pipeline.segmentation.churn import (
     overdue,
 )
 from segment_pipeline.segmentation.early_warnings import Thresholds
-from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.sources.sources import load_orderers
-from segment_pipeline.warehouse.champions import require_champion, scores_in
 from segment_pipeline.warehouse.early_warnings import WARNINGS, probability_of
 
 Array = NDArray[np.float64]

@@ -14,9 +14,9 @@ from segment_pipeline.config.stages import WarningSettings
 from segment_pipeline.database.quoting import literal, number
 from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.database.tables import EARLY_WARNINGS
+from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months
 from segment_pipeline.segmentation.early_warnings import STANDING
-from segment_pipeline.segmentation.model import SegmentModel
 
 WARNINGS = ("mixed_signal_severe", "declining_engagement", "segment_downgrade", "mixed_signal")
 """The named rules, the most urgent first: that counts where churn risk does not tell customers apart."""

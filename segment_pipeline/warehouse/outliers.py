@@ -19,7 +19,8 @@ from segment_pipeline.database.tables import (
     OUTLIER_GROUPS,
 )
 from segment_pipeline.mixture.gaussian import Mixture
-from segment_pipeline.segmentation.model import Segment, SegmentModel
+from segment_pipeline.models.model import Segment, SegmentModel
+from segment_pipeline.models.scoring import membership_sql
 from segment_pipeline.segmentation.outliers import (
     EXTREME,
     FITTED,
@@ -36,7 +37,6 @@ from segment_pipeline.segmentation.outliers import (
     telling_features,
 )
 from segment_pipeline.warehouse.portraits import feature_units, spend_sql
-from segment_pipeline.warehouse.scoring import membership_sql
 from segment_pipeline.words import counted
 
 BY_RULE = (REPEATED_VALUES, MANY_TINY_ORDERS)

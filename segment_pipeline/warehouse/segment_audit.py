@@ -22,6 +22,7 @@ from segment_pipeline.database.store import month_literal
 from segment_pipeline.database.store import reason as complaint
 from segment_pipeline.database.tables import SEGMENT_AUDIT, SEGMENT_AUDIT_CUSTOMERS, SEGMENT_AUDIT_SUMMARY
 from segment_pipeline.errors import SourceError
+from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import month_key
 from segment_pipeline.segmentation.audit import (
     MISLABELLED_BELOW,
@@ -33,7 +34,6 @@ from segment_pipeline.segmentation.audit import (
     refusal,
     summary,
 )
-from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.sources.expressions import text_id
 from segment_pipeline.sources.files import Relation, open_files
 from segment_pipeline.sources.sources import ready_made_rows

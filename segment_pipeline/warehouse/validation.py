@@ -19,13 +19,18 @@ from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import drawn_sql, feature_matrix, write_rows
 from segment_pipeline.database.store import month_literal, month_rows
 from segment_pipeline.database.tables import MODEL_VALIDATION, OBSERVED_SILENCE
+from segment_pipeline.models.candidates_store import read_challenger
+from segment_pipeline.models.champions_store import (
+    previous_champion,
+    require_champion,
+    scores_in,
+    stability_at_promotion,
+)
+from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.segmentation.churn import observed_before
-from segment_pipeline.segmentation.model import SegmentModel
 from segment_pipeline.segmentation.validation import Evidence, Figure, Followed, Hybrids, Missing, Outcome, Overlap
 from segment_pipeline.sources.sources import load_orderers
-from segment_pipeline.warehouse.champions import previous_champion, require_champion, scores_in, stability_at_promotion
-from segment_pipeline.warehouse.models import read_challenger
 
 Array = NDArray[np.float64]
 

@@ -14,11 +14,11 @@ from segment_pipeline.config.source import Feature
 from segment_pipeline.mixture.candidates import bhattacharyya_distances, bic, find_degeneracy, fit_candidates
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.hurdle import hurdle_in
+from segment_pipeline.models.challengers import fit_challengers
+from segment_pipeline.models.champion import DecisionInputs, decide
+from segment_pipeline.models.model import Segment, SegmentModel, express_in
+from segment_pipeline.models.refit import component_mean_shifts, evaluate_triggers
 from segment_pipeline.months import add_months
-from segment_pipeline.segmentation.challengers import fit_challengers
-from segment_pipeline.segmentation.champion import DecisionInputs, decide
-from segment_pipeline.segmentation.model import Segment, SegmentModel, express_in
-from segment_pipeline.segmentation.refit import component_mean_shifts, evaluate_triggers
 
 FEATURES = [
     Feature(name="orders", transform="log1p", resolution=1, valid={"min": 1}),

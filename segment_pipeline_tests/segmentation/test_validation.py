@@ -12,7 +12,7 @@ import pytest
 from segment_pipeline.config.config import parse_config
 from segment_pipeline.mixture.candidates import Hurdle, Mixture, fit_mixture
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.segmentation.model import Segment, SegmentModel
+from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.segmentation.validation import (
     METRICS,
     Evidence,

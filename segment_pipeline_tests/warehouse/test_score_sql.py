@@ -15,6 +15,7 @@ from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.mixture.candidates import Hurdle
+from segment_pipeline.models.scoring import assignment_sql
 from segment_pipeline.warehouse.score_sql import (
     DIALECTS,
     FeatureLimits,
@@ -24,10 +25,9 @@ from segment_pipeline.warehouse.score_sql import (
     score_query,
     score_sql,
 )
-from segment_pipeline.warehouse.scoring import assignment_sql
+from segment_pipeline_tests.models.test_scoring import HOSTILE, random_customers, random_model
 from segment_pipeline_tests.postgres import MISSING, binaries, server
 from segment_pipeline_tests.shop import query
-from segment_pipeline_tests.warehouse.test_scoring import HOSTILE, random_customers, random_model
 
 FIGURES = ("max_probability", "second_probability", "entropy", "log_likelihood")
 WORDS = ("segment_id", "segment_name", "second_segment_id", "is_hybrid", "tier", "is_atypical", "model_version")

@@ -26,9 +26,9 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
     metadata=table_metadata(CUSTOMER_ACTIONS),
 )
 def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.models.champions_store import require_champion
     from segment_pipeline.warehouse.actions import action_gaps, write_actions, write_audience_feed
     from segment_pipeline.warehouse.campaigns import known_campaigns, write_plans
-    from segment_pipeline.warehouse.champions import require_champion
 
     with pipeline.step(context) as step:
         actions = step.config.actions

@@ -28,7 +28,7 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
     metadata=table_metadata(SEGMENT_AUDIT),
 )
 def segment_audit(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
-    from segment_pipeline.warehouse.champions import require_champion
+    from segment_pipeline.models.champions_store import require_champion
     from segment_pipeline.warehouse.segment_audit import Audit, audit_segments, write_audit
 
     month = parse_month(context.partition_key)

@@ -102,7 +102,7 @@ def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Mate
     metadata=table_metadata(EARLY_WARNINGS),
 )
 def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    from segment_pipeline.warehouse.champions import previous_champion, require_champion
+    from segment_pipeline.models.champions_store import previous_champion, require_champion
     from segment_pipeline.warehouse.early_warnings import head_of_queue, warning_figures, write_early_warnings
 
     with pipeline.step(context) as step:

@@ -8,7 +8,7 @@ import dagster as dg
 from segment_pipeline.customers.assets import raw_customers, validated_features
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.tables import DRIFT_ALERTS, MONTHLY_ASSIGNMENTS, SEGMENT_PROFILES, TRANSITION_DELTAS
-from segment_pipeline.defs.assets.mixtures import candidate_models, selected_model
+from segment_pipeline.models.assets import candidate_models, selected_model
 from segment_pipeline.months import add_months
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, table_metadata
@@ -32,9 +32,9 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
     from segment_pipeline.charts import histograms
     from segment_pipeline.database.store import month_rows
+    from segment_pipeline.models.champions_store import require_champion
     from segment_pipeline.report.reading import certainty_bins
     from segment_pipeline.warehouse.assignments import assignment_figures, write_assignments
-    from segment_pipeline.warehouse.champions import require_champion
 
     try:
         with pipeline.step(context) as step:
@@ -90,8 +90,8 @@ def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -
 )
 def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     from segment_pipeline import charts
+    from segment_pipeline.models.champions_store import require_champion
     from segment_pipeline.report.reading import share_history
-    from segment_pipeline.warehouse.champions import require_champion
     from segment_pipeline.warehouse.portraits import index_rows, portray, write_portraits
 
     with pipeline.step(context) as step:
@@ -153,9 +153,9 @@ def _shares(history: list[dict[str, Any]], segment_id: int) -> list[float]:
 def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
     from segment_pipeline.charts import transition_matrix
     from segment_pipeline.database.store import month_rows
+    from segment_pipeline.models.champions_store import previous_champion, scores_in
     from segment_pipeline.report.reading import month_moves
     from segment_pipeline.warehouse.assignments import movement_figures, reconciliation, write_transitions
-    from segment_pipeline.warehouse.champions import previous_champion, scores_in
 
     try:
         with pipeline.step(context) as step:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import months_between
-from segment_pipeline.segmentation.model import SegmentModel
 
 if TYPE_CHECKING:
     from segment_pipeline.config.model import RefitSettings

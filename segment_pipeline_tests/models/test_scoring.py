@@ -13,8 +13,8 @@ from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.mixture.candidates import Hurdle, Mixture
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.segmentation.model import Segment, SegmentModel
-from segment_pipeline.warehouse.scoring import assignment_sql, membership_sql, tier_sql
+from segment_pipeline.models.model import Segment, SegmentModel
+from segment_pipeline.models.scoring import assignment_sql, membership_sql, tier_sql
 
 TIERS = TierSettings()
 HOSTILE = ['spend "per" order', "o'rders; DROP TABLE x --", "🛒 days", "z0", "peak", "select", "a%b{c}\\d", "x" * 300]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from segment_pipeline.config.model import ModelSettings
 from segment_pipeline.mixture.candidates import Candidate, Mixture
-from segment_pipeline.segmentation.selection import Continuity, choose, find_elbow, judge
+from segment_pipeline.models.selection import Continuity, choose, find_elbow, judge
 
 SETTINGS = ModelSettings()
 

@@ -4,7 +4,7 @@ Here: one month, from features in original units to a choice. Not here: the sear
 replaces the champion (champion.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,9 @@ from segment_pipeline.mixture.features import (
 )
 from segment_pipeline.mixture.hurdle import hurdle_in, too_few_for
 from segment_pipeline.mixture.resolution import what_the_fit_sees
-from segment_pipeline.segmentation.alignment import kept_share
-from segment_pipeline.segmentation.model import SegmentModel, express_in
-from segment_pipeline.segmentation.selection import Choice, Continuity, choose, judge
-from segment_pipeline.segmentation.suitability import nothing_to_describe
+from segment_pipeline.models.alignment import kept_share
+from segment_pipeline.models.model import SegmentModel, express_in
+from segment_pipeline.models.selection import Choice, Continuity, choose, judge
 
 if TYPE_CHECKING:
     from segment_pipeline.config.config import Config
@@ -129,3 +128,13 @@ def _in_this_space(champion: SegmentModel | None, space: FeatureSpace) -> Mixtur
     if champion is None or champion.space.schema != space.schema:
         return None
     return express_in(champion.mixture, champion.space, space)
+
+
+def nothing_to_describe(names: Sequence[str], Z: Array) -> str | None:
+    """Why no mixture can describe these customers, in words; None where one may. Z : (n, d), names : (d,)."""
+    if any(len(np.unique(Z[:, j])) > 2 for j in range(Z.shape[1])):
+        return None
+    return (
+        f"no feature ({', '.join(names)}) takes more than two values, and no mixture of Gaussians describes yes and "
+        "no. Add features that are quantities; for answers alone, latent classes (the package stepmix) are the method."
+    )

@@ -8,11 +8,11 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.database.rows import write_rows
-from segment_pipeline.database.tables import CANDIDATE_CHOICES, CANDIDATE_MODELS, CANDIDATE_PARAMETERS
 from segment_pipeline.errors import MonthOrderError
 from segment_pipeline.mixture.candidates import Candidate, Mixture
+from segment_pipeline.models.selection import Choice
+from segment_pipeline.models.tables import CANDIDATE_CHOICES, CANDIDATE_MODELS, CANDIDATE_PARAMETERS
 from segment_pipeline.months import month_key
-from segment_pipeline.segmentation.selection import Choice
 
 
 def write_candidates(

@@ -6,8 +6,8 @@ from segment_pipeline.config.model import ModelSettings
 from segment_pipeline.config.source import Feature
 from segment_pipeline.mixture.candidates import Candidate, Mixture
 from segment_pipeline.mixture.features import FeatureSpace, atom_advice, diagnose_features
-from segment_pipeline.segmentation.advice import close_pairs, merge_advice
-from segment_pipeline.segmentation.selection import choose
+from segment_pipeline.models.advice import close_pairs, merge_advice
+from segment_pipeline.models.selection import choose
 
 NAMES = ("orders", "value")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from segment_pipeline.config.source import Feature
 from segment_pipeline.mixture.candidates import Mixture
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.segmentation.model import Segment, SegmentModel, express_in
+from segment_pipeline.models.model import Segment, SegmentModel, express_in
 
 FEATURES = [
     Feature(name="orders", transform="log1p", resolution=1, valid={"min": 0}),

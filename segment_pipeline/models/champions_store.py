@@ -12,13 +12,13 @@ from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import feature_matrix, insert_rows, write_rows
-from segment_pipeline.database.tables import CHAMPIONS, MODEL_VERSIONS, REFIT_TRIGGERS, SEGMENT_LINEAGE
 from segment_pipeline.errors import MonthOrderError
+from segment_pipeline.models.candidates_store import read_challenger
+from segment_pipeline.models.champion import Decision, DecisionInputs, with_overrides
+from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.models.refit import Subject
+from segment_pipeline.models.tables import CHAMPIONS, MODEL_VERSIONS, REFIT_TRIGGERS, SEGMENT_LINEAGE
 from segment_pipeline.months import add_months, month_key, month_range
-from segment_pipeline.segmentation.champion import Decision, DecisionInputs, with_overrides
-from segment_pipeline.segmentation.model import SegmentModel
-from segment_pipeline.segmentation.refit import Subject
-from segment_pipeline.warehouse.models import read_challenger
 
 
 def require_champion(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SegmentModel:

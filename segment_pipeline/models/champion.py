@@ -17,11 +17,11 @@ from segment_pipeline.errors import ModelError
 from segment_pipeline.mixture.candidates import Mixture, find_degeneracy
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.hurdle import hurdle_in
+from segment_pipeline.models.alignment import Lineage, align
+from segment_pipeline.models.model import Segment, SegmentModel, express_in
+from segment_pipeline.models.naming import assign_roles, name_segments
+from segment_pipeline.models.refit import Subject, Trigger, calls_for_refit, evaluate_triggers
 from segment_pipeline.months import month_key
-from segment_pipeline.segmentation.alignment import Lineage, align
-from segment_pipeline.segmentation.model import Segment, SegmentModel, express_in
-from segment_pipeline.segmentation.profiles import assign_roles, name_segments
-from segment_pipeline.segmentation.refit import Subject, Trigger, calls_for_refit, evaluate_triggers
 
 Array = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from segment_pipeline.config.model import AlignmentSettings
 from segment_pipeline.mixture.candidates import Mixture
-from segment_pipeline.segmentation.alignment import Alignment, align, soft_jaccard, wasserstein_distances
+from segment_pipeline.models.alignment import Alignment, align, soft_jaccard, wasserstein_distances
 
 SETTINGS = AlignmentSettings()
 

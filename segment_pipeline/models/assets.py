@@ -6,8 +6,8 @@ from typing import Any
 import dagster as dg
 
 from segment_pipeline.customers.assets import scaled_matrix, validated_features
-from segment_pipeline.database.tables import CANDIDATE_MODELS, MODEL_VERSIONS
 from segment_pipeline.errors import ModelError
+from segment_pipeline.models.tables import CANDIDATE_MODELS, MODEL_VERSIONS
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.metadata import KINDS, OWNERS, table_metadata
@@ -32,9 +32,9 @@ def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
     from segment_pipeline.charts import bic_curve, sparkline
     from segment_pipeline.customers.space_store import read_feature_space
     from segment_pipeline.database.rows import feature_matrix
-    from segment_pipeline.segmentation.challengers import fit_challengers
-    from segment_pipeline.warehouse.champions import previous_champion
-    from segment_pipeline.warehouse.models import write_candidates
+    from segment_pipeline.models.candidates_store import write_candidates
+    from segment_pipeline.models.challengers import fit_challengers
+    from segment_pipeline.models.champions_store import previous_champion
 
     config, month = pipeline.config, parse_month(context.partition_key)
     with pipeline.read(context) as connection:
@@ -104,8 +104,8 @@ class SelectedModelConfig(dg.Config):
     metadata=table_metadata(MODEL_VERSIONS),
 )
 def selected_model(context: dg.AssetExecutionContext, config: SelectedModelConfig, pipeline: Pipeline) -> Events:
-    from segment_pipeline.segmentation.champion import decide, degeneracy_this_month
-    from segment_pipeline.warehouse.champions import decision_inputs, stability_at_promotion, write_decision
+    from segment_pipeline.models.champion import decide, degeneracy_this_month
+    from segment_pipeline.models.champions_store import decision_inputs, stability_at_promotion, write_decision
 
     if config.force_refit and not config.reason.strip():
         raise ModelError(

@@ -9,8 +9,8 @@ from segment_pipeline.config.model import RefitSettings
 from segment_pipeline.config.source import Feature
 from segment_pipeline.mixture.candidates import Mixture
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.segmentation.model import Segment, SegmentModel
-from segment_pipeline.segmentation.refit import CERTAIN_GAIN, Trigger, calls_for_refit, evaluate_triggers
+from segment_pipeline.models.model import Segment, SegmentModel
+from segment_pipeline.models.refit import CERTAIN_GAIN, Trigger, calls_for_refit, evaluate_triggers
 
 SETTINGS = RefitSettings()
 MARCH = date(2017, 3, 1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from segment_pipeline.mixture.candidates import Candidate
-from segment_pipeline.segmentation.advice import merge_advice
+from segment_pipeline.models.advice import merge_advice
 
 if TYPE_CHECKING:
     from segment_pipeline.config.model import ModelSettings

@@ -13,7 +13,7 @@ import numpy as np
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.customers.transforms import standardised_sql
 from segment_pipeline.database.quoting import literal, number
-from segment_pipeline.segmentation.model import SegmentModel
+from segment_pipeline.models.model import SegmentModel
 
 
 def membership_sql(model: SegmentModel, relation: str) -> str:

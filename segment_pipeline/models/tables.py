@@ -1,0 +1,142 @@
+"""Candidates, champions and what became of the segments at a promotion."""
+
+from segment_pipeline.database.tables import MODEL_VERSION, MONTH, Column, Table
+
+CANDIDATE_MODELS = Table(
+    "candidate_models",
+    "A mixture fitted to the month for one number of components: the challengers.",
+    (
+        MONTH,
+        Column("n_components", "INTEGER", "components", "Number of Gaussian components."),
+        Column("bic", "DOUBLE", "", "Bayesian information criterion; lower is better."),
+        Column("aic", "DOUBLE", "", "Akaike information criterion; lower is better."),
+        Column("icl", "DOUBLE", "", "Integrated completed likelihood, BIC plus twice the entropy; lower is better."),
+        Column(
+            "train_log_likelihood", "DOUBLE", "nats per customer", "Mean log-likelihood of its rows; higher is better."
+        ),
+        Column(
+            "heldout_log_likelihood",
+            "DOUBLE",
+            "nats per customer",
+            "Mean log-likelihood of the 20 % of customers that a fit on the other 80 % did not see; higher is better.",
+        ),
+        Column(
+            "stability",
+            "DOUBLE",
+            "-1..1",
+            "Mean adjusted Rand index between independent searches with different seeds; higher is better.",
+        ),
+        Column("smallest_share", "DOUBLE", "0..1", "Weight of the smallest component."),
+        Column(
+            "min_separation", "DOUBLE", "", "Smallest Bhattacharyya distance between two components; higher is better."
+        ),
+        Column("converged", "BOOLEAN", "", "Whether EM reached its tolerance."),
+        Column("degenerate", "BOOLEAN", "", "Whether a component is a spike or too small; never selected."),
+        Column("admissible", "BOOLEAN", "", "Whether every condition for selection holds."),
+        Column("selected", "BOOLEAN", "", "Whether this candidate is the month's choice (the challenger)."),
+    ),
+    ("month", "n_components"),
+)
+
+
+CANDIDATE_PARAMETERS = Table(
+    "candidate_parameters",
+    "The candidates' parameters as plain numbers; what selected_model promotes from.",
+    (
+        MONTH,
+        Column("n_components", "INTEGER", "components", "Number of Gaussian components."),
+        Column("parameters", "JSON", "", "Weights, means and covariances in the month's standardised units."),
+        Column("refusals", "VARCHAR[]", "", "Why the candidate is not admissible; empty when it is."),
+    ),
+    ("month", "n_components"),
+    published=False,
+)
+
+
+CANDIDATE_CHOICES = Table(
+    "candidate_choices",
+    "Which candidate the month would choose, and why.",
+    (
+        MONTH,
+        Column("n_components", "INTEGER", "components", "The choice; NULL when no candidate is admissible."),
+        Column("rationale", "VARCHAR", "", "The choice in words."),
+    ),
+    ("month",),
+    published=False,
+)
+
+
+MODEL_VERSIONS = Table(
+    "model_versions",
+    "A champion: the mixture that serves from its training month until the next promotion.",
+    (
+        Column("model_version", "INTEGER", "", "1 for the first champion, then 2, 3, ..."),
+        Column("trained_month", "DATE", "month", "The month to whose customers it was fitted; its first in service."),
+        Column("n_components", "INTEGER", "components", "Number of Gaussian components, one per segment."),
+        Column("covariance_type", "VARCHAR", "", "Shape of the components' covariances."),
+        Column("reason", "VARCHAR", "", "Why it was promoted: bootstrap, what fired, or the user's reason."),
+        Column("rationale", "VARCHAR", "", "Why this number of components, in words."),
+        Column("customers_fitted", "BIGINT", "customers", "How many customers it was fitted to."),
+        Column("seed", "BIGINT", "", "Seed of the search."),
+        Column("feature_schema", "VARCHAR", "", "Features, transforms and resolutions that it was fitted with."),
+        Column("parameters", "JSON", "", "The whole model as plain numbers: transforms, weights, means, covariances."),
+    ),
+    ("model_version",),
+    month_column="trained_month",
+)
+
+
+CHAMPIONS = Table(
+    "champions",
+    "Which model version serves a month.",
+    (MONTH, MODEL_VERSION),
+    ("month",),
+    published=False,
+)
+
+
+SEGMENT_LINEAGE = Table(
+    "segment_lineage",
+    "What became of each segment at a promotion.",
+    (
+        MONTH,
+        MODEL_VERSION,
+        Column("segment_id", "INTEGER", "", "Segment of the new champion; NULL when the old segment was retired."),
+        Column("previous_segment_id", "INTEGER", "", "Segment of the old champion; NULL when newly born."),
+        Column("relation", "VARCHAR", "", "continued, split, merged, born or retired."),
+        Column("overlap", "DOUBLE", "0..1", "Soft-Jaccard overlap on the same customers; 1 is the same segment."),
+        Column(
+            "margin",
+            "DOUBLE",
+            "-1..1",
+            "By how much the overlap beats the next best choice of either side; NULL without a link.",
+        ),
+        Column(
+            "wasserstein",
+            "DOUBLE",
+            "standard deviations",
+            "Wasserstein-2 distance of the two Gaussians, a second opinion: 0 is the same; NULL where not comparable.",
+        ),
+    ),
+    ("month", "segment_id", "previous_segment_id"),
+)
+
+
+REFIT_TRIGGERS = Table(
+    "refit_triggers",
+    "The figures on which a month's refit decision stands, measured under the month before's champion.",
+    (
+        MONTH,
+        Column("metric", "VARCHAR", "", "What was measured."),
+        Column("segment_id", "INTEGER", "", "The segment it concerns; NULL for the whole base."),
+        Column("feature", "VARCHAR", "", "The feature it concerns; NULL where none."),
+        Column("value", "DOUBLE", "the metric's unit", "The figure."),
+        Column("threshold", "DOUBLE", "the metric's unit", "The configured limit."),
+        Column("hard_threshold", "DOUBLE", "the metric's unit", "The limit beyond which one month is enough."),
+        Column("fired", "BOOLEAN", "", "Whether the limit was crossed."),
+        Column("severity", "VARCHAR", "", "soft or hard; NULL while quiet."),
+        Column("months_fired", "INTEGER", "months", "Months in a row, this one included, under this champion."),
+    ),
+    ("month", "metric", "segment_id", "feature"),
+    published=False,
+)
