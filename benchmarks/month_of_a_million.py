@@ -25,10 +25,10 @@ from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.months import add_months
 from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline.segments.assignments_store import write_assignments, write_transitions
+from segment_pipeline.segments.journeys_store import write_journeys
 from segment_pipeline.warehouse.actions import write_actions, write_audience_feed
-from segment_pipeline.warehouse.assignments import write_assignments, write_transitions
 from segment_pipeline.warehouse.early_warnings import write_early_warnings
-from segment_pipeline.warehouse.journeys import write_journeys
 
 CUSTOMERS, FEATURES, COMPONENTS, REPEATS, LIMIT = 1_000_000, 6, 6, 3, "4GB"
 NAMES = tuple(f"feature_{j}" for j in range(FEATURES))

@@ -10,7 +10,7 @@ from collections import Counter
 
 import numpy as np
 
-from segment_pipeline.segmentation.drift import feature_drift
+from segment_pipeline.segments.drift import feature_drift
 from segment_pipeline_tests.simulated_customers import History, Month, drift, id_of, never_for_age
 
 MONTHS = 36

@@ -33,8 +33,8 @@ from segment_pipeline.models.tables import CANDIDATE_CHOICES, CANDIDATE_MODELS, 
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segmentation.validation import METRICS, validate
+from segment_pipeline.segments.assignments_store import write_assignments
 from segment_pipeline.sources.sources import load_raw_customers
-from segment_pipeline.warehouse.assignments import write_assignments
 from segment_pipeline.warehouse.churn import observe_silence
 from segment_pipeline.warehouse.validation import read_evidence, write_validation
 

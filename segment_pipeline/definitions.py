@@ -10,13 +10,14 @@ from pathlib import Path
 import dagster as dg
 
 from segment_pipeline.customers import assets as customers
-from segment_pipeline.defs.assets import actions, alternatives, audit, journeys, publishing, report, segments, trust
+from segment_pipeline.defs.assets import actions, alternatives, audit, journeys, publishing, report, trust
 from segment_pipeline.models import assets as mixtures
 from segment_pipeline.orchestration.jobs import monthly_schedule, monthly_segmentation, progress
 from segment_pipeline.orchestration.resources import WEBHOOK_VARIABLE, Notifier, Pipeline
 from segment_pipeline.orchestration.sensors import notify_drift_alerts, notify_month, notify_run_failure
 from segment_pipeline.orchestration.settings import config_path
 from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline.segments import assets as segments
 
 
 class SegmentPipeline(Pipeline):

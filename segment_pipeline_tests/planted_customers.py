@@ -16,7 +16,7 @@ from segment_pipeline.mixture.candidates import Mixture
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.publishing.catalogue import TABLES
-from segment_pipeline.warehouse.assignments import write_assignments
+from segment_pipeline.segments.assignments_store import write_assignments
 
 MONTH = date(2023, 4, 1)
 NAMES = ("days_since_last_order", "orders", "average_order_value", "products_per_order")

@@ -13,11 +13,11 @@ import duckdb
 
 from segment_pipeline.database.rows import Row, read_rows
 from segment_pipeline.errors import PipelineError
-from segment_pipeline.months import add_months, month_key
+from segment_pipeline.months import month_key
+from segment_pipeline.segments.chart_rows import certainty_bins, drift_history, month_moves, share_history
 
 Story = dict[str, Any]
 
-HISTORY_MONTHS = 24
 QUEUE_ROWS = 20
 SAMPLE_ROWS = 3
 PATH_ROWS = 8
@@ -59,57 +59,6 @@ def read_story(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
         **_model_health(connection, month),
         **_trust(connection, month),
     }
-
-
-# The tables of the warehouse have the same names and columns, so the pictures in the Dagster UI are read by the same
-# functions.
-def share_history(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
-    """Every segment's name, share and customers up to `month`."""
-    return read_rows(
-        connection,
-        "SELECT month, segment_id, name, share, customers FROM segment_profiles WHERE month <= ? "
-        "ORDER BY month, segment_id",
-        month,
-    )
-
-
-def certainty_bins(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
-    """Customers by their largest probability and by their entropy, in steps of 0.05."""
-    return read_rows(
-        connection,
-        """
-        SELECT measure, least(floor(value * 20), 19) / 20 AS low, least(floor(value * 20), 19) / 20 + 0.05 AS high,
-            count(*) AS customers
-        FROM (
-            SELECT unnest(['max_probability', 'entropy']) AS measure, unnest([max_probability, entropy]) AS value
-            FROM monthly_assignments WHERE month = ?
-        ) GROUP BY ALL ORDER BY measure, low
-        """,
-        month,
-    )
-
-
-def month_moves(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
-    """The transition matrix of `month`; empty in the first."""
-    return read_rows(
-        connection,
-        "SELECT from_state, to_state, customers, share FROM transition_matrix WHERE month = ? ORDER BY 1, 2",
-        month,
-    )
-
-
-def drift_history(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
-    """The last two years of each drift metric; the largest, where it has a figure for each segment or feature."""
-    return read_rows(
-        connection,
-        """
-        SELECT month, metric, max(value) AS value, any_value(threshold) AS threshold, bool_or(fired) AS fired
-        FROM drift_alerts WHERE month BETWEEN ? AND ? AND metric <> 'feature_schema_changed'
-        GROUP BY month, metric ORDER BY metric, month
-        """,
-        add_months(month, 1 - HISTORY_MONTHS),
-        month,
-    )
 
 
 def _base(connection: duckdb.DuckDBPyConnection, month: date) -> Row:

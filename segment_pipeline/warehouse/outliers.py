@@ -12,12 +12,7 @@ from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.database.rows import exact_mean, feature_matrix, write_rows
 from segment_pipeline.database.store import month_literal, month_rows, replace_month
-from segment_pipeline.database.tables import (
-    MONTHLY_ASSIGNMENTS,
-    OUTLIER_CUSTOMERS,
-    OUTLIER_GROUP_PROFILES,
-    OUTLIER_GROUPS,
-)
+from segment_pipeline.database.tables import OUTLIER_CUSTOMERS, OUTLIER_GROUP_PROFILES, OUTLIER_GROUPS
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.models.scoring import membership_sql
@@ -36,7 +31,8 @@ from segment_pipeline.segmentation.outliers import (
     judge,
     telling_features,
 )
-from segment_pipeline.warehouse.portraits import feature_units, spend_sql
+from segment_pipeline.segments.profiles_store import feature_units, spend_sql
+from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
 from segment_pipeline.words import counted
 
 BY_RULE = (REPEATED_VALUES, MANY_TINY_ORDERS)

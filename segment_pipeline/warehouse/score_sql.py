@@ -16,12 +16,12 @@ from segment_pipeline.config.model import TierSettings
 from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.customers.tables import FEATURE_LIMITS
 from segment_pipeline.database.quoting import identifier, literal, number
-from segment_pipeline.database.tables import MONTHLY_ASSIGNMENTS, SEGMENT_PROFILES
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.models.scoring import assignment_sql
 from segment_pipeline.models.tables import MODEL_VERSIONS
 from segment_pipeline.months import month_key
+from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS, SEGMENT_PROFILES
 
 if TYPE_CHECKING:
     from sqlglot import exp

@@ -34,10 +34,10 @@ from segment_pipeline.segmentation.audit import (
     refusal,
     summary,
 )
+from segment_pipeline.segments.profiles_store import feature_units, spend_sql
 from segment_pipeline.sources.expressions import text_id
 from segment_pipeline.sources.files import Relation, open_files
 from segment_pipeline.sources.sources import ready_made_rows
-from segment_pipeline.warehouse.portraits import feature_units, spend_sql
 from segment_pipeline.words import counted
 
 MOST_MISLABELLED = 20

@@ -7,7 +7,7 @@ benchmarks/alignment.py.
 import numpy as np
 import pytest
 
-from segment_pipeline.segmentation.drift import feature_drift
+from segment_pipeline.segments.drift import feature_drift
 from segment_pipeline_tests.simulated_customers import (
     Event,
     History,

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import dagster as dg
 
 from segment_pipeline.database.tables import CAMPAIGN_LIFT, CUSTOMER_ACTIONS
-from segment_pipeline.defs.assets.segments import monthly_assignments, transition_deltas
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, table_metadata
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.resources import Pipeline
+from segment_pipeline.segments.assets import monthly_assignments, transition_deltas
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 

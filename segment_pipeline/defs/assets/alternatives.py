@@ -7,12 +7,12 @@ import dagster as dg
 
 from segment_pipeline.database.tables import ALTERNATIVE_SEGMENTATIONS
 from segment_pipeline.defs.assets.journeys import churn_risk
-from segment_pipeline.defs.assets.segments import monthly_assignments
 from segment_pipeline.months import month_key, parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.metadata import KINDS, OWNERS, table_metadata
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.resources import Pipeline
+from segment_pipeline.segments.assets import monthly_assignments
 
 if TYPE_CHECKING:
     from segment_pipeline.segmentation.alternatives import Alternative

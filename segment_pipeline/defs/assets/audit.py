@@ -6,13 +6,13 @@ import dagster as dg
 
 from segment_pipeline.customers.assets import scaled_matrix, validated_features
 from segment_pipeline.database.tables import OUTLIER_GROUPS, SEGMENT_AUDIT
-from segment_pipeline.defs.assets.segments import monthly_assignments
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.metadata import OWNERS, SQL_KINDS, table_metadata
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.pictures import markdown_of
 from segment_pipeline.orchestration.resources import Pipeline
+from segment_pipeline.segments.assets import monthly_assignments
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 

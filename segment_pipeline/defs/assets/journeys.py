@@ -3,46 +3,12 @@
 import dagster as dg
 
 from segment_pipeline.customers.assets import raw_customers
-from segment_pipeline.database.tables import CHURN_RISK, EARLY_WARNINGS, JOURNEY_PATHS, WARNING_BACKTEST_HISTORY
+from segment_pipeline.database.tables import CHURN_RISK, EARLY_WARNINGS, WARNING_BACKTEST_HISTORY
 from segment_pipeline.defs.assets.actions import customer_actions
-from segment_pipeline.defs.assets.segments import monthly_assignments, segment_profiles, transition_deltas
 from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, table_metadata
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.resources import Pipeline
-
-
-@dg.asset(
-    # It reads the five months before as well: that they are there is what every month's champion has checked.
-    deps=[segment_profiles],
-    partitions_def=monthly_partitions,
-    group_name="journeys",
-    owners=OWNERS,
-    kinds=SQL_KINDS,
-    description=f"{JOURNEY_PATHS.description} With journey_conversion.",
-    metadata=table_metadata(JOURNEY_PATHS),
-)
-def journey_paths(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    from segment_pipeline.warehouse.journeys import write_journeys
-
-    with pipeline.step(context) as step:
-        step.rows, conversions = write_journeys(step.connection, step.month)
-        common = step.connection.execute(
-            "SELECT array_to_string(path, ' > ') AS path, customers, share FROM journey_paths "
-            "WHERE month = ? AND months = 3 AND place <= 10 ORDER BY place",
-            [step.month],
-        ).fetchall()
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/partition_row_count": step.rows,
-            "conversions": conversions,
-            "paths_of_three_months": dg.MetadataValue.table(
-                [dg.TableRecord({"path": path, "customers": count, "share": share}) for path, count, share in common],
-                schema=dg.TableSchema(
-                    [dg.TableColumn("path"), dg.TableColumn("customers", "int"), dg.TableColumn("share", "float")]
-                ),
-            ),
-        }
-    )
+from segment_pipeline.segments.assets import monthly_assignments, transition_deltas
 
 
 @dg.asset(

@@ -8,13 +8,13 @@ import dagster as dg
 from segment_pipeline.customers.assets import raw_customers, validated_features
 from segment_pipeline.database.tables import MODEL_VALIDATION
 from segment_pipeline.defs.assets.journeys import churn_risk
-from segment_pipeline.defs.assets.segments import monthly_assignments
 from segment_pipeline.models.assets import candidate_models, selected_model
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.metadata import KINDS, OWNERS, table_metadata
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.resources import Pipeline
+from segment_pipeline.segments.assets import monthly_assignments
 
 if TYPE_CHECKING:
     from segment_pipeline.segmentation.validation import Figure

@@ -10,8 +10,8 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.database.store import month_literal, replace_month
-from segment_pipeline.database.tables import JOURNEY_CONVERSION, JOURNEY_PATHS
 from segment_pipeline.months import add_months
+from segment_pipeline.segments.tables import JOURNEY_CONVERSION, JOURNEY_PATHS
 
 LENGTHS = range(2, 7)
 """Months of a path, both ends included."""

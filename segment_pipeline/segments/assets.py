@@ -7,7 +7,6 @@ import dagster as dg
 
 from segment_pipeline.customers.assets import raw_customers, validated_features
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
-from segment_pipeline.database.tables import DRIFT_ALERTS, MONTHLY_ASSIGNMENTS, SEGMENT_PROFILES, TRANSITION_DELTAS
 from segment_pipeline.models.assets import candidate_models, selected_model
 from segment_pipeline.months import add_months
 from segment_pipeline.orchestration import checks
@@ -15,6 +14,13 @@ from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, ta
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.pictures import picture
 from segment_pipeline.orchestration.resources import Pipeline
+from segment_pipeline.segments.tables import (
+    DRIFT_ALERTS,
+    JOURNEY_PATHS,
+    MONTHLY_ASSIGNMENTS,
+    SEGMENT_PROFILES,
+    TRANSITION_DELTAS,
+)
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
@@ -33,8 +39,8 @@ def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -
     from segment_pipeline.charts import histograms
     from segment_pipeline.database.store import month_rows
     from segment_pipeline.models.champions_store import require_champion
-    from segment_pipeline.report.reading import certainty_bins
-    from segment_pipeline.warehouse.assignments import assignment_figures, write_assignments
+    from segment_pipeline.segments.assignments_store import assignment_figures, write_assignments
+    from segment_pipeline.segments.chart_rows import certainty_bins
 
     try:
         with pipeline.step(context) as step:
@@ -91,8 +97,8 @@ def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -
 def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     from segment_pipeline import charts
     from segment_pipeline.models.champions_store import require_champion
-    from segment_pipeline.report.reading import share_history
-    from segment_pipeline.warehouse.portraits import index_rows, portray, write_portraits
+    from segment_pipeline.segments.chart_rows import share_history
+    from segment_pipeline.segments.profiles_store import index_rows, portray, write_portraits
 
     with pipeline.step(context) as step:
         champion = require_champion(step.connection, step.config, step.month)
@@ -154,8 +160,8 @@ def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> 
     from segment_pipeline.charts import transition_matrix
     from segment_pipeline.database.store import month_rows
     from segment_pipeline.models.champions_store import previous_champion, scores_in
-    from segment_pipeline.report.reading import month_moves
-    from segment_pipeline.warehouse.assignments import movement_figures, reconciliation, write_transitions
+    from segment_pipeline.segments.assignments_store import movement_figures, reconciliation, write_transitions
+    from segment_pipeline.segments.chart_rows import month_moves
 
     try:
         with pipeline.step(context) as step:
@@ -214,8 +220,8 @@ def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> 
 )
 def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     from segment_pipeline.charts import drift_over_months
-    from segment_pipeline.report.reading import drift_history
-    from segment_pipeline.warehouse.drift import (
+    from segment_pipeline.segments.chart_rows import drift_history
+    from segment_pipeline.segments.drift_store import (
         alert_counts,
         base_figures,
         fired_alerts,
@@ -240,5 +246,39 @@ def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Ma
             # each key is a plot over the months in the UI; of a metric for each segment or feature, the largest
             **{f"drift/{row['metric']}": row["value"] for row in drift if row["month"] == step.month},
             "drift_over_months": picture(drift_over_months(drift), "Drift metrics over the months, limits dashed"),
+        }
+    )
+
+
+@dg.asset(
+    # It reads the five months before as well: that they are there is what every month's champion has checked.
+    deps=[segment_profiles],
+    partitions_def=monthly_partitions,
+    group_name="journeys",
+    owners=OWNERS,
+    kinds=SQL_KINDS,
+    description=f"{JOURNEY_PATHS.description} With journey_conversion.",
+    metadata=table_metadata(JOURNEY_PATHS),
+)
+def journey_paths(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    from segment_pipeline.segments.journeys_store import write_journeys
+
+    with pipeline.step(context) as step:
+        step.rows, conversions = write_journeys(step.connection, step.month)
+        common = step.connection.execute(
+            "SELECT array_to_string(path, ' > ') AS path, customers, share FROM journey_paths "
+            "WHERE month = ? AND months = 3 AND place <= 10 ORDER BY place",
+            [step.month],
+        ).fetchall()
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": step.rows,
+            "conversions": conversions,
+            "paths_of_three_months": dg.MetadataValue.table(
+                [dg.TableRecord({"path": path, "customers": count, "share": share}) for path, count, share in common],
+                schema=dg.TableSchema(
+                    [dg.TableColumn("path"), dg.TableColumn("customers", "int"), dg.TableColumn("share", "float")]
+                ),
+            ),
         }
     )

@@ -10,10 +10,10 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.rows import feature_matrix, write_rows
 from segment_pipeline.database.store import month_literal, month_rows, replace_month
-from segment_pipeline.database.tables import DRIFT_ALERTS, FEATURE_DRIFT, MONTHLY_ASSIGNMENTS
 from segment_pipeline.models.champions_store import previous_champion, scores_in
 from segment_pipeline.months import add_months, month_key
-from segment_pipeline.segmentation.drift import feature_drift, in_words, largest_shifts
+from segment_pipeline.segments.drift import feature_drift, in_words, largest_shifts
+from segment_pipeline.segments.tables import DRIFT_ALERTS, FEATURE_DRIFT, MONTHLY_ASSIGNMENTS
 
 Figure = tuple[str, str | None, float, float, bool]
 """metric, feature, value, threshold, fired"""

@@ -9,9 +9,9 @@ import duckdb
 from segment_pipeline.config.config import Config
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import exact_mean, write_rows
-from segment_pipeline.database.tables import SEGMENT_FEATURE_PROFILES, SEGMENT_PROFILES
 from segment_pipeline.models.model import SegmentModel
-from segment_pipeline.segmentation.profiles import FeatureFigure, narrative
+from segment_pipeline.segments.profiles import FeatureFigure, narrative
+from segment_pipeline.segments.tables import SEGMENT_FEATURE_PROFILES, SEGMENT_PROFILES
 
 # What the user's file does not say because the model leaves the feature out.
 ORDER_FEATURE_UNITS = {

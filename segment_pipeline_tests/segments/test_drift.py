@@ -9,12 +9,7 @@ from hypothesis.extra.numpy import arrays
 from segment_pipeline.config.model import DriftSettings
 from segment_pipeline.config.source import Feature, ValidRange
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.segmentation.drift import (
-    feature_drift,
-    in_words,
-    largest_shifts,
-    population_stability_index,
-)
+from segment_pipeline.segments.drift import feature_drift, in_words, largest_shifts, population_stability_index
 
 LIMITS = DriftSettings()
 FEATURES = [Feature(name="orders", transform="log1p", resolution=1, valid=ValidRange(min=0)), Feature(name="value")]

@@ -12,10 +12,10 @@ from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.rows import exact_mean
 from segment_pipeline.database.store import month_literal, replace_month
-from segment_pipeline.database.tables import MONTHLY_ASSIGNMENTS, TRANSITION_DELTAS, TRANSITION_MATRIX
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.models.scoring import assignment_sql, membership_sql
 from segment_pipeline.months import add_months
+from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS, TRANSITION_DELTAS, TRANSITION_MATRIX
 
 
 def accepted_rows(month: date) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segment_pipeline.models.naming import assign_roles, name_segments
-from segment_pipeline.segmentation.profiles import FeatureFigure, narrative
+from segment_pipeline.segments.profiles import FeatureFigure, narrative
 
 NAMES = ("days_since_last_order", "orders", "average_order_value")
 ROLES = {"engaged", "casual", "at_risk", "dormant"}

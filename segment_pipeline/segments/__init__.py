@@ -1,0 +1,1 @@
+"""Stage 4: assignments, profiles, transitions, journeys and drift."""

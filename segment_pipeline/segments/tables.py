@@ -1,0 +1,359 @@
+"""Who is where, what the segments look like, who moved, and whether the model still fits."""
+
+from segment_pipeline.database.tables import CUSTOMER_ID, MODEL_VERSION, MONTH, SEGMENT_ID, Column, Table, View
+
+MONTHLY_ASSIGNMENTS = Table(
+    "monthly_assignments",
+    "A customer's membership of every segment in a month, under that month's champion.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column("segment_id", "INTEGER", "", "The segment with the largest membership probability."),
+        Column("segment_name", "VARCHAR", "", "That segment's name."),
+        Column("max_probability", "DOUBLE", "0..1", "Probability of that segment."),
+        Column("second_segment_id", "INTEGER", "", "The segment with the second largest probability."),
+        Column("second_probability", "DOUBLE", "0..1", "Probability of the second segment."),
+        Column("entropy", "DOUBLE", "0..1 of the maximum", "Uncertainty: 0 is certain, 1 is all segments alike."),
+        Column("is_hybrid", "BOOLEAN", "", "Whether the second probability exceeds tiers.is_hybrid (0.25)."),
+        Column("tier", "VARCHAR", "", "dominant, hybrid, diffuse or leaning: the first that applies, in that order."),
+        Column(
+            "log_likelihood",
+            "DOUBLE",
+            "nats",
+            "Log density of the customer's transformed features; higher is more typical.",
+        ),
+        Column(
+            "is_atypical",
+            "BOOLEAN",
+            "",
+            "Whether log_likelihood is below the 1st percentile of the customers that the champion was fitted to.",
+        ),
+        Column("segment_ids", "INTEGER[]", "", "All segments of the champion, ascending."),
+        Column("probabilities", "DOUBLE[]", "0..1", "Membership probability in each of segment_ids; they sum to 1."),
+        MODEL_VERSION,
+    ),
+    ("month", "customer_id"),
+)
+
+
+SEGMENT_PROFILES = Table(
+    "segment_profiles",
+    "A segment's portrait in a month.",
+    (
+        MONTH,
+        SEGMENT_ID,
+        Column("name", "VARCHAR", "", "The segment's name; it stays while the segment continues."),
+        Column("role", "VARCHAR", "", "engaged, casual, at_risk or dormant; NULL where the features cannot tell."),
+        Column("customers", "BIGINT", "customers", "Customers whose largest probability is this segment."),
+        Column("share", "DOUBLE", "0..1", "Share of the month's assigned customers."),
+        Column("hybrid_share", "DOUBLE", "0..1", "Share of its customers with is_hybrid; NULL when it has none."),
+        Column("narrative", "VARCHAR", "", "The portrait in one or two sentences."),
+        MODEL_VERSION,
+    ),
+    ("month", "segment_id"),
+)
+
+
+SEGMENT_FEATURE_PROFILES = Table(
+    "segment_feature_profiles",
+    "A feature of a segment in a month, in original units, over the customers assigned to it.",
+    (
+        MONTH,
+        SEGMENT_ID,
+        Column("feature", "VARCHAR", "", "The feature."),
+        Column("unit", "VARCHAR", "", "The feature's unit."),
+        Column("mean", "DOUBLE", "the feature's unit", "Mean."),
+        Column("p10", "DOUBLE", "the feature's unit", "10th percentile."),
+        Column("p50", "DOUBLE", "the feature's unit", "Median."),
+        Column("p90", "DOUBLE", "the feature's unit", "90th percentile."),
+        Column("population_mean", "DOUBLE", "the feature's unit", "Mean over all assigned customers of the month."),
+        Column("index", "DOUBLE", "100 = population", "100 times mean over population_mean; NULL when that is 0."),
+    ),
+    ("month", "segment_id", "feature"),
+)
+
+
+TRANSITION_DELTAS = Table(
+    "transition_deltas",
+    "A customer's movement from the month before to this month, both measured with the month before's champion.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column("from_state", "VARCHAR", "", "Segment id as text in the month before; or new, returned, rejected."),
+        Column("to_state", "VARCHAR", "", "Segment id as text in this month; or lapsed, rejected."),
+        Column("from_segment_id", "INTEGER", "", "Segment in the month before; NULL for a pseudo-state."),
+        Column("to_segment_id", "INTEGER", "", "Segment in this month; NULL for a pseudo-state."),
+        Column(
+            "shift",
+            "DOUBLE",
+            "0..1",
+            "Half the sum of absolute probability changes: 0 stayed, 1 moved entirely; NULL unless in both.",
+        ),
+        Column(
+            "engaged_change",
+            "DOUBLE",
+            "-1..1",
+            "Change of the probability of engaged segments; NULL if there are none.",
+        ),
+        Column(
+            "dormant_change",
+            "DOUBLE",
+            "-1..1",
+            "Change of the probability of at_risk and dormant segments; NULL if the champion has none.",
+        ),
+        Column("segment_ids", "INTEGER[]", "", "The segments of the measuring champion, ascending."),
+        Column("changes", "DOUBLE[]", "-1..1", "Change of the probability of each of segment_ids; they sum to 0."),
+        Column("model_version", "INTEGER", "", "The measuring champion: the one that served the month before."),
+    ),
+    ("month", "customer_id"),
+)
+
+
+TRANSITION_MATRIX = Table(
+    "transition_matrix",
+    "How many customers moved from one state to another between the month before and this month. Both states are "
+    "segments of the champion of the month before, so in a month of promotion to_state is not yet a new segment.",
+    (
+        MONTH,
+        Column("from_state", "VARCHAR", "", "Segment id as text, or new, returned, rejected."),
+        Column("to_state", "VARCHAR", "", "Segment id as text, or lapsed, rejected."),
+        Column("customers", "BIGINT", "customers", "Customers who made this move."),
+        Column("share", "DOUBLE", "0..1", "Share of the customers in from_state."),
+    ),
+    ("month", "from_state", "to_state"),
+)
+
+
+JOURNEY_PATHS = Table(
+    "journey_paths",
+    "The commonest paths of customers over the last 2 to 6 months up to this one, of those who were in a segment when "
+    "the path begins. A state is the role of the customer's segment in that month, or the segment's name where there "
+    "are no roles; lapsed and rejected are states as well.",
+    (
+        MONTH,
+        Column("months", "INTEGER", "months", "Length of the path, 2 to 6, both ends included."),
+        Column("path", "VARCHAR[]", "", "The states, month after month; the last is that of this month."),
+        Column("from_state", "VARCHAR", "", "The first state of the path."),
+        Column("to_state", "VARCHAR", "", "The last state of the path."),
+        Column("customers", "BIGINT", "customers", "Customers who took this path."),
+        Column("share", "DOUBLE", "0..1", "Share of the customers who began in from_state, these months ago."),
+        Column("place", "INTEGER", "", "1 for the commonest path of this length; the first 100 are kept."),
+        Column(
+            "crosses_refit",
+            "BOOLEAN",
+            "",
+            "Whether the champion was replaced in between: some changes of state are then not the customers' own.",
+        ),
+    ),
+    ("month", "months", "place"),
+)
+
+
+JOURNEY_CONVERSION = Table(
+    "journey_conversion",
+    "What became of the customers of a state one to five months later: do casual customers become regulars, or go "
+    "quiet, and how soon?",
+    (
+        MONTH,
+        Column("from_state", "VARCHAR", "", "Role (or segment name) in which they were, months_later before `month`."),
+        Column("months_later", "INTEGER", "months", "How many months they had, 1 to 5."),
+        Column("customers", "BIGINT", "customers", "Customers who were in from_state then."),
+        Column(
+            "reached_engaged", "DOUBLE", "0..1", "Share that was engaged at least once since; NULL from engaged itself."
+        ),
+        Column(
+            "reached_dormant",
+            "DOUBLE",
+            "0..1",
+            "Share that was dormant, or lapsed (without an order), at least once since; NULL from dormant itself.",
+        ),
+        Column("lapsed", "DOUBLE", "0..1", "Share that has no order in this month's window."),
+        Column(
+            "crosses_refit",
+            "BOOLEAN",
+            "",
+            "Whether the champion was replaced in between: some changes of state are then not the customers' own.",
+        ),
+    ),
+    ("month", "from_state", "months_later"),
+)
+
+
+DRIFT_ALERTS = Table(
+    "drift_alerts",
+    "A figure that says whether the model still fits its customers, with its limit and the state of the alert.",
+    (
+        MONTH,
+        Column("metric", "VARCHAR", "", "What was measured; see docs/how-to/thresholds.md."),
+        Column("segment_id", "INTEGER", "", "The segment it concerns; NULL for the whole base."),
+        Column("feature", "VARCHAR", "", "The feature it concerns; NULL where none."),
+        Column("value", "DOUBLE", "the metric's unit", "The figure."),
+        Column("threshold", "DOUBLE", "the metric's unit", "The configured limit."),
+        Column("fired", "BOOLEAN", "", "Whether the limit was crossed this month."),
+        Column(
+            "status",
+            "VARCHAR",
+            "",
+            "new (fired now, not last month), ongoing (fired both), resolved (last month only), or NULL (quiet).",
+        ),
+        Column(
+            "severity",
+            "VARCHAR",
+            "",
+            "What a fired figure leads to: hard, a refit at once; soft, a refit if it lasts; alert, nothing by itself; "
+            "NULL while quiet.",
+        ),
+        Column("months_fired", "INTEGER", "months", "Months in a row in which it has fired; 0 while quiet."),
+    ),
+    ("month", "metric", "segment_id", "feature"),
+)
+
+
+FEATURE_DRIFT = Table(
+    "feature_drift",
+    "How a feature is distributed against the customers that the champion was fitted to, and what the model feels.",
+    (
+        MONTH,
+        Column("model_version", "INTEGER", "", "The champion of the month before, under which this is measured."),
+        Column("feature", "VARCHAR", "", "The feature."),
+        Column("reference_month", "DATE", "month", "The month to whose customers that champion was fitted."),
+        Column("psi", "DOUBLE", "", "Population stability index over the reference's tenths; 0 is alike."),
+        Column("psi_limit", "DOUBLE", "", "drift.max_psi, or what chance reaches with so few customers if larger."),
+        Column("wasserstein", "DOUBLE", "standard deviations", "Distance of the two distributions; 0 is alike."),
+        Column("wasserstein_limit", "DOUBLE", "standard deviations", "As psi_limit, from drift.max_wasserstein."),
+        Column("mean_change", "DOUBLE", "standard deviations", "Change of the transformed feature's mean, signed."),
+        Column("drifted", "BOOLEAN", "", "Whether one of the two is beyond its limit."),
+        Column("segment_id", "INTEGER", "", "The segment whose centre moved most in this feature."),
+        Column("component_mean_shift", "DOUBLE", "standard deviations", "How far that centre has moved."),
+        Column("sentence", "VARCHAR", "", "All this in words."),
+    ),
+    ("month", "feature"),
+)
+
+
+def _columns_of(table: Table, *names: str) -> tuple[Column, ...]:
+    by_name = {column.name: column for column in table.columns}
+    return tuple(by_name[name] for name in names)
+
+
+MEMBERSHIP = View(
+    "membership",
+    "One row per month, customer and segment: the probabilities of monthly_assignments, unnested.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        SEGMENT_ID,
+        Column("segment_name", "VARCHAR", "", "The segment's name."),
+        Column("probability", "DOUBLE", "0..1", "Membership probability; over a customer's segments they sum to 1."),
+    ),
+    """
+    SELECT m.month, m.customer_id, m.segment_id, p.name AS segment_name, m.probability
+    FROM (
+        SELECT month, customer_id, unnest(segment_ids) AS segment_id, unnest(probabilities) AS probability
+        FROM monthly_assignments
+    ) AS m
+    LEFT JOIN segment_profiles AS p ON p.month = m.month AND p.segment_id = m.segment_id
+    """,
+)
+
+
+CURRENT_ASSIGNMENTS = View(
+    "current_assignments",
+    "monthly_assignments of the latest month.",
+    MONTHLY_ASSIGNMENTS.columns,
+    "SELECT * FROM monthly_assignments WHERE month = (SELECT max(month) FROM monthly_assignments)",
+)
+
+
+CURRENT_PROFILES = View(
+    "current_profiles",
+    "segment_profiles of the latest month.",
+    SEGMENT_PROFILES.columns,
+    "SELECT * FROM segment_profiles WHERE month = (SELECT max(month) FROM segment_profiles)",
+)
+
+
+CUSTOMER_JOURNEY = View(
+    "customer_journey",
+    "A customer's months in order: where it was before, since when it has been where it is, and which way it went.",
+    (
+        *_columns_of(
+            MONTHLY_ASSIGNMENTS, "month", "customer_id", "segment_id", "segment_name", "max_probability", "tier"
+        ),
+        MODEL_VERSION,
+        Column("role", "VARCHAR", "", "Role of its segment: engaged, casual, at_risk or dormant; NULL without roles."),
+        Column("previous_month", "DATE", "month", "The customer's month before this one; NULL for its first."),
+        Column("previous_segment_id", "INTEGER", "", "Its segment in previous_month; NULL for its first month."),
+        Column(
+            "moved",
+            "BOOLEAN",
+            "",
+            "Whether it changed segment since the month before, both under one champion: a new id after a refit alone "
+            "is no movement. NULL without a month before.",
+        ),
+        Column(
+            "direction",
+            "VARCHAR",
+            "",
+            "Of a movement: up, down, or lateral between segments of one role (dormant, at_risk, casual, engaged "
+            "ascend), by the champion of the month before, so in a month of promotion it may differ from role; "
+            "NULL where it did not move, or without roles.",
+        ),
+        Column("changed_at", "DATE", "month", "Month of its last movement, or of its first or returning month."),
+        Column(
+            "months_in_segment",
+            "BIGINT",
+            "months",
+            "Months with an assignment since changed_at, both included; a refit alone does not start them anew.",
+        ),
+        Column(
+            "previous_different_segment_id",
+            "INTEGER",
+            "",
+            "The segment that it left at its last movement, by the champion of that time; NULL when it has not "
+            "moved, or has that segment again since a refit.",
+        ),
+    ),
+    """
+    WITH ranked AS (
+        SELECT month, segment_id, role,
+            CASE role WHEN 'engaged' THEN 3 WHEN 'casual' THEN 2 WHEN 'at_risk' THEN 1 WHEN 'dormant' THEN 0 END
+                AS height
+        FROM segment_profiles
+    ),
+    ordered AS (
+        SELECT a.month, a.customer_id, a.segment_id, a.segment_name, a.max_probability, a.tier, a.model_version, r.role,
+            lag(a.month) OVER customer AS previous_month,
+            lag(a.segment_id) OVER customer AS previous_segment_id,
+            CASE WHEN d.from_segment_id IS NOT NULL AND d.to_segment_id IS NOT NULL
+                THEN d.from_segment_id <> d.to_segment_id END AS moved,
+            d.from_segment_id AS left_segment_id,
+            -- both segments are those of the champion of the month before, and have their roles there
+            above.height - below.height AS ascent
+        FROM monthly_assignments AS a
+        LEFT JOIN ranked AS r ON r.month = a.month AND r.segment_id = a.segment_id
+        LEFT JOIN transition_deltas AS d ON d.month = a.month AND d.customer_id = a.customer_id
+        LEFT JOIN ranked AS below
+            ON below.month = a.month - INTERVAL 1 MONTH AND below.segment_id = d.from_segment_id
+        LEFT JOIN ranked AS above ON above.month = a.month - INTERVAL 1 MONTH AND above.segment_id = d.to_segment_id
+        WINDOW customer AS (PARTITION BY a.customer_id ORDER BY a.month)
+    ),
+    stayed AS (
+        SELECT *, max(CASE WHEN moved IS NOT FALSE THEN month END)
+            OVER (PARTITION BY customer_id ORDER BY month) AS changed_at
+        FROM ordered
+    )
+    SELECT month, customer_id, segment_id, segment_name, max_probability, tier, model_version, role, previous_month,
+        previous_segment_id, moved,
+        CASE WHEN moved THEN CASE WHEN ascent > 0 THEN 'up' WHEN ascent < 0 THEN 'down' WHEN ascent = 0 THEN 'lateral'
+            END END AS direction,
+        changed_at,
+        row_number() OVER (PARTITION BY customer_id, changed_at ORDER BY month) AS months_in_segment,
+        nullif(
+            last_value(CASE WHEN moved THEN left_segment_id END IGNORE NULLS)
+                OVER (PARTITION BY customer_id ORDER BY month),
+            segment_id
+        ) AS previous_different_segment_id
+    FROM stayed
+    """,
+)
