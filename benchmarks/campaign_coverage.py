@@ -18,8 +18,8 @@ import numpy as np
 from real_months import print_table
 from scipy import stats
 
-from segment_pipeline.segmentation.campaigns import ALPHA, CAP_QUANTILE, Lift, measure_lift, minimum_detectable_effect
-from segment_pipeline_tests.simulated_campaigns import Campaign, claimed, covers
+from segment_pipeline.campaigns.lift import ALPHA, CAP_QUANTILE, Lift, measure_lift, minimum_detectable_effect
+from segment_pipeline_tests.campaigns.simulated_campaigns import Campaign, claimed, covers
 
 EVEN = Campaign(6000, {"matched": 0.4, "random": 0.3, "control": 0.3})
 LOPSIDED = Campaign(6000, {"matched": 0.8, "random": 0.1, "control": 0.1})

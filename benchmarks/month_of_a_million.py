@@ -17,6 +17,7 @@ from typing import NamedTuple
 import duckdb
 import numpy as np
 
+from segment_pipeline.campaigns.actions_store import write_actions, write_audience_feed
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.config.stages import Action, WarningSettings
 from segment_pipeline.database.store import Warehouse, month_literal, prepare
@@ -27,7 +28,6 @@ from segment_pipeline.months import add_months
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segments.assignments_store import write_assignments, write_transitions
 from segment_pipeline.segments.journeys_store import write_journeys
-from segment_pipeline.warehouse.actions import write_actions, write_audience_feed
 from segment_pipeline.warehouse.early_warnings import write_early_warnings
 
 CUSTOMERS, FEATURES, COMPONENTS, REPEATS, LIMIT = 1_000_000, 6, 6, 3, "4GB"

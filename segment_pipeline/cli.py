@@ -458,10 +458,10 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
     from rich.console import Console
 
     from segment_pipeline import run_months
+    from segment_pipeline.campaigns.plans_store import months_to_renew
     from segment_pipeline.database.store import RunLock
     from segment_pipeline.orchestration.resources import run_lock_path
     from segment_pipeline.report.summary import print_summary, summarise
-    from segment_pipeline.warehouse.campaigns import months_to_renew
     from segment_pipeline.warehouse.publish import (
         month_fingerprints,
         months_of_other_settings,
@@ -693,7 +693,7 @@ def _check(config: Config, _: argparse.Namespace) -> int:
             raise ConfigError("\n".join(f"{config.path}: {problem}" for problem in failing))
     campaigns = f"{len(load_campaigns(config))} campaigns, " if config.campaigns is not None else ""
     if config.published_path.exists() and any(action.pair or action.segment is not None for action in config.actions):
-        from segment_pipeline.warehouse.actions import unknown_segments
+        from segment_pipeline.campaigns.actions_store import unknown_segments
         from segment_pipeline.warehouse.publish import reading
 
         with reading(config.published_path) as connection:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from segment_pipeline.campaigns.tables import AUDIENCE_FEED, CAMPAIGN_LIFT, CAMPAIGN_PLANS, CUSTOMER_ACTIONS
 from segment_pipeline.customers.tables import (
     FEATURE_DIAGNOSTICS,
     FEATURE_LIMITS,
@@ -12,13 +13,9 @@ from segment_pipeline.customers.tables import (
 )
 from segment_pipeline.database.tables import (
     ALTERNATIVE_SEGMENTATIONS,
-    AUDIENCE_FEED,
-    CAMPAIGN_LIFT,
-    CAMPAIGN_PLANS,
     CHURN_RISK,
     CHURN_RISK_MODELS,
     CHURN_RISK_QUALITY,
-    CUSTOMER_ACTIONS,
     EARLY_WARNINGS,
     MODEL_VALIDATION,
     OBSERVED_SILENCE,

@@ -2,9 +2,9 @@
 
 import dagster as dg
 
+from segment_pipeline.campaigns.assets import customer_actions
 from segment_pipeline.customers.assets import raw_customers
 from segment_pipeline.database.tables import CHURN_RISK, EARLY_WARNINGS, WARNING_BACKTEST_HISTORY
-from segment_pipeline.defs.assets.actions import customer_actions
 from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, table_metadata
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.resources import Pipeline

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segment_pipeline.segmentation.campaigns import ARMS, Arm, Lift, measure_lift
+from segment_pipeline.campaigns.lift import ARMS, Arm, Lift, measure_lift
 
 SPREAD = 1.2
 """SD of the log of an outcome's value: the mean is twice the median, one in a hundred is above sixteen medians."""

@@ -10,12 +10,12 @@ from datetime import date
 
 import duckdb
 
+from segment_pipeline.campaigns.lift import Arm, arm_limits, segment_salt
+from segment_pipeline.campaigns.tables import CAMPAIGN_PLANS
 from segment_pipeline.config.campaigns import ArmShares, Campaign, read_campaigns
 from segment_pipeline.config.config import Config
 from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.rows import write_rows
-from segment_pipeline.database.tables import CAMPAIGN_PLANS
-from segment_pipeline.segmentation.campaigns import Arm, arm_limits, segment_salt
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from segment_pipeline.segmentation.campaigns import (
+from segment_pipeline.campaigns.lift import (
     ARMS,
     Lift,
     arm_limits,
@@ -21,7 +21,7 @@ from segment_pipeline.segmentation.campaigns import (
     random_segment_of,
     sample_ratio,
 )
-from segment_pipeline_tests.simulated_campaigns import Campaign, claimed, covers
+from segment_pipeline_tests.campaigns.simulated_campaigns import Campaign, claimed, covers
 
 SHARES = {"matched": 0.6, "random": 0.2, "control": 0.2}
 IDS = [f"customer {i}" for i in range(20_000)]

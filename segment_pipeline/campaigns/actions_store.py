@@ -10,14 +10,14 @@ from datetime import date, timedelta
 
 import duckdb
 
+from segment_pipeline.campaigns.plans_store import arm_sql, random_place_sql, shares_of
+from segment_pipeline.campaigns.tables import AUDIENCE_FEED, CUSTOMER_ACTIONS
 from segment_pipeline.config.campaigns import Campaign
 from segment_pipeline.config.stages import Action
 from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import month_literal, replace_month
-from segment_pipeline.database.tables import AUDIENCE_FEED, CUSTOMER_ACTIONS
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months, as_of, month_key
-from segment_pipeline.warehouse.campaigns import arm_sql, random_place_sql, shares_of
 
 
 def by_specificity(actions: Sequence[Action]) -> list[Action]:

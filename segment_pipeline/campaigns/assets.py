@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from segment_pipeline.database.tables import CAMPAIGN_LIFT, CUSTOMER_ACTIONS
+from segment_pipeline.campaigns.tables import CAMPAIGN_LIFT, CUSTOMER_ACTIONS
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, table_metadata
@@ -26,9 +26,9 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
     metadata=table_metadata(CUSTOMER_ACTIONS),
 )
 def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.campaigns.actions_store import action_gaps, write_actions, write_audience_feed
+    from segment_pipeline.campaigns.plans_store import known_campaigns, write_plans
     from segment_pipeline.models.champions_store import require_champion
-    from segment_pipeline.warehouse.actions import action_gaps, write_actions, write_audience_feed
-    from segment_pipeline.warehouse.campaigns import known_campaigns, write_plans
 
     with pipeline.step(context) as step:
         actions = step.config.actions
@@ -83,9 +83,9 @@ def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
     metadata=table_metadata(CAMPAIGN_LIFT),
 )
 def campaign_lift(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.campaigns.lift_store import measured_campaigns
+    from segment_pipeline.campaigns.plans_store import known_campaigns
     from segment_pipeline.database.rows import write_rows
-    from segment_pipeline.warehouse.campaign_lift import measured_campaigns
-    from segment_pipeline.warehouse.campaigns import known_campaigns
 
     month = parse_month(context.partition_key)
     with pipeline.read(context) as connection:

@@ -12,28 +12,21 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.config.campaigns import Campaign
-from segment_pipeline.config.config import Config
-from segment_pipeline.database.quoting import identifier, literal
-from segment_pipeline.database.tables import CAMPAIGN_LIFT
-from segment_pipeline.errors import SourceError
-from segment_pipeline.months import as_of, month_key
-from segment_pipeline.segmentation.campaigns import (
-    ARMS,
-    CAP_QUANTILE,
-    Arm,
-    Metric,
-    measure_lift,
-    minimum_detectable_effect,
-)
-from segment_pipeline.warehouse.campaigns import KnownCampaigns, shares_of
-from segment_pipeline.warehouse.outcomes import (
+from segment_pipeline.campaigns.lift import ARMS, CAP_QUANTILE, Arm, Metric, measure_lift, minimum_detectable_effect
+from segment_pipeline.campaigns.outcomes_store import (
     USABLE,
     CampaignOutcomes,
     OutcomeCounts,
     campaign_outcomes,
     outcomes_table,
 )
+from segment_pipeline.campaigns.plans_store import KnownCampaigns, shares_of
+from segment_pipeline.campaigns.tables import CAMPAIGN_LIFT
+from segment_pipeline.config.campaigns import Campaign
+from segment_pipeline.config.config import Config
+from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.errors import SourceError
+from segment_pipeline.months import as_of, month_key
 
 METRICS: tuple[Metric, ...] = ("conversion", "value")
 
