@@ -25,13 +25,8 @@ from numpy.typing import NDArray
 from real_months import HORIZON_DAYS, MonthEnd, cdnow, demo, print_table
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.models.challengers import fit_challengers
-from segment_pipeline.models.champion import DecisionInputs, decide
-from segment_pipeline.models.model import SegmentModel
-from segment_pipeline.months import month_key
-from segment_pipeline.segmentation.backtest import JUDGED, BacktestRow, WarnedMonth, backtest, most_urgent
-from segment_pipeline.segmentation.churn import (
+from segment_pipeline.early_warnings.backtest import JUDGED, BacktestRow, WarnedMonth, backtest, most_urgent
+from segment_pipeline.early_warnings.churn import (
     GROUPS,
     CustomerMonth,
     ForecastQuality,
@@ -42,7 +37,12 @@ from segment_pipeline.segmentation.churn import (
     observed_before,
     overdue,
 )
-from segment_pipeline.segmentation.early_warnings import engaged_in_either, mixed_warnings, movement_warnings
+from segment_pipeline.early_warnings.rules import engaged_in_either, mixed_warnings, movement_warnings
+from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.models.challengers import fit_challengers
+from segment_pipeline.models.champion import DecisionInputs, decide
+from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.months import month_key
 
 Array = NDArray[np.float64]
 

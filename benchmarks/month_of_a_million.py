@@ -21,6 +21,7 @@ from segment_pipeline.campaigns.actions_store import write_actions, write_audien
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.config.stages import Action, WarningSettings
 from segment_pipeline.database.store import Warehouse, month_literal, prepare
+from segment_pipeline.early_warnings.rules_store import write_early_warnings
 from segment_pipeline.mixture.candidates import Mixture
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.model import Segment, SegmentModel
@@ -28,7 +29,6 @@ from segment_pipeline.months import add_months
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segments.assignments_store import write_assignments, write_transitions
 from segment_pipeline.segments.journeys_store import write_journeys
-from segment_pipeline.warehouse.early_warnings import write_early_warnings
 
 CUSTOMERS, FEATURES, COMPONENTS, REPEATS, LIMIT = 1_000_000, 6, 6, 3, "4GB"
 NAMES = tuple(f"feature_{j}" for j in range(FEATURES))

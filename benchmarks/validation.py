@@ -24,6 +24,7 @@ from segment_pipeline.config.config import load_config
 from segment_pipeline.customers.space_store import write_feature_space
 from segment_pipeline.database.rows import feature_matrix, insert_rows
 from segment_pipeline.database.store import prepare
+from segment_pipeline.early_warnings.churn_store import observe_silence
 from segment_pipeline.mixture.candidates import fit_mixture
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.challengers import fit_challengers
@@ -35,7 +36,6 @@ from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segmentation.validation import METRICS, validate
 from segment_pipeline.segments.assignments_store import write_assignments
 from segment_pipeline.sources.sources import load_raw_customers
-from segment_pipeline.warehouse.churn import observe_silence
 from segment_pipeline.warehouse.validation import read_evidence, write_validation
 
 MONTHS = (date(2023, 3, 1), date(2023, 4, 1))

@@ -13,12 +13,7 @@ from segment_pipeline.customers.tables import (
 )
 from segment_pipeline.database.tables import (
     ALTERNATIVE_SEGMENTATIONS,
-    CHURN_RISK,
-    CHURN_RISK_MODELS,
-    CHURN_RISK_QUALITY,
-    EARLY_WARNINGS,
     MODEL_VALIDATION,
-    OBSERVED_SILENCE,
     OUTLIER_CUSTOMERS,
     OUTLIER_GROUP_PROFILES,
     OUTLIER_GROUPS,
@@ -28,10 +23,17 @@ from segment_pipeline.database.tables import (
     SEGMENT_HIERARCHY,
     SUITABILITY,
     SUITABILITY_FINDINGS,
-    WARNING_BACKTEST,
-    WARNING_BACKTEST_HISTORY,
     Column,
     Table,
+)
+from segment_pipeline.early_warnings.tables import (
+    CHURN_RISK,
+    CHURN_RISK_MODELS,
+    CHURN_RISK_QUALITY,
+    EARLY_WARNINGS,
+    OBSERVED_SILENCE,
+    WARNING_BACKTEST,
+    WARNING_BACKTEST_HISTORY,
 )
 from segment_pipeline.models.tables import (
     CANDIDATE_CHOICES,

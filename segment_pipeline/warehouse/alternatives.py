@@ -19,11 +19,11 @@ from segment_pipeline.database.rows import feature_matrix, write_rows
 from segment_pipeline.database.store import month_literal, month_rows, reason
 from segment_pipeline.database.tables import (
     ALTERNATIVE_SEGMENTATIONS,
-    OBSERVED_SILENCE,
     SEGMENT_HIERARCHY,
     SUITABILITY,
     SUITABILITY_FINDINGS,
 )
+from segment_pipeline.early_warnings.tables import OBSERVED_SILENCE
 from segment_pipeline.errors import SourceError
 from segment_pipeline.models.champions_store import require_champion, scores_in
 from segment_pipeline.models.model import SegmentModel

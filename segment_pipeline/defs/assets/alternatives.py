@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from segment_pipeline.database.tables import ALTERNATIVE_SEGMENTATIONS
-from segment_pipeline.defs.assets.journeys import churn_risk
+from segment_pipeline.early_warnings.assets import churn_risk
 from segment_pipeline.months import month_key, parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.metadata import KINDS, OWNERS, table_metadata

@@ -5,8 +5,8 @@ import dagster as dg
 from segment_pipeline.campaigns.assets import campaign_lift
 from segment_pipeline.defs.assets.alternatives import alternative_segmentations
 from segment_pipeline.defs.assets.audit import outlier_groups, segment_audit
-from segment_pipeline.defs.assets.journeys import warning_backtest
 from segment_pipeline.defs.assets.trust import model_validation
+from segment_pipeline.early_warnings.assets import warning_backtest
 from segment_pipeline.orchestration.metadata import OWNERS, SQL_KINDS, published_metadata
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.resources import Pipeline
@@ -34,11 +34,11 @@ from segment_pipeline.segments.assets import drift_alerts, journey_paths
 def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     from segment_pipeline.campaigns.actions_store import without_action
     from segment_pipeline.database.store import month_rows
+    from segment_pipeline.early_warnings.rules_store import warning_figures
     from segment_pipeline.report.summary import campaign_verdicts, digest
     from segment_pipeline.segments.assignments_store import movement_figures
     from segment_pipeline.segments.drift_store import fired_alerts
     from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
-    from segment_pipeline.warehouse.early_warnings import warning_figures
     from segment_pipeline.warehouse.publish import put_in_place, write_beside
 
     published = pipeline.config.published_path

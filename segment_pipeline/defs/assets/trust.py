@@ -7,7 +7,7 @@ import dagster as dg
 
 from segment_pipeline.customers.assets import raw_customers, validated_features
 from segment_pipeline.database.tables import MODEL_VALIDATION
-from segment_pipeline.defs.assets.journeys import churn_risk
+from segment_pipeline.early_warnings.assets import churn_risk
 from segment_pipeline.models.assets import candidate_models, selected_model
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks

@@ -4,7 +4,7 @@ import dagster as dg
 
 from segment_pipeline.campaigns.assets import customer_actions
 from segment_pipeline.customers.assets import raw_customers
-from segment_pipeline.database.tables import CHURN_RISK, EARLY_WARNINGS, WARNING_BACKTEST_HISTORY
+from segment_pipeline.early_warnings.tables import CHURN_RISK, EARLY_WARNINGS, WARNING_BACKTEST_HISTORY
 from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, table_metadata
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.resources import Pipeline
@@ -22,8 +22,8 @@ from segment_pipeline.segments.assets import monthly_assignments, transition_del
     metadata=table_metadata(CHURN_RISK),
 )
 def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    from segment_pipeline.segmentation.churn import Refusal
-    from segment_pipeline.warehouse.churn import observe_silence, write_churn_risk, write_quality
+    from segment_pipeline.early_warnings.churn import Refusal
+    from segment_pipeline.early_warnings.churn_store import observe_silence, write_churn_risk, write_quality
 
     with pipeline.step(context) as step:
         observed = observe_silence(step.connection, step.config, step.month)
@@ -68,8 +68,8 @@ def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Mate
     metadata=table_metadata(EARLY_WARNINGS),
 )
 def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    from segment_pipeline.early_warnings.rules_store import head_of_queue, warning_figures, write_early_warnings
     from segment_pipeline.models.champions_store import previous_champion, require_champion
-    from segment_pipeline.warehouse.early_warnings import head_of_queue, warning_figures, write_early_warnings
 
     with pipeline.step(context) as step:
         champion = require_champion(step.connection, step.config, step.month)
@@ -111,7 +111,7 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
     metadata=table_metadata(WARNING_BACKTEST_HISTORY),
 )
 def warning_backtest(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    from segment_pipeline.warehouse.churn import write_backtest
+    from segment_pipeline.early_warnings.churn_store import write_backtest
 
     with pipeline.step(context) as step:
         rows = write_backtest(step.connection, step.config, step.month)

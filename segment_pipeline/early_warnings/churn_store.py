@@ -17,18 +17,8 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.rows import feature_matrix, insert_rows, write_rows
 from segment_pipeline.database.store import month_literal
-from segment_pipeline.database.tables import (
-    CHURN_RISK,
-    CHURN_RISK_MODELS,
-    CHURN_RISK_QUALITY,
-    OBSERVED_SILENCE,
-    WARNING_BACKTEST_HISTORY,
-)
-from segment_pipeline.models.champions_store import require_champion, scores_in
-from segment_pipeline.models.model import SegmentModel
-from segment_pipeline.months import add_months, as_of
-from segment_pipeline.segmentation.backtest import JUDGED, BacktestRow, WarnedMonth, backtest
-from segment_pipeline.segmentation.churn import (
+from segment_pipeline.early_warnings.backtest import JUDGED, BacktestRow, WarnedMonth, backtest
+from segment_pipeline.early_warnings.churn import (
     ChurnRisk,
     CustomerMonth,
     ForecastQuality,
@@ -39,9 +29,19 @@ from segment_pipeline.segmentation.churn import (
     observed_before,
     overdue,
 )
-from segment_pipeline.segmentation.early_warnings import Thresholds
+from segment_pipeline.early_warnings.rules import Thresholds
+from segment_pipeline.early_warnings.rules_store import WARNINGS, probability_of
+from segment_pipeline.early_warnings.tables import (
+    CHURN_RISK,
+    CHURN_RISK_MODELS,
+    CHURN_RISK_QUALITY,
+    OBSERVED_SILENCE,
+    WARNING_BACKTEST_HISTORY,
+)
+from segment_pipeline.models.champions_store import require_champion, scores_in
+from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.months import add_months, as_of
 from segment_pipeline.sources.sources import load_orderers
-from segment_pipeline.warehouse.early_warnings import WARNINGS, probability_of
 
 Array = NDArray[np.float64]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segment_pipeline.segmentation.early_warnings import (
+from segment_pipeline.early_warnings.rules import (
     Thresholds,
     engaged_in_either,
     mixed_warnings,

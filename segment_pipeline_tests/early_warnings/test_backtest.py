@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segment_pipeline.months import add_months
-from segment_pipeline.segmentation.backtest import (
+from segment_pipeline.early_warnings.backtest import (
     BacktestRow,
     WarnedMonth,
     backtest,
@@ -17,6 +16,7 @@ from segment_pipeline.segmentation.backtest import (
     most_urgent,
     wilson,
 )
+from segment_pipeline.months import add_months
 
 MARCH = date(2017, 3, 1)
 

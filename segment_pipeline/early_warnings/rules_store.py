@@ -13,10 +13,10 @@ import duckdb
 from segment_pipeline.config.stages import WarningSettings
 from segment_pipeline.database.quoting import literal, number
 from segment_pipeline.database.store import month_literal, replace_month
-from segment_pipeline.database.tables import EARLY_WARNINGS
+from segment_pipeline.early_warnings.rules import STANDING
+from segment_pipeline.early_warnings.tables import EARLY_WARNINGS
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months
-from segment_pipeline.segmentation.early_warnings import STANDING
 
 WARNINGS = ("mixed_signal_severe", "declining_engagement", "segment_downgrade", "mixed_signal")
 """The named rules, the most urgent first: that counts where churn risk does not tell customers apart."""

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segment_pipeline.months import add_months, as_of
-from segment_pipeline.segmentation.churn import (
+from segment_pipeline.early_warnings.churn import (
     ChurnRisk,
     CustomerMonth,
     Refusal,
@@ -18,6 +17,7 @@ from segment_pipeline.segmentation.churn import (
     observed_before,
     overdue,
 )
+from segment_pipeline.months import add_months, as_of
 
 JANUARY = date(2020, 1, 1)
 SCORED = date(2020, 8, 1)

@@ -1,0 +1,1 @@
+"""Stage 6: churn risk, warnings, and their back-test."""

@@ -1,0 +1,187 @@
+"""How likely a customer is to fall silent, whom to worry about, and whether such worries came true."""
+
+from segment_pipeline.database.tables import CUSTOMER_ID, MONTH, Column, Table, View
+
+CHURN_RISK = Table(
+    "churn_risk",
+    "How likely a customer is to fall silent: no order within warnings.horizon_days after the month's end.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column("churn_risk", "DOUBLE", "0..1", "Probability of silence, from months whose silence was observed."),
+    ),
+    ("month", "customer_id"),
+)
+
+
+OBSERVED_SILENCE = Table(
+    "observed_silence",
+    "Whether a customer of a month then fell silent: no order within warnings.horizon_days after the month's end. A "
+    "month is missing here until that time is over.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column("silent", "BOOLEAN", "", "Whether there was no order within the horizon."),
+        Column("observed_in", "DATE", "month", "The first closed month at whose end the horizon was over."),
+    ),
+    ("month", "customer_id"),
+    month_column="observed_in",
+)
+
+
+CHURN_RISK_MODELS = Table(
+    "churn_risk_models",
+    "From what the churn risk of a month was learned, or why there is none.",
+    (
+        MONTH,
+        Column(
+            "months", "DATE[]", "month", "The months that it learned from; their silence was known at this one's end."
+        ),
+        Column("customers", "BIGINT", "customers", "Customers in them, counted once a month."),
+        Column("events", "BIGINT", "customers", "How many of those fell silent."),
+        Column("horizon_days", "INTEGER", "days", "How long without an order is silence."),
+        Column("refused", "VARCHAR", "", "Why there is no churn risk this month; NULL when there is."),
+    ),
+    ("month",),
+)
+
+
+CHURN_RISK_QUALITY = Table(
+    "churn_risk_quality",
+    "How good the churn risk of a month was, once the silence was known: out of time, for nothing of it was learned.",
+    (
+        MONTH,
+        Column("inputs", "VARCHAR", "", "all (as published), or the part of the inputs that it is compared with."),
+        Column(
+            "auc", "DOUBLE", "0..1", "0.5 is worthless, 1 ranks every silent customer first; NULL if all were alike."
+        ),
+        Column("brier", "DOUBLE", "0..1", "Mean squared error of the probability; lower is better."),
+        Column("log_loss", "DOUBLE", "nats per customer", "Mean negative log-likelihood; lower is better."),
+        Column("base_rate", "DOUBLE", "0..1", "Share that fell silent."),
+        Column("mean_probability", "DOUBLE", "0..1", "Mean churn risk; equal to base_rate when calibrated."),
+        Column(
+            "calibration_error", "DOUBLE", "0..1", "Mean distance of risk and frequency over tenths; lower is better."
+        ),
+        Column("calibration_slope", "DOUBLE", "", "1 is right, below 1 is too sure; NULL if all were alike."),
+        Column("observed_in", "DATE", "month", "The month that measured it."),
+    ),
+    ("month", "inputs"),
+    month_column="observed_in",
+)
+
+
+_BACKTEST_COLUMNS = (
+    Column("month", "DATE", "month", "The month of the warnings; NULL for the pooled months (see `months`)."),
+    Column("warning", "VARCHAR", "", "The rule, or any."),
+    Column("alerts", "BIGINT", "customers", "Warnings on the customers judged, new and ongoing."),
+    Column("base_rate", "DOUBLE", "0..1", "Share of the judged that fell silent: the precision of a random choice."),
+    Column("precision", "DOUBLE", "0..1", "Share of the warnings that came true; higher is better."),
+    Column("precision_low", "DOUBLE", "0..1", "Lower end of its 95 % interval."),
+    Column("precision_high", "DOUBLE", "0..1", "Upper end of its 95 % interval."),
+    Column("recall", "DOUBLE", "0..1", "Share of the silent that had been warned of; higher is better."),
+    Column("lift", "DOUBLE", "times", "Precision over base rate; 1 is no better than chance."),
+    Column("recency_precision", "DOUBLE", "0..1", "Precision of as many longest-silent customers: the simplest rival."),
+    Column("horizon_days", "INTEGER", "days", "How long without an order is silence."),
+    Column("churn_risk_precision", "DOUBLE", "0..1", "Precision of as many customers of the highest churn risk."),
+    Column("difference", "DOUBLE", "-1..1", "churn_risk_precision less recency_precision; above 0 is better."),
+    Column("difference_low", "DOUBLE", "-1..1", "Lower end of its 95 % interval over customers."),
+    Column("difference_high", "DOUBLE", "-1..1", "Upper end of its 95 % interval over customers."),
+    Column("lead_time_days", "DOUBLE", "days", "Median lead of the true warnings over waiting for the whole horizon."),
+    Column("churn_risk_lead_time_days", "DOUBLE", "days", "The same for the highest churn risk."),
+    Column("recency_lead_time_days", "DOUBLE", "days", "The same for the longest silent."),
+    Column(
+        "months", "INTEGER", "months", "Months in the row; pooled are those that had a churn risk, or all if none had."
+    ),
+    Column("eligible", "BIGINT", "customers", "Customers judged, among whom every rival may choose too."),
+    Column("alerts_elsewhere", "BIGINT", "customers", "Warnings on other customers, which are not judged here."),
+    Column(
+        "judged",
+        "VARCHAR",
+        "",
+        "What is judged, among whom: engaged (warnings on customers engaged above 0.30 in the month or the one "
+        "before), everybody (all warnings, among all customers), within_budget (the list of those to be contacted, "
+        "among all who may be).",
+    ),
+)
+
+
+WARNING_BACKTEST_HISTORY = Table(
+    "warning_backtest_history",
+    "The back-test of the warnings as each month knew it; warning_backtest is the latest.",
+    (
+        *_BACKTEST_COLUMNS,
+        Column("evaluated_month", "DATE", "month", "The closed month that judged, by what it knew."),
+    ),
+    ("evaluated_month", "judged", "month", "warning"),
+    month_column="evaluated_month",
+)
+
+
+EARLY_WARNINGS = Table(
+    "early_warnings",
+    "An alert on a customer who still orders, with its evidence and how urgent it is beside the others.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column(
+            "warning",
+            "VARCHAR",
+            "",
+            "declining_engagement, mixed_signal, mixed_signal_severe or segment_downgrade: docs/how-to/warnings.md.",
+        ),
+        Column(
+            "status",
+            "VARCHAR",
+            "",
+            "new, ongoing, or resolved: it stood last month and the rule does not name the customer any more. After a "
+            "fall or a downgrade that is no recovery, only no further fall; the customer may also have lapsed.",
+        ),
+        Column("first_month", "DATE", "month", "Since when the warning stands without a break."),
+        Column(
+            "engaged_probability", "DOUBLE", "0..1", "Probability of engaged segments this month; NULL without any."
+        ),
+        Column(
+            "dormant_probability",
+            "DOUBLE",
+            "0..1",
+            "Probability of at_risk and dormant segments this month; NULL without any.",
+        ),
+        Column(
+            "engaged_change", "DOUBLE", "-1..1", "Change of the engaged probability since the month before; one ruler."
+        ),
+        Column("churn_risk", "DOUBLE", "0..1", "See the table churn_risk; NULL while it is refused."),
+        Column("evidence", "VARCHAR", "", "What was found, in words."),
+        Column(
+            "priority",
+            "INTEGER",
+            "",
+            "Place of the customer in the queue, 1 is the most urgent; NULL when resolved, or not to be contacted.",
+        ),
+        Column(
+            "within_budget",
+            "BOOLEAN",
+            "",
+            "Whether to contact the customer: one of the first warnings.monthly_budget; NULL when resolved.",
+        ),
+        Column(
+            "contact_allowed",
+            "BOOLEAN",
+            "",
+            "False of the control arm of a campaign, which is left alone; see customer_actions.",
+        ),
+    ),
+    ("month", "customer_id", "warning"),
+)
+
+
+WARNING_BACKTEST = View(
+    "warning_backtest",
+    "Whether the warnings came true, month by month and pooled (month NULL: the months with a churn risk), beside ways "
+    "to choose as many customers: at random (base_rate), the longest silent, the highest churn risk. `judged` says "
+    "among whom: always choose one.",
+    _BACKTEST_COLUMNS,
+    f"""
+    SELECT {", ".join(column.name for column in _BACKTEST_COLUMNS)} FROM warning_backtest_history
+    WHERE evaluated_month = (SELECT max(evaluated_month) FROM warning_backtest_history)
+    """,
+)
