@@ -17,10 +17,10 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from segment_pipeline.audit.audit_store import audit_segments, write_audit
+from segment_pipeline.audit.outliers_store import write_outliers
 from segment_pipeline.config.config import parse_config
 from segment_pipeline.database.store import Warehouse
-from segment_pipeline.warehouse.outliers import write_outliers
-from segment_pipeline.warehouse.segment_audit import audit_segments, write_audit
 from segment_pipeline_tests.planted_customers import CONFIG, MONTH, fill, planted_customers
 
 SIZES, REPEATS, LIMIT = (47_000, 1_000_000), 5, "4GB"

@@ -2,6 +2,14 @@
 
 from collections.abc import Mapping
 
+from segment_pipeline.audit.tables import (
+    OUTLIER_CUSTOMERS,
+    OUTLIER_GROUP_PROFILES,
+    OUTLIER_GROUPS,
+    SEGMENT_AUDIT,
+    SEGMENT_AUDIT_CUSTOMERS,
+    SEGMENT_AUDIT_SUMMARY,
+)
 from segment_pipeline.campaigns.tables import AUDIENCE_FEED, CAMPAIGN_LIFT, CAMPAIGN_PLANS, CUSTOMER_ACTIONS
 from segment_pipeline.customers.tables import (
     FEATURE_DIAGNOSTICS,
@@ -14,12 +22,6 @@ from segment_pipeline.customers.tables import (
 from segment_pipeline.database.tables import (
     ALTERNATIVE_SEGMENTATIONS,
     MODEL_VALIDATION,
-    OUTLIER_CUSTOMERS,
-    OUTLIER_GROUP_PROFILES,
-    OUTLIER_GROUPS,
-    SEGMENT_AUDIT,
-    SEGMENT_AUDIT_CUSTOMERS,
-    SEGMENT_AUDIT_SUMMARY,
     SEGMENT_HIERARCHY,
     SUITABILITY,
     SUITABILITY_FINDINGS,

@@ -3,8 +3,8 @@
 import duckdb
 import pytest
 
+from segment_pipeline.audit.audit_store import audit_segments, write_audit
 from segment_pipeline.config.config import parse_config
-from segment_pipeline.warehouse.segment_audit import audit_segments, write_audit
 from segment_pipeline_tests.planted_customers import CONFIG, MONTH, fill, planted_customers
 
 CUSTOMERS = 3000

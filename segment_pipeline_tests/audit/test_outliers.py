@@ -6,9 +6,9 @@ import zlib
 import duckdb
 import pytest
 
+from segment_pipeline.audit.outlier_chart import outlier_chart
+from segment_pipeline.audit.outliers_store import outlier_points, write_outliers
 from segment_pipeline.config.config import parse_config
-from segment_pipeline.report.outlier_chart import outlier_chart
-from segment_pipeline.warehouse.outliers import outlier_points, write_outliers
 from segment_pipeline_tests.planted_customers import CONFIG, MONTH, fill, planted_customers
 
 IMPORTANT, BOTS, ERRORS = 40, 15, 40

@@ -7,16 +7,7 @@ from datetime import date
 import duckdb
 import numpy as np
 
-from segment_pipeline.config.config import Config
-from segment_pipeline.customers.space_store import read_feature_space
-from segment_pipeline.database.quoting import identifier, literal, number
-from segment_pipeline.database.rows import exact_mean, feature_matrix, write_rows
-from segment_pipeline.database.store import month_literal, month_rows, replace_month
-from segment_pipeline.database.tables import OUTLIER_CUSTOMERS, OUTLIER_GROUP_PROFILES, OUTLIER_GROUPS
-from segment_pipeline.mixture.gaussian import Mixture
-from segment_pipeline.models.model import Segment, SegmentModel
-from segment_pipeline.models.scoring import membership_sql
-from segment_pipeline.segmentation.outliers import (
+from segment_pipeline.audit.outliers import (
     EXTREME,
     FITTED,
     MANY_TINY_ORDERS,
@@ -31,6 +22,15 @@ from segment_pipeline.segmentation.outliers import (
     judge,
     telling_features,
 )
+from segment_pipeline.audit.tables import OUTLIER_CUSTOMERS, OUTLIER_GROUP_PROFILES, OUTLIER_GROUPS
+from segment_pipeline.config.config import Config
+from segment_pipeline.customers.space_store import read_feature_space
+from segment_pipeline.database.quoting import identifier, literal, number
+from segment_pipeline.database.rows import exact_mean, feature_matrix, write_rows
+from segment_pipeline.database.store import month_literal, month_rows, replace_month
+from segment_pipeline.mixture.gaussian import Mixture
+from segment_pipeline.models.model import Segment, SegmentModel
+from segment_pipeline.models.scoring import membership_sql
 from segment_pipeline.segments.profiles_store import feature_units, spend_sql
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
 from segment_pipeline.words import counted

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from segment_pipeline.audit.tables import OUTLIER_GROUPS, SEGMENT_AUDIT
 from segment_pipeline.customers.assets import scaled_matrix, validated_features
-from segment_pipeline.database.tables import OUTLIER_GROUPS, SEGMENT_AUDIT
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.metadata import OWNERS, SQL_KINDS, table_metadata
@@ -28,8 +28,8 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
     metadata=table_metadata(SEGMENT_AUDIT),
 )
 def segment_audit(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+    from segment_pipeline.audit.audit_store import Audit, audit_segments, write_audit
     from segment_pipeline.models.champions_store import require_champion
-    from segment_pipeline.warehouse.segment_audit import Audit, audit_segments, write_audit
 
     month = parse_month(context.partition_key)
     with pipeline.read(context) as connection:
@@ -73,8 +73,8 @@ def segment_audit(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
     metadata=table_metadata(OUTLIER_GROUPS),
 )
 def outlier_groups(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    from segment_pipeline.report.outlier_chart import outlier_chart
-    from segment_pipeline.warehouse.outliers import outlier_points, write_outliers
+    from segment_pipeline.audit.outlier_chart import outlier_chart
+    from segment_pipeline.audit.outliers_store import outlier_points, write_outliers
 
     with pipeline.step(context) as step:
         groups = write_outliers(step.connection, step.config, step.month)

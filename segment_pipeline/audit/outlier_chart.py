@@ -4,7 +4,7 @@ import io
 import struct
 import zlib
 
-from segment_pipeline.segmentation.outliers import OutlierPoints
+from segment_pipeline.audit.outliers import OutlierPoints
 
 # Middle tones: each keeps a contrast of 3 or more on white as well as on near-black, and the background is transparent.
 TEXT = "#7b828c"

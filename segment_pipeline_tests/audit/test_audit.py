@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from segment_pipeline.segmentation.audit import (
+from segment_pipeline.audit.audit import (
     CrossTable,
     LabelledCustomer,
     LabelProfile,
@@ -17,7 +17,7 @@ from segment_pipeline.segmentation.audit import (
     refusal,
     summary,
 )
-from segment_pipeline.segmentation.outliers import FeatureOfGroup, OutlierGroup, judge
+from segment_pipeline.audit.outliers import FeatureOfGroup, OutlierGroup, judge
 from segment_pipeline.words import deed, percent
 
 

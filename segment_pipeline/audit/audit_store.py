@@ -12,19 +12,7 @@ from datetime import date
 import duckdb
 import numpy as np
 
-from segment_pipeline.config.config import Config
-from segment_pipeline.config.source import resolve_source_path
-from segment_pipeline.config.stages import AuditSource
-from segment_pipeline.customers.space_store import read_feature_space
-from segment_pipeline.database.quoting import identifier, number
-from segment_pipeline.database.rows import exact_mean, hashed_below, write_rows
-from segment_pipeline.database.store import month_literal
-from segment_pipeline.database.store import reason as complaint
-from segment_pipeline.database.tables import SEGMENT_AUDIT, SEGMENT_AUDIT_CUSTOMERS, SEGMENT_AUDIT_SUMMARY
-from segment_pipeline.errors import SourceError
-from segment_pipeline.models.model import SegmentModel
-from segment_pipeline.months import month_key
-from segment_pipeline.segmentation.audit import (
+from segment_pipeline.audit.audit import (
     MISLABELLED_BELOW,
     CrossTable,
     LabelledCustomer,
@@ -34,6 +22,18 @@ from segment_pipeline.segmentation.audit import (
     refusal,
     summary,
 )
+from segment_pipeline.audit.tables import SEGMENT_AUDIT, SEGMENT_AUDIT_CUSTOMERS, SEGMENT_AUDIT_SUMMARY
+from segment_pipeline.config.config import Config
+from segment_pipeline.config.source import resolve_source_path
+from segment_pipeline.config.stages import AuditSource
+from segment_pipeline.customers.space_store import read_feature_space
+from segment_pipeline.database.quoting import identifier, number
+from segment_pipeline.database.rows import exact_mean, hashed_below, write_rows
+from segment_pipeline.database.store import month_literal
+from segment_pipeline.database.store import reason as complaint
+from segment_pipeline.errors import SourceError
+from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.months import month_key
 from segment_pipeline.segments.profiles_store import feature_units, spend_sql
 from segment_pipeline.sources.expressions import text_id
 from segment_pipeline.sources.files import Relation, open_files
