@@ -33,10 +33,10 @@ from segment_pipeline.models.champions_store import write_decision
 from segment_pipeline.models.tables import CANDIDATE_CHOICES, CANDIDATE_MODELS, CANDIDATE_PARAMETERS
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.catalogue import TABLES
-from segment_pipeline.segmentation.validation import METRICS, validate
 from segment_pipeline.segments.assignments_store import write_assignments
 from segment_pipeline.sources.sources import load_raw_customers
-from segment_pipeline.warehouse.validation import read_evidence, write_validation
+from segment_pipeline.validation.validation import METRICS, validate
+from segment_pipeline.validation.validation_store import read_evidence, write_validation
 
 MONTHS = (date(2023, 3, 1), date(2023, 4, 1))
 FITTED_ROWS = 20_000

@@ -12,7 +12,7 @@ import dagster as dg
 from segment_pipeline.audit import assets as audit
 from segment_pipeline.campaigns import assets as actions
 from segment_pipeline.customers import assets as customers
-from segment_pipeline.defs.assets import alternatives, publishing, report, trust
+from segment_pipeline.defs.assets import alternatives, publishing, report
 from segment_pipeline.early_warnings import assets as journeys
 from segment_pipeline.models import assets as mixtures
 from segment_pipeline.orchestration.jobs import monthly_schedule, monthly_segmentation, progress
@@ -21,6 +21,7 @@ from segment_pipeline.orchestration.sensors import notify_drift_alerts, notify_m
 from segment_pipeline.orchestration.settings import config_path
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segments import assets as segments
+from segment_pipeline.validation import assets as trust
 
 
 class SegmentPipeline(Pipeline):

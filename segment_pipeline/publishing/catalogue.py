@@ -21,7 +21,6 @@ from segment_pipeline.customers.tables import (
 )
 from segment_pipeline.database.tables import (
     ALTERNATIVE_SEGMENTATIONS,
-    MODEL_VALIDATION,
     SEGMENT_HIERARCHY,
     SUITABILITY,
     SUITABILITY_FINDINGS,
@@ -63,6 +62,7 @@ from segment_pipeline.segments.tables import (
     TRANSITION_MATRIX,
 )
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
+from segment_pipeline.validation.tables import MODEL_VALIDATION
 
 DATA_DICTIONARY = Table(
     "data_dictionary",

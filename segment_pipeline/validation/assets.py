@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from segment_pipeline.customers.assets import raw_customers, validated_features
-from segment_pipeline.database.tables import MODEL_VALIDATION
 from segment_pipeline.early_warnings.assets import churn_risk
 from segment_pipeline.models.assets import candidate_models, selected_model
 from segment_pipeline.months import parse_month
@@ -15,9 +14,10 @@ from segment_pipeline.orchestration.metadata import KINDS, OWNERS, table_metadat
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.resources import Pipeline
 from segment_pipeline.segments.assets import monthly_assignments
+from segment_pipeline.validation.tables import MODEL_VALIDATION
 
 if TYPE_CHECKING:
-    from segment_pipeline.segmentation.validation import Figure
+    from segment_pipeline.validation.validation import Figure
 
 # check -> its metrics, and whether single segments count or the figure of the whole model alone
 VALIDATED = {
@@ -61,8 +61,8 @@ KEY_FIGURES = {
 def model_validation(
     context: dg.AssetExecutionContext, pipeline: Pipeline
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    from segment_pipeline.segmentation.validation import validate
-    from segment_pipeline.warehouse.validation import read_evidence, write_validation
+    from segment_pipeline.validation.validation import validate
+    from segment_pipeline.validation.validation_store import read_evidence, write_validation
 
     with pipeline.read(context) as connection:
         evidence = read_evidence(connection, pipeline.config, parse_month(context.partition_key))

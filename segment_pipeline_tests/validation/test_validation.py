@@ -13,7 +13,7 @@ from segment_pipeline.config.config import parse_config
 from segment_pipeline.mixture.candidates import Hurdle, Mixture, fit_mixture
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.model import Segment, SegmentModel
-from segment_pipeline.segmentation.validation import (
+from segment_pipeline.validation.validation import (
     METRICS,
     Evidence,
     Figure,

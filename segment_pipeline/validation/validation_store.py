@@ -18,7 +18,6 @@ from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import drawn_sql, feature_matrix, write_rows
 from segment_pipeline.database.store import month_literal, month_rows
-from segment_pipeline.database.tables import MODEL_VALIDATION
 from segment_pipeline.early_warnings.churn import observed_before
 from segment_pipeline.early_warnings.tables import OBSERVED_SILENCE
 from segment_pipeline.models.candidates_store import read_challenger
@@ -30,8 +29,9 @@ from segment_pipeline.models.champions_store import (
 )
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months, as_of, month_key
-from segment_pipeline.segmentation.validation import Evidence, Figure, Followed, Hybrids, Missing, Outcome, Overlap
 from segment_pipeline.sources.sources import load_orderers
+from segment_pipeline.validation.tables import MODEL_VALIDATION
+from segment_pipeline.validation.validation import Evidence, Figure, Followed, Hybrids, Missing, Outcome, Overlap
 
 Array = NDArray[np.float64]
 

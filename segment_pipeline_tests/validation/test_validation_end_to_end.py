@@ -7,8 +7,8 @@ import duckdb
 import pytest
 
 from segment_pipeline.config.config import load_config
-from segment_pipeline.segmentation.validation import METRICS, Outcome, validate
-from segment_pipeline.warehouse.validation import read_evidence, write_validation
+from segment_pipeline.validation.validation import METRICS, Outcome, validate
+from segment_pipeline.validation.validation_store import read_evidence, write_validation
 from segment_pipeline_tests.shop import Shop, order_lines, query, write_parquet
 
 # With a horizon of a month the second month knows who kept silent after the first.
