@@ -99,7 +99,7 @@ def run(folder: Path, what: str) -> None:
     looked_at, verdict = 0, ""
     with warehouse.connect() as connection:
         if what == "alternatives":
-            from segment_pipeline.warehouse.alternatives import find_alternatives, write_alternatives
+            from segment_pipeline.alternatives.alternatives_store import find_alternatives, write_alternatives
 
             found = find_alternatives(connection, config, MONTH)
             looked_at, verdict = found.comparison.alternatives[0].customers, found.suitability.verdict

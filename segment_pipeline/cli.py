@@ -686,7 +686,7 @@ def _ui(config: Config, chosen: argparse.Namespace) -> int:
 
 def _check(config: Config, _: argparse.Namespace) -> int:
     if config.alternatives.rules:
-        from segment_pipeline.warehouse.alternatives import rules_that_fail
+        from segment_pipeline.alternatives.alternatives_store import rules_that_fail
 
         failing = rules_that_fail(config)
         if failing:

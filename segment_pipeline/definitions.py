@@ -9,10 +9,11 @@ from pathlib import Path
 
 import dagster as dg
 
+from segment_pipeline.alternatives import assets as alternatives
 from segment_pipeline.audit import assets as audit
 from segment_pipeline.campaigns import assets as actions
 from segment_pipeline.customers import assets as customers
-from segment_pipeline.defs.assets import alternatives, publishing, report
+from segment_pipeline.defs.assets import publishing, report
 from segment_pipeline.early_warnings import assets as journeys
 from segment_pipeline.models import assets as mixtures
 from segment_pipeline.orchestration.jobs import monthly_schedule, monthly_segmentation, progress

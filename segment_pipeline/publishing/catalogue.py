@@ -2,6 +2,12 @@
 
 from collections.abc import Mapping
 
+from segment_pipeline.alternatives.tables import (
+    ALTERNATIVE_SEGMENTATIONS,
+    SEGMENT_HIERARCHY,
+    SUITABILITY,
+    SUITABILITY_FINDINGS,
+)
 from segment_pipeline.audit.tables import (
     OUTLIER_CUSTOMERS,
     OUTLIER_GROUP_PROFILES,
@@ -19,14 +25,7 @@ from segment_pipeline.customers.tables import (
     SCALED_MATRIX,
     VALIDATED_FEATURES,
 )
-from segment_pipeline.database.tables import (
-    ALTERNATIVE_SEGMENTATIONS,
-    SEGMENT_HIERARCHY,
-    SUITABILITY,
-    SUITABILITY_FINDINGS,
-    Column,
-    Table,
-)
+from segment_pipeline.database.tables import Column, Table
 from segment_pipeline.early_warnings.tables import (
     CHURN_RISK,
     CHURN_RISK_MODELS,

@@ -2,9 +2,9 @@
 
 import dagster as dg
 
+from segment_pipeline.alternatives.assets import alternative_segmentations
 from segment_pipeline.audit.assets import outlier_groups, segment_audit
 from segment_pipeline.campaigns.assets import campaign_lift
-from segment_pipeline.defs.assets.alternatives import alternative_segmentations
 from segment_pipeline.early_warnings.assets import warning_backtest
 from segment_pipeline.orchestration.metadata import OWNERS, SQL_KINDS, published_metadata
 from segment_pipeline.orchestration.partitions import monthly_partitions

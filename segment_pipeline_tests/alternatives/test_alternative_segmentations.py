@@ -5,8 +5,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from segment_pipeline.alternatives.alternatives_store import rules_that_fail
 from segment_pipeline.config.config import load_config
-from segment_pipeline.warehouse.alternatives import rules_that_fail
 from segment_pipeline_tests.shop import Shop, order_lines, query, write_parquet
 
 ASSET = "alternative_segmentations"

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from segment_pipeline.alternatives.alternatives import AGREES, NOBODY, Alternative, Comparison, Customers, nestedness
 from segment_pipeline.mixture.gaussian import Mixture, bic
-from segment_pipeline.segmentation.alternatives import AGREES, NOBODY, Alternative, Comparison, Customers, nestedness
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]

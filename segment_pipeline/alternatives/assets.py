@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from segment_pipeline.database.tables import ALTERNATIVE_SEGMENTATIONS
+from segment_pipeline.alternatives.tables import ALTERNATIVE_SEGMENTATIONS
 from segment_pipeline.early_warnings.assets import churn_risk
 from segment_pipeline.months import month_key, parse_month
 from segment_pipeline.orchestration import checks
@@ -15,7 +15,7 @@ from segment_pipeline.orchestration.resources import Pipeline
 from segment_pipeline.segments.assets import monthly_assignments
 
 if TYPE_CHECKING:
-    from segment_pipeline.segmentation.alternatives import Alternative
+    from segment_pipeline.alternatives.alternatives import Alternative
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
@@ -41,7 +41,12 @@ class AlternativesConfig(dg.Config):
 def alternative_segmentations(
     context: dg.AssetExecutionContext, config: AlternativesConfig, pipeline: Pipeline
 ) -> Events:
-    from segment_pipeline.warehouse.alternatives import find_alternatives, is_due, last_computed, write_alternatives
+    from segment_pipeline.alternatives.alternatives_store import (
+        find_alternatives,
+        is_due,
+        last_computed,
+        write_alternatives,
+    )
 
     month = parse_month(context.partition_key)
     with pipeline.read(context) as connection:

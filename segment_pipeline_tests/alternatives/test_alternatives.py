@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from segment_pipeline.mixture.gaussian import Mixture
-from segment_pipeline.segmentation.alternatives import (
+from segment_pipeline.alternatives.alternatives import (
     NOBODY,
     Customers,
     Observed,
@@ -16,6 +15,7 @@ from segment_pipeline.segmentation.alternatives import (
     quintile_rule,
     ward_hierarchy,
 )
+from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline_tests.mixture.known_structures import (
     categorical_classes,
     nested_groups,

@@ -12,24 +12,24 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.config.config import Config
-from segment_pipeline.customers.tables import VALIDATED_FEATURES
-from segment_pipeline.database.quoting import identifier
-from segment_pipeline.database.rows import feature_matrix, write_rows
-from segment_pipeline.database.store import month_literal, month_rows, reason
-from segment_pipeline.database.tables import (
+from segment_pipeline.alternatives.alternatives import NOBODY, Comparison, Customers, Observed, compare
+from segment_pipeline.alternatives.suitability import Suitability, judge_suitability
+from segment_pipeline.alternatives.tables import (
     ALTERNATIVE_SEGMENTATIONS,
     SEGMENT_HIERARCHY,
     SUITABILITY,
     SUITABILITY_FINDINGS,
 )
+from segment_pipeline.config.config import Config
+from segment_pipeline.customers.tables import VALIDATED_FEATURES
+from segment_pipeline.database.quoting import identifier
+from segment_pipeline.database.rows import feature_matrix, write_rows
+from segment_pipeline.database.store import month_literal, month_rows, reason
 from segment_pipeline.early_warnings.tables import OBSERVED_SILENCE
 from segment_pipeline.errors import SourceError
 from segment_pipeline.models.champions_store import require_champion, scores_in
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months
-from segment_pipeline.segmentation.alternatives import NOBODY, Comparison, Customers, Observed, compare
-from segment_pipeline.segmentation.suitability import Suitability, judge_suitability
 from segment_pipeline.sources.sources import load_categories
 
 Array = NDArray[np.float64]

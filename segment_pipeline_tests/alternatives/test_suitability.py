@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segment_pipeline.alternatives.alternatives import Comparison, Customers, compare
+from segment_pipeline.alternatives.suitability import Suitability, judge_suitability
 from segment_pipeline.config.config import parse_config
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.models.challengers import fit_challengers, nothing_to_describe
-from segment_pipeline.segmentation.alternatives import Comparison, Customers, compare
-from segment_pipeline.segmentation.suitability import Suitability, judge_suitability
 from segment_pipeline_tests.mixture.known_structures import KINDS, Known, champion_of, overlapping_gaussians
 from segment_pipeline_tests.simulated_customers import CONFIG
 
