@@ -461,13 +461,13 @@ def _run(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline.campaigns.plans_store import months_to_renew
     from segment_pipeline.database.store import RunLock
     from segment_pipeline.orchestration.resources import run_lock_path
-    from segment_pipeline.report.summary import print_summary, summarise
-    from segment_pipeline.warehouse.publish import (
+    from segment_pipeline.publishing.publish import (
         month_fingerprints,
         months_of_other_settings,
         published_months,
         reading,
     )
+    from segment_pipeline.publishing.summary import print_summary, summarise
 
     # `docker stop` and systemd end a run as Ctrl-C does: it says so, and closes its run in Dagster's history
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -595,7 +595,7 @@ def _run_with_progress(
 
 
 def _export(config: Config, chosen: argparse.Namespace) -> int:
-    from segment_pipeline.warehouse.exports import FORMATS, export_month
+    from segment_pipeline.publishing.exports import FORMATS, export_month
 
     export = export_month(
         config.published_path,
@@ -611,8 +611,8 @@ def _export(config: Config, chosen: argparse.Namespace) -> int:
 
 
 def _score_sql(config: Config, chosen: argparse.Namespace) -> int:
-    from segment_pipeline.warehouse.publish import months_of_other_settings, reading
-    from segment_pipeline.warehouse.score_sql import latest_scoring, score_sql
+    from segment_pipeline.publishing.publish import months_of_other_settings, reading
+    from segment_pipeline.publishing.score_sql import latest_scoring, score_sql
 
     published = config.published_path
     if not published.exists():
@@ -649,9 +649,9 @@ def _score_sql(config: Config, chosen: argparse.Namespace) -> int:
 
 
 def _report(config: Config, chosen: argparse.Namespace) -> int:
+    from segment_pipeline.publishing.publish import published_months, reading
     from segment_pipeline.report.reading import ReportError
     from segment_pipeline.report.report import write_report
-    from segment_pipeline.warehouse.publish import published_months, reading
 
     months = published_months(config.published_path)
     if not months:
@@ -694,7 +694,7 @@ def _check(config: Config, _: argparse.Namespace) -> int:
     campaigns = f"{len(load_campaigns(config))} campaigns, " if config.campaigns is not None else ""
     if config.published_path.exists() and any(action.pair or action.segment is not None for action in config.actions):
         from segment_pipeline.campaigns.actions_store import unknown_segments
-        from segment_pipeline.warehouse.publish import reading
+        from segment_pipeline.publishing.publish import reading
 
         with reading(config.published_path) as connection:
             for remark in unknown_segments(connection, config.actions):

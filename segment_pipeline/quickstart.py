@@ -639,7 +639,7 @@ def _next_after_nothing(config: Config) -> str:
 def write_customers(published: Path, file: Path) -> None:
     """Every customer of the published month with a probability per segment, as CSV."""
     from segment_pipeline.database.quoting import identifier, literal
-    from segment_pipeline.warehouse.publish import reading
+    from segment_pipeline.publishing.publish import reading
 
     with reading(published) as connection:
         ids = [row[0] for row in connection.execute("SELECT segment_id FROM current_profiles ORDER BY 1").fetchall()]
@@ -815,7 +815,7 @@ class SegmentLine:
 
 def segment_lines(published: Path, features: Sequence[str]) -> tuple[list[SegmentLine], int]:
     """The segments of the published month, the largest first, and how many customers were rejected."""
-    from segment_pipeline.warehouse.publish import reading
+    from segment_pipeline.publishing.publish import reading
 
     with reading(published) as connection:
         found = connection.execute(
@@ -836,7 +836,7 @@ def segment_lines(published: Path, features: Sequence[str]) -> tuple[list[Segmen
 
 def suitability(published: Path) -> tuple[str, str] | None:
     """Whether a mixture is right for the published month: verdict and reason; None where that was not judged."""
-    from segment_pipeline.warehouse.publish import reading
+    from segment_pipeline.publishing.publish import reading
 
     with reading(published) as connection:
         found = connection.execute("SELECT verdict, reason FROM suitability ORDER BY month DESC LIMIT 1").fetchone()

@@ -91,7 +91,7 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
     """
     from segment_pipeline.database.store import prepare
     from segment_pipeline.publishing.catalogue import TABLES
-    from segment_pipeline.warehouse.publish import (
+    from segment_pipeline.publishing.publish import (
         PUBLISHING_ASSET,
         known_months,
         publications,

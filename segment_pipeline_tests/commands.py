@@ -144,7 +144,7 @@ def _import_what_a_run_imports() -> None:
     import segment_pipeline.customers.expectations
     import segment_pipeline.mixture.candidates
     import segment_pipeline.orchestration.resources
-    import segment_pipeline.warehouse.publish  # noqa: F401
+    import segment_pipeline.publishing.publish  # noqa: F401
 
     with dg.instance_for_test():  # SQLAlchemy and Alembic come with the first instance
         pass
@@ -176,7 +176,7 @@ def _be_a_command(request: dict[str, Any]) -> None:
 def _die_at(moment: str) -> None:
     """Patch the run so that it kills itself: before or after an asset's commit, or inside publishing."""
     from segment_pipeline.orchestration.resources import Pipeline
-    from segment_pipeline.warehouse import publish
+    from segment_pipeline.publishing import publish
 
     when, _, what = moment.partition(" ")
 

@@ -1,5 +1,6 @@
 """What every asset says of itself in the UI: its table, its columns, its owner."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
@@ -7,7 +8,6 @@ import dagster as dg
 from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.database.tables import Column, Table, View
 from segment_pipeline.orchestration.settings import location_config
-from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, VIEWS
 
 # One team owns the whole pipeline; Dagster wants an address or a team.
 OWNERS = ["team:customer-analytics"]
@@ -24,9 +24,8 @@ def table_metadata(table: Table) -> dict[str, Any]:
     }
 
 
-def published_metadata() -> dict[str, Any]:
+def published_metadata(relations: Iterable[Table | View]) -> dict[str, Any]:
     """Where the published file lies, and all that stands in it, as relation.column."""
-    relations: tuple[Table | View, ...] = (*PUBLISHED_TABLES, *VIEWS)
     columns = [
         _column(f"{relation.name}.{column.name}", column) for relation in relations for column in relation.columns
     ]

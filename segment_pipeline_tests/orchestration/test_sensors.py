@@ -171,7 +171,7 @@ def test_the_first_tick_of_the_digest_tells_nothing_of_the_past(history):
 
 
 def test_the_digest_says_whom_the_budget_left_out_and_who_has_no_action():
-    from segment_pipeline.report.summary import digest
+    from segment_pipeline.publishing.summary import digest
 
     movement = dict.fromkeys(("stayed", "moved", "new", "returned", "lapsed"), 0)
     warnings = {"new": 410, "ongoing": 52, "resolved": 9, "to_contact": 300, "left_out": 110, "left_alone": 40}

@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from segment_pipeline.defs.assets.publishing import published_segments
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration.metadata import OWNERS
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.resources import Pipeline
 from segment_pipeline.orchestration.settings import location_config
+from segment_pipeline.publishing.assets import published_segments
 
 
 @dg.asset(
@@ -20,8 +20,8 @@ from segment_pipeline.orchestration.settings import location_config
     metadata={"dagster/uri": (location_config().published_path.parent / "reports").as_uri()},
 )
 def segment_report(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+    from segment_pipeline.publishing.publish import reading
     from segment_pipeline.report.report import write_report
-    from segment_pipeline.warehouse.publish import reading
 
     # It writes nothing to the warehouse, so the month counts as finished once it is published: a report that fails is
     # made again by itself (`segment-pipeline report`), and costs no month.

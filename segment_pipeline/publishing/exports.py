@@ -24,7 +24,7 @@ from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import first_line, month_literal
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import add_months, month_key
-from segment_pipeline.warehouse.publish import publications, reading
+from segment_pipeline.publishing.publish import publications, reading
 
 FORMATS = {"parquet": "FORMAT parquet", "csv": "FORMAT csv, HEADER, NEW_LINE '\\r\\n'"}
 """What can be written, and DuckDB's options for it."""

@@ -13,7 +13,7 @@ import pytest
 
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.store import Warehouse
-from segment_pipeline.warehouse.publish import (
+from segment_pipeline.publishing.publish import (
     PublishError,
     known_months,
     month_fingerprints,

@@ -9,6 +9,7 @@ from segment_pipeline.early_warnings.assets import warning_backtest
 from segment_pipeline.orchestration.metadata import OWNERS, SQL_KINDS, published_metadata
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.resources import Pipeline
+from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, VIEWS
 from segment_pipeline.segments.assets import drift_alerts, journey_paths
 from segment_pipeline.validation.assets import model_validation
 
@@ -29,17 +30,17 @@ from segment_pipeline.validation.assets import model_validation
     owners=OWNERS,
     kinds=SQL_KINDS,
     description="The file for SQL consumers, replaced in one step by a checked copy of every published table.",
-    metadata=published_metadata(),
+    metadata=published_metadata([*PUBLISHED_TABLES, *VIEWS]),
 )
 def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     from segment_pipeline.campaigns.actions_store import without_action
     from segment_pipeline.database.store import month_rows
     from segment_pipeline.early_warnings.rules_store import warning_figures
-    from segment_pipeline.report.summary import campaign_verdicts, digest
+    from segment_pipeline.publishing.publish import put_in_place, write_beside
+    from segment_pipeline.publishing.summary import campaign_verdicts, digest
     from segment_pipeline.segments.assignments_store import movement_figures
     from segment_pipeline.segments.drift_store import fired_alerts
     from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
-    from segment_pipeline.warehouse.publish import put_in_place, write_beside
 
     published = pipeline.config.published_path
     # The row that says "published" is committed first, so that it stands in the file it speaks of.

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES
-from segment_pipeline.warehouse.exports import COLUMNS, UNCOMPARED, ExportError, export_month
+from segment_pipeline.publishing.exports import COLUMNS, UNCOMPARED, ExportError, export_month
 from segment_pipeline_tests.shop import query
 
 MARCH, APRIL, MAY, JUNE = (date(2023, month, 1) for month in (3, 4, 5, 6))
@@ -268,7 +268,7 @@ def test_a_folder_that_cannot_be_written_is_named(three_months, tmp_path):
 
 
 def test_an_export_that_fails_leaves_the_one_before_whole(three_months, tmp_path, monkeypatch):
-    from segment_pipeline.warehouse import exports
+    from segment_pipeline.publishing import exports
 
     export_month(three_months.published, "shop", folder=tmp_path, month=APRIL)
     before = content(tmp_path)

@@ -16,7 +16,7 @@ from segment_pipeline.database.quoting import identifier
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.mixture.candidates import Hurdle
 from segment_pipeline.models.scoring import assignment_sql
-from segment_pipeline.warehouse.score_sql import (
+from segment_pipeline.publishing.score_sql import (
     DIALECTS,
     FeatureLimits,
     Scoring,
