@@ -21,7 +21,7 @@ import vl_convert
 
 from segment_pipeline import charts
 from segment_pipeline.months import month_key, parse_month
-from segment_pipeline.report import reading
+from segment_pipeline.report import queries
 from segment_pipeline.report.report import elbow_of, render, segment_names
 
 LIMIT_SECONDS, LIMIT_BYTES, REPEATS = 3.0, 3_000_000, 5
@@ -33,9 +33,9 @@ def main(folder: Path, month_text: str | None) -> None:
         month = parse_month(month_text) if month_text else latest
         first, (page, _) = timed(lambda: render(connection, "benchmark", month))
         again = median(lambda: render(connection, "benchmark", month))
-        story = reading.read_story(connection, month)
+        story = queries.read_story(connection, month)
     with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as connection:
-        bins, limits = reading.feature_bins(connection, month, story["model_features"])
+        bins, limits = queries.feature_bins(connection, month, story["model_features"])
     drawn = pictures(story, bins, limits)
     png_time = median(lambda: [charts.png(chart) for chart in drawn.values()])
     sizes = [len(charts.png(chart)) for chart in drawn.values()]
@@ -56,7 +56,7 @@ def main(folder: Path, month_text: str | None) -> None:
     assert (first + png_time).cpu <= LIMIT_SECONDS
 
 
-def pictures(story: reading.Story, bins: list[reading.Row], limits: list[reading.Row]) -> dict[str, Any]:
+def pictures(story: queries.Story, bins: list[queries.Row], limits: list[queries.Row]) -> dict[str, Any]:
     """What the assets draw in a month."""
     colours = charts.segment_colours((row["month"], row["segment_id"]) for row in story["history"])
     names = segment_names(story["history"])

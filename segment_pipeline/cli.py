@@ -650,7 +650,7 @@ def _score_sql(config: Config, chosen: argparse.Namespace) -> int:
 
 def _report(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline.publishing.publish import published_months, reading
-    from segment_pipeline.report.reading import ReportError
+    from segment_pipeline.report.queries import ReportError
     from segment_pipeline.report.report import write_report
 
     months = published_months(config.published_path)

@@ -13,7 +13,6 @@ from segment_pipeline.alternatives import assets as alternatives
 from segment_pipeline.audit import assets as audit
 from segment_pipeline.campaigns import assets as actions
 from segment_pipeline.customers import assets as customers
-from segment_pipeline.defs.assets import report
 from segment_pipeline.early_warnings import assets as journeys
 from segment_pipeline.models import assets as mixtures
 from segment_pipeline.orchestration.jobs import monthly_schedule, monthly_segmentation, progress
@@ -22,6 +21,7 @@ from segment_pipeline.orchestration.sensors import notify_drift_alerts, notify_m
 from segment_pipeline.orchestration.settings import config_path
 from segment_pipeline.publishing import assets as publishing
 from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline.report import assets as report
 from segment_pipeline.segments import assets as segments
 from segment_pipeline.validation import assets as trust
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from segment_pipeline import charts
-from segment_pipeline.report.reading import read_story
+from segment_pipeline.report.queries import read_story
 from segment_pipeline.report.report import elbow_of, segment_names
 
 

@@ -26,7 +26,7 @@ from segment_pipeline import charts
 from segment_pipeline.database.rows import Row
 from segment_pipeline.models.selection import find_elbow
 from segment_pipeline.months import add_months, as_of, month_key, months_between
-from segment_pipeline.report.reading import ReportError, Story, read_story
+from segment_pipeline.report.queries import ReportError, Story, read_story
 
 HERE = Path(__file__).parent
 TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from segment_pipeline.report.reading import ReportError
+from segment_pipeline.report.queries import ReportError
 from segment_pipeline.report.report import five_sentences, render, write_report
 from segment_pipeline_tests.commands import shared_commands
 from segment_pipeline_tests.report.pages import Page, parse
