@@ -27,7 +27,7 @@ def run_demo() -> float:
         config = Path(folder) / CONFIG.name
         shutil.copyfile(CONFIG, config)
         start = time.perf_counter()
-        command = [sys.executable, "-m", "segment_pipeline.cli", "run", "--config", str(config), "--quiet"]
+        command = [sys.executable, "-m", "segment_pipeline.cli.main", "run", "--config", str(config), "--quiet"]
         subprocess.run(command, check=True)
         return time.perf_counter() - start
 

@@ -62,7 +62,7 @@ def write(X: NDArray[np.float64], path: Path) -> None:
 
 def quickstart(file: Path, *, show: bool) -> float:
     """Seconds from the shell's call to its return."""
-    command = [sys.executable, "-m", "segment_pipeline.cli", "quickstart", file.name]
+    command = [sys.executable, "-m", "segment_pipeline.cli.main", "quickstart", file.name]
     start = time.perf_counter()
     ended = subprocess.run(
         command, cwd=file.parent, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL

@@ -72,7 +72,7 @@ features:
 
 def run(config: Path) -> duckdb.DuckDBPyConnection:
     """Every month, in a process of its own; returns a connection to the published file."""
-    command = [sys.executable, "-m", "segment_pipeline.cli", "run", "--config", str(config), "--quiet"]
+    command = [sys.executable, "-m", "segment_pipeline.cli.main", "run", "--config", str(config), "--quiet"]
     subprocess.run(command, check=True)
     return duckdb.connect(str(config.parent / "segments.duckdb"), read_only=True)
 

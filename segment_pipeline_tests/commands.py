@@ -140,7 +140,7 @@ def _import_what_a_run_imports() -> None:
     import sklearn.cluster  # noqa: F401
     import vl_convert  # noqa: F401
 
-    import segment_pipeline.cli
+    import segment_pipeline.cli.main
     import segment_pipeline.customers.expectations
     import segment_pipeline.mixture.candidates
     import segment_pipeline.orchestration.resources
@@ -151,7 +151,7 @@ def _import_what_a_run_imports() -> None:
 
 
 def _be_a_command(request: dict[str, Any]) -> None:
-    from segment_pipeline import cli
+    from segment_pipeline.cli.main import main
 
     for number, path in ((1, request["out"]), (2, request["err"])):
         os.dup2(os.open(path, os.O_WRONLY), number)
@@ -162,7 +162,7 @@ def _be_a_command(request: dict[str, Any]) -> None:
         _die_at(request["moment"])
     code = 70  # an exception that nobody caught
     try:
-        code = cli.main(request["arguments"])
+        code = main.main(request["arguments"])
     except SystemExit as exit:
         code = exit.code if isinstance(exit.code, int) else 1
     except BaseException:  # noqa: BLE001 - a traceback is what the tests look for

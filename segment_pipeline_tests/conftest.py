@@ -76,7 +76,15 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shipped = Path(__file__).parents[1] / "data" / "segmentation.yaml"
     folder = tmp_path_factory.mktemp("demo")
     shutil.copyfile(shipped, folder / shipped.name)
-    command = [sys.executable, "-m", "segment_pipeline.cli", "run", "--config", str(folder / shipped.name), "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "segment_pipeline.cli.main",
+        "run",
+        "--config",
+        str(folder / shipped.name),
+        "--quiet",
+    ]
     subprocess.run([*command, "--months", "2017-03..2017-04"], check=True, timeout=600)
     return folder / "segments.duckdb"
 
@@ -90,6 +98,6 @@ def three_months(tmp_path_factory: pytest.TempPathFactory, shop_orders: Path) ->
     folder = tmp_path_factory.mktemp("three_months")
     shutil.copyfile(shop_orders, folder / "orders.parquet")
     shop = Shop(folder).configure(last_month="2023-05")
-    command = [sys.executable, "-m", "segment_pipeline.cli", "run", "--config", str(shop.config_path), "--quiet"]
+    command = [sys.executable, "-m", "segment_pipeline.cli.main", "run", "--config", str(shop.config_path), "--quiet"]
     subprocess.run(command, check=True, timeout=600)
     return shop

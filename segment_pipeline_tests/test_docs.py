@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from segment_pipeline.cli import _parser
+from segment_pipeline.cli.arguments import _parser
 from segment_pipeline.report.doc_pictures import main, pictures
 
 ROOT = Path(__file__).parents[1]

@@ -95,7 +95,7 @@ def test_the_first_month_has_no_transitions(three_months):
 def test_a_second_run_from_nothing_gives_identical_tables(three_months, tmp_path):
     shutil.copyfile(three_months.orders_path, tmp_path / "orders.parquet")
     again = Shop(tmp_path).configure(last_month="2023-05")
-    command = [sys.executable, "-m", "segment_pipeline.cli", "run", "--config", str(again.config_path), "--quiet"]
+    command = [sys.executable, "-m", "segment_pipeline.cli.main", "run", "--config", str(again.config_path), "--quiet"]
     subprocess.run(command, check=True, timeout=180)
     first, second = published_content(three_months.published), published_content(again.published)
     assert first.keys() == second.keys()

@@ -18,14 +18,14 @@ def test_a_wheel_builds_installs_and_answers(tmp_path):
     )
 
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
-    ask = "import segment_pipeline, segment_pipeline.cli; print(segment_pipeline.__file__)"
+    ask = "import segment_pipeline, segment_pipeline.cli.main; print(segment_pipeline.__file__)"
     found = subprocess.run(
         [sys.executable, "-c", ask], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert Path(found.stdout.strip()).is_relative_to(tmp_path / "site")
     assert (tmp_path / "site" / "segment_pipeline" / "defs" / "dagster.yaml").exists()
     version = subprocess.run(
-        [sys.executable, "-m", "segment_pipeline.cli", "--version"],
+        [sys.executable, "-m", "segment_pipeline.cli.main", "--version"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -35,7 +35,7 @@ def judged(tmp_path_factory, lines) -> Shop:
 
     shop = Shop(tmp_path_factory.mktemp("judged")).configure(last_month="2023-05", more=WARNINGS)
     write_parquet(lines, shop.orders_path)
-    command = [sys.executable, "-m", "segment_pipeline.cli", "run", "--config", str(shop.config_path), "--quiet"]
+    command = [sys.executable, "-m", "segment_pipeline.cli.main", "run", "--config", str(shop.config_path), "--quiet"]
     subprocess.run(command, check=True, timeout=180)
     return shop
 

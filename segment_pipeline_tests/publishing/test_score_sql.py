@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sqlglot
 
-from segment_pipeline.cli import main
+from segment_pipeline.cli.main import main
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.errors import PipelineError

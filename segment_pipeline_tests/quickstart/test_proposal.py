@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segment_pipeline.segmentation.proposal import (
+from segment_pipeline.quickstart.proposal import (
     MOST_FEATURES,
     Overrides,
     propose_feature,

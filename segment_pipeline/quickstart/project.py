@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import segment_pipeline
 from segment_pipeline.errors import InputError
 from segment_pipeline.months import add_months, month_key
-from segment_pipeline.quickstart import (
+from segment_pipeline.quickstart.command import (
     ORDER_MEANINGS,
     USUAL_WINDOW,
     Plan,
@@ -26,7 +26,7 @@ from segment_pipeline.quickstart import (
     put_data,
     writing,
 )
-from segment_pipeline.starter_file import Starter, StarterFeature, starter_text
+from segment_pipeline.quickstart.starter_file import Starter, StarterFeature, starter_text
 
 if TYPE_CHECKING:
     from rich.console import Console

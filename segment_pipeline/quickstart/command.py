@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, TypeVar
 from segment_pipeline.config.config import Config, load_config, parse_config
 from segment_pipeline.errors import InputError, PipelineError, SourceError
 from segment_pipeline.months import add_months, as_of, month_key, months_between
-from segment_pipeline.starter_file import Starter, StarterFeature, scalar, starter_text
+from segment_pipeline.quickstart.starter_file import Starter, StarterFeature, scalar, starter_text
 
 if TYPE_CHECKING:
     import duckdb
     from rich.console import Console
 
-    from segment_pipeline.segmentation.proposal import Array, FeatureProposal, Proposal
-    from segment_pipeline.warehouse.quickstart_source import Table
+    from segment_pipeline.quickstart.csv_table import Table
+    from segment_pipeline.quickstart.proposal import Array, FeatureProposal, Proposal
 
 Say = Callable[[str], None]
 Given = TypeVar("Given")
@@ -147,8 +147,7 @@ class Outcome:
 def explore(connection: "duckdb.DuckDBPyConnection", request: Request, *, monthly: bool = False) -> Plan:
     """Read the file and propose how to segment it. Raises InputError. monthly : for a project that goes on, and not for
     one month."""
-    from segment_pipeline.segmentation.proposal import Overrides, propose_features, without_hurdle
-    from segment_pipeline.warehouse.quickstart_source import (
+    from segment_pipeline.quickstart.csv_table import (
         Hints,
         customer_columns,
         feature_columns,
@@ -156,6 +155,7 @@ def explore(connection: "duckdb.DuckDBPyConnection", request: Request, *, monthl
         read_table,
         reference_day,
     )
+    from segment_pipeline.quickstart.proposal import Overrides, propose_features, without_hurdle
 
     hints = Hints(
         request.customer_id,
@@ -255,7 +255,7 @@ def _refuse_unknown(request: Request, values: Mapping[str, object]) -> None:
 def _refuse_too_few_features(
     request: Request, table: "Table", proposal: "Proposal", values: Mapping[str, object]
 ) -> None:
-    from segment_pipeline.segmentation.proposal import FEWEST_FEATURES
+    from segment_pipeline.quickstart.proposal import FEWEST_FEATURES
 
     if len(proposal.features) >= FEWEST_FEATURES:
         return
@@ -335,8 +335,8 @@ def _features_of_orders(
     from segment_pipeline.database.quoting import identifier
     from segment_pipeline.database.store import prepare
     from segment_pipeline.publishing.catalogue import TABLES
+    from segment_pipeline.quickstart.csv_table import one_order_each
     from segment_pipeline.sources.sources import load_raw_customers
-    from segment_pipeline.warehouse.quickstart_source import one_order_each
 
     names = list(ORDER_MEANINGS)  # all but the distinct products, which cost more than all the rest
     if table.orders is None or table.orders.product_id is None:
@@ -367,7 +367,7 @@ def _features_of_orders(
 
 
 def _orders_source(request: Request, table: "Table", folder: Path | None = None) -> dict[str, object]:
-    from segment_pipeline.warehouse.quickstart_source import order_expressions
+    from segment_pipeline.quickstart.csv_table import order_expressions
 
     folder = folder or request.out
     path = os.path.relpath(request.file.absolute(), folder.absolute()) if table.plain else "order_lines.csv"
@@ -379,7 +379,7 @@ def _orders_source(request: Request, table: "Table", folder: Path | None = None)
 
 def put_data(connection: "duckdb.DuckDBPyConnection", plan: Plan, folder: Path) -> None:
     """What the configuration of the plan reads, where that is not the user's file itself."""
-    from segment_pipeline.warehouse.quickstart_source import write_snapshot
+    from segment_pipeline.quickstart.csv_table import write_snapshot
 
     if plan.table.orders is None:
         write_snapshot(connection, plan.table, plan.columns, folder / f"customers_{month_key(plan.month)}.csv")
@@ -388,7 +388,7 @@ def put_data(connection: "duckdb.DuckDBPyConnection", plan: Plan, folder: Path) 
 
 def _put_order_lines(connection: "duckdb.DuckDBPyConnection", table: "Table", folder: Path) -> None:
     """Beside the configuration, where the monthly reader does not take the file as it is."""
-    from segment_pipeline.warehouse.quickstart_source import write_order_lines
+    from segment_pipeline.quickstart.csv_table import write_order_lines
 
     if table.orders is not None and not table.plain:
         write_order_lines(connection, folder / "order_lines.csv")

@@ -1,36 +1,26 @@
-"""`segment-pipeline`: a thin face over the functions that Dagster runs as well."""
+"""Commands, flags and help pages of `segment-pipeline`. A help page is shown at once: nothing heavy is imported."""
 
 import argparse
 import math
-import os
-import signal
-import sys
-import time
-from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segment_pipeline import __version__
-from segment_pipeline.config.campaigns import load_campaigns, read_campaigns
-from segment_pipeline.config.config import Config, load_config
-from segment_pipeline.errors import ConfigError, PipelineError
-from segment_pipeline.months import add_months, month_key, month_range, parse_month
+from segment_pipeline.months import month_range, parse_month
 
 if TYPE_CHECKING:
-    import dagster as dg
-    from rich.console import Console
-
-    from segment_pipeline.quickstart import Request
-    from segment_pipeline.run_months import Work
-
-EXIT_FAILED, EXIT_USAGE = 1, 2
+    pass
+from segment_pipeline.cli.commands import _check, _export, _init, _quickstart, _report, _score_sql, _ui
+from segment_pipeline.cli.run import _run
 
 USUAL_CONFIG, CONFIG_HERE = Path("data/segmentation.yaml"), Path("segmentation.yaml")
 """Where a project has the user's file, and where a quickstart leaves it."""
 
+
 SQL_DIALECTS = ("duckdb", "postgres", "snowflake", "bigquery")
 """Those of warehouse.score_sql, which is not imported to show a help page."""
+
 
 EPILOG = """\
 begin with one of:
@@ -41,6 +31,7 @@ begin with one of:
 `segment-pipeline COMMAND --help` has examples and exit codes. Every key of the configuration is explained in the file
 itself; tutorial and how-to pages are in docs/.
 """
+
 
 RUN_EPILOG = """\
 examples:
@@ -56,6 +47,7 @@ exit code:
 A run that was stopped or killed takes nothing away: run the same command again to go on.
 """
 
+
 UI_EPILOG = """\
 examples:
   segment-pipeline ui                                    http://127.0.0.1:3000, on data/segmentation.yaml
@@ -63,6 +55,7 @@ examples:
 
 Switch on the schedule and the sensors under Automation. End it with Ctrl-C: no published month is lost.
 """
+
 
 CHECK_EPILOG = """\
 examples:
@@ -72,6 +65,7 @@ examples:
 exit code:
   0 a run would accept it, 2 it would not: each line on standard error says where, what was found and what is allowed
 """
+
 
 EXPORT_EPILOG = """\
 examples:
@@ -134,33 +128,6 @@ examples:
 exit code:
   0 the project is there, 2 it is not, and nothing was overwritten
 """
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code (0: done; 1: a month was not published; 2: nothing was tried)."""
-    chosen = _parser().parse_args(arguments)
-    try:
-        if hasattr(chosen, "start"):  # it makes a configuration, and needs none
-            return int(chosen.start(chosen))
-        if chosen.config is None:
-            chosen.config = CONFIG_HERE if CONFIG_HERE.exists() and not USUAL_CONFIG.exists() else USUAL_CONFIG
-        config = load_config(chosen.config)
-        if not getattr(chosen, "quiet", False):
-            for warning in config.remarks:
-                print(f"{chosen.config}: {warning}", file=sys.stderr)
-        return int(chosen.command(config, chosen))
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return EXIT_USAGE
-    except PipelineError as error:
-        print(error, file=sys.stderr)
-        return EXIT_FAILED
-    except (KeyboardInterrupt, RuntimeError) as error:
-        # DuckDB makes the second of Ctrl-C in the middle of a query
-        if isinstance(error, RuntimeError) and str(error) != "Query interrupted":
-            raise
-        print("Stopped. Months already published stay; run the same command again to go on.", file=sys.stderr)
-        return EXIT_FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -396,46 +363,6 @@ def _range(text: str) -> tuple[int, int]:
     return found
 
 
-def _request(chosen: argparse.Namespace, out: Path) -> "Request":
-    from segment_pipeline.quickstart import Request
-
-    return Request(
-        file=chosen.file,
-        out=out,
-        customer_id=chosen.customer_id,
-        features=chosen.features,
-        ordered_at=chosen.date,
-        amount=chosen.amount,
-        order_id=chosen.order_id,
-        product_id=chosen.product_id,
-        where=chosen.where,
-        month=chosen.month,
-        window_months=chosen.window_months,
-        transforms=dict(chosen.transform),
-        resolutions=dict(chosen.resolution),
-        segments=chosen.segments,
-        hurdle=chosen.hurdle if chosen.hurdle != "propose" else None,
-        no_hurdle=chosen.hurdle is None,
-        separator=chosen.sep,
-        decimal=chosen.decimal,
-        date_format=chosen.date_format,
-        seed=chosen.seed,
-    )
-
-
-def _quickstart(chosen: argparse.Namespace) -> int:
-    from segment_pipeline.quickstart import quickstart
-
-    return quickstart(_request(chosen, chosen.out or Path(f"{chosen.file.stem}_segments")))
-
-
-def _init(chosen: argparse.Namespace) -> int:
-    from segment_pipeline.project import initialise
-
-    request = _request(chosen, chosen.folder / "data") if chosen.file is not None else None
-    return initialise(chosen.folder, request)
-
-
 def _month(text: str) -> date:
     try:
         return parse_month(text)
@@ -452,259 +379,3 @@ def _months(text: str) -> list[date]:
     if not months:
         raise argparse.ArgumentTypeError(f"{text} ends before it begins")
     return months
-
-
-def _run(config: Config, chosen: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from segment_pipeline import run_months
-    from segment_pipeline.campaigns.plans_store import months_to_renew
-    from segment_pipeline.database.store import RunLock
-    from segment_pipeline.orchestration.resources import run_lock_path
-    from segment_pipeline.publishing.publish import (
-        month_fingerprints,
-        months_of_other_settings,
-        published_months,
-        reading,
-    )
-    from segment_pipeline.publishing.summary import print_summary, summarise
-
-    # `docker stop` and systemd end a run as Ctrl-C does: it says so, and closes its run in Dagster's history
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    run_months.enter(config)
-    console = Console(stderr=True, quiet=chosen.quiet)
-
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    wanted = _wanted_months(config, chosen.months)
-    purpose = f"segment-pipeline run {month_key(wanted[0])}..{month_key(wanted[-1])}"
-    with RunLock(run_lock_path(config), config.operation.lock_timeout_minutes * 60, purpose, say):
-        work = run_months.plan(config, wanted, force=chosen.force, report=say)
-        there = published_months(config.published_path)
-        followed = [
-            month for month in work.months if (after := add_months(month, 1)) in there and after not in work.months
-        ]
-        before = month_fingerprints(config.published_path, followed)
-        if not work.months:
-            say(f"Nothing to do: {_span(wanted)} stand in the published file. To run months again, add --force.")
-        if work.assets:
-            say(f"{config.published_path.name} is missing or behind the warehouse: it is published again.")
-        stale = [
-            month
-            for month in months_of_other_settings(config.published_path, config.config_hash)
-            if month not in work.months
-        ]
-        if stale:
-            say(
-                f"{_span(stale)} were made with other settings than {chosen.config} has now. To make them anew: "
-                f"segment-pipeline run --config {chosen.config} --months {_span(stale)} --force"
-            )
-        failed, warned = _run_with_progress(work, console, say)
-        now = month_fingerprints(config.published_path, followed)
-    changed = [month for month in followed if now.get(month) != before.get(month)]
-    if changed:
-        outdated = _span([month for month in there if month > changed[0]])
-        print(
-            f"{_span(changed)} came out different from before. Made from its earlier state, and now to be renewed: "
-            f"{outdated}. Run: segment-pipeline run --config {chosen.config} --months {outdated} --force",
-            file=sys.stderr,
-        )
-    if failed is None and config.campaigns is not None:
-        with reading(config.published_path) as connection:
-            needed = months_to_renew(connection, read_campaigns(config).campaigns)
-        for name, months in needed.items():
-            print(
-                f"Campaign {name} is not in all the months that it needs: {_span(months)} was run without it. "
-                f"Run: segment-pipeline run --config {chosen.config} --months {_span(months)} --force",
-                file=sys.stderr,
-            )
-    for text, months in warned.items():
-        say(f"Warning, {_span(months)}: {text}")
-    if failed is not None:
-        print(failed, file=sys.stderr)
-        return EXIT_FAILED
-    if not chosen.quiet:
-        with reading(config.published_path) as connection:
-            summary = summarise(config.name, config.published_path, connection, work.months)
-        # a pipe or a log has no width of its own, and 80 columns would break the table's names
-        print_summary(summary, Console(width=None if sys.stdout.isatty() else 140))
-    return 0
-
-
-def _span(months: Sequence[date]) -> str:
-    first, last = month_key(min(months)), month_key(max(months))
-    return first if first == last else f"{first}..{last}"
-
-
-def _wanted_months(config: Config, asked: list[date] | None) -> list[date]:
-    from segment_pipeline.run_months import closed_months
-
-    closed = closed_months()
-    if not closed:
-        raise ConfigError(f"{config.path}: first_month: {month_key(config.first_month)} has not closed yet.")
-    outside = [month for month in asked or [] if month not in closed]
-    if outside:
-        raise ConfigError(
-            f"--months: {month_key(outside[0])} is not a closed month of {config.path}, which has "
-            f"{month_key(closed[0])} to {month_key(closed[-1])}."
-        )
-    return asked or closed
-
-
-def _run_with_progress(
-    work: "Work", console: "Console", say: Callable[[str], None]
-) -> tuple[str | None, dict[str, list[date]]]:
-    """Run the months, with a line for each that is published; returns what to say of the one that failed, if one did,
-    and what the checks warn of, with the months in which they do.
-
-    A terminal shows a bar as well while it lasts; a log does not.
-    """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from segment_pipeline.run_months import run_months
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    done, started = 0, time.monotonic()
-    warned: dict[str, list[date]] = {}
-    with Progress(
-        *columns, console=console, transient=True, disable=not (console.is_terminal and work.months)
-    ) as progress:
-        task = progress.add_task("starting", total=len(work.months))
-
-        def listen(event: "dg.DagsterEvent | str") -> None:
-            if isinstance(event, str):
-                say(event)
-            elif event.is_step_start:
-                progress.update(task, description=f"{month_key(work.months[done])} {event.step_key}")
-
-        for result in run_months(work, listen):
-            for text in result.warned:
-                warned.setdefault(text, []).append(result.month)
-            if result.error is not None:
-                skipped = work.months[done + 1 :]
-                untried = f"\n{_span(skipped)} stand on it and were not tried." if skipped else ""
-                return f"{month_key(result.month)} failed and was not published. {result.error}{untried}", warned
-            done += 1
-            progress.advance(task)
-            seconds = time.monotonic() - started
-            say(f"{month_key(result.month)} published ({done} of {len(work.months)}, {seconds:.0f} s)")
-            if result.remark is not None:
-                print(f"{month_key(result.month)} has no new report. {result.remark}", file=sys.stderr)
-    return None, warned
-
-
-def _export(config: Config, chosen: argparse.Namespace) -> int:
-    from segment_pipeline.publishing.exports import FORMATS, export_month
-
-    export = export_month(
-        config.published_path,
-        config.name,
-        folder=chosen.out,
-        month=chosen.month,
-        delta=chosen.delta,
-        formats=tuple(FORMATS) if chosen.format == "both" else (chosen.format,),
-    )
-    for file in export.manifest["files"]:
-        print(f"{export.folder / file['name']}: {file['rows']:,} customers, {file['bytes']:,} bytes")
-    return 0
-
-
-def _score_sql(config: Config, chosen: argparse.Namespace) -> int:
-    from segment_pipeline.publishing.publish import months_of_other_settings, reading
-    from segment_pipeline.publishing.score_sql import latest_scoring, score_sql
-
-    published = config.published_path
-    if not published.exists():
-        raise PipelineError(
-            f"{published} does not exist: nothing is published yet. Run: segment-pipeline run --config {config.path}"
-        )
-    with reading(published) as connection:
-        scoring = latest_scoring(connection, config.tiers)
-    if scoring is None:
-        raise PipelineError(
-            f"{published} has no month with its limits in feature_limits (it was made by an older version). Run its "
-            f"latest month again: segment-pipeline run --config {config.path} --months YYYY-MM --force"
-        )
-    if scoring.month in months_of_other_settings(published, config.config_hash):
-        print(
-            f"{month_key(scoring.month)} was made with other settings than {config.path} has now; if `tiers` changed, "
-            "the query's tiers are the new ones, and those in monthly_assignments the old ones.",
-            file=sys.stderr,
-        )
-    window = config.source.window_months if config.source.orders is not None else None
-    text = score_sql(scoring, chosen.dialect, chosen.table, window)
-    if chosen.out is None:
-        print(text, end="")
-        return 0
-    try:
-        chosen.out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise PipelineError(f"--out: {chosen.out} cannot be written ({error.strerror}); name another file.") from error
-    print(
-        f"{chosen.out}: model version {scoring.model.model_version} of {month_key(scoring.month)} as one query on "
-        f"{chosen.table}. It expects customer_id, {', '.join(scoring.model.space.names)}; the comment on top says more."
-    )
-    return 0
-
-
-def _report(config: Config, chosen: argparse.Namespace) -> int:
-    from segment_pipeline.publishing.publish import published_months, reading
-    from segment_pipeline.report.queries import ReportError
-    from segment_pipeline.report.report import write_report
-
-    months = published_months(config.published_path)
-    if not months:
-        raise ReportError(
-            f"{config.published_path} is not there yet, or empty: no month is published. "
-            f"Run first: segment-pipeline run --config {config.path}"
-        )
-    with reading(config.published_path) as connection:
-        report = write_report(connection, config.name, chosen.month or max(months), config.published_path.parent)
-    print(f"{report.path}: {report.size:,} bytes")
-    for sentence in report.sentences:
-        print(sentence)
-    return 0
-
-
-def _ui(config: Config, chosen: argparse.Namespace) -> int:
-    from segment_pipeline import run_months
-
-    home = run_months.enter(config)
-    # Our own, whatever workspace.yaml lies in the current folder; the location's name is the one that it has there.
-    workspace = home / "workspace.yaml"
-    workspace.write_text(
-        "load_from:\n  - python_module:\n      module_name: segment_pipeline.definitions\n"
-        "      location_name: segment_pipeline\n"
-    )
-    command = ["dagster", "dev", "--workspace", str(workspace), "--host", "127.0.0.1", "--port", str(chosen.port)]
-    # A shell starts what it runs in the background with SIGINT ignored, Dagster takes SIGTERM for SIGINT, and then
-    # nothing ended it, nor the four processes below it, but SIGKILL, one by one.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606 - no shell, fixed program
-
-
-def _check(config: Config, _: argparse.Namespace) -> int:
-    if config.alternatives.rules:
-        from segment_pipeline.alternatives.alternatives_store import rules_that_fail
-
-        failing = rules_that_fail(config)
-        if failing:
-            raise ConfigError("\n".join(f"{config.path}: {problem}" for problem in failing))
-    campaigns = f"{len(load_campaigns(config))} campaigns, " if config.campaigns is not None else ""
-    if config.published_path.exists() and any(action.pair or action.segment is not None for action in config.actions):
-        from segment_pipeline.campaigns.actions_store import unknown_segments
-        from segment_pipeline.publishing.publish import reading
-
-        with reading(config.published_path) as connection:
-            for remark in unknown_segments(connection, config.actions):
-                print(f"{config.path}: {remark}", file=sys.stderr)
-    print(
-        f"{config.path}: fine. {len(config.features)} features, {campaigns}"
-        f"first month {month_key(config.first_month)}. The source itself was not looked at; a run does."
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -175,7 +175,7 @@ def test_the_ui_ends_with_all_that_it_started_even_in_the_background(shop, sent)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "segment_pipeline.cli", "ui", "--config", str(shop.config_path)]
+    command = [sys.executable, "-m", "segment_pipeline.cli.main", "ui", "--config", str(shop.config_path)]
     process = subprocess.Popen(
         [*command, "--port", str(port)],
         stdout=subprocess.DEVNULL,
@@ -209,7 +209,7 @@ def session_of(leader: int) -> list[int]:
 
 
 def test_ui_starts_dagster_on_the_users_file_under_the_known_location_name(shop, monkeypatch):
-    from segment_pipeline import cli
+    from segment_pipeline.cli.main import main
 
     started: list[list[str]] = []
 
@@ -222,7 +222,7 @@ def test_ui_starts_dagster_on_the_users_file_under_the_known_location_name(shop,
     monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.chdir(shop.folder)
     with pytest.raises(SystemExit):
-        cli.main(["ui", "--config", str(shop.config_path), "--port", "3456"])
+        main.main(["ui", "--config", str(shop.config_path), "--port", "3456"])
     workspace = shop.folder / "dagster_home" / "workspace.yaml"
     assert started[0][1:4] == ["-m", "dagster", "dev"]
     assert started[0][4:] == ["--workspace", str(workspace), "--host", "127.0.0.1", "--port", "3456"]

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from segment_pipeline.cli import main
+from segment_pipeline.cli.main import main
 from segment_pipeline.config.config import load_config, parse_config
 from segment_pipeline.errors import InputError
-from segment_pipeline.quickstart import Plan, Request, explore, print_plan
-from segment_pipeline.starter_file import starter_text
+from segment_pipeline.quickstart.command import Plan, Request, explore, print_plan
+from segment_pipeline.quickstart.starter_file import starter_text
 from segment_pipeline_tests.commands import Commands, Finished, shared_commands
 from segment_pipeline_tests.shop import order_lines, query
 
@@ -562,7 +562,7 @@ def test_a_project_without_data_is_an_example_to_fill_in_and_nothing_is_overwrit
 def test_on_a_terminal_init_asks_for_the_file_and_the_features(write, tmp_path):
     write("customers.csv", as_csv(HEADER, customers(200)))
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "segment_pipeline.cli", "init", "p"]
+    command = [sys.executable, "-m", "segment_pipeline.cli.main", "init", "p"]
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path) as process:
         os.close(theirs)
         read_until(ours, "for an example")

@@ -1,0 +1,171 @@
+"""The other commands, each a few lines over the function that does it."""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segment_pipeline.config.campaigns import load_campaigns
+from segment_pipeline.config.config import Config
+from segment_pipeline.errors import ConfigError, PipelineError
+from segment_pipeline.months import month_key
+
+if TYPE_CHECKING:
+    from segment_pipeline.quickstart.command import Request
+
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+
+def _request(chosen: argparse.Namespace, out: Path) -> "Request":
+    from segment_pipeline.quickstart.command import Request
+
+    return Request(
+        file=chosen.file,
+        out=out,
+        customer_id=chosen.customer_id,
+        features=chosen.features,
+        ordered_at=chosen.date,
+        amount=chosen.amount,
+        order_id=chosen.order_id,
+        product_id=chosen.product_id,
+        where=chosen.where,
+        month=chosen.month,
+        window_months=chosen.window_months,
+        transforms=dict(chosen.transform),
+        resolutions=dict(chosen.resolution),
+        segments=chosen.segments,
+        hurdle=chosen.hurdle if chosen.hurdle != "propose" else None,
+        no_hurdle=chosen.hurdle is None,
+        separator=chosen.sep,
+        decimal=chosen.decimal,
+        date_format=chosen.date_format,
+        seed=chosen.seed,
+    )
+
+
+def _quickstart(chosen: argparse.Namespace) -> int:
+    from segment_pipeline.quickstart.command import quickstart
+
+    return quickstart(_request(chosen, chosen.out or Path(f"{chosen.file.stem}_segments")))
+
+
+def _init(chosen: argparse.Namespace) -> int:
+    from segment_pipeline.quickstart.project import initialise
+
+    request = _request(chosen, chosen.folder / "data") if chosen.file is not None else None
+    return initialise(chosen.folder, request)
+
+
+def _export(config: Config, chosen: argparse.Namespace) -> int:
+    from segment_pipeline.publishing.exports import FORMATS, export_month
+
+    export = export_month(
+        config.published_path,
+        config.name,
+        folder=chosen.out,
+        month=chosen.month,
+        delta=chosen.delta,
+        formats=tuple(FORMATS) if chosen.format == "both" else (chosen.format,),
+    )
+    for file in export.manifest["files"]:
+        print(f"{export.folder / file['name']}: {file['rows']:,} customers, {file['bytes']:,} bytes")
+    return 0
+
+
+def _score_sql(config: Config, chosen: argparse.Namespace) -> int:
+    from segment_pipeline.publishing.publish import months_of_other_settings, reading
+    from segment_pipeline.publishing.score_sql import latest_scoring, score_sql
+
+    published = config.published_path
+    if not published.exists():
+        raise PipelineError(
+            f"{published} does not exist: nothing is published yet. Run: segment-pipeline run --config {config.path}"
+        )
+    with reading(published) as connection:
+        scoring = latest_scoring(connection, config.tiers)
+    if scoring is None:
+        raise PipelineError(
+            f"{published} has no month with its limits in feature_limits (it was made by an older version). Run its "
+            f"latest month again: segment-pipeline run --config {config.path} --months YYYY-MM --force"
+        )
+    if scoring.month in months_of_other_settings(published, config.config_hash):
+        print(
+            f"{month_key(scoring.month)} was made with other settings than {config.path} has now; if `tiers` changed, "
+            "the query's tiers are the new ones, and those in monthly_assignments the old ones.",
+            file=sys.stderr,
+        )
+    window = config.source.window_months if config.source.orders is not None else None
+    text = score_sql(scoring, chosen.dialect, chosen.table, window)
+    if chosen.out is None:
+        print(text, end="")
+        return 0
+    try:
+        chosen.out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise PipelineError(f"--out: {chosen.out} cannot be written ({error.strerror}); name another file.") from error
+    print(
+        f"{chosen.out}: model version {scoring.model.model_version} of {month_key(scoring.month)} as one query on "
+        f"{chosen.table}. It expects customer_id, {', '.join(scoring.model.space.names)}; the comment on top says more."
+    )
+    return 0
+
+
+def _report(config: Config, chosen: argparse.Namespace) -> int:
+    from segment_pipeline.publishing.publish import published_months, reading
+    from segment_pipeline.report.queries import ReportError
+    from segment_pipeline.report.report import write_report
+
+    months = published_months(config.published_path)
+    if not months:
+        raise ReportError(
+            f"{config.published_path} is not there yet, or empty: no month is published. "
+            f"Run first: segment-pipeline run --config {config.path}"
+        )
+    with reading(config.published_path) as connection:
+        report = write_report(connection, config.name, chosen.month or max(months), config.published_path.parent)
+    print(f"{report.path}: {report.size:,} bytes")
+    for sentence in report.sentences:
+        print(sentence)
+    return 0
+
+
+def _ui(config: Config, chosen: argparse.Namespace) -> int:
+    from segment_pipeline import run_months
+
+    home = run_months.enter(config)
+    # Our own, whatever workspace.yaml lies in the current folder; the location's name is the one that it has there.
+    workspace = home / "workspace.yaml"
+    workspace.write_text(
+        "load_from:\n  - python_module:\n      module_name: segment_pipeline.definitions\n"
+        "      location_name: segment_pipeline\n"
+    )
+    command = ["dagster", "dev", "--workspace", str(workspace), "--host", "127.0.0.1", "--port", str(chosen.port)]
+    # A shell starts what it runs in the background with SIGINT ignored, Dagster takes SIGTERM for SIGINT, and then
+    # nothing ended it, nor the four processes below it, but SIGKILL, one by one.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606 - no shell, fixed program
+
+
+def _check(config: Config, _: argparse.Namespace) -> int:
+    if config.alternatives.rules:
+        from segment_pipeline.alternatives.alternatives_store import rules_that_fail
+
+        failing = rules_that_fail(config)
+        if failing:
+            raise ConfigError("\n".join(f"{config.path}: {problem}" for problem in failing))
+    campaigns = f"{len(load_campaigns(config))} campaigns, " if config.campaigns is not None else ""
+    if config.published_path.exists() and any(action.pair or action.segment is not None for action in config.actions):
+        from segment_pipeline.campaigns.actions_store import unknown_segments
+        from segment_pipeline.publishing.publish import reading
+
+        with reading(config.published_path) as connection:
+            for remark in unknown_segments(connection, config.actions):
+                print(f"{config.path}: {remark}", file=sys.stderr)
+    print(
+        f"{config.path}: fine. {len(config.features)} features, {campaigns}"
+        f"first month {month_key(config.first_month)}. The source itself was not looked at; a run does."
+    )
+    return 0

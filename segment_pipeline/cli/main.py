@@ -1,0 +1,44 @@
+"""`segment-pipeline`: a thin face over the functions that Dagster runs as well."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from segment_pipeline.cli.arguments import CONFIG_HERE, USUAL_CONFIG, _parser
+from segment_pipeline.cli.commands import EXIT_FAILED, EXIT_USAGE
+from segment_pipeline.config.config import load_config
+from segment_pipeline.errors import ConfigError, PipelineError
+
+if TYPE_CHECKING:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (0: done; 1: a month was not published; 2: nothing was tried)."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        if hasattr(chosen, "start"):  # it makes a configuration, and needs none
+            return int(chosen.start(chosen))
+        if chosen.config is None:
+            chosen.config = CONFIG_HERE if CONFIG_HERE.exists() and not USUAL_CONFIG.exists() else USUAL_CONFIG
+        config = load_config(chosen.config)
+        if not getattr(chosen, "quiet", False):
+            for warning in config.remarks:
+                print(f"{chosen.config}: {warning}", file=sys.stderr)
+        return int(chosen.command(config, chosen))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # DuckDB makes the second of Ctrl-C in the middle of a query
+        if isinstance(error, RuntimeError) and str(error) != "Query interrupted":
+            raise
+        print("Stopped. Months already published stay; run the same command again to go on.", file=sys.stderr)
+        return EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

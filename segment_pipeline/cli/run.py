@@ -1,0 +1,161 @@
+"""`segment-pipeline run`: the months that are due, with progress, a summary and an exit code."""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+from segment_pipeline.config.campaigns import read_campaigns
+from segment_pipeline.config.config import Config
+from segment_pipeline.errors import ConfigError
+from segment_pipeline.months import add_months, month_key
+
+if TYPE_CHECKING:
+    import dagster as dg
+    from rich.console import Console
+
+    from segment_pipeline.run_months import Work
+from segment_pipeline.cli.commands import EXIT_FAILED
+
+
+def _run(config: Config, chosen: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from segment_pipeline import run_months
+    from segment_pipeline.campaigns.plans_store import months_to_renew
+    from segment_pipeline.database.store import RunLock
+    from segment_pipeline.orchestration.resources import run_lock_path
+    from segment_pipeline.publishing.publish import (
+        month_fingerprints,
+        months_of_other_settings,
+        published_months,
+        reading,
+    )
+    from segment_pipeline.publishing.summary import print_summary, summarise
+
+    # `docker stop` and systemd end a run as Ctrl-C does: it says so, and closes its run in Dagster's history
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    run_months.enter(config)
+    console = Console(stderr=True, quiet=chosen.quiet)
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    wanted = _wanted_months(config, chosen.months)
+    purpose = f"segment-pipeline run {month_key(wanted[0])}..{month_key(wanted[-1])}"
+    with RunLock(run_lock_path(config), config.operation.lock_timeout_minutes * 60, purpose, say):
+        work = run_months.plan(config, wanted, force=chosen.force, report=say)
+        there = published_months(config.published_path)
+        followed = [
+            month for month in work.months if (after := add_months(month, 1)) in there and after not in work.months
+        ]
+        before = month_fingerprints(config.published_path, followed)
+        if not work.months:
+            say(f"Nothing to do: {_span(wanted)} stand in the published file. To run months again, add --force.")
+        if work.assets:
+            say(f"{config.published_path.name} is missing or behind the warehouse: it is published again.")
+        stale = [
+            month
+            for month in months_of_other_settings(config.published_path, config.config_hash)
+            if month not in work.months
+        ]
+        if stale:
+            say(
+                f"{_span(stale)} were made with other settings than {chosen.config} has now. To make them anew: "
+                f"segment-pipeline run --config {chosen.config} --months {_span(stale)} --force"
+            )
+        failed, warned = _run_with_progress(work, console, say)
+        now = month_fingerprints(config.published_path, followed)
+    changed = [month for month in followed if now.get(month) != before.get(month)]
+    if changed:
+        outdated = _span([month for month in there if month > changed[0]])
+        print(
+            f"{_span(changed)} came out different from before. Made from its earlier state, and now to be renewed: "
+            f"{outdated}. Run: segment-pipeline run --config {chosen.config} --months {outdated} --force",
+            file=sys.stderr,
+        )
+    if failed is None and config.campaigns is not None:
+        with reading(config.published_path) as connection:
+            needed = months_to_renew(connection, read_campaigns(config).campaigns)
+        for name, months in needed.items():
+            print(
+                f"Campaign {name} is not in all the months that it needs: {_span(months)} was run without it. "
+                f"Run: segment-pipeline run --config {chosen.config} --months {_span(months)} --force",
+                file=sys.stderr,
+            )
+    for text, months in warned.items():
+        say(f"Warning, {_span(months)}: {text}")
+    if failed is not None:
+        print(failed, file=sys.stderr)
+        return EXIT_FAILED
+    if not chosen.quiet:
+        with reading(config.published_path) as connection:
+            summary = summarise(config.name, config.published_path, connection, work.months)
+        # a pipe or a log has no width of its own, and 80 columns would break the table's names
+        print_summary(summary, Console(width=None if sys.stdout.isatty() else 140))
+    return 0
+
+
+def _span(months: Sequence[date]) -> str:
+    first, last = month_key(min(months)), month_key(max(months))
+    return first if first == last else f"{first}..{last}"
+
+
+def _wanted_months(config: Config, asked: list[date] | None) -> list[date]:
+    from segment_pipeline.run_months import closed_months
+
+    closed = closed_months()
+    if not closed:
+        raise ConfigError(f"{config.path}: first_month: {month_key(config.first_month)} has not closed yet.")
+    outside = [month for month in asked or [] if month not in closed]
+    if outside:
+        raise ConfigError(
+            f"--months: {month_key(outside[0])} is not a closed month of {config.path}, which has "
+            f"{month_key(closed[0])} to {month_key(closed[-1])}."
+        )
+    return asked or closed
+
+
+def _run_with_progress(
+    work: "Work", console: "Console", say: Callable[[str], None]
+) -> tuple[str | None, dict[str, list[date]]]:
+    """Run the months, with a line for each that is published; returns what to say of the one that failed, if one did,
+    and what the checks warn of, with the months in which they do.
+
+    A terminal shows a bar as well while it lasts; a log does not.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from segment_pipeline.run_months import run_months
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    done, started = 0, time.monotonic()
+    warned: dict[str, list[date]] = {}
+    with Progress(
+        *columns, console=console, transient=True, disable=not (console.is_terminal and work.months)
+    ) as progress:
+        task = progress.add_task("starting", total=len(work.months))
+
+        def listen(event: "dg.DagsterEvent | str") -> None:
+            if isinstance(event, str):
+                say(event)
+            elif event.is_step_start:
+                progress.update(task, description=f"{month_key(work.months[done])} {event.step_key}")
+
+        for result in run_months(work, listen):
+            for text in result.warned:
+                warned.setdefault(text, []).append(result.month)
+            if result.error is not None:
+                skipped = work.months[done + 1 :]
+                untried = f"\n{_span(skipped)} stand on it and were not tried." if skipped else ""
+                return f"{month_key(result.month)} failed and was not published. {result.error}{untried}", warned
+            done += 1
+            progress.advance(task)
+            seconds = time.monotonic() - started
+            say(f"{month_key(result.month)} published ({done} of {len(work.months)}, {seconds:.0f} s)")
+            if result.remark is not None:
+                print(f"{month_key(result.month)} has no new report. {result.remark}", file=sys.stderr)
+    return None, warned
