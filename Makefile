@@ -28,10 +28,10 @@ ui: $(VENV)/ready  ## the Dagster UI on http://127.0.0.1:3000
 	@$(BIN)/segment-pipeline ui --config $(CONFIG)
 
 docs: $(VENV)/ready  ## write docs/data-dictionary.md and docs/configuration.md from the code
-	@$(BIN)/python -m segment_pipeline.reference docs
+	@$(BIN)/python -m tools.reference docs
 
 pictures: $(VENV)/ready  ## draw docs/pictures/*.svg from the published demo: after `make run`
-	@$(BIN)/python -m segment_pipeline.report.doc_pictures data/segments.duckdb docs/pictures
+	@$(BIN)/python -m tools.doc_pictures data/segments.duckdb docs/pictures
 
 wheel: $(VENV)/ready  ## build dist/*.whl
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -1,7 +1,7 @@
-"""The code location: the assets, jobs and sensors of defs/, with the resources of the user's file. Nothing else.
+"""The code location: the assets of the stages, the jobs and sensors, with the resources of the user's file.
 
-What it loads decides how long every Dagster process takes to start, so the modules under defs/ import DuckDB, NumPy,
-scikit-learn and great-expectations inside the functions that use them.
+What it loads decides how long every Dagster process takes to start, so `orchestration/` and the stages' `assets.py`
+import DuckDB, NumPy, scikit-learn and great-expectations inside the functions that use them.
 """
 
 import os
@@ -11,10 +11,10 @@ import dagster as dg
 
 from segment_pipeline.alternatives import assets as alternatives
 from segment_pipeline.audit import assets as audit
-from segment_pipeline.campaigns import assets as actions
+from segment_pipeline.campaigns import assets as campaigns
 from segment_pipeline.customers import assets as customers
-from segment_pipeline.early_warnings import assets as journeys
-from segment_pipeline.models import assets as mixtures
+from segment_pipeline.early_warnings import assets as early_warnings
+from segment_pipeline.models import assets as models
 from segment_pipeline.orchestration.jobs import monthly_schedule, monthly_segmentation, progress
 from segment_pipeline.orchestration.resources import WEBHOOK_VARIABLE, Notifier, Pipeline
 from segment_pipeline.orchestration.sensors import notify_drift_alerts, notify_month, notify_run_failure
@@ -23,7 +23,7 @@ from segment_pipeline.publishing import assets as publishing
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.report import assets as report
 from segment_pipeline.segments import assets as segments
-from segment_pipeline.validation import assets as trust
+from segment_pipeline.validation import assets as validation
 
 
 class SegmentPipeline(Pipeline):
@@ -43,7 +43,18 @@ def resources(config_path: Path) -> dict[str, object]:
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(
-        [customers, mixtures, segments, journeys, actions, trust, alternatives, audit, publishing, report]
+        [
+            customers,
+            models,
+            segments,
+            campaigns,
+            early_warnings,
+            audit,
+            validation,
+            alternatives,
+            publishing,
+            report,
+        ]
     ),
     jobs=[monthly_segmentation],
     schedules=[monthly_schedule],

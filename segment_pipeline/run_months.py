@@ -21,7 +21,7 @@ from segment_pipeline.orchestration.failures import Failure, explain, warning_of
 from segment_pipeline.orchestration.resources import PID_TAG, Pipeline
 from segment_pipeline.orchestration.settings import CONFIG_VARIABLE
 
-SHIPPED_INSTANCE = Path(__file__).with_name("dagster.yaml")
+SHIPPED_INSTANCE = Path(__file__).parent / "orchestration" / "dagster.yaml"
 # It comes after the month is published: without it the month is whole.
 REPORT_ASSET = "segment_report"
 

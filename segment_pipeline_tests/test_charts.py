@@ -43,7 +43,7 @@ def test_every_segment_colour_stands_out_on_light_and_dark(ground):
 
 
 def test_the_text_of_the_page_is_legible_on_light_dark_and_paper():
-    style = (Path(charts.__file__).parent / "report.css").read_text()
+    style = (Path(charts.__file__).parent / "report" / "report.css").read_text()
     blocks = re.findall(r"\{([^{}]*--ground:[^{}]*)\}", style)
     themes = [dict(re.findall(r"--(\w+): (#\w+)", block)) for block in blocks]
     assert len(themes) == 4  # light, dark by the system, dark by the button, print

@@ -17,8 +17,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from segment_pipeline.cli.arguments import _parser
-from segment_pipeline.report.doc_pictures import main, pictures
+from segment_pipeline.cli.arguments import command_parser
+from tools.doc_pictures import main, pictures
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "segment_pipeline"
@@ -62,7 +62,7 @@ def refusal_of(words):
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
         try:
-            _parser().parse_args(words)
+            command_parser().parse_args(words)
         except SystemExit as end:  # --help ends as well, with 0
             return said.getvalue() if end.code else None
     return None

@@ -6,7 +6,7 @@ import pytest
 
 from segment_pipeline.config.config import setting_docs
 from segment_pipeline.publishing.catalogue import dictionary_rows
-from segment_pipeline.reference import PAGES, configuration, data_dictionary
+from tools.reference import PAGES, configuration, data_dictionary
 
 DOCS = Path(__file__).parents[1] / "docs"
 

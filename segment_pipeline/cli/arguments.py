@@ -4,15 +4,19 @@ import argparse
 import math
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from segment_pipeline import __version__
+from segment_pipeline.cli.commands import (
+    check_command,
+    export_command,
+    init_command,
+    quickstart_command,
+    report_command,
+    score_sql_command,
+    ui_command,
+)
+from segment_pipeline.cli.run import run_command
 from segment_pipeline.months import month_range, parse_month
-
-if TYPE_CHECKING:
-    pass
-from segment_pipeline.cli.commands import _check, _export, _init, _quickstart, _report, _score_sql, _ui
-from segment_pipeline.cli.run import _run
 
 USUAL_CONFIG, CONFIG_HERE = Path("data/segmentation.yaml"), Path("segmentation.yaml")
 """Where a project has the user's file, and where a quickstart leaves it."""
@@ -130,7 +134,7 @@ exit code:
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="segment-pipeline",
         description="Month after month, who your customers are becoming, as probabilities.",
@@ -152,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--force", action="store_true", help="run months again that are already published")
     run.add_argument("--quiet", action="store_true", help="print errors only")
-    run.set_defaults(command=_run)
+    run.set_defaults(command=run_command)
 
     ui = commands.add_parser(
         "ui",
@@ -162,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     ui.add_argument("--port", type=int, default=3000, help="port on 127.0.0.1 (default: %(default)s)")
-    ui.set_defaults(command=_ui)
+    ui.set_defaults(command=ui_command)
 
     check = commands.add_parser(
         "check",
@@ -171,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=CHECK_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    check.set_defaults(command=_check)
+    check.set_defaults(command=check_command)
 
     export = commands.add_parser(
         "export",
@@ -187,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--delta", action="store_true", help="only who was added, changed or removed since last month")
     export.add_argument("--format", choices=("parquet", "csv", "both"), default="both", help="default: %(default)s")
-    export.set_defaults(command=_export)
+    export.set_defaults(command=export_command)
 
     score = commands.add_parser(
         "score-sql",
@@ -205,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the table with customer_id and the raw features, as it is written there (default: %(default)s)",
     )
     score.add_argument("--out", type=Path, metavar="FILE", help="default: print it")
-    score.set_defaults(command=_score_sql)
+    score.set_defaults(command=score_sql_command)
 
     report = commands.add_parser(
         "report",
@@ -216,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     report.add_argument("--month", type=_month, metavar="MONTH", help="for example 2017-12 (default: the latest)")
-    report.set_defaults(command=_report)
+    report.set_defaults(command=report_command)
 
     quickstart = commands.add_parser(
         "quickstart",
@@ -229,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     quickstart.add_argument("file", type=Path, metavar="FILE.csv", help="customers, or order lines")
     quickstart.add_argument("--out", type=Path, metavar="DIR", help="default: FILE_segments in the current folder")
     _add_guesses(quickstart)
-    quickstart.set_defaults(start=_quickstart)
+    quickstart.set_defaults(start=quickstart_command)
 
     init = commands.add_parser(
         "init",
@@ -242,7 +246,7 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("folder", type=Path, nargs="?", default=Path(), metavar="DIR", help="default: the current folder")
     init.add_argument("--from", type=Path, dest="file", metavar="FILE", help="a CSV of customers, or of order lines")
     _add_guesses(init)
-    init.set_defaults(start=_init)
+    init.set_defaults(start=init_command)
 
     for command in (run, export, score, report, ui, check):
         command.add_argument(

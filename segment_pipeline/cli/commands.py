@@ -46,20 +46,20 @@ def _request(chosen: argparse.Namespace, out: Path) -> "Request":
     )
 
 
-def _quickstart(chosen: argparse.Namespace) -> int:
+def quickstart_command(chosen: argparse.Namespace) -> int:
     from segment_pipeline.quickstart.command import quickstart
 
     return quickstart(_request(chosen, chosen.out or Path(f"{chosen.file.stem}_segments")))
 
 
-def _init(chosen: argparse.Namespace) -> int:
+def init_command(chosen: argparse.Namespace) -> int:
     from segment_pipeline.quickstart.project import initialise
 
     request = _request(chosen, chosen.folder / "data") if chosen.file is not None else None
     return initialise(chosen.folder, request)
 
 
-def _export(config: Config, chosen: argparse.Namespace) -> int:
+def export_command(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline.publishing.exports import FORMATS, export_month
 
     export = export_month(
@@ -75,7 +75,7 @@ def _export(config: Config, chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _score_sql(config: Config, chosen: argparse.Namespace) -> int:
+def score_sql_command(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline.publishing.publish import months_of_other_settings, reading
     from segment_pipeline.publishing.score_sql import latest_scoring, score_sql
 
@@ -113,7 +113,7 @@ def _score_sql(config: Config, chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _report(config: Config, chosen: argparse.Namespace) -> int:
+def report_command(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline.publishing.publish import published_months, reading
     from segment_pipeline.report.queries import ReportError
     from segment_pipeline.report.report import write_report
@@ -132,7 +132,7 @@ def _report(config: Config, chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _ui(config: Config, chosen: argparse.Namespace) -> int:
+def ui_command(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline import run_months
 
     home = run_months.enter(config)
@@ -149,7 +149,7 @@ def _ui(config: Config, chosen: argparse.Namespace) -> int:
     os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606 - no shell, fixed program
 
 
-def _check(config: Config, _: argparse.Namespace) -> int:
+def check_command(config: Config, _: argparse.Namespace) -> int:
     if config.alternatives.rules:
         from segment_pipeline.alternatives.alternatives_store import rules_that_fail
 

@@ -2,20 +2,16 @@
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from segment_pipeline.cli.arguments import CONFIG_HERE, USUAL_CONFIG, _parser
+from segment_pipeline.cli.arguments import CONFIG_HERE, USUAL_CONFIG, command_parser
 from segment_pipeline.cli.commands import EXIT_FAILED, EXIT_USAGE
 from segment_pipeline.config.config import load_config
 from segment_pipeline.errors import ConfigError, PipelineError
 
-if TYPE_CHECKING:
-    pass
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0: done; 1: a month was not published; 2: nothing was tried)."""
-    chosen = _parser().parse_args(arguments)
+    chosen = command_parser().parse_args(arguments)
     try:
         if hasattr(chosen, "start"):  # it makes a configuration, and needs none
             return int(chosen.start(chosen))

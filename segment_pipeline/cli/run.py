@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
+from segment_pipeline.cli.commands import EXIT_FAILED
 from segment_pipeline.config.campaigns import read_campaigns
 from segment_pipeline.config.config import Config
 from segment_pipeline.errors import ConfigError
@@ -18,10 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from segment_pipeline.run_months import Work
-from segment_pipeline.cli.commands import EXIT_FAILED
 
 
-def _run(config: Config, chosen: argparse.Namespace) -> int:
+def run_command(config: Config, chosen: argparse.Namespace) -> int:
     from rich.console import Console
 
     from segment_pipeline import run_months

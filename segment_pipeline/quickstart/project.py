@@ -198,7 +198,9 @@ def _write(folder: Path, starter: Starter, about_data: str) -> None:
     with writing(folder):
         home.mkdir(parents=True, exist_ok=True)
         # the pools and limits without which two runs would write at once
-        shutil.copyfile(Path(segment_pipeline.__file__).parent / "defs" / "dagster.yaml", home / "dagster.yaml")
+        shutil.copyfile(
+            Path(segment_pipeline.__file__).parent / "orchestration" / "dagster.yaml", home / "dagster.yaml"
+        )
         (folder / "workspace.yaml").write_text(WORKSPACE, encoding="utf-8")
         (folder / ".gitignore").write_text(GITIGNORE, encoding="utf-8")
         (folder / "README.md").write_text(README.format(name=starter.name, data=about_data), encoding="utf-8")

@@ -31,7 +31,7 @@ from segment_pipeline.config.stages import OperationSettings
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.months import add_months, month_key
 
-DEMO = Path(__file__).parents[1] / "data" / "segmentation.yaml"
+DEMO = Path(__file__).parents[2] / "data" / "segmentation.yaml"
 FILE = Path("conf/segmentation.yaml")
 
 ACTION = "what: w, channel: c, kpi: k, measure_days: 3"

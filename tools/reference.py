@@ -1,6 +1,6 @@
 """The reference pages of docs/, made from the code that they describe: `make docs` writes them, and a test compares.
 
-Run as `python -m segment_pipeline.reference DIR`.
+Run as `python -m tools.reference DIR`.
 """
 
 import sys

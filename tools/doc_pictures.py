@@ -1,6 +1,6 @@
 """The pictures of README.md and docs/: the demo's last month as SVG files, drawn with the report's own charts.
 
-`make pictures` runs it: `python -m segment_pipeline.report.doc_pictures PUBLISHED.duckdb DIR`. Dark ink on white, for
+`make pictures` runs it: `python -m tools.doc_pictures PUBLISHED.duckdb DIR`. Dark ink on white, for
 GitHub shows a picture on light and dark pages and gives it no ink of its own.
 """
 
@@ -18,7 +18,7 @@ from segment_pipeline.report.report import elbow_of, segment_names
 def main(arguments: Sequence[str]) -> int:
     """Write every picture; returns the exit code."""
     if len(arguments) != 2:
-        print("usage: python -m segment_pipeline.report.doc_pictures PUBLISHED.duckdb DIR", file=sys.stderr)
+        print("usage: python -m tools.doc_pictures PUBLISHED.duckdb DIR", file=sys.stderr)
         return 2
     published, folder = map(Path, arguments)
     if not published.exists():

@@ -1,0 +1,1 @@
+"""What makes the pages and pictures of docs/ from the code and the demo. Not part of the wheel."""
