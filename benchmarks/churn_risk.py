@@ -21,9 +21,9 @@ from dataclasses import replace
 from datetime import date
 
 import numpy as np
-from numpy.typing import NDArray
 from real_months import HORIZON_DAYS, MonthEnd, cdnow, demo, print_table
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
 from segment_pipeline.early_warnings.backtest import JUDGED, BacktestRow, WarnedMonth, backtest, most_urgent
 from segment_pipeline.early_warnings.churn import (
@@ -43,8 +43,6 @@ from segment_pipeline.models.challengers import fit_challengers
 from segment_pipeline.models.champion import DecisionInputs, decide
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import month_key
-
-Array = NDArray[np.float64]
 
 UNSEEN = date(1997, 11, 1)
 """The first of CDNOW's months that no choice was made on."""

@@ -7,11 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.features import FeatureSpace
-
-Array = NDArray[np.float64]
 
 CHUNK_ROWS = 250_000
 

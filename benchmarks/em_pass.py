@@ -10,9 +10,10 @@ import time
 import tracemalloc
 
 import numpy as np
-from datasets import Array, overlapping_components
+from datasets import overlapping_components
 from threadpoolctl import threadpool_limits
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.em import _BLOCK_ROWS, Parameters, Rows, StackedEM
 
 ROWS, FEATURES, COMPONENTS = 10_000_000, 6, 6

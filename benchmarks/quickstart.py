@@ -19,22 +19,23 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler
+
+from segment_pipeline.arrays import Array
 
 ROWS = 47_000
 BAR_SECONDS, BAR_RATIO = 30, 6
 COLUMNS = ("customer_id", "recency_days", "orders", "total_spend", "average_order_value", "session_minutes")
 
 
-def customers(rows: int = ROWS, seed: int = 7) -> NDArray[np.float64]:
+def customers(rows: int = ROWS, seed: int = 7) -> Array:
     """(rows, 5) in the order of COLUMNS, without the id."""
     random = np.random.default_rng(seed)
     habit = random.choice(5, size=rows, p=[0.22, 0.25, 0.20, 0.18, 0.15])
 
-    def around(centres: list[float], spreads: list[float]) -> NDArray[np.float64]:
+    def around(centres: list[float], spreads: list[float]) -> Array:
         return np.exp(random.normal(np.array(centres)[habit], np.array(spreads)[habit]))
 
     recency = np.ceil(around([1.8, 3.0, 3.8, 4.4, 3.0], [0.6, 0.5, 0.4, 0.35, 0.7]))
@@ -44,7 +45,7 @@ def customers(rows: int = ROWS, seed: int = 7) -> NDArray[np.float64]:
     return np.column_stack([recency, orders, np.round(orders * average, 2), average, minutes])
 
 
-def write(X: NDArray[np.float64], path: Path) -> None:
+def write(X: Array, path: Path) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
@@ -73,7 +74,7 @@ def quickstart(file: Path, *, show: bool) -> float:
     return seconds
 
 
-def textbook(X: NDArray[np.float64]) -> float:
+def textbook(X: Array) -> float:
     """Seconds of the loop alone."""
     start = time.perf_counter()
     Z = StandardScaler().fit_transform(np.log1p(X))

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array, Flags, Texts
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.config.order_features import PRODUCT_FEATURES
 from segment_pipeline.config.source import resolve_source_path
@@ -23,8 +23,6 @@ from segment_pipeline.database.store import prepare
 from segment_pipeline.months import as_of, month_range
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.sources.sources import load_raw_customers
-
-Array = NDArray[np.float64]
 
 HORIZON_DAYS = 90
 CDNOW_WINDOW_MONTHS = 6
@@ -47,9 +45,9 @@ class MonthEnd:
     the tenure; aside_names names the columns."""
 
     month: date
-    ids: NDArray[np.str_]
+    ids: Texts
     X: Array
-    silent: NDArray[np.bool_] | None
+    silent: Flags | None
     aside: Array
     aside_names: tuple[str, ...]
 
@@ -140,7 +138,7 @@ def _month_ends(config: Config) -> list[MonthEnd]:
     return found
 
 
-def silence_auc(predictors: Array, silent: NDArray[np.bool_]) -> float:
+def silence_auc(predictors: Array, silent: Flags) -> float:
     """Area under the ROC curve with which a logistic regression on the predictors foretells silence, out of fold."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score

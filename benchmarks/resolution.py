@@ -11,16 +11,14 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from real_months import MonthEnd, cdnow, demo, keep_their_segment, kmeans_labels, print_table, silence_auc
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
 from segment_pipeline.mixture.candidates import Candidate, Mixture, adjusted_rand_index, fit_candidates, fit_mixture
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.resolution import dequantise, what_the_fit_sees
 from segment_pipeline.models.selection import choose
-
-Array = NDArray[np.float64]
 
 MODES = ("floor", "dequantise", "spread")
 FIGURES = ("stability", "max prob", "hybrid", "eigenvalue", "one day", "AUC", "k-means", "stay")

@@ -11,6 +11,7 @@ import numpy as np
 
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.mixture.candidates import Mixture
+from segment_pipeline.mixture.estimator import GaussianMixtureEM
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.models.scoring import assignment_sql
@@ -46,7 +47,7 @@ def by_sql(connection: duckdb.DuckDBPyConnection, model: SegmentModel) -> float:
 
 
 def by_sklearn(connection: duckdb.DuckDBPyConnection, model: SegmentModel) -> float:
-    estimator = model.mixture.to_sklearn()
+    estimator = GaussianMixtureEM.from_mixture(model.mixture).to_sklearn()
     start = time.perf_counter()
     frame = connection.execute("SELECT * FROM customers").df()
     Z = (np.log1p(frame[list(NAMES)].to_numpy()) - model.space.center) / model.space.scale

@@ -10,10 +10,11 @@ import time
 import warnings
 
 import numpy as np
-from datasets import Array, overlapping_components
+from datasets import overlapping_components
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.candidates import search_mixtures
 
 COMPONENTS = range(2, 11)

@@ -6,8 +6,8 @@ from datetime import date
 import duckdb
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array, Flags, Texts
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.customers.space_store import write_feature_space, write_scaled_matrix
@@ -44,9 +44,9 @@ class Planted:
     first: important ones, then bots, then errors, as many as asked for."""
 
     ids: list[str]
-    X: NDArray[np.float64]
-    labels: NDArray[np.str_]
-    shuffled: NDArray[np.bool_]
+    X: Array
+    labels: Texts
+    shuffled: Flags
 
 
 def planted_customers(n: int, *, important: int = 0, bots: int = 0, errors: int = 0, seed: int = 1) -> Planted:

@@ -11,8 +11,8 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.config.config import Config, parse_config
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.challengers import fit_challengers
@@ -20,8 +20,6 @@ from segment_pipeline.models.champion import Decision, DecisionInputs, decide
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.models.refit import Subject
 from segment_pipeline.months import add_months
-
-Array = NDArray[np.float64]
 
 FIRST = date(2020, 1, 1)
 PERSISTENCE = 0.7
@@ -40,7 +38,7 @@ class Base:
     """The customers of one month. segment (n,) of each; place (n, d) within it, standard normal; centres (k, d) and
     spreads (k,) of the segments."""
 
-    segment: NDArray[np.intp]
+    segment: Labels
     place: Array
     centres: Array
     spreads: Array
@@ -119,7 +117,7 @@ class Month:
 
     number: int
     X: Array
-    truth: NDArray[np.intp]
+    truth: Labels
     decision: Decision
 
     @property
@@ -196,6 +194,6 @@ def id_of(model: SegmentModel, centre: Array) -> int:
     return model.segment_ids[int(np.argmin(np.sum((means - centre) ** 2, axis=1)))]
 
 
-def segment_of(model: SegmentModel, X: Array) -> NDArray[np.intp]:
+def segment_of(model: SegmentModel, X: Array) -> Labels:
     """(n,) id of the likeliest segment of each customer."""
     return np.asarray(model.segment_ids)[np.argmax(model.responsibilities(X), axis=1)]

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from segment_pipeline.config.config import load_config
 from segment_pipeline.customers.contract import build_contract
-from segment_pipeline.customers.split import SplitCounts, split_customers
+from segment_pipeline.customers.split_store import SplitCounts, split_customers
 from segment_pipeline.customers.tables import FEATURE_LIMITS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.months import parse_month

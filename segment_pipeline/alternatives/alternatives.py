@@ -12,14 +12,11 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from segment_pipeline.arrays import Array, Flags, Labels
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.models.naming import name_segments
-
-Array = NDArray[np.float64]
-Labels = NDArray[np.intp]
 
 NOBODY = -1
 """The label of customers whom a method leaves out: noise, or in no rule."""
@@ -86,7 +83,7 @@ class Observed:
     """
 
     Z: Array
-    silent: NDArray[np.bool_]
+    silent: Flags
     rfm: Array | None = None
     rules: Mapping[str, Labels] = field(default_factory=dict)
 
@@ -379,7 +376,7 @@ def latent_classes(answers: Labels, seed: int, classes: int | None = None) -> La
     return best
 
 
-def churn_auc(labels: Labels, silent: NDArray[np.bool_], seed: int) -> float | None:
+def churn_auc(labels: Labels, silent: Flags, seed: int) -> float | None:
     """Area under the curve of later silence foretold from the label alone: each fifth of the customers by the share of
     silent ones among the others with that label. None with too few silent customers, or too few others."""
     from scipy.stats import rankdata

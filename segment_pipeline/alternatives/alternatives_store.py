@@ -10,7 +10,6 @@ from datetime import date
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
 from segment_pipeline.alternatives.alternatives import NOBODY, Comparison, Customers, Observed, compare
 from segment_pipeline.alternatives.suitability import Suitability, judge_suitability
@@ -20,6 +19,7 @@ from segment_pipeline.alternatives.tables import (
     SUITABILITY,
     SUITABILITY_FINDINGS,
 )
+from segment_pipeline.arrays import Array, Labels, Texts, Values
 from segment_pipeline.config.config import Config
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
@@ -31,10 +31,6 @@ from segment_pipeline.models.champions_store import require_champion, scores_in
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months
 from segment_pipeline.sources.sources import load_categories
-
-Array = NDArray[np.float64]
-Labels = NDArray[np.intp]
-Values = NDArray[np.object_]
 
 MAX_LEVELS = 50
 """Different values beyond which a text column is a name or a number of something, and no answer to a question."""
@@ -141,7 +137,7 @@ class _LookedAt:
     """Customers of a month: ids (n,), X (n, d) in original units, rfm (n, 3) as `Customers` has it."""
 
     month: date
-    ids: NDArray[np.str_]
+    ids: Texts
     X: Array
     rfm: Array | None
 
@@ -273,7 +269,7 @@ def _coded(texts: Sequence[Values]) -> list[Labels]:
     return [np.array([codes.get(text, NOBODY) for text in some], dtype=np.intp) for some in texts]
 
 
-def _in_order(connection: duckdb.DuckDBPyConnection, ids: NDArray[np.str_], query: str) -> Values:
+def _in_order(connection: duckdb.DuckDBPyConnection, ids: Texts, query: str) -> Values:
     """(n,) `value` of each of these customers by a query of customer_id and value; None where it has none."""
     # in DuckDB, so that a month of a million customers is not fetched for a sample of them
     connection.execute(

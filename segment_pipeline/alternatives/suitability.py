@@ -8,14 +8,11 @@ stop a month, before any fit (`nothing_to_describe`).
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from segment_pipeline.alternatives.alternatives import AGREES, NOBODY, Alternative, Comparison, Customers, nestedness
+from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.gaussian import Mixture, bic
-
-Array = NDArray[np.float64]
-Labels = NDArray[np.intp]
 
 FEW = 500
 """Customers below which a mixture of full covariances has too many parameters for its data."""

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.words import counted, deed, figure, percent
-
-Array = NDArray[np.float64]
 
 MISLABELLED_BELOW = 0.5
 """A label looks wrong when it is less than half as likely for the customer as for the label's customers on average, and

@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.candidates import GaussianMixtureEM
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.words import counted, figure, percent
-
-Array = NDArray[np.float64]
 
 MOST_GROUPS = 8
 FITTED = 1000

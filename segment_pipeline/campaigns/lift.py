@@ -23,7 +23,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from segment_pipeline.arrays import Array, Flags, Texts
+
 Arm = Literal["matched", "random", "control"]
 Metric = Literal["conversion", "value"]
 
@@ -91,7 +92,7 @@ class Lift:
     verdict: str
 
 
-def arm_of(customer_ids: Sequence[str], campaign: str, shares: Mapping[Arm, float]) -> NDArray[np.str_]:
+def arm_of(customer_ids: Sequence[str], campaign: str, shares: Mapping[Arm, float]) -> Texts:
     """(n,) the arm of each customer: by salted hash, so the same whenever asked, and independent between campaigns.
 
     shares : of all three arms, 0..1, summing to 1; ValueError otherwise. Changed shares move customers between arms:
@@ -157,9 +158,9 @@ def sample_ratio(counts: Mapping[Arm, int], shares: Mapping[Arm, float]) -> Samp
 
 
 def measure_lift(
-    arms: NDArray[np.str_],
+    arms: Texts,
     segment_ids: NDArray[np.int64],
-    converted: NDArray[np.bool_],
+    converted: Flags,
     values: Array,
     shares: Mapping[Arm, float],
     cap: float | None = None,
@@ -184,7 +185,7 @@ def measure_lift(
         "conversion": converted.astype(np.float64),
         "value": values if cap is None else np.minimum(values, cap),
     }
-    groups: list[tuple[int | None, NDArray[np.bool_]]] = [(None, np.ones(len(arms), dtype=bool))]
+    groups: list[tuple[int | None, Flags]] = [(None, np.ones(len(arms), dtype=bool))]
     groups += [(int(segment), segment_ids == segment) for segment in np.unique(segment_ids)]
     members = [[group & (arms == arm) for arm in ARMS] for _, group in groups]
     ratios = [
@@ -442,9 +443,7 @@ def _verdict(row: Lift, found: _Estimate, adjusted: float, tests: int) -> str:
     return f"no clear difference: {figures}"
 
 
-def _fault(
-    index: int, groups: Sequence[tuple[int | None, NDArray[np.bool_]]], ratios: Sequence[SampleRatio]
-) -> str | None:
+def _fault(index: int, groups: Sequence[tuple[int | None, Flags]], ratios: Sequence[SampleRatio]) -> str | None:
     """Why the group's lift is withheld, None where it is not."""
     if ratios[0].faulty:
         return _withheld("the campaign", ratios[0])
@@ -495,9 +494,7 @@ def _check(shares: Mapping[Arm, float]) -> None:
         raise ValueError(f"shares: {', '.join(ARMS)} must add up to 1, not {total:g}")
 
 
-def _check_customers(
-    arms: NDArray[np.str_], segment_ids: NDArray[np.int64], converted: NDArray[np.bool_], values: Array
-) -> None:
+def _check_customers(arms: Texts, segment_ids: NDArray[np.int64], converted: Flags, values: Array) -> None:
     lengths = {"arms": len(arms), "segment_ids": len(segment_ids), "converted": len(converted), "values": len(values)}
     if len(set(lengths.values())) != 1:
         raise ValueError(f"one row per customer is needed in each, got {lengths}")

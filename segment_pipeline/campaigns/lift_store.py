@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array, Flags, Texts
 from segment_pipeline.campaigns.lift import ARMS, CAP_QUANTILE, Arm, Metric, measure_lift, minimum_detectable_effect
 from segment_pipeline.campaigns.outcomes_store import (
     USABLE,
@@ -43,10 +44,10 @@ Row = dict[str, object]
 class _Participants:
     """(n,) each, one row per customer of the campaign; `values` are sums over the time asked for, 0 without outcome."""
 
-    arms: NDArray[np.str_]
+    arms: Texts
     segment_ids: NDArray[np.int64]
-    converted: NDArray[np.bool_]
-    values: NDArray[np.float64]
+    converted: Flags
+    values: Array
 
     @property
     def arm_sizes(self) -> dict[Arm, int]:
@@ -247,14 +248,14 @@ def _participants(connection: duckdb.DuckDBPyConnection, campaign: Campaign, sin
     )
 
 
-def _capped(values: NDArray[np.float64], cap: float | None) -> tuple[NDArray[np.float64], float | None]:
+def _capped(values: Array, cap: float | None) -> tuple[Array, float | None]:
     positive = values[values > 0]
     if cap is None and positive.size:
         cap = float(np.quantile(positive, CAP_QUANTILE))
     return (values if cap is None else np.minimum(values, cap)), cap
 
 
-def _detectable(metric: Metric, base: NDArray[np.float64], sizes: tuple[int, int]) -> float | None:
+def _detectable(metric: Metric, base: Array, sizes: tuple[int, int]) -> float | None:
     """None where there is nothing to go by, or nothing that it could find."""
     if len(base) < 2 or base.min() == base.max():
         return None

@@ -81,7 +81,7 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
 def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
     from segment_pipeline.customers.contract import build_contract
     from segment_pipeline.customers.expectations import validate_month
-    from segment_pipeline.customers.split import accepted_frame, split_customers
+    from segment_pipeline.customers.split_store import accepted_frame, split_customers
     from segment_pipeline.database.store import month_rows
 
     contract = build_contract(pipeline.config)
@@ -152,7 +152,7 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
 )
 def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
     from segment_pipeline.charts import feature_distributions
-    from segment_pipeline.customers.chart_rows import feature_bins
+    from segment_pipeline.customers.charts_store import feature_bins
     from segment_pipeline.customers.space_store import is_bootstrap, write_feature_space, write_scaled_matrix
     from segment_pipeline.database.rows import feature_matrix
     from segment_pipeline.mixture.features import (

@@ -6,19 +6,17 @@ from typing import Any
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array, Texts
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.tables import (
     Table,
 )
 
-Matrix = NDArray[np.float64]
-
 
 def feature_matrix(
     connection: duckdb.DuckDBPyConnection, table: str, month: date, names: Sequence[str], sample: int
-) -> tuple[NDArray[np.str_], Matrix]:
+) -> tuple[Texts, Array]:
     """Customer ids (n,) and their features (n, d) from `table`, ordered by customer id.
 
     Above `sample` customers, the sample that `drawn_sql` draws.

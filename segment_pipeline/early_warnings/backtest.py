@@ -19,12 +19,10 @@ from datetime import date
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array, Flags, Texts
 from segment_pipeline.months import month_key
 
-Array = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 Judged = Literal["engaged", "everybody", "within_budget"]
 
 JUDGED: tuple[Judged, ...] = ("engaged", "everybody", "within_budget")
@@ -44,7 +42,7 @@ class WarnedMonth:
     """
 
     month: date
-    customer_ids: NDArray[np.str_]
+    customer_ids: Texts
     eligible: Flags
     alerts: Mapping[str, Flags]
     days_since_last_order: Array
@@ -122,7 +120,7 @@ def backtest(months: Sequence[WarnedMonth], horizon_days: int = 90, judged: Judg
     return rows
 
 
-def most_urgent(ranking: Array, eligible: Flags, volume: int, customer_ids: NDArray[np.str_]) -> Flags:
+def most_urgent(ranking: Array, eligible: Flags, volume: int, customer_ids: Texts) -> Flags:
     """(n,) the `volume` eligible customers who rank highest; of equals, those whose id comes first as text.
 
     ranking : (n,) higher = more urgent. Fewer than `volume` only where fewer are eligible.

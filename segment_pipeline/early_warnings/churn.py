@@ -16,12 +16,11 @@ from datetime import date, timedelta
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from segment_pipeline.arrays import Array, Flags, Texts
 from segment_pipeline.months import as_of, month_key
 
-Array = NDArray[np.float64]
 Group = Literal["memberships", "shifts", "features", "overdue"]
 
 GROUPS: tuple[Group, ...] = ("memberships", "shifts", "features", "overdue")
@@ -45,11 +44,11 @@ class CustomerMonth:
     """
 
     month: date
-    customer_ids: NDArray[np.str_]
+    customer_ids: Texts
     Z: Array
     R: Array
     R_before: Array
-    silent: NDArray[np.bool_] | None
+    silent: Flags | None
     overdue: Array | None = None
 
     def __post_init__(self) -> None:
@@ -196,7 +195,7 @@ def fit_churn_risk(
     )
 
 
-def forecast_quality(probability: Array, silent: NDArray[np.bool_]) -> ForecastQuality:
+def forecast_quality(probability: Array, silent: Flags) -> ForecastQuality:
     """Probabilities (n,), 0..1, against what happened (n,)."""
     from scipy.stats import rankdata
 
@@ -219,7 +218,7 @@ def forecast_quality(probability: Array, silent: NDArray[np.bool_]) -> ForecastQ
     )
 
 
-def _sampled(n: int, most: int, seed: int) -> NDArray[np.bool_]:
+def _sampled(n: int, most: int, seed: int) -> Flags:
     """(n,) which rows are learned from: all, or `most` of them."""
     kept = np.ones(n, dtype=bool)
     if n > most:
@@ -265,7 +264,7 @@ def _probability(log_odds: Array) -> Array:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * log_odds)))
 
 
-def _fit_logistic(A: Array, silent: NDArray[np.bool_], ridge: float) -> Array:
+def _fit_logistic(A: Array, silent: Flags, ridge: float) -> Array:
     """(p,) coefficients of greatest penalised likelihood; the constant, A's first column, is not penalised.
 
     Newton's method; a step that would lower the likelihood is halved until it does not.

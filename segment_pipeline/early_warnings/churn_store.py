@@ -13,6 +13,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array, Labels, Texts
 from segment_pipeline.config.config import Config
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.rows import feature_matrix, insert_rows, write_rows
@@ -42,8 +43,6 @@ from segment_pipeline.models.champions_store import require_champion, scores_in
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months, as_of
 from segment_pipeline.sources.sources import load_orderers
-
-Array = NDArray[np.float64]
 
 TRAINING_MONTHS = 12
 """The latest observed months teach; those before are another time."""
@@ -243,7 +242,7 @@ def _labelled(connection: duckdb.DuckDBPyConnection, customers: CustomerMonth) -
     return replace(_rows_of(customers, here), silent=np.asarray(found["silent"], dtype=bool)[there])
 
 
-def _overdue(connection: duckdb.DuckDBPyConnection, config: Config, month: date, ids: NDArray[np.str_]) -> Array | None:
+def _overdue(connection: duckdb.DuckDBPyConnection, config: Config, month: date, ids: Texts) -> Array | None:
     """Only order lines tell the gaps between a customer's orders."""
     if config.source.orders is None:
         return None
@@ -315,7 +314,7 @@ def _in_parts(month: CustomerMonth) -> Iterator[CustomerMonth]:
         yield _rows_of(month, slice(start, start + SCORED_ROWS))
 
 
-def _rows_of(month: CustomerMonth, chosen: slice | NDArray[np.intp]) -> CustomerMonth:
+def _rows_of(month: CustomerMonth, chosen: slice | Labels) -> CustomerMonth:
     """These rows, without labels."""
     return replace(
         month,
@@ -347,7 +346,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, NDA
     return dict(connection.execute(query).fetchnumpy())
 
 
-def _looked_up(found: dict[str, NDArray[np.generic]], column: str, ids: NDArray[np.str_]) -> NDArray[np.generic]:
+def _looked_up(found: dict[str, NDArray[np.generic]], column: str, ids: Texts) -> NDArray[np.generic]:
     """The column's values in the order of `ids`, all of which are there."""
     known = found["customer_id"].astype(str)
     order = np.argsort(known)

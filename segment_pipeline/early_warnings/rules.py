@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from segment_pipeline.arrays import Array, Flags
 
 STANDING = {"engaged": 3, "casual": 2, "at_risk": 1, "dormant": 0}
 """Role -> how high it stands; a move to a lower one is a downgrade."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.degeneracy import find_degeneracy
 from segment_pipeline.mixture.em import Prior, fraley_raftery_prior
 from segment_pipeline.mixture.estimator import GaussianMixtureEM, thread_count
@@ -49,7 +49,6 @@ __all__ = [
     "search_mixtures",
 ]
 
-Array = NDArray[np.float64]
 
 STABILITY_SEARCHES = 3
 """Independent full searches whose partitions are compared; the best of them gives the candidate."""
@@ -220,7 +219,7 @@ def fit_mixture(
     return found[-1].model.mixture_
 
 
-def heldout_rows(n: int, seed: int) -> NDArray[np.intp]:
+def heldout_rows(n: int, seed: int) -> Labels:
     """Ascending indices of the fifth of n rows on which `fit_candidates` measures the held-out log-likelihood."""
     order = np.random.default_rng((seed, n)).permutation(n)
     return np.sort(order[: max(1, int(n * HELDOUT_SHARE))])
@@ -247,7 +246,7 @@ def _candidate(
     names: Sequence[str],
     searches: Sequence[Found],
     short: Found,
-    heldout: NDArray[np.intp],
+    heldout: Labels,
 ) -> Candidate:
     """Sum up what the independent searches for one k have found."""
     reasons = [find_degeneracy(found.model.mixture_, Z, floor, names, spread) for found in searches]

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.em import (
     GUARD_VARIANCE,
     OWN_SCATTER,
-    Array,
     Parameters,
     Rows,
     StackedEM,

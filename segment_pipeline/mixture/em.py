@@ -21,10 +21,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array, Flags, Labels
 from segment_pipeline.mixture.gaussian import LOG_2PI, Mixture
 
-Array = NDArray[np.float64]
-Labels = NDArray[np.intp]
 CovarianceType = Literal["full", "tied", "diag", "spherical"]
 
 GUARD_VARIANCE = 1e-10
@@ -197,7 +196,7 @@ class Rows:
         return reach
 
 
-def product_pairs(d: int, diagonal: bool) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def product_pairs(d: int, diagonal: bool) -> tuple[Labels, Labels]:
     """Which products x_i x_j stand in phi, in their order: all with i <= j, or the squares only."""
     return (np.arange(d), np.arange(d)) if diagonal else np.triu_indices(d)
 
@@ -210,7 +209,7 @@ def unfold_products(products: Array, d: int, diagonal: bool) -> Array:
 
 
 @cache
-def _position_of_pair(d: int) -> NDArray[np.intp]:
+def _position_of_pair(d: int) -> Labels:
     """(d, d) where x_i x_j stands among the products i <= j."""
     rows, columns = np.triu_indices(d)
     position = np.empty((d, d), dtype=np.intp)
@@ -254,9 +253,9 @@ class Ending:
 
     moments: Array
     objectives: Array
-    converged: NDArray[np.bool_]
+    converged: Flags
     history: Array
-    passes: NDArray[np.intp]
+    passes: Labels
 
 
 class StackedEM:
@@ -387,7 +386,7 @@ class StackedEM:
 
     def _squarem_cycle(
         self, moments: Array, limits: Array, rows: Rows, tolerance: float, pool: Executor | None
-    ) -> tuple[Array, Array, Array, NDArray[np.bool_], Array]:
+    ) -> tuple[Array, Array, Array, Flags, Array]:
         """Two EM steps, a jump along their bend, and an EM step from where it lands: new moments, objectives, what
         each run seems still to gain, which have nothing left, and how far each may jump next."""
         first, objective_0 = self.step(moments, rows, pool)
@@ -408,7 +407,7 @@ class StackedEM:
         moments = np.where(accepted[:, None, None], beyond, second)
         return moments, np.where(accepted, objective_2, objective_1), to_gain, done, limits
 
-    def has_spike(self, moments: Array, total: float) -> NDArray[np.bool_]:
+    def has_spike(self, moments: Array, total: float) -> Flags:
         """(S,) whether a component has too few members, or no scatter of its own beside the prior's."""
         members = total * moments[..., 0]
         few = members < members_needed(self.d)

@@ -24,9 +24,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
+from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.em import (
     GUARD_VARIANCE,
-    Array,
     CovarianceType,
     Parameters,
     Prior,
@@ -164,11 +164,11 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):
             )
         return self
 
-    def fit_predict(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> NDArray[np.intp]:
+    def fit_predict(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Labels:
         """`fit`, then `predict` on the same rows."""
         return self.fit(X, sample_weight=sample_weight).predict(X)
 
-    def predict(self, X: ArrayLike) -> NDArray[np.intp]:
+    def predict(self, X: ArrayLike) -> Labels:
         """(n, d) -> (n,) index of the likeliest component."""
         X = self._checked(X)
         return self._in_chunks(X, np.empty(len(X), dtype=np.intp), lambda part: self.mixture_.log_joint(part).argmax(1))
@@ -196,7 +196,7 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):
         """Akaike information criterion of the plain likelihood on X; lower is better."""
         return -2.0 * float(self.score_samples(X).sum()) + 2.0 * self.n_parameters
 
-    def sample(self, n_samples: int = 1) -> tuple[Array, NDArray[np.intp]]:
+    def sample(self, n_samples: int = 1) -> tuple[Array, Labels]:
         """Rows (n_samples, d) drawn from the mixture, ordered by component, and the component (n_samples,) of each."""
         check_is_fitted(self)
         if n_samples < 1:

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from segment_pipeline.config.source import Feature
 
-Array = NDArray[np.float64]
 
 OUTLIER_SD = 3.0
 """Beyond how many standard deviations of the transformed feature a customer counts as an outlier."""

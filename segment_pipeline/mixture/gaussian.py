@@ -7,15 +7,11 @@ search.py).
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from sklearn.mixture import GaussianMixture
-
-Array = NDArray[np.float64]
+from segment_pipeline.arrays import Array, Flags
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 
@@ -39,7 +35,7 @@ class Hurdle:
         low, value, high = (bound * stretch + shift for bound in (self.low, self.value, self.high))
         return replace(self, low=low, value=value, high=high)
 
-    def holds(self, Z: Array) -> NDArray[np.bool_]:
+    def holds(self, Z: Array) -> Flags:
         """(n, d) -> (n,) to which rows the rule applies."""
         values = Z[:, self.feature]
         return np.asarray((values >= self.low) & (values <= self.high))
@@ -134,14 +130,6 @@ class Mixture:
             np.array(plain[name], dtype=np.float64) for name in ("weights", "means", "covariances")
         )
         return cls(weights, means, covariances, Hurdle(**plain["hurdle"]) if "hurdle" in plain else None)
-
-    def to_sklearn(self) -> "GaussianMixture":
-        """A fitted scikit-learn estimator with the same probabilities. Raises ValueError for one with a hurdle."""
-        if self.hurdle is not None:
-            raise ValueError("a mixture with a hurdle segment is no Gaussian mixture; convert without_hurdle instead")
-        from segment_pipeline.mixture.estimator import GaussianMixtureEM
-
-        return GaussianMixtureEM.from_mixture(self).to_sklearn()
 
 
 def bic(mixture: Mixture, Z: Array, spread: Array | None = None) -> float:

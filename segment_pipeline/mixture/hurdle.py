@@ -13,13 +13,11 @@ mixtures without a rule; they are not equal to a uniform step's.
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.em import Rows, StackedEM, conjugate_prior, members_needed, moments_of_labels
 from segment_pipeline.mixture.features import FeatureSpace, apply_transform, step_edges
 from segment_pipeline.mixture.gaussian import Hurdle, Mixture
-
-Array = NDArray[np.float64]
 
 _MARGIN = 1e-9
 """Beyond the edges of the step, so that a value on an edge is on the same side in SQL as in NumPy."""

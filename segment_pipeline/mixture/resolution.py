@@ -19,9 +19,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.features import FeatureSpace, apply_transform, step_edges
-
-Array = NDArray[np.float64]
 
 _PLACES = 16
 """Places within a step over which its variance is taken; 16 give the variance of a uniform step to 0.4 %."""

@@ -19,13 +19,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_array
 from threadpoolctl import threadpool_limits
 
+from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.degeneracy import degeneracy_on
 from segment_pipeline.mixture.em import (
     GUARD_VARIANCE,
     SAME_RUN,
-    Array,
     Ending,
-    Labels,
     Parameters,
     Prior,
     Rows,
@@ -209,7 +208,7 @@ class Problem:
             return StackedEM(self.rows.d, self.floor, conjugate_prior(self.mean, self.covariance, k))
         return StackedEM(self.rows.d, self.floor, self.prior)
 
-    def best(self, em: StackedEM, moments: Array, objectives: Array, rows: Rows, count: int) -> NDArray[np.intp]:
+    def best(self, em: StackedEM, moments: Array, objectives: Array, rows: Rows, count: int) -> Labels:
         """Which of these runs go on: the best ones that differ. One that is falling into a spike has the better
         likelihood and is worth nothing, so it comes last."""
         spiky = em.has_spike(moments, rows.total) & self.shun_spikes
@@ -355,7 +354,7 @@ def _runs(ending: Ending) -> list[Run]:
     return [Run(moments, float(objective), bool(converged)) for moments, objective, converged in outcomes]
 
 
-def _subset(rows: Rows, chosen: NDArray[np.intp]) -> Rows:
+def _subset(rows: Rows, chosen: Labels) -> Rows:
     """These rows in their old order; the same object when they are all."""
     if len(chosen) == rows.n:
         return rows
@@ -371,7 +370,7 @@ def _moved(mixture: Mixture, by: Array) -> Mixture:
     return Mixture(mixture.weights, mixture.means + by, mixture.covariances)
 
 
-def _sample(n: int, size: int, random: np.random.Generator) -> slice | NDArray[np.intp]:
+def _sample(n: int, size: int, random: np.random.Generator) -> slice | Labels:
     """Which of n rows are fitted: all, or that many at random, in their old order."""
     if n <= size:
         return slice(None)

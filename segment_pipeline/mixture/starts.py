@@ -6,13 +6,10 @@ Here: k-means, random centers, Ward's hierarchy, splits, merges. Not here: EM it
 """
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, ward
 
+from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.gaussian import Mixture, bhattacharyya_distances
-
-Array = NDArray[np.float64]
-Labels = NDArray[np.intp]
 
 WARD_ROWS = 400
 """Ward's hierarchy is built on this many rows; its cost grows with their square."""
@@ -45,12 +42,12 @@ def kmeans_labels(
     return labels
 
 
-def ward_tree(X: Array) -> NDArray[np.float64]:
+def ward_tree(X: Array) -> Array:
     """Ward's hierarchy of these few rows, to be cut by `ward_labels`."""
     return ward(X)
 
 
-def ward_labels(X: Array, few: Array, tree: NDArray[np.float64], k: int) -> Labels:
+def ward_labels(X: Array, few: Array, tree: Array, k: int) -> Labels:
     """(1, n) labels of X: nearest of the k centers (fewer where rows are equal) at which the tree of the rows
     `few` is cut."""
     branch = fcluster(tree, k, criterion="maxclust")

@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.candidates import Mixture
 
 if TYPE_CHECKING:
     from segment_pipeline.config.model import AlignmentSettings
 
-Array = NDArray[np.float64]
 
 MIN_ORIGIN = 0.5
 """A component that keeps an id must draw at least this share of its members from the old segment: a small segment that

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.candidates import Candidate, Hurdle, Mixture, fit_candidates
 from segment_pipeline.mixture.features import (
     FeatureSpace,
@@ -27,8 +27,6 @@ from segment_pipeline.models.selection import Choice, Continuity, choose, judge
 
 if TYPE_CHECKING:
     from segment_pipeline.config.config import Config
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

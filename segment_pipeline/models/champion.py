@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
 from segment_pipeline.errors import ModelError
 from segment_pipeline.mixture.candidates import Mixture, find_degeneracy
@@ -22,8 +22,6 @@ from segment_pipeline.models.model import Segment, SegmentModel, express_in
 from segment_pipeline.models.naming import assign_roles, name_segments
 from segment_pipeline.models.refit import Subject, Trigger, calls_for_refit, evaluate_triggers
 from segment_pipeline.months import month_key
-
-Array = NDArray[np.float64]
 
 ATYPICAL_QUANTILE = 0.01
 """Customers less likely than this share of those a champion was fitted to are atypical."""

@@ -4,9 +4,8 @@ from datetime import date
 from math import isfinite
 
 import duckdb
-import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
 from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
@@ -95,7 +94,7 @@ def decision_inputs(connection: duckdb.DuckDBPyConnection, config: Config, month
     challenger = read_challenger(connection, month)
     space = read_feature_space(connection, month)
 
-    def values(names: tuple[str, ...]) -> NDArray[np.float64]:
+    def values(names: tuple[str, ...]) -> Array:
         return feature_matrix(connection, VALIDATED_FEATURES.name, month, names, config.model.fit_sample)[1]
 
     version, segment_id = _highest_ids(connection, month)

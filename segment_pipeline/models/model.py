@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.candidates import Mixture
 from segment_pipeline.mixture.features import FeatureSpace
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

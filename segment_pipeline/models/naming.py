@@ -5,7 +5,7 @@ from itertools import count
 
 import numpy as np
 
-from segment_pipeline.segments.profiles import Array
+from segment_pipeline.arrays import Array
 from segment_pipeline.words import ROLE_WORDS, capitalised, readable
 
 DORMANT_SILENCE = 1.0

@@ -12,15 +12,14 @@ from datetime import date
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import months_between
 
 if TYPE_CHECKING:
     from segment_pipeline.config.model import RefitSettings
 
-Array = NDArray[np.float64]
 
 CERTAIN_GAIN = 3.0
 """Standard errors that a gain has to exceed. Among 600 stationary customers the error is 0.02 nats, and the usual limit

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     import duckdb
     from rich.console import Console
 
+    from segment_pipeline.arrays import Array
     from segment_pipeline.quickstart.csv_table import Table
-    from segment_pipeline.quickstart.proposal import Array, FeatureProposal, Proposal
+    from segment_pipeline.quickstart.proposal import FeatureProposal, Proposal
 
 Say = Callable[[str], None]
 Given = TypeVar("Given")

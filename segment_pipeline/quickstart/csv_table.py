@@ -19,15 +19,13 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.config.source import RESERVED_COLUMNS
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import reason
 from segment_pipeline.errors import InputError
 from segment_pipeline.sources.files import DELIMITERS
-
-Array = NDArray[np.float64]
 
 NEARLY_ALL = 0.9
 """Share of a column's texts that have to read as numbers, or as dates, for it to be one."""

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array, Flags
 from segment_pipeline.mixture.features import (
     LARGE_ATOM,
     FeatureDiagnostics,
@@ -20,8 +20,6 @@ from segment_pipeline.mixture.features import (
     find_dependence,
     skewness,
 )
-
-Array = NDArray[np.float64]
 
 MOST_FEATURES = 6
 """Beyond six a covariance has more numbers than a month can support, and nobody can keep the portraits in mind."""
@@ -424,7 +422,7 @@ def _roles(names: Sequence[str]) -> tuple[str | None, str | None]:
     return recency, frequency
 
 
-def _usable(features: Sequence[FeatureProposal], columns: Mapping[str, Array]) -> NDArray[np.bool_]:
+def _usable(features: Sequence[FeatureProposal], columns: Mapping[str, Array]) -> Flags:
     """(n,) customers with a possible number in every one of these features."""
     rows = np.ones(len(next(iter(columns.values()))), dtype=bool)
     for one in features:

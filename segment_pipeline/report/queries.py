@@ -14,7 +14,7 @@ import duckdb
 from segment_pipeline.database.rows import Row, read_rows
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
-from segment_pipeline.segments.chart_rows import certainty_bins, drift_history, month_moves, share_history
+from segment_pipeline.segments.charts_store import certainty_bins, drift_history, month_moves, share_history
 
 Story = dict[str, Any]
 

@@ -40,7 +40,7 @@ def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -
     from segment_pipeline.database.store import month_rows
     from segment_pipeline.models.champions_store import require_champion
     from segment_pipeline.segments.assignments_store import assignment_figures, write_assignments
-    from segment_pipeline.segments.chart_rows import certainty_bins
+    from segment_pipeline.segments.charts_store import certainty_bins
 
     try:
         with pipeline.step(context) as step:
@@ -97,7 +97,7 @@ def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -
 def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     from segment_pipeline import charts
     from segment_pipeline.models.champions_store import require_champion
-    from segment_pipeline.segments.chart_rows import share_history
+    from segment_pipeline.segments.charts_store import share_history
     from segment_pipeline.segments.profiles_store import index_rows, portray, write_portraits
 
     with pipeline.step(context) as step:
@@ -161,7 +161,7 @@ def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> 
     from segment_pipeline.database.store import month_rows
     from segment_pipeline.models.champions_store import previous_champion, scores_in
     from segment_pipeline.segments.assignments_store import movement_figures, reconciliation, write_transitions
-    from segment_pipeline.segments.chart_rows import month_moves
+    from segment_pipeline.segments.charts_store import month_moves
 
     try:
         with pipeline.step(context) as step:
@@ -220,7 +220,7 @@ def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> 
 )
 def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
     from segment_pipeline.charts import drift_over_months
-    from segment_pipeline.segments.chart_rows import drift_history
+    from segment_pipeline.segments.charts_store import drift_history
     from segment_pipeline.segments.drift_store import (
         alert_counts,
         base_figures,

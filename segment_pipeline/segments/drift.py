@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.features import FeatureSpace
-
-Array = NDArray[np.float64]
 
 BY_CHANCE = 0.001
 """Share of stationary months in which one feature exceeds a limit that its sample size sets."""

@@ -7,13 +7,7 @@ overrides of the user, which come last and win.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from segment_pipeline.words import ROLE_WORDS, readable
-
-Array = NDArray[np.float64]
-
 
 _WORTH_TELLING = 0.1
 """Relative difference from the population's mean below which a narrative is silent."""

@@ -16,11 +16,11 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm, rankdata
 from threadpoolctl import threadpool_limits
 
+from segment_pipeline.arrays import Array, Flags, Labels, Texts
 from segment_pipeline.mixture.candidates import Mixture, bhattacharyya_distances, heldout_rows
 from segment_pipeline.mixture.em import Rows, StackedEM, conjugate_prior, moments_of_mixtures
 from segment_pipeline.mixture.hurdle import rule_component, too_few_for, with_rule
@@ -33,7 +33,6 @@ from segment_pipeline.months import month_key
 if TYPE_CHECKING:
     from segment_pipeline.config.config import Config
 
-Array = NDArray[np.float64]
 
 METRICS = (
     "heldout_log_likelihood",
@@ -123,7 +122,7 @@ class Followed:
     """
 
     before: Array
-    now: NDArray[np.intp]
+    now: Labels
     segment_ids: tuple[int, ...]
 
 
@@ -140,7 +139,7 @@ class Outcome:
     Z: Array
     R: Array
     recency: Array | None
-    happened: NDArray[np.bool_] | Array
+    happened: Flags | Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +148,8 @@ class Hybrids:
     hybrid; the others are in between."""
 
     spend: Array
-    is_hybrid: NDArray[np.bool_]
-    is_single: NDArray[np.bool_]
+    is_hybrid: Flags
+    is_single: Flags
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +162,7 @@ class Evidence:
 
     month: date
     champion: SegmentModel
-    customer_ids: NDArray[np.str_]
+    customer_ids: Texts
     X: Array
     stability: float | Missing
     overlap: Overlap | Missing
@@ -383,7 +382,7 @@ def _named(champion: SegmentModel, k: int) -> str:
     return f"{champion.segments[k].segment_id} ({champion.segments[k].name})"
 
 
-def _confused(R: Array, likeliest: NDArray[np.intp], a: int, b: int) -> float | None:
+def _confused(R: Array, likeliest: Labels, a: int, b: int) -> float | None:
     """Estimated share of the customers put into a or b who belong to the other of the two; None when both are empty."""
     in_a, in_b = likeliest == a, likeliest == b
     members = int(in_a.sum() + in_b.sum())
@@ -410,7 +409,7 @@ class Power:
         return Power(self.value - other.value, self.parts - other.parts)
 
 
-def silence_power(inputs: Array, silent: NDArray[np.bool_], seed: int) -> Power:
+def silence_power(inputs: Array, silent: Flags, seed: int) -> Power:
     """Area under the ROC curve with which a logistic regression on the inputs (n, p) foretells silence (n,), out of
     fold (five stratified folds); 0.5 is worthless, 1 perfect. Its error is DeLong's (1988)."""
     from sklearn.linear_model import LogisticRegression
@@ -598,17 +597,17 @@ def calibration(followed: Followed | Missing, max_error: float) -> list[Figure]:
     return [whole, *per_segment, *shares]
 
 
-def _calibration_error(p: Array, came_true: NDArray[np.bool_]) -> float:
+def _calibration_error(p: Array, came_true: Flags) -> float:
     tenth = _tenth(p)
     gaps = np.bincount(tenth, weights=p, minlength=10) - np.bincount(tenth, weights=came_true, minlength=10)
     return float(np.abs(gaps).sum() / len(p))
 
 
-def _tenth(p: Array) -> NDArray[np.intp]:
+def _tenth(p: Array) -> Labels:
     return np.minimum((p * 10).astype(np.intp), 9)
 
 
-def _tenths(p: Array, came_true: NDArray[np.bool_]) -> list[Figure]:
+def _tenths(p: Array, came_true: Flags) -> list[Figure]:
     """What came true in each tenth that has anybody, with Wilson's interval."""
     tenth, figures = _tenth(p), []
     for place in np.unique(tenth):

@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
 from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
@@ -32,8 +33,6 @@ from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.sources.sources import load_orderers
 from segment_pipeline.validation.tables import MODEL_VALIDATION
 from segment_pipeline.validation.validation import Evidence, Figure, Followed, Hybrids, Missing, Outcome, Overlap
-
-Array = NDArray[np.float64]
 
 _NO_MONTH_BEFORE = Missing("this is the first month, and there is none before it to compare with.")
 

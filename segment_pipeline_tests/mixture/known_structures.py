@@ -7,14 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.datasets import make_moons
 
+from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.mixture.search import search_mixtures
-
-Array = NDArray[np.float64]
-Labels = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +21,7 @@ class Known:
     X: Array
     truth: Labels
     rules: dict[str, Labels] = field(default_factory=dict)
-    categories: NDArray[np.intp] | None = None
+    categories: Labels | None = None
 
     @property
     def Z(self) -> Array:  # noqa: N802 - the name of the mathematics

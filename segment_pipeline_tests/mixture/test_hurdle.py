@@ -12,6 +12,7 @@ from segment_pipeline.config.config import parse_config
 from segment_pipeline.config.model import HurdleSettings, ModelSettings, RefitSettings
 from segment_pipeline.config.source import Feature
 from segment_pipeline.mixture.candidates import bhattacharyya_distances, bic, find_degeneracy, fit_candidates
+from segment_pipeline.mixture.estimator import GaussianMixtureEM
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.hurdle import hurdle_in
 from segment_pipeline.models.challengers import fit_challengers
@@ -114,7 +115,7 @@ def test_the_rule_survives_another_order_another_space_and_the_text_of_the_model
     same = type(mixture).from_plain(mixture.to_plain())
     np.testing.assert_array_equal(same.responsibilities(space.transform(X)), R)
     with pytest.raises(ValueError, match="without_hurdle"):
-        mixture.to_sklearn()
+        GaussianMixtureEM.from_mixture(mixture)
 
 
 def test_a_champion_with_a_rule_is_judged_by_its_other_components() -> None:
