@@ -50,7 +50,7 @@ def stationary(seed: int, routine: bool) -> list[object]:
 
 
 def textbook_labels(seed: int) -> float:
-    """Median share of customers with the same label when scikit-learn fits every month anew."""
+    """Median share of customers with the same label when scikit-learn refits every month."""
     from sklearn.mixture import GaussianMixture
 
     history = History.begin(CUSTOMERS, seed, range(4, 5))

@@ -94,7 +94,7 @@ def column(config: Config, end: MonthEnd, name: str) -> Array:
 
 
 def before_and_now(model: SegmentModel, end: MonthEnd, before: MonthEnd | None) -> tuple[Array, Array]:
-    """(n, k) memberships of the month's customers and, NaN for who was not there, a month earlier; one ruler."""
+    """(n, k) memberships now and, NaN for who was not there, a month earlier; one measuring champion."""
     R = model.responsibilities(end.X)
     earlier = np.full_like(R, np.nan)
     if before is not None:
@@ -110,12 +110,17 @@ def customer_month(config: Config, model: SegmentModel, end: MonthEnd, before: M
 
 
 def warned(
-    config: Config, end: MonthEnd, before: MonthEnd, ruler: SegmentModel, own: SegmentModel, risk: Array | None
+    config: Config,
+    end: MonthEnd,
+    before: MonthEnd,
+    measuring_champion: SegmentModel,
+    own: SegmentModel,
+    risk: Array | None,
 ) -> WarnedMonth:
     """The rules as the pipeline runs them: movement under the champion of the month before, mixed signals under the
     month's own; `any` is who has at least one of them. Engaged now is by the month's own champion as well."""
-    R, earlier = before_and_now(ruler, end, before)
-    roles = [segment.role for segment in ruler.segments]
+    R, earlier = before_and_now(measuring_champion, end, before)
+    roles = [segment.role for segment in measuring_champion.segments]
     alerts = movement_warnings(R, earlier, roles)
     R_own, own_roles = own.responsibilities(end.X), [segment.role for segment in own.segments]
     alerts |= mixed_warnings(R_own, own_roles)
@@ -149,11 +154,11 @@ def follow(title: str, config: Config, ends: list[MonthEnd]) -> None:
             if isinstance(model, Refusal):
                 print(model.reason)
                 break
-            foretold = model.predict(narrow(now))
+            predicted = model.predict(narrow(now))
             if groups == GROUPS:
-                risk = foretold
+                risk = predicted
             if end.silent is not None:
-                quality[name].append((end.month, forecast_quality(foretold, end.silent)))
+                quality[name].append((end.month, forecast_quality(predicted, end.silent)))
         months.append(warned(config, end, ends[t - 1], champions[t - 1], own, risk))
 
     rows = backtest(months, HORIZON_DAYS)
@@ -207,7 +212,7 @@ def print_quality(title: str, quality: dict[str, list[tuple[date, ForecastQualit
         "auc", "brier", "log_loss", "base_rate", "mean_probability", "calibration_error", "calibration_slope",
     )  # fmt: skip
     print_table(
-        f"{title}: what each group of inputs foretells out of time, all customers, mean over months",
+        f"{title}: what each group of inputs predicts out of time, all customers, mean over months",
         ("inputs", "months", *names),
         [
             [

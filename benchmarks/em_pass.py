@@ -80,9 +80,9 @@ def main() -> None:
     X = overlapping_components(ROWS, FEATURES)
     rows, em = Rows(X), StackedEM(FEATURES, np.full(FEATURES, 1e-6), None)
     means = np.random.default_rng(1).normal(size=(1, COMPONENTS, FEATURES))
-    spread = np.broadcast_to(np.eye(FEATURES), (1, COMPONENTS, FEATURES, FEATURES))
+    rounding_variance = np.broadcast_to(np.eye(FEATURES), (1, COMPONENTS, FEATURES, FEATURES))
     with threadpool_limits(limits=1, user_api="blas"):
-        moments, _ = em.expect(Parameters.of(np.full((1, COMPONENTS), 1 / COMPONENTS), means, spread), rows)
+        moments, _ = em.expect(Parameters.of(np.full((1, COMPONENTS), 1 / COMPONENTS), means, rounding_variance), rows)
         times = np.array(
             [
                 (

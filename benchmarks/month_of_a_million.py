@@ -114,7 +114,7 @@ def fill(connection: duckdb.DuckDBPyConnection, model: SegmentModel) -> None:
 
 
 def peak_megabytes(*, since_now: bool = False) -> float:
-    """The most memory this process has held, in MB, since it was last asked to start anew (Linux)."""
+    """The most memory this process has held, in MB, since it was last asked to start again (Linux)."""
     if since_now:
         Path("/proc/self/clear_refs").write_text("5")
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())

@@ -139,15 +139,15 @@ def _month_ends(config: Config) -> list[MonthEnd]:
 
 
 def silence_auc(predictors: Array, silent: Flags) -> float:
-    """Area under the ROC curve with which a logistic regression on the predictors foretells silence, out of fold."""
+    """Area under the ROC curve with which a logistic regression on the predictors predicts silence, out of fold."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     model = LogisticRegression(C=100.0, max_iter=2000)
-    foretold = cross_val_predict(model, predictors, silent, cv=folds, method="predict_proba")[:, 1]
-    return float(roc_auc_score(silent, foretold))
+    predicted = cross_val_predict(model, predictors, silent, cv=folds, method="predict_proba")[:, 1]
+    return float(roc_auc_score(silent, predicted))
 
 
 def kmeans_labels(Z: Array, k: int) -> Array:

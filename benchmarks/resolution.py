@@ -47,14 +47,14 @@ class Month:
 
 def fit_month(end: MonthEnd, config: Config, mode: str) -> Month:
     space = FeatureSpace.fit(config.features, end.X)
-    seen, spread = what_the_fit_sees(mode, space, end.X, end.ids)
+    seen, rounding_variance = what_the_fit_sees(mode, space, end.X, end.ids)
     candidates = fit_candidates(
         seen,
         N_COMPONENTS,
         variance_floor=space.variance_floor,
         seed=config.model.seed,
         names=space.names,
-        spread=spread,
+        rounding_variance=rounding_variance,
     )
     return Month(end, space, candidates)
 
@@ -94,8 +94,8 @@ def single_day_share(days: Array, R: Array) -> float:
     """Share of the customers in components whose members all but share one value of days since the last order."""
     weights = R / R.sum(axis=0)
     means = weights.T @ days
-    spread = np.sqrt(np.maximum(weights.T @ days**2 - means**2, 0.0))
-    return float(R.mean(axis=0)[spread < ONE_DAY].sum())
+    rounding_variance = np.sqrt(np.maximum(weights.T @ days**2 - means**2, 0.0))
+    return float(R.mean(axis=0)[rounding_variance < ONE_DAY].sum())
 
 
 def compare(title: str, config: Config, ends: list[MonthEnd], step: int) -> None:

@@ -5,7 +5,7 @@ The command line prints them without a traceback; anything else that escapes is 
 
 
 class PipelineError(Exception):
-    """Base of every error that the user, and not the programmer, can mend."""
+    """Base of every error that the user, and not the programmer, can fix."""
 
 
 class ConfigError(PipelineError):

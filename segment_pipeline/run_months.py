@@ -86,8 +86,8 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
     """What has to be done for `wanted` to be published. Ask under the run lock: a run before may have done it.
 
     The warehouse says whether a month came to its end; so a month that was killed half-way is run again, and a
-    published file that is missing, or behind the warehouse, is only copied anew. Raises PublishError when the warehouse
-    has lost months, and MonthOrderError when a month has no finished month before it to stand on.
+    published file that is missing, or behind the warehouse, is only copied again. Raises PublishError when the
+    warehouse has lost months, and MonthOrderError when a month has no finished month before it to stand on.
     """
     from segment_pipeline.database.store import prepare
     from segment_pipeline.publishing.catalogue import TABLES
@@ -173,7 +173,7 @@ def _history() -> Iterator[dg.DagsterInstance]:
         found = " ".join(str(error).split())[:200]  # what follows is the whole schema, or a whole SQL statement
         raise InstanceError(
             f"Dagster's settings or run history in {home} cannot be used: {found}\n"
-            f"Mend {home}/dagster.yaml, or see to the disk; or move the folder away and run again: that loses the run "
+            f"Fix {home}/dagster.yaml, or see to the disk; or move the folder away and run again: that loses the run "
             f"history, and no month."
         ) from error
 

@@ -320,7 +320,7 @@ def test_a_failing_gate_leaves_the_month_and_its_verdict_and_stops_what_follows(
         "2023-03 was not written. share_rejected_within_limit: found rejected_share 0.1, rejected_rows 60, "
         "raw_rows 600, allowed rejected_share 0.05."
     )
-    assert "Rejected rows by reason: below_minimum:visits 60. Mend the source" in told
+    assert "Rejected rows by reason: below_minimum:visits 60. Fix the source" in told
     assert "published months are untouched" in told
 
     failed, passed = checks_of(instance, "share_rejected_within_limit")

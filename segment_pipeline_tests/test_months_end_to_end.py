@@ -69,7 +69,7 @@ def test_transitions_add_up_to_the_customers_of_both_months(three_months, before
     assert set(moves) == set(was) | set(is_now)
     for customer, (origin, target) in moves.items():
         assert origin == was[customer] if customer in was else origin in {"new", "returned"}
-        assert target == is_now.get(customer, "lapsed")  # nothing was refitted: one ruler for both
+        assert target == is_now.get(customer, "lapsed")  # nothing was refitted: one measuring champion for both
     total = query(three_months.published, f"SELECT sum(customers) FROM transition_matrix WHERE month = DATE '{month}'")
     assert total[0][0] == len(moves)
 
@@ -139,8 +139,8 @@ def test_a_forced_refit_keeps_the_ids_and_measures_movement_with_the_old_champio
 
     served = query(shop.published, "SELECT DISTINCT month, model_version FROM monthly_assignments ORDER BY 1")
     assert [version for _, version in served] == [1, 1, 2]
-    ruler = "SELECT DISTINCT model_version FROM transition_deltas WHERE month = DATE '2023-05-01'"
-    assert query(shop.published, ruler) == [(1,)]
+    measuring_champion = "SELECT DISTINCT model_version FROM transition_deltas WHERE month = DATE '2023-05-01'"
+    assert query(shop.published, measuring_champion) == [(1,)]
 
 
 def test_a_forced_refit_without_a_reason_is_refused(three_months, tmp_path, materialize):
@@ -236,8 +236,8 @@ def test_a_changed_feature_list_refits_and_says_so(three_months, tmp_path, mater
     assert version[0] == 2
     assert "feature_schema_changed" in version[1]
     # the old champion's features still come from the order lines, so movement is still measured with it
-    ruler = "SELECT DISTINCT model_version FROM transition_deltas WHERE month = DATE '2023-06-01'"
-    assert query(shop.published, ruler) == [(1,)]
+    measuring_champion = "SELECT DISTINCT model_version FROM transition_deltas WHERE month = DATE '2023-06-01'"
+    assert query(shop.published, measuring_champion) == [(1,)]
 
 
 def test_checks_stand_in_the_instance_with_their_month_and_figures(shop, materialize):

@@ -38,7 +38,7 @@ SMALLEST_REGION = 0.03
 """Share of the customers that HDBSCAN calls a region; fewer are noise."""
 
 REFITS, REFIT_SHARE = 3, 0.7
-"""Stability: the method anew on so many subsamples of this share, each pair compared on the customers they share."""
+"""Stability: the method again on so many subsamples of this share, each pair compared on the customers they share."""
 
 MAX_CODES = 10
 """A feature with at most this many different values counts as codes and not as a quantity."""
@@ -94,7 +94,7 @@ class Alternative:
 
     segments : groups without noise. noise_share : 0..1. agreement : adjusted Rand index with the champion's segments,
     1 = the same, 0 = by chance. silhouette : -1..1, higher is better separated, noise left out. stability : mean
-    adjusted Rand index between refits on subsamples. churn_auc : 0.5 = foretells nothing. verdict : one sentence.
+    adjusted Rand index between refits on subsamples. churn_auc : 0.5 = predicts nothing. verdict : one sentence.
     A figure that was not computed is None.
     """
 
@@ -203,8 +203,8 @@ class _Bench:
         )
 
     def _champion(self) -> Alternative:
-        foretold = None if self.observed is None else self.champion.log_joint(self.observed.Z).argmax(axis=1)
-        return self._row("champion", self.champion_labels, np.arange(self.n), None, foretold)
+        predicted = None if self.observed is None else self.champion.log_joint(self.observed.Z).argmax(axis=1)
+        return self._row("champion", self.champion_labels, np.arange(self.n), None, predicted)
 
     def _ward(self) -> Alternative:
         def partition(rows: Labels) -> Labels:
@@ -239,20 +239,20 @@ class _Bench:
                 "Not computed: it needs days since the last order, orders and spend; name them under roles.recency, "
                 "roles.frequency and alternatives.monetary.",
             )
-        foretold = None
+        predicted = None
         if self.observed is not None and self.observed.rfm is not None:
-            foretold = quintile_rule(self.observed.rfm, rfm)
+            predicted = quintile_rule(self.observed.rfm, rfm)
         stability = self._stability(lambda rows: quintile_rule(rfm[rows], rfm[rows]), np.arange(self.n))
-        return self._row("rfm_quintiles", quintile_rule(rfm, rfm), np.arange(self.n), stability, foretold)
+        return self._row("rfm_quintiles", quintile_rule(rfm, rfm), np.arange(self.n), stability, predicted)
 
     def _rule(self, name: str, labels: Labels) -> Alternative:
-        foretold = self.observed.rules.get(name) if self.observed is not None else None
-        return self._row(f"rule: {name}", labels, np.arange(self.n), None, foretold)
+        predicted = self.observed.rules.get(name) if self.observed is not None else None
+        return self._row(f"rule: {name}", labels, np.arange(self.n), None, predicted)
 
     def _row(
-        self, method: str, labels: Labels, rows: Labels, stability: float | None, foretold: Labels | None = None
+        self, method: str, labels: Labels, rows: Labels, stability: float | None, predicted: Labels | None = None
     ) -> Alternative:
-        """The figures of a partition of the customers at `rows`. foretold : its labels of the observed customers."""
+        """The figures of a partition of the customers at `rows`. predicted : its labels of the observed customers."""
         groups = len(np.unique(labels[labels != NOBODY]))
         agreement = _agreement(labels, self.champion_labels[rows])
         noise = float(np.mean(labels == NOBODY))
@@ -264,7 +264,9 @@ class _Bench:
             agreement,
             self._silhouette(labels, rows),
             stability,
-            None if foretold is None or self.observed is None else churn_auc(foretold, self.observed.silent, self.seed),
+            None
+            if predicted is None or self.observed is None
+            else churn_auc(predicted, self.observed.silent, self.seed),
             _in_words(method, groups, self.k, noise, agreement),
             labels,
         )
@@ -377,7 +379,7 @@ def latent_classes(answers: Labels, seed: int, classes: int | None = None) -> La
 
 
 def churn_auc(labels: Labels, silent: Flags, seed: int) -> float | None:
-    """Area under the curve of later silence foretold from the label alone: each fifth of the customers by the share of
+    """Area under the curve of later silence predicted from the label alone: each fifth of the customers by the share of
     silent ones among the others with that label. None with too few silent customers, or too few others."""
     from scipy.stats import rankdata
 

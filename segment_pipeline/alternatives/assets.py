@@ -31,7 +31,7 @@ class AlternativesConfig(dg.Config):
     deps=[monthly_assignments, churn_risk],
     partitions_def=monthly_partitions,
     check_specs=checks.specs("alternative_segmentations"),
-    group_name="trust",
+    group_name="validation",
     owners=OWNERS,
     kinds=KINDS,
     description=f"{ALTERNATIVE_SEGMENTATIONS.description} With segment_hierarchy, suitability and "

@@ -27,7 +27,7 @@ ALTERNATIVE_SEGMENTATIONS = Table(
             "churn_auc",
             "DOUBLE",
             "0..1",
-            "How well its segments foretold silence (warnings.horizon_days) in the latest month of which it is known, "
+            "How well its segments predicted silence (warnings.horizon_days) in the latest month of which it is known, "
             "cross-validated; 0.5 is chance. NULL where no silence or no segment of that month's customers was known.",
         ),
         Column(

@@ -21,7 +21,7 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
     deps=[monthly_assignments, scaled_matrix, validated_features],
     partitions_def=monthly_partitions,
     check_specs=checks.specs("segment_audit"),
-    group_name="trust",
+    group_name="validation",
     owners=OWNERS,
     kinds=SQL_KINDS,
     description=f"{SEGMENT_AUDIT.description} With segment_audit_summary and segment_audit_customers.",
@@ -66,7 +66,7 @@ def segment_audit(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
 @dg.asset(
     deps=[monthly_assignments, scaled_matrix, validated_features],
     partitions_def=monthly_partitions,
-    group_name="trust",
+    group_name="validation",
     owners=OWNERS,
     kinds=SQL_KINDS,
     description=f"{OUTLIER_GROUPS.description} With outlier_group_profiles and outlier_customers.",

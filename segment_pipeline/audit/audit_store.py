@@ -54,7 +54,7 @@ Row = dict[str, object]
 
 @dataclass(frozen=True)
 class Audit:
-    """The rows of the three tables, what the user should mend, and what is worth knowing but no fault."""
+    """The rows of the three tables, what the user should fix, and what is worth knowing but no fault."""
 
     cross_table: Sequence[Row] = ()
     summary: Sequence[Row] = ()
@@ -210,7 +210,7 @@ def _label_rows(
 def _refuse_missing(source: Relation, key: str, column: str) -> None:
     if column.lower() not in source.columns:
         raise SourceError(
-            f"{source.path}: {key}: column {column} is missing; found {source.column_list}. Mend the file, or the name "
+            f"{source.path}: {key}: column {column} is missing; found {source.column_list}. Fix the file, or the name "
             "in the configuration."
         )
     if column.lower() in source.incomplete:

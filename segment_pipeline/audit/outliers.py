@@ -128,7 +128,7 @@ def group_outliers(Z: Array, variance_floor: Array, seed: int) -> Mixture | None
         return None
     best, lowest, rises = None, np.inf, 0
     for k in range(1, MOST_GROUPS + 1):
-        # k-means starts will do: the groups are a first look, and are found anew every month
+        # k-means starts will do: the groups are a first look, and are found again every month
         fit = GaussianMixtureEM(k, tol=TOLERANCE, n_init=STARTS, variance_floor=variance_floor, random_state=seed)
         found, bic = fit.fit(Z).mixture_, fit.bic(Z)
         if bic < lowest and found.weights.min() * n > d:

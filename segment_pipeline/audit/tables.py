@@ -27,7 +27,7 @@ SEGMENT_AUDIT_SUMMARY = Table(
     "What the comparison with the company's own segments says, figure by figure.",
     (
         MONTH,
-        Column("metric", "VARCHAR", "", "What was measured; see docs/how-to/trust.md."),
+        Column("metric", "VARCHAR", "", "What was measured; see docs/how-to/validation.md."),
         Column("their_segment", "VARCHAR", "", "The company's segment it concerns; NULL for all of them."),
         Column("value", "DOUBLE", "the metric's unit", "The figure."),
         Column("sentence", "VARCHAR", "", "The figure in plain words."),
@@ -72,7 +72,7 @@ OUTLIER_GROUPS = Table(
             "kind",
             "VARCHAR",
             "",
-            "repeated_values, many_tiny_orders, one_extreme_value, coherent, scattered or tail; docs/how-to/trust.md.",
+            "repeated_values, many_tiny_orders, one_extreme_value, coherent, scattered or tail; docs/how-to/validation.md.",
         ),
         Column("customers", "BIGINT", "customers", "Its customers."),
         Column("share", "DOUBLE", "0..1", "Share of the month's assigned customers."),

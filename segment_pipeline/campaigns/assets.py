@@ -64,7 +64,7 @@ def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
                 {"problems": known.problems, "campaigns": len(known.campaigns)},
                 {
                     "problems": [],
-                    "advice": "mend the file and run this month again with --force before anybody is contacted",
+                    "advice": "fix the file and run this month again with --force before anybody is contacted",
                 },
             ),
         ],

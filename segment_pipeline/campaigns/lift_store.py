@@ -68,7 +68,7 @@ class Measured:
 
     @property
     def problems(self) -> list[str]:
-        """What the user should mend."""
+        """What the user should fix."""
         empty = [
             f"campaign {found.campaign.campaign}: no outcome of its customers lies between start and measure_until; "
             "while that is so, each later month tries again"

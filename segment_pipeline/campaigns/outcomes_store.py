@@ -90,7 +90,7 @@ def outcomes_table(
     except duckdb.Error as error:
         source.refuse_changed()
         raise SourceError(
-            f"{path}: reading the outcomes failed: {reason(error)} Deliver the data again, or mend the expressions "
+            f"{path}: reading the outcomes failed: {reason(error)} Deliver the data again, or fix the expressions "
             "under `outcomes`, then run the month again."
         ) from error
     source.refuse_changed()

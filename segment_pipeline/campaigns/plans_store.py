@@ -31,7 +31,7 @@ class KnownCampaigns:
 
     @property
     def problems(self) -> list[str]:
-        """What the user should mend, and what happens until then."""
+        """What the user should fix, and what happens until then."""
         going_on = [f"until then campaign {name} goes on as it was when it was last read" for name in self.remembered]
         changed = [
             f"shares of campaign {campaign.campaign}: found {_in_words(self.other_shares[campaign.campaign])}; its "

@@ -64,7 +64,7 @@ def run_command(config: Config, chosen: argparse.Namespace) -> int:
         ]
         if stale:
             say(
-                f"{_span(stale)} were made with other settings than {chosen.config} has now. To make them anew: "
+                f"{_span(stale)} were made with other settings than {chosen.config} has now. To rebuild them: "
                 f"segment-pipeline run --config {chosen.config} --months {_span(stale)} --force"
             )
         failed, warned = _run_with_progress(work, console, say)

@@ -123,7 +123,7 @@ def read_campaigns(config: Config) -> CampaignsRead:
         return CampaignsRead()
     path = config.path.parent / config.campaigns.file
     try:
-        text = text_of(path, "the path of a list of campaigns. Mend campaigns.file in the configuration.")
+        text = text_of(path, "the path of a list of campaigns. Fix campaigns.file in the configuration.")
         located = locate(text, path)
     except ConfigError as error:
         return CampaignsRead(fault=str(error))

@@ -145,7 +145,7 @@ class ValidationSettings(Settings):
     max_loss_to_simpler: float = setting(
         0.01,
         "AUC, or share of variance, 0..1",
-        "How much less than k-means labels, or recency alone, memberships may foretell; less than this nobody notices.",
+        "How much less than k-means labels, or recency alone, memberships may predict; less than this nobody notices.",
         ge=0,
         lt=1,
     )

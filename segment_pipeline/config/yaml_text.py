@@ -18,7 +18,7 @@ MERGE_TAG = "tag:yaml.org,2002:merge"  # the key `<<`, which SafeLoader resolves
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to mend: which line, which key, what stands there, what may stand there."""
+    """One thing to fix: which line, which key, what stands there, what may stand there."""
 
     line: int
     key: str

@@ -54,7 +54,7 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
                         {"share": allowed},
                     )
                 ],
-                "Mend source.orders.ordered_at, or the dates in the source that are unreadable or in the future.",
+                "Fix source.orders.ordered_at, or the dates in the source that are unreadable or in the future.",
             )
     except checks.GateClosedError as closed:
         yield from checks.record_failure(closed)
@@ -121,7 +121,7 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
                 context.partition_key,
                 verdicts,
                 f"{_in_words(split.reasons)}{TOO_FEW if split.accepted < step.config.quality.min_customers else ''}"
-                f"Mend the source, or the limits under `quality` and `features`, then run the month again; published "
+                f"Fix the source, or the limits under `quality` and `features`, then run the month again; published "
                 f"months are untouched.",
             )
             step.rows = split.accepted

@@ -19,7 +19,7 @@ from segment_pipeline.months import month_key
 def write_feature_space(
     connection: duckdb.DuckDBPyConnection, month: date, space: FeatureSpace, diagnostics: Sequence[FeatureDiagnostics]
 ) -> None:
-    """The month's transform and the portrait of each feature."""
+    """The month's transform and the profile of each feature."""
     write_rows(connection, FEATURE_SPACES, month, [{"parameters": space.to_json()}])
     write_rows(connection, FEATURE_DIAGNOSTICS, month, [vars(row) for row in diagnostics])
 

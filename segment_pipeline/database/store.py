@@ -84,7 +84,7 @@ class Warehouse:
         except duckdb.Error as error:
             raise WarehouseError(
                 f"{self.path} cannot be opened ({first_line(error)}). If the file is damaged, put a backup in its "
-                f"place or move it and segments.duckdb away, and run again; without a backup all months are made anew."
+                f"place or move it and segments.duckdb away, and run again; without a backup all months are rebuilt."
             ) from error
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")

@@ -73,8 +73,10 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
 
     with pipeline.step(context) as step:
         champion = require_champion(step.connection, step.config, step.month)
-        ruler = previous_champion(step.connection, step.config, step.month)
-        step.rows = write_early_warnings(step.connection, champion, ruler, step.month, step.config.warnings)
+        measuring_champion = previous_champion(step.connection, step.config, step.month)
+        step.rows = write_early_warnings(
+            step.connection, champion, measuring_champion, step.month, step.config.warnings
+        )
         figures = warning_figures(step.connection, step.month)
         head = head_of_queue(step.connection, step.month)
     return dg.MaterializeResult(

@@ -5,7 +5,7 @@ Here: which months a model may learn from, the model, how good its probabilities
 
 The model is a logistic regression with a ridge penalty, found by Newton's method: no draw is in it, so the same months
 give the same bits. Its inputs were chosen on CDNOW's months up to October 1997 and on the demo; CDNOW's later months
-were left for the figures of benchmarks/churn_risk.py. On the former, gradient boosting foretold no better and took far
+were left for the figures of benchmarks/churn_risk.py. On the former, gradient boosting predicted no better and took far
 longer, and Platt's scaling on the latest month, held out, made the log loss worse (0.608 against 0.605 and, on the
 demo, 0.128 against 0.126: what moves is the base rate, and no past month knows of it), so there is none.
 """

@@ -1,4 +1,4 @@
-"""Silence, its foretelling and the back-test in the warehouse: labels when they are due, arrays in, rows out.
+"""Silence, its predicting and the back-test in the warehouse: labels when they are due, arrays in, rows out.
 
 A label of month t says whether the customer had no order in the horizon after its as_of. It is written by the first
 month at whose as_of that horizon is over, and never before; everything here reads what was known at the as_of of the
@@ -51,7 +51,7 @@ TRAINING_ROWS = 100_000
 """Customers of one month that are learned from, at most."""
 
 SCORED_ROWS = 100_000
-"""Customers foretold at once: each has some fifty inputs."""
+"""Customers predicted at once: each has some fifty inputs."""
 
 INPUTS: dict[str, tuple[Group, ...]] = {
     "memberships": ("memberships",),
@@ -110,11 +110,11 @@ def write_churn_risk(
         scored = _customer_month(connection, config, champion, month, sample=None)
         for part in _in_parts(scored):
             found = {"customer_id": part.customer_ids, "churn_risk": model.predict(part)}
-            connection.register("foretold", _arrow(found))
+            connection.register("predicted", _arrow(found))
             connection.execute(
-                f"INSERT INTO {CHURN_RISK.name} BY NAME SELECT {month_literal(month)} AS month, * FROM foretold"
+                f"INSERT INTO {CHURN_RISK.name} BY NAME SELECT {month_literal(month)} AS month, * FROM predicted"
             )
-            connection.unregister("foretold")
+            connection.unregister("predicted")
             rows += len(part.customer_ids)
     write_rows(connection, CHURN_RISK_MODELS, month, [_as_row(model, config)])
     return rows, model
@@ -123,7 +123,7 @@ def write_churn_risk(
 def write_quality(
     connection: duckdb.DuckDBPyConnection, config: Config, month: date, observed: Sequence[date]
 ) -> list[tuple[date, str, ForecastQuality]]:
-    """How good the foretelling of these months was, whose silence is now known: as it stood then, and with fewer
+    """How good the predicting of these months was, whose silence is now known: as it stood then, and with fewer
     inputs."""
     connection.execute(f"DELETE FROM {CHURN_RISK_QUALITY.name} WHERE observed_in = ?", [month])
     found = []

@@ -25,16 +25,16 @@ WARNINGS = ("mixed_signal_severe", "declining_engagement", "segment_downgrade", 
 def write_early_warnings(
     connection: duckdb.DuckDBPyConnection,
     champion: SegmentModel,
-    ruler: SegmentModel | None,
+    measuring_champion: SegmentModel | None,
     month: date,
     settings: WarningSettings,
 ) -> int:
     """Replace the month's warnings; returns the rows.
 
-    champion : who serves the month. ruler : who served the month before and measures movement; None where there is no
-    such month. Every warning that stood last month and does not now has a row that says `resolved`, once. Whom a
-    campaign of the month leaves alone (the arms of customer_actions) is warned of, and has no place in the queue: a
-    contact would spoil what the campaign is measured by, and cost somebody else a place.
+    champion : who serves the month. measuring_champion : who served the month before and measures movement; None where
+    there is no such month. Every warning that stood last month and does not now has a row that says `resolved`, once.
+    Whom a campaign of the month leaves alone (the arms of customer_actions) is warned of, and has no place in the
+    queue: a contact would spoil what the campaign is measured by, and cost somebody else a place.
     """
     last = month_literal(add_months(month, -1))
     return replace_month(
@@ -43,7 +43,7 @@ def write_early_warnings(
         month,
         f"""
         WITH levels AS ({_levels(champion, month)}),
-        found AS ({_rules(ruler, month, settings)}),
+        found AS ({_rules(measuring_champion, month, settings)}),
         standing AS (SELECT * FROM early_warnings WHERE month = {last} AND status <> 'resolved'),
         every AS (
             SELECT coalesce(f.customer_id, s.customer_id) AS customer_id, coalesce(f.warning, s.warning) AS warning,
@@ -126,7 +126,7 @@ def _levels(champion: SegmentModel, month: date) -> str:
     """
 
 
-def _rules(ruler: SegmentModel | None, month: date, settings: WarningSettings) -> str:
+def _rules(measuring_champion: SegmentModel | None, month: date, settings: WarningSettings) -> str:
     """customer_id, warning and its evidence in words, a row for every rule that applies."""
     both = "least(engaged_probability, dormant_probability)"
     moves = f"""
@@ -151,13 +151,14 @@ def _rules(ruler: SegmentModel | None, month: date, settings: WarningSettings) -
             )
         ),
     ]
-    if ruler is not None and any(segment.role for segment in ruler.segments):
+    if measuring_champion is not None and any(segment.role for segment in measuring_champion.segments):
         rules.append(f"""
             SELECT customer_id, 'segment_downgrade' AS warning,
-                'from ' || {_of_segment(ruler, "from_segment_id", "name")} || ' to '
-                || {_of_segment(ruler, "to_segment_id", "name")} AS evidence
+                'from ' || {_of_segment(measuring_champion, "from_segment_id", "name")} || ' to '
+                || {_of_segment(measuring_champion, "to_segment_id", "name")} AS evidence
             FROM ({moves}) AS moves
-            WHERE {_of_segment(ruler, "to_segment_id", "height")} < {_of_segment(ruler, "from_segment_id", "height")}
+            WHERE {_of_segment(measuring_champion, "to_segment_id", "height")}
+                < {_of_segment(measuring_champion, "from_segment_id", "height")}
         """)
     return " UNION ALL ".join(rules)
 

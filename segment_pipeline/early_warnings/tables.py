@@ -147,7 +147,10 @@ EARLY_WARNINGS = Table(
             "Probability of at_risk and dormant segments this month; NULL without any.",
         ),
         Column(
-            "engaged_change", "DOUBLE", "-1..1", "Change of the engaged probability since the month before; one ruler."
+            "engaged_change",
+            "DOUBLE",
+            "-1..1",
+            "Change of the engaged probability since the month before; one measuring champion.",
         ),
         Column("churn_risk", "DOUBLE", "0..1", "See the table churn_risk; NULL while it is refused."),
         Column("evidence", "VARCHAR", "", "What was found, in words."),

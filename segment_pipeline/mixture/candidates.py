@@ -98,17 +98,18 @@ def fit_candidates(
     champion: Mixture | None = None,
     progress: Callable[[int], None] | None = None,
     names: Sequence[str] | None = None,
-    spread: Array | None = None,
+    rounding_variance: Array | None = None,
     hurdle: Hurdle | None = None,
 ) -> list[Candidate]:
     """The best mixture for every number of components, in the order given.
 
     Z : (n, d) standardised coordinates. variance_floor : (d,) smallest variance along each feature. champion : last
     month's mixture expressed in the coordinates of Z, one more start. progress : called with each number of components
-    when it is done, from a thread of the search. names : of the features, for the wording of degeneracy. spread :
-    (n, d) variance of what each value was rounded from, which the fit and its figures then take into account. hurdle
-    : a rule that makes the first component of every candidate; stability, separation and degeneracy are then those of
-    the others, for a rule always agrees with itself. Same arguments, same bits, whatever the number of threads.
+    when it is done, from a thread of the search. names : of the features, for the wording of degeneracy.
+    rounding_variance : (n, d) variance of what each value was rounded from, which the fit and its figures then take
+    into account. hurdle : a rule that makes the first component of every candidate; stability, separation and
+    degeneracy are then those of the others, for a rule always agrees with itself. Same arguments, same bits, whatever
+    the number of threads.
     """
     Z = np.ascontiguousarray(Z, dtype=np.float64)
     names = tuple(names) if names is not None else tuple(f"feature {j + 1}" for j in range(Z.shape[1]))
@@ -122,9 +123,9 @@ def fit_candidates(
             champion=None if champion is None else champion.without_hurdle,
             progress=None if progress is None else lambda k: progress(k + 1),
             names=names,
-            spread=None if spread is None else spread[left],
+            rounding_variance=None if rounding_variance is None else rounding_variance[left],
         )
-        return _beside_the_rule(rest, Z, spread, hurdle, variance_floor, seed)
+        return _beside_the_rule(rest, Z, rounding_variance, hurdle, variance_floor, seed)
     heldout = heldout_rows(len(Z), seed)
     training = np.setdiff1d(np.arange(len(Z)), heldout)
     done = _when_all_are_done(STABILITY_SEARCHES + 1, progress)
@@ -134,7 +135,7 @@ def fit_candidates(
         return search_mixtures(
             Z[rows],
             n_components,
-            spread=None if spread is None else spread[rows],
+            rounding_variance=None if rounding_variance is None else rounding_variance[rows],
             random_state=(seed, s),
             variance_floor=variance_floor,
             # The champion starts one search only: in all of them it would make the searches agree.
@@ -150,19 +151,21 @@ def fit_candidates(
         *full, short = pool.map(search, range(STABILITY_SEARCHES + 1))
         return list(
             pool.map(
-                lambda i: _candidate(Z, spread, variance_floor, names, [found[i] for found in full], short[i], heldout),
+                lambda i: _candidate(
+                    Z, rounding_variance, variance_floor, names, [found[i] for found in full], short[i], heldout
+                ),
                 range(len(n_components)),
             )
         )
 
 
 def _beside_the_rule(
-    rest: Sequence[Candidate], Z: Array, spread: Array | None, hurdle: Hurdle, floor: Array, seed: int
+    rest: Sequence[Candidate], Z: Array, rounding_variance: Array | None, hurdle: Hurdle, floor: Array, seed: int
 ) -> list[Candidate]:
     """Candidates for everybody from those for the rows that the rule leaves."""
     under = hurdle.holds(Z)
     share = float(under.mean())
-    members, their_spread = Z[under], None if spread is None else spread[under]
+    members, their_spread = Z[under], None if rounding_variance is None else rounding_variance[under]
     mean, covariance = rule_component(hurdle, members, floor, their_spread)
 
     heldout = heldout_rows(len(members), seed)
@@ -174,7 +177,7 @@ def _beside_the_rule(
     joined = []
     for candidate in rest:
         mixture = with_rule(candidate.mixture, hurdle, share, mean, covariance)
-        log_likelihood = float(mixture.log_likelihood(Z, spread).sum())
+        log_likelihood = float(mixture.log_likelihood(Z, rounding_variance).sum())
         score = mixture.n_parameters * float(np.log(len(Z))) - 2.0 * log_likelihood
         joined.append(
             replace(
@@ -241,7 +244,7 @@ def _when_all_are_done(searches: int, progress: Callable[[int], None] | None) ->
 
 def _candidate(
     Z: Array,
-    spread: Array | None,
+    rounding_variance: Array | None,
     floor: Array,
     names: Sequence[str],
     searches: Sequence[Found],
@@ -249,23 +252,23 @@ def _candidate(
     heldout: Labels,
 ) -> Candidate:
     """Sum up what the independent searches for one k have found."""
-    reasons = [find_degeneracy(found.model.mixture_, Z, floor, names, spread) for found in searches]
+    reasons = [find_degeneracy(found.model.mixture_, Z, floor, names, rounding_variance) for found in searches]
     # A sound fit goes before a degenerate one, whatever their posteriors.
     chosen = min(range(len(searches)), key=lambda s: (reasons[s] is not None, -searches[s].objective))
     best = searches[chosen]
     mixture = best.model.mixture_
 
-    partitions = [found.model.mixture_.log_joint(Z, spread).argmax(axis=1) for found in searches]
-    R = mixture.responsibilities(Z, spread)
+    partitions = [found.model.mixture_.log_joint(Z, rounding_variance).argmax(axis=1) for found in searches]
+    R = mixture.responsibilities(Z, rounding_variance)
     entropy = -float(np.sum(R * np.log(np.maximum(R, np.finfo(float).tiny))))
-    log_likelihood = float(mixture.log_likelihood(Z, spread).sum())
+    log_likelihood = float(mixture.log_likelihood(Z, rounding_variance).sum())
     score = mixture.n_parameters * float(np.log(len(Z))) - 2.0 * log_likelihood
     ends = [found.model.mixture_ for found in searches if found is not best]
     ends += [end for found in searches for end in found.alternatives]
     others = [
-        bic(end, Z, spread)
+        bic(end, Z, rounding_variance)
         for end in ends
-        if adjusted_rand_index(end.log_joint(Z, spread).argmax(axis=1), partitions[chosen]) < SAME_BASIN
+        if adjusted_rand_index(end.log_joint(Z, rounding_variance).argmax(axis=1), partitions[chosen]) < SAME_BASIN
     ]
     return Candidate(
         n_components=mixture.n_components,
@@ -275,7 +278,9 @@ def _candidate(
         icl=score + 2.0 * entropy,
         train_log_likelihood=log_likelihood / len(Z),
         heldout_log_likelihood=float(
-            short.model.mixture_.log_likelihood(Z[heldout], None if spread is None else spread[heldout]).mean()
+            short.model.mixture_.log_likelihood(
+                Z[heldout], None if rounding_variance is None else rounding_variance[heldout]
+            ).mean()
         ),
         stability=float(np.mean([adjusted_rand_index(a, b) for a, b in combinations(partitions, 2)])),
         smallest_share=float(mixture.weights.min()),

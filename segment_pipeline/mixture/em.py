@@ -101,8 +101,8 @@ class Rows:
     """Rows as the kernel sees them: centred, in blocks of phi, with weights.
 
     X : (n, d) of any real dtype and order, not copied. center : (d,) subtracted from every row. pairs : which products
-    x_i x_j phi contains. weights : (n,) non-negative, None for 1 each. spread : (n, d) variance of what each value was
-    rounded from (resolution.py); phi then holds the mean of x_i^2 over it. None for values that are exact.
+    x_i x_j phi contains. weights : (n,) non-negative, None for 1 each. rounding_variance : (n, d) variance of what each
+    value was rounded from (resolution.py); phi then holds the mean of x_i^2 over it. None for values that are exact.
     """
 
     def __init__(
@@ -112,11 +112,11 @@ class Rows:
         center: Array | None = None,
         covariance_type: CovarianceType = "full",
         weights: Array | None = None,
-        spread: Array | None = None,
+        rounding_variance: Array | None = None,
         block_rows: int | None = None,
     ) -> None:
         self.X = X
-        self.spread = spread
+        self.rounding_variance = rounding_variance
         self.n, self.d = X.shape
         self.center = np.zeros(self.d) if center is None else center
         self.diagonal = covariance_type in ("diag", "spherical")
@@ -177,8 +177,8 @@ class Rows:
             for i in range(d):
                 np.multiply(x[i:], x[i], out=out[position : position + d - i])
                 position += d - i
-        if self.spread is not None:
-            out[self.squares] += self.spread[start:stop].T
+        if self.rounding_variance is not None:
+            out[self.squares] += self.rounding_variance[start:stop].T
         return out
 
     def _reach(self) -> Array:
@@ -191,8 +191,8 @@ class Rows:
             largest = np.maximum(largest, np.maximum(part.max(axis=0) - self.center, self.center - part.min(axis=0)))
         rows, columns = product_pairs(self.d, self.diagonal)
         reach = np.concatenate([[1.0], largest, largest[rows] * largest[columns]])
-        if self.spread is not None:
-            reach[self.squares] += self.spread.max(axis=0)
+        if self.rounding_variance is not None:
+            reach[self.squares] += self.rounding_variance.max(axis=0)
         return reach
 
 
@@ -330,7 +330,7 @@ class StackedEM:
             deviation = (factors @ phi[1 : d + 1]).reshape(S, k, d, -1)
             deviation -= centers
             joint: Array = peaks[..., None] - 0.5 * np.einsum("skdb,skdb->skb", deviation, deviation)
-            if rows.spread is not None:
+            if rows.rounding_variance is not None:
                 spread = phi[rows.squares] - phi[1 : d + 1] ** 2
                 joint -= 0.5 * np.diagonal(precisions, axis1=2, axis2=3) @ spread
             return joint

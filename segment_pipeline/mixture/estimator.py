@@ -390,8 +390,8 @@ def checked_floor(variance_floor: ArrayLike | None, covariance: Array) -> Array:
 
 def warn_of_dependence(covariance: Array, floor: Array) -> None:
     """Say so where only floor and guard keep the covariance of all rows invertible."""
-    spread = np.sqrt(np.maximum(np.diag(covariance), floor))
-    smallest = float(np.linalg.eigvalsh(covariance / np.outer(spread, spread))[0])
+    rounding_variance = np.sqrt(np.maximum(np.diag(covariance), floor))
+    smallest = float(np.linalg.eigvalsh(covariance / np.outer(rounding_variance, rounding_variance))[0])
     if smallest <= GUARD_VARIANCE:
         warnings.warn(
             "the features repeat one another, or there are too few distinct rows for them: the smallest eigenvalue of "

@@ -1,6 +1,6 @@
 """Feature space: how a customer's raw features become the coordinates in which the mixture lives.
 
-Here: transforms, standardisation, the resolution of each feature, the portrait of each feature, and the search for
+Here: transforms, standardisation, the resolution of each feature, the profile of each feature, and the search for
 features that repeat one another. Not here: which rows are fit to be used (quality/), and anything that fits a mixture.
 Every transform works row by row with functions that SQL has too, because the warehouse scores customers without Python.
 """
@@ -149,7 +149,7 @@ def step_edges(x: Array, transform: str, resolution: float) -> tuple[Array, Arra
 
 @dataclass(frozen=True)
 class FeatureDiagnostics:
-    """One feature's portrait: the columns of the table feature_diagnostics, but the month.
+    """One feature's profile: the columns of the table feature_diagnostics, but the month.
 
     mean, sd, skewness : original units (skewness has none). skewness_transformed, outliers : after the transform.
     largest_atom : the commonest value, original units. outlier_share, largest_atom_share, max_correlation : 0..1.
@@ -185,7 +185,7 @@ class Dependence:
 
 
 def diagnose_features(space: FeatureSpace, X: Array, Z: Array) -> list[FeatureDiagnostics]:
-    """Portrait of every feature. X : (n, d) original units; Z : (n, d) the same customers, standardised."""
+    """Profile of every feature. X : (n, d) original units; Z : (n, d) the same customers, standardised."""
     n, d = X.shape
     correlation = np.abs(_correlation(Z))
     np.fill_diagonal(correlation, -1.0)

@@ -78,11 +78,11 @@ class Mixture:
         weights = self.weights[keep]
         return Mixture(weights / weights.sum(), self.means[keep], self.covariances[keep])
 
-    def log_joint(self, Z: Array, spread: Array | None = None) -> Array:
+    def log_joint(self, Z: Array, rounding_variance: Array | None = None) -> Array:
         """(n, d) -> (n, k): log of weight times density, nats. The whitened product, exact to rounding.
 
-        spread : (n, d) variance of what each value was rounded from; the log densities are then means over it. For
-        fitting only: see resolution.py.
+        rounding_variance : (n, d) variance of what each value was rounded from; the log densities are then means over
+        it. For fitting only: see resolution.py.
         """
         factors = precision_factors(self.covariances)
         logdet = 2.0 * np.sum(np.log(np.diagonal(factors, axis1=1, axis2=2)), axis=1)
@@ -91,20 +91,20 @@ class Mixture:
         for k, factor in enumerate(factors):
             whitened = (Z - self.means[k]) @ factor.T
             joint[:, k] = constant[k] - 0.5 * np.einsum("ij,ij->i", whitened, whitened)
-            if spread is not None:
-                joint[:, k] -= 0.5 * (spread @ np.sum(factor**2, axis=0))
+            if rounding_variance is not None:
+                joint[:, k] -= 0.5 * (rounding_variance @ np.sum(factor**2, axis=0))
         if self.hurdle is not None:
             of_rule = np.arange(self.n_components) == self.hurdle.component
             joint[self.hurdle.holds(Z)[:, None] != of_rule] = -np.inf
         return joint
 
-    def log_likelihood(self, Z: Array, spread: Array | None = None) -> Array:
+    def log_likelihood(self, Z: Array, rounding_variance: Array | None = None) -> Array:
         """(n, d) -> (n,): log density of each row, nats; higher is more typical."""
-        return logsumexp(self.log_joint(Z, spread))
+        return logsumexp(self.log_joint(Z, rounding_variance))
 
-    def responsibilities(self, Z: Array, spread: Array | None = None) -> Array:
+    def responsibilities(self, Z: Array, rounding_variance: Array | None = None) -> Array:
         """(n, d) -> (n, k): membership probability of each component; rows sum to 1."""
-        joint = self.log_joint(Z, spread)
+        joint = self.log_joint(Z, rounding_variance)
         joint -= joint.max(axis=1, keepdims=True)
         np.exp(joint, out=joint)
         joint /= joint.sum(axis=1, keepdims=True)
@@ -132,9 +132,11 @@ class Mixture:
         return cls(weights, means, covariances, Hurdle(**plain["hurdle"]) if "hurdle" in plain else None)
 
 
-def bic(mixture: Mixture, Z: Array, spread: Array | None = None) -> float:
+def bic(mixture: Mixture, Z: Array, rounding_variance: Array | None = None) -> float:
     """Bayesian information criterion, -2 log-likelihood + parameters x log n; lower is better (Schwarz 1978)."""
-    return -2.0 * float(mixture.log_likelihood(Z, spread).sum()) + mixture.n_parameters * float(np.log(len(Z)))
+    return -2.0 * float(mixture.log_likelihood(Z, rounding_variance).sum()) + mixture.n_parameters * float(
+        np.log(len(Z))
+    )
 
 
 def bhattacharyya_distances(mixture: Mixture) -> Array:

@@ -48,9 +48,11 @@ def too_few_for(hurdle: Hurdle, Z: Array) -> str | None:
     return None
 
 
-def rule_component(hurdle: Hurdle, Z: Array, variance_floor: Array, spread: Array | None) -> tuple[Array, Array]:
+def rule_component(
+    hurdle: Hurdle, Z: Array, variance_floor: Array, rounding_variance: Array | None
+) -> tuple[Array, Array]:
     """Mean (d,) and covariance (d, d) of the rows under the rule: one Gaussian over the other features, and in the
-    feature of the rule the step itself. Z, spread : (n, d), of those rows alone."""
+    feature of the rule the step itself. Z, rounding_variance : (n, d), of those rows alone."""
     d, j = Z.shape[1], hurdle.feature
     mean, covariance = np.zeros(d), np.zeros((d, d))
     mean[j] = hurdle.value
@@ -59,7 +61,9 @@ def rule_component(hurdle: Hurdle, Z: Array, variance_floor: Array, spread: Arra
     others = np.delete(np.arange(d), j)
     if len(others):
         rows = Rows(
-            Z[:, others], center=Z[:, others].mean(axis=0), spread=None if spread is None else spread[:, others]
+            Z[:, others],
+            center=Z[:, others].mean(axis=0),
+            rounding_variance=None if rounding_variance is None else rounding_variance[:, others],
         )
         em = StackedEM(len(others), variance_floor[others], conjugate_prior(*rows.moments(), 1))
         one = em.mixture(moments_of_labels(np.zeros((1, rows.n), dtype=np.intp), 1, rows)[0], rows.total)

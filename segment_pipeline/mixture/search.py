@@ -99,7 +99,7 @@ def search_mixtures(
     random_state: int | Sequence[int] | None = None,
     variance_floor: ArrayLike | None = None,
     prior: Literal["conjugate"] | Prior | None = "conjugate",
-    spread: Array | None = None,
+    rounding_variance: Array | None = None,
     champion: Mixture | None = None,
     tol: float = TOLERANCE,
     finalists: int = FINALISTS,
@@ -113,24 +113,28 @@ def search_mixtures(
 
     X : (n, d) finite numbers. random_state : non-negative integers; None draws them. The same ones give the same bits,
     whatever n_jobs. variance_floor : (d,) or scalar smallest variance along each feature, None for no floor. prior : as
-    in `GaussianMixtureEM`. spread : (n, d) variance of what each value was rounded from (resolution.py), None for exact
-    values; BIC and objective are then of the spread values. champion : last month's mixture in the coordinates of X,
-    one more start for its own k. tol : mean log posterior per row that may still be to gain at convergence, nats.
-    finalists : runs per subsample that are followed to the end. shun_spikes : sound fits go before those with a
-    component that only rounding, prior or floor holds up; False for the highest posterior whatever it means.
-    sample_size : with more rows than this, the search sees a sample of this size. polish_passes : EM passes over all
-    rows afterwards, when it was a sample. progress : called with each number of components when it is done. n_jobs :
-    threads; None for 1, -1 for one per core.
+    in `GaussianMixtureEM`. rounding_variance : (n, d) variance of what each value was rounded from (resolution.py),
+    None for exact values; BIC and objective are then of the spread values. champion : last month's mixture in the
+    coordinates of X, one more start for its own k. tol : mean log posterior per row that may still be to gain at
+    convergence, nats. finalists : runs per subsample that are followed to the end. shun_spikes : sound fits go before
+    those with a component that only rounding, prior or floor holds up; False for the highest posterior whatever it
+    means. sample_size : with more rows than this, the search sees a sample of this size. polish_passes : EM passes over
+    all rows afterwards, when it was a sample. progress : called with each number of components when it is done. n_jobs
+    : threads; None for 1, -1 for one per core.
 
     Raises ValueError where X is not finite, has too few rows, or features that repeat one another.
     """
     wanted = list(n_components)
     data: NDArray[Any] = check_array(X, dtype="numeric", estimator="search_mixtures", input_name="X")
     sampling, *exploring = np.random.SeedSequence(random_state).spawn(1 + EXPLORERS)
-    if spread is not None:
-        spread = np.asarray(spread, dtype=np.float64)
-        if spread.shape != data.shape or not np.isfinite(spread).all() or spread.min() < 0:
-            raise ValueError(f"spread must be finite, not negative and of the shape of X, {data.shape}")
+    if rounding_variance is not None:
+        rounding_variance = np.asarray(rounding_variance, dtype=np.float64)
+        if (
+            rounding_variance.shape != data.shape
+            or not np.isfinite(rounding_variance).all()
+            or rounding_variance.min() < 0
+        ):
+            raise ValueError(f"rounding_variance must be finite, not negative and of the shape of X, {data.shape}")
     if not (prior is None or prior == "conjugate" or isinstance(prior, Prior)):
         raise ValueError(f"prior must be 'conjugate', None or a Prior, got {prior!r}")
     if finalists < 1 or polish_passes < 0 or sample_size < 1:
@@ -138,10 +142,14 @@ def search_mixtures(
     chosen = _sample(len(data), sample_size, np.random.default_rng(sampling))
     sample = np.ascontiguousarray(data[chosen], dtype=np.float64)
     _check(sample, wanted, champion)
-    rows = Rows(sample, center=sample.mean(axis=0), spread=None if spread is None else spread[chosen])
+    rows = Rows(
+        sample,
+        center=sample.mean(axis=0),
+        rounding_variance=None if rounding_variance is None else rounding_variance[chosen],
+    )
     problem = Problem.of(rows, variance_floor, prior, tol, finalists, shun_spikes)
     polishing = polish_passes and len(data) > sample_size
-    everyone = Rows(data, center=rows.center, spread=spread) if polishing else None
+    everyone = Rows(data, center=rows.center, rounding_variance=rounding_variance) if polishing else None
 
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(thread_count(n_jobs)) as pool:
         seeds = exploring if len(sample) > MEDIUM_ROWS else exploring[:1]
@@ -245,7 +253,7 @@ class Explorer:
         self._follow(k, self._starts(k, champion), self.problem.finalists)
 
     def revisit(self, k: int) -> None:
-        """On the way down: what the next larger k has found, with two components merged. It mends a k whose own starts
+        """On the way down: what the next larger k has found, with two components merged. It fixes a k whose own starts
         all ended in the same poor solution."""
         merged = [one for larger in self._best_mixtures(k + 1) for one in merges(larger)]
         if merged:
@@ -359,7 +367,11 @@ def _subset(rows: Rows, chosen: Labels) -> Rows:
     if len(chosen) == rows.n:
         return rows
     chosen = np.sort(chosen)
-    return Rows(rows.X[chosen], center=rows.center, spread=None if rows.spread is None else rows.spread[chosen])
+    return Rows(
+        rows.X[chosen],
+        center=rows.center,
+        rounding_variance=None if rows.rounding_variance is None else rows.rounding_variance[chosen],
+    )
 
 
 def _parameters(mixture: Mixture) -> Parameters:

@@ -58,7 +58,7 @@ def fit_challengers(
     candidates = []
     if obstacle is None:
         first, last = settings.n_components
-        seen, spread = what_the_fit_sees(settings.resolution, space, X, customer_ids)
+        seen, rounding_variance = what_the_fit_sees(settings.resolution, space, X, customer_ids)
         candidates = fit_candidates(
             seen,
             range(first, last + 1),
@@ -66,7 +66,7 @@ def fit_challengers(
             seed=settings.seed,
             champion=_in_this_space(champion, space),
             names=space.names,
-            spread=spread,
+            rounding_variance=rounding_variance,
             hurdle=hurdle,
         )
     left = np.ones(len(Z), dtype=bool) if hurdle is None else ~hurdle.holds(Z)

@@ -92,7 +92,7 @@ CHECKS: Mapping[str, tuple[CheckSpec, ...]] = {
         CheckSpec("segments_are_separate", "No two segments overlap so much that they might as well be one.", False),
         CheckSpec(
             "predicts_what_follows",
-            "Memberships foretell silence and spend better than chance, and no worse than something simpler.",
+            "Memberships predict silence and spend better than chance, and no worse than something simpler.",
             False,
         ),
         CheckSpec(

@@ -41,13 +41,13 @@ def reading(published: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     except (duckdb.BinderException, duckdb.CatalogException) as error:
         raise PublishError(
             f"{published} cannot be read ({first_line(error)}): another version of segment_pipeline made it, or "
-            f"another program. Publish its latest month anew (segment-pipeline run --months YYYY-MM --force); if it is "
-            f"not ours, move it away and run again."
+            f"another program. Publish its latest month again (segment-pipeline run --months YYYY-MM --force); if it "
+            f"is not ours, move it away and run again."
         ) from error
     except duckdb.Error as error:
         raise PublishError(
             f"{published} cannot be read ({first_line(error)}). It is a copy of what the warehouse holds: "
-            f"move it away and run again, and it is published anew."
+            f"move it away and run again, and it is published again."
         ) from error
 
 
@@ -120,7 +120,7 @@ def refuse_loss(published: Path, known: Collection[date]) -> None:
         raise PublishError(
             f"{published} has {len(lost)} months ({month_key(lost[0])} to {month_key(lost[-1])}) of which "
             f"warehouse.duckdb knows nothing; publishing would take them from its readers. Put a backup of the "
-            f"warehouse in its place, or move {published.name} away and run again: every month is then made anew."
+            f"warehouse in its place, or move {published.name} away and run again: every month is then rebuilt."
         )
 
 

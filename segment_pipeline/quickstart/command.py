@@ -447,7 +447,7 @@ def _starter(
         ],
         settings=settings,
         heading=[
-            f"How the customers of {request.file.name} are segmented: what was found in the file, to be mended "
+            f"How the customers of {request.file.name} are segmented: what was found in the file, to be fixed "
             "where you "
             "know better. An unknown key, a wrong type or an impossible value is refused before anything runs, "
             "with its "

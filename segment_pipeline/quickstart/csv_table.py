@@ -355,7 +355,7 @@ def _load(connection: duckdb.DuckDBPyConnection, path: Path, text: str, separato
         except duckdb.Error as error:
             found = reason(error).replace(str(draft), str(path))
             raise InputError(
-                f"{path} cannot be read: {found} Mend that line, or name the separator with --sep, and try again."
+                f"{path} cannot be read: {found} Fix that line, or name the separator with --sep, and try again."
             ) from error
     return _one(connection, "SELECT count(*) FROM raw_rows")[0]
 

@@ -80,11 +80,9 @@ def initialise(folder: Path, request: Request | None) -> int:
         request = _ask_for_file(folder)
     if request is None:
         starter = _example(folder)
-        _write(
-            folder, starter, "Put your order lines where `source` in that file looks for them, and mend its columns."
-        )
+        _write(folder, starter, "Put your order lines where `source` in that file looks for them, and fix its columns.")
         _say_next(
-            console, folder, ["Mend data/segmentation.yaml: where your orders are, and what their columns are called."]
+            console, folder, ["Fix data/segmentation.yaml: where your orders are, and what their columns are called."]
         )
         return 0
     with duckdb.connect() as connection:
@@ -173,7 +171,7 @@ def _example(folder: Path) -> Starter:
 def _about_data(plan: Plan, request: Request) -> str:
     if plan.table.orders is not None:
         return (
-            f"It reads the order lines in {request.file.name}: append to them, or deliver them anew, before each run."
+            f"It reads the order lines in {request.file.name}: append to them, or deliver them again, before each run."
         )
     after = month_key(add_months(plan.month, 1))
     return (

@@ -22,7 +22,7 @@ from segment_pipeline.mixture.features import (
 )
 
 MOST_FEATURES = 6
-"""Beyond six a covariance has more numbers than a month can support, and nobody can keep the portraits in mind."""
+"""Beyond six a covariance has more numbers than a month can support, and nobody can keep the profiles in mind."""
 
 FEWEST_FEATURES = 2
 """With one feature a segment is a range of it, which needs no mixture."""

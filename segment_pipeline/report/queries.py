@@ -57,7 +57,7 @@ def read_story(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
         **_journeys(connection, month),
         **_attention(connection, month),
         **_model_health(connection, month),
-        **_trust(connection, month),
+        **_validation(connection, month),
     }
 
 
@@ -263,7 +263,7 @@ def _model_health(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     }
 
 
-TRUST_TABLES = (
+VALIDATION_TABLES = (
     "suitability",
     "suitability_findings",
     "model_validation",
@@ -274,7 +274,7 @@ TRUST_TABLES = (
 """Computed at a refit, each month, or on demand: the report shows what was known last."""
 
 
-def _trust(connection: duckdb.DuckDBPyConnection, month: date) -> Mapping[str, Sequence[Row]]:
+def _validation(connection: duckdb.DuckDBPyConnection, month: date) -> Mapping[str, Sequence[Row]]:
     there = {row["table_name"] for row in read_rows(connection, "SELECT table_name FROM duckdb_tables()")}
     return {
         table: read_rows(
@@ -284,7 +284,7 @@ def _trust(connection: duckdb.DuckDBPyConnection, month: date) -> Mapping[str, S
         )
         if table in there
         else []
-        for table in TRUST_TABLES
+        for table in VALIDATION_TABLES
     }
 
 

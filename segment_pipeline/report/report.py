@@ -102,8 +102,8 @@ def render(connection: duckdb.DuckDBPyConnection, name: str, month: date) -> tup
         name=name,
         sentences=sentences,
         verdict=next((row["verdict"] for row in story["suitability"]), None),
-        style=_trusted((HERE / STYLE).read_text(encoding="utf-8")),
-        script=_trusted(script),
+        style=_believed((HERE / STYLE).read_text(encoding="utf-8")),
+        script=_believed(script),
         # only the script of this page runs, whatever a name may contain
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         **_drawings(story),
@@ -235,8 +235,8 @@ def _drawings(story: Story) -> dict[str, Any]:
     return {
         "colours": colours,
         "names": names,
-        "trends": {segment_id: _trusted(trend) for segment_id, trend in trends.items()},
-        **{name: None if text is None else _trusted(text) for name, text in drawn.items()},
+        "trends": {segment_id: _believed(trend) for segment_id, trend in trends.items()},
+        **{name: None if text is None else _believed(text) for name, text in drawn.items()},
     }
 
 
@@ -257,7 +257,7 @@ def _derived(story: Story) -> dict[str, Any]:
         )
     return {
         # the card's heading says name and role already
-        "portrayed": {
+        "profiled": {
             row["segment_id"]: row["narrative"].removeprefix(f"{row['name']}, {spoken(row['role'])}: ")
             for row in story["segments"]
         },
@@ -315,7 +315,7 @@ def _spans(features: Sequence[Row]) -> dict[str, Any]:
     return spans
 
 
-def _trusted(text: str) -> Any:
+def _believed(text: str) -> Any:
     """Text that goes into the page as it is: our own files, and SVG whose names were escaped when it was drawn."""
     import markupsafe
 

@@ -98,45 +98,45 @@ def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
     from segment_pipeline import charts
     from segment_pipeline.models.champions_store import require_champion
     from segment_pipeline.segments.charts_store import share_history
-    from segment_pipeline.segments.profiles_store import index_rows, portray, write_portraits
+    from segment_pipeline.segments.profiles_store import index_rows, profile_segments, write_profiles
 
     with pipeline.step(context) as step:
         champion = require_champion(step.connection, step.config, step.month)
-        portraits = portray(step.connection, step.config, champion, step.month)
-        step.rows = write_portraits(step.connection, step.month, portraits)
+        profiles = profile_segments(step.connection, step.config, champion, step.month)
+        step.rows = write_profiles(step.connection, step.month, profiles)
         history = share_history(step.connection, step.month)
     colours = charts.segment_colours((row["month"], row["segment_id"]) for row in history)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": step.rows,
-            "largest_share": max(portrait.share for portrait in portraits),
-            "smallest_share": min(portrait.share for portrait in portraits),
+            "largest_share": max(profile.share for profile in profiles),
+            "smallest_share": min(profile.share for profile in profiles),
             "segments": dg.MetadataValue.table(
                 [
                     dg.TableRecord(
                         {
-                            "segment_id": portrait.segment_id,
-                            "name": portrait.name,
-                            "role": portrait.role or "",
-                            "customers": portrait.customers,
-                            "share": portrait.share,
+                            "segment_id": profile.segment_id,
+                            "name": profile.name,
+                            "role": profile.role or "",
+                            "customers": profile.customers,
+                            "share": profile.share,
                         }
                     )
-                    for portrait in portraits
+                    for profile in profiles
                 ]
             ),
             "shares_by_month": dg.MetadataValue.md(
                 "\n".join(
-                    f"- {portrait.segment_id}: `{charts.sparkline(_shares(history, portrait.segment_id))}` "
-                    f"{portrait.share:.1%}"
-                    for portrait in portraits
+                    f"- {profile.segment_id}: `{charts.sparkline(_shares(history, profile.segment_id))}` "
+                    f"{profile.share:.1%}"
+                    for profile in profiles
                 )
             ),
             "shares_over_time": picture(
                 charts.shares_over_time(history, colours), "Share of customers in each segment, month by month"
             ),
             "profile_heat_map": picture(
-                charts.profile_heat_map(index_rows(portraits)), "Each feature's index, 100 for the population"
+                charts.profile_heat_map(index_rows(profiles)), "Each feature's index, 100 for the population"
             ),
         }
     )
@@ -166,9 +166,13 @@ def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> 
     try:
         with pipeline.step(context) as step:
             previous = previous_champion(step.connection, step.config, step.month)
-            ruler = previous if previous is not None and scores_in(step.connection, previous, step.month) else None
+            measuring_champion = (
+                previous if previous is not None and scores_in(step.connection, previous, step.month) else None
+            )
             has_previous = month_rows(step.connection, VALIDATED_FEATURES, add_months(step.month, -1)) > 0
-            step.rows, moves = write_transitions(step.connection, ruler, step.month, has_previous=has_previous)
+            step.rows, moves = write_transitions(
+                step.connection, measuring_champion, step.month, has_previous=has_previous
+            )
             gaps = reconciliation(step.connection, step.month) if has_previous else {}
             verdicts = checks.gate(
                 context.partition_key,
@@ -187,7 +191,11 @@ def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> 
             matrix = month_moves(step.connection, step.month)
     except checks.GateClosedError as closed:
         yield from checks.record_failure(closed)
-    names = {str(segment.segment_id): segment.name for segment in ruler.segments} if ruler is not None else {}
+    names = (
+        {str(segment.segment_id): segment.name for segment in measuring_champion.segments}
+        if measuring_champion is not None
+        else {}
+    )
     drawn = picture(transition_matrix(matrix, names), "Where the customers of each segment went") if matrix else None
     yield dg.MaterializeResult(
         metadata={

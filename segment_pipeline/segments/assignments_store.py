@@ -1,4 +1,4 @@
-"""Assignments, portraits and transitions of a month: set-based SQL under a given champion.
+"""Assignments, profiles and transitions of a month: set-based SQL under a given champion.
 
 Sums over customers are taken of decimals: unlike a parallel sum of doubles they do not depend on the order of the
 threads, so a month that is run twice gives the same bits.
@@ -67,23 +67,23 @@ def movement_figures(connection: duckdb.DuckDBPyConnection, month: date) -> dict
 
 
 def write_transitions(
-    connection: duckdb.DuckDBPyConnection, ruler: SegmentModel | None, month: date, *, has_previous: bool
+    connection: duckdb.DuckDBPyConnection, measuring_champion: SegmentModel | None, month: date, *, has_previous: bool
 ) -> tuple[int, int]:
     """Where every customer of this month or the month before came from and went; returns customers and matrix rows.
 
-    `ruler` is the champion that served the month before: it measures both months, so that a refit never looks like
-    movement. Without it (its features are not collected any more) the states are each month's own segments and the
-    shift is NULL. Without a month before (`has_previous` False) the tables stay empty for this month.
+    `measuring_champion` is the champion that served the month before: it measures both months, so that a refit never
+    looks like movement. Without it (its features are not collected any more) the states are each month's own segments
+    and the shift is NULL. Without a month before (`has_previous` False) the tables stay empty for this month.
     """
     before = add_months(month, -1)
-    _score_both_months(connection, ruler, before, month)
+    _score_both_months(connection, measuring_champion, before, month)
     deltas = f"""
         SELECT {month_literal(month)} AS month, customer_id, from_state, to_state, from_segment_id, to_segment_id,
-            shift, {_role_change(ruler, ("engaged",))} AS engaged_change,
-            {_role_change(ruler, ("at_risk", "dormant"))} AS dormant_change,
-            CASE WHEN changes IS NOT NULL THEN {_ids(ruler)} END AS segment_ids, changes,
-            {ruler.model_version if ruler is not None else "NULL"} AS model_version
-        FROM ({_states_sql(before, month, scored_twice=ruler is not None)})
+            shift, {_role_change(measuring_champion, ("engaged",))} AS engaged_change,
+            {_role_change(measuring_champion, ("at_risk", "dormant"))} AS dormant_change,
+            CASE WHEN changes IS NOT NULL THEN {_ids(measuring_champion)} END AS segment_ids, changes,
+            {measuring_champion.model_version if measuring_champion is not None else "NULL"} AS model_version
+        FROM ({_states_sql(before, month, scored_twice=measuring_champion is not None)})
         WHERE {"true" if has_previous else "false"}
         ORDER BY customer_id
     """
@@ -105,20 +105,20 @@ def write_transitions(
 
 
 def _score_both_months(
-    connection: duckdb.DuckDBPyConnection, ruler: SegmentModel | None, before: date, month: date
+    connection: duckdb.DuckDBPyConnection, measuring_champion: SegmentModel | None, before: date, month: date
 ) -> None:
     for name, of_month in (("scored_before", before), ("scored_now", month)):
-        if ruler is None:
+        if measuring_champion is None:
             scored = f"""
                 SELECT customer_id, segment_id, probabilities FROM monthly_assignments
                 WHERE month = {month_literal(of_month)}
             """
         else:
-            ids = _ids(ruler)
+            ids = _ids(measuring_champion)
             scored = f"""
                 SELECT customer_id, {ids}[list_position(probabilities, list_max(probabilities))] AS segment_id,
                     probabilities
-                FROM ({membership_sql(ruler, accepted_rows(of_month))})
+                FROM ({membership_sql(measuring_champion, accepted_rows(of_month))})
             """
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {scored}")
 
@@ -159,15 +159,15 @@ def _states_sql(before: date, month: date, *, scored_twice: bool) -> str:
     """
 
 
-def _ids(ruler: SegmentModel | None) -> str:
-    if ruler is None:
+def _ids(measuring_champion: SegmentModel | None) -> str:
+    if measuring_champion is None:
         return "CAST(NULL AS INTEGER[])"
-    return "[" + ", ".join(str(segment.segment_id) for segment in ruler.segments) + "]"
+    return "[" + ", ".join(str(segment.segment_id) for segment in measuring_champion.segments) + "]"
 
 
-def _role_change(ruler: SegmentModel | None, roles: tuple[str, ...]) -> str:
-    """Change of the summed probability of the ruler's segments with these roles; NULL where it has none of them."""
-    segments = ruler.segments if ruler is not None else ()
+def _role_change(measuring_champion: SegmentModel | None, roles: tuple[str, ...]) -> str:
+    """Change of the summed probability of the measuring champion's segments with these roles; NULL if it has none."""
+    segments = measuring_champion.segments if measuring_champion is not None else ()
     terms = [f"changes[{k + 1}]" for k, segment in enumerate(segments) if segment.role in roles]
     return " + ".join(terms) if terms else "CAST(NULL AS DOUBLE)"
 

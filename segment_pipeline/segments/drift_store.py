@@ -109,7 +109,7 @@ def write_drift_alerts(connection: duckdb.DuckDBPyConnection, month: date, figur
             CASE WHEN m.fired AND b.metric IS NULL THEN 'new' WHEN m.fired THEN 'ongoing'
                 WHEN b.metric IS NOT NULL THEN 'resolved' END AS status,
             m.severity,
-            -- a trigger's own count starts anew with a champion; the base has none
+            -- a trigger's own count starts again with a champion; the base has none
             coalesce(m.months_fired, CASE WHEN m.fired THEN 1 + coalesce(b.months_fired, 0) ELSE 0 END) AS months_fired
         FROM measured AS m
         FULL JOIN before AS b ON b.metric = m.metric

@@ -1,4 +1,4 @@
-"""What a segment is, in words: its role, its name, its portrait in a sentence or two.
+"""What a segment is, in words: its role, its name, its profile in a sentence or two.
 
 Here: rules from figures to words. Not here: the figures (warehouse SQL computes them in original units), and the
 overrides of the user, which come last and win.

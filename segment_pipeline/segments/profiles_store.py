@@ -1,4 +1,4 @@
-"""Segment portraits of a month: sizes, features in original units, words."""
+"""Segment profiles of a month: sizes, features in original units, words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def spend_sql(config: Config) -> str | None:
 
 
 @dataclass(frozen=True)
-class FeaturePortrait:
+class FeatureProfile:
     """A feature over one segment's customers (`segment_id` None: over all of the month), in original units."""
 
     segment_id: int | None
@@ -54,7 +54,7 @@ class FeaturePortrait:
 
 
 @dataclass(frozen=True)
-class Portrait:
+class Profile:
     """A segment of the month. hybrid_share is None, and `features` empty, when nobody is in it."""
 
     segment_id: int
@@ -65,25 +65,25 @@ class Portrait:
     hybrid_share: float | None
     narrative: str
     model_version: int
-    features: tuple[FeaturePortrait, ...]
-    population: tuple[FeaturePortrait, ...]
+    features: tuple[FeatureProfile, ...]
+    population: tuple[FeatureProfile, ...]
 
 
-def portray(
+def profile_segments(
     connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, month: date
-) -> list[Portrait]:
+) -> list[Profile]:
     """Every segment of the champion, also one that nobody is in this month."""
     sizes = _sizes(connection, month)
     everyone = sum(size for size, _ in sizes.values())
-    features = _feature_portraits(connection, config, month)
+    features = _feature_profiles(connection, config, month)
     population = tuple(row for row in features if row.segment_id is None)
-    portraits = []
+    profiles = []
     for segment in champion.segments:
         customers, hybrid_share = sizes.get(segment.segment_id, (0, None))
         own = tuple(row for row in features if row.segment_id == segment.segment_id)
         told = _narrative(segment.name, segment.role, customers, everyone, hybrid_share, own, population, config)
-        portraits.append(
-            Portrait(
+        profiles.append(
+            Profile(
                 segment.segment_id,
                 segment.name,
                 segment.role,
@@ -96,28 +96,28 @@ def portray(
                 population,
             )
         )
-    return portraits
+    return profiles
 
 
-def write_portraits(connection: duckdb.DuckDBPyConnection, month: date, portraits: Sequence[Portrait]) -> int:
+def write_profiles(connection: duckdb.DuckDBPyConnection, month: date, profiles: Sequence[Profile]) -> int:
     """Replace the month of segment_profiles and segment_feature_profiles; returns the number of segments."""
     rows = []
-    for portrait in portraits:
-        means = {row.feature: row.mean for row in portrait.population}
-        for row in portrait.features:
+    for profile in profiles:
+        means = {row.feature: row.mean for row in profile.population}
+        for row in profile.features:
             population = means[row.feature]
             rows.append(vars(row) | {"population_mean": population, "index": _index(row.mean, population)})
     write_rows(connection, SEGMENT_FEATURE_PROFILES, month, rows)
-    return write_rows(connection, SEGMENT_PROFILES, month, [vars(portrait) for portrait in portraits])
+    return write_rows(connection, SEGMENT_PROFILES, month, [vars(profile) for profile in profiles])
 
 
-def index_rows(portraits: Sequence[Portrait]) -> list[dict[str, object]]:
+def index_rows(profiles: Sequence[Profile]) -> list[dict[str, object]]:
     """segment_id, name, feature, unit, mean and index of every feature of every segment."""
     return [
-        {"name": portrait.name, "index": _index(row.mean, population.mean), **vars(row)}
-        for portrait in portraits
-        for row in portrait.features
-        for population in portrait.population
+        {"name": profile.name, "index": _index(row.mean, population.mean), **vars(row)}
+        for profile in profiles
+        for row in profile.features
+        for population in profile.population
         if population.feature == row.feature
     ]
 
@@ -135,9 +135,9 @@ def _sizes(connection: duckdb.DuckDBPyConnection, month: date) -> dict[int, tupl
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
-def _feature_portraits(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[FeaturePortrait]:
+def _feature_profiles(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[FeatureProfile]:
     units = feature_units(config)
-    portraits = []
+    profiles = []
     for feature in config.raw_feature_names:
         column = f"f.{identifier(feature)}"
         rows = connection.execute(
@@ -153,8 +153,8 @@ def _feature_portraits(connection: duckdb.DuckDBPyConnection, config: Config, mo
             """,
             [month],
         ).fetchall()
-        portraits += [FeaturePortrait(row[0], feature, units[feature], *row[1:]) for row in rows]
-    return portraits
+        profiles += [FeatureProfile(row[0], feature, units[feature], *row[1:]) for row in rows]
+    return profiles
 
 
 def _narrative(
@@ -163,8 +163,8 @@ def _narrative(
     customers: int,
     everyone: int,
     hybrid_share: float | None,
-    own: Sequence[FeaturePortrait],
-    population: Sequence[FeaturePortrait],
+    own: Sequence[FeatureProfile],
+    population: Sequence[FeatureProfile],
     config: Config,
 ) -> str:
     if hybrid_share is None:

@@ -38,7 +38,7 @@ MONTHLY_ASSIGNMENTS = Table(
 
 SEGMENT_PROFILES = Table(
     "segment_profiles",
-    "A segment's portrait in a month.",
+    "A segment's profile in a month.",
     (
         MONTH,
         SEGMENT_ID,
@@ -47,7 +47,7 @@ SEGMENT_PROFILES = Table(
         Column("customers", "BIGINT", "customers", "Customers whose largest probability is this segment."),
         Column("share", "DOUBLE", "0..1", "Share of the month's assigned customers."),
         Column("hybrid_share", "DOUBLE", "0..1", "Share of its customers with is_hybrid; NULL when it has none."),
-        Column("narrative", "VARCHAR", "", "The portrait in one or two sentences."),
+        Column("narrative", "VARCHAR", "", "The profile in one or two sentences."),
         MODEL_VERSION,
     ),
     ("month", "segment_id"),
@@ -304,7 +304,7 @@ CUSTOMER_JOURNEY = View(
             "months_in_segment",
             "BIGINT",
             "months",
-            "Months with an assignment since changed_at, both included; a refit alone does not start them anew.",
+            "Months with an assignment since changed_at, both included; a refit alone does not start them again.",
         ),
         Column(
             "previous_different_segment_id",

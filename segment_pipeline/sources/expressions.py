@@ -49,7 +49,7 @@ def refuse_unfit_types(source: Relation, section: str, given: Mapping[str, str],
         expected = _expected_instead(key, kind)
         if expected is not None:
             raise SourceError(
-                f"{source.path}: {section}.{key} ({given[key]}): found {kind}; expected {expected}. Mend the source, "
+                f"{source.path}: {section}.{key} ({given[key]}): found {kind}; expected {expected}. Fix the source, "
                 f"or {_hint(key, bound(given, source)[key], kind)}."
             )
 
@@ -99,13 +99,13 @@ def _type_of(connection: duckdb.DuckDBPyConnection, source: Relation, key: str, 
         quoting = " A column called like a word of SQL stands in double quotes."
         raise SourceError(
             f"{source.path}: {key} is {expression!r}; expected a column, or a SQL expression over the "
-            f"columns {source.column_list}. Found: {reason(error)} Mend the source, or that key in the configuration."
+            f"columns {source.column_list}. Found: {reason(error)} Fix the source, or that key in the configuration."
             f"{quoting if isinstance(error, duckdb.ParserException) else ''}"
         ) from error
     if len(found) != 1:
         raise SourceError(
             f"{source.path}: {key} is {expression!r}; expected one SQL expression, found several. "
-            f"Mend that key in the configuration."
+            f"Fix that key in the configuration."
         )
     return str(found[0][1])
 

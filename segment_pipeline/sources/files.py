@@ -83,7 +83,7 @@ def open_files(
 
     path : absolute, or a URL that DuckDB can open.
     text_columns : columns, in lower case, that a CSV's reader takes as they stand, such as ids: 007 is not 7.
-    key : what errors say is to be mended where the path is wrong.
+    key : what errors say is to be fixed where the path is wrong.
     """
     files = _matching_files(path, key)
     stamps = _stamps(files)
@@ -119,7 +119,7 @@ def _matching_files(path: str, key: str) -> list[str]:
     files = [path] if os.path.exists(path) else _glob(path)
     if not files:
         wrong = "matches no file" if glob.has_magic(path) else "does not exist"
-        raise SourceError(f"{path} {wrong}. Deliver the data, or mend {key}.")
+        raise SourceError(f"{path} {wrong}. Deliver the data, or fix {key}.")
     for file in files:
         if os.path.getsize(file) == 0:
             raise SourceError(f"{file} is empty (0 bytes). Deliver the file again, then run the month again.")
@@ -162,7 +162,7 @@ def _other(connection: duckdb.DuckDBPyConnection, files: Sequence[str], path: st
     except duckdb.Error as error:
         raise _unreadable(path, error) from error
     raise SourceError(
-        f"{path}: found {found}; expected .parquet or .csv, and one of them only. Rename or convert the data, or mend "
+        f"{path}: found {found}; expected .parquet or .csv, and one of them only. Rename or convert the data, or fix "
         f"{key}."
     )
 
@@ -250,5 +250,5 @@ def _ragged(
             try:
                 probe.execute(f"SELECT count(COLUMNS(*)) FROM {_read_csv([file], strict)}")
             except duckdb.Error as error:
-                return SourceError(f"{file} cannot be read: {reason(error)} Mend that line, then run the month again.")
+                return SourceError(f"{file} cannot be read: {reason(error)} Fix that line, then run the month again.")
     return None

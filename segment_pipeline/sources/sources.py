@@ -193,7 +193,7 @@ def load_categories(connection: duckdb.DuckDBPyConnection, config: Config, month
             relation.refuse_changed()
             raise SourceError(
                 f"{relation.path}: alternatives.categorical is {expression!r}; reading it failed: {reason(error)} "
-                "Mend that key in the configuration, or the data."
+                "Fix that key in the configuration, or the data."
             ) from error
         relation.refuse_changed()
 
@@ -408,7 +408,7 @@ def _run_query(connection: duckdb.DuckDBPyConnection, config: Config, source: Qu
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SourceError(
-            f"{file} cannot be read: {error.strerror}. Mend source.query.file in the configuration."
+            f"{file} cannot be read: {error.strerror}. Fix source.query.file in the configuration."
         ) from error
     except UnicodeDecodeError as error:
         raise SourceError(f"{file} cannot be read: it is not UTF-8 text. Save it as UTF-8.") from error
@@ -420,7 +420,7 @@ def _run_query(connection: duckdb.DuckDBPyConnection, config: Config, source: Qu
             f"CREATE OR REPLACE TEMP TABLE source_rows AS {text}", {name: dates[name.lower()] for name in used}
         )
     except duckdb.Error as error:
-        raise SourceError(f"{file}{_line(error)} fails: {reason(error)} Mend the SQL, or the data it reads.") from error
+        raise SourceError(f"{file}{_line(error)} fails: {reason(error)} Fix the SQL, or the data it reads.") from error
     columns = {name.lower(): kind for name, kind in describe(connection, "source_rows")}
     return Relation("source_rows", str(file), columns)
 
@@ -430,19 +430,19 @@ def _dates_used(connection: duckdb.DuckDBPyConnection, text: str, path: str) -> 
     try:
         statements = connection.extract_statements(text)
     except duckdb.Error as error:
-        raise SourceError(f"{path}{_line(error)} is not SQL: {reason(error)} Mend the SQL.") from error
+        raise SourceError(f"{path}{_line(error)} is not SQL: {reason(error)} Fix the SQL.") from error
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         kinds = ", ".join(statement.type.name for statement in statements) or "no statement"
         raise SourceError(
             f"{path}: found {kinds}; expected one query (SELECT or WITH ... SELECT) that returns a customer and its "
-            f"features. Mend the SQL."
+            f"features. Fix the SQL."
         )
     names = set(statements[0].named_parameters)
     unknown = sorted(name for name in names if name.lower() not in ("as_of", "month_start", "window_start"))
     if unknown:
         raise SourceError(
             f"{path}: found the parameter {', '.join('$' + name for name in unknown)}; expected $as_of, $month_start "
-            f"or $window_start. Mend the SQL."
+            f"or $window_start. Fix the SQL."
         )
     return names
 
@@ -474,7 +474,7 @@ def _refuse_unfit_columns(source: Relation, customer_id: str, feature_names: Seq
     if missing:
         raise SourceError(
             f"{source.path}: column {', '.join(missing)} is missing. Expected {', '.join(expected)}; "
-            f"found {source.column_list}. Mend the source, or the names in the configuration."
+            f"found {source.column_list}. Fix the source, or the names in the configuration."
         )
     for name in expected:
         if name.lower() in source.incomplete:
@@ -522,7 +522,7 @@ def _reading_failed(path: str, what: str, error: duckdb.Error) -> SourceError:
     if isinstance(error, duckdb.OutOfMemoryException):
         advice = "Raise operation.memory_limit in the configuration, or free disk space beside the warehouse."
     else:
-        advice = "Deliver the data again, or mend the expressions under `source`, then run the month again."
+        advice = "Deliver the data again, or fix the expressions under `source`, then run the month again."
     return SourceError(f"{path}: reading the {what} failed: {reason(error)} {advice}")
 
 

@@ -12,7 +12,7 @@ MODEL_VALIDATION = Table(
             "metric",
             "VARCHAR",
             "",
-            "What was measured; see docs/how-to/trust.md. Calibration leaves out memberships below 0.05.",
+            "What was measured; see docs/how-to/validation.md. Calibration leaves out memberships below 0.05.",
         ),
         Column(
             "subject",

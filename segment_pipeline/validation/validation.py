@@ -1,6 +1,6 @@
 """Can the champion be believed? One figure a question, each with its limit and its verdict in words.
 
-Here: does it fit customers that it has not seen, is it stable, are its segments apart, do memberships foretell
+Here: does it fit customers that it has not seen, is it stable, are its segments apart, do memberships predict
 anything, and better than something simpler would, do its probabilities come true, and are hybrids worth more. Not here:
 where the customers come from (warehouse/validation.py), and other kinds of segments (alternatives to a mixture).
 
@@ -67,7 +67,7 @@ NEAR = 0.05
 """How near the interval of what came true must come to the probability for it to be read as a forecast."""
 
 LEAST_DOUBT = 1e-3
-"""Memberships nearer to 0 or 1 count as this far from it where their log-odds foretell something."""
+"""Memberships nearer to 0 or 1 count as this far from it where their log-odds predict something."""
 
 HYBRID_CLAIM = (1.4, 1.6)
 """What is often said of hybrid customers: that they are worth 40 to 60 % more. A hypothesis, tested here."""
@@ -175,13 +175,15 @@ class Evidence:
 def validate(evidence: Evidence, config: "Config") -> list[Figure]:
     """Every figure of the month, in the order of METRICS. Same arguments, same bits."""
     limits, seed, champion = config.validation, config.model.seed, evidence.champion
-    seen, spread = what_the_fit_sees(config.model.resolution, champion.space, evidence.X, evidence.customer_ids)
+    seen, rounding_variance = what_the_fit_sees(
+        config.model.resolution, champion.space, evidence.X, evidence.customer_ids
+    )
     with threadpool_limits(limits=1):  # of k-means too: its threads add up in the order in which they end
         return [
             *heldout_fit(
                 champion.mixture,
                 seen,
-                spread,
+                rounding_variance,
                 champion.space.variance_floor,
                 seed,
                 limits.max_heldout_gap,
@@ -190,8 +192,8 @@ def validate(evidence: Evidence, config: "Config") -> list[Figure]:
             *stability_over_seeds(evidence.stability, config.model.min_stability),
             *stability_over_time(evidence.overlap, limits.min_stability_over_time),
             *separation(champion, champion.responsibilities(evidence.X), limits.max_pair_overlap),
-            *silence_foretold(evidence.silence, seed, limits.max_loss_to_simpler),
-            *spend_foretold(evidence.spend, seed, limits.max_loss_to_simpler),
+            *silence_predicted(evidence.silence, seed, limits.max_loss_to_simpler),
+            *spend_predicted(evidence.spend, seed, limits.max_loss_to_simpler),
             *calibration(evidence.followed, limits.max_calibration_error),
             *hybrid_spend(evidence.hybrids),
         ]
@@ -203,7 +205,7 @@ def validate(evidence: Evidence, config: "Config") -> list[Figure]:
 def heldout_fit(
     mixture: Mixture,
     Z: Array,
-    spread: Array | None,
+    rounding_variance: Array | None,
     variance_floor: Array,
     seed: int,
     max_gap: float,
@@ -212,12 +214,12 @@ def heldout_fit(
 ) -> list[Figure]:
     """The same number of components fitted to 80 % of the customers, from the champion on, and measured on the rest.
 
-    Z : (n, d). spread, variance_floor : as the champion was fitted with. log_jacobian : makes figures of models that
-    were standardised differently compare. The gap between the two is of other customers as well as of another fit, and
-    a fifth of 2,000 differs by 0.1 nats from chance alone. The champion, which knows nothing of the split, differs by
-    the same chance, so its own gap is taken off: what is left is what the fit owes to having seen them. That it sets
-    out from the champion, who may have seen the fifth, makes the gap of a gross overfit smaller than a search from
-    nothing would: 0.25 nats for 0.33 with 8 segments for 250 customers, the same with 1,500.
+    Z : (n, d). rounding_variance, variance_floor : as the champion was fitted with. log_jacobian : makes figures of
+    models that were standardised differently compare. The gap between the two is of other customers as well as of
+    another fit, and a fifth of 2,000 differs by 0.1 nats from chance alone. The champion, which knows nothing of the
+    split, differs by the same chance, so its own gap is taken off: what is left is what the fit owes to having seen
+    them. That it sets out from the champion, who may have seen the fifth, makes the gap of a gross overfit smaller than
+    a search from nothing would: 0.25 nats for 0.33 with 8 segments for 250 customers, the same with 1,500.
     """
     metrics = METRICS[:3]
     unseen = heldout_rows(len(Z), seed)
@@ -226,9 +228,9 @@ def heldout_fit(
         few = too_few_for(mixture.hurdle, Z[seen])
         if few is not None:
             return Missing(few).of(*metrics)
-    refit = _refitted(mixture, Z[seen], None if spread is None else spread[seen], variance_floor)
-    likelihood = refit.log_likelihood(Z, spread)
-    gain = likelihood - mixture.log_likelihood(Z, spread)
+    refit = _refitted(mixture, Z[seen], None if rounding_variance is None else rounding_variance[seen], variance_floor)
+    likelihood = refit.log_likelihood(Z, rounding_variance)
+    gain = likelihood - mixture.log_likelihood(Z, rounding_variance)
     raw = float(likelihood[seen].mean() - likelihood[unseen].mean())
     gap = float(gain[seen].mean() - gain[unseen].mean())
     error = math.sqrt(float(gain[seen].var()) / len(seen) + float(gain[unseen].var()) / len(unseen))
@@ -259,15 +261,17 @@ def _mean_figure(metric: str, likelihood: Array, what: str) -> Figure:
     return Figure(metric, "", mean, sentence, mean - Z95 * error, mean + Z95 * error)
 
 
-def _refitted(mixture: Mixture, Z: Array, spread: Array | None, floor: Array) -> Mixture:
+def _refitted(mixture: Mixture, Z: Array, rounding_variance: Array | None, floor: Array) -> Mixture:
     """EM from this mixture on, on these rows."""
     hurdle = mixture.hurdle
     if hurdle is not None:
         under = hurdle.holds(Z)
-        parts = [(Z[chosen], None if spread is None else spread[chosen]) for chosen in (under, ~under)]
+        parts = [
+            (Z[chosen], None if rounding_variance is None else rounding_variance[chosen]) for chosen in (under, ~under)
+        ]
         rest = _refitted(mixture.without_hurdle, *parts[1], floor)
         return with_rule(rest, hurdle, float(under.mean()), *rule_component(hurdle, parts[0][0], floor, parts[0][1]))
-    rows = Rows(Z, center=Z.mean(axis=0), spread=spread)
+    rows = Rows(Z, center=Z.mean(axis=0), rounding_variance=rounding_variance)
     em = StackedEM(rows.d, floor, conjugate_prior(*rows.moments(), mixture.n_components))
     start = moments_of_mixtures([replace(mixture, means=mixture.means - rows.center)])
     found = em.mixture(em.converge(start, rows, TOLERANCE).moments[0], rows.total)
@@ -394,7 +398,7 @@ def _confused(R: Array, likeliest: Labels, a: int, b: int) -> float | None:
 
 @dataclass(frozen=True, eq=False)
 class Power:
-    """How well something foretells an outcome. parts : (n,) what each customer contributes to the figure's error, so
+    """How well something predicts an outcome. parts : (n,) what each customer contributes to the figure's error, so
     that the standard error is the root of their summed squares, and differences of two figures have theirs."""
 
     value: float
@@ -410,21 +414,21 @@ class Power:
 
 
 def silence_power(inputs: Array, silent: Flags, seed: int) -> Power:
-    """Area under the ROC curve with which a logistic regression on the inputs (n, p) foretells silence (n,), out of
+    """Area under the ROC curve with which a logistic regression on the inputs (n, p) predicts silence (n,), out of
     fold (five stratified folds); 0.5 is worthless, 1 perfect. Its error is DeLong's (1988)."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
 
-    foretold = np.empty(len(silent))
+    predicted = np.empty(len(silent))
     scaled = _standardised(inputs)
     for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(scaled, silent):
         model = LogisticRegression(C=100.0, solver="newton-cholesky", max_iter=100).fit(scaled[train], silent[train])
-        foretold[test] = model.decision_function(scaled[test])
-    ranks = rankdata(foretold)
+        predicted[test] = model.decision_function(scaled[test])
+    ranks = rankdata(predicted)
     events, others = int(silent.sum()), int((~silent).sum())
     # how many of the other outcome each customer is placed above (or below), as a share
-    above = (ranks[silent] - rankdata(foretold[silent])) / others
-    below = 1.0 - (ranks[~silent] - rankdata(foretold[~silent])) / events
+    above = (ranks[silent] - rankdata(predicted[silent])) / others
+    below = 1.0 - (ranks[~silent] - rankdata(predicted[~silent])) / events
     auc = float(above.mean())
     parts = np.empty(len(silent))
     parts[silent] = (above - auc) / events
@@ -439,15 +443,15 @@ def spend_power(inputs: Array, spend: Array, seed: int) -> Power:
 
     y = np.log1p(spend)
     columns = np.column_stack([np.ones(len(y)), _standardised(inputs)])
-    foretold = np.empty(len(y))
+    predicted = np.empty(len(y))
     for train, test in KFold(FOLDS, shuffle=True, random_state=seed).split(columns):
-        foretold[test] = columns[test] @ np.linalg.lstsq(columns[train], y[train], rcond=None)[0]
-    missed, spread = (y - foretold) ** 2, (y - y.mean()) ** 2
+        predicted[test] = columns[test] @ np.linalg.lstsq(columns[train], y[train], rcond=None)[0]
+    missed, spread = (y - predicted) ** 2, (y - y.mean()) ** 2
     unexplained = float(missed.sum() / spread.sum())
     return Power(1.0 - unexplained, -(missed - unexplained * spread) / spread.sum())
 
 
-def silence_foretold(outcome: Outcome | Missing, seed: int, max_loss: float) -> list[Figure]:
+def silence_predicted(outcome: Outcome | Missing, seed: int, max_loss: float) -> list[Figure]:
     """AUC of the memberships for who keeps silent, beside k-means labels of the same number and recency alone."""
     metrics = ("silence_auc", "silence_auc_gain")
     if isinstance(outcome, Missing):
@@ -461,7 +465,7 @@ def silence_foretold(outcome: Outcome | Missing, seed: int, max_loss: float) -> 
     return _beside_simpler(outcome, lambda inputs: silence_power(inputs, silent, seed), metrics, what, 0.5, max_loss)
 
 
-def spend_foretold(outcome: Outcome | Missing, seed: int, max_loss: float) -> list[Figure]:
+def spend_predicted(outcome: Outcome | Missing, seed: int, max_loss: float) -> list[Figure]:
     """Share of the next month's spend that memberships explain, beside k-means labels and recency alone."""
     metrics = ("spend_r2", "spend_r2_gain")
     if isinstance(outcome, Missing):
@@ -510,7 +514,7 @@ def _beside_simpler(
             metrics[0],
             method,
             found.value,
-            f"{method[:1].upper()}{method[1:]} foretell {what}: {found.value:.3f}."
+            f"{method[:1].upper()}{method[1:]} predict {what}: {found.value:.3f}."
             if method == "memberships"
             else f"{method[:1].upper()}{method[1:]} alone: {found.value:.3f}.",
             found.value - Z95 * found.error,
@@ -532,9 +536,9 @@ def _beside_simpler(
 def _gain(method: str, low: float, high: float) -> str:
     interval = f"(95 % interval of the difference {low:+.3f} to {high:+.3f})"
     if low > 0:
-        return f"Memberships foretell more than {method} alone {interval}."
+        return f"Memberships predict more than {method} alone {interval}."
     if high < 0:
-        return f"Memberships foretell less than {method} alone {interval}: for this purpose {method} would do."
+        return f"Memberships predict less than {method} alone {interval}: for this purpose {method} would do."
     return f"No difference between memberships and {method} alone that these customers could show {interval}."
 
 

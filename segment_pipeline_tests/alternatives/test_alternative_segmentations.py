@@ -176,7 +176,7 @@ def test_a_month_again_gives_the_same_rows(grown, materialize):
     assert content() == before
 
 
-def test_silence_that_is_known_says_how_well_each_method_foretold_it(grown, materialize):
+def test_silence_that_is_known_says_how_well_each_method_predicted_it(grown, materialize):
     with duckdb.connect(str(grown.warehouse)) as connection:
         # half of those with few orders fell silent, as if 2023-03 had been observed by 2023-04
         connection.execute("DELETE FROM observed_silence")

@@ -62,7 +62,7 @@ def test_who_is_in_no_segment_is_the_noise(compared):
     assert compared.of("k_means").noise_share == 0
 
 
-def test_segments_that_fall_silent_at_different_rates_foretell_silence(compared):
+def test_segments_that_fall_silent_at_different_rates_predict_silence(compared):
     # of the rates 5, 30 and 80 %: the AUC of the three groups themselves is 0.84
     for method in ("champion", "k_means", "ward", "hdbscan", "rule: sides"):
         assert compared.of(method).churn_auc == pytest.approx(0.84, abs=0.03), method
@@ -164,7 +164,7 @@ def test_customers_with_the_same_values_have_the_same_score():
     assert len(np.unique(quintile_rule(rfm, rfm)[:25])) == 1
 
 
-def test_labels_without_meaning_foretell_nothing():
+def test_labels_without_meaning_predict_nothing():
     random = np.random.default_rng(2)
     silent = random.random(4000) < 0.3
     assert churn_auc(random.integers(0, 5, size=4000), silent, seed=0) == pytest.approx(0.5, abs=0.03)

@@ -528,7 +528,7 @@ def test_two_campaigns_may_run_at_once_for_different_actions(after_march, materi
 BAD_OUTCOMES = {
     "missing": (
         "path: none.parquet, customer_id: who, occurred_at: moment, value: value",
-        "none.parquet does not exist. Deliver the data, or mend outcomes.path (segmentation.yaml:26).",
+        "none.parquet does not exist. Deliver the data, or fix outcomes.path (segmentation.yaml:26).",
     ),
     "column": (
         "path: outcomes.parquet, customer_id: whom, occurred_at: moment, value: value",

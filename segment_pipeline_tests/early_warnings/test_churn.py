@@ -53,10 +53,10 @@ def labels_of(month: CustomerMonth) -> np.ndarray:
 
 def test_a_planted_dependence_is_found_and_its_probabilities_are_calibrated() -> None:
     now = customers(SCORED, n=20_000)
-    foretold = fitted(training()).predict(now)
-    quality = forecast_quality(foretold, labels_of(now))
+    predicted = fitted(training()).predict(now)
+    quality = forecast_quality(predicted, labels_of(now))
     truth = 1 / (1 + np.exp(-(1.5 * now.Z[:, 0] - 0.5)))
-    assert np.abs(foretold - truth).mean() < 0.03
+    assert np.abs(predicted - truth).mean() < 0.03
     assert quality.auc > 0.8
     assert quality.calibration_error < 0.02
     assert quality.calibration_slope == pytest.approx(1.0, abs=0.1)
@@ -81,20 +81,20 @@ def test_a_product_of_features_is_found() -> None:
     assert forecast_quality(model.predict(now), labels_of(now)).auc > 0.95
 
 
-def test_pure_noise_is_foretold_no_better_than_by_chance() -> None:
+def test_pure_noise_is_predicted_no_better_than_by_chance() -> None:
     now = customers(SCORED, n=20_000, told=0.0)
-    foretold = fitted(training(told=0.0)).predict(now)
-    assert forecast_quality(foretold, labels_of(now)).auc == pytest.approx(0.5, abs=0.03)
-    assert foretold.std() < 0.05
+    predicted = fitted(training(told=0.0)).predict(now)
+    assert forecast_quality(predicted, labels_of(now)).auc == pytest.approx(0.5, abs=0.03)
+    assert predicted.std() < 0.05
 
 
 def test_customers_who_were_not_there_a_month_ago_have_a_risk_too() -> None:
     model = fitted(training())
     now = customers(SCORED)
     new = replace(now, R_before=np.full_like(now.R, np.nan))
-    foretold = model.predict(new)
-    assert np.isfinite(foretold).all()
-    assert ((foretold >= 0) & (foretold <= 1)).all()
+    predicted = model.predict(new)
+    assert np.isfinite(predicted).all()
+    assert ((predicted >= 0) & (predicted <= 1)).all()
 
 
 def test_a_segment_that_had_no_members_to_learn_from_puts_nobody_beyond_doubt() -> None:
@@ -106,8 +106,8 @@ def test_a_segment_that_had_no_members_to_learn_from_puts_nobody_beyond_doubt() 
     model = fitted([nearly_absent(m) for m in training()])
     now = customers(SCORED)
     arrived = np.tile([0.0, 0.0, 1.0], (len(now.R), 1))
-    foretold = model.predict(replace(now, R=arrived, R_before=arrived))
-    assert forecast_quality(foretold, labels_of(now)).calibration_error < 0.1
+    predicted = model.predict(replace(now, R=arrived, R_before=arrived))
+    assert forecast_quality(predicted, labels_of(now)).calibration_error < 0.1
 
 
 def test_too_few_months_and_too_few_events_are_refused_with_the_figures() -> None:

@@ -61,7 +61,7 @@ def test_a_label_says_who_had_no_order_in_the_days_after_the_month(judged: Shop)
     assert query(judged.published, f"{unlabelled} WHERE month < '2023-05-01'") == [(0,)]
 
 
-def test_the_first_months_are_refused_with_the_reason_and_the_third_is_foretold(judged: Shop) -> None:
+def test_the_first_months_are_refused_with_the_reason_and_the_third_is_predicted(judged: Shop) -> None:
     models = query(judged.published, "SELECT month, months, refused FROM churn_risk_models ORDER BY month")
     assert "0 months had been observed by then, and 2 are needed" in models[0][2]
     assert "1 month had been observed by then, and 2 are needed" in models[1][2]
@@ -112,7 +112,7 @@ def test_the_backtest_is_of_months_whose_silence_is_known_and_adds_up(judged: Sh
 
 
 def test_the_contact_list_is_judged_beside_rivals_that_choose_among_everybody(judged: Shop) -> None:
-    """April's list, counted anew from the tables: who fell silent of the 40 on it, and of 40 others."""
+    """April's list, counted again from the tables: who fell silent of the 40 on it, and of 40 others."""
     ((alerts, eligible, base_rate, precision, recency, months),) = query(
         judged.published,
         "SELECT alerts, eligible, base_rate, precision, recency_precision, months FROM warning_backtest "

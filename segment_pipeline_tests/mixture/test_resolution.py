@@ -83,21 +83,21 @@ def test_spread_is_the_mean_over_all_draws_of_the_dequantisation() -> None:
         mixture.log_likelihood(space.transform(dequantise(X, [f"{draw} {i}" for i in ids], space))).mean()
         for draw in range(200)
     ]
-    Z, spread = what_the_fit_sees("spread", space, X, ids)
-    assert mixture.log_likelihood(Z, spread).mean() == pytest.approx(np.mean(draws), abs=0.005)
+    Z, rounding_variance = what_the_fit_sees("spread", space, X, ids)
+    assert mixture.log_likelihood(Z, rounding_variance).mean() == pytest.approx(np.mean(draws), abs=0.005)
 
 
 def test_a_fit_to_spread_values_is_the_fit_to_many_draws_at_once() -> None:
     X, ids = counts(1500)
     space = space_of("none", X)
-    Z, spread = what_the_fit_sees("spread", space, X, ids)
+    Z, rounding_variance = what_the_fit_sees("spread", space, X, ids)
     floor = space.variance_floor
-    (ours,) = fit_candidates(Z, [2], variance_floor=floor, seed=0, spread=spread)
+    (ours,) = fit_candidates(Z, [2], variance_floor=floor, seed=0, rounding_variance=rounding_variance)
     draws = np.vstack([space.transform(dequantise(X, [f"{draw} {i}" for i in ids], space)) for draw in range(20)])
     (many,) = fit_candidates(draws, [2], variance_floor=floor, seed=0)
     ours_first, many_first = (np.argsort(found.mixture.means[:, 0]) for found in (ours, many))
     np.testing.assert_allclose(many.mixture.means[many_first], ours.mixture.means[ours_first], atol=0.1)
-    assert ours.bic == pytest.approx(bic(ours.mixture, Z, spread))
+    assert ours.bic == pytest.approx(bic(ours.mixture, Z, rounding_variance))
     assert ours.bic > bic(ours.mixture, Z)  # a lower bound of the likelihood
 
 
@@ -106,8 +106,10 @@ def test_on_rounded_counts_only_the_floor_alone_keeps_finding_more_segments() ->
     space = space_of("log1p", X)
     lowest = {}
     for resolution in ("floor", "dequantise", "spread"):
-        Z, spread = what_the_fit_sees(resolution, space, X, ids)
-        found = fit_candidates(Z, range(1, 8), variance_floor=space.variance_floor, seed=1, spread=spread)
+        Z, rounding_variance = what_the_fit_sees(resolution, space, X, ids)
+        found = fit_candidates(
+            Z, range(1, 8), variance_floor=space.variance_floor, seed=1, rounding_variance=rounding_variance
+        )
         lowest[resolution] = min(found, key=lambda candidate: candidate.bic).n_components
     assert lowest["spread"] <= lowest["dequantise"] < lowest["floor"]
 

@@ -34,7 +34,7 @@ SECTIONS = [
 # as the tables of trust are published, with a figure each
 TRUST = """
 CREATE OR REPLACE TABLE suitability AS SELECT DATE '2023-05-01' AS month, 1 AS model_version, 'mixture' AS verdict,
-    'segments overlap and the probabilities foretell silence' AS reason;
+    'segments overlap and the probabilities predict silence' AS reason;
 CREATE OR REPLACE TABLE suitability_findings AS SELECT DATE '2023-05-01' AS month, 'overlap' AS finding, 0.31 AS value,
     0.05 AS threshold, true AS holds, 'A third of the customers lean to a second segment.' AS sentence;
 CREATE OR REPLACE TABLE model_validation AS SELECT DATE '2023-05-01' AS month, 1 AS model_version,
@@ -184,7 +184,7 @@ def test_a_section_without_rows_says_so_and_a_computed_one_shows_its_figures(pub
     page = page_of(published, MAY)
     assert "not computed" not in page.text.lower()
     for said in (
-        "segments overlap and the probabilities foretell silence",
+        "segments overlap and the probabilities predict silence",
         "A third of the customers lean to a second segment.",
         "It fits customers that it has not seen.",
         "They spend most.",

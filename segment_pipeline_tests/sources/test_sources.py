@@ -718,7 +718,7 @@ def broken(folder: Path, what: str) -> str:
 
 
 BROKEN = {
-    "gone": r"o\.parquet does not exist\. Deliver the data, or mend the path under `source`",
+    "gone": r"o\.parquet does not exist\. Deliver the data, or fix the path under `source`",
     "gone from a glob": r"o\*\.parquet matches no file\. Deliver the data",
     "a folder": r"o\.parquet is a folder; expected a file.*o\.parquet/\*\.parquet",
     "0 bytes": r"o\.parquet is empty \(0 bytes\)\. Deliver the file again",
@@ -729,9 +729,9 @@ BROKEN = {
     "truncated": r"o\.parquet cannot be read: .*Deliver the data again",
     "truncated in the middle": r"o\.parquet: reading the order lines failed: .*Deliver the data again",
     "ragged csv": r"o\.csv cannot be read: .*Line: 52; Original Line: c9,1,2023-03-01; Expected .*: 5 Found: 3",
-    "ragged csv at once": r"o\.csv cannot be read: .*Line: 2; .*Expected .*: 5 Found: 3.*Mend that line",
+    "ragged csv at once": r"o\.csv cannot be read: .*Line: 2; .*Expected .*: 5 Found: 3.*Fix that line",
     "latin-1 csv": r"o\.csv cannot be read: .*not utf-8",
-    "open quote": r"o\.csv cannot be read: .*Line: 2; .*quote.*Mend that line",
+    "open quote": r"o\.csv cannot be read: .*Line: 2; .*quote.*Fix that line",
     "preamble": r"o\.csv cannot be read: .*Line: 2; Original Line: customer,basket",
     "unknown ending": r"o\.dat: found a file with \.dat; expected \.parquet or \.csv",
     "no ending": r"orders: found a file with no ending; expected \.parquet or \.csv",

@@ -28,10 +28,10 @@ from segment_pipeline.validation.validation import (
     log_odds,
     ratio_of_means,
     separation,
-    silence_foretold,
     silence_power,
-    spend_foretold,
+    silence_predicted,
     spend_power,
+    spend_predicted,
     stability_over_seeds,
     stability_over_time,
     validate,
@@ -218,7 +218,7 @@ def habits(n: int = 3000, seed: int = 7) -> tuple[np.ndarray, np.ndarray, np.ran
 def test_memberships_that_know_more_than_kmeans_and_recency_are_found_to():
     Z, R, random = habits()
     silent = random.random(len(R)) < 0.1 + 0.5 * R[:, 1]
-    figures = silence_foretold(Outcome(MONTH, Z, R, random.exponential(30, len(R)), silent), 0, 0.01)
+    figures = silence_predicted(Outcome(MONTH, Z, R, random.exponential(30, len(R)), silent), 0, 0.01)
     own = the(figures, "silence_auc", "memberships")
     assert own.passed
     assert own.low > 0.6
@@ -228,14 +228,14 @@ def test_memberships_that_know_more_than_kmeans_and_recency_are_found_to():
         assert gain.value == pytest.approx(own.value - the(figures, "silence_auc", rival).value)
         assert gain.passed
         assert gain.low > 0
-        assert "Memberships foretell more" in gain.sentence
+        assert "Memberships predict more" in gain.sentence
 
 
 def test_where_recency_alone_knows_more_it_is_said_that_it_would_do():
     Z, R, random = habits()
     recency = random.exponential(30, len(R))
     silent = random.random(len(R)) < 1 / (1 + np.exp(-(np.log1p(recency) - 3.5) * 2))
-    figures = silence_foretold(Outcome(MONTH, Z, R, recency, silent), 0, 0.01)
+    figures = silence_predicted(Outcome(MONTH, Z, R, recency, silent), 0, 0.01)
     gain = the(figures, "silence_auc_gain", "recency")
     assert not gain.passed
     assert "for this purpose recency would do" in gain.sentence
@@ -247,13 +247,13 @@ def test_spend_is_explained_as_far_as_it_was_planted():
     planted = 0.3 * log_odds(R)[:, 1]
     noise = float(planted.std())  # half of the variance
     spend = np.expm1(8 + planted + noise * random.normal(size=len(R)))
-    figures = spend_foretold(Outcome(MONTH, Z, R, None, spend), 0, 0.01)
+    figures = spend_predicted(Outcome(MONTH, Z, R, None, spend), 0, 0.01)
     own = the(figures, "spend_r2", "memberships")
     assert own.low < 0.5 < own.high
     assert {figure.subject for figure in figures} == {"memberships", "k-means"}
 
 
-def test_differences_among_tiny_memberships_foretell_too():
+def test_differences_among_tiny_memberships_predict_too():
     """Silence goes by the odds of a segment that is hardly anybody's likeliest: on the scale of probabilities it all
     but vanishes beside the doubt between the two others."""
     random = np.random.default_rng(15)
@@ -261,7 +261,7 @@ def test_differences_among_tiny_memberships_foretell_too():
     first = random.uniform(0.0, 1.0, 4000) * (1 - rare)
     R = np.column_stack([first, 1 - rare - first, rare])
     silent = random.random(4000) < 1 / (1 + np.exp(-1.5 * (np.log10(rare) + 2)))
-    figures = silence_foretold(Outcome(MONTH, random.normal(size=(4000, 2)), R, None, silent), 0, 0.01)
+    figures = silence_predicted(Outcome(MONTH, random.normal(size=(4000, 2)), R, None, silent), 0, 0.01)
     known = silence_power(np.log(rare)[:, None], silent, 0)
     assert the(figures, "silence_auc", "memberships").value == pytest.approx(known.value, abs=0.005)
 
@@ -289,7 +289,7 @@ def test_the_errors_of_both_powers_are_their_spread_over_repeats(kind):
 def test_too_few_silent_customers_are_a_reason_and_no_figure():
     Z, R, _ = habits(500)
     silent = np.arange(500) < 24
-    figures = silence_foretold(Outcome(MONTH, Z, R, None, silent), 0, 0.01)
+    figures = silence_predicted(Outcome(MONTH, Z, R, None, silent), 0, 0.01)
     assert [figure.value for figure in figures] == [None, None]
     assert "24 of 500 customers of 2023-05 kept silent; at least 25 of either kind are needed" in figures[0].sentence
 
