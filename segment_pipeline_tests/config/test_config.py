@@ -28,8 +28,11 @@ from segment_pipeline.config.model import (
 from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.config.source import RESERVED_COLUMNS, resolve_source_path
 from segment_pipeline.config.stages import OperationSettings
+from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.months import add_months, month_key
+from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
+from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 DEMO = Path(__file__).parents[2] / "data" / "segmentation.yaml"
 FILE = Path("conf/segmentation.yaml")
@@ -651,9 +654,7 @@ def test_the_pipelines_own_columns_cannot_be_features(name: str) -> None:
 
 
 def test_the_pipelines_own_columns_are_all_reserved() -> None:
-    from segment_pipeline.database import tables
-
-    for table in (tables.RAW_CUSTOMERS, tables.VALIDATED_FEATURES, tables.MONTHLY_ASSIGNMENTS):
+    for table in (RAW_CUSTOMERS, VALIDATED_FEATURES, MONTHLY_ASSIGNMENTS):
         assert set(table.column_names) <= RESERVED_COLUMNS
 
 
