@@ -72,7 +72,8 @@ OUTLIER_GROUPS = Table(
             "kind",
             "VARCHAR",
             "",
-            "repeated_values, many_tiny_orders, one_extreme_value, coherent, scattered or tail; see how-to/validation.md.",
+            "repeated_values, many_tiny_orders, one_extreme_value, coherent, scattered or tail; see "
+            "docs/how-to/validation.md.",
         ),
         Column("customers", "BIGINT", "customers", "Its customers."),
         Column("share", "DOUBLE", "0..1", "Share of the month's assigned customers."),
