@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segment_pipeline.config.stages import WarningSettings
+from segment_pipeline.config.warning_rules import WarningSettings
 from segment_pipeline.database.store import prepare
-from segment_pipeline.early_warnings.rules import mixed_warnings, movement_warnings
 from segment_pipeline.early_warnings.rules_store import warning_figures, write_early_warnings
 from segment_pipeline.mixture.candidates import Mixture
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.months import add_months
 from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline_tests.early_warnings.rules_in_numpy import mixed_warnings, movement_warnings
 
 MARCH, APRIL, MAY = date(2023, 3, 1), date(2023, 4, 1), date(2023, 5, 1)
 ONE = np.ones(1)
