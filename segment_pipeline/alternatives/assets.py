@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from segment_pipeline.alternatives.tables import ALTERNATIVE_SEGMENTATIONS
+from segment_pipeline.customers.assets import validated_features
 from segment_pipeline.early_warnings.assets import churn_risk
+from segment_pipeline.models.assets import selected_model
 from segment_pipeline.months import month_key, parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.metadata import KINDS, OWNERS, table_metadata
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.resources import Pipeline
-from segment_pipeline.segments.assets import monthly_assignments
 
 if TYPE_CHECKING:
     from segment_pipeline.alternatives.alternatives import Alternative
@@ -28,7 +29,7 @@ class AlternativesConfig(dg.Config):
 
 @dg.asset(
     # churn_risk: it labels the customers whose silence is known by now, with which the methods' foresight is measured
-    deps=[monthly_assignments, churn_risk],
+    deps=[validated_features, selected_model, churn_risk],
     partitions_def=monthly_partitions,
     check_specs=checks.specs("alternative_segmentations"),
     group_name="validation",

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from segment_pipeline.audit.tables import OUTLIER_GROUPS, SEGMENT_AUDIT
-from segment_pipeline.customers.assets import scaled_matrix, validated_features
+from segment_pipeline.customers.assets import raw_customers, scaled_matrix, validated_features
+from segment_pipeline.models.assets import selected_model
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.metadata import OWNERS, SQL_KINDS, table_metadata
@@ -18,7 +19,7 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
 
 @dg.asset(
-    deps=[monthly_assignments, scaled_matrix, validated_features],
+    deps=[raw_customers, validated_features, scaled_matrix, selected_model, monthly_assignments],
     partitions_def=monthly_partitions,
     check_specs=checks.specs("segment_audit"),
     group_name="validation",

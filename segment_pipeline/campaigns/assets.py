@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from segment_pipeline.campaigns.tables import CAMPAIGN_LIFT, CUSTOMER_ACTIONS
+from segment_pipeline.customers.assets import raw_customers
+from segment_pipeline.models.assets import selected_model
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, table_metadata
@@ -16,7 +18,7 @@ Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
 
 @dg.asset(
-    deps=[monthly_assignments, transition_deltas],
+    deps=[selected_model, monthly_assignments, transition_deltas],
     partitions_def=monthly_partitions,
     check_specs=checks.specs("customer_actions"),
     group_name="actions",
@@ -73,7 +75,7 @@ def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> E
 
 @dg.asset(
     # It also reads the arms of the month in which a campaign began: the champion has checked that no month is missing.
-    deps=[customer_actions],
+    deps=[raw_customers, customer_actions],
     partitions_def=monthly_partitions,
     check_specs=checks.specs("campaign_lift"),
     group_name="actions",

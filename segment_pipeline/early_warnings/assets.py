@@ -3,8 +3,9 @@
 import dagster as dg
 
 from segment_pipeline.campaigns.assets import customer_actions
-from segment_pipeline.customers.assets import raw_customers
+from segment_pipeline.customers.assets import raw_customers, validated_features
 from segment_pipeline.early_warnings.tables import CHURN_RISK, EARLY_WARNINGS, WARNING_BACKTEST_HISTORY
+from segment_pipeline.models.assets import selected_model
 from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, table_metadata
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.resources import Pipeline
@@ -13,7 +14,7 @@ from segment_pipeline.segments.assets import monthly_assignments, transition_del
 
 @dg.asset(
     # It reads the months before as well, as they were known at this month's end.
-    deps=[monthly_assignments, raw_customers],
+    deps=[raw_customers, validated_features, selected_model, monthly_assignments],
     partitions_def=monthly_partitions,
     group_name="journeys",
     owners=OWNERS,
@@ -49,6 +50,7 @@ def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Mate
 
 @dg.asset(
     deps=[
+        selected_model,
         monthly_assignments,
         transition_deltas,
         churn_risk,
@@ -104,7 +106,7 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
 
 @dg.asset(
     # It judges the warnings of the months before, whose silence this month has come to know.
-    deps=[early_warnings],
+    deps=[raw_customers, selected_model, monthly_assignments, churn_risk, customer_actions, early_warnings],
     partitions_def=monthly_partitions,
     group_name="journeys",
     owners=OWNERS,

@@ -88,6 +88,7 @@ class SelectedModelConfig(dg.Config):
 @dg.asset(
     deps=[
         candidate_models,
+        scaled_matrix,
         validated_features,
         # The champion of the month before. This orders a backfill; that the month is there is checked in the code.
         dg.AssetDep(

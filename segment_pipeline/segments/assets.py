@@ -86,7 +86,7 @@ def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -
 
 
 @dg.asset(
-    deps=[monthly_assignments],
+    deps=[selected_model, validated_features, monthly_assignments],
     partitions_def=monthly_partitions,
     group_name="segments",
     owners=OWNERS,
@@ -147,7 +147,7 @@ def _shares(history: list[dict[str, Any]], segment_id: int) -> list[float]:
 
 
 @dg.asset(
-    deps=[monthly_assignments, raw_customers],
+    deps=[raw_customers, validated_features, selected_model, monthly_assignments],
     partitions_def=monthly_partitions,
     check_specs=checks.specs("transition_deltas"),
     group_name="segments",
@@ -210,6 +210,7 @@ def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> 
 
 @dg.asset(
     deps=[
+        validated_features,
         selected_model,
         candidate_models,
         monthly_assignments,
@@ -260,7 +261,7 @@ def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Ma
 
 @dg.asset(
     # It reads the five months before as well: that they are there is what every month's champion has checked.
-    deps=[segment_profiles],
+    deps=[validated_features, monthly_assignments, segment_profiles],
     partitions_def=monthly_partitions,
     group_name="journeys",
     owners=OWNERS,
