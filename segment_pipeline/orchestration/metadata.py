@@ -57,6 +57,6 @@ def _feature_columns() -> list[Column]:
     return [
         Column(name, "DOUBLE", configured[name].unit, configured[name].meaning)
         if name in configured
-        else Column(name, "DOUBLE", "", f"Not in the model: {ORDER_FEATURES[name]}.")
+        else Column(name, "DOUBLE", "", f"Not in the model: {ORDER_FEATURES[name].in_full}.")
         for name in config.raw_feature_names
     ]
