@@ -1,18 +1,9 @@
 """Figures and features in plain words, for sentences that people read beside a table."""
 
-_PHRASES = {
-    "days_since_last_order": "last ordered {} days ago",
-    "orders": "placed {} orders",
-    "total_spend": "spent {}",
-    "average_order_value": "spends {} an order",
-    "products_per_order": "buys {} products an order",
-    "distinct_products": "bought {} different products",
-    "tenure_days": "first ordered {} days ago",
-    "days_between_orders": "orders every {} days",
-}
-"""Feature of order lines -> what a customer with such a value did; other features are told by name and unit."""
+from segment_pipeline.config.order_features import ORDER_FEATURES
 
-_ONE = {"1 days": "1 day", "1 orders": "1 order", "1 products": "1 product", "1 different products": "1 product"}
+_ONE_OF = {"days": "day", "orders": "order", "products": "product"}
+"""Unit -> what one of it is called, where a feature is told by its unit."""
 
 
 def figure(value: float) -> str:
@@ -30,15 +21,15 @@ def percent(share: float) -> str:
 
 
 def deed(feature: str, value: float, unit: str) -> str:
-    """What a customer with this value did, as a verb and a figure in original units."""
-    if feature in _PHRASES:
-        money = f" {unit}" if feature in ("total_spend", "average_order_value") and unit else ""
-        said = _PHRASES[feature].format(figure(value) + money)
-    else:
-        named = feature.replace("_", " ").strip()
-        said = f"has {named} {figure(value)}" + (f" {unit}" if unit and unit != feature else "")
-    for many, one in _ONE.items():
-        said = said.replace(f" {many}", f" {one}")
+    """What a customer with this value did, as a verb and a figure in original units: as a feature of order lines is
+    declared, any other by name and unit."""
+    if feature in ORDER_FEATURES:
+        declared, said = ORDER_FEATURES[feature], figure(value)
+        money = f" {unit}" if declared.is_money and unit else ""
+        return (declared.words.deed_of_one if said == "1" else declared.words.deed).format(said + money)
+    said = f"has {readable(feature)} {figure(value)}" + (f" {unit}" if unit and unit != feature else "")
+    for many, one in _ONE_OF.items():
+        said = said.replace(f" 1 {many}", f" 1 {one}")
     return said
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from segment_pipeline.config.config import setting_docs
 from segment_pipeline.config.errors_by_line import SettingDoc
+from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule, WarningSettings
 from segment_pipeline.config.yaml_text import show
 from segment_pipeline.database.tables import Table, View
@@ -44,6 +45,13 @@ without a default may be left out. Text stands in quotes where YAML would read a
 of a campaign file stand in [campaigns](how-to/campaigns.md).
 """
 
+ORDER_FEATURES_HEAD = """\
+## Features of order lines
+
+What `features[].name` may be with a source of `orders`. `as_of` is the day after the month, the window the
+`source.window_months` before it.
+"""
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 RULES_BEGIN = "<!-- Made by `make docs` from segment_pipeline/config/warning_rules.py; do not edit this table. -->\n"
@@ -74,7 +82,20 @@ def configuration() -> str:
         section, dot, _ = doc.key.partition(".")
         parts.setdefault(section.removesuffix("[]") if dot else "", []).append(doc)
     sections = [_settings(f"`{name}`" if name else "The file as a whole", docs) for name, docs in parts.items()]
-    return "\n".join([CONFIGURATION_HEAD, *sections])
+    return "\n".join([CONFIGURATION_HEAD, *sections, _order_features()])
+
+
+def _order_features() -> str:
+    rows = [
+        (
+            f"`{feature.name}`",
+            feature.in_full + ("; computed only where it is named, for it is costly" if feature.costly else ""),
+            feature.unit,
+            f"{feature.resolution:g}",
+        )
+        for feature in ORDER_FEATURES.values()
+    ]
+    return f"{ORDER_FEATURES_HEAD}\n{_table(('name', 'what it is', 'unit', 'resolution'), rows)}"
 
 
 def early_warnings() -> str:

@@ -24,6 +24,7 @@ from segment_pipeline.audit.outliers import (
 )
 from segment_pipeline.audit.tables import OUTLIER_CUSTOMERS, OUTLIER_GROUP_PROFILES, OUTLIER_GROUPS
 from segment_pipeline.config.config import Config
+from segment_pipeline.config.order_features import MONETARY, ORDER_VALUE
 from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.database.rows import exact_mean, feature_matrix, write_rows
@@ -182,7 +183,7 @@ def _repeats_are_usual(connection: duckdb.DuckDBPyConnection, config: Config, mo
 
 def _many_tiny_orders(config: Config) -> str:
     names = config.feature_names
-    value = next((name for name in ("average_order_value", "total_spend") if name in names), None)
+    value = next((name for name in (ORDER_VALUE, MONETARY) if name in names), None)
     if value is None or config.frequency_feature not in names:
         return "false"
     orders, worth = names.index(str(config.frequency_feature)), names.index(value)

@@ -32,7 +32,7 @@ from segment_pipeline.config.model import (
     SegmentOverride,
     TierSettings,
 )
-from segment_pipeline.config.order_features import ORDER_FEATURES
+from segment_pipeline.config.order_features import MONETARY, ORDER_FEATURES
 from segment_pipeline.config.source import RESERVED_COLUMNS, Feature, Source, not_from_orders
 from segment_pipeline.config.stages import (
     Action,
@@ -291,7 +291,7 @@ class Config(Settings):
 
     @property
     def raw_feature_names(self) -> tuple[str, ...]:
-        """The feature columns of `raw_customers`: all eight from order lines, so that profiles can show what the model
+        """The feature columns of `raw_customers`: all that order lines give, so that profiles can show what the model
         leaves out; otherwise the configured ones."""
         return tuple(ORDER_FEATURES) if self.source.orders is not None else self.feature_names
 
@@ -308,7 +308,7 @@ class Config(Settings):
     @property
     def monetary_feature(self) -> str | None:
         """The feature that says what a customer spends; None when there is none such."""
-        name = self.alternatives.monetary or "total_spend"
+        name = self.alternatives.monetary or MONETARY
         return name if name in self.raw_feature_names else None
 
     @property

@@ -11,6 +11,7 @@ from pydantic import (
     model_validator,
 )
 
+from segment_pipeline.config.order_features import MONETARY
 from segment_pipeline.config.source import SourcePath
 from segment_pipeline.config.values import (
     Expression,
@@ -169,7 +170,9 @@ class AlternativeSettings(Settings):
         allowed="a list of columns or SQL expressions of the source",
     )
     monetary: Name | None = setting(
-        None, "", "Feature that says what a customer spends, for the quintile rule; total_spend of order lines."
+        None,
+        "",
+        f"Feature that says what a customer spends, for the quintile rule; {MONETARY} of order lines.",
     )
 
 

@@ -27,6 +27,8 @@ from segment_pipeline.errors import PipelineError, WarehouseBusyError
 STORAGE_VERSION = "v1.5.0"
 
 Report = Callable[[str], None]
+# What to call a connection where DuckDB is not known by name.
+Connection = duckdb.DuckDBPyConnection
 
 
 class WarehouseError(PipelineError):

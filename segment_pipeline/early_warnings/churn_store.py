@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from segment_pipeline.arrays import Array, Labels, Texts
 from segment_pipeline.config.config import Config
+from segment_pipeline.config.order_features import GAP, RECENCY
 from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.database.rows import feature_matrix, insert_rows, write_rows
@@ -250,12 +251,10 @@ def _overdue(connection: duckdb.DuckDBPyConnection, config: Config, month: date,
         return None
     found = _columns(
         connection,
-        "SELECT customer_id, days_since_last_order, days_between_orders FROM raw_customers "
+        f"SELECT customer_id, {identifier(RECENCY)} AS silence, {identifier(GAP)} AS gap FROM raw_customers "
         f"WHERE month = {month_literal(month)} AND customer_id IS NOT NULL",
     )
-    silence, gap = (
-        _looked_up(found, name, ids).astype(np.float64) for name in ("days_since_last_order", "days_between_orders")
-    )
+    silence, gap = (_looked_up(found, name, ids).astype(np.float64) for name in ("silence", "gap"))
     return overdue(silence, np.where(np.isfinite(gap), gap, 0.0))
 
 

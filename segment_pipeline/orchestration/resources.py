@@ -9,13 +9,13 @@ import logging
 import os
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import dagster as dg
 from pydantic import PrivateAttr
@@ -24,11 +24,10 @@ from segment_pipeline import __version__
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.database.tables import Table
 from segment_pipeline.months import parse_month
+from segment_pipeline.orchestration import checks
 
 if TYPE_CHECKING:
-    import duckdb
-
-    from segment_pipeline.database.store import RunLock, Warehouse
+    from segment_pipeline.database.store import Connection, RunLock, Warehouse
 
 WEBHOOK_VARIABLE = "SEGMENT_PIPELINE_WEBHOOK_URL"
 # Which process a run is in, so that a run whose process was killed can be told from one that is at work.
@@ -42,12 +41,27 @@ def run_lock_path(config: Config) -> Path:
 
 @dataclass
 class Step:
-    """One asset's work on one month: an open transaction, and the row count to be recorded with it."""
+    """One asset's work on one month: an open transaction, the row count to be recorded with it, and what was judged."""
 
-    connection: "duckdb.DuckDBPyConnection"
+    connection: "Connection"
     config: Config
     month: date
     rows: int = 0
+    verdicts: list[dg.AssetCheckResult] = field(default_factory=list)
+
+    def judge(self, *verdicts: dg.AssetCheckResult, advice: str = "") -> None:
+        """Keep the verdicts for the month's result; where one that blocks has failed, undo the step and stop the month.
+
+        Call it before the block ends. advice : what to do then, in a sentence. Raises GateClosedError.
+        """
+        checks.gate(self.month, verdicts, advice)
+        self.verdicts += verdicts
+
+    def result(self, told: Mapping[str, Any]) -> dg.MaterializeResult:
+        """What the asset has to tell of the month: its rows, what is given, and its verdicts."""
+        return dg.MaterializeResult(
+            metadata={"dagster/partition_row_count": self.rows, **told}, check_results=self.verdicts
+        )
 
 
 class Pipeline(dg.ConfigurableResource):
@@ -102,7 +116,7 @@ class Pipeline(dg.ConfigurableResource):
             self._lock.__exit__()
 
     @contextmanager
-    def read(self, context: dg.AssetExecutionContext) -> Iterator["duckdb.DuckDBPyConnection"]:
+    def read(self, context: dg.AssetExecutionContext) -> Iterator["Connection"]:
         """A short connection for reading, so that a long computation after it does not hold the file."""
         self._since(context.asset_key)
         with self.warehouse.connect(context.log.warning) as connection:

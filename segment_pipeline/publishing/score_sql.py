@@ -259,7 +259,8 @@ def _feature_lines(limits: FeatureLimits, from_orders: bool) -> list[str]:
     if limits.outliers_below is not None and limits.outliers_above is not None:
         what = "taken as the nearer of the two" if limits.outliers == "cap" else "refused"
         words.append(f"    outside {limits.outliers_below:.6g} to {limits.outliers_above:.6g} it is {what}")
-    definition = ORDER_FEATURES.get(limits.feature, "").partition(";")[0] if from_orders else ""
+    from_orders = from_orders and limits.feature in ORDER_FEATURES
+    definition = ORDER_FEATURES[limits.feature].definition if from_orders else ""
     return words + [f"    {meaning}" for meaning in (limits.meaning, definition) if meaning]
 
 

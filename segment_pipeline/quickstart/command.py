@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from segment_pipeline.config.config import Config, load_config, parse_config
+from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES
 from segment_pipeline.errors import InputError, PipelineError, SourceError
 from segment_pipeline.months import add_months, as_of, month_key, months_between
 from segment_pipeline.quickstart.starter_file import Starter, StarterFeature, scalar, starter_text
@@ -62,29 +63,6 @@ _LEFT_BY_QUICKSTART = (
 )
 _FOLDERS_LEFT_BY_QUICKSTART = ("dagster_home", "reports")
 _MARK = "# Made by segment-pipeline quickstart. Fingerprint of what follows: "
-
-ORDER_MEANINGS = {
-    "days_since_last_order": "How many days before the end of the month the customer last ordered.",
-    "orders": "How many orders the customer placed in the window.",
-    "total_spend": "How much the customer spent in the window.",
-    "average_order_value": "How much the customer spends on an order, on average.",
-    "products_per_order": "How many different products the customer puts into an order, on average.",
-    "tenure_days": "How many days before the end of the month the customer first ordered.",
-    "days_between_orders": "How many days pass between two orders, on average.",
-}
-
-_ORDER_RESOLUTIONS = {
-    "days_since_last_order": 1.0,
-    "orders": 1.0,
-    "total_spend": 0.01,
-    "average_order_value": 0.01,
-    "products_per_order": 0.01,
-    "tenure_days": 1.0,
-    "days_between_orders": 0.01,
-}
-"""Of the features that are computed; an average has more decimals than its parts have steps."""
-
-_ORDER_UNITS = {"orders": "orders", "products_per_order": "products", "distinct_products": "products"}
 
 
 @dataclass(frozen=True)
@@ -200,7 +178,8 @@ def explore(connection: "duckdb.DuckDBPyConnection", request: Request, *, monthl
         values = _features_of_orders(connection, request, table, month, window)
     customers = len(next(iter(values.values())))
     _refuse_too_few(request, customers)
-    resolutions = {**(_ORDER_RESOLUTIONS if table.orders is not None else {}), **_named_as(request.resolutions, values)}
+    declared = {name: ORDER_FEATURES[name].resolution for name in values} if table.orders is not None else {}
+    resolutions = {**declared, **_named_as(request.resolutions, values)}
     overrides = Overrides(_features_asked_for(request, values), _named_as(request.transforms, values), resolutions)
     _refuse_unknown(request, values)
     proposal = propose_features(values, overrides)
@@ -339,11 +318,9 @@ def _features_of_orders(
     from segment_pipeline.quickstart.csv_table import one_order_each
     from segment_pipeline.sources.sources import load_raw_customers
 
-    names = list(ORDER_MEANINGS)  # all but the distinct products, which cost more than all the rest
-    if table.orders is None or table.orders.product_id is None:
-        names.remove("products_per_order")
     with tempfile.TemporaryDirectory(prefix="segment_pipeline_") as folder:
         source = _orders_source(request, table, folder=Path(folder))
+        names = [name for name, one in ORDER_FEATURES.items() if not one.costly and not one.lacks(source)]
         _put_order_lines(connection, table, Path(folder))
         drafted = [StarterFeature(name, "", "", "none", 0.01, None, None) for name in names]
         text = starter_text(Starter("draft", month, month, {"window_months": window, "orders": source}, drafted))
@@ -362,7 +339,8 @@ def _features_of_orders(
         f"SELECT {chosen} FROM raw_customers WHERE trim(coalesce(customer_id, '')) <> '' ORDER BY customer_id"
     ).fetchnumpy()
     values = {name: np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan) for name, column in found.items()}
-    if len(values["orders"]) and np.all(values["orders"] == 1):
+    orders = values[FREQUENCY]
+    if len(orders) and np.all(orders == 1):
         raise InputError(one_order_each(request.file))
     return values
 
@@ -459,8 +437,9 @@ def _starter(
 
 def _starter_feature(one: "FeatureProposal", table: "Table") -> StarterFeature:
     if table.orders is not None:
-        meaning = ORDER_MEANINGS[one.name]
-        unit = _ORDER_UNITS.get(one.name, "days" if "days" in one.name else table.columns[table.orders.amount].unit)
+        declared = ORDER_FEATURES[one.name]
+        meaning = declared.meaning
+        unit = table.columns[table.orders.amount].unit if declared.is_money else declared.unit
     else:
         column = table.columns.get(one.name)
         meaning = (

@@ -6,17 +6,16 @@ is the same as for a quickstart (quickstart.py).
 
 import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import segment_pipeline
+from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, ORDER_VALUE, RECENCY
 from segment_pipeline.errors import InputError
 from segment_pipeline.months import add_months, month_key
 from segment_pipeline.quickstart.command import (
-    ORDER_MEANINGS,
     USUAL_WINDOW,
     Plan,
     Request,
@@ -131,8 +130,7 @@ def _ask_for_features(request: Request, plan: Plan) -> Request:
 
 def _example(folder: Path) -> Starter:
     """Order lines, as most shops have them, under the names that most give their columns."""
-    resolutions: Mapping[str, float] = {"days_since_last_order": 1, "orders": 1, "average_order_value": 0.01}
-    units = {"days_since_last_order": "days", "orders": "orders", "average_order_value": "EUR"}
+    features = [ORDER_FEATURES[name] for name in (RECENCY, FREQUENCY, ORDER_VALUE)]
     return Starter(
         name=folder.resolve().name or "customers",
         first_month=last_closed_month(),
@@ -148,15 +146,15 @@ def _example(folder: Path) -> Starter:
         },
         features=[
             StarterFeature(
-                name,
-                units[name],
-                ORDER_MEANINGS[name],
-                "log1p",
-                resolution,
-                1.0 if name == "orders" else 0.0,
+                one.name,
+                "EUR" if one.is_money else one.unit,
+                one.meaning,
+                one.transform,
+                one.resolution,
+                one.lowest,
                 None,
             )
-            for name, resolution in resolutions.items()
+            for one in features
         ],
         heading=["An example to be filled in: where your order lines are, and what their columns are called."],
         month_note=(

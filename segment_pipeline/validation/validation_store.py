@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
+from segment_pipeline.config.order_features import MONETARY
 from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
@@ -185,13 +186,13 @@ def _outcome(
 
 def _hybrids(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> Hybrids | Missing:
     """The month's customers: what they spent in its window, and whether they are hybrid or of one segment."""
-    if "total_spend" not in config.raw_feature_names:
-        return Missing("no feature total_spend tells what customers spent.")
+    if MONETARY not in config.raw_feature_names:
+        return Missing(f"no feature {MONETARY} tells what customers spent.")
     drawn = drawn_sql(connection, "monthly_assignments", month, config.validation.sample)
     found = _columns(
         connection,
         f"""
-        SELECT r.total_spend, a.is_hybrid, a.tier = 'dominant' AND NOT a.is_hybrid AS is_single
+        SELECT r.{identifier(MONETARY)} AS spend, a.is_hybrid, a.tier = 'dominant' AND NOT a.is_hybrid AS is_single
         FROM (
             SELECT customer_id, is_hybrid, tier FROM monthly_assignments
             WHERE month = {month_literal(month)} AND {drawn}
@@ -200,7 +201,7 @@ def _hybrids(connection: duckdb.DuckDBPyConnection, config: Config, month: date)
         ORDER BY a.customer_id
         """,
     )
-    spend = _doubles(found["total_spend"])
+    spend = _doubles(found["spend"])
     known = np.isfinite(spend)
     is_hybrid, is_single = (np.asarray(found[name], dtype=bool)[known] for name in ("is_hybrid", "is_single"))
     return Hybrids(spend[known], is_hybrid, is_single)

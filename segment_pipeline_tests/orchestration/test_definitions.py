@@ -147,7 +147,7 @@ def test_loading_the_code_location_imports_nothing_heavy():
 
 
 def test_the_shipped_dagster_yaml_loads_and_is_the_one_beside_the_demo(tmp_path):
-    shipped = REPOSITORY / "segment_pipeline" / "defs" / "dagster.yaml"
+    shipped = REPOSITORY / "segment_pipeline" / "orchestration" / "dagster.yaml"
     assert shipped.read_bytes() == (REPOSITORY / "data" / "dagster_home" / "dagster.yaml").read_bytes()
     shutil.copyfile(shipped, tmp_path / "dagster.yaml")
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
