@@ -17,6 +17,7 @@ ROOMS = (
     "__init__",
     "errors",
     "months",
+    "arrays",
     "words",
     "config",
     "database",

@@ -23,7 +23,7 @@ def test_a_wheel_builds_installs_and_answers(tmp_path):
         [sys.executable, "-c", ask], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert Path(found.stdout.strip()).is_relative_to(tmp_path / "site")
-    assert (tmp_path / "site" / "segment_pipeline" / "defs" / "dagster.yaml").exists()
+    assert (tmp_path / "site" / "segment_pipeline" / "orchestration" / "dagster.yaml").exists()
     version = subprocess.run(
         [sys.executable, "-m", "segment_pipeline.cli.main", "--version"],
         cwd=tmp_path,

@@ -35,12 +35,12 @@ warning_backtest | journeys | duckdb python | early_warnings |
 customer_actions | actions | duckdb sql | monthly_assignments transition_deltas | \
 campaigns_are_valid every_action_reaches_somebody every_customer_has_an_action
 campaign_lift | actions | duckdb python | customer_actions | outcomes_can_be_used
-model_validation | trust | duckdb python | \
+model_validation | validation | duckdb python | \
 candidate_models churn_risk monthly_assignments raw_customers selected_model validated_features | \
 heldout_gap_is_small predicts_what_follows probabilities_are_calibrated segments_are_separate stable_over_time
-alternative_segmentations | trust | duckdb python | churn_risk monthly_assignments | alternatives_can_be_computed
-segment_audit | trust | duckdb sql | monthly_assignments scaled_matrix validated_features | audit_can_be_made
-outlier_groups | trust | duckdb sql | monthly_assignments scaled_matrix validated_features |
+alternative_segmentations | validation | duckdb python | churn_risk monthly_assignments | alternatives_can_be_computed
+segment_audit | validation | duckdb sql | monthly_assignments scaled_matrix validated_features | audit_can_be_made
+outlier_groups | validation | duckdb sql | monthly_assignments scaled_matrix validated_features |
 published_segments | publishing | duckdb sql | alternative_segmentations campaign_lift drift_alerts journey_paths \
 model_validation outlier_groups segment_audit warning_backtest |
 segment_report | publishing | altair html | published_segments |
@@ -140,7 +140,7 @@ def test_loading_the_code_location_imports_nothing_heavy():
 
 
 def test_the_shipped_dagster_yaml_loads_and_is_the_one_beside_the_demo(tmp_path):
-    shipped = REPOSITORY / "segment_pipeline" / "defs" / "dagster.yaml"
+    shipped = REPOSITORY / "segment_pipeline" / "orchestration" / "dagster.yaml"
     assert shipped.read_bytes() == (REPOSITORY / "data" / "dagster_home" / "dagster.yaml").read_bytes()
     shutil.copyfile(shipped, tmp_path / "dagster.yaml")
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
