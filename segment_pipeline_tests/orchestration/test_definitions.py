@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import dagster as dg
+import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
@@ -35,12 +36,12 @@ warning_backtest | journeys | duckdb python | early_warnings |
 customer_actions | actions | duckdb sql | monthly_assignments transition_deltas | \
 campaigns_are_valid every_action_reaches_somebody every_customer_has_an_action
 campaign_lift | actions | duckdb python | customer_actions | outcomes_can_be_used
-model_validation | trust | duckdb python | \
+model_validation | validation | duckdb python | \
 candidate_models churn_risk monthly_assignments raw_customers selected_model validated_features | \
 heldout_gap_is_small predicts_what_follows probabilities_are_calibrated segments_are_separate stable_over_time
-alternative_segmentations | trust | duckdb python | churn_risk monthly_assignments | alternatives_can_be_computed
-segment_audit | trust | duckdb sql | monthly_assignments scaled_matrix validated_features | audit_can_be_made
-outlier_groups | trust | duckdb sql | monthly_assignments scaled_matrix validated_features |
+alternative_segmentations | validation | duckdb python | churn_risk monthly_assignments | alternatives_can_be_computed
+segment_audit | validation | duckdb sql | monthly_assignments scaled_matrix validated_features | audit_can_be_made
+outlier_groups | validation | duckdb sql | monthly_assignments scaled_matrix validated_features |
 published_segments | publishing | duckdb sql | alternative_segmentations campaign_lift drift_alerts journey_paths \
 model_validation outlier_groups segment_audit warning_backtest |
 segment_report | publishing | altair html | published_segments |
@@ -130,6 +131,7 @@ def test_the_code_location_validates():
     assert names == {"notify_run_failure", "notify_drift_alerts", "notify_month"}
 
 
+@pytest.mark.process
 def test_loading_the_code_location_imports_nothing_heavy():
     """Every Dagster process loads it: the web server, the daemon, each run."""
     heavy = ("pandas", "numpy", "duckdb", "sklearn", "scipy", "great_expectations", "rich", "pyarrow")
@@ -159,6 +161,7 @@ def test_the_workspace_names_the_location_as_the_project_does():
     assert location["working_directory"] == "."
 
 
+@pytest.mark.process
 def test_dagster_finds_the_workspace_without_flags(tmp_path):
     """What `dagster dev` does in a clone, short of opening the ports."""
     shutil.copyfile(REPOSITORY / "workspace.yaml", tmp_path / "workspace.yaml")
