@@ -106,7 +106,11 @@ def test_no_modules_import_one_another_in_a_circle():
 
 
 def test_every_room_has_its_floor():
-    rooms = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    rooms = {
+        path.stem
+        for path in PACKAGE.iterdir()
+        if path.suffix == ".py" or (path.is_dir() and path.name != "__pycache__")
+    }
     assert rooms == set(ROOMS)
 
 

@@ -282,6 +282,7 @@ assert [outcome.passed for outcome in outcomes] == [True, False, False, True, Tr
 """
 
 
+@pytest.mark.process
 def test_nothing_is_printed_nothing_is_left_behind_and_nobody_is_called(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
@@ -294,6 +295,7 @@ def test_nothing_is_printed_nothing_is_left_behind_and_nobody_is_called(tmp_path
     assert [path.name for path in tmp_path.rglob("*")] == ["home"]
 
 
+@pytest.mark.process
 def test_the_gate_loads_great_expectations_only_when_it_validates() -> None:
     code = (
         "import sys; from segment_pipeline.customers import contract, expectations;"

@@ -40,15 +40,11 @@ def run(folder, lines, materialize) -> Shop:
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory, lines) -> Shop:
+def judged(commands, tmp_path_factory, lines) -> Shop:
     """Three months of the shop, each known to the next."""
-    import subprocess
-    import sys
-
     shop = Shop(tmp_path_factory.mktemp("judged")).configure(last_month="2023-05", more=WARNINGS)
     write_parquet(lines, shop.orders_path)
-    command = [sys.executable, "-m", "segment_pipeline.cli.main", "run", "--config", str(shop.config_path), "--quiet"]
-    subprocess.run(command, check=True, timeout=180)
+    assert commands.run(shop, "--quiet").code == 0
     return shop
 
 

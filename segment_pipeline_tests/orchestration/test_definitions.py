@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import dagster as dg
+import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
@@ -137,6 +138,7 @@ def test_the_code_location_validates():
     assert names == {"notify_run_failure", "notify_drift_alerts", "notify_month"}
 
 
+@pytest.mark.process
 def test_loading_the_code_location_imports_nothing_heavy():
     """Every Dagster process loads it: the web server, the daemon, each run."""
     heavy = ("pandas", "numpy", "duckdb", "sklearn", "scipy", "great_expectations", "rich", "pyarrow")
@@ -166,6 +168,7 @@ def test_the_workspace_names_the_location_as_the_project_does():
     assert location["working_directory"] == "."
 
 
+@pytest.mark.process
 def test_dagster_finds_the_workspace_without_flags(tmp_path):
     """What `dagster dev` does in a clone, short of opening the ports."""
     shutil.copyfile(REPOSITORY / "workspace.yaml", tmp_path / "workspace.yaml")
