@@ -13,7 +13,8 @@ from segment_pipeline.audit.tables import (
     SEGMENT_AUDIT_CUSTOMERS,
     SEGMENT_AUDIT_SUMMARY,
 )
-from segment_pipeline.customers.assets import scaled_matrix, validated_features
+from segment_pipeline.customers.assets import raw_customers, scaled_matrix, validated_features
+from segment_pipeline.models.assets import selected_model
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.check_types import CheckSpec
@@ -38,7 +39,7 @@ AUDIT_CAN_BE_MADE = CheckSpec(
 @monthly_asset(
     SEGMENT_AUDIT,
     beside=[SEGMENT_AUDIT_SUMMARY, SEGMENT_AUDIT_CUSTOMERS],
-    deps=[monthly_assignments, scaled_matrix, validated_features],
+    deps=[raw_customers, validated_features, scaled_matrix, selected_model, monthly_assignments],
     group="trust",
     kinds=SQL_KINDS,
     checks=[AUDIT_CAN_BE_MADE],

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from segment_pipeline.campaigns.tables import AUDIENCE_FEED, CAMPAIGN_LIFT, CAMPAIGN_PLANS, CUSTOMER_ACTIONS
+from segment_pipeline.customers.assets import raw_customers
+from segment_pipeline.models.assets import selected_model
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.check_types import CheckSpec
@@ -39,7 +41,7 @@ OUTCOMES_CAN_BE_USED = CheckSpec(
 @monthly_asset(
     CUSTOMER_ACTIONS,
     beside=[AUDIENCE_FEED, CAMPAIGN_PLANS],
-    deps=[monthly_assignments, transition_deltas],
+    deps=[selected_model, monthly_assignments, transition_deltas],
     group="actions",
     kinds=SQL_KINDS,
     checks=[EVERYBODY_HAS_AN_ACTION, EVERY_ACTION_REACHES_SOMEBODY, CAMPAIGNS_ARE_VALID],
@@ -88,7 +90,7 @@ def _campaigns_valid(known: "KnownCampaigns") -> dg.AssetCheckResult:
 @monthly_asset(
     CAMPAIGN_LIFT,
     # It also reads the arms of the month in which a campaign began: the champion has checked that no month is missing.
-    deps=[customer_actions],
+    deps=[raw_customers, customer_actions],
     group="actions",
     checks=[OUTCOMES_CAN_BE_USED],
 )

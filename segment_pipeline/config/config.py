@@ -42,7 +42,6 @@ from segment_pipeline.config.stages import (
     OperationSettings,
     OutcomesSource,
     ValidationSettings,
-    WarningSettings,
 )
 from segment_pipeline.config.values import (
     Month,
@@ -56,6 +55,7 @@ from segment_pipeline.config.values import (
     refusals,
     setting,
 )
+from segment_pipeline.config.warning_rules import WarningSettings
 from segment_pipeline.config.yaml_text import KeyPath, Problem, show
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.months import month_key

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from segment_pipeline.campaigns.assets import customer_actions
-from segment_pipeline.customers.assets import raw_customers
+from segment_pipeline.customers.assets import raw_customers, validated_features
 from segment_pipeline.early_warnings.tables import (
     CHURN_RISK,
     CHURN_RISK_MODELS,
@@ -16,6 +16,7 @@ from segment_pipeline.early_warnings.tables import (
     OBSERVED_SILENCE,
     WARNING_BACKTEST_HISTORY,
 )
+from segment_pipeline.models.assets import selected_model
 from segment_pipeline.orchestration.metadata import as_list, as_table
 from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
 from segment_pipeline.orchestration.resources import Pipeline
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     CHURN_RISK,
     beside=[OBSERVED_SILENCE, CHURN_RISK_MODELS, CHURN_RISK_QUALITY],
     # It reads the months before as well, as they were known at this month's end.
-    deps=[monthly_assignments, raw_customers],
+    deps=[raw_customers, validated_features, selected_model, monthly_assignments],
     group="journeys",
 )
 def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
@@ -65,7 +66,7 @@ def _quality(quality: "Iterable[tuple[date, str, ForecastQuality]]") -> dg.Markd
 @monthly_asset(
     EARLY_WARNINGS,
     # customer_actions: whom a campaign leaves alone has no place in the queue
-    deps=[monthly_assignments, transition_deltas, churn_risk, customer_actions],
+    deps=[selected_model, monthly_assignments, transition_deltas, churn_risk, customer_actions],
     follows_itself=True,  # last month's warnings say which of this month's are new
     group="journeys",
     kinds=SQL_KINDS,
@@ -89,7 +90,7 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
 @monthly_asset(
     WARNING_BACKTEST_HISTORY,
     # It judges the warnings of the months before, whose silence this month has come to know.
-    deps=[early_warnings],
+    deps=[raw_customers, selected_model, monthly_assignments, churn_risk, customer_actions, early_warnings],
     group="journeys",
 )
 def warning_backtest(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:

@@ -1,16 +1,19 @@
 """Back-test: were the warnings right, and were they better than the obvious?
 
 Here: precision, recall, lift and lead time of alerts against the silence that followed, beside churn risk, the longest
-silent and chance, all at the same volume and over the same customers. Not here: who is alerted (early_warnings.py) and
+silent and chance, all at the same volume and over the same customers. Not here: who is alerted (rules_store.py) and
 how risk is learned (churn.py).
 
 The rivals of a rule may choose only among customers about whom the rule was asked, and name as many of them as it did,
 month by month. A month whose horizon has not been observed counts nowhere.
 
 Three questions are judged, each among its own customers. `engaged`: do the rules tell who of those that can still be
-lost will be? `everybody`: all that the rules say, among all customers, as it stands in the table. `within_budget`: the
-list of those to be contacted, which is what people act on, among all customers that may be contacted. The last two may
-be won by a ranking that names customers who are as good as gone; that is for the reader to know.
+lost will be, who were engaged this month or the month before (probability above `WarningSettings.engaged_above`)?
+Mixed signals and a fall that matters start there. `everybody`: all that the rules say, among all customers, as it
+stands in the table. `within_budget`: the list of those to be contacted, which is what people act on, among all
+customers that may be contacted. The last two may be won by a ranking that names customers who are as good as gone (on
+CDNOW two in three of the whole base keep silent, and a list of them tells nobody anything); that is for the reader to
+know.
 """
 
 from collections.abc import Mapping, Sequence

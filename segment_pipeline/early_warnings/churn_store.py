@@ -2,7 +2,7 @@
 
 A label of month t says whether the customer had no order in the horizon after its as_of. It is written by the first
 month at whose as_of that horizon is over, and never before; everything here reads what was known at the as_of of the
-month that runs. Not here: the model (segmentation/churn.py) and the judgement of alerts (segmentation/backtest.py).
+month that runs. Not here: the model (churn.py) and the judgement of alerts (backtest.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from segment_pipeline.arrays import Array, Labels, Texts
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.order_features import GAP, RECENCY
-from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule
+from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.database.rows import feature_matrix, insert_rows, write_rows
 from segment_pipeline.database.store import month_literal
 from segment_pipeline.early_warnings.backtest import JUDGED, BacktestRow, WarnedMonth, backtest
@@ -31,8 +32,7 @@ from segment_pipeline.early_warnings.churn import (
     observed_before,
     overdue,
 )
-from segment_pipeline.early_warnings.rules import Thresholds
-from segment_pipeline.early_warnings.rules_store import WARNINGS, probability_of
+from segment_pipeline.early_warnings.rules_store import probability_of
 from segment_pipeline.early_warnings.tables import (
     CHURN_RISK,
     CHURN_RISK_MODELS,
@@ -161,14 +161,16 @@ def write_quality(
     return found
 
 
-def write_backtest(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[BacktestRow]:
+def write_backtest(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, rules: Sequence[WarningRule] = WARNING_RULES
+) -> list[BacktestRow]:
     """Judge the warnings of every month whose silence was known when `month` closed, and the list of those to be
     contacted; returns the rows."""
     known = connection.execute(
         f"SELECT DISTINCT month FROM {OBSERVED_SILENCE.name} WHERE observed_in <= ? ORDER BY month", [month]
     ).fetchall()
     horizon = config.warnings.horizon_days
-    months = [_warned_month(connection, config, earlier) for (earlier,) in known]
+    months = [_warned_month(connection, config, earlier, rules) for (earlier,) in known]
     rows = [row for judged in JUDGED for row in backtest(months, horizon, judged)]
     connection.execute(f"DELETE FROM {WARNING_BACKTEST_HISTORY.name} WHERE evaluated_month = ?", [month])
     insert_rows(
@@ -256,7 +258,9 @@ def _overdue(connection: duckdb.DuckDBPyConnection, config: Config, month: date,
     return overdue(silence, np.where(np.isfinite(gap), gap, 0.0))
 
 
-def _warned_month(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> WarnedMonth:
+def _warned_month(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, rules: Sequence[WarningRule]
+) -> WarnedMonth:
     """The warnings of one month beside what could have been used in their place, over its assigned customers."""
     champion = require_champion(connection, config, month)
     before = add_months(month, -1)
@@ -264,9 +268,9 @@ def _warned_month(connection: duckdb.DuckDBPyConnection, config: Config, month: 
     if connection.execute("SELECT 1 FROM monthly_assignments WHERE month = ? LIMIT 1", [before]).fetchone():
         engaged_before = f"({_engaged(require_champion(connection, config, before), before)})"
     flags = ", ".join(
-        f"coalesce(bool_or(w.warning = {literal(name)}), false) AS {identifier(name)}" for name in WARNINGS
+        f"coalesce(bool_or(w.warning = {literal(rule.name)}), false) AS {identifier(rule.name)}" for rule in rules
     )
-    recency, limit = identifier(config.recency_feature or ""), Thresholds().engaged
+    recency, limit = identifier(config.recency_feature or ""), number(config.warnings.engaged_above)
     found = _columns(
         connection,
         f"""
@@ -285,7 +289,7 @@ def _warned_month(connection: duckdb.DuckDBPyConnection, config: Config, month: 
         GROUP BY e.customer_id, e.engaged ORDER BY e.customer_id
         """,
     )
-    alerts = {name: np.asarray(found[name], dtype=bool) for name in WARNINGS}
+    alerts = {rule.name: np.asarray(found[rule.name], dtype=bool) for rule in rules}
     risk = np.asarray(np.ma.filled(found["churn_risk"].astype(np.float64), np.nan))
     return WarnedMonth(
         month,

@@ -124,7 +124,7 @@ class SelectedModelConfig(dg.Config):
 @monthly_asset(
     MODEL_VERSIONS,
     beside=[CHAMPIONS, SEGMENT_LINEAGE, REFIT_TRIGGERS],
-    deps=[candidate_models, validated_features],
+    deps=[candidate_models, scaled_matrix, validated_features],
     # The champion of the month before. This orders a backfill; that the month is there is checked in the code.
     follows_itself=True,
     group="mixtures",

@@ -8,15 +8,23 @@ import dagster as dg
 
 from segment_pipeline.alternatives.assets import alternative_segmentations
 from segment_pipeline.audit.assets import outlier_groups, segment_audit
-from segment_pipeline.campaigns.assets import campaign_lift
+from segment_pipeline.campaigns.assets import campaign_lift, customer_actions
+from segment_pipeline.customers.assets import scaled_matrix, validated_features
 from segment_pipeline.database.tables import Table, View
-from segment_pipeline.early_warnings.assets import warning_backtest
+from segment_pipeline.early_warnings.assets import churn_risk, early_warnings, warning_backtest
+from segment_pipeline.models.assets import candidate_models, selected_model
 from segment_pipeline.orchestration.metadata import column_schema
 from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
 from segment_pipeline.orchestration.resources import Pipeline, Step
 from segment_pipeline.orchestration.settings import location_config
 from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, VIEWS
-from segment_pipeline.segments.assets import drift_alerts, journey_paths
+from segment_pipeline.segments.assets import (
+    drift_alerts,
+    journey_paths,
+    monthly_assignments,
+    segment_profiles,
+    transition_deltas,
+)
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
 from segment_pipeline.validation.assets import model_validation
 
@@ -35,11 +43,22 @@ def _published_metadata(relations: Iterable[Table | View]) -> dict[str, Any]:
 
 @monthly_asset(
     "The file for SQL consumers, replaced in one step by a checked copy of every published table.",
+    # all that write a published table, in the order of the stages
     deps=[
-        journey_paths,
-        warning_backtest,
-        campaign_lift,
+        validated_features,
+        scaled_matrix,
+        candidate_models,
+        selected_model,
+        monthly_assignments,
+        segment_profiles,
+        transition_deltas,
         drift_alerts,
+        journey_paths,
+        customer_actions,
+        campaign_lift,
+        churn_risk,
+        early_warnings,
+        warning_backtest,
         model_validation,
         alternative_segmentations,
         segment_audit,

@@ -92,7 +92,7 @@ def _certainty(bins: Rows) -> dg.MarkdownMetadataValue:
 @monthly_asset(
     SEGMENT_PROFILES,
     beside=[SEGMENT_FEATURE_PROFILES],
-    deps=[monthly_assignments],
+    deps=[selected_model, validated_features, monthly_assignments],
     group="segments",
     kinds=SQL_KINDS,
 )
@@ -141,7 +141,7 @@ def _profiles_drawn(profiles: "Sequence[Profile]", history: Rows) -> dict[str, A
 @monthly_asset(
     TRANSITION_DELTAS,
     beside=[TRANSITION_MATRIX],
-    deps=[monthly_assignments, raw_customers],
+    deps=[raw_customers, validated_features, selected_model, monthly_assignments],
     group="segments",
     kinds=SQL_KINDS,
     checks=[TRANSITIONS_RECONCILE],
@@ -184,7 +184,7 @@ def _matrix_drawn(moves: Rows, measuring_champion: "SegmentModel | None") -> dic
 @monthly_asset(
     DRIFT_ALERTS,
     beside=[FEATURE_DRIFT],
-    deps=[selected_model, candidate_models, monthly_assignments],
+    deps=[validated_features, selected_model, candidate_models, monthly_assignments],
     follows_itself=True,  # last month's alerts say which of this month's are new
     group="segments",
 )
@@ -221,7 +221,7 @@ def _drift_drawn(history: Rows) -> dg.MarkdownMetadataValue:
     JOURNEY_PATHS,
     beside=[JOURNEY_CONVERSION],
     # It reads the five months before as well: that they are there is what every month's champion has checked.
-    deps=[segment_profiles],
+    deps=[validated_features, monthly_assignments, segment_profiles],
     group="journeys",
     kinds=SQL_KINDS,
 )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from segment_pipeline.customers.assets import raw_customers, validated_features
+from segment_pipeline.customers.assets import raw_customers, scaled_matrix, validated_features
 from segment_pipeline.early_warnings.assets import churn_risk
 from segment_pipeline.models.assets import candidate_models, selected_model
 from segment_pipeline.months import parse_month
@@ -71,7 +71,15 @@ KEY_FIGURES = {
 @monthly_asset(
     MODEL_VALIDATION,
     # It reads the months before as well, as they were known at this month's end; churn_risk notes who kept silent.
-    deps=[raw_customers, validated_features, candidate_models, selected_model, monthly_assignments, churn_risk],
+    deps=[
+        raw_customers,
+        validated_features,
+        scaled_matrix,
+        candidate_models,
+        selected_model,
+        monthly_assignments,
+        churn_risk,
+    ],
     group="trust",
     checks=[*VALIDATED],
 )
