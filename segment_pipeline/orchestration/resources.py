@@ -24,6 +24,7 @@ from segment_pipeline import __version__
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.database.tables import Table
 from segment_pipeline.months import parse_month
+from segment_pipeline.orchestration.tables import PIPELINE_RUNS
 
 if TYPE_CHECKING:
     import duckdb
@@ -114,25 +115,24 @@ class Pipeline(dg.ConfigurableResource):
 
         The block sets `step.rows`.
         """
+        from segment_pipeline.database.rows import insert_rows
+
         started = self._since(context.asset_key)
         month = parse_month(context.partition_key)
         with self.warehouse.transaction(context.log.warning) as connection:
             step = Step(connection, self.config, month)
             yield step
-            connection.execute(
-                "INSERT INTO pipeline_runs BY NAME SELECT ? AS run_id, ? AS month, ? AS asset, ? AS rows, "
-                "? AS seconds, ? AS config_hash, ? AS code_version, ? AS finished_at",
-                [
-                    context.run.run_id,
-                    month,
-                    context.asset_key.to_user_string(),
-                    step.rows,
-                    time.perf_counter() - started,
-                    self.config.config_hash,
-                    __version__,
-                    datetime.now(UTC).replace(tzinfo=None),
-                ],
-            )
+            record = {
+                "run_id": context.run.run_id,
+                "month": month,
+                "asset": context.asset_key.to_user_string(),
+                "rows": step.rows,
+                "seconds": time.perf_counter() - started,
+                "config_hash": self.config.config_hash,
+                "code_version": __version__,
+                "finished_at": datetime.now(UTC).replace(tzinfo=None),
+            }
+            insert_rows(connection, PIPELINE_RUNS, [record])
 
     def _since(self, asset: dg.AssetKey) -> float:
         """When this asset first asked for the warehouse: most read, then compute at length, then write."""
