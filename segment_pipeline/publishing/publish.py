@@ -21,8 +21,9 @@ from segment_pipeline.database.tables import Table
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
-from segment_pipeline.publishing.catalogue import DATA_DICTIONARY, PUBLISHED_TABLES, VIEWS, dictionary_rows
+from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, VIEWS, dictionary_rows
 from segment_pipeline.publishing.score_sql import latest_scoring, macro_ddl
+from segment_pipeline.publishing.tables import DATA_DICTIONARY
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
 
 # A month stands in the published file once this asset has a row for it in pipeline_runs.
