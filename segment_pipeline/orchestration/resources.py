@@ -54,18 +54,19 @@ class Step:
 class Pipeline(dg.ConfigurableResource):
     """The user's file and the warehouse that it names; holds the run lock from the first step of a run to its last.
 
-    Which tables a warehouse has is for the stages to say: definitions.py names them.
+    Which tables a warehouse has, and what names they leave to features, is for the stages to say: definitions.py does.
     """
 
     config_path: str
     tables: ClassVar[Sequence[Table]] = ()
+    reserved_names: ClassVar[frozenset[str]] = frozenset()
 
     _lock: "RunLock | None" = PrivateAttr(default=None)
     _timed: tuple[dg.AssetKey | None, float] = PrivateAttr(default=(None, 0.0))
 
     @cached_property
     def config(self) -> Config:
-        return load_config(Path(self.config_path))
+        return load_config(Path(self.config_path), self.reserved_names)
 
     @cached_property
     def warehouse(self) -> "Warehouse":

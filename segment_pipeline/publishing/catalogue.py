@@ -1,10 +1,12 @@
-"""Every table and view, collected from the stages that declare them; hence `data_dictionary` and the published file."""
+"""Every table and view, collected from the stages that declare them, and what follows: `data_dictionary`, the published
+file, and the names that a feature cannot have."""
 
 from collections.abc import Mapping
 
 from segment_pipeline.alternatives import tables as alternatives
 from segment_pipeline.audit import tables as audit
 from segment_pipeline.campaigns import tables as campaigns
+from segment_pipeline.customers import contract
 from segment_pipeline.customers import tables as customers
 from segment_pipeline.database.tables import Table, View
 from segment_pipeline.early_warnings import tables as early_warnings
@@ -34,6 +36,22 @@ TABLES: tuple[Table, ...] = (
 PUBLISHED_TABLES = tuple(table for table in TABLES if table.published)
 
 VIEWS: tuple[View, ...] = (*segments.VIEWS, *early_warnings.VIEWS)
+
+RESERVED_NAMES = frozenset(
+    name.casefold()
+    for names in (
+        # a feature is a column beside the pipeline's own
+        *(table.column_names for table in TABLES if table.features),
+        # accepted or rejected, a row is judged with these beside its features
+        contract.ROW_COLUMNS,
+        customers.REJECTED_CUSTOMERS.column_names,
+        # a consumer's scoring query puts these beside the features
+        segments.MONTHLY_ASSIGNMENTS.column_names,
+        (publishing.REFUSED, publishing.SCORED_TABLE),
+    )
+    for name in names
+)
+"""Names that a feature cannot have, in lower case: `load_config` refuses them in any case."""
 
 
 def dictionary_rows() -> list[Mapping[str, str | None]]:

@@ -1,4 +1,4 @@
-"""The published file's own words: what its tables and columns mean."""
+"""The published file's own words: what its tables and columns mean, and the macro that scores new customers."""
 
 from segment_pipeline.database.tables import Column, Table
 
@@ -17,3 +17,11 @@ DATA_DICTIONARY = Table(
 
 
 TABLES = (DATA_DICTIONARY,)
+
+MACRO = "score"
+
+SCORED_TABLE = "scored_table"
+"""The macro's parameter: DuckDB puts its value wherever the name stands in the macro, a column's place too."""
+
+REFUSED = "refused"
+"""The macro's column with the reason why a row is not scored, which is worked out beside the row's features."""
