@@ -168,9 +168,12 @@ def cost(folder: Path, customers: int) -> list[object]:
             mixture = fit_mixture(space.transform(X), 5, variance_floor=space.variance_floor)
             write_feature_space(connection, month, space, [])
             candidate = {"month": month, "n_components": 5}
-            insert_rows(connection, CANDIDATE_CHOICES, [candidate | {"rationale": "made up"}])
-            insert_rows(connection, CANDIDATE_PARAMETERS, [candidate | {"parameters": json.dumps(mixture.to_plain())}])
-            insert_rows(connection, CANDIDATE_MODELS, [candidate | {"stability": 0.9}])
+            for table, known in (
+                (CANDIDATE_CHOICES, {"rationale": "made up"}),
+                (CANDIDATE_PARAMETERS, {"parameters": json.dumps(mixture.to_plain())}),
+                (CANDIDATE_MODELS, {"stability": 0.9}),
+            ):
+                insert_rows(connection, table, [dict.fromkeys(table.column_names) | candidate | known])
             before = champion
             version = 1 if before is None else before.model_version + 1
             inputs = DecisionInputs(

@@ -1,7 +1,9 @@
 """Months through the real assets: what a run leaves behind, and that it leaves it again."""
 
 import json
+from datetime import date
 
+import duckdb
 import pytest
 
 from segment_pipeline_tests.shop import published_content, query
@@ -221,6 +223,27 @@ def test_a_changed_feature_list_refits_and_says_so(copy, materialize):
     # the old champion's features still come from the order lines, so movement is still measured with it
     measuring_champion = "SELECT DISTINCT model_version FROM transition_deltas WHERE month = DATE '2023-06-01'"
     assert query(copy.published, measuring_champion) == [(1,)]
+
+
+def test_a_warehouse_of_an_older_version_goes_on_and_fills_the_columns_that_it_lacked(copy, materialize):
+    shop = copy.configure(last_month="2023-06")
+    lacking = {
+        "feature_diagnostics": "largest_atom",
+        "monthly_assignments": "is_atypical",
+        "segment_profiles": "narrative",
+        "drift_alerts": "months_fired",
+        "transition_deltas": "shift",
+        "model_validation": "sentence",
+        "customer_actions": "tier",
+        "pipeline_runs": "code_version",
+    }
+    with duckdb.connect(str(shop.warehouse)) as connection:
+        for table, column in lacking.items():
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    assert materialize(shop, "2023-06").success
+    for table, column in lacking.items():
+        months = f"SELECT DISTINCT month FROM {table} WHERE {column} IS NOT NULL"
+        assert query(shop.published, months) == [(date(2023, 6, 1),)], table
 
 
 def test_checks_stand_in_the_instance_with_their_month_and_figures(shop, materialize):

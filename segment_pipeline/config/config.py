@@ -8,6 +8,7 @@ so it imports neither numpy nor pandas nor duckdb.
 
 import hashlib
 import json
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +34,7 @@ from segment_pipeline.config.model import (
     TierSettings,
 )
 from segment_pipeline.config.order_features import MONETARY, ORDER_FEATURES
-from segment_pipeline.config.source import RESERVED_COLUMNS, Feature, Source, not_from_orders
+from segment_pipeline.config.source import Feature, Source, not_from_orders
 from segment_pipeline.config.stages import (
     Action,
     AlternativeSettings,
@@ -139,9 +140,10 @@ class Config(Settings):
             raise refusal((), "an empty list", "a list of features, each with at least a name; 4 to 6 work best")
         wrong: list[tuple[KeyPath, str, str]] = []
         first_with: dict[str, int] = {}
+        reserved = (info.context or {}).get("reserved_names", ())
         for index, feature in enumerate(features):
             folded = feature.name.casefold()
-            if folded in RESERVED_COLUMNS:
+            if folded in reserved:
                 wrong.append(
                     ((index, "name"), show(feature.name), "a name that is no column of the pipeline's own; rename it")
                 )
@@ -329,16 +331,20 @@ class Config(Settings):
         return tuple(found)
 
 
-def load_config(path: Path) -> Config:
-    """Read and check the user's file. Raises ConfigError with every problem, one `FILE:LINE: KEY: found ...` each."""
+def load_config(path: Path, reserved_names: Collection[str] = ()) -> Config:
+    """Read and check the user's file. Raises ConfigError with every problem, one `FILE:LINE: KEY: found ...` each.
+
+    reserved_names : those that no feature may have, in lower case. Only the tables can tell, which lie above: who lets
+    a file in hands over the catalogue's.
+    """
     advice = (
         "the path of a segmentation.yaml. Check --config, or start from the data/segmentation.yaml that ships with the "
         "project."
     )
-    return parse_config(text_of(path, advice), path)
+    return parse_config(text_of(path, advice), path, reserved_names)
 
 
-def parse_config(text: str, path: Path) -> Config:
+def parse_config(text: str, path: Path, reserved_names: Collection[str] = ()) -> Config:
     """As `load_config`, from text. `path` is named in errors, and relative paths start in its directory."""
     path = Path(path)
     located = locate(text, path)
@@ -348,7 +354,8 @@ def parse_config(text: str, path: Path) -> Config:
             error_report(path, [Problem(1, "", "an empty file", f"a mapping with at least {', '.join(required)}")])
         )
     try:
-        config = Config.model_validate(located.value, context={"directory": path.parent.absolute()})
+        given = {"directory": path.parent.absolute(), "reserved_names": reserved_names}
+        config = Config.model_validate(located.value, context=given)
     except ValidationError as error:
         raise ConfigError(error_report(path, problems_of(error, located, Config))) from error
     config._path = path.absolute()

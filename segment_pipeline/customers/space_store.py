@@ -43,6 +43,7 @@ def write_scaled_matrix(connection: duckdb.DuckDBPyConnection, month: date, spac
         month,
         f"SELECT month, customer_id, {columns} FROM validated_features "
         f"WHERE month = {month_literal(month)} ORDER BY customer_id",
+        space.names,
     )
 
 

@@ -19,7 +19,7 @@ from segment_pipeline.config.order_features import GAP, RECENCY
 from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.database.rows import feature_matrix, insert_rows, write_rows
-from segment_pipeline.database.store import month_literal
+from segment_pipeline.database.store import insert_query, month_literal
 from segment_pipeline.early_warnings.backtest import JUDGED, BacktestRow, WarnedMonth, backtest
 from segment_pipeline.early_warnings.churn import (
     ChurnRisk,
@@ -84,12 +84,15 @@ def observe_silence(connection: duckdb.DuckDBPyConnection, config: Config, month
             load_orderers(connection, config, start, end)
         else:
             _orderers_of_snapshots(connection, config, start, end)
-        connection.execute(f"""
-            INSERT INTO {OBSERVED_SILENCE.name} BY NAME
+        insert_query(
+            connection,
+            OBSERVED_SILENCE,
+            f"""
             SELECT a.month, a.customer_id, o.customer_id IS NULL AS silent, {month_literal(month)} AS observed_in
             FROM monthly_assignments AS a LEFT JOIN orderers AS o ON o.customer_id = a.customer_id
             WHERE a.month = {month_literal(earlier)} AND NOT EXISTS ({_LABEL}) ORDER BY a.customer_id
-        """)
+            """,
+        )
         connection.execute("DROP TABLE orderers")
     return due
 
@@ -112,11 +115,8 @@ def write_churn_risk(
         for part in _in_parts(scored):
             found = {"customer_id": part.customer_ids, "churn_risk": model.predict(part)}
             connection.register("predicted", _arrow(found))
-            connection.execute(
-                f"INSERT INTO {CHURN_RISK.name} BY NAME SELECT {month_literal(month)} AS month, * FROM predicted"
-            )
+            rows += insert_query(connection, CHURN_RISK, f"SELECT {month_literal(month)} AS month, * FROM predicted")
             connection.unregister("predicted")
-            rows += len(part.customer_ids)
     write_rows(connection, CHURN_RISK_MODELS, month, [_as_row(model, config)])
     return rows, model
 
@@ -331,14 +331,11 @@ def _rows_of(month: CustomerMonth, chosen: slice | Labels) -> CustomerMonth:
 
 
 def _as_row(model: ChurnRisk | Refusal, config: Config) -> dict[str, object]:
+    row: dict[str, object] = {"horizon_days": config.warnings.horizon_days}
     if isinstance(model, Refusal):
-        return {"refused": model.reason, "horizon_days": config.warnings.horizon_days}
-    return {
-        "months": list(model.months),
-        "customers": model.customers,
-        "events": model.events,
-        "horizon_days": config.warnings.horizon_days,
-    }
+        return {**row, "months": None, "customers": None, "events": None, "refused": model.reason}
+    months, customers, events = list(model.months), model.customers, model.events
+    return {**row, "months": months, "customers": customers, "events": events, "refused": None}
 
 
 def _finite(figures: dict[str, float]) -> dict[str, float | None]:

@@ -191,3 +191,15 @@ WARNING_BACKTEST = View(
     WHERE evaluated_month = (SELECT max(evaluated_month) FROM warning_backtest_history)
     """,
 )
+
+
+TABLES = (
+    OBSERVED_SILENCE,
+    CHURN_RISK,
+    CHURN_RISK_MODELS,
+    CHURN_RISK_QUALITY,
+    EARLY_WARNINGS,
+    WARNING_BACKTEST_HISTORY,
+)
+
+VIEWS = (WARNING_BACKTEST,)

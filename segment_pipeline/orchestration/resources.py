@@ -25,6 +25,7 @@ from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.database.tables import Table
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks
+from segment_pipeline.orchestration.tables import PIPELINE_RUNS
 
 if TYPE_CHECKING:
     from segment_pipeline.database.store import Connection, RunLock, Warehouse
@@ -67,18 +68,19 @@ class Step:
 class Pipeline(dg.ConfigurableResource):
     """The user's file and the warehouse that it names; holds the run lock from the first step of a run to its last.
 
-    Which tables a warehouse has is for the stages to say: definitions.py names them.
+    Which tables a warehouse has, and what names they leave to features, is for the stages to say: definitions.py does.
     """
 
     config_path: str
     tables: ClassVar[Sequence[Table]] = ()
+    reserved_names: ClassVar[frozenset[str]] = frozenset()
 
     _lock: "RunLock | None" = PrivateAttr(default=None)
     _timed: tuple[dg.AssetKey | None, float] = PrivateAttr(default=(None, 0.0))
 
     @cached_property
     def config(self) -> Config:
-        return load_config(Path(self.config_path))
+        return load_config(Path(self.config_path), self.reserved_names)
 
     @cached_property
     def warehouse(self) -> "Warehouse":
@@ -128,25 +130,24 @@ class Pipeline(dg.ConfigurableResource):
 
         The block sets `step.rows`.
         """
+        from segment_pipeline.database.rows import insert_rows
+
         started = self._since(context.asset_key)
         month = parse_month(context.partition_key)
         with self.warehouse.transaction(context.log.warning) as connection:
             step = Step(connection, self.config, month)
             yield step
-            connection.execute(
-                "INSERT INTO pipeline_runs BY NAME SELECT ? AS run_id, ? AS month, ? AS asset, ? AS rows, "
-                "? AS seconds, ? AS config_hash, ? AS code_version, ? AS finished_at",
-                [
-                    context.run.run_id,
-                    month,
-                    context.asset_key.to_user_string(),
-                    step.rows,
-                    time.perf_counter() - started,
-                    self.config.config_hash,
-                    __version__,
-                    datetime.now(UTC).replace(tzinfo=None),
-                ],
-            )
+            record = {
+                "run_id": context.run.run_id,
+                "month": month,
+                "asset": context.asset_key.to_user_string(),
+                "rows": step.rows,
+                "seconds": time.perf_counter() - started,
+                "config_hash": self.config.config_hash,
+                "code_version": __version__,
+                "finished_at": datetime.now(UTC).replace(tzinfo=None),
+            }
+            insert_rows(connection, PIPELINE_RUNS, [record])
 
     def _since(self, asset: dg.AssetKey) -> float:
         """When this asset first asked for the warehouse: most read, then compute at length, then write."""

@@ -24,6 +24,7 @@ from segment_pipeline.config.config import Config, load_config, parse_config
 from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES
 from segment_pipeline.errors import InputError, PipelineError, SourceError
 from segment_pipeline.months import add_months, as_of, month_key, months_between
+from segment_pipeline.publishing.catalogue import RESERVED_NAMES
 from segment_pipeline.quickstart.starter_file import Starter, StarterFeature, scalar, starter_text
 
 if TYPE_CHECKING:
@@ -533,7 +534,7 @@ def run_quickstart(
         _clear(request.out)
         put_data(connection, plan, request.out)
         file.write_text(f"{_MARK}{_fingerprint(body)}\n{body}", encoding="utf-8")
-    config = load_config(file)
+    config = load_config(file, RESERVED_NAMES)
     _run_month(config, plan.month, progress, warn)
     customers_file = request.out / "customers_with_probabilities.csv"
     with writing(request.out):

@@ -21,10 +21,10 @@ import duckdb
 import numpy as np
 
 from segment_pipeline.arrays import Array
-from segment_pipeline.config.source import RESERVED_COLUMNS
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import reason
 from segment_pipeline.errors import InputError
+from segment_pipeline.publishing.catalogue import RESERVED_NAMES
 from segment_pipeline.sources.files import DELIMITERS
 
 NEARLY_ALL = 0.9
@@ -318,7 +318,7 @@ def _column_names(path: Path, header: Sequence[str]) -> tuple[list[str], dict[st
     taken: set[str] = set()
     for place, given in enumerate(header, 1):
         name = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", given).strip()[:100] or f"column_{place}"
-        if name.casefold() in RESERVED_COLUMNS - {"customer_id"}:
+        if name.casefold() in RESERVED_NAMES - {"customer_id"}:
             name = f"{name}_in_file"
         stem, number = name, 2
         while name.casefold() in taken:

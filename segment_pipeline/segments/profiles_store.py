@@ -9,7 +9,7 @@ import duckdb
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.order_features import FREQUENCY, MONETARY, ORDER_FEATURES, ORDER_VALUE
 from segment_pipeline.database.quoting import identifier
-from segment_pipeline.database.rows import exact_mean, write_rows
+from segment_pipeline.database.rows import exact_mean, without, write_rows
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.segments.profiles import FeatureFigure, narrative
 from segment_pipeline.segments.tables import SEGMENT_FEATURE_PROFILES, SEGMENT_PROFILES
@@ -103,7 +103,8 @@ def write_profiles(connection: duckdb.DuckDBPyConnection, month: date, profiles:
             population = means[row.feature]
             rows.append(vars(row) | {"population_mean": population, "index": _index(row.mean, population)})
     write_rows(connection, SEGMENT_FEATURE_PROFILES, month, rows)
-    return write_rows(connection, SEGMENT_PROFILES, month, [vars(profile) for profile in profiles])
+    segments = [without(profile, "features", "population") for profile in profiles]
+    return write_rows(connection, SEGMENT_PROFILES, month, segments)
 
 
 def index_rows(profiles: Sequence[Profile]) -> list[dict[str, object]]:

@@ -84,7 +84,8 @@ def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, mo
             counts = _read_query(connection, config, source.query, month)
         else:  # the configuration admits exactly one
             raise AssertionError("a source without orders, snapshots or query")
-    replace_month(connection, RAW_CUSTOMERS, month, f"SELECT {month_literal(month)} AS month, * FROM source_customers")
+    customers = f"SELECT {month_literal(month)} AS month, * FROM source_customers"
+    replace_month(connection, RAW_CUSTOMERS, month, customers, config.raw_feature_names)
     connection.execute("DROP TABLE source_customers")
     return counts
 

@@ -26,13 +26,10 @@ from segment_pipeline.config.model import (
     TierSettings,
 )
 from segment_pipeline.config.order_features import ORDER_FEATURES
-from segment_pipeline.config.source import RESERVED_COLUMNS, resolve_source_path
+from segment_pipeline.config.source import resolve_source_path
 from segment_pipeline.config.stages import OperationSettings
-from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.months import add_months, month_key
-from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
-from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 DEMO = Path(__file__).parents[2] / "data" / "segmentation.yaml"
 FILE = Path("conf/segmentation.yaml")
@@ -630,7 +627,7 @@ def test_a_feature_may_have_any_name_that_can_be_read(name: str) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1, max_size=300))
 def test_feature_names_come_back_exactly_as_written(name: str) -> None:
-    if not name.strip() or name.casefold() in RESERVED_COLUMNS:
+    if not name.strip():
         return
     text = yaml.safe_dump({**yaml.safe_load(BASE), "features": [{"name": name}]}, allow_unicode=True)
     assert parse_config(text, FILE).feature_names == (name,)
@@ -646,16 +643,18 @@ def test_duckdbs_columns_ignore_case_so_two_such_names_are_refused(first: str, s
     assert found.startswith(f"1: features[2].name: found '{second}' again (also features[1])")
 
 
-@pytest.mark.parametrize("name", [*sorted(RESERVED_COLUMNS), "Month", "CUSTOMER_ID"])
-def test_the_pipelines_own_columns_cannot_be_features(name: str) -> None:
-    assert f"found '{name}'; allowed: a name that is no column of the pipeline's own" in problem(
-        base_with({"name": name})
-    )
-
-
-def test_the_pipelines_own_columns_are_all_reserved() -> None:
-    for table in (RAW_CUSTOMERS, VALIDATED_FEATURES, MONTHLY_ASSIGNMENTS):
-        assert set(table.column_names) <= RESERVED_COLUMNS
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text("abßİ_ ", min_size=1).filter(str.strip), min_size=1, max_size=4, unique_by=str.casefold))
+def test_names_that_are_reserved_cannot_be_features_in_any_case(names: list[str]) -> None:
+    text = base_with({"name": "visits"}, *({"name": name} for name in names))
+    with pytest.raises(ConfigError) as refused:
+        parse_config(text, FILE, frozenset(name.casefold() for name in names))
+    assert str(refused.value).splitlines() == [
+        f"{FILE}:1: features[{place}].name: found '{name}'; allowed: a name that is no column of the pipeline's own; "
+        "rename it"
+        for place, name in enumerate(names, 1)
+    ]
+    assert parse_config(text, FILE).feature_names == ("visits", *names)
 
 
 def test_no_features_at_all_are_refused() -> None:

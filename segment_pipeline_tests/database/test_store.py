@@ -126,8 +126,12 @@ def test_a_month_is_replaced_by_name_and_the_others_stay(warehouse):
         prepare(connection, TABLES, ("visits",))
         for month, customers in ((MARCH, 3), (APRIL, 2), (MARCH, 4)):
             ids = f"SELECT unnest(range({customers})) AS i"
-            rows = f"SELECT CAST(i AS VARCHAR) AS customer_id, 1.5 AS visits, DATE '{month}' AS month FROM ({ids})"
-            assert replace_month(connection, RAW_CUSTOMERS, month, rows) == customers
+            rows = f"""
+                SELECT CAST(i AS VARCHAR) AS customer_id, 1.5 AS visits, DATE '{month}' AS month, NULL AS first_seen,
+                    1 AS copies, 0 AS unreadable_amounts, 0 AS missing_order_ids, NULL AS unreadable_values
+                FROM ({ids})
+            """
+            assert replace_month(connection, RAW_CUSTOMERS, month, rows, ["visits"]) == customers
         assert month_rows(connection, RAW_CUSTOMERS, MARCH) == 4
         assert month_rows(connection, RAW_CUSTOMERS, APRIL) == 2
         assert connection.execute("SELECT DISTINCT visits FROM raw_customers").fetchall() == [(1.5,)]
