@@ -35,7 +35,8 @@ from segment_pipeline.months import month_key
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segments.assignments_store import write_assignments
 from segment_pipeline.sources.sources import load_raw_customers
-from segment_pipeline.validation.validation import METRICS, validate
+from segment_pipeline.validation.figures import METRICS
+from segment_pipeline.validation.validation import validate
 from segment_pipeline.validation.validation_store import read_evidence, write_validation
 
 MONTHS = (date(2023, 3, 1), date(2023, 4, 1))

@@ -1,6 +1,6 @@
 """Customers as no one should deliver them, through the real assets: rejected with reasons, or the month stops.
 
-What a file may do to its reader is in `warehouse/test_sources.py`.
+What a file may do to its reader is in `sources/test_sources.py`.
 """
 
 import json

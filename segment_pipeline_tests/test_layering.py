@@ -117,3 +117,14 @@ def test_every_room_has_its_floor():
 def test_a_folder_can_be_looked_over():
     crowded = {folder: len(list(folder.glob("*.py"))) for folder in PACKAGE.rglob("*") if folder.is_dir()}
     assert {str(folder): count for folder, count in crowded.items() if count > 15} == {}
+
+
+def test_a_file_can_be_read_in_one_sitting():
+    root = PACKAGE.parent
+    files = [
+        path
+        for folder in (PACKAGE.name, f"{PACKAGE.name}_tests", "benchmarks", "tools")
+        for path in (root / folder).rglob("*.py")
+    ]
+    lengths = {str(path.relative_to(root)): len(path.read_text().splitlines()) for path in files}
+    assert {name: lines for name, lines in lengths.items() if lines > 700} == {}

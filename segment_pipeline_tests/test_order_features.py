@@ -11,11 +11,11 @@ import pytest
 
 from segment_pipeline.config.config import Config, load_config, parse_config
 from segment_pipeline.config.order_features import CURRENCY, ORDER_FEATURES, OrderFeature, Words
-from segment_pipeline.config.source import RESERVED_COLUMNS, OrdersSource
+from segment_pipeline.config.source import OrdersSource
 from segment_pipeline.database.store import prepare
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.models.naming import name_segments
-from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline.publishing.catalogue import RESERVED_NAMES, TABLES
 from segment_pipeline.publishing.score_sql import latest_scoring, score_sql
 from segment_pipeline.quickstart.command import Request, explore
 from segment_pipeline.quickstart.starter_file import starter_text
@@ -200,7 +200,7 @@ def test_no_two_features_are_spoken_of_alike() -> None:
 
 @pytest.mark.parametrize("feature", ORDER_FEATURES.values(), ids=list(ORDER_FEATURES))
 def test_a_declaration_is_whole(feature: OrderFeature) -> None:
-    assert feature.name.casefold() not in RESERVED_COLUMNS
+    assert feature.name.casefold() not in RESERVED_NAMES
     assert [text.count("{}") for text in (feature.words.deed, feature.words.deed_of_one)] == [1, 1]
     optional = {key for key, field in OrdersSource.model_fields.items() if not field.is_required()}
     assert set(feature.needs) <= optional

@@ -1,7 +1,7 @@
 """`segment-pipeline init`: a folder in which `segment-pipeline run` and `dagster dev` work, month after month.
 
 Here: which files a project has, and the few questions on a terminal. Not here: what is found in the user's data, which
-is the same as for a quickstart (quickstart.py).
+is the same as for a quickstart (plan.py).
 """
 
 import shutil
@@ -9,26 +9,18 @@ import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import duckdb
 
 import segment_pipeline
 from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, ORDER_VALUE, RECENCY
 from segment_pipeline.errors import InputError
 from segment_pipeline.months import add_months, month_key
-from segment_pipeline.quickstart.command import (
-    USUAL_WINDOW,
-    Plan,
-    Request,
-    explore,
-    last_closed_month,
-    print_plan,
-    put_data,
-    writing,
-)
+from segment_pipeline.quickstart.folder import put_data, writing
+from segment_pipeline.quickstart.messages import Say, plain_speech, print_plan, results_console
+from segment_pipeline.quickstart.plan import USUAL_WINDOW, Plan, explore
+from segment_pipeline.quickstart.request import Request, last_closed_month
 from segment_pipeline.quickstart.starter_file import Starter, StarterFeature, starter_text
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 WORKSPACE = """\
 # Found by `dagster dev` without flags.
@@ -68,11 +60,7 @@ Results: `data/segments.duckdb` for SQL, `data/reports/` for people. With `expor
 
 def initialise(folder: Path, request: Request | None) -> int:
     """The whole command. request : about the file to start from; None for an example to be filled in."""
-    import duckdb
-    from rich.console import Console
-
-    # a pipe or a log has no width of its own
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = results_console()
     asked = request is None and sys.stdin.isatty() and sys.stdout.isatty()
     _refuse_project(folder)
     if request is None and asked:
@@ -81,7 +69,9 @@ def initialise(folder: Path, request: Request | None) -> int:
         starter = _example(folder)
         _write(folder, starter, "Put your order lines where `source` in that file looks for them, and fix its columns.")
         _say_next(
-            console, folder, ["Fix data/segmentation.yaml: where your orders are, and what their columns are called."]
+            plain_speech(console),
+            folder,
+            ["Fix data/segmentation.yaml: where your orders are, and what their columns are called."],
         )
         return 0
     with duckdb.connect() as connection:
@@ -95,7 +85,7 @@ def initialise(folder: Path, request: Request | None) -> int:
         _write(folder, starter, _about_data(plan, request))
         with writing(folder):
             put_data(connection, plan, folder / "data")
-    _say_next(console, folder, [])
+    _say_next(plain_speech(console), folder, [])
     return 0
 
 
@@ -203,10 +193,7 @@ def _write(folder: Path, starter: Starter, about_data: str) -> None:
         (folder / "data" / "segmentation.yaml").write_text(starter_text(starter), encoding="utf-8")
 
 
-def _say_next(console: "Console", folder: Path, first: list[str]) -> None:
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
+def _say_next(say: Say, folder: Path, first: list[str]) -> None:
     say(f"A project is in {folder}: data/segmentation.yaml, workspace.yaml, README.md, .gitignore")
     for line in first:
         say(line)

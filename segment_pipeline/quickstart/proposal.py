@@ -1,7 +1,7 @@
 """What to segment by, from the numbers themselves: which columns are worth it, and in which space a mixture sees them.
 
-Here: proposals with their reasons, from arrays. Not here: how a file is read (warehouse/quickstart_source.py), and what
-becomes of the proposals (quickstart.py). A proposal is where a person starts from; every one of them can be overruled.
+Here: proposals with their reasons, from arrays. Not here: how a file is read (csv_table.py), and what
+becomes of the proposals (plan.py). A proposal is where a person starts from; every one of them can be overruled.
 """
 
 import re

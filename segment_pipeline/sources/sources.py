@@ -285,7 +285,12 @@ def _fold_into_customers(
         "source_customers": f"""
             SELECT c.customer_id, first_seen, 1 AS copies, unreadable_amounts, missing_order_ids,
                 CAST(MAP {{}} AS MAP(VARCHAR, VARCHAR)) AS unreadable_values
-                {"".join(f", {identifier(feature.name)}" for feature in made)}
+                {
+            "".join(
+                f", {'' if one in made else 'CAST(NULL AS DOUBLE) AS '}{identifier(name)}"
+                for name, one in ORDER_FEATURES.items()
+            )
+        }
             FROM source_folded AS c
             LEFT JOIN source_history AS h ON h.customer_id IS NOT DISTINCT FROM c.customer_id
             LEFT JOIN source_window AS w ON w.customer_id IS NOT DISTINCT FROM c.customer_id

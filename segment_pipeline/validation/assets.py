@@ -18,7 +18,7 @@ from segment_pipeline.segments.assets import monthly_assignments
 from segment_pipeline.validation.tables import MODEL_VALIDATION
 
 if TYPE_CHECKING:
-    from segment_pipeline.validation.validation import Figure
+    from segment_pipeline.validation.figures import Figure
 
 
 def _warns(name: str, description: str) -> CheckSpec:

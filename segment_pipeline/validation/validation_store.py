@@ -32,8 +32,11 @@ from segment_pipeline.models.champions_store import (
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.sources.sources import load_orderers
+from segment_pipeline.validation.figures import Figure, Missing
+from segment_pipeline.validation.fit import Overlap
+from segment_pipeline.validation.prediction import Followed, Hybrids, Outcome
 from segment_pipeline.validation.tables import MODEL_VALIDATION
-from segment_pipeline.validation.validation import Evidence, Figure, Followed, Hybrids, Missing, Outcome, Overlap
+from segment_pipeline.validation.validation import Evidence
 
 _NO_MONTH_BEFORE = Missing("this is the first month, and there is none before it to compare with.")
 

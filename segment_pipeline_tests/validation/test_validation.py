@@ -13,29 +13,28 @@ from segment_pipeline.config.config import parse_config
 from segment_pipeline.mixture.candidates import Hurdle, Mixture, fit_mixture
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.model import Segment, SegmentModel
-from segment_pipeline.validation.validation import (
-    METRICS,
-    Evidence,
-    Figure,
+from segment_pipeline.validation.figures import METRICS, Figure, Missing
+from segment_pipeline.validation.fit import (
+    Overlap,
+    heldout_fit,
+    separation,
+    stability_over_seeds,
+    stability_over_time,
+)
+from segment_pipeline.validation.prediction import (
     Followed,
     Hybrids,
-    Missing,
     Outcome,
-    Overlap,
     calibration,
-    heldout_fit,
     hybrid_spend,
     log_odds,
     ratio_of_means,
-    separation,
     silence_power,
     silence_predicted,
     spend_power,
     spend_predicted,
-    stability_over_seeds,
-    stability_over_time,
-    validate,
 )
+from segment_pipeline.validation.validation import Evidence, validate
 
 MONTH = date(2023, 5, 1)
 UNKNOWN = Missing("nobody knows.")
