@@ -18,6 +18,7 @@ from segment_pipeline.arrays import Array, Flags, Labels
 from segment_pipeline.measures import k_means
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.models.naming import name_segments
+from segment_pipeline.words import percent
 
 NOBODY = -1
 """The label of customers whom a method leaves out: noise, or in no rule."""
@@ -511,8 +512,8 @@ def _not_run(method: str, reason: str) -> Alternative:
 
 def _in_words(method: str, groups: int, champions: int, noise: float, agreement: float) -> str:
     if groups == 0:
-        return f"It finds no dense region: {noise:.0%} of the customers are noise."
-    held = f"It leaves out {noise:.0%} of the customers. " if noise >= 0.005 else ""
+        return f"It finds no dense region: {percent(noise)} of the customers are noise."
+    held = f"It leaves out {percent(noise)} of the customers. " if noise >= 0.005 else ""
     if groups == 1:
         return f"{held}It finds one segment only."
     counted = f"{groups} segments"

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from segment_pipeline.alternatives.alternatives import AGREES, NOBODY, Alternative, Comparison, Customers, nestedness
 from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.gaussian import Mixture, bic
+from segment_pipeline.words import percent
 
 FEW = 500
 """Customers below which a mixture of full covariances has too many parameters for its data."""
@@ -203,9 +204,8 @@ def _outliers(dbscan: Alternative | None) -> Finding:
     share = None if dbscan is None else dbscan.noise_share
     if share is None:
         return Finding("outliers_dominate", None, STRAYS, False, "DBSCAN did not run.")
-    return Finding(
-        "outliers_dominate", share, STRAYS, share > STRAYS, f"{share:.1%} of the customers are in nearly empty places."
-    )
+    sentence = f"{percent(share, 1)} of the customers are in nearly empty places."
+    return Finding("outliers_dominate", share, STRAYS, share > STRAYS, sentence)
 
 
 def _rules(comparison: Comparison) -> Finding:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_pipeline.arrays import Array, Flags, Texts
+from segment_pipeline.words import figure, percent, points
 
 Arm = Literal["matched", "random", "control"]
 Metric = Literal["conversion", "value"]
@@ -425,8 +426,8 @@ def _verdict(row: Lift, found: _Estimate, adjusted: float, tests: int) -> str:
     lift = found.matched - found.other
     if row.metric == "conversion":
         figures = (
-            f"{found.matched:.1%} against {found.other:.1%} of {row.against}, {100 * lift:+.1f} points "
-            f"(95 % interval {100 * found.low:+.1f} to {100 * found.high:+.1f})"
+            f"{percent(found.matched, 1)} against {percent(found.other, 1)} of {row.against}, {points(lift)} points "
+            f"(95 % interval {points(found.low)} to {points(found.high)})"
         )
     else:
         figures = (
@@ -457,8 +458,9 @@ def _fault(index: int, groups: Sequence[tuple[int | None, Flags]], ratios: Seque
 
 def _withheld(where: str, ratio: SampleRatio) -> str:
     sizes = ", ".join(f"{arm} {ratio.observed[arm]:,} of {ratio.expected[arm]:,.1f} expected" for arm in ARMS)
+    chance = f"p value {figure(ratio.p_value, 1)}"
     return (
-        f"withheld: the arms of {where} do not have the sizes they were given ({sizes}; p = {ratio.p_value:.1g}), so "
+        f"withheld: the arms of {where} do not have the sizes they were given ({sizes}; {chance}), so "
         "they are not comparable; look for customers lost, added or moved after the assignment"
     )
 

@@ -9,6 +9,7 @@ from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, ta
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.resources import Pipeline
 from segment_pipeline.segments.assets import monthly_assignments, transition_deltas
+from segment_pipeline.words import percent, points
 
 
 @dg.asset(
@@ -137,7 +138,7 @@ def warning_backtest(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
                             "highest_churn_risk": _share(row.churn_risk_precision),
                             "churn_risk_less_silent_95": ""
                             if row.difference_low is None or row.difference_high is None
-                            else f"{100 * row.difference_low:+.1f} to {100 * row.difference_high:+.1f} points",
+                            else f"{points(row.difference_low)} to {points(row.difference_high)} points",
                         }
                     )
                     for row in pooled
@@ -164,4 +165,4 @@ def warning_backtest(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
+    return "" if value is None else percent(value, 1)

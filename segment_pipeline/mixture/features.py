@@ -14,6 +14,7 @@ import numpy as np
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.errors import ModelError
+from segment_pipeline.words import figure, percent
 
 if TYPE_CHECKING:
     from segment_pipeline.config.source import Feature
@@ -263,7 +264,7 @@ def explain_dependence(dependence: Dependence) -> str:
         )
     return (
         f"the features repeat one another: {dependence.combination}; "
-        f"the smallest eigenvalue of their correlations is {dependence.smallest_eigenvalue:.1e}. "
+        f"the smallest eigenvalue of their correlations is {figure(dependence.smallest_eigenvalue)}. "
         "A mixture would then improve without bound by flattening itself along that combination. "
         f"Remove {dependence.drop} from `features`; it can still be shown in the profiles."
     )
@@ -363,7 +364,8 @@ def atom_advice(diagnostics: Sequence[FeatureDiagnostics], *, has_rule: bool = F
     hurdle segment already, of which there is one at most, and the diagnostics are of the others."""
     shared = [row for row in diagnostics if row.largest_atom_share > LARGE_ATOM]
     atoms = [
-        f"{row.largest_atom_share:.0%} of the customers have {row.feature} = {row.largest_atom:g}" for row in shared
+        f"{percent(row.largest_atom_share)} of the customers have {row.feature} = {figure(row.largest_atom, 6)}"
+        for row in shared
     ]
     if not shared:
         return ""
@@ -376,5 +378,5 @@ def atom_advice(diagnostics: Sequence[FeatureDiagnostics], *, has_rule: bool = F
         return f"Of the customers beside the rule of model.hurdle, {said}"
     return (
         f"{said} As a segment of its own: `model: {{hurdle: {{feature: "
-        f"{largest.feature}, value: {largest.largest_atom:g}}}}}`."
+        f"{largest.feature}, value: {largest.largest_atom:.15g}}}}}`."
     )

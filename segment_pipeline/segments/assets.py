@@ -21,6 +21,7 @@ from segment_pipeline.segments.tables import (
     SEGMENT_PROFILES,
     TRANSITION_DELTAS,
 )
+from segment_pipeline.words import percent
 
 Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
@@ -128,7 +129,7 @@ def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
             "shares_by_month": dg.MetadataValue.md(
                 "\n".join(
                     f"- {profile.segment_id}: `{charts.sparkline(_shares(history, profile.segment_id))}` "
-                    f"{profile.share:.1%}"
+                    f"{percent(profile.share, 1)}"
                     for profile in profiles
                 )
             ),

@@ -31,6 +31,7 @@ from segment_pipeline.mixture.search import TOLERANCE
 from segment_pipeline.models.alignment import soft_jaccard
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import month_key
+from segment_pipeline.words import percent
 
 if TYPE_CHECKING:
     from segment_pipeline.config.config import Config
@@ -350,16 +351,15 @@ def separation(champion: SegmentModel, R: Array, max_overlap: float) -> list[Fig
     likeliest = R.argmax(axis=1)
     wrong = float(1.0 - R.max(axis=1).mean())
     apart: list[Figure] = []
-    mistaken = [
-        Figure("misclassification", "", wrong, f"An estimated {wrong:.1%} of the customers belong to another segment.")
-    ]
+    sentence = f"An estimated {percent(wrong, 1)} of the customers belong to another segment."
+    mistaken = [Figure("misclassification", "", wrong, sentence)]
     for a, b in combinations(range(len(segments)), 2):
         pair = f"{segments[a].segment_id}-{segments[b].segment_id}"
         names = f"Segments {_named(champion, a)} and {_named(champion, b)}"
         confused = _confused(R, likeliest, a, b)
         belong = "both are empty this month"
         if confused is not None:
-            belong = f"an estimated {confused:.1%} of the customers in either belong to the other"
+            belong = f"an estimated {percent(confused, 1)} of the customers in either belong to the other"
         mistaken.append(Figure("misclassification", pair, confused, f"{names}: {belong}."))
         if not np.isfinite(distances[a, b]):
             apart.append(Figure("separation", pair, None, f"{names}: a rule tells them apart, and leaves no doubt."))
@@ -564,7 +564,7 @@ def calibration(followed: Followed | Missing, max_error: float) -> list[Figure]:
     said = f"Memberships of {REMOTE} or more and what came true a month later differ by {error:.2f} on average"
     sure = shares[-1]
     if sure.subject == "0.9-1.0" and sure.value is not None:
-        said += f"; of customers at 0.9 or more, {sure.value:.0%} were in that segment a month later"
+        said += f"; of customers at 0.9 or more, {percent(sure.value)} were in that segment a month later"
     per_segment = []
     for k, segment_id in enumerate(followed.segment_ids):
         mine = near[:, k]
@@ -607,7 +607,7 @@ def _tenths(p: Array, came_true: Flags) -> list[Figure]:
         mine = tenth == place
         n, hits = int(mine.sum()), int(came_true[mine].sum())
         share = hits / n
-        sentence = f"Of {n:,} memberships at {p[mine].mean():.2f} on average, {share:.0%} came true a month later."
+        sentence = f"Of {n:,} memberships at {p[mine].mean():.2f} on average, {percent(share)} came true a month later."
         figures.append(
             Figure(
                 "calibrated_share",
@@ -663,11 +663,11 @@ def _worth(mixed: Array, others: Array, subject: str, than: str, counted: str) -
         return replace(missing, subject=subject)
     ratio, low, high = ratio_of_means(mixed, others)
     claim_low, claim_high = HYBRID_CLAIM
-    claim = f"the claim that they are worth {claim_low - 1:.0%} to {claim_high - 1:.0%} more"
+    claim = f"the claim that they are worth {percent(claim_low - 1)} to {percent(claim_high - 1)} more"
     if high < claim_low:
         verdict = f"{claim} is not borne out here."
     elif low > claim_high:
-        verdict = f"more even than the claim of {claim_low - 1:.0%} to {claim_high - 1:.0%}."
+        verdict = f"more even than the claim of {percent(claim_low - 1)} to {percent(claim_high - 1)}."
     elif low >= claim_low and high <= claim_high:
         verdict = f"{claim} is borne out here."
     else:
@@ -688,4 +688,4 @@ def ratio_of_means(x: Array, y: Array) -> tuple[float, float, float]:
 
 
 def _more_or_less(ratio: float) -> str:
-    return f"{abs(ratio - 1):.0%} {'more' if ratio >= 1 else 'less'}"
+    return f"{percent(abs(ratio - 1))} {'more' if ratio >= 1 else 'less'}"
