@@ -548,13 +548,6 @@ def png(chart: "alt.TopLevelMixin | str", scale: float = 1.25) -> bytes:
     return picture
 
 
-def html(chart: "alt.TopLevelMixin") -> str:
-    """The chart as a page of its own with the whole of Vega in it (0.9 MB): what the report was measured against."""
-    import vl_convert
-
-    return str(vl_convert.vegalite_to_html(_spec(chart, ink=INK, ground=PAPER), bundle=True))
-
-
 def _spec(chart: "alt.TopLevelMixin", ink: str, ground: str) -> dict[str, Any]:
     """The chart's Vega-Lite under the one theme."""
     spec = chart.to_dict(validate=False)

@@ -417,8 +417,8 @@ def _checked_weights(sample_weight: ArrayLike | None, n: int) -> Array | None:
         raise ValueError("Sample weights must contain at least one non-zero number.")
     if weights.sum() < FEWEST_ROWS <= n:
         warnings.warn(
-            f"sample_weight sums to {figure(weights.sum(), 3)}: a weight says how often a row counts, so this is hardly "
-            "a row, and the prior outweighs it. Scale the weights to sum to the number of rows.",
+            f"sample_weight sums to {figure(weights.sum(), 3)}: a weight says how often a row counts, so this is "
+            "hardly a row, and the prior outweighs it. Scale the weights to sum to the number of rows.",
             UserWarning,
             stacklevel=3,
         )

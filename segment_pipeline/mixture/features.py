@@ -130,12 +130,6 @@ class FeatureSpace:
         return json.dumps([list(row) for row in rows], ensure_ascii=False, separators=(",", ":"))
 
 
-def feature_schema(features: "Sequence[Feature]") -> str:
-    """The `FeatureSpace.schema` that a space fitted on these configured features would have; needs no customers."""
-    rows = [[feature.name, str(feature.transform), float(feature.resolution)] for feature in features]
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
-
-
 def step_edges(x: Array, transform: str, resolution: float) -> tuple[Array, Array]:
     """Where the resolution step around each value begins and ends, inside the domain of the transform."""
     low, high = x - resolution / 2, x + resolution / 2

@@ -15,12 +15,11 @@ from segment_pipeline.campaigns.lift import (
     ARMS,
     Lift,
     arm_limits,
-    arm_of,
     measure_lift,
     minimum_detectable_effect,
-    random_segment_of,
     sample_ratio,
 )
+from segment_pipeline_tests.campaigns.arms_in_python import arm_of, random_segment_of
 from segment_pipeline_tests.campaigns.simulated_campaigns import Campaign, claimed, covers
 
 SHARES = {"matched": 0.6, "random": 0.2, "control": 0.2}
