@@ -18,6 +18,7 @@ ROOMS = (
     "errors",
     "months",
     "arrays",
+    "measures",
     "config",
     "words",
     "database",

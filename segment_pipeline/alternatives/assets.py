@@ -41,7 +41,7 @@ class AlternativesConfig(dg.Config):
     beside=[SEGMENT_HIERARCHY, SUITABILITY, SUITABILITY_FINDINGS],
     # churn_risk: it labels the customers whose silence is known by now, with which the methods' foresight is measured
     deps=[validated_features, selected_model, churn_risk],
-    group="trust",
+    group="validation",
     checks=[ALTERNATIVES_CAN_BE_COMPUTED],
 )
 def alternative_segmentations(

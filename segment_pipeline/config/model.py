@@ -91,7 +91,9 @@ class ModelSettings(Settings):
             raise refusal(("max_segments",), show(self.max_segments), f"{low} (the smallest of n_components) or more")
         if self.min_share * low > 1:
             raise refusal(
-                ("min_share",), show(self.min_share), f"at most {1 / low:.3g}: {low} components share 1 among them"
+                ("min_share",),
+                show(self.min_share),
+                f"at most {round(1 / low, 3)}: {low} components share 1 among them",
             )
         return self
 

@@ -21,6 +21,7 @@ from segment_pipeline.orchestration.metadata import as_list, as_table
 from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
 from segment_pipeline.orchestration.resources import Pipeline
 from segment_pipeline.segments.assets import monthly_assignments, transition_deltas
+from segment_pipeline.words import percent, points
 
 if TYPE_CHECKING:
     from segment_pipeline.early_warnings.backtest import BacktestRow
@@ -130,11 +131,9 @@ def _in_per_cent(row: "BacktestRow") -> dict[str, Any]:
         "at_random": _share(row.base_rate),
         "longest_silent": _share(row.recency_precision),
         "highest_churn_risk": _share(row.churn_risk_precision),
-        "churn_risk_less_silent_95": None
-        if low is None or high is None
-        else f"{100 * low:+.1f} to {100 * high:+.1f} points",
+        "churn_risk_less_silent_95": None if low is None or high is None else f"{points(low)} to {points(high)} points",
     }
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
+    return "" if value is None else percent(value, 1)

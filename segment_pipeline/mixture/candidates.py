@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.degeneracy import find_degeneracy
-from segment_pipeline.mixture.em import Prior, fraley_raftery_prior
+from segment_pipeline.mixture.em import Prior
 from segment_pipeline.mixture.estimator import GaussianMixtureEM, thread_count
 from segment_pipeline.mixture.gaussian import Hurdle, Mixture, bhattacharyya_distances, bic
 from segment_pipeline.mixture.hurdle import rule_component, with_rule
@@ -44,7 +44,6 @@ __all__ = [
     "find_degeneracy",
     "fit_candidates",
     "fit_mixture",
-    "fraley_raftery_prior",
     "heldout_rows",
     "search_mixtures",
 ]

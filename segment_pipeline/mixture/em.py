@@ -80,14 +80,9 @@ class Prior:
     scale: Array
 
 
-def fraley_raftery_prior(Z: Array, n_components: int) -> Prior:
-    """The data-dependent default of Fraley & Raftery (2007): kappa 0.01, nu d + 2, Lambda var / k^(2/d)."""
-    d = Z.shape[1]
-    return conjugate_prior(Z.mean(axis=0), np.cov(Z, rowvar=False).reshape(d, d), n_components)
-
-
 def conjugate_prior(mean: Array, covariance: Array, n_components: int) -> Prior:
-    """`fraley_raftery_prior` from the mean (d,) and the covariance (d, d) of the data."""
+    """The data-dependent default of Fraley & Raftery (2007) from the mean (d,) and the covariance (d, d) of the data:
+    kappa 0.01, nu d + 2, Lambda var / k^(2/d)."""
     d = len(mean)
     return Prior(mean, 0.01, d + 2.0, covariance * n_components ** (-2.0 / d))
 

@@ -37,6 +37,7 @@ from segment_pipeline.mixture.em import (
 )
 from segment_pipeline.mixture.gaussian import Mixture, logsumexp, precision_factors
 from segment_pipeline.mixture.starts import kmeans_labels, nearest_centers
+from segment_pipeline.words import figure
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
@@ -395,7 +396,7 @@ def warn_of_dependence(covariance: Array, floor: Array) -> None:
     if smallest <= GUARD_VARIANCE:
         warnings.warn(
             "the features repeat one another, or there are too few distinct rows for them: the smallest eigenvalue of "
-            f"their correlations is {max(smallest, 0.0):.1e}, and densities hinge on variance_floor. "
+            f"their correlations is {figure(max(smallest, 0.0))}, and densities hinge on variance_floor. "
             "Drop a feature, or choose the diag or spherical type.",
             UserWarning,
             stacklevel=4,  # where fit was called
@@ -416,8 +417,8 @@ def _checked_weights(sample_weight: ArrayLike | None, n: int) -> Array | None:
         raise ValueError("Sample weights must contain at least one non-zero number.")
     if weights.sum() < FEWEST_ROWS <= n:
         warnings.warn(
-            f"sample_weight sums to {weights.sum():.3g}: a weight says how often a row counts, so this is hardly "
-            "a row, and the prior outweighs it. Scale the weights to sum to the number of rows.",
+            f"sample_weight sums to {figure(weights.sum(), 3)}: a weight says how often a row counts, so this is "
+            "hardly a row, and the prior outweighs it. Scale the weights to sum to the number of rows.",
             UserWarning,
             stacklevel=3,
         )

@@ -23,6 +23,7 @@ from segment_pipeline.models.tables import MODEL_VERSIONS
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.tables import MACRO, REFUSED, SCORED_TABLE
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS, SEGMENT_PROFILES
+from segment_pipeline.words import figure
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -258,7 +259,8 @@ def _feature_lines(limits: FeatureLimits, from_orders: bool) -> list[str]:
     words = [f"  {limits.feature}{f' ({limits.unit})' if limits.unit else ''}: {allowed}"]
     if limits.outliers_below is not None and limits.outliers_above is not None:
         what = "taken as the nearer of the two" if limits.outliers == "cap" else "refused"
-        words.append(f"    outside {limits.outliers_below:.6g} to {limits.outliers_above:.6g} it is {what}")
+        span = f"{figure(limits.outliers_below, 6)} to {figure(limits.outliers_above, 6)}"
+        words.append(f"    outside {span} it is {what}")
     from_orders = from_orders and limits.feature in ORDER_FEATURES
     definition = ORDER_FEATURES[limits.feature].definition if from_orders else ""
     return words + [f"    {meaning}" for meaning in (limits.meaning, definition) if meaning]

@@ -22,6 +22,7 @@ from segment_pipeline.publishing.publish import reading
 from segment_pipeline.quickstart.plan import Plan
 from segment_pipeline.quickstart.request import ENOUGH_CUSTOMERS
 from segment_pipeline.quickstart.starter_file import scalar
+from segment_pipeline.words import figure, percent
 
 Say = Callable[[str], None]
 
@@ -126,7 +127,9 @@ def _remarks(plan: Plan) -> list[str]:
         if column.unreadable and column.samples
     ]
     if plan.proposal.rejected > 0:
-        found.append(f"{plan.proposal.rejected:.1%} of the customers lack a number and are rejected, with the reason")
+        found.append(
+            f"{percent(plan.proposal.rejected, 1)} of the customers lack a number and are rejected, with the reason"
+        )
     if plan.table.repeated_rows:
         found.append(f"{plan.table.repeated_rows:,} rows repeat a customer; all rows of these customers are rejected")
     if plan.customers < ENOUGH_CUSTOMERS:
@@ -173,8 +176,8 @@ def _segments_table(lines: Sequence[SegmentLine], features: Sequence[str]) -> Gr
     for name in ("customers", "share", *features):
         grid.add_column(_escaped(name.replace("_", " ")), justify="right")
     for line in lines:
-        means = (_mean(mean) for mean in line.means)
-        grid.add_row(str(line.segment_id), _escaped(line.name), f"{line.customers:,}", f"{line.share:.1%}", *means)
+        means = ("" if mean is None else figure(mean) for mean in line.means)
+        grid.add_row(str(line.segment_id), _escaped(line.name), f"{line.customers:,}", percent(line.share, 1), *means)
     return grid
 
 
@@ -202,13 +205,6 @@ def suitability(published: Path) -> tuple[str, str] | None:
     with reading(published) as connection:
         found = connection.execute("SELECT verdict, reason FROM suitability ORDER BY month DESC LIMIT 1").fetchone()
     return None if found is None else (found[0], found[1])
-
-
-def _mean(value: float | None) -> str:
-    if value is None:
-        return ""
-    size = abs(value)
-    return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 1 else f"{value:.2g}"
 
 
 def _escaped(text: str) -> str:
@@ -239,7 +235,7 @@ def why_nothing(config: Config, month: date) -> str | None:
     counted = Counter(words for reasons in why_not for words in reasons)
     commonest = ", ".join(f"{words} ({count})" for words, count in counted.most_common())
     lines = [
-        f"{n:>8}  {bic:>12,.0f}  {stability:>9.2f}  {smallest:>8.1%}  {', '.join(reasons)}"
+        f"{n:>8}  {bic:>12,.0f}  {stability:>9.2f}  {percent(smallest, 1):>8}  {', '.join(reasons)}"
         for (n, bic, stability, smallest, _), reasons in zip(tried, why_not, strict=True)
     ]
     table = "\n".join([f"{'segments':>8}  {'BIC':>12}  {'stability':>9}  {'smallest':>8}  why not", *lines])

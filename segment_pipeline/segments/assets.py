@@ -26,6 +26,7 @@ from segment_pipeline.segments.tables import (
     TRANSITION_DELTAS,
     TRANSITION_MATRIX,
 )
+from segment_pipeline.words import percent
 
 if TYPE_CHECKING:
     from segment_pipeline.models.model import SegmentModel
@@ -123,7 +124,9 @@ def _over_months(profiles: "Sequence[Profile]", history: Rows) -> dict[str, Any]
     def line(segment_id: int) -> str:
         return sparkline([row["share"] for row in history if row["segment_id"] == segment_id])
 
-    return {"shares_by_month": as_list(f"{p.segment_id}: `{line(p.segment_id)}` {p.share:.1%}" for p in profiles)}
+    return {
+        "shares_by_month": as_list(f"{p.segment_id}: `{line(p.segment_id)}` {percent(p.share, 1)}" for p in profiles)
+    }
 
 
 def _profiles_drawn(profiles: "Sequence[Profile]", history: Rows) -> dict[str, Any]:

@@ -80,7 +80,7 @@ KEY_FIGURES = {
         monthly_assignments,
         churn_risk,
     ],
-    group="trust",
+    group="validation",
     checks=[*VALIDATED],
 )
 def model_validation(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:

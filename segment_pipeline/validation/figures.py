@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from scipy.stats import norm
-
 METRICS = (
     "heldout_log_likelihood",
     "train_log_likelihood",
@@ -21,8 +19,6 @@ METRICS = (
     "hybrid_spend_ratio",
 )
 """Every month has at least one row of each."""
-
-Z95 = float(norm.ppf(0.975))
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,15 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from segment_pipeline.arrays import Array, Labels
+from segment_pipeline.measures import Z95
 from segment_pipeline.mixture.candidates import Mixture, bhattacharyya_distances, heldout_rows
 from segment_pipeline.mixture.em import Rows, StackedEM, conjugate_prior, moments_of_mixtures
 from segment_pipeline.mixture.hurdle import rule_component, too_few_for, with_rule
 from segment_pipeline.mixture.search import TOLERANCE
 from segment_pipeline.models.alignment import soft_jaccard
 from segment_pipeline.models.model import SegmentModel
-from segment_pipeline.validation.figures import METRICS, Z95, Figure, Missing
+from segment_pipeline.validation.figures import METRICS, Figure, Missing
+from segment_pipeline.words import percent
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,16 +188,15 @@ def separation(champion: SegmentModel, R: Array, max_overlap: float) -> list[Fig
     likeliest = R.argmax(axis=1)
     wrong = float(1.0 - R.max(axis=1).mean())
     apart: list[Figure] = []
-    mistaken = [
-        Figure("misclassification", "", wrong, f"An estimated {wrong:.1%} of the customers belong to another segment.")
-    ]
+    sentence = f"An estimated {percent(wrong, 1)} of the customers belong to another segment."
+    mistaken = [Figure("misclassification", "", wrong, sentence)]
     for a, b in combinations(range(len(segments)), 2):
         pair = f"{segments[a].segment_id}-{segments[b].segment_id}"
         names = f"Segments {_named(champion, a)} and {_named(champion, b)}"
         confused = _confused(R, likeliest, a, b)
         belong = "both are empty this month"
         if confused is not None:
-            belong = f"an estimated {confused:.1%} of the customers in either belong to the other"
+            belong = f"an estimated {percent(confused, 1)} of the customers in either belong to the other"
         mistaken.append(Figure("misclassification", pair, confused, f"{names}: {belong}."))
         if not np.isfinite(distances[a, b]):
             apart.append(Figure("separation", pair, None, f"{names}: a rule tells them apart, and leaves no doubt."))

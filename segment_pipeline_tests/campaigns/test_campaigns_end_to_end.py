@@ -8,13 +8,13 @@ import duckdb
 import numpy as np
 import pytest
 
-from segment_pipeline.campaigns.lift import arm_of, random_segment_of
 from segment_pipeline.config.campaigns import load_campaigns
 from segment_pipeline.config.config import load_config
 from segment_pipeline.early_warnings.rules_store import warning_figures
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.publishing.exports import export_month
 from segment_pipeline.publishing.publish import reading
+from segment_pipeline_tests.campaigns.arms_in_python import arm_of, random_segment_of
 from segment_pipeline_tests.shop import Shop, query, write_parquet
 
 SHARES = {"matched": 0.5, "random": 0.2, "control": 0.3}

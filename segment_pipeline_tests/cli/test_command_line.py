@@ -40,7 +40,7 @@ def test_a_log_gets_one_line_for_each_month_and_then_the_summary(commands, copy)
         r"^\d+ +\S.* +\d+ +\d+\.\d% +[+-]\d+\.\d points",
         r"^Moved: \d+ changed segment and \d+ stayed; \d+ new, \d+ returned, \d+ lapsed\.$",
         r"^Warnings: \d+ new, \d+ ongoing; \d+ customers to contact\.$",
-        r"^Hybrid customers spend \d+% (more|less) than customers of a single segment .*: .*40% to 60% more.*\.$",
+        r"^Hybrid customers spend \d+ % (more|less) than customers of a single segment .*: .*40 % to 60 % more.*\.$",
         r"^Rejected: nobody\.$",
         r"^Model 1, from 2023-03: \d segments; bootstrap\.$",
         r"^Alerts in 2023-05: none\.$|^Alert \(",

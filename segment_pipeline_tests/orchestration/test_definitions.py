@@ -39,14 +39,14 @@ churn_risk customer_actions early_warnings monthly_assignments raw_customers sel
 customer_actions | actions | duckdb sql | monthly_assignments selected_model transition_deltas | \
 campaigns_are_valid every_action_reaches_somebody every_customer_has_an_action
 campaign_lift | actions | duckdb python | customer_actions raw_customers | outcomes_can_be_used
-model_validation | trust | duckdb python | \
+model_validation | validation | duckdb python | \
 candidate_models churn_risk monthly_assignments raw_customers scaled_matrix selected_model validated_features | \
 heldout_gap_is_small predicts_what_follows probabilities_are_calibrated segments_are_separate stable_over_time
-alternative_segmentations | trust | duckdb python | churn_risk selected_model validated_features | \
+alternative_segmentations | validation | duckdb python | churn_risk selected_model validated_features | \
 alternatives_can_be_computed
-segment_audit | trust | duckdb sql | \
+segment_audit | validation | duckdb sql | \
 monthly_assignments raw_customers scaled_matrix selected_model validated_features | audit_can_be_made
-outlier_groups | trust | duckdb sql | monthly_assignments scaled_matrix validated_features |
+outlier_groups | validation | duckdb sql | monthly_assignments scaled_matrix validated_features |
 published_segments | publishing | duckdb sql | alternative_segmentations campaign_lift candidate_models \
 churn_risk customer_actions drift_alerts early_warnings journey_paths model_validation monthly_assignments \
 outlier_groups scaled_matrix segment_audit segment_profiles selected_model transition_deltas validated_features \

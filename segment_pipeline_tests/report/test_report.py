@@ -285,10 +285,10 @@ def story(**changes):
 
 def test_the_five_sentences_say_who_what_changed_who_moved_whom_to_contact_and_whether_to_trust():
     assert five_sentences(story()) == [
-        "In May 2023, 1,500 customers stood in 2 segments; the largest, Regulars, held 60%, and 25% of all customers "
+        "In May 2023, 1,500 customers stood in 2 segments; the largest, Regulars, held 60 %, and 25 % of all customers "
         "leaned to a second segment as well.",
-        "Regulars grew most, by 5.0 points to 60%; Guests shrank most, by 5.0 points to 40%.",
-        "30 of 1,000 customers (3%) changed segment; 5 were new, 2 came back and 7 lapsed.",
+        "Regulars grew most, by 5.0 points to 60 %; Guests shrank most, by 5.0 points to 40 %.",
+        "30 of 1,000 customers (3 %) changed segment; 5 were new, 2 came back and 7 lapsed.",
         "9 customers need attention (8 new warnings, 2 ongoing); whether such warnings come true is not known yet.",
         "Model 2 of March 2023 served for its 3rd month.",
     ]
