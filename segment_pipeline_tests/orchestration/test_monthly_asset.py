@@ -46,7 +46,8 @@ def test_an_asset_reads_as_a_story():
 def test_every_table_is_filled_by_one_asset_that_says_so():
     from segment_pipeline.definitions import defs
     from segment_pipeline.orchestration.tables import PIPELINE_RUNS
-    from segment_pipeline.publishing.catalogue import DATA_DICTIONARY, TABLES
+    from segment_pipeline.publishing.catalogue import TABLES
+    from segment_pipeline.publishing.tables import DATA_DICTIONARY
 
     filled: Counter[str] = Counter()
     for spec in (spec for asset in defs.assets or [] for spec in asset.specs):
