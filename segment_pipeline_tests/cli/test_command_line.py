@@ -222,7 +222,7 @@ def test_ui_starts_dagster_on_the_users_file_under_the_known_location_name(shop,
     monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.chdir(shop.folder)
     with pytest.raises(SystemExit):
-        main.main(["ui", "--config", str(shop.config_path), "--port", "3456"])
+        main(["ui", "--config", str(shop.config_path), "--port", "3456"])
     workspace = shop.folder / "dagster_home" / "workspace.yaml"
     assert started[0][1:4] == ["-m", "dagster", "dev"]
     assert started[0][4:] == ["--workspace", str(workspace), "--host", "127.0.0.1", "--port", "3456"]
