@@ -46,7 +46,7 @@ class AlternativesConfig(dg.Config):
 )
 def alternative_segmentations(
     context: dg.AssetExecutionContext, config: AlternativesConfig, pipeline: Pipeline
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     from segment_pipeline.alternatives import alternatives_store as store
 
     month = parse_month(context.partition_key)

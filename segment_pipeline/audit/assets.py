@@ -44,7 +44,7 @@ AUDIT_CAN_BE_MADE = CheckSpec(
     kinds=SQL_KINDS,
     checks=[AUDIT_CAN_BE_MADE],
 )
-def segment_audit(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def segment_audit(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.audit.audit_store import Audit, audit_segments, write_audit
     from segment_pipeline.models.champions_store import require_champion
 
@@ -82,7 +82,7 @@ def _findings(found: "Audit") -> dict[str, Any]:
     group="validation",
     kinds=SQL_KINDS,
 )
-def outlier_groups(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def outlier_groups(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.audit.outliers_store import outlier_points, write_outliers
 
     with pipeline.step(context) as step:

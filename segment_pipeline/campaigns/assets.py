@@ -46,7 +46,7 @@ OUTCOMES_CAN_BE_USED = CheckSpec(
     kinds=SQL_KINDS,
     checks=[EVERYBODY_HAS_AN_ACTION, EVERY_ACTION_REACHES_SOMEBODY, CAMPAIGNS_ARE_VALID],
 )
-def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.campaigns.actions_store import action_gaps, write_actions, write_audience_feed
     from segment_pipeline.campaigns.plans_store import known_campaigns, write_plans
     from segment_pipeline.models.champions_store import require_champion
@@ -94,7 +94,7 @@ def _campaigns_valid(known: "KnownCampaigns") -> dg.AssetCheckResult:
     group="actions",
     checks=[OUTCOMES_CAN_BE_USED],
 )
-def campaign_lift(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def campaign_lift(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.campaigns.lift_store import measured_campaigns
     from segment_pipeline.campaigns.plans_store import known_campaigns
     from segment_pipeline.database.rows import write_rows

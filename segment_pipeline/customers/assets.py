@@ -47,7 +47,7 @@ TOO_FEW = (
 
 
 @monthly_asset(RAW_CUSTOMERS, group="customers", kinds=SQL_KINDS, checks=[ORDER_LINES_HAVE_DATES])
-def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.sources.sources import load_raw_customers
 
     with pipeline.step(context) as step:
@@ -76,7 +76,7 @@ def _dates(lines: Mapping[str, int], allowed: float) -> dg.AssetCheckResult:
     kinds=SQL_KINDS,
     checks=[*CHECK_SPECS, NO_ROW_WAS_LOST],
 )
-def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.customers.contract import build_contract
     from segment_pipeline.customers.expectations import validate_month
     from segment_pipeline.customers.split_store import accepted_frame, split_customers
@@ -133,7 +133,7 @@ def _split_figures(split: "SplitCounts") -> dict[str, Any]:
     group="customers",
     checks=[FEATURES_ARE_INDEPENDENT],
 )
-def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.customers.charts_store import feature_bins
     from segment_pipeline.customers.space_store import is_bootstrap, write_feature_space, write_scaled_matrix
     from segment_pipeline.database.rows import feature_matrix

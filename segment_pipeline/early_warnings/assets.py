@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     deps=[raw_customers, validated_features, selected_model, monthly_assignments],
     group="journeys",
 )
-def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.early_warnings.churn_store import observe_silence, write_churn_risk, write_quality
 
     with pipeline.step(context) as step:
@@ -72,7 +72,7 @@ def _quality(quality: "Iterable[tuple[date, str, ForecastQuality]]") -> dg.Markd
     group="journeys",
     kinds=SQL_KINDS,
 )
-def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.early_warnings.rules_store import head_of_queue, warning_figures, write_early_warnings
     from segment_pipeline.models.champions_store import previous_champion, require_champion
 
@@ -94,7 +94,7 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
     deps=[raw_customers, selected_model, monthly_assignments, churn_risk, customer_actions, early_warnings],
     group="journeys",
 )
-def warning_backtest(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def warning_backtest(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.early_warnings.churn_store import write_backtest
 
     with pipeline.step(context) as step:

@@ -338,7 +338,7 @@ def _correlation(Z: Array) -> Array:
     deviation = Z - Z.mean(axis=0)
     sd = np.sqrt(np.mean(deviation**2, axis=0))
     deviation /= np.where(sd > 0, sd, 1.0)
-    return deviation.T @ deviation / len(Z)
+    return np.asarray(deviation.T @ deviation / len(Z))
 
 
 def skewness(x: Array) -> float:

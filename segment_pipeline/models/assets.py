@@ -47,7 +47,7 @@ CHAMPION_IS_STABLE = CheckSpec(
     group="mixtures",
     checks=[HAS_ADMISSIBLE_CANDIDATE],
 )
-def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.customers.space_store import read_feature_space
     from segment_pipeline.database.rows import feature_matrix
     from segment_pipeline.models.candidates_store import write_candidates
@@ -132,7 +132,7 @@ class SelectedModelConfig(dg.Config):
 )
 def selected_model(
     context: dg.AssetExecutionContext, config: SelectedModelConfig, pipeline: Pipeline
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     from segment_pipeline.models.champion import decide, degeneracy_this_month
     from segment_pipeline.models.champions_store import decision_inputs, stability_at_promotion, write_decision
 

@@ -28,8 +28,8 @@ KINDS = frozenset({"duckdb", "python"})
 SQL_KINDS = frozenset({"duckdb", "sql"})
 MONTH_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
 
-Story = Callable[..., dg.MaterializeResult]
-Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
+Story = Callable[..., dg.MaterializeResult[None]]
+Events = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
 
 
 def monthly_asset(

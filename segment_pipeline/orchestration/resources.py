@@ -58,14 +58,14 @@ class Step:
         checks.gate(self.month, verdicts, advice)
         self.verdicts += verdicts
 
-    def result(self, told: Mapping[str, Any]) -> dg.MaterializeResult:
+    def result(self, told: Mapping[str, Any]) -> dg.MaterializeResult[None]:
         """What the asset has to tell of the month: its rows, what is given, and its verdicts."""
         return dg.MaterializeResult(
             metadata={"dagster/partition_row_count": self.rows, **told}, check_results=self.verdicts
         )
 
 
-class Pipeline(dg.ConfigurableResource):
+class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it provides is itself
     """The user's file and the warehouse that it names; holds the run lock from the first step of a run to its last.
 
     Which tables a warehouse has, and what names they leave to features, is for the stages to say: definitions.py does.
@@ -156,7 +156,7 @@ class Pipeline(dg.ConfigurableResource):
         return self._timed[1]
 
 
-class Notifier(dg.ConfigurableResource):
+class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it provides is itself
     """Tells people: to the log always, and to a webhook as JSON {"text": ...} where one is configured.
 
     A webhook that does not answer is logged and forgotten: a message lost must not be a month lost.

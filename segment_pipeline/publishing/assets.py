@@ -68,7 +68,7 @@ def _published_metadata(relations: Iterable[Table | View]) -> dict[str, Any]:
     kinds=SQL_KINDS,
     metadata=_published_metadata([*PUBLISHED_TABLES, *VIEWS]),
 )
-def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.database.store import month_rows
     from segment_pipeline.publishing.publish import put_in_place, write_beside
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from rich.console import Console
@@ -35,7 +36,7 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
     """Read the published file, to which `connection` leads; it has at least one month. ran : the months of the run,
     whose campaigns are told; the last published one where none was run."""
 
-    def rows(query: str) -> list[tuple]:
+    def rows(query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
     months = [row[0] for row in rows("SELECT DISTINCT month FROM monthly_assignments ORDER BY month")]

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Any
 
 import duckdb
 
@@ -162,7 +163,7 @@ def _profiled(connection: duckdb.DuckDBPyConnection) -> str:
     return "raw_rows" if every == 1 else f"(SELECT * FROM raw_rows WHERE rowid % {every} = 0)"
 
 
-def only_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:
+def only_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
     """The only row of a query that has one."""
     (row,) = connection.execute(query).fetchall()
     return row

@@ -17,7 +17,7 @@ from segment_pipeline.publishing.assets import published_segments
     kinds={"html", "altair"},
     metadata={"dagster/uri": (location_config().published_path.parent / "reports").as_uri()},
 )
-def segment_report(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def segment_report(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.publishing.publish import reading
     from segment_pipeline.report.report import write_report
 

@@ -52,7 +52,7 @@ TRANSITIONS_RECONCILE = CheckSpec(
     kinds=SQL_KINDS,
     checks=[PROBABILITIES_SUM_TO_ONE, EVERYBODY_IS_ASSIGNED],
 )
-def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.database.store import month_rows
     from segment_pipeline.models.champions_store import require_champion
     from segment_pipeline.segments.assignments_store import assignment_figures, write_assignments
@@ -97,7 +97,7 @@ def _certainty(bins: Rows) -> dg.MarkdownMetadataValue:
     group="segments",
     kinds=SQL_KINDS,
 )
-def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.models.champions_store import require_champion
     from segment_pipeline.segments.charts_store import share_history
     from segment_pipeline.segments.profiles_store import profile_segments, write_profiles
@@ -149,7 +149,7 @@ def _profiles_drawn(profiles: "Sequence[Profile]", history: Rows) -> dict[str, A
     kinds=SQL_KINDS,
     checks=[TRANSITIONS_RECONCILE],
 )
-def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.database.store import month_rows
     from segment_pipeline.models.champions_store import previous_champion, scores_in
     from segment_pipeline.segments.assignments_store import movement_figures, reconciliation, write_transitions
@@ -191,7 +191,7 @@ def _matrix_drawn(moves: Rows, measuring_champion: "SegmentModel | None") -> dic
     follows_itself=True,  # last month's alerts say which of this month's are new
     group="segments",
 )
-def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.segments import drift_store
     from segment_pipeline.segments.charts_store import drift_history
 
@@ -228,7 +228,7 @@ def _drift_drawn(history: Rows) -> dg.MarkdownMetadataValue:
     group="journeys",
     kinds=SQL_KINDS,
 )
-def journey_paths(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def journey_paths(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.segments.journeys_store import common_paths, write_journeys
 
     with pipeline.step(context) as step:

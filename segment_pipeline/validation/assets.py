@@ -83,7 +83,7 @@ KEY_FIGURES = {
     group="validation",
     checks=[*VALIDATED],
 )
-def model_validation(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def model_validation(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.validation.validation import validate
     from segment_pipeline.validation.validation_store import read_evidence, write_validation
 
