@@ -20,7 +20,7 @@ from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, VIEWS
 DICTIONARY_HEAD = """\
 # Data dictionary
 
-<!-- Made by `make docs` from segment_pipeline/database/tables.py; do not edit. -->
+<!-- Made by `make docs` from the tables that the stages declare; do not edit. -->
 
 What stands in the published file, `segments.duckdb`: {tables} tables and {views} views. The same text is in the file
 itself, as comments and in the table `data_dictionary`. `month` is the first day of the closed month; probabilities and
@@ -34,7 +34,7 @@ pipeline would have rejected the row.
 CONFIGURATION_HEAD = """\
 # Configuration
 
-<!-- Made by `make docs` from segment_pipeline/config/config.py; do not edit. -->
+<!-- Made by `make docs` from segment_pipeline/config; do not edit. -->
 
 Every key of `segmentation.yaml`. `data/segmentation.yaml` shows them in their place, with the defaults commented out;
 `segment-pipeline check` reads a file and says what is wrong with it, by line. In a key, `[]` stands for an item of a

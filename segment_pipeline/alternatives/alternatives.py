@@ -2,7 +2,8 @@
 
 Here: k-means, Ward's hierarchy, DBSCAN, HDBSCAN, latent classes, the quintile rule and the user's own rules, on the
 same customers in the same coordinates, with the same figures. The clustering is scikit-learn's, SciPy's and StepMix's.
-Not here: what follows from the figures (suitability.py), and where customers, columns and rules come from (warehouse/).
+Not here: what follows from the figures (suitability.py), and where customers, columns and rules come from
+(alternatives_store.py).
 
 Every method sees at most a sample. All randomness is seeded, and BLAS keeps to one thread: same arguments, same bits.
 """

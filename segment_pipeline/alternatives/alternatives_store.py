@@ -1,7 +1,7 @@
 """Alternatives to the champion in the warehouse: what they look at, the user's rules and text columns, rows out.
 
-Of what the user's file asks for, each part stands alone: a rule or a column that cannot be used is left out, named
-with what is wrong with it, and the month goes on. Not here: the methods and the verdict (segmentation/).
+Of what the user's file asks for, each part stands alone: a rule or a column that cannot be used is left out, named with
+what is wrong with it, and the month goes on. Not here: the methods and the verdict (alternatives.py, suitability.py).
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Which campaigns a month has, and their arms as plain SQL, so that no customer leaves the database.
 
 Here: the campaigns as the file and the months before know them, and the expressions. Not here: what the arms mean and
-how they are measured (segmentation/campaigns.py, which also says the same in Python; a test holds the two together).
+how they are measured (lift.py).
 """
 
 from collections.abc import Mapping, Sequence

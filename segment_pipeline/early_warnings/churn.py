@@ -1,7 +1,7 @@
 """Churn risk: how probable it is that a customer keeps silent, from memberships, their shifts and the features.
 
 Here: which months a model may learn from, the model, how good its probabilities are. Not here: whom to alert
-(early_warnings.py) and whether alerts are worth having (backtest.py).
+(config/warning_rules.py) and whether alerts are worth having (backtest.py).
 
 The model is scikit-learn's logistic regression with a ridge penalty, found by Newton's method: no draw is in it, so the
 same months give the same bits. Its inputs were chosen on CDNOW's months up to October 1997 and on the demo; CDNOW's

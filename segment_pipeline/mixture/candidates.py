@@ -3,7 +3,7 @@
 Here: `fit_candidates`, which runs independent searches and says of every number of components what speaks for and
 against it. The parts stand in modules of their own: the mixture as a value (gaussian.py), EM (em.py), starts
 (starts.py), the estimator (estimator.py), the search (search.py), spikes (degeneracy.py). Not here: which candidate
-serves (selection.py), what components mean (profiles.py), and their identity over time (alignment.py).
+serves, what components mean, and their identity over time (models/).
 """
 
 import threading

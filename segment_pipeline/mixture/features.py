@@ -1,8 +1,9 @@
 """Feature space: how a customer's raw features become the coordinates in which the mixture lives.
 
 Here: transforms, standardisation, the resolution of each feature, the profile of each feature, and the search for
-features that repeat one another. Not here: which rows are fit to be used (quality/), and anything that fits a mixture.
-Every transform works row by row with functions that SQL has too, because the warehouse scores customers without Python.
+features that repeat one another. Not here: which rows are fit to be used (customers/), and anything that fits a
+mixture. Every transform works row by row with functions that SQL has too, because the warehouse scores customers
+without Python.
 """
 
 import json

@@ -1,7 +1,8 @@
 """The search for the best mixture with each number of components: many cheap starts, few full runs.
 
 Here: em-EM (Biernacki, Celeux & Govaert 2003) over subsamples, and what it has found. Not here: EM itself (em.py),
-where runs start (starts.py), and what speaks for one number of components or another (mixture.py, selection.py).
+where runs start (starts.py), and what speaks for one number of components or another (candidates.py,
+models/selection.py).
 
 Each explorer draws its own subsamples, gives every start a dozen iterations on the small one, takes the best few to the
 medium one, and remembers its fits: on the way up the next larger k starts from their splits too, on the way down the

@@ -254,7 +254,7 @@ _REFUSALS = {
     "more than the": "more segments than a team can act on",
     "its figures": "its figures are not finite",
 }
-"""How the reason of a refusal (segmentation/selection.py) begins, and what to say of it where there are many."""
+"""How the reason of a refusal (models/selection.py) begins, and what to say of it where there are many."""
 
 
 def next_after_nothing(config: Config) -> str:

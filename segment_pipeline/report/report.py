@@ -2,7 +2,7 @@
 
 Everything in it comes from the published file, and the same file gives the same bytes. Charts are SVG drawn here, with
 a few lines of script for hovering: a quarter of a megabyte, where Vega's own offline bundle alone is 0.9 MB
-(benchmarks/report.py). What belongs here: the words, and putting the page together. Rows: reading.py; drawing:
+(benchmarks/report.py). What belongs here: the words, and putting the page together. Rows: queries.py; drawing:
 charts.py.
 """
 

@@ -1,7 +1,7 @@
 """What the validation of a month stands on, out of the warehouse, and its figures, into it.
 
 Everything read had happened by the as_of of the month that is validated: silence once its horizon was over, spend of
-the month itself by the customers of the month before. Not here: the figures (segmentation/validation.py).
+the month itself by the customers of the month before. Not here: the figures (validation.py).
 """
 
 from collections.abc import Sequence
