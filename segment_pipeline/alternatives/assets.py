@@ -1,4 +1,4 @@
-"""Stage 6a: what else would segment these customers, and whether a mixture is right for them at all."""
+"""What else would segment these customers, and whether a mixture is right for them at all."""
 
 from typing import TYPE_CHECKING, Any
 

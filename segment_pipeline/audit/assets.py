@@ -1,4 +1,4 @@
-"""Stage 6b: the segments that the company already uses, and the customers who are like nobody else."""
+"""The segments that the company already uses, and the customers who are like nobody else."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

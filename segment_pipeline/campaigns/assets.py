@@ -1,4 +1,4 @@
-"""Stage 5: what to do with whom, and whether it worked."""
+"""What to do with whom, and whether it worked."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Stage 1: from the user's source to accepted customers in a scaled matrix. Each asset reads, computes, writes once."""
+"""From the user's source to accepted customers in a scaled matrix. Each asset reads, computes, writes once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Stage 4: where customers go from segment to segment, and whom to worry about."""
+"""Where customers go from segment to segment, and whom to worry about."""
 
 from collections.abc import Iterable
 from datetime import date

@@ -1,4 +1,4 @@
-"""Stage 2: the month's challengers, and the champion that serves the month."""
+"""The month's challengers, and the champion that serves the month."""
 
 from typing import TYPE_CHECKING, Any
 

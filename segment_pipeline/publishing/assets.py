@@ -1,4 +1,4 @@
-"""Stage 7: the file that SQL consumers read."""
+"""The file that SQL consumers read."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Stage 7: the page that a marketer opens."""
+"""The page that a marketer opens."""
 
 import dagster as dg
 

@@ -1,4 +1,4 @@
-"""Stage 3: who is where this month, what the segments look like, who moved, and whether the model still fits."""
+"""Who is where this month, what the segments look like, who moved, and whether the model still fits."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

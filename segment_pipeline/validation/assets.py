@@ -1,4 +1,4 @@
-"""Stage 6: whether to believe it. Nothing here stops a month: a person is told, and decides."""
+"""Whether to believe it. Nothing here stops a month: a person is told, and decides."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
