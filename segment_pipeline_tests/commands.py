@@ -6,6 +6,7 @@ and signals, that runs `segment_pipeline.cli.main` and nothing else.
 
 import atexit
 import functools
+import gc
 import json
 import os
 import shutil
@@ -118,6 +119,7 @@ def eventually(look: Callable[[], Any], timeout: float = 180) -> Any:
 
 def _serve() -> None:
     _import_what_a_run_imports()
+    gc.freeze()  # no child searches it for garbage
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:

@@ -8,6 +8,9 @@ import pytest
 
 from segment_pipeline_tests.shop import published_content, query
 
+WITH_MOVEMENT = ["*transition_deltas", "*segment_profiles"]
+"""Of a month what is asked of its refit: its rows in the warehouse. Whole months are published in other tests."""
+
 
 def states(path, month):
     """The population of a month as {customer: segment id, or 'rejected'}, from the published tables alone."""
@@ -114,26 +117,26 @@ def test_the_champion_serves_until_something_fires(three_months):
 
 def test_a_forced_refit_keeps_the_ids_and_measures_movement_with_the_old_champion(copy, materialize):
     config = {"ops": {"selected_model": {"config": {"force_refit": True, "reason": "a new product line"}}}}
-    assert materialize(copy, "2023-05", run_config=config).success
+    assert materialize(copy, "2023-05", run_config=config, selection=WITH_MOVEMENT).success
 
-    assert query(copy.published, "SELECT model_version, reason FROM model_versions ORDER BY 1") == [
+    assert query(copy.warehouse, "SELECT model_version, reason FROM model_versions ORDER BY 1") == [
         (1, "bootstrap"),
         (2, "forced: a new product line"),
     ]
-    relations = query(copy.published, "SELECT relation, segment_id FROM segment_lineage WHERE model_version = 2")
+    relations = query(copy.warehouse, "SELECT relation, segment_id FROM segment_lineage WHERE model_version = 2")
     old_ids = {
-        row[0] for row in query(copy.published, "SELECT segment_id FROM segment_lineage WHERE model_version = 1")
+        row[0] for row in query(copy.warehouse, "SELECT segment_id FROM segment_lineage WHERE model_version = 1")
     }
     assert {relation for relation, _ in relations} == {"continued"}
     assert {segment_id for _, segment_id in relations} <= old_ids
     names = "SELECT DISTINCT segment_id, name FROM segment_profiles WHERE month = DATE '{}' ORDER BY 1"
-    kept = dict(query(copy.published, names.format("2023-04-01")))
-    assert set(query(copy.published, names.format("2023-05-01"))) <= set(kept.items())
+    kept = dict(query(copy.warehouse, names.format("2023-04-01")))
+    assert set(query(copy.warehouse, names.format("2023-05-01"))) <= set(kept.items())
 
-    served = query(copy.published, "SELECT DISTINCT month, model_version FROM monthly_assignments ORDER BY 1")
+    served = query(copy.warehouse, "SELECT DISTINCT month, model_version FROM monthly_assignments ORDER BY 1")
     assert [version for _, version in served] == [1, 1, 2]
     measuring_champion = "SELECT DISTINCT model_version FROM transition_deltas WHERE month = DATE '2023-05-01'"
-    assert query(copy.published, measuring_champion) == [(1,)]
+    assert query(copy.warehouse, measuring_champion) == [(1,)]
 
 
 def test_a_forced_refit_without_a_reason_is_refused(copy, materialize):
@@ -148,13 +151,13 @@ def test_a_forced_refit_without_a_reason_is_refused(copy, materialize):
 
 def test_an_old_champion_is_replaced_by_its_age(copy, materialize):
     copy.configure(last_month="2023-06", more="refit: {max_age_months: 1}")
-    assert materialize(copy, "2023-05").success
-    assert materialize(copy, "2023-06").success
-    versions = query(copy.published, "SELECT model_version, trained_month, reason FROM model_versions ORDER BY 1")
+    for month in ("2023-05", "2023-06"):
+        assert materialize(copy, month, selection="*drift_alerts").success
+    versions = query(copy.warehouse, "SELECT model_version, trained_month, reason FROM model_versions ORDER BY 1")
     assert [(version, f"{month:%Y-%m}") for version, month, _ in versions] == [(1, "2023-03"), (2, "2023-05")]
     assert "champion_age_months" in versions[1][2]
     alerts = query(
-        copy.published,
+        copy.warehouse,
         "SELECT month, status FROM drift_alerts WHERE metric = 'champion_age_months' ORDER BY month",
     )
     assert [status for _, status in alerts] == [None, "new", "resolved"]
@@ -205,9 +208,9 @@ def test_features_that_repeat_one_another_stop_the_first_month_and_say_which_to_
 def test_names_and_roles_of_the_users_own_win_and_are_data(shop, materialize):
     name = 'it\'s "VIP"; DROP TABLE x -- 🛒 <script>'
     shop.configure(more=f"segments: {{1: {{name: {json.dumps(name, ensure_ascii=False)}, role: dormant}}}}")
-    materialize(shop, "2023-03")
-    assert query(shop.published, "SELECT name, role FROM segment_profiles WHERE segment_id = 1") == [(name, "dormant")]
-    shown = query(shop.published, "SELECT DISTINCT segment_name FROM monthly_assignments WHERE segment_id = 1")
+    materialize(shop, "2023-03", selection=WITH_MOVEMENT)
+    assert query(shop.warehouse, "SELECT name, role FROM segment_profiles WHERE segment_id = 1") == [(name, "dormant")]
+    shown = query(shop.warehouse, "SELECT DISTINCT segment_name FROM monthly_assignments WHERE segment_id = 1")
     assert shown == [(name,)]
 
 
@@ -216,13 +219,13 @@ def test_a_changed_feature_list_refits_and_says_so(copy, materialize):
     text = copy.config_path.read_text()
     line = next(line for line in text.splitlines() if "products_per_order" in line)
     copy.config_path.write_text(text.replace(line + "\n", ""))
-    assert materialize(copy, "2023-06").success
-    version = query(copy.published, "SELECT model_version, reason, n_components FROM model_versions ORDER BY 1")[-1]
+    assert materialize(copy, "2023-06", selection=WITH_MOVEMENT).success
+    version = query(copy.warehouse, "SELECT model_version, reason, n_components FROM model_versions ORDER BY 1")[-1]
     assert version[0] == 2
     assert "feature_schema_changed" in version[1]
     # the old champion's features still come from the order lines, so movement is still measured with it
     measuring_champion = "SELECT DISTINCT model_version FROM transition_deltas WHERE month = DATE '2023-06-01'"
-    assert query(copy.published, measuring_champion) == [(1,)]
+    assert query(copy.warehouse, measuring_champion) == [(1,)]
 
 
 def test_a_warehouse_of_an_older_version_goes_on_and_fills_the_columns_that_it_lacked(copy, materialize):

@@ -1,5 +1,7 @@
 """The action matrix: the most specific action for every customer, what it tells of itself, and the audience feed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 
 import duckdb
@@ -82,6 +84,25 @@ def expected(first: int, second: int, tier: str) -> str:
     return "diffuse" if tier == "diffuse" else "everybody"
 
 
+@pytest.fixture(scope="module")
+def assigned():
+    """Everybody has a segment in March and April. For `rolled_back`: tables are made once, not for every example."""
+    with duckdb.connect() as connection:
+        prepare(connection, TABLES, ())
+        for month in (MARCH, APRIL):
+            assign(connection, month, EVERYBODY)
+        yield connection
+
+
+@contextmanager
+def rolled_back(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    connection.begin()
+    try:
+        yield
+    finally:
+        connection.rollback()
+
+
 def test_the_most_specific_action_is_taken_wherever_it_stands_in_the_file(warehouse):
     assign(warehouse, MARCH, EVERYBODY)
     for matrix in (MATRIX, MATRIX[::-1]):
@@ -112,14 +133,12 @@ def test_an_action_comes_with_its_owner_channel_kpi_and_the_day_until_which_it_i
         max_size=6,
     )
 )
-def test_with_a_last_resort_no_customer_is_without_an_action_whatever_the_matrix(conditions):
+def test_with_a_last_resort_no_customer_is_without_an_action_whatever_the_matrix(assigned, conditions):
     unique = {tuple(sorted((key, str(value)) for key, value in one.items())): one for one in conditions}
     matrix = [action(f"a{i}", **one) for i, one in enumerate(unique.values()) if any(one.values())]
-    with duckdb.connect() as connection:
-        prepare(connection, TABLES, ())
-        assign(connection, MARCH, EVERYBODY)
-        write_actions(connection, MODEL, MARCH, [*matrix, action("everybody")])
-        assert connection.execute("SELECT count(*) FROM customer_actions WHERE action_id IS NULL").fetchone() == (0,)
+    with rolled_back(assigned):
+        write_actions(assigned, MODEL, MARCH, [*matrix, action("everybody")])
+        assert assigned.execute("SELECT count(*) FROM customer_actions WHERE action_id IS NULL").fetchone() == (0,)
 
 
 def campaign(name: str, shares: list[float], actions: tuple[str, ...] | None = None) -> Campaign:
@@ -139,15 +158,12 @@ def campaign(name: str, shares: list[float], actions: tuple[str, ...] | None = N
     st.tuples(st.integers(1, 20), st.integers(0, 20), st.integers(0, 20)).filter(lambda parts: parts[1] + parts[2] > 0),
     st.lists(st.sampled_from([each.action_id for each in MATRIX]), unique=True, min_size=1),
 )
-def test_the_arms_partition_the_customers_of_a_campaign_and_nobody_else_is_in_one(name, parts, covered):
+def test_the_arms_partition_the_customers_of_a_campaign_and_nobody_else_is_in_one(assigned, name, parts, covered):
     shares = [part / sum(parts) for part in parts]
-    with duckdb.connect() as connection:
-        prepare(connection, TABLES, ())
-        assign(connection, MARCH, EVERYBODY)
-        assign(connection, APRIL, EVERYBODY)
+    with rolled_back(assigned):
         for month in (MARCH, APRIL):
-            write_actions(connection, MODEL, month, MATRIX, [campaign(name, shares, tuple(covered))])
-        rows = connection.execute(
+            write_actions(assigned, MODEL, month, MATRIX, [campaign(name, shares, tuple(covered))])
+        rows = assigned.execute(
             "SELECT month, customer_id, arm, campaign, action_id, segment_id FROM customer_actions"
         ).fetchall()
     own = {customer: expected(*of) for customer, *of in EVERYBODY}

@@ -69,7 +69,7 @@ def spring(tmp_path_factory, three_months, materialize):
         ("c00001", UNTIL - timedelta(microseconds=1), 5.0),
     ]
     write_outcomes(shop.folder / "outcomes.parquet", edges)
-    selection = ["early_warnings", *AFTER_ASSIGNMENT]
+    selection = ["early_warnings", "warning_backtest", *AFTER_ASSIGNMENT]
     months = ("2023-03", "2023-04", "2023-05")
     return shop, {month: materialize(shop, month, selection=selection) for month in months}
 

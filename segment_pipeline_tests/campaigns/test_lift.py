@@ -1,7 +1,5 @@
 """Arms that stay, lifts that are right as often as they say, and silence where the data cannot speak."""
 
-import gc
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -25,14 +23,6 @@ from segment_pipeline_tests.campaigns.simulated_campaigns import Campaign, claim
 SHARES = {"matched": 0.6, "random": 0.2, "control": 0.2}
 IDS = [f"customer {i}" for i in range(20_000)]
 REPEATS = 400
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collection() -> Iterator[None]:
-    """statsmodels collects garbage at every Holm correction; without this it takes longer than all the tests."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def campaign_of(sizes: dict[str, tuple[int, int]], value: float = 10.0) -> tuple[np.ndarray, ...]:

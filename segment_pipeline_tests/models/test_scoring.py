@@ -175,15 +175,19 @@ def test_tier_thresholds_at_their_edges(p, tier):
     assert tier_of(p) == tier
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_number_survives_sql_text_bit_for_bit(value):
+@pytest.fixture(scope="module")
+def database():
     with duckdb.connect() as connection:
-        found, kind = connection.execute(f"SELECT {number(value)}, typeof({number(value)})").fetchone()
+        yield connection
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_survives_sql_text_bit_for_bit(database, value):
+    found, kind = database.execute(f"SELECT {number(value)}, typeof({number(value)})").fetchone()
     assert kind == "DOUBLE"
     assert found == value
 
 
 @given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00")))
-def test_a_text_survives_sql_text(text):
-    with duckdb.connect() as connection:
-        assert connection.execute(f"SELECT {literal(text)}").fetchone()[0] == text
+def test_a_text_survives_sql_text(database, text):
+    assert database.execute(f"SELECT {literal(text)}").fetchone()[0] == text

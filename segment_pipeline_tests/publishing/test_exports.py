@@ -204,7 +204,7 @@ customers = st.dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(april=customers, may=customers)
 def test_whatever_changes_the_delta_leads_from_month_to_month_and_ids_survive(by_hand, tmp_path, april, may):
     publish(by_hand, {APRIL: april, MAY: may})

@@ -32,18 +32,18 @@ def validated(tmp_path_factory, lines, materialize):
 def two_months(folder, lines, materialize):
     shop = Shop(folder).configure(last_month="2023-04", more=MORE)
     write_parquet(lines, shop.orders_path)
-    assert materialize(shop, "2023-03").success
-    return shop, materialize(shop, "2023-04")
+    assert materialize(shop, "2023-03", selection="*model_validation").success
+    return shop, materialize(shop, "2023-04", selection="*model_validation")
 
 
 def test_every_month_has_every_metric_and_the_second_knows_them_all(validated) -> None:
     shop, _ = validated
     for month in ("2023-03-01", "2023-04-01"):
-        found = query(shop.published, f"SELECT DISTINCT metric FROM model_validation WHERE month = '{month}'")
+        found = query(shop.warehouse, f"SELECT DISTINCT metric FROM model_validation WHERE month = '{month}'")
         assert {metric for (metric,) in found} == set(METRICS)
     absent = "SELECT month, metric, sentence FROM model_validation WHERE value IS NULL ORDER BY ALL"
-    first = {metric: sentence for month, metric, sentence in query(shop.published, absent) if month.month == 3}
-    assert [row for row in query(shop.published, absent) if row[0] > date(2023, 3, 1)] == []
+    first = {metric: sentence for month, metric, sentence in query(shop.warehouse, absent) if month.month == 3}
+    assert [row for row in query(shop.warehouse, absent) if row[0] > date(2023, 3, 1)] == []
     not_over = "Not computed: 30 days after the end of 2023-03 were not over when this month closed."
     assert first["silence_auc"] == not_over
     for name in ("stability_over_time", "spend_r2", "calibration_error"):
@@ -53,21 +53,21 @@ def test_every_month_has_every_metric_and_the_second_knows_them_all(validated) -
 def test_a_verdict_stands_where_there_is_a_limit_and_a_value_and_nowhere_else(validated) -> None:
     shop, _ = validated
     assert query(
-        shop.published,
+        shop.warehouse,
         "SELECT count(*) FROM model_validation WHERE (passed IS NULL) <> (threshold IS NULL OR value IS NULL)",
     ) == [(0,)]
-    assert query(shop.published, "SELECT count(*) FROM model_validation WHERE NOT value BETWEEN low AND high") == [(0,)]
+    assert query(shop.warehouse, "SELECT count(*) FROM model_validation WHERE NOT value BETWEEN low AND high") == [(0,)]
 
 
 def test_what_customers_spent_afterwards_is_that_of_the_source(validated) -> None:
     """Who spent more in April had another membership in March: the figure rests on the customers of March."""
     shop, _ = validated
     (sentence,) = query(
-        shop.published, "SELECT sentence FROM model_validation WHERE metric = 'spend_r2' AND subject = 'memberships'"
+        shop.warehouse, "SELECT sentence FROM model_validation WHERE metric = 'spend_r2' AND subject = 'memberships'"
     )[0]
-    (customers,) = query(shop.published, "SELECT count(*) FROM monthly_assignments WHERE month = '2023-03-01'")[0]
+    (customers,) = query(shop.warehouse, "SELECT count(*) FROM monthly_assignments WHERE month = '2023-03-01'")[0]
     assert f"what {customers:,} customers spent in the month after 2023-03" in sentence
-    explained = dict(query(shop.published, "SELECT subject, value FROM model_validation WHERE metric = 'spend_r2'"))
+    explained = dict(query(shop.warehouse, "SELECT subject, value FROM model_validation WHERE metric = 'spend_r2'"))
     assert explained["memberships"] > 0.2  # habits persist: regulars go on spending
 
 
@@ -82,7 +82,7 @@ def test_the_ratio_of_hybrids_is_that_of_their_spend(validated) -> None:
             """,
         )[0]
         found = query(
-            shop.published,
+            shop.warehouse,
             "SELECT value FROM model_validation WHERE metric = 'hybrid_spend_ratio' AND month = '2023-04-01' "
             f"AND subject = '{subject}'",
         )
@@ -123,7 +123,7 @@ def test_no_figure_sees_past_the_end_of_its_month(validated, lines, tmp_path, ma
     }
     assert len(truncated["customer"]) < len(lines["customer"])
     shop, _ = two_months(tmp_path, truncated, materialize)
-    assert query(shop.published, ROWS) == query(validated[0].published, ROWS)
+    assert query(shop.warehouse, ROWS) == query(validated[0].warehouse, ROWS)
 
 
 def test_of_a_sample_every_figure_says_so(validated, tmp_path) -> None:
@@ -139,7 +139,7 @@ def test_of_a_sample_every_figure_says_so(validated, tmp_path) -> None:
     for part in (evidence.silence, evidence.spend):
         assert isinstance(part, Outcome)
         assert 400 < len(part.happened) < 600
-    total = len(query(shop.published, "SELECT 1 FROM monthly_assignments WHERE month = '2023-04-01'"))
+    total = len(query(shop.warehouse, "SELECT 1 FROM monthly_assignments WHERE month = '2023-04-01'"))
     note = f"Measured on a sample of about {len(evidence.X):,} of {total:,} customers."
     assert len(sentences) == len(figures)
     assert [sentence for (sentence,) in sentences if not sentence.endswith(note)] == []
