@@ -143,7 +143,7 @@ def test_what_it_says_is_what_it_found_and_did(finished):
         r"^  total_spend: it repeats others: total_spend = ",
         r"1 rows repeat a customer",
         r"^id +segment +customers +share +recency days +orders +average order value$",
-        r"^\d +\S.* +\d+ +\d+\.\d%( +[\d.,]+){3}$",
+        r"^\d +\S.* +\d+ +\d+\.\d %( +[\d.,]+){3}$",
         r"^4 customers were rejected",
         r"^Suitability +[a-z -]+: \S",
         r"segmentation\.yaml",
