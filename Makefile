@@ -8,7 +8,7 @@ OLD_DUCKDB := .cache/duckdb-1.5
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-fast lint types ui docs pictures wheel lock clean-outputs
+.PHONY: help run test test-fast lint ui docs pictures wheel lock clean-outputs
 .DEFAULT_GOAL := help
 
 help:  ## show the targets

@@ -127,8 +127,7 @@ class Node:
 class Comparison:
     """Every method, Ward's hierarchy, and what suitability.py needs of both.
 
-    categorical_columns, columns : how many of features
-    and text columns are codes or text, of how many.
+    categorical_columns, columns : how many of features and text columns are codes or text, of how many.
     """
 
     alternatives: tuple[Alternative, ...]

@@ -2,7 +2,7 @@
 
 Here: what the findings are and which verdict follows. Not here: the methods that are compared (alternatives.py), and
 the figures on a champion's soundness. The verdict advises; it stops nothing. Only features that no mixture can describe
-stop a month, before any fit (`nothing_to_describe`).
+stop a month, before any fit (models/challengers.py).
 """
 
 from dataclasses import dataclass

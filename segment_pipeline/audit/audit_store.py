@@ -1,4 +1,4 @@
-"""The company's own segments, from its file or column to the audit's rows. What they mean is segmentation's.
+"""The company's own segments, from its file or column to the audit's rows. What they mean is audit.py's.
 
 Per customer everything is set-based: labels, how likely each is, and who is worth a look. Python sees the cross-table
 and the seventy customers of the two lists.

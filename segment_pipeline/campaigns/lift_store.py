@@ -1,4 +1,4 @@
-"""From arms and outcomes to `campaign_lift`: who took part and what they did. The statistics are segmentation's.
+"""From arms and outcomes to `campaign_lift`: who took part and what they did. The statistics are lift.py's.
 
 Those who take part are the customers with an arm in the campaign's month, in the arm and segment of that month; whoever
 comes later is treated like them and not counted.

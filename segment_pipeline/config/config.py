@@ -1,9 +1,8 @@
-"""`segmentation.yaml` as typed, validated objects. Every threshold has a name, a unit, a default and a meaning here.
+"""`segmentation.yaml` as one typed, validated object: its sections, the rules across them, and reading it.
 
-What belongs here: which keys the user's files (this one, and that of the campaigns) have, what each may hold, and how a
-mistake is reported. What does not:
-what the values do (that is the module that reads them), and anything heavy: this module is imported by everything,
-so it imports neither numpy nor pandas nor duckdb.
+What each key is, its unit, its default and its meaning, stands with its section (source.py, model.py, stages.py ...).
+What the values do is for the module that reads them. Everything imports this room, so it imports neither numpy nor
+pandas nor duckdb.
 """
 
 import hashlib

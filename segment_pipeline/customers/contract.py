@@ -1,8 +1,8 @@
 """The data contract: what a customer's row has to be before it may be segmented, declared once as rules.
 
 From the same rules come the SQL that says of every row which of them it breaks (`Contract.reasons_sql`), and the
-great-expectations suite that gates the month (`expectations`). What belongs here: the rules and their words. What does
-not: applying them to a table (`split`), and what happens to a month that fails (the assets).
+great-expectations suite that gates the month (expectations.py). What belongs here: the rules and their words. What does
+not: applying them to a table (split_store.py), and what happens to a month that fails (the assets).
 
 The rules are read against a relation of raw customers with the columns
 

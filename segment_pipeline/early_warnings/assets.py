@@ -1,4 +1,4 @@
-"""Where customers go from segment to segment, and whom to worry about."""
+"""How likely a customer is to fall silent, whom to worry about, and whether such worries came true."""
 
 from collections.abc import Iterable
 from datetime import date

@@ -104,7 +104,7 @@ def fit_candidates(
 
     Z : (n, d) standardised coordinates. variance_floor : (d,) smallest variance along each feature. champion : last
     month's mixture expressed in the coordinates of Z, one more start. progress : called with each number of components
-    when it is done, from a thread of the search. names : of the features, for the wording of degeneracy.
+    when it is done, from a thread of the search. names : of the features, for the words of degeneracy.
     rounding_variance : (n, d) variance of what each value was rounded from, which the fit and its figures then take
     into account. hurdle : a rule that makes the first component of every candidate; stability, separation and
     degeneracy are then those of the others, for a rule always agrees with itself. Same arguments, same bits, whatever

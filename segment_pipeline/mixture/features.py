@@ -35,7 +35,7 @@ SHARED_VALUE = 0.02
 could sit on. Rarer ones are too few for a segment."""
 
 _LOADING_THAT_COUNTS = 0.05
-"""Share of the largest loading below which a feature plays no part in a dependence and is left out of its wording."""
+"""Share of the largest loading below which a feature plays no part in a dependence and is left out of its words."""
 
 _CONSTANT_SD = 1e-10
 """Standard deviation, relative to the size of the values, below which a feature is constant up to rounding."""

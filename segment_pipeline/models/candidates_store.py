@@ -1,4 +1,4 @@
-"""Feature matrices and candidates, in and out of the warehouse as plain numbers. Champions: see champions.py."""
+"""Candidates and the choice among them, in and out of the warehouse as plain numbers. Champions: champions_store.py."""
 
 import json
 from collections.abc import Sequence

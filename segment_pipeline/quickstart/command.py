@@ -14,7 +14,7 @@ from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
-from segment_pipeline.quickstart.folder import CUSTOMERS, refuse_foreign_folder, start_anew, write_customers, writing
+from segment_pipeline.quickstart.folder import CUSTOMERS, refuse_foreign_folder, start_over, write_customers, writing
 from segment_pipeline.quickstart.messages import (
     IN_WORDS,
     Outcome,
@@ -52,7 +52,7 @@ def run_quickstart(
 
     Raises PipelineError where the month cannot be published.
     """
-    config = load_config(start_anew(connection, plan, request.out), RESERVED_NAMES)
+    config = load_config(start_over(connection, plan, request.out), RESERVED_NAMES)
     _run_month(config, plan.month, progress, warn)
     customers_file = request.out / CUSTOMERS
     with writing(request.out):

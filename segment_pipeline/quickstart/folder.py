@@ -59,7 +59,7 @@ def _fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def start_anew(connection: duckdb.DuckDBPyConnection, plan: Plan, out: Path) -> Path:
+def start_over(connection: duckdb.DuckDBPyConnection, plan: Plan, out: Path) -> Path:
     """The folder with nothing in it but the configuration of the plan, which is returned, and what that reads."""
     body = starter_text(plan.starter)
     file = out / CONFIGURATION

@@ -137,8 +137,8 @@ def _what_changed(story: Story) -> str:
     if up["change"] < 0.0005 and down["change"] > -0.0005:
         return "No segment's share changed since the month before."
     return (
-        f"{up['name']} grew most, by {100 * up['change']:.1f} points to {percent(up['share'])}; {down['name']} shrank "
-        f"most, by {-100 * down['change']:.1f} points to {percent(down['share'])}."
+        f"{up['name']} grew most, by {points(up['change']).lstrip('+')} points to {percent(up['share'])}; {down['name']} shrank "
+        f"most, by {points(-down['change']).lstrip('+')} points to {percent(down['share'])}."
     )
 
 

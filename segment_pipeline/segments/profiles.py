@@ -1,7 +1,6 @@
-"""What a segment is, in words: its role, its name, its profile in a sentence or two.
+"""A segment's profile in a sentence or two, from its figures beside the population's.
 
-Here: rules from figures to words. Not here: the figures (warehouse SQL computes them in original units), and the
-overrides of the user, which come last and win.
+Not here: the figures (profiles_store.py, in original units), the segment's name and role (models/naming.py).
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The user's SQL expressions over a row of a source: columns by name, their types, and what is refused.
 
 What belongs here: what every source made of expressions needs, under whatever key of the configuration it stands. What
-does not: which files are read (`source_files`), and what is made of the rows (`sources`, `outcomes`).
+does not: which files are read (files.py), and what is made of the rows (sources.py, and campaigns/outcomes_store.py).
 
 `section` is the key under which the expressions stand, such as source.orders, for errors.
 """

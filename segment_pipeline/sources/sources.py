@@ -2,7 +2,7 @@
 
 Each of the three sources becomes one query that returns the columns of `raw_customers`; whatever a row's values are, it
 comes out (the data contract decides later). What cannot be put into rows at all stops here with a SourceError. How a
-file is read is for `source_files`.
+file is read is for files.py.
 
 Sums of money are exact decimals: a parallel sum of doubles depends on the order of the threads, and then the same
 month would not give the same bits twice. A month is aggregated from the raw lines themselves, not from stored partial

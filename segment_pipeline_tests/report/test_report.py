@@ -30,7 +30,7 @@ SECTIONS = [
     "Decisions taken",
     "Glossary",
 ]
-# as the tables of trust are published, with a figure each
+# as the tables of validation are published, with a figure each
 TRUST = """
 CREATE OR REPLACE TABLE suitability AS SELECT DATE '2023-05-01' AS month, 1 AS model_version, 'mixture' AS verdict,
     'segments overlap and the probabilities predict silence' AS reason;
