@@ -49,7 +49,7 @@ class Started:
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
 
-    def says(self, text: str, timeout: float = 30) -> str:
+    def says(self, text: str, timeout: float = 180) -> str:
         """What stands on stderr, once `text` does."""
         return eventually(lambda: self.err.read_text() if text in self.err.read_text() else None, timeout)
 

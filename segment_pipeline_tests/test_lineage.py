@@ -195,6 +195,7 @@ def deps() -> Mapping[str, set[str]]:
 
 
 @pytest.mark.months
+@pytest.mark.months
 def test_every_table_has_one_writer(heard):
     writers = defaultdict(list)
     for asset, what in heard.items():
@@ -204,6 +205,7 @@ def test_every_table_has_one_writer(heard):
     assert CATALOGUE - MACHINERY - set(writers) == {"data_dictionary"}  # of the published file alone
 
 
+@pytest.mark.months
 @pytest.mark.months
 def test_what_an_asset_reads_is_written_by_itself_or_by_what_it_depends_on(heard, deps):
     undeclared = {
@@ -215,6 +217,7 @@ def test_what_an_asset_reads_is_written_by_itself_or_by_what_it_depends_on(heard
     assert undeclared == set(LOOKS_BACK)
 
 
+@pytest.mark.months
 @pytest.mark.months
 def test_an_asset_reads_from_everything_that_it_depends_on(heard, deps):
     needless = {

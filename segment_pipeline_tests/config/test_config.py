@@ -189,6 +189,7 @@ def test_the_hash_changes_with_whatever_can_change_a_result(change: str) -> None
     assert parse_config(BASE + change + "\n", FILE).config_hash != parse_config(BASE, FILE).config_hash
 
 
+@pytest.mark.process
 def test_the_hash_is_the_same_in_every_process() -> None:
     code = (
         "import sys; from pathlib import Path; from segment_pipeline.config.config import parse_config;"
@@ -396,6 +397,7 @@ def test_every_default_passes_its_own_check(section: Any) -> None:
     assert section.model_validate(json.loads(section().model_dump_json())) == section()
 
 
+@pytest.mark.process
 def test_reading_the_file_loads_nothing_heavy() -> None:
     code = (
         "import sys, segment_pipeline.config.config;"

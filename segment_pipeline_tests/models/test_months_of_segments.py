@@ -23,6 +23,8 @@ from segment_pipeline_tests.simulated_customers import (
 
 CUSTOMERS, SEED = 1500, 3
 
+pytestmark = pytest.mark.months
+
 
 @pytest.fixture(scope="module")
 def past() -> History:

@@ -23,16 +23,11 @@ from segment_pipeline.quickstart.messages import print_plan
 from segment_pipeline.quickstart.plan import Plan, explore
 from segment_pipeline.quickstart.request import Request
 from segment_pipeline.quickstart.starter_file import starter_text
-from segment_pipeline_tests.commands import Commands, Finished, shared_commands
+from segment_pipeline_tests.commands import Commands, Finished
 from segment_pipeline_tests.shop import order_lines, query
 
 HEADER = ("customer_id", "recency_days", "orders", "average_order_value", "total_spend")
 Rows = list[tuple[object, ...]]
-
-
-@pytest.fixture(scope="module")
-def commands() -> Commands:
-    return shared_commands()
 
 
 def customers(count: int = 900, seed: int = 5) -> Rows:
@@ -581,6 +576,7 @@ def test_a_project_without_data_is_an_example_to_fill_in_and_nothing_is_overwrit
     assert (tmp_path / "p" / "data" / "segmentation.yaml").read_text().endswith("# mine\n")
 
 
+@pytest.mark.process
 def test_on_a_terminal_init_asks_for_the_file_and_the_features(write, tmp_path):
     write("customers.csv", as_csv(HEADER, customers(200)))
     ours, theirs = pty.openpty()
