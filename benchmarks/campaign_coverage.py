@@ -19,6 +19,7 @@ from real_months import print_table
 from scipy import stats
 
 from segment_pipeline.campaigns.lift import ALPHA, CAP_QUANTILE, Lift, measure_lift, minimum_detectable_effect
+from segment_pipeline.words import percent
 from segment_pipeline_tests.campaigns.simulated_campaigns import Campaign, claimed, covers
 
 EVEN = Campaign(6000, {"matched": 0.4, "random": 0.3, "control": 0.3})
@@ -123,7 +124,7 @@ def faults(repeats: int, seed: int) -> list[list[object]]:
             x, y = (converted[arms == arm].astype(float) for arm in ("matched", "control"))
             low, high = wald(x, y, ALPHA)
             misled.append(low > 0 or high < 0)
-        rows.append([f"{lost:.0%}", share(withheld), share(by_size), share(misled)])
+        rows.append([percent(lost), share(withheld), share(by_size), share(misled)])
     return rows
 
 

@@ -85,14 +85,14 @@ def fill(connection: duckdb.DuckDBPyConnection, model: SegmentModel) -> None:
     connection.execute("SET threads = 1")  # or each run would draw other customers
     connection.execute("SELECT setseed(0.5)")
     names = ", ".join(NAMES)
-    drawn = ", ".join(f"exp(2 + 3 * random()) AS {name}" for name in NAMES)
+    random_features = ", ".join(f"exp(2 + 3 * random()) AS {name}" for name in NAMES)
     moved = ", ".join(f"{name} * exp(0.5 * (random() - 0.5)) AS {name}" for name in NAMES)
     for month, drawn in (
-        (BEFORE, f"SELECT CAST(range AS VARCHAR) AS customer_id, {drawn} FROM range({CUSTOMERS})"),
+        (BEFORE, f"SELECT CAST(range AS VARCHAR) AS customer_id, {random_features} FROM range({CUSTOMERS})"),
         (
             MONTH,
             f"SELECT customer_id, {moved} FROM validated_features WHERE CAST(customer_id AS BIGINT) % 20 > 0 UNION ALL "
-            f"SELECT CAST({CUSTOMERS} + range AS VARCHAR), {drawn} FROM range({CUSTOMERS // 20})",
+            f"SELECT CAST({CUSTOMERS} + range AS VARCHAR), {random_features} FROM range({CUSTOMERS // 20})",
         ),
     ):
         connection.execute(

@@ -24,6 +24,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler
 
 from segment_pipeline.arrays import Array
+from segment_pipeline.words import percent
 
 ROWS = 47_000
 BAR_SECONDS, BAR_RATIO = 30, 6
@@ -94,7 +95,7 @@ def main() -> None:
         file = Path(folder) / "customers.csv"
         write(X, file)
         ours = quickstart(file, show=True)
-    print(f"{len(X):,} x {X.shape[1]}, {np.mean(X[:, 1] == 1):.0%} with one order")
+    print(f"{len(X):,} x {X.shape[1]}, {percent(np.mean(X[:, 1] == 1))} with one order")
     print(f"quickstart, imports included  {ours:.1f} s (bar: at most {BAR_SECONDS} s on two cores)")
     if not chosen.without_textbook:
         loop = textbook(X)

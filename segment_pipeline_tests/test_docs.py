@@ -166,3 +166,11 @@ def test_make_pictures_draws_what_is_committed_and_needs_a_demo(finished_demo, t
 def test_a_picture_is_described_to_those_who_do_not_see_it(name):
     for described in re.findall(r"!\[([^\]]*)\]\(", TEXTS[name]):
         assert len(described) > 40
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md", "README.md"])
+def test_the_files_that_a_developer_is_sent_to_are_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w./]+(?:\.py|/))`", text)) - {"assets.py", "tables.py"}  # each stage has its own
+    homes = (ROOT, ROOT / "segment_pipeline", ROOT / "segment_pipeline_tests")
+    assert {name for name in named if not any((home / name).exists() for home in homes)} == set()

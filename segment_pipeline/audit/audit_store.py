@@ -28,7 +28,7 @@ from segment_pipeline.config.source import resolve_source_path
 from segment_pipeline.config.stages import AuditSource
 from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.database.quoting import identifier, number
-from segment_pipeline.database.rows import exact_mean, hashed_below, write_rows
+from segment_pipeline.database.rows import Row, exact_mean, hashed_below, write_rows
 from segment_pipeline.database.store import month_literal
 from segment_pipeline.database.store import reason as complaint
 from segment_pipeline.errors import SourceError
@@ -48,8 +48,6 @@ PROFILED = 100_000
 
 CANDIDATES = 200
 """How many of the least likely labels are looked at for those where another label is likelier."""
-
-Row = dict[str, object]
 
 
 @dataclass(frozen=True)

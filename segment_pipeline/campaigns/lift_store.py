@@ -26,6 +26,7 @@ from segment_pipeline.campaigns.tables import CAMPAIGN_LIFT
 from segment_pipeline.config.campaigns import Campaign
 from segment_pipeline.config.config import Config
 from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.rows import Row
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import as_of, month_key
 from segment_pipeline.words import figure
@@ -37,8 +38,6 @@ NO_OUTCOME = (
 )
 
 OTHER_SHARES = "; the shares in the campaign file were changed since: those with which the arms were drawn count"
-
-Row = dict[str, object]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
 
 from segment_pipeline.arrays import Array, Texts
 from segment_pipeline.database.quoting import identifier
@@ -92,3 +93,8 @@ def read_rows(connection: duckdb.DuckDBPyConnection, query: str, *parameters: ob
     found = connection.execute(query, list(parameters))
     names = [column[0] for column in found.description]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def read_columns(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, NDArray[np.generic]]:
+    """The columns of a query by name; NULL is masked."""
+    return dict(connection.execute(query).fetchnumpy())

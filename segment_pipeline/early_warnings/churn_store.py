@@ -18,7 +18,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.config.order_features import GAP, RECENCY
 from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule
 from segment_pipeline.database.quoting import identifier, literal, number
-from segment_pipeline.database.rows import feature_matrix, insert_rows, write_rows
+from segment_pipeline.database.rows import feature_matrix, insert_rows, read_columns, write_rows
 from segment_pipeline.database.store import insert_query, month_literal
 from segment_pipeline.early_warnings.backtest import JUDGED, BacktestRow, WarnedMonth, backtest
 from segment_pipeline.early_warnings.churn import (
@@ -235,7 +235,7 @@ def _customer_month(
 
 def _labelled(connection: duckdb.DuckDBPyConnection, customers: CustomerMonth) -> CustomerMonth:
     """Those of the customers whose silence is known, with it."""
-    found = _columns(
+    found = read_columns(
         connection,
         f"SELECT customer_id, silent FROM {OBSERVED_SILENCE.name} WHERE month = {month_literal(customers.month)}",
     )
@@ -249,7 +249,7 @@ def _overdue(connection: duckdb.DuckDBPyConnection, config: Config, month: date,
     """Only order lines tell the gaps between a customer's orders."""
     if config.source.orders is None:
         return None
-    found = _columns(
+    found = read_columns(
         connection,
         f"SELECT customer_id, {identifier(RECENCY)} AS silence, {identifier(GAP)} AS gap FROM raw_customers "
         f"WHERE month = {month_literal(month)} AND customer_id IS NOT NULL",
@@ -271,7 +271,7 @@ def _warned_month(
         f"coalesce(bool_or(w.warning = {literal(rule.name)}), false) AS {identifier(rule.name)}" for rule in rules
     )
     recency, limit = identifier(config.recency_feature or ""), number(config.warnings.engaged_above)
-    found = _columns(
+    found = read_columns(
         connection,
         f"""
         SELECT e.customer_id, greatest(e.engaged, coalesce(any_value(b.engaged), 0)) > {limit} AS eligible,
@@ -340,10 +340,6 @@ def _as_row(model: ChurnRisk | Refusal, config: Config) -> dict[str, object]:
 
 def _finite(figures: dict[str, float]) -> dict[str, float | None]:
     return {name: value if np.isfinite(value) else None for name, value in figures.items()}
-
-
-def _columns(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, NDArray[np.generic]]:
-    return dict(connection.execute(query).fetchnumpy())
 
 
 def _looked_up(found: dict[str, NDArray[np.generic]], column: str, ids: Texts) -> NDArray[np.generic]:

@@ -136,9 +136,10 @@ def _what_changed(story: Story) -> str:
     up, down = max(changed, key=lambda row: row["change"]), min(changed, key=lambda row: row["change"])
     if up["change"] < 0.0005 and down["change"] > -0.0005:
         return "No segment's share changed since the month before."
+    grew, shrank = points(up["change"]).lstrip("+"), points(-down["change"]).lstrip("+")
     return (
-        f"{up['name']} grew most, by {points(up['change']).lstrip('+')} points to {percent(up['share'])}; {down['name']} shrank "
-        f"most, by {points(-down['change']).lstrip('+')} points to {percent(down['share'])}."
+        f"{up['name']} grew most, by {grew} points to {percent(up['share'])}; {down['name']} shrank most, by {shrank} "
+        f"points to {percent(down['share'])}."
     )
 
 

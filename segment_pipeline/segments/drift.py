@@ -1,8 +1,8 @@
 """How far this month's customers, feature by feature, are from those that the champion was fitted to.
 
 Here: two distances between a feature's distribution then and now, and how large each is by chance alone. They say that
-the base has changed, and not that the model has become wrong: what it means to the model is measured by models/refit.py, and
-stands beside it. So they raise an alert, and never a refit.
+the base has changed, and not that the model has become wrong: what it means to the model is measured by
+models/refit.py, and stands beside it. So they raise an alert, and never a refit.
 """
 
 from collections.abc import Sequence

@@ -188,7 +188,7 @@ def separation(champion: SegmentModel, R: Array, max_overlap: float) -> list[Fig
     likeliest = R.argmax(axis=1)
     wrong = float(1.0 - R.max(axis=1).mean())
     apart: list[Figure] = []
-    sentence = f"An estimated {percent(wrong, 1)} of the customers belong to another segment."
+    sentence = f"By estimate {percent(wrong, 1)} of the customers belong to another segment."
     mistaken = [Figure("misclassification", "", wrong, sentence)]
     for a, b in combinations(range(len(segments)), 2):
         pair = f"{segments[a].segment_id}-{segments[b].segment_id}"
@@ -196,7 +196,7 @@ def separation(champion: SegmentModel, R: Array, max_overlap: float) -> list[Fig
         confused = _confused(R, likeliest, a, b)
         belong = "both are empty this month"
         if confused is not None:
-            belong = f"an estimated {percent(confused, 1)} of the customers in either belong to the other"
+            belong = f"by estimate {percent(confused, 1)} of the customers in either belong to the other"
         mistaken.append(Figure("misclassification", pair, confused, f"{names}: {belong}."))
         if not np.isfinite(distances[a, b]):
             apart.append(Figure("separation", pair, None, f"{names}: a rule tells them apart, and leaves no doubt."))

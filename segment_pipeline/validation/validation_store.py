@@ -18,7 +18,7 @@ from segment_pipeline.config.order_features import MONETARY
 from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
-from segment_pipeline.database.rows import drawn_sql, feature_matrix, write_rows
+from segment_pipeline.database.rows import drawn_sql, feature_matrix, read_columns, write_rows
 from segment_pipeline.database.store import month_literal, month_rows
 from segment_pipeline.early_warnings.churn import observed_before
 from segment_pipeline.early_warnings.tables import OBSERVED_SILENCE
@@ -108,7 +108,7 @@ def _followed(
     if not (scores_in(connection, before, month) and scores_in(connection, before, earlier)):
         return Missing("the champion of the month before cannot score both months.")
     names = before.space.names
-    found = _columns(
+    found = read_columns(
         connection,
         f"""
         SELECT {_aliased("b", names, "before")}, {_aliased("n", names, "now")}
@@ -168,7 +168,7 @@ def _outcome(
     if not scores_in(connection, champion, earlier):
         return Missing(f"{month_key(earlier)} lacks features of the champion that serves now.")
     names, recency = champion.space.names, config.recency_feature
-    found = _columns(
+    found = read_columns(
         connection,
         f"""
         SELECT {_aliased("v", names, "then")}, {happened} AS happened,
@@ -192,7 +192,7 @@ def _hybrids(connection: duckdb.DuckDBPyConnection, config: Config, month: date)
     if MONETARY not in config.raw_feature_names:
         return Missing(f"no feature {MONETARY} tells what customers spent.")
     drawn = drawn_sql(connection, "monthly_assignments", month, config.validation.sample)
-    found = _columns(
+    found = read_columns(
         connection,
         f"""
         SELECT r.{identifier(MONETARY)} AS spend, a.is_hybrid, a.tier = 'dominant' AND NOT a.is_hybrid AS is_single
@@ -226,7 +226,3 @@ def _matrix(found: dict[str, NDArray[np.generic]], names: Sequence[str], when: s
 
 def _doubles(column: NDArray[np.generic]) -> Array:
     return np.asarray(np.ma.filled(column.astype(np.float64), np.nan))
-
-
-def _columns(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, NDArray[np.generic]]:
-    return dict(connection.execute(query).fetchnumpy())
