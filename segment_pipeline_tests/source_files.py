@@ -44,7 +44,7 @@ def configured(
 def orders_from(folder: Path, path: str, **changed: object) -> Config:
     """A configuration with order lines in the columns of COLUMNS."""
     source = {key: value for key, value in ({**ORDERS, "path": path} | changed).items() if value is not None}
-    names = [name for name in ORDER_FEATURES if "product" not in name or "product_id" in source]
+    names = [name for name, feature in ORDER_FEATURES.items() if not feature.lacks(source)]
     return configured(folder, names, orders=source)
 
 

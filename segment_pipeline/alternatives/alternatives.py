@@ -15,6 +15,7 @@ from itertools import combinations
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from segment_pipeline.alternatives.methods import METHODS
 from segment_pipeline.arrays import Array, Flags, Labels
 from segment_pipeline.measures import k_means
 from segment_pipeline.mixture.gaussian import Mixture
@@ -183,36 +184,37 @@ class _Bench:
         self.distances = _distances(self.Z[self.few])
 
     def compare(self) -> Comparison:
-        ward = self._ward()
         codes = coded_features(self.Z)
-        found = [
-            self._champion(),
-            self._measured("k_means", lambda rows: k_means(self.Z[rows], self.k, self.seed)),
-            ward,
-            self._measured("dbscan", lambda rows: _dbscan(self.Z[rows])),
-            self._measured("hdbscan", lambda rows: _hdbscan(self.Z[rows])),
-            *([self._latent_classes(codes)] if self.customers.categories or len(codes) > 1 else []),
-            self._quintiles(),
-            *(self._rule(name, labels) for name, labels in self.customers.rules.items()),
-        ]
+        ways: Mapping[str, Callable[[str], Alternative]] = {
+            "champion": self._champion,
+            "k_means": lambda name: self._measured(name, lambda rows: k_means(self.Z[rows], self.k, self.seed)),
+            "ward": self._ward,
+            "dbscan": lambda name: self._measured(name, lambda rows: _dbscan(self.Z[rows])),
+            "hdbscan": lambda name: self._measured(name, lambda rows: _hdbscan(self.Z[rows])),
+            "latent_classes": lambda name: self._latent_classes(name, codes),
+            "rfm_quintiles": self._quintiles,
+        }
+        answered = bool(self.customers.categories) or len(codes) > 1
+        found = {name: ways[name](name) for name in METHODS if name != "latent_classes" or answered}
+        rules = (self._rule(name, labels) for name, labels in self.customers.rules.items())
         return Comparison(
-            tuple(found),
-            ward_hierarchy(self.Z[self.few], ward.segments or 1, self.names),
+            (*found.values(), *rules),
+            ward_hierarchy(self.Z[self.few], found["ward"].segments or 1, self.names),
             len(codes) + len(self.customers.categories),
             self.Z.shape[1] + len(self.customers.categories),
         )
 
-    def _champion(self) -> Alternative:
+    def _champion(self, name: str) -> Alternative:
         predicted = None if self.observed is None else self.champion.log_joint(self.observed.Z).argmax(axis=1)
-        return self._row("champion", self.champion_labels, np.arange(self.n), None, predicted)
+        return self._row(name, self.champion_labels, np.arange(self.n), None, predicted)
 
-    def _ward(self) -> Alternative:
+    def _ward(self, name: str) -> Alternative:
         def partition(rows: Labels) -> Labels:
             from scipy.cluster.hierarchy import fcluster, ward
 
             return np.asarray(fcluster(ward(self.Z[rows]), self.k, criterion="maxclust") - 1, dtype=np.intp)
 
-        return self._measured("ward", partition, self.few)
+        return self._measured(name, partition, self.few)
 
     def _measured(self, method: str, partition: Callable[[Labels], Labels], rows: Labels | None = None) -> Alternative:
         """`partition` : labels of the customers at these positions, from nothing but them."""
@@ -220,7 +222,7 @@ class _Bench:
         labels = partition(rows)
         return self._row(method, labels, rows, self._stability(partition, rows), self._nearest(labels, rows))
 
-    def _latent_classes(self, codes: Sequence[int]) -> Alternative:
+    def _latent_classes(self, name: str, codes: Sequence[int]) -> Alternative:
         columns = [np.unique(self.Z[:, j], return_inverse=True)[1] for j in codes]
         answers = np.column_stack([*columns, *self.customers.categories.values()])
         labels = latent_classes(answers[self.few], self.seed)
@@ -229,13 +231,13 @@ class _Bench:
         def partition(rows: Labels) -> Labels:
             return latent_classes(answers[rows], self.seed, classes)
 
-        return self._row("latent_classes", labels, self.few, self._stability(partition, self.few))
+        return self._row(name, labels, self.few, self._stability(partition, self.few))
 
-    def _quintiles(self) -> Alternative:
+    def _quintiles(self, name: str) -> Alternative:
         rfm = self.customers.rfm
         if rfm is None:
             return _not_run(
-                "rfm_quintiles",
+                name,
                 "Not computed: it needs days since the last order, orders and spend; name them under roles.recency, "
                 "roles.frequency and alternatives.monetary.",
             )
@@ -243,7 +245,7 @@ class _Bench:
         if self.observed is not None and self.observed.rfm is not None:
             predicted = quintile_rule(self.observed.rfm, rfm)
         stability = self._stability(lambda rows: quintile_rule(rfm[rows], rfm[rows]), np.arange(self.n))
-        return self._row("rfm_quintiles", quintile_rule(rfm, rfm), np.arange(self.n), stability, predicted)
+        return self._row(name, quintile_rule(rfm, rfm), np.arange(self.n), stability, predicted)
 
     def _rule(self, name: str, labels: Labels) -> Alternative:
         predicted = self.observed.rules.get(name) if self.observed is not None else None

@@ -1,5 +1,6 @@
 """Other ways to segment the same customers, and whether a mixture is right at all."""
 
+from segment_pipeline.alternatives.methods import METHODS
 from segment_pipeline.database.tables import MODEL_VERSION, MONTH, Column, Table
 
 ALTERNATIVE_SEGMENTATIONS = Table(
@@ -12,7 +13,7 @@ ALTERNATIVE_SEGMENTATIONS = Table(
             "method",
             "VARCHAR",
             "",
-            "champion, k_means, ward, dbscan, hdbscan, latent_classes, rfm_quintiles, or rule: and its name.",
+            f"{', '.join(METHODS)}, or rule: and its name.",
         ),
         Column("segments", "INTEGER", "segments", "Segments it finds, noise not counted."),
         Column("customers", "BIGINT", "customers", "Customers it looked at; fewer than the month has is a sample."),

@@ -17,13 +17,10 @@ from segment_pipeline.cli.commands import (
 )
 from segment_pipeline.cli.run import run_command
 from segment_pipeline.months import month_range, parse_month
+from segment_pipeline.publishing.dialects import DIALECTS
 
 USUAL_CONFIG, CONFIG_HERE = Path("data/segmentation.yaml"), Path("segmentation.yaml")
 """Where a project has the user's file, and where a quickstart leaves it."""
-
-
-SQL_DIALECTS = ("duckdb", "postgres", "snowflake", "bigquery")
-"""Those of publishing/score_sql.py, which is not imported to show a help page."""
 
 
 EPILOG = """\
@@ -201,7 +198,7 @@ def command_parser() -> argparse.ArgumentParser:
         epilog=SCORE_SQL_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    score.add_argument("--dialect", choices=SQL_DIALECTS, required=True, help="the engine that will run it")
+    score.add_argument("--dialect", choices=tuple(DIALECTS), required=True, help="the engine that will run it")
     score.add_argument(
         "--table",
         default="customers",

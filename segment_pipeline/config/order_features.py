@@ -2,8 +2,9 @@
 
 What follows: the names that a configuration may use and what they need of the source, the SQL that computes them, their
 units in every profile, the words of segment names and of sentences about a customer, what `quickstart` and `init`
-propose, and the table in docs/configuration.md (`make docs` writes it). To add a feature, declare it below and test its
-values in segment_pipeline_tests/sources; whoever else needs to know one by name asks for the part that it plays.
+propose, and the table in docs/configuration.md. To add a feature, declare it in `_DECLARED`, write down its values in
+`BY_HAND` of segment_pipeline_tests/sources/test_sources.py, then `make docs`. Whoever else needs to know one by name
+asks for the part that it plays.
 
 Here: text only. Not here: how the SQL is run (sources/sources.py).
 """

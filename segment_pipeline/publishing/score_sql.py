@@ -21,15 +21,13 @@ from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.models.scoring import assignment_sql
 from segment_pipeline.models.tables import MODEL_VERSIONS
 from segment_pipeline.months import month_key
+from segment_pipeline.publishing.dialects import DIALECTS
 from segment_pipeline.publishing.tables import MACRO, REFUSED, SCORED_TABLE
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS, SEGMENT_PROFILES
 from segment_pipeline.words import figure
 
 if TYPE_CHECKING:
     from sqlglot import exp
-
-DIALECTS = {"duckdb": "DuckDB", "postgres": "PostgreSQL", "snowflake": "Snowflake", "bigquery": "BigQuery"}
-"""What score.sql can be written for: sqlglot's name of the dialect, and people's."""
 
 LARGEST = 1e100
 """A feature beyond it is refused as not finite: its square would be infinite, which PostgreSQL and BigQuery refuse for

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from dataclasses import replace
 from datetime import date
 
@@ -16,8 +17,8 @@ from segment_pipeline.database.quoting import identifier
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.mixture.candidates import Hurdle
 from segment_pipeline.models.scoring import assignment_sql
+from segment_pipeline.publishing.dialects import DIALECTS
 from segment_pipeline.publishing.score_sql import (
-    DIALECTS,
     FeatureLimits,
     Scoring,
     latest_scoring,
@@ -120,6 +121,13 @@ def test_the_macro_scores_tables_views_and_queries_by_name(customers):
     assert result(connection, "SELECT * FROM score('customers')") == everybody
     assert len(result(connection, "SELECT * FROM score(seven)")) == 7
     assert len(result(connection, "WITH few AS (FROM customers LIMIT 3) SELECT * FROM score(few)")) == 3
+
+
+def test_the_command_line_offers_every_dialect_and_no_other(capsys):
+    with pytest.raises(SystemExit):
+        main(["score-sql", "--help"])
+    (offered,) = set(re.findall(r"--dialect \{(.*?)\}", capsys.readouterr().out))
+    assert offered.split(",") == list(DIALECTS)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -1,0 +1,4 @@
+"""What score.sql can be written for. Here: names only, light enough for a help page. Not here: how (score_sql.py)."""
+
+DIALECTS = {"duckdb": "DuckDB", "postgres": "PostgreSQL", "snowflake": "Snowflake", "bigquery": "BigQuery"}
+"""sqlglot's name of the dialect, which the command line takes, and people's."""
