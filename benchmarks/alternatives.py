@@ -78,11 +78,8 @@ def fill(folder: Path, customers: int) -> None:
             f"FROM validated_features WHERE month = {month_literal(BEFORE)}"
         )
         insert_rows(connection, CHAMPIONS, [{"month": MONTH, "model_version": 1}])
-        insert_rows(
-            connection,
-            MODEL_VERSIONS,
-            [{"model_version": 1, "trained_month": MONTH, "parameters": champion.to_json()}],
-        )
+        version = {"model_version": 1, "trained_month": MONTH, "parameters": champion.to_json()}
+        insert_rows(connection, MODEL_VERSIONS, [dict.fromkeys(MODEL_VERSIONS.column_names) | version])
 
 
 def run(folder: Path, what: str) -> None:

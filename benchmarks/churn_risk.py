@@ -37,12 +37,12 @@ from segment_pipeline.early_warnings.churn import (
     observed_before,
     overdue,
 )
-from segment_pipeline.early_warnings.rules import engaged_in_either, mixed_warnings, movement_warnings
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.challengers import fit_challengers
 from segment_pipeline.models.champion import DecisionInputs, decide
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import month_key
+from segment_pipeline_tests.early_warnings.rules_in_numpy import engaged_in_either, mixed_warnings, movement_warnings
 
 UNSEEN = date(1997, 11, 1)
 """The first of CDNOW's months that no choice was made on."""

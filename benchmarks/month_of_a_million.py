@@ -19,7 +19,8 @@ import numpy as np
 
 from segment_pipeline.campaigns.actions_store import write_actions, write_audience_feed
 from segment_pipeline.config.model import TierSettings
-from segment_pipeline.config.stages import Action, WarningSettings
+from segment_pipeline.config.stages import Action
+from segment_pipeline.config.warning_rules import WarningSettings
 from segment_pipeline.database.store import Warehouse, month_literal, prepare
 from segment_pipeline.early_warnings.rules_store import write_early_warnings
 from segment_pipeline.mixture.candidates import Mixture

@@ -42,8 +42,9 @@ def main(folder: Path, month_text: str | None) -> None:
     vega = [chart for chart in drawn.values() if not isinstance(chart, str)]
     svg_time = median(lambda: [charts.svg(chart) for chart in vega])
     bundle_time, bundle = timed(vl_convert.javascript_bundle)
-    html_time = median(lambda: [charts.html(chart) for chart in vega])
-    html_bytes = [len(charts.html(chart)) for chart in vega]
+    pages = [chart.to_dict() for chart in vega]
+    html_time = median(lambda: [vl_convert.vegalite_to_html(page, bundle=True) for page in pages])
+    html_bytes = [len(vl_convert.vegalite_to_html(page, bundle=True)) for page in pages]
 
     size, ratio = len(page.encode()), len(bundle) / len(page.encode())
     print(f"{month_key(month)}: report {size:,} bytes; first {first} (starts V8), then {again}")

@@ -35,7 +35,8 @@ from segment_pipeline.months import month_key
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segments.assignments_store import write_assignments
 from segment_pipeline.sources.sources import load_raw_customers
-from segment_pipeline.validation.validation import METRICS, validate
+from segment_pipeline.validation.figures import METRICS
+from segment_pipeline.validation.validation import validate
 from segment_pipeline.validation.validation_store import read_evidence, write_validation
 
 MONTHS = (date(2023, 3, 1), date(2023, 4, 1))
@@ -168,9 +169,12 @@ def cost(folder: Path, customers: int) -> list[object]:
             mixture = fit_mixture(space.transform(X), 5, variance_floor=space.variance_floor)
             write_feature_space(connection, month, space, [])
             candidate = {"month": month, "n_components": 5}
-            insert_rows(connection, CANDIDATE_CHOICES, [candidate | {"rationale": "made up"}])
-            insert_rows(connection, CANDIDATE_PARAMETERS, [candidate | {"parameters": json.dumps(mixture.to_plain())}])
-            insert_rows(connection, CANDIDATE_MODELS, [candidate | {"stability": 0.9}])
+            for table, known in (
+                (CANDIDATE_CHOICES, {"rationale": "made up"}),
+                (CANDIDATE_PARAMETERS, {"parameters": json.dumps(mixture.to_plain())}),
+                (CANDIDATE_MODELS, {"stability": 0.9}),
+            ):
+                insert_rows(connection, table, [dict.fromkeys(table.column_names) | candidate | known])
             before = champion
             version = 1 if before is None else before.model_version + 1
             inputs = DecisionInputs(

@@ -1,3 +1,3 @@
 """Month after month, who your customers are becoming, as probabilities."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -17,6 +17,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from segment_pipeline.months import month_key
+from segment_pipeline.words import counted, figure, percent
 
 if TYPE_CHECKING:
     import altair as alt
@@ -38,6 +39,8 @@ FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 HEAT = ("#9a4a00", "#e8a860", "#f3f1ec", "#7fb4e6", "#00508f")
 """Below the population brown, above it blue: the two hues that colour-blind people tell apart best."""
 SPARKS = "▁▂▃▄▅▆▇█"
+PER_CENT = "format(100 * datum.value, '.1~f') + ' %'"
+"""A share on an axis, as `words.percent` has it in sentences."""
 MAX_PNG_BYTES = 100_000
 _CLIP = re.compile(r"(?<=id=\")clip\d+(?=\")|(?<=url\(#)clip\d+(?=\))")
 
@@ -185,8 +188,8 @@ def feature_distributions(bins: Rows, limits: Rows) -> "alt.FacetChart":
     rows: list[dict[str, Any]] = [
         dict(row)
         | {
-            "words": f"{row['feature']}, {row['stage']}: {row['customers']:,} customers from "
-            f"{row['low']:.3g} to {row['high']:.3g}"
+            "words": f"{row['feature']}, {row['stage']}: {counted(row['customers'])} from "
+            f"{figure(row['low'], 3)} to {figure(row['high'], 3)}"
         }
         for row in bins
     ]
@@ -228,7 +231,7 @@ def profile_heat_map(profiles: Rows) -> "alt.LayerChart":
     for row in profiles:
         fill, ink = heat_of_index(row["index"])
         index = _shown(row["index"], ".0f")
-        words = f"{row['name']}, {row['feature']}: {row['mean']:,.4g} {row['unit']}, index {index}"
+        words = f"{row['name']}, {row['feature']}: {figure(row['mean'])} {row['unit']}, index {index}"
         rows.append(
             {
                 "segment": f"{row['segment_id']} {row['name']}",
@@ -255,8 +258,8 @@ def transition_matrix(moves: Rows, names: Mapping[str, str]) -> "alt.LayerChart"
     for row in moves:
         came, went = (_numbered(row[side], names) for side in ("from_state", "to_state"))
         fill, ink = heat_of_share(row["share"])
-        words = f"from {came} to {went}: {row['customers']:,} customers, {row['share']:.0%}"
-        cell = {"from": came, "to": went, "shown": f"{row['share']:.0%}", "fill": fill, "ink": ink, "words": words}
+        words = f"from {came} to {went}: {counted(row['customers'])}, {percent(row['share'])}"
+        cell = {"from": came, "to": went, "shown": percent(row["share"]), "fill": fill, "ink": ink, "words": words}
         rows.append(cell)
     order = {side: [_numbered(state, names) for state in states(moves, side)] for side in ("from_state", "to_state")}
     base = alt.Chart(alt.Data(values=rows), width=alt.Step(86), height=alt.Step(34)).encode(
@@ -286,7 +289,8 @@ def shares_over_time(
             "month": month_key(row["month"]),
             "segment": str(row["segment_id"]),
             "share": row["share"],
-            "words": f"{month_key(row['month'])}, {row['name']}: {row['share']:.1%}, {row['customers']:,} customers",
+            "words": f"{month_key(row['month'])}, {row['name']}: {percent(row['share'], 1)}, "
+            f"{counted(row['customers'])}",
         }
         for row in shares
     ]
@@ -302,7 +306,7 @@ def shares_over_time(
             y=alt.Y(
                 "share:Q",
                 title="share of customers",
-                axis=alt.Axis(format="%"),
+                axis=alt.Axis(labelExpr=PER_CENT),
                 stack="zero",
                 scale=alt.Scale(domain=[0, 1]),
             ),
@@ -341,7 +345,7 @@ def histograms(bins: Rows, titles: Mapping[str, str]) -> "alt.HConcatChart":
     charts = []
     for measure, title in titles.items():
         rows = [
-            dict(row) | {"words": f"{row['customers']:,} customers from {row['low']:.2f} to {row['high']:.2f}"}
+            dict(row) | {"words": f"{counted(row['customers'])} from {row['low']:.2f} to {row['high']:.2f}"}
             for row in bins
             if row["measure"] == measure
         ]
@@ -372,8 +376,8 @@ def drift_over_months(figures: Rows) -> "alt.FacetChart":
             "value": row["value"],
             "threshold": row["threshold"],
             "fired": bool(row["fired"]),
-            "words": f"{month_key(row['month'])}, {row['metric']}: {row['value']:.3g}, limit {row['threshold']:.3g}"
-            + (", crossed" if row["fired"] else ""),
+            "words": f"{month_key(row['month'])}, {row['metric']}: {figure(row['value'], 3)}, "
+            f"limit {figure(row['threshold'], 3)}" + (", crossed" if row["fired"] else ""),
         }
         for row in figures
         if math.isfinite(row["value"]) and math.isfinite(row["threshold"])
@@ -416,12 +420,12 @@ def backtest(rows: Rows) -> "alt.LayerChart":
         intervals.append({"warning": warning, "low": row["precision_low"], "high": row["precision_high"]})
         for column, (chosen_by, _, _) in CHOICES.items():
             if row[column] is not None:
-                words = f"{warning}, {chosen_by}: {row[column]:.1%} of {row['alerts']:,} fell silent"
+                words = f"{warning}, {chosen_by}: {percent(row[column], 1)} of {row['alerts']:,} fell silent"
                 if column == "precision" and row["precision_low"] is not None:
-                    words += f", interval {row['precision_low']:.1%} to {row['precision_high']:.1%}"
+                    words += f", interval {percent(row['precision_low'], 1)} to {percent(row['precision_high'], 1)}"
                 points.append({"warning": warning, "by": chosen_by, "value": row[column], "words": words})
     names = [name for name, _, _ in CHOICES.values()]
-    y, axis = alt.Y("warning:N", title=None, axis=alt.Axis(labelLimit=200)), alt.Axis(format=".1~%", tickCount=6)
+    y, axis = alt.Y("warning:N", title=None, axis=alt.Axis(labelLimit=200)), alt.Axis(labelExpr=PER_CENT, tickCount=6)
     bars = (
         alt.Chart(alt.Data(values=intervals), width=480, height=alt.Step(40))
         .mark_rule(color=ACCENT, strokeWidth=2, aria=False)
@@ -478,7 +482,7 @@ def journey_flow(moves: Rows, names: Mapping[str, str], colours: Mapping[int, st
         )
         words = (
             f"from {_state(move['from_state'], names)} to {_state(move['to_state'], names)}: "
-            f"{move['customers']:,} customers"
+            f"{counted(move['customers'])}"
         )
         fill = _state_colour(move["from_state"], colours)
         parts.append(f'<path d="{path}" fill="{fill}" fill-opacity="0.38" {_spoken(words)}/>')
@@ -487,7 +491,7 @@ def journey_flow(moves: Rows, names: Mapping[str, str], colours: Mapping[int, st
         (right, ends, x1, x1 + bar + 8, "start"),
     ):
         for state, count in totals.items():
-            tall, words = max(1.0, count * scale), f"{_state(state, names)}: {count:,} customers"
+            tall, words = max(1.0, count * scale), f"{_state(state, names)}: {counted(count)}"
             parts.append(
                 f'<rect x="{x:.1f}" y="{tops[state]:.1f}" width="{bar:g}" height="{tall:.1f}" rx="2" '
                 f'fill="{_state_colour(state, colours)}" {_spoken(words)}/>'
@@ -542,13 +546,6 @@ def png(chart: "alt.TopLevelMixin | str", scale: float = 1.25) -> bytes:
         scale *= 0.8
         picture = bytes(vl_convert.svg_to_png(drawn, scale=scale))
     return picture
-
-
-def html(chart: "alt.TopLevelMixin") -> str:
-    """The chart as a page of its own with the whole of Vega in it (0.9 MB): what the report was measured against."""
-    import vl_convert
-
-    return str(vl_convert.vegalite_to_html(_spec(chart, ink=INK, ground=PAPER), bundle=True))
 
 
 def _spec(chart: "alt.TopLevelMixin", ink: str, ground: str) -> dict[str, Any]:

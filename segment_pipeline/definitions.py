@@ -12,6 +12,7 @@ import dagster as dg
 from segment_pipeline.alternatives import assets as alternatives
 from segment_pipeline.audit import assets as audit
 from segment_pipeline.campaigns import assets as campaigns
+from segment_pipeline.config.config import load_config
 from segment_pipeline.customers import assets as customers
 from segment_pipeline.early_warnings import assets as early_warnings
 from segment_pipeline.models import assets as models
@@ -20,7 +21,7 @@ from segment_pipeline.orchestration.resources import WEBHOOK_VARIABLE, Notifier,
 from segment_pipeline.orchestration.sensors import notify_drift_alerts, notify_month, notify_run_failure
 from segment_pipeline.orchestration.settings import config_path
 from segment_pipeline.publishing import assets as publishing
-from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline.publishing.catalogue import RESERVED_NAMES, TABLES
 from segment_pipeline.report import assets as report
 from segment_pipeline.segments import assets as segments
 from segment_pipeline.validation import assets as validation
@@ -30,6 +31,7 @@ class SegmentPipeline(Pipeline):
     """The pipeline with the tables of all stages."""
 
     tables = TABLES
+    reserved_names = RESERVED_NAMES
 
 
 def resources(config_path: Path) -> dict[str, object]:
@@ -40,6 +42,9 @@ def resources(config_path: Path) -> dict[str, object]:
         "notifier": Notifier(webhook_url=dg.EnvVar(WEBHOOK_VARIABLE) if os.environ.get(WEBHOOK_VARIABLE) else None),
     }
 
+
+# The stages have read it for its months and its place; whether its features fit beside their columns, only all tell.
+load_config(config_path(), RESERVED_NAMES)
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(

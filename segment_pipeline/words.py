@@ -1,50 +1,61 @@
-"""Figures and features in plain words, for sentences that people read beside a table."""
+"""Figures and features in plain words, one way wherever people read them."""
 
-_PHRASES = {
-    "days_since_last_order": "last ordered {} days ago",
-    "orders": "placed {} orders",
-    "total_spend": "spent {}",
-    "average_order_value": "spends {} an order",
-    "products_per_order": "buys {} products an order",
-    "distinct_products": "bought {} different products",
-    "tenure_days": "first ordered {} days ago",
-    "days_between_orders": "orders every {} days",
-}
-"""Feature of order lines -> what a customer with such a value did; other features are told by name and unit."""
+import math
 
-_ONE = {"1 days": "1 day", "1 orders": "1 order", "1 products": "1 product", "1 different products": "1 product"}
+from segment_pipeline.config.order_features import ORDER_FEATURES
+
+_ONE_OF = {"days": "day", "orders": "order", "products": "product"}
+"""Unit -> what one of it is called, where a feature is told by its unit."""
+
+_SMALLEST = 0.0001
+"""Figures nearer to 0 are told as such: nobody reads 8.27e-07."""
 
 
-def figure(value: float) -> str:
-    """A figure with as many digits as a reader needs: 1,240; 84; 12.5; 0.031."""
-    if abs(value) >= 100 or value == round(value):
+def figure(value: float, digits: int = 2) -> str:
+    """A figure with as many digits as a reader needs: 1,240; 84; 12.5; 0.031; under 0.0001.
+
+    digits : how many tell something; from 10**digits on there are no decimals. What is not finite is unknown.
+    """
+    if not math.isfinite(value):
+        return "unknown"
+    size = abs(value)
+    if 0 < size < _SMALLEST:
+        return f"under {_SMALLEST}" if value > 0 else f"over -{_SMALLEST}"
+    if size >= 10**digits or value == round(value):
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
+    decimals = max(1, digits - 1 - math.floor(math.log10(size)))
+    return f"{value:,.{decimals}f}".rstrip("0").rstrip(".")
 
 
-def percent(share: float) -> str:
-    """A share, 0..1, in per cent; what is not all or nothing is not told as such."""
-    if 0 < share < 0.01:
-        return "under 1 %"
-    return "over 99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
+def percent(share: float, decimals: int = 0) -> str:
+    """A share, 0..1, in per cent; what is not all or nothing is not told as such: 21.5 %, under 1 %, over 99 %."""
+    least, told = 10.0**-decimals, 100 * share
+    if 0 < told < least:
+        return f"under {least:.{decimals}f} %"
+    return f"over {100 - least:.{decimals}f} %" if 100 - least < told < 100 else f"{told:.{decimals}f} %"
+
+
+def points(change: float) -> str:
+    """A change of a share in percentage points, with its sign: 0.05 -> +5.0."""
+    return f"{100 * change:+.1f}"
 
 
 def deed(feature: str, value: float, unit: str) -> str:
-    """What a customer with this value did, as a verb and a figure in original units."""
-    if feature in _PHRASES:
-        money = f" {unit}" if feature in ("total_spend", "average_order_value") and unit else ""
-        said = _PHRASES[feature].format(figure(value) + money)
-    else:
-        named = feature.replace("_", " ").strip()
-        said = f"has {named} {figure(value)}" + (f" {unit}" if unit and unit != feature else "")
-    for many, one in _ONE.items():
-        said = said.replace(f" {many}", f" {one}")
+    """What a customer with this value did, as a verb and a figure in original units: as a feature of order lines is
+    declared, any other by name and unit."""
+    if feature in ORDER_FEATURES:
+        declared, said = ORDER_FEATURES[feature], figure(value)
+        money = f" {unit}" if declared.is_money and unit else ""
+        return (declared.words.deed_of_one if said == "1" else declared.words.deed).format(said + money)
+    said = f"has {readable(feature)} {figure(value)}" + (f" {unit}" if unit and unit != feature else "")
+    for many, one in _ONE_OF.items():
+        said = said.replace(f" 1 {many}", f" 1 {one}")
     return said
 
 
-def counted(customers: int) -> str:
-    """A number of customers."""
-    return f"{customers:,} customer" + ("" if customers == 1 else "s")
+def counted(number: int, thing: str = "customer") -> str:
+    """So many customers, or other things whose plural is an s."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
 ROLE_WORDS = {"engaged": "engaged", "casual": "casual", "at_risk": "at risk", "dormant": "dormant"}

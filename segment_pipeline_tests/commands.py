@@ -162,7 +162,7 @@ def _be_a_command(request: dict[str, Any]) -> None:
         _die_at(request["moment"])
     code = 70  # an exception that nobody caught
     try:
-        code = main.main(request["arguments"])
+        code = main(request["arguments"])
     except SystemExit as exit:
         code = exit.code if isinstance(exit.code, int) else 1
     except BaseException:  # noqa: BLE001 - a traceback is what the tests look for

@@ -7,8 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+from segment_pipeline_tests.commands import Commands, shared_commands
 from segment_pipeline_tests.shop import Shop, order_lines, write_parquet
+
+REPOSITORY = Path(__file__).parents[1]
 
 # The code location reads its partitions from the file that this variable names, at import: it is set before any test
 # imports it. The tests' own files use months of the same span.
@@ -17,6 +21,28 @@ Shop(_LOCATION).configure(last_month="2023-12")
 os.environ["SEGMENT_PIPELINE_CONFIG"] = str(_LOCATION / "segmentation.yaml")
 os.environ.pop("DAGSTER_HOME", None)
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
+
+
+# Who asks for the fixture does what the mark says; tests that start processes by themselves are marked by hand.
+MARK_OF_FIXTURE = {
+    "commands": "process",
+    "demo": "demo",
+    "finished_demo": "demo",
+    "materialize": "months",
+    "three_months": "months",
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests, and put files with marks first: they take longest, and short ones fill up the end of a run on
+    several workers."""
+    for item in items:
+        for name in MARK_OF_FIXTURE.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARK_OF_FIXTURE[name])
+    slow = {"process", "demo", "months"}
+    marked = {item.path for item in items if slow & {mark.name for mark in item.iter_markers()}}
+    items.sort(key=lambda item: item.path not in marked)
 
 
 def pytest_unconfigure() -> None:
@@ -68,36 +94,61 @@ def materialize() -> Callable[..., object]:
 
 
 @pytest.fixture(scope="session")
+def commands() -> Commands:
+    """The command line in processes of its own; see commands.py. A test that asks for it is marked `process`."""
+    return shared_commands()
+
+
+@pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The published file of the demo's first two months, beside its warehouse and configuration. Read it only."""
-    import subprocess
-    import sys
 
-    shipped = Path(__file__).parents[1] / "data" / "segmentation.yaml"
-    folder = tmp_path_factory.mktemp("demo")
-    shutil.copyfile(shipped, folder / shipped.name)
-    command = [
-        sys.executable,
-        "-m",
-        "segment_pipeline.cli.main",
-        "run",
-        "--config",
-        str(folder / shipped.name),
-        "--quiet",
-    ]
-    subprocess.run([*command, "--months", "2017-03..2017-04"], check=True, timeout=600)
-    return folder / "segments.duckdb"
+    def run(folder: Path) -> None:
+        shutil.copyfile(REPOSITORY / "data" / "segmentation.yaml", folder / "segmentation.yaml")
+        ended = shared_commands().run(Shop(folder), "--quiet", "--months", "2017-03..2017-04")
+        assert ended.code == 0, ended
+
+    return made_once(tmp_path_factory, "demo", run) / "segments.duckdb"
+
+
+@pytest.fixture(scope="session")
+def finished_demo(request: pytest.FixtureRequest) -> Path:
+    """The published file that SEGMENT_PIPELINE_COOKBOOK names, of all the demo's months (.ci/run gives the one that it
+    has just made); without it that of the first two."""
+    finished = os.environ.get("SEGMENT_PIPELINE_COOKBOOK")
+    return Path(finished).resolve() if finished else request.getfixturevalue("demo")
 
 
 @pytest.fixture(scope="session")
 def three_months(tmp_path_factory: pytest.TempPathFactory, shop_orders: Path) -> Shop:
-    """The shop with 2023-03 to 2023-05 published by the command line, in a process of its own. Read it only."""
-    import subprocess
-    import sys
+    """The shop with 2023-03 to 2023-05 published by the command line, in a process of its own. Read it only; its
+    Dagster instance is for copies, as SQLite writes files beside those that it reads."""
 
-    folder = tmp_path_factory.mktemp("three_months")
-    shutil.copyfile(shop_orders, folder / "orders.parquet")
-    shop = Shop(folder).configure(last_month="2023-05")
-    command = [sys.executable, "-m", "segment_pipeline.cli.main", "run", "--config", str(shop.config_path), "--quiet"]
-    subprocess.run(command, check=True, timeout=600)
-    return shop
+    def run(folder: Path) -> None:
+        shutil.copyfile(shop_orders, folder / "orders.parquet")
+        shop = Shop(folder).configure(last_month="2023-05")
+        ended = shared_commands().run(shop, "--quiet")
+        assert ended.code == 0, ended
+
+    return Shop(made_once(tmp_path_factory, "three_months", run))
+
+
+@pytest.fixture
+def copy(three_months: Shop, tmp_path: Path) -> Shop:
+    """`three_months`, to write in."""
+    return Shop(shutil.copytree(three_months.folder, tmp_path / "copy"))
+
+
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that `make` fills, in this test run: the first worker that needs it makes it, the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # the workers' own folders stand in it
+    folder, made = base / name, base / f"{name}.made"
+    with FileLock(base / f"{name}.lock"):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what a worker that failed has left
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder

@@ -19,7 +19,6 @@ from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segments.assignments_store import write_assignments
 
 MONTH = date(2023, 4, 1)
-NAMES = ("days_since_last_order", "orders", "average_order_value", "products_per_order")
 # of log1p; habits overlap as they do in life
 MEANS = np.array([[1.0, 3.0, 3.5, 2.0], [2.5, 1.8, 3.0, 1.5], [4.0, 0.9, 2.6, 1.0], [2.0, 1.5, 4.3, 2.6]])
 SPREAD = 0.45
@@ -70,10 +69,9 @@ def planted_customers(n: int, *, important: int = 0, bots: int = 0, errors: int 
 
 def fill(connection: duckdb.DuckDBPyConnection, config: Config, drawn: Planted) -> SegmentModel:
     """The month of these customers up to their assignments, under the champion of the true habits."""
-    prepare(connection, TABLES, NAMES)
-    connection.register(
-        "drawn", pa.table({"customer_id": drawn.ids, **{name: drawn.X[:, j] for j, name in enumerate(NAMES)}})
-    )
+    prepare(connection, TABLES, config.feature_names)
+    features = dict(zip(config.feature_names, drawn.X.T, strict=True))
+    connection.register("drawn", pa.table({"customer_id": drawn.ids, **features}))
     for table in ("validated_features", "raw_customers"):
         connection.execute(
             f"INSERT INTO {table} BY NAME SELECT DATE '{MONTH}' AS month, * FROM drawn ORDER BY customer_id"

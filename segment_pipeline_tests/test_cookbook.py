@@ -16,14 +16,8 @@ RECIPES = dict(re.findall(r"^## (.+?)\n.*?```sql\n(.*?)```", TEXT, re.DOTALL | r
 LONG_HISTORY = {title for title in RECIPES if title.startswith("11. ")}
 
 
-@pytest.fixture(scope="module")
-def published(request):
-    finished = os.environ.get("SEGMENT_PIPELINE_COOKBOOK")
-    return Path(finished) if finished else request.getfixturevalue("demo")
-
-
-def rows_of(published, title):
-    with duckdb.connect(str(published), read_only=True) as connection:
+def rows_of(finished_demo, title):
+    with duckdb.connect(str(finished_demo), read_only=True) as connection:
         cursor = connection.execute(RECIPES[title])
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -36,8 +30,8 @@ def test_there_are_fifteen_recipes_each_with_one_query_and_what_to_read_from_it(
 
 
 @pytest.mark.parametrize("title", RECIPES)
-def test_a_recipe_answers_its_question(published, title):
-    rows = rows_of(published, title)
+def test_a_recipe_answers_its_question(finished_demo, title):
+    rows = rows_of(finished_demo, title)
     if "SEGMENT_PIPELINE_COOKBOOK" not in os.environ:
         assert bool(rows) is (title not in LONG_HISTORY)
         return
@@ -46,26 +40,26 @@ def test_a_recipe_answers_its_question(published, title):
         assert any(row[column] is not None for row in rows), f"{column} is NULL in every row"
 
 
-def recipe(published, number):
-    return rows_of(published, next(title for title in RECIPES if title.startswith(f"{number}. ")))
+def recipe(finished_demo, number):
+    return rows_of(finished_demo, next(title for title in RECIPES if title.startswith(f"{number}. ")))
 
 
-def test_the_shares_of_a_month_are_all_of_it(published):
+def test_the_shares_of_a_month_are_all_of_it(finished_demo):
     months = {}
-    for row in recipe(published, 1):
+    for row in recipe(finished_demo, 1):
         months.setdefault(row["month"], []).append(row["percent"])
     assert all(sum(percents) == pytest.approx(100, abs=0.5) for percents in months.values())
 
 
-def test_where_customers_went_is_all_of_where_they_were(published):
+def test_where_customers_went_is_all_of_where_they_were(finished_demo):
     states = {}
-    for row in recipe(published, 14):
+    for row in recipe(finished_demo, 14):
         states.setdefault(row["from_state"], []).append(row["percent"])
     assert all(sum(percents) == pytest.approx(100, abs=0.5) for percents in states.values())
 
 
-def test_a_new_customer_is_scored_and_an_impossible_one_refused(published):
-    ann, bob, eve = recipe(published, 15)
+def test_a_new_customer_is_scored_and_an_impossible_one_refused(finished_demo):
+    ann, bob, eve = recipe(finished_demo, 15)
     assert ann["refused"] is None
     assert bob["segment_id"] != ann["segment_id"]
     assert (eve["refused"], eve["segment_id"], eve["probability"]) == ("below_minimum:orders", None, None)

@@ -7,7 +7,6 @@ the demo's first two.
 import ast
 import contextlib
 import io
-import os
 import re
 import shlex
 import xml.etree.ElementTree as ET
@@ -35,12 +34,6 @@ PICTURES = sorted((ROOT / "docs" / "pictures").iterdir())
 GAP = "…"
 README_LINES = 200
 PICTURE_BYTES = 60_000
-
-
-@pytest.fixture(scope="module")
-def published(request):
-    finished = os.environ.get("SEGMENT_PIPELINE_COOKBOOK")
-    return Path(finished).resolve() if finished else request.getfixturevalue("demo")
 
 
 def commands_of(text):
@@ -88,9 +81,9 @@ def templates():
 
 
 @pytest.mark.parametrize("block", QUERIES)
-def test_a_query_runs_as_it_stands(published, tmp_path, monkeypatch, block):
+def test_a_query_runs_as_it_stands(finished_demo, tmp_path, monkeypatch, block):
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "segments.duckdb").symlink_to(published)
+    (tmp_path / "data" / "segments.duckdb").symlink_to(finished_demo)
     monkeypatch.chdir(tmp_path)
     with duckdb.connect() as connection:
         connection.execute("COPY (SELECT 'ann' AS account, DATE '2024-04-02' AS opened_on) TO 'tickets.parquet'")
@@ -160,10 +153,10 @@ def test_a_picture_is_a_small_drawing_that_needs_no_page_for_its_ink(picture):
     assert any(f"pictures/{picture.name})" in page for page in TEXTS.values()), "no page shows it"
 
 
-def test_make_pictures_draws_what_is_committed_and_needs_a_demo(published, tmp_path, capsys):
-    drawn = pictures(published)
+def test_make_pictures_draws_what_is_committed_and_needs_a_demo(finished_demo, tmp_path, capsys):
+    drawn = pictures(finished_demo)
     assert set(drawn) == {picture.name for picture in PICTURES}
-    assert main([str(published), str(tmp_path)]) == 0
+    assert main([str(finished_demo), str(tmp_path)]) == 0
     assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == drawn
     assert main([str(tmp_path / "none.duckdb"), str(tmp_path)]) == 1
     assert "make run" in capsys.readouterr().err

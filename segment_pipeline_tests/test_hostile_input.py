@@ -1,6 +1,6 @@
 """Customers as no one should deliver them, through the real assets: rejected with reasons, or the month stops.
 
-What a file may do to its reader is in `warehouse/test_sources.py`.
+What a file may do to its reader is in `sources/test_sources.py`.
 """
 
 import json
@@ -335,6 +335,23 @@ def test_a_failing_gate_leaves_the_month_and_its_verdict_and_stops_what_follows(
     snapshots.deliver(clean(600, 3), AS_NUMBERS)
     assert materialize(snapshots, "2023-03", selection=chain, instance=instance).success
     assert query(snapshots.warehouse, "FROM validated_features ORDER BY ALL") != before["validated_features"]
+
+
+def test_a_first_month_of_features_that_repeat_one_another_leaves_no_matrix(
+    snapshots: Customers, materialize: Callable[..., Any]
+) -> None:
+    snapshots.features(VISITS, {**VISITS, "name": "calls"})
+    rows = [(name, visits, visits) for name, visits, _ in clean(600)]
+    snapshots.deliver(rows, {"id": "VARCHAR", "visits": "DOUBLE", "calls": "DOUBLE"})
+    chain = [*FIRST_TWO, "scaled_matrix"]
+    result = materialize(snapshots, "2023-03", selection=chain, raise_on_error=False)
+    (error,) = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    assert re.match(r"segment_pipeline\.errors\.ModelError: 2023-03: .*(calls|visits)", error.cause.message)
+    (found,) = (row for row in result.get_asset_check_evaluations() if row.check_name == "features_are_independent")
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "calls" in found.metadata["observed"].value["found"]
+    assert not result.asset_materializations_for_node("scaled_matrix")
+    assert query(snapshots.warehouse, "FROM scaled_matrix") == []
 
 
 def test_too_few_customers_are_said_in_plain_words(snapshots: Customers, materialize: Callable[..., Any]) -> None:

@@ -17,8 +17,10 @@ ROOMS = (
     "__init__",
     "errors",
     "months",
-    "words",
+    "arrays",
+    "measures",
     "config",
+    "words",
     "database",
     "charts",
     "mixture",
@@ -105,10 +107,25 @@ def test_no_modules_import_one_another_in_a_circle():
 
 
 def test_every_room_has_its_floor():
-    rooms = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    rooms = {
+        path.stem
+        for path in PACKAGE.iterdir()
+        if path.suffix == ".py" or (path.is_dir() and path.name != "__pycache__")
+    }
     assert rooms == set(ROOMS)
 
 
 def test_a_folder_can_be_looked_over():
     crowded = {folder: len(list(folder.glob("*.py"))) for folder in PACKAGE.rglob("*") if folder.is_dir()}
     assert {str(folder): count for folder, count in crowded.items() if count > 15} == {}
+
+
+def test_a_file_can_be_read_in_one_sitting():
+    root = PACKAGE.parent
+    files = [
+        path
+        for folder in (PACKAGE.name, f"{PACKAGE.name}_tests", "benchmarks", "tools")
+        for path in (root / folder).rglob("*.py")
+    ]
+    lengths = {str(path.relative_to(root)): len(path.read_text().splitlines()) for path in files}
+    assert {name: lines for name, lines in lengths.items() if lines > 700} == {}

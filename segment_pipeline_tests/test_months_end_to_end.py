@@ -1,13 +1,12 @@
 """Months through the real assets: what a run leaves behind, and that it leaves it again."""
 
 import json
-import shutil
-import subprocess
-import sys
+from datetime import date
 
+import duckdb
 import pytest
 
-from segment_pipeline_tests.shop import Shop, published_content, query
+from segment_pipeline_tests.shop import published_content, query
 
 
 def states(path, month):
@@ -92,23 +91,19 @@ def test_the_first_month_has_no_transitions(three_months):
     ]
 
 
-def test_a_second_run_from_nothing_gives_identical_tables(three_months, tmp_path):
-    shutil.copyfile(three_months.orders_path, tmp_path / "orders.parquet")
-    again = Shop(tmp_path).configure(last_month="2023-05")
-    command = [sys.executable, "-m", "segment_pipeline.cli.main", "run", "--config", str(again.config_path), "--quiet"]
-    subprocess.run(command, check=True, timeout=180)
-    first, second = published_content(three_months.published), published_content(again.published)
+def test_a_second_run_from_nothing_gives_identical_tables(commands, shop, three_months):
+    shop.configure(last_month="2023-05")
+    assert commands.run(shop, "--quiet").code == 0
+    first, second = published_content(three_months.published), published_content(shop.published)
     assert first.keys() == second.keys()
     for table in first:
         assert first[table] == second[table], table
 
 
-def test_one_month_materialized_again_gives_the_same_rows(three_months, tmp_path, materialize):
-    shop = Shop(tmp_path / "copy")
-    shutil.copytree(three_months.folder, shop.folder, ignore=shutil.ignore_patterns("dagster_home"))
-    before = published_content(shop.published)
-    assert materialize(shop, "2023-04").success
-    assert published_content(shop.published) == before
+def test_one_month_materialized_again_gives_the_same_rows(copy, materialize):
+    before = published_content(copy.published)
+    assert materialize(copy, "2023-04").success
+    assert published_content(copy.published) == before
 
 
 def test_the_champion_serves_until_something_fires(three_months):
@@ -117,55 +112,49 @@ def test_the_champion_serves_until_something_fires(three_months):
     assert {row[0] for row in query(three_months.published, "SELECT model_version FROM monthly_assignments")} == {1}
 
 
-def test_a_forced_refit_keeps_the_ids_and_measures_movement_with_the_old_champion(three_months, tmp_path, materialize):
-    shop = Shop(tmp_path / "copy")
-    shutil.copytree(three_months.folder, shop.folder, ignore=shutil.ignore_patterns("dagster_home"))
+def test_a_forced_refit_keeps_the_ids_and_measures_movement_with_the_old_champion(copy, materialize):
     config = {"ops": {"selected_model": {"config": {"force_refit": True, "reason": "a new product line"}}}}
-    assert materialize(shop, "2023-05", run_config=config).success
+    assert materialize(copy, "2023-05", run_config=config).success
 
-    assert query(shop.published, "SELECT model_version, reason FROM model_versions ORDER BY 1") == [
+    assert query(copy.published, "SELECT model_version, reason FROM model_versions ORDER BY 1") == [
         (1, "bootstrap"),
         (2, "forced: a new product line"),
     ]
-    relations = query(shop.published, "SELECT relation, segment_id FROM segment_lineage WHERE model_version = 2")
+    relations = query(copy.published, "SELECT relation, segment_id FROM segment_lineage WHERE model_version = 2")
     old_ids = {
-        row[0] for row in query(shop.published, "SELECT segment_id FROM segment_lineage WHERE model_version = 1")
+        row[0] for row in query(copy.published, "SELECT segment_id FROM segment_lineage WHERE model_version = 1")
     }
     assert {relation for relation, _ in relations} == {"continued"}
     assert {segment_id for _, segment_id in relations} <= old_ids
     names = "SELECT DISTINCT segment_id, name FROM segment_profiles WHERE month = DATE '{}' ORDER BY 1"
-    kept = dict(query(shop.published, names.format("2023-04-01")))
-    assert set(query(shop.published, names.format("2023-05-01"))) <= set(kept.items())
+    kept = dict(query(copy.published, names.format("2023-04-01")))
+    assert set(query(copy.published, names.format("2023-05-01"))) <= set(kept.items())
 
-    served = query(shop.published, "SELECT DISTINCT month, model_version FROM monthly_assignments ORDER BY 1")
+    served = query(copy.published, "SELECT DISTINCT month, model_version FROM monthly_assignments ORDER BY 1")
     assert [version for _, version in served] == [1, 1, 2]
     measuring_champion = "SELECT DISTINCT model_version FROM transition_deltas WHERE month = DATE '2023-05-01'"
-    assert query(shop.published, measuring_champion) == [(1,)]
+    assert query(copy.published, measuring_champion) == [(1,)]
 
 
-def test_a_forced_refit_without_a_reason_is_refused(three_months, tmp_path, materialize):
-    shop = Shop(tmp_path / "copy")
-    shutil.copytree(three_months.folder, shop.folder, ignore=shutil.ignore_patterns("dagster_home"))
+def test_a_forced_refit_without_a_reason_is_refused(copy, materialize):
     with pytest.raises(Exception, match="force_refit needs a reason"):
         materialize(
-            shop,
+            copy,
             "2023-05",
             selection=["selected_model"],
             run_config={"ops": {"selected_model": {"config": {"force_refit": True}}}},
         )
 
 
-def test_an_old_champion_is_replaced_by_its_age(three_months, tmp_path, materialize):
-    shop = Shop(tmp_path / "copy")
-    shutil.copytree(three_months.folder, shop.folder, ignore=shutil.ignore_patterns("dagster_home"))
-    shop.configure(last_month="2023-06", more="refit: {max_age_months: 1}")
-    assert materialize(shop, "2023-05").success
-    assert materialize(shop, "2023-06").success
-    versions = query(shop.published, "SELECT model_version, trained_month, reason FROM model_versions ORDER BY 1")
+def test_an_old_champion_is_replaced_by_its_age(copy, materialize):
+    copy.configure(last_month="2023-06", more="refit: {max_age_months: 1}")
+    assert materialize(copy, "2023-05").success
+    assert materialize(copy, "2023-06").success
+    versions = query(copy.published, "SELECT model_version, trained_month, reason FROM model_versions ORDER BY 1")
     assert [(version, f"{month:%Y-%m}") for version, month, _ in versions] == [(1, "2023-03"), (2, "2023-05")]
     assert "champion_age_months" in versions[1][2]
     alerts = query(
-        shop.published,
+        copy.published,
         "SELECT month, status FROM drift_alerts WHERE metric = 'champion_age_months' ORDER BY month",
     )
     assert [status for _, status in alerts] == [None, "new", "resolved"]
@@ -185,15 +174,13 @@ def test_the_first_month_of_the_configuration_comes_first(shop, materialize):
     assert not shop.published.exists()
 
 
-def test_another_id_after_a_refit_alone_is_no_movement(three_months, tmp_path, materialize):
+def test_another_id_after_a_refit_alone_is_no_movement(copy, materialize):
     """alignment.min_margin 1 lets no segment keep its id: everybody's id changes, and hardly anybody moves."""
-    shop = Shop(tmp_path / "copy")
-    shutil.copytree(three_months.folder, shop.folder, ignore=shutil.ignore_patterns("dagster_home"))
-    shop.configure(last_month="2023-05", more="alignment: {min_margin: 1.0}")
+    copy.configure(last_month="2023-05", more="alignment: {min_margin: 1.0}")
     config = {"ops": {"selected_model": {"config": {"force_refit": True, "reason": "a test"}}}}
-    assert materialize(shop, "2023-05", run_config=config).success
+    assert materialize(copy, "2023-05", run_config=config).success
     renamed, moved, settled = query(
-        shop.published,
+        copy.published,
         """
         SELECT avg(CAST(previous_segment_id <> segment_id AS INTEGER)), avg(CAST(moved AS INTEGER)),
             avg(CAST(changed_at < month AS INTEGER))
@@ -224,20 +211,39 @@ def test_names_and_roles_of_the_users_own_win_and_are_data(shop, materialize):
     assert shown == [(name,)]
 
 
-def test_a_changed_feature_list_refits_and_says_so(three_months, tmp_path, materialize):
-    shop = Shop(tmp_path / "copy")
-    shutil.copytree(three_months.folder, shop.folder, ignore=shutil.ignore_patterns("dagster_home"))
-    shop.configure(last_month="2023-06")
-    text = shop.config_path.read_text()
+def test_a_changed_feature_list_refits_and_says_so(copy, materialize):
+    copy.configure(last_month="2023-06")
+    text = copy.config_path.read_text()
     line = next(line for line in text.splitlines() if "products_per_order" in line)
-    shop.config_path.write_text(text.replace(line + "\n", ""))
-    assert materialize(shop, "2023-06").success
-    version = query(shop.published, "SELECT model_version, reason, n_components FROM model_versions ORDER BY 1")[-1]
+    copy.config_path.write_text(text.replace(line + "\n", ""))
+    assert materialize(copy, "2023-06").success
+    version = query(copy.published, "SELECT model_version, reason, n_components FROM model_versions ORDER BY 1")[-1]
     assert version[0] == 2
     assert "feature_schema_changed" in version[1]
     # the old champion's features still come from the order lines, so movement is still measured with it
     measuring_champion = "SELECT DISTINCT model_version FROM transition_deltas WHERE month = DATE '2023-06-01'"
-    assert query(shop.published, measuring_champion) == [(1,)]
+    assert query(copy.published, measuring_champion) == [(1,)]
+
+
+def test_a_warehouse_of_an_older_version_goes_on_and_fills_the_columns_that_it_lacked(copy, materialize):
+    shop = copy.configure(last_month="2023-06")
+    lacking = {
+        "feature_diagnostics": "largest_atom",
+        "monthly_assignments": "is_atypical",
+        "segment_profiles": "narrative",
+        "drift_alerts": "months_fired",
+        "transition_deltas": "shift",
+        "model_validation": "sentence",
+        "customer_actions": "tier",
+        "pipeline_runs": "code_version",
+    }
+    with duckdb.connect(str(shop.warehouse)) as connection:
+        for table, column in lacking.items():
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    assert materialize(shop, "2023-06").success
+    for table, column in lacking.items():
+        months = f"SELECT DISTINCT month FROM {table} WHERE {column} IS NOT NULL"
+        assert query(shop.published, months) == [(date(2023, 6, 1),)], table
 
 
 def test_checks_stand_in_the_instance_with_their_month_and_figures(shop, materialize):

@@ -18,7 +18,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from segment_pipeline_tests.commands import Commands, Started, eventually, shared_commands
+from segment_pipeline_tests.commands import Commands, Started, eventually
 from segment_pipeline_tests.shop import Shop, order_lines, published_content, query, write_parquet
 
 REPOSITORY = Path(__file__).parents[1]
@@ -37,18 +37,6 @@ MOMENTS = (
     ("draft is checked", "draft is on disk"),
     ("file is replaced", "file is replaced"),
 )
-
-
-@pytest.fixture(scope="module")
-def commands() -> Commands:
-    return shared_commands()
-
-
-@pytest.fixture
-def copy(three_months: Shop, tmp_path: Path) -> Shop:
-    """`three_months`, to write in."""
-    shutil.copytree(three_months.folder, tmp_path / "copy")
-    return Shop(tmp_path / "copy")
 
 
 def months_of(path: Path) -> Months:
@@ -391,6 +379,15 @@ def test_who_renews_a_month_is_told_which_later_months_stand_on_the_old_one(comm
 
 # --- other clients ----------------------------------------------------------------------------------------------------
 
+
+@pytest.fixture(scope="module")
+def duckdb_1_5() -> Path:
+    """The folder of a DuckDB 1.5, for PYTHONPATH."""
+    folder = REPOSITORY / ".cache" / "duckdb-1.5"
+    assert (folder / "ready").exists(), "DuckDB 1.5 is not here: `make test` installs it, once"
+    return folder
+
+
 READ_EVERYTHING = """
 import sys, duckdb
 print(duckdb.__version__)
@@ -401,10 +398,12 @@ for (name,) in sorted(found):
 """
 
 
-def test_duckdb_1_5_reads_every_table_and_view(three_months):
+@pytest.mark.process
+@pytest.mark.network
+def test_duckdb_1_5_reads_every_table_and_view(three_months, duckdb_1_5):
     found = subprocess.run(
         [sys.executable, "-c", READ_EVERYTHING, str(three_months.published)],
-        env=os.environ | {"PYTHONPATH": str(duckdb_1_5())},
+        env=os.environ | {"PYTHONPATH": str(duckdb_1_5)},
         capture_output=True,
         text=True,
         check=True,
@@ -432,9 +431,11 @@ print(connection.execute("SELECT * FROM segments.score(mine)").fetchall())
 """
 
 
-def test_duckdb_1_5_scores_a_customer_with_the_macro_of_the_file(three_months):
+@pytest.mark.process
+@pytest.mark.network
+def test_duckdb_1_5_scores_a_customer_with_the_macro_of_the_file(three_months, duckdb_1_5):
     command = [sys.executable, "-c", SCORE_A_CUSTOMER, str(three_months.published)]
-    oldest = os.environ | {"PYTHONPATH": str(duckdb_1_5())}
+    oldest = os.environ | {"PYTHONPATH": str(duckdb_1_5)}
     old, ours = (
         subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
         for environment in (oldest, os.environ)
@@ -442,27 +443,6 @@ def test_duckdb_1_5_scores_a_customer_with_the_macro_of_the_file(three_months):
     assert (old[0][:4], ours[0][:2]) == ("1.5.", "2.")
     assert old[1] == ours[1]
     assert "'ann'" in ours[1]
-
-
-def duckdb_1_5() -> Path:
-    """The folder of a DuckDB 1.5, installed once from hashes."""
-    folder = REPOSITORY / ".cache" / "duckdb-1.5"
-    if not folder.exists():
-        draft = folder.with_name(f"duckdb-1.5.{os.getpid()}")
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--require-hashes",
-            "--target",
-            str(draft),
-        ]
-        subprocess.run([*pip, "-r", str(Path(__file__).with_name("duckdb-1.5.lock"))], check=True, timeout=120)
-        draft.rename(folder)
-    return folder
 
 
 # --- what is published ------------------------------------------------------------------------------------------------

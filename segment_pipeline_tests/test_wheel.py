@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[1]
 
 
+@pytest.mark.process
 def test_a_wheel_builds_installs_and_answers(tmp_path):
     pip = [sys.executable, "-m", "pip", "--quiet"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path / "dist"), str(REPOSITORY)]
@@ -23,7 +26,7 @@ def test_a_wheel_builds_installs_and_answers(tmp_path):
         [sys.executable, "-c", ask], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert Path(found.stdout.strip()).is_relative_to(tmp_path / "site")
-    assert (tmp_path / "site" / "segment_pipeline" / "defs" / "dagster.yaml").exists()
+    assert (tmp_path / "site" / "segment_pipeline" / "orchestration" / "dagster.yaml").exists()
     version = subprocess.run(
         [sys.executable, "-m", "segment_pipeline.cli.main", "--version"],
         cwd=tmp_path,

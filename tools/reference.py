@@ -1,4 +1,6 @@
-"""The reference pages of docs/, made from the code that they describe: `make docs` writes them, and a test compares.
+"""What docs/ says that the code knows: `make docs` writes it, and a test compares.
+
+Two pages are made as a whole; of the page on early warnings, which people write, the table of rules is.
 
 Run as `python -m tools.reference DIR`.
 """
@@ -9,6 +11,8 @@ from pathlib import Path
 
 from segment_pipeline.config.config import setting_docs
 from segment_pipeline.config.errors_by_line import SettingDoc
+from segment_pipeline.config.order_features import ORDER_FEATURES
+from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule, WarningSettings
 from segment_pipeline.config.yaml_text import show
 from segment_pipeline.database.tables import Table, View
 from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, VIEWS
@@ -16,7 +20,7 @@ from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, VIEWS
 DICTIONARY_HEAD = """\
 # Data dictionary
 
-<!-- Made by `make docs` from segment_pipeline/database/tables.py; do not edit. -->
+<!-- Made by `make docs` from the tables that the stages declare; do not edit. -->
 
 What stands in the published file, `segments.duckdb`: {tables} tables and {views} views. The same text is in the file
 itself, as comments and in the table `data_dictionary`. `month` is the first day of the closed month; probabilities and
@@ -30,7 +34,7 @@ pipeline would have rejected the row.
 CONFIGURATION_HEAD = """\
 # Configuration
 
-<!-- Made by `make docs` from segment_pipeline/config/config.py; do not edit. -->
+<!-- Made by `make docs` from segment_pipeline/config; do not edit. -->
 
 Every key of `segmentation.yaml`. `data/segmentation.yaml` shows them in their place, with the defaults commented out;
 `segment-pipeline check` reads a file and says what is wrong with it, by line. In a key, `[]` stands for an item of a
@@ -40,6 +44,18 @@ Keys in **bold** must be given (below an optional part, such as `campaigns`, onl
 without a default may be left out. Text stands in quotes where YAML would read a number, a date or true/false. The keys
 of a campaign file stand in [campaigns](how-to/campaigns.md).
 """
+
+ORDER_FEATURES_HEAD = """\
+## Features of order lines
+
+What `features[].name` may be with a source of `orders`. `as_of` is the day after the month, the window the
+`source.window_months` before it.
+"""
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+RULES_BEGIN = "<!-- Made by `make docs` from segment_pipeline/config/warning_rules.py; do not edit this table. -->\n"
+RULES_END = "<!-- End of the table. -->\n"
 
 QUOTING = " (in quotes where YAML reads a number, a date or true/false)"
 """What `setting_docs` adds to every text; the page says it once."""
@@ -66,7 +82,40 @@ def configuration() -> str:
         section, dot, _ = doc.key.partition(".")
         parts.setdefault(section.removesuffix("[]") if dot else "", []).append(doc)
     sections = [_settings(f"`{name}`" if name else "The file as a whole", docs) for name, docs in parts.items()]
-    return "\n".join([CONFIGURATION_HEAD, *sections])
+    return "\n".join([CONFIGURATION_HEAD, *sections, _order_features()])
+
+
+def _order_features() -> str:
+    rows = [
+        (
+            f"`{feature.name}`",
+            feature.in_full + ("; computed only where it is named, for it is costly" if feature.costly else ""),
+            feature.unit,
+            f"{feature.resolution:g}",
+        )
+        for feature in ORDER_FEATURES.values()
+    ]
+    return f"{ORDER_FEATURES_HEAD}\n{_table(('name', 'what it is', 'unit', 'resolution'), rows)}"
+
+
+def early_warnings() -> str:
+    """docs/how-to/warnings.md as it stands, with the table of rules made new."""
+    head, _, rest = (DOCS / "how-to" / "warnings.md").read_text(encoding="utf-8").partition(RULES_BEGIN)
+    _, _, tail = rest.partition(RULES_END)
+    return f"{head}{RULES_BEGIN}\n{warning_rules(WARNING_RULES)}\n{RULES_END}{tail}"
+
+
+def warning_rules(rules: Iterable[WarningRule], settings: type[WarningSettings] = WarningSettings) -> str:
+    """The rules, in the order of the queue, with their keys and defaults."""
+    rows = [
+        (
+            f"`{rule.name}`",
+            rule.says,
+            "none" if rule.key is None else f"`warnings.{rule.key}` {settings.model_fields[rule.key].default}",
+        )
+        for rule in rules
+    ]
+    return _table(("warning", "says that", "key in the file"), rows)
 
 
 def _relation(relation: Table | View) -> str:
@@ -111,13 +160,13 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
-PAGES = {"data-dictionary.md": data_dictionary, "configuration.md": configuration}
+PAGES = {"data-dictionary.md": data_dictionary, "configuration.md": configuration, "how-to/warnings.md": early_warnings}
 
 
 def main(folder: Path) -> None:
     """Write every page into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, make in PAGES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(make(), encoding="utf-8")
         print(folder / name)
 

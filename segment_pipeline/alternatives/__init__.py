@@ -1,1 +1,1 @@
-"""Stage 9: what else would segment these customers, and whether a mixture is right for them."""
+"""What else would segment these customers, and whether a mixture is right for them."""

@@ -2,7 +2,8 @@
 
 Here: k-means, Ward's hierarchy, DBSCAN, HDBSCAN, latent classes, the quintile rule and the user's own rules, on the
 same customers in the same coordinates, with the same figures. The clustering is scikit-learn's, SciPy's and StepMix's.
-Not here: what follows from the figures (suitability.py), and where customers, columns and rules come from (warehouse/).
+Not here: what follows from the figures (suitability.py), and where customers, columns and rules come from
+(alternatives_store.py).
 
 Every method sees at most a sample. All randomness is seeded, and BLAS keeps to one thread: same arguments, same bits.
 """
@@ -15,8 +16,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from segment_pipeline.arrays import Array, Flags, Labels
+from segment_pipeline.measures import k_means
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.models.naming import name_segments
+from segment_pipeline.words import percent
 
 NOBODY = -1
 """The label of customers whom a method leaves out: noise, or in no rule."""
@@ -24,8 +27,6 @@ NOBODY = -1
 PAIRWISE_ROWS = 2000
 """Ward's hierarchy and the silhouettes see at most this many customers, for they need the distance of every pair; so do
 latent classes, whose EM is slow."""
-
-KMEANS_STARTS = 4
 
 NEIGHBOURS = 10
 """Customers around a customer that make a place dense; for DBSCAN and HDBSCAN, which count the customer too."""
@@ -187,7 +188,7 @@ class _Bench:
         codes = coded_features(self.Z)
         found = [
             self._champion(),
-            self._measured("k_means", lambda rows: _k_means(self.Z[rows], self.k, self.seed)),
+            self._measured("k_means", lambda rows: k_means(self.Z[rows], self.k, self.seed)),
             ward,
             self._measured("dbscan", lambda rows: _dbscan(self.Z[rows])),
             self._measured("hdbscan", lambda rows: _hdbscan(self.Z[rows])),
@@ -381,10 +382,9 @@ def latent_classes(answers: Labels, seed: int, classes: int | None = None) -> La
 def churn_auc(labels: Labels, silent: Flags, seed: int) -> float | None:
     """Area under the curve of later silence predicted from the label alone: each fifth of the customers by the share of
     silent ones among the others with that label. None with too few silent customers, or too few others."""
-    from scipy.stats import rankdata
+    from sklearn.metrics import roc_auc_score
 
-    events, others = int(silent.sum()), int((~silent).sum())
-    if min(events, others) < MIN_EVENTS:
+    if min(silent.sum(), (~silent).sum()) < MIN_EVENTS:
         return None
     fold = np.random.default_rng((seed, 3)).permutation(len(silent)) % FOLDS
     group = np.unique(labels, return_inverse=True)[1]
@@ -394,7 +394,7 @@ def churn_auc(labels: Labels, silent: Flags, seed: int) -> float | None:
         count = np.bincount(group[taught], minlength=group.max() + 1)
         among = np.bincount(group[taught], weights=silent[taught], minlength=group.max() + 1)
         rate[~taught] = ((among + silent[taught].mean()) / (count + 1.0))[group[~taught]]
-    return float((rankdata(rate)[silent].sum() - events * (events + 1) / 2) / (events * others))
+    return float(roc_auc_score(silent, rate))
 
 
 def _distances(Z: Array) -> Array:
@@ -407,14 +407,6 @@ def _agreement(one: Labels, other: Labels) -> float:
     from sklearn.metrics import adjusted_rand_score
 
     return float(adjusted_rand_score(one, other))
-
-
-def _k_means(Z: Array, k: int, seed: int) -> Labels:
-    from sklearn.cluster import KMeans
-
-    # never more groups than different customers
-    k = min(k, len(np.unique(Z, axis=0)))
-    return np.asarray(KMeans(k, n_init=KMEANS_STARTS, random_state=seed).fit_predict(Z), dtype=np.intp)
 
 
 def _dbscan(Z: Array) -> Labels:
@@ -521,8 +513,8 @@ def _not_run(method: str, reason: str) -> Alternative:
 
 def _in_words(method: str, groups: int, champions: int, noise: float, agreement: float) -> str:
     if groups == 0:
-        return f"It finds no dense region: {noise:.0%} of the customers are noise."
-    held = f"It leaves out {noise:.0%} of the customers. " if noise >= 0.005 else ""
+        return f"It finds no dense region: {percent(noise)} of the customers are noise."
+    held = f"It leaves out {percent(noise)} of the customers. " if noise >= 0.005 else ""
     if groups == 1:
         return f"{held}It finds one segment only."
     counted = f"{groups} segments"

@@ -1,7 +1,7 @@
 """Alternatives to the champion in the warehouse: what they look at, the user's rules and text columns, rows out.
 
-Of what the user's file asks for, each part stands alone: a rule or a column that cannot be used is left out, named
-with what is wrong with it, and the month goes on. Not here: the methods and the verdict (segmentation/).
+Of what the user's file asks for, each part stands alone: a rule or a column that cannot be used is left out, named with
+what is wrong with it, and the month goes on. Not here: the methods and the verdict (alternatives.py, suitability.py).
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from segment_pipeline.arrays import Array, Labels, Texts, Values
 from segment_pipeline.config.config import Config
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
-from segment_pipeline.database.rows import feature_matrix, write_rows
+from segment_pipeline.database.rows import feature_matrix, without, write_rows
 from segment_pipeline.database.store import month_literal, month_rows, reason
 from segment_pipeline.early_warnings.tables import OBSERVED_SILENCE
 from segment_pipeline.errors import SourceError
@@ -124,9 +124,8 @@ def write_alternatives(connection: duckdb.DuckDBPyConnection, month: date, found
     write_rows(connection, SUITABILITY, month, [verdict | {"reason": found.suitability.reason}])
     write_rows(connection, SUITABILITY_FINDINGS, month, [vars(finding) for finding in found.suitability.findings])
     write_rows(connection, SEGMENT_HIERARCHY, month, [vars(node) for node in found.comparison.hierarchy])
-    return write_rows(
-        connection, ALTERNATIVE_SEGMENTATIONS, month, [vars(one) for one in found.comparison.alternatives]
-    )
+    alternatives = [without(one, "labels") for one in found.comparison.alternatives]
+    return write_rows(connection, ALTERNATIVE_SEGMENTATIONS, month, alternatives)
 
 
 # --- whom the methods look at -----------------------------------------------------------------------------------------

@@ -1,23 +1,33 @@
-"""Stage 6a: what else would segment these customers, and whether a mixture is right for them at all."""
+"""What else would segment these customers, and whether a mixture is right for them at all."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from segment_pipeline.alternatives.tables import ALTERNATIVE_SEGMENTATIONS
+from segment_pipeline.alternatives.tables import (
+    ALTERNATIVE_SEGMENTATIONS,
+    SEGMENT_HIERARCHY,
+    SUITABILITY,
+    SUITABILITY_FINDINGS,
+)
+from segment_pipeline.customers.assets import validated_features
 from segment_pipeline.early_warnings.assets import churn_risk
+from segment_pipeline.models.assets import selected_model
 from segment_pipeline.months import month_key, parse_month
 from segment_pipeline.orchestration import checks
-from segment_pipeline.orchestration.metadata import KINDS, OWNERS, table_metadata
-from segment_pipeline.orchestration.partitions import monthly_partitions
+from segment_pipeline.orchestration.check_types import CheckSpec
+from segment_pipeline.orchestration.metadata import as_table
+from segment_pipeline.orchestration.monthly_asset import monthly_asset
 from segment_pipeline.orchestration.resources import Pipeline
-from segment_pipeline.segments.assets import monthly_assignments
 
 if TYPE_CHECKING:
-    from segment_pipeline.alternatives.alternatives import Alternative
+    from segment_pipeline.alternatives.alternatives_store import Found
 
-Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
+ALTERNATIVES_CAN_BE_COMPUTED = CheckSpec(
+    "alternatives_can_be_computed",
+    "The rules and the categorical columns under alternatives can be used; those that cannot are left out.",
+    blocking=False,
+)
 
 
 class AlternativesConfig(dg.Config):
@@ -26,74 +36,48 @@ class AlternativesConfig(dg.Config):
     on_demand: bool = False
 
 
-@dg.asset(
+@monthly_asset(
+    ALTERNATIVE_SEGMENTATIONS,
+    beside=[SEGMENT_HIERARCHY, SUITABILITY, SUITABILITY_FINDINGS],
     # churn_risk: it labels the customers whose silence is known by now, with which the methods' foresight is measured
-    deps=[monthly_assignments, churn_risk],
-    partitions_def=monthly_partitions,
-    check_specs=checks.specs("alternative_segmentations"),
-    group_name="validation",
-    owners=OWNERS,
-    kinds=KINDS,
-    description=f"{ALTERNATIVE_SEGMENTATIONS.description} With segment_hierarchy, suitability and "
-    "suitability_findings.",
-    metadata=table_metadata(ALTERNATIVE_SEGMENTATIONS),
+    deps=[validated_features, selected_model, churn_risk],
+    group="validation",
+    checks=[ALTERNATIVES_CAN_BE_COMPUTED],
 )
 def alternative_segmentations(
     context: dg.AssetExecutionContext, config: AlternativesConfig, pipeline: Pipeline
-) -> Events:
-    from segment_pipeline.alternatives.alternatives_store import (
-        find_alternatives,
-        is_due,
-        last_computed,
-        write_alternatives,
-    )
+) -> dg.MaterializeResult[None]:
+    from segment_pipeline.alternatives import alternatives_store as store
 
     month = parse_month(context.partition_key)
     with pipeline.read(context) as connection:
-        wanted = config.on_demand or is_due(connection, pipeline.config, month)
-        found = find_alternatives(connection, pipeline.config, month) if wanted else None
-    with pipeline.step(context) as step:
-        step.rows = write_alternatives(step.connection, month, found)
-        last = last_computed(step.connection, month)
+        wanted = config.on_demand or store.is_due(connection, pipeline.config, month)
+        found = store.find_alternatives(connection, pipeline.config, month) if wanted else None
     problems = list(found.problems) if found is not None else []
+    with pipeline.step(context) as step:
+        step.rows = store.write_alternatives(step.connection, month, found)
+        last = store.last_computed(step.connection, month)
+        step.judge(checks.result(ALTERNATIVES_CAN_BE_COMPUTED, not problems, {"problems": problems}, {"problems": []}))
     for problem in problems:
         context.log.info(problem)  # the check warns
-    told: dict[str, dg.MetadataValue | str] = {
-        "last_computed": "never" if last is None else f"last computed in {month_key(last)}"
-    }
-    if found is not None:
-        told["verdict"] = found.suitability.verdict
-        told["reason"] = dg.MetadataValue.md(found.suitability.reason)
-        told["methods"] = _methods(found.comparison.alternatives)
-    yield dg.MaterializeResult(
-        metadata={"dagster/partition_row_count": step.rows, **told},
-        check_results=[
-            checks.result(
-                "alternative_segmentations",
-                "alternatives_can_be_computed",
-                not problems,
-                {"problems": problems},
-                {"problems": []},
-            )
-        ],
-    )
+    computed = "never" if last is None else f"last computed in {month_key(last)}"
+    return step.result({"last_computed": computed, **(_shown(found) if found is not None else {})})
 
 
-def _methods(alternatives: "Sequence[Alternative]") -> dg.MetadataValue:
-    """The methods as a table; a figure that was not computed is empty."""
-    figures = ("segments", "customers", "noise_share", "agreement", "silhouette", "stability", "churn_auc")
-    return dg.MetadataValue.table(
-        [
-            dg.TableRecord(
-                {"method": one.method, **{name: getattr(one, name) for name in figures}, "verdict": one.verdict}
-            )
-            for one in alternatives
-        ],
-        schema=dg.TableSchema(
-            [
-                dg.TableColumn("method"),
-                *(dg.TableColumn(name, "int" if name in figures[:2] else "float") for name in figures),
-                dg.TableColumn("verdict"),
-            ]
+def _shown(found: "Found") -> dict[str, Any]:
+    return {
+        "verdict": found.suitability.verdict,
+        "reason": dg.MetadataValue.md(found.suitability.reason),
+        "methods": as_table(
+            map(vars, found.comparison.alternatives),
+            method=str,
+            segments=int,
+            customers=int,
+            noise_share=float,
+            agreement=float,
+            silhouette=float,
+            stability=float,
+            churn_auc=float,
+            verdict=str,
         ),
-    )
+    }

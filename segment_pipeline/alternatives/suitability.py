@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from segment_pipeline.alternatives.alternatives import AGREES, NOBODY, Alternative, Comparison, Customers, nestedness
 from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.gaussian import Mixture, bic
+from segment_pipeline.words import percent
 
 FEW = 500
 """Customers below which a mixture of full covariances has too many parameters for its data."""
@@ -203,9 +204,8 @@ def _outliers(dbscan: Alternative | None) -> Finding:
     share = None if dbscan is None else dbscan.noise_share
     if share is None:
         return Finding("outliers_dominate", None, STRAYS, False, "DBSCAN did not run.")
-    return Finding(
-        "outliers_dominate", share, STRAYS, share > STRAYS, f"{share:.1%} of the customers are in nearly empty places."
-    )
+    sentence = f"{percent(share, 1)} of the customers are in nearly empty places."
+    return Finding("outliers_dominate", share, STRAYS, share > STRAYS, sentence)
 
 
 def _rules(comparison: Comparison) -> Finding:
@@ -268,14 +268,14 @@ def _thresholds(Z: Array, labels: Labels, segments: int) -> tuple[Finding, Findi
 
 def _centres(Z: Array, labels: Labels) -> Finding:
     """Excess kurtosis within segments, mean over features and customers; a feature flat in a segment does not count."""
+    from scipy.stats import kurtosis
+
     summed, counted = 0.0, 0
     for segment in np.unique(labels):
-        deviation = Z[labels == segment] - Z[labels == segment].mean(axis=0)
-        variance = np.mean(deviation**2, axis=0)
-        varied = variance > 1e-9
-        kurtosis = np.mean(deviation[:, varied] ** 4, axis=0) / variance[varied] ** 2 - 3.0
-        summed += len(deviation) * float(kurtosis.sum())
-        counted += len(deviation) * int(varied.sum())
+        members = Z[labels == segment]
+        varied = members.var(axis=0) > 1e-9
+        summed += len(members) * float(kurtosis(members[:, varied]).sum())
+        counted += len(members) * int(varied.sum())
     if not counted:
         return Finding("segments_have_no_centre", None, NO_CENTRE, False, "No segment varies in any feature.")
     mean = summed / counted

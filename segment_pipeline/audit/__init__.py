@@ -1,1 +1,1 @@
-"""Stage 7: the segments that a company already uses, and customers who fit no segment."""
+"""The segments that a company already uses, and customers who fit no segment."""

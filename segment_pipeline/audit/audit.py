@@ -97,30 +97,21 @@ def refusal(customers_by_label: Sequence[int]) -> str | None:
     return None
 
 
-def adjusted_rand_index(counts: NDArray[np.int64]) -> float:
-    """Agreement of the partitions of a cross-table, over pairs of customers: 1 is the same, 0 as good as chance."""
-    table = counts.astype(np.float64)
-    together = _pairs(table).sum()
-    rows, columns = _pairs(table.sum(axis=1)).sum(), _pairs(table.sum(axis=0)).sum()
-    chance = rows * columns / max(float(_pairs(table.sum())), 1.0)
-    most = (rows + columns) / 2
-    return 1.0 if most == chance else float((together - chance) / (most - chance))
+def agreement_of(counts: NDArray[np.int64]) -> tuple[float, float]:
+    """Of the partitions of a cross-table: the adjusted Rand index (over pairs of customers: 1 is the same, 0 as good as
+    chance), and the normalised mutual information (what one tells of the other: 0 nothing, 1 all)."""
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-
-def normalised_mutual_information(counts: NDArray[np.int64]) -> float:
-    """What one partition tells of the other, over the mean of their entropies: 0 nothing, 1 all."""
-    shares = counts / counts.sum()
-    rows, columns = shares.sum(axis=1), shares.sum(axis=0)
-    known = _entropy(rows) + _entropy(columns) - _entropy(shares.ravel())
-    mean = (_entropy(rows) + _entropy(columns)) / 2
-    return 1.0 if mean == 0 else float(np.clip(known / mean, 0.0, 1.0))
+    # scikit-learn asks for the labels of the customers: the table's rows and columns, as often as they were counted
+    rows, columns = (np.repeat(place, counts.ravel()) for place in np.indices(counts.shape).reshape(2, -1))
+    return float(adjusted_rand_score(rows, columns)), float(normalized_mutual_info_score(rows, columns))
 
 
 def summary(
     table: CrossTable, segment_names: Sequence[str], suspicious: int
 ) -> list[tuple[str, str | None, float, str]]:
     """(metric, label or None, value, sentence) of the comparison. suspicious : labels that look wrong, customers."""
-    agreement, shared = adjusted_rand_index(table.counts), normalised_mutual_information(table.counts)
+    agreement, shared = agreement_of(table.counts)
     customers = int(table.counts.sum())
     rows: list[tuple[str, str | None, float, str]] = [
         (
@@ -209,15 +200,6 @@ def reason(
     ]
     but = f"but {' and '.join(told)}; " if told else "but "
     return f"labelled {customer.label}, {but}{likely} of customers like this are labelled {customer.expected}"
-
-
-def _pairs(counts: Array) -> Array:
-    return np.asarray(counts * (counts - 1) / 2)
-
-
-def _entropy(shares: Array) -> float:
-    positive = shares[shares > 0]
-    return -float(positive @ np.log(positive))
 
 
 def _agree(agreement: float) -> str:

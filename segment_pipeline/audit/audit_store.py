@@ -320,7 +320,8 @@ def _customer_rows(
     spend: str | None,
 ) -> list[Row]:
     names = config.feature_names
-    columns = ", ".join(f"f.{identifier(name)} AS x{j}, s.{identifier(name)} AS z{j}" for j, name in enumerate(names))
+    raw = ", ".join(f"{identifier(name)} AS x{j}" for j, name in enumerate(names))
+    columns = ", ".join(f"f.x{j}, s.{identifier(name)} AS z{j}" for j, name in enumerate(names))
     of_month = f"month = {month_literal(month)}"
     # the few are found first and numbered then: a window over everybody would sort everybody
     top_revenue = f"""
@@ -336,11 +337,14 @@ def _customer_rows(
             {f"UNION ALL {top_revenue}" if spend is not None else ""}
         )
         SELECT c.list, c.customer_id, r.label, r.probability, r.typical, a.segment_id, a.probabilities,
-            f.spend_in_window AS total_spend, {columns}
+            f.spend AS total_spend, {columns}
         FROM chosen AS c
         JOIN monthly_assignments AS a ON a.{of_month} AND a.customer_id = c.customer_id
-        JOIN (SELECT *, CAST({spend or "NULL"} AS DOUBLE) AS spend_in_window FROM validated_features WHERE {of_month})
-            AS f ON f.customer_id = c.customer_id
+        JOIN (
+            -- under names of ours, since a feature may be called anything
+            SELECT customer_id, CAST({spend or "NULL"} AS DOUBLE) AS spend, {raw}
+            FROM validated_features WHERE {of_month}
+        ) AS f ON f.customer_id = c.customer_id
         JOIN scaled_matrix AS s ON s.{of_month} AND s.customer_id = c.customer_id
         LEFT JOIN rated_labels AS r ON r.customer_id = c.customer_id
         ORDER BY c.list, c.place

@@ -24,9 +24,10 @@ from segment_pipeline.audit.outliers import (
 )
 from segment_pipeline.audit.tables import OUTLIER_CUSTOMERS, OUTLIER_GROUP_PROFILES, OUTLIER_GROUPS
 from segment_pipeline.config.config import Config
+from segment_pipeline.config.order_features import MONETARY, ORDER_VALUE
 from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.database.quoting import identifier, literal, number
-from segment_pipeline.database.rows import exact_mean, feature_matrix, write_rows
+from segment_pipeline.database.rows import exact_mean, feature_matrix, without, write_rows
 from segment_pipeline.database.store import month_literal, month_rows, replace_month
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.models.model import Segment, SegmentModel
@@ -71,13 +72,18 @@ def write_outliers(connection: duckdb.DuckDBPyConnection, config: Config, month:
         connection,
         OUTLIER_GROUPS,
         month,
-        [vars(found.group) | vars(found.judgement) | {"group_id": found.group_id} for found in groups],
+        [
+            without(found.group, "rule", "distance", "one_extreme_share", "farthest", "features")
+            | vars(found.judgement)
+            | {"group_id": found.group_id}
+            for found in groups
+        ],
     )
     write_rows(
         connection,
         OUTLIER_GROUP_PROFILES,
         month,
-        [vars(row) | {"group_id": found.group_id} for found in groups for row in found.group.features],
+        [without(row, "policy") | {"group_id": found.group_id} for found in groups for row in found.group.features],
     )
     for table in ("outliers", "outlier_ids"):
         connection.execute(f"DROP TABLE {table}")
@@ -182,7 +188,7 @@ def _repeats_are_usual(connection: duckdb.DuckDBPyConnection, config: Config, mo
 
 def _many_tiny_orders(config: Config) -> str:
     names = config.feature_names
-    value = next((name for name in ("average_order_value", "total_spend") if name in names), None)
+    value = next((name for name in (ORDER_VALUE, MONETARY) if name in names), None)
     if value is None or config.frequency_feature not in names:
         return "false"
     orders, worth = names.index(str(config.frequency_feature)), names.index(value)

@@ -1,1 +1,1 @@
-"""Stage 5: actions, arms and lift. Below the warnings, which ask it who may be contacted."""
+"""Actions, arms and lift. Below the warnings, which ask it who may be contacted."""

@@ -1,8 +1,8 @@
 """Did it work? Three arms of a campaign, and what the matched action changed against the other two.
 
-Here: who is in which arm, whether the arms have the sizes they were given, lifts with intervals and verdicts, and what
-a campaign can detect before it starts. Not here: the same arms as SQL (warehouse/campaigns.py), which customers take
-part, and the joining of outcomes. What is expected of those: an outcome counts for a customer of the campaign when
+Here: where each arm ends, whether the arms have the sizes they were given, lifts with intervals and verdicts, and what
+a campaign can detect before it starts. Not here: the SQL that puts customers into arms (plans_store.py), which of them
+take part, and the joining of outcomes. What is expected of those: an outcome counts for a customer of the campaign when
 start <= occurred_at < measure_until; `converted` is whether one counts, `value` is the sum of those that count, 0
 without one. Everybody assigned counts in the arm assigned, whether the action reached them or not (intention to
 treat): who could be reached is not random, the arm is.
@@ -14,7 +14,6 @@ there is no lift, 960 customers against 120, 5 % of them converting (benchmarks/
 should miss zero in 5 %, Welch's does in 16 %, the percentile bootstrap's in 16 %, this one in 3 %.
 """
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_pipeline.arrays import Array, Flags, Texts
+from segment_pipeline.words import figure, percent, points
 
 Arm = Literal["matched", "random", "control"]
 Metric = Literal["conversion", "value"]
@@ -92,39 +92,17 @@ class Lift:
     verdict: str
 
 
-def arm_of(customer_ids: Sequence[str], campaign: str, shares: Mapping[Arm, float]) -> Texts:
-    """(n,) the arm of each customer: by salted hash, so the same whenever asked, and independent between campaigns.
-
-    shares : of all three arms, 0..1, summing to 1; ValueError otherwise. Changed shares move customers between arms:
-    they are fixed once a campaign has begun. For samples and tests; all customers are assigned by the same rule in SQL.
-    """
-    limits = arm_limits(shares)
-    return np.asarray([arm for arm, _ in limits], dtype=np.str_)[_drawn(customer_ids, campaign, limits)]
-
-
-def random_segment_of(
-    customer_ids: Sequence[str], campaign: str, offered: Sequence[Sequence[int]]
-) -> NDArray[np.int64]:
-    """(n,) the segment whose action a customer of the random arm gets: uniform among those offered to that customer,
-    each with at least one, and independent of the arm.
-
-    Offered are the segments whose action, for a customer of the same tier, is another one than the matched: where
-    several segments share an action, a draw from all of them gives many customers the very action with which they are
-    compared (37.5 % of them on the demo), and the lift against random shrinks for no reason. The order in which they
-    are offered does not matter; which there are does, so the action matrix is fixed once a campaign begins.
-    """
-    places = _places(customer_ids, segment_salt(campaign))
-    chosen = [sorted(set(ids))[place % len(set(ids))] for ids, place in zip(offered, places, strict=True)]
-    return np.asarray(chosen, dtype=np.int64)
-
-
 def segment_salt(campaign: str) -> str:
     """The second salt, without which the random arm would see only some of the segments."""
     return f"{campaign}/segment"
 
 
 def arm_limits(shares: Mapping[Arm, float]) -> list[tuple[Arm, int]]:
-    """Each arm that has a share, and the place (of PLACES) below which its customers are, in the order of ARMS."""
+    """Each arm that has a share, and the place (of PLACES) below which its customers are, in the order of ARMS.
+
+    shares : of all three arms, 0..1, summing to 1; ValueError otherwise. Changed shares move customers between arms:
+    they are fixed once a campaign has begun.
+    """
     _check(shares)
     given = [arm for arm in ARMS if shares[arm] > 0]
     return list(zip(given, _limits([shares[arm] for arm in given]), strict=True))
@@ -359,7 +337,8 @@ Measured = tuple[float, int, float]
 
 
 def _wilson(arm: Measured, z: float) -> tuple[float, float]:
-    """Wilson's interval of a mean that is a share of `unit`; z in standard errors."""
+    """Wilson's interval of a mean that is a share of `unit`; z in standard errors, up to 38, where statsmodels, which
+    asks for the tail's probability instead, has left the doubles."""
     mean, customers, unit = arm
     share, spread = mean / unit, z * z / customers
     centre = (share + spread / 2) / (1 + spread)
@@ -425,8 +404,8 @@ def _verdict(row: Lift, found: _Estimate, adjusted: float, tests: int) -> str:
     lift = found.matched - found.other
     if row.metric == "conversion":
         figures = (
-            f"{found.matched:.1%} against {found.other:.1%} of {row.against}, {100 * lift:+.1f} points "
-            f"(95 % interval {100 * found.low:+.1f} to {100 * found.high:+.1f})"
+            f"{percent(found.matched, 1)} against {percent(found.other, 1)} of {row.against}, {points(lift)} points "
+            f"(95 % interval {points(found.low)} to {points(found.high)})"
         )
     else:
         figures = (
@@ -457,24 +436,11 @@ def _fault(index: int, groups: Sequence[tuple[int | None, Flags]], ratios: Seque
 
 def _withheld(where: str, ratio: SampleRatio) -> str:
     sizes = ", ".join(f"{arm} {ratio.observed[arm]:,} of {ratio.expected[arm]:,.1f} expected" for arm in ARMS)
+    chance = f"p value {figure(ratio.p_value, 1)}"
     return (
-        f"withheld: the arms of {where} do not have the sizes they were given ({sizes}; p = {ratio.p_value:.1g}), so "
+        f"withheld: the arms of {where} do not have the sizes they were given ({sizes}; {chance}), so "
         "they are not comparable; look for customers lost, added or moved after the assignment"
     )
-
-
-def _drawn(customer_ids: Sequence[str], salt: str, limits: Sequence[tuple[object, int]]) -> NDArray[np.int64]:
-    """(n,) what each customer draws: the position of the first limit above the place of the customer's hash."""
-    places = _places(customer_ids, salt)
-    return np.searchsorted([limit for _, limit in limits], places, side="right").astype(np.int64)
-
-
-def _places(customer_ids: Sequence[str], salt: str) -> NDArray[np.int64]:
-    """(n,) the place, 0 to PLACES - 1, of each customer's hash."""
-    digests = (
-        hashlib.md5(f"{salt}:{customer_id}".encode(), usedforsecurity=False).hexdigest() for customer_id in customer_ids
-    )
-    return np.fromiter((int(digest[:13], 16) for digest in digests), dtype=np.int64)
 
 
 def _limits(shares: Sequence[float]) -> list[int]:

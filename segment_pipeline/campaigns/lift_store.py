@@ -28,6 +28,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import as_of, month_key
+from segment_pipeline.words import figure
 
 METRICS: tuple[Metric, ...] = ("conversion", "value")
 
@@ -199,8 +200,8 @@ def _planned(connection: duckdb.DuckDBPyConnection, campaign: Campaign, no_outco
         sizes = (found.arm_sizes["matched"], found.arm_sizes[against])
         effect = _detectable(metric, base, sizes)
         said = (
-            f"not measured yet; from {campaign.start} to {campaign.measure_until} it finds a lift of {effect:.3g}, in "
-            f"80 % of cases, over {base.mean():.3g} from {since} to {end}"
+            f"not measured yet; from {campaign.start} to {campaign.measure_until} it finds a lift of "
+            f"{figure(effect, 3)}, in 80 % of cases, over {figure(float(base.mean()), 3)} from {since} to {end}"
             if effect is not None
             else f"not measured yet; the outcomes from {since} to {end} do not tell how small an effect it can find"
         )

@@ -1,7 +1,7 @@
 """Which campaigns a month has, and their arms as plain SQL, so that no customer leaves the database.
 
 Here: the campaigns as the file and the months before know them, and the expressions. Not here: what the arms mean and
-how they are measured (segmentation/campaigns.py, which also says the same in Python; a test holds the two together).
+how they are measured (lift.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -156,7 +156,13 @@ def arm_sql(campaign: str, shares: Mapping[Arm, float], customer_id_expression: 
 
 def random_place_sql(campaign: str, customer_id_expression: str = "customer_id") -> str:
     """An expression for a whole number from 0, BIGINT, independent of the arm: of m segments, in the order of their
-    ids, a customer draws the one at that number modulo m."""
+    ids, a customer draws the one at that number modulo m.
+
+    Offered are the segments whose action, for a customer of the same tier, is another one than the matched: where
+    several segments share an action, a draw from all of them gives many customers the very action with which they are
+    compared (37.5 % of them on the demo), and the lift against random shrinks for no reason. Which are offered decides
+    what is drawn, so the action matrix is fixed once a campaign begins.
+    """
     return _place_sql(segment_salt(campaign), customer_id_expression)
 
 

@@ -121,3 +121,6 @@ AUDIENCE_FEED = Table(
     ),
     ("month", "audience_type", "audience", "change", "customer_id"),
 )
+
+
+TABLES = (CUSTOMER_ACTIONS, AUDIENCE_FEED, CAMPAIGN_PLANS, CAMPAIGN_LIFT)

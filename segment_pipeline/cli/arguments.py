@@ -23,7 +23,7 @@ USUAL_CONFIG, CONFIG_HERE = Path("data/segmentation.yaml"), Path("segmentation.y
 
 
 SQL_DIALECTS = ("duckdb", "postgres", "snowflake", "bigquery")
-"""Those of warehouse.score_sql, which is not imported to show a help page."""
+"""Those of publishing/score_sql.py, which is not imported to show a help page."""
 
 
 EPILOG = """\

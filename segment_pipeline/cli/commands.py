@@ -13,14 +13,14 @@ from segment_pipeline.errors import ConfigError, PipelineError
 from segment_pipeline.months import month_key
 
 if TYPE_CHECKING:
-    from segment_pipeline.quickstart.command import Request
+    from segment_pipeline.quickstart.request import Request
 
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
 def _request(chosen: argparse.Namespace, out: Path) -> "Request":
-    from segment_pipeline.quickstart.command import Request
+    from segment_pipeline.quickstart.request import Request
 
     return Request(
         file=chosen.file,

@@ -7,6 +7,7 @@ from segment_pipeline.cli.arguments import CONFIG_HERE, USUAL_CONFIG, command_pa
 from segment_pipeline.cli.commands import EXIT_FAILED, EXIT_USAGE
 from segment_pipeline.config.config import load_config
 from segment_pipeline.errors import ConfigError, PipelineError
+from segment_pipeline.publishing.catalogue import RESERVED_NAMES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return int(chosen.start(chosen))
         if chosen.config is None:
             chosen.config = CONFIG_HERE if CONFIG_HERE.exists() and not USUAL_CONFIG.exists() else USUAL_CONFIG
-        config = load_config(chosen.config)
+        config = load_config(chosen.config, RESERVED_NAMES)
         if not getattr(chosen, "quiet", False):
             for warning in config.remarks:
                 print(f"{chosen.config}: {warning}", file=sys.stderr)

@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -22,19 +22,13 @@ if TYPE_CHECKING:
 
 
 def run_command(config: Config, chosen: argparse.Namespace) -> int:
+    """Run the months that are due and say what came of it; returns the exit code."""
     from rich.console import Console
 
     from segment_pipeline import run_months
-    from segment_pipeline.campaigns.plans_store import months_to_renew
     from segment_pipeline.database.store import RunLock
     from segment_pipeline.orchestration.resources import run_lock_path
-    from segment_pipeline.publishing.publish import (
-        month_fingerprints,
-        months_of_other_settings,
-        published_months,
-        reading,
-    )
-    from segment_pipeline.publishing.summary import print_summary, summarise
+    from segment_pipeline.publishing.publish import month_fingerprints, published_months
 
     # `docker stop` and systemd end a run as Ctrl-C does: it says so, and closes its run in Dagster's history
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -49,27 +43,50 @@ def run_command(config: Config, chosen: argparse.Namespace) -> int:
     with RunLock(run_lock_path(config), config.operation.lock_timeout_minutes * 60, purpose, say):
         work = run_months.plan(config, wanted, force=chosen.force, report=say)
         there = published_months(config.published_path)
-        followed = [
-            month for month in work.months if (after := add_months(month, 1)) in there and after not in work.months
-        ]
+        followed = _followed_by_older_work(work, there)
         before = month_fingerprints(config.published_path, followed)
-        if not work.months:
-            say(f"Nothing to do: {_span(wanted)} stand in the published file. To run months again, add --force.")
-        if work.assets:
-            say(f"{config.published_path.name} is missing or behind the warehouse: it is published again.")
-        stale = [
-            month
-            for month in months_of_other_settings(config.published_path, config.config_hash)
-            if month not in work.months
-        ]
-        if stale:
-            say(
-                f"{_span(stale)} were made with other settings than {chosen.config} has now. To rebuild them: "
-                f"segment-pipeline run --config {chosen.config} --months {_span(stale)} --force"
-            )
+        _say_what_is_due(config, chosen, wanted, work, say)
         failed, warned = _run_with_progress(work, console, say)
         now = month_fingerprints(config.published_path, followed)
-    changed = [month for month in followed if now.get(month) != before.get(month)]
+    _warn_of_outdated(chosen, there, [month for month in followed if now.get(month) != before.get(month)])
+    if failed is None:
+        _warn_of_campaigns_without_months(config, chosen)
+    for text, months in warned.items():
+        say(f"Warning, {_span(months)}: {text}")
+    if failed is not None:
+        print(failed, file=sys.stderr)
+        return EXIT_FAILED
+    if not chosen.quiet:
+        _print_summary(config, work)
+    return 0
+
+
+def _followed_by_older_work(work: "Work", there: Collection[date]) -> list[date]:
+    """The months to run after which a published one stands that is not run again: it was made from their earlier
+    state."""
+    return [month for month in work.months if (after := add_months(month, 1)) in there and after not in work.months]
+
+
+def _say_what_is_due(
+    config: Config, chosen: argparse.Namespace, wanted: Sequence[date], work: "Work", say: Callable[[str], None]
+) -> None:
+    from segment_pipeline.publishing.publish import months_of_other_settings
+
+    if not work.months:
+        say(f"Nothing to do: {_span(wanted)} stand in the published file. To run months again, add --force.")
+    if work.assets:
+        say(f"{config.published_path.name} is missing or behind the warehouse: it is published again.")
+    others = months_of_other_settings(config.published_path, config.config_hash)
+    stale = [month for month in others if month not in work.months]
+    if stale:
+        say(
+            f"{_span(stale)} were made with other settings than {chosen.config} has now. To rebuild them: "
+            f"segment-pipeline run --config {chosen.config} --months {_span(stale)} --force"
+        )
+
+
+def _warn_of_outdated(chosen: argparse.Namespace, there: Collection[date], changed: Sequence[date]) -> None:
+    """The published months after the first that came out different stand on what is no longer there."""
     if changed:
         outdated = _span([month for month in there if month > changed[0]])
         print(
@@ -77,26 +94,34 @@ def run_command(config: Config, chosen: argparse.Namespace) -> int:
             f"{outdated}. Run: segment-pipeline run --config {chosen.config} --months {outdated} --force",
             file=sys.stderr,
         )
-    if failed is None and config.campaigns is not None:
-        with reading(config.published_path) as connection:
-            needed = months_to_renew(connection, read_campaigns(config).campaigns)
-        for name, months in needed.items():
-            print(
-                f"Campaign {name} is not in all the months that it needs: {_span(months)} was run without it. "
-                f"Run: segment-pipeline run --config {chosen.config} --months {_span(months)} --force",
-                file=sys.stderr,
-            )
-    for text, months in warned.items():
-        say(f"Warning, {_span(months)}: {text}")
-    if failed is not None:
-        print(failed, file=sys.stderr)
-        return EXIT_FAILED
-    if not chosen.quiet:
-        with reading(config.published_path) as connection:
-            summary = summarise(config.name, config.published_path, connection, work.months)
-        # a pipe or a log has no width of its own, and 80 columns would break the table's names
-        print_summary(summary, Console(width=None if sys.stdout.isatty() else 140))
-    return 0
+
+
+def _warn_of_campaigns_without_months(config: Config, chosen: argparse.Namespace) -> None:
+    from segment_pipeline.campaigns.plans_store import months_to_renew
+    from segment_pipeline.publishing.publish import reading
+
+    if config.campaigns is None:
+        return
+    with reading(config.published_path) as connection:
+        needed = months_to_renew(connection, read_campaigns(config).campaigns)
+    for name, months in needed.items():
+        print(
+            f"Campaign {name} is not in all the months that it needs: {_span(months)} was run without it. "
+            f"Run: segment-pipeline run --config {chosen.config} --months {_span(months)} --force",
+            file=sys.stderr,
+        )
+
+
+def _print_summary(config: Config, work: "Work") -> None:
+    from rich.console import Console
+
+    from segment_pipeline.publishing.publish import reading
+    from segment_pipeline.publishing.summary import print_summary, summarise
+
+    with reading(config.published_path) as connection:
+        summary = summarise(config.name, config.published_path, connection, work.months)
+    # a pipe or a log has no width of its own, and 80 columns would break the table's names
+    print_summary(summary, Console(width=None if sys.stdout.isatty() else 140))
 
 
 def _span(months: Sequence[date]) -> str:

@@ -8,6 +8,7 @@ so it imports neither numpy nor pandas nor duckdb.
 
 import hashlib
 import json
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -32,8 +33,8 @@ from segment_pipeline.config.model import (
     SegmentOverride,
     TierSettings,
 )
-from segment_pipeline.config.order_features import ORDER_FEATURES
-from segment_pipeline.config.source import RESERVED_COLUMNS, Feature, Source, not_from_orders
+from segment_pipeline.config.order_features import MONETARY, ORDER_FEATURES
+from segment_pipeline.config.source import Feature, Source, not_from_orders
 from segment_pipeline.config.stages import (
     Action,
     AlternativeSettings,
@@ -42,7 +43,6 @@ from segment_pipeline.config.stages import (
     OperationSettings,
     OutcomesSource,
     ValidationSettings,
-    WarningSettings,
 )
 from segment_pipeline.config.values import (
     Month,
@@ -56,6 +56,7 @@ from segment_pipeline.config.values import (
     refusals,
     setting,
 )
+from segment_pipeline.config.warning_rules import WarningSettings
 from segment_pipeline.config.yaml_text import KeyPath, Problem, show
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.months import month_key
@@ -139,9 +140,10 @@ class Config(Settings):
             raise refusal((), "an empty list", "a list of features, each with at least a name; 4 to 6 work best")
         wrong: list[tuple[KeyPath, str, str]] = []
         first_with: dict[str, int] = {}
+        reserved = (info.context or {}).get("reserved_names", ())
         for index, feature in enumerate(features):
             folded = feature.name.casefold()
-            if folded in RESERVED_COLUMNS:
+            if folded in reserved:
                 wrong.append(
                     ((index, "name"), show(feature.name), "a name that is no column of the pipeline's own; rename it")
                 )
@@ -291,7 +293,7 @@ class Config(Settings):
 
     @property
     def raw_feature_names(self) -> tuple[str, ...]:
-        """The feature columns of `raw_customers`: all eight from order lines, so that profiles can show what the model
+        """The feature columns of `raw_customers`: all that order lines give, so that profiles can show what the model
         leaves out; otherwise the configured ones."""
         return tuple(ORDER_FEATURES) if self.source.orders is not None else self.feature_names
 
@@ -308,7 +310,7 @@ class Config(Settings):
     @property
     def monetary_feature(self) -> str | None:
         """The feature that says what a customer spends; None when there is none such."""
-        name = self.alternatives.monetary or "total_spend"
+        name = self.alternatives.monetary or MONETARY
         return name if name in self.raw_feature_names else None
 
     @property
@@ -329,16 +331,20 @@ class Config(Settings):
         return tuple(found)
 
 
-def load_config(path: Path) -> Config:
-    """Read and check the user's file. Raises ConfigError with every problem, one `FILE:LINE: KEY: found ...` each."""
+def load_config(path: Path, reserved_names: Collection[str] = ()) -> Config:
+    """Read and check the user's file. Raises ConfigError with every problem, one `FILE:LINE: KEY: found ...` each.
+
+    reserved_names : those that no feature may have, in lower case. Only the tables can tell, which lie above: who lets
+    a file in hands over the catalogue's.
+    """
     advice = (
         "the path of a segmentation.yaml. Check --config, or start from the data/segmentation.yaml that ships with the "
         "project."
     )
-    return parse_config(text_of(path, advice), path)
+    return parse_config(text_of(path, advice), path, reserved_names)
 
 
-def parse_config(text: str, path: Path) -> Config:
+def parse_config(text: str, path: Path, reserved_names: Collection[str] = ()) -> Config:
     """As `load_config`, from text. `path` is named in errors, and relative paths start in its directory."""
     path = Path(path)
     located = locate(text, path)
@@ -348,7 +354,8 @@ def parse_config(text: str, path: Path) -> Config:
             error_report(path, [Problem(1, "", "an empty file", f"a mapping with at least {', '.join(required)}")])
         )
     try:
-        config = Config.model_validate(located.value, context={"directory": path.parent.absolute()})
+        given = {"directory": path.parent.absolute(), "reserved_names": reserved_names}
+        config = Config.model_validate(located.value, context=given)
     except ValidationError as error:
         raise ConfigError(error_report(path, problems_of(error, located, Config))) from error
     config._path = path.absolute()

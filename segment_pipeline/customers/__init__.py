@@ -1,1 +1,1 @@
-"""Stage 2: the data contract, and features transformed and standardised."""
+"""The data contract, and features transformed and standardised."""

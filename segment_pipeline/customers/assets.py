@@ -1,21 +1,44 @@
-"""Stage 1: from the user's source to accepted customers in a scaled matrix. Each asset reads, computes, writes once."""
+"""From the user's source to accepted customers in a scaled matrix. Each asset reads, computes, writes once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from segment_pipeline.customers.tables import SCALED_MATRIX, VALIDATED_FEATURES
+from segment_pipeline.customers.expectations import CHECK_SPECS
+from segment_pipeline.customers.tables import (
+    FEATURE_DIAGNOSTICS,
+    FEATURE_LIMITS,
+    FEATURE_SPACES,
+    REJECTED_CUSTOMERS,
+    SCALED_MATRIX,
+    VALIDATED_FEATURES,
+)
 from segment_pipeline.errors import ModelError
 from segment_pipeline.months import add_months, parse_month
 from segment_pipeline.orchestration import checks
-from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, table_metadata
-from segment_pipeline.orchestration.partitions import monthly_partitions
+from segment_pipeline.orchestration.check_types import CheckSpec
+from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
 from segment_pipeline.orchestration.pictures import picture
 from segment_pipeline.orchestration.resources import Pipeline
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
-Events = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
+if TYPE_CHECKING:
+    from segment_pipeline.customers.split_store import SplitCounts
+    from segment_pipeline.mixture.features import Dependence, FeatureDiagnostics
+
+ORDER_LINES_HAVE_DATES = CheckSpec(
+    "order_lines_have_dates",
+    "Few order lines have an unreadable or future date, and so are in no month.",
+    blocking=True,
+)
+NO_ROW_WAS_LOST = CheckSpec(
+    "raw_equals_accepted_plus_rejected", "No row was lost: raw = accepted + rejected.", blocking=True
+)
+FEATURES_ARE_INDEPENDENT = CheckSpec(
+    "features_are_independent", "No feature is constant or repeats the others.", blocking=True
+)
 
 TOO_FEW = (
     "A mixture fitted to so few customers finds groups that are chance and gone a month later: wait for more of them, "
@@ -23,145 +46,98 @@ TOO_FEW = (
 )
 
 
-@dg.asset(
-    partitions_def=monthly_partitions,
-    check_specs=checks.specs("raw_customers"),
-    group_name="customers",
-    owners=OWNERS,
-    kinds=SQL_KINDS,
-    description=RAW_CUSTOMERS.description,
-    metadata=table_metadata(RAW_CUSTOMERS),
-)
-def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+@monthly_asset(RAW_CUSTOMERS, group="customers", kinds=SQL_KINDS, checks=[ORDER_LINES_HAVE_DATES])
+def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.sources.sources import load_raw_customers
 
-    allowed = pipeline.config.quality.max_rejected_share
-    try:
-        with pipeline.step(context) as step:
-            counts = load_raw_customers(step.connection, step.config, step.month)
-            step.rows = counts.rows
-            lines = asdict(counts.lines) if counts.lines is not None else {}
-            misdated = lines.get("undated", 0) + lines.get("future", 0)
-            share = misdated / max(1, misdated + lines.get("in_window", 0))
-            verdicts = checks.gate(
-                context.partition_key,
-                [
-                    checks.result(
-                        "raw_customers",
-                        "order_lines_have_dates",
-                        share <= allowed,
-                        {"undated": lines.get("undated", 0), "future": lines.get("future", 0), "share": share},
-                        {"share": allowed},
-                    )
-                ],
-                "Fix source.orders.ordered_at, or the dates in the source that are unreadable or in the future.",
-            )
-    except checks.GateClosedError as closed:
-        yield from checks.record_failure(closed)
-    yield dg.MaterializeResult(
-        metadata={
-            "dagster/partition_row_count": counts.rows,
-            "customers": counts.rows,
-            **{f"order_lines/{name}": count for name, count in lines.items()},
-        },
-        check_results=verdicts,
-    )
+    with pipeline.step(context) as step:
+        counts = load_raw_customers(step.connection, step.config, step.month)
+        step.rows = counts.rows
+        lines = asdict(counts.lines) if counts.lines is not None else {}
+        step.judge(
+            _dates(lines, step.config.quality.max_rejected_share),
+            advice="Fix source.orders.ordered_at, or the dates in the source that are unreadable or in the future.",
+        )
+    return step.result({"customers": counts.rows, **{f"order_lines/{name}": count for name, count in lines.items()}})
 
 
-@dg.asset(
+def _dates(lines: Mapping[str, int], allowed: float) -> dg.AssetCheckResult:
+    undated, future = lines.get("undated", 0), lines.get("future", 0)
+    share = (undated + future) / max(1, undated + future + lines.get("in_window", 0))
+    observed = {"undated": undated, "future": future, "share": share}
+    return checks.result(ORDER_LINES_HAVE_DATES, share <= allowed, observed, {"share": allowed})
+
+
+@monthly_asset(
+    VALIDATED_FEATURES,
+    beside=[REJECTED_CUSTOMERS, FEATURE_LIMITS],
     deps=[raw_customers],
-    partitions_def=monthly_partitions,
-    check_specs=checks.specs("validated_features"),
-    group_name="customers",
-    owners=OWNERS,
+    group="customers",
     kinds=SQL_KINDS,
-    description=f"{VALIDATED_FEATURES.description} Rows that break the contract go to rejected_customers.",
-    metadata=table_metadata(VALIDATED_FEATURES),
+    checks=[*CHECK_SPECS, NO_ROW_WAS_LOST],
 )
-def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
+def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.customers.contract import build_contract
     from segment_pipeline.customers.expectations import validate_month
     from segment_pipeline.customers.split_store import accepted_frame, split_customers
     from segment_pipeline.database.store import month_rows
 
-    contract = build_contract(pipeline.config)
-    try:
-        with pipeline.step(context) as step:
-            split = split_customers(step.connection, step.config, contract, step.month)
-            before = month_rows(step.connection, VALIDATED_FEATURES, add_months(step.month, -1))
-            outcomes = validate_month(
-                accepted_frame(step.connection, step.config, step.month),
-                contract,
-                raw_rows=split.raw,
-                rejected_rows=split.rejected,
-                previous_rows=before or None,
-                config=step.config,
-            )
-            verdicts = [
-                checks.result(
-                    "validated_features",
-                    found.name,
-                    found.passed,
-                    found.observed,
-                    found.limit,
-                    expectations=found.expectations,
-                )
-                for found in outcomes
-            ]
-            verdicts.append(
-                checks.result(
-                    "validated_features",
-                    "raw_equals_accepted_plus_rejected",
-                    split.raw == split.accepted + split.rejected,
-                    {"raw": split.raw, "accepted": split.accepted, "rejected": split.rejected},
-                    {"difference": 0},
-                )
-            )
-            checks.gate(
-                context.partition_key,
-                verdicts,
-                f"{_in_words(split.reasons)}{TOO_FEW if split.accepted < step.config.quality.min_customers else ''}"
-                f"Fix the source, or the limits under `quality` and `features`, then run the month again; published "
-                f"months are untouched.",
-            )
-            step.rows = split.accepted
-    except checks.GateClosedError as closed:
-        yield from checks.record_failure(closed)
-    yield dg.MaterializeResult(
-        metadata={
-            "dagster/partition_row_count": split.accepted,
-            "accepted": split.accepted,
-            "rejected": split.rejected,
-            "rejected_share": split.rejected / max(1, split.raw),
-            "capped": split.capped,
-            "rejected_by_reason": dg.MetadataValue.json(split.reasons),
-        },
-        check_results=verdicts,
+    with pipeline.step(context) as step:
+        contract = build_contract(step.config)
+        split = split_customers(step.connection, step.config, contract, step.month)
+        step.rows = split.accepted
+        outcomes = validate_month(
+            accepted_frame(step.connection, step.config, step.month),
+            contract,
+            raw_rows=split.raw,
+            rejected_rows=split.rejected,
+            previous_rows=month_rows(step.connection, VALIDATED_FEATURES, add_months(step.month, -1)) or None,
+            config=step.config,
+        )
+        verdicts = [
+            checks.result(found.check, found.passed, found.observed, found.limit, expectations=found.expectations)
+            for found in outcomes
+        ]
+        step.judge(*verdicts, _none_lost(split), advice=_advice(split, step.config.quality.min_customers))
+    return step.result(_split_figures(split))
+
+
+def _none_lost(split: "SplitCounts") -> dg.AssetCheckResult:
+    observed = {"raw": split.raw, "accepted": split.accepted, "rejected": split.rejected}
+    return checks.result(NO_ROW_WAS_LOST, split.raw == split.accepted + split.rejected, observed, {"difference": 0})
+
+
+def _advice(split: "SplitCounts", min_customers: int) -> str:
+    listed = ", ".join(f"{reason} {count}" for reason, count in split.reasons.items())
+    return (
+        f"Rejected rows by reason: {listed or 'none'}. {TOO_FEW if split.accepted < min_customers else ''}"
+        "Fix the source, or the limits under `quality` and `features`, then run the month again; published months are "
+        "untouched."
     )
 
 
-@dg.asset(
+def _split_figures(split: "SplitCounts") -> dict[str, Any]:
+    return {
+        "accepted": split.accepted,
+        "rejected": split.rejected,
+        "rejected_share": split.rejected / max(1, split.raw),
+        "capped": split.capped,
+        "rejected_by_reason": dg.MetadataValue.json(split.reasons),
+    }
+
+
+@monthly_asset(
+    SCALED_MATRIX,
+    beside=[FEATURE_SPACES, FEATURE_DIAGNOSTICS],
     deps=[validated_features],
-    partitions_def=monthly_partitions,
-    check_specs=checks.specs("scaled_matrix"),
-    group_name="customers",
-    owners=OWNERS,
-    kinds=KINDS,
-    description=f"{SCALED_MATRIX.description} With feature_diagnostics.",
-    metadata=table_metadata(SCALED_MATRIX),
+    group="customers",
+    checks=[FEATURES_ARE_INDEPENDENT],
 )
-def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Events:
-    from segment_pipeline.charts import feature_distributions
+def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.customers.charts_store import feature_bins
     from segment_pipeline.customers.space_store import is_bootstrap, write_feature_space, write_scaled_matrix
     from segment_pipeline.database.rows import feature_matrix
-    from segment_pipeline.mixture.features import (
-        FeatureSpace,
-        atom_advice,
-        diagnose_features,
-        explain_dependence,
-        find_dependence,
-    )
+    from segment_pipeline.mixture.features import FeatureSpace, diagnose_features, explain_dependence, find_dependence
 
     config, month = pipeline.config, parse_month(context.partition_key)
     with pipeline.read(context) as connection:
@@ -169,41 +145,45 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Even
         bootstrap = is_bootstrap(connection, month)
     space = FeatureSpace.fit(config.features, X)
     Z = space.transform(X)
-    diagnostics = diagnose_features(space, X, Z)
-    dependence = find_dependence(space.names, Z, space)
-    largest = max(diagnostics, key=lambda row: row.max_correlation)
-    verdict = checks.result(
-        "scaled_matrix",
-        "features_are_independent",
-        dependence is None,
-        {"found": dependence.combination, "smallest_eigenvalue": dependence.smallest_eigenvalue}
-        if dependence is not None
-        else {"largest_correlation": largest.max_correlation, "of": [largest.feature, largest.correlated_with]},
-        {"dependence": "none"},
-        blocks=bootstrap,  # later the champion goes on serving, and only its challengers are lost
-    )
+    diagnostics, dependence = diagnose_features(space, X, Z), find_dependence(space.names, Z, space)
+    verdict = _independence(dependence, diagnostics, blocks=bootstrap)
     if dependence is not None and bootstrap:
-        yield verdict
-        raise ModelError(f"{context.partition_key}: {explain_dependence(dependence)}")
+        raise checks.GateClosedError(
+            ModelError(f"{context.partition_key}: {explain_dependence(dependence)}"), [verdict]
+        )
     with pipeline.step(context) as step:
+        step.judge(verdict)
         step.rows = write_scaled_matrix(step.connection, month, space)
         write_feature_space(step.connection, month, space, diagnostics)
         bins, limits = feature_bins(step.connection, month, config.feature_names)
-    yield dg.MaterializeResult(
-        metadata={
-            "dagster/partition_row_count": step.rows,
-            "largest_correlation": largest.max_correlation,
-            "largest_outlier_share": max(row.outlier_share for row in diagnostics),
-            "largest_atom_share": max(row.largest_atom_share for row in diagnostics),
-            "shared_values": atom_advice(diagnostics) or "no value is shared by too many customers",
-            "distributions": picture(
-                feature_distributions(bins, limits), "Features before and after the transform, lines at 3 SD"
-            ),
-        },
-        check_results=[verdict],
+    return step.result({**_feature_figures(diagnostics), "distributions": _distributions(bins, limits)})
+
+
+def _independence(
+    found: "Dependence | None", diagnostics: "Sequence[FeatureDiagnostics]", *, blocks: bool
+) -> dg.AssetCheckResult:
+    """It blocks at bootstrap only: later the champion goes on serving, and nothing but its challengers is lost."""
+    largest = max(diagnostics, key=lambda row: row.max_correlation)
+    observed = (
+        {"found": found.combination, "smallest_eigenvalue": found.smallest_eigenvalue}
+        if found is not None
+        else {"largest_correlation": largest.max_correlation, "of": [largest.feature, largest.correlated_with]}
     )
+    return checks.result(FEATURES_ARE_INDEPENDENT, found is None, observed, {"dependence": "none"}, blocks=blocks)
 
 
-def _in_words(reasons: Mapping[str, int]) -> str:
-    listed = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
-    return f"Rejected rows by reason: {listed or 'none'}. "
+def _feature_figures(diagnostics: "Sequence[FeatureDiagnostics]") -> dict[str, Any]:
+    from segment_pipeline.mixture.features import atom_advice
+
+    return {
+        "largest_correlation": max(row.max_correlation for row in diagnostics),
+        "largest_outlier_share": max(row.outlier_share for row in diagnostics),
+        "largest_atom_share": max(row.largest_atom_share for row in diagnostics),
+        "shared_values": atom_advice(diagnostics) or "no value is shared by too many customers",
+    }
+
+
+def _distributions(bins: Sequence[Mapping[str, Any]], limits: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
+    from segment_pipeline.charts import feature_distributions
+
+    return picture(feature_distributions(bins, limits), "Features before and after the transform, lines at 3 SD")

@@ -37,6 +37,9 @@ Kind = Literal[
 # Characters that print nothing: ASCII control and space, Unicode spaces, zero-width and byte-order marks. Spelled out,
 # and not \s, because DuckDB's (RE2) and Python's \s differ beyond ASCII, and both sides have to agree on "blank".
 _INVISIBLE = r"\x00-\x20\x7f-\xa0" + "\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff"
+ROW_COLUMNS = ("customer_id", "unreadable", "copies", "unreadable_amounts", "missing_order_ids")
+"""What the rules read of a row beside its features."""
+
 VISIBLE_CHARACTER = f"[^{_INVISIBLE}]"
 """A regular expression, for RE2 and for Python's `re`, that a customer id has to match somewhere."""
 

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import Feature
@@ -28,27 +28,32 @@ UNSEEN_KINDS: frozenset[Kind] = frozenset({"unreadable_amount", "missing_order_i
 
 
 CHECK_SPECS: tuple[CheckSpec, ...] = (
-    CheckSpec("columns_and_types", "Every configured feature is there, as a number.", True),
-    CheckSpec("customer_ids_unique_and_present", "Every accepted customer has an id, and no two have the same.", True),
-    CheckSpec("values_within_valid_range", "Every accepted value is finite and in the feature's valid range.", True),
-    CheckSpec("share_rejected_within_limit", "Not more rows are rejected than quality.max_rejected_share.", True),
-    CheckSpec("row_count_close_to_previous_month", "The number of customers did not jump since last month.", False),
-    CheckSpec("enough_customers", "There are at least quality.min_customers accepted customers.", True),
+    CheckSpec("columns_and_types", "Every configured feature is there, as a number.", blocking=True),
+    CheckSpec(
+        "customer_ids_unique_and_present", "Every accepted customer has an id, and no two have the same.", blocking=True
+    ),
+    CheckSpec(
+        "values_within_valid_range", "Every accepted value is finite and in the feature's valid range.", blocking=True
+    ),
+    CheckSpec(
+        "share_rejected_within_limit", "Not more rows are rejected than quality.max_rejected_share.", blocking=True
+    ),
+    CheckSpec(
+        "row_count_close_to_previous_month", "The number of customers did not jump since last month.", blocking=False
+    ),
+    CheckSpec("enough_customers", "There are at least quality.min_customers accepted customers.", blocking=True),
 )
 """The outcomes of `validate_month`, in its order."""
 
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """One named check of a month. `observed` and `limit` are small and JSON-ready; compare them key by key."""
+    """What became of one check in a month. `observed` and `limit` are small and JSON-ready; compare them key by key."""
 
-    name: str
+    check: CheckSpec
     passed: bool
-    blocking: bool
-    severity: Literal["ERROR", "WARN"]
     observed: Mapping[str, Any]
     limit: Mapping[str, Any]
-    description: str
     expectations: tuple[ExpectationResult, ...] = ()
 
 
@@ -195,13 +200,10 @@ def _outcome(
     unseen: Mapping[str, bool],
 ) -> CheckOutcome:
     return CheckOutcome(
-        name=spec.name,
+        check=spec,
         passed=all(found.passed for found in judged) and not unseen.get(spec.name, False),
-        blocking=spec.blocking,
-        severity=spec.severity,
         observed=observed,
         limit=limit,
-        description=spec.description,
         expectations=tuple(
             ExpectationResult(
                 found.expected.expectation,

@@ -12,7 +12,6 @@ from segment_pipeline.database.rows import write_rows
 from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.errors import MonthOrderError
 from segment_pipeline.mixture.features import FeatureDiagnostics, FeatureSpace
-from segment_pipeline.models.tables import CHAMPIONS
 from segment_pipeline.months import month_key
 
 
@@ -44,10 +43,12 @@ def write_scaled_matrix(connection: duckdb.DuckDBPyConnection, month: date, spac
         month,
         f"SELECT month, customer_id, {columns} FROM validated_features "
         f"WHERE month = {month_literal(month)} ORDER BY customer_id",
+        space.names,
     )
 
 
 def is_bootstrap(connection: duckdb.DuckDBPyConnection, month: date) -> bool:
     """Whether no month before this one has a champion."""
-    found = connection.execute(f"SELECT count(*) FROM {CHAMPIONS.name} WHERE month < ?", [month]).fetchone()
+    # by its bare name: the table belongs to a stage above this one
+    found = connection.execute("SELECT count(*) FROM champions WHERE month < ?", [month]).fetchone()
     return found is None or found[0] == 0

@@ -60,6 +60,7 @@ def split_customers(
         month,
         f"SELECT month, customer_id, {', '.join(_kept_value(config, name, limits) for name in names)} "
         f"FROM judged WHERE len(reasons) = 0 ORDER BY customer_id",
+        names,
     )
     values = ", ".join(
         f"{literal(name)}, coalesce(unreadable_values[{literal(name)}], CAST({identifier(name)} AS VARCHAR))"

@@ -9,9 +9,9 @@ import numpy as np
 
 from segment_pipeline.arrays import Array, Texts
 from segment_pipeline.database.quoting import identifier
-from segment_pipeline.database.tables import (
-    Table,
-)
+from segment_pipeline.database.tables import Table
+
+Row = dict[str, Any]
 
 
 def feature_matrix(
@@ -49,14 +49,19 @@ def hashed_below(customer_id: str, share: float) -> str:
 def write_rows(
     connection: duckdb.DuckDBPyConnection, table: Table, month: date, rows: Sequence[Mapping[str, object]]
 ) -> int:
-    """Replace the month of a model-sized table; `rows` lack the month and may lack columns."""
+    """Replace the month of a model-sized table; returns the rows. They have all its columns but the month, or
+    UnfitRowsError is raised, and nothing is touched."""
+    for row in rows:
+        table.require_fit(["month", *row])
     connection.execute(f"DELETE FROM {identifier(table.name)} WHERE month = ?", [month])
     return insert_rows(connection, table, [{**row, "month": month} for row in rows])
 
 
 def insert_rows(connection: duckdb.DuckDBPyConnection, table: Table, rows: Sequence[Mapping[str, object]]) -> int:
-    """Add rows to a model-sized table; all of them have the keys of the first."""
-    names = [name for name in table.column_names if rows and name in rows[0]]
+    """Add rows to a model-sized table; returns how many. Raises UnfitRowsError unless each has its columns exactly."""
+    for row in rows:
+        table.require_fit(row)
+    names = table.column_names
     if rows:
         listed, marks = ", ".join(identifier(name) for name in names), ", ".join("?" for _ in names)
         connection.executemany(
@@ -70,12 +75,17 @@ def _plain(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def without(record: object, *fields: str) -> Row:
+    """A dataclass's fields as a row, less those, all of which it has, that its table does not take."""
+    row = dict(vars(record))
+    for field in fields:
+        del row[field]
+    return row
+
+
 def exact_mean(expression: str) -> str:
     """Mean of a double over rows, the same bits in whatever order the threads deliver them (absolute error 5e-10)."""
     return f"CAST(sum(CAST({expression} AS DECIMAL(38, 9))) AS DOUBLE) / count({expression})"
-
-
-Row = dict[str, Any]
 
 
 def read_rows(connection: duckdb.DuckDBPyConnection, query: str, *parameters: object) -> list[Row]:

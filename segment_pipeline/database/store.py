@@ -11,7 +11,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -27,6 +27,8 @@ from segment_pipeline.errors import PipelineError, WarehouseBusyError
 STORAGE_VERSION = "v1.5.0"
 
 Report = Callable[[str], None]
+# What to call a connection where DuckDB is not known by name.
+Connection = duckdb.DuckDBPyConnection
 
 
 class WarehouseError(PipelineError):
@@ -162,14 +164,27 @@ def prepare(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], feat
             connection.execute(statement)
 
 
-def replace_month(connection: duckdb.DuckDBPyConnection, table: Table, month: date, query: str) -> int:
-    """Delete the month's rows of `table` and insert those of `query`, by column name; returns the new row count.
+def replace_month(
+    connection: duckdb.DuckDBPyConnection, table: Table, month: date, query: str, features: Sequence[str] = ()
+) -> int:
+    """Delete the month's rows of `table` and insert those of `query`, as `insert_query` does; returns how many.
 
     Delete and insert are two statements: call it inside a transaction, so that nobody sees the month empty.
     """
-    name = identifier(table.name)
-    connection.execute(f"DELETE FROM {name} WHERE month = ?", [month])
-    inserted = connection.execute(f"INSERT INTO {name} BY NAME {query}").fetchone()
+    connection.execute(f"DELETE FROM {identifier(table.name)} WHERE month = ?", [month])
+    return insert_query(connection, table, query, features)
+
+
+def insert_query(connection: duckdb.DuckDBPyConnection, table: Table, query: str, features: Sequence[str] = ()) -> int:
+    """Add the rows of `query` to `table`, by column name; returns how many.
+
+    features : the feature columns of the query, for a table that has them. Raises UnfitRowsError unless it has the
+    table's columns and these, exactly.
+    """
+    declared = {name.lower(): name for name in (*table.column_names, *features)}  # to DuckDB, case is no difference
+    found = [name for name, *_ in connection.execute(f"DESCRIBE {query}").fetchall()]
+    table.require_fit([declared.get(name.lower(), name) for name in found], features)
+    inserted = connection.execute(f"INSERT INTO {identifier(table.name)} BY NAME {query}").fetchone()
     return int(inserted[0]) if inserted else 0
 
 

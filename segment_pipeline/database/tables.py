@@ -4,10 +4,15 @@ A column's description is what an analyst reads in the published file, so it say
 direction it is good. What belongs here: names, types, units, words. What does not: how a table is filled.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from segment_pipeline.database.quoting import identifier, literal
+
+
+class UnfitRowsError(Exception):
+    """Rows lack a column of their table, or have one that it has not: a defect of what writes them."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,29 @@ class Table:
     @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    def require_fit(self, columns: Iterable[str], features: Collection[str] = ()) -> None:
+        """Raise UnfitRowsError unless rows with these columns, in whatever order, are rows of this table.
+
+        features : the features that the rows carry, of a table that has `features`. It may have more of them, from
+        another state of the user's file, or that the model leaves out; of those the rows say nothing.
+        """
+        if self.features != bool(features):
+            raise UnfitRowsError(
+                f"{self.name}: found rows {'with' if features else 'without'} features; the table is declared "
+                f"{'with' if self.features else 'without'} them. Say which features the rows carry, or none."
+            )
+        found, expected = Counter(list(columns)), Counter([*self.column_names, *features])
+        problems = [
+            f"{what} {', '.join(names)}"
+            for what, names in (("with", found - expected), ("without", expected - found))
+            if names
+        ]
+        if problems:
+            raise UnfitRowsError(
+                f"{self.name}: found rows {' and '.join(problems)}; a row of it has each declared column once, and no "
+                "other. Say NULL where there is no value, and declare a column that is new in the table."
+            )
 
     def ddl(self, feature_names: Iterable[str] = (), schema: str = "main") -> list[str]:
         """The statements that create the table where it is missing, add columns that it lacks, and comment all."""

@@ -1,1 +1,1 @@
-"""Stage 6: churn risk, warnings, and their back-test."""
+"""Churn risk, warnings, and their back-test."""

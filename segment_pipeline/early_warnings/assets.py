@@ -1,73 +1,78 @@
-"""Stage 4: where customers go from segment to segment, and whom to worry about."""
+"""Where customers go from segment to segment, and whom to worry about."""
+
+from collections.abc import Iterable
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from segment_pipeline.campaigns.assets import customer_actions
-from segment_pipeline.customers.assets import raw_customers
-from segment_pipeline.early_warnings.tables import CHURN_RISK, EARLY_WARNINGS, WARNING_BACKTEST_HISTORY
-from segment_pipeline.orchestration.metadata import KINDS, OWNERS, SQL_KINDS, table_metadata
-from segment_pipeline.orchestration.partitions import monthly_partitions
+from segment_pipeline.customers.assets import raw_customers, validated_features
+from segment_pipeline.early_warnings.tables import (
+    CHURN_RISK,
+    CHURN_RISK_MODELS,
+    CHURN_RISK_QUALITY,
+    EARLY_WARNINGS,
+    OBSERVED_SILENCE,
+    WARNING_BACKTEST_HISTORY,
+)
+from segment_pipeline.models.assets import selected_model
+from segment_pipeline.orchestration.metadata import as_list, as_table
+from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
 from segment_pipeline.orchestration.resources import Pipeline
 from segment_pipeline.segments.assets import monthly_assignments, transition_deltas
+from segment_pipeline.words import percent, points
+
+if TYPE_CHECKING:
+    from segment_pipeline.early_warnings.backtest import BacktestRow
+    from segment_pipeline.early_warnings.churn import ChurnRisk, ForecastQuality, Refusal
 
 
-@dg.asset(
+@monthly_asset(
+    CHURN_RISK,
+    beside=[OBSERVED_SILENCE, CHURN_RISK_MODELS, CHURN_RISK_QUALITY],
     # It reads the months before as well, as they were known at this month's end.
-    deps=[monthly_assignments, raw_customers],
-    partitions_def=monthly_partitions,
-    group_name="journeys",
-    owners=OWNERS,
-    kinds=KINDS,
-    description=f"{CHURN_RISK.description} With observed_silence, churn_risk_models and churn_risk_quality.",
-    metadata=table_metadata(CHURN_RISK),
+    deps=[raw_customers, validated_features, selected_model, monthly_assignments],
+    group="journeys",
 )
-def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    from segment_pipeline.early_warnings.churn import Refusal
+def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.early_warnings.churn_store import observe_silence, write_churn_risk, write_quality
 
     with pipeline.step(context) as step:
         observed = observe_silence(step.connection, step.config, step.month)
         step.rows, model = write_churn_risk(step.connection, step.config, step.month)
         quality = write_quality(step.connection, step.config, step.month, observed)
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/partition_row_count": step.rows,
-            "refused": model.reason if isinstance(model, Refusal) else "no",
-            "learned_from_customers": 0 if isinstance(model, Refusal) else model.customers,
-            "learned_from_silent": 0 if isinstance(model, Refusal) else model.events,
-            "quality": dg.MetadataValue.md(
-                "\n".join(
-                    f"- {month:%Y-%m}, {inputs}: AUC {found.auc:.3f}, log loss {found.log_loss:.3f}, "
-                    f"calibration error {found.calibration_error:.3f}"
-                    for month, inputs, found in quality
-                )
-                or "No month with a churn risk has become known."
-            ),
-        }
+    return step.result({**_learned(model), "quality": _quality(quality)})
+
+
+def _learned(model: "ChurnRisk | Refusal") -> dict[str, Any]:
+    from segment_pipeline.early_warnings.churn import Refusal
+
+    if isinstance(model, Refusal):
+        return {"refused": model.reason, "learned_from_customers": 0, "learned_from_silent": 0}
+    return {"refused": "no", "learned_from_customers": model.customers, "learned_from_silent": model.events}
+
+
+def _quality(quality: "Iterable[tuple[date, str, ForecastQuality]]") -> dg.MarkdownMetadataValue:
+    return as_list(
+        (
+            f"{month:%Y-%m}, {inputs}: AUC {found.auc:.3f}, log loss {found.log_loss:.3f}, "
+            f"calibration error {found.calibration_error:.3f}"
+            for month, inputs, found in quality
+        ),
+        otherwise="No month with a churn risk has become known.",
     )
 
 
-@dg.asset(
-    deps=[
-        monthly_assignments,
-        transition_deltas,
-        churn_risk,
-        # whom a campaign leaves alone has no place in the queue
-        customer_actions,
-        # last month's warnings say which of this month's are new
-        dg.AssetDep(
-            "early_warnings",
-            partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1),
-        ),
-    ],
-    partitions_def=monthly_partitions,
-    group_name="journeys",
-    owners=OWNERS,
+@monthly_asset(
+    EARLY_WARNINGS,
+    # customer_actions: whom a campaign leaves alone has no place in the queue
+    deps=[selected_model, monthly_assignments, transition_deltas, churn_risk, customer_actions],
+    follows_itself=True,  # last month's warnings say which of this month's are new
+    group="journeys",
     kinds=SQL_KINDS,
-    description=EARLY_WARNINGS.description,
-    metadata=table_metadata(EARLY_WARNINGS),
 )
-def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.early_warnings.rules_store import head_of_queue, warning_figures, write_early_warnings
     from segment_pipeline.models.champions_store import previous_champion, require_champion
 
@@ -79,89 +84,56 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
         )
         figures = warning_figures(step.connection, step.month)
         head = head_of_queue(step.connection, step.month)
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/partition_row_count": step.rows,
-            **figures,
-            "head_of_queue": dg.MetadataValue.table(
-                [
-                    dg.TableRecord({**row, "churn_risk": "" if row["churn_risk"] is None else row["churn_risk"]})
-                    for row in head
-                ],
-                schema=dg.TableSchema(
-                    [
-                        dg.TableColumn("priority", "int"),
-                        dg.TableColumn("customer_id"),
-                        dg.TableColumn("churn_risk", "float"),
-                        dg.TableColumn("within_budget", "bool"),
-                        dg.TableColumn("evidence"),
-                    ]
-                ),
-            ),
-        }
-    )
+    queue = as_table(head, priority=int, customer_id=str, churn_risk=float, within_budget=bool, evidence=str)
+    return step.result({**figures, "head_of_queue": queue})
 
 
-@dg.asset(
+@monthly_asset(
+    WARNING_BACKTEST_HISTORY,
     # It judges the warnings of the months before, whose silence this month has come to know.
-    deps=[early_warnings],
-    partitions_def=monthly_partitions,
-    group_name="journeys",
-    owners=OWNERS,
-    kinds=KINDS,
-    description=WARNING_BACKTEST_HISTORY.description,
-    metadata=table_metadata(WARNING_BACKTEST_HISTORY),
+    deps=[raw_customers, selected_model, monthly_assignments, churn_risk, customer_actions, early_warnings],
+    group="journeys",
 )
-def warning_backtest(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def warning_backtest(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.early_warnings.churn_store import write_backtest
 
     with pipeline.step(context) as step:
         rows = write_backtest(step.connection, step.config, step.month)
         step.rows = len(rows)
-    pooled = [row for row in rows if row.month is None and row.alerts]
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/partition_row_count": step.rows,
-            "months_judged": max((row.months for row in rows if row.month is None), default=0),
-            "pooled": dg.MetadataValue.table(
-                [
-                    dg.TableRecord(
-                        {
-                            "judged": row.judged,
-                            "warning": row.warning,
-                            "alerts": row.alerts,
-                            "right": _share(row.precision),
-                            "right_95": f"{_share(row.precision_low)} to {_share(row.precision_high)}",
-                            "at_random": _share(row.base_rate),
-                            "longest_silent": _share(row.recency_precision),
-                            "highest_churn_risk": _share(row.churn_risk_precision),
-                            "churn_risk_less_silent_95": ""
-                            if row.difference_low is None or row.difference_high is None
-                            else f"{100 * row.difference_low:+.1f} to {100 * row.difference_high:+.1f} points",
-                        }
-                    )
-                    for row in pooled
-                ],
-                schema=dg.TableSchema(
-                    [
-                        dg.TableColumn(name, "int" if name == "alerts" else "string")
-                        for name in (
-                            "judged",
-                            "warning",
-                            "alerts",
-                            "right",
-                            "right_95",
-                            "at_random",
-                            "longest_silent",
-                            "highest_churn_risk",
-                            "churn_risk_less_silent_95",
-                        )
-                    ]
-                ),
-            ),
-        }
+    months = max((row.months for row in rows if row.month is None), default=0)
+    return step.result({"months_judged": months, "pooled": _pooled(rows)})
+
+
+def _pooled(rows: "Iterable[BacktestRow]") -> dg.TableMetadataValue:
+    """The figures over all months together, of warnings that there were."""
+    return as_table(
+        (_in_per_cent(row) for row in rows if row.month is None and row.alerts),
+        judged=str,
+        warning=str,
+        alerts=int,
+        right=str,
+        right_95=str,
+        at_random=str,
+        longest_silent=str,
+        highest_churn_risk=str,
+        churn_risk_less_silent_95=str,
     )
 
 
+def _in_per_cent(row: "BacktestRow") -> dict[str, Any]:
+    low, high = row.difference_low, row.difference_high
+    return {
+        "judged": row.judged,
+        "warning": row.warning,
+        "alerts": row.alerts,
+        "right": _share(row.precision),
+        "right_95": f"{_share(row.precision_low)} to {_share(row.precision_high)}",
+        "at_random": _share(row.base_rate),
+        "longest_silent": _share(row.recency_precision),
+        "highest_churn_risk": _share(row.churn_risk_precision),
+        "churn_risk_less_silent_95": None if low is None or high is None else f"{points(low)} to {points(high)} points",
+    }
+
+
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
+    return "" if value is None else percent(value, 1)

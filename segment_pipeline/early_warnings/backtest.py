@@ -1,16 +1,19 @@
 """Back-test: were the warnings right, and were they better than the obvious?
 
 Here: precision, recall, lift and lead time of alerts against the silence that followed, beside churn risk, the longest
-silent and chance, all at the same volume and over the same customers. Not here: who is alerted (early_warnings.py) and
+silent and chance, all at the same volume and over the same customers. Not here: who is alerted (rules_store.py) and
 how risk is learned (churn.py).
 
 The rivals of a rule may choose only among customers about whom the rule was asked, and name as many of them as it did,
 month by month. A month whose horizon has not been observed counts nowhere.
 
 Three questions are judged, each among its own customers. `engaged`: do the rules tell who of those that can still be
-lost will be? `everybody`: all that the rules say, among all customers, as it stands in the table. `within_budget`: the
-list of those to be contacted, which is what people act on, among all customers that may be contacted. The last two may
-be won by a ranking that names customers who are as good as gone; that is for the reader to know.
+lost will be, who were engaged this month or the month before (probability above `WarningSettings.engaged_above`)?
+Mixed signals and a fall that matters start there. `everybody`: all that the rules say, among all customers, as it
+stands in the table. `within_budget`: the list of those to be contacted, which is what people act on, among all
+customers that may be contacted. The last two may be won by a ranking that names customers who are as good as gone (on
+CDNOW two in three of the whole base keep silent, and a list of them tells nobody anything); that is for the reader to
+know.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,14 +24,12 @@ from typing import Literal
 import numpy as np
 
 from segment_pipeline.arrays import Array, Flags, Texts
+from segment_pipeline.measures import Z95, wilson
 from segment_pipeline.months import month_key
 
 Judged = Literal["engaged", "everybody", "within_budget"]
 
 JUDGED: tuple[Judged, ...] = ("engaged", "everybody", "within_budget")
-
-_Z = 1.959963984540054
-"""97.5 % quantile of the standard normal: two-sided intervals of 95 %."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,15 +133,6 @@ def most_urgent(ranking: Array, eligible: Flags, volume: int, customer_ids: Text
     return chosen
 
 
-def wilson(hits: float, of: float) -> tuple[float, float]:
-    """Wilson's interval of 95 % for a share (Wilson 1927), 0..1. of : trials, above 0, whole or effective."""
-    share = hits / of
-    centre = (share + _Z**2 / (2 * of)) / (1 + _Z**2 / of)
-    half = _Z / (1 + _Z**2 / of) * np.sqrt(share * (1 - share) / of + _Z**2 / (4 * of**2))
-    # at the ends the bounds are 0 and 1 themselves, which rounding misses
-    return (0.0 if hits == 0 else float(centre - half)), (1.0 if hits == of else float(centre + half))
-
-
 def difference_interval(hits: Array, chosen: Array, rival_hits: Array, rival_chosen: Array) -> tuple[float, float]:
     """Interval of 95 % for the precision of one choice less that of its rival, over customers.
 
@@ -151,7 +143,7 @@ def difference_interval(hits: Array, chosen: Array, rival_hits: Array, rival_cho
     """
     first, second = hits.sum() / chosen.sum(), rival_hits.sum() / rival_chosen.sum()
     influence = _influence(hits, chosen) - _influence(rival_hits, rival_chosen)
-    half = _Z * float(np.sqrt((influence**2).sum()))
+    half = Z95 * float(np.sqrt((influence**2).sum()))
     return float(first - second) - half, float(first - second) + half
 
 

@@ -1,21 +1,23 @@
 """Churn risk: how probable it is that a customer keeps silent, from memberships, their shifts and the features.
 
 Here: which months a model may learn from, the model, how good its probabilities are. Not here: whom to alert
-(early_warnings.py) and whether alerts are worth having (backtest.py).
+(config/warning_rules.py) and whether alerts are worth having (backtest.py).
 
-The model is a logistic regression with a ridge penalty, found by Newton's method: no draw is in it, so the same months
-give the same bits. Its inputs were chosen on CDNOW's months up to October 1997 and on the demo; CDNOW's later months
-were left for the figures of benchmarks/churn_risk.py. On the former, gradient boosting predicted no better and took far
-longer, and Platt's scaling on the latest month, held out, made the log loss worse (0.608 against 0.605 and, on the
-demo, 0.128 against 0.126: what moves is the base rate, and no past month knows of it), so there is none.
+The model is scikit-learn's logistic regression with a ridge penalty, found by Newton's method: no draw is in it, so the
+same months give the same bits. Its inputs were chosen on CDNOW's months up to October 1997 and on the demo; CDNOW's
+later months were left for the figures of benchmarks/churn_risk.py. On the former, gradient boosting predicted no better
+and took far longer, and Platt's scaling on the latest month, held out, made the log loss worse (0.608 against 0.605
+and, on the demo, 0.128 against 0.126: what moves is the base rate, and no past month knows of it), so there is none.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
 
 import numpy as np
+from scipy.special import expit, logit
 from threadpoolctl import threadpool_limits
 
 from segment_pipeline.arrays import Array, Flags, Texts
@@ -29,8 +31,8 @@ RIDGE = 1.0
 """Penalty on half the squared coefficients of standardised inputs: the weight of about four customers. It only has to
 settle what inputs that repeat one another (memberships sum to 1) leave open."""
 
-_NEWTON_STEPS = 50
-_AT_REST = 1e-9
+_BARELY = 1e-9
+"""The ridge of a slope that is to be found as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +110,7 @@ class ChurnRisk:
         # members then may have many now, and its slope, measured over 1e-10, would put all of them at exactly 1.
         inputs = np.clip(inputs, self.low, self.high)
         with threadpool_limits(limits=1, user_api="blas"):
-            return _probability(_with_constant((inputs - self.center) / self.scale) @ self.coefficients)
+            return np.asarray(expit(self.coefficients[0] + (inputs - self.center) / self.scale @ self.coefficients[1:]))
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def fit_churn_risk(
     center, spread = inputs.mean(axis=0), inputs.std(axis=0)
     scale = np.where(spread > 1e-12, spread, 1.0)
     with threadpool_limits(limits=1, user_api="blas"):
-        coefficients = _fit_logistic(_with_constant((inputs - center) / scale), silent[kept], RIDGE)
+        coefficients = _logistic((inputs - center) / scale, silent[kept], RIDGE)
     return ChurnRisk(
         tuple(groups), tuple(m.month for m in months), len(silent), events, low, high, center, scale, coefficients
     )
@@ -197,24 +199,23 @@ def fit_churn_risk(
 
 def forecast_quality(probability: Array, silent: Flags) -> ForecastQuality:
     """Probabilities (n,), 0..1, against what happened (n,)."""
-    from scipy.stats import rankdata
+    from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
     p = np.clip(probability, 1e-12, 1 - 1e-12)
     y = silent.astype(np.float64)
-    events, others = y.sum(), len(y) - y.sum()
     auc = slope = float("nan")
-    if events and others:
-        auc = float((rankdata(p)[silent].sum() - events * (events + 1) / 2) / (events * others))
-        slope = float(_fit_logistic(_with_constant(np.log(p / (1 - p))[:, None]), silent, 1e-9)[1])
+    if 0 < y.sum() < len(y):
+        auc = float(roc_auc_score(silent, p))
+        slope = float(_logistic(logit(p)[:, None], silent, _BARELY)[1])
     tenths = np.array_split(np.argsort(p, kind="stable"), 10)
     return ForecastQuality(
-        auc,
-        float(np.mean((p - y) ** 2)),
-        float(-np.mean(np.where(silent, np.log(p), np.log(1 - p)))),
-        float(y.mean()),
-        float(p.mean()),
-        float(sum(abs(p[tenth].sum() - y[tenth].sum()) for tenth in tenths) / len(y)),
-        slope,
+        auc=auc,
+        brier=float(brier_score_loss(silent, p, labels=[False, True], pos_label=True)),
+        log_loss=float(log_loss(silent, p, labels=[False, True])),
+        base_rate=float(y.mean()),
+        mean_probability=float(p.mean()),
+        calibration_error=float(sum(abs(p[tenth].sum() - y[tenth].sum()) for tenth in tenths) / len(y)),
+        calibration_slope=slope,
     )
 
 
@@ -255,44 +256,12 @@ def _inputs(month: CustomerMonth, groups: Sequence[Group]) -> Array:
     return np.hstack(columns)
 
 
-def _with_constant(inputs: Array) -> Array:
-    return np.hstack([np.ones((len(inputs), 1)), inputs])
+def _logistic(inputs: Array, silent: Flags, ridge: float) -> Array:
+    """(1 + p,) the constant and the slopes of greatest penalised likelihood; the constant is not penalised."""
+    from sklearn.linear_model import LogisticRegression
 
-
-def _probability(log_odds: Array) -> Array:
-    """The logistic function without overflow."""
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * log_odds)))
-
-
-def _fit_logistic(A: Array, silent: Flags, ridge: float) -> Array:
-    """(p,) coefficients of greatest penalised likelihood; the constant, A's first column, is not penalised.
-
-    Newton's method; a step that would lower the likelihood is halved until it does not.
-    """
-    y = silent.astype(np.float64)
-    penalty = np.full(A.shape[1], ridge)
-    penalty[0] = 0.0
-    beta = np.zeros(A.shape[1])
-    share = np.clip(y.mean(), 1e-6, 1 - 1e-6)
-    beta[0] = np.log(share / (1 - share))
-    reached = _penalised(A, y, penalty, beta)
-    for _ in range(_NEWTON_STEPS):
-        p = _probability(A @ beta)
-        gradient = A.T @ (y - p) - penalty * beta
-        weight = np.maximum(p * (1 - p), 1e-12)
-        # the trace of rounding keeps a constant column, whose curvature is its penalty alone, solvable
-        step = np.linalg.solve((A * weight[:, None]).T @ A + np.diag(penalty + 1e-12 * len(y)), gradient)
-        size = 1.0
-        while size > 1e-8 and _penalised(A, y, penalty, beta + size * step) < reached:
-            size /= 2
-        beta = beta + size * step
-        gained = _penalised(A, y, penalty, beta) - reached
-        reached += gained
-        if gained < _AT_REST * len(y):
-            break
-    return beta
-
-
-def _penalised(A: Array, y: Array, penalty: Array, beta: Array) -> float:
-    log_odds = A @ beta
-    return float(np.sum(y * log_odds - np.logaddexp(0.0, log_odds)) - 0.5 * np.sum(penalty * beta**2))
+    with warnings.catch_warnings():
+        # what tells everybody apart has no steepest slope: without a penalty, any that is steep will do
+        warnings.simplefilter("ignore")
+        fit = LogisticRegression(C=1 / ridge, solver="newton-cholesky", tol=1e-12).fit(inputs, silent)
+    return np.concatenate([fit.intercept_, fit.coef_[0]])

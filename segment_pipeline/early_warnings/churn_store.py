@@ -2,7 +2,7 @@
 
 A label of month t says whether the customer had no order in the horizon after its as_of. It is written by the first
 month at whose as_of that horizon is over, and never before; everything here reads what was known at the as_of of the
-month that runs. Not here: the model (segmentation/churn.py) and the judgement of alerts (segmentation/backtest.py).
+month that runs. Not here: the model (churn.py) and the judgement of alerts (backtest.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from segment_pipeline.arrays import Array, Labels, Texts
 from segment_pipeline.config.config import Config
-from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.config.order_features import GAP, RECENCY
+from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule
+from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.database.rows import feature_matrix, insert_rows, write_rows
-from segment_pipeline.database.store import month_literal
+from segment_pipeline.database.store import insert_query, month_literal
 from segment_pipeline.early_warnings.backtest import JUDGED, BacktestRow, WarnedMonth, backtest
 from segment_pipeline.early_warnings.churn import (
     ChurnRisk,
@@ -30,8 +32,7 @@ from segment_pipeline.early_warnings.churn import (
     observed_before,
     overdue,
 )
-from segment_pipeline.early_warnings.rules import Thresholds
-from segment_pipeline.early_warnings.rules_store import WARNINGS, probability_of
+from segment_pipeline.early_warnings.rules_store import probability_of
 from segment_pipeline.early_warnings.tables import (
     CHURN_RISK,
     CHURN_RISK_MODELS,
@@ -83,12 +84,15 @@ def observe_silence(connection: duckdb.DuckDBPyConnection, config: Config, month
             load_orderers(connection, config, start, end)
         else:
             _orderers_of_snapshots(connection, config, start, end)
-        connection.execute(f"""
-            INSERT INTO {OBSERVED_SILENCE.name} BY NAME
+        insert_query(
+            connection,
+            OBSERVED_SILENCE,
+            f"""
             SELECT a.month, a.customer_id, o.customer_id IS NULL AS silent, {month_literal(month)} AS observed_in
             FROM monthly_assignments AS a LEFT JOIN orderers AS o ON o.customer_id = a.customer_id
             WHERE a.month = {month_literal(earlier)} AND NOT EXISTS ({_LABEL}) ORDER BY a.customer_id
-        """)
+            """,
+        )
         connection.execute("DROP TABLE orderers")
     return due
 
@@ -111,11 +115,8 @@ def write_churn_risk(
         for part in _in_parts(scored):
             found = {"customer_id": part.customer_ids, "churn_risk": model.predict(part)}
             connection.register("predicted", _arrow(found))
-            connection.execute(
-                f"INSERT INTO {CHURN_RISK.name} BY NAME SELECT {month_literal(month)} AS month, * FROM predicted"
-            )
+            rows += insert_query(connection, CHURN_RISK, f"SELECT {month_literal(month)} AS month, * FROM predicted")
             connection.unregister("predicted")
-            rows += len(part.customer_ids)
     write_rows(connection, CHURN_RISK_MODELS, month, [_as_row(model, config)])
     return rows, model
 
@@ -160,14 +161,16 @@ def write_quality(
     return found
 
 
-def write_backtest(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[BacktestRow]:
+def write_backtest(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, rules: Sequence[WarningRule] = WARNING_RULES
+) -> list[BacktestRow]:
     """Judge the warnings of every month whose silence was known when `month` closed, and the list of those to be
     contacted; returns the rows."""
     known = connection.execute(
         f"SELECT DISTINCT month FROM {OBSERVED_SILENCE.name} WHERE observed_in <= ? ORDER BY month", [month]
     ).fetchall()
     horizon = config.warnings.horizon_days
-    months = [_warned_month(connection, config, earlier) for (earlier,) in known]
+    months = [_warned_month(connection, config, earlier, rules) for (earlier,) in known]
     rows = [row for judged in JUDGED for row in backtest(months, horizon, judged)]
     connection.execute(f"DELETE FROM {WARNING_BACKTEST_HISTORY.name} WHERE evaluated_month = ?", [month])
     insert_rows(
@@ -248,16 +251,16 @@ def _overdue(connection: duckdb.DuckDBPyConnection, config: Config, month: date,
         return None
     found = _columns(
         connection,
-        "SELECT customer_id, days_since_last_order, days_between_orders FROM raw_customers "
+        f"SELECT customer_id, {identifier(RECENCY)} AS silence, {identifier(GAP)} AS gap FROM raw_customers "
         f"WHERE month = {month_literal(month)} AND customer_id IS NOT NULL",
     )
-    silence, gap = (
-        _looked_up(found, name, ids).astype(np.float64) for name in ("days_since_last_order", "days_between_orders")
-    )
+    silence, gap = (_looked_up(found, name, ids).astype(np.float64) for name in ("silence", "gap"))
     return overdue(silence, np.where(np.isfinite(gap), gap, 0.0))
 
 
-def _warned_month(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> WarnedMonth:
+def _warned_month(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, rules: Sequence[WarningRule]
+) -> WarnedMonth:
     """The warnings of one month beside what could have been used in their place, over its assigned customers."""
     champion = require_champion(connection, config, month)
     before = add_months(month, -1)
@@ -265,9 +268,9 @@ def _warned_month(connection: duckdb.DuckDBPyConnection, config: Config, month: 
     if connection.execute("SELECT 1 FROM monthly_assignments WHERE month = ? LIMIT 1", [before]).fetchone():
         engaged_before = f"({_engaged(require_champion(connection, config, before), before)})"
     flags = ", ".join(
-        f"coalesce(bool_or(w.warning = {literal(name)}), false) AS {identifier(name)}" for name in WARNINGS
+        f"coalesce(bool_or(w.warning = {literal(rule.name)}), false) AS {identifier(rule.name)}" for rule in rules
     )
-    recency, limit = identifier(config.recency_feature or ""), Thresholds().engaged
+    recency, limit = identifier(config.recency_feature or ""), number(config.warnings.engaged_above)
     found = _columns(
         connection,
         f"""
@@ -286,7 +289,7 @@ def _warned_month(connection: duckdb.DuckDBPyConnection, config: Config, month: 
         GROUP BY e.customer_id, e.engaged ORDER BY e.customer_id
         """,
     )
-    alerts = {name: np.asarray(found[name], dtype=bool) for name in WARNINGS}
+    alerts = {rule.name: np.asarray(found[rule.name], dtype=bool) for rule in rules}
     risk = np.asarray(np.ma.filled(found["churn_risk"].astype(np.float64), np.nan))
     return WarnedMonth(
         month,
@@ -328,14 +331,11 @@ def _rows_of(month: CustomerMonth, chosen: slice | Labels) -> CustomerMonth:
 
 
 def _as_row(model: ChurnRisk | Refusal, config: Config) -> dict[str, object]:
+    row: dict[str, object] = {"horizon_days": config.warnings.horizon_days}
     if isinstance(model, Refusal):
-        return {"refused": model.reason, "horizon_days": config.warnings.horizon_days}
-    return {
-        "months": list(model.months),
-        "customers": model.customers,
-        "events": model.events,
-        "horizon_days": config.warnings.horizon_days,
-    }
+        return {**row, "months": None, "customers": None, "events": None, "refused": model.reason}
+    months, customers, events = list(model.months), model.customers, model.events
+    return {**row, "months": months, "customers": customers, "events": events, "refused": None}
 
 
 def _finite(figures: dict[str, float]) -> dict[str, float | None]:

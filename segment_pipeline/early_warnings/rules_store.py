@@ -1,25 +1,26 @@
-"""Early warnings of a month: the named rules as SQL, their state over the months, and who is contacted first.
+"""Early warnings of a month: whom the rules name, their state over the months, and who is contacted first.
+
+The rules themselves stand in config/warning_rules.py; here are the columns that they speak of.
 
 Changes are measured with the champion of the month before (`transition_deltas`), levels with the month's own. A rule
 warns of customers who still order: one who does not is lapsed, which the transitions tell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
 import duckdb
 
-from segment_pipeline.config.stages import WarningSettings
+from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule, WarningSettings
 from segment_pipeline.database.quoting import literal, number
 from segment_pipeline.database.store import month_literal, replace_month
-from segment_pipeline.early_warnings.rules import STANDING
 from segment_pipeline.early_warnings.tables import EARLY_WARNINGS
-from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.months import add_months
 
-WARNINGS = ("mixed_signal_severe", "declining_engagement", "segment_downgrade", "mixed_signal")
-"""The named rules, the most urgent first: that counts where churn risk does not tell customers apart."""
+STANDING = {"engaged": 3, "casual": 2, "at_risk": 1, "dormant": 0}
+"""Role -> how high it stands; a move to a lower one is a downgrade."""
 
 
 def write_early_warnings(
@@ -28,6 +29,7 @@ def write_early_warnings(
     measuring_champion: SegmentModel | None,
     month: date,
     settings: WarningSettings,
+    rules: Sequence[WarningRule] = WARNING_RULES,
 ) -> int:
     """Replace the month's warnings; returns the rows.
 
@@ -42,8 +44,8 @@ def write_early_warnings(
         EARLY_WARNINGS,
         month,
         f"""
-        WITH levels AS ({_levels(champion, month)}),
-        found AS ({_rules(measuring_champion, month, settings)}),
+        WITH customers AS ({_customers(champion, measuring_champion, month)}),
+        found AS ({_found(rules, settings)}),
         standing AS (SELECT * FROM early_warnings WHERE month = {last} AND status <> 'resolved'),
         every AS (
             SELECT coalesce(f.customer_id, s.customer_id) AS customer_id, coalesce(f.warning, s.warning) AS warning,
@@ -53,17 +55,16 @@ def write_early_warnings(
             FROM found AS f FULL JOIN standing AS s ON s.customer_id = f.customer_id AND s.warning = f.warning
         ),
         measured AS (
-            SELECT e.*, l.engaged_probability, l.dormant_probability, d.engaged_change, r.churn_risk,
+            SELECT e.*, n.engaged_probability, n.dormant_probability, n.engaged_change, r.churn_risk,
                 coalesce(c.arm <> 'control', true) AS contact_allowed
             FROM every AS e
-            LEFT JOIN levels AS l ON l.customer_id = e.customer_id
-            LEFT JOIN transition_deltas AS d ON d.month = {month_literal(month)} AND d.customer_id = e.customer_id
+            LEFT JOIN customers AS n ON n.customer_id = e.customer_id
             LEFT JOIN churn_risk AS r ON r.month = {month_literal(month)} AND r.customer_id = e.customer_id
             LEFT JOIN customer_actions AS c ON c.month = {month_literal(month)} AND c.customer_id = e.customer_id
         ),
         -- a customer is contacted once, whatever the number of warnings
         queue AS (
-            SELECT customer_id, row_number() OVER (ORDER BY max(churn_risk) DESC NULLS LAST, min({_urgency()}),
+            SELECT customer_id, row_number() OVER (ORDER BY max(churn_risk) DESC NULLS LAST, min({_urgency(rules)}),
                 min(engaged_change) NULLS LAST, customer_id) AS priority
             FROM measured WHERE status <> 'resolved' AND contact_allowed GROUP BY customer_id
         )
@@ -118,69 +119,56 @@ def probability_of(model: SegmentModel, roles: Sequence[str], probabilities: str
     return " + ".join(terms) if terms else "CAST(NULL AS DOUBLE)"
 
 
-def _levels(champion: SegmentModel, month: date) -> str:
+def _customers(champion: SegmentModel, measuring_champion: SegmentModel | None, month: date) -> str:
+    """A row for every customer of the month, with the columns that a rule may speak of (`WarningRule`)."""
     return f"""
-        SELECT customer_id, {probability_of(champion, ("engaged",))} AS engaged_probability,
-            {probability_of(champion, ("at_risk", "dormant"))} AS dormant_probability
-        FROM monthly_assignments WHERE month = {month_literal(month)}
+        SELECT a.customer_id, {probability_of(champion, ("engaged",), "a.probabilities")} AS engaged_probability,
+            {probability_of(champion, ("at_risk", "dormant"), "a.probabilities")} AS dormant_probability,
+            d.engaged_change,
+            {_by_segment(measuring_champion, "d.from_segment_id", _name)} AS from_name,
+            {_by_segment(measuring_champion, "d.to_segment_id", _name)} AS to_name,
+            {_by_segment(measuring_champion, "d.from_segment_id", _standing)} AS from_standing,
+            {_by_segment(measuring_champion, "d.to_segment_id", _standing)} AS to_standing
+        FROM monthly_assignments AS a
+        LEFT JOIN transition_deltas AS d ON d.month = a.month AND d.customer_id = a.customer_id
+            AND d.from_segment_id IS NOT NULL AND d.to_segment_id IS NOT NULL
+        WHERE a.month = {month_literal(month)}
     """
 
 
-def _rules(measuring_champion: SegmentModel | None, month: date, settings: WarningSettings) -> str:
+def _found(rules: Sequence[WarningRule], settings: WarningSettings) -> str:
     """customer_id, warning and its evidence in words, a row for every rule that applies."""
-    both = "least(engaged_probability, dormant_probability)"
-    moves = f"""
-        SELECT * FROM transition_deltas WHERE month = {month_literal(month)}
-            AND from_segment_id IS NOT NULL AND to_segment_id IS NOT NULL
-    """
-    rules = [
+    return " UNION ALL ".join(
         f"""
-        SELECT customer_id, 'declining_engagement' AS warning,
-            'engaged ' || {_points("-engaged_change")} || ' points less likely than last month' AS evidence
-        FROM ({moves}) AS moves WHERE engaged_change < -{number(settings.declining_engagement)}
-        """,
-        *(
-            f"""
-            SELECT customer_id, {literal(name)} AS warning, 'engaged ' || {_points("engaged_probability")}
-                || ' %, at risk or dormant ' || {_points("dormant_probability")} || ' %' AS evidence
-            FROM levels WHERE {both} > {number(limit)}
-            """
-            for name, limit in (
-                ("mixed_signal", settings.mixed_signal),
-                ("mixed_signal_severe", settings.mixed_signal_severe),
-            )
-        ),
-    ]
-    if measuring_champion is not None and any(segment.role for segment in measuring_champion.segments):
-        rules.append(f"""
-            SELECT customer_id, 'segment_downgrade' AS warning,
-                'from ' || {_of_segment(measuring_champion, "from_segment_id", "name")} || ' to '
-                || {_of_segment(measuring_champion, "to_segment_id", "name")} AS evidence
-            FROM ({moves}) AS moves
-            WHERE {_of_segment(measuring_champion, "to_segment_id", "height")}
-                < {_of_segment(measuring_champion, "from_segment_id", "height")}
-        """)
-    return " UNION ALL ".join(rules)
+        SELECT customer_id, {literal(rule.name)} AS warning, {rule.evidence} AS evidence
+        FROM (SELECT *, {_threshold(rule, settings)} AS threshold FROM customers) AS c WHERE {rule.condition}
+        """
+        for rule in rules
+    )
 
 
-def _of_segment(model: SegmentModel, column: str, what: str) -> str:
-    """A segment's name, or the height of its role, by the id in `column`."""
-    values = {
-        segment.segment_id: literal(segment.name)
-        if what == "name"
-        else ("NULL" if segment.role is None else str(STANDING[segment.role]))
-        for segment in model.segments
-    }
-    return f"CASE {column} " + " ".join(f"WHEN {key} THEN {value}" for key, value in values.items()) + " END"
+def _threshold(rule: WarningRule, settings: WarningSettings) -> str:
+    return "NULL" if rule.key is None else number(getattr(settings, rule.key))
 
 
-def _points(expression: str) -> str:
-    """A probability as whole hundredths."""
-    return f"CAST(CAST(round(100 * ({expression})) AS INTEGER) AS VARCHAR)"
+def _by_segment(model: SegmentModel | None, column: str, told: Callable[[Segment], str]) -> str:
+    """What is told of the segment whose id stands in `column`; NULL without a model."""
+    if model is None:
+        return "NULL"
+    return f"CASE {column} " + " ".join(f"WHEN {s.segment_id} THEN {told(s)}" for s in model.segments) + " END"
 
 
-def _urgency() -> str:
-    return "CASE warning " + " ".join(f"WHEN '{name}' THEN {place}" for place, name in enumerate(WARNINGS)) + " END"
+def _name(segment: Segment) -> str:
+    return literal(segment.name)
+
+
+def _standing(segment: Segment) -> str:
+    return "NULL" if segment.role is None else str(STANDING[segment.role])
+
+
+def _urgency(rules: Sequence[WarningRule]) -> str:
+    places = " ".join(f"WHEN {literal(rule.name)} THEN {place}" for place, rule in enumerate(rules))
+    return f"CASE warning {places} END"
 
 
 def _within(budget: int | None) -> str:

@@ -1,5 +1,6 @@
 """How likely a customer is to fall silent, whom to worry about, and whether such worries came true."""
 
+from segment_pipeline.config.warning_rules import WARNING_RULES
 from segment_pipeline.database.tables import CUSTOMER_ID, MONTH, Column, Table, View
 
 CHURN_RISK = Table(
@@ -98,9 +99,9 @@ _BACKTEST_COLUMNS = (
         "judged",
         "VARCHAR",
         "",
-        "What is judged, among whom: engaged (warnings on customers engaged above 0.30 in the month or the one "
-        "before), everybody (all warnings, among all customers), within_budget (the list of those to be contacted, "
-        "among all who may be).",
+        "What is judged, among whom: engaged (warnings on customers engaged above warnings.mixed_signal in the month "
+        "or the one before), everybody (all warnings, among all customers), within_budget (the list of those to be "
+        "contacted, among all who may be).",
     ),
 )
 
@@ -117,6 +118,8 @@ WARNING_BACKTEST_HISTORY = Table(
 )
 
 
+_RULES = sorted(rule.name for rule in WARNING_RULES)
+
 EARLY_WARNINGS = Table(
     "early_warnings",
     "An alert on a customer who still orders, with its evidence and how urgent it is beside the others.",
@@ -127,7 +130,7 @@ EARLY_WARNINGS = Table(
             "warning",
             "VARCHAR",
             "",
-            "declining_engagement, mixed_signal, mixed_signal_severe or segment_downgrade: docs/how-to/warnings.md.",
+            f"{', '.join(_RULES[:-1])} or {_RULES[-1]}: docs/how-to/warnings.md.",
         ),
         Column(
             "status",
@@ -188,3 +191,15 @@ WARNING_BACKTEST = View(
     WHERE evaluated_month = (SELECT max(evaluated_month) FROM warning_backtest_history)
     """,
 )
+
+
+TABLES = (
+    OBSERVED_SILENCE,
+    CHURN_RISK,
+    CHURN_RISK_MODELS,
+    CHURN_RISK_QUALITY,
+    EARLY_WARNINGS,
+    WARNING_BACKTEST_HISTORY,
+)
+
+VIEWS = (WARNING_BACKTEST,)

@@ -3,7 +3,7 @@
 Here: `fit_candidates`, which runs independent searches and says of every number of components what speaks for and
 against it. The parts stand in modules of their own: the mixture as a value (gaussian.py), EM (em.py), starts
 (starts.py), the estimator (estimator.py), the search (search.py), spikes (degeneracy.py). Not here: which candidate
-serves (selection.py), what components mean (profiles.py), and their identity over time (alignment.py).
+serves, what components mean, and their identity over time (models/).
 """
 
 import threading
@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.degeneracy import find_degeneracy
-from segment_pipeline.mixture.em import Prior, fraley_raftery_prior
+from segment_pipeline.mixture.em import Prior
 from segment_pipeline.mixture.estimator import GaussianMixtureEM, thread_count
 from segment_pipeline.mixture.gaussian import Hurdle, Mixture, bhattacharyya_distances, bic
 from segment_pipeline.mixture.hurdle import rule_component, with_rule
@@ -44,7 +44,6 @@ __all__ = [
     "find_degeneracy",
     "fit_candidates",
     "fit_mixture",
-    "fraley_raftery_prior",
     "heldout_rows",
     "search_mixtures",
 ]

@@ -20,6 +20,7 @@ from segment_pipeline.mixture.em import (
     unfold_products,
 )
 from segment_pipeline.mixture.gaussian import Mixture
+from segment_pipeline.words import figure, percent
 
 ATOM_SHARE = 0.02
 """A component may be as narrow as one resolution step of a feature only where at least this share of all customers has
@@ -92,8 +93,8 @@ def _flat_at_floor(mixture: Mixture, k: int, rows: Rows, floor: Array, names: Se
         share = float(np.mean(np.abs(rows.X[:, j] - middle) <= half_step))
         if share < ATOM_SHARE:
             return (
-                f"is as narrow as one resolution step of {names[j]}, where only {share:.1%} of the customers lie "
-                f"(at least {ATOM_SHARE:.0%} for a value shared by many)"
+                f"is as narrow as one resolution step of {names[j]}, where only {percent(share, 1)} of the customers "
+                f"lie (at least {percent(ATOM_SHARE)} for a value shared by many)"
             )
     return None
 
@@ -107,6 +108,6 @@ def _held_up_by_prior(scatter: Array, scale: Array, names: Sequence[str]) -> str
     direction = np.abs(np.linalg.solve(factor.T, vectors[:, 0]))
     involved = " and ".join(names[j] for j in np.flatnonzero(direction > 0.3 * direction.max()).tolist())
     return (
-        f"has next to no spread along {involved}: {eigenvalues[0]:.2g} of the scatter that the prior alone adds. "
+        f"has next to no spread along {involved}: {figure(eigenvalues[0])} of the scatter that the prior alone adds. "
         "Its members repeat one value; if that is rounding, give the feature its true resolution"
     )

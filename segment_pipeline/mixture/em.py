@@ -67,14 +67,9 @@ class Prior:
     scale: Array
 
 
-def fraley_raftery_prior(Z: Array, n_components: int) -> Prior:
-    """The data-dependent default of Fraley & Raftery (2007): kappa 0.01, nu d + 2, Lambda var / k^(2/d)."""
-    d = Z.shape[1]
-    return conjugate_prior(Z.mean(axis=0), np.cov(Z, rowvar=False).reshape(d, d), n_components)
-
-
 def conjugate_prior(mean: Array, covariance: Array, n_components: int) -> Prior:
-    """`fraley_raftery_prior` from the mean (d,) and the covariance (d, d) of the data."""
+    """The data-dependent default of Fraley & Raftery (2007) from the mean (d,) and the covariance (d, d) of the data:
+    kappa 0.01, nu d + 2, Lambda var / k^(2/d)."""
     d = len(mean)
     return Prior(mean, 0.01, d + 2.0, covariance * n_components ** (-2.0 / d))
 
@@ -171,7 +166,7 @@ class Rows:
     def _reach(self) -> Array:
         """(P,) largest absolute value of each entry of phi, or a little more."""
         if self.kept is not None:
-            return np.abs(self.kept).max(axis=1)
+            return np.asarray(np.abs(self.kept).max(axis=1))
         largest = np.zeros(self.d)
         for start, stop in self.shards():
             part = self.X[start:stop]
@@ -230,7 +225,7 @@ class Parameters:
         """(S, k, d, d)."""
         inverse_roots = np.linalg.inv(self.roots)  # precision = R R', so covariance = R^-T R^-1
         covariances = np.swapaxes(inverse_roots, -1, -2) @ inverse_roots
-        return (covariances + np.swapaxes(covariances, -1, -2)) / 2
+        return np.asarray((covariances + np.swapaxes(covariances, -1, -2)) / 2)
 
 
 class StackedEM(Accelerated[Rows]):
@@ -317,12 +312,12 @@ class StackedEM(Accelerated[Rows]):
         members = total * moments[..., 0]
         few = members < members_needed(self.d)
         if self.prior is None:
-            return np.any(few, axis=1)
+            return np.asarray(np.any(few, axis=1))
         _, means, second = self._unfold(moments, total)
         scatter = second - means[..., :, None] * means[..., None, :] + np.diag(self.floor)
         whitener = np.linalg.inv(np.linalg.cholesky(self.prior.scale + np.diag(self.floor)))
         own = np.linalg.eigvalsh(whitener @ (members[..., None, None] * scatter) @ whitener.T)[..., 0]
-        return np.any(few | (own < OWN_SCATTER), axis=1)
+        return np.asarray(np.any(few | (own < OWN_SCATTER), axis=1))
 
     def mixture(self, moments: Array, total: float) -> Mixture:
         """The parameters of one run, moments (k, P), whose statistics are means over rows of this total weight."""
@@ -387,7 +382,7 @@ class StackedEM(Accelerated[Rows]):
         of_covariances = of_covariances + np.sum(parameters.precisions * prior.scale, axis=(-2, -1))
         if self.covariance_type == "tied":
             of_covariances = of_covariances[:, :1]  # the one covariance that all components share
-        return -0.5 * (of_means.sum(axis=1) + of_covariances.sum(axis=1))
+        return np.asarray(-0.5 * (of_means.sum(axis=1) + of_covariances.sum(axis=1)))
 
 
 def moments_of_labels(labels: Labels, k: int, rows: Rows) -> Array:
@@ -441,4 +436,4 @@ def _to_responsibilities(
     if weights is not None:
         mass *= weights
     joint *= mass[:, None, :]
-    return log_mass
+    return np.asarray(log_mass)

@@ -37,6 +37,7 @@ from segment_pipeline.mixture.em import (
 )
 from segment_pipeline.mixture.gaussian import Mixture, logsumexp, precision_factors
 from segment_pipeline.mixture.starts import kmeans_labels, nearest_centers
+from segment_pipeline.words import figure
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
@@ -54,7 +55,7 @@ SCORED_ROWS = 65_536
 """Rows scored at once, so that temporary memory does not grow with the rows."""
 
 
-class GaussianMixtureEM(DensityMixin, BaseEstimator):
+class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Gaussian mixture fitted by accelerated EM to the highest posterior, in float64, on one pass of chunks at a time.
 
     Parameters
@@ -220,7 +221,7 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):
         """Free parameters: weights, means and what the covariance type leaves free."""
         k, d = self.means_.shape
         of_one = {"full": d * (d + 1) // 2, "tied": d * (d + 1) // 2, "diag": d, "spherical": 1}[self.covariance_type]
-        return k - 1 + k * d + of_one * (1 if self.covariance_type == "tied" else k)
+        return int(k - 1 + k * d + of_one * (1 if self.covariance_type == "tied" else k))
 
     def to_sklearn(self) -> GaussianMixture:
         """A fitted scikit-learn estimator with the same probabilities, to 1e-9 on data near their own scale.
@@ -264,7 +265,9 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):
         """X as an array of the dtype it came in: a chunk at a time becomes float64, never the whole."""
         if not fitting:
             check_is_fitted(self)
-        return validate_data(self, X, reset=fitting, dtype="numeric", ensure_min_samples=2 if fitting else 1)
+        return np.asarray(
+            validate_data(self, X, reset=fitting, dtype="numeric", ensure_min_samples=2 if fitting else 1)
+        )
 
     def _check_parameters(self, X: NDArray[Any]) -> None:
         for name in ("n_components", "max_iter", "n_init", "chunk_rows"):
@@ -395,7 +398,7 @@ def warn_of_dependence(covariance: Array, floor: Array) -> None:
     if smallest <= GUARD_VARIANCE:
         warnings.warn(
             "the features repeat one another, or there are too few distinct rows for them: the smallest eigenvalue of "
-            f"their correlations is {max(smallest, 0.0):.1e}, and densities hinge on variance_floor. "
+            f"their correlations is {figure(max(smallest, 0.0))}, and densities hinge on variance_floor. "
             "Drop a feature, or choose the diag or spherical type.",
             UserWarning,
             stacklevel=4,  # where fit was called
@@ -416,8 +419,8 @@ def _checked_weights(sample_weight: ArrayLike | None, n: int) -> Array | None:
         raise ValueError("Sample weights must contain at least one non-zero number.")
     if weights.sum() < FEWEST_ROWS <= n:
         warnings.warn(
-            f"sample_weight sums to {weights.sum():.3g}: a weight says how often a row counts, so this is hardly "
-            "a row, and the prior outweighs it. Scale the weights to sum to the number of rows.",
+            f"sample_weight sums to {figure(weights.sum(), 3)}: a weight says how often a row counts, so this is "
+            "hardly a row, and the prior outweighs it. Scale the weights to sum to the number of rows.",
             UserWarning,
             stacklevel=3,
         )
@@ -446,11 +449,11 @@ def _as_full(covariances: Array, covariance_type: CovarianceType, shape: tuple[i
 
 def _weighted_mean(X: NDArray[Any], weights: Array | None) -> Array:
     if weights is None:
-        return X.mean(axis=0, dtype=np.float64)
+        return np.asarray(X.mean(axis=0, dtype=np.float64))
     sums = np.zeros(X.shape[1])
     for start in range(0, len(X), SCORED_ROWS):
         sums += weights[start : start + SCORED_ROWS] @ X[start : start + SCORED_ROWS].astype(np.float64)
-    return sums / weights.sum()
+    return np.asarray(sums / weights.sum())
 
 
 @contextmanager

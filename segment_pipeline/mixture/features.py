@@ -1,8 +1,9 @@
 """Feature space: how a customer's raw features become the coordinates in which the mixture lives.
 
 Here: transforms, standardisation, the resolution of each feature, the profile of each feature, and the search for
-features that repeat one another. Not here: which rows are fit to be used (quality/), and anything that fits a mixture.
-Every transform works row by row with functions that SQL has too, because the warehouse scores customers without Python.
+features that repeat one another. Not here: which rows are fit to be used (customers/), and anything that fits a
+mixture. Every transform works row by row with functions that SQL has too, because the warehouse scores customers
+without Python.
 """
 
 import json
@@ -14,6 +15,7 @@ import numpy as np
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.errors import ModelError
+from segment_pipeline.words import figure, percent
 
 if TYPE_CHECKING:
     from segment_pipeline.config.source import Feature
@@ -127,12 +129,6 @@ class FeatureSpace:
         """Canonical text of names, transforms and resolutions; two models with different schemas cannot be compared."""
         rows = zip(self.names, self.transforms, self.resolutions, strict=True)
         return json.dumps([list(row) for row in rows], ensure_ascii=False, separators=(",", ":"))
-
-
-def feature_schema(features: "Sequence[Feature]") -> str:
-    """The `FeatureSpace.schema` that a space fitted on these configured features would have; needs no customers."""
-    rows = [[feature.name, str(feature.transform), float(feature.resolution)] for feature in features]
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
 
 
 def step_edges(x: Array, transform: str, resolution: float) -> tuple[Array, Array]:
@@ -263,7 +259,7 @@ def explain_dependence(dependence: Dependence) -> str:
         )
     return (
         f"the features repeat one another: {dependence.combination}; "
-        f"the smallest eigenvalue of their correlations is {dependence.smallest_eigenvalue:.1e}. "
+        f"the smallest eigenvalue of their correlations is {figure(dependence.smallest_eigenvalue)}. "
         "A mixture would then improve without bound by flattening itself along that combination. "
         f"Remove {dependence.drop} from `features`; it can still be shown in the profiles."
     )
@@ -343,16 +339,15 @@ def _correlation(Z: Array) -> Array:
     deviation = Z - Z.mean(axis=0)
     sd = np.sqrt(np.mean(deviation**2, axis=0))
     deviation /= np.where(sd > 0, sd, 1.0)
-    return deviation.T @ deviation / len(Z)
+    return np.asarray(deviation.T @ deviation / len(Z))
 
 
 def skewness(x: Array) -> float:
     """Of (n,) values; 0 = symmetric, above 0 a long tail to the right, and 0 where all are the same."""
-    deviation = x - x.mean()
-    variance = float(np.mean(deviation**2))
-    if variance <= _CONSTANT_SD**2 * max(float(x.mean()) ** 2, 1.0):
-        return 0.0
-    return float(np.mean(deviation**3) / variance**1.5)
+    from scipy.stats import skew
+
+    constant = x.var() <= _CONSTANT_SD**2 * max(float(x.mean()) ** 2, 1.0)
+    return 0.0 if constant else float(skew(x))
 
 
 LARGE_ATOM = 0.4
@@ -364,7 +359,8 @@ def atom_advice(diagnostics: Sequence[FeatureDiagnostics], *, has_rule: bool = F
     hurdle segment already, of which there is one at most, and the diagnostics are of the others."""
     shared = [row for row in diagnostics if row.largest_atom_share > LARGE_ATOM]
     atoms = [
-        f"{row.largest_atom_share:.0%} of the customers have {row.feature} = {row.largest_atom:g}" for row in shared
+        f"{percent(row.largest_atom_share)} of the customers have {row.feature} = {figure(row.largest_atom, 6)}"
+        for row in shared
     ]
     if not shared:
         return ""
@@ -377,5 +373,5 @@ def atom_advice(diagnostics: Sequence[FeatureDiagnostics], *, has_rule: bool = F
         return f"Of the customers beside the rule of model.hurdle, {said}"
     return (
         f"{said} As a segment of its own: `model: {{hurdle: {{feature: "
-        f"{largest.feature}, value: {largest.largest_atom:g}}}}}`."
+        f"{largest.feature}, value: {largest.largest_atom:.15g}}}}}`."
     )

@@ -67,7 +67,7 @@ class Mixture:
         """Free parameters: k - 1 weights, k d means, k d (d + 1) / 2 covariances; a hurdle's rule gives one mean and d
         covariances of its component."""
         k, d = self.means.shape
-        return k - 1 + k * d + k * d * (d + 1) // 2 - (d + 1 if self.hurdle is not None else 0)
+        return int(k - 1 + k * d + k * d * (d + 1) // 2 - (d + 1 if self.hurdle is not None else 0))
 
     @property
     def without_hurdle(self) -> "Mixture":
@@ -164,4 +164,4 @@ def precision_factors(covariances: Array) -> Array:
 def logsumexp(joint: Array) -> Array:
     """(n, k) -> (n,): log of the sum of exponentials of each row."""
     peak = joint.max(axis=1)
-    return peak + np.log(np.sum(np.exp(joint - peak[:, None]), axis=1))
+    return np.asarray(peak + np.log(np.sum(np.exp(joint - peak[:, None]), axis=1)))

@@ -1,7 +1,8 @@
 """The search for the best mixture with each number of components: many cheap starts, few full runs.
 
 Here: em-EM (Biernacki, Celeux & Govaert 2003) over subsamples, and what it has found. Not here: EM itself (em.py),
-where runs start (starts.py), and what speaks for one number of components or another (mixture.py, selection.py).
+where runs start (starts.py), and what speaks for one number of components or another (candidates.py,
+models/selection.py).
 
 Each explorer draws its own subsamples, gives every start a dozen iterations on the small one, takes the best few to the
 medium one, and remembers its fits: on the way up the next larger k starts from their splits too, on the way down the
@@ -407,7 +408,10 @@ def _check(X: Array, n_components: Sequence[int], champion: Mixture | None) -> N
 
 
 def adjusted_rand_index(a: Labels, b: Labels) -> float:
-    """Agreement of two partitions corrected for chance, 1 = identical, about 0 = unrelated (Hubert & Arabie 1985)."""
+    """Agreement of two partitions corrected for chance, 1 = identical, about 0 = unrelated (Hubert & Arabie 1985).
+
+    scikit-learn's takes seven times as long, 0.1 seconds for a million customers, and a search asks a hundred times.
+    """
     table = np.zeros((int(a.max()) + 1, int(b.max()) + 1))
     np.add.at(table, (a, b), 1.0)
     pairs = float(np.sum(table * (table - 1))) / 2

@@ -44,7 +44,7 @@ def kmeans_labels(
 
 def ward_tree(X: Array) -> Array:
     """Ward's hierarchy of these few rows, to be cut by `ward_labels`."""
-    return ward(X)
+    return np.asarray(ward(X))
 
 
 def ward_labels(X: Array, few: Array, tree: Array, k: int) -> Labels:
@@ -104,7 +104,7 @@ def nearest_centers(X: Array, centers: Array) -> Labels:
     """X (n, d), centers (runs, k, d) -> (runs, n) index of the nearest."""
     runs, k, d = centers.shape
     closeness = (centers.reshape(runs * k, d) @ X.T).reshape(runs, k, -1) - 0.5 * np.sum(centers**2, axis=2)[..., None]
-    return np.argmax(closeness, axis=1)
+    return np.asarray(np.argmax(closeness, axis=1))
 
 
 def _spread_centers(X: Array, k: int, runs: int, random: np.random.Generator, shares: Array) -> Array:

@@ -1,1 +1,1 @@
-"""Stage 3: the month's challengers, the champion that serves it, its segments' ids and names, and its SQL."""
+"""The month's challengers, the champion that serves it, its segments' ids and names, and its SQL."""

@@ -11,6 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from segment_pipeline.mixture.candidates import Mixture, bhattacharyya_distances
+from segment_pipeline.words import percent
 
 CLOSE_OVERLAP = 0.6
 """Bhattacharyya coefficient (exp of minus the distance, 1 = the same component) from which a pair may be one segment.
@@ -51,7 +52,7 @@ def merge_advice(mixture: Mixture, names: Sequence[str]) -> str:
     """Which segments could be treated as one, in a sentence or two; empty where all are well apart."""
     weights = mixture.weights
     pairs = [
-        f"the ones of {weights[pair.first]:.0%} and {weights[pair.second]:.0%} of the customers (overlap "
+        f"the ones of {percent(weights[pair.first])} and {percent(weights[pair.second])} of the customers (overlap "
         f"{pair.overlap:.2f}, where 1 is the same segment; they differ most in {pair.apart_in}, by {pair.apart:.1f} "
         "standard deviations)"
         for pair in close_pairs(mixture, names)

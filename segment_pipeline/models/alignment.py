@@ -1,7 +1,7 @@
 """Identity across refits: which new component carries on which old segment.
 
 Here: overlap, assignment, lineage. Both models are compared by what they say about the *same* customers on the same
-day, never by where customers moved: a real migration would be relabelled away. Not here: names, roles (profiles.py).
+day, never by where customers moved: a real migration would be relabelled away. Not here: names, roles (naming.py).
 
 Two measures, for two questions. Which new component belongs to which old segment is decided by soft-Jaccard, which
 punishes a partner that is too large as well as one that is too small. Whether the old segment has survived in its
@@ -140,7 +140,7 @@ def soft_jaccard(old_resp: Array, new_resp: Array) -> Array:
     """(n, ko), (n, kn) -> (ko, kn) overlap 0..1: sum of the smaller over sum of the larger probability."""
     shared = _shared_mass(old_resp, new_resp)
     union = old_resp.sum(axis=0)[:, None] + new_resp.sum(axis=0) - shared
-    return shared / np.maximum(union, np.finfo(float).tiny)
+    return np.asarray(shared / np.maximum(union, np.finfo(float).tiny))
 
 
 def wasserstein_distances(old: Mixture, new: Mixture) -> Array:
@@ -199,4 +199,4 @@ def _is_split(kept: Array, origin: Array, j: int, settings: "AlignmentSettings")
 
 def _symmetric_root(matrix: Array) -> Array:
     eigenvalues, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(np.maximum(eigenvalues, 0.0))) @ vectors.T
+    return np.asarray((vectors * np.sqrt(np.maximum(eigenvalues, 0.0))) @ vectors.T)

@@ -7,7 +7,7 @@ from datetime import date
 
 import duckdb
 
-from segment_pipeline.database.rows import write_rows
+from segment_pipeline.database.rows import without, write_rows
 from segment_pipeline.errors import MonthOrderError
 from segment_pipeline.mixture.candidates import Candidate, Mixture
 from segment_pipeline.models.selection import Choice
@@ -24,14 +24,13 @@ def write_candidates(
 ) -> int:
     """The month's challengers and the choice among them; returns how many there are."""
     chosen = choice.candidate.n_components if choice.candidate is not None else None
-    figures = [name for name in CANDIDATE_MODELS.column_names if name not in {"month", "admissible", "selected"}]
     write_rows(connection, CANDIDATE_CHOICES, month, [{"n_components": chosen, "rationale": choice.rationale}])
     write_rows(
         connection,
         CANDIDATE_MODELS,
         month,
         [
-            {name: getattr(candidate, name) for name in figures}
+            without(candidate, "mixture", "degeneracy", "basin_gap")
             | {"admissible": not reasons, "selected": candidate.n_components == chosen}
             for candidate, reasons in zip(candidates, refusals, strict=True)
         ],

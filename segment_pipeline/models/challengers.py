@@ -1,7 +1,7 @@
 """The month's challengers: what the fit is told of the customers, the candidates it finds, and the choice among them.
 
-Here: one month, from features in original units to a choice. Not here: the search (mixture.py), and whether the choice
-replaces the champion (champion.py).
+Here: one month, from features in original units to a choice. Not here: the search (mixture/candidates.py), and whether
+the choice replaces the champion (champion.py).
 """
 
 from collections.abc import Iterable, Sequence

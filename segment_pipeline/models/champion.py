@@ -22,6 +22,7 @@ from segment_pipeline.models.model import Segment, SegmentModel, express_in
 from segment_pipeline.models.naming import assign_roles, name_segments
 from segment_pipeline.models.refit import Subject, Trigger, calls_for_refit, evaluate_triggers
 from segment_pipeline.months import month_key
+from segment_pipeline.words import figure
 
 ATYPICAL_QUANTILE = 0.01
 """Customers less likely than this share of those a champion was fitted to are atypical."""
@@ -260,7 +261,7 @@ def _in_words(fired: Sequence[Trigger]) -> str:
     return "; ".join(
         trigger.metric
         + (f" of segment {trigger.segment_id} in {trigger.feature}" if trigger.segment_id is not None else "")
-        + f" {trigger.value:.3g} (limit {trigger.threshold:.3g})"
+        + f" {figure(trigger.value, 3)} (limit {figure(trigger.threshold, 3)})"
         + (f" for {trigger.months_fired} months" if trigger.severity == "soft" and trigger.months_fired > 1 else "")
         for trigger in fired
     )

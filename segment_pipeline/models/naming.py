@@ -6,6 +6,7 @@ from itertools import count
 import numpy as np
 
 from segment_pipeline.arrays import Array
+from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.words import ROLE_WORDS, capitalised, readable
 
 DORMANT_SILENCE = 1.0
@@ -33,19 +34,6 @@ NOTABLE = 0.3
 
 MARKED = 1.0
 """Distance from which the name says "very"."""
-
-
-_WORDS = {
-    "days_since_last_order": ("very recent", "recent", "quiet", "long silent"),
-    "orders": ("very infrequent", "infrequent", "frequent", "very frequent"),
-    "total_spend": ("very low spend", "low spend", "high spend", "very high spend"),
-    "average_order_value": ("very small baskets", "small baskets", "big baskets", "very big baskets"),
-    "products_per_order": ("very few products", "few products", "many products", "very many products"),
-    "distinct_products": ("very narrow range", "narrow range", "wide range", "very wide range"),
-    "tenure_days": ("very new", "new", "long-standing", "very long-standing"),
-    "days_between_orders": ("very short gaps", "short gaps", "long gaps", "very long gaps"),
-}
-"""Feature -> how a segment is called whose mean is very low, low, high, very high."""
 
 
 def assign_roles(recency_z: Array | None, frequency_z: Array | None) -> list[str | None]:
@@ -104,7 +92,9 @@ def _name_options(means: Array, names: Sequence[str], role: str | None) -> Itera
 
 def _trait(feature: str, mean: float) -> str:
     what = readable(feature)
-    words = _WORDS.get(feature, (f"very low {what}", f"low {what}", f"high {what}", f"very high {what}"))
+    traits = (f"very low {what}", f"low {what}", f"high {what}", f"very high {what}")
+    if feature in ORDER_FEATURES:
+        traits = ORDER_FEATURES[feature].words.traits
     if abs(mean) >= MARKED:
-        return words[3 if mean > 0 else 0]
-    return words[2 if mean > 0 else 1]
+        return traits[3 if mean > 0 else 0]
+    return traits[2 if mean > 0 else 1]

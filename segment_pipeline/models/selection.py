@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from segment_pipeline.mixture.candidates import Candidate
 from segment_pipeline.models.advice import merge_advice
+from segment_pipeline.words import percent
 
 if TYPE_CHECKING:
     from segment_pipeline.config.model import ModelSettings
@@ -67,8 +68,8 @@ def judge(candidate: Candidate, model: "ModelSettings") -> tuple[str, ...]:
         )
     if candidate.smallest_share < model.min_share:
         reasons.append(
-            f"its smallest segment holds {candidate.smallest_share:.2%} of the customers, "
-            f"at least {model.min_share:.2%} needed"
+            f"its smallest segment holds {percent(candidate.smallest_share, 2)} of the customers, "
+            f"at least {percent(model.min_share, 2)} needed"
         )
     if candidate.n_components > model.max_segments:
         reasons.append(f"more than the {model.max_segments} segments the team can act on")
@@ -119,7 +120,7 @@ def _most_continuous(ranked: Sequence[Candidate], by_icl: bool, continuity: Cont
     best = max(equal, key=lambda c: continuity.kept[c.n_components])  # the first of equals: the better one
     if best is ranked[0]:
         return best, ""
-    listed = ", ".join(f"{c.n_components} keeps {continuity.kept[c.n_components]:.0%}" for c in equal)
+    listed = ", ".join(f"{c.n_components} keeps {percent(continuity.kept[c.n_components])}" for c in equal)
     return (
         best,
         f"continuity from the {len(equal)} whose {'ICL' if by_icl else 'BIC'} is within {continuity.within:,.0f} of "
@@ -180,7 +181,7 @@ def _rationale(
         sentences.append(f"Runner-up: {runner_up.n_components} segments, {words}.")
     sentences.append(
         f"Independent searches agree to {best.stability:.2f} (1 = always the same customers together); the smallest "
-        f"segment holds {best.smallest_share:.1%} of the customers."
+        f"segment holds {percent(best.smallest_share, 1)} of the customers."
     )
     if math.isnan(best.basin_gap):
         sentences.append("Every search ended in this one solution.")

@@ -140,3 +140,14 @@ REFIT_TRIGGERS = Table(
     ("month", "metric", "segment_id", "feature"),
     published=False,
 )
+
+
+TABLES = (
+    CANDIDATE_MODELS,
+    CANDIDATE_PARAMETERS,
+    CANDIDATE_CHOICES,
+    MODEL_VERSIONS,
+    CHAMPIONS,
+    SEGMENT_LINEAGE,
+    REFIT_TRIGGERS,
+)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -12,11 +12,6 @@ class CheckSpec:
     name: str
     description: str
     blocking: bool
-
-    @property
-    def severity(self) -> Literal["ERROR", "WARN"]:
-        """As Dagster calls it; only a check of severity ERROR can stop a month."""
-        return "ERROR" if self.blocking else "WARN"
 
 
 @dataclass(frozen=True)

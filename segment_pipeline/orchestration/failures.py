@@ -6,6 +6,8 @@ from typing import Any
 
 import dagster as dg
 
+from segment_pipeline.words import figure
+
 # What the machine, and not this project, is to blame for: a full disk, too little memory, a file that went away.
 _OF_THE_MACHINE = {"IOException", "OutOfMemoryException", "MemoryError", "OSError", "PermissionError"}
 _INTERRUPTIONS = {"DagsterExecutionInterruptedError", "InterruptException", "KeyboardInterrupt"}
@@ -86,14 +88,7 @@ def _in_words(values: Mapping[str, Any]) -> str:
     return "; ".join(
         "; ".join(str(part).removesuffix(".") for part in value)
         if isinstance(value, list)
-        else f"{name.replace('_', ' ')} {_rounded(value)}"
+        else f"{name.replace('_', ' ')} {figure(value, 3) if isinstance(value, float) else value}"
         for name, value in values.items()
         if value != []
     )
-
-
-def _rounded(value: object) -> object:
-    """A figure to three digits; whatever else as it is."""
-    if not isinstance(value, float):
-        return value
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

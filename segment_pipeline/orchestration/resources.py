@@ -9,13 +9,13 @@ import logging
 import os
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import dagster as dg
 from pydantic import PrivateAttr
@@ -24,11 +24,11 @@ from segment_pipeline import __version__
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.database.tables import Table
 from segment_pipeline.months import parse_month
+from segment_pipeline.orchestration import checks
+from segment_pipeline.orchestration.tables import PIPELINE_RUNS
 
 if TYPE_CHECKING:
-    import duckdb
-
-    from segment_pipeline.database.store import RunLock, Warehouse
+    from segment_pipeline.database.store import Connection, RunLock, Warehouse
 
 WEBHOOK_VARIABLE = "SEGMENT_PIPELINE_WEBHOOK_URL"
 # Which process a run is in, so that a run whose process was killed can be told from one that is at work.
@@ -42,29 +42,45 @@ def run_lock_path(config: Config) -> Path:
 
 @dataclass
 class Step:
-    """One asset's work on one month: an open transaction, and the row count to be recorded with it."""
+    """One asset's work on one month: an open transaction, the row count to be recorded with it, and what was judged."""
 
-    connection: "duckdb.DuckDBPyConnection"
+    connection: "Connection"
     config: Config
     month: date
     rows: int = 0
+    verdicts: list[dg.AssetCheckResult] = field(default_factory=list)
+
+    def judge(self, *verdicts: dg.AssetCheckResult, advice: str = "") -> None:
+        """Keep the verdicts for the month's result; where one that blocks has failed, undo the step and stop the month.
+
+        Call it before the block ends. advice : what to do then, in a sentence. Raises GateClosedError.
+        """
+        checks.gate(self.month, verdicts, advice)
+        self.verdicts += verdicts
+
+    def result(self, told: Mapping[str, Any]) -> dg.MaterializeResult[None]:
+        """What the asset has to tell of the month: its rows, what is given, and its verdicts."""
+        return dg.MaterializeResult(
+            metadata={"dagster/partition_row_count": self.rows, **told}, check_results=self.verdicts
+        )
 
 
-class Pipeline(dg.ConfigurableResource):
+class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it provides is itself
     """The user's file and the warehouse that it names; holds the run lock from the first step of a run to its last.
 
-    Which tables a warehouse has is for the stages to say: definitions.py names them.
+    Which tables a warehouse has, and what names they leave to features, is for the stages to say: definitions.py does.
     """
 
     config_path: str
     tables: ClassVar[Sequence[Table]] = ()
+    reserved_names: ClassVar[frozenset[str]] = frozenset()
 
     _lock: "RunLock | None" = PrivateAttr(default=None)
     _timed: tuple[dg.AssetKey | None, float] = PrivateAttr(default=(None, 0.0))
 
     @cached_property
     def config(self) -> Config:
-        return load_config(Path(self.config_path))
+        return load_config(Path(self.config_path), self.reserved_names)
 
     @cached_property
     def warehouse(self) -> "Warehouse":
@@ -102,7 +118,7 @@ class Pipeline(dg.ConfigurableResource):
             self._lock.__exit__()
 
     @contextmanager
-    def read(self, context: dg.AssetExecutionContext) -> Iterator["duckdb.DuckDBPyConnection"]:
+    def read(self, context: dg.AssetExecutionContext) -> Iterator["Connection"]:
         """A short connection for reading, so that a long computation after it does not hold the file."""
         self._since(context.asset_key)
         with self.warehouse.connect(context.log.warning) as connection:
@@ -114,25 +130,24 @@ class Pipeline(dg.ConfigurableResource):
 
         The block sets `step.rows`.
         """
+        from segment_pipeline.database.rows import insert_rows
+
         started = self._since(context.asset_key)
         month = parse_month(context.partition_key)
         with self.warehouse.transaction(context.log.warning) as connection:
             step = Step(connection, self.config, month)
             yield step
-            connection.execute(
-                "INSERT INTO pipeline_runs BY NAME SELECT ? AS run_id, ? AS month, ? AS asset, ? AS rows, "
-                "? AS seconds, ? AS config_hash, ? AS code_version, ? AS finished_at",
-                [
-                    context.run.run_id,
-                    month,
-                    context.asset_key.to_user_string(),
-                    step.rows,
-                    time.perf_counter() - started,
-                    self.config.config_hash,
-                    __version__,
-                    datetime.now(UTC).replace(tzinfo=None),
-                ],
-            )
+            record = {
+                "run_id": context.run.run_id,
+                "month": month,
+                "asset": context.asset_key.to_user_string(),
+                "rows": step.rows,
+                "seconds": time.perf_counter() - started,
+                "config_hash": self.config.config_hash,
+                "code_version": __version__,
+                "finished_at": datetime.now(UTC).replace(tzinfo=None),
+            }
+            insert_rows(connection, PIPELINE_RUNS, [record])
 
     def _since(self, asset: dg.AssetKey) -> float:
         """When this asset first asked for the warehouse: most read, then compute at length, then write."""
@@ -141,7 +156,7 @@ class Pipeline(dg.ConfigurableResource):
         return self._timed[1]
 
 
-class Notifier(dg.ConfigurableResource):
+class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it provides is itself
     """Tells people: to the log always, and to a webhook as JSON {"text": ...} where one is configured.
 
     A webhook that does not answer is logged and forgotten: a message lost must not be a month lost.

@@ -17,3 +17,6 @@ PIPELINE_RUNS = Table(
     ),
     ("finished_at", "month", "asset"),
 )
+
+
+TABLES = (PIPELINE_RUNS,)

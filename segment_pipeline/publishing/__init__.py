@@ -1,1 +1,1 @@
-"""Stage 10: the file that SQL consumers read, its dictionary, exports, and the model as SQL."""
+"""The file that SQL consumers read, its dictionary, exports, and the model as SQL."""

@@ -15,13 +15,15 @@ import duckdb
 
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.rows import insert_rows
 from segment_pipeline.database.store import STORAGE_VERSION, first_line, lock_holder, month_literal
 from segment_pipeline.database.tables import Table
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
-from segment_pipeline.publishing.catalogue import DATA_DICTIONARY, PUBLISHED_TABLES, VIEWS, dictionary_rows
+from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, VIEWS, dictionary_rows
 from segment_pipeline.publishing.score_sql import latest_scoring, macro_ddl
+from segment_pipeline.publishing.tables import DATA_DICTIONARY
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
 
 # A month stands in the published file once this asset has a row for it in pipeline_runs.
@@ -214,7 +216,7 @@ def _copy(
     connection: duckdb.DuckDBPyConnection, warehouse: str, published: Path, unfinished: list[date]
 ) -> dict[str, int]:
     """Fill the draft in one transaction; returns the rows of each table."""
-    counts = {DATA_DICTIONARY.name: len(dictionary_rows())}
+    counts = {}
     keep = bool(unfinished) and published.exists()
     with _readable(published) if keep else nullcontext() as now:
         if now is not None:
@@ -226,10 +228,7 @@ def _copy(
             counts[table.name] = _copy_months(connection, f"{warehouse}.main", table, "NOT IN", unfinished)
             if now is not None:
                 counts[table.name] += _copy_months(connection, "published.main", table, "IN", unfinished)
-        connection.executemany(
-            f"INSERT INTO {DATA_DICTIONARY.name} VALUES (?, ?, ?, ?, ?)",
-            [[row[name] for name in DATA_DICTIONARY.column_names] for row in dictionary_rows()],
-        )
+        counts[DATA_DICTIONARY.name] = insert_rows(connection, DATA_DICTIONARY, dictionary_rows())
         connection.commit()
         if now is not None:
             connection.execute("DETACH published")

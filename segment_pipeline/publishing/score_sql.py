@@ -21,15 +21,15 @@ from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.models.scoring import assignment_sql
 from segment_pipeline.models.tables import MODEL_VERSIONS
 from segment_pipeline.months import month_key
+from segment_pipeline.publishing.tables import MACRO, REFUSED, SCORED_TABLE
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS, SEGMENT_PROFILES
+from segment_pipeline.words import figure
 
 if TYPE_CHECKING:
     from sqlglot import exp
 
 DIALECTS = {"duckdb": "DuckDB", "postgres": "PostgreSQL", "snowflake": "Snowflake", "bigquery": "BigQuery"}
 """What score.sql can be written for: sqlglot's name of the dialect, and people's."""
-
-MACRO = "score"
 
 LARGEST = 1e100
 """A feature beyond it is refused as not finite: its square would be infinite, which PostgreSQL and BigQuery refuse for
@@ -96,10 +96,11 @@ def macro_ddl(scoring: Scoring) -> list[str]:
     about = (
         f"The segments of {month_key(scoring.month)} (model version {scoring.model.model_version}) for the rows of any "
         f"table or query with customer_id and {', '.join(scoring.model.space.names)}: SELECT * FROM score(my_table). "
-        "A row that the pipeline would have rejected has NULLs and, in the column refused, the reason."
+        f"A row that the pipeline would have rejected has NULLs and, in the column {REFUSED}, the reason."
     )
     return [
-        f"CREATE OR REPLACE MACRO {MACRO}(scored_table) AS TABLE {score_query(scoring, 'query_table(scored_table)')}",
+        f"CREATE OR REPLACE MACRO {MACRO}({SCORED_TABLE}) AS TABLE "
+        f"{score_query(scoring, f'query_table({SCORED_TABLE})')}",
         f"COMMENT ON MACRO TABLE {MACRO} IS {literal(about)}",
     ]
 
@@ -114,18 +115,18 @@ def score_query(scoring: Scoring, relation: str) -> str:
     given = ", ".join(f"CAST({column} AS DOUBLE) AS {column}" for _, column in features)
     # a refused row goes through the arithmetic as NULLs, on which no engine stumbles, and is blanked out at its end
     accepted = ", ".join(
-        f"CASE WHEN refused IS NULL THEN {_kept(limits, column)} END AS {column}" for limits, column in features
+        f"CASE WHEN {REFUSED} IS NULL THEN {_kept(limits, column)} END AS {column}" for limits, column in features
     )
     rows = f"""(
-        SELECT customer_id, refused, {accepted}
+        SELECT customer_id, {REFUSED}, {accepted}
         FROM (
-            SELECT *, {_refused(scoring)} AS refused
+            SELECT *, {_refused(scoring)} AS {REFUSED}
             FROM (SELECT CAST(customer_id AS VARCHAR) AS customer_id, {given} FROM {relation} AS raw_rows) AS given
         ) AS judged
     )"""
-    shown = ", ".join(f"CASE WHEN refused IS NULL THEN {column.name} END AS {column.name}" for column in _COLUMNS)
-    scored = assignment_sql(scoring.model, rows, scoring.tiers, ("customer_id", "refused"))
-    return f"SELECT customer_id, {shown}, refused FROM ({scored}) AS scored"
+    shown = ", ".join(f"CASE WHEN {REFUSED} IS NULL THEN {column.name} END AS {column.name}" for column in _COLUMNS)
+    scored = assignment_sql(scoring.model, rows, scoring.tiers, ("customer_id", REFUSED))
+    return f"SELECT customer_id, {shown}, {REFUSED} FROM ({scored}) AS scored"
 
 
 def _refused(scoring: Scoring) -> str:
@@ -171,9 +172,9 @@ def score_sql(scoring: Scoring, dialect: str, table: str, window_months: int | N
     import sqlglot
     from sqlglot import exp
 
-    query = sqlglot.parse_one(score_query(scoring, "scored_table"), read="duckdb")
+    query = sqlglot.parse_one(score_query(scoring, SCORED_TABLE), read="duckdb")
     query = query.transform(_portable, dialect)
-    (scored,) = (node for node in query.find_all(exp.Table) if node.name == "scored_table")
+    (scored,) = (node for node in query.find_all(exp.Table) if node.name == SCORED_TABLE)
     named = _table(table, dialect)
     named.set("alias", scored.args["alias"])
     scored.replace(named)
@@ -258,8 +259,10 @@ def _feature_lines(limits: FeatureLimits, from_orders: bool) -> list[str]:
     words = [f"  {limits.feature}{f' ({limits.unit})' if limits.unit else ''}: {allowed}"]
     if limits.outliers_below is not None and limits.outliers_above is not None:
         what = "taken as the nearer of the two" if limits.outliers == "cap" else "refused"
-        words.append(f"    outside {limits.outliers_below:.6g} to {limits.outliers_above:.6g} it is {what}")
-    definition = ORDER_FEATURES.get(limits.feature, "").partition(";")[0] if from_orders else ""
+        span = f"{figure(limits.outliers_below, 6)} to {figure(limits.outliers_above, 6)}"
+        words.append(f"    outside {span} it is {what}")
+    from_orders = from_orders and limits.feature in ORDER_FEATURES
+    definition = ORDER_FEATURES[limits.feature].definition if from_orders else ""
     return words + [f"    {meaning}" for meaning in (limits.meaning, definition) if meaning]
 
 

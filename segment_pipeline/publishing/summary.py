@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from rich.console import Console
 from rich.table import Table
 
 from segment_pipeline.months import month_key
+from segment_pipeline.words import figure, percent, points
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
     """Read the published file, to which `connection` leads; it has at least one month. ran : the months of the run,
     whose campaigns are told; the last published one where none was run."""
 
-    def rows(query: str) -> list[tuple]:
+    def rows(query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
     months = [row[0] for row in rows("SELECT DISTINCT month FROM monthly_assignments ORDER BY month")]
@@ -122,8 +124,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     say(f"In {last}: {summary.customers:,} customers in {len(summary.segments)} segments.")
     table = Table("id", "segment", "role", "customers", "share", "vs month before", box=None, pad_edge=False)
     for segment_id, name, role, customers, share, change in summary.segments:
-        against = "" if change is None else f"{100 * change:+.1f} points"
-        cells = (str(segment_id), name, (role or "").replace("_", " "), f"{customers:,}", f"{share:.1%}", against)
+        against = "" if change is None else f"{points(change)} points"
+        cells = (str(segment_id), name, (role or "").replace("_", " "), f"{customers:,}", percent(share, 1), against)
         table.add_row(*(_escaped(cell) for cell in cells))
     console.print(table)
     if sum(summary.moved.values()):
@@ -146,7 +148,7 @@ def print_summary(summary: Summary, console: Console) -> None:
         for status, metric, about_segment, feature, value, threshold in summary.alerts:
             about = "" if about_segment is None else f", segment {about_segment}"
             about += f", {feature}" if feature else ""
-            say(f"Alert ({status}): {metric}{about} is {value:.3g}, limit {threshold:.3g}.")
+            say(f"Alert ({status}): {metric}{about} is {figure(value, 3)}, limit {figure(threshold, 3)}.")
     else:
         say(f"Alerts in {last}: none.")
     for line in summary.campaigns:

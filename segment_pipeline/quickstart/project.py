@@ -1,35 +1,26 @@
 """`segment-pipeline init`: a folder in which `segment-pipeline run` and `dagster dev` work, month after month.
 
 Here: which files a project has, and the few questions on a terminal. Not here: what is found in the user's data, which
-is the same as for a quickstart (quickstart.py).
+is the same as for a quickstart (plan.py).
 """
 
 import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import duckdb
 
 import segment_pipeline
+from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, ORDER_VALUE, RECENCY
 from segment_pipeline.errors import InputError
 from segment_pipeline.months import add_months, month_key
-from segment_pipeline.quickstart.command import (
-    ORDER_MEANINGS,
-    USUAL_WINDOW,
-    Plan,
-    Request,
-    explore,
-    last_closed_month,
-    print_plan,
-    put_data,
-    writing,
-)
+from segment_pipeline.quickstart.folder import put_data, writing
+from segment_pipeline.quickstart.messages import Say, plain_speech, print_plan, results_console
+from segment_pipeline.quickstart.plan import USUAL_WINDOW, Plan, explore
+from segment_pipeline.quickstart.request import Request, last_closed_month
 from segment_pipeline.quickstart.starter_file import Starter, StarterFeature, starter_text
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 WORKSPACE = """\
 # Found by `dagster dev` without flags.
@@ -69,11 +60,7 @@ Results: `data/segments.duckdb` for SQL, `data/reports/` for people. With `expor
 
 def initialise(folder: Path, request: Request | None) -> int:
     """The whole command. request : about the file to start from; None for an example to be filled in."""
-    import duckdb
-    from rich.console import Console
-
-    # a pipe or a log has no width of its own
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = results_console()
     asked = request is None and sys.stdin.isatty() and sys.stdout.isatty()
     _refuse_project(folder)
     if request is None and asked:
@@ -82,7 +69,9 @@ def initialise(folder: Path, request: Request | None) -> int:
         starter = _example(folder)
         _write(folder, starter, "Put your order lines where `source` in that file looks for them, and fix its columns.")
         _say_next(
-            console, folder, ["Fix data/segmentation.yaml: where your orders are, and what their columns are called."]
+            plain_speech(console),
+            folder,
+            ["Fix data/segmentation.yaml: where your orders are, and what their columns are called."],
         )
         return 0
     with duckdb.connect() as connection:
@@ -96,7 +85,7 @@ def initialise(folder: Path, request: Request | None) -> int:
         _write(folder, starter, _about_data(plan, request))
         with writing(folder):
             put_data(connection, plan, folder / "data")
-    _say_next(console, folder, [])
+    _say_next(plain_speech(console), folder, [])
     return 0
 
 
@@ -131,8 +120,7 @@ def _ask_for_features(request: Request, plan: Plan) -> Request:
 
 def _example(folder: Path) -> Starter:
     """Order lines, as most shops have them, under the names that most give their columns."""
-    resolutions: Mapping[str, float] = {"days_since_last_order": 1, "orders": 1, "average_order_value": 0.01}
-    units = {"days_since_last_order": "days", "orders": "orders", "average_order_value": "EUR"}
+    features = [ORDER_FEATURES[name] for name in (RECENCY, FREQUENCY, ORDER_VALUE)]
     return Starter(
         name=folder.resolve().name or "customers",
         first_month=last_closed_month(),
@@ -148,15 +136,15 @@ def _example(folder: Path) -> Starter:
         },
         features=[
             StarterFeature(
-                name,
-                units[name],
-                ORDER_MEANINGS[name],
-                "log1p",
-                resolution,
-                1.0 if name == "orders" else 0.0,
+                one.name,
+                "EUR" if one.is_money else one.unit,
+                one.meaning,
+                one.transform,
+                one.resolution,
+                one.lowest,
                 None,
             )
-            for name, resolution in resolutions.items()
+            for one in features
         ],
         heading=["An example to be filled in: where your order lines are, and what their columns are called."],
         month_note=(
@@ -205,10 +193,7 @@ def _write(folder: Path, starter: Starter, about_data: str) -> None:
         (folder / "data" / "segmentation.yaml").write_text(starter_text(starter), encoding="utf-8")
 
 
-def _say_next(console: "Console", folder: Path, first: list[str]) -> None:
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
+def _say_next(say: Say, folder: Path, first: list[str]) -> None:
     say(f"A project is in {folder}: data/segmentation.yaml, workspace.yaml, README.md, .gitignore")
     for line in first:
         say(line)

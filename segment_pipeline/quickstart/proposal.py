@@ -1,7 +1,7 @@
 """What to segment by, from the numbers themselves: which columns are worth it, and in which space a mixture sees them.
 
-Here: proposals with their reasons, from arrays. Not here: how a file is read (warehouse/quickstart_source.py), and what
-becomes of the proposals (quickstart.py). A proposal is where a person starts from; every one of them can be overruled.
+Here: proposals with their reasons, from arrays. Not here: how a file is read (csv_table.py), and what
+becomes of the proposals (plan.py). A proposal is where a person starts from; every one of them can be overruled.
 """
 
 import re
@@ -20,6 +20,7 @@ from segment_pipeline.mixture.features import (
     find_dependence,
     skewness,
 )
+from segment_pipeline.words import figure, percent
 
 MOST_FEATURES = 6
 """Beyond six a covariance has more numbers than a month can support, and nobody can keep the profiles in mind."""
@@ -194,20 +195,20 @@ def unfit(values: Array, *, forced: bool = False) -> str | None:
     if not len(known):
         return "it is empty"
     if np.ptp(known) == 0:
-        return f"it is {_number(known[0])} for every customer"
+        return f"it is {figure(known[0], 6)} for every customer"
     if forced:
         return None
     if missing > MAX_MISSING_SHARE:
-        return f"{_share(missing)} of the customers have no number there"
+        return f"{percent(missing)} of the customers have no number there"
     found, counts = np.unique(known, return_counts=True)
     if len(found) == 2:
-        return f"it has two values only ({_number(found[0])} and {_number(found[1])}): a yes or no"
+        return f"it has two values only ({figure(found[0], 6)} and {figure(found[1], 6)}): a yes or no"
     if looks_like_an_id(known):
         return "its values look like an id: whole numbers, nearly each of them once, one after the other"
     largest = counts.max() / len(values)
     if largest > MOSTLY_ONE_VALUE:
         value = found[int(np.argmax(counts))]
-        return f"{_share(largest)} of the customers have {_number(value)}: it says nothing of most of them"
+        return f"{percent(largest)} of the customers have {figure(value, 6)}: it says nothing of most of them"
     return None
 
 
@@ -352,7 +353,7 @@ def _repetitions(proposals: Mapping[str, FeatureProposal], columns: Mapping[str,
                 j, partner = partner, j  # recency and frequency give segments their roles: what repeats them goes
             name = space.names[j]
             reason = (
-                f"{_share(redundancy[j])} of its variance is known from the others, {space.names[partner]} most of all"
+                f"{percent(redundancy[j])} of its variance is known from the others, {space.names[partner]} most of all"
             )
         dropped.append(LeftOut(name, reason, kept.pop(name)))
     return dropped
@@ -381,7 +382,7 @@ def _beyond_the_most(proposals: Mapping[str, FeatureProposal], columns: Mapping[
         LeftOut(
             name,
             f"{MOST_FEATURES} features are enough, and it adds less than they do: "
-            f"{_share(_explained(Z, names.index(name), [names.index(t) for t in taken]))} of its variance is "
+            f"{percent(_explained(Z, names.index(name), [names.index(t) for t in taken]))} of its variance is "
             "known from "
             f"them",
             proposals[name],
@@ -400,8 +401,8 @@ def _too_often_missing_together(
         missing = {name: 1.0 - float(_usable([one], columns).mean()) for name, one in kept.items()}
         name = max(kept, key=lambda candidate: missing[candidate])
         reason = (
-            f"{_share(missing[name])} of the customers have no possible number there, and with the other features' "
-            f"more than {_share(MAX_MISSING_SHARE)} would be rejected"
+            f"{percent(missing[name])} of the customers have no possible number there, and with the other features' "
+            f"more than {percent(MAX_MISSING_SHARE)} would be rejected"
         )
         dropped.append(LeftOut(name, reason, kept.pop(name)))
     return dropped
@@ -497,12 +498,12 @@ def _remarks(
     if hurdle is not None:
         share = next(row.largest_atom_share for row in diagnostics if row.feature == hurdle[0])
         found.append(
-            f"{_share(share)} of the customers have {hurdle[0]} = {_number(hurdle[1])}: they are a segment by "
+            f"{percent(share)} of the customers have {hurdle[0]} = {figure(hurdle[1], 6)}: they are a segment by "
             "rule, and "
             f"the mixture describes the others"
         )
     found += [
-        f"{one.outside:,} customers have an impossible {one.name} (below {_number(one.low)}) and are rejected"
+        f"{one.outside:,} customers have an impossible {one.name} (below {figure(one.low, 6)}) and are rejected"
         if one.low is not None
         else f"{one.outside:,} customers have an impossible {one.name} and are rejected"
         for one in features
@@ -516,13 +517,5 @@ def without_hurdle(proposal: Proposal) -> Proposal:
     return replace(proposal, hurdle=None, remarks=tuple(_remarks(proposal.features, None, [])))
 
 
-def _share(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.01 else f"{share:.2%}"
-
-
 def _skewness(value: float) -> str:
     return f"{round(value, 1) + 0.0:.1f}"  # adding zero takes the sign from -0.0
-
-
-def _number(value: float) -> str:
-    return f"{value:,.6g}"

@@ -1,1 +1,1 @@
-"""Stage 11: the page that a marketer opens, made from the published file and nothing else."""
+"""The page that a marketer opens, made from the published file and nothing else."""

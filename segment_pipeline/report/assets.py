@@ -1,25 +1,23 @@
-"""Stage 7: the page that a marketer opens."""
+"""The page that a marketer opens."""
 
 import dagster as dg
 
 from segment_pipeline.months import parse_month
-from segment_pipeline.orchestration.metadata import OWNERS
-from segment_pipeline.orchestration.partitions import monthly_partitions
+from segment_pipeline.orchestration.metadata import as_list
+from segment_pipeline.orchestration.monthly_asset import monthly_asset
 from segment_pipeline.orchestration.resources import Pipeline
 from segment_pipeline.orchestration.settings import location_config
 from segment_pipeline.publishing.assets import published_segments
 
 
-@dg.asset(
+@monthly_asset(
+    "The month's report: one HTML file beside the published file, made from nothing else.",
     deps=[published_segments],
-    partitions_def=monthly_partitions,
-    group_name="publishing",
-    owners=OWNERS,
+    group="publishing",
     kinds={"html", "altair"},
-    description="The month's report: one HTML file beside the published file, made from nothing else.",
     metadata={"dagster/uri": (location_config().published_path.parent / "reports").as_uri()},
 )
-def segment_report(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult:
+def segment_report(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.publishing.publish import reading
     from segment_pipeline.report.report import write_report
 
@@ -33,6 +31,6 @@ def segment_report(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
             "path": dg.MetadataValue.path(str(report.path)),
             "size_bytes": report.size,
             "seconds": report.seconds,
-            "summary": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in report.sentences)),
+            "summary": as_list(report.sentences),
         }
     )

@@ -2,7 +2,7 @@
 
 Everything in it comes from the published file, and the same file gives the same bytes. Charts are SVG drawn here, with
 a few lines of script for hovering: a quarter of a megabyte, where Vega's own offline bundle alone is 0.9 MB
-(benchmarks/report.py). What belongs here: the words, and putting the page together. Rows: reading.py; drawing:
+(benchmarks/report.py). What belongs here: the words, and putting the page together. Rows: queries.py; drawing:
 charts.py.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 
 import duckdb
 
-from segment_pipeline import charts
+from segment_pipeline import charts, words
 from segment_pipeline.database.rows import Row
 from segment_pipeline.models.selection import find_elbow
 from segment_pipeline.months import add_months, as_of, month_key, months_between
@@ -31,6 +31,7 @@ from segment_pipeline.report.queries import ReportError, Story, read_story
 HERE = Path(__file__).parent
 TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
 MISSING = "–"
+_PER_CENT = re.compile(r"(?<=\d) %")
 _REFUSED = re.compile(r" Refused: (.*?\))\.(?= [A-Z]|$)")
 
 
@@ -83,6 +84,7 @@ def render(connection: duckdb.DuckDBPyConnection, name: str, month: date) -> tup
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
         undefined=jinja2.ChainableUndefined,
+        finalize=_unbroken,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -322,19 +324,24 @@ def _believed(text: str) -> Any:
     return markupsafe.Markup(text)  # noqa: S704 - see the docstring; a test draws segments called <script>
 
 
+def _unbroken(value: Any) -> Any:
+    """Text of the tables and of our own with no line ending between a figure and its per cent sign; else the value."""
+    return _PER_CENT.sub("\N{NO-BREAK SPACE}%", value) if type(value) is str else value
+
+
 def whole(value: Any) -> str:
     """1234.0 -> 1,234"""
     return MISSING if _unknown(value) else f"{value:,.0f}"
 
 
 def percent(value: Any, digits: int = 0) -> str:
-    """0.256 -> 26%"""
-    return MISSING if _unknown(value) else f"{100 * value:.{digits}f}%"
+    """0.256 -> 26 %"""
+    return MISSING if _unknown(value) else words.percent(value, digits)
 
 
 def points(value: Any) -> str:
     """A change of a share, in percentage points: 0.05 -> +5.0"""
-    return MISSING if _unknown(value) else f"{100 * value:+.1f}".replace("-", "−")
+    return MISSING if _unknown(value) else _with_minus(words.points(value))
 
 
 def figure(value: Any) -> str:
@@ -345,14 +352,12 @@ def figure(value: Any) -> str:
         return value
     if _unknown(value):
         return MISSING
-    if isinstance(value, int) or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return (f"{value:.1f}".removesuffix(".0") if abs(value) >= 10 else f"{value:.3g}").replace("-", "−")
+    return _with_minus(words.figure(value, 3))
 
 
 def fixed(value: Any, digits: int = 2) -> str:
     """A number in a column of its kind: 0.9 -> 0.90"""
-    return MISSING if _unknown(value) else f"{value:,.{digits}f}".replace("-", "−")
+    return MISSING if _unknown(value) else _with_minus(f"{value:,.{digits}f}")
 
 
 def spoken(value: str) -> str:
@@ -363,6 +368,11 @@ def spoken(value: str) -> str:
 def month_name(month: date) -> str:
     """December 2017"""
     return f"{month:%B} {month.year}"
+
+
+def _with_minus(text: str) -> str:
+    """With the minus that is as wide as a plus."""
+    return text.replace("-", "−")
 
 
 def _unknown(value: Any) -> bool:

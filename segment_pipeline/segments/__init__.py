@@ -1,1 +1,1 @@
-"""Stage 4: assignments, profiles, transitions, journeys and drift."""
+"""Assignments, profiles, transitions, journeys and drift."""

@@ -14,6 +14,7 @@ from segment_pipeline.models.champions_store import previous_champion, scores_in
 from segment_pipeline.months import add_months, month_key
 from segment_pipeline.segments.drift import feature_drift, in_words, largest_shifts
 from segment_pipeline.segments.tables import DRIFT_ALERTS, FEATURE_DRIFT, MONTHLY_ASSIGNMENTS
+from segment_pipeline.words import figure
 
 Figure = tuple[str, str | None, float, float, bool]
 """metric, feature, value, threshold, fired"""
@@ -140,7 +141,7 @@ def fired_alerts(connection: duckdb.DuckDBPyConnection, month: date) -> list[str
         f"{status} {metric}"
         + (f", segment {segment}" if segment is not None else "")
         + (f", {feature}" if feature is not None else "")
-        + f": {value:.3g} (limit {threshold:.3g})"
+        + f": {figure(value, 3)} (limit {figure(threshold, 3)})"
         + (", refits if it lasts" if severity == "soft" else "")
         for status, metric, segment, feature, value, threshold, severity in rows
     ]

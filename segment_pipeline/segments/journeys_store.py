@@ -9,6 +9,7 @@ from datetime import date
 
 import duckdb
 
+from segment_pipeline.database.rows import Row, read_rows
 from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.months import add_months
 from segment_pipeline.segments.tables import JOURNEY_CONVERSION, JOURNEY_PATHS
@@ -40,6 +41,16 @@ def write_journeys(connection: duckdb.DuckDBPyConnection, month: date) -> tuple[
     )
     connection.execute("DROP TABLE journey_states")
     return rows
+
+
+def common_paths(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    """The ten commonest paths of three months that end with `month`: path, customers, share."""
+    return read_rows(
+        connection,
+        "SELECT array_to_string(path, ' > ') AS path, customers, share FROM journey_paths "
+        "WHERE month = ? AND months = 3 AND place <= 10 ORDER BY place",
+        month,
+    )
 
 
 def _gather_states(connection: duckdb.DuckDBPyConnection, month: date) -> None:

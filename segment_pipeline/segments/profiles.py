@@ -7,7 +7,7 @@ overrides of the user, which come last and win.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segment_pipeline.words import ROLE_WORDS, readable
+from segment_pipeline.words import ROLE_WORDS, counted, figure, percent, readable
 
 _WORTH_TELLING = 0.1
 """Relative difference from the population's mean below which a narrative is silent."""
@@ -33,31 +33,25 @@ def narrative(
     """
     rated = f", {ROLE_WORDS[role]}" if role is not None else ""
     first = (
-        f"{name}{rated}: {customers:,} customers, {share:.0%} of all; "
-        f"{hybrid_share:.0%} of them also lean to another segment."
+        f"{name}{rated}: {counted(customers)}, {percent(share)} of all; "
+        f"{percent(hybrid_share)} of them also lean to another segment."
     )
-    notable = sorted(figures, key=lambda figure: -_relative_difference(figure))[:3]
-    told = [_figure_in_words(figure) for figure in notable if _relative_difference(figure) >= _WORTH_TELLING]
+    notable = sorted(figures, key=lambda one: -_relative_difference(one))[:3]
+    told = [_in_words(one) for one in notable if _relative_difference(one) >= _WORTH_TELLING]
     if not told:
         return f"{first} On average they behave like the population."
     return f"{first} On average: {'; '.join(told)}."
 
 
-def _relative_difference(figure: FeatureFigure) -> float:
+def _relative_difference(one: FeatureFigure) -> float:
     """How far the mean lies from the population's, as a ratio in either direction; 0 = the same."""
-    if figure.mean > 0 and figure.population_mean > 0:
-        ratio = figure.mean / figure.population_mean
+    if one.mean > 0 and one.population_mean > 0:
+        ratio = one.mean / one.population_mean
         return max(ratio, 1.0 / ratio) - 1.0
-    size = max(abs(figure.mean), abs(figure.population_mean))
-    return abs(figure.mean - figure.population_mean) / size if size > 0 else 0.0
+    size = max(abs(one.mean), abs(one.population_mean))
+    return abs(one.mean - one.population_mean) / size if size > 0 else 0.0
 
 
-def _figure_in_words(figure: FeatureFigure) -> str:
-    unit = f" {figure.unit}" if figure.unit and figure.unit != figure.feature else ""
-    return f"{readable(figure.feature)} {_number(figure.mean)}{unit} (all customers: {_number(figure.population_mean)})"
-
-
-def _number(value: float) -> str:
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
+def _in_words(one: FeatureFigure) -> str:
+    unit = f" {one.unit}" if one.unit and one.unit != one.feature else ""
+    return f"{readable(one.feature)} {figure(one.mean)}{unit} (all customers: {figure(one.population_mean)})"

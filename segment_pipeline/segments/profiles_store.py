@@ -7,36 +7,31 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.config.order_features import FREQUENCY, MONETARY, ORDER_FEATURES, ORDER_VALUE
 from segment_pipeline.database.quoting import identifier
-from segment_pipeline.database.rows import exact_mean, write_rows
+from segment_pipeline.database.rows import exact_mean, without, write_rows
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.segments.profiles import FeatureFigure, narrative
 from segment_pipeline.segments.tables import SEGMENT_FEATURE_PROFILES, SEGMENT_PROFILES
 
-# What the user's file does not say because the model leaves the feature out.
-ORDER_FEATURE_UNITS = {
-    "days_since_last_order": "days",
-    "orders": "orders",
-    "products_per_order": "products",
-    "distinct_products": "products",
-    "tenure_days": "days",
-    "days_between_orders": "days",
-}
-
 
 def feature_units(config: Config) -> dict[str, str]:
-    """The unit of every raw feature, "" where nobody says it."""
-    units = ORDER_FEATURE_UNITS | {feature.name: feature.unit for feature in config.features}
-    units = {"total_spend": units.get("average_order_value", "")} | units
-    return {feature: units.get(feature, "") for feature in config.raw_feature_names}
+    """The unit of every raw feature, "" where nobody says it. Of a feature that the user's file leaves out, it is the
+    declared one; money is in the currency of those that the file names."""
+    units = {feature.name: feature.unit for feature in config.features}
+    left_out = [ORDER_FEATURES[name] for name in config.raw_feature_names if name not in units]
+    named = (ORDER_FEATURES[name] for name in units if name in ORDER_FEATURES)
+    currency = next((units[feature.name] for feature in named if feature.is_money and units[feature.name]), "")
+    units |= {feature.name: currency if feature.is_money else feature.unit for feature in left_out}
+    return {name: units[name] for name in config.raw_feature_names}
 
 
 def spend_sql(config: Config) -> str | None:
     """A customer's spend in the window as an expression over validated_features; None where no feature tells it."""
-    if "total_spend" in config.raw_feature_names:
-        return "total_spend"
-    if {"orders", "average_order_value"} <= set(config.raw_feature_names):
-        return "orders * average_order_value"
+    if MONETARY in config.raw_feature_names:
+        return identifier(MONETARY)
+    if {FREQUENCY, ORDER_VALUE} <= set(config.raw_feature_names):
+        return f"{identifier(FREQUENCY)} * {identifier(ORDER_VALUE)}"
     return None
 
 
@@ -108,7 +103,8 @@ def write_profiles(connection: duckdb.DuckDBPyConnection, month: date, profiles:
             population = means[row.feature]
             rows.append(vars(row) | {"population_mean": population, "index": _index(row.mean, population)})
     write_rows(connection, SEGMENT_FEATURE_PROFILES, month, rows)
-    return write_rows(connection, SEGMENT_PROFILES, month, [vars(profile) for profile in profiles])
+    segments = [without(profile, "features", "population") for profile in profiles]
+    return write_rows(connection, SEGMENT_PROFILES, month, segments)
 
 
 def index_rows(profiles: Sequence[Profile]) -> list[dict[str, object]]:

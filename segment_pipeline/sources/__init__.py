@@ -1,1 +1,1 @@
-"""Stage 1: the user's files, as one row per customer."""
+"""The user's files, as one row per customer."""

@@ -203,12 +203,13 @@ def _incomplete(names_by_file: Mapping[str, set[str]]) -> dict[str, str]:
 def _csv(
     connection: duckdb.DuckDBPyConnection, files: Sequence[str], path: str, text_columns: Collection[str]
 ) -> Relation:
-    options = {**CSV_OPTIONS, "delim": literal(_delimiter(connection, files[0]))}
+    separator = separator_of(_header(connection, files[0]))
+    options = {**CSV_OPTIONS, "delim": literal(separator)}
     try:
         found = describe(connection, _read_csv(files, options | CSV_SNIFFING))
         names = {file: {name.lower() for name, _ in describe(connection, _read_csv([file], options))} for file in files}
     except duckdb.Error as error:
-        raise _ragged(connection, files, options) or _unreadable(path, error) from error
+        raise _ragged(connection, files, separator) or _unreadable(path, error) from error
     types = {name: "VARCHAR" if name.lower() in text_columns else kind for name, kind in found}
     # With the types said, reading does not look through all rows for them again.
     said = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
@@ -231,24 +232,33 @@ def _header(connection: duckdb.DuckDBPyConnection, file: str) -> str:
     return str(found[0] or "") if found else ""
 
 
-def _delimiter(connection: duckdb.DuckDBPyConnection, file: str) -> str:
-    """The one that the header has most of, outside quotes: whatever the rows hold."""
-    bare = re.sub(r'"(?:[^"]|"")*"', "", _header(connection, file))
+def separator_of(header: str) -> str:
+    """The one that a header has most of, outside quotes: whatever the rows hold."""
+    bare = re.sub(r'"(?:[^"]|"")*"', "", header)
     return max(DELIMITERS, key=bare.count)
 
 
-def _ragged(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[str], options: Mapping[str, str]
-) -> SourceError | None:
+def names_in(header: str, separator: str) -> list[str]:
+    """The names that a header, a line, gives the columns."""
+    return next(csv.reader([header], delimiter=separator), [])
+
+
+def rows_as_text(file: str, separator: str, names: Sequence[str]) -> str:
+    """The rows of a CSV below its header, all values as text, by position, as a relation. This needs no guess, and so
+    DuckDB names the line of which it cannot make sense."""
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+    said = {"auto_detect": "false", "union_by_name": "false", "delim": literal(separator), "columns": f"{{{columns}}}"}
+    return _read_csv([file], CSV_OPTIONS | said)
+
+
+def _ragged(connection: duckdb.DuckDBPyConnection, files: Sequence[str], separator: str) -> SourceError | None:
     """The line that stops DuckDB from making sense of the files: when it has to guess, it does not say which."""
     with connection.cursor() as probe:  # the failure has aborted the transaction of `connection`
         for file in files:
-            header = next(csv.reader([_header(probe, file)], delimiter=options["delim"][1:-1]), [])
-            columns = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(len(header)))
-            # by position, which needs no guess
-            strict = {**options, "auto_detect": "false", "union_by_name": "false", "columns": f"{{{columns}}}"}
+            header = names_in(_header(probe, file), separator)
+            rows = rows_as_text(file, separator, [f"c{number}" for number in range(len(header))])
             try:
-                probe.execute(f"SELECT count(COLUMNS(*)) FROM {_read_csv([file], strict)}")
+                probe.execute(f"SELECT count(COLUMNS(*)) FROM {rows}")
             except duckdb.Error as error:
                 return SourceError(f"{file} cannot be read: {reason(error)} Fix that line, then run the month again.")
     return None

@@ -10,14 +10,16 @@ sums: it depends on nothing but the source, and an order or a product that spans
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from string import Template
 
 import duckdb
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, OrderFeature
 from segment_pipeline.config.source import OrdersSource, QuerySource, SnapshotsSource, resolve_source_path
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import month_literal, reason, replace_month
@@ -82,7 +84,8 @@ def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, mo
             counts = _read_query(connection, config, source.query, month)
         else:  # the configuration admits exactly one
             raise AssertionError("a source without orders, snapshots or query")
-    replace_month(connection, RAW_CUSTOMERS, month, f"SELECT {month_literal(month)} AS month, * FROM source_customers")
+    customers = f"SELECT {month_literal(month)} AS month, * FROM source_customers"
+    replace_month(connection, RAW_CUSTOMERS, month, customers, config.raw_feature_names)
     connection.execute("DROP TABLE source_customers")
     return counts
 
@@ -99,16 +102,15 @@ def _read_orders(
     window = (add_months(as_of(month), -config.source.window_months), as_of(month))
     try:
         counts = _count_lines(connection, lines, path, month, window)
-        _fold_into_customers(
-            connection,
-            lines,
-            window,
-            has_products="product_id" in expressions,
-            distinct_products="distinct_products" in config.feature_names,
-        )
+        made = [
+            feature
+            for feature in ORDER_FEATURES.values()
+            if not feature.lacks(expressions) and (not feature.costly or feature.name in config.feature_names)
+        ]
+        _fold_into_customers(connection, lines, window, made)
         found = connection.execute(
-            "SELECT CAST(coalesce(sum(orders), 0) AS BIGINT) FROM source_customers "
-            "WHERE customer_id IS NULL OR trim(customer_id) = ''"
+            f"SELECT CAST(coalesce(sum({identifier(FREQUENCY)}), 0) AS BIGINT) "
+            "FROM source_customers WHERE customer_id IS NULL OR trim(customer_id) = ''"
         ).fetchone()
     except duckdb.Error as error:
         source.refuse_changed()
@@ -247,23 +249,18 @@ def _key(expression: str, kind: str) -> str:
 
 
 def _fold_into_customers(
-    connection: duckdb.DuckDBPyConnection,
-    lines: str,
-    window: tuple[date, date],
-    *,
-    has_products: bool,
-    distinct_products: bool,
+    connection: duckdb.DuckDBPyConnection, lines: str, window: tuple[date, date], made: Sequence[OrderFeature]
 ) -> None:
-    """Fill `source_customers`: the eight features of a customer with at least one order in the window, from lines
-    before its end only.
+    """Fill `source_customers`: the features of a customer with at least one order in the window, from lines before its
+    end only; NULL those that are not `made`.
 
     Lines are folded into orders, and orders into customers, one statement each, which spills to disk what does not fit
     into the memory limit; all at once would need room for every step together. Missing customer ids fold into one row:
     the contract rejects it, and the count stays honest.
     """
     start, end = (f"TIMESTAMP {literal(day.isoformat())}" for day in window)
-    end_day = f"DATE {literal(window[1].isoformat())}"
     in_window = f"is_line AND ordered_at >= {start} AND ordered_at < {end}"
+    of = _aggregates(made, window[1])
     steps = {
         "source_orders": f"""
             SELECT customer_id, order_id, min(ordered_at) AS ordered_at, sum(amount) AS amount,
@@ -273,37 +270,30 @@ def _fold_into_customers(
             FROM ({lines}) WHERE {in_window} GROUP BY customer_id, order_id
         """,
         "source_history": f"""
-            SELECT customer_id, CAST(min(ordered_at) AS DATE) AS first_seen
+            SELECT customer_id, CAST(min(ordered_at) AS DATE) AS first_seen {of["history"]}
             FROM ({lines}) WHERE is_line AND ordered_at < {end} AND isfinite(ordered_at) GROUP BY customer_id
         """,
-        # the one feature that cannot be had from orders, and is not cheap: only where it is asked for
-        "source_assortment": f"""
-            SELECT customer_id, count(DISTINCT product_id) AS products
-            FROM ({lines}) WHERE {in_window if distinct_products else "false"} GROUP BY customer_id
+        "source_window": f"""
+            SELECT customer_id {of["lines"]}
+            FROM ({lines}) WHERE {in_window if of["lines"] else "false"} GROUP BY customer_id
         """,
-        "source_folded": """
-            SELECT customer_id, count(*) AS orders, sum(amount) AS amount, sum(products) AS products,
-                CAST(min(ordered_at) AS DATE) AS first_day, CAST(max(ordered_at) AS DATE) AS last_day,
-                sum(unreadable_amounts) AS unreadable_amounts, sum(missing_order_ids) AS missing_order_ids
+        "source_folded": f"""
+            SELECT customer_id, CAST(sum(unreadable_amounts) AS BIGINT) AS unreadable_amounts,
+                CAST(sum(missing_order_ids) AS BIGINT) AS missing_order_ids {of["orders"]}
             FROM source_orders GROUP BY customer_id
         """,
         "source_customers": f"""
-            SELECT c.customer_id, h.first_seen, 1 AS copies,
-                CAST(c.unreadable_amounts AS BIGINT) AS unreadable_amounts,
-                CAST(c.missing_order_ids AS BIGINT) AS missing_order_ids,
-                CAST(MAP {{}} AS MAP(VARCHAR, VARCHAR)) AS unreadable_values,
-                CAST(date_diff('day', c.last_day, {end_day}) AS DOUBLE) AS days_since_last_order,
-                CAST(c.orders AS DOUBLE) AS orders,
-                CAST(c.amount AS DOUBLE) AS total_spend,
-                CAST(c.amount AS DOUBLE) / c.orders AS average_order_value,
-                {"CAST(c.products AS DOUBLE) / c.orders" if has_products else "NULL"} AS products_per_order,
-                CAST(a.products AS DOUBLE) AS distinct_products,
-                CAST(date_diff('day', h.first_seen, {end_day}) AS DOUBLE) AS tenure_days,
-                -- the gap that is still open counts, so that a customer of one order has a value too
-                CAST(date_diff('day', c.first_day, {end_day}) AS DOUBLE) / c.orders AS days_between_orders
+            SELECT c.customer_id, first_seen, 1 AS copies, unreadable_amounts, missing_order_ids,
+                CAST(MAP {{}} AS MAP(VARCHAR, VARCHAR)) AS unreadable_values
+                {
+            "".join(
+                f", {'' if one in made else 'CAST(NULL AS DOUBLE) AS '}{identifier(name)}"
+                for name, one in ORDER_FEATURES.items()
+            )
+        }
             FROM source_folded AS c
             LEFT JOIN source_history AS h ON h.customer_id IS NOT DISTINCT FROM c.customer_id
-            LEFT JOIN source_assortment AS a ON a.customer_id IS NOT DISTINCT FROM c.customer_id
+            LEFT JOIN source_window AS w ON w.customer_id IS NOT DISTINCT FROM c.customer_id
             ORDER BY c.customer_id
         """,
     }
@@ -312,6 +302,15 @@ def _fold_into_customers(
     for table in steps:
         if table != "source_customers":
             connection.execute(f"DROP TABLE {table}")
+
+
+def _aggregates(features: Iterable[OrderFeature], end: date) -> dict[str, str]:
+    """What each feature is over -> those features as more columns of a SELECT from it, doubles by their names."""
+    columns = {"orders": "", "lines": "", "history": ""}
+    for feature in features:
+        value = Template(feature.sql).substitute(as_of=f"DATE {literal(end.isoformat())}")
+        columns[feature.over] += f", CAST({value} AS DOUBLE) AS {identifier(feature.name)}"
+    return columns
 
 
 def _count_lines(

@@ -25,3 +25,6 @@ RAW_CUSTOMERS = Table(
     published=False,
     features=True,
 )
+
+
+TABLES = (RAW_CUSTOMERS,)

@@ -1,1 +1,1 @@
-"""Stage 8: figures that say whether to believe the model, each beside something simpler."""
+"""Figures that say whether to believe the model, each beside something simpler."""

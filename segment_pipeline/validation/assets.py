@@ -1,31 +1,52 @@
-"""Stage 6: whether to believe it. Nothing here stops a month: a person is told, and decides."""
+"""Whether to believe it. Nothing here stops a month: a person is told, and decides."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from segment_pipeline.customers.assets import raw_customers, validated_features
+from segment_pipeline.customers.assets import raw_customers, scaled_matrix, validated_features
 from segment_pipeline.early_warnings.assets import churn_risk
 from segment_pipeline.models.assets import candidate_models, selected_model
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks
-from segment_pipeline.orchestration.metadata import KINDS, OWNERS, table_metadata
-from segment_pipeline.orchestration.partitions import monthly_partitions
+from segment_pipeline.orchestration.check_types import CheckSpec
+from segment_pipeline.orchestration.metadata import as_table
+from segment_pipeline.orchestration.monthly_asset import monthly_asset
 from segment_pipeline.orchestration.resources import Pipeline
 from segment_pipeline.segments.assets import monthly_assignments
 from segment_pipeline.validation.tables import MODEL_VALIDATION
 
 if TYPE_CHECKING:
-    from segment_pipeline.validation.validation import Figure
+    from segment_pipeline.validation.figures import Figure
+
+
+def _warns(name: str, description: str) -> CheckSpec:
+    return CheckSpec(name, description, blocking=False)
+
 
 # check -> its metrics, and whether single segments count or the figure of the whole model alone
-VALIDATED = {
-    "heldout_gap_is_small": (("heldout_gap",), False),
-    "stable_over_time": (("stability_over_time",), False),
-    "segments_are_separate": (("separation",), True),
-    "predicts_what_follows": (("silence_auc", "silence_auc_gain", "spend_r2", "spend_r2_gain"), True),
-    "probabilities_are_calibrated": (("calibration_error",), False),
+VALIDATED: Mapping[CheckSpec, tuple[tuple[str, ...], bool]] = {
+    _warns("heldout_gap_is_small", "The model fits customers that it has not seen about as well as its own."): (
+        ("heldout_gap",),
+        False,
+    ),
+    _warns("stable_over_time", "A fresh fit to this month's customers gives about the same segments."): (
+        ("stability_over_time",),
+        False,
+    ),
+    _warns("segments_are_separate", "No two segments overlap so much that they might as well be one."): (
+        ("separation",),
+        True,
+    ),
+    _warns(
+        "predicts_what_follows",
+        "Memberships predict silence and spend better than chance, and no worse than something simpler.",
+    ): (("silence_auc", "silence_auc_gain", "spend_r2", "spend_r2_gain"), True),
+    _warns(
+        "probabilities_are_calibrated",
+        "Customers at 0.7 in a segment are its members a month later about 70 % of the time.",
+    ): (("calibration_error",), False),
 }
 
 # the figures that the UI plots over the months: metadata key -> metric and subject
@@ -47,20 +68,22 @@ KEY_FIGURES = {
 }
 
 
-@dg.asset(
+@monthly_asset(
+    MODEL_VALIDATION,
     # It reads the months before as well, as they were known at this month's end; churn_risk notes who kept silent.
-    deps=[raw_customers, validated_features, candidate_models, selected_model, monthly_assignments, churn_risk],
-    partitions_def=monthly_partitions,
-    check_specs=checks.specs("model_validation"),
-    group_name="validation",
-    owners=OWNERS,
-    kinds=KINDS,
-    description=MODEL_VALIDATION.description,
-    metadata=table_metadata(MODEL_VALIDATION),
+    deps=[
+        raw_customers,
+        validated_features,
+        scaled_matrix,
+        candidate_models,
+        selected_model,
+        monthly_assignments,
+        churn_risk,
+    ],
+    group="validation",
+    checks=[*VALIDATED],
 )
-def model_validation(
-    context: dg.AssetExecutionContext, pipeline: Pipeline
-) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+def model_validation(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.validation.validation import validate
     from segment_pipeline.validation.validation_store import read_evidence, write_validation
 
@@ -69,28 +92,17 @@ def model_validation(
     figures = validate(evidence, pipeline.config)
     with pipeline.step(context) as step:
         step.rows = write_validation(step.connection, evidence, figures)
-    found = {(figure.metric, figure.subject): figure.value for figure in figures}
-    keys = {key: found.get(place) for key, place in KEY_FIGURES.items()}
-    yield dg.MaterializeResult(
-        metadata={
-            "dagster/partition_row_count": step.rows,
-            "customers_measured": len(evidence.X),
-            "figures_failed": sum(figure.passed is False for figure in figures),
-            **{key: float("nan") if value is None else value for key, value in keys.items()},
-            "figures": _as_table(figures),
-        },
-        check_results=[_verdict(name, figures) for name in VALIDATED],
-    )
+        step.judge(*(_verdict(check, figures) for check in VALIDATED))
+    return step.result({"customers_measured": len(evidence.X), **_shown(figures)})
 
 
-def _verdict(name: str, figures: Sequence["Figure"]) -> dg.AssetCheckResult:
+def _verdict(check: CheckSpec, figures: Sequence["Figure"]) -> dg.AssetCheckResult:
     """A check fails where one of its figures breaks its limit; one that could not be computed says why."""
-    metrics, in_parts = VALIDATED[name]
+    metrics, in_parts = VALIDATED[check]
     mine = [figure for figure in figures if figure.metric in metrics and (in_parts or not figure.subject)]
     limits = {_place(figure): figure.threshold for figure in mine if figure.threshold is not None}
     return checks.result(
-        "model_validation",
-        name,
+        check,
         all(figure.passed is not False for figure in mine),
         {
             **{_place(figure): figure.value for figure in mine if figure.value is not None},
@@ -105,13 +117,22 @@ def _place(figure: "Figure") -> str:
     return f"{figure.metric} {figure.subject}".strip()
 
 
-def _as_table(figures: Sequence["Figure"]) -> dg.MetadataValue:
-    """The month's figures as rows; what Dagster's tables cannot hold, an absent number, is left empty."""
-    columns = ("metric", "subject", "value", "low", "high", "threshold", "passed", "sentence")
-    return dg.MetadataValue.table(
-        [
-            dg.TableRecord({name: "" if getattr(figure, name) is None else getattr(figure, name) for name in columns})
-            for figure in figures
-        ],
-        schema=dg.TableSchema([dg.TableColumn(name) for name in columns]),
-    )
+def _shown(figures: Sequence["Figure"]) -> dict[str, Any]:
+    """The key figures, not a number where one could not be computed, and all of them as a table."""
+    values = {(figure.metric, figure.subject): figure.value for figure in figures}
+    keys = {key: values.get(place) for key, place in KEY_FIGURES.items()}
+    return {
+        "figures_failed": sum(figure.passed is False for figure in figures),
+        **{key: float("nan") if value is None else value for key, value in keys.items()},
+        "figures": as_table(
+            map(vars, figures),
+            metric=str,
+            subject=str,
+            value=float,
+            low=float,
+            high=float,
+            threshold=float,
+            passed=bool,
+            sentence=str,
+        ),
+    }

@@ -37,3 +37,6 @@ MODEL_VALIDATION = Table(
     ),
     ("month", "metric", "subject"),
 )
+
+
+TABLES = (MODEL_VALIDATION,)

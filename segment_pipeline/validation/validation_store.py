@@ -1,7 +1,7 @@
 """What the validation of a month stands on, out of the warehouse, and its figures, into it.
 
 Everything read had happened by the as_of of the month that is validated: silence once its horizon was over, spend of
-the month itself by the customers of the month before. Not here: the figures (segmentation/validation.py).
+the month itself by the customers of the month before. Not here: the figures (validation.py).
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
+from segment_pipeline.config.order_features import MONETARY
 from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
@@ -31,8 +32,11 @@ from segment_pipeline.models.champions_store import (
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.sources.sources import load_orderers
+from segment_pipeline.validation.figures import Figure, Missing
+from segment_pipeline.validation.fit import Overlap
+from segment_pipeline.validation.prediction import Followed, Hybrids, Outcome
 from segment_pipeline.validation.tables import MODEL_VALIDATION
-from segment_pipeline.validation.validation import Evidence, Figure, Followed, Hybrids, Missing, Outcome, Overlap
+from segment_pipeline.validation.validation import Evidence
 
 _NO_MONTH_BEFORE = Missing("this is the first month, and there is none before it to compare with.")
 
@@ -185,13 +189,13 @@ def _outcome(
 
 def _hybrids(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> Hybrids | Missing:
     """The month's customers: what they spent in its window, and whether they are hybrid or of one segment."""
-    if "total_spend" not in config.raw_feature_names:
-        return Missing("no feature total_spend tells what customers spent.")
+    if MONETARY not in config.raw_feature_names:
+        return Missing(f"no feature {MONETARY} tells what customers spent.")
     drawn = drawn_sql(connection, "monthly_assignments", month, config.validation.sample)
     found = _columns(
         connection,
         f"""
-        SELECT r.total_spend, a.is_hybrid, a.tier = 'dominant' AND NOT a.is_hybrid AS is_single
+        SELECT r.{identifier(MONETARY)} AS spend, a.is_hybrid, a.tier = 'dominant' AND NOT a.is_hybrid AS is_single
         FROM (
             SELECT customer_id, is_hybrid, tier FROM monthly_assignments
             WHERE month = {month_literal(month)} AND {drawn}
@@ -200,7 +204,7 @@ def _hybrids(connection: duckdb.DuckDBPyConnection, config: Config, month: date)
         ORDER BY a.customer_id
         """,
     )
-    spend = _doubles(found["total_spend"])
+    spend = _doubles(found["spend"])
     known = np.isfinite(spend)
     is_hybrid, is_single = (np.asarray(found[name], dtype=bool)[known] for name in ("is_hybrid", "is_single"))
     return Hybrids(spend[known], is_hybrid, is_single)

@@ -80,6 +80,18 @@ def test_the_fifty_with_the_largest_spend_are_told_in_order_with_and_without_a_l
     assert audit.remarks == ["1 customer of this month without a label"]
 
 
+@pytest.mark.parametrize("name", ["spend", "spend_in_window", "x0", "label", "list"])
+def test_a_feature_may_be_called_what_the_audit_calls_something_else(month, tmp_path, name):
+    expected = audited(month, tmp_path)
+    renamed = CONFIG.replace("products_per_order", name)
+    with duckdb.connect() as connection:
+        model = fill(connection, parse_config(renamed, "segmentation.yaml"), month[1])
+        found = audited((connection, month[1], model), tmp_path, more=renamed)
+    assert (found.cross_table, found.problems) == (expected.cross_table, [])
+    for row, other in zip(found.customers, expected.customers, strict=True):
+        assert row | {"reason": ""} == other | {"reason": ""}
+
+
 def test_the_same_audit_twice_gives_the_same_rows(month, tmp_path):
     assert audited(month, tmp_path) == audited(month, tmp_path)
 

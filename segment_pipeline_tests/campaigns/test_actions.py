@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segment_pipeline.campaigns.actions_store import action_gaps, write_actions, write_audience_feed
-from segment_pipeline.campaigns.lift import ARMS, arm_of, random_segment_of
+from segment_pipeline.campaigns.lift import ARMS
 from segment_pipeline.config.campaigns import Campaign
 from segment_pipeline.config.stages import Action
 from segment_pipeline.database.store import prepare
@@ -17,6 +17,7 @@ from segment_pipeline.mixture.candidates import Mixture
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline_tests.campaigns.arms_in_python import arm_of, random_segment_of
 
 MARCH, APRIL = date(2023, 3, 1), date(2023, 4, 1)
 ROLES = ["engaged", "casual", "at_risk", "dormant"]

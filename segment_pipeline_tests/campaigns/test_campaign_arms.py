@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segment_pipeline.campaigns.lift import ARMS, arm_of, random_segment_of
+from segment_pipeline.campaigns.lift import ARMS
 from segment_pipeline.campaigns.plans_store import arm_sql, random_place_sql
+from segment_pipeline_tests.campaigns.arms_in_python import arm_of, random_segment_of
 
 PIECES = [
     "",

@@ -8,14 +8,13 @@ import duckdb
 import numpy as np
 import pytest
 
-from segment_pipeline.campaigns.lift import arm_of, random_segment_of
 from segment_pipeline.config.campaigns import load_campaigns
 from segment_pipeline.config.config import load_config
 from segment_pipeline.early_warnings.rules_store import warning_figures
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.publishing.exports import export_month
 from segment_pipeline.publishing.publish import reading
-from segment_pipeline_tests.commands import shared_commands
+from segment_pipeline_tests.campaigns.arms_in_python import arm_of, random_segment_of
 from segment_pipeline_tests.shop import Shop, query, write_parquet
 
 SHARES = {"matched": 0.5, "random": 0.2, "control": 0.3}
@@ -39,6 +38,8 @@ campaigns: {file: campaigns.yaml}
 OUTCOMES = "outcomes: {path: outcomes.parquet, customer_id: who, occurred_at: moment, value: value}\n"
 MARCH, APRIL, MAY = (f"month = DATE '2023-0{number}-01'" for number in (3, 4, 5))
 AFTER_ASSIGNMENT = ["customer_actions", "campaign_lift", "published_segments"]
+JUNE_BEFORE_IT = ["raw_customers", "validated_features", "scaled_matrix", "candidate_models", "selected_model"]
+JUNE_BEFORE_IT += ["monthly_assignments", "segment_profiles", "transition_deltas"]
 
 
 def write_outcomes(path: Path, extra: list[tuple[str, datetime, float]] = []) -> None:  # noqa: B006 - only read
@@ -55,10 +56,10 @@ def write_outcomes(path: Path, extra: list[tuple[str, datetime, float]] = []) ->
 
 
 @pytest.fixture(scope="module")
-def spring(tmp_path_factory, shop_orders, materialize):
-    """The shop after March to May with the campaign `spring`, and the results of the runs. Read it only."""
-    shop = Shop(tmp_path_factory.mktemp("spring"))
-    shutil.copyfile(shop_orders, shop.orders_path)
+def spring(tmp_path_factory, three_months, materialize):
+    """The shop after March to May with the campaign `spring`, and the results of the runs. Read it only. What does not
+    depend on actions and campaigns is that of `three_months`."""
+    shop = Shop(shutil.copytree(three_months.folder, tmp_path_factory.mktemp("spring") / "shop"))
     shop.configure(last_month="2023-06", more=MORE + OUTCOMES)
     (shop.folder / "campaigns.yaml").write_text(SPRING)
     edges = [
@@ -68,15 +69,29 @@ def spring(tmp_path_factory, shop_orders, materialize):
         ("c00001", UNTIL - timedelta(microseconds=1), 5.0),
     ]
     write_outcomes(shop.folder / "outcomes.parquet", edges)
-    return shop, {month: materialize(shop, month) for month in ("2023-03", "2023-04", "2023-05")}
+    selection = ["early_warnings", *AFTER_ASSIGNMENT]
+    months = ("2023-03", "2023-04", "2023-05")
+    return shop, {month: materialize(shop, month, selection=selection) for month in months}
 
 
 @pytest.fixture
-def after_march(spring, tmp_path, shop_orders):
+def after_march(spring, tmp_path):
     """A copy of that shop, to be changed; March stands in it, with the months after it."""
-    shop = Shop(tmp_path)
-    shutil.copytree(spring[0].folder, shop.folder, dirs_exist_ok=True)
+    return Shop(shutil.copytree(spring[0].folder, tmp_path / "shop"))
+
+
+@pytest.fixture(scope="module")
+def june(spring, tmp_path_factory, materialize):
+    """That shop with June's customers in their segments, but for what depends on campaigns. Read it only."""
+    shop = Shop(shutil.copytree(spring[0].folder, tmp_path_factory.mktemp("june") / "shop"))
+    assert materialize(shop, "2023-06", selection=JUNE_BEFORE_IT).success
     return shop
+
+
+@pytest.fixture
+def in_june(june, tmp_path):
+    """A copy of that, to be changed."""
+    return Shop(shutil.copytree(june.folder, tmp_path / "shop"))
 
 
 def check(result, name: str):
@@ -276,13 +291,13 @@ def test_a_campaign_that_came_too_late_for_its_month_is_told_to_be_so(after_marc
     assert verdict.endswith("To have them: segment-pipeline run --months 2023-03..2023-05 --force")
 
 
-def test_a_campaign_that_begins_in_a_published_month_names_the_months_that_it_needs(after_march):
+def test_a_campaign_that_begins_in_a_published_month_names_the_months_that_it_needs(commands, after_march):
     (after_march.folder / "campaigns.yaml").write_text(SPRING.replace("spring", "late"))
-    run = shared_commands().run(after_march, "--force", "--quiet", "--months", "2023-03")
+    run = commands.run(after_march, "--force", "--quiet", "--months", "2023-03")
     assert run.code == 0, run
     assert "Campaign late is not in all the months that it needs: 2023-04..2023-05 was run without it. " in run.err
     assert f"--config {after_march.config_path} --months 2023-04..2023-05 --force" in run.err
-    followed = shared_commands().run(after_march, "--force", "--quiet", "--months", "2023-04..2023-05")
+    followed = commands.run(after_march, "--force", "--quiet", "--months", "2023-04..2023-05")
     assert followed.code == 0, followed
     assert "Campaign late" not in followed.err
 
@@ -462,9 +477,9 @@ def test_a_run_with_a_broken_file_takes_no_verdict_away(after_march, materialize
 
 
 @pytest.mark.parametrize("why", ["unreadable", "file broken", "too late"])
-def test_what_could_not_be_measured_when_it_ended_is_measured_by_a_later_month(after_march, materialize, why):
-    without_verdict(after_march)
-    outcomes, campaigns = after_march.folder / "outcomes.parquet", after_march.folder / "campaigns.yaml"
+def test_what_could_not_be_measured_when_it_ended_is_measured_by_a_later_month(in_june, materialize, why):
+    without_verdict(in_june)
+    outcomes, campaigns = in_june.folder / "outcomes.parquet", in_june.folder / "campaigns.yaml"
     content = outcomes.read_bytes()
     if why == "unreadable":
         outcomes.unlink()
@@ -472,44 +487,44 @@ def test_what_could_not_be_measured_when_it_ended_is_measured_by_a_later_month(a
         write_parquet({"who": ["c00001"], "moment": [START - timedelta(days=9)], "value": [1.0]}, outcomes)
     else:
         campaigns.write_text("- [")
-        with duckdb.connect(str(after_march.warehouse)) as connection:
+        with duckdb.connect(str(in_june.warehouse)) as connection:
             connection.execute("DELETE FROM campaign_plans")
-    assert materialize(after_march, "2023-05", selection=AFTER_ASSIGNMENT).success
-    assert not any(row[1] for row in query(after_march.published, VERDICTS.format(MAY)))
+    assert materialize(in_june, "2023-05", selection=AFTER_ASSIGNMENT).success
+    assert not any(row[1] for row in query(in_june.published, VERDICTS.format(MAY)))
     outcomes.write_bytes(content)
     campaigns.write_text(SPRING)
-    assert materialize(after_march, "2023-06").success
+    assert materialize(in_june, "2023-06", selection=AFTER_ASSIGNMENT).success
     june = "month = DATE '2023-06-01'"
-    measured = query(after_march.published, VERDICTS.format(f"{june} AND segment_id IS NULL"))
+    measured = query(in_june.published, VERDICTS.format(f"{june} AND segment_id IS NULL"))
     assert len(measured) == 4
     assert all(done and lift > 0 for _, done, lift in measured)
 
 
-def test_a_campaign_that_has_been_measured_is_not_measured_again(after_march, materialize):
-    assert materialize(after_march, "2023-06").success
-    assert query(after_march.published, "SELECT count(*) FROM campaign_lift WHERE month = DATE '2023-06-01'") == [(0,)]
+def test_a_campaign_that_has_been_measured_is_not_measured_again(in_june, materialize):
+    assert materialize(in_june, "2023-06", selection=AFTER_ASSIGNMENT).success
+    assert query(in_june.published, "SELECT count(*) FROM campaign_lift WHERE month = DATE '2023-06-01'") == [(0,)]
 
 
-def test_the_command_line_says_what_the_checks_warn_of(after_march):
+def test_the_command_line_says_what_the_checks_warn_of(commands, after_march):
     after_march.configure(more=MORE.replace("segment: 2", "pair: [1, 99]") + OUTCOMES)
     (after_march.folder / "campaigns.yaml").write_text(SPRING.replace("0.3}", "0.2}"))
-    run = shared_commands().run(after_march, "--force", "--months", "2023-03")
+    run = commands.run(after_march, "--force", "--months", "2023-03")
     assert run.code == 0, run
     assert "Warning, 2023-03: every_action_reaches_somebody: actions[1] (second): no segment 99 this month; " in run.err
     assert "Warning, 2023-03: campaigns_are_valid: " in run.err
     assert ": [0].shares: found 0.5 + 0.2 + 0.2 = 0.9; allowed: " in run.err
     assert "before anybody is contacted" in run.err
     (after_march.folder / "campaigns.yaml").write_text(SPRING)
-    checked = shared_commands().start("check", "--config", str(after_march.config_path)).wait()
+    checked = commands.start("check", "--config", str(after_march.config_path)).wait()
     assert checked.code == 0
     assert "actions[1].pair (second): found segment 99; 2023-05 has 1, 2" in checked.err
 
 
-def test_a_run_tells_what_came_of_the_campaigns_of_its_months_even_when_they_are_not_the_last(after_march):
-    run = shared_commands().run(after_march, "--force", "--months", "2023-03")
+def test_a_run_tells_what_came_of_the_campaigns_of_its_months_even_when_they_are_not_the_last(commands, after_march):
+    run = commands.run(after_march, "--force", "--months", "2023-03")
     assert run.code == 0, run
     assert "Campaign spring, conversion against control, 2023-03: not measured yet; " in run.out
-    run = shared_commands().run(after_march, "--force", "--months", "2023-04..2023-05")
+    run = commands.run(after_march, "--force", "--months", "2023-04..2023-05")
     assert run.code == 0, run
     assert "Campaign spring, conversion against control, 2023-05: higher: " in run.out
     assert "before 2023-04-03" not in run.err + run.out  # outcomes of other times are no fault, and no news

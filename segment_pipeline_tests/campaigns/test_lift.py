@@ -15,12 +15,11 @@ from segment_pipeline.campaigns.lift import (
     ARMS,
     Lift,
     arm_limits,
-    arm_of,
     measure_lift,
     minimum_detectable_effect,
-    random_segment_of,
     sample_ratio,
 )
+from segment_pipeline_tests.campaigns.arms_in_python import arm_of, random_segment_of
 from segment_pipeline_tests.campaigns.simulated_campaigns import Campaign, claimed, covers
 
 SHARES = {"matched": 0.6, "random": 0.2, "control": 0.2}
@@ -186,12 +185,12 @@ def test_everybody_assigned_counts_in_the_arm_assigned() -> None:
     row = row_of(rows, None, "conversion", "control")
     assert (row.matched, row.random, row.control) == pytest.approx((0.15, 0.10, 0.05))
     assert (row.matched_customers, row.random_customers, row.control_customers) == (600, 200, 200)
-    assert row.verdict.startswith("higher: 15.0% against 5.0% of control, +10.0 points (95 % interval +5.")
+    assert row.verdict.startswith("higher: 15.0 % against 5.0 % of control, +10.0 points (95 % interval +5.")
 
 
 def test_a_lift_may_be_negative_and_is_said_so() -> None:
     rows = measure_lift(*campaign_of({"matched": (600, 12), "random": (200, 30), "control": (200, 4)}), SHARES)
-    assert row_of(rows, None, "conversion", "random").verdict.startswith("lower: 2.0% against 15.0% of random")
+    assert row_of(rows, None, "conversion", "random").verdict.startswith("lower: 2.0 % against 15.0 % of random")
     assert row_of(rows, None, "conversion", "control").verdict.startswith("no clear difference: ")
 
 

@@ -3,7 +3,6 @@
 import os
 import pty
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,20 +13,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from segment_pipeline_tests.commands import Commands, Finished, eventually, shared_commands
-from segment_pipeline_tests.shop import Shop, published_content
-
-
-@pytest.fixture(scope="module")
-def commands() -> Commands:
-    return shared_commands()
-
-
-@pytest.fixture
-def copy(three_months: Shop, tmp_path: Path) -> Shop:
-    """`three_months`, to write in."""
-    shutil.copytree(three_months.folder, tmp_path / "copy")
-    return Shop(tmp_path / "copy")
+from segment_pipeline_tests.commands import Finished, eventually
+from segment_pipeline_tests.shop import published_content
 
 
 def assert_refused(ended: Finished, code: int, *parts: str) -> None:
@@ -53,7 +40,7 @@ def test_a_log_gets_one_line_for_each_month_and_then_the_summary(commands, copy)
         r"^\d+ +\S.* +\d+ +\d+\.\d% +[+-]\d+\.\d points",
         r"^Moved: \d+ changed segment and \d+ stayed; \d+ new, \d+ returned, \d+ lapsed\.$",
         r"^Warnings: \d+ new, \d+ ongoing; \d+ customers to contact\.$",
-        r"^Hybrid customers spend \d+% (more|less) than customers of a single segment .*: .*40% to 60% more.*\.$",
+        r"^Hybrid customers spend \d+ % (more|less) than customers of a single segment .*: .*40 % to 60 % more.*\.$",
         r"^Rejected: nobody\.$",
         r"^Model 1, from 2023-03: \d segments; bootstrap\.$",
         r"^Alerts in 2023-05: none\.$|^Alert \(",
@@ -115,8 +102,8 @@ def test_quiet_prints_nothing_when_all_is_well(commands, copy):
     assert commands.run(copy, "--quiet") == Finished(0, "", "")
 
 
-def test_when_there_is_nothing_to_do_it_says_so_and_shows_the_summary(commands, three_months):
-    ended = commands.run(three_months)
+def test_when_there_is_nothing_to_do_it_says_so_and_shows_the_summary(commands, copy):
+    ended = commands.run(copy)
     assert ended.code == 0
     assert ended.err == (
         "Nothing to do: 2023-03..2023-05 stand in the published file. To run months again, add --force.\n"
@@ -131,6 +118,7 @@ def test_help_teaches_the_usual_commands(commands):
         assert taught in ended.out
 
 
+@pytest.mark.process
 def test_the_console_script_is_installed():
     script = Path(sys.executable).with_name("segment-pipeline")
     found = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
@@ -170,6 +158,7 @@ def test_an_export_that_cannot_be_is_refused(commands, three_months):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.process
 def test_the_ui_ends_with_all_that_it_started_even_in_the_background(shop, sent):
     """A shell without job control starts background processes with SIGINT ignored."""
     with socket.socket() as free:
@@ -222,7 +211,7 @@ def test_ui_starts_dagster_on_the_users_file_under_the_known_location_name(shop,
     monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.chdir(shop.folder)
     with pytest.raises(SystemExit):
-        main.main(["ui", "--config", str(shop.config_path), "--port", "3456"])
+        main(["ui", "--config", str(shop.config_path), "--port", "3456"])
     workspace = shop.folder / "dagster_home" / "workspace.yaml"
     assert started[0][1:4] == ["-m", "dagster", "dev"]
     assert started[0][4:] == ["--workspace", str(workspace), "--host", "127.0.0.1", "--port", "3456"]

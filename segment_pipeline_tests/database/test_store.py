@@ -66,6 +66,7 @@ def test_a_transaction_that_raises_leaves_nothing(warehouse, error):
         assert connection.execute("SELECT x FROM t").fetchall() == [(1,)]
 
 
+@pytest.mark.process
 def test_the_file_is_free_again_after_an_error(warehouse):
     with pytest.raises(duckdb.Error), warehouse.connect() as connection:
         connection.execute("SELECT no_such_column")
@@ -73,6 +74,7 @@ def test_the_file_is_free_again_after_an_error(warehouse):
         pass
 
 
+@pytest.mark.process
 def test_who_holds_the_file_is_named_while_waiting_and_when_giving_up(warehouse):
     said: list[str] = []
     with (
@@ -85,6 +87,7 @@ def test_who_holds_the_file_is_named_while_waiting_and_when_giving_up(warehouse)
     assert said[0].startswith(f"warehouse.duckdb is held by process {other.pid} (python")
 
 
+@pytest.mark.process
 def test_waiting_ends_as_soon_as_the_file_is_free(warehouse):
     patient = Warehouse(warehouse.path, lock_timeout=30, memory_limit="1GB")
     with holder(HOLD_FILE, warehouse.path) as other:
@@ -123,8 +126,12 @@ def test_a_month_is_replaced_by_name_and_the_others_stay(warehouse):
         prepare(connection, TABLES, ("visits",))
         for month, customers in ((MARCH, 3), (APRIL, 2), (MARCH, 4)):
             ids = f"SELECT unnest(range({customers})) AS i"
-            rows = f"SELECT CAST(i AS VARCHAR) AS customer_id, 1.5 AS visits, DATE '{month}' AS month FROM ({ids})"
-            assert replace_month(connection, RAW_CUSTOMERS, month, rows) == customers
+            rows = f"""
+                SELECT CAST(i AS VARCHAR) AS customer_id, 1.5 AS visits, DATE '{month}' AS month, NULL AS first_seen,
+                    1 AS copies, 0 AS unreadable_amounts, 0 AS missing_order_ids, NULL AS unreadable_values
+                FROM ({ids})
+            """
+            assert replace_month(connection, RAW_CUSTOMERS, month, rows, ["visits"]) == customers
         assert month_rows(connection, RAW_CUSTOMERS, MARCH) == 4
         assert month_rows(connection, RAW_CUSTOMERS, APRIL) == 2
         assert connection.execute("SELECT DISTINCT visits FROM raw_customers").fetchall() == [(1.5,)]
@@ -144,6 +151,7 @@ def test_preparing_again_keeps_the_rows_and_adds_the_features_of_a_changed_file(
 # --- the run lock -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_a_second_run_waits_says_for_whom_and_gives_up(tmp_path):
     said: list[str] = []
     with holder(HOLD_LOCK, tmp_path / "lock") as other:
@@ -155,6 +163,7 @@ def test_a_second_run_waits_says_for_whom_and_gives_up(tmp_path):
         assert len(said) == 1
 
 
+@pytest.mark.process
 def test_a_killed_run_keeps_nobody_waiting(tmp_path):
     with holder(HOLD_LOCK, tmp_path / "lock") as other:
         other.kill()
@@ -166,6 +175,7 @@ def test_a_killed_run_keeps_nobody_waiting(tmp_path):
         assert said == []
 
 
+@pytest.mark.process
 def test_the_lock_is_free_to_its_own_process_and_kept_until_the_outermost_block_ends(tmp_path):
     path = tmp_path / "lock"
     with RunLock(path, 0.3, "all months"):

@@ -14,8 +14,8 @@ from segment_pipeline.early_warnings.backtest import (
     backtest,
     difference_interval,
     most_urgent,
-    wilson,
 )
+from segment_pipeline.measures import wilson
 from segment_pipeline.months import add_months
 
 MARCH = date(2017, 3, 1)
@@ -94,15 +94,6 @@ def test_all_warnings_and_the_contact_list_are_judged_beside_rivals_who_may_choo
     assert (listed.judged, listed.alerts, listed.eligible, listed.base_rate) == ("within_budget", 2, 5, 0.6)
     assert (listed.precision, listed.churn_risk_precision, listed.recency_precision) == (1.0, 1.0, 0.5)
     assert backtest([month], judged="engaged") == backtest([a_month()])
-
-
-def test_wilsons_interval_has_the_published_figures() -> None:
-    # Newcombe (1998), table I: 81/263, 15/148, 0/20, 1/29
-    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
-    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
-    assert wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
-    assert wilson(20, 20)[1] == 1.0
 
 
 def test_months_without_labels_count_nowhere() -> None:

@@ -223,27 +223,41 @@ def test_overdue_is_silence_against_the_customers_own_gap() -> None:
 
 
 def test_the_figures_of_a_forecast_are_those_of_the_textbook() -> None:
-    from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
-
-    random = np.random.default_rng(3)
-    p = np.round(random.random(500), 2).clip(0.01, 0.99)
-    silent = random.random(500) < p
+    p, silent = np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])
     quality = forecast_quality(p, silent)
-    assert quality.auc == pytest.approx(roc_auc_score(silent, p))
-    assert quality.brier == pytest.approx(brier_score_loss(silent, p))
-    assert quality.log_loss == pytest.approx(log_loss(silent, p))
+    # of the four pairs one is the wrong way round
+    assert quality.auc == pytest.approx(3 / 4)
+    assert quality.brier == pytest.approx((0.1**2 + 0.4**2 + 0.65**2 + 0.2**2) / 4)
+    assert quality.log_loss == pytest.approx(-np.log([0.9, 0.6, 0.35, 0.8]).mean())
+    # a tie is half a pair
+    assert forecast_quality(np.array([0.5, 0.5]), np.array([False, True])).auc == 0.5
     # all say 0.5 and three in four keep silent
     assert forecast_quality(np.full(400, 0.5), np.arange(400) % 4 != 0).calibration_error == pytest.approx(0.25)
 
 
-def test_the_fit_is_that_of_scikit_learn() -> None:
+@pytest.mark.parametrize("all_silent", [False, True])
+def test_where_all_did_the_same_a_forecast_has_no_auc_and_no_slope(all_silent: bool) -> None:
+    quality = forecast_quality(np.array([0.2, 0.6]), np.array([all_silent] * 2))
+    assert np.isnan([quality.auc, quality.calibration_slope]).all()
+    said = np.array([0.2, 0.6]) if all_silent else np.array([0.8, 0.4])
+    assert quality.log_loss == pytest.approx(-np.log(said).mean())
+    assert quality.brier == pytest.approx(np.mean((1 - said) ** 2))
+
+
+def test_a_forecast_that_tells_all_apart_warns_of_nothing(recwarn: pytest.WarningsRecorder) -> None:
+    p = np.linspace(0.1, 0.9, 200)
+    assert forecast_quality(p, p > 0.5).calibration_slope > 100
+    assert not recwarn.list
+
+
+def test_the_fit_is_a_ridge_on_standardised_inputs() -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
     months, now = training(), customers(SCORED)
     scaler = StandardScaler().fit(np.vstack([m.R for m in months]))
-    theirs = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(
+    theirs = LogisticRegression(C=1.0, tol=1e-12, max_iter=1000).fit(
         scaler.transform(np.vstack([m.R for m in months])), np.concatenate([labels_of(m) for m in months])
     )
     ours = fitted(months, groups=("memberships",)).predict(now)
-    assert ours == pytest.approx(theirs.predict_proba(scaler.transform(now.R))[:, 1], abs=1e-5)
+    assert ours == pytest.approx(theirs.predict_proba(scaler.transform(now.R))[:, 1], abs=1e-6)

@@ -1,16 +1,28 @@
 """Silence, churn risk and the back-test over real months: right labels, when they are due, and no look ahead."""
 
+import shutil
 from datetime import date, datetime
+from pathlib import Path
 
+import duckdb
 import pytest
 
+from segment_pipeline.config.config import load_config
+from segment_pipeline.config.values import setting
+from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule, WarningSettings
+from segment_pipeline.early_warnings.churn_store import write_backtest
+from segment_pipeline.early_warnings.rules_store import write_early_warnings
+from segment_pipeline.models.champions_store import previous_champion, require_champion
+from segment_pipeline.months import month_range
 from segment_pipeline_tests.shop import Shop, order_lines, query, write_parquet
+from tools.reference import warning_rules
 
 # With a horizon of a month every month but the last is judged, so that three months are enough to learn from two.
 WARNINGS = "warnings: {horizon_days: 30, monthly_budget: 40}\nactions:\n" + "".join(
     f"  - {{action_id: {name}, {condition}what: w, owner: o, channel: c, kpi: k, measure_days: 30}}\n"
     for name, condition in (("win back", "role: dormant, "), ("anything", ""))
 )
+MARCH, APRIL, MAY = date(2023, 3, 1), date(2023, 4, 1), date(2023, 5, 1)
 TABLES = ("observed_silence", "churn_risk", "churn_risk_models", "early_warnings", "warning_backtest_history")
 
 
@@ -28,15 +40,11 @@ def run(folder, lines, materialize) -> Shop:
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory, lines) -> Shop:
+def judged(commands, tmp_path_factory, lines) -> Shop:
     """Three months of the shop, each known to the next."""
-    import subprocess
-    import sys
-
     shop = Shop(tmp_path_factory.mktemp("judged")).configure(last_month="2023-05", more=WARNINGS)
     write_parquet(lines, shop.orders_path)
-    command = [sys.executable, "-m", "segment_pipeline.cli.main", "run", "--config", str(shop.config_path), "--quiet"]
-    subprocess.run(command, check=True, timeout=180)
+    assert commands.run(shop, "--quiet").code == 0
     return shop
 
 
@@ -144,6 +152,72 @@ def test_the_contact_list_is_judged_beside_rivals_that_choose_among_everybody(ju
     ) == [(all_warned,)]
 
 
+def with_customers_at_risk(judged: Shop, folder: Path, keys: str = "") -> Shop:
+    """A copy of the shop, where nobody is leaving, with a role for segment 3 and more keys under `warnings`."""
+    shop = Shop(shutil.copytree(judged.folder, folder))
+    more = WARNINGS.replace("warnings: {", f"warnings: {{{keys}") + "segments: {3: {role: at_risk}}\n"
+    return shop.configure(last_month="2023-05", more=more)
+
+
+def test_mixed_signals_are_of_customers_who_count_as_engaged_whatever_the_key(judged: Shop, tmp_path) -> None:
+    """`warnings.mixed_signal` decides both: from a thousandth on, one who is hardly engaged is warned of and judged."""
+    shop = with_customers_at_risk(judged, tmp_path / "copy", "mixed_signal: 0.001, ")
+    config = load_config(shop.config_path)
+    with duckdb.connect(str(shop.warehouse)) as connection:
+        for month in month_range(MARCH, MAY):
+            champion = require_champion(connection, config, month)
+            before = previous_champion(connection, config, month)
+            write_early_warnings(connection, champion, before, month, config.warnings)
+        rows = {
+            (row.month, row.warning): row for row in write_backtest(connection, config, MAY) if row.judged == "engaged"
+        }
+    for month in (MARCH, APRIL, None):
+        assert rows[month, "mixed_signal"].alerts > 20
+        assert rows[month, "mixed_signal"].alerts_elsewhere == 0
+    # in March, the first month, who is engaged now is all that counts
+    assert query(
+        shop.warehouse,
+        "SELECT count(*) FROM monthly_assignments WHERE month = '2023-03-01' "
+        "AND probabilities[list_position(segment_ids, 1)] > 0.001",
+    ) == [(rows[MARCH, "any"].eligible,)]
+
+
+def test_a_rule_is_its_declaration(judged: Shop, tmp_path) -> None:
+    """A rule with a key of its own, declared here alone, is warned of, ranked, judged and documented."""
+
+    class Settings(WarningSettings):
+        nearly_gone: float = setting(0.9, "probability, 0..1", "Warn when at risk or dormant is above it.", gt=0, lt=1)
+
+    rule = WarningRule(
+        "nearly_gone",
+        says="at risk or dormant is more likely than this",
+        key="nearly_gone",
+        condition="dormant_probability > threshold",
+        evidence="'was in ' || from_name",
+    )
+    rules = (rule, *WARNING_RULES)
+    shop = with_customers_at_risk(judged, tmp_path / "copy")
+    config = load_config(shop.config_path)
+    with duckdb.connect(str(shop.warehouse)) as connection:
+        champion = require_champion(connection, config, APRIL)
+        write_early_warnings(connection, champion, champion, APRIL, Settings(nearly_gone=0.8), rules)
+        rows = write_backtest(connection, config, MAY, rules)
+    found = query(
+        shop.warehouse,
+        "SELECT customer_id, priority, evidence FROM early_warnings "
+        "WHERE month = '2023-04-01' AND warning = 'nearly_gone' ORDER BY priority",
+    )
+    named = "SELECT customer_id FROM monthly_assignments WHERE month = '2023-04-01' AND probabilities[3] > 0.8"
+    assert sorted(customer for customer, _, _ in found) == sorted(row[0] for row in query(shop.warehouse, named))
+    assert {said for *_, said in found} <= {*(f"was in {segment.name}" for segment in champion.segments), None}
+    # no churn risk tells April's customers apart, so that those whom the first rule names come first
+    assert [place for _, place, _ in found] == list(range(1, len(found) + 1))
+    (judged_row,) = [row for row in rows if (row.judged, row.month, row.warning) == ("everybody", APRIL, rule.name)]
+    assert judged_row.alerts == len(found) > 100
+    documented = "| `nearly_gone` | at risk or dormant is more likely than this | `warnings.nearly_gone` 0.9 |"
+    assert documented in warning_rules(rules, Settings)
+
+
 def test_every_customer_has_an_action_with_an_owner(judged: Shop) -> None:
     assert query(
         judged.published, "SELECT count(*) FILTER (owner IS NULL OR measure_until IS NULL) FROM customer_actions"
@@ -165,8 +239,6 @@ def test_nothing_sees_past_the_end_of_its_month(judged: Shop, lines, tmp_path, m
 
 
 def test_a_month_made_again_learns_and_judges_the_same(judged: Shop, tmp_path, materialize) -> None:
-    import shutil
-
     folder = shutil.copytree(judged.folder, tmp_path / "copy")
     shop = Shop(folder)
     assert materialize(shop, "2023-04").success

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from segment_pipeline.early_warnings.rules import (
-    Thresholds,
+from segment_pipeline.config.warning_rules import WarningSettings
+from segment_pipeline_tests.early_warnings.rules_in_numpy import (
     engaged_in_either,
     mixed_warnings,
     movement_warnings,
@@ -27,7 +27,7 @@ def torn(now: list[float], roles: tuple[str | None, ...] = ROLES) -> set[str]:
 def test_engagement_declines_when_it_falls_by_more_than_the_limit_in_absolute_terms() -> None:
     assert moved([0.75, 0.25, 0, 0], [0.5, 0.5, 0, 0]) == {"declining_engagement"}
     assert moved([0.625, 0.375, 0, 0], [0.5, 0.5, 0, 0]) == set()
-    exactly = Thresholds(decline=0.25)
+    exactly = WarningSettings(declining_engagement=0.25)
     fell = movement_warnings(np.array([[0.5, 0.5, 0, 0]]), np.array([[0.75, 0.25, 0, 0]]), ROLES, exactly)
     assert not fell["declining_engagement"][0]
 
@@ -64,6 +64,8 @@ def test_rules_are_judged_on_who_was_engaged_in_either_month() -> None:
     R = np.array([[0.4, 0.6, 0, 0], [0.1, 0.9, 0, 0], [0.1, 0.9, 0, 0], [0.3, 0.7, 0, 0]])
     before = np.array([NOBODY, [0.5, 0.5, 0, 0], NOBODY, [0.3, 0.7, 0, 0]])
     assert engaged_in_either(R, before, ROLES).tolist() == [True, True, False, False]
+    lower = WarningSettings(mixed_signal=0.05)
+    assert engaged_in_either(R, before, ROLES, lower).tolist() == [True, True, True, True]
 
 
 def test_a_role_that_no_segment_has_is_improbable() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segment_pipeline.mixture import em as core
-from segment_pipeline.mixture.em import Rows, StackedEM, fraley_raftery_prior, moments_of_labels
+from segment_pipeline.mixture.em import Rows, StackedEM, conjugate_prior, moments_of_labels
 from segment_pipeline.mixture.starts import kmeans_labels
 
 
@@ -19,7 +19,12 @@ def overlapping(n: int, k: int, d: int, seed: int) -> np.ndarray:
 def test_an_accelerated_cycle_never_lowers_the_posterior_of_any_run(covariance_type: core.CovarianceType) -> None:
     Z = overlapping(700, 4, 3, 2)
     rows = Rows(Z, covariance_type=covariance_type)
-    em = StackedEM(3, np.full(3, 1e-3), fraley_raftery_prior(Z, 4), covariance_type=covariance_type)
+    em = StackedEM(
+        3,
+        np.full(3, 1e-3),
+        conjugate_prior(Z.mean(axis=0), np.cov(Z, rowvar=False), 4),
+        covariance_type=covariance_type,
+    )
     moments = moments_of_labels(kmeans_labels(Z, 4, 3, np.random.default_rng(0), rounds=0), 4, rows)
     before = em.step(moments, rows)[1]
     for _ in range(15):

@@ -1,5 +1,7 @@
 """Feature space, its resolution, and the gate against features that repeat one another."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,6 @@ from segment_pipeline.mixture.features import (
     FeatureSpace,
     diagnose_features,
     explain_dependence,
-    feature_schema,
     find_dependence,
 )
 
@@ -76,8 +77,9 @@ def test_a_value_that_cannot_be_transformed_is_refused_with_feature_and_value() 
 def test_the_schema_names_everything_that_makes_two_models_comparable() -> None:
     features = [feature("orders", "log1p", 1), feature('a "quoted" 🛒', "none")]
     space = FeatureSpace.fit(features, np.random.default_rng(0).uniform(1, 9, (50, 2)))
-    assert space.schema == feature_schema(features)
-    assert space.schema != feature_schema([features[0], feature('a "quoted" 🛒', "log")])
+    assert json.loads(space.schema) == [["orders", "log1p", 1.0], ['a "quoted" 🛒', "none", features[1].resolution]]
+    other = FeatureSpace.fit([features[0], feature('a "quoted" 🛒', "log")], np.ones((50, 2)))
+    assert space.schema != other.schema
 
 
 def test_log_spend_beside_log_orders_and_log_average_order_value_is_found() -> None:

@@ -24,7 +24,7 @@ def test_a_close_pair_is_named_by_its_shares_and_what_sets_it_apart() -> None:
     assert pair.overlap == np.exp(-1 / 8)
     assert pair.share == 0.5
     advice = merge_advice(three(1.0), NAMES)
-    for words in ("could be treated as one", "30% and 20%", "overlap 0.88", "most in value, by 1.0"):
+    for words in ("could be treated as one", "30 % and 20 %", "overlap 0.88", "most in value, by 1.0"):
         assert words in advice
 
 
@@ -41,7 +41,7 @@ def diagnostics(share: float) -> list:
 
 
 def test_a_value_of_more_than_forty_percent_is_told_with_its_share() -> None:
-    assert "45% of the customers have orders = 1:" in atom_advice(diagnostics(0.45))
+    assert "45 % of the customers have orders = 1:" in atom_advice(diagnostics(0.45))
     assert atom_advice(diagnostics(0.39)) == ""
 
 

@@ -30,7 +30,7 @@ def test_a_sound_candidate_is_admissible() -> None:
         ({"degenerate": True, "degeneracy": "component 2 has 6 effective members"}, "6 effective members"),
         ({"converged": False}, "did not converge"),
         ({"stability": 0.71}, "stability 0.71, at least 0.80"),
-        ({"smallest_share": 0.011}, "1.10% of the customers, at least 2.00%"),
+        ({"smallest_share": 0.011}, "1.10 % of the customers, at least 2.00 %"),
         ({"n_components": 9}, "more than the 8 segments"),
         ({"bic": float("nan")}, "not finite"),
     ],
@@ -119,7 +119,7 @@ def test_at_a_refit_of_candidates_that_fit_as_well_the_one_that_keeps_most_custo
     assert (choice.minimum, choice.runner_up) == (3, 3)
     assert choice.rationale.startswith(
         "5 segments, chosen by continuity from the 3 whose BIC is within 20 of the lowest (of the customers in their "
-        "segment 3 keeps 10%, 4 keeps 40%, 5 keeps 80%) among the 4 admissible of 4 candidates"
+        "segment 3 keeps 10 %, 4 keeps 40 %, 5 keeps 80 %) among the 4 admissible of 4 candidates"
     )
     assert "chosen by BIC" not in choice.rationale
     assert choose(candidates, SETTINGS, continuity=Continuity(1.0, kept)).candidate is candidates[0]

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import dagster as dg
+import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
@@ -20,29 +21,36 @@ enough_customers! raw_equals_accepted_plus_rejected! row_count_close_to_previous
 values_within_valid_range!
 scaled_matrix | customers | duckdb python | validated_features | features_are_independent!
 candidate_models | mixtures | duckdb python | scaled_matrix validated_features | has_admissible_candidate
-selected_model | mixtures | duckdb python | candidate_models selected_model@-1 validated_features | \
+selected_model | mixtures | duckdb python | candidate_models scaled_matrix selected_model@-1 validated_features | \
 champion_is_stable champion_not_degenerate!
 monthly_assignments | segments | duckdb sql | selected_model validated_features | every_accepted_customer_assigned! \
 probabilities_sum_to_one!
-segment_profiles | segments | duckdb sql | monthly_assignments |
-transition_deltas | segments | duckdb sql | monthly_assignments raw_customers | transitions_reconcile!
-drift_alerts | segments | duckdb python | candidate_models drift_alerts@-1 monthly_assignments selected_model |
-journey_paths | journeys | duckdb sql | segment_profiles |
-churn_risk | journeys | duckdb python | monthly_assignments raw_customers |
+segment_profiles | segments | duckdb sql | monthly_assignments selected_model validated_features |
+transition_deltas | segments | duckdb sql | \
+monthly_assignments raw_customers selected_model validated_features | transitions_reconcile!
+drift_alerts | segments | duckdb python | \
+candidate_models drift_alerts@-1 monthly_assignments selected_model validated_features |
+journey_paths | journeys | duckdb sql | monthly_assignments segment_profiles validated_features |
+churn_risk | journeys | duckdb python | monthly_assignments raw_customers selected_model validated_features |
 early_warnings | journeys | duckdb sql | churn_risk customer_actions early_warnings@-1 \
-monthly_assignments transition_deltas |
-warning_backtest | journeys | duckdb python | early_warnings |
-customer_actions | actions | duckdb sql | monthly_assignments transition_deltas | \
+monthly_assignments selected_model transition_deltas |
+warning_backtest | journeys | duckdb python | \
+churn_risk customer_actions early_warnings monthly_assignments raw_customers selected_model |
+customer_actions | actions | duckdb sql | monthly_assignments selected_model transition_deltas | \
 campaigns_are_valid every_action_reaches_somebody every_customer_has_an_action
-campaign_lift | actions | duckdb python | customer_actions | outcomes_can_be_used
-model_validation | trust | duckdb python | \
-candidate_models churn_risk monthly_assignments raw_customers selected_model validated_features | \
+campaign_lift | actions | duckdb python | customer_actions raw_customers | outcomes_can_be_used
+model_validation | validation | duckdb python | \
+candidate_models churn_risk monthly_assignments raw_customers scaled_matrix selected_model validated_features | \
 heldout_gap_is_small predicts_what_follows probabilities_are_calibrated segments_are_separate stable_over_time
-alternative_segmentations | trust | duckdb python | churn_risk monthly_assignments | alternatives_can_be_computed
-segment_audit | trust | duckdb sql | monthly_assignments scaled_matrix validated_features | audit_can_be_made
-outlier_groups | trust | duckdb sql | monthly_assignments scaled_matrix validated_features |
-published_segments | publishing | duckdb sql | alternative_segmentations campaign_lift drift_alerts journey_paths \
-model_validation outlier_groups segment_audit warning_backtest |
+alternative_segmentations | validation | duckdb python | churn_risk selected_model validated_features | \
+alternatives_can_be_computed
+segment_audit | validation | duckdb sql | \
+monthly_assignments raw_customers scaled_matrix selected_model validated_features | audit_can_be_made
+outlier_groups | validation | duckdb sql | monthly_assignments scaled_matrix validated_features |
+published_segments | publishing | duckdb sql | alternative_segmentations campaign_lift candidate_models \
+churn_risk customer_actions drift_alerts early_warnings journey_paths model_validation monthly_assignments \
+outlier_groups scaled_matrix segment_audit segment_profiles selected_model transition_deltas validated_features \
+warning_backtest |
 segment_report | publishing | altair html | published_segments |
 """
 
@@ -130,6 +138,7 @@ def test_the_code_location_validates():
     assert names == {"notify_run_failure", "notify_drift_alerts", "notify_month"}
 
 
+@pytest.mark.process
 def test_loading_the_code_location_imports_nothing_heavy():
     """Every Dagster process loads it: the web server, the daemon, each run."""
     heavy = ("pandas", "numpy", "duckdb", "sklearn", "scipy", "great_expectations", "rich", "pyarrow")
@@ -140,7 +149,7 @@ def test_loading_the_code_location_imports_nothing_heavy():
 
 
 def test_the_shipped_dagster_yaml_loads_and_is_the_one_beside_the_demo(tmp_path):
-    shipped = REPOSITORY / "segment_pipeline" / "defs" / "dagster.yaml"
+    shipped = REPOSITORY / "segment_pipeline" / "orchestration" / "dagster.yaml"
     assert shipped.read_bytes() == (REPOSITORY / "data" / "dagster_home" / "dagster.yaml").read_bytes()
     shutil.copyfile(shipped, tmp_path / "dagster.yaml")
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
@@ -159,6 +168,7 @@ def test_the_workspace_names_the_location_as_the_project_does():
     assert location["working_directory"] == "."
 
 
+@pytest.mark.process
 def test_dagster_finds_the_workspace_without_flags(tmp_path):
     """What `dagster dev` does in a clone, short of opening the ports."""
     shutil.copyfile(REPOSITORY / "workspace.yaml", tmp_path / "workspace.yaml")

@@ -17,7 +17,7 @@ import dagster as dg
 import pytest
 
 from segment_pipeline.orchestration.resources import Notifier
-from segment_pipeline_tests.commands import shared_commands
+from segment_pipeline_tests.commands import Commands
 from segment_pipeline_tests.shop import Shop, query
 
 SENSORS = ("notify_drift_alerts", "notify_month", "notify_run_failure")
@@ -74,14 +74,15 @@ def tick(name: str, instance: dg.DagsterInstance, cursor: str | None, url: str |
 
 
 @pytest.fixture(scope="module")
-def history(three_months: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]]:
+def history(
+    commands: Commands, three_months: Shop, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, object]]:
     """An instance before and after news: months 2023-03..05, then 2023-04 and 2023-05 again with an alert, then a
     failed and a killed run. `cursors` are those of the sensors before the news."""
     shop = Shop(tmp_path_factory.mktemp("sensors") / "copy")
     shutil.copytree(three_months.folder, shop.folder)
     with dg.DagsterInstance.from_config(str(shop.folder / "dagster_home")) as instance:
         cursors = {name: tick(name, instance, None)[0] for name in SENSORS}
-        commands = shared_commands()
         shop.configure(last_month="2023-05", more="quality: {max_row_count_change: 0.000001}")
         assert commands.run(shop, "--force", "--months", "2023-04..2023-05").code == 0
         killed = commands.run(shop, "--force", "--months", "2023-05", moment="after raw_customers")

@@ -233,6 +233,7 @@ def test_the_file_says_what_it_expects_and_parses(asked, dialect):
 
 
 @pytest.mark.skipif(binaries() is None, reason=MISSING)
+@pytest.mark.process
 def test_the_file_for_postgresql_reproduces_the_months_assignments(demo, consumer, asked, tmp_path):
     expected = expected_rows(demo)
     columns = [column[0] for column in consumer.execute("FROM shop_customers LIMIT 0").description]

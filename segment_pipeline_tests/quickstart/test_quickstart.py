@@ -19,7 +19,9 @@ from rich.console import Console
 from segment_pipeline.cli.main import main
 from segment_pipeline.config.config import load_config, parse_config
 from segment_pipeline.errors import InputError
-from segment_pipeline.quickstart.command import Plan, Request, explore, print_plan
+from segment_pipeline.quickstart.messages import print_plan
+from segment_pipeline.quickstart.plan import Plan, explore
+from segment_pipeline.quickstart.request import Request
 from segment_pipeline.quickstart.starter_file import starter_text
 from segment_pipeline_tests.commands import Commands, Finished, shared_commands
 from segment_pipeline_tests.shop import order_lines, query
@@ -336,6 +338,26 @@ def test_a_table_from_a_german_spreadsheet_is_read_as_it_is_meant(write):
         largest = connection.execute(f"SELECT max({plan.columns['Umsatz']}) FROM raw_rows").fetchone()
     assert largest == (max(round(row[4] * 100, 2) for row in customers()),)
     assert plan.table.columns["Umsatz"].unit == "EUR"
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_lines_may_end_as_on_any_system(write, ends):
+    plan = find_out(write("customers.csv", as_csv(HEADER, customers()).replace("\n", ends)))
+    assert (plan.table.rows, plan.table.plain, tuple(plan.table.columns)) == (900, True, HEADER)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "cp1252", "latin-1"])
+def test_letters_are_the_same_in_every_encoding(write, encoding):
+    """\x81 is no letter in Windows-1252; UTF-16 is told by the mark that it begins with."""
+    rows = [(f"Größe\x81{i}" if encoding == "latin-1" else f"Größe {i}", *row[1:]) for i, row in enumerate(customers())]
+    text = as_csv(("müller", *HEADER[1:]), rows)
+    content = b"\xfe\xff" + text.encode(encoding) if encoding == "utf-16-be" else text.encode(encoding)
+    path = write("customers.csv", content)
+    with duckdb.connect() as connection:
+        table = explore(connection, Request(path, path.parent)).table
+        found = {row[0] for row in connection.execute("SELECT müller FROM raw_rows").fetchall()}
+    assert table.customer_id == "müller"
+    assert found == {row[0] for row in rows}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The pictures in the assets' metadata: there, small, and one key a plot."""
 
 import base64
+import shutil
 import struct
 from typing import Any
 
@@ -22,9 +23,10 @@ PICTURES = {
 
 
 @pytest.fixture(scope="module")
-def metadata(three_months: Shop) -> dict[str, dict[str, Any]]:
+def metadata(three_months: Shop, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What each asset said of 2023-05, from the instance that the command line left."""
-    with dg.DagsterInstance.from_config(str(three_months.folder / "dagster_home")) as instance:
+    home = shutil.copytree(three_months.folder / "dagster_home", tmp_path_factory.mktemp("pictures") / "home")
+    with dg.DagsterInstance.from_config(str(home)) as instance:
         events = {
             asset: instance.fetch_materializations(
                 dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=["2023-05"]), limit=1

@@ -13,7 +13,6 @@ import pytest
 
 from segment_pipeline.report.queries import ReportError
 from segment_pipeline.report.report import five_sentences, render, write_report
-from segment_pipeline_tests.commands import shared_commands
 from segment_pipeline_tests.report.pages import Page, parse
 from segment_pipeline_tests.shop import Shop
 
@@ -234,34 +233,31 @@ def test_a_report_that_cannot_be_written_leaves_nothing_behind(three_months, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["reports"]
 
 
-def test_a_report_that_fails_costs_no_month_and_can_be_made_later(three_months, tmp_path):
-    shutil.copytree(three_months.folder, tmp_path / "copy")
-    shop = Shop(tmp_path / "copy")
-    made = {path.name: path.read_bytes() for path in (shop.folder / "reports").iterdir()}
-    shutil.rmtree(shop.folder / "reports")
-    commands = shared_commands()
+def test_a_report_that_fails_costs_no_month_and_can_be_made_later(commands, copy):
+    made = {path.name: path.read_bytes() for path in (copy.folder / "reports").iterdir()}
+    shutil.rmtree(copy.folder / "reports")
 
-    ended = commands.run(shop)  # a report that is missing is no reason to run a month again
+    ended = commands.run(copy)  # a report that is missing is no reason to run a month again
     assert (ended.code, "Nothing to do" in ended.err) == (0, True), ended.err
-    assert not (shop.folder / "reports").exists()
+    assert not (copy.folder / "reports").exists()
 
-    (shop.folder / "reports").write_text("in the way")
-    ended = commands.run(shop, "--months", "2023-04..2023-05", "--force")
+    (copy.folder / "reports").write_text("in the way")
+    ended = commands.run(copy, "--months", "2023-04..2023-05", "--force")
     assert ended.code == 0, ended.err
     assert "2023-05 published (2 of 2" in ended.err
     assert "2023-04 has no new report. The report" in ended.err
     assert "Traceback" not in ended.err
 
-    (shop.folder / "reports").unlink()
+    (copy.folder / "reports").unlink()
     for month in ("2023-04", "2023-05"):
-        ended = commands.start("report", "--config", str(shop.config_path), "--month", month).wait()
+        ended = commands.start("report", "--config", str(copy.config_path), "--month", month).wait()
         assert ended.code == 0, ended.err
-        assert ended.out.startswith(str(shop.folder / "reports" / f"{month}.html"))
-        assert (shop.folder / "reports" / f"{month}.html").read_bytes() == made[f"{month}.html"]
+        assert ended.out.startswith(str(copy.folder / "reports" / f"{month}.html"))
+        assert (copy.folder / "reports" / f"{month}.html").read_bytes() == made[f"{month}.html"]
 
 
-def test_a_report_before_the_first_run_says_what_to_run(shop):
-    ended = shared_commands().start("report", "--config", str(shop.config_path)).wait()
+def test_a_report_before_the_first_run_says_what_to_run(commands, shop):
+    ended = commands.start("report", "--config", str(shop.config_path)).wait()
     assert ended.code == 1
     assert "segment-pipeline run" in ended.err
     assert "Traceback" not in ended.err
@@ -289,10 +285,10 @@ def story(**changes):
 
 def test_the_five_sentences_say_who_what_changed_who_moved_whom_to_contact_and_whether_to_trust():
     assert five_sentences(story()) == [
-        "In May 2023, 1,500 customers stood in 2 segments; the largest, Regulars, held 60%, and 25% of all customers "
+        "In May 2023, 1,500 customers stood in 2 segments; the largest, Regulars, held 60 %, and 25 % of all customers "
         "leaned to a second segment as well.",
-        "Regulars grew most, by 5.0 points to 60%; Guests shrank most, by 5.0 points to 40%.",
-        "30 of 1,000 customers (3%) changed segment; 5 were new, 2 came back and 7 lapsed.",
+        "Regulars grew most, by 5.0 points to 60 %; Guests shrank most, by 5.0 points to 40 %.",
+        "30 of 1,000 customers (3 %) changed segment; 5 were new, 2 came back and 7 lapsed.",
         "9 customers need attention (8 new warnings, 2 ongoing); whether such warnings come true is not known yet.",
         "Model 2 of March 2023 served for its 3rd month.",
     ]
@@ -330,6 +326,7 @@ def chromium() -> str:
     return found
 
 
+@pytest.mark.process
 def test_it_opens_in_a_browser_without_a_network_a_request_or_an_error(three_months, chromium, tmp_path):
     report = three_months.folder / "reports" / "2023-05.html"
     command = [

@@ -16,6 +16,8 @@ import pytest
 from segment_pipeline_tests.commands import eventually
 from segment_pipeline_tests.shop import Shop
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def chromium() -> str:

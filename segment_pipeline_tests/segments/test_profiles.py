@@ -78,7 +78,7 @@ def test_a_narrative_tells_size_and_the_largest_differences_in_original_units() 
         0.12,
         [FeatureFigure("orders", "orders", 24.2, 11.8), FeatureFigure("average_order_value", "USD", 30.0, 29.5)],
     )
-    assert "1,234 customers, 31% of all" in text
+    assert "1,234 customers, 31 % of all" in text
     assert "orders 24.2 (all customers: 11.8)" in text
     assert "USD" not in text
 

@@ -1,10 +1,10 @@
-"""From files as users have them to `raw_customers`: values, point-in-time, and errors that name what is wrong."""
+"""From files as users have them to `raw_customers`: values, point-in-time, and names and values that are data."""
 
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,132 +13,32 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segment_pipeline.config.config import Config, parse_config
 from segment_pipeline.config.order_features import ORDER_FEATURES
-from segment_pipeline.database.quoting import identifier, literal
-from segment_pipeline.database.store import Warehouse, prepare
-from segment_pipeline.errors import ConfigError, PipelineError, SourceError
+from segment_pipeline.database.quoting import literal
+from segment_pipeline.database.store import prepare
+from segment_pipeline.errors import SourceError
 from segment_pipeline.months import parse_month
 from segment_pipeline.publishing.catalogue import TABLES
-from segment_pipeline.sources.files import open_files
 from segment_pipeline.sources.sources import SourceCounts, load_raw_customers
-from segment_pipeline.sources.tables import RAW_CUSTOMERS
 from segment_pipeline_tests.shop import Shop, query
-
-MARCH = parse_month("2023-03")  # the window of three months: from 2023-01-01 to before 2023-04-01
-COLUMNS = {"customer": "VARCHAR", "basket": "VARCHAR", "bought": "TIMESTAMP", "paid": "DOUBLE", "item": "VARCHAR"}
-ORDERS = {
-    "customer_id": "customer",
-    "order_id": "basket",
-    "ordered_at": "bought",
-    "amount": "paid",
-    "product_id": "item",
-}
-Row = dict[str, object]
-
-
-def configured(
-    folder: Path, features: Sequence[str] = tuple(ORDER_FEATURES), out: Path | None = None, **source: object
-) -> Config:
-    """A configuration in `folder`; JSON is YAML, and quotes every name as it needs to be."""
-    content = {
-        "name": "t",
-        "first_month": "2023-03",
-        "output_dir": str(folder) if out is None else str(out),
-        "source": {"window_months": 3, **source},
-        "features": [{"name": name} for name in features],
-    }
-    return parse_config(json.dumps(content, ensure_ascii=False), folder / "segmentation.yaml")
-
-
-def orders_from(folder: Path, path: str, **changed: object) -> Config:
-    """A configuration with order lines in the columns of COLUMNS."""
-    source = {key: value for key, value in ({**ORDERS, "path": path} | changed).items() if value is not None}
-    names = [name for name in ORDER_FEATURES if "product" not in name or "product_id" in source]
-    return configured(folder, names, orders=source)
-
-
-def snapshots_from(folder: Path, path: str, out: Path | None = None) -> Config:
-    return configured(folder, ["visits"], out, snapshots={"path": path, "customer_id": "id"})
-
-
-def query_from(folder: Path, sql: str, features: Sequence[str] = ("visits",)) -> Config:
-    (folder / "customers.sql").write_text(sql)
-    return configured(folder, features, query={"file": "customers.sql"})
-
-
-def load(
-    config: Config, month: date = MARCH, *, threads: int = 2, memory_limit: str = "1GB"
-) -> tuple[SourceCounts, list[Row]]:
-    """What the month of `raw_customers` holds after reading the source into a real warehouse file."""
-    warehouse = Warehouse(config.warehouse_path, 5, memory_limit, threads)
-    with warehouse.transaction() as connection:
-        for statement in RAW_CUSTOMERS.ddl(config.raw_feature_names):
-            connection.execute(statement)
-        counts = load_raw_customers(connection, config, month)
-        return counts, stored(connection, config, month)
-
-
-def stored(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[Row]:
-    names = ", ".join(identifier(name) for name in config.raw_feature_names)
-    found = connection.execute(
-        f"SELECT customer_id, first_seen, copies, unreadable_amounts, missing_order_ids, unreadable_values, {names} "
-        f"FROM raw_customers WHERE month = ? ORDER BY ALL",
-        [month],
-    )
-    columns = [column[0] for column in found.description]
-    return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
-
-
-def customers(rows: Sequence[Row]) -> list[object]:
-    return [row["customer_id"] for row in rows]
-
-
-def write(path: Path, rows: Sequence[Sequence[object]], columns: Mapping[str, str] | None = None) -> Path:
-    """Order lines, or other rows, as a file of the kind that its name says; `columns` name -> DuckDB type."""
-    columns = COLUMNS if columns is None else columns
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        declared = ", ".join(f"{identifier(name)} {kind}" for name, kind in columns.items())
-        connection.execute(f"CREATE TABLE rows ({declared})")
-        if rows:
-            marks = f"({', '.join('?' for _ in columns)})"
-            connection.execute(
-                f"INSERT INTO rows VALUES {', '.join(marks for _ in rows)}", [value for row in rows for value in row]
-            )
-        kind = "parquet" if "parquet" in path.suffix else "csv, header true"
-        connection.execute(f"COPY rows TO {literal(str(path))} (FORMAT {kind})")
-    return path
-
+from segment_pipeline_tests.source_files import (
+    COLUMNS,
+    LINES,
+    MARCH,
+    ORDERS,
+    Row,
+    configured,
+    customers,
+    load,
+    orders_from,
+    query_from,
+    snapshots_from,
+    stored,
+    write,
+)
 
 # --- the features, by hand --------------------------------------------------------------------------------------------
 
-LINES: list[tuple[object, ...]] = [
-    # a: from the first instant of the window to the last before as_of; what lies a microsecond outside does not count
-    ("a", "o0", "2022-12-31 23:59:59.999999", 50.0, "p8"),
-    ("a", "o1", "2023-01-01 00:00:00", 10.0, "p1"),
-    ("a", "o1", "2023-01-01 00:00:00", 5.5, "p2"),
-    ("a", "o2", "2023-03-31 23:59:59.999999", 4.5, "p1"),
-    ("a", "o3", "2023-04-01 00:00:00", 100.0, "p9"),
-    # b: one order, with a refund of more than it cost
-    ("b", "o1", "2023-02-10 08:00:00", 10.0, "p1"),
-    ("b", "o1", "2023-02-10 08:00:00", -13.5, "p1"),
-    # c: an order that begins before the window, and one that ends after it: their lines inside count
-    ("c", "c1", "2022-12-31 23:00:00", 7.0, "p1"),
-    ("c", "c1", "2023-01-01 01:00:00", 8.0, "p2"),
-    ("c", "c2", "2023-03-31 23:00:00", 1.0, "p3"),
-    ("c", "c2", "2023-04-01 00:30:00", 9.0, "p4"),
-    # d: two orders on one day, under an order id that a has as well; an order is a customer's
-    ("d", "o1", "2023-02-28 12:00:00", 1.0, "p1"),
-    ("d", "o2", "2023-02-28 15:00:00", 2.0, "p1"),
-    # e: an order of several days is of its first day
-    ("e", "o1", "2023-02-01 09:00:00", 3.0, "p1"),
-    ("e", "o1", "2023-02-20 09:00:00", 3.0, "p2"),
-    # f and g: before the window only, after it only: lapsed, and not yet a customer
-    ("f", "o1", "2022-11-11 11:11:11", 1.0, "p1"),
-    ("g", "o1", "2023-04-02 00:00:00", 1.0, "p1"),
-]
 BY_HAND = {
     # days_since_last_order, orders, total_spend, average_order_value, products_per_order, distinct_products,
     # tenure_days, days_between_orders
@@ -630,223 +530,6 @@ def test_the_three_sources_of_the_same_customers_give_the_same_features(
         features = rest[rest.index("features:") :]
         other.config_path.write_text(f"{before}  {name}: {json.dumps(source)}\n{features}")
         assert validated(other) == expected
-
-
-# --- sources that are not what the configuration says -----------------------------------------------------------------
-
-
-def broken(folder: Path, what: str) -> str:
-    """Break the order lines in `folder`; returns the path for the configuration."""
-    columns = dict(COLUMNS)
-    lines: list[tuple[object, ...]] = list(LINES)
-    if what == "a folder":
-        (folder / "o.parquet").mkdir()
-    elif what in ("0 bytes", "0 bytes in a glob"):
-        write(folder / "o1.parquet", LINES)
-        (folder / "o.parquet").touch()
-    elif what == "not parquet":
-        (folder / "o.parquet").write_text("customer,basket\n")
-    elif what == "header only":
-        (folder / "o.csv").write_text(",".join(COLUMNS) + "\n")
-        return "o.csv"
-    elif what == "ragged csv":
-        rows = "".join(f"c{i},1,2023-03-01,5,p\n" for i in range(50))
-        (folder / "o.csv").write_text(",".join(COLUMNS) + "\n" + rows + "c9,1,2023-03-01\n" + rows)
-        return "o.csv"
-    elif what == "ragged csv at once":
-        (folder / "o.csv").write_text(",".join(COLUMNS) + "\nc9,1,2023-03-01\nc8,1,2023-03-01,5,p\n")
-        return "o.csv"
-    elif what == "latin-1 csv":
-        (folder / "o.csv").write_bytes(",".join(COLUMNS).encode() + "\né,1,2023-03-01,5,p\n".encode("latin-1"))
-        return "o.csv"
-    elif what == "open quote":
-        (folder / "o.csv").write_text(",".join(COLUMNS) + '\n"a,1,2023-03-01,5,p\nb,1,2023-03-01,5,p\n')
-        return "o.csv"
-    elif what == "preamble":
-        (folder / "o.csv").write_text("Export of 2023\n" + ",".join(COLUMNS) + "\na,1,2023-03-01,5,p\n")
-        return "o.csv"
-    elif what == "unknown ending":
-        (folder / "o.dat").write_text("x")
-        return "o.dat"
-    elif what == "no ending":
-        (folder / "orders").write_text("x")
-        return "orders"
-    elif what == "mixed":
-        write(folder / "o.parquet", LINES)
-        write(folder / "o.csv", LINES)
-        return "o.*"
-    elif what == "column gone from one of a glob":
-        write(folder / "o1.parquet", LINES)
-        write(
-            folder / "o2.parquet",
-            [line[:3] + line[4:] for line in LINES],
-            {k: v for k, v in COLUMNS.items() if k != "paid"},
-        )
-    elif what == "column gone":
-        write(folder / "o.parquet", [(1,)], {"customer": "INTEGER"})
-    elif what.startswith("type "):
-        _, column, kind = what.split(" ", 2)
-        columns[column] = kind
-        values = {
-            "VARCHAR": "text",
-            "INTEGER": 5,
-            "BOOLEAN": True,
-            "DATE": date(2023, 3, 1),
-            "INTEGER[]": [1],
-            "TIME": "10:00",
-        }
-        position = list(COLUMNS).index(column)
-        lines = [(*line[:position], values[kind], *line[position + 1 :]) for line in LINES]
-        write(folder / "o.parquet", lines, columns)
-    elif what == "no rows":
-        write(folder / "o.parquet", [])
-    elif what == "late":
-        write(folder / "o.parquet", [line for line in LINES if not str(line[2]).startswith("2023-03")])
-    elif what == "undated only":
-        write(folder / "o.parquet", [("a", "1", None, 1.0, "p")])
-    elif what.startswith("truncated"):
-        write(folder / "o.parquet", LINES * 200)
-        content = (folder / "o.parquet").read_bytes()
-        middle = len(content) // 3
-        cut = (
-            content[:middle]
-            if what == "truncated"
-            else content[: middle // 2] + b"\x00" * middle + content[middle // 2 + middle :]
-        )
-        (folder / "o.parquet").write_bytes(cut)
-    return "o*.parquet" if "glob" in what else "o.parquet"  # fmt: skip
-
-
-BROKEN = {
-    "gone": r"o\.parquet does not exist\. Deliver the data, or fix the path under `source`",
-    "gone from a glob": r"o\*\.parquet matches no file\. Deliver the data",
-    "a folder": r"o\.parquet is a folder; expected a file.*o\.parquet/\*\.parquet",
-    "0 bytes": r"o\.parquet is empty \(0 bytes\)\. Deliver the file again",
-    "0 bytes in a glob": r"/o\.parquet is empty \(0 bytes\)",
-    "header only": r"o\.csv holds no rows\. Deliver the data",
-    "no rows": r"o\.parquet holds no rows\. Deliver the data",
-    "not parquet": r"o\.parquet cannot be read: .*parquet.*Deliver the data again",
-    "truncated": r"o\.parquet cannot be read: .*Deliver the data again",
-    "truncated in the middle": r"o\.parquet: reading the order lines failed: .*Deliver the data again",
-    "ragged csv": r"o\.csv cannot be read: .*Line: 52; Original Line: c9,1,2023-03-01; Expected .*: 5 Found: 3",
-    "ragged csv at once": r"o\.csv cannot be read: .*Line: 2; .*Expected .*: 5 Found: 3.*Fix that line",
-    "latin-1 csv": r"o\.csv cannot be read: .*not utf-8",
-    "open quote": r"o\.csv cannot be read: .*Line: 2; .*quote.*Fix that line",
-    "preamble": r"o\.csv cannot be read: .*Line: 2; Original Line: customer,basket",
-    "unknown ending": r"o\.dat: found a file with \.dat; expected \.parquet or \.csv",
-    "no ending": r"orders: found a file with no ending; expected \.parquet or \.csv",
-    "mixed": r"o\.\*: found files with \.csv and \.parquet; expected .* one of them only",
-    "column gone": r"order_id is 'basket'; expected a column,.* over the columns customer\. Found: .*\"basket\"",
-    "column gone from one of a glob": r"o2\.parquet: column paid is missing\. source\.orders\.amount expects it",
-    "type paid VARCHAR": r"orders\.amount \(paid\): found VARCHAR; expected a number.*TRY_CAST\(.paid. AS DOUBLE\)",
-    "type paid BOOLEAN": r"orders\.amount \(paid\): found BOOLEAN; expected a number",
-    "type paid INTEGER[]": r"orders\.amount \(paid\): found INTEGER\[\]; expected a number",
-    "type bought VARCHAR": r"ordered_at \(bought\): found VARCHAR; expected a date or timestamp.*AS TIMESTAMP\)",
-    "type bought INTEGER": r"ordered_at \(bought\): found INTEGER; expected a date or timestamp.*to_timestamp\(",
-    "type bought TIME": r"ordered_at \(bought\): found TIME; expected a date or timestamp",
-    "late": r"o\.parquet has no order line in 2023-03: its lines go from 2022-11-11 to 2023-04-02\. Deliver",
-    "undated only": r"no order line in 2023-03: no line has a readable date",
-}
-
-
-@pytest.mark.parametrize(("what", "message"), BROKEN.items(), ids=BROKEN)
-def test_broken_order_lines_stop_with_file_column_found_and_expected(tmp_path: Path, what: str, message: str) -> None:
-    config = orders_from(tmp_path, broken(tmp_path, what))
-    with pytest.raises(SourceError, match=message) as caught:
-        load(config)
-    assert str(tmp_path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("key", "expression", "message"),
-    [
-        ("customer_id", "customer; DROP TABLE raw_customers", "syntax error"),
-        ("customer_id", "customer) AS v FROM x; DROP TABLE raw_customers; SELECT (1", "found several"),
-        ("customer_id", "customer), (basket", "found several"),
-        ("customer_id", "customer)--", "syntax error"),
-        ("order_id", "max(basket)", "reading the order lines failed"),
-        ("amount", "sum(paid)", "reading the order lines failed"),
-        ("amount", "paid; ", "syntax error"),
-        ("amount", "'", 'source.orders.amount is "\'"; expected a column, or a SQL expression'),
-        ("amount", "paid %s 😀", "syntax error"),
-        ("amount", "nosuch(paid)", "nosuch"),
-        ("amount", "CAST(item AS DOUBLE)", "reading the order lines failed: Conversion Error.*'p"),
-        ("where", "paid", "source.orders.where .paid.: found DOUBLE; expected true or false .BOOLEAN.*comparison"),
-        ("where", "true) OR (SELECT count(*) FROM raw_customers) > (0", None),
-        ("where", "paid > $as_of", "parameter"),
-        (
-            "ordered_at",
-            "tables",
-            "expected a column, or a SQL expression over the columns customer, basket, bought, paid, item",
-        ),
-    ],
-)
-def test_expressions_are_one_expression_each(tmp_path: Path, key: str, expression: str, message: str | None) -> None:
-    write(tmp_path / "o.parquet", LINES)
-    config = orders_from(tmp_path, "o.parquet", **{key: expression})
-    if message is None:
-        load(config)
-        return
-    with pytest.raises(SourceError, match=message):
-        load(config)
-    assert load(orders_from(tmp_path, "o.parquet"))[0].rows == 5
-
-
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        ({"id": "VARCHAR", "vists": "INTEGER"}, r"column visits is missing\. Expected id, visits; found id, vists"),
-        ({"ID2": "VARCHAR", "visits": "INTEGER"}, r"column id is missing\. Expected id, visits; found id2, visits"),
-        ({"id": "VARCHAR", "visits": "DATE"}, r"column visits: found DATE; expected a number.*days since it"),
-        ({"id": "VARCHAR", "visits": "INTEGER[]"}, r"column visits: found INTEGER\[\]; expected a number"),
-    ],
-)
-def test_broken_snapshots_stop_with_file_column_found_and_expected(
-    tmp_path: Path, columns: dict[str, str], message: str
-) -> None:
-    write(tmp_path / "s.parquet", [(None, None)], columns)
-    with pytest.raises(SourceError, match=rf"s\.parquet.*{message}"):
-        load(snapshots_from(tmp_path, "s.parquet"))
-    write(tmp_path / "s.parquet", [], columns)
-    with pytest.raises(SourceError, match=r"s\.parquet holds no rows\. Deliver the data"):
-        load(snapshots_from(tmp_path, "s.parquet"))
-
-
-def test_a_column_gone_from_one_of_many_snapshots_is_missed(tmp_path: Path) -> None:
-    write(tmp_path / "1.parquet", [("a", 1)], {"id": "VARCHAR", "visits": "INTEGER"})
-    write(tmp_path / "2.parquet", [("b",)], {"id": "VARCHAR"})
-    with pytest.raises(
-        SourceError, match=r"2\.parquet: column visits is missing; other files of .*\?\.parquet have it"
-    ):
-        load(snapshots_from(tmp_path, "?.parquet"))
-
-
-def test_a_wide_file_is_not_listed_whole(tmp_path: Path) -> None:
-    write(tmp_path / "s.parquet", [(1,) * 300], {f"c{number}": "INTEGER" for number in range(300)})
-    with pytest.raises(SourceError, match=r"c38, c39 and 260 more"):
-        load(snapshots_from(tmp_path, "s.parquet"))
-
-
-def test_a_package_that_is_not_installed_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"pip install no-such-shop"):
-        load(orders_from(tmp_path, "package:no_such_shop/data/o.parquet"))
-    with pytest.raises(PipelineError, match=r"no_such\.parquet does not exist"):
-        load(orders_from(tmp_path, "package:segment_pipeline/no_such.parquet"))
-
-
-def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
-    """Several passes over it would see two files, and their features would be of neither."""
-    path = write(tmp_path / "o.parquet", LINES)
-    with duckdb.connect() as connection:
-        source = open_files(connection, str(path))
-        source.refuse_changed()
-        write(path, LINES[1:])
-        with pytest.raises(SourceError, match=r"o\.parquet was changed while it was read\. Wait until it is delivered"):
-            source.refuse_changed()
-        path.unlink()
-        with pytest.raises(SourceError, match=r"o\.parquet was changed while it was read"):
-            source.refuse_changed()
 
 
 # --- names and values are data ----------------------------------------------------------------------------------------

@@ -13,29 +13,28 @@ from segment_pipeline.config.config import parse_config
 from segment_pipeline.mixture.candidates import Hurdle, Mixture, fit_mixture
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.model import Segment, SegmentModel
-from segment_pipeline.validation.validation import (
-    METRICS,
-    Evidence,
-    Figure,
+from segment_pipeline.validation.figures import METRICS, Figure, Missing
+from segment_pipeline.validation.fit import (
+    Overlap,
+    heldout_fit,
+    separation,
+    stability_over_seeds,
+    stability_over_time,
+)
+from segment_pipeline.validation.prediction import (
     Followed,
     Hybrids,
-    Missing,
     Outcome,
-    Overlap,
     calibration,
-    heldout_fit,
     hybrid_spend,
     log_odds,
     ratio_of_means,
-    separation,
     silence_power,
     silence_predicted,
     spend_power,
     spend_predicted,
-    stability_over_seeds,
-    stability_over_time,
-    validate,
 )
+from segment_pipeline.validation.validation import Evidence, validate
 
 MONTH = date(2023, 5, 1)
 UNKNOWN = Missing("nobody knows.")
@@ -325,7 +324,7 @@ def test_certainty_that_comes_true_in_six_cases_of_ten_is_found_out():
     assert whole.value == pytest.approx(0.3, abs=0.02)
     share = the(figures, "calibrated_share", "0.9-1.0")
     assert share.low < 0.6 < share.high
-    assert f"{share.value:.0%} were in that segment a month later" in whole.sentence
+    assert f"{100 * share.value:.0f} % were in that segment a month later" in whole.sentence
 
 
 def test_below_the_alarm_memberships_are_no_forecast_where_one_tenth_does_not_come_true():
@@ -357,9 +356,12 @@ def test_the_interval_of_the_ratio_holds_the_truth_in_95_of_100_repeats():
 @pytest.mark.parametrize(
     ("planted", "verdict"),
     [
-        (0.9, "Hybrid customers spend .* less .* the claim that they are worth 40% to 60% more is not borne out here"),
-        (1.5, "Hybrid customers spend .* more .* the claim that they are worth 40% to 60% more is borne out here"),
-        (2.0, "more even than the claim of 40% to 60%"),
+        (
+            0.9,
+            "Hybrid customers spend .* less .* the claim that they are worth 40 % to 60 % more is not borne out",
+        ),
+        (1.5, "Hybrid customers spend .* more .* the claim that they are worth 40 % to 60 % more is borne out here"),
+        (2.0, "more even than the claim of 40 % to 60 %"),
     ],
 )
 def test_the_claim_that_hybrids_are_worth_40_to_60_percent_more_is_tested(planted, verdict):

@@ -7,7 +7,9 @@ import duckdb
 import pytest
 
 from segment_pipeline.config.config import load_config
-from segment_pipeline.validation.validation import METRICS, Outcome, validate
+from segment_pipeline.validation.figures import METRICS
+from segment_pipeline.validation.prediction import Outcome
+from segment_pipeline.validation.validation import validate
 from segment_pipeline.validation.validation_store import read_evidence, write_validation
 from segment_pipeline_tests.shop import Shop, order_lines, query, write_parquet
 

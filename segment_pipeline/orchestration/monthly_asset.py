@@ -1,0 +1,100 @@
+"""What the monthly assets have in common, said once: each is a table that it fills, what it stands on, and a story.
+
+The story is a function of one month that reads, computes, writes in one transaction and returns what it has to tell.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import wraps
+from typing import Any
+
+import dagster as dg
+
+from segment_pipeline.database.tables import Table
+from segment_pipeline.orchestration.check_types import CheckSpec
+from segment_pipeline.orchestration.checks import GateClosedError
+from segment_pipeline.orchestration.metadata import table_metadata
+from segment_pipeline.orchestration.partitions import monthly_partitions
+
+# The one reason for the narrow dagster pin in pyproject.toml; here, because only this module uses the preview.
+warnings.filterwarnings(
+    "ignore", category=dg.PreviewWarning, message="Specifying a partitions_def on an AssetCheckSpec"
+)
+
+# One team owns the whole pipeline; Dagster wants an address or a team.
+OWNERS = ["team:customer-analytics"]
+KINDS = frozenset({"duckdb", "python"})
+SQL_KINDS = frozenset({"duckdb", "sql"})
+MONTH_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
+
+Story = Callable[..., dg.MaterializeResult[None]]
+Events = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
+
+
+def monthly_asset(
+    makes: Table | str,
+    *,
+    group: str,
+    deps: Sequence[dg.AssetsDefinition] = (),
+    beside: Sequence[Table] = (),
+    checks: Sequence[CheckSpec] = (),
+    kinds: AbstractSet[str] = KINDS,
+    follows_itself: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+) -> Callable[[Story], dg.AssetsDefinition]:
+    """An asset with a partition for each closed month, called as the function below is.
+
+    makes : the table that it fills; of an asset that is no table, what it is, in a sentence. beside : the tables that
+    it fills along with that one. checks : what it judges before it commits (`Step.judge`). follows_itself : it reads
+    what it made of the month before, so a backfill goes month by month. metadata : besides the table's own.
+    """
+    description, about = (makes, {}) if isinstance(makes, str) else (_description(makes, beside), table_metadata(makes))
+
+    def asset_of(story: Story) -> dg.AssetsDefinition:
+        name = story.__name__
+        return dg.asset(
+            deps=[*deps, *([dg.AssetDep(name, partition_mapping=MONTH_BEFORE)] if follows_itself else [])],
+            partitions_def=monthly_partitions,
+            check_specs=[_check_spec(name, check) for check in checks],
+            group_name=group,
+            owners=OWNERS,
+            kinds=set(kinds),
+            description=description,
+            metadata={**about, **(metadata or {})},
+        )(_events_of(story))
+
+    return asset_of
+
+
+def _events_of(story: Story) -> Callable[..., Events]:
+    """What Dagster is told: the month's result or, at a closed gate, every check's, and then the error."""
+
+    @wraps(story)
+    def events(*arguments: Any, **named: Any) -> Events:
+        try:
+            yield story(*arguments, **named)
+        except GateClosedError as closed:
+            yield from closed.results
+            raise closed.error from None
+
+    return events
+
+
+def _check_spec(asset: str, check: CheckSpec) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        check.name,
+        asset=asset,
+        description=check.description,
+        blocking=check.blocking,
+        # without it Dagster would show the last month's result for every month
+        partitions_def=monthly_partitions,
+    )
+
+
+def _description(table: Table, beside: Sequence[Table]) -> str:
+    """`A table. With b, c and d.`"""
+    if not beside:
+        return table.description
+    *others, last = (other.name for other in beside)
+    return f"{table.description} With {' and '.join(filter(None, [', '.join(others), last]))}."

@@ -1,0 +1,27 @@
+"""The published file's own words: what its tables and columns mean, and the macro that scores new customers."""
+
+from segment_pipeline.database.tables import Column, Table
+
+DATA_DICTIONARY = Table(
+    "data_dictionary",
+    "Every published table, view and column: what it means and its unit.",
+    (
+        Column("table_name", "VARCHAR", "", "The table or view."),
+        Column("column_name", "VARCHAR", "", "The column; NULL for the row that describes the table itself."),
+        Column("type", "VARCHAR", "", "DuckDB type; TABLE or VIEW for the table itself."),
+        Column("unit", "VARCHAR", "", "Unit or range; NULL where there is none."),
+        Column("description", "VARCHAR", "", "What one value means."),
+    ),
+    ("table_name", "column_name"),
+)
+
+
+TABLES = (DATA_DICTIONARY,)
+
+MACRO = "score"
+
+SCORED_TABLE = "scored_table"
+"""The macro's parameter: DuckDB puts its value wherever the name stands in the macro, a column's place too."""
+
+REFUSED = "refused"
+"""The macro's column with the reason why a row is not scored, which is worked out beside the row's features."""

@@ -1,0 +1,265 @@
+"""What quickstart and init say: of the plan, of the segments that came out, and of a month that came to nothing.
+
+Here: words and tables for a terminal. Not here: refusals of a file, which stand where they are found.
+"""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table as Grid
+
+from segment_pipeline.config.config import Config
+from segment_pipeline.publishing.publish import reading
+from segment_pipeline.quickstart.plan import Plan
+from segment_pipeline.quickstart.request import ENOUGH_CUSTOMERS
+from segment_pipeline.quickstart.starter_file import scalar
+from segment_pipeline.words import figure, percent
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a quickstart left: the configuration that it ran, and the customers with their probabilities."""
+
+    config: Config
+    month: date
+    customers_file: Path
+    report: Path | None
+
+
+@dataclass(frozen=True)
+class SegmentLine:
+    """A segment in the closing table; means are of the features, in original units."""
+
+    segment_id: int
+    name: str
+    customers: int
+    share: float
+    means: tuple[float | None, ...]
+
+
+IN_WORDS = {
+    "raw_customers": "reading the customers",
+    "validated_features": "checking every customer",
+    "scaled_matrix": "scaling the features",
+    "candidate_models": "fitting segments",
+    "selected_model": "choosing the number of segments",
+    "monthly_assignments": "assigning every customer",
+    "segment_report": "writing the report",
+    "published_segments": "publishing",
+}
+"""What a step does, for somebody who does not know the assets; the others go by under their own names."""
+
+
+def results_console() -> Console:
+    """Where results are printed. A pipe or a log has no width of its own, and 80 columns would break a table."""
+    return Console(width=None if sys.stdout.isatty() else 140)
+
+
+def plain_speech(console: Console) -> Say:
+    """Prints a line as it is: names are data, and brackets in them are not markup."""
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    return say
+
+
+@contextmanager
+def progress_line() -> Iterator[Say]:
+    """Shows what is being done, on a terminal only; a log wants the results."""
+    console = Console(stderr=True)
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task("starting", total=None)
+        yield lambda text: progress.update(task, description=text)
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """What was found and decided, a line each, with the flag that overrules it."""
+    say = plain_speech(console)
+    say(str(plan.table.path))
+    for guess in plan.guesses:
+        say(f"  {guess}")
+    say("")
+    say("Segmented by  (--features A,B,C, --transform A=log1p, --resolution A=1)")
+    widest = max(len(one.name) for one in plan.proposal.features)
+    for one in plan.proposal.features:
+        say(f"  {one.name:<{widest}}  {one.transform}, in steps of {scalar(one.resolution)}  ({one.why})")
+    if plan.proposal.left_out:
+        say("Left out  (--features takes one in)")
+        for left in plan.proposal.left_out:
+            say(f"  {left.name}: {left.reason}")
+    remarks = _remarks(plan)
+    if remarks:
+        say("To know")
+        for remark in remarks:
+            say(f"  {remark}")
+    say("")
+
+
+def _remarks(plan: Plan) -> list[str]:
+    found = list(plan.proposal.remarks)
+    if plan.proposal.hurdle is not None:
+        found[0] += "  (--hurdle none)"
+    found += plan.warnings
+    found += [
+        f"{column.name}: {column.unreadable:,} values are not readable, such as "
+        f"{', '.join(map(repr, column.samples))}; "
+        f"these customers are rejected where the column is used"
+        for column in plan.table.columns.values()
+        if column.unreadable and column.samples
+    ]
+    if plan.proposal.rejected > 0:
+        found.append(
+            f"{percent(plan.proposal.rejected, 1)} of the customers lack a number and are rejected, with the reason"
+        )
+    if plan.table.repeated_rows:
+        found.append(f"{plan.table.repeated_rows:,} rows repeat a customer; all rows of these customers are rejected")
+    if plan.customers < ENOUGH_CUSTOMERS:
+        found.append(
+            f"{plan.customers:,} customers are few: take these segments for a first impression, from "
+            f"{ENOUGH_CUSTOMERS} "
+            f"on they can be trusted"
+        )
+    return found
+
+
+def print_outcome(outcome: Outcome, plan: Plan, console: Console) -> None:
+    """The segments, where the files are, and what to do next."""
+    features = [one.name for one in plan.proposal.features]
+    lines, rejected = segment_lines(outcome.config.published_path, features)
+    console.print(_segments_table(lines, features))
+    say = plain_speech(console)
+    if rejected:
+        say(f"{rejected:,} customers were rejected; each with its reason in the table rejected_customers.")
+    fit = suitability(outcome.config.published_path)
+    if fit is not None:
+        say("")
+        say(f"Suitability    {fit[0].replace('_', ' ')}: {fit[1]}")
+    say("")
+    shown = os.path.relpath(outcome.config.path)
+    if outcome.report is not None:
+        say(f"Report         {os.path.relpath(outcome.report)}")
+    say(f"Customers      {os.path.relpath(outcome.customers_file)}   (a probability per segment)")
+    say(f"SQL            {os.path.relpath(outcome.config.published_path)}   (DuckDB)")
+    say(f"Configuration  {shown}   (all of the above, to be changed)")
+    say("")
+    say(f"Next: change the features in {shown}, then  segment-pipeline run --config {shown} --force")
+    say(f"      see the run                           segment-pipeline ui --config {shown}")
+    say(
+        "      every month from now on               segment-pipeline init my_project --from "
+        f"{os.path.relpath(plan.table.path)}"
+    )
+
+
+def _segments_table(lines: Sequence[SegmentLine], features: Sequence[str]) -> Grid:
+    grid = Grid(box=None, pad_edge=False)
+    for name in ("id", "segment"):
+        grid.add_column(name)
+    for name in ("customers", "share", *features):
+        grid.add_column(_escaped(name.replace("_", " ")), justify="right")
+    for line in lines:
+        means = ("" if mean is None else figure(mean) for mean in line.means)
+        grid.add_row(str(line.segment_id), _escaped(line.name), f"{line.customers:,}", percent(line.share, 1), *means)
+    return grid
+
+
+def segment_lines(published: Path, features: Sequence[str]) -> tuple[list[SegmentLine], int]:
+    """The segments of the published month, the largest first, and how many customers were rejected."""
+    with reading(published) as connection:
+        found = connection.execute(
+            "SELECT segment_id, name, customers, share FROM current_profiles ORDER BY share DESC, segment_id"
+        ).fetchall()
+        figures = connection.execute(
+            "SELECT segment_id, feature, mean FROM segment_feature_profiles "
+            "WHERE month = (SELECT max(month) FROM segment_profiles)"
+        ).fetchall()
+        rejected = connection.execute("SELECT count(*) FROM rejected_customers").fetchone()
+    means = {(segment_id, feature): mean for segment_id, feature, mean in figures}
+    lines = [
+        SegmentLine(segment_id, name, customers, share, tuple(means.get((segment_id, feature)) for feature in features))
+        for segment_id, name, customers, share in found
+    ]
+    return lines, int(rejected[0]) if rejected else 0
+
+
+def suitability(published: Path) -> tuple[str, str] | None:
+    """Whether a mixture is right for the published month: verdict and reason; None where that was not judged."""
+    with reading(published) as connection:
+        found = connection.execute("SELECT verdict, reason FROM suitability ORDER BY month DESC LIMIT 1").fetchone()
+    return None if found is None else (found[0], found[1])
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+# --- a month that came to nothing -------------------------------------------------------------------------------------
+
+
+def why_nothing(config: Config, month: date) -> str | None:
+    """Why no number of segments may serve: the commonest reasons, and every candidate on a line; None where it was
+    something else that stopped the month."""
+    if not config.warehouse_path.exists():
+        return None
+    with duckdb.connect(str(config.warehouse_path), read_only=True) as connection:
+        tried = connection.execute(
+            "SELECT n_components, bic, stability, smallest_share, refusals "
+            "FROM candidate_models JOIN candidate_parameters USING (month, n_components) "
+            "WHERE month = ? ORDER BY n_components",
+            [month],
+        ).fetchall()
+    if not tried or not all(refusals for *_, refusals in tried):
+        return None
+    why_not = [
+        [words for begins, words in _REFUSALS.items() if any(one.startswith(begins) for one in refusals)]
+        for *_, refusals in tried
+    ]
+    counted = Counter(words for reasons in why_not for words in reasons)
+    commonest = ", ".join(f"{words} ({count})" for words, count in counted.most_common())
+    lines = [
+        f"{n:>8}  {bic:>12,.0f}  {stability:>9.2f}  {percent(smallest, 1):>8}  {', '.join(reasons)}"
+        for (n, bic, stability, smallest, _), reasons in zip(tried, why_not, strict=True)
+    ]
+    table = "\n".join([f"{'segments':>8}  {'BIC':>12}  {'stability':>9}  {'smallest':>8}  why not", *lines])
+    return (
+        "No trustworthy segments were found, and nothing was published.\n"
+        f"Why: of {len(tried)} numbers of segments tried, none may serve; {commonest}.\n\n"
+        f"{table}\n\n{next_after_nothing(config)}"
+    )
+
+
+_REFUSALS = {
+    "independent searches disagree": "independent searches disagree",
+    "its smallest segment": "the smallest segment is too small",
+    "degenerate": "a segment is a single value or a handful of customers",
+    "the fit did not converge": "the fit did not converge",
+    "more than the": "more segments than a team can act on",
+    "its figures": "its figures are not finite",
+}
+"""How the reason of a refusal (models/selection.py) begins, and what to say of it where there are many."""
+
+
+def next_after_nothing(config: Config) -> str:
+    return (
+        "Next: other features (--features A,B,C), fewer segments (--segments 2..3), or more customers. The "
+        f"configuration is in {os.path.relpath(config.path)}: change it, then  segment-pipeline run --config "
+        f"{os.path.relpath(config.path)}"
+    )

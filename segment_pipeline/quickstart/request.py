@@ -1,0 +1,137 @@
+"""What the user asked of quickstart or init, and the refusals where a file cannot meet it.
+
+Here: the flags as values, held against what is in the file. Not here: what is proposed where nothing was asked
+(proposal.py), and how flags are read (cli/arguments.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from segment_pipeline.errors import InputError
+from segment_pipeline.months import add_months, month_key
+from segment_pipeline.quickstart.proposal import FEWEST_FEATURES, Overrides, Proposal
+from segment_pipeline.quickstart.roles import Hints
+
+Given = TypeVar("Given")
+
+FEWEST_CUSTOMERS = 100
+"""Below this, a mixture of several features has more numbers than customers to learn them from."""
+
+ENOUGH_CUSTOMERS = 500
+"""What `quality.min_customers` asks of a monthly pipeline; with fewer, segments are a first impression."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for; None, or empty, is for quickstart to find out.
+
+    where : SQL over an order line, which counts where it is true. segments : smallest and largest number to try.
+    hurdle : "feature=value", or "none" for no segment by rule.
+    """
+
+    file: Path
+    out: Path
+    customer_id: str | None = None
+    features: Sequence[str] | None = None
+    ordered_at: str | None = None
+    amount: str | None = None
+    order_id: str | None = None
+    product_id: str | None = None
+    where: str | None = None
+    month: date | None = None
+    window_months: int | None = None
+    transforms: Mapping[str, str] = field(default_factory=dict)
+    resolutions: Mapping[str, float] = field(default_factory=dict)
+    segments: tuple[int, int] | None = None
+    hurdle: tuple[str, float] | None = None
+    no_hurdle: bool = False
+    separator: str | None = None
+    decimal: str | None = None
+    date_format: str | None = None
+    seed: int = 42
+
+    def hints(self) -> Hints:
+        """What was said of the file's columns and how they are written."""
+        return Hints(
+            self.customer_id,
+            self.ordered_at,
+            self.amount,
+            self.order_id,
+            self.product_id,
+            self.separator,
+            self.decimal,
+            self.date_format,
+        )
+
+    def overrides(self, names: Sequence[str], resolutions: Mapping[str, float]) -> Overrides:
+        """What was said of features, under their names in the file: upper and lower case count as the same.
+
+        names : the features that there are. resolutions : known ones, which those that were asked for overrule. Raises
+        InputError for a feature that is not there.
+        """
+        self._refuse_unknown(names)
+        by_name = {name.casefold(): name for name in names}
+
+        def named(given: Mapping[str, Given]) -> dict[str, Given]:
+            return {by_name[name.casefold()]: value for name, value in given.items()}
+
+        features = None if self.features is None else [by_name[name.casefold()] for name in self.features]
+        return Overrides(features, named(self.transforms), {**resolutions, **named(self.resolutions)})
+
+    def _refuse_unknown(self, names: Sequence[str]) -> None:
+        known = {name.casefold() for name in names}
+        for flag, asked in (
+            ("--features", self.features or ()),
+            ("--transform", self.transforms),
+            ("--resolution", self.resolutions),
+            ("--hurdle", () if self.hurdle is None else (self.hurdle[0],)),
+        ):
+            unknown = [name for name in asked if name.casefold() not in known]
+            if unknown:
+                raise InputError(f"{flag} {unknown[0]!r}: no such number of a customer. There are {', '.join(names)}.")
+
+
+def refuse_where_of_customers(request: Request) -> None:
+    """Raises InputError where lines are to be left out of a file of customers."""
+    if request.where is not None:
+        raise InputError(
+            f"--where is for order lines, and {request.file} has one row per customer. Take rows out of the file "
+            "itself; or, if these are order lines, name their columns: --date COLUMN --amount COLUMN."
+        )
+
+
+def refuse_too_few_customers(request: Request, customers: int) -> None:
+    """Raises InputError where there are too few customers to segment."""
+    if customers < FEWEST_CUSTOMERS:
+        raise InputError(
+            f"{request.file} has {customers:,} customers; at least {FEWEST_CUSTOMERS} are needed, and "
+            f"{ENOUGH_CUSTOMERS} "
+            "for segments to be trusted. With so few, groups are chance and gone a month later: take in more "
+            "customers."
+        )
+
+
+def refuse_too_few_features(request: Request, proposal: Proposal) -> None:
+    """Raises InputError where too little is left to segment by, with what was left out and why."""
+    if len(proposal.features) >= FEWEST_FEATURES:
+        return
+    reasons = "".join(f"\n  {left.name}: {left.reason}" for left in proposal.left_out)
+    found = "one feature" if proposal.features else "no feature"
+    raise InputError(
+        f"{request.file} has {found} to segment by; at least {FEWEST_FEATURES} are needed. Left out:{reasons}\n"
+        f"Add columns that tell customers apart; or insist on some of these with --features A,B."
+    )
+
+
+def last_closed_month() -> date:
+    """A month that is not over cannot be segmented: which one that is, only the clock knows."""
+    return add_months(datetime.now(UTC).date().replace(day=1), -1)
+
+
+def refuse_open_month(month: date, closed: date) -> None:
+    """Raises InputError for a month that is not over. closed : the last one that is."""
+    if month > closed:
+        raise InputError(f"--month {month_key(month)} is not over yet; the last month that is: {month_key(closed)}.")

@@ -1,0 +1,254 @@
+"""The asset graph tells the truth: an asset depends on those whose tables its SQL reads, and on no others.
+
+Two months run through the real assets, the second so that looks at the month before are seen too. The shop has what the
+demo's file leaves out (an audit, a campaign, outcomes): what is not configured is not read. Every statement is parsed;
+one that cannot be is a failure, not a gap.
+"""
+
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import dagster as dg
+import duckdb
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from segment_pipeline.definitions import SegmentPipeline, defs, resources
+from segment_pipeline.orchestration.resources import Step
+from segment_pipeline.orchestration.tables import PIPELINE_RUNS
+from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline_tests.shop import HABITS, Shop, write_parquet
+
+MONTHS = ("2023-03", "2023-04")
+WAREHOUSE = "warehouse"
+CATALOGUE = {table.name for table in TABLES}
+SILENT = {"description", "unregister", "extract_statements", "begin", "commit"}
+"""What a connection does without running a statement that names a table."""
+MACHINERY = {PIPELINE_RUNS.name}  # of every step
+
+# (asset, table) -> why it may be read without a dependency, which would be a circle: the table is of a later asset.
+LOOKS_BACK = {
+    ("scaled_matrix", "champions"): "dependent features stop only a month before which there was no champion",
+    ("candidate_models", "champions"): "the challengers start from the champion of the month before",
+    ("candidate_models", "model_versions"): "the same: what it is",
+}
+# (asset, dependency) -> what it is for, where no table is read.
+WITHOUT_A_TABLE = {("segment_report", "published_segments"): "the report reads the published file"}
+
+EVERYTHING = """\
+warnings: {horizon_days: 30, monthly_budget: 40}
+actions:
+  - {action_id: first, segment: 1, what: w, owner: the first, channel: app, kpi: k, measure_days: 30}
+  - {action_id: rest, what: w, owner: the rest, channel: e-mail, kpi: k, measure_days: 30}
+campaigns: {file: campaigns.yaml}
+outcomes: {path: orders.parquet, customer_id: customer, occurred_at: ordered_at, value: amount}
+audit: {path: habits.parquet, customer_id: customer, segment: habit}
+alternatives: {rules: {many: "CASE WHEN orders > 10 THEN 'many' ELSE 'few' END"}}
+"""
+SPRING = """\
+- campaign: spring
+  month: 2023-03
+  start: 2023-04-03
+  measure_until: 2023-04-25
+  shares: {matched: 0.5, random: 0.2, control: 0.3}
+"""
+
+
+@dataclass
+class Heard:
+    """What one asset did: the warehouse's tables that it read and wrote, and the relations that it made for itself."""
+
+    read: set[str] = field(default_factory=set)
+    written: set[str] = field(default_factory=set)
+    own: set[str] = field(default_factory=set)
+
+    def note(self, statement: exp.Expression, database: str) -> None:
+        """The tables of a statement; a name without a database is of the one given."""
+        targets = targets_of(statement)
+        for table in statement.find_all(exp.Table):
+            # a table function is no name, and a common table expression is the statement's own
+            if not isinstance(table.this, exp.Identifier) or is_common(table):
+                continue
+            if (table.catalog or database) != WAREHOUSE or table.name in self.own | MACHINERY:
+                continue
+            if isinstance(statement, exp.Create) and any(table is target for target in targets):
+                assert table.name not in CATALOGUE, f"{table.name} is made twice: {statement.sql('duckdb')}"
+                self.own.add(table.name)
+                continue
+            assert table.name in CATALOGUE, f"{table.name} is no table of the catalogue: {statement.sql('duckdb')}"
+            (self.written if any(table is target for target in targets) else self.read).add(table.name)
+
+
+def targets_of(statement: exp.Expression) -> list[exp.Table]:
+    """The tables that a statement makes, changes or drops."""
+    if isinstance(statement, exp.Drop):
+        return list(statement.find_all(exp.Table))
+    if not isinstance(statement, (exp.Insert, exp.Delete, exp.Update, exp.Create)):
+        return []
+    named = statement.this.this if isinstance(statement.this, exp.Schema) else statement.this
+    return [named] if isinstance(named, exp.Table) else []
+
+
+def is_common(table: exp.Table) -> bool:
+    """Whether the name is that of a common table expression that can be seen from where it stands: `WITH a AS (SELECT *
+    FROM a)` reads the table a, and only what follows reads the expression."""
+    inside: exp.Expression = table
+    while not table.db and inside.parent is not None:
+        expressions = list(getattr(inside.parent, "ctes", []))
+        if isinstance(inside.parent, exp.With):
+            expressions = inside.parent.expressions[: inside.index]
+        elif inside.arg_key == "with_":
+            expressions = []
+        if table.name in {common.alias for common in expressions}:
+            return True
+        inside = inside.parent
+    return False
+
+
+class Listening:
+    """A connection that tells what each statement reads and writes before it runs it."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, heard: Heard) -> None:
+        self._connection, self._heard, self._database = connection, heard, WAREHOUSE
+
+    def __getattr__(self, name: str) -> Any:
+        assert name in SILENT, f"{name} of a connection is not listened to"
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, *values: Any) -> duckdb.DuckDBPyConnection:
+        self._hear(sql)
+        return self._connection.execute(sql, *values)
+
+    def executemany(self, sql: str, *values: Any) -> duckdb.DuckDBPyConnection:
+        self._hear(sql)
+        return self._connection.executemany(sql, *values)
+
+    def register(self, name: str, rows: object) -> duckdb.DuckDBPyConnection:
+        self._heard.own.add(name)
+        return self._connection.register(name, rows)
+
+    def _hear(self, sql: str) -> None:
+        if sql.startswith("COMMENT ON"):  # reads nothing, and sqlglot does not know that on a macro
+            return
+        for statement in sqlglot.parse(sql, dialect="duckdb"):
+            assert statement is not None, sql
+            assert not isinstance(statement, exp.Command), f"sqlglot does not understand: {sql}"
+            if isinstance(statement, exp.Use):
+                self._database = statement.this.name
+            else:
+                self._heard.note(statement, self._database)
+
+
+class ListeningPipeline(SegmentPipeline):
+    """The pipeline, whose connections tell what each asset reads and writes."""
+
+    heard: ClassVar[dict[str, Heard]] = defaultdict(Heard)
+
+    @contextmanager
+    def read(self, context: dg.AssetExecutionContext) -> Iterator[duckdb.DuckDBPyConnection]:
+        with super().read(context) as connection:
+            yield self._listening(context, connection)
+
+    @contextmanager
+    def step(self, context: dg.AssetExecutionContext) -> Iterator[Step]:
+        with super().step(context) as step:
+            step.connection = self._listening(context, step.connection)
+            yield step
+
+    def _listening(self, context: dg.AssetExecutionContext, connection: duckdb.DuckDBPyConnection) -> Any:
+        return Listening(connection, self.heard[context.asset_key.to_user_string()])
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory: pytest.TempPathFactory, shop_orders: Path) -> Mapping[str, Heard]:
+    """Asset -> what it read and wrote in two months."""
+    shop = Shop(tmp_path_factory.mktemp("lineage")).configure(more=EVERYTHING)
+    shutil.copyfile(shop_orders, shop.orders_path)
+    habits = {f"c{number:05d}": list(HABITS)[number % 3] for number in range(700)}
+    write_parquet({"customer": list(habits), "habit": list(habits.values())}, shop.folder / "habits.parquet")
+    (shop.folder / "campaigns.yaml").write_text(SPRING)
+    listening = {"pipeline": ListeningPipeline(config_path=str(shop.config_path))}
+    for month in MONTHS:
+        dg.materialize(
+            list(defs.assets or []),  # type: ignore[arg-type]
+            partition_key=month,
+            resources=resources(shop.config_path) | listening,
+            instance=dg.DagsterInstance.ephemeral(),
+        )
+    return dict(ListeningPipeline.heard)
+
+
+@pytest.fixture(scope="module")
+def deps() -> Mapping[str, set[str]]:
+    """Asset -> the assets that it depends on; itself where it looks at its own month before."""
+    return {
+        spec.key.to_user_string(): {dep.asset_key.to_user_string() for dep in spec.deps}
+        for asset in defs.assets or []
+        for spec in asset.specs
+    }
+
+
+@pytest.mark.months
+def test_every_table_has_one_writer(heard):
+    writers = defaultdict(list)
+    for asset, what in heard.items():
+        for table in what.written:
+            writers[table].append(asset)
+    assert {table: assets for table, assets in writers.items() if len(assets) > 1} == {}
+    assert CATALOGUE - MACHINERY - set(writers) == {"data_dictionary"}  # of the published file alone
+
+
+@pytest.mark.months
+def test_what_an_asset_reads_is_written_by_itself_or_by_what_it_depends_on(heard, deps):
+    undeclared = {
+        (asset, table)
+        for asset, what in heard.items()
+        for table in what.read
+        if not any(table in heard[other].written for other in {asset, *deps[asset]})
+    }
+    assert undeclared == set(LOOKS_BACK)
+
+
+@pytest.mark.months
+def test_an_asset_reads_from_everything_that_it_depends_on(heard, deps):
+    needless = {
+        (asset, other)
+        for asset, others in deps.items()
+        for other in others
+        if not (asset in heard and heard[asset].read & heard[other].written)
+    }
+    assert needless == set(WITHOUT_A_TABLE)
+
+
+@pytest.mark.parametrize(
+    ("sql", "read", "written"),
+    [
+        ("SELECT * FROM churn_risk AS r JOIN early_warnings USING (customer_id)", "churn_risk early_warnings", ""),
+        ("INSERT INTO churn_risk BY NAME SELECT * FROM champions", "champions", "churn_risk"),
+        ("WITH champions AS (SELECT * FROM churn_risk) SELECT * FROM champions", "churn_risk", ""),
+        ("WITH champions AS (SELECT * FROM champions) SELECT * FROM champions", "champions", ""),
+        ("SELECT (WITH a AS (SELECT 1) SELECT * FROM a), * FROM warehouse.main.champions", "champions", ""),
+        ("DELETE FROM churn_risk WHERE month IN (SELECT month FROM champions)", "champions", "churn_risk"),
+        ("CREATE TEMP TABLE mine AS SELECT * FROM champions; SELECT * FROM mine", "champions", ""),
+        ("SELECT * FROM draft.main.champions, read_parquet('champions'), range(3)", "", ""),
+        ("USE draft; SELECT * FROM champions, warehouse.main.churn_risk", "churn_risk", ""),
+    ],
+)
+def test_tables_are_told_from_what_only_looks_like_them(sql, read, written):
+    found = Heard()
+    Listening(None, found)._hear(sql)
+    assert (found.read, found.written) == (set(read.split()), set(written.split()))
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT * FROM nowhere", "VACUUM churn_risk", "SELECT * FROM (", "MERGE INTO champions"]
+)
+def test_what_is_not_understood_is_no_gap(sql):
+    with pytest.raises((AssertionError, sqlglot.ParseError)):
+        Listening(None, Heard())._hear(sql)
