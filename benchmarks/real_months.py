@@ -17,7 +17,7 @@ import numpy as np
 
 from segment_pipeline.arrays import Array, Flags, Texts
 from segment_pipeline.config.config import Config, load_config
-from segment_pipeline.config.order_features import PRODUCT_FEATURES
+from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.config.source import resolve_source_path
 from segment_pipeline.database.store import prepare
 from segment_pipeline.months import as_of, month_range
@@ -99,7 +99,7 @@ def _month_ends(config: Config) -> list[MonthEnd]:
     aside = tuple(
         name
         for name in config.raw_feature_names
-        if name not in config.feature_names and (orders.product_id is not None or name not in PRODUCT_FEATURES)
+        if name not in config.feature_names and not ORDER_FEATURES[name].lacks(orders.model_fields_set)
     )
     valid = " AND ".join(
         f"{feature.name} >= {feature.valid.min}" for feature in config.features if feature.valid.min is not None

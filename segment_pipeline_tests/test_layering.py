@@ -4,6 +4,7 @@ All of it holds whether a module is imported at the top of a file or inside a fu
 """
 
 import ast
+import importlib
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -129,3 +130,14 @@ def test_a_file_can_be_read_in_one_sitting():
     ]
     lengths = {str(path.relative_to(root)): len(path.read_text().splitlines()) for path in files}
     assert {name: lines for name, lines in lengths.items() if lines > 700} == {}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE.parent / "benchmarks").glob("*.py")), ids=lambda path: path.name)
+def test_a_benchmark_imports_names_that_there_are(path):
+    """Benchmarks run by hand and seldom; what they import is checked here."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("segment_pipeline"):
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                if not hasattr(module, alias.name):  # then it must be a module of that folder
+                    importlib.import_module(f"{node.module}.{alias.name}")
