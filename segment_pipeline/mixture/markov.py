@@ -29,7 +29,7 @@ START_LAPSE = 0.05
 """Share of the customers of any segment who lapse, and of the lapsed who return, where a fit begins without one."""
 
 
-class MarkovMixture(BaseEstimator):
+class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Gaussian mixture with a transition matrix between its segments and the observed state `lapsed`: a hidden Markov
     model fitted by forward-backward EM to the highest posterior.
 
