@@ -4,7 +4,7 @@ The text is what `monthly_assignments` and `transition_deltas` run, so no custom
 the Cholesky form, sum of squares of L^-1 (z - mu), and log-sum-exp: on real features it agrees with NumPy to 1e-13,
 where the polynomial form is off by 3e-9. The SQL is plain enough to transpile.
 
-A model with memory weighs its densities with what was known of each customer before: a column of the relation, `prior`,
+A model with memory weighs its densities with what was known of each customer before: a column of the relation, PRIOR,
 takes the place of the mixture's weights (`prior_sql` says what stands in it).
 """
 
@@ -19,7 +19,7 @@ from segment_pipeline.database.quoting import literal, number
 from segment_pipeline.mixture.memory import Memory
 from segment_pipeline.models.model import SegmentModel
 
-PRIOR = "prior"
+PRIOR = "prior_probabilities"
 """The column of a relation that a model with memory scores: how likely each of its k segments is for the customer
 before this month's features are known, DOUBLE[] of k or more entries, those of the segments first."""
 
@@ -109,7 +109,8 @@ def _posterior_with_memory_sql(model: SegmentModel, relation: str, carried: str)
         return ", ".join(expression.format(k=k) for k in components)
 
     z = ", ".join(f"{expression} AS z{j}" for j, expression in enumerate(standardised_sql(model.space)))
-    q = ", ".join(f"greatest({SMALLEST_PRIOR}, {PRIOR}[{k + 1}]) AS q{k}" for k in components)
+    # read back from a list, a number is none in every engine
+    q = ", ".join(f"greatest({SMALLEST_PRIOR}, CAST({PRIOR}[{k + 1}] AS DOUBLE)) AS q{k}" for k in components)
     densities = ", ".join(f"{_ruled(model, k, _log_density(model, k, 0.0))} AS g{k}" for k in components)
     of_month = ", ".join(f"g{k} + {number(math.log(model.mixture.weights[k]))} AS h{k}" for k in components)
     total, month_total, known = (" + ".join(f"{letter}{k}" for k in components) for letter in "efq")

@@ -17,7 +17,7 @@ from segment_pipeline.mixture.markov import MarkovMixture
 from segment_pipeline.mixture.memory import Memory
 from segment_pipeline.mixture.panel import BEFORE, LAPSED, MISSING, SEEN, Panel
 from segment_pipeline.models.model import Segment, SegmentModel
-from segment_pipeline.models.scoring import assignment_sql, membership_sql, prior_sql, tier_sql
+from segment_pipeline.models.scoring import PRIOR, assignment_sql, membership_sql, prior_sql, tier_sql
 
 TIERS = TierSettings()
 HOSTILE = ['spend "per" order', "o'rders; DROP TABLE x --", "🛒 days", "z0", "peak", "select", "a%b{c}\\d", "x" * 300]
@@ -157,7 +157,7 @@ def test_month_after_month_sql_remembers_what_numpy_does(seed, k, d, months):
         rows = score(
             model,
             X[position[here, t]],
-            lambda m, prior=prior: assignment_sql(m, f"(SELECT *, {prior} AS prior FROM customers)", TIERS),
+            lambda m, prior=prior: assignment_sql(m, f"(SELECT *, {prior} AS {PRIOR} FROM customers)", TIERS),
             [(before.get(customer), bool(known[customer])) for customer in here],
         )
         now = {}
@@ -193,7 +193,7 @@ def test_a_rule_decides_for_a_customer_whom_memory_expected_elsewhere():
     rule = Hurdle(1, 1, float(np.quantile(z, 0.3)), 0.0, float(np.quantile(z, 0.7)))
     memory = random_memory(5, 3)
     model = replace(plain, mixture=replace(plain.mixture, hurdle=rule), memory=memory)
-    never = "(SELECT *, [0.5, 0.0, 0.5, 0.0] AS prior FROM customers)"
+    never = f"(SELECT *, [0.5, 0.0, 0.5, 0.0] AS {PRIOR} FROM customers)"
     rows = score(model, X, lambda m: membership_sql(m, never))
     applies = rule.holds(plain.space.transform(X))
     assert applies.any()
