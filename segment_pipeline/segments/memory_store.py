@@ -11,9 +11,9 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
+from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import write_rows
 from segment_pipeline.database.store import insert_query, month_literal, month_rows
-from segment_pipeline.models.champions_store import scores_in
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.models.scoring import PRIOR, membership_sql, prior_sql
 from segment_pipeline.months import add_months
@@ -41,6 +41,16 @@ def customers_of(month: date) -> CustomersOfMonth:
     )
 
 
+def past_customers_of(month: date) -> CustomersOfMonth:
+    """A month before the first that the pipeline has run."""
+    of_month = f"month = {month_literal(month)}"
+    return CustomersOfMonth(
+        month,
+        f"(SELECT * EXCLUDE (month, first_seen, rejected) FROM past_features WHERE {of_month} AND NOT rejected)",
+        f"(SELECT DISTINCT customer_id FROM past_features WHERE {of_month} AND rejected AND trim(customer_id) <> '')",
+    )
+
+
 def months_before(
     connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, months: int
 ) -> list[CustomersOfMonth]:
@@ -49,10 +59,22 @@ def months_before(
     found: list[CustomersOfMonth] = []
     for back in range(1, months):
         earlier = add_months(month, -back)
-        if not month_rows(connection, VALIDATED_FEATURES, earlier) or not scores_in(connection, model, earlier):
+        has_run = month_rows(connection, VALIDATED_FEATURES, earlier) > 0
+        customers = customers_of(earlier) if has_run else past_customers_of(earlier)
+        if not _can_be_scored(connection, model, customers):
             break
-        found.append(customers_of(earlier))
+        found.append(customers)
     return found[::-1]
+
+
+def _can_be_scored(connection: duckdb.DuckDBPyConnection, model: SegmentModel, customers: CustomersOfMonth) -> bool:
+    """Whether there are any, and every feature of the model is there for every one of them."""
+    columns = {row[0].lower() for row in connection.execute(f"DESCRIBE FROM {customers.accepted}").fetchall()}
+    if not {name.lower() for name in model.space.names} <= columns:
+        return False
+    gaps = " OR ".join(f"{identifier(name)} IS NULL" for name in model.space.names)
+    found = connection.execute(f"SELECT bool_or({gaps}) FROM {customers.accepted} AS customers").fetchone()
+    return found == (False,)
 
 
 def remember(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, months: int) -> None:
@@ -112,11 +134,16 @@ def _priors_sql(
 
 
 def _known_customers(month: date, until: date) -> str:
-    """Who was a customer before the month: to an earlier month of the pipeline or, where it can tell, to the source."""
+    """Who was a customer before the month: to an earlier month or, where it can tell, to the source. In the first month
+    of all that cannot be known without the source, and they are taken for customers of any age."""
     return f"""
-        SELECT customer_id FROM raw_customers
-        WHERE month < {month_literal(month)}
-            OR (month <= {month_literal(until)} AND first_seen < {month_literal(month)})
+        WITH everybody AS (
+            SELECT month, customer_id, first_seen FROM raw_customers
+            UNION ALL SELECT month, customer_id, first_seen FROM past_features
+        )
+        SELECT customer_id FROM everybody WHERE month <= {month_literal(until)} GROUP BY customer_id
+        HAVING min(month) < {month_literal(month)} OR min(first_seen) < {month_literal(month)}
+            OR (min(first_seen) IS NULL AND {month_literal(month)} <= (SELECT min(month) FROM everybody))
     """
 
 

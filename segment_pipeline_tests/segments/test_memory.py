@@ -42,33 +42,39 @@ SECOND = champion(3, 4, (1, 3), random_memory(3, 2))
 SERVES = (WITHOUT, WITHOUT, FIRST, FIRST, SECOND, SECOND, SECOND)
 
 
-def filled(*, tells_first: bool = True) -> duckdb.DuckDBPyConnection:
-    """A warehouse with the customers of PANEL, and some whom nobody can name, up to the accepted and the rejected."""
+def filled(*, tells_first: bool = True, past: int = 0) -> duckdb.DuckDBPyConnection:
+    """A warehouse with the customers of PANEL, and some whom nobody can name, up to the accepted and the rejected.
+
+    tells_first : whether the source knows of a customer's first order. past : how many months lie before the first.
+    """
     connection = duckdb.connect()
     prepare(connection, TABLES, NAMES)
     values = iter((PANEL.rows * SPACE.scale + SPACE.center).tolist())
     begins = (PANEL.states != BEFORE).argmax(axis=1)
+    months = [add_months(JANUARY, t) for t in range(MONTHS)]
+    raw, accepted, rejected, before = [], [], [], []
     for customer, states in enumerate(PANEL.states):
-        first = add_months(JANUARY, int(begins[customer])) if PANEL.is_new[customer] else date(2022, 5, 17)
+        first = months[begins[customer]] if PANEL.is_new[customer] else date(2022, 5, 17)
         for t, state in enumerate(states):
-            row = [add_months(JANUARY, t), f"c{customer:04d}"]
-            if state in {SEEN, MISSING}:
-                connection.execute(
-                    "INSERT INTO raw_customers (month, customer_id, first_seen) VALUES (?, ?, ?)",
-                    [*row, first if tells_first else None],
-                )
-            if state == SEEN:
-                connection.execute("INSERT INTO validated_features VALUES (?, ?, ?, ?)", [*row, *next(values)])
-            if state == MISSING:
-                connection.execute("INSERT INTO rejected_customers (month, customer_id) VALUES (?, ?)", row)
-    for t in range(MONTHS):
-        for nobody in (None, "  "):
-            connection.execute(
-                "INSERT INTO raw_customers (month, customer_id) VALUES (?, ?)", [add_months(JANUARY, t), nobody]
-            )
-            connection.execute(
-                "INSERT INTO rejected_customers (month, customer_id) VALUES (?, ?)", [add_months(JANUARY, t), nobody]
-            )
+            row = (months[t], f"c{customer:04d}")
+            features = next(values) if state == SEEN else [None, None]
+            if state in {SEEN, MISSING} and t < past:
+                before.append((*row, first if tells_first else None, bool(state == MISSING), *features))
+            elif state in {SEEN, MISSING}:
+                raw.append((*row, first if tells_first else None))
+                (accepted if state == SEEN else rejected).append((*row, *features) if state == SEEN else row)
+    for month in months[past:]:
+        raw += [(month, None, None), (month, "  ", None)]
+        rejected += [(month, None), (month, "  ")]
+    for table, columns, rows in (
+        ("raw_customers", "month, customer_id, first_seen", raw),
+        ("validated_features", f"month, customer_id, {', '.join(NAMES)}", accepted),
+        ("rejected_customers", "month, customer_id", rejected),
+        ("past_features", f"month, customer_id, first_seen, rejected, {', '.join(NAMES)}", before),
+    ):
+        if rows:
+            marks = ", ".join("?" for _ in rows[0])
+            connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
     return connection
 
 
@@ -168,16 +174,42 @@ def test_it_goes_back_as_far_as_it_is_told():
             assert_knows(connection, SECOND, t, known_to(SECOND, later), later, at=3)
 
 
-def test_where_the_source_cannot_tell_who_appears_for_the_first_time_is_new():
+@pytest.mark.parametrize("past", [0, 2])
+def test_where_the_source_cannot_tell_who_appears_after_the_first_month_is_new(past):
     seen = np.isin(PANEL.states, (SEEN, MISSING))
     first = np.where(seen.any(axis=1), seen.argmax(axis=1), MONTHS)
     states = np.where(np.arange(MONTHS) < first[:, None], BEFORE, PANEL.states).astype(np.int8)
-    panel = Panel(states, PANEL.rows, first < MONTHS)
-    with filled(tells_first=False) as connection:
-        for t in range(4):
+    panel = Panel(states, PANEL.rows, (first > 0) & (first < MONTHS))
+    with filled(tells_first=False, past=past) as connection:
+        for t in range(2, 4):
             run(connection, t)
-            if SERVES[t] is FIRST:
-                assert_knows(connection, FIRST, t, known_to(FIRST, panel), panel)
+            assert_knows(connection, FIRST, t, known_to(FIRST, panel), panel)
+
+
+def test_the_months_before_the_first_one_are_gone_over_as_well():
+    with filled(past=4) as connection:
+        for t in range(4, MONTHS):
+            run(connection, t)
+        for t in range(MONTHS):
+            assert_knows(connection, SECOND, t, known_to(SECOND))
+
+
+def test_a_month_of_another_feature_list_ends_the_way_back():
+    later = Panel(
+        PANEL.states[:, 2:],
+        PANEL.rows[np.nonzero(PANEL.states == SEEN)[1] >= 2],
+        PANEL.is_new & ((PANEL.states != BEFORE).argmax(axis=1) >= 2),
+    )
+    with filled(past=3) as connection:
+        connection.execute(
+            "UPDATE past_features SET spend = NULL WHERE customer_id = "
+            "(SELECT min(customer_id) FROM past_features WHERE month = $month AND NOT rejected) AND month = $month",
+            {"month": add_months(JANUARY, 1)},
+        )
+        run(connection, 4)
+        assert states_of(connection, SECOND, 1) == {}
+        for t in (2, 3, 4):
+            assert_knows(connection, SECOND, t, known_to(SECOND, later), later, at=2)
 
 
 def test_a_champion_that_lost_its_memory_goes_over_the_months_again():
