@@ -119,10 +119,9 @@ def _priors_sql(
     assert model.memory is not None  # noqa: S101 - for mypy: the callers have looked
     before = add_months(customers.month, -1)
     begins = not _has_states(connection, model, before)
-    # an id that is NULL makes IN say NULL instead of false, which in a CASE is the same
-    known = f"c.customer_id IN ({_known_customers(customers.month, until)})"
+    prior = prior_sql(model.memory, "s.probabilities", "k.customer_id IS NOT NULL", begins=begins)
     return f"""
-        SELECT c.customer_id, {prior_sql(model.memory, "s.probabilities", known, begins=begins)} AS {PRIOR}
+        SELECT c.customer_id, {prior} AS {PRIOR}
         FROM (
             SELECT customer_id FROM {customers.accepted} AS accepted
             UNION ALL SELECT customer_id FROM {customers.rejected} AS rejected
@@ -130,6 +129,7 @@ def _priors_sql(
         LEFT JOIN (
             SELECT customer_id, probabilities FROM {MEMORY_STATES.name} WHERE {_states_of(model, before)}
         ) AS s ON s.customer_id = c.customer_id
+        LEFT JOIN ({_known_customers(customers.month, until)}) AS k ON k.customer_id = c.customer_id
     """
 
 
