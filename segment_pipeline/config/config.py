@@ -25,6 +25,7 @@ from segment_pipeline.config.errors_by_line import SettingDoc, docs_of, error_re
 from segment_pipeline.config.model import (
     AlignmentSettings,
     DriftSettings,
+    MemorySettings,
     ModelSettings,
     QualitySettings,
     RefitSettings,
@@ -88,6 +89,7 @@ class Config(Settings):
     )
     quality: Annotated[QualitySettings, BeforeValidator(empty_means_defaults)] = QualitySettings()
     model: Annotated[ModelSettings, BeforeValidator(empty_means_defaults)] = ModelSettings()
+    memory: Annotated[MemorySettings, BeforeValidator(empty_means_defaults)] = MemorySettings()
     refit: Annotated[RefitSettings, BeforeValidator(empty_means_defaults)] = RefitSettings()
     drift: Annotated[DriftSettings, BeforeValidator(empty_means_defaults)] = DriftSettings()
     alignment: Annotated[AlignmentSettings, BeforeValidator(empty_means_defaults)] = AlignmentSettings()

@@ -170,6 +170,8 @@ def _allowed(field: FieldInfo) -> str:
     if kind in (int, float):
         noun = "a whole number" if kind is int else "a number"
         return f"{noun}{_range_in_words(field.metadata)}"
+    if kind is bool:
+        return "true or false"
     model = _model_in(kind)[0]
     if model is not None:
         return f"a mapping with the keys {', '.join(model.model_fields)}"

@@ -63,6 +63,9 @@ class ModelSettings(Settings):
     )
     criterion: Literal["bic", "icl", "elbow"] = setting("bic", "", "What chooses among the admissible candidates.")
     max_segments: int = setting(8, "segments", "As many as the team can act on; never more are chosen.", ge=2, le=50)
+    memory: bool = setting(
+        False, "", "Whether memberships take into account where a customer was the month before; see `memory`."
+    )
     seed: int = setting(42, "", "Seed of every random choice; same seed, same result.", ge=0, le=2**32 - 1)
     min_stability: float = setting(
         0.8, "mean adjusted Rand index, at most 1", "Independent searches must agree at least this much.", ge=0, le=1
@@ -96,6 +99,19 @@ class ModelSettings(Settings):
                 f"at most {round(1 / low, 3)}: {low} components share 1 among them",
             )
         return self
+
+
+class MemorySettings(Settings):
+    """How far back the mixture with memory looks, and when two of its segments might as well be one."""
+
+    months: int = setting(12, "months", "Month-ends that a mixture with memory is fitted to, at most.", ge=3, le=60)
+    min_kept: float = setting(
+        0.3,
+        "-1..1, 1 is all",
+        "Of two segments, how much a customer's one must say of its one a month later; candidates below are refused.",
+        ge=-1,
+        le=1,
+    )
 
 
 class RefitSettings(Settings):

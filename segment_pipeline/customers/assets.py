@@ -11,6 +11,7 @@ from segment_pipeline.customers.tables import (
     FEATURE_DIAGNOSTICS,
     FEATURE_LIMITS,
     FEATURE_SPACES,
+    PAST_FEATURES,
     REJECTED_CUSTOMERS,
     SCALED_MATRIX,
     VALIDATED_FEATURES,
@@ -70,7 +71,7 @@ def _dates(lines: Mapping[str, int], allowed: float) -> dg.AssetCheckResult:
 
 @monthly_asset(
     VALIDATED_FEATURES,
-    beside=[REJECTED_CUSTOMERS, FEATURE_LIMITS],
+    beside=[REJECTED_CUSTOMERS, FEATURE_LIMITS, PAST_FEATURES],
     deps=[raw_customers],
     group="customers",
     kinds=SQL_KINDS,
@@ -79,6 +80,7 @@ def _dates(lines: Mapping[str, int], allowed: float) -> dg.AssetCheckResult:
 def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.customers.contract import build_contract
     from segment_pipeline.customers.expectations import validate_month
+    from segment_pipeline.customers.past_store import fill_past
     from segment_pipeline.customers.split_store import accepted_frame, split_customers
     from segment_pipeline.database.store import month_rows
 
@@ -99,7 +101,8 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
             for found in outcomes
         ]
         step.judge(*verdicts, _none_lost(split), advice=_advice(split, step.config.quality.min_customers))
-    return step.result(_split_figures(split))
+        remembered = fill_past(step.connection, step.config, contract, step.month) if step.config.model.memory else []
+    return step.result({**_split_figures(split), **({"months_before": len(remembered)} if remembered else {})})
 
 
 def _none_lost(split: "SplitCounts") -> dg.AssetCheckResult:

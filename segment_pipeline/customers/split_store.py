@@ -46,19 +46,13 @@ def split_customers(
     Call it inside a transaction, and roll back if the month does not pass the gate.
     """
     names = config.raw_feature_names
-    raw = (
-        f"(SELECT *, map_keys(unreadable_values) AS unreadable FROM raw_customers WHERE month = {month_literal(month)})"
-    )
-    limits = _outlier_limits(connection, config, contract, raw)
+    limits = judge_rows(connection, config, contract, f"raw_customers WHERE month = {month_literal(month)}")
     write_rows(connection, FEATURE_LIMITS, month, [_limits_row(feature, limits) for feature in config.features])
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE judged AS SELECT *, {contract.reasons_sql(limits)} AS reasons FROM {raw}"
-    )
     accepted = replace_month(
         connection,
         VALIDATED_FEATURES,
         month,
-        f"SELECT month, customer_id, {', '.join(_kept_value(config, name, limits) for name in names)} "
+        f"SELECT month, customer_id, {kept_values(config, limits)} "
         f"FROM judged WHERE len(reasons) = 0 ORDER BY customer_id",
         names,
     )
@@ -81,6 +75,22 @@ def split_customers(
     capped = _count_capped(connection, limits, config)
     connection.execute("DROP TABLE judged")
     return SplitCounts(month_rows(connection, RAW_CUSTOMERS, month), accepted, rejected, capped, dict(reasons))
+
+
+def judge_rows(connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, rows: str) -> Limits:
+    """Fill the temporary table `judged` with these rows, which have the columns of `raw_customers`, and their `reasons`
+    to be rejected; returns where their outliers end."""
+    raw = f"(SELECT *, map_keys(unreadable_values) AS unreadable FROM {rows})"
+    limits = _outlier_limits(connection, config, contract, raw)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE judged AS SELECT *, {contract.reasons_sql(limits)} AS reasons FROM {raw}"
+    )
+    return limits
+
+
+def kept_values(config: Config, limits: Limits) -> str:
+    """The feature columns of `judged` as an accepted customer keeps them, as SQL."""
+    return ", ".join(_kept_value(config, name, limits) for name in config.raw_feature_names)
 
 
 def _outlier_limits(connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, raw: str) -> Limits:

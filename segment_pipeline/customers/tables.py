@@ -12,6 +12,21 @@ VALIDATED_FEATURES = Table(
 )
 
 
+PAST_FEATURES = Table(
+    "past_features",
+    "A customer as the source shows it at the end of a month before the first one, for the memory of the first.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column("first_seen", "DATE", "date", "Day of the customer's first order in the source; NULL where unknown."),
+        Column("rejected", "BOOLEAN", "", "Whether the row breaks the data contract: it then has no features."),
+    ),
+    ("month", "customer_id"),
+    published=False,
+    features=True,
+)
+
+
 REJECTED_CUSTOMERS = Table(
     "rejected_customers",
     "A source row that breaks the data contract, with every reason and its raw values.",
@@ -91,6 +106,7 @@ FEATURE_DIAGNOSTICS = Table(
 
 TABLES = (
     VALIDATED_FEATURES,
+    PAST_FEATURES,
     REJECTED_CUSTOMERS,
     FEATURE_LIMITS,
     SCALED_MATRIX,

@@ -1,15 +1,14 @@
 """Expectation-maximisation for a stack of mixtures at once: the kernel under the estimator and under the search.
 
-Here: the rows as the kernel sees them, E-step, M-step under prior and variance floor, acceleration. Not here: where a
-run starts (starts.py), and which run is kept (estimator.py, search.py).
+Here: the rows as the kernel sees them, E-step, M-step under prior and variance floor. Not here: how steps are repeated
+until nothing is left to gain (acceleration.py), where a run starts (starts.py), which run is kept (estimator.py,
+search.py).
 
 * The log density of a Gaussian is linear in phi(x) = [1, x_i, x_i x_j], so an E-step is one matrix product and an
   M-step another, for all runs of the stack together. phi is built block by block and never exists for all rows of a
   large matrix.
 * The objective is the posterior under the conjugate prior of Fraley & Raftery (2007), maximised subject to
   Sigma_k >= diag(variance_floor): data cannot support structure finer than their own rounding.
-* The last stretch is accelerated with SQUAREM (Varadhan & Roland 2008) on the expected sufficient statistics. A jump
-  that does not improve on the plain EM step is discarded, so the objective never falls.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segment_pipeline.arrays import Array, Flags, Labels
+from segment_pipeline.mixture.acceleration import Accelerated
 from segment_pipeline.mixture.gaussian import LOG_2PI, Mixture
 
 CovarianceType = Literal["full", "tied", "diag", "spherical"]
@@ -34,19 +34,6 @@ OWN_SCATTER = 0.25
 """Least scatter of a component's members along any direction, as a multiple of what the prior adds there. Members who
 repeat one value had 0.15 to 0.18 on grocery orders (with a floor too low for them); setosa in iris, tight but honest,
 has 0.68."""
-
-SAME_RUN = 1e-5
-"""Two runs whose mean log posteriors differ by less are on their way to the same solution."""
-
-_QUIET = 2
-"""A run has converged when it seems to have nothing left to gain so many times in a row."""
-
-_CATCH_UP = 10.0
-"""A run is given up when even this many times what it seems still to gain would leave it behind the leader."""
-
-_FIRST_STRETCH = 4.0
-_LAST_STRETCH = 1e3
-"""How far a jump of SQUAREM may go at first, and at most, in steps of EM."""
 
 _JOINT_NUMBERS = 2**17
 _BLOCK_ROWS = 4096
@@ -241,19 +228,7 @@ class Parameters:
         return np.asarray((covariances + np.swapaxes(covariances, -1, -2)) / 2)
 
 
-@dataclass(frozen=True, eq=False)
-class Ending:
-    """Where a stack of runs ended. moments : (S, k, P). objectives : (S,) mean log posterior. converged : (S,).
-    history : (iterations, S) objectives on the way; a run that has stopped keeps its last. passes : (S,) E-steps."""
-
-    moments: Array
-    objectives: Array
-    converged: Flags
-    history: Array
-    passes: Labels
-
-
-class StackedEM:
+class StackedEM(Accelerated[Rows]):
     """EM for a stack of runs with the same k. A run's state is its expected sufficient statistics, `moments` (k, P):
     for every component the mean over all rows of r, r x_i and r x_i x_j. Parameters follow from them in closed form."""
 
@@ -276,7 +251,7 @@ class StackedEM:
     def expect(self, parameters: Parameters, rows: Rows, pool: Executor | None = None) -> tuple[Array, Array]:
         """The E-step: expected statistics (S, k, P) and mean log-likelihood (S,) under these parameters."""
         S, k = parameters.weights.shape
-        top, log_joint = self._log_joint(parameters, rows)
+        top, log_joint = self.log_joint(parameters, rows)
         size = min(rows.block_rows, max(256, _JOINT_NUMBERS // (S * k)))
 
         def statistics(shard: tuple[int, int]) -> tuple[Array, Array]:
@@ -295,7 +270,7 @@ class StackedEM:
             log_likelihood += part_likelihood
         return sums.reshape(S, k, -1) / rows.total, log_likelihood / rows.total + top
 
-    def _log_joint(self, parameters: Parameters, rows: Rows) -> tuple[Array, Callable[[Array, Array | None], Array]]:
+    def log_joint(self, parameters: Parameters, rows: Rows) -> tuple[Array, Callable[[Array, Array | None], Array]]:
         """The highest log peak (S,) of each run, and a function phi (P, b) -> (S, k, b): log of weight times density
         relative to that peak, so that its exponential cannot overflow."""
         weights, means, roots, logdet = parameters.weights, parameters.means, parameters.roots, parameters.logdet
@@ -331,76 +306,6 @@ class StackedEM:
             return joint
 
         return top, whitened
-
-    def converge(
-        self,
-        moments: Array,
-        rows: Rows,
-        tolerance: float,
-        *,
-        max_iterations: int = 1200,
-        accelerate: bool = True,
-        pool: Executor | None = None,
-    ) -> Ending:
-        """SQUAREM, or plain EM, until what a run seems still to gain is below the tolerance `_QUIET` times in a row, at
-        most `max_iterations` E-steps. It is an estimate from the last steps: a plateau can hide more."""
-        S = len(moments)
-        final, objectives = moments.copy(), np.full(S, -np.inf)
-        converged, passes = np.zeros(S, dtype=bool), np.zeros(S, dtype=np.intp)
-        active, limits = np.arange(S), np.full(S, _FIRST_STRETCH)
-        gain, quiet = np.full(S, np.inf), np.zeros(S, dtype=np.intp)
-        history: list[Array] = []
-        used = 0
-        while len(active) and used < max_iterations:
-            if accelerate and max_iterations - used >= 3:
-                moments, objective, to_gain, still, limits = self._squarem_cycle(moments, limits, rows, tolerance, pool)
-                spent = 3
-            else:
-                moments, objective = self.step(moments, rows, pool)
-                before, gain = gain, objective - objectives[active]
-                # What a geometric series of gains still has before it (Aitken).
-                with np.errstate(invalid="ignore", divide="ignore"):
-                    rate = np.where(np.isfinite(before) & (before > 0), np.clip(gain / before, 0.0, 0.999), 0.0)
-                to_gain = gain / (1.0 - rate)
-                still = to_gain < tolerance
-                spent = 1
-            quiet = np.where(still, quiet + 1, 0)
-            done = quiet >= _QUIET
-            used += spent
-            passes[active] += spent
-            final[active], objectives[active] = moments, objective
-            converged[active[done]] = True
-            history.append(objectives.copy())
-            leader = int(np.argmax(objectives))
-            if S > 1 and not self.has_spike(final[leader : leader + 1], rows.total)[0]:
-                # Waiting for a run that cannot catch up with a sound leader would cost half of the time.
-                done |= objective + _CATCH_UP * to_gain < objectives[leader] - SAME_RUN
-            active, moments, limits = active[~done], moments[~done], limits[~done]
-            gain, quiet = gain[~done], quiet[~done]
-        return Ending(final, objectives, converged, np.array(history), passes)
-
-    def _squarem_cycle(
-        self, moments: Array, limits: Array, rows: Rows, tolerance: float, pool: Executor | None
-    ) -> tuple[Array, Array, Array, Flags, Array]:
-        """Two EM steps, a jump along their bend, and an EM step from where it lands: new moments, objectives, what
-        each run seems still to gain, which have nothing left, and how far each may jump next."""
-        first, objective_0 = self.step(moments, rows, pool)
-        second, objective_1 = self.step(first, rows, pool)
-        velocity = first - moments
-        bend = second - first - velocity
-        stretch = np.sqrt(np.sum(velocity**2, axis=(1, 2)) / np.maximum(np.sum(bend**2, axis=(1, 2)), 1e-300))
-        stretch = np.clip(stretch, 1.0, _LAST_STRETCH)
-        jump = np.minimum(stretch, limits)[:, None, None]
-        beyond, objective_2 = self.step(moments + 2.0 * jump * velocity + jump**2 * bend, rows, pool)
-        accepted = objective_2 >= objective_1
-        # A linearly converging run still has about stretch times its last gain before it.
-        to_gain = (objective_1 - objective_0) * stretch
-        done = (to_gain < tolerance) & (~accepted | (objective_2 - objective_1 < tolerance))
-        # On flat likelihoods nearly every jump of full length overshoots: learn the length that does not.
-        reached = np.minimum(stretch, limits)
-        limits = np.where(accepted, np.where(stretch >= limits, 4.0 * limits, limits), np.maximum(reached / 4.0, 1.0))
-        moments = np.where(accepted[:, None, None], beyond, second)
-        return moments, np.where(accepted, objective_2, objective_1), to_gain, done, limits
 
     def has_spike(self, moments: Array, total: float) -> Flags:
         """(S,) whether a component has too few members, or no scatter of its own beside the prior's."""

@@ -21,11 +21,10 @@ from sklearn.utils.validation import check_array
 from threadpoolctl import threadpool_limits
 
 from segment_pipeline.arrays import Array, Labels
+from segment_pipeline.mixture.acceleration import SAME_RUN, Ending
 from segment_pipeline.mixture.degeneracy import degeneracy_on
 from segment_pipeline.mixture.em import (
     GUARD_VARIANCE,
-    SAME_RUN,
-    Ending,
     Parameters,
     Prior,
     Rows,

@@ -13,6 +13,7 @@ import numpy as np
 from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.candidates import Mixture
 from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.mixture.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class SegmentModel:
     """One model version. Component i of the mixture is segments[i]; segments ascend by segment_id.
 
     trained_month : first day of the closed month whose customers it was fitted on. atypical_below : log-likelihood, in
-    transformed units, below which a customer is atypical.
+    transformed units, below which a customer is atypical. memory : how a customer goes on from month to month, in the
+    order of `segments`; None for a model that knows nothing of the month before. The mixture's weights are then the
+    shares of the segments in trained_month.
     """
 
     model_version: int
@@ -38,6 +41,7 @@ class SegmentModel:
     mixture: Mixture
     segments: tuple[Segment, ...]
     atypical_below: float
+    memory: Memory | None = None
 
     def __post_init__(self) -> None:
         ids = [segment.segment_id for segment in self.segments]
@@ -47,6 +51,8 @@ class SegmentModel:
             raise ValueError(f"segment ids must ascend without repetition, got {ids}")
         if self.mixture.n_features != self.space.n_features:
             raise ValueError(f"mixture of {self.mixture.n_features} features in a space of {self.space.n_features}")
+        if self.memory is not None and self.memory.n_components != len(ids):
+            raise ValueError(f"a memory of {self.memory.n_components} segments for {len(ids)}")
 
     @property
     def segment_ids(self) -> tuple[int, ...]:
@@ -74,6 +80,7 @@ class SegmentModel:
                     for segment in self.segments
                 ],
                 "atypical_below": self.atypical_below,
+                **({} if self.memory is None else {"memory": self.memory.to_plain()}),
             },
             ensure_ascii=False,
             allow_nan=False,
@@ -92,6 +99,7 @@ class SegmentModel:
                 Segment(int(segment["segment_id"]), segment["name"], segment["role"]) for segment in content["segments"]
             ),
             atypical_below=float(content["atypical_below"]),
+            memory=Memory.from_plain(content["memory"]) if "memory" in content else None,
         )
 
 

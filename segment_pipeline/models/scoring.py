@@ -3,6 +3,9 @@
 The text is what `monthly_assignments` and `transition_deltas` run, so no customer leaves the database. Densities use
 the Cholesky form, sum of squares of L^-1 (z - mu), and log-sum-exp: on real features it agrees with NumPy to 1e-13,
 where the polynomial form is off by 3e-9. The SQL is plain enough to transpile.
+
+A model with memory weighs its densities with what was known of each customer before: a column of the relation, PRIOR,
+takes the place of the mixture's weights (`prior_sql` says what stands in it).
 """
 
 import math
@@ -13,27 +16,69 @@ import numpy as np
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.customers.transforms import standardised_sql
 from segment_pipeline.database.quoting import literal, number
+from segment_pipeline.mixture.memory import Memory
 from segment_pipeline.models.model import SegmentModel
 
+PRIOR = "prior_probabilities"
+"""The column of a relation that a model with memory scores: how likely each of its k segments is for the customer
+before this month's features are known, DOUBLE[] of k or more entries, those of the segments first."""
 
-def membership_sql(model: SegmentModel, relation: str) -> str:
+SMALLEST_PRIOR = "1E-300"
+"""What an impossible segment counts as, so that its logarithm is finite."""
+
+_NO_MEMORY = (
+    "CAST(NULL AS DOUBLE[]) AS month_only_probabilities, CAST(NULL AS DOUBLE[]) AS next_probabilities, "
+    "CAST(NULL AS DOUBLE) AS next_lapse_probability"
+)
+
+
+def prior_sql(memory: Memory, before: str, known: str, *, begins: bool = False) -> str:
+    """What is known of a customer before a month's features are, as an expression: DOUBLE[] of k + 1, `lapsed` last.
+
+    before : an expression of the same of the month before, all that was known then; NULL for who has none. known : a
+    condition: who has none was a customer already, and had lapsed; where it does not hold, the customer is new. begins
+    : in the panel's first month, before which nothing is known of anybody.
+    """
+    k = memory.n_components
+    unseen = memory.before if begins else memory.transitions[k]
+    new = [*memory.new.tolist(), 0.0]
+    listed = ", ".join(
+        f"CASE WHEN {before} IS NOT NULL THEN {_ahead(memory, [f'{before}[{a + 1}]' for a in range(k + 1)], b)} "
+        f"WHEN {known} THEN {number(unseen[b])} ELSE {number(new[b])} END"
+        for b in range(k + 1)
+    )
+    return f"[{listed}]"
+
+
+def _ahead(memory: Memory, states: Sequence[str], to: int) -> str:
+    """The probability of a state a month later. states : expressions of the probabilities of the first of the states,
+    in their order; the others have none."""
+    return " + ".join(f"{state} * {number(memory.transitions[a, to])}" for a, state in enumerate(states))
+
+
+def membership_sql(model: SegmentModel, relation: str, carried: Sequence[str] = ("customer_id",)) -> str:
     """A query of `relation`'s customer_id with `probabilities` (in the order of the model's segments, summing to 1)
     and `log_likelihood` (nats, per transformed unit; higher is more typical).
 
-    `relation` is a table name or a parenthesised query with customer_id and the model's features.
+    `relation` is a table name or a parenthesised query with customer_id and the model's features and, where the model
+    has a memory, PRIOR. `carried` are its columns that come first in the result, as they are.
     """
     probabilities = ", ".join(f"p{k}" for k in range(len(model.segments)))
+    listed = ", ".join(carried)
     return f"""
-        SELECT customer_id, [{probabilities}] AS probabilities, log_likelihood
-        FROM ({_posterior_sql(model, relation, "customer_id")}) AS posterior
+        SELECT {listed}, [{probabilities}] AS probabilities, log_likelihood
+        FROM ({_posterior_sql(model, relation, listed)}) AS posterior
     """
 
 
 def _posterior_sql(model: SegmentModel, relation: str, carried: str) -> str:
-    """A query of the `carried` columns, the probabilities as columns p0, p1, ..., and log_likelihood.
+    """A query of the `carried` columns, the probabilities as columns p0, p1, ..., and log_likelihood. Of a model with
+    memory also m0, m1, ...: the probabilities under the mixture's weights.
 
     Columns and not a list, because not every engine reads a number back out of a list as a number.
     """
+    if model.memory is not None:
+        return _posterior_with_memory_sql(model, relation, carried)
     components = range(len(model.segments))
     peak = _greatest([f"j{k}" for k in components])
     total = " + ".join(f"e{k}" for k in components)
@@ -48,8 +93,44 @@ def _posterior_sql(model: SegmentModel, relation: str, carried: str) -> str:
                 FROM (
                     SELECT *, {peak} AS peak
                     FROM (
-                        SELECT {carried}, {", ".join(f"{_ruled_log_joint(model, k)} AS j{k}" for k in components)}
+                        SELECT {carried}, {", ".join(f"{_log_joint(model, k)} AS j{k}" for k in components)}
                         FROM (SELECT {carried}, {z} FROM {relation} AS scored_rows) AS standardised
+                    ) AS joint
+                ) AS peaked
+            ) AS exponentials
+        ) AS totals
+    """
+
+
+def _posterior_with_memory_sql(model: SegmentModel, relation: str, carried: str) -> str:
+    components = range(len(model.segments))
+
+    def each(expression: str) -> str:
+        return ", ".join(expression.format(k=k) for k in components)
+
+    z = ", ".join(f"{expression} AS z{j}" for j, expression in enumerate(standardised_sql(model.space)))
+    # read back from a list, a number is none in every engine
+    q = ", ".join(f"greatest({SMALLEST_PRIOR}, CAST({PRIOR}[{k + 1}] AS DOUBLE)) AS q{k}" for k in components)
+    densities = ", ".join(f"{_ruled(model, k, _log_density(model, k, 0.0))} AS g{k}" for k in components)
+    of_month = ", ".join(f"g{k} + {number(math.log(model.mixture.weights[k]))} AS h{k}" for k in components)
+    total, month_total, known = (" + ".join(f"{letter}{k}" for k in components) for letter in "efq")
+    return f"""
+        SELECT {carried}, {each("e{k} / total AS p{k}")}, {each("f{k} / month_total AS m{k}")},
+            peak + ln(total) - ln(known) + {number(model.space.log_jacobian)} AS log_likelihood
+        FROM (
+            SELECT *, {total} AS total, {month_total} AS month_total
+            FROM (
+                SELECT {carried}, known, peak, {each("exp(j{k} - peak) AS e{k}")},
+                    {each("exp(h{k} - month_peak) AS f{k}")}
+                FROM (
+                    SELECT *, {_greatest([f"j{k}" for k in components])} AS peak,
+                        {_greatest([f"h{k}" for k in components])} AS month_peak
+                    FROM (
+                        SELECT {carried}, {known} AS known, {each("g{k} + ln(q{k}) AS j{k}")}, {of_month}
+                        FROM (
+                            SELECT {carried}, {each("q{k}")}, {densities}
+                            FROM (SELECT {carried}, {q}, {z} FROM {relation} AS scored_rows) AS standardised
+                        ) AS densities
                     ) AS joint
                 ) AS peaked
             ) AS exponentials
@@ -62,7 +143,7 @@ def assignment_sql(
 ) -> str:
     """A query with the columns of `monthly_assignments`, less `month`, for every row of `relation`.
 
-    `carried` are the columns of `relation` that come first in the result, as they are.
+    `relation` and `carried` are as in `membership_sql`.
     """
     ids = [segment.segment_id for segment in model.segments]
     columns = [f"p{k}" for k in range(len(ids))]
@@ -85,6 +166,7 @@ def assignment_sql(
             log_likelihood, log_likelihood < {number(model.atypical_below)} AS is_atypical,
             [{", ".join(str(segment_id) for segment_id in ids)}] AS segment_ids,
             [{", ".join(columns)}] AS probabilities,
+            {_explained_sql(model)},
             {model.model_version} AS model_version
         FROM (
             SELECT *, {others} AS second_probability,
@@ -100,6 +182,20 @@ def assignment_sql(
     """
 
 
+def _explained_sql(model: SegmentModel) -> str:
+    """What the month alone would say, and what is expected of the next one, from the columns of `_posterior_sql`."""
+    memory = model.memory
+    if memory is None:
+        return _NO_MEMORY
+    states = [f"p{k}" for k in range(memory.n_components)]
+    *segments, lapsed = (_ahead(memory, states, b) for b in range(memory.n_components + 1))
+    month_only = ", ".join(f"m{k}" for k in range(memory.n_components))
+    return (
+        f"[{month_only}] AS month_only_probabilities, [{', '.join(segments)}] AS next_probabilities, "
+        f"{lapsed} AS next_lapse_probability"
+    )
+
+
 def tier_sql(tiers: TierSettings) -> str:
     """The tier of a row with max_probability and second_probability: tried in order, so everyone is in exactly one."""
     return (
@@ -110,25 +206,23 @@ def tier_sql(tiers: TierSettings) -> str:
     )
 
 
-def _ruled_log_joint(model: SegmentModel, k: int) -> str:
-    """`_log_joint`, out of reach where the rule of a hurdle segment decides for another."""
+def _ruled(model: SegmentModel, k: int, log_joint: str) -> str:
+    """`log_joint` of segment k, out of reach where the rule of a hurdle segment decides for another."""
     hurdle = model.mixture.hurdle
     if hurdle is None:
-        return _log_joint(model, k)
+        return log_joint
     holds = f"z{hurdle.feature} BETWEEN {number(hurdle.low)} AND {number(hurdle.high)}"
     applies = holds if k == hurdle.component else f"NOT ({holds})"
-    return f"CASE WHEN {applies} THEN {_log_joint(model, k)} ELSE {number(-1e300)} END"
+    return f"CASE WHEN {applies} THEN {log_joint} ELSE {number(-1e300)} END"
 
 
-def _log_joint(model: SegmentModel, k: int) -> str:
-    """log(weight_k) + log N(z; mean_k, covariance_k) as an expression over z0, z1, ..."""
+def _log_density(model: SegmentModel, k: int, log_weight: float) -> str:
+    """log_weight + log N(z; mean_k, covariance_k) as an expression over z0, z1, ..."""
     mixture = model.mixture
     dimensions = mixture.means.shape[1]
     lower = np.linalg.cholesky(mixture.covariances[k])
     whitening = np.linalg.inv(lower)
-    constant = (
-        math.log(mixture.weights[k]) - 0.5 * dimensions * math.log(2 * math.pi) - float(np.log(np.diag(lower)).sum())
-    )
+    constant = log_weight - 0.5 * dimensions * math.log(2 * math.pi) - float(np.log(np.diag(lower)).sum())
     squares = []
     for i in range(dimensions):
         whitened = " + ".join(
@@ -136,6 +230,11 @@ def _log_joint(model: SegmentModel, k: int) -> str:
         )
         squares.append(f"({whitened}) * ({whitened})")
     return f"{number(constant)} - 5E-1 * ({' + '.join(squares)})"
+
+
+def _log_joint(model: SegmentModel, k: int) -> str:
+    """log(weight_k) + log N(z; mean_k, covariance_k), by the rule of a hurdle where there is one."""
+    return _ruled(model, k, _log_density(model, k, math.log(model.mixture.weights[k])))
 
 
 def _greatest(expressions: list[str]) -> str:

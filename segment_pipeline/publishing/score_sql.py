@@ -6,6 +6,7 @@ PostgreSQL gets what `monthly_assignments` would have said.
 """
 
 import re
+import textwrap
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -18,16 +19,19 @@ from segment_pipeline.customers.tables import FEATURE_LIMITS
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.models.model import Segment, SegmentModel
-from segment_pipeline.models.scoring import assignment_sql
+from segment_pipeline.models.scoring import PRIOR, assignment_sql, prior_sql
 from segment_pipeline.models.tables import MODEL_VERSIONS
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.dialects import DIALECTS
-from segment_pipeline.publishing.tables import MACRO, REFUSED, SCORED_TABLE
+from segment_pipeline.publishing.tables import MACRO, PREVIOUS, REFUSED, SCORED_TABLE
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS, SEGMENT_PROFILES
 from segment_pipeline.words import figure
 
 if TYPE_CHECKING:
     from sqlglot import exp
+
+REMEMBERING = frozenset({"duckdb", "postgres"})
+"""Dialects in which rows may have the column PREVIOUS; in the others a champion with memory scores all as new."""
 
 LARGEST = 1e100
 """A feature beyond it is refused as not finite: its square would be infinite, which PostgreSQL and BigQuery refuse for
@@ -96,6 +100,8 @@ def macro_ddl(scoring: Scoring) -> list[str]:
         f"table or query with customer_id and {', '.join(scoring.model.space.names)}: SELECT * FROM score(my_table). "
         f"A row that the pipeline would have rejected has NULLs and, in the column {REFUSED}, the reason."
     )
+    if scoring.model.memory is not None:
+        about += f" {_about_previous(scoring.model)}"
     return [
         f"CREATE OR REPLACE MACRO {MACRO}({SCORED_TABLE}) AS TABLE "
         f"{score_query(scoring, f'query_table({SCORED_TABLE})')}",
@@ -103,11 +109,21 @@ def macro_ddl(scoring: Scoring) -> list[str]:
     ]
 
 
-def score_query(scoring: Scoring, relation: str) -> str:
+def _about_previous(model: SegmentModel) -> str:
+    return (
+        f"An optional column {PREVIOUS} says what was known of the customer at the end of the month before: a list of "
+        f"{len(model.segments) + 1} probabilities that sum to 1, of the segments "
+        f"{', '.join(map(str, model.segment_ids))} and last of having lapsed. Without it, or where it is NULL, a row "
+        "is scored as that of a new customer."
+    )
+
+
+def score_query(scoring: Scoring, relation: str, *, remembers: bool = True) -> str:
     """A query of `relation` with customer_id, the columns of `monthly_assignments` but the month, and `refused`.
 
     It has every row of `relation`. `refused` is the reason code of a row that the pipeline would have rejected, whose
-    other columns are then NULL; NULL for all others.
+    other columns are then NULL; NULL for all others. remembers : whether a champion with memory takes PREVIOUS into
+    account, where `relation` has it; every row is that of a new customer otherwise.
     """
     features = [(limits, identifier(limits.feature)) for limits in scoring.limits]
     given = ", ".join(f"CAST({column} AS DOUBLE) AS {column}" for _, column in features)
@@ -115,19 +131,32 @@ def score_query(scoring: Scoring, relation: str) -> str:
     accepted = ", ".join(
         f"CASE WHEN {REFUSED} IS NULL THEN {_kept(limits, column)} END AS {column}" for limits, column in features
     )
+    memory = scoring.model.memory
+    remembers = remembers and memory is not None
+    if remembers:
+        given += f", CAST({PREVIOUS} AS DOUBLE[]) AS {PRIOR}"
+        accepted += f", CASE WHEN {REFUSED} IS NULL THEN {PRIOR} END AS {PRIOR}"
+    read = f"(SELECT CAST(customer_id AS VARCHAR) AS customer_id, {given} FROM {relation} AS raw_rows) AS given"
+    if remembers:
+        # where the relation has no such column, its name means that of `nobody`
+        read = f"(SELECT CAST(NULL AS DOUBLE[]) AS {PREVIOUS}) AS nobody CROSS JOIN LATERAL {read}"
     rows = f"""(
         SELECT customer_id, {REFUSED}, {accepted}
         FROM (
-            SELECT *, {_refused(scoring)} AS {REFUSED}
-            FROM (SELECT CAST(customer_id AS VARCHAR) AS customer_id, {given} FROM {relation} AS raw_rows) AS given
+            SELECT {"given.*" if remembers else "*"}, {_refused(scoring, remembers)} AS {REFUSED}
+            FROM {read}
         ) AS judged
     )"""
+    if memory is not None:
+        prior = prior_sql(memory, PRIOR, "false") if remembers else f"[{', '.join(map(number, memory.new))}]"
+        columns = ", ".join(column for _, column in features)
+        rows = f"(SELECT customer_id, {REFUSED}, {columns}, {prior} AS {PRIOR} FROM {rows} AS remembered)"
     shown = ", ".join(f"CASE WHEN {REFUSED} IS NULL THEN {column.name} END AS {column.name}" for column in _COLUMNS)
     scored = assignment_sql(scoring.model, rows, scoring.tiers, ("customer_id", REFUSED))
     return f"SELECT customer_id, {shown}, {REFUSED} FROM ({scored}) AS scored"
 
 
-def _refused(scoring: Scoring) -> str:
+def _refused(scoring: Scoring, remembers: bool) -> str:
     """The first reason why the pipeline would not have accepted a row, as an expression; NULL where there is none."""
     cases = ["WHEN customer_id IS NULL OR trim(customer_id) = '' THEN 'missing_customer_id'"]
     for limits in scoring.limits:
@@ -142,7 +171,19 @@ def _refused(scoring: Scoring) -> str:
         if limits.outliers == "reject":
             rules.append((_outside(column, limits.outliers_below, limits.outliers_above), "outlier"))
         cases += [f"WHEN {rule} THEN {literal(f'{code}:{name}')}" for rule, code in rules if rule]
+    if remembers:
+        cases.append(f"WHEN {_no_probabilities(len(scoring.model.segments) + 1)} THEN 'not_probabilities:{PREVIOUS}'")
     return f"CASE {' '.join(cases)} END"
+
+
+def _no_probabilities(states: int) -> str:
+    """Whether what stands in PRIOR are no probabilities of so many states, as a condition."""
+    listed = [f"{PRIOR}[{state + 1}]" for state in range(states)]
+    each = " AND ".join(f"{probability} BETWEEN 0E0 AND 1E0" for probability in listed)
+    return (
+        f"{PRIOR} IS NOT NULL AND CASE WHEN {each} AND {PRIOR}[{states + 1}] IS NULL "
+        f"THEN abs({' + '.join(listed)} - 1E0) > 1E-6 ELSE true END"
+    )
 
 
 def _outside(column: str, low: float | None, high: float | None) -> str:
@@ -170,7 +211,8 @@ def score_sql(scoring: Scoring, dialect: str, table: str, window_months: int | N
     import sqlglot
     from sqlglot import exp
 
-    query = sqlglot.parse_one(score_query(scoring, SCORED_TABLE), read="duckdb")
+    remembers = dialect in REMEMBERING
+    query = sqlglot.parse_one(score_query(scoring, SCORED_TABLE, remembers=remembers), read="duckdb")
     query = query.transform(_portable, dialect)
     (scored,) = (node for node in query.find_all(exp.Table) if node.name == SCORED_TABLE)
     named = _table(table, dialect)
@@ -236,10 +278,10 @@ def _head(scoring: Scoring, dialect: str, table: str, window_months: int | None)
         "  customer_id: not NULL, not blank; that it stands there once, this query does not check",
         *(line for limits in scoring.limits for line in _feature_lines(limits, window_months is not None)),
         *([f"  (as_of: the end of the month; the window: the {window_months} months before it)"] * bool(window_months)),
+        *_memory_lines(model, dialect),
         "",
         "Result: one row for each, in no order.",
-        f"  {', '.join(column.name for column in _COLUMNS[:5])},",
-        f"  {', '.join(column.name for column in _COLUMNS[5:])}: as in data_dictionary;",
+        *_indented(f"{', '.join(column.name for column in _COLUMNS)}: as in data_dictionary;"),
         "  probabilities has one entry for each of segment_ids.",
         "  refused: NULL, or why the pipeline would have rejected the row, whose other columns are then NULL:",
         "  missing_customer_id, or missing, not_finite, below_minimum, above_maximum or outlier, with :feature.",
@@ -248,6 +290,21 @@ def _head(scoring: Scoring, dialect: str, table: str, window_months: int | None)
         f"Segments: {segments}.",
     ]
     return "".join(f"-- {_one_line(line)}".rstrip() + "\n" for line in lines)
+
+
+def _indented(text: str) -> list[str]:
+    return textwrap.wrap(text, 100, initial_indent="  ", subsequent_indent="  ")
+
+
+def _memory_lines(model: SegmentModel, dialect: str) -> list[str]:
+    """What the query knows of the month before; nothing of a champion without memory."""
+    if model.memory is None:
+        return []
+    if dialect not in REMEMBERING:
+        about = "The champion has a memory, of which this file makes no use: every row is scored as a new customer's."
+    else:
+        about = f"{_about_previous(model)} One that is no such list is refused as not_probabilities."
+    return _indented(about)
 
 
 def _feature_lines(limits: FeatureLimits, from_orders: bool) -> list[str]:

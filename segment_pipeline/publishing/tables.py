@@ -23,5 +23,9 @@ MACRO = "score"
 SCORED_TABLE = "scored_table"
 """The macro's parameter: DuckDB puts its value wherever the name stands in the macro, a column's place too."""
 
+PREVIOUS = "previous_probabilities"
+"""A column that rows may have which a champion with memory is to score: what was known of the customer the month
+before, a list of the probability of each of its segments, ascending, and last of having lapsed. NULL for a new one."""
+
 REFUSED = "refused"
 """The macro's column with the reason why a row is not scored, which is worked out beside the row's features."""

@@ -20,7 +20,9 @@ from segment_pipeline.segments.tables import (
     FEATURE_DRIFT,
     JOURNEY_CONVERSION,
     JOURNEY_PATHS,
+    MEMORY_STATES,
     MONTHLY_ASSIGNMENTS,
+    SEGMENT_DYNAMICS,
     SEGMENT_FEATURE_PROFILES,
     SEGMENT_PROFILES,
     TRANSITION_DELTAS,
@@ -47,7 +49,10 @@ TRANSITIONS_RECONCILE = CheckSpec(
 
 @monthly_asset(
     MONTHLY_ASSIGNMENTS,
-    deps=[selected_model, validated_features],
+    beside=[MEMORY_STATES, SEGMENT_DYNAMICS],
+    # Of the source's customers, those of a champion with memory: who is new, and who was there before.
+    deps=[raw_customers, selected_model, validated_features],
+    follows_itself=True,  # what a champion with memory knew of each customer at the end of the month before
     group="segments",
     kinds=SQL_KINDS,
     checks=[PROBABILITIES_SUM_TO_ONE, EVERYBODY_IS_ASSIGNED],
@@ -57,9 +62,11 @@ def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -
     from segment_pipeline.models.champions_store import require_champion
     from segment_pipeline.segments.assignments_store import assignment_figures, write_assignments
     from segment_pipeline.segments.charts_store import certainty_bins
+    from segment_pipeline.segments.memory_store import remember
 
     with pipeline.step(context) as step:
         champion = require_champion(step.connection, step.config, step.month)
+        remember(step.connection, champion, step.month, step.config.memory.months)
         step.rows = write_assignments(step.connection, champion, step.month, step.config.tiers)
         figures = assignment_figures(step.connection, step.month)
         step.judge(

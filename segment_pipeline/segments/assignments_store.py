@@ -13,22 +13,21 @@ from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.rows import exact_mean
 from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.models.model import SegmentModel
-from segment_pipeline.models.scoring import assignment_sql, membership_sql
+from segment_pipeline.models.scoring import PRIOR, assignment_sql, membership_sql
 from segment_pipeline.months import add_months
+from segment_pipeline.segments.memory_store import customers_of, scored_rows, seen_states
+from segment_pipeline.segments.soft_moves import expected_moves_sql, moved_sql
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS, TRANSITION_DELTAS, TRANSITION_MATRIX
-
-
-def accepted_rows(month: date) -> str:
-    """The accepted customers of the month, as a relation."""
-    return f"(SELECT * EXCLUDE (month) FROM validated_features WHERE month = {month_literal(month)})"
 
 
 def write_assignments(
     connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, tiers: TierSettings
 ) -> int:
-    """Score every accepted customer of the month; returns how many."""
+    """Score every accepted customer of the month; returns how many. A model with memory needs its states of the month
+    before: see `memory_store.remember`."""
+    rows = scored_rows(connection, model, customers_of(month))
     query = f"""
-        SELECT {month_literal(month)} AS month, * FROM ({assignment_sql(model, accepted_rows(month), tiers)})
+        SELECT {month_literal(month)} AS month, * FROM ({assignment_sql(model, rows, tiers)})
         ORDER BY customer_id
     """
     return replace_month(connection, MONTHLY_ASSIGNMENTS, month, query)
@@ -72,33 +71,24 @@ def write_transitions(
     """Where every customer of this month or the month before came from and went; returns customers and matrix rows.
 
     `measuring_champion` is the champion that served the month before: it measures both months, so that a refit never
-    looks like movement. Without it (its features are not collected any more) the states are each month's own segments
-    and the shift is NULL. Without a month before (`has_previous` False) the tables stay empty for this month.
+    looks like movement. It measures with its own memory, where it has one. Without it (its features are not collected
+    any more) the states are each month's own segments and the shift is NULL. Without a month before (`has_previous`
+    False) the tables stay empty for this month.
     """
     before = add_months(month, -1)
     _score_both_months(connection, measuring_champion, before, month)
     deltas = f"""
         SELECT {month_literal(month)} AS month, customer_id, from_state, to_state, from_segment_id, to_segment_id,
             shift, {_role_change(measuring_champion, ("engaged",))} AS engaged_change,
-            {_role_change(measuring_champion, ("at_risk", "dormant"))} AS dormant_change,
+            {_role_change(measuring_champion, ("at_risk", "dormant"))} AS dormant_change, moved_probability,
             CASE WHEN changes IS NOT NULL THEN {_ids(measuring_champion)} END AS segment_ids, changes,
             {measuring_champion.model_version if measuring_champion is not None else "NULL"} AS model_version
-        FROM ({_states_sql(before, month, scored_twice=measuring_champion is not None)})
+        FROM ({_states_sql(before, month, measuring_champion)})
         WHERE {"true" if has_previous else "false"}
         ORDER BY customer_id
     """
     customers = replace_month(connection, TRANSITION_DELTAS, month, deltas)
-    moves = replace_month(
-        connection,
-        TRANSITION_MATRIX,
-        month,
-        f"""
-        SELECT month, from_state, to_state, count(*) AS customers,
-            CAST(count(*) AS DOUBLE) / sum(count(*)) OVER (PARTITION BY from_state) AS share
-        FROM transition_deltas WHERE month = {month_literal(month)}
-        GROUP BY month, from_state, to_state ORDER BY from_state, to_state
-        """,
-    )
+    moves = replace_month(connection, TRANSITION_MATRIX, month, _matrix_sql(measuring_champion, month))
     connection.execute("DROP TABLE scored_before")
     connection.execute("DROP TABLE scored_now")
     return customers, moves
@@ -108,28 +98,35 @@ def _score_both_months(
     connection: duckdb.DuckDBPyConnection, measuring_champion: SegmentModel | None, before: date, month: date
 ) -> None:
     for name, of_month in (("scored_before", before), ("scored_now", month)):
+        ids = _ids(measuring_champion)
         if measuring_champion is None:
             scored = f"""
                 SELECT customer_id, segment_id, probabilities FROM monthly_assignments
                 WHERE month = {month_literal(of_month)}
             """
         else:
-            ids = _ids(measuring_champion)
+            if measuring_champion.memory is None:
+                members, prior = membership_sql(measuring_champion, customers_of(of_month).accepted), ""
+            elif of_month == before:
+                members, prior = seen_states(measuring_champion, of_month), ""
+            else:
+                rows = scored_rows(connection, measuring_champion, customers_of(of_month))
+                members, prior = membership_sql(measuring_champion, rows, ("customer_id", PRIOR)), f", {PRIOR}"
             scored = f"""
                 SELECT customer_id, {ids}[list_position(probabilities, list_max(probabilities))] AS segment_id,
-                    probabilities
-                FROM ({membership_sql(measuring_champion, accepted_rows(of_month))})
+                    probabilities{prior}
+                FROM ({members})
             """
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {scored}")
 
 
-def _states_sql(before: date, month: date, *, scored_twice: bool) -> str:
+def _states_sql(before: date, month: date, measuring_champion: SegmentModel | None) -> str:
     """One row per customer of either month. A customer both accepted and rejected does not exist: ids are unique."""
-    rejected = "(SELECT DISTINCT customer_id FROM rejected_customers WHERE month = {} AND trim(customer_id) <> '')"
+    rejected_before, rejected_now = customers_of(before).rejected, customers_of(month).rejected
     changes = (
         """CASE WHEN b.probabilities IS NOT NULL AND n.probabilities IS NOT NULL THEN
             list_transform(list_zip(n.probabilities, b.probabilities), lambda pair: pair[1] - pair[2]) END"""
-        if scored_twice
+        if measuring_champion is not None
         else "CAST(NULL AS DOUBLE[])"
     )
     return f"""
@@ -140,22 +137,51 @@ def _states_sql(before: date, month: date, *, scored_twice: bool) -> str:
                     WHEN k.customer_id IS NOT NULL THEN 'returned' ELSE 'new' END AS from_state,
                 CASE WHEN n.segment_id IS NOT NULL THEN CAST(n.segment_id AS VARCHAR)
                     WHEN rn.customer_id IS NOT NULL THEN 'rejected' ELSE 'lapsed' END AS to_state,
-                b.segment_id AS from_segment_id, n.segment_id AS to_segment_id, {changes} AS changes
+                b.segment_id AS from_segment_id, n.segment_id AS to_segment_id, {changes} AS changes,
+                {moved_sql(measuring_champion, "b.probabilities", "n.probabilities", f"n.{PRIOR}")} AS moved_probability
             FROM (
                 SELECT customer_id FROM scored_before UNION SELECT customer_id FROM scored_now
-                UNION SELECT customer_id FROM {rejected.format(month_literal(before))}
-                UNION SELECT customer_id FROM {rejected.format(month_literal(month))}
+                UNION SELECT customer_id FROM {rejected_before}
+                UNION SELECT customer_id FROM {rejected_now}
             ) AS s
             LEFT JOIN scored_before AS b ON b.customer_id = s.customer_id
             LEFT JOIN scored_now AS n ON n.customer_id = s.customer_id
-            LEFT JOIN {rejected.format(month_literal(before))} AS rb ON rb.customer_id = s.customer_id
-            LEFT JOIN {rejected.format(month_literal(month))} AS rn ON rn.customer_id = s.customer_id
+            LEFT JOIN {rejected_before} AS rb ON rb.customer_id = s.customer_id
+            LEFT JOIN {rejected_now} AS rn ON rn.customer_id = s.customer_id
             LEFT JOIN (
                 -- known before this month: to an earlier month of the pipeline or, where it can tell, to the source
                 SELECT DISTINCT customer_id FROM raw_customers
                 WHERE month < {month_literal(month)} OR (month = {month_literal(month)} AND first_seen < month)
             ) AS k ON k.customer_id = s.customer_id
         ) AS moves
+    """
+
+
+def _matrix_sql(measuring_champion: SegmentModel | None, month: date) -> str:
+    """The rows of transition_matrix, counted from transition_deltas."""
+    of_month = f"month = {month_literal(month)}"
+    if measuring_champion is None or measuring_champion.memory is None:
+        return f"""
+            SELECT month, from_state, to_state, count(*) AS customers,
+                CAST(count(*) AS DOUBLE) / sum(count(*)) OVER (PARTITION BY from_state) AS share,
+                CAST(NULL AS DOUBLE) AS expected
+            FROM transition_deltas WHERE {of_month}
+            GROUP BY month, from_state, to_state ORDER BY from_state, to_state
+        """
+    moves = f"""(
+        SELECT d.from_state, d.to_state, b.probabilities AS before, n.probabilities AS now, n.{PRIOR}
+        FROM transition_deltas AS d LEFT JOIN scored_before AS b ON b.customer_id = d.customer_id
+        LEFT JOIN scored_now AS n ON n.customer_id = d.customer_id WHERE d.{of_month}
+    )"""
+    return f"""
+        SELECT {month_literal(month)} AS month, from_state, to_state, coalesce(customers, 0) AS customers,
+            CAST(customers AS DOUBLE) / sum(customers) OVER (PARTITION BY from_state) AS share,
+            coalesce(expected, 0E0) AS expected
+        FROM (
+            SELECT from_state, to_state, count(*) AS customers FROM transition_deltas WHERE {of_month} GROUP BY ALL
+        ) AS counted
+        FULL JOIN ({expected_moves_sql(measuring_champion, moves)}) AS soft USING (from_state, to_state)
+        ORDER BY from_state, to_state
     """
 
 

@@ -42,7 +42,8 @@ def month_moves(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]
     """The transition matrix of `month`; empty in the first."""
     return read_rows(
         connection,
-        "SELECT from_state, to_state, customers, share FROM transition_matrix WHERE month = ? ORDER BY 1, 2",
+        "SELECT from_state, to_state, customers, share FROM transition_matrix WHERE month = ? AND customers > 0 "
+        "ORDER BY 1, 2",
         month,
     )
 

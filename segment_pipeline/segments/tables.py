@@ -29,10 +29,80 @@ MONTHLY_ASSIGNMENTS = Table(
             "Whether log_likelihood is below the 1st percentile of the customers that the champion was fitted to.",
         ),
         Column("segment_ids", "INTEGER[]", "", "All segments of the champion, ascending."),
-        Column("probabilities", "DOUBLE[]", "0..1", "Membership probability in each of segment_ids; they sum to 1."),
+        Column(
+            "probabilities",
+            "DOUBLE[]",
+            "0..1",
+            "Membership probability in each of segment_ids; they sum to 1. Under a champion with memory it takes the "
+            "months before into account.",
+        ),
+        Column(
+            "month_only_probabilities",
+            "DOUBLE[]",
+            "0..1",
+            "What this month's behaviour alone would say, nothing known of the months before: the same in the same "
+            "order, so that a jump can be explained. They sum to 1; NULL under a champion without memory.",
+        ),
+        Column(
+            "next_probabilities",
+            "DOUBLE[]",
+            "0..1",
+            "Probability of being in each of segment_ids next month, higher is likelier; with next_lapse_probability "
+            "they sum to 1. NULL under a champion without memory.",
+        ),
+        Column(
+            "next_lapse_probability",
+            "DOUBLE",
+            "0..1",
+            "Probability of having no order in the window that ends next month; lower is better. NULL under a champion "
+            "without memory.",
+        ),
         MODEL_VERSION,
     ),
     ("month", "customer_id"),
+)
+
+
+MEMORY_STATES = Table(
+    "memory_states",
+    "What a champion with memory knows of a customer at the end of a month: what it scores the next month with. Who "
+    "was a customer already and has no row has lapsed.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        MODEL_VERSION,
+        Column(
+            "probabilities",
+            "DOUBLE[]",
+            "0..1",
+            "Probability of each of the champion's segments, ascending, and last of having lapsed; they sum to 1. The "
+            "last is 0 for who was seen; of who was rejected nothing was learnt in the month.",
+        ),
+    ),
+    ("month", "model_version", "customer_id"),
+    published=False,
+)
+
+
+SEGMENT_DYNAMICS = Table(
+    "segment_dynamics",
+    "How customers go on from month to month, as a champion with memory learned it: with what probability a customer "
+    "of a segment is in each state a month later. Empty for a champion without memory.",
+    (
+        Column("month", "DATE", "month", "First day of the closed month in which the champion was promoted."),
+        MODEL_VERSION,
+        Column("from_state", "VARCHAR", "", "Segment id as text, or lapsed: without an order in the window."),
+        Column("to_state", "VARCHAR", "", "Segment id as text, or lapsed, a month later."),
+        Column("probability", "DOUBLE", "0..1", "Probability of to_state; those of a from_state sum to 1."),
+        Column(
+            "expected_months",
+            "DOUBLE",
+            "months",
+            "How long a customer who is in from_state is expected to stay, this month included, 1 or more; NULL but "
+            "where to_state is from_state.",
+        ),
+    ),
+    ("month", "from_state", "to_state"),
 )
 
 
@@ -101,6 +171,13 @@ TRANSITION_DELTAS = Table(
             "-1..1",
             "Change of the probability of at_risk and dormant segments; NULL if the champion has none.",
         ),
+        Column(
+            "moved_probability",
+            "DOUBLE",
+            "0..1",
+            "Probability that it is not in the segment in which it was the month before, given all that was seen of it "
+            "up to this month: 0 stayed for certain. NULL under a champion without memory, and unless in both.",
+        ),
         Column("segment_ids", "INTEGER[]", "", "The segments of the measuring champion, ascending."),
         Column("changes", "DOUBLE[]", "-1..1", "Change of the probability of each of segment_ids; they sum to 0."),
         Column("model_version", "INTEGER", "", "The measuring champion: the one that served the month before."),
@@ -117,8 +194,17 @@ TRANSITION_MATRIX = Table(
         MONTH,
         Column("from_state", "VARCHAR", "", "Segment id as text, or new, returned, rejected."),
         Column("to_state", "VARCHAR", "", "Segment id as text, or lapsed, rejected."),
-        Column("customers", "BIGINT", "customers", "Customers who made this move."),
-        Column("share", "DOUBLE", "0..1", "Share of the customers in from_state."),
+        Column("customers", "BIGINT", "customers", "Customers who made this move, each in its likeliest segments."),
+        Column("share", "DOUBLE", "0..1", "Share of the customers in from_state; NULL where it has none."),
+        Column(
+            "expected",
+            "DOUBLE",
+            "customers",
+            "Customers expected to have made this move: each counts for every pair of segments with the probability of "
+            "that pair, given all that was seen of it up to this month, and as one in a state that is no segment. "
+            "A move that nobody seems to have made, but somebody may have, has 0 customers. NULL under a champion "
+            "without memory.",
+        ),
     ),
     ("month", "from_state", "to_state"),
 )
@@ -361,6 +447,8 @@ CUSTOMER_JOURNEY = View(
 
 TABLES = (
     MONTHLY_ASSIGNMENTS,
+    MEMORY_STATES,
+    SEGMENT_DYNAMICS,
     SEGMENT_PROFILES,
     SEGMENT_FEATURE_PROFILES,
     TRANSITION_DELTAS,

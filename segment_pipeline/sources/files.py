@@ -116,7 +116,7 @@ def _matching_files(path: str, key: str) -> list[str]:
         raise SourceError(
             f"{path} is a folder; expected a file. For all files in it make {os.path.join(path, '*.parquet')} of {key}."
         )
-    files = [path] if os.path.exists(path) else _glob(path)
+    files = local_files(path)
     if not files:
         wrong = "matches no file" if glob.has_magic(path) else "does not exist"
         raise SourceError(f"{path} {wrong}. Deliver the data, or fix {key}.")
@@ -124,6 +124,11 @@ def _matching_files(path: str, key: str) -> list[str]:
         if os.path.getsize(file) == 0:
             raise SourceError(f"{file} is empty (0 bytes). Deliver the file again, then run the month again.")
     return files
+
+
+def local_files(path: str) -> list[str]:
+    """What lies on this machine under the path, or under the pattern that it is; sorted."""
+    return [path] if os.path.exists(path) else _glob(path)
 
 
 def _stamps(files: Iterable[str]) -> dict[str, tuple[int, int]]:

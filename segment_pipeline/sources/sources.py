@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import takewhile
 from string import Template
 
 import duckdb
@@ -34,7 +35,7 @@ from segment_pipeline.sources.expressions import (
     text_id,
     timestamp,
 )
-from segment_pipeline.sources.files import Relation, describe, open_files
+from segment_pipeline.sources.files import Relation, describe, local_files, open_files
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 # A clock that is ahead, or a time zone, is no wrong date.
@@ -70,6 +71,16 @@ def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, mo
 
     Call it inside a transaction. Raises SourceError, naming file, column, found and expected.
     """
+    counts = read_customers(connection, config, month)
+    customers = f"SELECT {month_literal(month)} AS month, * FROM source_customers"
+    replace_month(connection, RAW_CUSTOMERS, month, customers, config.raw_feature_names)
+    connection.execute("DROP TABLE source_customers")
+    return counts
+
+
+def read_customers(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
+    """Fill the temporary table `source_customers` with the source as it stood at the end of `month`: the columns of
+    `raw_customers` but the month. Raises SourceError."""
     source = config.source
     # A table that the user's SQL lacks must not be found among the variables of this program.
     connection.execute("SET python_enable_replacements = false")
@@ -77,17 +88,54 @@ def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, mo
     # the current folder, and cannot hold a comma.
     with chdir(config.path.parent):
         if source.orders is not None:
-            counts = _read_orders(connection, config, source.orders, month)
+            return _read_orders(connection, config, source.orders, month)
+        if source.snapshots is not None:
+            return _read_snapshot(connection, config, source.snapshots, month)
+        if source.query is not None:
+            return _read_query(connection, config, source.query, month)
+        raise AssertionError("a source without orders, snapshots or query")  # the configuration admits exactly one
+
+
+def months_before(connection: duckdb.DuckDBPyConnection, config: Config, month: date, most: int) -> list[date]:
+    """The months up to the one before `month`, at most so many, that the source shows as it would have then, without a
+    gap; ascending.
+
+    Of order lines: those with a line of their own whose window begins no earlier than the source does. Of snapshots:
+    those whose file lies on this machine. Of the user's own SQL: none, for nobody knows how far back its tables hold
+    all rows. Raises SourceError.
+    """
+    source, wanted = config.source, [add_months(month, -back) for back in range(1, most + 1)]
+    with chdir(config.path.parent):
+        if source.orders is not None:
+            covered = _months_of_lines(connection, config, source.orders)
         elif source.snapshots is not None:
-            counts = _read_snapshot(connection, config, source.snapshots, month)
-        elif source.query is not None:
-            counts = _read_query(connection, config, source.query, month)
-        else:  # the configuration admits exactly one
-            raise AssertionError("a source without orders, snapshots or query")
-    customers = f"SELECT {month_literal(month)} AS month, * FROM source_customers"
-    replace_month(connection, RAW_CUSTOMERS, month, customers, config.raw_feature_names)
-    connection.execute("DROP TABLE source_customers")
-    return counts
+            covered = {one for one in wanted if _lies_here(source.snapshots, one, config)}
+        else:
+            covered = set()
+    return list(takewhile(covered.__contains__, wanted))[::-1]
+
+
+def _months_of_lines(connection: duckdb.DuckDBPyConnection, config: Config, orders: OrdersSource) -> set[date]:
+    """The months that have an order line, and whose whole window the source covers."""
+    path = resolve_source_path(orders.path, config.path.parent)
+    source, expressions, types = _open_orders(connection, orders, path)
+    try:
+        found = connection.execute(f"""
+            SELECT CAST(date_trunc('month', ordered_at) AS DATE) AS month, min(CAST(ordered_at AS DATE))
+            FROM ({_order_lines(source, expressions, types)}) WHERE is_line AND isfinite(ordered_at)
+            GROUP BY month ORDER BY month
+        """).fetchall()
+    except duckdb.Error as error:
+        source.refuse_changed()
+        raise _reading_failed(path, "order lines", error) from error
+    source.refuse_changed()
+    window = config.source.window_months
+    return {month for month, _ in found if add_months(as_of(month), -window) >= found[0][1]}
+
+
+def _lies_here(snapshots: SnapshotsSource, month: date, config: Config) -> bool:
+    path = resolve_source_path(snapshots.path.replace("{month}", month_key(month)), config.path.parent)
+    return "://" not in path and bool(local_files(path))
 
 
 # --- order lines ------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from segment_pipeline.config.config import load_config, parse_config, setting_docs
 from segment_pipeline.config.model import (
     AlignmentSettings,
+    MemorySettings,
     ModelSettings,
     QualitySettings,
     RefitSettings,
@@ -63,11 +64,13 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "hurdle": None,
         "criterion": "bic",
         "max_segments": 8,
+        "memory": False,
         "seed": 42,
         "min_stability": 0.8,
         "min_share": 0.02,
         "fit_sample": 250_000,
     }
+    assert MemorySettings().model_dump() == {"months": 12, "min_kept": 0.3}
     assert QualitySettings().model_dump() == {
         "max_rejected_share": 0.05,
         "max_row_count_change": 0.5,
@@ -362,7 +365,7 @@ def test_every_setting_has_a_meaning_and_every_threshold_a_unit() -> None:
     for doc in docs:
         assert doc.meaning.endswith("."), doc.key
         assert doc.allowed, doc.key
-        if isinstance(doc.default, int | float) and doc.key != "model.seed":
+        if isinstance(doc.default, int | float) and not isinstance(doc.default, bool) and doc.key != "model.seed":
             assert doc.unit, doc.key
 
 

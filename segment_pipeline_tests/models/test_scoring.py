@@ -13,8 +13,11 @@ from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.mixture.candidates import Hurdle, Mixture
 from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.mixture.markov import MarkovMixture
+from segment_pipeline.mixture.memory import Memory
+from segment_pipeline.mixture.panel import BEFORE, LAPSED, MISSING, SEEN, Panel
 from segment_pipeline.models.model import Segment, SegmentModel
-from segment_pipeline.models.scoring import assignment_sql, membership_sql, tier_sql
+from segment_pipeline.models.scoring import PRIOR, assignment_sql, membership_sql, prior_sql, tier_sql
 
 TIERS = TierSettings()
 HOSTILE = ['spend "per" order', "o'rders; DROP TABLE x --", "🛒 days", "z0", "peak", "select", "a%b{c}\\d", "x" * 300]
@@ -55,13 +58,14 @@ def random_customers(model: SegmentModel, seed: int, n: int) -> np.ndarray:
     return X
 
 
-def score(model: SegmentModel, X: np.ndarray, make_sql) -> list[dict]:
+def score(model: SegmentModel, X: np.ndarray, make_sql, history: list[tuple] | None = None) -> list[dict]:
+    """The rows of the query of the table `customers`. history : what each was the month before, and whether known."""
     with duckdb.connect() as connection:
         columns = ", ".join(f"{identifier(name)} DOUBLE" for name in model.space.names)
-        connection.execute(f"CREATE TABLE customers (customer_id VARCHAR, {columns})")
+        connection.execute(f"CREATE TABLE customers (customer_id VARCHAR, was DOUBLE[], known BOOLEAN, {columns})")
         connection.executemany(
-            f"INSERT INTO customers VALUES (?, {', '.join('?' for _ in model.space.names)})",
-            [[f"{i:06d}", *row] for i, row in enumerate(X.tolist())],
+            f"INSERT INTO customers VALUES (?, ?, ?, {', '.join('?' for _ in model.space.names)})",
+            [[f"{i:06d}", *(history[i] if history else (None, None)), *row] for i, row in enumerate(X.tolist())],
         )
         cursor = connection.execute(f"SELECT * FROM ({make_sql(model)}) ORDER BY customer_id")
         names = [column[0] for column in cursor.description]
@@ -114,6 +118,88 @@ def test_a_rule_decides_in_sql_as_it_does_in_numpy(seed, k, d):
     np.testing.assert_allclose([row["probabilities"] for row in rows], model.responsibilities(X), atol=1e-9)
     np.testing.assert_allclose([row["log_likelihood"] for row in rows], model.log_likelihood(X), rtol=1e-9, atol=1e-9)
     assert {row["probabilities"][rule.component] for row in rows} <= {0.0, 1.0}
+
+
+def random_memory(seed: int, k: int) -> Memory:
+    random = np.random.default_rng(seed)
+    return Memory(
+        random.dirichlet(np.ones(k)),
+        random.dirichlet(np.ones(k + 1)),
+        random.dirichlet(np.full(k + 1, 0.3), size=k + 1),
+    )
+
+
+def random_months(model: SegmentModel, seed: int, n: int, months: int) -> tuple[Panel, np.ndarray]:
+    """Customers who come, lapse, return and are rejected as they please, from before the panel or within it; and the
+    features of the panel's rows in original units."""
+    random = np.random.default_rng(seed)
+    states = random.choice([SEEN, SEEN, SEEN, LAPSED, MISSING], size=(n, months)).astype(np.int8)
+    begins = random.integers(-2, months, n)
+    states[np.arange(months) < begins[:, None]] = BEFORE
+    states[np.arange(n)[begins >= 0], begins[begins >= 0]] = SEEN
+    X = random_customers(model, seed + 1, int((states == SEEN).sum()))
+    return Panel(states, model.space.transform(X), begins >= 0), X
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 6), d=st.integers(1, 4), months=st.integers(2, 5))
+def test_month_after_month_sql_remembers_what_numpy_does(seed, k, d, months):
+    model = replace(random_model(seed, k, d), memory=random_memory(seed, k))
+    panel, X = random_months(model, seed, 30, months)
+    numpys = MarkovMixture.of(model.mixture, model.memory)
+    expected, likelihoods = numpys.filter(panel), numpys.score_months(panel)
+    position = np.cumsum(panel.states == SEEN).reshape(panel.states.shape) - 1
+    before: dict[int, list[float]] = {}
+    for t in range(months):
+        here = np.flatnonzero(panel.states[:, t] == SEEN)
+        known = panel.states[:, t - 1] != BEFORE if t else ~panel.is_new
+        prior = prior_sql(model.memory, "was", "known", begins=t == 0)
+        rows = score(
+            model,
+            X[position[here, t]],
+            lambda m, prior=prior: assignment_sql(m, f"(SELECT *, {prior} AS {PRIOR} FROM customers)", TIERS),
+            [(before.get(customer), bool(known[customer])) for customer in here],
+        )
+        now = {}
+        for customer, row in zip(here, rows, strict=True):
+            probabilities = np.array(row["probabilities"])
+            np.testing.assert_allclose(probabilities, expected[customer, t, :k], atol=1e-9)
+            log_prior = np.log(ahead_of(model, expected, panel, customer, t)[:k].sum())
+            assert row["log_likelihood"] == pytest.approx(
+                likelihoods[customer, t] - log_prior + model.space.log_jacobian, abs=1e-9, rel=1e-9
+            )
+            ahead = expected[customer, t] @ model.memory.transitions
+            np.testing.assert_allclose(row["next_probabilities"], ahead[:k], atol=1e-9)
+            assert row["next_lapse_probability"] == pytest.approx(ahead[k], abs=1e-9)
+            now[customer] = [*row["probabilities"], 0.0]
+        month_only = np.array([row["month_only_probabilities"] for row in rows]).reshape(-1, k)
+        np.testing.assert_allclose(month_only, model.responsibilities(X[position[here, t]]), atol=1e-9)
+        for customer in np.flatnonzero(panel.states[:, t] == MISSING):
+            now[customer] = ahead_of(model, expected, panel, customer, t).tolist()
+        before = now
+
+
+def ahead_of(model: SegmentModel, filtered: np.ndarray, panel: Panel, customer: int, t: int) -> np.ndarray:
+    """(k + 1,) what is expected of a customer in a month, of those before it alone."""
+    if t and panel.states[customer, t - 1] != BEFORE:
+        return filtered[customer, t - 1] @ model.memory.transitions
+    return np.append(model.memory.new, 0.0) if panel.is_new[customer] else model.memory.before
+
+
+def test_a_rule_decides_for_a_customer_whom_memory_expected_elsewhere():
+    plain = random_model(5, 3, 2)
+    X = random_customers(plain, 6, 40)
+    z = plain.space.transform(X)[:, 1]
+    rule = Hurdle(1, 1, float(np.quantile(z, 0.3)), 0.0, float(np.quantile(z, 0.7)))
+    memory = random_memory(5, 3)
+    model = replace(plain, mixture=replace(plain.mixture, hurdle=rule), memory=memory)
+    never = f"(SELECT *, [0.5, 0.0, 0.5, 0.0] AS {PRIOR} FROM customers)"
+    rows = score(model, X, lambda m: membership_sql(m, never))
+    applies = rule.holds(plain.space.transform(X))
+    assert applies.any()
+    np.testing.assert_array_equal([row["probabilities"][1] == 1.0 for row in rows], applies)
+    for row in rows:
+        assert sum(row["probabilities"]) == pytest.approx(1, abs=1e-12)
 
 
 def test_a_customer_far_from_everything_still_gets_probabilities_that_sum_to_one():

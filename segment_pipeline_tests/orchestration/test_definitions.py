@@ -23,7 +23,8 @@ scaled_matrix | customers | duckdb python | validated_features | features_are_in
 candidate_models | mixtures | duckdb python | scaled_matrix validated_features | has_admissible_candidate
 selected_model | mixtures | duckdb python | candidate_models scaled_matrix selected_model@-1 validated_features | \
 champion_is_stable champion_not_degenerate!
-monthly_assignments | segments | duckdb sql | selected_model validated_features | every_accepted_customer_assigned! \
+monthly_assignments | segments | duckdb sql | \
+monthly_assignments@-1 raw_customers selected_model validated_features | every_accepted_customer_assigned! \
 probabilities_sum_to_one!
 segment_profiles | segments | duckdb sql | monthly_assignments selected_model validated_features |
 transition_deltas | segments | duckdb sql | \

@@ -30,7 +30,7 @@ from segment_pipeline.errors import ConfigError
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, RESERVED_NAMES, TABLES, VIEWS, dictionary_rows
 from segment_pipeline.publishing.score_sql import FeatureLimits, Scoring, macro_ddl, score_query
-from segment_pipeline_tests.models.test_scoring import random_customers, random_model
+from segment_pipeline_tests.models.test_scoring import random_customers, random_memory, random_model
 
 CONFIG = """\
 name: shop
@@ -123,7 +123,7 @@ def test_upper_and_lower_case_make_no_difference_to_it(name):
 
 def test_columns_that_stand_beside_features_are_all_reserved():
     beside = [table for table in TABLES if table.features or table.name == "monthly_assignments"]
-    assert len(beside) == 4
+    assert len(beside) == 5
     for table in beside:
         assert {name.lower() for name in table.column_names} <= RESERVED_NAMES
 
@@ -187,8 +187,9 @@ def by_macro(model: SegmentModel, X: np.ndarray) -> list[tuple]:  # type: ignore
         return connection.execute("SELECT * FROM score('customers') ORDER BY customer_id").fetchall()
 
 
-def test_no_name_that_the_scoring_query_uses_inside_is_in_a_features_way():
-    plain = random_model(1, k=3, d=2)
+@pytest.mark.parametrize("memory", [None, random_memory(1, 3)], ids=["without memory", "with memory"])
+def test_no_name_that_the_scoring_query_uses_inside_is_in_a_features_way(memory):
+    plain = replace(random_model(1, k=3, d=2), memory=memory)
     X = random_customers(plain, 2, 20)
     expected = by_macro(plain, X)
     inside = sorted(names_in(score_query(scoring_of(plain), "customers")) - RESERVED_NAMES - set(plain.space.names))

@@ -16,7 +16,7 @@ from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.mixture.candidates import Hurdle
-from segment_pipeline.models.scoring import assignment_sql
+from segment_pipeline.models.scoring import PRIOR, assignment_sql, prior_sql
 from segment_pipeline.publishing.dialects import DIALECTS
 from segment_pipeline.publishing.score_sql import (
     FeatureLimits,
@@ -26,7 +26,7 @@ from segment_pipeline.publishing.score_sql import (
     score_query,
     score_sql,
 )
-from segment_pipeline_tests.models.test_scoring import HOSTILE, random_customers, random_model
+from segment_pipeline_tests.models.test_scoring import HOSTILE, random_customers, random_memory, random_model
 from segment_pipeline_tests.postgres import MISSING, binaries, server
 from segment_pipeline_tests.shop import query
 
@@ -160,6 +160,144 @@ def test_a_line_break_in_a_name_does_not_end_the_comment(customers):
         assert line.startswith("--")
     connection.execute(score_sql(scoring, "duckdb", "customers"))
     assert connection.execute("SELECT count(*) FROM customers").fetchone() == (1,)
+
+
+# --- a champion with memory -------------------------------------------------------------------------------------------
+
+
+def remembering(seed, k, names):
+    """A model with memory, features of some customers, and what was known of each the month before: one is new, one had
+    lapsed."""
+    model = replace(random_model(seed, k, len(names), names), memory=random_memory(seed, k))
+    known = np.random.default_rng(seed).dirichlet(np.ones(k + 1), size=40).tolist()
+    return model, random_customers(model, seed, 40), [None, [0.0] * k + [1.0], *known[2:]]
+
+
+def with_previous(connection, previous):
+    connection.execute("ALTER TABLE customers ADD COLUMN previous_probabilities DOUBLE[]")
+    for i, known in enumerate(previous):
+        connection.execute("UPDATE customers SET previous_probabilities = ? WHERE customer_id = ?", [known, f"{i:06d}"])
+
+
+def by_memory(connection, model):
+    """What the pipeline gives the customers, who are all new but where they say otherwise."""
+    prior = prior_sql(model.memory, "previous_probabilities", "false")
+    return result(connection, assignment_sql(model, f"(SELECT *, {prior} AS {PRIOR} FROM customers)", TierSettings()))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_column_of_last_months_probabilities_is_taken_into_account(customers, seed):
+    model, X, previous = remembering(seed, 2 + seed, HOSTILE)
+    if seed % 2:
+        model = replace(model, mixture=replace(model.mixture, hurdle=Hurdle(1, 0, -0.3, 0.0, 0.4)))
+    connection = customers(model, X)
+    with_previous(connection, previous)
+    expected = by_memory(connection, model)
+    found = result(connection, score_query(scoring_of(model), "customers"))
+    assert found == {customer: row | {"refused": None} for customer, row in expected.items()}
+    alone = result(connection, score_query(scoring_of(replace(model, memory=None)), "customers"))
+    for customer, row in found.items():
+        assert row["month_only_probabilities"] == pytest.approx(alone[customer]["probabilities"], abs=1e-12)
+    assert any(row["probabilities"] != row["month_only_probabilities"] for row in found.values())
+
+
+def test_without_that_column_everybody_is_new(customers):
+    model, X, _ = remembering(7, 3, ["visits", "spend"])
+    connection = customers(model, X)
+    for statement in macro_ddl(scoring_of(model)):
+        connection.execute(statement)
+    absent = result(connection, "SELECT * FROM score(customers)")
+    nowhere = result(connection, score_query(scoring_of(model), "customers", remembers=False))
+    with_previous(connection, [None] * len(X))
+    assert result(connection, "SELECT * FROM score(customers)") == absent
+    assert {customer: row | {"refused": None} for customer, row in by_memory(connection, model).items()} == absent
+    for customer, row in absent.items():
+        assert nowhere[customer]["probabilities"] == pytest.approx(row["probabilities"], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "previous",
+    [
+        [],
+        [0.5, 0.5],
+        [0.5, 0.5, 0.0, 0.0, 0.0],
+        [0.5, 0.5, 0.5, 0.5],
+        [1.5, -0.5, 0.0, 0.0],
+        [math.nan, 1.0, 0.0, 0.0],
+        [None, 1.0, 0.0, 0.0],
+        [1e308, 1e308, 0.0, 0.0],
+    ],
+)
+def test_what_are_no_probabilities_is_refused(customers, previous):
+    model, X, known = remembering(7, 3, ["visits", "spend"])
+    connection = customers(model, X[2:4])
+    with_previous(connection, [known[2], previous])
+    good, bad = result(connection, score_query(scoring_of(model), "customers")).values()
+    assert good["refused"] is None
+    assert bad["refused"] == "not_probabilities:previous_probabilities"
+    assert {value for name, value in bad.items() if name not in {"customer_id", "refused"}} == {None}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_dialect_parses_a_memory_and_says_what_it_makes_of_it(dialect):
+    text = score_sql(scoring_of(remembering(4, 3, HOSTILE)[0]), dialect, "shop.customers")
+    (tree,) = sqlglot.parse(text, read=dialect, error_level=sqlglot.ErrorLevel.RAISE)
+    assert [table.sql() for table in tree.find_all(sqlglot.exp.Table)] == ["shop.customers AS raw_rows"]
+    remembers = dialect in {"duckdb", "postgres"}
+    head, _, query = text.partition("\nSELECT")
+    assert ("previous_probabilities" in query) is remembers
+    assert ("An optional column previous_probabilities" in head) is remembers
+    assert ("scored as a new customer's" in head) is not remembers
+
+
+@pytest.mark.skipif(binaries() is None, reason=MISSING)
+@pytest.mark.process
+def test_postgresql_remembers_too(customers, tmp_path):
+    model, X, previous = remembering(3, 4, ["visits", "spend"])
+    model = replace(model, space=replace(model.space, transforms=("none", "none")))
+    connection = customers(model, X)
+    text = score_sql(scoring_of(model), "postgres", "customers")
+    (tmp_path / "score.sql").write_text(text)
+    rows = [(f"{i:06d}", *values) for i, values in enumerate(X.tolist())]
+    with server(binaries()) as postgres:
+        postgres.run(
+            "CREATE TABLE customers (customer_id text, visits double precision, spend double precision)",
+            *(f"INSERT INTO customers VALUES ('{name}', {visits!r}, {spend!r})" for name, visits, spend in rows),
+        )
+        postgres.run_file(tmp_path / "score.sql", tmp_path / "new.csv")
+        postgres.run(
+            "ALTER TABLE customers ADD COLUMN previous_probabilities double precision[]",
+            *(
+                f"UPDATE customers SET previous_probabilities = ARRAY{known} WHERE customer_id = '{i:06d}'"
+                for i, known in enumerate(previous)
+                if known is not None
+            ),
+            "INSERT INTO customers VALUES ('wrong', 1, 1, ARRAY[1e308, 1e308])",
+        )
+        postgres.run_file(tmp_path / "score.sql", tmp_path / "known.csv")
+    for file, known in (("new.csv", [None] * len(X)), ("known.csv", previous)):
+        connection = customers(model, X)
+        with_previous(connection, known)
+        expected = by_memory(connection, model)
+        lists = ("segment_ids", "probabilities", "month_only_probabilities", "next_probabilities")
+        found = result(
+            duckdb.connect(),
+            f"""
+            SELECT * REPLACE (
+                {", ".join(f"CAST(translate({name}, '{{}}', '[]') AS DOUBLE[]) AS {name}" for name in lists)}
+            ) FROM read_csv('{tmp_path / file}', header = true, types = {{'customer_id': 'VARCHAR',
+                {", ".join(f"'{name}': 'VARCHAR'" for name in lists)}}})
+            """,
+        )
+        if known is previous:
+            assert found.pop("wrong")["refused"] == "not_probabilities:previous_probabilities"
+        assert found.keys() == expected.keys()
+        for customer, row in expected.items():
+            for name in lists[1:]:
+                assert found[customer][name] == pytest.approx(row[name], abs=1e-9, rel=0)
+            for name in ("next_lapse_probability", "log_likelihood", "entropy"):
+                assert found[customer][name] == pytest.approx(row[name], abs=1e-9, rel=0)
+            assert found[customer]["segment_id"] == row["segment_id"]
 
 
 # --- on the demo ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,57 @@
+"""The months before the first one, as far as the source shows them: the memory with which a first month begins.
+
+Here: the same reading and the same rules for rows as in any month; no gate, for nobody is segmented there. Not here:
+which months a model is fitted to (models/panel_store.py).
+"""
+
+from datetime import date
+
+import duckdb
+
+from segment_pipeline.config.config import Config
+from segment_pipeline.customers.contract import Contract
+from segment_pipeline.customers.split_store import judge_rows, kept_values
+from segment_pipeline.customers.tables import PAST_FEATURES, VALIDATED_FEATURES
+from segment_pipeline.database.store import insert_query, month_literal
+from segment_pipeline.errors import SourceError
+from segment_pipeline.sources.sources import months_before, read_customers
+
+
+def fill_past(connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, month: date) -> list[date]:
+    """In the first month of the warehouse, replace `past_features` by the months before it that a model with memory
+    looks back to and the source shows; returns those, ascending. In any other month, nothing.
+
+    Call it inside a transaction. Raises SourceError where the source cannot be read.
+    """
+    earlier = connection.execute(f"SELECT 1 FROM {VALIDATED_FEATURES.name} WHERE month < ? LIMIT 1", [month]).fetchone()
+    if earlier is not None:
+        return []
+    connection.execute(f"DELETE FROM {PAST_FEATURES.name}")
+    nothing = ", ".join("NULL" for _ in config.raw_feature_names)
+    filled: list[date] = []
+    for past in reversed(months_before(connection, config, month, config.memory.months - 1)):
+        try:
+            read_customers(connection, config, past)
+        except SourceError as error:
+            if isinstance(error.__cause__, duckdb.Error):  # the transaction has ended with it
+                raise
+            break  # an older file may lack what later ones have: the past ends there
+        limits = judge_rows(connection, config, contract, "source_customers")
+        insert_query(
+            connection,
+            PAST_FEATURES,
+            f"""
+            SELECT {month_literal(past)} AS month, customer_id, first_seen, false AS rejected,
+                {kept_values(config, limits)}
+            FROM judged WHERE len(reasons) = 0
+            UNION ALL
+            SELECT DISTINCT {month_literal(past)}, customer_id, first_seen, true, {nothing}
+            FROM judged WHERE len(reasons) > 0 AND customer_id IS NOT NULL
+            ORDER BY customer_id
+            """,
+            config.raw_feature_names,
+        )
+        connection.execute("DROP TABLE judged")
+        connection.execute("DROP TABLE source_customers")
+        filled.append(past)
+    return filled[::-1]

@@ -1,0 +1,211 @@
+"""Expectation-maximisation for a mixture with memory: the forward-backward recursions, for many customers at once.
+
+Here: a pass over a panel under given parameters (Baum et al. 1970; scaled as in Rabiner 1989), and the EM step made of
+it. Components are updated exactly as in a mixture without memory (em.py): same prior, floor and rounding. Not here: the
+estimator (markov.py), and what a state means (memory.py, panel.py).
+
+* The recursions run over months and not over customers: in each month all customers of a chunk take one matrix product.
+* Windows of successive months overlap, so a customer's evidence is counted more than once. `tempering` below 1 raises
+  every density to that power, in the fit only.
+* The state of a run is one array (k + 1, P + k + 3): of each state its moments (0 for `lapsed`), its row of expected
+  transitions, and how many customers begin there, new and before the panel; all per row of the panel.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+
+from segment_pipeline.arrays import Array, Flags
+from segment_pipeline.mixture.acceleration import Accelerated
+from segment_pipeline.mixture.em import Parameters, Prior, Rows, StackedEM
+from segment_pipeline.mixture.gaussian import Mixture
+from segment_pipeline.mixture.memory import Memory
+from segment_pipeline.mixture.panel import Chunk, Panel
+
+_KEPT_NUMBERS = 8_000_000
+"""phi of a panel is kept, not rebuilt in every pass, up to this many numbers (64 MB)."""
+
+_LEAST = np.finfo(float).tiny
+
+
+class PanelRows:
+    """A panel as the kernel sees it: chunks of customers, each with its rows by month and their phi."""
+
+    def __init__(self, panel: Panel, *, center: Array | None = None) -> None:
+        self.panel = panel
+        self.center = panel.rows.mean(axis=0) if center is None else center
+        self.total = float(len(panel.rows))
+        d = panel.n_features
+        keep = len(panel.rows) * (1 + d + d * (d + 1) // 2) <= _KEPT_NUMBERS
+        self._kept = list(self._build()) if keep else None
+
+    def chunks(self) -> Iterator[Callable[[], tuple[Chunk, Rows]]]:
+        """Each chunk when it is called for, so that only those at work are held in memory."""
+        if self._kept is not None:
+            for pair in self._kept:
+                yield lambda pair=pair: pair  # type: ignore[misc]
+        else:
+            for chunk in self.panel.chunks():
+                yield lambda chunk=chunk: (chunk, self._rows(chunk))  # type: ignore[misc]
+
+    def _build(self) -> Iterator[tuple[Chunk, Rows]]:
+        for chunk in self.panel.chunks():
+            yield chunk, self._rows(chunk)
+
+    def _rows(self, chunk: Chunk) -> Rows:
+        variance = self.panel.rounding_variance
+        return Rows(
+            self.panel.rows[chunk.order],
+            center=self.center,
+            rounding_variance=None if variance is None else variance[chunk.order],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """A chunk under given parameters. forward : (T, k + 1, c) probabilities of the states given the months up to each,
+    0 for customers who have not begun. emissions : (T, k + 1, c) relative densities of what was observed. scales : (T,
+    c) of each month given those before, in the units of `emissions`; 1 for who has not begun. log_likelihood : (T, c)
+    log of the probability density of a month given those before it, nats."""
+
+    forward: Array
+    emissions: Array
+    scales: Array
+    log_likelihood: Array
+
+
+def forward_pass(chunk: Chunk, joint: Array, memory: Memory, tempering: float = 1.0) -> Pass:
+    """The filter. joint : (k, r) log densities of the chunk's rows under each component; it is overwritten."""
+    k, states, T = memory.n_components, memory.n_components + 1, len(chunk.months)
+    if tempering != 1.0:
+        joint *= tempering
+    peak = joint.max(axis=0)
+    joint -= peak
+    np.exp(joint, out=joint)
+    forward = np.empty((T, states, chunk.size))
+    emissions = np.zeros((T, states, chunk.size))
+    scales, log_likelihood = np.empty((T, chunk.size)), np.zeros((T, chunk.size))
+    step = np.ascontiguousarray(memory.transitions.T)
+    begin_new = np.append(memory.new, 0.0)[:, None]
+    for t, month in enumerate(chunk.months):
+        emission = emissions[t]
+        emission[:k, month.seen] = joint[:, month.rows]
+        emission[k, month.lapsed] = 1.0
+        emission[:, month.missing] = 1.0
+        ahead = step @ forward[t - 1] if t else np.zeros((states, chunk.size))
+        ahead[:, month.new] = begin_new
+        ahead[:, month.old] = memory.before[:, None]
+        np.multiply(ahead, emission, out=forward[t])
+        mass = forward[t].sum(axis=0)
+        known = ahead.any(axis=0)
+        scales[t] = np.where(known, np.maximum(mass, _LEAST), 1.0)
+        forward[t] /= scales[t]
+        log_likelihood[t] = np.log(scales[t])
+        log_likelihood[t, month.seen] += peak[month.rows]
+    return Pass(forward, emissions, scales, log_likelihood)
+
+
+class MemoryEM(Accelerated[PanelRows]):
+    """EM for one run of a mixture with memory with k components.
+
+    prior, floor : of the components, as in StackedEM. transition_prior : pseudo-customers for each cell of the
+    transition matrix and of both beginnings (a Dirichlet prior of 1 more), 0 or more.
+    """
+
+    def __init__(
+        self, k: int, d: int, floor: Array, prior: Prior | None, *, transition_prior: float, tempering: float
+    ) -> None:
+        self.k = k
+        self.gaussians = StackedEM(d, floor, prior)
+        self.n_statistics = 1 + d + d * (d + 1) // 2
+        self.transition_prior = transition_prior
+        self.tempering = tempering
+
+    def start(self, mixture: Mixture, memory: Memory, rows: PanelRows) -> Array:
+        """The state (1, k + 1, .) after an E-step under these parameters; the mixture in the coordinates of rows."""
+        centered = Parameters.of(mixture.weights[None], (mixture.means - rows.center)[None], mixture.covariances[None])
+        return self._expect(centered, memory, rows, None)[0]
+
+    def step(self, moments: Array, rows: PanelRows, pool: Executor | None = None) -> tuple[Array, Array]:
+        parameters, memory = self.parameters(moments, rows.total)
+        moments, log_likelihood = self._expect(parameters, memory, rows, pool)
+        log_prior = float(self.gaussians.log_prior(parameters)[0]) + self._log_prior(memory)
+        return moments, np.array([(log_likelihood + log_prior) / rows.total])
+
+    def has_spike(self, moments: Array, total: float) -> Flags:
+        return self.gaussians.has_spike(moments[:, : self.k, : self.n_statistics], total)
+
+    def parameters(self, moments: Array, total: float) -> tuple[Parameters, Memory]:
+        """The M-step, for a state (1, k + 1, .)."""
+        k, P, states = self.k, self.n_statistics, self.k + 1
+        # Of evidence that counts for less there are fewer customers, beside the prior.
+        parameters = self.gaussians.parameters(moments[:, :k, :P], total * self.tempering)
+        counts = np.maximum(moments[0, :, P:] * total, 0.0) + self.transition_prior
+        transitions, new, before = counts[:, :states], counts[:k, states], counts[:, states + 1]
+        return parameters, Memory(_shares(new), _shares(before), _shares(transitions))
+
+    def mixture(self, moments: Array, rows: PanelRows) -> tuple[Mixture, Memory]:
+        """What a state (k + 1, .) stands for, in the coordinates of the panel."""
+        parameters, memory = self.parameters(moments[None], rows.total)
+        mixture = Mixture(parameters.weights[0], parameters.means[0] + rows.center, parameters.covariances()[0])
+        return mixture, memory
+
+    def _log_prior(self, memory: Memory) -> float:
+        if not self.transition_prior:
+            return 0.0
+        logs = (np.log(memory.transitions).sum(), np.log(memory.new).sum(), np.log(memory.before).sum())
+        return self.transition_prior * float(sum(logs))
+
+    def _expect(
+        self, parameters: Parameters, memory: Memory, rows: PanelRows, pool: Executor | None
+    ) -> tuple[Array, float]:
+        densities = Parameters(np.ones_like(parameters.weights), parameters.means, parameters.roots, parameters.logdet)
+
+        def statistics(build: Callable[[], tuple[Chunk, Rows]]) -> tuple[Array, float]:
+            chunk, chunk_rows = build()
+            return self._chunk_statistics(chunk, chunk_rows, densities, memory)
+
+        moments, log_likelihood = np.zeros((self.k + 1, self.n_statistics + self.k + 3)), 0.0
+        for part, part_likelihood in (map if pool is None else pool.map)(statistics, rows.chunks()):
+            moments += part
+            log_likelihood += part_likelihood
+        moments[:, self.n_statistics : self.n_statistics + self.k + 1] *= memory.transitions
+        return moments[None] / rows.total, log_likelihood
+
+    def _chunk_statistics(self, chunk: Chunk, rows: Rows, densities: Parameters, memory: Memory) -> tuple[Array, float]:
+        k, P = self.k, self.n_statistics
+        phi, joint = log_densities(self.gaussians, densities, rows)
+        found = forward_pass(chunk, joint, memory, self.tempering)
+        sums = np.zeros((k + 1, P + k + 3))
+        backward = np.ones((k + 1, chunk.size))
+        R = joint
+        for t in range(len(chunk.months) - 1, -1, -1):
+            month = chunk.months[t]
+            now = found.forward[t] * backward
+            R[:, month.rows] = now[:k, month.seen]
+            sums[:, -2] += now[:, month.new].sum(axis=1)
+            sums[:, -1] += now[:, month.old].sum(axis=1)
+            if t:
+                backward *= found.emissions[t]
+                backward /= found.scales[t]
+                sums[:, P : P + k + 1] += found.forward[t - 1] @ backward.T
+                backward = memory.transitions @ backward
+        sums[:k, :P] = R @ phi.T
+        return sums, float(found.log_likelihood.sum())
+
+
+def log_densities(em: StackedEM, densities: Parameters, rows: Rows) -> tuple[Array, Array]:
+    """phi (P, r) of all rows, and their log densities (k, r) under parameters (1, k, .) of weight 1."""
+    top, log_joint = em.log_joint(densities, rows)
+    ((phi, _),) = rows.blocks(0, rows.n, max(rows.n, 1))
+    joint = log_joint(phi, None)[0]
+    joint += top[0]
+    return phi, joint
+
+
+def _shares(counts: Array) -> Array:
+    """Rows that sum to 1; a row without counts is even."""
+    sums = counts.sum(axis=-1, keepdims=True)
+    return np.asarray(np.where(sums > 0, counts / np.where(sums > 0, sums, 1.0), 1.0 / counts.shape[-1]))

@@ -1,0 +1,74 @@
+"""Memory: with what probability a customer of one segment is in each segment a month later.
+
+Here: the transition matrix and the two beginnings as a value, and what follows from them alone. Not here: densities
+(gaussian.py), and how all of it is fitted to a panel (forward_backward.py, markov.py).
+
+A mixture with memory is a hidden Markov model (Baum et al. 1970; of customers: Netzer, Lattin & Srinivasan 2008). Its
+k + 1 states are the segments, in the mixture's order, and last the one that can be observed: `lapsed`, no order in the
+window.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segment_pipeline.arrays import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Two beginnings and the way from month to month.
+
+    new : (k,) membership of a customer in the month of the first order. before : (k + 1,) of one who was there before
+    the panel begins. transitions : (k + 1, k + 1) from a row's state to a column's in a month. All sum to 1 (row by
+    row), and the last state is `lapsed`.
+    """
+
+    new: Array
+    before: Array
+    transitions: Array
+
+    @property
+    def n_components(self) -> int:
+        return len(self.new)
+
+    def ahead(self, memberships: Array, months: int = 1) -> Array:
+        """(n, k + 1) probabilities of the states -> (n, k + 1) the same so many months later, 0 or more."""
+        if months < 0:
+            raise ValueError(f"months must be 0 or more, got {months}")
+        return np.asarray(memberships @ np.linalg.matrix_power(self.transitions, months))
+
+    @property
+    def expected_months(self) -> Array:
+        """(k + 1,) months that a customer is expected to stay in a state, the first included; at least 1."""
+        return np.asarray(1.0 / np.maximum(1.0 - np.diag(self.transitions), np.finfo(float).tiny))
+
+    def flicker(self) -> Array:
+        """(k, k) how much it says of a customer of either of two segments in which of them it was a month before:
+        1 - a - b with a and b the shares of each that go over to the other, of those who stay within the pair. 1 = all,
+        0 = nothing (they exchange customers as if by chance), below 0 = they alternate. 1 on the diagonal."""
+        k = self.n_components
+        inside = self.transitions[:k, :k]
+        stay = np.diag(inside)
+        pair = stay[:, None] + inside
+        over = np.divide(inside, pair, out=np.zeros_like(inside), where=pair > 0)
+        kept = 1.0 - over - over.T
+        np.fill_diagonal(kept, 1.0)
+        return np.asarray(kept)
+
+    def ordered(self, order: Sequence[int]) -> "Memory":
+        """The same with the segments in another order."""
+        index = np.asarray(order, dtype=np.intp)
+        states = np.append(index, self.n_components)
+        return Memory(self.new[index], self.before[states], self.transitions[np.ix_(states, states)])
+
+    def to_plain(self) -> dict[str, Any]:
+        """Lists of numbers for JSON; `from_plain` gives back the same doubles."""
+        return {name: getattr(self, name).tolist() for name in ("new", "before", "transitions")}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Memory":
+        """The inverse of `to_plain`."""
+        return cls(*(np.array(plain[name], dtype=np.float64) for name in ("new", "before", "transitions")))

@@ -1,0 +1,190 @@
+"""Customers over months, as a chain sees them: where each was seen, lapsed, unknown, or not yet a customer.
+
+Here: the states of a panel and its rows in an order that a pass can stream. Not here: the chain (chain.py).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segment_pipeline.arrays import Array, Flags, Labels
+
+BEFORE, SEEN, LAPSED, MISSING = range(4)
+"""What is known of a customer in a month: nothing yet, for the first order is still to come; its features; that it has
+no order in the window; nothing, though it is a customer (its row was rejected, or the month is not there)."""
+
+CHUNK_CUSTOMERS = 4096
+"""Customers whose months are passed through together: a month of them stays in the processor's cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """n customers over T months.
+
+    states : (n, T) int8, of BEFORE, SEEN, LAPSED and MISSING. BEFORE comes first or not at all. rows : (N, d) features
+    of the SEEN, customer by customer and month by month. is_new : (n,) whether the customer's first month that is not
+    BEFORE is the first of all, so that its chain begins as those of new customers do; False for who was there before
+    the panel begins. rounding_variance : (N, d) variance of what each value was rounded from, None for exact values.
+    """
+
+    states: NDArray[np.int8]
+    rows: Array
+    is_new: Flags
+    rounding_variance: Array | None = None
+
+    def __post_init__(self) -> None:
+        states = self.states
+        if states.ndim != 2 or states.shape[1] < 1:
+            raise ValueError(f"states must be (customers, months), got shape {states.shape}")
+        if not np.isin(states, (BEFORE, SEEN, LAPSED, MISSING)).all():
+            raise ValueError("states must be of BEFORE, SEEN, LAPSED and MISSING")
+        seen = int((states == SEEN).sum())
+        if self.rows.ndim != 2 or len(self.rows) != seen:
+            raise ValueError(f"{seen} customer-months are SEEN, but rows has shape {self.rows.shape}")
+        if not np.isfinite(self.rows).all():
+            raise ValueError("rows must be finite; a customer-month that cannot be used is MISSING")
+        if len(self.is_new) != len(states):
+            raise ValueError(f"{len(states)} customers, but is_new has shape {self.is_new.shape}")
+        if self.rounding_variance is not None and self.rounding_variance.shape != self.rows.shape:
+            raise ValueError(f"rounding_variance must have the shape of rows, {self.rows.shape}")
+        begun = states != BEFORE
+        if (begun[:, :-1] & ~begun[:, 1:]).any():
+            raise ValueError("BEFORE may not follow another state: a customer who has begun stays one")
+        first = np.take_along_axis(states, begun.argmax(axis=1)[:, None], axis=1)[:, 0]
+        if (self.is_new & (first == LAPSED)).any():
+            raise ValueError("a new customer cannot be LAPSED in its first month: the first order lies in the window")
+
+    @classmethod
+    def of(
+        cls,
+        customers: Labels,
+        months: Labels,
+        rows: Array,
+        *,
+        first_months: Labels,
+        n_months: int,
+        missing: tuple[Labels, Labels] | None = None,
+        rounding_variance: Array | None = None,
+    ) -> "Panel":
+        """A panel from a table of customer-months, in any order.
+
+        customers : (N,) 0..n-1. months : (N,) 0..n_months-1. rows : (N, d). first_months : (n,) the month of each
+        customer's first order ever, negative for one before the panel. missing : customers (M,) and months (M,) that
+        were rejected; a month without a row and without such a mark is one without an order: LAPSED.
+        """
+        n = len(first_months)
+        states = np.full((n, n_months), LAPSED, dtype=np.int8)
+        if missing is not None:
+            states[missing] = MISSING
+        states[customers, months] = SEEN
+        # A row before the first order is a contradiction of the source; the row wins.
+        begins = np.minimum(
+            first_months, np.where((states != LAPSED).any(axis=1), (states != LAPSED).argmax(axis=1), n_months)
+        )
+        states[np.arange(n_months) < begins[:, None]] = BEFORE
+        order = np.lexsort((months, customers))
+        return cls(
+            states,
+            np.ascontiguousarray(rows[order], dtype=np.float64),
+            begins >= 0,
+            None if rounding_variance is None else rounding_variance[order],
+        )
+
+    @property
+    def n_customers(self) -> int:
+        return len(self.states)
+
+    @property
+    def n_months(self) -> int:
+        return int(self.states.shape[1])
+
+    @property
+    def n_features(self) -> int:
+        return int(self.rows.shape[1])
+
+    def take(self, customers: Labels | Flags) -> "Panel":
+        """The panel of these customers (indices or flags), in that order."""
+        chosen = np.flatnonzero(customers) if customers.dtype == bool else np.asarray(customers)
+        counts = (self.states == SEEN).sum(axis=1)
+        ends = np.cumsum(counts)
+        rows = (
+            np.concatenate([np.arange(ends[i] - counts[i], ends[i]) for i in chosen]) if len(chosen) else np.arange(0)
+        )
+        return Panel(
+            self.states[chosen],
+            self.rows[rows],
+            self.is_new[chosen],
+            None if self.rounding_variance is None else self.rounding_variance[rows],
+        )
+
+    def until(self, months: int) -> "Panel":
+        """The first so many months."""
+        if not 1 <= months <= self.n_months:
+            raise ValueError(f"months must be from 1 to {self.n_months}, got {months}")
+        keep = np.nonzero(self.states == SEEN)[1] < months
+        return Panel(
+            self.states[:, :months],
+            self.rows[keep],
+            self.is_new,
+            None if self.rounding_variance is None else self.rounding_variance[keep],
+        )
+
+    def chunks(self, size: int = CHUNK_CUSTOMERS) -> Iterator["Chunk"]:
+        """The customers, some at a time, each with its rows in the order of months."""
+        counts = np.concatenate([[0], np.cumsum((self.states == SEEN).sum(axis=1))])
+        for first in range(0, self.n_customers, size):
+            last = min(first + size, self.n_customers)
+            yield Chunk.of(self, first, last, int(counts[first]), int(counts[last]))
+
+
+@dataclass(frozen=True, eq=False)
+class Month:
+    """One month of a chunk: who begins, and what is known. Each is an index of customers, or a slice of all."""
+
+    seen: Labels | slice
+    rows: slice
+    lapsed: Labels
+    missing: Labels
+    new: Labels
+    old: Labels
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Customers first..last of a panel. order : where the rows of the chunk, sorted by month, stand in the panel."""
+
+    first: int
+    last: int
+    order: Labels
+    months: tuple[Month, ...]
+
+    @classmethod
+    def of(cls, panel: Panel, first: int, last: int, row_first: int, row_last: int) -> "Chunk":
+        states = panel.states[first:last]
+        _, month_of_row = np.nonzero(states == SEEN)
+        order = row_first + np.argsort(month_of_row, kind="stable")
+        begins = np.where((states != BEFORE).any(axis=1), (states != BEFORE).argmax(axis=1), states.shape[1])
+        is_new = panel.is_new[first:last]
+        months, position = [], 0
+        for t in range(states.shape[1]):
+            seen = np.flatnonzero(states[:, t] == SEEN)
+            starting = begins == t
+            months.append(
+                Month(
+                    slice(None) if len(seen) == last - first else seen,
+                    slice(position, position + len(seen)),
+                    np.flatnonzero(states[:, t] == LAPSED),
+                    np.flatnonzero(states[:, t] == MISSING),
+                    np.flatnonzero(starting & is_new),
+                    np.flatnonzero(starting & ~is_new),
+                )
+            )
+            position += len(seen)
+        assert position == row_last - row_first  # noqa: S101 - every row has its month
+        return cls(first, last, order, tuple(months))
+
+    @property
+    def size(self) -> int:
+        return self.last - self.first

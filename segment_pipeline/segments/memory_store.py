@@ -1,0 +1,214 @@
+"""What a champion with memory knows of each customer: month after month, and over the months before its promotion.
+
+Here: the states of `memory_states`, and the relation that a month is scored from. Not here: the scoring itself
+(models/scoring.py), and how the memory was fitted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import duckdb
+
+from segment_pipeline.customers.tables import VALIDATED_FEATURES
+from segment_pipeline.database.quoting import identifier
+from segment_pipeline.database.rows import write_rows
+from segment_pipeline.database.store import insert_query, month_literal, month_rows
+from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.models.scoring import PRIOR, membership_sql, prior_sql
+from segment_pipeline.months import add_months
+from segment_pipeline.segments.soft_moves import LAPSED
+from segment_pipeline.segments.tables import MEMORY_STATES, SEGMENT_DYNAMICS
+
+
+@dataclass(frozen=True)
+class CustomersOfMonth:
+    """A closed month's customers, as relations. accepted : customer_id and features, in original units. rejected :
+    customer_id of those who are customers, but of whom nothing can be used."""
+
+    month: date
+    accepted: str
+    rejected: str
+
+
+def customers_of(month: date) -> CustomersOfMonth:
+    """A month that the pipeline has run."""
+    of_month = f"month = {month_literal(month)}"
+    return CustomersOfMonth(
+        month,
+        f"(SELECT * EXCLUDE (month) FROM validated_features WHERE {of_month})",
+        f"(SELECT DISTINCT customer_id FROM rejected_customers WHERE {of_month} AND trim(customer_id) <> '')",
+    )
+
+
+def past_customers_of(month: date) -> CustomersOfMonth:
+    """A month before the first that the pipeline has run."""
+    of_month = f"month = {month_literal(month)}"
+    return CustomersOfMonth(
+        month,
+        f"(SELECT * EXCLUDE (month, first_seen, rejected) FROM past_features WHERE {of_month} AND NOT rejected)",
+        f"(SELECT DISTINCT customer_id FROM past_features WHERE {of_month} AND rejected AND trim(customer_id) <> '')",
+    )
+
+
+def months_before(
+    connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, months: int
+) -> list[CustomersOfMonth]:
+    """The months before `month`, at most `months` - 1 and oldest first, whose customers `model` can score: no month is
+    left out in between."""
+    found: list[CustomersOfMonth] = []
+    for back in range(1, months):
+        earlier = add_months(month, -back)
+        has_run = month_rows(connection, VALIDATED_FEATURES, earlier) > 0
+        customers = customers_of(earlier) if has_run else past_customers_of(earlier)
+        if not _can_be_scored(connection, model, customers):
+            break
+        found.append(customers)
+    return found[::-1]
+
+
+def _can_be_scored(connection: duckdb.DuckDBPyConnection, model: SegmentModel, customers: CustomersOfMonth) -> bool:
+    """Whether there are any, and every feature of the model is there for every one of them."""
+    columns = {row[0].lower() for row in connection.execute(f"DESCRIBE FROM {customers.accepted}").fetchall()}
+    if not {name.lower() for name in model.space.names} <= columns:
+        return False
+    gaps = " OR ".join(f"{identifier(name)} IS NULL" for name in model.space.names)
+    found = connection.execute(f"SELECT bool_or({gaps}) FROM {customers.accepted} AS customers").fetchone()
+    return found == (False,)
+
+
+def remember(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, months: int) -> None:
+    """Write what the champion knows at the end of the month, and its dynamics where the month has promoted it.
+
+    A champion that is new, or whose memory is lost, first goes over the months before, so that there are `months` at
+    most. Of one without a memory nothing is written; what an earlier run of the month wrote is taken back.
+    """
+    promoted = model.trained_month == month
+    if model.memory is not None and (promoted or not _has_states(connection, model, add_months(month, -1))):
+        _forget(connection, model, f"month < {month_literal(month)}")
+        for earlier in months_before(connection, model, month, months):
+            _write_states(connection, model, earlier, until=month)
+    _forget(connection, model, f"month = {month_literal(month)}")
+    if model.memory is not None:
+        _write_states(connection, model, customers_of(month), until=month)
+    if promoted:
+        # what older champions were taken through before they served is read by nobody any more
+        connection.execute(f"""
+            DELETE FROM {MEMORY_STATES.name} AS s USING model_versions AS v
+            WHERE v.model_version = s.model_version AND v.model_version < {model.model_version}
+                AND s.month < v.trained_month
+        """)
+    write_rows(connection, SEGMENT_DYNAMICS, month, _dynamics(model) if promoted else [])
+
+
+def scored_rows(
+    connection: duckdb.DuckDBPyConnection, model: SegmentModel, customers: CustomersOfMonth, until: date | None = None
+) -> str:
+    """The accepted customers of a month as `model` scores them: as they are or, for a model with memory, with the
+    column PRIOR. until : the last month whose customers may be looked at; the month itself."""
+    if model.memory is None:
+        return customers.accepted
+    priors = _priors_sql(connection, model, customers, until or customers.month)
+    return f"(SELECT a.*, p.{PRIOR} FROM {customers.accepted} AS a JOIN ({priors}) AS p USING (customer_id))"
+
+
+def _priors_sql(
+    connection: duckdb.DuckDBPyConnection, model: SegmentModel, customers: CustomersOfMonth, until: date
+) -> str:
+    """A query of customer_id and PRIOR of everybody who is there in the month, accepted or rejected."""
+    assert model.memory is not None  # noqa: S101 - for mypy: the callers have looked
+    before = add_months(customers.month, -1)
+    begins = not _has_states(connection, model, before)
+    prior = prior_sql(model.memory, "s.probabilities", "k.customer_id IS NOT NULL", begins=begins)
+    return f"""
+        SELECT c.customer_id, {prior} AS {PRIOR}
+        FROM (
+            SELECT customer_id FROM {customers.accepted} AS accepted
+            UNION ALL SELECT customer_id FROM {customers.rejected} AS rejected
+        ) AS c
+        LEFT JOIN (
+            SELECT customer_id, probabilities FROM {MEMORY_STATES.name} WHERE {_states_of(model, before)}
+        ) AS s ON s.customer_id = c.customer_id
+        LEFT JOIN ({_known_customers(customers.month, until)}) AS k ON k.customer_id = c.customer_id
+    """
+
+
+def _known_customers(month: date, until: date) -> str:
+    """Who was a customer before the month: to an earlier month or, where it can tell, to the source. In the first month
+    of all that cannot be known without the source, and they are taken for customers of any age."""
+    return f"""
+        WITH everybody AS (
+            SELECT month, customer_id, first_seen FROM raw_customers
+            UNION ALL SELECT month, customer_id, first_seen FROM past_features
+        )
+        SELECT customer_id FROM everybody WHERE month <= {month_literal(until)} GROUP BY customer_id
+        HAVING min(month) < {month_literal(month)} OR min(first_seen) < {month_literal(month)}
+            OR (min(first_seen) IS NULL AND {month_literal(month)} <= (SELECT min(month) FROM everybody))
+    """
+
+
+def _write_states(
+    connection: duckdb.DuckDBPyConnection, model: SegmentModel, customers: CustomersOfMonth, until: date
+) -> None:
+    seen = membership_sql(model, scored_rows(connection, model, customers, until))
+    insert_query(
+        connection,
+        MEMORY_STATES,
+        f"""
+        SELECT {month_literal(customers.month)} AS month, customer_id, {model.model_version} AS model_version,
+            probabilities
+        FROM (
+            SELECT customer_id, list_append(probabilities, 0E0) AS probabilities FROM ({seen}) AS seen
+            UNION ALL
+            SELECT customer_id, {PRIOR} FROM ({_priors_sql(connection, model, customers, until)}) AS everybody
+            SEMI JOIN {customers.rejected} AS rejected USING (customer_id)
+        ) AS states
+        ORDER BY customer_id
+        """,
+    )
+
+
+def seen_states(model: SegmentModel, month: date) -> str:
+    """A query of customer_id and `probabilities` of the segments, of the accepted customers of a month as a model with
+    memory remembers them."""
+    return f"""
+        SELECT s.customer_id, s.probabilities[1:{len(model.segments)}] AS probabilities FROM {MEMORY_STATES.name} AS s
+        SEMI JOIN {customers_of(month).accepted} AS a ON a.customer_id = s.customer_id
+        WHERE {_states_of(model, month)}
+    """
+
+
+def _states_of(model: SegmentModel, month: date) -> str:
+    """A condition: what this model knows at the end of the month, and no namesake with other segments."""
+    return (
+        f"model_version = {model.model_version} AND month = {month_literal(month)} "
+        f"AND len(probabilities) = {len(model.segments) + 1}"
+    )
+
+
+def _has_states(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date) -> bool:
+    found = connection.execute(f"SELECT 1 FROM {MEMORY_STATES.name} WHERE {_states_of(model, month)} LIMIT 1")
+    return found.fetchone() is not None
+
+
+def _forget(connection: duckdb.DuckDBPyConnection, model: SegmentModel, condition: str) -> None:
+    connection.execute(f"DELETE FROM {MEMORY_STATES.name} WHERE model_version = {model.model_version} AND {condition}")
+
+
+def _dynamics(model: SegmentModel) -> Sequence[dict[str, object]]:
+    """The rows of `segment_dynamics`; none for a model without memory."""
+    memory = model.memory
+    if memory is None:
+        return []
+    states = [*map(str, model.segment_ids), LAPSED]
+    return [
+        {
+            "model_version": model.model_version,
+            "from_state": before,
+            "to_state": now,
+            "probability": memory.transitions[a, b],
+            "expected_months": memory.expected_months[a] if a == b else None,
+        }
+        for a, before in enumerate(states)
+        for b, now in enumerate(states)
+    ]
