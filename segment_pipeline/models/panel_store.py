@@ -1,4 +1,4 @@
-"""The months up to one out of the warehouse, as a panel. What may be asked of it: customer_months.py."""
+"""The months up to one out of the warehouse, as a panel. What may be asked of it: mixture/customer_months.py."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -11,8 +11,8 @@ from segment_pipeline.customers.tables import PAST_FEATURES, REJECTED_CUSTOMERS,
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import hashed_below
 from segment_pipeline.database.store import month_literal
+from segment_pipeline.mixture.customer_months import CustomerMonths
 from segment_pipeline.mixture.panel import Panel
-from segment_pipeline.models.customer_months import CustomerMonths
 from segment_pipeline.months import add_months, months_between
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
 

@@ -1,7 +1,7 @@
 """What is known of customers over some months: the panel that a model with memory is fitted to and replayed on.
 
 Here: the panel with its customers' names, in original units, and as a space or a fit sees it. Not here: how it is read
-(panel_store.py), and what a chain makes of it (mixture/markov.py).
+(models/panel_store.py), and what a chain makes of it (markov.py).
 """
 
 from dataclasses import dataclass, replace
