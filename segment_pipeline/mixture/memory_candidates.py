@@ -71,7 +71,8 @@ class Chain:
     @cached_property
     def mixture(self) -> Mixture:
         """The components, with the shares that they have in the last month."""
-        return replace(self.model.mixture_, weights=self.memberships.mean(axis=0))
+        shares = self.memberships.mean(axis=0)
+        return replace(self.model.mixture_, weights=np.maximum(shares, np.finfo(float).tiny))
 
     def degeneracy(self, floor: Array, names: Sequence[str]) -> str | None:
         spread = self.panel.rounding_variance

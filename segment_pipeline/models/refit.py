@@ -120,13 +120,11 @@ def evaluate_triggers(
         raise ValueError("the champion's features are unchanged, so this month's customers are needed to judge it")
 
     Z = champion.space.transform(X)
-    R = champion.mixture.responsibilities(Z, prior=prior)
-    if champion.mixture.hurdle is not None:
-        # who is under a rule belongs to it for certain, which says nothing of the mixture
-        R = R[~champion.mixture.hurdle.holds(Z)]
-    certainty = float(R.max(axis=1).mean()) if len(R) else 1.0
+    alone = _certainty(champion, Z, None)
+    certainty = alone if prior is None else _certainty(champion, Z, prior)
     triggers.append(measured("mean_max_probability_low", certainty, refit.min_mean_max_probability, below=True))
-    triggers.append(measured("mean_max_probability_high", certainty, refit.max_mean_max_probability))
+    # Who remembers is rightly sure; that segments are spikes shows in what a month alone says.
+    triggers.append(measured("mean_max_probability_high", alone, refit.max_mean_max_probability))
 
     shifts = component_mean_shifts(champion, Z, prior)
     triggers += [
@@ -146,6 +144,15 @@ def evaluate_triggers(
         lasting, at_once = (max(limit, CERTAIN_GAIN * gain_error) for limit in refit.gain_limits)
         triggers.append(measured("challenger_gain", challenger_gain, lasting, at_once))
     return triggers
+
+
+def _certainty(champion: SegmentModel, Z: Array, prior: Array | None) -> float:
+    """Mean of the customers' largest probability."""
+    R = champion.mixture.responsibilities(Z, prior=prior)
+    if champion.mixture.hurdle is not None:
+        # who is under a rule belongs to it for certain, which says nothing of the mixture
+        R = R[~champion.mixture.hurdle.holds(Z)]
+    return float(R.max(axis=1).mean()) if len(R) else 1.0
 
 
 def calls_for_refit(triggers: Sequence[Trigger], refit: "RefitSettings") -> list[Trigger]:
