@@ -365,7 +365,8 @@ def histograms(bins: Rows, titles: Mapping[str, str]) -> "alt.HConcatChart":
 def drift_over_months(figures: Rows) -> "alt.FacetChart":
     """Each drift metric over the months with its limit (dashed); a red point is a limit crossed.
 
-    figures : month, metric, value, threshold, fired; one row per month and metric.
+    figures : month, metric, value, threshold, fired; one row per month and metric. A metric without a value, because
+    what it measured is not there any more, has no point.
     """
     import altair as alt
 
@@ -380,7 +381,7 @@ def drift_over_months(figures: Rows) -> "alt.FacetChart":
             f"limit {figure(row['threshold'], 3)}" + (", crossed" if row["fired"] else ""),
         }
         for row in figures
-        if math.isfinite(row["value"]) and math.isfinite(row["threshold"])
+        if row["value"] is not None and math.isfinite(row["value"]) and math.isfinite(row["threshold"])
     ]
     base = alt.Chart(width=180, height=90).encode(
         x=alt.X("month:O", title=None, axis=alt.Axis(labels=False, ticks=False))

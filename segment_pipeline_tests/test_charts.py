@@ -183,3 +183,13 @@ def test_the_chosen_the_lowest_and_the_elbow_are_marked_and_the_refused_said():
 
 def test_a_month_without_moves_has_no_flow():
     assert charts.journey_flow([], {}, {}) == ""
+
+
+def test_a_drift_metric_that_is_not_measured_any_more_has_no_point():
+    figures = [
+        {"month": date(2023, 3, 1), "metric": "memory_available", "value": 0.5, "threshold": 0.0, "fired": True},
+        {"month": date(2023, 4, 1), "metric": "memory_available", "value": None, "threshold": 0.0, "fired": False},
+    ]
+    drawn = charts.svg(charts.drift_over_months(figures))
+    assert "2023-03, memory_available: 0.5" in drawn
+    assert "2023-04, memory_available" not in drawn

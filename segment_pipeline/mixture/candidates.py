@@ -22,6 +22,7 @@ from segment_pipeline.mixture.em import Prior
 from segment_pipeline.mixture.estimator import GaussianMixtureEM, thread_count
 from segment_pipeline.mixture.gaussian import Hurdle, Mixture, bhattacharyya_distances, bic
 from segment_pipeline.mixture.hurdle import rule_component, with_rule
+from segment_pipeline.mixture.memory import Memory
 from segment_pipeline.mixture.search import (
     FINALISTS,
     SAME_BASIN,
@@ -70,6 +71,13 @@ class Candidate:
     0 = the same component twice; infinite for a single component. basin_gap : BIC of the second best distinct solution
     minus this one's, >= 0; NaN when every run ended in the same solution. degeneracy : why the fit is a spike and not a
     segment, None for a sound one.
+
+    memory : of a candidate that has one, fitted to a panel of months. bic, aic and icl are then the panel's, of all its
+    months, and bic counts customers; weights are the shares in the last month, on which shares, separation, stability
+    and degeneracy are judged too; the log-likelihoods are of that month given those before. next_log_score : mean log
+    density of a month's features given the months before it, nats per customer-month, of the fifth of the customers
+    that a fit on the others has not seen; higher is better. min_kept : of the two segments between which customers
+    flicker most, what `Memory.flicker` says, -1..1. None without memory.
     """
 
     n_components: int
@@ -86,6 +94,9 @@ class Candidate:
     degenerate: bool
     degeneracy: str | None
     basin_gap: float
+    memory: Memory | None = None
+    next_log_score: float | None = None
+    min_kept: float | None = None
 
 
 def fit_candidates(
@@ -127,7 +138,7 @@ def fit_candidates(
         return _beside_the_rule(rest, Z, rounding_variance, hurdle, variance_floor, seed)
     heldout = heldout_rows(len(Z), seed)
     training = np.setdiff1d(np.arange(len(Z)), heldout)
-    done = _when_all_are_done(STABILITY_SEARCHES + 1, progress)
+    done = when_all_are_done(STABILITY_SEARCHES + 1, progress)
 
     def search(s: int) -> list[Found]:
         rows = training if s == STABILITY_SEARCHES else slice(None)
@@ -227,7 +238,7 @@ def heldout_rows(n: int, seed: int) -> Labels:
     return np.sort(order[: max(1, int(n * HELDOUT_SHARE))])
 
 
-def _when_all_are_done(searches: int, progress: Callable[[int], None] | None) -> Callable[[int], None]:
+def when_all_are_done(searches: int, progress: Callable[[int], None] | None) -> Callable[[int], None]:
     """Passes a number of components on to `progress` once this many searches have reported it."""
     reports: Counter[int] = Counter()
     lock = threading.Lock()

@@ -78,11 +78,11 @@ class Mixture:
         weights = self.weights[keep]
         return Mixture(weights / weights.sum(), self.means[keep], self.covariances[keep])
 
-    def log_joint(self, Z: Array, rounding_variance: Array | None = None) -> Array:
+    def log_joint(self, Z: Array, rounding_variance: Array | None = None, *, prior: Array | None = None) -> Array:
         """(n, d) -> (n, k): log of weight times density, nats. The whitened product, exact to rounding.
 
         rounding_variance : (n, d) variance of what each value was rounded from; the log densities are then means over
-        it. For fitting only: see resolution.py.
+        it. For fitting only: see resolution.py. prior : (n, k) of each row, in place of the weights.
         """
         factors = precision_factors(self.covariances)
         logdet = 2.0 * np.sum(np.log(np.diagonal(factors, axis1=1, axis2=2)), axis=1)
@@ -93,18 +93,22 @@ class Mixture:
             joint[:, k] = constant[k] - 0.5 * np.einsum("ij,ij->i", whitened, whitened)
             if rounding_variance is not None:
                 joint[:, k] -= 0.5 * (rounding_variance @ np.sum(factor**2, axis=0))
+        if prior is not None:
+            joint += np.log(np.maximum(prior, np.finfo(float).tiny)) - np.log(self.weights)
         if self.hurdle is not None:
             of_rule = np.arange(self.n_components) == self.hurdle.component
             joint[self.hurdle.holds(Z)[:, None] != of_rule] = -np.inf
         return joint
 
-    def log_likelihood(self, Z: Array, rounding_variance: Array | None = None) -> Array:
-        """(n, d) -> (n,): log density of each row, nats; higher is more typical."""
-        return logsumexp(self.log_joint(Z, rounding_variance))
+    def log_likelihood(self, Z: Array, rounding_variance: Array | None = None, *, prior: Array | None = None) -> Array:
+        """(n, d) -> (n,): log density of each row, nats; higher is more typical. prior : as in `log_joint`."""
+        return logsumexp(self.log_joint(Z, rounding_variance, prior=prior))
 
-    def responsibilities(self, Z: Array, rounding_variance: Array | None = None) -> Array:
-        """(n, d) -> (n, k): membership probability of each component; rows sum to 1."""
-        joint = self.log_joint(Z, rounding_variance)
+    def responsibilities(
+        self, Z: Array, rounding_variance: Array | None = None, *, prior: Array | None = None
+    ) -> Array:
+        """(n, d) -> (n, k): membership probability of each component; rows sum to 1. prior : as in `log_joint`."""
+        joint = self.log_joint(Z, rounding_variance, prior=prior)
         joint -= joint.max(axis=1, keepdims=True)
         np.exp(joint, out=joint)
         joint /= joint.sum(axis=1, keepdims=True)

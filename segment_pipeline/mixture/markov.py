@@ -141,6 +141,22 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         memberships = self.filter(panel)
         return self.memory_.ahead(memberships.reshape(-1, self.n_components + 1), months).reshape(memberships.shape)
 
+    def expect(self, panel: Panel) -> Array:
+        """(n, T, k) probabilities of the segments before a month is seen, given the months before it and that the
+        customer is there; NaN before a customer has begun."""
+        k, memory = self.n_components, self.memory_
+
+        def expected(chunk: Chunk, found: Pass) -> Array:
+            out = np.ones((len(chunk.months), k, chunk.size))
+            for t, month in enumerate(chunk.months):
+                if t:
+                    out[t] = memory.transitions[:, :k].T @ found.forward[t - 1]
+                out[t][:, month.new] = memory.new[:, None]
+                out[t][:, month.old] = memory.before[:k, None]
+            return np.asarray(out / np.maximum(out.sum(axis=1, keepdims=True), np.finfo(float).tiny))
+
+        return self._through(panel, expected)
+
     def smooth(self, panel: Panel) -> Array:
         """(n, T, k + 1) probabilities of the states given all months; NaN before a customer has begun."""
 

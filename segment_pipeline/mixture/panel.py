@@ -84,6 +84,10 @@ class Panel:
             first_months, np.where((states != LAPSED).any(axis=1), (states != LAPSED).argmax(axis=1), n_months)
         )
         states[np.arange(n_months) < begins[:, None]] = BEFORE
+        # A first order without a row of its month was delivered late: what it was like is not known.
+        first = np.flatnonzero((begins >= 0) & (begins < n_months))
+        late = first[states[first, begins[first]] == LAPSED]
+        states[late, begins[late]] = MISSING
         order = np.lexsort((months, customers))
         return cls(
             states,
@@ -103,6 +107,23 @@ class Panel:
     @property
     def n_features(self) -> int:
         return int(self.rows.shape[1])
+
+    @property
+    def months_of_rows(self) -> Labels:
+        """(N,) the month of each row, 0..T-1."""
+        return np.nonzero(self.states == SEEN)[1]
+
+    @property
+    def customers_of_rows(self) -> Labels:
+        """(N,) the customer of each row, 0..n-1."""
+        return np.nonzero(self.states == SEEN)[0]
+
+    @property
+    def known_before(self) -> Flags:
+        """(N,) whether the customer of a row was one in the month before, so that there is something to remember."""
+        months = self.months_of_rows
+        before = self.states[self.customers_of_rows, np.maximum(months - 1, 0)]
+        return np.asarray((months > 0) & (before != BEFORE))
 
     def take(self, customers: Labels | Flags) -> "Panel":
         """The panel of these customers (indices or flags), in that order."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from segment_pipeline.customers.assets import scaled_matrix, validated_features
+from segment_pipeline.customers.assets import raw_customers, scaled_matrix, validated_features
 from segment_pipeline.errors import ModelError
 from segment_pipeline.models.tables import (
     CANDIDATE_CHOICES,
@@ -43,7 +43,7 @@ CHAMPION_IS_STABLE = CheckSpec(
 @monthly_asset(
     CANDIDATE_MODELS,
     beside=[CANDIDATE_PARAMETERS, CANDIDATE_CHOICES],
-    deps=[scaled_matrix, validated_features],
+    deps=[raw_customers, scaled_matrix, validated_features],
     group="mixtures",
     checks=[HAS_ADMISSIBLE_CANDIDATE],
 )
@@ -53,13 +53,19 @@ def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
     from segment_pipeline.models.candidates_store import write_candidates
     from segment_pipeline.models.challengers import fit_challengers
     from segment_pipeline.models.champions_store import previous_champion
+    from segment_pipeline.models.panel_store import read_customer_months
 
     config, month = pipeline.config, parse_month(context.partition_key)
     with pipeline.read(context) as connection:
         champion = previous_champion(connection, config, month)
         space = read_feature_space(connection, month)
         ids, X = feature_matrix(connection, "validated_features", month, space.names, config.model.fit_sample)
-    found = fit_challengers(space, X, ids, config, champion)
+        months = (
+            read_customer_months(connection, month, space.names, config.memory.months, config.model.fit_sample)
+            if config.model.memory
+            else None
+        )
+    found = fit_challengers(space, X, ids, config, champion, months)
     with pipeline.step(context) as step:
         step.rows = write_candidates(step.connection, month, found.candidates, found.refusals, found.choice)
         step.judge(_any_admissible(found))
@@ -124,7 +130,7 @@ class SelectedModelConfig(dg.Config):
 @monthly_asset(
     MODEL_VERSIONS,
     beside=[CHAMPIONS, SEGMENT_LINEAGE, REFIT_TRIGGERS],
-    deps=[candidate_models, scaled_matrix, validated_features],
+    deps=[candidate_models, raw_customers, scaled_matrix, validated_features],
     # The champion of the month before. This orders a backfill; that the month is there is checked in the code.
     follows_itself=True,
     group="mixtures",

@@ -10,6 +10,7 @@ import duckdb
 from segment_pipeline.database.rows import without, write_rows
 from segment_pipeline.errors import MonthOrderError
 from segment_pipeline.mixture.candidates import Candidate, Mixture
+from segment_pipeline.mixture.memory import Memory
 from segment_pipeline.models.selection import Choice
 from segment_pipeline.models.tables import CANDIDATE_CHOICES, CANDIDATE_MODELS, CANDIDATE_PARAMETERS
 from segment_pipeline.months import month_key
@@ -30,7 +31,7 @@ def write_candidates(
         CANDIDATE_MODELS,
         month,
         [
-            without(candidate, "mixture", "degeneracy", "basin_gap")
+            without(candidate, "mixture", "memory", "degeneracy", "basin_gap")
             | {"admissible": not reasons, "selected": candidate.n_components == chosen}
             for candidate, reasons in zip(candidates, refusals, strict=True)
         ],
@@ -42,7 +43,10 @@ def write_candidates(
         [
             {
                 "n_components": candidate.n_components,
-                "parameters": json.dumps(candidate.mixture.to_plain()),
+                "parameters": json.dumps(
+                    candidate.mixture.to_plain()
+                    | ({} if candidate.memory is None else {"memory": candidate.memory.to_plain()})
+                ),
                 "refusals": list(reasons),
             }
             for candidate, reasons in zip(candidates, refusals, strict=True)
@@ -52,24 +56,32 @@ def write_candidates(
 
 @dataclass(frozen=True, eq=False)
 class Challenger:
-    """The month's choice among its candidates; `mixture` is None when none is admissible."""
+    """The month's choice among its candidates; `mixture` is None when none is admissible, `memory` also of one without,
+    and then it has no `next_log_score`."""
 
     mixture: Mixture | None
     rationale: str
+    memory: Memory | None = None
+    next_log_score: float | None = None
 
 
 def read_challenger(connection: duckdb.DuckDBPyConnection, month: date) -> Challenger:
     """What candidate_models chose for the month. Raises MonthOrderError where it has not run."""
     found = connection.execute(
         f"""
-        SELECT p.parameters, c.rationale
+        SELECT p.parameters, c.rationale, m.next_log_score
         FROM {CANDIDATE_CHOICES.name} AS c
         LEFT JOIN {CANDIDATE_PARAMETERS.name} AS p ON p.month = c.month AND p.n_components = c.n_components
+        LEFT JOIN {CANDIDATE_MODELS.name} AS m ON m.month = c.month AND m.n_components = c.n_components
         WHERE c.month = ?
         """,
         [month],
     ).fetchone()
     if found is None:
         raise MonthOrderError(f"{month_key(month)} has no candidate_models yet; materialize it first.")
-    parameters, rationale = found
-    return Challenger(Mixture.from_plain(json.loads(parameters)) if parameters is not None else None, rationale)
+    parameters, rationale, next_log_score = found
+    if parameters is None:
+        return Challenger(None, rationale)
+    plain = json.loads(parameters)
+    memory = Memory.from_plain(plain["memory"]) if "memory" in plain else None
+    return Challenger(Mixture.from_plain(plain), rationale, memory, next_log_score)

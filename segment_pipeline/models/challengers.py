@@ -12,6 +12,7 @@ import numpy as np
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.candidates import Candidate, Hurdle, Mixture, fit_candidates
+from segment_pipeline.mixture.customer_months import LEAST_MONTHS, CustomerMonths
 from segment_pipeline.mixture.features import (
     FeatureSpace,
     atom_advice,
@@ -20,6 +21,8 @@ from segment_pipeline.mixture.features import (
     find_dependence,
 )
 from segment_pipeline.mixture.hurdle import hurdle_in, too_few_for
+from segment_pipeline.mixture.memory import Memory
+from segment_pipeline.mixture.memory_candidates import fit_memory_candidates
 from segment_pipeline.mixture.resolution import what_the_fit_sees
 from segment_pipeline.models.alignment import kept_share
 from segment_pipeline.models.model import SegmentModel, express_in
@@ -45,19 +48,32 @@ def fit_challengers(
     customer_ids: Iterable[str],
     config: "Config",
     champion: SegmentModel | None = None,
+    months: CustomerMonths | None = None,
 ) -> Challengers:
     """Fit and judge the candidates of one month.
 
     X : (n, d) original units, in the order of customer_ids. champion : who served the month before; its mixture is one
-    more start, where the features are still the same. Same arguments, same bits.
+    more start, where the features are still the same. months : the customers' months up to this one, to which
+    candidates with memory are fitted where there are enough; None for candidates without. Same arguments, same bits.
     """
     settings = config.model
     Z = space.transform(X)
     hurdle = None if settings.hurdle is None else hurdle_in(space, settings.hurdle.feature, settings.hurdle.value)
     obstacle = _obstacle(space, Z, hurdle, settings.n_components[1])
+    remembers = hurdle is None and months is not None and months.months_known >= LEAST_MONTHS
     candidates = []
-    if obstacle is None:
-        first, last = settings.n_components
+    first, last = settings.n_components
+    if obstacle is None and remembers and months is not None:
+        candidates = fit_memory_candidates(
+            months.seen_by_fit(space, settings.resolution),
+            range(first, last + 1),
+            variance_floor=space.variance_floor,
+            seed=settings.seed,
+            exact=months.seen_in(space),
+            champion=_memory_in_this_space(champion, space),
+            names=space.names,
+        )
+    elif obstacle is None:
         seen, rounding_variance = what_the_fit_sees(settings.resolution, space, X, customer_ids)
         candidates = fit_candidates(
             seen,
@@ -72,8 +88,10 @@ def fit_challengers(
     left = np.ones(len(Z), dtype=bool) if hurdle is None else ~hurdle.holds(Z)
     atoms = atom_advice(diagnose_features(space, X[left], Z[left]), has_rule=hurdle is not None) if left.any() else ""
     remarks = " ".join(filter(None, [obstacle, atoms]))
-    choice = choose(candidates, settings, space.names, remarks, _continuity(candidates, Z, X, config, champion))
-    return Challengers(candidates, [judge(candidate, settings) for candidate in candidates], choice)
+    continuity = _continuity(candidates, space, X, config, champion, months)
+    min_kept = config.memory.min_kept
+    choice = choose(candidates, settings, space.names, remarks, continuity, min_kept)
+    return Challengers(candidates, [judge(candidate, settings, min_kept) for candidate in candidates], choice)
 
 
 def _obstacle(space: FeatureSpace, Z: Array, hurdle: Hurdle | None, most: int) -> str | None:
@@ -108,15 +126,32 @@ def _sentence(text: str) -> str:
 
 
 def _continuity(
-    candidates: list[Candidate], Z: Array, X: Array, config: "Config", champion: SegmentModel | None
+    candidates: list[Candidate],
+    space: FeatureSpace,
+    X: Array,
+    config: "Config",
+    champion: SegmentModel | None,
+    months: CustomerMonths | None,
 ) -> Continuity | None:
     if champion is None or champion.space.names != config.feature_names:
         return None
-    old = champion.responsibilities(X)
+    rows = len(X)
+    if months is not None:
+        X = months.last_features
+        if candidates and candidates[0].memory is not None:
+            rows = len(months.panel.rows)  # their BIC is of all months
+
+    def memberships(mixture: Mixture, memory: Memory | None, space: FeatureSpace) -> Array:
+        prior = None if months is None else months.prior(mixture, memory, space)
+        return mixture.responsibilities(space.transform(X), prior=prior)
+
+    old = memberships(champion.mixture, champion.memory, champion.space)
     return Continuity(
-        2.0 * len(Z) * config.refit.equal_within,  # information criteria count twice the log-likelihood
+        2.0 * rows * config.refit.equal_within,  # information criteria count twice the log-likelihood
         {
-            c.n_components: kept_share(old, c.mixture.responsibilities(Z), champion.segment_ids, config.alignment)
+            c.n_components: kept_share(
+                old, memberships(c.mixture, c.memory, space), champion.segment_ids, config.alignment
+            )
             for c in candidates
         },
     )
@@ -126,6 +161,13 @@ def _in_this_space(champion: SegmentModel | None, space: FeatureSpace) -> Mixtur
     if champion is None or champion.space.schema != space.schema:
         return None
     return express_in(champion.mixture, champion.space, space)
+
+
+def _memory_in_this_space(champion: SegmentModel | None, space: FeatureSpace) -> tuple[Mixture, Memory] | None:
+    mixture = _in_this_space(champion, space)
+    if champion is None or champion.memory is None or mixture is None:
+        return None
+    return mixture, champion.memory
 
 
 def nothing_to_describe(names: Sequence[str], Z: Array) -> str | None:

@@ -4,6 +4,7 @@ from datetime import date
 from math import isfinite
 
 import duckdb
+import numpy as np
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
@@ -12,9 +13,11 @@ from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import feature_matrix, insert_rows, write_rows
 from segment_pipeline.errors import MonthOrderError
+from segment_pipeline.mixture.customer_months import CustomerMonths
 from segment_pipeline.models.candidates_store import read_challenger
 from segment_pipeline.models.champion import Decision, DecisionInputs, with_overrides
 from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.models.panel_store import read_customer_months
 from segment_pipeline.models.refit import Subject
 from segment_pipeline.models.tables import CHAMPIONS, MODEL_VERSIONS, REFIT_TRIGGERS, SEGMENT_LINEAGE
 from segment_pipeline.months import add_months, month_key, month_range
@@ -93,18 +96,27 @@ def decision_inputs(connection: duckdb.DuckDBPyConnection, config: Config, month
     previous = previous_champion(connection, config, month)
     challenger = read_challenger(connection, month)
     space = read_feature_space(connection, month)
+    replayed = config.model.memory or (previous is not None and previous.memory is not None)
+
+    def months_of(names: tuple[str, ...]) -> CustomerMonths | None:
+        if not replayed:
+            return None
+        return read_customer_months(connection, month, names, config.memory.months, config.model.fit_sample)
+
+    months = months_of(space.names)
 
     def values(names: tuple[str, ...]) -> Array:
-        return feature_matrix(connection, VALIDATED_FEATURES.name, month, names, config.model.fit_sample)[1]
+        ids, X = feature_matrix(connection, VALIDATED_FEATURES.name, month, names, config.model.fit_sample)
+        # of very many customers fewer are replayed over their months
+        return X if months is None else X[np.isin(ids.astype(str), months.ids[months.last])]
 
+    names_before = previous.space.names if previous is not None and scores_in(connection, previous, month) else None
     version, segment_id = _highest_ids(connection, month)
     return DecisionInputs(
         month=month,
         space=space,
         X=values(space.names),
-        X_previous=(
-            values(previous.space.names) if previous is not None and scores_in(connection, previous, month) else None
-        ),
+        X_previous=None if names_before is None else values(names_before),
         recency=values((config.recency_feature,))[:, 0] if config.recency_feature is not None else None,
         frequency=values((config.frequency_feature,))[:, 0] if config.frequency_feature is not None else None,
         challenger=challenger.mixture,
@@ -113,6 +125,10 @@ def decision_inputs(connection: duckdb.DuckDBPyConnection, config: Config, month
         next_version=version + 1,
         next_segment_id=segment_id + 1,
         fired_before=fired_before(connection, previous, month),
+        challenger_memory=challenger.memory,
+        next_log_score=challenger.next_log_score,
+        months=months,
+        months_previous=months if names_before == space.names else months_of(names_before) if names_before else None,
     )
 
 
@@ -154,7 +170,9 @@ def write_decision(
             "covariance_type": config.model.covariance,
             "reason": decision.reason,
             "rationale": inputs.rationale,
-            "customers_fitted": len(inputs.X),
+            "customers_fitted": (
+                len(inputs.X) if inputs.challenger_memory is None or inputs.months is None else len(inputs.months.ids)
+            ),
             "seed": config.model.seed,
             "feature_schema": champion.space.schema,
             "parameters": champion.to_json(),

@@ -58,14 +58,17 @@ class SegmentModel:
     def segment_ids(self) -> tuple[int, ...]:
         return tuple(segment.segment_id for segment in self.segments)
 
-    def responsibilities(self, X: Array) -> Array:
-        """(n, d) original units -> (n, k) membership probabilities in the order of `segments`; rows sum to 1."""
-        return self.mixture.responsibilities(self.space.transform(X))
+    def responsibilities(self, X: Array, *, prior: Array | None = None) -> Array:
+        """(n, d) original units -> (n, k) membership probabilities in the order of `segments`; rows sum to 1.
 
-    def log_likelihood(self, X: Array) -> Array:
+        prior : (n, k) what is known of each customer from the months before; None where nothing is.
+        """
+        return self.mixture.responsibilities(self.space.transform(X), prior=prior)
+
+    def log_likelihood(self, X: Array, *, prior: Array | None = None) -> Array:
         """(n, d) original units -> (n,) log density in transformed, unstandardised units, nats; higher is more typical.
-        Models that were standardised differently compare."""
-        return self.mixture.log_likelihood(self.space.transform(X)) + self.space.log_jacobian
+        Models that were standardised differently compare. prior : as above."""
+        return self.mixture.log_likelihood(self.space.transform(X), prior=prior) + self.space.log_jacobian
 
     def to_json(self) -> str:
         """Canonical text; `from_json` gives back the same doubles, bit for bit."""

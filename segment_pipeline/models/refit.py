@@ -71,6 +71,8 @@ def evaluate_triggers(
     *,
     gain_error: float = 0.0,
     rule_changed: bool = False,
+    memory_gain: float | None = None,
+    prior: Array | None = None,
     fired_before: Mapping[Subject, int] | None = None,
 ) -> list[Trigger]:
     """Every trigger of the month, fired or not.
@@ -80,6 +82,8 @@ def evaluate_triggers(
     nats per customer by which the best admissible challenger would beat the champion; None when there is none.
     gain_error : its standard error; in a small base a gain has to exceed CERTAIN_GAIN of them, whatever the limits.
     rule_changed : whether the champion has another hurdle than the user's file, or one of the two has none.
+    memory_gain : nats per customer-month by which a challenger with memory predicts a month better than a champion that
+    has none; None where that is not the case. prior : (n, k) what a champion with memory expects of these customers.
     fired_before : months in a row for which each signal had fired up to the month before, under this same champion.
     """
     streaks = fired_before or {}
@@ -116,15 +120,13 @@ def evaluate_triggers(
         raise ValueError("the champion's features are unchanged, so this month's customers are needed to judge it")
 
     Z = champion.space.transform(X)
-    R = champion.mixture.responsibilities(Z)
-    if champion.mixture.hurdle is not None:
-        # who is under a rule belongs to it for certain, which says nothing of the mixture
-        R = R[~champion.mixture.hurdle.holds(Z)]
-    certainty = float(R.max(axis=1).mean()) if len(R) else 1.0
+    alone = _certainty(champion, Z, None)
+    certainty = alone if prior is None else _certainty(champion, Z, prior)
     triggers.append(measured("mean_max_probability_low", certainty, refit.min_mean_max_probability, below=True))
-    triggers.append(measured("mean_max_probability_high", certainty, refit.max_mean_max_probability))
+    # Who remembers is rightly sure; that segments are spikes shows in what a month alone says.
+    triggers.append(measured("mean_max_probability_high", alone, refit.max_mean_max_probability))
 
-    shifts = component_mean_shifts(champion, Z)
+    shifts = component_mean_shifts(champion, Z, prior)
     triggers += [
         measured(
             "component_mean_shift",
@@ -136,10 +138,21 @@ def evaluate_triggers(
         for k, segment in enumerate(champion.segments)
         for j, feature in enumerate(champion.space.names)
     ]
+    if memory_gain is not None:
+        triggers.append(measured("memory_available", memory_gain, 0.0))
     if challenger_gain is not None:
         lasting, at_once = (max(limit, CERTAIN_GAIN * gain_error) for limit in refit.gain_limits)
         triggers.append(measured("challenger_gain", challenger_gain, lasting, at_once))
     return triggers
+
+
+def _certainty(champion: SegmentModel, Z: Array, prior: Array | None) -> float:
+    """Mean of the customers' largest probability."""
+    R = champion.mixture.responsibilities(Z, prior=prior)
+    if champion.mixture.hurdle is not None:
+        # who is under a rule belongs to it for certain, which says nothing of the mixture
+        R = R[~champion.mixture.hurdle.holds(Z)]
+    return float(R.max(axis=1).mean()) if len(R) else 1.0
 
 
 def calls_for_refit(triggers: Sequence[Trigger], refit: "RefitSettings") -> list[Trigger]:
@@ -154,19 +167,20 @@ def calls_for_refit(triggers: Sequence[Trigger], refit: "RefitSettings") -> list
     ]
 
 
-def component_mean_shifts(champion: SegmentModel, Z: Array) -> Array:
+def component_mean_shifts(champion: SegmentModel, Z: Array, prior: Array | None = None) -> Array:
     """(k, d) how far each segment's centre has moved, in the champion's population standard deviations.
 
     Means and shares follow this month's customers from the champion's own, under the champion's frozen shapes, until
     they rest. Every component stays itself, so nothing of it is noise between two fits; and a segment that has grown
     is not taken for one that has moved. The plain means of the members, the first step of this, fall short: who drifts
     to the border is counted with the neighbour, and a centre planted 1 SD away was measured at 0.53 to 0.92 SD; at
-    rest it is 0.94 to 1.04. A segment without members has not moved. Z : (n, d) in the champion's coordinates.
+    rest it is 0.94 to 1.04. A segment without members has not moved. Z : (n, d) in the champion's coordinates. prior :
+    (n, k) what is expected of each customer from the months before, which then stands in place of the shares.
     """
     frozen = champion.mixture
     weights, means = frozen.weights, frozen.means
     for _ in range(_SHIFT_STEPS):
-        members = replace(frozen, weights=weights, means=means).responsibilities(Z)
+        members = replace(frozen, weights=weights, means=means).responsibilities(Z, prior=prior)
         count = members.sum(axis=0)
         populated = (count >= 1.0)[:, None]
         moved = np.where(populated, members.T @ Z / np.maximum(count, 1.0)[:, None], means)

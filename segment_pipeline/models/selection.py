@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from segment_pipeline.mixture.candidates import Candidate
+from segment_pipeline.mixture.memory import Memory
 from segment_pipeline.models.advice import merge_advice
 from segment_pipeline.words import percent
 
@@ -51,8 +54,9 @@ class Continuity:
     kept: Mapping[int, float]
 
 
-def judge(candidate: Candidate, model: "ModelSettings") -> tuple[str, ...]:
-    """Why this candidate may not serve, in words with figures; empty when it may."""
+def judge(candidate: Candidate, model: "ModelSettings", min_kept: float = -1.0) -> tuple[str, ...]:
+    """Why this candidate may not serve, in words with figures; empty when it may. min_kept : `memory.min_kept`, below
+    which two segments of one with memory flicker."""
     figures = (candidate.bic, candidate.icl, candidate.stability, candidate.smallest_share)
     if not all(math.isfinite(figure) for figure in figures):
         return ("its figures are not finite",)
@@ -71,9 +75,23 @@ def judge(candidate: Candidate, model: "ModelSettings") -> tuple[str, ...]:
             f"its smallest segment holds {percent(candidate.smallest_share, 2)} of the customers, "
             f"at least {percent(model.min_share, 2)} needed"
         )
+    if candidate.memory is not None:
+        reasons += _flicker(candidate.memory, min_kept)
     if candidate.n_components > model.max_segments:
         reasons.append(f"more than the {model.max_segments} segments the team can act on")
     return tuple(reasons)
+
+
+def _flicker(memory: Memory, least: float) -> list[str]:
+    """The two segments between which customers go to and fro most, where that is too much."""
+    kept = memory.flicker()
+    one, other = (int(k) + 1 for k in np.unravel_index(kept.argmin(), kept.shape))
+    if kept.min() >= least:
+        return []
+    return [
+        f"flicker: components {one} and {other} exchange customers as if by chance; which of the two a customer is in "
+        f"says {kept.min():.2f} of where it is a month later (1 = all, 0 = nothing), at least {least:.2f} needed"
+    ]
 
 
 def choose(
@@ -82,15 +100,17 @@ def choose(
     names: Sequence[str] | None = None,
     remarks: str = "",
     continuity: Continuity | None = None,
+    min_kept: float = -1.0,
 ) -> Choice:
     """The best admissible candidate by the configured criterion. `candidates` in any order; lower criterion is better.
 
     names : of the features; with them the rationale tells which segments nearly coincide. remarks : what else it is to
     tell, of the features for instance (`advice.atom_advice`). continuity : of candidates as good as the best, the one
     that keeps most customers in their segment is taken; None at bootstrap, and not asked with "elbow". With criterion
-    "elbow" and no elbow among the admissible, the BIC minimum is taken and the rationale says so.
+    "elbow" and no elbow among the admissible, the BIC minimum is taken and the rationale says so. min_kept : as in
+    `judge`.
     """
-    refusals = {candidate.n_components: judge(candidate, model) for candidate in candidates}
+    refusals = {candidate.n_components: judge(candidate, model, min_kept) for candidate in candidates}
     admissible = sorted((c for c in candidates if not refusals[c.n_components]), key=lambda c: c.n_components)
     if not admissible:
         return Choice(None, None, None, None, " ".join(filter(None, [_nothing_admissible(refusals, remarks), remarks])))

@@ -4,7 +4,8 @@ from segment_pipeline.database.tables import MODEL_VERSION, MONTH, Column, Table
 
 CANDIDATE_MODELS = Table(
     "candidate_models",
-    "A mixture fitted to the month for one number of components: the challengers.",
+    "A mixture fitted to the month for one number of components: the challengers. One with memory is fitted to a panel "
+    "of months: bic (which counts customers), aic and icl are then of all of them, the other figures of the last.",
     (
         MONTH,
         Column("n_components", "INTEGER", "components", "Number of Gaussian components."),
@@ -32,6 +33,20 @@ CANDIDATE_MODELS = Table(
         ),
         Column("converged", "BOOLEAN", "", "Whether EM reached its tolerance."),
         Column("degenerate", "BOOLEAN", "", "Whether a component is a spike or too small; never selected."),
+        Column(
+            "next_log_score",
+            "DOUBLE",
+            "nats per customer and month",
+            "Mean log density of a month's features given the months before, of the 20 % of customers that a fit on "
+            "the other 80 % did not see; higher is better. NULL without memory.",
+        ),
+        Column(
+            "min_kept",
+            "DOUBLE",
+            "-1..1",
+            "How much a customer's segment, of the two that exchange most, says of its segment a month later: 1 all, 0 "
+            "nothing, below 0 they alternate. NULL without memory.",
+        ),
         Column("admissible", "BOOLEAN", "", "Whether every condition for selection holds."),
         Column("selected", "BOOLEAN", "", "Whether this candidate is the month's choice (the challenger)."),
     ),
@@ -45,7 +60,7 @@ CANDIDATE_PARAMETERS = Table(
     (
         MONTH,
         Column("n_components", "INTEGER", "components", "Number of Gaussian components."),
-        Column("parameters", "JSON", "", "Weights, means and covariances in the month's standardised units."),
+        Column("parameters", "JSON", "", "Weights, means, covariances and memory in the month's standardised units."),
         Column("refusals", "VARCHAR[]", "", "Why the candidate is not admissible; empty when it is."),
     ),
     ("month", "n_components"),
@@ -79,7 +94,12 @@ MODEL_VERSIONS = Table(
         Column("customers_fitted", "BIGINT", "customers", "How many customers it was fitted to."),
         Column("seed", "BIGINT", "", "Seed of the search."),
         Column("feature_schema", "VARCHAR", "", "Features, transforms and resolutions that it was fitted with."),
-        Column("parameters", "JSON", "", "The whole model as plain numbers: transforms, weights, means, covariances."),
+        Column(
+            "parameters",
+            "JSON",
+            "",
+            "The whole model as plain numbers: transforms, weights, means, covariances, memory.",
+        ),
     ),
     ("model_version",),
     month_column="trained_month",

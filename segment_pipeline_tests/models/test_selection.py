@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from segment_pipeline.config.model import ModelSettings
 from segment_pipeline.mixture.candidates import Candidate, Mixture
+from segment_pipeline.mixture.memory import Memory
 from segment_pipeline.models.selection import Continuity, choose, find_elbow, judge
 
 SETTINGS = ModelSettings()
@@ -127,3 +128,27 @@ def test_at_a_refit_of_candidates_that_fit_as_well_the_one_that_keeps_most_custo
         "continuity"
         not in choose(candidates, SETTINGS, continuity=Continuity(20.0, dict.fromkeys(kept, 0.0))).rationale
     )
+
+
+def flickering(kept: float) -> Memory:
+    """Four segments that stay, but for the second and fourth, which keep this much of each other."""
+    over = (1.0 - kept) / 2.0
+    transitions = 0.95 * np.eye(5)
+    transitions[[1, 3], [1, 3]] = 0.95 * (1.0 - over)
+    transitions[[1, 3], [3, 1]] = 0.95 * over
+    transitions[:4, 4] = 0.05
+    transitions[4] = [0.05, 0.0, 0.0, 0.0, 0.95]
+    return Memory(np.full(4, 0.25), np.full(5, 0.2), transitions)
+
+
+def test_two_segments_that_exchange_customers_as_if_by_chance_are_refused() -> None:
+    refused = candidate(4, 100.0, memory=flickering(0.1), min_kept=0.1)
+    (reason,) = judge(refused, SETTINGS, 0.3)
+    assert "flicker: components 2 and 4 " in reason
+    assert "says 0.10 of where it is a month later" in reason
+    assert "at least 0.30 needed" in reason
+    assert judge(candidate(4, 100.0, memory=flickering(0.35), min_kept=0.35), SETTINGS, 0.3) == ()
+    choice = choose([refused, candidate(3, 200.0)], SETTINGS, min_kept=0.3)
+    assert choice.candidate is not None
+    assert choice.candidate.n_components == 3
+    assert "flicker: components 2 and 4" in choice.rationale

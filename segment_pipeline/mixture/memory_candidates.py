@@ -1,0 +1,222 @@
+"""The month's candidates with memory: for every number of components a chain fitted to a panel, and what speaks for it.
+
+Here: the starts, which are searches on the pooled months, the fits, and their figures. Not here: the figures of
+mixtures without memory (candidates.py), and which candidate serves (models/selection.py).
+
+What concerns the segments of today is judged on the last month: shares, separation, degeneracy, agreement. What
+concerns the chain is judged on the panel: BIC, and how well it predicts.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from segment_pipeline.arrays import Array, Flags
+from segment_pipeline.mixture.candidates import (
+    ONE_THREAD_ROWS,
+    STABILITY_SEARCHES,
+    Candidate,
+    heldout_rows,
+    when_all_are_done,
+)
+from segment_pipeline.mixture.degeneracy import find_degeneracy
+from segment_pipeline.mixture.estimator import thread_count
+from segment_pipeline.mixture.gaussian import Mixture, bhattacharyya_distances
+from segment_pipeline.mixture.markov import MarkovMixture
+from segment_pipeline.mixture.memory import Memory
+from segment_pipeline.mixture.panel import SEEN, Panel
+from segment_pipeline.mixture.search import (
+    SAME_BASIN,
+    SHORT_ITERATIONS,
+    TOLERANCE,
+    adjusted_rand_index,
+    search_mixtures,
+)
+from segment_pipeline.mixture.starts import splits
+
+START_ROWS = 12_000
+"""The searches on the pooled months see at most so many customer-months: chains only start from what they find, and
+from splits of the best chain with one segment fewer. Without the splits the best posteriors are missed: on the demo by
+600 to 1,000 BIC from seven segments on, in fits that flicker where the better ones do not."""
+
+FEW_ROWS = 40_000
+"""Of a panel with more customer-months a sample of customers with so many is fitted first, from every start; the best
+fit goes on with all of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """A chain and the panel on which it is judged."""
+
+    model: MarkovMixture
+    panel: Panel
+
+    @cached_property
+    def last(self) -> Flags:
+        """(N,) which rows of the panel are of the last month."""
+        return np.asarray(self.panel.months_of_rows == self.panel.n_months - 1)
+
+    @cached_property
+    def memberships(self) -> Array:
+        """(m, k) of those who are there in the last month, given the months up to it."""
+        there = self.panel.states[:, -1] == SEEN
+        return np.asarray(self.model.filter(self.panel)[there, -1, : self.model.n_components])
+
+    @cached_property
+    def mixture(self) -> Mixture:
+        """The components, with the shares that they have in the last month."""
+        shares = self.memberships.mean(axis=0)
+        return replace(self.model.mixture_, weights=np.maximum(shares, np.finfo(float).tiny))
+
+    def degeneracy(self, floor: Array, names: Sequence[str]) -> str | None:
+        spread = self.panel.rounding_variance
+        return find_degeneracy(
+            self.mixture, self.panel.rows[self.last], floor, names, None if spread is None else spread[self.last]
+        )
+
+    def log_likelihood(self, rows: Flags) -> float:
+        """Mean log density of the features of these rows (N,), given the months before each, nats."""
+        states, spread = self.panel.states, self.panel.rounding_variance
+        prior = self.model.expect(self.panel)[states == SEEN][rows]
+        return float(
+            self.model.mixture_.log_likelihood(
+                self.panel.rows[rows], None if spread is None else spread[rows], prior=prior
+            ).mean()
+        )
+
+
+def fit_memory_candidates(
+    panel: Panel,
+    n_components: Sequence[int],
+    *,
+    variance_floor: Array,
+    seed: int,
+    exact: Panel | None = None,
+    champion: tuple[Mixture, Memory] | None = None,
+    progress: Callable[[int], None] | None = None,
+    names: Sequence[str] | None = None,
+) -> list[Candidate]:
+    """The best chain for every number of components, in the order given.
+
+    panel : as the fit sees it, the last month being the one that is segmented. exact : the same with every value as it
+    is, on which `next_log_score` is measured; None where the two are one. champion : last month's, in the coordinates
+    of the panel, one more start. variance_floor, seed, progress, names : as in `fit_candidates`. Same arguments, same
+    bits, whatever the number of threads. Raises ValueError where the panel cannot carry so many components.
+    """
+    names = tuple(names) if names is not None else tuple(f"feature {j + 1}" for j in range(panel.n_features))
+    exact = replace(panel, rounding_variance=None) if exact is None else exact
+    heldout = heldout_rows(panel.n_customers, seed)
+    training = panel.take(np.setdiff1d(np.arange(panel.n_customers), heldout))
+    few, few_training = (few_customers(part, seed) for part in (panel, training))
+    done = when_all_are_done(STABILITY_SEARCHES + 1, progress)
+
+    def fit(part: Panel, mixture: Mixture, memory: Memory | None = None, **how: Any) -> Chain:
+        model = MarkovMixture(
+            mixture.n_components,
+            tol=TOLERANCE,
+            variance_floor=variance_floor,
+            mixture_init=mixture,
+            memory_init=memory,
+            **how,
+        )
+        return Chain(model.fit(part), part)
+
+    def search(s: int) -> dict[int, Chain]:
+        """The best chain for every number of components that one independent search has found."""
+        part, random = few_training if s == STABILITY_SEARCHES else few, np.random.default_rng((seed, s, 2))
+        pooled = search_mixtures(
+            part.rows,
+            n_components,
+            rounding_variance=part.rounding_variance,
+            random_state=(seed, s),
+            variance_floor=variance_floor,
+            sample_size=START_ROWS,
+            n_jobs=1,
+        )
+        ended: dict[int, Chain] = {}
+        for found in sorted(pooled, key=lambda found: found.n_components):
+            k = found.n_components
+            starts = [found.model.mixture_, *found.alternatives]
+            if k - 1 in ended:
+                starts += splits(ended[k - 1].mixture, random)
+            runs = [fit(part, start, max_iter=SHORT_ITERATIONS, accelerate=False) for start in starts]
+            best = max(runs, key=posterior)
+            ended[k] = fit(part, best.model.mixture_, best.model.memory_)
+            # The champion starts one search only: in all of them it would make the searches agree.
+            if champion is not None and champion[0].n_components == k and s == 0:
+                ended[k] = max(ended[k], fit(part, *champion), key=posterior)
+            done(k)
+        return ended
+
+    def candidate(chains: Sequence[Chain], short: Chain) -> Candidate:
+        reasons = [chain.degeneracy(variance_floor, names) for chain in chains]
+        # A sound fit goes before a degenerate one, whatever their posteriors.
+        chosen = min(range(len(chains)), key=lambda s: (reasons[s] is not None, -posterior(chains[s])))
+        best = chains[chosen]
+        others = [chain for chain in chains if chain is not best]
+        whole = best if few is panel else fit(panel, best.model.mixture_, best.model.memory_)
+        unseen = Chain(short.model, panel.take(heldout))
+        return _candidate(whole, unseen, exact.take(heldout), whole.degeneracy(variance_floor, names), best, others)
+
+    threads = thread_count(-1) if len(panel.rows) > ONE_THREAD_ROWS else 1
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        *full, short = pool.map(search, range(STABILITY_SEARCHES + 1))
+        return list(pool.map(lambda k: candidate([found[k] for found in full], short[k]), n_components))
+
+
+def posterior(chain: Chain) -> float:
+    """Mean log posterior of a fit; higher is better, and comparable on one panel."""
+    return float(chain.model.lower_bound_)
+
+
+def few_customers(panel: Panel, seed: int) -> Panel:
+    """As many customers, drawn at random, as have about `FEW_ROWS` customer-months; the panel itself where all do."""
+    if len(panel.rows) <= FEW_ROWS:
+        return panel
+    order = np.random.default_rng((seed, panel.n_customers, 1)).permutation(panel.n_customers)
+    rows = np.cumsum((panel.states == SEEN).sum(axis=1)[order])
+    return panel.take(np.sort(order[rows <= FEW_ROWS]))
+
+
+def _candidate(
+    chain: Chain, unseen: Chain, unseen_exact: Panel, degeneracy: str | None, best: Chain, others: Sequence[Chain]
+) -> Candidate:
+    """Sum up. chain : fitted to the panel. unseen, unseen_exact : a chain and the panel of customers that it has not
+    seen, as a fit sees them and as they are. best, others : fits from independent searches, to the same customers."""
+    model, R = chain.model, chain.memberships
+    k, customers = model.n_components, chain.panel.n_customers
+    log_likelihood = customers * model.score(chain.panel)
+    score = model.n_parameters * float(np.log(customers)) - 2.0 * log_likelihood
+    entropy = -float(np.sum(R * np.log(np.maximum(R, np.finfo(float).tiny))))
+    labels = [one.memberships.argmax(axis=1) for one in (best, *others)]
+    apart = [
+        one.model.bic(one.panel)
+        for one, partition in zip(others, labels[1:], strict=True)
+        if adjusted_rand_index(partition, labels[0]) < SAME_BASIN
+    ]
+    ahead = Chain(unseen.model, unseen_exact)
+    return Candidate(
+        n_components=k,
+        mixture=chain.mixture,
+        bic=score,
+        aic=2.0 * model.n_parameters - 2.0 * log_likelihood,
+        icl=score + 2.0 * entropy,
+        train_log_likelihood=chain.log_likelihood(chain.last),
+        heldout_log_likelihood=unseen.log_likelihood(unseen.last),
+        stability=float(np.mean([adjusted_rand_index(a, b) for a, b in combinations(labels, 2)])),
+        smallest_share=float(chain.mixture.weights.min()),
+        min_separation=float(bhattacharyya_distances(chain.mixture).min()),
+        converged=model.converged_,
+        degenerate=degeneracy is not None,
+        degeneracy=degeneracy,
+        basin_gap=max(0.0, min(apart) - best.model.bic(best.panel)) if apart else float("nan"),
+        memory=model.memory_,
+        next_log_score=ahead.log_likelihood(unseen_exact.known_before),
+        min_kept=float(model.memory_.flicker().min()),
+    )

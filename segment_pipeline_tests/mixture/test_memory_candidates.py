@@ -1,0 +1,127 @@
+"""Candidates with memory on panels of known truth."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from segment_pipeline.mixture import memory_candidates
+from segment_pipeline.mixture.candidates import adjusted_rand_index, heldout_rows
+from segment_pipeline.mixture.markov import MarkovMixture
+from segment_pipeline.mixture.memory_candidates import Chain, few_customers, fit_memory_candidates
+from segment_pipeline.mixture.panel import SEEN, Panel
+from segment_pipeline_tests.mixture.test_markov import APART, QUIET, simulated
+
+FLOOR = np.full(2, 1e-4)
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    return simulated(APART, QUIET, 900, 6, seed=1)[0]
+
+
+def test_the_segments_and_the_chain_that_made_the_panel_are_found(panel: Panel) -> None:
+    candidates = fit_memory_candidates(panel, [2, 3, 4], variance_floor=FLOOR, seed=1)
+    assert [candidate.n_components for candidate in candidates] == [2, 3, 4]
+    best = min(candidates, key=lambda candidate: candidate.bic)
+    assert best.n_components == 3
+    assert best.converged
+    assert not best.degenerate
+    assert best.stability > 0.99
+    assert best.memory is not None
+    order = [int(np.linalg.norm(best.mixture.means - mean, axis=1).argmin()) for mean in APART.means]
+    np.testing.assert_allclose(best.memory.ordered(order).transitions, QUIET.transitions, atol=0.05)
+    assert best.min_kept == best.memory.flicker().min()
+    assert best.min_kept > 0.8
+
+
+def test_its_figures_are_those_of_the_chain(panel: Panel) -> None:
+    (found,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
+    assert found.memory is not None
+    model = MarkovMixture.of(found.mixture, found.memory)
+    assert found.bic == pytest.approx(model.bic(panel))
+    there = panel.states[:, -1] == SEEN
+    last = model.filter(panel)[there, -1, :3]
+    np.testing.assert_allclose(found.mixture.weights, last.mean(axis=0))
+    assert found.smallest_share == pytest.approx(last.mean(axis=0).min())
+    # density of the last month's features given the months before and that the customer is there, by hand
+    before = model.filter(panel)[there, -2]
+    begun = ~np.isnan(before[:, 0])
+    prior = np.where(begun[:, None], np.nan_to_num(before) @ found.memory.transitions[:, :3], found.memory.new)
+    prior /= prior.sum(axis=1, keepdims=True)
+    rows = panel.rows[panel.months_of_rows == panel.n_months - 1]
+    densities = np.exp(found.mixture.log_joint(rows)) / found.mixture.weights
+    assert found.train_log_likelihood == pytest.approx(np.log((prior * densities).sum(axis=1)).mean())
+
+
+def test_the_next_month_is_predicted_for_customers_that_the_fit_has_not_seen(panel: Panel) -> None:
+    (found,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
+    unseen = panel.take(heldout_rows(panel.n_customers, 1))
+    truth = Chain(MarkovMixture.of(APART, QUIET), unseen).log_likelihood(unseen.known_before)
+    static = APART.log_likelihood(unseen.rows[unseen.known_before]).mean()
+    assert found.next_log_score is not None
+    assert truth - 0.05 < found.next_log_score <= truth + 0.01
+    assert found.next_log_score > static + 0.5
+    # what a fit has seen does not depend on them
+    others = panel.take(np.setdiff1d(np.arange(panel.n_customers), heldout_rows(panel.n_customers, 1)))
+    assert len(others.rows) + len(unseen.rows) == len(panel.rows)
+
+
+def test_it_is_told_of_values_as_they_are(panel: Panel) -> None:
+    """Rounding is for the fit alone: what is predicted is the value that will be seen."""
+    (plain,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
+    spread = replace(panel, rounding_variance=np.full(panel.rows.shape, 0.02))
+    (found,) = fit_memory_candidates(spread, [3], variance_floor=FLOOR, seed=1)
+    assert plain.next_log_score is not None
+    assert found.next_log_score == pytest.approx(plain.next_log_score, abs=0.01)
+    assert found.heldout_log_likelihood < plain.heldout_log_likelihood - 0.01
+
+
+def test_same_arguments_same_bits_whatever_the_number_of_threads(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+    for rows in (0, 10**9):  # as many threads as there are cores, and one
+        monkeypatch.setattr(memory_candidates, "ONE_THREAD_ROWS", rows)
+        threads.append(fit_memory_candidates(panel, [2, 3], variance_floor=FLOOR, seed=5))
+    for one, other in zip(*threads, strict=True):
+        assert one.memory is not None
+        assert other.memory is not None
+        assert (one.bic, one.next_log_score) == (other.bic, other.next_log_score)
+        np.testing.assert_array_equal(one.mixture.covariances, other.mixture.covariances)
+        np.testing.assert_array_equal(one.memory.transitions, other.memory.transitions)
+
+
+def test_last_months_champion_is_one_more_start(panel: Panel) -> None:
+    (plain,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
+    done: list[int] = []
+    (warm,) = fit_memory_candidates(
+        panel, [3], variance_floor=FLOOR, seed=1, champion=(APART, QUIET), progress=done.append
+    )
+    assert warm.bic == pytest.approx(plain.bic, abs=0.5)
+    assert done == [3]
+
+
+def test_a_large_panel_is_searched_on_a_sample_and_fitted_whole(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    (whole,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
+    monkeypatch.setattr(memory_candidates, "FEW_ROWS", 1500)
+    few = few_customers(panel, 1)
+    assert 1450 < len(few.rows) <= 1500
+    (found,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
+    assert found.bic == pytest.approx(whole.bic, abs=1.0)
+    agree = [MarkovMixture.of(one.mixture, one.memory).filter(panel)[:, -1] for one in (whole, found) if one.memory]
+    there = panel.states[:, -1] == SEEN
+    labels = [one[there].argmax(axis=1) for one in agree]
+    assert adjusted_rand_index(*labels) > 0.99
+
+
+def test_a_component_that_next_to_nobody_is_in_this_month_is_degenerate(panel: Panel) -> None:
+    """Whatever it was in the months before."""
+    last = panel.months_of_rows == panel.n_months - 1
+    rows = panel.rows.copy()
+    away = np.random.default_rng(0).normal(size=rows.shape) * 0.5 + 20.0
+    moved = ~last & (panel.customers_of_rows < 200)
+    rows[moved] = away[moved]
+    (found,) = fit_memory_candidates(replace(panel, rows=rows), [4], variance_floor=FLOOR, seed=1)
+    assert found.degenerate
+    assert found.degeneracy is not None
+    assert "effective members" in found.degeneracy
+    assert found.smallest_share < 0.01
