@@ -352,3 +352,10 @@ def test_changed_settings_are_noticed_and_change_nothing_by_themselves(commands,
     assert "2023-03..2023-05 were made with other settings" in ended.err
     assert "--months 2023-03..2023-05 --force" in ended.err
     assert published_content(copy.published) == published_content(three_months.published)
+
+
+@pytest.mark.process
+def test_python_runs_it_as_a_module_too():
+    command = [sys.executable, "-m", "segment_pipeline.cli", "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout.startswith("segment-pipeline ")
