@@ -19,7 +19,7 @@ SPREAD = (0.4, 0.25, 0.3)
 
 CONFIG = """\
 name: shop
-first_month: 2023-03
+first_month: {first_month}
 last_month: {last_month}
 source:
   window_months: 3
@@ -36,7 +36,7 @@ features:
   - {{name: orders, unit: orders, transform: log1p, resolution: 1, valid: {{min: 1}}, meaning: How often.}}
   - {{name: average_order_value, unit: EUR, transform: log1p, resolution: 0.01, valid: {{min: 0}}, meaning: How much.}}
   - {{name: products_per_order, unit: items, transform: log1p, resolution: 0.01, valid: {{min: 1}}, meaning: Breadth.}}
-model: {{n_components: [2, 4], seed: 7}}
+model: {{n_components: [2, 4], seed: 7, memory: {memory}}}
 {more}
 """
 
@@ -63,8 +63,20 @@ class Shop:
     def published(self) -> Path:
         return self.folder / "segments.duckdb"
 
-    def configure(self, *, last_month: str = "2023-06", path: str = "orders.parquet", more: str = "") -> "Shop":
-        self.config_path.write_text(CONFIG.format(last_month=last_month, path=path, more=more))
+    def configure(
+        self,
+        *,
+        first_month: str = "2023-03",
+        last_month: str = "2023-06",
+        path: str = "orders.parquet",
+        memory: bool = False,
+        more: str = "",
+    ) -> "Shop":
+        self.config_path.write_text(
+            CONFIG.format(
+                first_month=first_month, last_month=last_month, path=path, memory=str(memory).lower(), more=more
+            )
+        )
         return self
 
 

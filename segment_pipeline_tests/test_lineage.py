@@ -171,7 +171,7 @@ class ListeningPipeline(SegmentPipeline):
 @pytest.fixture(scope="module")
 def heard(tmp_path_factory: pytest.TempPathFactory, shop_orders: Path) -> Mapping[str, Heard]:
     """Asset -> what it read and wrote in two months."""
-    shop = Shop(tmp_path_factory.mktemp("lineage")).configure(more=EVERYTHING)
+    shop = Shop(tmp_path_factory.mktemp("lineage")).configure(memory=True, more=EVERYTHING)
     shutil.copyfile(shop_orders, shop.orders_path)
     habits = {f"c{number:05d}": list(HABITS)[number % 3] for number in range(700)}
     write_parquet({"customer": list(habits), "habit": list(habits.values())}, shop.folder / "habits.parquet")

@@ -20,8 +20,9 @@ validated_features | customers | duckdb sql | raw_customers | columns_and_types!
 enough_customers! raw_equals_accepted_plus_rejected! row_count_close_to_previous_month share_rejected_within_limit! \
 values_within_valid_range!
 scaled_matrix | customers | duckdb python | validated_features | features_are_independent!
-candidate_models | mixtures | duckdb python | scaled_matrix validated_features | has_admissible_candidate
-selected_model | mixtures | duckdb python | candidate_models scaled_matrix selected_model@-1 validated_features | \
+candidate_models | mixtures | duckdb python | raw_customers scaled_matrix validated_features | has_admissible_candidate
+selected_model | mixtures | duckdb python | \
+candidate_models raw_customers scaled_matrix selected_model@-1 validated_features | \
 champion_is_stable champion_not_degenerate!
 monthly_assignments | segments | duckdb sql | \
 monthly_assignments@-1 raw_customers selected_model validated_features | every_accepted_customer_assigned! \
