@@ -22,10 +22,10 @@ from scipy.stats import multivariate_normal
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
+from segment_pipeline.mixture.chain.markov import MarkovMixture, starting_memory
+from segment_pipeline.mixture.chain.panel import SEEN, Panel
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.gaussian import Mixture
-from segment_pipeline.mixture.markov import MarkovMixture, starting_memory
-from segment_pipeline.mixture.panel import SEEN, Panel
 from segment_pipeline.mixture.resolution import rounding_variance
 from segment_pipeline.mixture.search import search_mixtures
 from segment_pipeline.months import as_of

@@ -101,8 +101,8 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
             for found in outcomes
         ]
         step.judge(*verdicts, _none_lost(split), advice=_advice(split, step.config.quality.min_customers))
-        remembered = fill_past(step.connection, step.config, contract, step.month) if step.config.model.memory else []
-    return step.result({**_split_figures(split), **({"months_before": len(remembered)} if remembered else {})})
+        months_before = fill_past(step.connection, step.config, contract, step.month)
+    return step.result({**_split_figures(split), "months_before": len(months_before)})
 
 
 def _none_lost(split: "SplitCounts") -> dg.AssetCheckResult:

@@ -19,10 +19,12 @@ from segment_pipeline.sources.sources import months_before, read_customers
 
 def fill_past(connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, month: date) -> list[date]:
     """In the first month of the warehouse, replace `past_features` by the months before it that a model with memory
-    looks back to and the source shows; returns those, ascending. In any other month, nothing.
+    looks back to and the source shows; returns those, ascending. In any other month, and without model.memory, nothing.
 
     Call it inside a transaction. Raises SourceError where the source cannot be read.
     """
+    if not config.model.memory:
+        return []
     earlier = connection.execute(f"SELECT 1 FROM {VALIDATED_FEATURES.name} WHERE month < ? LIMIT 1", [month]).fetchone()
     if earlier is not None:
         return []

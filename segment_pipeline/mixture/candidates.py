@@ -17,12 +17,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from segment_pipeline.arrays import Array, Labels
+from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.degeneracy import find_degeneracy
 from segment_pipeline.mixture.em import Prior
 from segment_pipeline.mixture.estimator import GaussianMixtureEM, thread_count
 from segment_pipeline.mixture.gaussian import Hurdle, Mixture, bhattacharyya_distances, bic
 from segment_pipeline.mixture.hurdle import rule_component, with_rule
-from segment_pipeline.mixture.memory import Memory
 from segment_pipeline.mixture.search import (
     FINALISTS,
     SAME_BASIN,

@@ -10,7 +10,7 @@ import duckdb
 from segment_pipeline.database.rows import without, write_rows
 from segment_pipeline.errors import MonthOrderError
 from segment_pipeline.mixture.candidates import Candidate, Mixture
-from segment_pipeline.mixture.memory import Memory
+from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.models.selection import Choice
 from segment_pipeline.models.tables import CANDIDATE_CHOICES, CANDIDATE_MODELS, CANDIDATE_PARAMETERS
 from segment_pipeline.months import month_key

@@ -12,7 +12,9 @@ import numpy as np
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.candidates import Candidate, Hurdle, Mixture, fit_candidates
-from segment_pipeline.mixture.customer_months import LEAST_MONTHS, CustomerMonths
+from segment_pipeline.mixture.chain.candidates import fit_memory_candidates
+from segment_pipeline.mixture.chain.customer_months import LEAST_MONTHS, CustomerMonths
+from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.features import (
     FeatureSpace,
     atom_advice,
@@ -21,8 +23,6 @@ from segment_pipeline.mixture.features import (
     find_dependence,
 )
 from segment_pipeline.mixture.hurdle import hurdle_in, too_few_for
-from segment_pipeline.mixture.memory import Memory
-from segment_pipeline.mixture.memory_candidates import fit_memory_candidates
 from segment_pipeline.mixture.resolution import what_the_fit_sees
 from segment_pipeline.models.alignment import kept_share
 from segment_pipeline.models.model import SegmentModel, express_in

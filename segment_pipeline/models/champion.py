@@ -16,10 +16,10 @@ from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
 from segment_pipeline.errors import ModelError
 from segment_pipeline.mixture.candidates import Mixture, find_degeneracy, heldout_rows
-from segment_pipeline.mixture.customer_months import CustomerMonths
+from segment_pipeline.mixture.chain.customer_months import CustomerMonths
+from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.hurdle import hurdle_in
-from segment_pipeline.mixture.memory import Memory
 from segment_pipeline.models.alignment import Lineage, align
 from segment_pipeline.models.model import Segment, SegmentModel, express_in
 from segment_pipeline.models.naming import assign_roles, name_segments

@@ -13,7 +13,7 @@ from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import feature_matrix, insert_rows, write_rows
 from segment_pipeline.errors import MonthOrderError
-from segment_pipeline.mixture.customer_months import CustomerMonths
+from segment_pipeline.mixture.chain.customer_months import CustomerMonths
 from segment_pipeline.models.candidates_store import read_challenger
 from segment_pipeline.models.champion import Decision, DecisionInputs, with_overrides
 from segment_pipeline.models.model import SegmentModel

@@ -12,8 +12,8 @@ import numpy as np
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.candidates import Mixture
+from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.mixture.memory import Memory
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from segment_pipeline.customers.tables import PAST_FEATURES, REJECTED_CUSTOMERS,
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import hashed_below
 from segment_pipeline.database.store import month_literal
-from segment_pipeline.mixture.customer_months import CustomerMonths
-from segment_pipeline.mixture.panel import Panel
+from segment_pipeline.mixture.chain.customer_months import CustomerMonths
+from segment_pipeline.mixture.chain.panel import Panel
 from segment_pipeline.months import add_months, months_between
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
 

@@ -16,12 +16,9 @@ import numpy as np
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.customers.transforms import standardised_sql
 from segment_pipeline.database.quoting import literal, number
-from segment_pipeline.mixture.memory import Memory
+from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.models.model import SegmentModel
-
-PRIOR = "prior_probabilities"
-"""The column of a relation that a model with memory scores: how likely each of its k segments is for the customer
-before this month's features are known, DOUBLE[] of k or more entries, those of the segments first."""
+from segment_pipeline.models.tables import PRIOR
 
 SMALLEST_PRIOR = "1E-300"
 """What an impossible segment counts as, so that its logarithm is finite."""

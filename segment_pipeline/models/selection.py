@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segment_pipeline.mixture.candidates import Candidate
-from segment_pipeline.mixture.memory import Memory
+from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.models.advice import merge_advice
 from segment_pipeline.words import percent
 

@@ -2,6 +2,10 @@
 
 from segment_pipeline.database.tables import MODEL_VERSION, MONTH, Column, Table
 
+PRIOR = "prior_probabilities"
+"""The column of a relation that a model with memory scores: how likely each of its k segments is for the customer
+before this month's features are known, DOUBLE[] of k or more entries, those of the segments first."""
+
 CANDIDATE_MODELS = Table(
     "candidate_models",
     "A mixture fitted to the month for one number of components: the challengers. One with memory is fitted to a panel "

@@ -11,7 +11,7 @@ from segment_pipeline.customers import tables as customers
 from segment_pipeline.database.tables import Table, View
 from segment_pipeline.early_warnings import tables as early_warnings
 from segment_pipeline.models import tables as models
-from segment_pipeline.models.scoring import PRIOR
+from segment_pipeline.models.tables import PRIOR
 from segment_pipeline.orchestration import tables as orchestration
 from segment_pipeline.publishing import tables as publishing
 from segment_pipeline.segments import tables as segments

@@ -19,8 +19,8 @@ from segment_pipeline.customers.tables import FEATURE_LIMITS
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.models.model import Segment, SegmentModel
-from segment_pipeline.models.scoring import PRIOR, assignment_sql, prior_sql
-from segment_pipeline.models.tables import MODEL_VERSIONS
+from segment_pipeline.models.scoring import assignment_sql, prior_sql
+from segment_pipeline.models.tables import MODEL_VERSIONS, PRIOR
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.dialects import DIALECTS
 from segment_pipeline.publishing.tables import MACRO, PREVIOUS, REFUSED, SCORED_TABLE

@@ -13,7 +13,8 @@ from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.rows import exact_mean
 from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.models.model import SegmentModel
-from segment_pipeline.models.scoring import PRIOR, assignment_sql, membership_sql
+from segment_pipeline.models.scoring import assignment_sql, membership_sql
+from segment_pipeline.models.tables import PRIOR
 from segment_pipeline.months import add_months
 from segment_pipeline.segments.memory_store import customers_of, scored_rows, seen_states
 from segment_pipeline.segments.soft_moves import expected_moves_sql, moved_sql

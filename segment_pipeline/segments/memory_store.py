@@ -15,7 +15,8 @@ from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import write_rows
 from segment_pipeline.database.store import insert_query, month_literal, month_rows
 from segment_pipeline.models.model import SegmentModel
-from segment_pipeline.models.scoring import PRIOR, membership_sql, prior_sql
+from segment_pipeline.models.scoring import membership_sql, prior_sql
+from segment_pipeline.models.tables import PRIOR
 from segment_pipeline.months import add_months
 from segment_pipeline.segments.soft_moves import LAPSED
 from segment_pipeline.segments.tables import MEMORY_STATES, SEGMENT_DYNAMICS

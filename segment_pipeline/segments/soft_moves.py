@@ -9,9 +9,10 @@ month before, `prior` of what was expected of this month, `now`.
 from collections.abc import Sequence
 
 from segment_pipeline.database.quoting import literal, number
-from segment_pipeline.mixture.memory import Memory
+from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.models.model import SegmentModel
-from segment_pipeline.models.scoring import PRIOR, SMALLEST_PRIOR
+from segment_pipeline.models.scoring import SMALLEST_PRIOR
+from segment_pipeline.models.tables import PRIOR
 
 LAPSED = "lapsed"
 """The state of a customer without an order in the window."""

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segment_pipeline.arrays import Array
+from segment_pipeline.mixture.chain.markov import MarkovMixture, starting_memory
+from segment_pipeline.mixture.chain.memory import Memory
+from segment_pipeline.mixture.chain.panel import BEFORE, LAPSED, MISSING, SEEN, Panel
 from segment_pipeline.mixture.gaussian import Mixture
-from segment_pipeline.mixture.markov import MarkovMixture, starting_memory
-from segment_pipeline.mixture.memory import Memory
-from segment_pipeline.mixture.panel import BEFORE, LAPSED, MISSING, SEEN, Panel
 
 APART = Mixture(
     np.array([0.5, 0.3, 0.2]),

@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segment_pipeline.mixture import memory_candidates
 from segment_pipeline.mixture.candidates import adjusted_rand_index, heldout_rows
-from segment_pipeline.mixture.markov import MarkovMixture
-from segment_pipeline.mixture.memory_candidates import Chain, few_customers, fit_memory_candidates
-from segment_pipeline.mixture.panel import SEEN, Panel
+from segment_pipeline.mixture.chain.candidates import Chain, few_customers, fit_memory_candidates
+from segment_pipeline.mixture.chain.markov import MarkovMixture
+from segment_pipeline.mixture.chain.panel import SEEN, Panel
 from segment_pipeline_tests.mixture.test_markov import APART, QUIET, simulated
 
 FLOOR = np.full(2, 1e-4)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segment_pipeline.mixture.panel import BEFORE, LAPSED, MISSING, SEEN, Panel
+from segment_pipeline.mixture.chain.panel import BEFORE, LAPSED, MISSING, SEEN, Panel
 
 
 def small() -> Panel:

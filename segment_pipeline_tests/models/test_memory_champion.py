@@ -9,10 +9,10 @@ import pytest
 
 from segment_pipeline.config.config import Config, parse_config
 from segment_pipeline.mixture.candidates import heldout_rows
-from segment_pipeline.mixture.customer_months import CustomerMonths
+from segment_pipeline.mixture.chain.customer_months import CustomerMonths
+from segment_pipeline.mixture.chain.markov import MarkovMixture
+from segment_pipeline.mixture.chain.panel import SEEN, Panel
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.mixture.markov import MarkovMixture
-from segment_pipeline.mixture.panel import SEEN, Panel
 from segment_pipeline.models.challengers import fit_challengers
 from segment_pipeline.models.champion import Decision, DecisionInputs, decide
 from segment_pipeline.models.model import SegmentModel

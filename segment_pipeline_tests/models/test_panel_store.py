@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from segment_pipeline.database.store import prepare
-from segment_pipeline.mixture.customer_months import CustomerMonths
-from segment_pipeline.mixture.panel import BEFORE, LAPSED, MISSING, SEEN
+from segment_pipeline.mixture.chain.customer_months import CustomerMonths
+from segment_pipeline.mixture.chain.panel import BEFORE, LAPSED, MISSING, SEEN
 from segment_pipeline.models.panel_store import read_customer_months
 from segment_pipeline.months import add_months
 from segment_pipeline.publishing.catalogue import TABLES

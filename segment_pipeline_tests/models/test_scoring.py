@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.mixture.candidates import Hurdle, Mixture
+from segment_pipeline.mixture.chain.markov import MarkovMixture
+from segment_pipeline.mixture.chain.memory import Memory
+from segment_pipeline.mixture.chain.panel import BEFORE, LAPSED, MISSING, SEEN, Panel
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.mixture.markov import MarkovMixture
-from segment_pipeline.mixture.memory import Memory
-from segment_pipeline.mixture.panel import BEFORE, LAPSED, MISSING, SEEN, Panel
 from segment_pipeline.models.model import Segment, SegmentModel
-from segment_pipeline.models.scoring import PRIOR, assignment_sql, membership_sql, prior_sql, tier_sql
+from segment_pipeline.models.scoring import assignment_sql, membership_sql, prior_sql, tier_sql
+from segment_pipeline.models.tables import PRIOR
 
 TIERS = TierSettings()
 HOSTILE = ['spend "per" order', "o'rders; DROP TABLE x --", "🛒 days", "z0", "peak", "select", "a%b{c}\\d", "x" * 300]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from segment_pipeline.config.model import ModelSettings
 from segment_pipeline.mixture.candidates import Candidate, Mixture
-from segment_pipeline.mixture.memory import Memory
+from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.models.selection import Continuity, choose, find_elbow, judge
 
 SETTINGS = ModelSettings()

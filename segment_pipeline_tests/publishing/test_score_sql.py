@@ -16,7 +16,8 @@ from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.mixture.candidates import Hurdle
-from segment_pipeline.models.scoring import PRIOR, assignment_sql, prior_sql
+from segment_pipeline.models.scoring import assignment_sql, prior_sql
+from segment_pipeline.models.tables import PRIOR
 from segment_pipeline.publishing.dialects import DIALECTS
 from segment_pipeline.publishing.score_sql import (
     FeatureLimits,
@@ -245,6 +246,7 @@ def test_every_dialect_parses_a_memory_and_says_what_it_makes_of_it(dialect):
     assert [table.sql() for table in tree.find_all(sqlglot.exp.Table)] == ["shop.customers AS raw_rows"]
     remembers = dialect in {"duckdb", "postgres"}
     head, _, query = text.partition("\nSELECT")
+    head = " ".join(head.replace("--", " ").split())  # the comment is wrapped
     assert ("previous_probabilities" in query) is remembers
     assert ("An optional column previous_probabilities" in head) is remembers
     assert ("scored as a new customer's" in head) is not remembers

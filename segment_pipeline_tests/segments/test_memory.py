@@ -8,10 +8,10 @@ import pytest
 
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.store import prepare
+from segment_pipeline.mixture.chain.markov import MarkovMixture
+from segment_pipeline.mixture.chain.panel import BEFORE, MISSING, SEEN, Panel
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.gaussian import Mixture
-from segment_pipeline.mixture.markov import MarkovMixture
-from segment_pipeline.mixture.panel import BEFORE, MISSING, SEEN, Panel
 from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.months import add_months
 from segment_pipeline.publishing.catalogue import TABLES

@@ -25,12 +25,12 @@ from segment_pipeline.mixture.candidates import (
     heldout_rows,
     when_all_are_done,
 )
+from segment_pipeline.mixture.chain.markov import MarkovMixture
+from segment_pipeline.mixture.chain.memory import Memory
+from segment_pipeline.mixture.chain.panel import SEEN, Panel
 from segment_pipeline.mixture.degeneracy import find_degeneracy
 from segment_pipeline.mixture.estimator import thread_count
 from segment_pipeline.mixture.gaussian import Mixture, bhattacharyya_distances
-from segment_pipeline.mixture.markov import MarkovMixture
-from segment_pipeline.mixture.memory import Memory
-from segment_pipeline.mixture.panel import SEEN, Panel
 from segment_pipeline.mixture.search import (
     SAME_BASIN,
     SHORT_ITERATIONS,

@@ -19,10 +19,10 @@ import numpy as np
 
 from segment_pipeline.arrays import Array, Flags
 from segment_pipeline.mixture.acceleration import Accelerated
+from segment_pipeline.mixture.chain.memory import Memory
+from segment_pipeline.mixture.chain.panel import Chunk, Panel
 from segment_pipeline.mixture.em import Parameters, Prior, Rows, StackedEM
 from segment_pipeline.mixture.gaussian import Mixture
-from segment_pipeline.mixture.memory import Memory
-from segment_pipeline.mixture.panel import Chunk, Panel
 
 _KEPT_NUMBERS = 8_000_000
 """phi of a panel is kept, not rebuilt in every pass, up to this many numbers (64 MB)."""

@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from segment_pipeline.mixture.markov import starting_memory
+from segment_pipeline.mixture.chain.markov import starting_memory
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline_tests.shop import Shop, published_content, query
 

@@ -13,12 +13,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from segment_pipeline.arrays import Array
+from segment_pipeline.mixture.chain.forward_backward import MemoryEM, PanelRows, Pass, forward_pass, log_densities
+from segment_pipeline.mixture.chain.memory import Memory
+from segment_pipeline.mixture.chain.panel import MISSING, Chunk, Panel
 from segment_pipeline.mixture.em import Parameters, Prior, StackedEM, conjugate_prior
 from segment_pipeline.mixture.estimator import checked_floor, own_threads
-from segment_pipeline.mixture.forward_backward import MemoryEM, PanelRows, Pass, forward_pass, log_densities
 from segment_pipeline.mixture.gaussian import Mixture
-from segment_pipeline.mixture.memory import Memory
-from segment_pipeline.mixture.panel import MISSING, Chunk, Panel
 from segment_pipeline.mixture.search import search_mixtures
 
 START_STAY = 0.5

@@ -10,11 +10,11 @@ from functools import cached_property
 import numpy as np
 
 from segment_pipeline.arrays import Array, Labels, Texts
+from segment_pipeline.mixture.chain.markov import MarkovMixture
+from segment_pipeline.mixture.chain.memory import Memory
+from segment_pipeline.mixture.chain.panel import SEEN, Panel
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.gaussian import Mixture
-from segment_pipeline.mixture.markov import MarkovMixture
-from segment_pipeline.mixture.memory import Memory
-from segment_pipeline.mixture.panel import SEEN, Panel
 from segment_pipeline.mixture.resolution import what_the_fit_sees
 
 LEAST_MONTHS = 3
