@@ -36,7 +36,8 @@ def first_month(connection: duckdb.DuckDBPyConnection, config: Config, month: da
     connection.begin()
     load_raw_customers(connection, config, month)
     split_customers(connection, config, build_contract(config), month)
-    found = fill_past(connection, config, build_contract(config), month)
+    remembering = config.model_copy(update={"model": config.model.model_copy(update={"memory": True})})
+    found = fill_past(connection, remembering, build_contract(config), month)
     connection.commit()
     return found
 
@@ -157,3 +158,8 @@ def test_nobody_knows_how_far_back_the_users_own_sql_can_look(
     snapshots_of = SNAPSHOTS.format(path="customers.sql")
     path.write_text(snapshots_of.replace("snapshots: {path:", "query: {file:"))
     assert first_month(connection, parse_config(path.read_text(), path), MARCH) == []
+
+
+def test_without_a_memory_there_is_no_past(connection: duckdb.DuckDBPyConnection, shop: Shop) -> None:
+    prepare(connection, TABLES, shop_config(shop).raw_feature_names)
+    assert fill_past(connection, shop_config(shop), build_contract(shop_config(shop)), JUNE) == []

@@ -79,7 +79,7 @@ def test_it_is_told_of_values_as_they_are(panel: Panel) -> None:
 def test_same_arguments_same_bits_whatever_the_number_of_threads(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = []
     for rows in (0, 10**9):  # as many threads as there are cores, and one
-        monkeypatch.setattr(memory_candidates, "ONE_THREAD_ROWS", rows)
+        monkeypatch.setattr(candidates, "ONE_THREAD_ROWS", rows)
         threads.append(fit_memory_candidates(panel, [2, 3], variance_floor=FLOOR, seed=5))
     for one, other in zip(*threads, strict=True):
         assert one.memory is not None
@@ -101,7 +101,7 @@ def test_last_months_champion_is_one_more_start(panel: Panel) -> None:
 
 def test_a_large_panel_is_searched_on_a_sample_and_fitted_whole(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     (whole,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
-    monkeypatch.setattr(memory_candidates, "FEW_ROWS", 1500)
+    monkeypatch.setattr(candidates, "FEW_ROWS", 1500)
     few = few_customers(panel, 1)
     assert 1450 < len(few.rows) <= 1500
     (found,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
