@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from segment_pipeline.mixture.candidates import adjusted_rand_index, heldout_rows
+from segment_pipeline.mixture.chain import candidates
 from segment_pipeline.mixture.chain.candidates import Chain, few_customers, fit_memory_candidates
 from segment_pipeline.mixture.chain.markov import MarkovMixture
 from segment_pipeline.mixture.chain.panel import SEEN, Panel
