@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from segment_pipeline.customers.expectations import CHECK_SPECS
+from segment_pipeline.customers.expectations import CHECK_SPECS, CheckOutcome
 from segment_pipeline.customers.tables import (
     FEATURE_DIAGNOSTICS,
     FEATURE_LIMITS,
@@ -96,13 +96,14 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
             previous_rows=month_rows(step.connection, VALIDATED_FEATURES, add_months(step.month, -1)) or None,
             config=step.config,
         )
-        verdicts = [
-            checks.result(found.check, found.passed, found.observed, found.limit, expectations=found.expectations)
-            for found in outcomes
-        ]
-        step.judge(*verdicts, _none_lost(split), advice=_advice(split, step.config.quality.min_customers))
+        advice = _advice(split, step.config.quality.min_customers)
+        step.judge(*map(_outcome, outcomes), _none_lost(split), advice=advice)
         months_before = fill_past(step.connection, step.config, contract, step.month)
     return step.result({**_split_figures(split), "months_before": len(months_before)})
+
+
+def _outcome(found: CheckOutcome) -> dg.AssetCheckResult:
+    return checks.result(found.check, found.passed, found.observed, found.limit, expectations=found.expectations)
 
 
 def _none_lost(split: "SplitCounts") -> dg.AssetCheckResult:
