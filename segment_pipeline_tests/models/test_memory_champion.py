@@ -20,6 +20,9 @@ from segment_pipeline.models.refit import component_mean_shifts
 from segment_pipeline.months import add_months
 from segment_pipeline_tests.mixture.test_markov import APART, QUIET, simulated
 
+pytestmark = pytest.mark.months  # of simulated customers, one decision after another
+
+
 FIRST = date(2020, 1, 1)
 NEAR = replace(APART, means=0.6 * APART.means)
 """Segments that overlap: their customers' largest probability is 0.93 on average, from a month alone."""

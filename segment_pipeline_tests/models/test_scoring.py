@@ -142,7 +142,7 @@ def random_months(model: SegmentModel, seed: int, n: int, months: int) -> tuple[
     return Panel(states, model.space.transform(X), begins >= 0), X
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), k=st.integers(1, 6), d=st.integers(1, 4), months=st.integers(2, 5))
 def test_month_after_month_sql_remembers_what_numpy_does(seed, k, d, months):
     model = replace(random_model(seed, k, d), memory=random_memory(seed, k))
