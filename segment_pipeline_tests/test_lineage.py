@@ -42,6 +42,10 @@ LOOKS_BACK = {
 WITHOUT_A_TABLE = {
     ("segment_report", "published_segments"): "the report reads the published file",
     ("monthly_assignments", "raw_customers"): "only a champion with memory asks who is new; two months give none",
+    **{
+        ("segment_forecast", other): "only a champion with memory forecasts; two months give none"
+        for other in ("monthly_assignments", "raw_customers", "transition_deltas", "validated_features")
+    },
 }
 
 EVERYTHING = """\

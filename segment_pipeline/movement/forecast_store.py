@@ -1,0 +1,210 @@
+"""Forecasts in and out of the warehouse: where the customers known at a month's end were from then on, what is expected
+of them, and what came of earlier forecasts.
+
+Known is who was there by then, accepted or rejected, in a month of the pipeline or of the panel before it. Who of them
+has no row in a month has lapsed.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+import duckdb
+import numpy as np
+
+from segment_pipeline.arrays import Array
+from segment_pipeline.database.quoting import literal
+from segment_pipeline.database.rows import Row, read_rows, write_rows
+from segment_pipeline.database.store import insert_query, month_literal
+from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.months import add_months, months_between
+from segment_pipeline.movement.forecast import MONTHS_AHEAD, Forecast, KnownCustomers, counted_steps, forecasts
+from segment_pipeline.movement.tables import (
+    FORECAST_OUTCOMES,
+    FORECAST_QUALITY,
+    KNOWN_CUSTOMER_STATES,
+    SEGMENT_FORECAST,
+)
+from segment_pipeline.segments.soft_moves import LAPSED
+from segment_pipeline.segments.tables import MEMORY_STATES
+
+
+def write_forecast(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date) -> Sequence[Row]:
+    """The month's forecast, and the outcomes of earlier ones; returns the rows of `segment_forecast`. Without a memory
+    there are none."""
+    if model.memory is None:
+        write_rows(connection, FORECAST_OUTCOMES, month, [])
+        write_rows(connection, SEGMENT_FORECAST, month, [])
+        return []
+    _write_states(connection, model, month)
+    known = known_customers(connection, model, month)
+    rows = _forecast_rows(connection, model, month, known)
+    write_rows(connection, SEGMENT_FORECAST, month, rows)
+    write_rows(connection, FORECAST_OUTCOMES, month, _outcomes(connection, model, month, known))
+    return rows
+
+
+def quality(connection: duckdb.DuckDBPyConnection) -> Sequence[Row]:
+    """The pooled rows of `forecast_quality`, as the warehouse has them."""
+    return read_rows(connection, f"SELECT * FROM ({FORECAST_QUALITY.sql}) WHERE month IS NULL ORDER BY months_ahead")
+
+
+def known_customers(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date) -> KnownCustomers:
+    """Where customers were under the model, up to the month, in all months before it without a gap."""
+    assert model.memory is not None  # noqa: S101 - for mypy: the callers have looked
+    found = connection.execute(
+        f"SELECT month, known_since, state, customers FROM {KNOWN_CUSTOMER_STATES.name} "
+        f"WHERE model_version = {model.model_version} AND month <= {month_literal(month)} ORDER BY ALL"
+    ).fetchall()
+    there = {one for one, *_ in found}
+    first = month
+    while add_months(first, -1) in there:
+        first = add_months(first, -1)
+    states = {state: position for position, state in enumerate(_states(model))}
+    months = months_between(first, month) + 1
+    sums = np.zeros((months, months, len(states)))
+    for one, since, state, customers in found:
+        at = months_between(first, one)
+        if at >= 0:
+            sums[max(0, months_between(first, since)) : at + 1, at, states[state]] += customers
+    sums[np.tril_indices(months, -1)] = np.nan
+    return KnownCustomers(sums, model.memory.transitions, months_between(first, model.trained_month) + 1)
+
+
+def _states(model: SegmentModel) -> list[str]:
+    return [*map(str, model.segment_ids), LAPSED]
+
+
+def _write_states(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date) -> None:
+    """The month's rows and, of a champion of which nothing is known of the month before, those of all before it."""
+    of_model, before = f"model_version = {model.model_version}", month_literal(add_months(month, -1))
+    has_past = connection.execute(
+        f"SELECT 1 FROM {KNOWN_CUSTOMER_STATES.name} WHERE {of_model} AND month = {before} LIMIT 1"
+    ).fetchone()
+    begins = model.trained_month == month or has_past is None
+    of_months = f"month {'<=' if begins else '='} {month_literal(month)}"
+    connection.execute(f"DELETE FROM {KNOWN_CUSTOMER_STATES.name} WHERE {of_model} AND {of_months}")
+    months = connection.execute(
+        f"SELECT DISTINCT month FROM {MEMORY_STATES.name} WHERE {of_model} AND {of_months} ORDER BY month"
+    ).fetchall()
+    for (one,) in months:
+        insert_query(connection, KNOWN_CUSTOMER_STATES, _states_sql(model, one))
+
+
+def _states_sql(model: SegmentModel, month: date) -> str:
+    """The rows of a month: sums of decimals, so that the threads' order does not matter."""
+    k = len(model.segments)
+    listed = ", ".join(
+        f"{{'state': {literal(state)}, 'customers': "
+        f"CAST(sum(CAST(coalesce(s.probabilities[{a + 1}], {1 if a == k else 0}E0) AS DECIMAL(38, 12))) AS DOUBLE)}}"
+        for a, state in enumerate(_states(model))
+    )
+    return f"""
+        SELECT {month_literal(month)} AS month, {model.model_version} AS model_version, known_since,
+            found.state AS state, found.customers AS customers
+        FROM (
+            SELECT known_since, unnest([{listed}]) AS found
+            FROM (
+                SELECT customer_id, min(month) AS known_since
+                FROM (
+                    SELECT month, customer_id FROM raw_customers
+                    UNION ALL SELECT month, customer_id FROM past_features
+                ) AS everybody
+                WHERE month <= {month_literal(month)} AND trim(customer_id) <> '' GROUP BY customer_id
+            ) AS known
+            LEFT JOIN (
+                SELECT customer_id, probabilities FROM {MEMORY_STATES.name}
+                WHERE model_version = {model.model_version} AND month = {month_literal(month)}
+            ) AS s USING (customer_id)
+            GROUP BY known_since
+        ) AS summed
+        ORDER BY known_since, state
+    """
+
+
+def _forecast_rows(
+    connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, known: KnownCustomers
+) -> list[Row]:
+    steps = counted_steps(_moves(connection, model, month, known))
+    return [row for forecast in forecasts(known) for row in _rows_of(forecast, model, month, known, steps)]
+
+
+def _rows_of(forecast: Forecast, model: SegmentModel, month: date, known: KnownCustomers, steps: Array) -> list[Row]:
+    by_counts = forecast.as_it_is_now @ np.linalg.matrix_power(steps, forecast.ahead)
+    judged, customers = forecast.judged, known.customers(known.today)
+    return [
+        {
+            "state": state,
+            "months_ahead": forecast.ahead,
+            "forecast_month": add_months(month, forecast.ahead),
+            "share": forecast.share[a],
+            "share_low": forecast.low[a],
+            "share_high": forecast.high[a],
+            "customers": forecast.share[a] * customers,
+            "known_customers": round(customers),
+            "served_by": forecast.served_by,
+            "share_now": forecast.as_it_is_now[a],
+            "share_by_memory": forecast.by_memory[a],
+            "share_by_counts": by_counts[a],
+            "past_forecasts": 0 if judged is None else len(judged.chance),
+            "past_months_ahead": None if judged is None else judged.ahead,
+            "memory_error": None if judged is None else judged.memory_error,
+            "as_it_is_now_error": None if judged is None else judged.as_it_is_now_error,
+            "model_version": model.model_version,
+        }
+        for a, state in enumerate(_states(model))
+    ]
+
+
+def _moves(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, known: KnownCustomers) -> Array:
+    """(k + 1, k + 1) customers who made each move in the months that the model has measured, up to this one."""
+    found = connection.execute(f"""
+        SELECT CASE m.from_state WHEN 'returned' THEN {literal(LAPSED)} ELSE m.from_state END, m.to_state, m.customers
+        FROM transition_matrix AS m JOIN champions AS c ON c.month = m.month - INTERVAL 1 MONTH
+        WHERE c.model_version = {model.model_version} AND m.month <= {month_literal(month)}
+    """).fetchall()
+    states = _states(model)
+    moves = np.zeros((len(states), len(states)))
+    for before, now, customers in found:
+        if before in states and now in states:
+            moves[states.index(before), states.index(now)] += customers
+    had_lapsed = sum(known.sums[t - 1, t - 1, -1] for t in range(max(1, known.fitted), known.today + 1))
+    moves[-1, -1] = max(0.0, had_lapsed - moves[-1].sum())  # who stays away makes no move that is listed
+    return moves
+
+
+def _outcomes(
+    connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, known: KnownCustomers
+) -> list[Row]:
+    """What came of the forecasts of this month."""
+    states = _states(model)
+    made = read_rows(
+        connection,
+        f"SELECT * FROM {SEGMENT_FORECAST.name} WHERE forecast_month = ? AND month BETWEEN ? AND ? "
+        "ORDER BY month, state",
+        month,
+        add_months(month, -MONTHS_AHEAD),
+        add_months(month, -1),
+    )
+    rows = []
+    for said in made:
+        made_in = known.today - said["months_ahead"]
+        if made_in < 0 or said["state"] not in states:
+            continue
+        actual = float(known.shares(made_in, known.today)[states.index(said["state"])])
+        rows.append(
+            {
+                "made_in": said["month"],
+                "months_ahead": said["months_ahead"],
+                "state": said["state"],
+                "forecast": said["share"],
+                "actual": actual,
+                "error": abs(said["share"] - actual),
+                "in_interval": said["share_low"] <= actual <= said["share_high"],
+                "served_by": said["served_by"],
+                "memory_error": abs(said["share_by_memory"] - actual),
+                "as_it_is_now_error": abs(said["share_now"] - actual),
+                "counts_error": abs(said["share_by_counts"] - actual),
+                "crosses_refit": said["model_version"] != model.model_version,
+            }
+        )
+    return rows

@@ -1,0 +1,150 @@
+"""What is expected of the segments, and how it came out."""
+
+from segment_pipeline.database.tables import MODEL_VERSION, MONTH, Column, Table, View
+
+_STATE = Column("state", "VARCHAR", "", "Segment id as text, or lapsed: without an order in the window.")
+_MONTHS_AHEAD = Column("months_ahead", "INTEGER", "months", "How many months lie between forecast and outcome, 1 to 6.")
+_SERVED_BY = Column(
+    "served_by",
+    "VARCHAR",
+    "",
+    "memory, or as it is now: whichever was less wrong in past forecasts, of as many months ahead where there are any.",
+)
+_JUDGED = (
+    Column("forecast", "DOUBLE", "0..1", "The share that was served; NULL where pooled."),
+    Column("actual", "DOUBLE", "0..1", "The share that came; NULL where pooled."),
+    Column("error", "DOUBLE", "0..1", "How far off the forecast was; pooled, the mean. Lower is better."),
+)
+_RIVALS = (
+    Column("memory_error", "DOUBLE", "0..1", "The same of what the champion expected."),
+    Column("as_it_is_now_error", "DOUBLE", "0..1", "The same of the shares of made_in."),
+    Column("counts_error", "DOUBLE", "0..1", "The same of a counted matrix: see share_by_counts of segment_forecast."),
+    Column(
+        "crosses_refit",
+        "BOOLEAN",
+        "",
+        "Whether the champion was replaced in between: only segments that both have are judged, and part of the error "
+        "is then the refit's.",
+    ),
+)
+
+KNOWN_CUSTOMER_STATES = Table(
+    "known_customer_states",
+    "How many customers a champion with memory finds in each state at the end of a month, by the month since when they "
+    "are known: what the forecast and its past errors are made of.",
+    (
+        MONTH,
+        MODEL_VERSION,
+        Column("known_since", "DATE", "month", "The first month in which these customers were there."),
+        _STATE,
+        Column("customers", "DOUBLE", "customers", "Sum of their probabilities of the state."),
+    ),
+    ("month", "model_version", "known_since", "state"),
+    published=False,
+)
+
+
+SEGMENT_FORECAST = Table(
+    "segment_forecast",
+    "What share of today's customers each segment is expected to hold 1 to 6 months ahead, with intervals of 80 % that "
+    "hold what months have in common. Of the customers known today: those of the month and those who have lapsed since "
+    "the pipeline knows them; who is new later is not in it, so that what comes can be compared with it on the very "
+    "same customers. Empty for a champion without memory.",
+    (
+        MONTH,
+        _STATE,
+        _MONTHS_AHEAD,
+        Column("forecast_month", "DATE", "month", "The month that is forecast."),
+        Column("share", "DOUBLE", "0..1", "Expected share of known_customers; over the states they sum to 1."),
+        Column("share_low", "DOUBLE", "0..1", "Lower end of the interval of 80 % of that share."),
+        Column("share_high", "DOUBLE", "0..1", "Upper end."),
+        Column("customers", "DOUBLE", "customers", "Expected customers: share of known_customers."),
+        Column("known_customers", "BIGINT", "customers", "How many are known at the end of the month."),
+        _SERVED_BY,
+        Column("share_now", "DOUBLE", "0..1", "Share at the end of the month: the forecast as it is now."),
+        Column("share_by_memory", "DOUBLE", "0..1", "What the champion expects, whether it is served or not."),
+        Column(
+            "share_by_counts",
+            "DOUBLE",
+            "0..1",
+            "What a matrix counted from transition_matrix expects, from the champion's months so far; before the first "
+            "of them nobody has moved.",
+        ),
+        Column(
+            "past_forecasts",
+            "INTEGER",
+            "forecasts",
+            "How many past forecasts the interval and the choice stand on: of the months since the champion was fitted "
+            "and, until 3 of those have come, of the months it was fitted to. Few make a wide interval.",
+        ),
+        Column(
+            "past_months_ahead",
+            "INTEGER",
+            "months",
+            "Of how many months ahead those were: fewer than months_ahead where none of these has come. NULL without.",
+        ),
+        Column(
+            "memory_error",
+            "DOUBLE",
+            "0..1",
+            "Mean absolute error of the memory's past forecasts over all states, larger by what being fitted to "
+            "their months hides; lower is better. NULL without any.",
+        ),
+        Column("as_it_is_now_error", "DOUBLE", "0..1", "The same of the shares of then; NULL without any."),
+        MODEL_VERSION,
+    ),
+    ("month", "months_ahead", "state"),
+)
+
+
+FORECAST_OUTCOMES = Table(
+    "forecast_outcomes",
+    "A past forecast whose month has come, beside what came: the same customers under the champion of this month.",
+    (
+        Column("month", "DATE", "month", "First day of the closed month that had been forecast."),
+        Column("made_in", "DATE", "month", "First day of the closed month in which it was forecast."),
+        _MONTHS_AHEAD,
+        _STATE,
+        *_JUDGED,
+        Column("in_interval", "BOOLEAN", "", "Whether what came lies in the interval."),
+        _SERVED_BY,
+        *_RIVALS,
+    ),
+    ("month", "made_in", "state"),
+)
+
+
+FORECAST_QUALITY = View(
+    "forecast_quality",
+    "How good the forecasts of segment_forecast were: each whose month has come, and pooled for each number of months "
+    "ahead (month NULL) without those that cross a refit. Beside what was served: the memory, the shares of then, and "
+    "a counted matrix.",
+    (
+        Column("month", "DATE", "month", "First day of the closed month that had been forecast; NULL = pooled."),
+        Column("made_in", "DATE", "month", "First day of the closed month in which it was forecast; NULL = pooled."),
+        _MONTHS_AHEAD,
+        Column("state", "VARCHAR", "", "Segment id as text, or lapsed; NULL = pooled."),
+        Column("months", "BIGINT", "months", "How many months were forecast: 1, or of how many it is pooled."),
+        *_JUDGED,
+        Column("coverage", "DOUBLE", "0..1", "1 where what came lies in the interval, else 0; pooled, the share of 1."),
+        Column("served_by", "VARCHAR", "", "memory, or as it is now; NULL where pooled."),
+        *_RIVALS,
+    ),
+    """
+    SELECT month, made_in, months_ahead, state, 1 AS months, forecast, actual, error,
+        CASE WHEN in_interval THEN 1E0 ELSE 0E0 END AS coverage, served_by, memory_error, as_it_is_now_error,
+        counts_error, crosses_refit
+    FROM forecast_outcomes
+    UNION ALL
+    SELECT NULL, NULL, months_ahead, NULL, count(DISTINCT month), NULL, NULL, avg(error),
+        avg(CASE WHEN in_interval THEN 1E0 ELSE 0E0 END), NULL, avg(memory_error), avg(as_it_is_now_error),
+        avg(counts_error), false
+    FROM forecast_outcomes WHERE NOT crosses_refit GROUP BY months_ahead
+    """,
+)
+
+FORECAST_TABLES = (KNOWN_CUSTOMER_STATES, SEGMENT_FORECAST, FORECAST_OUTCOMES)
+
+TABLES = FORECAST_TABLES
+
+VIEWS = (FORECAST_QUALITY,)
