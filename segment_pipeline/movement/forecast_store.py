@@ -32,6 +32,8 @@ def write_forecast(connection: duckdb.DuckDBPyConnection, model: SegmentModel, m
     """The month's forecast, and the outcomes of earlier ones; returns the rows of `segment_forecast`. Without a memory
     there are none."""
     if model.memory is None:
+        # a version's number may have been another's, which a month that was run again has taken back
+        connection.execute(f"DELETE FROM {KNOWN_CUSTOMER_STATES.name} WHERE model_version = {model.model_version}")
         write_rows(connection, FORECAST_OUTCOMES, month, [])
         write_rows(connection, SEGMENT_FORECAST, month, [])
         return []
