@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -243,7 +244,7 @@ def test_the_champion_stays_in_a_quiet_world_although_it_grows_old() -> None:
     decisions = [world.month() for _ in range(12)]
     assert decisions[2].champion.memory is not None
     ids = [decision.champion.segment_ids for decision in decisions[2:]]
-    assert all(set(before) <= set(now) for before, now in zip(ids, ids[1:], strict=False))
+    assert all(set(before) <= set(now) for before, now in pairwise(ids))
     assert sum(decision.promoted for decision in decisions[3:]) <= 1
 
 
