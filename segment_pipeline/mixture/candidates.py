@@ -72,9 +72,11 @@ class Candidate:
     minus this one's, >= 0; NaN when every run ended in the same solution. degeneracy : why the fit is a spike and not a
     segment, None for a sound one.
 
-    memory : of a candidate that has one, fitted to a panel of months. bic, aic and icl are then the panel's, of all its
-    months, and bic counts customers; weights are the shares in the last month, on which shares, separation, stability
-    and degeneracy are judged too; the log-likelihoods are of that month given those before. next_log_score : mean log
+    memory : of a candidate that has one, fitted to a panel of months. Weights are the shares in the last month, on
+    which bic, aic, icl, shares, separation, stability and degeneracy are judged too, each customer once; the
+    log-likelihoods are of that month given those before. panel_bic : of all months and the chain, with the number of
+    customers; it falls with every segment that tells customers apart who differ for good, and chooses nothing.
+    next_log_score : mean log
     density of a month's features given the months before it, nats per customer-month, of the fifth of the customers
     that a fit on the others has not seen; higher is better. min_kept : of the two segments between which customers
     flicker most, what `Memory.flicker` says, -1..1. None without memory.
@@ -95,6 +97,7 @@ class Candidate:
     degeneracy: str | None
     basin_gap: float
     memory: Memory | None = None
+    panel_bic: float | None = None
     next_log_score: float | None = None
     min_kept: float | None = None
 

@@ -135,11 +135,8 @@ def _continuity(
 ) -> Continuity | None:
     if champion is None or champion.space.names != config.feature_names:
         return None
-    rows = len(X)
     if months is not None:
         X = months.last_features
-        if candidates and candidates[0].memory is not None:
-            rows = len(months.panel.rows)  # their BIC is of all months
 
     def memberships(mixture: Mixture, memory: Memory | None, space: FeatureSpace) -> Array:
         prior = None if months is None else months.prior(mixture, memory, space)
@@ -147,7 +144,7 @@ def _continuity(
 
     old = memberships(champion.mixture, champion.memory, champion.space)
     return Continuity(
-        2.0 * rows * config.refit.equal_within,  # information criteria count twice the log-likelihood
+        2.0 * len(X) * config.refit.equal_within,  # information criteria count twice the log-likelihood
         {
             c.n_components: kept_share(
                 old, memberships(c.mixture, c.memory, space), champion.segment_ids, config.alignment

@@ -23,8 +23,8 @@ def read_customer_months(
     """The accepted customers of the `months` month-ends up to `month`, with these features; of very many, a sample of
     whole customers with about `sample` customer-months, always the same ones.
 
-    It begins with the first month since which every customer has every feature: one that was added to the file later
-    is not known of earlier months. None where `month` itself lacks one.
+    It begins with the first month since which there are customers in every month, and every one has every feature: one
+    that was added to the file later is not known of earlier months. None where `month` itself lacks one.
     """
     first = add_months(month, 1 - months)
     draw = _draw(connection, first, month, sample)
@@ -51,23 +51,17 @@ def read_customer_months(
     ).fetchnumpy()
     customers, positions = (np.asarray(found.pop(name), dtype=np.intp) for name in ("customer", "position"))
     ids, begun = _beginnings(connection, beginning, month)
-    known = np.unique(positions)
-    gaps = np.setdiff1d(np.arange(n_months), known)
-    absent = _rejected(connection, beginning, month)
     panel = Panel.of(
         customers,
         positions,
         np.column_stack([np.asarray(values, dtype=np.float64) for values in found.values()]),
         first_months=begun,
         n_months=n_months,
-        missing=(
-            np.concatenate([absent[0], np.repeat(np.arange(len(ids)), len(gaps))]),
-            np.concatenate([absent[1], np.tile(gaps, len(ids))]),
-        ),
+        missing=_rejected(connection, beginning, month),
     )
     for table in ("panel_rows", "panel_customers"):
         connection.execute(f"DROP TABLE {table}")
-    return CustomerMonths(ids, panel, len(known))
+    return CustomerMonths(ids, panel, n_months)
 
 
 def _accepted(columns: str) -> str:
@@ -86,7 +80,8 @@ def _draw(connection: duckdb.DuckDBPyConnection, first: date, month: date, sampl
 
 
 def _beginning(connection: duckdb.DuckDBPyConnection, names: Sequence[str], first: date, month: date) -> date | None:
-    """The first month that has customers, since the last of whom one lacks a feature; None where `month` has none."""
+    """The first of the months up to `month`, without a gap, whose customers have every feature; None where `month` does
+    not."""
     for table in (VALIDATED_FEATURES, PAST_FEATURES):
         columns = {row[0].lower() for row in connection.execute(f"DESCRIBE {table.name}").fetchall()}
         if not {name.lower() for name in names} <= columns:
@@ -100,8 +95,8 @@ def _beginning(connection: duckdb.DuckDBPyConnection, names: Sequence[str], firs
         [first, month],
     ).fetchall()
     beginning = None
-    for one, lacks in found:
-        if lacks or (beginning is None and one != month):
+    for back, (one, lacks) in enumerate(found):
+        if lacks or one != add_months(month, -back):
             break
         beginning = one
     return beginning

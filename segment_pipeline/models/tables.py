@@ -9,7 +9,7 @@ before this month's features are known, DOUBLE[] of k or more entries, those of 
 CANDIDATE_MODELS = Table(
     "candidate_models",
     "A mixture fitted to the month for one number of components: the challengers. One with memory is fitted to a panel "
-    "of months: bic (which counts customers), aic and icl are then of all of them, the other figures of the last.",
+    "of months, and judged on the last: bic, aic and icl say how well it describes that month's customers, each once.",
     (
         MONTH,
         Column("n_components", "INTEGER", "components", "Number of Gaussian components."),
@@ -37,6 +37,13 @@ CANDIDATE_MODELS = Table(
         ),
         Column("converged", "BOOLEAN", "", "Whether EM reached its tolerance."),
         Column("degenerate", "BOOLEAN", "", "Whether a component is a spike or too small; never selected."),
+        Column(
+            "panel_bic",
+            "DOUBLE",
+            "",
+            "BIC of all the panel's months and the way between them; lower is better, but it falls with every segment "
+            "that tells customers apart who differ for good, so it does not choose. NULL without memory.",
+        ),
         Column(
             "next_log_score",
             "DOUBLE",

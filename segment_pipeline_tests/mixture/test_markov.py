@@ -66,6 +66,8 @@ def enumerated(mixture: Mixture, memory: Memory, panel: Panel, customer: int) ->
         else:
             shown.append(np.append(np.zeros(k), 1.0) if state == LAPSED else np.ones(k + 1))
     start = np.append(memory.new, 0.0) if panel.is_new[customer] else memory.before
+    if begins and not panel.is_new[customer]:  # it had lapsed and is back, and may be rejected in that month
+        start = memory.transitions[k] / (1.0 - memory.transitions[k, k] * (states[begins] == SEEN))
 
     def masses(months: int) -> dict[tuple[int, ...], float]:
         found = {}
@@ -134,6 +136,22 @@ def test_the_bound_never_falls_and_converges(accelerate: bool, prior: str | None
     model = MarkovMixture(4, random_state=0, accelerate=accelerate, prior=prior, tol=1e-7).fit(panel)
     assert np.diff(model.lower_bounds_).min() >= -1e-9
     assert model.converged_
+
+
+def test_the_chance_of_a_return_is_not_taken_from_those_alone_who_returned() -> None:
+    # who had lapsed before the panel and never came back is in none
+    rare = Memory(QUIET.new, np.array([0.2, 0.2, 0.1, 0.5]), QUIET.transitions.copy())
+    rare.transitions[3] = [0.12, 0.06, 0.02, 0.8]
+    everybody, _ = simulated(APART, rare, 6000, 6, seed=8, missing=0.0)
+    seen = everybody.states == SEEN
+    there = seen.any(axis=1)
+    customers, months = np.nonzero(seen[there])
+    begins = np.where(everybody.is_new, (everybody.states != BEFORE).argmax(axis=1), -1)[there]
+    panel = Panel.of(customers, months, everybody.rows, first_months=begins, n_months=6)
+    assert (~panel.is_new & (panel.states[:, 0] == BEFORE)).sum() > 500
+    fitted = MarkovMixture(3, mixture_init=APART, memory_init=rare).fit(panel).memory_
+    np.testing.assert_allclose(fitted.transitions[3], rare.transitions[3], atol=0.03)
+    np.testing.assert_allclose(fitted.transitions[:3], rare.transitions[:3], atol=0.03)
 
 
 def test_without_priors_the_bound_is_the_likelihood_and_no_start_near_the_truth_beats_it() -> None:

@@ -10,6 +10,7 @@ from segment_pipeline.mixture.chain import candidates
 from segment_pipeline.mixture.chain.candidates import Chain, few_customers, fit_memory_candidates
 from segment_pipeline.mixture.chain.markov import MarkovMixture
 from segment_pipeline.mixture.chain.panel import SEEN, Panel
+from segment_pipeline.mixture.gaussian import bic
 from segment_pipeline_tests.mixture.test_markov import APART, QUIET, simulated
 
 FLOOR = np.full(2, 1e-4)
@@ -39,7 +40,7 @@ def test_its_figures_are_those_of_the_chain(panel: Panel) -> None:
     (found,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
     assert found.memory is not None
     model = MarkovMixture.of(found.mixture, found.memory)
-    assert found.bic == pytest.approx(model.bic(panel))
+    assert found.panel_bic == pytest.approx(model.bic(panel))
     there = panel.states[:, -1] == SEEN
     last = model.filter(panel)[there, -1, :3]
     np.testing.assert_allclose(found.mixture.weights, last.mean(axis=0))
@@ -50,8 +51,21 @@ def test_its_figures_are_those_of_the_chain(panel: Panel) -> None:
     prior = np.where(begun[:, None], np.nan_to_num(before) @ found.memory.transitions[:, :3], found.memory.new)
     prior /= prior.sum(axis=1, keepdims=True)
     rows = panel.rows[panel.months_of_rows == panel.n_months - 1]
+    assert found.bic == pytest.approx(bic(found.mixture, rows))
     densities = np.exp(found.mixture.log_joint(rows)) / found.mixture.weights
     assert found.train_log_likelihood == pytest.approx(np.log((prior * densities).sum(axis=1)).mean())
+
+
+def test_customers_who_differ_for_good_make_no_segments() -> None:
+    """Their own offsets stay from month to month: the panel sees ever more segments, a month alone the three."""
+    panel = simulated(APART, QUIET, 800, 8, seed=4)[0]
+    offsets = np.random.default_rng(5).normal(0.0, 0.4, (panel.n_customers, panel.n_features))
+    lasting = replace(panel, rows=panel.rows + offsets[panel.customers_of_rows])
+    found = fit_memory_candidates(lasting, range(2, 7), variance_floor=FLOOR, seed=1)
+    assert min(found, key=lambda c: c.bic).n_components == 3
+    assert min(found, key=lambda c: c.panel_bic or 0.0).n_components > 3
+    scores = [candidate.next_log_score or 0.0 for candidate in found]
+    assert max(scores[2:]) > scores[1]
 
 
 def test_the_next_month_is_predicted_for_customers_that_the_fit_has_not_seen(panel: Panel) -> None:
@@ -103,7 +117,7 @@ def test_last_months_champion_is_one_more_start(panel: Panel) -> None:
 def test_a_large_panel_is_searched_on_a_sample_and_fitted_whole(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     (whole,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
     monkeypatch.setattr(candidates, "FEW_ROWS", 1500)
-    few = few_customers(panel, 1)
+    few = few_customers(panel, 1, 1500)
     assert 1450 < len(few.rows) <= 1500
     (found,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
     assert found.bic == pytest.approx(whole.bic, abs=1.0)

@@ -19,9 +19,9 @@ def small() -> Panel:
     )
 
 
-def test_a_month_without_a_row_is_before_the_first_order_or_lapsed() -> None:
+def test_a_month_without_a_row_is_before_it_is_known_or_lapsed() -> None:
     panel = small()
-    assert panel.states.tolist() == [[SEEN, SEEN, SEEN], [BEFORE, SEEN, LAPSED], [LAPSED, LAPSED, SEEN]]
+    assert panel.states.tolist() == [[SEEN, SEEN, SEEN], [BEFORE, SEEN, LAPSED], [BEFORE, BEFORE, SEEN]]
     assert panel.is_new.tolist() == [False, True, False]
     assert panel.rows[:, 0].tolist() == [1.0, 2.0, 3.0, 10.0, 20.0]
 

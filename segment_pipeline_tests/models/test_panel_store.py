@@ -114,13 +114,13 @@ def test_a_history_that_is_shorter_than_the_memory_begins_with_its_first_month(w
     assert found.months_known == 2
 
 
-def test_a_month_that_is_missing_for_everybody_is_missing(warehouse: Months) -> None:
-    warehouse.seen("a", [0, 1, 3], first_seen=date(2020, 1, 1))
-    warehouse.seen("b", [3], first_seen=date(2023, 3, 9))  # its first order fell into the gap
-    found = warehouse.read(3)
-    assert states(found) == {"a": "ssms", "b": "..ms"}
+def test_it_begins_after_a_month_that_is_missing_for_everybody(warehouse: Months) -> None:
+    warehouse.seen("a", [0, 1, 3, 4], first_seen=date(2020, 1, 1))
+    warehouse.seen("b", [3, 4], first_seen=date(2023, 3, 9))  # its first order fell into the gap
+    found = warehouse.read(4)
+    assert states(found) == {"a": "ss", "b": "ss"}
     assert found is not None
-    assert (found.months_known, found.panel.n_months) == (3, 4)
+    assert (found.months_known, found.panel.n_months) == (2, 2)
 
 
 def test_a_customer_with_one_month_is_one(warehouse: Months) -> None:

@@ -138,6 +138,8 @@ def random_months(model: SegmentModel, seed: int, n: int, months: int) -> tuple[
     begins = random.integers(-2, months, n)
     states[np.arange(months) < begins[:, None]] = BEFORE
     states[np.arange(n)[begins >= 0], begins[begins >= 0]] = SEEN
+    lapsed = (begins < 0) & (states[:, 0] == LAPSED)  # and back within the panel, or in no panel
+    states[lapsed] = np.where(np.logical_and.accumulate(states[lapsed] == LAPSED, axis=1), BEFORE, states[lapsed])
     X = random_customers(model, seed + 1, int((states == SEEN).sum()))
     return Panel(states, model.space.transform(X), begins >= 0), X
 
@@ -153,7 +155,7 @@ def test_month_after_month_sql_remembers_what_numpy_does(seed, k, d, months):
     before: dict[int, list[float]] = {}
     for t in range(months):
         here = np.flatnonzero(panel.states[:, t] == SEEN)
-        known = panel.states[:, t - 1] != BEFORE if t else ~panel.is_new
+        known = ~panel.is_new | (panel.states[:, t - 1] != BEFORE if t else False)
         prior = prior_sql(model.memory, "was", "known", begins=t == 0)
         rows = score(
             model,
@@ -165,7 +167,8 @@ def test_month_after_month_sql_remembers_what_numpy_does(seed, k, d, months):
         for customer, row in zip(here, rows, strict=True):
             probabilities = np.array(row["probabilities"])
             np.testing.assert_allclose(probabilities, expected[customer, t, :k], atol=1e-9)
-            log_prior = np.log(ahead_of(model, expected, panel, customer, t)[:k].sum())
+            begins = t > 0 and panel.states[customer, t - 1] == BEFORE  # given that it is there
+            log_prior = 0.0 if begins else np.log(ahead_of(model, expected, panel, customer, t)[:k].sum())
             assert row["log_likelihood"] == pytest.approx(
                 likelihoods[customer, t] - log_prior + model.space.log_jacobian, abs=1e-9, rel=1e-9
             )
@@ -184,7 +187,9 @@ def ahead_of(model: SegmentModel, filtered: np.ndarray, panel: Panel, customer: 
     """(k + 1,) what is expected of a customer in a month, of those before it alone."""
     if t and panel.states[customer, t - 1] != BEFORE:
         return filtered[customer, t - 1] @ model.memory.transitions
-    return np.append(model.memory.new, 0.0) if panel.is_new[customer] else model.memory.before
+    if panel.is_new[customer]:
+        return np.append(model.memory.new, 0.0)
+    return model.memory.transitions[-1] if t else model.memory.before
 
 
 def test_a_rule_decides_for_a_customer_whom_memory_expected_elsewhere():

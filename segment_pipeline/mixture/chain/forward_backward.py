@@ -7,8 +7,9 @@ estimator (markov.py), and what a state means (memory.py, panel.py).
 * The recursions run over months and not over customers: in each month all customers of a chunk take one matrix product.
 * Windows of successive months overlap, so a customer's evidence is counted more than once. `tempering` below 1 raises
   every density to that power, in the fit only.
-* The state of a run is one array (k + 1, P + k + 3): of each state its moments (0 for `lapsed`), its row of expected
-  transitions, and how many customers begin there, new and before the panel; all per row of the panel.
+* The state of a run is one array (k + 1, P + k + 4): of each state its moments (0 for `lapsed`), its row of expected
+  transitions, and how many customers begin there: new, there before the panel, and back from having lapsed before it;
+  all per row of the panel. The last say where customers return to, and not how many do: who never returned is unseen.
 """
 
 from collections.abc import Callable, Iterator
@@ -88,7 +89,7 @@ def forward_pass(chunk: Chunk, joint: Array, memory: Memory, tempering: float = 
     emissions = np.zeros((T, states, chunk.size))
     scales, log_likelihood = np.empty((T, chunk.size)), np.zeros((T, chunk.size))
     step = np.ascontiguousarray(memory.transitions.T)
-    begin_new = np.append(memory.new, 0.0)[:, None]
+    begin_new, begin_back = np.append(memory.new, 0.0)[:, None], memory.transitions[k][:, None]
     for t, month in enumerate(chunk.months):
         emission = emissions[t]
         emission[:k, month.seen] = joint[:, month.rows]
@@ -97,6 +98,7 @@ def forward_pass(chunk: Chunk, joint: Array, memory: Memory, tempering: float = 
         ahead = step @ forward[t - 1] if t else np.zeros((states, chunk.size))
         ahead[:, month.new] = begin_new
         ahead[:, month.old] = memory.before[:, None]
+        ahead[:, month.back] = begin_back
         np.multiply(ahead, emission, out=forward[t])
         mass = forward[t].sum(axis=0)
         known = ahead.any(axis=0)
@@ -104,6 +106,8 @@ def forward_pass(chunk: Chunk, joint: Array, memory: Memory, tempering: float = 
         forward[t] /= scales[t]
         log_likelihood[t] = np.log(scales[t])
         log_likelihood[t, month.seen] += peak[month.rows]
+        # that they have come back says nothing, for otherwise they would not be in the panel
+        log_likelihood[t, month.back] -= np.log(begin_back[:k].sum() + begin_back[k] * emission[k, month.back])
     return Pass(forward, emissions, scales, log_likelihood)
 
 
@@ -143,8 +147,11 @@ class MemoryEM(Accelerated[PanelRows]):
         # Of evidence that counts for less there are fewer customers, beside the prior.
         parameters = self.gaussians.parameters(moments[:, :k, :P], total * self.tempering)
         counts = np.maximum(moments[0, :, P:] * total, 0.0) + self.transition_prior
-        transitions, new, before = counts[:, :states], counts[:k, states], counts[:, states + 1]
-        return parameters, Memory(_shares(new), _shares(before), _shares(transitions))
+        new, before, back = counts[:k, states], counts[:, states + 1], counts[:k, states + 2] - self.transition_prior
+        transitions = _shares(counts[:, :states])
+        return_rate = transitions[k, :k].sum()
+        transitions[k, :k] = return_rate * _shares(counts[k, :k] + back)
+        return parameters, Memory(_shares(new), _shares(before), transitions)
 
     def mixture(self, moments: Array, rows: PanelRows) -> tuple[Mixture, Memory]:
         """What a state (k + 1, .) stands for, in the coordinates of the panel."""
@@ -167,7 +174,7 @@ class MemoryEM(Accelerated[PanelRows]):
             chunk, chunk_rows = build()
             return self._chunk_statistics(chunk, chunk_rows, densities, memory)
 
-        moments, log_likelihood = np.zeros((self.k + 1, self.n_statistics + self.k + 3)), 0.0
+        moments, log_likelihood = np.zeros((self.k + 1, self.n_statistics + self.k + 4)), 0.0
         for part, part_likelihood in (map if pool is None else pool.map)(statistics, rows.chunks()):
             moments += part
             log_likelihood += part_likelihood
@@ -178,15 +185,15 @@ class MemoryEM(Accelerated[PanelRows]):
         k, P = self.k, self.n_statistics
         phi, joint = log_densities(self.gaussians, densities, rows)
         found = forward_pass(chunk, joint, memory, self.tempering)
-        sums = np.zeros((k + 1, P + k + 3))
+        sums = np.zeros((k + 1, P + k + 4))
         backward = np.ones((k + 1, chunk.size))
         R = joint
         for t in range(len(chunk.months) - 1, -1, -1):
             month = chunk.months[t]
             now = found.forward[t] * backward
             R[:, month.rows] = now[:k, month.seen]
-            sums[:, -2] += now[:, month.new].sum(axis=1)
-            sums[:, -1] += now[:, month.old].sum(axis=1)
+            for column, begins in ((-3, month.new), (-2, month.old), (-1, month.back)):
+                sums[:, column] += now[:, begins].sum(axis=1)
             if t:
                 backward *= found.emissions[t]
                 backward /= found.scales[t]

@@ -153,6 +153,7 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
                     out[t] = memory.transitions[:, :k].T @ found.forward[t - 1]
                 out[t][:, month.new] = memory.new[:, None]
                 out[t][:, month.old] = memory.before[:k, None]
+                out[t][:, month.back] = memory.returning[:, None]
             return np.asarray(out / np.maximum(out.sum(axis=1, keepdims=True), np.finfo(float).tiny))
 
         return self._through(panel, expected)

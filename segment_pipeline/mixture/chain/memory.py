@@ -22,8 +22,8 @@ class Memory:
     """Two beginnings and the way from month to month.
 
     new : (k,) membership of a customer in the month of the first order. before : (k + 1,) of one who was there before
-    the panel begins. transitions : (k + 1, k + 1) from a row's state to a column's in a month. All sum to 1 (row by
-    row), and the last state is `lapsed`.
+    the panel begins, in its first month. transitions : (k + 1, k + 1) from a row's state to a column's in a month. All
+    sum to 1 (row by row), and the last state is `lapsed`.
     """
 
     new: Array
@@ -39,6 +39,12 @@ class Memory:
         if months < 0:
             raise ValueError(f"months must be 0 or more, got {months}")
         return np.asarray(memberships @ np.linalg.matrix_power(self.transitions, months))
+
+    @property
+    def returning(self) -> Array:
+        """(k,) membership of a customer who is there again in the month after having lapsed; sums to 1."""
+        back = self.transitions[-1, :-1]
+        return np.asarray(back / np.maximum(back.sum(), np.finfo(float).tiny))
 
     @property
     def expected_months(self) -> Array:

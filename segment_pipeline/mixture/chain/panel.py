@@ -25,8 +25,9 @@ class Panel:
 
     states : (n, T) int8, of BEFORE, SEEN, LAPSED and MISSING. BEFORE comes first or not at all. rows : (N, d) features
     of the SEEN, customer by customer and month by month. is_new : (n,) whether the customer's first month that is not
-    BEFORE is the first of all, so that its chain begins as those of new customers do; False for who was there before
-    the panel begins. rounding_variance : (N, d) variance of what each value was rounded from, None for exact values.
+    BEFORE is the first of all, so that its chain begins as those of new customers do. False for who was there before
+    the panel begins; where its months begin with BEFORE, it had lapsed then and has come back: who had lapsed and did
+    not is in no panel. rounding_variance : (N, d) variance of what each value was rounded from, None for exact values.
     """
 
     states: NDArray[np.int8]
@@ -79,20 +80,20 @@ class Panel:
         if missing is not None:
             states[missing] = MISSING
         states[customers, months] = SEEN
+        known = states != LAPSED
+        there = np.where(known.any(axis=1), known.argmax(axis=1), n_months)
         # A row before the first order is a contradiction of the source; the row wins.
-        begins = np.minimum(
-            first_months, np.where((states != LAPSED).any(axis=1), (states != LAPSED).argmax(axis=1), n_months)
-        )
+        begins = np.where(first_months < 0, there, np.minimum(first_months, there))
         states[np.arange(n_months) < begins[:, None]] = BEFORE
         # A first order without a row of its month was delivered late: what it was like is not known.
-        first = np.flatnonzero((begins >= 0) & (begins < n_months))
+        first = np.flatnonzero((first_months >= 0) & (begins < n_months))
         late = first[states[first, begins[first]] == LAPSED]
         states[late, begins[late]] = MISSING
         order = np.lexsort((months, customers))
         return cls(
             states,
             np.ascontiguousarray(rows[order], dtype=np.float64),
-            begins >= 0,
+            first_months >= 0,
             None if rounding_variance is None else rounding_variance[order],
         )
 
@@ -162,7 +163,8 @@ class Panel:
 
 @dataclass(frozen=True, eq=False)
 class Month:
-    """One month of a chunk: who begins, and what is known. Each is an index of customers, or a slice of all."""
+    """One month of a chunk: what is known, and who begins: new, there before the panel, and back from having lapsed
+    before it. Each is an index of customers, or a slice of all."""
 
     seen: Labels | slice
     rows: slice
@@ -170,6 +172,7 @@ class Month:
     missing: Labels
     new: Labels
     old: Labels
+    back: Labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +191,7 @@ class Chunk:
         order = row_first + np.argsort(month_of_row, kind="stable")
         begins = np.where((states != BEFORE).any(axis=1), (states != BEFORE).argmax(axis=1), states.shape[1])
         is_new = panel.is_new[first:last]
+        nobody = np.arange(0)
         months, position = [], 0
         for t in range(states.shape[1]):
             seen = np.flatnonzero(states[:, t] == SEEN)
@@ -199,7 +203,8 @@ class Chunk:
                     np.flatnonzero(states[:, t] == LAPSED),
                     np.flatnonzero(states[:, t] == MISSING),
                     np.flatnonzero(starting & is_new),
-                    np.flatnonzero(starting & ~is_new),
+                    np.flatnonzero(starting & ~is_new) if t == 0 else nobody,
+                    np.flatnonzero(starting & ~is_new) if t > 0 else nobody,
                 )
             )
             position += len(seen)
