@@ -64,7 +64,7 @@ class ModelSettings(Settings):
     criterion: Literal["bic", "icl", "elbow"] = setting("bic", "", "What chooses among the admissible candidates.")
     max_segments: int = setting(8, "segments", "As many as the team can act on; never more are chosen.", ge=2, le=50)
     memory: bool = setting(
-        False, "", "Whether memberships take into account where a customer was the month before; see `memory`."
+        True, "", "Whether memberships take into account where a customer was the month before; see `memory`."
     )
     seed: int = setting(42, "", "Seed of every random choice; same seed, same result.", ge=0, le=2**32 - 1)
     min_stability: float = setting(

@@ -64,7 +64,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "hurdle": None,
         "criterion": "bic",
         "max_segments": 8,
-        "memory": False,
+        "memory": True,
         "seed": 42,
         "min_stability": 0.8,
         "min_share": 0.02,
