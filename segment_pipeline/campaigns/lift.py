@@ -445,7 +445,7 @@ def _withheld(where: str, ratio: SampleRatio) -> str:
 
 def _limits(shares: Sequence[float]) -> list[int]:
     """The places below which each share ends; whole numbers, so that no engine's rounding moves a customer."""
-    inner = [round(math.fsum(shares[: i + 1]) * PLACES) for i in range(len(shares) - 1)]
+    inner = [min(PLACES, round(math.fsum(shares[: i + 1]) * PLACES)) for i in range(len(shares) - 1)]
     return [*inner, PLACES]
 
 
