@@ -107,9 +107,9 @@ class MemorySettings(Settings):
     months: int = setting(12, "months", "Month-ends that a mixture with memory is fitted to, at most.", ge=3, le=60)
     min_kept: float = setting(
         0.3,
-        "-1..1, 1 is all",
+        "0..1, 1 is all",
         "Of two segments, how much a customer's one must say of its one a month later; candidates below are refused.",
-        ge=-1,
+        ge=0,
         le=1,
     )
 

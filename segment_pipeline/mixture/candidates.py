@@ -79,7 +79,7 @@ class Candidate:
     next_log_score : mean log
     density of a month's features given the months before it, nats per customer-month, of the fifth of the customers
     that a fit on the others has not seen; higher is better. min_kept : of the two segments between which customers
-    flicker most, what `Memory.flicker` says, -1..1. None without memory.
+    flicker most, what `Memory.flicker` says, 0..1. None without memory.
     """
 
     n_components: int

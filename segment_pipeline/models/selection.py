@@ -54,7 +54,7 @@ class Continuity:
     kept: Mapping[int, float]
 
 
-def judge(candidate: Candidate, model: "ModelSettings", min_kept: float = -1.0) -> tuple[str, ...]:
+def judge(candidate: Candidate, model: "ModelSettings", min_kept: float = 0.0) -> tuple[str, ...]:
     """Why this candidate may not serve, in words with figures; empty when it may. min_kept : `memory.min_kept`, below
     which two segments of one with memory flicker."""
     figures = (candidate.bic, candidate.icl, candidate.stability, candidate.smallest_share)
@@ -100,7 +100,7 @@ def choose(
     names: Sequence[str] | None = None,
     remarks: str = "",
     continuity: Continuity | None = None,
-    min_kept: float = -1.0,
+    min_kept: float = 0.0,
 ) -> Choice:
     """The best admissible candidate by the configured criterion. `candidates` in any order; lower criterion is better.
 

@@ -54,9 +54,9 @@ CANDIDATE_MODELS = Table(
         Column(
             "min_kept",
             "DOUBLE",
-            "-1..1",
+            "0..1",
             "How much a customer's segment, of the two that exchange most, says of its segment a month later: 1 all, 0 "
-            "nothing, below 0 they alternate. NULL without memory.",
+            "nothing: they exchange them as if by chance. NULL without memory.",
         ),
         Column("admissible", "BOOLEAN", "", "Whether every condition for selection holds."),
         Column("selected", "BOOLEAN", "", "Whether this candidate is the month's choice (the challenger)."),

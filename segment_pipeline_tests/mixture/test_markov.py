@@ -264,9 +264,24 @@ def test_flicker_is_how_little_a_month_says_of_the_one_before() -> None:
         np.array([[0.35, 0.62, 0.03, 0], [0.24, 0.73, 0.03, 0], [0.01, 0.01, 0.98, 0], [0.0, 0.0, 0.0, 1.0]]),
     )
     kept = memory.flicker()
-    assert kept[0, 1] == kept[1, 0] == pytest.approx(1 - 0.62 / 0.97 - 0.24 / 0.97)
-    assert kept[0, 2] > 0.9
+    assert kept[0, 1] == kept[1, 0] == pytest.approx(0.11)
+    assert kept[0, 2] == 1.0
     np.testing.assert_array_equal(np.diag(kept), 1.0)
+    # nobody leaves the pair: 1 less the shares that go over
+    pair = Memory(np.full(2, 0.5), np.full(3, 1 / 3), np.array([[0.6, 0.4, 0], [0.3, 0.7, 0], [0, 0, 1.0]]))
+    assert pair.flicker()[0, 1] == pytest.approx(1 - 0.4 - 0.3)
+
+
+def test_customers_who_age_together_do_not_flicker() -> None:
+    # from their last order on everybody goes the same way, wherever it began
+    ageing = np.array([[0.0, 0.0, 0.98, 0.02], [0.0, 0.0, 0.97, 0.03], [0.0, 0.0, 0.1, 0.9], [0.05, 0.0, 0.0, 0.95]])
+    assert Memory(np.full(3, 1 / 3), np.full(4, 1 / 4), ageing).flicker().min() == 1.0
+    # a month that says nothing of the next: all pairs do
+    nothing = np.tile([0.3, 0.25, 0.2, 0.15, 0.1], (5, 1))
+    assert (
+        Memory(np.full(4, 1 / 4), np.full(5, 1 / 5), nothing).flicker().max(initial=0.0, where=~np.eye(4, dtype=bool))
+        == 0.0
+    )
 
 
 def test_a_memory_survives_text_and_another_order() -> None:

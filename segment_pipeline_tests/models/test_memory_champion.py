@@ -134,7 +134,7 @@ def test_where_memory_says_nothing_its_candidates_flicker_and_the_champion_witho
     """Customers who are in any segment next month, wherever they are now."""
     shares = np.append(0.95 * NEAR.weights, 0.05)
     restless = replace(QUIET, new=NEAR.weights, before=shares, transitions=np.tile(shares, (4, 1)))
-    lenient = config("memory: {min_kept: -1}\n")
+    lenient = config("memory: {min_kept: 0}\n")
     world = World(simulated(NEAR, restless, 700, 3, seed=3, newcomers=0.0)[0], lenient)
     decisions = [world.month() for _ in range(3)]
     gain = value(decisions[2], "memory_available")

@@ -132,7 +132,7 @@ def test_at_a_refit_of_candidates_that_fit_as_well_the_one_that_keeps_most_custo
 
 def flickering(kept: float) -> Memory:
     """Four segments that stay, but for the second and fourth, which keep this much of each other."""
-    over = (1.0 - kept) / 2.0
+    over = (1.0 - kept / 0.95) / 2.0
     transitions = 0.95 * np.eye(5)
     transitions[[1, 3], [1, 3]] = 0.95 * (1.0 - over)
     transitions[[1, 3], [3, 1]] = 0.95 * over

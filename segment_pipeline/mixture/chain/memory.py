@@ -16,6 +16,9 @@ import numpy as np
 
 from segment_pipeline.arrays import Array
 
+EXCHANGED = 0.05
+"""Two segments exchange customers when of each at least this share goes over to the other in a month."""
+
 
 @dataclass(frozen=True, eq=False)
 class Memory:
@@ -52,17 +55,15 @@ class Memory:
         return np.asarray(1.0 / np.maximum(1.0 - np.diag(self.transitions), np.finfo(float).tiny))
 
     def flicker(self) -> Array:
-        """(k, k) how much it says of a customer of either of two segments in which of them it was a month before:
-        1 - a - b with a and b the shares of each that go over to the other, of those who stay within the pair. 1 = all,
-        0 = nothing (they exchange customers as if by chance), below 0 = they alternate. 1 on the diagonal."""
-        k = self.n_components
-        inside = self.transitions[:k, :k]
-        stay = np.diag(inside)
-        pair = stay[:, None] + inside
-        over = np.divide(inside, pair, out=np.zeros_like(inside), where=pair > 0)
-        kept = 1.0 - over - over.T
-        np.fill_diagonal(kept, 1.0)
-        return np.asarray(kept)
+        """(k, k) how much it says of a customer of either of two segments in which of them it was a month before: half
+        the sum of the absolute differences of their rows of `transitions`. 1 = all, 0 = nothing: they exchange
+        customers as if by chance. In a pair that nobody leaves it is 1 - a - b, with a and b the shares that go over.
+        1 on the diagonal, and for two that do not exchange customers both ways (`EXCHANGED`): who is on a way that all
+        go, as customers do who age, does not flicker."""
+        rows, k = self.transitions[:-1], self.n_components
+        kept = 0.5 * np.abs(rows[:, None, :] - rows[None, :, :]).sum(axis=2)
+        both_ways = np.minimum(rows[:, :k], rows[:, :k].T) >= EXCHANGED
+        return np.where(both_ways & ~np.eye(k, dtype=bool), kept, 1.0)
 
     def ordered(self, order: Sequence[int]) -> "Memory":
         """The same with the segments in another order."""
