@@ -16,6 +16,7 @@ from segment_pipeline.config.config import load_config
 from segment_pipeline.customers import assets as customers
 from segment_pipeline.early_warnings import assets as early_warnings
 from segment_pipeline.models import assets as models
+from segment_pipeline.movement import assets as movement
 from segment_pipeline.orchestration.jobs import monthly_schedule, monthly_segmentation, progress
 from segment_pipeline.orchestration.resources import WEBHOOK_VARIABLE, Notifier, Pipeline
 from segment_pipeline.orchestration.sensors import notify_drift_alerts, notify_month, notify_run_failure
@@ -54,6 +55,7 @@ defs = dg.Definitions(
             segments,
             campaigns,
             early_warnings,
+            movement,
             audit,
             validation,
             alternatives,

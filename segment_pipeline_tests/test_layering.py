@@ -34,6 +34,7 @@ ROOMS = (
     "segments",
     "campaigns",
     "early_warnings",
+    "movement",
     "audit",
     "validation",
     "alternatives",

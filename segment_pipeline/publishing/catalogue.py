@@ -12,6 +12,7 @@ from segment_pipeline.database.tables import Table, View
 from segment_pipeline.early_warnings import tables as early_warnings
 from segment_pipeline.models import tables as models
 from segment_pipeline.models.tables import PRIOR
+from segment_pipeline.movement import tables as movement
 from segment_pipeline.orchestration import tables as orchestration
 from segment_pipeline.publishing import tables as publishing
 from segment_pipeline.segments import tables as segments
@@ -24,6 +25,7 @@ TABLES: tuple[Table, ...] = (
     *models.TABLES,
     *segments.TABLES,
     *early_warnings.TABLES,
+    *movement.TABLES,
     *campaigns.TABLES,
     *audit.TABLES,
     *segments.DRIFT_TABLES,
