@@ -88,6 +88,8 @@ class Heard:
                 assert table.name not in CATALOGUE, f"{table.name} is made twice: {statement.sql('duckdb')}"
                 self.own.add(table.name)
                 continue
+            if isinstance(statement, exp.Drop) and table.name not in CATALOGUE:
+                continue  # its own, made while another database was in use
             assert table.name in CATALOGUE, f"{table.name} is no table of the catalogue: {statement.sql('duckdb')}"
             (self.written if any(table is target for target in targets) else self.read).add(table.name)
 

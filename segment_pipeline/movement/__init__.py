@@ -1,1 +1,1 @@
-"""What movement is worth: what is expected of the months ahead, and how it came out."""
+"""What movement is worth: what chance alone would show, what is expected of the months ahead, and how it came out."""

@@ -13,7 +13,7 @@ from segment_pipeline.customers.assets import scaled_matrix, validated_features
 from segment_pipeline.database.tables import Table, View
 from segment_pipeline.early_warnings.assets import churn_risk, early_warnings, warning_backtest
 from segment_pipeline.models.assets import candidate_models, selected_model
-from segment_pipeline.movement.assets import segment_forecast
+from segment_pipeline.movement.assets import movement_reference, segment_forecast
 from segment_pipeline.orchestration.metadata import column_schema
 from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
 from segment_pipeline.orchestration.resources import Pipeline, Step
@@ -60,6 +60,7 @@ def _published_metadata(relations: Iterable[Table | View]) -> dict[str, Any]:
         churn_risk,
         early_warnings,
         warning_backtest,
+        movement_reference,
         segment_forecast,
         model_validation,
         alternative_segmentations,

@@ -150,12 +150,7 @@ def _read_orders(
     window = (add_months(as_of(month), -config.source.window_months), as_of(month))
     try:
         counts = _count_lines(connection, lines, path, month, window)
-        made = [
-            feature
-            for feature in ORDER_FEATURES.values()
-            if not feature.lacks(expressions) and (not feature.costly or feature.name in config.feature_names)
-        ]
-        _fold_into_customers(connection, lines, window, made)
+        _fold_into_customers(connection, lines, window, _made(config, expressions))
         found = connection.execute(
             f"SELECT CAST(coalesce(sum({identifier(FREQUENCY)}), 0) AS BIGINT) "
             "FROM source_customers WHERE customer_id IS NULL OR trim(customer_id) = ''"
@@ -166,6 +161,15 @@ def _read_orders(
     source.refuse_changed()
     anonymous = int(found[0]) if found else 0
     return SourceCounts(_count(connection, "source_customers"), LineCounts(**counts, anonymous_orders=anonymous))
+
+
+def _made(config: Config, given: Collection[str]) -> list[OrderFeature]:
+    """The features that a source with these keys of `source.orders` gives, and that somebody asks for."""
+    return [
+        feature
+        for feature in ORDER_FEATURES.values()
+        if not feature.lacks(given) and (not feature.costly or feature.name in config.feature_names)
+    ]
 
 
 def _open_orders(
@@ -205,6 +209,41 @@ def load_orderers(connection: duckdb.DuckDBPyConnection, config: Config, start: 
             source.refuse_changed()
             raise _reading_failed(path, "order lines", error) from error
         source.refuse_changed()
+
+
+def load_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, month: date, customers: str) -> None:
+    """Fill the temporary table `order_lines` with the lines before the end of `month` of the customers in the relation
+    `customers`, by their customer_id.
+
+    The source must be one of order lines. Raises SourceError.
+    """
+    orders = config.source.orders
+    if orders is None:
+        raise AssertionError("only order lines can be taken apart")
+    with chdir(config.path.parent):
+        path = resolve_source_path(orders.path, config.path.parent)
+        source, expressions, types = _open_orders(connection, orders, path)
+        try:
+            connection.execute(f"""
+                CREATE OR REPLACE TEMP TABLE order_lines AS
+                SELECT * FROM ({_order_lines(source, expressions, types)}) AS lines
+                SEMI JOIN {customers} AS wanted USING (customer_id)
+                WHERE is_line AND isfinite(ordered_at) AND ordered_at < TIMESTAMP {literal(as_of(month).isoformat())}
+            """)
+        except duckdb.Error as error:
+            source.refuse_changed()
+            raise _reading_failed(path, "order lines", error) from error
+        source.refuse_changed()
+
+
+def fold_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, month: date) -> None:
+    """Fill the temporary table `source_customers` as `read_customers` does, but from a relation of lines that has the
+    columns of `order_lines`."""
+    orders = config.source.orders
+    if orders is None:
+        raise AssertionError("only a source of order lines has features of them")
+    window = (add_months(as_of(month), -config.source.window_months), as_of(month))
+    _fold_into_customers(connection, lines, window, _made(config, orders.model_dump(exclude_none=True)))
 
 
 def load_categories(connection: duckdb.DuckDBPyConnection, config: Config, month: date, expression: str) -> None:

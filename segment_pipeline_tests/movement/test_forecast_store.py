@@ -10,7 +10,12 @@ from segment_pipeline.database.store import prepare
 from segment_pipeline.mixture.chain.panel import MISSING, SEEN
 from segment_pipeline.months import add_months
 from segment_pipeline.movement.forecast_store import known_customers, quality, write_forecast
-from segment_pipeline.movement.tables import FORECAST_QUALITY, FORECAST_TABLES
+from segment_pipeline.movement.tables import (
+    FORECAST_OUTCOMES,
+    FORECAST_QUALITY,
+    KNOWN_CUSTOMER_STATES,
+    SEGMENT_FORECAST,
+)
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline_tests.segments import test_memory
 from segment_pipeline_tests.segments.test_memory import FIRST, JANUARY, MONTHS, NAMES, PANEL, SECOND, SERVES, filled
@@ -36,7 +41,7 @@ def content(connection: duckdb.DuckDBPyConnection, up_to: int = MONTHS) -> dict[
         table.name: connection.execute(
             f"SELECT * FROM {table.name} WHERE month <= ? ORDER BY ALL", [month(up_to)]
         ).fetchall()
-        for table in FORECAST_TABLES
+        for table in (KNOWN_CUSTOMER_STATES, SEGMENT_FORECAST, FORECAST_OUTCOMES)
     }
 
 
@@ -195,7 +200,7 @@ def test_a_warehouse_without_the_tables_opens_and_goes_on():
         for t in range(4):
             run(connection, t)
         expected = content(connection)
-        for table in FORECAST_TABLES:
+        for table in (KNOWN_CUSTOMER_STATES, SEGMENT_FORECAST, FORECAST_OUTCOMES):
             connection.execute(f"DROP TABLE {table.name}")
         prepare(connection, TABLES, NAMES)
         run(connection, 3)

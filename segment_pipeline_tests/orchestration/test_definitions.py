@@ -38,6 +38,8 @@ early_warnings | journeys | duckdb sql | churn_risk customer_actions early_warni
 monthly_assignments selected_model transition_deltas |
 warning_backtest | journeys | duckdb python | \
 churn_risk customer_actions early_warnings monthly_assignments raw_customers selected_model |
+movement_reference | journeys | duckdb sql | early_warnings monthly_assignments raw_customers selected_model \
+transition_deltas validated_features |
 segment_forecast | journeys | duckdb python | monthly_assignments raw_customers segment_forecast@-1 selected_model \
 transition_deltas validated_features |
 customer_actions | actions | duckdb sql | monthly_assignments selected_model transition_deltas | \
@@ -53,9 +55,8 @@ monthly_assignments raw_customers scaled_matrix selected_model validated_feature
 outlier_groups | validation | duckdb sql | monthly_assignments scaled_matrix validated_features |
 published_segments | publishing | duckdb sql | alternative_segmentations campaign_lift candidate_models \
 churn_risk customer_actions drift_alerts early_warnings journey_paths model_validation monthly_assignments \
-outlier_groups scaled_matrix segment_audit segment_forecast segment_profiles selected_model transition_deltas \
-validated_features \
-warning_backtest |
+movement_reference outlier_groups scaled_matrix segment_audit segment_forecast segment_profiles selected_model \
+transition_deltas validated_features warning_backtest |
 segment_report | publishing | altair html | published_segments |
 """
 

@@ -1,0 +1,153 @@
+"""What was seen of movement, beside what customers who do not change would show.
+
+Here: counts in, rows of `movement_reference` out. Not here: where the counts come from (chance_store.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from segment_pipeline.arrays import Array
+
+LEVEL = 0.8
+"""Of months in which chance alone is at work, at least this share lies in the interval."""
+
+DRAWS = 10_000
+
+NOBODY = "Of the customers in random order nobody came into question."
+
+
+class Subject(NamedTuple):
+    """What was counted: one row of the table, less its month."""
+
+    measure: str
+    from_state: str | None = None
+    to_state: str | None = None
+    warning: str | None = None
+
+
+class Count(NamedTuple):
+    """Of `customers`, as many as did it."""
+
+    did: int
+    customers: int
+
+    @property
+    def share(self) -> float:
+        return self.did / self.customers
+
+
+MOVED, CAME_BACK, BASE_SHIFT = Subject("moved"), Subject("came_back"), Subject("base_shift")
+
+
+@dataclass(frozen=True)
+class Movement:
+    """What a month's customers did.
+
+    moves : from_state and to_state -> customers, of those who were in a segment the month before. segments : the states
+    that are segments, of the champion that measures. came_back : of those who moved the month before, those who are
+    back; None without such a month, and where that was measured with another champion. warned : rule -> customers whom
+    it names, of the month's `customers`.
+    """
+
+    moves: Mapping[tuple[str, str], int]
+    segments: Sequence[str]
+    came_back: Count | None
+    warned: Mapping[str, int]
+    customers: int
+
+    @property
+    def flows(self) -> Array:
+        """(k, k) customers who were there in both months, by segment before and now."""
+        return np.array([[self.moves.get((a, b), 0) for b in self.segments] for a in self.segments], dtype=np.float64)
+
+    def counts(self) -> dict[Subject, Count]:
+        """Everything that is a share of customers, of whom there are any."""
+        flows = self.flows
+        there = int(flows.sum())
+        found = {MOVED: Count(there - int(flows.trace()), there), BASE_SHIFT: Count(int(base_shift(flows)), there)}
+        if self.came_back is not None:
+            found[CAME_BACK] = self.came_back
+        found |= {Subject("warning", warning=rule): Count(named, self.customers) for rule, named in self.warned.items()}
+        for before in self.segments:
+            left = sum(customers for (state, _), customers in self.moves.items() if state == before)
+            for now in self.segments:
+                found[Subject("transition", before, now)] = Count(self.moves.get((before, now), 0), left)
+        return {subject: count for subject, count in found.items() if count.customers}
+
+
+def base_shift(flows: Array) -> Array:
+    """(..., k, k) flows -> (...) how many customers must have moved for the segments' sizes to change as they did: half
+    the sum of the absolute changes."""
+    return np.asarray(np.abs(flows.sum(axis=-2) - flows.sum(axis=-1)).sum(axis=-1) / 2)
+
+
+def in_words(row: Mapping[str, Any]) -> str:
+    """A row of `movement_reference`: `196 of 2,284; by chance alone 170 to 190`, or why that is not known."""
+    seen = f"{row['observed_customers']:,} of {row['customers']:,}"
+    if row["reason"] is not None:
+        return f"{seen}. {row['reason']}"
+    low, high = (round(row[end] * row["customers"]) for end in ("chance_low", "chance_high"))
+    return f"{seen}; by chance alone {low:,} to {high:,}"
+
+
+def reference_rows(observed: Movement, chance: Movement | str, seed: Sequence[int]) -> list[dict[str, object]]:
+    """The rows of a month, less month and model_version: what was seen beside the same of customers in random order or,
+    where there are none, beside the reason.
+
+    The interval takes customers as independent. What as many of them as were seen would do has the variance
+    p (1 - p) / customers, and to it comes what the sample leaves open of p: rates are drawn from what the sample says
+    of them (Beta, of all flows at once Dirichlet), then counts from the rates; the interval leaves out a tenth of the
+    draws on either side. Customers differ, and copies of one are more alike than customers are: where everybody is in
+    the sample, the interval is rather too wide.
+    """
+    random = np.random.default_rng(list(seed))
+    by_chance = {} if isinstance(chance, str) else chance.counts()
+    rows = []
+    for subject, count in observed.counts().items():
+        sample = by_chance.get(subject)
+        if sample is None or isinstance(chance, str):
+            beside = _unknown(chance if isinstance(chance, str) else NOBODY)
+        elif subject == BASE_SHIFT:
+            # sizes change by chance the more, the fewer customers there are: the sample's own change is not expected
+            draws = _drawn_shifts(chance.flows, count.customers, random)
+            beside = _beside(count, float(draws.mean()) / count.customers, draws, sample.customers)
+        else:
+            draws = random.binomial(count.customers, _rates(sample, random)).astype(np.float64)
+            beside = _beside(count, sample.share, draws, sample.customers)
+        rows.append(
+            subject._asdict()
+            | {"customers": count.customers, "observed_customers": count.did, "observed": count.share}
+            | beside
+        )
+    return rows
+
+
+def _rates(sample: Count, random: np.random.Generator) -> Array:
+    return random.beta(sample.did + 0.5, sample.customers - sample.did + 0.5, DRAWS)
+
+
+def _drawn_shifts(flows: Array, customers: int, random: np.random.Generator) -> Array:
+    """(DRAWS,) base shifts of so many customers, by the rates that these flows (k, k) leave open."""
+    rates = random.dirichlet(flows.ravel() + 1 / flows.size, DRAWS)
+    return base_shift(random.multinomial(customers, rates).reshape(DRAWS, *flows.shape).astype(np.float64))
+
+
+def _beside(count: Count, expected: float, draws: Array, sample: int) -> dict[str, object]:
+    tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+    low, high = (float(end) for end in np.quantile(draws, tails, method="inverted_cdf"))
+    return {
+        "expected_by_chance": expected,
+        "chance_low": low / count.customers,
+        "chance_high": high / count.customers,
+        "beside_chance": "below" if count.did < low else "above" if count.did > high else "within",
+        "sample": sample,
+        "reason": None,
+    }
+
+
+def _unknown(reason: str) -> dict[str, object]:
+    names = ("expected_by_chance", "chance_low", "chance_high", "beside_chance", "sample")
+    return {**dict.fromkeys(names), "reason": reason}

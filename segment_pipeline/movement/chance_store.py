@@ -1,0 +1,175 @@
+"""Movement of a month, counted in the warehouse, and in a world of its own where the same customers do not change.
+
+That world is an attached database in memory with the stages' tables, in which the very same functions run as in real
+months: features, contract, memory, transitions, warnings. Only its order lines are others (chance_lines_store.py).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+
+import duckdb
+
+from segment_pipeline.campaigns import tables as campaigns
+from segment_pipeline.config.config import Config
+from segment_pipeline.config.warning_rules import WARNING_RULES
+from segment_pipeline.customers import tables as customers
+from segment_pipeline.customers.contract import build_contract
+from segment_pipeline.customers.split_store import split_customers
+from segment_pipeline.database.quoting import identifier
+from segment_pipeline.database.rows import Row, hashed_below
+from segment_pipeline.database.store import month_literal, prepare, replace_month
+from segment_pipeline.early_warnings import tables as early_warnings
+from segment_pipeline.early_warnings.rules_store import write_early_warnings
+from segment_pipeline.models import tables as models
+from segment_pipeline.models.champions_store import previous_champion, require_champion, scores_in
+from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.months import add_months
+from segment_pipeline.movement.chance import Count, Movement, reference_rows
+from segment_pipeline.movement.chance_lines_store import shuffle_lines
+from segment_pipeline.segments import tables as segments
+from segment_pipeline.segments.assignments_store import write_assignments, write_transitions
+from segment_pipeline.segments.memory_store import months_before, remember
+from segment_pipeline.sources import tables as sources
+from segment_pipeline.sources.sources import fold_order_lines, load_order_lines
+from segment_pipeline.sources.tables import RAW_CUSTOMERS
+
+COPIES = 5000
+"""Copies of customers in random order, at most: with so many, a share of 10 % is known to half a point either way."""
+
+LINES = 1_500_000
+"""Order lines of these in the windows that the months look at: what they cost."""
+
+STAGE_TABLES = (
+    *sources.TABLES,
+    *customers.TABLES,
+    *models.TABLES,
+    *segments.TABLES,
+    *campaigns.TABLES,
+    *early_warnings.TABLES,
+)
+NO_ORDER_LINES = "Chance is known of order lines only: ready-made rows do not tell a customer's gaps and baskets."
+FEATURE_GONE = "The champion of the month before has a feature that this month lacks, so both were not measured alike."
+
+
+def movement_rows(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[Row]:
+    """The rows of `movement_reference`, less the month; none in the first month, when nothing can have moved."""
+    champion = require_champion(connection, config, month)
+    measuring = previous_champion(connection, config, month)
+    if measuring is None:
+        return []
+    measures = scores_in(connection, measuring, month)
+    observed = movement_of(connection, measuring.segment_ids if measures else _ids(measuring, champion), month)
+    if not measures:
+        chance: Movement | str = FEATURE_GONE
+    elif config.source.orders is None:
+        chance = NO_ORDER_LINES
+    else:
+        chance = unchanging_movement(connection, config, champion, measuring, month)
+    rows = reference_rows(observed, chance, (config.model.seed, month.toordinal()))
+    return [{"model_version": measuring.model_version if measures else None, **row} for row in rows]
+
+
+def _ids(*models: SegmentModel) -> list[int]:
+    """Of months that each were measured with a champion of their own."""
+    return sorted({segment_id for model in models for segment_id in model.segment_ids})
+
+
+def movement_of(connection: duckdb.DuckDBPyConnection, segment_ids: Sequence[int], month: date) -> Movement:
+    """What the customers of the current database did, who can have been in these segments."""
+    of_month = f"month = {month_literal(month)}"
+    moves = connection.execute(
+        f"SELECT from_state, to_state, customers FROM transition_matrix WHERE {of_month} AND customers > 0"
+    ).fetchall()
+    warned = connection.execute(
+        f"SELECT warning, count(*) FROM early_warnings WHERE {of_month} AND status <> 'resolved' GROUP BY warning"
+    ).fetchall()
+    there = connection.execute(f"SELECT count(*) FROM monthly_assignments WHERE {of_month}").fetchone()
+    return Movement(
+        {(before, now): count for before, now, count in moves},
+        [str(segment_id) for segment_id in segment_ids],
+        _came_back(connection, month),
+        {rule.name: dict(warned).get(rule.name, 0) for rule in WARNING_RULES},
+        int(there[0]) if there else 0,
+    )
+
+
+def _came_back(connection: duckdb.DuckDBPyConnection, month: date) -> Count | None:
+    """None where the two moves were not measured with one champion."""
+    found = connection.execute(f"""
+        SELECT count(*) FILTER (d.to_segment_id = p.from_segment_id), count(*),
+            bool_and(d.model_version IS NOT DISTINCT FROM p.model_version)
+        FROM transition_deltas AS d JOIN transition_deltas AS p ON p.customer_id = d.customer_id
+        WHERE d.month = {month_literal(month)} AND p.month = {month_literal(add_months(month, -1))}
+            AND p.from_segment_id <> p.to_segment_id AND d.to_segment_id IS NOT NULL
+    """).fetchone()
+    return Count(int(found[0]), int(found[1])) if found and found[2] else None
+
+
+def unchanging_movement(
+    connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, measuring: SegmentModel, month: date
+) -> Movement:
+    """What a sample of the customers would do if they did not change."""
+    before = add_months(month, -1)
+    # as far as a memory goes back at a promotion; without one, to the month before the one that moves are counted from
+    span = config.memory.months if measuring.memory is not None or champion.memory is not None else 3
+    months = [one.month for one in months_before(connection, measuring, month, span)]
+    _shuffle_sample(connection, config, month, add_months(months[0], 1 - config.source.window_months))
+    with _another_world(connection, config):
+        contract = build_contract(config)
+        for one in (*months, month):
+            fold_order_lines(connection, config, "shuffled_lines", one)
+            of_month = f"SELECT {month_literal(one)} AS month, * FROM source_customers"
+            replace_month(connection, RAW_CUSTOMERS, one, of_month, config.raw_feature_names)
+            split_customers(connection, config, contract, one)
+        remember(connection, measuring, before, config.memory.months)
+        for one in (before, month):
+            write_transitions(connection, measuring, one, has_previous=True)
+        remember(connection, champion, month, config.memory.months)
+        write_assignments(connection, champion, month, config.tiers)
+        write_early_warnings(connection, champion, measuring, month, config.warnings)
+        return movement_of(connection, measuring.segment_ids, month)
+
+
+def _shuffle_sample(connection: duckdb.DuckDBPyConnection, config: Config, month: date, since: date) -> None:
+    """Fill `shuffled_lines` with lines since the first of the windows, of customers of whom one was there in one of the
+    months that a memory looks back to: who has been gone for longer would come back if nothing had changed.
+
+    Customers are drawn by their hash, and as many copies are made of each, that there are no more than COPIES of them
+    nor much more than LINES of their lines.
+    """
+    there = f"""
+        SELECT DISTINCT customer_id FROM {RAW_CUSTOMERS.name}
+        WHERE month BETWEEN {month_literal(add_months(month, 1 - config.memory.months))} AND {month_literal(month)}
+    """
+    share = min(1.0, COPIES / max(1, _count(connection, there)))
+    drawn = "true" if share == 1.0 else hashed_below("customer_id", share)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE sampled_customers AS SELECT * FROM ({there}) WHERE {drawn}")
+    load_order_lines(connection, config, month, "sampled_customers")
+    lines = _count(connection, f"SELECT 1 FROM order_lines WHERE ordered_at >= {month_literal(since)}")
+    if lines > LINES:
+        share *= LINES / lines
+        connection.execute(f"DELETE FROM order_lines WHERE NOT ({hashed_below('customer_id', share)})")
+    copies = min(COPIES // max(1, _count(connection, "FROM sampled_customers")), LINES // max(1, lines))
+    shuffle_lines(connection, month, max(1, copies), config.model.seed, since)
+
+
+def _count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    found = connection.execute(f"SELECT count(*) FROM ({query})").fetchone()
+    return int(found[0]) if found else 0
+
+
+@contextmanager
+def _another_world(connection: duckdb.DuckDBPyConnection, config: Config) -> Iterator[None]:
+    """Within it, the stages' tables are those of an empty database, gone afterwards."""
+    (home,) = connection.execute("SELECT current_database()").fetchone() or ("",)
+    connection.execute("ATTACH ':memory:' AS unchanging")
+    connection.execute("USE unchanging")
+    try:
+        prepare(connection, STAGE_TABLES, config.raw_feature_names)
+        yield
+    finally:
+        connection.execute(f"USE {identifier(home)}")
+        connection.execute("DETACH unchanging")
+        for table in ("sampled_customers", "order_lines", "shuffled_lines", "source_customers"):
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
