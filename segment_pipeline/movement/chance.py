@@ -93,6 +93,17 @@ def in_words(row: Mapping[str, Any]) -> str:
     return f"{seen}; by chance alone {low:,} to {high:,}"
 
 
+def chance_in_words(row: Mapping[str, Any] | None) -> str:
+    """What stands behind a movement that is told: `chance alone moves 170 to 190`. row : of `movement_reference`, None
+    where the month has none."""
+    if row is None:
+        return "what chance alone moves is not known of this month"
+    if row["reason"] is not None:
+        return "what chance alone moves is not known without order lines"
+    low, high = (round(row[end] * row["customers"]) for end in ("chance_low", "chance_high"))
+    return f"chance alone moves {low:,} to {high:,}"
+
+
 def reference_rows(observed: Movement, chance: Movement | str, seed: Sequence[int]) -> list[dict[str, object]]:
     """The rows of a month, less month and model_version: what was seen beside the same of customers in random order or,
     where there are none, beside the reason.

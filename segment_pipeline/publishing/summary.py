@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segment_pipeline.months import month_key
+from segment_pipeline.movement.chance_store import chance_moved
 from segment_pipeline.words import figure, percent, points
 
 
@@ -23,6 +24,7 @@ class Summary:
     customers: int
     segments: Sequence[tuple[int, str, str | None, int, float, float | None]]
     moved: dict[str, int]
+    chance: str
     rejected: Sequence[tuple[date, int, str]]
     refits: Sequence[tuple[date, int, int, str]]
     warnings: dict[str, int]
@@ -72,6 +74,7 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
             """
         ),
         moved=dict(zip(("stayed", "moved", "new", "returned", "lapsed"), counts, strict=True)),
+        chance=chance_moved(connection, months[-1]),
         rejected=rows(
             """
             SELECT month, count(DISTINCT row_number), string_agg(DISTINCT reason, ', ' ORDER BY reason) FROM (
@@ -131,8 +134,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     if sum(summary.moved.values()):
         moved = summary.moved
         say(
-            f"Moved: {moved['moved']:,} changed segment and {moved['stayed']:,} stayed; {moved['new']:,} new, "
-            f"{moved['returned']:,} returned, {moved['lapsed']:,} lapsed."
+            f"Moved: {moved['moved']:,} changed segment ({summary.chance}), {moved['stayed']:,} stayed; "
+            f"{moved['new']:,} new, {moved['returned']:,} returned, {moved['lapsed']:,} lapsed."
         )
     say(_warnings_line(summary.warnings))
     if summary.hybrids is not None:
@@ -161,6 +164,7 @@ def digest(
     month: date,
     customers: int,
     movement: Mapping[str, int],
+    chance: str,
     warnings: Mapping[str, int],
     without_action: int | None,
     fired_alerts: int,
@@ -169,14 +173,15 @@ def digest(
     """A month in a few lines, for the notifier: no customer is named in it.
 
     movement : customers who stayed, moved, new, returned, lapsed; all 0 in the first month, of which nothing is said.
+    chance : what chance alone moves, in words.
     warnings : new, ongoing, to_contact, left_out, left_alone. without_action : None where no actions are configured.
     campaigns : what `campaign_verdicts` says of the month.
     """
     lines = [f"{name} {month_key(month)} is published: {customers:,} customers."]
     if any(movement.values()):
         lines.append(
-            f"Moved: {movement['moved']:,} changed segment; {movement['new']:,} new, {movement['returned']:,} "
-            f"returned, {movement['lapsed']:,} lapsed."
+            f"Moved: {movement['moved']:,} changed segment ({chance}); {movement['new']:,} new, "
+            f"{movement['returned']:,} returned, {movement['lapsed']:,} lapsed."
         )
     lines.append(_warnings_line(warnings))
     if without_action is not None:

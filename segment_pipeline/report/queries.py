@@ -158,6 +158,12 @@ def _journeys(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     return {
         "moves": moves,
         "movement": {name: int(count) for name, count in movement.items()} if moves else None,
+        "chance": read_rows(connection, "SELECT * FROM movement_reference WHERE month = ?", month),
+        "forecast": read_rows(
+            connection,
+            "SELECT * FROM segment_forecast WHERE month = ? AND months_ahead IN (1, 3) ORDER BY months_ahead, state",
+            month,
+        ),
         "conversion": read_rows(
             connection, "SELECT * FROM journey_conversion WHERE month = ? ORDER BY from_state, months_later", month
         ),

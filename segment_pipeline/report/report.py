@@ -26,6 +26,7 @@ from segment_pipeline import charts, words
 from segment_pipeline.database.rows import Row
 from segment_pipeline.models.selection import find_elbow
 from segment_pipeline.months import add_months, as_of, month_key, months_between
+from segment_pipeline.movement.chance import chance_in_words, in_words
 from segment_pipeline.report.queries import ReportError, Story, read_story
 
 HERE = Path(__file__).parent
@@ -114,6 +115,14 @@ def render(connection: duckdb.DuckDBPyConnection, name: str, month: date) -> tup
     return page, sentences
 
 
+_SEEN = {
+    "moved": "changed segment",
+    "came_back": "of those who moved the month before, are back where they had been",
+    "base_shift": "must have moved for the sizes of the segments to change as they did (what moves everybody alike)",
+}
+"""The movements of `movement_reference` that the page tells in a line each."""
+
+
 def five_sentences(story: Story) -> list[str]:
     """The month for who reads nothing else: who, what changed, who moved, whom to contact, whether to trust."""
     return [_who(story), _what_changed(story), _who_moved(story), _whom_to_contact(story), _whether_to_trust(story)]
@@ -150,9 +159,13 @@ def _who_moved(story: Story) -> str:
     both = moved["moved"] + moved["stayed"]
     share = f" ({percent(moved['moved'] / both)})" if both else ""
     return (
-        f"{whole(moved['moved'])} of {whole(both)} customers{share} changed segment; {whole(moved['new'])} were new, "
-        f"{whole(moved['returned'])} came back and {whole(moved['lapsed'])} lapsed."
+        f"{whole(moved['moved'])} of {whole(both)} customers{share} changed segment, where {_chance_moved(story)}; "
+        f"{whole(moved['new'])} were new, {whole(moved['returned'])} came back and {whole(moved['lapsed'])} lapsed."
     )
+
+
+def _chance_moved(story: Story) -> str:
+    return chance_in_words(next((row for row in story["chance"] if row["measure"] == "moved"), None))
 
 
 def _whom_to_contact(story: Story) -> str:
@@ -269,6 +282,13 @@ def _derived(story: Story) -> dict[str, Any]:
         "from_states": charts.states(story["moves"], "from_state") if story["moves"] else [],
         "to_states": charts.states(story["moves"], "to_state") if story["moves"] else [],
         "matrix": matrix,
+        "beside": {
+            (row["from_state"], row["to_state"]): row for row in story["chance"] if row["measure"] == "transition"
+        },
+        "chance_told": [(_SEEN[row["measure"]], row) for row in story["chance"] if row["measure"] in _SEEN],
+        "in_words": in_words,
+        "chance_moved": _chance_moved(story),
+        "forecast_as_now": any(row["served_by"] != "memory" for row in story["forecast"]),
         "heat_of_share": charts.heat_of_share,
         "next_month": as_of(story["month"]),
         "month_before": add_months(story["month"], -1),

@@ -38,7 +38,7 @@ def test_a_log_gets_one_line_for_each_month_and_then_the_summary(commands, copy)
         r"^In 2023-05: [\d,]+ customers in \d segments\.$",
         r"^id +segment +role +customers +share +vs month before",
         r"^\d+ +\S.* +\d+ +\d+\.\d % +[+-]\d+\.\d points",
-        r"^Moved: \d+ changed segment and \d+ stayed; \d+ new, \d+ returned, \d+ lapsed\.$",
+        r"^Moved: \d+ changed segment \(chance alone moves \d+ to \d+\), \d+ stayed; \d+ new, \d+ returned, \d+ lapsed\.$",
         r"^Warnings: \d+ new, \d+ ongoing; \d+ customers to contact\.$",
         r"^Hybrid customers spend \d+ % (more|less) than customers of a single segment .*: .*40 % to 60 % more.*\.$",
         r"^Rejected: nobody\.$",

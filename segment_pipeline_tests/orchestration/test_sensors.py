@@ -151,7 +151,7 @@ def test_a_published_month_is_told_once_in_figures_and_without_customers(history
         FROM transition_deltas WHERE month = '2023-05-01'
         """,
     )[0]
-    assert may.startswith(f"{customers} customers.\nMoved: {moved} changed segment; ")
+    assert may.startswith(f"{customers} customers.\nMoved: {moved} changed segment (")
     for told in (
         f" {lapsed} lapsed.\n",
         f"\nWarnings: {new} new, ",
@@ -176,7 +176,7 @@ def test_the_digest_says_whom_the_budget_left_out_and_who_has_no_action():
 
     movement = dict.fromkeys(("stayed", "moved", "new", "returned", "lapsed"), 0)
     warnings = {"new": 410, "ongoing": 52, "resolved": 9, "to_contact": 300, "left_out": 110, "left_alone": 40}
-    assert digest("shop", date(2017, 12, 1), 2_327, movement, warnings, 4, 0) == (
+    assert digest("shop", date(2017, 12, 1), 2_327, movement, "", warnings, 4, 0) == (
         "shop 2017-12 is published: 2,327 customers.\n"
         "Warnings: 410 new, 52 ongoing; 300 customers to contact, 110 left out by warnings.monthly_budget, "
         "40 left alone by a campaign.\n"

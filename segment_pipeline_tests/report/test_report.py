@@ -272,6 +272,9 @@ def story(**changes):
         "segments": [segment, other],
         "base": {"customers": 1500, "hybrid_share": 0.25},
         "movement": {"moved": 30, "stayed": 970, "new": 5, "returned": 2, "lapsed": 7},
+        "chance": [
+            {"measure": "moved", "customers": 1000, "chance_low": 0.02, "chance_high": 0.028, "reason": None},
+        ],
         "warned": {"new": 8, "ongoing": 2, "to_contact": 9},
         "backtest": [],
         "contact_list": None,
@@ -288,7 +291,8 @@ def test_the_five_sentences_say_who_what_changed_who_moved_whom_to_contact_and_w
         "In May 2023, 1,500 customers stood in 2 segments; the largest, Regulars, held 60 %, and 25 % of all customers "
         "leaned to a second segment as well.",
         "Regulars grew most, by 5.0 points to 60 %; Guests shrank most, by 5.0 points to 40 %.",
-        "30 of 1,000 customers (3 %) changed segment; 5 were new, 2 came back and 7 lapsed.",
+        "30 of 1,000 customers (3 %) changed segment, where chance alone moves 20 to 28; 5 were new, 2 came back and 7 "
+        "lapsed.",
         "9 customers need attention (8 new warnings, 2 ongoing); whether such warnings come true is not known yet.",
         "Model 2 of March 2023 served for its 3rd month.",
     ]
