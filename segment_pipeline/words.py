@@ -1,6 +1,7 @@
 """Figures and features in plain words, one way wherever people read them."""
 
 import math
+from collections.abc import Sequence
 
 from segment_pipeline.config.order_features import ORDER_FEATURES
 
@@ -59,6 +60,12 @@ def counted(number: int, thing: str = "customer") -> str:
 
 
 ROLE_WORDS = {"engaged": "engaged", "casual": "casual", "at_risk": "at risk", "dormant": "dormant"}
+
+
+def listed(things: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`; nothing of nothing."""
+    *others, last = things or [""]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def readable(feature: str) -> str:

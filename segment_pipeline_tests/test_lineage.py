@@ -37,6 +37,10 @@ LOOKS_BACK = {
     ("scaled_matrix", "champions"): "dependent features stop only a month before which there was no champion",
     ("candidate_models", "champions"): "the challengers start from the champion of the month before",
     ("candidate_models", "model_versions"): "the same: what it is",
+    (
+        "early_warnings",
+        "warning_backtest_history",
+    ): "what the month before knew of its rules decides who is on the list",
 }
 # (asset, dependency) -> what it is for, where no table is read.
 WITHOUT_A_TABLE = {

@@ -32,6 +32,13 @@ class WarningSettings(Settings):
     mixed_signal_severe: float = setting(
         0.40, "probability, 0..0.5", "The same, severe: both above this.", gt=0, lt=0.5
     )
+    likely_to_decline: float = setting(
+        0.30,
+        "probability, 0..1",
+        "Warn when a segment of a lower role or lapsing is more likely next month than this; model.memory alone tells.",
+        gt=0,
+        lt=1,
+    )
     horizon_days: int = setting(
         90, "days", "A customer is silent who has no order for so long after the month's end.", ge=1, le=730
     )
@@ -67,10 +74,11 @@ class WarningRule:
     a rule without one. condition, evidence : SQL over one customer, true of whom it names, and what was found in words.
 
     The SQL may speak of these columns. Probabilities this month, under the month's own champion, NULL where no segment
-    has the role: engaged_probability and dormant_probability (at_risk or dormant). Movement since the month before,
-    under the champion of then, NULL for who was not there: engaged_change, and of the likeliest segment then and now
-    from_name and to_name, from_standing and to_standing (the higher the role the more, NULL without a role). And
-    threshold, the value of `key`.
+    has the role: engaged_probability and dormant_probability (at_risk or dormant). Next month: decline_probability, of
+    a segment with a lower role than that of the likeliest one now, or of lapsing; NULL where the champion has no
+    memory. Movement since the month before, under the champion of then, NULL for who was not there: engaged_change,
+    and of the likeliest segment then and now from_name and to_name, from_standing and to_standing (the higher the role
+    the more, NULL without a role). And threshold, the value of `key`.
     """
 
     name: str
@@ -80,7 +88,7 @@ class WarningRule:
     evidence: str
 
 
-def _points(expression: str) -> str:
+def in_points(expression: str) -> str:
     """A probability in whole hundredths, as SQL text."""
     return f"CAST(CAST(round(100 * ({expression})) AS INTEGER) AS VARCHAR)"
 
@@ -90,9 +98,10 @@ def _mixed_signal(name: str) -> WarningRule:
         name,
         says="engaged, and at risk or dormant, are both more likely than this",
         key=name,
-        condition="least(engaged_probability, dormant_probability) > threshold",
-        evidence=f"'engaged ' || {_points('engaged_probability')} || ' %, at risk or dormant ' "
-        f"|| {_points('dormant_probability')} || ' %'",
+        # not the lesser of the two, which of one that is not known would be the other
+        condition="engaged_probability > threshold AND dormant_probability > threshold",
+        evidence=f"'engaged ' || {in_points('engaged_probability')} || ' %, at risk or dormant ' "
+        f"|| {in_points('dormant_probability')} || ' %'",
     )
 
 
@@ -103,7 +112,7 @@ WARNING_RULES = (
         says="the probability of engaged segments fell by more than this since last month, both under one champion",
         key="declining_engagement",
         condition="engaged_change < -threshold",
-        evidence=f"'engaged ' || {_points('-engaged_change')} || ' points less likely than last month'",
+        evidence=f"'engaged ' || {in_points('-engaged_change')} || ' points less likely than last month'",
     ),
     WarningRule(
         "segment_downgrade",
@@ -113,5 +122,12 @@ WARNING_RULES = (
         evidence="'from ' || from_name || ' to ' || to_name",
     ),
     _mixed_signal("mixed_signal"),
+    WarningRule(
+        "likely_to_decline",
+        says="a lower role, or lapsing, is more likely next month than this (with `model.memory`)",
+        key="likely_to_decline",
+        condition="decline_probability > threshold",
+        evidence=f"'next month a lower role or none ' || {in_points('decline_probability')} || ' %'",
+    ),
 )
 """Every rule, the most urgent first: that counts where churn risk does not tell customers apart."""

@@ -12,6 +12,7 @@ from segment_pipeline.early_warnings.tables import (
     CHURN_RISK,
     CHURN_RISK_MODELS,
     CHURN_RISK_QUALITY,
+    CONTACT_LIST_RULES,
     EARLY_WARNINGS,
     OBSERVED_SILENCE,
     WARNING_BACKTEST_HISTORY,
@@ -66,6 +67,7 @@ def _quality(quality: "Iterable[tuple[date, str, ForecastQuality]]") -> dg.Markd
 
 @monthly_asset(
     EARLY_WARNINGS,
+    beside=[CONTACT_LIST_RULES],
     # customer_actions: whom a campaign leaves alone has no place in the queue
     deps=[selected_model, monthly_assignments, transition_deltas, churn_risk, customer_actions],
     follows_itself=True,  # last month's warnings say which of this month's are new
@@ -73,7 +75,12 @@ def _quality(quality: "Iterable[tuple[date, str, ForecastQuality]]") -> dg.Markd
     kinds=SQL_KINDS,
 )
 def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
-    from segment_pipeline.early_warnings.rules_store import head_of_queue, warning_figures, write_early_warnings
+    from segment_pipeline.early_warnings.rules_store import (
+        head_of_queue,
+        standings_of,
+        warning_figures,
+        write_early_warnings,
+    )
     from segment_pipeline.models.champions_store import previous_champion, require_champion
 
     with pipeline.step(context) as step:
@@ -84,8 +91,10 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
         )
         figures = warning_figures(step.connection, step.month)
         head = head_of_queue(step.connection, step.month)
+        *rules, whole = standings_of(step.connection, step.month)
     queue = as_table(head, priority=int, customer_id=str, churn_risk=float, within_budget=bool, evidence=str)
-    return step.result({**figures, "head_of_queue": queue})
+    taking_part = as_table(map(vars, rules), warning=str, takes_part=bool, sentence=str)
+    return step.result({**figures, "contact_list": whole.sentence, "taking_part": taking_part, "head_of_queue": queue})
 
 
 @monthly_asset(

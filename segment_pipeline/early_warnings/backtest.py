@@ -10,10 +10,10 @@ month by month. A month whose horizon has not been observed counts nowhere.
 Three questions are judged, each among its own customers. `engaged`: do the rules tell who of those that can still be
 lost will be, who were engaged this month or the month before (probability above `WarningSettings.engaged_above`)?
 Mixed signals and a fall that matters start there. `everybody`: all that the rules say, among all customers, as it
-stands in the table. `within_budget`: the list of those to be contacted, which is what people act on, among all
-customers that may be contacted. The last two may be won by a ranking that names customers who are as good as gone (on
-CDNOW two in three of the whole base keep silent, and a list of them tells nobody anything); that is for the reader to
-know.
+stands in the table. `within_budget`: the list of those to be contacted (`any`), warned or not, which is what people act
+on, and the warnings on it, among all customers that may be contacted. The last two may be won by a ranking that names
+customers who are as good as gone (on CDNOW two in three of the whole base keep silent, and a list of them tells nobody
+anything); that is for the reader to know.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,13 +31,17 @@ Judged = Literal["engaged", "everybody", "within_budget"]
 
 JUDGED: tuple[Judged, ...] = ("engaged", "everybody", "within_budget")
 
+WHOLE = "any"
+"""In the place of a rule: any of them, or the contact list as a whole."""
+
 
 @dataclass(frozen=True, eq=False)
 class WarnedMonth:
     """One closed month: who was alerted, by what they could have been ranked, and what then happened.
 
     customer_ids : (n,) unique. eligible : (n,) about whom the rules are judged. alerts : warning -> (n,).
-    contact_allowed : (n,) who may be contacted; to_contact : (n,) who is, within the budget; None: all of them.
+    contact_allowed : (n,) who may be contacted; None: all of them. to_contact : (n,) who is on the contact list, warned
+    or not; None: everybody with a warning.
     days_since_last_order : (n,) at as_of. churn_risk : (n,) probability of silence, 0..1; None where it was refused.
     silent : (n,) no order within the horizon after as_of; None until that has been observed.
     """
@@ -62,6 +66,8 @@ class WarnedMonth:
         allowed = everybody if self.contact_allowed is None else self.contact_allowed
         chosen = everybody if self.to_contact is None else self.to_contact
         alerts = {warning: flags & allowed & chosen for warning, flags in self.alerts.items()}
+        if self.to_contact is not None and WHOLE in alerts:
+            alerts[WHOLE] = allowed & chosen
         return replace(self, eligible=allowed, alerts=alerts)
 
 

@@ -20,7 +20,7 @@ from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.database.rows import feature_matrix, insert_rows, read_columns, write_rows
 from segment_pipeline.database.store import insert_query, month_literal
-from segment_pipeline.early_warnings.backtest import JUDGED, BacktestRow, WarnedMonth, backtest
+from segment_pipeline.early_warnings.backtest import JUDGED, WHOLE, BacktestRow, WarnedMonth, backtest
 from segment_pipeline.early_warnings.churn import (
     ChurnRisk,
     CustomerMonth,
@@ -43,6 +43,7 @@ from segment_pipeline.early_warnings.tables import (
 from segment_pipeline.models.champions_store import require_champion, scores_in
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months, as_of
+from segment_pipeline.segments.memory_store import expected_memberships, has_seen
 from segment_pipeline.sources.sources import load_orderers
 
 TRAINING_MONTHS = 12
@@ -197,7 +198,8 @@ def _orderers_of_snapshots(connection: duckdb.DuckDBPyConnection, config: Config
 def _training(
     connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, month: date
 ) -> list[CustomerMonth]:
-    """The latest months whose silence was known when `month` closed."""
+    """The latest months whose silence was known when `month` closed, and of which the champion knows as much as of its
+    own: memberships from before its memory begins are of another kind."""
     known = connection.execute(
         f"SELECT DISTINCT month FROM {OBSERVED_SILENCE.name} WHERE observed_in <= ? ORDER BY month DESC LIMIT ?",
         [month, TRAINING_MONTHS],
@@ -205,7 +207,9 @@ def _training(
     return [
         _customer_month(connection, config, champion, earlier, sample=TRAINING_ROWS)
         for (earlier,) in known
-        if observed_before(earlier, month, config.warnings.horizon_days) and scores_in(connection, champion, earlier)
+        if observed_before(earlier, month, config.warnings.horizon_days)
+        and scores_in(connection, champion, earlier)
+        and has_seen(connection, champion, earlier)
     ]
 
 
@@ -215,17 +219,20 @@ def _customer_month(
     names, most = champion.space.names, sample or 2**62
     ids, X = feature_matrix(connection, "validated_features", month, names, most)
     before = add_months(month, -1)
+    prior = expected_memberships(connection, champion, month, most)
     R_before = np.full((len(ids), len(champion.segments)), np.nan)
-    if scores_in(connection, champion, before):
+    if scores_in(connection, champion, before) and has_seen(connection, champion, before):
         earlier_ids, earlier_X = feature_matrix(connection, "validated_features", before, names, 2**62)
         _, here, there = np.intersect1d(ids, earlier_ids, assume_unique=True, return_indices=True)
         if len(here):
-            R_before[here] = champion.responsibilities(earlier_X[there])
+            prior_before = expected_memberships(connection, champion, before, 2**62)
+            known = None if prior_before is None else prior_before[there]
+            R_before[here] = champion.responsibilities(earlier_X[there], prior=known)
     customers = CustomerMonth(
         month,
         ids.astype(str),
         champion.space.transform(X),
-        champion.responsibilities(X),
+        champion.responsibilities(X, prior=prior),
         R_before,
         None,
         _overdue(connection, config, month, ids),
@@ -295,7 +302,7 @@ def _warned_month(
         month,
         found["customer_id"].astype(str),
         np.asarray(found["eligible"], dtype=bool),
-        {"any": np.logical_or.reduce(list(alerts.values())), **alerts},
+        {WHOLE: np.logical_or.reduce(list(alerts.values())), **alerts},
         np.asarray(found["days_since_last_order"], dtype=np.float64),
         risk if np.isfinite(risk).all() else None,
         np.asarray(found["silent"], dtype=bool),

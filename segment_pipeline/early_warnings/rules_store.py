@@ -12,12 +12,23 @@ from typing import Any
 
 import duckdb
 
-from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule, WarningSettings
+from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule, WarningSettings, in_points
 from segment_pipeline.database.quoting import literal, number
-from segment_pipeline.database.store import month_literal, replace_month
-from segment_pipeline.early_warnings.tables import EARLY_WARNINGS
+from segment_pipeline.database.rows import read_rows, write_rows
+from segment_pipeline.database.store import month_literal, month_rows, replace_month
+from segment_pipeline.early_warnings.backtest import WHOLE, BacktestRow
+from segment_pipeline.early_warnings.contact_list import Standing, standings
+from segment_pipeline.early_warnings.tables import (
+    CHURN_RISK,
+    CONTACT_LIST_RULES,
+    EARLY_WARNINGS,
+    HIGH_CHURN_RISK,
+    WARNING_BACKTEST_HISTORY,
+)
 from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.months import add_months
+
+_BY_A_RULE = f"warning <> {literal(HIGH_CHURN_RISK)}"
 
 STANDING = {"engaged": 3, "casual": 2, "at_risk": 1, "dormant": 0}
 """Role -> how high it stands; a move to a lower one is a downgrade."""
@@ -31,7 +42,7 @@ def write_early_warnings(
     settings: WarningSettings,
     rules: Sequence[WarningRule] = WARNING_RULES,
 ) -> int:
-    """Replace the month's warnings; returns the rows.
+    """Replace the month's warnings and its contact list; returns the rows.
 
     champion : who serves the month. measuring_champion : who served the month before and measures movement; None where
     there is no such month. Every warning that stood last month and does not now has a row that says `resolved`, once.
@@ -39,13 +50,29 @@ def write_early_warnings(
     queue: a contact would spoil what the campaign is measured by, and cost somebody else a place.
     """
     last = month_literal(add_months(month, -1))
+    names = [rule.name for rule in rules]
+    found = standings(names, _judged_before(connection, month), ranked=month_rows(connection, CHURN_RISK, month) > 0)
+    write_rows(connection, CONTACT_LIST_RULES, month, [vars(standing) for standing in found])
+    proven = [standing.warning for standing in found if standing.takes_part and standing.warning != WHOLE]
     return replace_month(
         connection,
         EARLY_WARNINGS,
         month,
         f"""
         WITH customers AS ({_customers(champion, measuring_champion, month)}),
-        found AS ({_found(rules, settings)}),
+        named AS ({_found(rules, settings)}),
+        proven AS (
+            SELECT customer_id, min({_urgency(rules)}) AS urgency FROM named
+            WHERE {_is_one_of("warning", proven)} GROUP BY customer_id
+        ),
+        queue AS ({_queue(settings.monthly_budget)}),
+        found AS (
+            SELECT * FROM named
+            UNION ALL
+            SELECT q.customer_id, {literal(HIGH_CHURN_RISK)} AS warning,
+                'churn risk ' || {in_points("q.churn_risk")} || ' %' AS evidence
+            FROM queue AS q ANTI JOIN proven AS p ON p.customer_id = q.customer_id WHERE q.is_chosen
+        ),
         standing AS (SELECT * FROM early_warnings WHERE month = {last} AND status <> 'resolved'),
         every AS (
             SELECT coalesce(f.customer_id, s.customer_id) AS customer_id, coalesce(f.warning, s.warning) AS warning,
@@ -53,40 +80,28 @@ def write_early_warnings(
                     AS status,
                 coalesce(s.first_month, {month_literal(month)}) AS first_month, f.evidence
             FROM found AS f FULL JOIN standing AS s ON s.customer_id = f.customer_id AND s.warning = f.warning
-        ),
-        measured AS (
-            SELECT e.*, n.engaged_probability, n.dormant_probability, n.engaged_change, r.churn_risk,
-                coalesce(c.arm <> 'control', true) AS contact_allowed
-            FROM every AS e
-            LEFT JOIN customers AS n ON n.customer_id = e.customer_id
-            LEFT JOIN churn_risk AS r ON r.month = {month_literal(month)} AND r.customer_id = e.customer_id
-            LEFT JOIN customer_actions AS c ON c.month = {month_literal(month)} AND c.customer_id = e.customer_id
-        ),
-        -- a customer is contacted once, whatever the number of warnings
-        queue AS (
-            SELECT customer_id, row_number() OVER (ORDER BY max(churn_risk) DESC NULLS LAST, min({_urgency(rules)}),
-                min(engaged_change) NULLS LAST, customer_id) AS priority
-            FROM measured WHERE status <> 'resolved' AND contact_allowed GROUP BY customer_id
         )
-        SELECT {month_literal(month)} AS month, m.customer_id, m.warning, m.status, m.first_month,
-            m.engaged_probability, m.dormant_probability, m.engaged_change, m.churn_risk, m.evidence,
-            m.contact_allowed,
-            CASE WHEN m.status <> 'resolved' THEN CAST(q.priority AS INTEGER) END AS priority,
-            CASE WHEN m.status <> 'resolved' THEN m.contact_allowed AND {_within(settings.monthly_budget)} END
-                AS within_budget
-        FROM measured AS m LEFT JOIN queue AS q ON q.customer_id = m.customer_id
-        ORDER BY m.customer_id, m.warning
+        SELECT {month_literal(month)} AS month, e.customer_id, e.warning, e.status, e.first_month,
+            n.engaged_probability, n.dormant_probability, n.engaged_change, n.churn_risk, e.evidence,
+            coalesce(n.contact_allowed, true) AS contact_allowed,
+            CASE WHEN e.status <> 'resolved' THEN CAST(q.priority AS INTEGER) END AS priority,
+            CASE WHEN e.status <> 'resolved' THEN coalesce(q.is_chosen, false) END AS within_budget
+        FROM every AS e
+        LEFT JOIN customers AS n ON n.customer_id = e.customer_id
+        LEFT JOIN queue AS q ON q.customer_id = e.customer_id
+        ORDER BY e.customer_id, e.warning
         """,
     )
 
 
 def warning_figures(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str, int]:
-    """How many warnings are new, ongoing, resolved; how many customers are to be contacted, how many the budget leaves
-    out, and how many a campaign leaves alone."""
+    """How many warnings of rules are new, ongoing, resolved; how many customers are to be contacted, how many have a
+    warning and are not on that list, and how many a campaign leaves alone."""
     cursor = connection.execute(
-        """
-        SELECT count(*) FILTER (status = 'new') AS new, count(*) FILTER (status = 'ongoing') AS ongoing,
-            count(*) FILTER (status = 'resolved') AS resolved,
+        f"""
+        SELECT count(*) FILTER (status = 'new' AND {_BY_A_RULE}) AS new,
+            count(*) FILTER (status = 'ongoing' AND {_BY_A_RULE}) AS ongoing,
+            count(*) FILTER (status = 'resolved' AND {_BY_A_RULE}) AS resolved,
             count(DISTINCT customer_id) FILTER (within_budget) AS to_contact,
             count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT within_budget AND contact_allowed)
                 AS left_out,
@@ -97,6 +112,27 @@ def warning_figures(connection: duckdb.DuckDBPyConnection, month: date) -> dict[
     )
     names = [column[0] for column in cursor.description or []]
     return dict(zip(names, cursor.fetchone() or (), strict=True))
+
+
+def standings_of(connection: duckdb.DuckDBPyConnection, month: date) -> list[Standing]:
+    """Which rules take part in the month's contact list and why, the list itself last; none where nothing is known of
+    it, as in a file of a version that had every warning on the list."""
+    there = f"SELECT 1 FROM duckdb_tables() WHERE table_name = '{CONTACT_LIST_RULES.name}'"
+    if connection.execute(there).fetchone() is None:
+        return []
+    rows = read_rows(
+        connection,
+        f"SELECT warning, takes_part, sentence FROM {CONTACT_LIST_RULES.name} WHERE month = ? "
+        f"ORDER BY warning = '{WHOLE}', warning",
+        month,
+    )
+    return [Standing(**row) for row in rows]
+
+
+def contact_list_told(connection: duckdb.DuckDBPyConnection, month: date) -> str | None:
+    """What the month's contact list stands on, in words; None where nothing is known of it."""
+    found = standings_of(connection, month)
+    return found[-1].sentence if found else None
 
 
 def head_of_queue(connection: duckdb.DuckDBPyConnection, month: date, places: int = 10) -> list[dict[str, Any]]:
@@ -120,20 +156,39 @@ def probability_of(model: SegmentModel, roles: Sequence[str], probabilities: str
 
 
 def _customers(champion: SegmentModel, measuring_champion: SegmentModel | None, month: date) -> str:
-    """A row for every customer of the month, with the columns that a rule may speak of (`WarningRule`)."""
+    """A row for every customer of the month, with the columns that a rule may speak of (`WarningRule`), the churn risk,
+    and whether a campaign allows contact."""
     return f"""
         SELECT a.customer_id, {probability_of(champion, ("engaged",), "a.probabilities")} AS engaged_probability,
             {probability_of(champion, ("at_risk", "dormant"), "a.probabilities")} AS dormant_probability,
-            d.engaged_change,
+            {_decline(champion)} AS decline_probability, d.engaged_change,
             {_by_segment(measuring_champion, "d.from_segment_id", _name)} AS from_name,
             {_by_segment(measuring_champion, "d.to_segment_id", _name)} AS to_name,
             {_by_segment(measuring_champion, "d.from_segment_id", _standing)} AS from_standing,
-            {_by_segment(measuring_champion, "d.to_segment_id", _standing)} AS to_standing
+            {_by_segment(measuring_champion, "d.to_segment_id", _standing)} AS to_standing,
+            r.churn_risk, coalesce(c.arm <> 'control', true) AS contact_allowed
         FROM monthly_assignments AS a
         LEFT JOIN transition_deltas AS d ON d.month = a.month AND d.customer_id = a.customer_id
             AND d.from_segment_id IS NOT NULL AND d.to_segment_id IS NOT NULL
+        LEFT JOIN churn_risk AS r ON r.month = a.month AND r.customer_id = a.customer_id
+        LEFT JOIN customer_actions AS c ON c.month = a.month AND c.customer_id = a.customer_id
         WHERE a.month = {month_literal(month)}
     """
+
+
+def _decline(model: SegmentModel) -> str:
+    """How probable a lower role than that of the likeliest segment now, or lapsing, is next month; NULL without memory.
+    A segment without a role is neither higher nor lower than any."""
+
+    def lower(segment: Segment) -> str:
+        below = [
+            f"a.next_probabilities[{k + 1}]"
+            for k, other in enumerate(model.segments)
+            if other.role is not None and segment.role is not None and STANDING[other.role] < STANDING[segment.role]
+        ]
+        return " + ".join(["a.next_lapse_probability", *below])
+
+    return _by_segment(model, "a.segment_id", lower)
 
 
 def _found(rules: Sequence[WarningRule], settings: WarningSettings) -> str:
@@ -171,5 +226,42 @@ def _urgency(rules: Sequence[WarningRule]) -> str:
     return f"CASE warning {places} END"
 
 
-def _within(budget: int | None) -> str:
-    return "true" if budget is None else f"q.priority <= {budget}"
+def _queue(budget: int | None) -> str:
+    """Everybody who may be contacted, with the `priority`, and who `is_chosen` for the contact list: the riskiest of
+    those whom a proven rule names, then the riskiest of all. Of whom neither a risk nor a rule tells is not in it.
+
+    Without a budget it has as many places as there are customers with a warning.
+    """
+    by_risk = "churn_risk DESC NULLS LAST, urgency NULLS LAST, engaged_change NULLS LAST, customer_id"
+    places = """(SELECT count(*) FROM customers AS c SEMI JOIN named AS n ON n.customer_id = c.customer_id
+        WHERE c.contact_allowed)"""
+    return f"""
+        SELECT customer_id, churn_risk, is_chosen,
+            row_number() OVER (ORDER BY CASE WHEN is_chosen THEN 0 ELSE 1 END, {by_risk}) AS priority
+        FROM (
+            SELECT *, row_number() OVER (ORDER BY CASE WHEN is_proven THEN 0 ELSE 1 END, {by_risk})
+                <= {places if budget is None else budget} AS is_chosen
+            FROM (
+                SELECT c.customer_id, c.churn_risk, p.urgency, p.customer_id IS NOT NULL AS is_proven,
+                    CASE WHEN p.customer_id IS NOT NULL THEN c.engaged_change END AS engaged_change
+                FROM customers AS c LEFT JOIN proven AS p ON p.customer_id = c.customer_id
+                WHERE c.contact_allowed AND (c.churn_risk IS NOT NULL OR p.customer_id IS NOT NULL)
+            ) AS candidates
+        ) AS taken
+    """
+
+
+def _judged_before(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str, BacktestRow]:
+    """What the month before knew of each rule's warnings, among all customers and over all months. The back-test of
+    this month stands on its warnings, so theirs cannot stand on it."""
+    rows = read_rows(
+        connection,
+        f"SELECT * EXCLUDE (evaluated_month) FROM {WARNING_BACKTEST_HISTORY.name} "
+        "WHERE evaluated_month = ? AND month IS NULL AND judged = 'everybody'",
+        add_months(month, -1),
+    )
+    return {row["warning"]: BacktestRow(**row) for row in rows}
+
+
+def _is_one_of(column: str, names: Sequence[str]) -> str:
+    return f"{column} IN ({', '.join(map(literal, names))})" if names else "false"

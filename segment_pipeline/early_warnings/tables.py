@@ -118,11 +118,30 @@ WARNING_BACKTEST_HISTORY = Table(
 )
 
 
-_RULES = sorted(rule.name for rule in WARNING_RULES)
+CONTACT_LIST_RULES = Table(
+    "contact_list_rules",
+    "Which warnings take part in a month's contact list, and why the others do not: a rule has to be right more often "
+    "than a random choice, beyond chance, and no less often than the highest churn risk, as the back-test of the month "
+    "before had it.",
+    (
+        MONTH,
+        Column("warning", "VARCHAR", "", "The rule; any: the list as a whole."),
+        Column("takes_part", "BOOLEAN", "", "Whether the rule takes part; of any, whether a rule does."),
+        Column("sentence", "VARCHAR", "", "Why, with the figures; of any, what the list stands on."),
+    ),
+    ("month", "warning"),
+)
+
+
+HIGH_CHURN_RISK = "high_churn_risk"
+"""The name under which a customer stands on the contact list whom no rule that takes part has put there."""
+
+_RULES = sorted([HIGH_CHURN_RISK, *(rule.name for rule in WARNING_RULES)])
 
 EARLY_WARNINGS = Table(
     "early_warnings",
-    "An alert on a customer who still orders, with its evidence and how urgent it is beside the others.",
+    "An alert on a customer who still orders, with its evidence, and the contact list: who is on it by churn risk "
+    f"alone has a row {HIGH_CHURN_RISK}.",
     (
         MONTH,
         CUSTOMER_ID,
@@ -161,13 +180,15 @@ EARLY_WARNINGS = Table(
             "priority",
             "INTEGER",
             "",
-            "Place of the customer in the queue, 1 is the most urgent; NULL when resolved, or not to be contacted.",
+            "Place of the customer in the queue of all customers, 1 is the most urgent: first the contact list, then "
+            "the others, both by churn risk. NULL when resolved, not to be contacted, or while nothing tells who is.",
         ),
         Column(
             "within_budget",
             "BOOLEAN",
             "",
-            "Whether to contact the customer: one of the first warnings.monthly_budget; NULL when resolved.",
+            "Whether to contact the customer: on the contact list, which has warnings.monthly_budget places or, "
+            "without, as many as there are customers with a warning; NULL when resolved.",
         ),
         Column(
             "contact_allowed",
@@ -199,6 +220,7 @@ TABLES = (
     CHURN_RISK_MODELS,
     CHURN_RISK_QUALITY,
     EARLY_WARNINGS,
+    CONTACT_LIST_RULES,
     WARNING_BACKTEST_HISTORY,
 )
 

@@ -10,6 +10,7 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
+from segment_pipeline.early_warnings.rules_store import contact_list_told, warning_figures
 from segment_pipeline.months import month_key
 from segment_pipeline.movement.chance_store import chance_moved
 from segment_pipeline.words import figure, percent, points
@@ -28,6 +29,7 @@ class Summary:
     rejected: Sequence[tuple[date, int, str]]
     refits: Sequence[tuple[date, int, int, str]]
     warnings: dict[str, int]
+    contact_list: str | None
     hybrids: str | None
     alerts: Sequence[tuple[str, str, int | None, str | None, float, float]]
     campaigns: Sequence[str]
@@ -51,15 +53,7 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
         FROM transition_deltas WHERE month = (SELECT max(month) FROM monthly_assignments)
         """
     )[0]
-    warned = rows(
-        """
-        SELECT count(*) FILTER (status = 'new'), count(*) FILTER (status = 'ongoing'),
-            count(DISTINCT customer_id) FILTER (within_budget),
-            count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT within_budget AND contact_allowed),
-            count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT contact_allowed)
-        FROM early_warnings WHERE month = (SELECT max(month) FROM monthly_assignments)
-        """
-    )[0]
+    last = months[-1]
     return Summary(
         name=name,
         months=months,
@@ -83,7 +77,8 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
             """
         ),
         refits=rows("SELECT trained_month, model_version, n_components, reason FROM model_versions ORDER BY 1"),
-        warnings=dict(zip(("new", "ongoing", "to_contact", "left_out", "left_alone"), warned, strict=True)),
+        warnings=warning_figures(connection, last),
+        contact_list=contact_list_told(connection, last),
         hybrids=rows(
             # against customers of a single segment where there are enough, or against all others
             "SELECT max_by(sentence, subject) FROM model_validation WHERE metric = 'hybrid_spend_ratio' "
@@ -137,7 +132,7 @@ def print_summary(summary: Summary, console: Console) -> None:
             f"Moved: {moved['moved']:,} changed segment ({summary.chance}), {moved['stayed']:,} stayed; "
             f"{moved['new']:,} new, {moved['returned']:,} returned, {moved['lapsed']:,} lapsed."
         )
-    say(_warnings_line(summary.warnings))
+    say(_warnings_line(summary.warnings, summary.contact_list))
     if summary.hybrids is not None:
         say(summary.hybrids)
     if summary.rejected:
@@ -166,6 +161,7 @@ def digest(
     movement: Mapping[str, int],
     chance: str,
     warnings: Mapping[str, int],
+    contact_list: str | None,
     without_action: int | None,
     fired_alerts: int,
     campaigns: Sequence[str] = (),
@@ -174,8 +170,8 @@ def digest(
 
     movement : customers who stayed, moved, new, returned, lapsed; all 0 in the first month, of which nothing is said.
     chance : what chance alone moves, in words.
-    warnings : new, ongoing, to_contact, left_out, left_alone. without_action : None where no actions are configured.
-    campaigns : what `campaign_verdicts` says of the month.
+    warnings : as of `warning_figures`. contact_list : what the list stands on. without_action : None where no actions
+    are configured. campaigns : what `campaign_verdicts` says of the month.
     """
     lines = [f"{name} {month_key(month)} is published: {customers:,} customers."]
     if any(movement.values()):
@@ -183,7 +179,7 @@ def digest(
             f"Moved: {movement['moved']:,} changed segment ({chance}); {movement['new']:,} new, "
             f"{movement['returned']:,} returned, {movement['lapsed']:,} lapsed."
         )
-    lines.append(_warnings_line(warnings))
+    lines.append(_warnings_line(warnings, contact_list))
     if without_action is not None:
         lines.append(f"Customers without an action: {without_action:,}.")
     lines.append(f"Drift alerts fired: {fired_alerts}.")
@@ -191,12 +187,14 @@ def digest(
     return "\n".join(lines)
 
 
-def _warnings_line(warnings: Mapping[str, int]) -> str:
-    left_out = f", {warnings['left_out']:,} left out by warnings.monthly_budget" if warnings["left_out"] else ""
+def _warnings_line(warnings: Mapping[str, int], contact_list: str | None) -> str:
+    """contact_list : what the list stands on; None in a file from before lists said so."""
+    left_out = f", {warnings['left_out']:,} with a warning are not among them" if warnings["left_out"] else ""
     left_alone = f", {warnings['left_alone']:,} left alone by a campaign" if warnings["left_alone"] else ""
+    stands_on = "" if contact_list is None else f" ({contact_list})"
     return (
         f"Warnings: {warnings['new']:,} new, {warnings['ongoing']:,} ongoing; {warnings['to_contact']:,} customers "
-        f"to contact{left_out}{left_alone}."
+        f"to contact{stands_on}{left_out}{left_alone}."
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 
 from segment_pipeline.database.rows import Row, read_rows
+from segment_pipeline.early_warnings.rules_store import contact_list_told, standings_of, warning_figures
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.segments.charts_store import certainty_bins, drift_history, month_moves, share_history
@@ -182,15 +183,9 @@ def _journeys(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
 
 def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     return {
-        "warned": read_rows(
-            connection,
-            """
-            SELECT count(*) FILTER (status = 'new') AS new, count(*) FILTER (status = 'ongoing') AS ongoing,
-                count(DISTINCT customer_id) FILTER (within_budget) AS to_contact
-            FROM early_warnings WHERE month = ? AND status <> 'resolved'
-            """,
-            month,
-        )[0],
+        "warned": warning_figures(connection, month),
+        "list_stands_on": contact_list_told(connection, month),
+        "standings": [vars(standing) for standing in standings_of(connection, month)[:-1]],
         "queue": read_rows(
             connection,
             f"""

@@ -176,17 +176,17 @@ def _whom_to_contact(story: Story) -> str:
         f"{whole(warned['to_contact'])} customers need attention ({whole(warned['new'])} new warnings, "
         f"{whole(warned['ongoing'])} ongoing)"
     )
+    if story["list_stands_on"] is not None:
+        said += f", {story['list_stands_on']}"
     judged = story["contact_list"]
     if judged is None:
-        return f"{said}; whether such warnings come true is not known yet."
+        return f"{said}; whether such a list comes true is not known yet."
     said += (
         f"; of those to be contacted in the past {percent(judged['precision'], 1)} fell silent, where a random choice "
         f"would have had {percent(judged['base_rate'], 1)}"
     )
     if judged["churn_risk_precision"] is not None:
         said += f" and as many customers of the highest churn risk {percent(judged['churn_risk_precision'], 1)}"
-        if judged["precision"] <= judged["base_rate"] < judged["churn_risk_precision"]:
-            return f"{said}: contact those instead, who stand in churn_risk."
     return f"{said}."
 
 

@@ -4,15 +4,18 @@ Here: the states of `memory_states`, and the relation that a month is scored fro
 (models/scoring.py), and how the memory was fitted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import duckdb
+import numpy as np
+from numpy.typing import NDArray
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
-from segment_pipeline.database.rows import write_rows
+from segment_pipeline.database.rows import drawn_sql, read_columns, write_rows
 from segment_pipeline.database.store import insert_query, month_literal, month_rows
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.models.scoring import membership_sql, prior_sql
@@ -111,6 +114,40 @@ def scored_rows(
         return customers.accepted
     priors = _priors_sql(connection, model, customers, until or customers.month)
     return f"(SELECT a.*, p.{PRIOR} FROM {customers.accepted} AS a JOIN ({priors}) AS p USING (customer_id))"
+
+
+def expected_memberships(
+    connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, sample: int
+) -> Array | None:
+    """(n, k) what `model` expects, from the months before, of the customers whom `feature_matrix` gives of
+    validated_features, in that order; the `prior` of its memberships. None for a model without memory."""
+    if model.memory is None:
+        return None
+    drawn = drawn_sql(connection, VALIDATED_FEATURES.name, month, sample)
+    rows = scored_rows(connection, model, customers_of(month))
+    found = read_columns(
+        connection,
+        f"SELECT {prior_columns(model, 'seen')} FROM {rows} AS seen WHERE {drawn} ORDER BY customer_id",
+    )
+    return prior_of(model, found)
+
+
+def prior_columns(model: SegmentModel, table: str) -> str:
+    """What is expected of the customers of `scored_rows`, a column for each segment, for `prior_of` to read."""
+    return ", ".join(f"{table}.{PRIOR}[{k + 1}] AS expected_{k}" for k in range(len(model.segments)))
+
+
+def prior_of(model: SegmentModel, found: Mapping[str, NDArray[np.generic]]) -> Array:
+    """(n, k) the columns of `prior_columns`, of customers who are there: rows sum to 1."""
+    columns = [np.asarray(found[f"expected_{k}"], dtype=np.float64) for k in range(len(model.segments))]
+    prior = np.maximum(np.column_stack(columns), np.finfo(float).tiny)
+    return np.asarray(prior / prior.sum(axis=1, keepdims=True))
+
+
+def has_seen(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date) -> bool:
+    """Whether the memberships of a month's customers are known as `model` gives them to those of its own months: of a
+    model with memory only since its memory begins."""
+    return model.memory is None or _has_states(connection, model, month)
 
 
 def _priors_sql(

@@ -58,7 +58,7 @@ def write_outcomes(path: Path, extra: list[tuple[str, datetime, float]] = []) ->
 @pytest.fixture(scope="module")
 def spring(tmp_path_factory, three_months, materialize):
     """The shop after March to May with the campaign `spring`, and the results of the runs. Read it only. What does not
-    depend on actions and campaigns is that of `three_months`."""
+    depend on actions and campaigns is that of `three_months`, but for a churn risk of April, so that it has a list."""
     shop = Shop(shutil.copytree(three_months.folder, tmp_path_factory.mktemp("spring") / "shop"))
     shop.configure(last_month="2023-06", more=MORE + OUTCOMES)
     (shop.folder / "campaigns.yaml").write_text(SPRING)
@@ -69,6 +69,11 @@ def spring(tmp_path_factory, three_months, materialize):
         ("c00001", UNTIL - timedelta(microseconds=1), 5.0),
     ]
     write_outcomes(shop.folder / "outcomes.parquet", edges)
+    with duckdb.connect(str(shop.warehouse)) as connection:
+        connection.execute(
+            "INSERT INTO churn_risk SELECT month, customer_id, CAST(right(customer_id, 3) AS DOUBLE) / 1000 "
+            f"FROM monthly_assignments WHERE {APRIL}"
+        )
     selection = ["early_warnings", "warning_backtest", *AFTER_ASSIGNMENT]
     months = ("2023-03", "2023-04", "2023-05")
     return shop, {month: materialize(shop, month, selection=selection) for month in months}

@@ -40,6 +40,20 @@ def mixed_warnings(R: Array, roles: Sequence[str | None], settings: WarningSetti
     }
 
 
+def decline_warnings(
+    R: Array, ahead: Array, roles: Sequence[str | None], settings: WarningSettings = DEFAULTS
+) -> dict[str, Flags]:
+    """Warnings about what is expected of next month, under the month's own champion with memory.
+
+    R : (n, k) now. ahead : (n, k + 1) probabilities of the segments next month, and last that of lapsing. A lower role
+    is one lower than that of the likeliest segment now; a segment without a role is neither higher nor lower than any.
+    """
+    height = np.array([HEIGHT[role] if role is not None else np.nan for role in roles])
+    lower = height[None, :] < height[R.argmax(axis=1)][:, None]
+    expected = ahead[:, -1] + np.where(lower, ahead[:, :-1], 0.0).sum(axis=1)
+    return {"likely_to_decline": expected > settings.likely_to_decline}
+
+
 def role_probability(R: Array, roles: Sequence[str | None], *wanted: str) -> Array:
     """(n,) probability, 0..1, of belonging to a segment of one of the wanted roles."""
     return np.asarray(R[:, [k for k, role in enumerate(roles) if role in wanted]].sum(axis=1))

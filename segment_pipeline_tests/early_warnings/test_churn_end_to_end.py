@@ -23,7 +23,14 @@ WARNINGS = "warnings: {horizon_days: 30, monthly_budget: 40}\nactions:\n" + "".j
     for name, condition in (("win back", "role: dormant, "), ("anything", ""))
 )
 MARCH, APRIL, MAY = date(2023, 3, 1), date(2023, 4, 1), date(2023, 5, 1)
-TABLES = ("observed_silence", "churn_risk", "churn_risk_models", "early_warnings", "warning_backtest_history")
+TABLES = (
+    "observed_silence",
+    "churn_risk",
+    "churn_risk_models",
+    "early_warnings",
+    "contact_list_rules",
+    "warning_backtest_history",
+)
 
 
 @pytest.fixture(scope="module")
@@ -111,36 +118,41 @@ def test_the_backtest_is_of_months_whose_silence_is_known_and_adds_up(judged: Sh
             assert lift == pytest.approx(precision / base_rate)
 
 
-def test_the_contact_list_is_judged_beside_rivals_that_choose_among_everybody(judged: Shop) -> None:
-    """April's list, counted again from the tables: who fell silent of the 40 on it, and of 40 others."""
-    ((alerts, eligible, base_rate, precision, recency, months),) = query(
-        judged.published,
-        "SELECT alerts, eligible, base_rate, precision, recency_precision, months FROM warning_backtest "
-        "WHERE month = '2023-04-01' AND warning = 'any' AND judged = 'within_budget'",
+def test_the_contact_list_is_judged_beside_rivals_that_choose_among_everybody(judged: Shop, tmp_path, materialize):
+    """May's list, counted again from the tables when June has closed: who fell silent of the 40 on it, and of 40
+    others."""
+    shop = Shop(shutil.copytree(judged.folder, tmp_path / "copy")).configure(last_month="2023-06", more=WARNINGS)
+    assert materialize(shop, "2023-06").success
+    ((alerts, eligible, base_rate, precision, recency, at_risk, months),) = query(
+        shop.published,
+        "SELECT alerts, eligible, base_rate, precision, recency_precision, churn_risk_precision, months "
+        "FROM warning_backtest WHERE month = '2023-05-01' AND warning = 'any' AND judged = 'within_budget'",
     )
     silent = "avg(CAST(silent AS INTEGER))"
-    april = "SELECT customer_id, silent FROM observed_silence WHERE month = '2023-04-01'"
-    everybody = query(judged.published, f"SELECT count(*), {silent} FROM ({april})")
+    may = "SELECT customer_id, silent FROM observed_silence WHERE month = '2023-05-01'"
+    everybody = query(shop.published, f"SELECT count(*), {silent} FROM ({may})")
     assert [(eligible, base_rate)] == everybody
-    on_it = "SELECT DISTINCT customer_id FROM early_warnings WHERE month = '2023-04-01' AND within_budget"
-    assert query(
-        judged.published, f"SELECT count(*), {silent} FROM ({april}) SEMI JOIN ({on_it}) USING (customer_id)"
-    ) == [(alerts, precision)]
+    on_it = "SELECT DISTINCT customer_id FROM early_warnings WHERE month = '2023-05-01' AND within_budget"
+    assert query(shop.published, f"SELECT count(*), {silent} FROM ({may}) SEMI JOIN ({on_it}) USING (customer_id)") == [
+        (alerts, precision)
+    ]
     longest = (
-        "SELECT customer_id FROM raw_customers WHERE month = '2023-04-01' "
+        "SELECT customer_id FROM raw_customers WHERE month = '2023-05-01' "
         "ORDER BY days_since_last_order DESC, customer_id LIMIT 40"
     )
-    assert query(judged.warehouse, f"SELECT {silent} FROM ({april}) SEMI JOIN ({longest}) USING (customer_id)") == [
+    assert query(shop.warehouse, f"SELECT {silent} FROM ({may}) SEMI JOIN ({longest}) USING (customer_id)") == [
         (recency,)
     ]
-    assert (alerts, months) == (40, 1)
+    # the list is churn risk alone, and so exactly as right
+    assert (alerts, months, precision) == (40, 1, at_risk)
     ((all_warned,),) = query(
-        judged.published,
-        "SELECT alerts FROM warning_backtest WHERE month = '2023-04-01' AND warning = 'any' AND judged = 'everybody'",
+        shop.published,
+        "SELECT alerts FROM warning_backtest WHERE month = '2023-05-01' AND warning = 'any' AND judged = 'everybody'",
     )
     assert query(
-        judged.published,
-        "SELECT count(DISTINCT customer_id) FROM early_warnings WHERE month = '2023-04-01' AND status <> 'resolved'",
+        shop.published,
+        "SELECT count(DISTINCT customer_id) FROM early_warnings "
+        "WHERE month = '2023-05-01' AND status <> 'resolved' AND warning <> 'high_churn_risk'",
     ) == [(all_warned,)]
 
 
@@ -197,13 +209,15 @@ def test_a_rule_is_its_declaration(judged: Shop, tmp_path) -> None:
     found = query(
         shop.warehouse,
         "SELECT customer_id, priority, evidence FROM early_warnings "
-        "WHERE month = '2023-04-01' AND warning = 'nearly_gone' ORDER BY priority",
+        "WHERE month = '2023-04-01' AND warning = 'nearly_gone' ORDER BY customer_id",
     )
     named = "SELECT customer_id FROM monthly_assignments WHERE month = '2023-04-01' AND probabilities[3] > 0.8"
     assert sorted(customer for customer, _, _ in found) == sorted(row[0] for row in query(shop.warehouse, named))
     assert {said for *_, said in found} <= {*(f"was in {segment.name}" for segment in champion.segments), None}
-    # no churn risk tells April's customers apart, so that those whom the first rule names come first
-    assert [place for _, place, _ in found] == list(range(1, len(found) + 1))
+    # there is no churn risk of April, and no rule has been judged: nobody knows whom to contact first
+    assert {place for _, place, _ in found} == {None}
+    standing = "SELECT takes_part FROM contact_list_rules WHERE month = '2023-04-01' AND warning = 'nearly_gone'"
+    assert query(shop.warehouse, standing) == [(False,)]
     (judged_row,) = [row for row in rows if (row.judged, row.month, row.warning) == ("everybody", APRIL, rule.name)]
     assert judged_row.alerts == len(found) > 100
     documented = "| `nearly_gone` | at risk or dormant is more likely than this | `warnings.nearly_gone` 0.9 |"
@@ -253,7 +267,11 @@ def the_ui_shows_the_head_of_the_queue_and_the_pooled_backtest(result, shop: Sho
     )
     assert [(row["priority"], row["customer_id"]) for row in head] == sorted(row for row in first if row[0])[:10]
     assert all(row["evidence"] and row["within_budget"] for row in head)
+    assert warnings.metadata["contact_list"].value.startswith("by churn risk alone")
+    standings = {row.data["warning"]: row.data["takes_part"] for row in warnings.metadata["taking_part"].records}
+    assert standings == {rule.name: False for rule in WARNING_RULES}
     (backtest,) = result.asset_materializations_for_node("warning_backtest")
     pooled = [record.data for record in backtest.metadata["pooled"].records]
-    assert {row["judged"] for row in pooled} == {"engaged", "everybody", "within_budget"}
+    # of the months judged none had a list
+    assert {row["judged"] for row in pooled} == {"engaged", "everybody"}
     assert all(row["alerts"] and " to " in row["right_95"] for row in pooled)

@@ -155,7 +155,7 @@ def test_a_published_month_is_told_once_in_figures_and_without_customers(history
     for told in (
         f" {lapsed} lapsed.\n",
         f"\nWarnings: {new} new, ",
-        f" {to_contact} customers to contact.\n",
+        f" {to_contact} customers to contact (there is no churn risk yet, ",
         "\nDrift alerts fired: 1.",
     ):
         assert told in may
@@ -171,15 +171,16 @@ def test_the_first_tick_of_the_digest_tells_nothing_of_the_past(history):
         assert hook.texts == []
 
 
-def test_the_digest_says_whom_the_budget_left_out_and_who_has_no_action():
+def test_the_digest_says_what_the_contact_list_stands_on_and_who_has_no_action():
     from segment_pipeline.publishing.summary import digest
 
     movement = dict.fromkeys(("stayed", "moved", "new", "returned", "lapsed"), 0)
     warnings = {"new": 410, "ongoing": 52, "resolved": 9, "to_contact": 300, "left_out": 110, "left_alone": 40}
-    assert digest("shop", date(2017, 12, 1), 2_327, movement, "", warnings, 4, 0) == (
+    stands_on = "by churn risk alone: no warning has proven to find more"
+    assert digest("shop", date(2017, 12, 1), 2_327, movement, "", warnings, stands_on, 4, 0) == (
         "shop 2017-12 is published: 2,327 customers.\n"
-        "Warnings: 410 new, 52 ongoing; 300 customers to contact, 110 left out by warnings.monthly_budget, "
-        "40 left alone by a campaign.\n"
+        f"Warnings: 410 new, 52 ongoing; 300 customers to contact ({stands_on}), 110 with a warning are not among "
+        "them, 40 left alone by a campaign.\n"
         "Customers without an action: 4.\n"
         "Drift alerts fired: 0."
     )

@@ -1,0 +1,63 @@
+"""Whose warnings decide whom to contact: each rule by what became of its own, and how that is told.
+
+Contact is for those who are most likely to fall silent, so the list is ranked by churn risk, and a warning has to earn
+its place before it. Here: which rules have, and why the others have not. Not here: the back-test that they are judged
+by (backtest.py), and the list itself (rules_store.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from segment_pipeline.early_warnings.backtest import WHOLE, BacktestRow
+from segment_pipeline.words import listed, percent
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Whether a rule (or, of WHOLE, any of them) takes part in a month's contact list; sentence : why, with figures."""
+
+    warning: str
+    takes_part: bool
+    sentence: str
+
+
+def standings(rules: Sequence[str], judged: Mapping[str, BacktestRow], *, ranked: bool) -> list[Standing]:
+    """The standing of every rule, and last that of the list.
+
+    judged : what is known of a rule's warnings among all customers, all observed months together. ranked : whether the
+    month has a churn risk.
+    """
+    found = [_standing(rule, judged.get(rule)) for rule in rules]
+    proven = [standing.warning for standing in found if standing.takes_part]
+    return [*found, Standing(WHOLE, bool(proven), _told(proven, ranked))]
+
+
+def _standing(rule: str, row: BacktestRow | None) -> Standing:
+    """A rule takes part while the lower bound of its precision is above that of a random choice, and as many customers
+    of the highest churn risk would not have been right more often: or the list would be worse for it."""
+    if row is None or row.precision is None or row.precision_low is None or row.base_rate is None:
+        return Standing(rule, False, "None of its warnings has been judged yet.")
+    told = (
+        f"Of {row.alerts:,} warnings {percent(row.precision, 1)} came true (95 % interval: "
+        f"{percent(row.precision_low, 1)} or more), of as many customers at random {percent(row.base_rate, 1)}"
+    )
+    if row.precision_low <= row.base_rate:
+        return Standing(rule, False, f"{told}: that may be chance.")
+    if row.churn_risk_precision is None:
+        return Standing(rule, True, f"{told}.")
+    told += f", of as many of the highest churn risk {percent(row.churn_risk_precision, 1)}"
+    if row.precision < row.churn_risk_precision:
+        return Standing(rule, False, f"{told}: better than chance, but the list is better without it.")
+    return Standing(rule, True, f"{told}.")
+
+
+def _told(proven: Sequence[str], ranked: bool) -> str:
+    """What the list stands on, to follow the number of customers to contact."""
+    named = listed([rule.replace("_", " ") for rule in proven])
+    if proven and ranked:
+        return f"first those of whom {named} warns, ranked by churn risk"
+    if proven:
+        return f"those of whom {named} warns; there is no churn risk yet"
+    if ranked:
+        return "by churn risk alone: no warning has proven to find more"
+    return "there is no churn risk yet, and no warning has proven to be worth a call"

@@ -1,0 +1,271 @@
+"""Who is on the contact list: by churn risk, and by the rules whose own back-test has earned it."""
+
+import shutil
+from dataclasses import replace
+from datetime import date
+
+import duckdb
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segment_pipeline.config.config import load_config
+from segment_pipeline.config.warning_rules import WARNING_RULES, WarningSettings
+from segment_pipeline.database.rows import insert_rows
+from segment_pipeline.database.store import prepare
+from segment_pipeline.early_warnings.backtest import BacktestRow, backtest, most_urgent
+from segment_pipeline.early_warnings.churn_store import write_backtest
+from segment_pipeline.early_warnings.contact_list import WHOLE, standings
+from segment_pipeline.early_warnings.rules_store import contact_list_told, standings_of, write_early_warnings
+from segment_pipeline.early_warnings.tables import WARNING_BACKTEST_HISTORY
+from segment_pipeline.models.champions_store import previous_champion, require_champion
+from segment_pipeline.months import add_months
+from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline_tests.early_warnings.test_early_warnings import DEFAULTS, MODEL, customer, warnings
+from segment_pipeline_tests.shop import Shop, order_lines, query, write_parquet
+
+MARCH, APRIL, MAY = date(2023, 3, 1), date(2023, 4, 1), date(2023, 5, 1)
+RULE = "segment_downgrade"
+JUDGED = BacktestRow(
+    judged="everybody",
+    month=None,
+    warning=RULE,
+    months=3,
+    alerts=500,
+    alerts_elsewhere=0,
+    eligible=6000,
+    base_rate=0.25,
+    precision=0.375,
+    precision_low=0.3125,
+    precision_high=0.4375,
+    recall=0.1,
+    lift=1.5,
+    churn_risk_precision=0.375,
+    recency_precision=0.3,
+    difference=None,
+    difference_low=None,
+    difference_high=None,
+    lead_time_days=None,
+    churn_risk_lead_time_days=None,
+    recency_lead_time_days=None,
+    horizon_days=90,
+)
+
+
+@pytest.fixture
+def warehouse():
+    with duckdb.connect() as connection:
+        prepare(connection, TABLES, ())
+        yield connection
+
+
+def standing(**changes: object):
+    row = replace(JUDGED, **changes)  # type: ignore[arg-type]
+    found, whole = standings([RULE], {RULE: row}, ranked=True)
+    assert whole.takes_part == found.takes_part
+    return found
+
+
+def known(connection, month: date, **changes: object) -> None:
+    """What `month` knew of the rule's past warnings."""
+    row = replace(JUDGED, **changes)  # type: ignore[arg-type]
+    insert_rows(connection, WARNING_BACKTEST_HISTORY, [{**vars(row), "evaluated_month": month}])
+
+
+def on_the_list(connection, month: date) -> list[tuple]:
+    rows = warnings(connection, month, "priority", "customer_id", "warning", "within_budget")
+    return sorted(row[:3] for row in rows if row[3])
+
+
+def test_a_rule_takes_part_only_above_chance_and_not_below_churn_risk():
+    assert standing().takes_part
+    assert not standing(precision_low=0.25).takes_part
+    assert standing(precision_low=0.25 + 2**-20).takes_part
+    assert not standing(churn_risk_precision=0.375 + 2**-20).takes_part
+    # in months without a churn risk there is nothing but chance to be better than
+    assert standing(churn_risk_precision=None).takes_part
+    assert not standing(alerts=0, precision=None, precision_low=None, churn_risk_precision=None).takes_part
+
+
+def test_each_standing_says_why():
+    assert standing().sentence == (
+        "Of 500 warnings 37.5 % came true (95 % interval: 31.2 % or more), of as many customers at random 25.0 %, of "
+        "as many of the highest churn risk 37.5 %."
+    )
+    assert standing(precision_low=0.2).sentence.endswith("at random 25.0 %: that may be chance.")
+    assert standing(churn_risk_precision=0.5).sentence.endswith("but the list is better without it.")
+    (never, _) = standings([RULE], {}, ranked=True)
+    assert (never.takes_part, never.sentence) == (False, "None of its warnings has been judged yet.")
+
+
+@pytest.mark.parametrize(
+    ("proven", "ranked", "said"),
+    [
+        (False, True, "by churn risk alone: no warning has proven to find more"),
+        (True, True, "first those of whom segment downgrade warns, ranked by churn risk"),
+        (True, False, "those of whom segment downgrade warns; there is no churn risk yet"),
+        (False, False, "there is no churn risk yet, and no warning has proven to be worth a call"),
+    ],
+)
+def test_the_list_says_what_it_stands_on(proven: bool, ranked: bool, said: str):
+    whole = standings([RULE], {RULE: JUDGED} if proven else {}, ranked=ranked)[-1]
+    assert (whole.warning, whole.takes_part, whole.sentence) == (WHOLE, proven, said)
+
+
+def four_customers(connection, month: date, risks=(0.2, 0.9, 0.5, 0.4)) -> None:
+    """c0 is downgraded, c1 and c2 are riskier, c3 has mixed signals."""
+    customer(connection, month, "c0", (0.1, 0.9, 0.0), moved=(1, 2), risk=risks[0])
+    customer(connection, month, "c1", (0.9, 0.1, 0.0), risk=risks[1])
+    customer(connection, month, "c2", (0.9, 0.1, 0.0), risk=risks[2])
+    customer(connection, month, "c3", (0.35, 0.3, 0.35), risk=risks[3])
+
+
+def test_where_no_rule_has_proven_itself_the_list_is_churn_risk_alone_and_says_so(warehouse):
+    four_customers(warehouse, APRIL)
+    known(warehouse, MARCH, precision_low=0.25)
+    write_early_warnings(warehouse, MODEL, MODEL, APRIL, DEFAULTS)
+    # as many places as customers with a warning
+    assert on_the_list(warehouse, APRIL) == [(1, "c1", "high_churn_risk"), (2, "c2", "high_churn_risk")]
+    assert contact_list_told(warehouse, APRIL) == "by churn risk alone: no warning has proven to find more"
+    assert not any(found.takes_part for found in standings_of(warehouse, APRIL))
+    evidence = dict(warnings(warehouse, APRIL, "customer_id || ' ' || warning", "evidence"))
+    assert evidence["c1 high_churn_risk"] == "churn risk 90 %"
+    assert evidence.keys() == {"c0 segment_downgrade", "c1 high_churn_risk", "c2 high_churn_risk", "c3 mixed_signal"}
+
+
+def test_a_rule_that_has_proven_itself_puts_its_customers_on_the_list(warehouse):
+    four_customers(warehouse, APRIL)
+    known(warehouse, MARCH)
+    write_early_warnings(warehouse, MODEL, MODEL, APRIL, DEFAULTS)
+    # the list is ranked by churn risk, whoever put a customer on it
+    assert on_the_list(warehouse, APRIL) == [(1, "c1", "high_churn_risk"), (2, "c0", "segment_downgrade")]
+    told = {found.warning: found.takes_part for found in standings_of(warehouse, APRIL)}
+    assert told == {**{rule.name: rule.name == RULE for rule in WARNING_RULES}, WHOLE: True}
+    # what was known a month earlier, or of other questions, counts for nothing
+    write_early_warnings(warehouse, MODEL, MODEL, MAY, DEFAULTS)
+    assert not standings_of(warehouse, MAY)[-1].takes_part
+
+
+def test_without_a_churn_risk_only_a_proven_rule_makes_a_list(warehouse):
+    four_customers(warehouse, APRIL, risks=(None,) * 4)
+    write_early_warnings(warehouse, MODEL, MODEL, APRIL, WarningSettings(monthly_budget=3))
+    assert on_the_list(warehouse, APRIL) == []
+    assert contact_list_told(warehouse, APRIL).startswith("there is no churn risk yet, and no warning")
+    known(warehouse, MARCH, churn_risk_precision=None)
+    write_early_warnings(warehouse, MODEL, MODEL, APRIL, WarningSettings(monthly_budget=3))
+    assert on_the_list(warehouse, APRIL) == [(1, "c0", "segment_downgrade")]
+
+
+def test_who_leaves_the_list_is_resolved_once(warehouse):
+    for month, risks in ((MARCH, (0.2, 0.9, 0.5, 0.4)), (APRIL, (0.2, 0.1, 0.5, 0.6)), (MAY, (0.2, 0.1, 0.5, 0.6))):
+        four_customers(warehouse, month, risks)
+        write_early_warnings(warehouse, MODEL, MODEL, month, DEFAULTS)
+    states = [
+        {row[0]: row[2] for row in warnings(warehouse, month) if row[1] == "high_churn_risk"}
+        for month in (MARCH, APRIL, MAY)
+    ]
+    assert states == [
+        {"c1": "new", "c2": "new"},
+        {"c1": "resolved", "c2": "ongoing", "c3": "new"},
+        {"c2": "ongoing", "c3": "ongoing"},
+    ]
+
+
+def test_the_list_is_judged_as_it_was_and_not_only_the_warned_on_it():
+    from segment_pipeline_tests.early_warnings.test_backtest import a_month, flags
+
+    month = a_month(alerts={WHOLE: flags("xx...."), "declining": flags("xx....")}, to_contact=flags("x.x..."))
+    whole, rule = (row for row in backtest([month], judged="within_budget") if row.month is not None)
+    assert (whole.alerts, whole.precision, rule.alerts) == (2, 1.0, 1)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.booleans(), st.one_of(st.none(), st.integers(1, 30)))
+def test_the_list_in_sql_is_the_list_in_numpy(seed: int, proven: bool, budget: int | None):
+    random = np.random.default_rng(seed)
+    ids = np.array([f"c{i:02d}" for i in range(30)])
+    downgraded, risk = random.random(30) < 0.3, np.round(random.random(30), 1)
+    with duckdb.connect() as connection:
+        prepare(connection, TABLES, ())
+        for name, fell, chance in zip(ids, downgraded, risk, strict=True):
+            customer(connection, APRIL, name, (0.1, 0.9, 0.0), moved=(1, 2) if fell else None, risk=float(chance))
+        if proven:
+            known(connection, MARCH)
+        write_early_warnings(connection, MODEL, MODEL, APRIL, WarningSettings(monthly_budget=budget))
+        found = sorted({row[:2] for row in on_the_list(connection, APRIL)})
+    places = min(downgraded.sum() if budget is None else budget, 30)
+    chosen = most_urgent(risk + 10 * (downgraded & proven), np.ones(30, dtype=bool), places, ids)
+    assert {name for _, name in found} == set(ids[chosen])
+    order = sorted((-risk[i], ids[i]) for i in np.flatnonzero(chosen))
+    if not proven:
+        assert [name for _, name in found] == [name for _, name in order]
+    of = dict(zip(ids, risk, strict=True))
+    assert [of[name] for _, name in found] == [-negative for negative, _ in order]
+
+
+@pytest.fixture(scope="module")
+def judged(commands, tmp_path_factory) -> Shop:
+    """Three months with a horizon of one, so that March is judged when April closes."""
+    more = "warnings: {horizon_days: 30, monthly_budget: 40}\n"
+    shop = Shop(tmp_path_factory.mktemp("listed")).configure(last_month="2023-05", more=more)
+    write_parquet(order_lines(customers=900, months=6, seed=5), shop.orders_path)
+    assert commands.run(shop, "--quiet").code == 0
+    return shop
+
+
+def test_a_planted_rule_takes_part_when_it_is_right_and_not_when_it_is_chance(judged: Shop, tmp_path):
+    """Warnings of March planted with known truth, judged by the real back-test: nine in ten of one rule's come true;
+    the other's are drawn by lot."""
+    shop = Shop(shutil.copytree(judged.folder, tmp_path / "copy"))
+    config = load_config(shop.config_path)
+    random = np.random.default_rng(11)
+    with duckdb.connect(str(shop.warehouse)) as connection:
+        labels = connection.execute(
+            "SELECT customer_id, silent FROM observed_silence WHERE month = ? ORDER BY customer_id", [MARCH]
+        ).fetchall()
+        chance_right = np.array([silent for _, silent in labels])
+        right = random.random(len(labels)) < np.where(chance_right, 0.45, 0.05 * chance_right.mean())
+        lot = random.random(len(labels)) < 0.3
+        connection.execute("DELETE FROM early_warnings WHERE month = ?", [MARCH])
+        for rule, named in (("mixed_signal", right), ("declining_engagement", lot)):
+            connection.executemany(
+                "INSERT INTO early_warnings (month, customer_id, warning, status) VALUES (?, ?, ?, 'new')",
+                [[MARCH, labels[i][0], rule] for i in np.flatnonzero(named)],
+            )
+        write_backtest(connection, config, APRIL)
+        champion = require_champion(connection, config, MAY)
+        write_early_warnings(connection, champion, previous_champion(connection, config, MAY), MAY, config.warnings)
+        told = {found.warning: found for found in standings_of(connection, MAY)}
+    assert told["mixed_signal"].takes_part
+    assert not told["declining_engagement"].takes_part
+    assert told["declining_engagement"].sentence.endswith("that may be chance.")
+    assert told[WHOLE].sentence == "first those of whom mixed signal warns, ranked by churn risk"
+
+
+def test_on_the_shop_the_list_is_churn_risk_alone_and_the_summary_says_so(judged: Shop, commands):
+    on_it = query(
+        judged.published, "SELECT DISTINCT customer_id FROM early_warnings WHERE month = '2023-05-01' AND within_budget"
+    )
+    riskiest = query(
+        judged.published,
+        "SELECT customer_id FROM churn_risk WHERE month = '2023-05-01' ORDER BY churn_risk DESC, customer_id LIMIT 40",
+    )
+    standing_rules = query(judged.published, "SELECT warning FROM contact_list_rules WHERE takes_part")
+    assert standing_rules == []
+    assert sorted(on_it) == sorted(riskiest)
+    said = commands.run(judged).out
+    assert "40 customers to contact (by churn risk alone: no warning has proven to find more)" in said
+    (first,) = query(
+        judged.published, "SELECT sentence FROM contact_list_rules WHERE month = '2023-03-01' AND warning = 'any'"
+    )
+    assert first[0].startswith("there is no churn risk yet")
+
+
+def test_the_month_before_is_all_that_is_looked_at(warehouse):
+    """A verdict of the same month, or a later one, is not known yet when the list is made."""
+    four_customers(warehouse, APRIL)
+    known(warehouse, APRIL)
+    known(warehouse, add_months(APRIL, 1))
+    write_early_warnings(warehouse, MODEL, MODEL, APRIL, DEFAULTS)
+    assert not standings_of(warehouse, APRIL)[-1].takes_part
