@@ -8,6 +8,7 @@ Bar: on the demo not fewer move than chance moves. `python chance.py` runs both 
 `python chance.py FOLDER` reads the warehouse of a run that there is.
 """
 
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,8 +19,11 @@ from real_months import DEMO, print_table, write_cdnow
 
 from segment_pipeline.cli.main import main as segment_pipeline
 
+MEMORY = re.compile(r"#?memory: (true|false)")
+"""The switch, as a configuration has it."""
+
 POOLED = """
-    SELECT CASE WHEN measured.with_memory THEN 'memory' ELSE 'none' END AS memory, coalesce(warning, measure) AS measure,
+    SELECT CASE WHEN with_memory THEN 'memory' ELSE 'none' END AS memory, coalesce(warning, measure) AS measure,
         count(*) AS months, sum(customers) AS customers, sum(observed_customers) / sum(customers) AS observed,
         sum(expected_by_chance * customers) / sum(customers) AS expected,
         count(*) FILTER (beside_chance = 'above') AS above, count(*) FILTER (beside_chance = 'below') AS below
@@ -32,13 +36,10 @@ SECONDS = "SELECT avg(seconds), max(seconds) FROM pipeline_runs WHERE asset = 'm
 
 
 def run(folder: Path, text: str, *, memory: bool) -> Path:
-    """All months of this configuration; returns the folder."""
-    folder.mkdir(exist_ok=True)
-    lines = [line for line in text.splitlines() if not line.lstrip(" #").startswith("memory: ")]
-    model = next(i for i, line in enumerate(lines) if line.startswith("model:"))
-    lines.insert(model + 1, f"  memory: {str(memory).lower()}")
+    """All months of this configuration, in a folder of their own; returns it."""
+    folder.mkdir()
     path = folder / "segmentation.yaml"
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text(MEMORY.sub(f"memory: {str(memory).lower()}", text))
     if segment_pipeline(["run", "--config", str(path), "--quiet"]) != 0:
         raise SystemExit(f"{path}: the run failed.")
     return folder
@@ -55,8 +56,10 @@ def pooled(title: str, folder: Path) -> None:
 
 
 def shops(folder: Path) -> Iterator[tuple[str, str]]:
+    """What is said of a shop, and its configuration, which may lie anywhere."""
     yield "demo, March to December 2017", DEMO.read_text()
-    yield "CDNOW, July 1997 to March 1998", write_cdnow(folder).read_text() + "model: \n"
+    cdnow = write_cdnow(folder).read_text().replace("orders.parquet", str(folder / "orders.parquet"))
+    yield "CDNOW, July 1997 to March 1998", f"{cdnow}model:\n  memory: false\n"
 
 
 def main(given: Sequence[str]) -> None:
@@ -67,8 +70,8 @@ def main(given: Sequence[str]) -> None:
         folder = Path(name)
         for number, (title, text) in enumerate(shops(folder)):
             for memory in (True, False):
-                place = folder / f"{number}{memory}"
-                pooled(f"{title}, model.memory: {memory}", run(place, text.replace("path: orders.parquet", f"path: {folder}/orders.parquet"), memory=memory))
+                ran = run(folder / f"{number} {memory}", text, memory=memory)
+                pooled(f"{title}, model.memory: {str(memory).lower()}", ran)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,9 @@ STAGE_TABLES = (
     *early_warnings.TABLES,
 )
 NO_ORDER_LINES = "Chance is known of order lines only: ready-made rows do not tell a customer's gaps and baskets."
-FEATURE_GONE = "The champion of the month before has a feature that one of the months lacks: they were not measured alike."
+FEATURE_GONE = (
+    "The champion of the month before has a feature that one of the months lacks: they were not measured alike."
+)
 
 
 def movement_rows(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[Row]:
@@ -113,8 +115,7 @@ def unchanging_movement(
     """What a sample of the customers would do if they did not change, or why that cannot be measured.
 
     A champion with memory was fitted to these very customers in the order in which they did things, and finds them a
-    little calmer than their copies: of 900 simulated customers of whom nobody changes it moves 8 % fewer, one that was
-    fitted to others as many (benchmarks/chance.py). What is above chance is so all the more.
+    little calmer than their copies, even where nobody changes. What is above chance is so all the more.
     """
     before = add_months(month, -1)
     # as far as a memory goes back at a promotion; without one, to the month before the one that moves are counted from

@@ -10,7 +10,7 @@ import pytest
 
 from segment_pipeline.config.warning_rules import WARNING_RULES
 from segment_pipeline.movement.chance import Count
-from segment_pipeline.movement.chance_store import NO_ORDER_LINES
+from segment_pipeline.movement.chance_store import FEATURE_GONE, NO_ORDER_LINES
 from segment_pipeline_tests.shop import Shop, query, write_parquet
 
 ASSETS = [
@@ -30,7 +30,7 @@ MONTHS = ("2023-03", "2023-04", "2023-05", "2023-06")
 BEGIN = datetime(2022, 10, 1)
 CHANGE = datetime(2023, 5, 1)
 HABITS = ((5.0, 9.0), (2.0, 30.0))
-"""Orders a month, amount of an order: often and little, seldom and much. They overlap, so that chance moves customers."""
+"""Orders a month, amount of an order: often and little, seldom and much. They overlap, so chance moves customers."""
 NO_REFIT = "refit: {max_age_months: 1200}"
 
 
@@ -95,6 +95,12 @@ def changing(materialize, tmp_path_factory, memory) -> Shop:
     return run(shop_of(tmp_path_factory.mktemp("changing"), 0.33, memory=memory), materialize)
 
 
+def copied(shop: Shop, folder: Path) -> Shop:
+    for name in ("segmentation.yaml", "orders.parquet", "warehouse.duckdb"):
+        shutil.copyfile(shop.folder / name, folder / name)
+    return Shop(folder)
+
+
 def reference(shop: Shop, measure: str) -> list[dict[str, object]]:
     with duckdb.connect(str(shop.warehouse), read_only=True) as connection:
         cursor = connection.execute(
@@ -150,8 +156,8 @@ def test_the_figures_are_those_of_the_tables_that_they_stand_beside(changing):
     assert found == moved
     shares = query(
         changing.warehouse,
-        "SELECT month, from_state, to_state, customers, share FROM transition_matrix "
-        "WHERE customers > 0 AND try_cast(from_state AS INTEGER) > 0 AND try_cast(to_state AS INTEGER) > 0 ORDER BY ALL",
+        "SELECT month, from_state, to_state, customers, share FROM transition_matrix WHERE customers > 0 "
+        "AND try_cast(from_state AS INTEGER) > 0 AND try_cast(to_state AS INTEGER) > 0 ORDER BY ALL",
     )
     assert shares == [
         (row["month"], row["from_state"], row["to_state"], row["observed_customers"], row["observed"])
@@ -198,9 +204,7 @@ def test_the_first_month_has_nothing_to_compare(steady):
 
 @pytest.mark.months
 def test_a_month_run_again_gives_the_same_bits_and_leaves_nothing_behind(steady, materialize, tmp_path):
-    again = Shop(tmp_path)
-    for name in ("segmentation.yaml", "orders.parquet", "warehouse.duckdb"):
-        shutil.copyfile(steady.folder / name, tmp_path / name)
+    again = copied(steady, tmp_path)
     again.config_path.write_text(again.config_path.read_text() + "operation: {threads: 1}\n")
     materialize(again, "2023-05", selection=["movement_reference"])
     everything = "SELECT * FROM movement_reference ORDER BY ALL"
@@ -213,9 +217,7 @@ def test_a_month_run_again_gives_the_same_bits_and_leaves_nothing_behind(steady,
 def test_a_sample_of_the_customers_says_so(changing, materialize, monkeypatch, tmp_path):
     from segment_pipeline.movement import chance_store
 
-    for name in ("segmentation.yaml", "orders.parquet", "warehouse.duckdb"):
-        shutil.copyfile(changing.folder / name, tmp_path / name)
-    fewer = Shop(tmp_path)
+    fewer = copied(changing, tmp_path)
     (full,) = (row for row in reference(changing, "moved") if row["month"].month == 6)
     assert 4000 < full["sample"] <= chance_store.COPIES  # several copies of 900 customers
     monkeypatch.setattr(chance_store, "COPIES", 300)
@@ -250,3 +252,18 @@ def test_of_ready_made_rows_chance_is_not_known_and_the_reason_is_said(steady, m
     assert rows == [(NO_ORDER_LINES, None, None, None, None, None)]
     (moved,) = reference(shop, "moved")
     assert moved["observed"] == moved["observed_customers"] / moved["customers"]
+
+
+@pytest.mark.months
+def test_where_a_feature_of_the_champion_is_gone_that_is_the_reason(steady, materialize, tmp_path):
+    shop = copied(steady, tmp_path)
+    with duckdb.connect(str(shop.warehouse)) as connection:
+        connection.execute("UPDATE validated_features SET average_order_value = NULL WHERE month = '2023-05-01'")
+    materialize(shop, "2023-05", selection=["transition_deltas", "movement_reference"])
+    rows = query(
+        shop.warehouse, "SELECT DISTINCT reason, model_version FROM movement_reference WHERE month = '2023-05-01'"
+    )
+    assert rows == [(FEATURE_GONE, None)]
+    seen = "SELECT count(*) FROM transition_deltas WHERE month = '2023-05-01' AND from_segment_id <> to_segment_id"
+    moved = "SELECT observed_customers FROM movement_reference WHERE month = '2023-05-01' AND measure = 'moved'"
+    assert query(shop.warehouse, moved) == query(shop.warehouse, seen)
