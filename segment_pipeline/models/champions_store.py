@@ -18,7 +18,7 @@ from segment_pipeline.models.candidates_store import read_challenger
 from segment_pipeline.models.champion import Decision, DecisionInputs, with_overrides
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.models.panel_store import read_customer_months
-from segment_pipeline.models.refit import Subject
+from segment_pipeline.models.refit import Subject, answers_an_event
 from segment_pipeline.models.tables import CHAMPIONS, MODEL_VERSIONS, REFIT_TRIGGERS, SEGMENT_LINEAGE
 from segment_pipeline.months import add_months, month_key, month_range
 
@@ -79,6 +79,16 @@ def fired_before(
     return {(metric, segment_id, feature): months for metric, segment_id, feature, months in found}
 
 
+def has_answered(connection: duckdb.DuckDBPyConnection, champion: SegmentModel | None) -> bool:
+    """Whether the champion was promoted for something that had happened to the customers."""
+    if champion is None:
+        return False
+    found = connection.execute(
+        f"SELECT DISTINCT metric FROM {REFIT_TRIGGERS.name} WHERE month = ? AND fired", [champion.trained_month]
+    ).fetchall()
+    return answers_an_event([metric for (metric,) in found])
+
+
 def scores_in(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date) -> bool:
     """Whether every feature of `model` is there, for every accepted customer of the month."""
     columns = {row[0].lower() for row in connection.execute(f"DESCRIBE {VALIDATED_FEATURES.name}").fetchall()}
@@ -128,6 +138,7 @@ def decision_inputs(connection: duckdb.DuckDBPyConnection, config: Config, month
         challenger_memory=challenger.memory,
         next_log_score=challenger.next_log_score,
         months=months,
+        answered=has_answered(connection, previous),
         months_previous=months if names_before == space.names else months_of(names_before) if names_before else None,
     )
 
@@ -169,7 +180,7 @@ def write_decision(
             "n_components": len(champion.segments),
             "covariance_type": config.model.covariance,
             "reason": decision.reason,
-            "rationale": inputs.rationale,
+            "rationale": decision.rationale,
             "customers_fitted": (
                 len(inputs.X) if inputs.challenger_memory is None or inputs.months is None else len(inputs.months.ids)
             ),

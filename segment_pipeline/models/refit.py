@@ -1,12 +1,13 @@
 """Refit triggers: what must have happened before a challenger may replace the champion.
 
 A hard signal is enough by itself. A soft one has to last: a stationary business crosses a soft limit once in a while by
-noise, and hardly ever twice running. Here: the measurements, their limits, which of them call for a refit. Not here:
-what follows from it (champion.py), and the reasons to promote that need no measurement (the first month, a user who
-forces it).
+noise, and hardly ever twice running. An echo is neither: what a champion with memory has answered goes on in the
+figures for as long as the features look back before it. Here: the measurements, their limits, which of them call for a
+refit. Not here: what follows from it (champion.py), and the reasons to promote that need no measurement (the first
+month, a user who forces it).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from segment_pipeline.arrays import Array
+from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import months_between
 
@@ -30,6 +32,15 @@ _AT_REST = 2e-3
 """Centres follow the month's customers for so many steps, or until none moves by more than this, in SD."""
 
 
+EVENTS = (
+    "mean_max_probability_low",
+    "mean_max_probability_high",
+    "component_mean_shift",
+    "challenger_gain",
+)
+"""The signals of something that has happened to the customers."""
+
+
 Subject = tuple[str, int | None, str | None]
 """What is watched: metric, segment_id and feature; the latter two None where it is about the whole model."""
 
@@ -39,7 +50,8 @@ class Trigger:
     """One measurement against its limits.
 
     threshold : beyond it the signal has fired. hard_threshold : beyond it one month is enough for a refit; equal to
-    `threshold` where every signal is hard. months_fired : months in a row, this one included, in which it has fired
+    `threshold` where every signal is hard. severity : echo where it is beyond the threshold, and may only be what the
+    champion has answered; None while quiet. months_fired : months in a row, this one included, in which it has fired
     under the present champion; 0 while quiet.
     """
 
@@ -49,12 +61,12 @@ class Trigger:
     value: float
     threshold: float
     hard_threshold: float
-    severity: Literal["soft", "hard"] | None
+    severity: Literal["soft", "hard", "echo"] | None
     months_fired: int
 
     @property
     def fired(self) -> bool:
-        return self.severity is not None
+        return self.severity in ("soft", "hard")
 
     @property
     def subject(self) -> Subject:
@@ -74,6 +86,7 @@ def evaluate_triggers(
     memory_gain: float | None = None,
     prior: Array | None = None,
     fired_before: Mapping[Subject, int] | None = None,
+    echoes: bool = False,
 ) -> list[Trigger]:
     """Every trigger of the month, fired or not.
 
@@ -85,6 +98,7 @@ def evaluate_triggers(
     memory_gain : nats per customer-month by which a challenger with memory predicts a month better than a champion that
     has none; None where that is not the case. prior : (n, k) what a champion with memory expects of these customers.
     fired_before : months in a row for which each signal had fired up to the month before, under this same champion.
+    echoes : whether what has happened to the customers may only be what the champion has answered.
     """
     streaks = fired_before or {}
 
@@ -100,10 +114,13 @@ def evaluate_triggers(
     ) -> Trigger:
         hard_threshold = threshold if hard_threshold is None else hard_threshold
         sign = -1.0 if below else 1.0
-        severity: Literal["soft", "hard"] | None = None
+        severity: Literal["soft", "hard", "echo"] | None = None
         if sign * value > sign * threshold:
             severity = "hard" if sign * value > sign * hard_threshold else "soft"
-        months = streaks.get((metric, segment_id, feature), 0) + 1 if severity is not None else 0
+        if severity is not None and echoes and metric in EVENTS:
+            severity = "echo"
+        fired = severity in ("soft", "hard")
+        months = streaks.get((metric, segment_id, feature), 0) + 1 if fired else 0
         return Trigger(metric, segment_id, feature, value, threshold, hard_threshold, severity, months)
 
     age = months_between(champion.trained_month, month)
@@ -167,17 +184,29 @@ def calls_for_refit(triggers: Sequence[Trigger], refit: "RefitSettings") -> list
     ]
 
 
+def answers_an_event(fired: Collection[str]) -> bool:
+    """Whether a champion that was promoted when these metrics fired answers something that has happened. What memory
+    adds to a champion without it is no event, though it describes the customers better."""
+    return "memory_available" not in fired and any(metric in EVENTS for metric in fired)
+
+
 def component_mean_shifts(champion: SegmentModel, Z: Array, prior: Array | None = None) -> Array:
-    """(k, d) how far each segment's centre has moved, in the champion's population standard deviations.
+    """(k, d) how far each segment's centre has moved, in the champion's population standard deviations. Arguments as
+    of `moved_with_customers`."""
+    return np.abs(moved_with_customers(champion.mixture, Z, prior).means - champion.mixture.means)
+
+
+def moved_with_customers(frozen: Mixture, Z: Array, prior: Array | None = None) -> Mixture:
+    """The mixture at the place where this month's customers have taken it.
 
     Means and shares follow this month's customers from the champion's own, under the champion's frozen shapes, until
     they rest. Every component stays itself, so nothing of it is noise between two fits; and a segment that has grown
     is not taken for one that has moved. The plain means of the members, the first step of this, fall short: who drifts
     to the border is counted with the neighbour, and a centre planted 1 SD away was measured at 0.53 to 0.92 SD; at
-    rest it is 0.94 to 1.04. A segment without members has not moved. Z : (n, d) in the champion's coordinates. prior :
-    (n, k) what is expected of each customer from the months before, which then stands in place of the shares.
+    rest it is 0.94 to 1.04. A segment without members has not moved. frozen : of the champion. Z : (n, d) in its
+    coordinates. prior : (n, k) what is expected of each customer from the months before, which then stands in place of
+    the shares.
     """
-    frozen = champion.mixture
     weights, means = frozen.weights, frozen.means
     for _ in range(_SHIFT_STEPS):
         members = replace(frozen, weights=weights, means=means).responsibilities(Z, prior=prior)
@@ -188,4 +217,4 @@ def component_mean_shifts(champion: SegmentModel, Z: Array, prior: Array | None 
         means, weights = moved, np.maximum(count, 1.0) / np.maximum(count, 1.0).sum()
         if step < _AT_REST:
             break
-    return np.abs(means - frozen.means)
+    return replace(frozen, weights=weights, means=means)

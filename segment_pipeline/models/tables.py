@@ -165,7 +165,13 @@ REFIT_TRIGGERS = Table(
         Column("threshold", "DOUBLE", "the metric's unit", "The configured limit."),
         Column("hard_threshold", "DOUBLE", "the metric's unit", "The limit beyond which one month is enough."),
         Column("fired", "BOOLEAN", "", "Whether the limit was crossed."),
-        Column("severity", "VARCHAR", "", "soft or hard; NULL while quiet."),
+        Column(
+            "severity",
+            "VARCHAR",
+            "",
+            "soft or hard. echo has not fired: beyond its threshold, it may be what the champion was promoted for, as "
+            "the features still look back before that. NULL while quiet.",
+        ),
         Column("months_fired", "INTEGER", "months", "Months in a row, this one included, under this champion."),
     ),
     ("month", "metric", "segment_id", "feature"),

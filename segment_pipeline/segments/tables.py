@@ -286,8 +286,9 @@ DRIFT_ALERTS = Table(
             "severity",
             "VARCHAR",
             "",
-            "What a fired figure leads to: hard, a refit at once; soft, a refit if it lasts; alert, nothing by itself; "
-            "NULL while quiet.",
+            "What a fired figure leads to: hard, a refit at once; soft, a refit if it lasts; alert, nothing by itself. "
+            "echo has not fired: beyond its limit, it may be what the champion was promoted for, as the features still "
+            "look back before that. NULL while quiet.",
         ),
         Column("months_fired", "INTEGER", "months", "Months in a row in which it has fired; 0 while quiet."),
     ),
