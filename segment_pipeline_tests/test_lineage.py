@@ -45,6 +45,8 @@ LOOKS_BACK = {
 # (asset, dependency) -> what it is for, where no table is read.
 WITHOUT_A_TABLE = {
     ("segment_report", "published_segments"): "the report reads the published file",
+    ("alternative_segmentations", "raw_customers"): "the same",
+    ("alternative_segmentations", "monthly_assignments"): "only a champion with memory knows the months before",
     ("monthly_assignments", "raw_customers"): "only a champion with memory asks who is new; two months give none",
     **{
         ("segment_forecast", other): "only a champion with memory forecasts; two months give none"

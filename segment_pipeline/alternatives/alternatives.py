@@ -67,7 +67,8 @@ class Customers:
 
     Z : (n, d) in the champion's coordinates. total : how many there are in the month. rfm : (n, 3) days since the last
     order, number of orders, spend; None where the source lacks one. rules : (n,) of each of the user's own rules, and
-    categories : (n,) of each text column; codes from 0, NOBODY where no rule applies.
+    categories : (n,) of each text column; codes from 0, NOBODY where no rule applies. prior : (n, k) what a champion
+    with memory expects of them from the months before; None of one without.
     """
 
     Z: Array
@@ -75,19 +76,21 @@ class Customers:
     rfm: Array | None = None
     rules: Mapping[str, Labels] = field(default_factory=dict)
     categories: Mapping[str, Labels] = field(default_factory=dict)
+    prior: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Observed:
     """Customers of an earlier month whose silence is known by now, as they were then.
 
-    Z : (m, d) in the champion's coordinates. silent : (m,). rfm, rules : as of `Customers`, with the same codes.
+    Z : (m, d) in the champion's coordinates. silent : (m,). rfm, rules, prior : as of `Customers`, with the same codes.
     """
 
     Z: Array
     silent: Flags
     rfm: Array | None = None
     rules: Mapping[str, Labels] = field(default_factory=dict)
+    prior: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +182,7 @@ class _Bench:
         self.customers, self.champion, self.names, self.observed, self.seed = customers, champion, names, observed, seed
         self.Z = np.ascontiguousarray(customers.Z)
         self.n, self.k = len(self.Z), champion.n_components
-        self.champion_labels = champion.log_joint(self.Z).argmax(axis=1)
+        self.champion_labels = champion.log_joint(self.Z, prior=customers.prior).argmax(axis=1)
         self.few = np.sort(np.random.default_rng((seed, 1)).permutation(self.n)[:PAIRWISE_ROWS])
         self.distances = _distances(self.Z[self.few])
 
@@ -205,7 +208,9 @@ class _Bench:
         )
 
     def _champion(self, name: str) -> Alternative:
-        predicted = None if self.observed is None else self.champion.log_joint(self.observed.Z).argmax(axis=1)
+        predicted = None
+        if self.observed is not None:
+            predicted = self.champion.log_joint(self.observed.Z, prior=self.observed.prior).argmax(axis=1)
         return self._row(name, self.champion_labels, np.arange(self.n), None, predicted)
 
     def _ward(self, name: str) -> Alternative:

@@ -30,6 +30,7 @@ from segment_pipeline.errors import SourceError
 from segment_pipeline.models.champions_store import require_champion, scores_in
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months
+from segment_pipeline.segments.memory_store import expected_memberships
 from segment_pipeline.sources.sources import load_categories
 
 MAX_LEVELS = 50
@@ -96,6 +97,7 @@ def find_alternatives(connection: duckdb.DuckDBPyConnection, config: Config, mon
         now.rfm,
         {name: labels[0] for name, labels in rules.items()},
         categories,
+        now.prior,
     )
     observed = None
     if then is not None:
@@ -106,6 +108,7 @@ def find_alternatives(connection: duckdb.DuckDBPyConnection, config: Config, mon
             silent[known].astype(bool),
             None if then.rfm is None else then.rfm[known],
             {name: labels[1][known] for name, labels in rules.items()},
+            None if then.prior is None else then.prior[known],
         )
     comparison = compare(customers, champion.mixture, champion.space.names, observed, seed=config.model.seed)
     suitability = judge_suitability(
@@ -133,12 +136,14 @@ def write_alternatives(connection: duckdb.DuckDBPyConnection, month: date, found
 
 @dataclass(frozen=True, eq=False)
 class _LookedAt:
-    """Customers of a month: ids (n,), X (n, d) in original units, rfm (n, 3) as `Customers` has it."""
+    """Customers of a month: ids (n,), X (n, d) in original units, rfm (n, 3) and prior (n, k) as `Customers` has
+    them."""
 
     month: date
     ids: Texts
     X: Array
     rfm: Array | None
+    prior: Array | None
 
 
 def _looked_at(connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, month: date) -> _LookedAt:
@@ -152,6 +157,7 @@ def _looked_at(connection: duckdb.DuckDBPyConnection, config: Config, champion: 
         ids,
         values[:, : champion.space.n_features],
         told if len(rfm) == len(wanted) and np.isfinite(told).all() else None,
+        expected_memberships(connection, champion, month, config.alternatives.sample),
     )
 
 

@@ -10,7 +10,7 @@ from segment_pipeline.alternatives.tables import (
     SUITABILITY,
     SUITABILITY_FINDINGS,
 )
-from segment_pipeline.customers.assets import validated_features
+from segment_pipeline.customers.assets import raw_customers, validated_features
 from segment_pipeline.early_warnings.assets import churn_risk
 from segment_pipeline.models.assets import selected_model
 from segment_pipeline.months import month_key, parse_month
@@ -19,6 +19,7 @@ from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.metadata import as_table
 from segment_pipeline.orchestration.monthly_asset import monthly_asset
 from segment_pipeline.orchestration.resources import Pipeline
+from segment_pipeline.segments.assets import monthly_assignments
 
 if TYPE_CHECKING:
     from segment_pipeline.alternatives.alternatives_store import Found
@@ -40,7 +41,7 @@ class AlternativesConfig(dg.Config):
     ALTERNATIVE_SEGMENTATIONS,
     beside=[SEGMENT_HIERARCHY, SUITABILITY, SUITABILITY_FINDINGS],
     # churn_risk: it labels the customers whose silence is known by now, with which the methods' foresight is measured
-    deps=[validated_features, selected_model, churn_risk],
+    deps=[raw_customers, validated_features, selected_model, monthly_assignments, churn_risk],
     group="validation",
     checks=[ALTERNATIVES_CAN_BE_COMPUTED],
 )

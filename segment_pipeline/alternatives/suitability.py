@@ -122,7 +122,7 @@ def judge_suitability(
 
 
 def _findings(customers: Customers, champion: Mixture, comparison: Comparison, too_sure: float) -> tuple[Finding, ...]:
-    joint = champion.responsibilities(customers.Z)
+    joint = champion.responsibilities(customers.Z, prior=customers.prior)
     labels = joint.argmax(axis=1).astype(np.intp)
     return (
         _few(customers.total),

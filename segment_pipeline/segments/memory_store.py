@@ -125,21 +125,24 @@ def expected_memberships(
         return None
     drawn = drawn_sql(connection, VALIDATED_FEATURES.name, month, sample)
     rows = scored_rows(connection, model, customers_of(month))
-    found = read_columns(
-        connection,
-        f"SELECT {prior_columns(model, 'seen')} FROM {rows} AS seen WHERE {drawn} ORDER BY customer_id",
-    )
-    return prior_of(model, found)
+    listed = ", ".join(prior_columns(model, "seen", "now"))
+    found = read_columns(connection, f"SELECT {listed} FROM {rows} AS seen WHERE {drawn} ORDER BY customer_id")
+    return prior_of(model, found, "now")
 
 
-def prior_columns(model: SegmentModel, table: str) -> str:
-    """What is expected of the customers of `scored_rows`, a column for each segment, for `prior_of` to read."""
-    return ", ".join(f"{table}.{PRIOR}[{k + 1}] AS expected_{k}" for k in range(len(model.segments)))
+def prior_columns(model: SegmentModel, table: str, when: str) -> list[str]:
+    """What is expected of the customers of `scored_rows`, a column for each segment, for `prior_of` to read; none of a
+    model without memory."""
+    if model.memory is None:
+        return []
+    return [f"{table}.{PRIOR}[{k + 1}] AS {identifier(f'{when} {PRIOR} {k}')}" for k in range(len(model.segments))]
 
 
-def prior_of(model: SegmentModel, found: Mapping[str, NDArray[np.generic]]) -> Array:
+def prior_of(model: SegmentModel, found: Mapping[str, NDArray[np.generic]], when: str) -> Array | None:
     """(n, k) the columns of `prior_columns`, of customers who are there: rows sum to 1."""
-    columns = [np.asarray(found[f"expected_{k}"], dtype=np.float64) for k in range(len(model.segments))]
+    if model.memory is None:
+        return None
+    columns = [np.asarray(found[f"{when} {PRIOR} {k}"], dtype=np.float64) for k in range(len(model.segments))]
     prior = np.maximum(np.column_stack(columns), np.finfo(float).tiny)
     return np.asarray(prior / prior.sum(axis=1, keepdims=True))
 

@@ -47,6 +47,10 @@ VALIDATED: Mapping[CheckSpec, tuple[tuple[str, ...], bool]] = {
         "probabilities_are_calibrated",
         "Customers at 0.7 in a segment are its members a month later about 70 % of the time.",
     ): (("calibration_error",), False),
+    _warns(
+        "next_month_comes_as_expected",
+        "With memory: this month came as last month's champion expected, and no simpler forecast is better.",
+    ): (("next_log_score_gain", "next_calibration_error", "next_calibration_gap"), True),
 }
 
 # the figures that the UI plots over the months: metadata key -> metric and subject
@@ -63,6 +67,8 @@ KEY_FIGURES = {
     "spend_r2_gain_over_kmeans": ("spend_r2_gain", "k-means"),
     "spend_r2_gain_over_recency": ("spend_r2_gain", "recency"),
     "calibration_error": ("calibration_error", ""),
+    "next_log_score_gain_over_mixture": ("next_log_score_gain", "mixture"),
+    "next_calibration_error": ("next_calibration_error", ""),
     "hybrid_spend_ratio": ("hybrid_spend_ratio", ""),
     "hybrid_spend_ratio_to_dominant": ("hybrid_spend_ratio", "dominant"),
 }

@@ -20,6 +20,9 @@ METRICS = (
 )
 """Every month has at least one row of each."""
 
+METRICS_OF_MEMORY = ("next_log_score", "next_log_score_gain", "next_calibration_error", "next_calibration_gap")
+"""A month after one whose champion had a memory has them as well."""
+
 
 @dataclass(frozen=True)
 class Figure:

@@ -4,7 +4,8 @@ from segment_pipeline.database.tables import MODEL_VERSION, MONTH, Column, Table
 
 MODEL_VALIDATION = Table(
     "model_validation",
-    "A figure that says whether to believe the month's model, with its limit and verdict; every month has them all.",
+    "A figure that says whether to believe the month's model, with its limit and verdict; every month has them all, "
+    "those of the next month (next_) where the champion of the month before had a memory.",
     (
         MONTH,
         MODEL_VERSION,
@@ -12,15 +13,15 @@ MODEL_VALIDATION = Table(
             "metric",
             "VARCHAR",
             "",
-            "What was measured; see docs/how-to/validation.md. Calibration leaves out memberships below 0.05.",
+            "What was measured; see docs/how-to/validation.md. calibration_error leaves out memberships below 0.05.",
         ),
         Column(
             "subject",
             "VARCHAR",
             "",
             "Of what: empty for the whole model, a segment id, a pair of them such as 3-7, a method (memberships, "
-            "k-means, recency), a range of probabilities such as 0.7-0.8, or dominant: hybrids against customers of a "
-            "single segment instead of all others.",
+            "k-means, recency) or forecast (memory, mixture, as last month), a range of probabilities such as 0.7-0.8, "
+            "or dominant: hybrids against customers of a single segment instead of all others.",
         ),
         Column("value", "DOUBLE", "the metric's unit", "The figure; NULL where it could not be computed."),
         Column("low", "DOUBLE", "the metric's unit", "Lower end of its 95 % interval; NULL where there is none."),

@@ -30,10 +30,19 @@ from segment_pipeline.models.champions_store import (
     stability_at_promotion,
 )
 from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.models.panel_store import read_customer_months
 from segment_pipeline.months import add_months, as_of, month_key
+from segment_pipeline.segments.memory_store import (
+    customers_of,
+    expected_memberships,
+    prior_columns,
+    prior_of,
+    scored_rows,
+)
 from segment_pipeline.sources.sources import load_orderers
 from segment_pipeline.validation.figures import Figure, Missing
 from segment_pipeline.validation.fit import Overlap
+from segment_pipeline.validation.foretold import Foretold, foretell
 from segment_pipeline.validation.prediction import Followed, Hybrids, Outcome
 from segment_pipeline.validation.tables import MODEL_VALIDATION
 from segment_pipeline.validation.validation import Evidence
@@ -53,6 +62,7 @@ def read_evidence(connection: duckdb.DuckDBPyConnection, config: Config, month: 
         champion=champion,
         customer_ids=ids.astype(str),
         X=X,
+        memberships=champion.responsibilities(X, prior=expected_memberships(connection, champion, month, sample)),
         stability=Missing("the month of its promotion was run again since, with other candidates.")
         if stability is None
         else stability,
@@ -61,6 +71,7 @@ def read_evidence(connection: duckdb.DuckDBPyConnection, config: Config, month: 
         silence=_silence(connection, config, champion, month),
         spend=_spend(connection, config, champion, month),
         hybrids=_hybrids(connection, config, month),
+        foretold=_foretold(connection, config, before, month),
     )
 
 
@@ -84,18 +95,24 @@ def _overlap(
     challenger is the new champion; it is compared with the old one."""
     if before is None:
         return _NO_MONTH_BEFORE
-    challenger = read_challenger(connection, month).mixture
-    if challenger is None:
+    challenger = read_challenger(connection, month)
+    if challenger.mixture is None:
         return Missing("no candidate of this month is admissible, so there is no fresh fit to compare with.")
     if not scores_in(connection, before, month):
         return Missing("this month lacks features of the champion of the month before.")
     space, sample = read_feature_space(connection, month), config.validation.sample
-    X, X_before = (
-        feature_matrix(connection, VALIDATED_FEATURES.name, month, names, sample)[1]
-        for names in (space.names, before.space.names)
-    )
-    fresh = challenger.responsibilities(space.transform(X))
-    return Overlap(before.responsibilities(X_before), fresh, before.segment_ids)
+    ids, X = feature_matrix(connection, VALIDATED_FEATURES.name, month, space.names, sample)
+    X_before = feature_matrix(connection, VALIDATED_FEATURES.name, month, before.space.names, sample)[1]
+    R_before = before.responsibilities(X_before, prior=expected_memberships(connection, before, month, sample))
+    prior = None
+    if challenger.memory is not None:
+        months = read_customer_months(connection, month, space.names, config.memory.months, sample)
+        assert months is not None  # noqa: S101 - for mypy: the challenger was fitted to them
+        prior = months.prior(challenger.mixture, challenger.memory, space)
+        # of very many customers fewer are replayed over their months
+        kept = np.isin(ids.astype(str), months.ids[months.last])
+        X, R_before = X[kept], R_before[kept]
+    return Overlap(R_before, challenger.mixture.responsibilities(space.transform(X), prior=prior), before.segment_ids)
 
 
 def _followed(
@@ -107,19 +124,43 @@ def _followed(
     earlier = add_months(month, -1)
     if not (scores_in(connection, before, month) and scores_in(connection, before, earlier)):
         return Missing("the champion of the month before cannot score both months.")
-    names = before.space.names
     found = read_columns(
         connection,
         f"""
-        SELECT {_aliased("b", names, "before")}, {_aliased("n", names, "now")}
-        FROM {_drawn_rows(connection, earlier, config.validation.sample)} AS b
-        JOIN {VALIDATED_FEATURES.name} AS n ON n.customer_id = b.customer_id AND n.month = {month_literal(month)}
+        SELECT {_seen("b", before, "before")}, {_seen("n", before, "now")}
+        FROM {_drawn_rows(connection, before, earlier, config.validation.sample)} AS b
+        JOIN {scored_rows(connection, before, customers_of(month))} AS n ON n.customer_id = b.customer_id
         ORDER BY b.customer_id
         """,
     )
-    X_before, X_now = (_matrix(found, names, when) for when in ("before", "now"))
-    now = before.responsibilities(X_now).argmax(axis=1)
-    return Followed(before.responsibilities(X_before), now, before.segment_ids)
+    R_before, R_now = (_memberships(found, before, when) for when in ("before", "now"))
+    return Followed(R_before, R_now.argmax(axis=1), before.segment_ids)
+
+
+def _foretold(
+    connection: duckdb.DuckDBPyConnection, config: Config, before: SegmentModel | None, month: date
+) -> Foretold | Missing | None:
+    """Customers of the month before, with what its champion expected of them and what came; of who was rejected since
+    nothing can be told."""
+    if before is None or before.memory is None:
+        return None
+    earlier, now = add_months(month, -1), customers_of(month)
+    if not (scores_in(connection, before, month) and scores_in(connection, before, earlier)):
+        return Missing("the champion of the month before cannot score both months.")
+    found = read_columns(
+        connection,
+        f"""
+        SELECT {_seen("b", before, "before")}, {_aliased("n", before.space.names, "now")},
+            n.customer_id IS NOT NULL AS is_there
+        FROM {_drawn_rows(connection, before, earlier, config.validation.sample)} AS b
+        LEFT JOIN {now.accepted} AS n ON n.customer_id = b.customer_id
+        ANTI JOIN {now.rejected} AS r ON r.customer_id = b.customer_id
+        ORDER BY b.customer_id
+        """,
+    )
+    there = np.asarray(found["is_there"], dtype=bool)
+    X = _matrix(found, before.space.names, "now")[there]
+    return foretell(before, _memberships(found, before, "before"), there, X)
 
 
 def _silence(
@@ -167,24 +208,22 @@ def _outcome(
     """The customers `v` of an earlier month under this month's champion, with what happened to them, as SQL."""
     if not scores_in(connection, champion, earlier):
         return Missing(f"{month_key(earlier)} lacks features of the champion that serves now.")
-    names, recency = champion.space.names, config.recency_feature
+    recency = config.recency_feature
     found = read_columns(
         connection,
         f"""
-        SELECT {_aliased("v", names, "then")}, {happened} AS happened,
+        SELECT {_seen("v", champion, "then")}, {happened} AS happened,
             {"NULL" if recency is None else f"r.{identifier(recency)}"} AS recency
-        FROM {_drawn_rows(connection, earlier, config.validation.sample)} AS v
+        FROM {_drawn_rows(connection, champion, earlier, config.validation.sample)} AS v
         JOIN raw_customers AS r ON r.month = {month_literal(earlier)} AND r.customer_id = v.customer_id
         {join}
         ORDER BY v.customer_id
         """,
     )
-    X = _matrix(found, names, "then")
+    Z = champion.space.transform(_matrix(found, champion.space.names, "then"))
     recent = None if recency is None else _doubles(found["recency"])
     # np.asarray drops the mask of a column that could be NULL and is not
-    return Outcome(
-        earlier, champion.space.transform(X), champion.responsibilities(X), recent, np.asarray(found["happened"])
-    )
+    return Outcome(earlier, Z, _memberships(found, champion, "then"), recent, np.asarray(found["happened"]))
 
 
 def _hybrids(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> Hybrids | Missing:
@@ -210,10 +249,20 @@ def _hybrids(connection: duckdb.DuckDBPyConnection, config: Config, month: date)
     return Hybrids(spend[known], is_hybrid, is_single)
 
 
-def _drawn_rows(connection: duckdb.DuckDBPyConnection, month: date, sample: int) -> str:
-    """The month's accepted customers, or a sample of them, as a relation."""
+def _drawn_rows(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, sample: int) -> str:
+    """The month's accepted customers as `model` scores them, or a sample of them, as a relation."""
     drawn = drawn_sql(connection, VALIDATED_FEATURES.name, month, sample)
-    return f"(SELECT * FROM {VALIDATED_FEATURES.name} WHERE month = {month_literal(month)} AND {drawn})"
+    return f"(SELECT * FROM {scored_rows(connection, model, customers_of(month))} AS scored WHERE {drawn})"
+
+
+def _seen(table: str, model: SegmentModel, when: str) -> str:
+    """The columns of `_drawn_rows` from which `_memberships` come."""
+    return ", ".join([_aliased(table, model.space.names, when), *prior_columns(model, table, when)])
+
+
+def _memberships(found: dict[str, NDArray[np.generic]], model: SegmentModel, when: str) -> Array:
+    """(n, k) of customers who are there, by the columns of `_seen`."""
+    return model.responsibilities(_matrix(found, model.space.names, when), prior=prior_of(model, found, when))
 
 
 def _aliased(table: str, names: Sequence[str], when: str) -> str:

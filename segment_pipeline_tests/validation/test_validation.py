@@ -407,7 +407,8 @@ def test_a_month_of_which_little_is_known_has_every_metric_and_says_why():
     champion = a_champion([[0.0, 0.0], [4.0, 0.0]])
     X = np.random.default_rng(13).normal(size=(400, 2)) * 3
     ids = np.array([f"c{i}" for i in range(400)])
-    evidence = Evidence(MONTH, champion, ids, X, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
+    memberships = champion.responsibilities(X)
+    evidence = Evidence(MONTH, champion, ids, X, memberships, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
     config = parse_config(CONFIG, Path("simulated.yaml"))
     figures = validate(evidence, config)
     assert tuple(dict.fromkeys(figure.metric for figure in figures if figure.value is None)) == (
