@@ -169,8 +169,8 @@ REFIT_TRIGGERS = Table(
             "severity",
             "VARCHAR",
             "",
-            "soft or hard. echo has not fired: beyond its threshold, it may be what the champion was promoted for, as the "
-            "features still look back before that. NULL while quiet.",
+            "soft or hard. echo has not fired: beyond its threshold, it may be what the champion was promoted for, as "
+            "the features still look back before that. NULL while quiet.",
         ),
         Column("months_fired", "INTEGER", "months", "Months in a row, this one included, under this champion."),
     ),
