@@ -6,6 +6,7 @@ Here: counts in, rows of `movement_reference` out. Not here: where the counts co
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 
@@ -114,11 +115,12 @@ def reference_rows(observed: Movement, chance: Movement | str, seed: Sequence[in
     draws on either side. Customers differ, and copies of one are more alike than customers are: where everybody is in
     the sample, the interval is rather too wide.
     """
-    random = np.random.default_rng(list(seed))
     by_chance = {} if isinstance(chance, str) else chance.counts()
     rows = []
     for subject, count in observed.counts().items():
         sample = by_chance.get(subject)
+        # a row stays as it is whatever other rows there are, such as those of a new warning
+        random = np.random.default_rng([*seed, crc32(repr(tuple(subject)).encode())])
         if sample is None or isinstance(chance, str):
             beside = _unknown(chance if isinstance(chance, str) else NOBODY)
         elif subject == BASE_SHIFT:

@@ -1,5 +1,7 @@
 """What was seen beside what chance makes: counts of both, the interval, and the words."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -74,8 +76,11 @@ def test_where_the_sample_has_nobody_that_is_the_reason():
     assert found[MOVED]["reason"] is None
 
 
-def test_the_same_seed_gives_the_same_rows():
-    assert rows_of(SEEN, SEEN, 3) == rows_of(SEEN, SEEN, 3)
+def test_the_same_seed_gives_the_same_rows_whatever_others_there_are():
+    rows = rows_of(SEEN, SEEN, 3)
+    assert rows == rows_of(SEEN, SEEN, 3)
+    more = replace(SEEN, warned={"another": 9, **SEEN.warned})
+    assert rows.items() <= rows_of(more, more, 3).items()
 
 
 @pytest.mark.parametrize(("rate", "sample"), [(0.4, 5000), (0.08, 5000), (0.08, 400), (0.01, 1000)])
