@@ -47,9 +47,10 @@ campaigns_are_valid every_action_reaches_somebody every_customer_has_an_action
 campaign_lift | actions | duckdb python | customer_actions raw_customers | outcomes_can_be_used
 model_validation | validation | duckdb python | \
 candidate_models churn_risk monthly_assignments raw_customers scaled_matrix selected_model validated_features | \
-heldout_gap_is_small predicts_what_follows probabilities_are_calibrated segments_are_separate stable_over_time
-alternative_segmentations | validation | duckdb python | churn_risk selected_model validated_features | \
-alternatives_can_be_computed
+heldout_gap_is_small next_month_comes_as_expected predicts_what_follows probabilities_are_calibrated \
+segments_are_separate stable_over_time
+alternative_segmentations | validation | duckdb python | churn_risk monthly_assignments raw_customers selected_model \
+validated_features | alternatives_can_be_computed
 segment_audit | validation | duckdb sql | \
 monthly_assignments raw_customers scaled_matrix selected_model validated_features | audit_can_be_made
 outlier_groups | validation | duckdb sql | monthly_assignments scaled_matrix validated_features |
