@@ -101,6 +101,7 @@ def test_the_checks_stand_in_dagster_and_only_warn(validated) -> None:
         "stable_over_time",
         "segments_are_separate",
         "predicts_what_follows",
+        "next_month_comes_as_expected",
         "probabilities_are_calibrated",
     }
     assert all(check.severity.value == "WARN" for check in found.values())
