@@ -6,6 +6,8 @@ with 2017, so that September is its last.
 """
 
 import importlib.util
+import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from segment_pipeline.arrays import Array, Flags, Texts
+from segment_pipeline.arrays import Array, Flags, Labels, Texts
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.config.source import resolve_source_path
@@ -41,13 +43,14 @@ DEMO = Path(__file__).parent.parent / "data" / "segmentation.yaml"
 @dataclass(frozen=True, eq=False)
 class MonthEnd:
     """ids (n,), ascending. X (n, d) original units. silent (n,) no order in the 90 days after as_of; None where the
-    data do not run on for so long. aside (n, e) original units: what the same orders tell and no feature says, such as
-    the tenure; aside_names names the columns."""
+    data do not run on for so long. orders_next (n,) orders in the month after as_of; None likewise. aside (n, e)
+    original units: what the same orders tell and no feature says, such as the tenure; aside_names names the columns."""
 
     month: date
     ids: Texts
     X: Array
     silent: Flags | None
+    orders_next: Labels | None
     aside: Array
     aside_names: tuple[str, ...]
 
@@ -109,7 +112,8 @@ def _month_ends(config: Config) -> list[MonthEnd]:
         prepare(connection, TABLES, config.raw_feature_names)
         connection.execute(
             f"CREATE TEMP TABLE order_times AS SELECT CAST({orders.customer_id} AS VARCHAR) AS customer_id, "
-            f"CAST({orders.ordered_at} AS TIMESTAMP) AS ordered_at FROM '{path}' WHERE {orders.where}"
+            f"CAST({orders.order_id} AS VARCHAR) AS order_id, CAST({orders.ordered_at} AS TIMESTAMP) AS ordered_at "
+            f"FROM '{path}' WHERE {orders.where}"
         )
         (last,) = connection.execute("SELECT CAST(max(ordered_at) AS DATE) FROM order_times").fetchone() or (date.min,)
         for month in month_range(config.first_month, config.last_month):
@@ -119,23 +123,35 @@ def _month_ends(config: Config) -> list[MonthEnd]:
                 SELECT customer_id, {", ".join(config.raw_feature_names)}, customer_id NOT IN (
                     SELECT customer_id FROM order_times
                     WHERE ordered_at >= $as_of AND ordered_at < $as_of + INTERVAL {HORIZON_DAYS} DAY
-                ) AS silent
+                ) AS silent, (
+                    SELECT count(DISTINCT order_id) FROM order_times AS o
+                    WHERE o.customer_id = raw_customers.customer_id
+                        AND ordered_at >= $as_of AND ordered_at < $as_of + INTERVAL 1 MONTH
+                ) AS orders_next
                 FROM raw_customers WHERE month = $month AND {valid} ORDER BY customer_id
                 """,
                 {"as_of": as_of(month), "month": month},
             ).fetchnumpy()
-            observed = (last - as_of(month)).days + 1 >= HORIZON_DAYS
+            days_left = (last - as_of(month)).days + 1
             found.append(
                 MonthEnd(
                     month,
                     np.asarray(columns["customer_id"]).astype(str),
                     np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in config.feature_names]),
-                    np.asarray(columns["silent"], dtype=bool) if observed else None,
+                    np.asarray(columns["silent"], dtype=bool) if days_left >= HORIZON_DAYS else None,
+                    np.asarray(columns["orders_next"], dtype=np.intp) if days_left >= 28 else None,
                     np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in aside]),
                     aside,
                 )
             )
     return found
+
+
+def run(config: Path) -> duckdb.DuckDBPyConnection:
+    """Every month, in a process of its own; returns a connection to the published file."""
+    command = [sys.executable, "-m", "segment_pipeline.cli.main", "run", "--config", str(config), "--quiet"]
+    subprocess.run(command, check=True)
+    return duckdb.connect(str(config.parent / "segments.duckdb"), read_only=True)
 
 
 def silence_auc(predictors: Array, silent: Flags) -> float:

@@ -8,7 +8,6 @@ fit_challengers on the same customers. Takes some three minutes.
 
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from real_months import DEMO, print_table, write_cdnow
+from real_months import DEMO, print_table, run, write_cdnow
 
 from segment_pipeline.config.config import load_config
 from segment_pipeline.customers.space_store import write_feature_space
@@ -69,13 +68,6 @@ features:
   - {name: orders, transform: log1p, resolution: 1, valid: {min: 1}}
   - {name: average_order_value, transform: log1p, resolution: 0.01, valid: {min: 0}}
 """
-
-
-def run(config: Path) -> duckdb.DuckDBPyConnection:
-    """Every month, in a process of its own; returns a connection to the published file."""
-    command = [sys.executable, "-m", "segment_pipeline.cli.main", "run", "--config", str(config), "--quiet"]
-    subprocess.run(command, check=True)
-    return duckdb.connect(str(config.parent / "segments.duckdb"), read_only=True)
 
 
 def follow(title: str, config: Path) -> None:

@@ -45,7 +45,7 @@ class WarningSettings(Settings):
     monthly_budget: int | None = setting(
         None,
         "customers",
-        "As many as the team can contact a month; the most urgent are kept, no limit when left out.",
+        "Places on the contact list, as many as the team can contact a month; without it as many as customers warned of.",
         ge=1,
     )
 

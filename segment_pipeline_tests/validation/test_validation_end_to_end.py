@@ -101,8 +101,8 @@ def test_the_checks_stand_in_dagster_and_only_warn(validated) -> None:
         "stable_over_time",
         "segments_are_separate",
         "predicts_what_follows",
-        "probabilities_are_calibrated",
         "next_month_comes_as_expected",
+        "probabilities_are_calibrated",
     }
     assert all(check.severity.value == "WARN" for check in found.values())
     gap = found["heldout_gap_is_small"].metadata
