@@ -45,7 +45,7 @@ class WarningSettings(Settings):
     monthly_budget: int | None = setting(
         None,
         "customers",
-        "Places on the contact list, as many as the team can contact a month; without it as many as customers warned of.",
+        "Places on the contact list, as many as the team can contact a month; without it as many as are warned of.",
         ge=1,
     )
 
