@@ -95,6 +95,12 @@ def read_rows(connection: duckdb.DuckDBPyConnection, query: str, *parameters: ob
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
+def is_there(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    """Whether the database has the table; a file that was published by an earlier version lacks later ones."""
+    found = connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [table]).fetchone()
+    return found is not None
+
+
 def read_columns(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, NDArray[np.generic]]:
     """The columns of a query by name; NULL is masked."""
     return dict(connection.execute(query).fetchnumpy())

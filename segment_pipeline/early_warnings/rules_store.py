@@ -14,7 +14,7 @@ import duckdb
 
 from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule, WarningSettings, in_points
 from segment_pipeline.database.quoting import literal, number
-from segment_pipeline.database.rows import read_rows, write_rows
+from segment_pipeline.database.rows import is_there, read_rows, write_rows
 from segment_pipeline.database.store import month_literal, month_rows, replace_month
 from segment_pipeline.early_warnings.backtest import WHOLE, BacktestRow
 from segment_pipeline.early_warnings.contact_list import Standing, standings
@@ -117,8 +117,7 @@ def warning_figures(connection: duckdb.DuckDBPyConnection, month: date) -> dict[
 def standings_of(connection: duckdb.DuckDBPyConnection, month: date) -> list[Standing]:
     """Which rules take part in the month's contact list and why, the list itself last; none where nothing is known of
     it, as in a file of a version that had every warning on the list."""
-    there = f"SELECT 1 FROM duckdb_tables() WHERE table_name = '{CONTACT_LIST_RULES.name}'"
-    if connection.execute(there).fetchone() is None:
+    if not is_there(connection, CONTACT_LIST_RULES.name):
         return []
     rows = read_rows(
         connection,

@@ -3,7 +3,7 @@
 Here: counts in, rows of `movement_reference` out. Not here: where the counts come from (chance_store.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -90,19 +90,20 @@ def in_words(row: Mapping[str, Any]) -> str:
     seen = f"{row['observed_customers']:,} of {row['customers']:,}"
     if row["reason"] is not None:
         return f"{seen}. {row['reason']}"
-    low, high = (round(row[end] * row["customers"]) for end in ("chance_low", "chance_high"))
-    return f"{seen}; by chance alone {low:,} to {high:,}"
+    return f"{seen}; by chance alone {_from_to(row)}"
 
 
-def chance_in_words(row: Mapping[str, Any] | None) -> str:
-    """What stands behind a movement that is told: `chance alone moves 170 to 190`. row : of `movement_reference`, None
-    where the month has none."""
-    if row is None:
-        return "what chance alone moves is not known of this month"
-    if row["reason"] is not None:
-        return "what chance alone moves is not known without order lines"
+def chance_in_words(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What stands beside how many moved: `chance alone moves 170 to 190`. rows : of a month of `movement_reference`."""
+    moved = next((row for row in rows if row["measure"] == MOVED.measure), None)
+    if moved is None or moved["reason"] is not None:
+        return "what chance alone moves is not known"
+    return f"chance alone moves {_from_to(moved)}"
+
+
+def _from_to(row: Mapping[str, Any]) -> str:
     low, high = (round(row[end] * row["customers"]) for end in ("chance_low", "chance_high"))
-    return f"chance alone moves {low:,} to {high:,}"
+    return f"{low:,} to {high:,}"
 
 
 def reference_rows(observed: Movement, chance: Movement | str, seed: Sequence[int]) -> list[dict[str, object]]:

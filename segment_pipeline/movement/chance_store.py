@@ -17,7 +17,7 @@ from segment_pipeline.customers import tables as customers
 from segment_pipeline.customers.contract import build_contract
 from segment_pipeline.customers.split_store import split_customers
 from segment_pipeline.database.quoting import identifier
-from segment_pipeline.database.rows import Row, hashed_below, read_rows
+from segment_pipeline.database.rows import Row, hashed_below
 from segment_pipeline.database.store import month_literal, prepare, replace_month
 from segment_pipeline.early_warnings import tables as early_warnings
 from segment_pipeline.early_warnings.rules_store import write_early_warnings
@@ -25,7 +25,7 @@ from segment_pipeline.models import tables as models
 from segment_pipeline.models.champions_store import previous_champion, require_champion, scores_in
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months
-from segment_pipeline.movement.chance import Count, Movement, chance_in_words, reference_rows
+from segment_pipeline.movement.chance import Count, Movement, reference_rows
 from segment_pipeline.movement.chance_lines_store import shuffle_lines
 from segment_pipeline.segments import tables as segments
 from segment_pipeline.segments.assignments_store import write_assignments, write_transitions
@@ -71,12 +71,6 @@ def movement_rows(connection: duckdb.DuckDBPyConnection, config: Config, month: 
         chance = unchanging_movement(connection, config, champion, measuring, month)
     rows = reference_rows(observed, chance, (config.model.seed, month.toordinal()))
     return [{"model_version": measuring.model_version if measures else None, **row} for row in rows]
-
-
-def chance_moved(connection: duckdb.DuckDBPyConnection, month: date) -> str:
-    """What chance alone moves in a month, in words, to stand beside how many moved."""
-    found = read_rows(connection, "SELECT * FROM movement_reference WHERE month = ? AND measure = 'moved'", month)
-    return chance_in_words(found[0] if found else None)
 
 
 def _ids(*models: SegmentModel) -> list[int]:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from segment_pipeline.early_warnings.rules_store import contact_list_told, warning_figures
 from segment_pipeline.months import month_key
-from segment_pipeline.movement.chance_store import chance_moved
+from segment_pipeline.movement.reference_store import chance_moved
 from segment_pipeline.words import figure, percent, points
 
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import duckdb
 
-from segment_pipeline.database.rows import Row, read_rows
+from segment_pipeline.database.rows import Row, is_there, read_rows
 from segment_pipeline.early_warnings.rules_store import contact_list_told, standings_of, warning_figures
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
+from segment_pipeline.movement.reference_store import chance_rows
 from segment_pipeline.segments.charts_store import certainty_bins, drift_history, month_moves, share_history
 
 Story = dict[str, Any]
@@ -159,12 +160,14 @@ def _journeys(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     return {
         "moves": moves,
         "movement": {name: int(count) for name, count in movement.items()} if moves else None,
-        "chance": read_rows(connection, "SELECT * FROM movement_reference WHERE month = ?", month),
+        "chance": chance_rows(connection, month),
         "forecast": read_rows(
             connection,
             "SELECT * FROM segment_forecast WHERE month = ? AND months_ahead IN (1, 3) ORDER BY months_ahead, state",
             month,
-        ),
+        )
+        if is_there(connection, "segment_forecast")
+        else [],
         "conversion": read_rows(
             connection, "SELECT * FROM journey_conversion WHERE month = ? ORDER BY from_state, months_later", month
         ),
@@ -276,14 +279,13 @@ VALIDATION_TABLES = (
 
 
 def _validation(connection: duckdb.DuckDBPyConnection, month: date) -> Mapping[str, Sequence[Row]]:
-    there = {row["table_name"] for row in read_rows(connection, "SELECT table_name FROM duckdb_tables()")}
     return {
         table: read_rows(
             connection,
             f"SELECT * FROM {table} WHERE month = (SELECT max(month) FROM {table} WHERE month <= ?) ORDER BY ALL",
             month,
         )
-        if table in there
+        if is_there(connection, table)
         else []
         for table in VALIDATION_TABLES
     }

@@ -158,14 +158,11 @@ def _who_moved(story: Story) -> str:
         return "Who moved is known from the second month on."
     both = moved["moved"] + moved["stayed"]
     share = f" ({percent(moved['moved'] / both)})" if both else ""
+    chance = chance_in_words(story["chance"])
     return (
-        f"{whole(moved['moved'])} of {whole(both)} customers{share} changed segment, where {_chance_moved(story)}; "
+        f"{whole(moved['moved'])} of {whole(both)} customers{share} changed segment, where {chance}; "
         f"{whole(moved['new'])} were new, {whole(moved['returned'])} came back and {whole(moved['lapsed'])} lapsed."
     )
-
-
-def _chance_moved(story: Story) -> str:
-    return chance_in_words(next((row for row in story["chance"] if row["measure"] == "moved"), None))
 
 
 def _whom_to_contact(story: Story) -> str:
@@ -287,7 +284,7 @@ def _derived(story: Story) -> dict[str, Any]:
         },
         "chance_told": [(_SEEN[row["measure"]], row) for row in story["chance"] if row["measure"] in _SEEN],
         "in_words": in_words,
-        "chance_moved": _chance_moved(story),
+        "chance_moved": chance_in_words(story["chance"]),
         "forecast_as_now": any(row["served_by"] != "memory" for row in story["forecast"]),
         "heat_of_share": charts.heat_of_share,
         "next_month": as_of(story["month"]),

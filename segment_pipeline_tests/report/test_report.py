@@ -222,6 +222,27 @@ def test_a_file_in_which_little_was_computed_still_makes_a_page(published):
     assert "No customer needs attention." in page.text
 
 
+def test_a_file_from_before_movement_had_a_reference_still_makes_a_page(published):
+    for table in ("movement_reference", "segment_forecast", "contact_list_rules"):
+        change(published, f"DROP TABLE {table}")
+    page = page_of(published, MAY)
+    assert "changed segment, where what chance alone moves is not known;" in page.text
+    assert "What is expected next" not in page.text
+
+
+def test_movement_stands_beside_chance_in_the_sentence_the_table_and_the_matrix(three_months):
+    page = page_of(three_months.published, MAY)
+    with duckdb.connect(str(three_months.published), read_only=True) as connection:
+        moved, customers, low, high = connection.execute(
+            "SELECT observed_customers, customers, round(chance_low * customers), round(chance_high * customers) "
+            "FROM movement_reference WHERE month = ? AND measure = 'moved'",
+            [MAY],
+        ).fetchone()
+    assert f"{moved:,} of {customers:,} customers" in page.text
+    assert f"chance alone moves {low:,.0f} to {high:,.0f}" in page.text
+    assert f"{moved:,} of {customers:,}; by chance alone {low:,.0f} to {high:,.0f}" in page.text
+
+
 def test_a_month_that_is_not_published_is_named_with_those_that_are(three_months):
     with (
         duckdb.connect(str(three_months.published), read_only=True) as connection,
