@@ -11,6 +11,7 @@ import numpy as np
 
 from segment_pipeline.arrays import Array, Flags, Labels
 from segment_pipeline.mixture.chain.panel import SEEN, Panel
+from segment_pipeline.mixture.gaussian import Mixture
 
 CENTRES = {
     4: np.array([[0.0, 0.0, 0.0], [2.6, 0.4, 0.5], [0.4, 2.8, 1.0], [2.8, 2.9, -0.6]]),
@@ -20,6 +21,9 @@ CENTRES = {
 taken for a member of another group; five: one in seven."""
 
 SHARES = {4: np.array([0.35, 0.30, 0.20, 0.15]), 5: np.array([0.28, 0.24, 0.20, 0.16, 0.12])}
+
+WITHIN = 2
+"""Months after a move within which it counts as seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,27 @@ class HiddenStates:
         moved = np.zeros(self.truth.shape, dtype=bool)
         moved[:, 1:] = self.truth[:, 1:] != self.truth[:, :-1]
         return moved
+
+    def false_moves(self, labels: Labels) -> float:
+        """Share of the customers who moved neither in a month nor in the one before, and whose label (n, T) changed."""
+        still = ~self.moved[:, 2:] & ~self.moved[:, 1:-1]
+        return float((labels[:, 2:] != labels[:, 1:-1])[still].mean())
+
+    def moves_seen(self, labels: Labels) -> Flags:
+        """(m,) of the true moves after which the customer stays for WITHIN months, whether the label (n, T) is that of
+        the new group within them."""
+        moved = self.moved
+        who, when = np.nonzero(moved[:, : moved.shape[1] - WITHIN])
+        stays = ~np.any([moved[who, when + later] for later in range(1, WITHIN + 1)], axis=0)
+        who, when = who[stays], when[stays]
+        there = [labels[who, when + later] == self.truth[who, when] for later in range(WITHIN + 1)]
+        return np.asarray(np.any(there, axis=0))
+
+
+def made_from(groups: int, apart: float = 1.0) -> Mixture:
+    """What the customers of `hidden_states` come from, as a mixture."""
+    d = CENTRES[groups].shape[1]
+    return Mixture(SHARES[groups], apart * CENTRES[groups], np.tile(np.eye(d), (groups, 1, 1)))
 
 
 def hidden_states(

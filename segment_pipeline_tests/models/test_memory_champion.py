@@ -1,96 +1,32 @@
 """Champions with memory: when one takes over, what it is measured by, and that ids keep their meaning."""
 
 from dataclasses import replace
-from datetime import date
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from segment_pipeline.config.config import Config, parse_config
 from segment_pipeline.mixture.candidates import heldout_rows
-from segment_pipeline.mixture.chain.customer_months import CustomerMonths
 from segment_pipeline.mixture.chain.markov import MarkovMixture
-from segment_pipeline.mixture.chain.panel import SEEN, Panel
-from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.challengers import fit_challengers
-from segment_pipeline.models.champion import Decision, DecisionInputs, decide
+from segment_pipeline.models.champion import Decision, decide
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.models.refit import component_mean_shifts
-from segment_pipeline.months import add_months
+from segment_pipeline_tests.hidden_states import hidden_states, made_from
 from segment_pipeline_tests.mixture.test_markov import APART, QUIET, simulated
+from segment_pipeline_tests.remembered_worlds import World, config
+from segment_pipeline_tests.simulated_orders import FEATURES, Shoppers
 
 pytestmark = pytest.mark.months  # of simulated customers, one decision after another
 
 
-FIRST = date(2020, 1, 1)
 NEAR = replace(APART, means=0.6 * APART.means)
 """Segments that overlap: their customers' largest probability is 0.93 on average, from a month alone."""
 
-CONFIG = """
-name: simulated
-first_month: 2020-01
-source: {snapshots: {path: "{month}.csv", customer_id: id}}
+TWO = """
 features: [{name: x}, {name: y}]
-model: {n_components: [2, 4], memory: true}
+model: {n_components: [2, 4]}
 """
-
-
-def config(more: str = "") -> Config:
-    return parse_config(CONFIG + more, Path("simulated.yaml"))
-
-
-class World:
-    """A panel of known segments, decided month by month as the assets do."""
-
-    def __init__(self, panel: Panel, settings: Config | None = None) -> None:
-        self.panel, self.config = panel, settings or config()
-        self.decisions: list[Decision] = []
-        self.inputs: list[DecisionInputs] = []
-
-    def months(self, count: int) -> CustomerMonths:
-        first = max(0, count - self.config.memory.months)
-        part = self.panel.until(count)
-        part = part.take((part.states == SEEN).any(axis=1))
-        if first:
-            keep = part.months_of_rows >= first
-            part = Panel(part.states[:, first:], part.rows[keep], part.is_new & (part.states[:, first - 1] == 0))
-            part = part.take((part.states == SEEN).any(axis=1))
-        ids = np.array([f"c{i:05d}" for i in range(part.n_customers)])
-        return CustomerMonths(ids, part, part.n_months)
-
-    def month(self, *, remember: bool = True, forced: str | None = None) -> Decision:
-        number = len(self.decisions) + 1
-        months = self.months(number)
-        X = months.last_features
-        space = FeatureSpace.fit(self.config.features, X)
-        previous = self.decisions[-1].champion if self.decisions else None
-        given = months if remember else None
-        choice = fit_challengers(space, X, months.ids[months.last], self.config, previous, given).choice
-        chosen = choice.candidate
-        self.inputs.append(
-            DecisionInputs(
-                month=add_months(FIRST, number - 1),
-                space=space,
-                X=X,
-                X_previous=X if previous is not None else None,
-                recency=None,
-                frequency=None,
-                challenger=None if chosen is None else chosen.mixture,
-                rationale=choice.rationale,
-                previous=previous,
-                next_version=number,
-                next_segment_id=1
-                + max((i for decided in self.decisions for i in decided.champion.segment_ids), default=0),
-                challenger_memory=None if chosen is None else chosen.memory,
-                next_log_score=None if chosen is None else chosen.next_log_score,
-                months=given,
-                months_previous=given if previous is not None else None,
-            )
-        )
-        self.decisions.append(decide(self.inputs[-1], self.config, forced))
-        return self.decisions[-1]
 
 
 def value(decision: Decision, metric: str) -> float | None:
@@ -100,7 +36,7 @@ def value(decision: Decision, metric: str) -> float | None:
 @pytest.fixture(scope="module")
 def quiet() -> World:
     """Five months of customers who hardly move."""
-    world = World(simulated(NEAR, QUIET, 700, 5, seed=11, newcomers=0.2)[0])
+    world = World(simulated(NEAR, QUIET, 700, 5, seed=11, newcomers=0.2)[0], config(TWO))
     for _ in range(5):
         world.month()
     return world
@@ -134,13 +70,13 @@ def test_where_memory_says_nothing_its_candidates_flicker_and_the_champion_witho
     """Customers who are in any segment next month, wherever they are now."""
     shares = np.append(0.95 * NEAR.weights, 0.05)
     restless = replace(QUIET, new=NEAR.weights, before=shares, transitions=np.tile(shares, (4, 1)))
-    lenient = config("memory: {min_kept: 0}\n")
+    lenient = config(TWO, "memory: {min_kept: 0}\n")
     world = World(simulated(NEAR, restless, 700, 3, seed=3, newcomers=0.0)[0], lenient)
     decisions = [world.month() for _ in range(3)]
     gain = value(decisions[2], "memory_available")
     assert gain is not None
     assert abs(gain) < 0.05  # three months are fitted better than one, and that is all
-    world = World(world.panel)  # with the limit as it is, no candidate with memory is admissible
+    world = World(world.panel, config(TWO))  # with the limit as it is, no candidate with memory is admissible
     decisions = [world.month() for _ in range(3)]
     assert [decision.promoted for decision in decisions] == [True, False, False]
     assert world.inputs[2].challenger is None
@@ -240,7 +176,7 @@ def test_a_forced_refit_of_a_quiet_world_keeps_the_ids(quiet: World) -> None:
 
 
 def test_the_champion_stays_in_a_quiet_world_although_it_grows_old() -> None:
-    world = World(simulated(NEAR, QUIET, 600, 12, seed=21, newcomers=0.2)[0])
+    world = World(simulated(NEAR, QUIET, 600, 12, seed=21, newcomers=0.2)[0], config(TWO))
     decisions = [world.month() for _ in range(12)]
     assert decisions[2].champion.memory is not None
     ids = [decision.champion.segment_ids for decision in decisions[2:]]
@@ -263,3 +199,71 @@ def test_memory_that_was_switched_off_leaves_the_champion_that_has_it_usable(qui
     gain = value(decision, "challenger_gain")
     assert gain is not None
     assert gain < -0.3  # it would forget
+
+
+def shopping(world: World | None, shoppers: Shoppers) -> World:
+    """One month more of orders is made and decided."""
+    shoppers.month()
+    world = world or World(shoppers.panel, config(FEATURES, "model: {n_components: [3, 5]}\n"))
+    world.panel = shoppers.panel
+    world.month()
+    return world
+
+
+@pytest.fixture(scope="module")
+def half_as_often() -> World:
+    """Eleven months of 500 customers who keep to their habits, but that in the sixth all begin to order half as often.
+    Their features come from orders, not from a mixture, and look back three months."""
+    shoppers, world = Shoppers.begin(500, seed=1), None
+    for month in range(11):
+        if month == 5:
+            shoppers.habits[:, 0] -= np.log(2.0)
+        world = shopping(world, shoppers)
+    assert world is not None
+    return world
+
+
+def test_customers_who_keep_to_their_habits_hardly_move(half_as_often: World) -> None:
+    quiet = World(half_as_often.panel.until(5), half_as_often.config)
+    moved = []
+    for _ in range(5):
+        quiet.month()
+        if len(quiet.decisions) > 3:  # from the fourth month on a champion with memory measures
+            both, whose = quiet.moved()
+            moved.append(whose.sum() / both.sum())
+    assert max(moved) <= 0.03
+
+
+def test_what_was_answered_raises_no_second_alarm_and_costs_no_id(half_as_often: World) -> None:
+    decisions = half_as_often.decisions
+    event = decisions[5]
+    assert event.promoted
+    assert "component_mean_shift" in event.reason
+    after = [trigger for decision in decisions[6:] for trigger in decision.triggers if trigger.severity is not None]
+    assert {trigger.severity for trigger in after if trigger.metric != "champion_age_months"} == {"echo"}
+    assert len({decision.champion.segment_ids for decision in decisions[2:]}) == 1
+    # while the window straddles the event the champion stays, and once it does not, follows once more
+    assert [decision.promoted for decision in decisions[6:10]] == [False, False, True, False]
+
+
+def test_a_champion_that_follows_its_customers_is_their_old_one_at_a_new_place(half_as_often: World) -> None:
+    before, event = half_as_often.decisions[4].champion, half_as_often.decisions[5]
+    assert "where this month's customers have taken them" in event.rationale
+    np.testing.assert_array_equal(event.champion.memory.transitions, before.memory.transitions)  # type: ignore[union-attr]
+    orders = event.champion.space.names.index("orders")
+    was, now = (
+        model.mixture.means[:, orders] * model.space.scale[orders] + model.space.center[orders]
+        for model in (before, event.champion)
+    )
+    assert (now < was).all()
+
+
+def test_of_known_hidden_states_few_false_moves_are_left_and_hardly_a_true_one_is_missed() -> None:
+    """Four groups that overlap, of whom 3.5 % really move a month; at the true number of segments."""
+    shown = hidden_states(1200, 12, 4, 0.035, apart=1.5, seed=4)
+    memory = MarkovMixture(4, mixture_init=made_from(4, 1.5)).fit(shown.panel)
+    alone = memory.mixture_.responsibilities(shown.panel.rows).reshape(*shown.truth.shape, 4).argmax(axis=2)
+    remembered = memory.filter(shown.panel)[:, :, :4].argmax(axis=2)
+    assert shown.false_moves(remembered) < shown.false_moves(alone) / 3
+    seen = shown.moves_seen(alone)
+    assert shown.moves_seen(remembered)[seen].mean() >= 0.97
