@@ -7,7 +7,7 @@ from a mixture. The age trigger is on. `moved` is of months that a champion with
 for age. Bars: where the mixture alone reports at least 10 %, at most 3 % moved; 80 % of the ids; no alert beyond a soft
 one; after the event, no second alert.
 
-`python quiet_months.py`; five minutes on two cores.
+`python quiet_months.py`; eight minutes on two cores.
 """
 
 import numpy as np

@@ -1,0 +1,61 @@
+"""How many segments a panel says there are, and how many its last month: BIC of the panel, the log score one month
+ahead of customers that the fit has not seen, and BIC of the last month, of the candidates with memory for k = 2..9.
+
+On month-ends of two real shops, and on simulated customers of four and five groups. `lasting`: standard deviation of
+the differences between customers of a group that never change (the variance within a group is 1 in all);
+`persistence`: correlation of what is chance in a month with the month before, as windows that overlap make it.
+
+`python number_of_segments.py`; three minutes on two cores.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from memory import shop_of
+from real_months import cdnow, demo, print_table
+
+from segment_pipeline.arrays import Array
+from segment_pipeline.mixture.candidates import Candidate
+from segment_pipeline.mixture.chain.candidates import fit_memory_candidates
+from segment_pipeline.mixture.chain.panel import Panel
+from segment_pipeline_tests.hidden_states import hidden_states
+
+SIZES = range(2, 10)
+
+
+def fitted(panel: Panel, floor: Array) -> Sequence[Candidate]:
+    return fit_memory_candidates(panel, SIZES, variance_floor=floor, seed=42)
+
+
+def chosen(found: Sequence[Candidate]) -> list[object]:
+    return [
+        min(found, key=lambda candidate: candidate.panel_bic or np.inf).n_components,
+        max(found, key=lambda candidate: candidate.next_log_score or -np.inf).n_components,
+        min(found, key=lambda candidate: candidate.bic).n_components,
+    ]
+
+
+def main() -> None:
+    rows: list[list[object]] = []
+    for title, ends, months in (("demo", demo(), 6), ("CDNOW", cdnow(), 5)):
+        shop = shop_of(*ends, fitted=months)
+        for c in fitted(shop.panel.until(months), shop.floor):
+            rows.append([title, c.n_components, round(c.panel_bic or 0), c.next_log_score, round(c.bic), c.stability])
+    header = ("shop", "k", "BIC of the panel", "log score ahead", "BIC of the last month", "stability")
+    print_table("real shops", header, rows)
+
+    rows = []
+    for customers in (1000, 4000):
+        for groups in (4, 5):
+            for lasting, persistence in ((0.0, 0.0), (0.3, 0.5), (0.6, 0.0)):
+                shown = hidden_states(
+                    customers, 12, groups, 0.035, persistence=persistence, lasting=lasting, seed=customers
+                )
+                found = fitted(shown.panel, np.full(shown.panel.n_features, 1e-3))
+                rows.append([customers, groups, lasting, persistence, *chosen(found)])
+    header = ("customers", "groups", "lasting", "persistence", "BIC of the panel", "log score", "BIC of the last month")
+    print_table("the k that each takes", header, rows)
+
+
+if __name__ == "__main__":
+    main()
