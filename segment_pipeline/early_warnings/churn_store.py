@@ -52,6 +52,9 @@ TRAINING_MONTHS = 12
 TRAINING_ROWS = 100_000
 """Customers of one month that are learned from, at most."""
 
+EVERYBODY = 2**62
+"""A sample as large as any base."""
+
 SCORED_ROWS = 100_000
 """Customers predicted at once: each has some fifty inputs."""
 
@@ -216,16 +219,16 @@ def _training(
 def _customer_month(
     connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, month: date, sample: int | None
 ) -> CustomerMonth:
-    names, most = champion.space.names, sample or 2**62
+    names, most = champion.space.names, sample or EVERYBODY
     ids, X = feature_matrix(connection, "validated_features", month, names, most)
     before = add_months(month, -1)
     prior = expected_memberships(connection, champion, month, most)
     R_before = np.full((len(ids), len(champion.segments)), np.nan)
     if scores_in(connection, champion, before) and has_seen(connection, champion, before):
-        earlier_ids, earlier_X = feature_matrix(connection, "validated_features", before, names, 2**62)
+        earlier_ids, earlier_X = feature_matrix(connection, "validated_features", before, names, EVERYBODY)
         _, here, there = np.intersect1d(ids, earlier_ids, assume_unique=True, return_indices=True)
         if len(here):
-            prior_before = expected_memberships(connection, champion, before, 2**62)
+            prior_before = expected_memberships(connection, champion, before, EVERYBODY)
             known = None if prior_before is None else prior_before[there]
             R_before[here] = champion.responsibilities(earlier_X[there], prior=known)
     customers = CustomerMonth(

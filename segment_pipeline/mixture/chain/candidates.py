@@ -7,7 +7,8 @@ What concerns the segments of today is judged on the last month: how many there 
 agreement. What concerns the chain is judged on the panel: its posterior, and how well it predicts. The panel does not
 tell how many segments there are: customers of one segment differ from one another for good, so that a chain predicts
 better with every segment that tells a few of them apart. On the demo and on CDNOW both BIC of the panel and the log
-score one month ahead go on improving up to the tenth of ten; BIC of the last month, each customer once, has a minimum.
+score one month ahead go on improving up to nine segments; BIC of the last month, each customer once, has a minimum
+(benchmarks/number_of_segments.py).
 """
 
 from collections.abc import Callable, Sequence
