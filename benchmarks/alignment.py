@@ -1,8 +1,9 @@
-"""Identity over 24 months of simulated customers whose real segments are known, decided by `champion.decide`.
+"""Identity over 24 months of simulated customers whose real segments are known, decided by `champion.decide`, by a
+mixture with memory and by the mixture alone.
 
-Stationary customers, with and without routine refits; then, after three quiet months, a drift, a split, a merge
+Stationary customers, with and without routine refits; then, after four quiet months, a drift, a split, a merge
 and a migration. Found means found in that very month. The alternative is the textbook's monthly refit, whose labels are
-compared with those of the month before. Takes some two minutes a seed; the argument is their number (3).
+compared with those of the month before. Takes some ten minutes a seed; the argument is their number (3).
 """
 
 import statistics
@@ -20,33 +21,37 @@ from segment_pipeline_tests.simulated_customers import (
     merge,
     migration,
     never_for_age,
-    segment_of,
+    new_behaviour,
     split,
 )
 
 CUSTOMERS = 3000
 MONTHS = 24
+BEGUN = 3
+"""Months after which memory, if there is any, has taken over."""
+
 N_COMPONENTS = range(2, 7)
 
 
-def stationary(seed: int, routine: bool) -> list[object]:
-    history = History.begin(CUSTOMERS, seed, N_COMPONENTS)
+def stationary(seed: int, memory: bool, routine: bool) -> list[object]:
+    history = History.begin(CUSTOMERS, seed, N_COMPONENTS, memory=memory)
     if not routine:
         history.config = never_for_age(history.config)
-    months = [history.month() for _ in range(MONTHS)]
-    later = months[1:]
+    months, kept = [], []
+    for number in range(MONTHS):
+        months.append(history.month())
+        if number >= BEGUN:
+            before, now = history.labels(months[-2].decision.champion).T
+            kept.append(float(np.mean(before == now)))
+    later = months[BEGUN:]
     refits = [month for month in later if month.decision.promoted]
     by_age = sum("champion_age" in month.decision.reason for month in refits)
     shifts = [t.value for m in later for t in m.decision.triggers if t.metric == "component_mean_shift"]
     gains = [t.value for m in later for t in m.decision.triggers if t.metric == "challenger_gain"]
-    # the labels of two neighbouring months for the same customers, who persist
-    kept = [
-        float(np.mean(segment_of(a.decision.champion, b.X) == segment_of(b.decision.champion, b.X)))
-        for a, b in zip(months, later, strict=False)
-    ]
+    told = sum(any(trigger.fired for trigger in month.decision.triggers) for month in later)
     changes = sorted(set().union(*(month.changes for month in later)))
-    row = [seed, "yes" if routine else "no", len(refits) - by_age, by_age, ", ".join(changes) or "none"]
-    return [*row, max(shifts), max(gains), min(kept)]
+    row = [seed, "memory" if memory else "alone", "yes" if routine else "no", len(refits) - by_age, by_age, told]
+    return [*row, ", ".join(changes) or "none", max(shifts), max(gains), min(kept)]
 
 
 def textbook_labels(seed: int) -> float:
@@ -69,6 +74,7 @@ def at_event(past: History, name: str, event: Event, segment: int, forced: str |
     before = past.months[-1]
     old = before.decision.champion
     month = history.month(event, forced)
+    was, now = history.labels(old).T
     after = history.month()
     fired = [
         trigger.metric + (f" {trigger.segment_id}/{trigger.feature}" if trigger.segment_id else "")
@@ -87,18 +93,27 @@ def at_event(past: History, name: str, event: Event, segment: int, forced: str |
         ", ".join(sorted(month.changes)) or "none",
         _kept_ids(before, month),
         "quiet" if not after.decision.promoted else after.decision.reason[:40],
-        moved_share(old, before, month, source),
+        float(np.mean(now[was == source] != source)),
     ]
+
+
+def appearance(past: History, seed: int, memory: bool) -> list[object]:
+    """12 % of all customers begin something new: when it has become a segment with an id of its own, whom it holds."""
+    history = past.branch()
+    known = set(past.months[-1].decision.champion.segment_ids)
+    for number in range(1, 4):
+        month = history.month(new_behaviour(0.12, np.array([-2.8, 3.0, -2.0])) if number == 1 else None)
+        champion = month.decision.champion
+        segment = id_of(champion, history.base.centres[-1])
+        if segment not in known:
+            there, theirs = history.labels(champion)[:, 1] == segment, month.truth == len(past.base.centres)
+            kept = f"{len(known & set(champion.segment_ids))} of {len(known)}"
+            return [seed, memory, number, float(there[theirs].mean()), float(theirs[there].mean()), kept]
+    return [seed, memory, None, None, None, None]
 
 
 def history_centre(past: History, segment: int) -> np.ndarray:
     return past.base.centres[segment]
-
-
-def moved_share(old: object, before: Month, month: Month, source: int) -> float:
-    """Share of the segment's customers who are in another one a month later, both under the old champion."""
-    was, now = (segment_of(old, X) for X in (before.X, month.X))  # type: ignore[arg-type]
-    return float(np.mean(now[was == source] != source))
 
 
 def _kept_ids(before: Month, month: Month) -> str:
@@ -108,31 +123,37 @@ def _kept_ids(before: Month, month: Month) -> str:
 
 def main() -> None:
     seeds = range(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
-    rows = [stationary(seed, routine) for seed in seeds for routine in (False, True)]
+    ways = [(memory, routine) for memory in (True, False) for routine in (False, True)]
+    rows = [stationary(seed, *way) for seed in seeds for way in ways]
     print_table(
         f"{MONTHS} stationary months",
         (
             "seed",
+            "model",
             "age refits",
             "false refits",
             "refits by age",
+            "months with alerts",
             "births, deaths, splits",
             "shift",
             "gain",
-            "same label",
+            "stayed",
         ),
         rows,
     )
     print(
         "shift: the largest any segment's centre moved, SD (limit 0.5); gain: the largest of a challenger, nats (limit"
     )
-    print("0.05); same label: the smallest share of customers whom two neighbouring months' champions label alike")
+    print(
+        "0.05); stayed: the smallest share of customers in the segment of the month before, none of whom really moved"
+    )
     print(f"a monthly scikit-learn refit labels alike: {textbook_labels(0):.3f} (median of {MONTHS - 1} months)")
 
-    for seed in seeds:
-        past = History.begin(CUSTOMERS, seed, N_COMPONENTS)
+    appeared = []
+    for seed, memory in ((seed, memory) for seed in seeds for memory in (True, False)):
+        past = History.begin(CUSTOMERS, seed, N_COMPONENTS, memory=memory)
         past.config = never_for_age(past.config)
-        for _ in range(3):
+        for _ in range(BEGUN + 1):
             past.month()
         sd = past.months[-1].decision.champion.space.scale
         x, y, z = np.diag(sd)
@@ -149,13 +170,18 @@ def main() -> None:
             ("merge", merge(1, 3), 1, None),
             ("60 % migrate", migration(0, 1, 0.6), 0, None),
             ("60 % migrate, forced refit", migration(0, 1, 0.6), 0, "to see the ids"),
+            ("20 % migrate", migration(0, 1, 0.2), 0, None),
         ]
         header = ("event", "triggers", "shift", "refit", "lineage", "ids kept", "month after", "left segment")
-        print_table(f"what happens in month 3, seed {seed}", header, [at_event(past, *event) for event in events])
+        title = f"what happens in month {BEGUN + 2}, seed {seed}, {'with memory' if memory else 'alone'}"
+        print_table(title, header, [at_event(past, *event) for event in events])
+        appeared.append(appearance(past, seed, memory))
     print(
         "left segment: share of the segment's customers whom the old champion puts elsewhere a month later (turnover at"
     )
     print("its borders is part of it)")
+    header = ("seed", "with memory", "a segment in month", "of them in it", "of it are they", "ids kept")
+    print_table("12 % of all customers begin something new", header, appeared)
 
 
 if __name__ == "__main__":

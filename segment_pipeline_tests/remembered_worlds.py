@@ -1,5 +1,6 @@
 """Panels of simulated customers, decided month by month as the assets do; no Dagster, no files."""
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -33,9 +34,9 @@ def config(features: str, more: str = "") -> Config:
 class World:
     """A panel of known customers and the decisions of its months so far. The panel may grow in between."""
 
-    def __init__(self, panel: Panel, settings: Config) -> None:
+    def __init__(self, panel: Panel, settings: Config, decisions: Sequence[Decision] = ()) -> None:
         self.panel, self.config = panel, settings
-        self.decisions: list[Decision] = []
+        self.decisions = list(decisions)
         self.inputs: list[DecisionInputs] = []
 
     def months(self, count: int) -> CustomerMonths:

@@ -7,30 +7,20 @@ them is written down as an event in a month: a drift, a split, a merge, a migrat
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from datetime import date
-from pathlib import Path
 
 import numpy as np
 
 from segment_pipeline.arrays import Array, Labels
-from segment_pipeline.config.config import Config, parse_config
-from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.models.challengers import fit_challengers
-from segment_pipeline.models.champion import Decision, DecisionInputs, decide
+from segment_pipeline.config.config import Config
+from segment_pipeline.mixture.chain.panel import SEEN, Panel
+from segment_pipeline.models.champion import Decision
 from segment_pipeline.models.model import SegmentModel
-from segment_pipeline.models.refit import Subject
-from segment_pipeline.months import add_months
+from segment_pipeline_tests.remembered_worlds import World, config
 
-FIRST = date(2020, 1, 1)
 PERSISTENCE = 0.7
 """Correlation of a customer's place within the segment from one month to the next."""
 
-CONFIG = """
-name: simulated
-first_month: 2020-01
-source: {snapshots: {path: "{month}.csv", customer_id: id}}
-features: [{name: x}, {name: y}, {name: z}]
-"""
+FEATURES = "features: [{name: x}, {name: y}, {name: z}]\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +101,20 @@ def migration(source: int, target: int, share: float) -> Event:
     return happen
 
 
+def new_behaviour(share: float, centre: Array) -> Event:
+    """A share of all customers, whatever they were, begin something that nobody did before; centre : (d,)."""
+
+    def happen(base: Base, random: np.random.Generator) -> Base:
+        moved = base.segment.copy()
+        n = len(moved)
+        moved[random.permutation(n)[: round(share * n)]] = len(base.centres)
+        return replace(
+            base, segment=moved, centres=np.vstack([base.centres, centre]), spreads=np.append(base.spreads, 1.0)
+        )
+
+    return happen
+
+
 @dataclass(frozen=True, eq=False)
 class Month:
     """One month as it was decided, the bootstrap is number 0. truth : (n,) the customers' real segments."""
@@ -136,11 +140,13 @@ class History:
     months: list[Month] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, n: int = 3000, seed: int = 0, n_components: range = range(2, 8)) -> "History":
+    def begin(
+        cls, n: int = 3000, seed: int = 0, n_components: range = range(2, 8), *, memory: bool = False
+    ) -> "History":
         """A history without months yet; the same arguments, the same customers for ever."""
-        tried = f"model: {{n_components: [{n_components[0]}, {n_components[-1]}]}}\n"
-        config = parse_config(CONFIG + tried, Path("simulated.yaml"))
-        return cls(config, four_segments(n, seed), np.random.default_rng((seed, 1)))
+        tried = f"[{n_components[0]}, {n_components[-1]}]"
+        model = f"model: {{n_components: {tried}, memory: {str(memory).lower()}}}\n"
+        return cls(config(FEATURES, model), four_segments(n, seed), np.random.default_rng((seed, 1)))
 
     def branch(self) -> "History":
         """Another future of the same past."""
@@ -152,40 +158,30 @@ class History:
             self.base = self.base.a_month_later(self.random)
         if event is not None:
             self.base = event(self.base, self.random)
-        decision = self._decide(self.base.X, forced)
+        decision = self._world(self.base.X).month(forced=forced)
         self.months.append(Month(len(self.months), self.base.X, self.base.segment, decision))
         return self.months[-1]
 
-    def _decide(self, X: Array, forced: str | None) -> Decision:
-        space = FeatureSpace.fit(self.config.features, X)
-        previous = self.months[-1].decision.champion if self.months else None
-        customer_ids = [str(i) for i in range(len(X))]
-        choice = fit_challengers(space, X, customer_ids, self.config, previous).choice
-        inputs = DecisionInputs(
-            month=add_months(FIRST, len(self.months)),
-            space=space,
-            X=X,
-            X_previous=X if previous is not None else None,
-            recency=None,
-            frequency=None,
-            challenger=choice.candidate.mixture if choice.candidate is not None else None,
-            rationale=choice.rationale,
-            previous=previous,
-            next_version=1 + (previous.model_version if previous is not None else 0),
-            fired_before=self._fired_before(),
-            next_segment_id=1 + max((i for past in self.months for i in past.decision.champion.segment_ids), default=0),
-        )
-        return decide(inputs, self.config, forced)
+    def labels(self, model: SegmentModel) -> Labels:
+        """(n, 2) id of every customer's segment in the last two months, under a model that has served since its
+        promotion; with its memory, where it has one."""
+        return self._world().labels(model, len(self.months))
 
-    def _fired_before(self) -> dict[Subject, int]:
-        if not self.months or self.months[-1].decision.promoted:
-            return {}
-        return {trigger.subject: trigger.months_fired for trigger in self.months[-1].decision.triggers if trigger.fired}
+    def _world(self, *later: Array) -> World:
+        months = [past.X for past in self.months]
+        return World(_panel([*months, *later]), self.config, [past.decision for past in self.months])
 
 
-def never_for_age(config: Config) -> Config:
+def _panel(months: list[Array]) -> Panel:
+    """Of customers who were there before the first of these months, (n, d) each, and are in every one."""
+    X = np.stack(months, axis=1)
+    n, count, d = X.shape
+    return Panel(np.full((n, count), SEEN, dtype=np.int8), X.reshape(-1, d), np.zeros(n, dtype=bool))
+
+
+def never_for_age(settings: Config) -> Config:
     """The same configuration, but a champion is never too old: only the customers can have it challenged."""
-    return config.model_copy(update={"refit": config.refit.model_copy(update={"max_age_months": 1200})})
+    return settings.model_copy(update={"refit": settings.refit.model_copy(update={"max_age_months": 1200})})
 
 
 def id_of(model: SegmentModel, centre: Array) -> int:

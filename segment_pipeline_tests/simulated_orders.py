@@ -48,11 +48,12 @@ class Shoppers:
     months: list[tuple[Array, Array, Array, Array]] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, n: int, seed: int) -> "Shoppers":
-        """Customers with the orders of a first window, less its last month."""
+    def begin(cls, n: int, seed: int, busy: float = 1.0) -> "Shoppers":
+        """Customers with the orders of a first window, less its last month. busy : what the orders of every habit are
+        multiplied by; the fewer there are, the more of what a month shows is chance."""
         random = np.random.default_rng(seed)
         habit = random.choice(len(HABITS), n, p=SHARES)
-        shoppers = cls(random, habit, OWN * random.normal(size=(n, 3)), HABITS.copy())
+        shoppers = cls(random, habit, OWN * random.normal(size=(n, 3)), HABITS + np.log([busy, 1.0, 1.0]))
         for _ in range(WINDOW - 1):
             shoppers.month()
         return shoppers

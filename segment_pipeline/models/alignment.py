@@ -1,7 +1,8 @@
 """Identity across refits: which new component carries on which old segment.
 
 Here: overlap, assignment, lineage. Both models are compared by what they say about the *same* customers on the same
-day, never by where customers moved: a real migration would be relabelled away. Not here: names, roles (naming.py).
+day, from that day alone, never by where customers moved: a real migration would be relabelled away. Not here: names,
+roles (naming.py).
 
 Two measures, for two questions. Which new component belongs to which old segment is decided by soft-Jaccard, which
 punishes a partner that is too large as well as one that is too small. Whether the old segment has survived in its

@@ -12,8 +12,9 @@ import numpy as np
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.candidates import Candidate, Hurdle, Mixture, fit_candidates
-from segment_pipeline.mixture.chain.candidates import fit_memory_candidates
+from segment_pipeline.mixture.chain.candidates import FEW_ROWS, few_customers, fit_memory_candidates
 from segment_pipeline.mixture.chain.customer_months import LEAST_MONTHS, CustomerMonths
+from segment_pipeline.mixture.chain.markov import MarkovMixture
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.features import (
     FeatureSpace,
@@ -88,10 +89,33 @@ def fit_challengers(
     left = np.ones(len(Z), dtype=bool) if hurdle is None else ~hurdle.holds(Z)
     atoms = atom_advice(diagnose_features(space, X[left], Z[left]), has_rule=hurdle is not None) if left.any() else ""
     remarks = " ".join(filter(None, [obstacle, atoms]))
-    continuity = _continuity(candidates, space, X, config, champion, months)
+    continuity = _continuity(candidates, space, X, config, champion)
     min_kept = config.memory.min_kept
     choice = choose(candidates, settings, space.names, remarks, continuity, min_kept)
     return Challengers(candidates, [judge(candidate, settings, min_kept) for candidate in candidates], choice)
+
+
+def months_own_challenger(
+    space: FeatureSpace, months: CustomerMonths, config: "Config"
+) -> tuple[Mixture, Memory] | None:
+    """The segments that the last month has by itself, with what the months up to it say of how customers move between
+    them; None where the month allows none, or where they flicker.
+
+    After something has happened to the customers, chains fitted to the months before it describe what is gone.
+    """
+    choice = fit_challengers(space, months.last_features, months.ids[months.last], config).choice
+    if choice.candidate is None:
+        return None
+    mixture = choice.candidate.mixture
+    model = MarkovMixture(
+        mixture.n_components,
+        variance_floor=space.variance_floor,
+        keep_components=True,
+        mixture_init=mixture,
+        n_jobs=-1,
+    ).fit(few_customers(months.seen_by_fit(space, config.model.resolution), config.model.seed, FEW_ROWS))
+    flickers = float(model.memory_.flicker().min()) < config.memory.min_kept
+    return None if flickers else (mixture, model.memory_)
 
 
 def _obstacle(space: FeatureSpace, Z: Array, hurdle: Hurdle | None, most: int) -> str | None:
@@ -131,24 +155,14 @@ def _continuity(
     X: Array,
     config: "Config",
     champion: SegmentModel | None,
-    months: CustomerMonths | None,
 ) -> Continuity | None:
     if champion is None or champion.space.names != config.feature_names:
         return None
-    if months is not None:
-        X = months.last_features
-
-    def memberships(mixture: Mixture, memory: Memory | None, space: FeatureSpace) -> Array:
-        prior = None if months is None else months.prior(mixture, memory, space)
-        return mixture.responsibilities(space.transform(X), prior=prior)
-
-    old = memberships(champion.mixture, champion.memory, champion.space)
+    old, Z = champion.responsibilities(X), space.transform(X)
     return Continuity(
         2.0 * len(X) * config.refit.equal_within,  # information criteria count twice the log-likelihood
         {
-            c.n_components: kept_share(
-                old, memberships(c.mixture, c.memory, space), champion.segment_ids, config.alignment
-            )
+            c.n_components: kept_share(old, c.mixture.responsibilities(Z), champion.segment_ids, config.alignment)
             for c in candidates
         },
     )

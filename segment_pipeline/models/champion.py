@@ -21,9 +21,11 @@ from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.hurdle import hurdle_in
 from segment_pipeline.models.alignment import Lineage, align
+from segment_pipeline.models.challengers import months_own_challenger
 from segment_pipeline.models.model import Segment, SegmentModel, express_in
 from segment_pipeline.models.naming import assign_roles, name_segments
 from segment_pipeline.models.refit import (
+    EVENTS,
     Subject,
     Trigger,
     calls_for_refit,
@@ -108,12 +110,14 @@ def decide(inputs: DecisionInputs, config: Config, forced: str | None = None) ->
     """
     echoing = _months_of_echo(inputs, config)
     triggers = _triggers(inputs, config, echoes=echoing is not None)
+    if any(t.metric in EVENTS and (t.fired or (t.severity == "echo" and echoing == 0)) for t in triggers):
+        inputs = _best_answer(inputs, config)
+        triggers = _triggers(inputs, config, echoes=echoing is not None)
     calling = calls_for_refit(triggers, config.refit) if triggers else []
     if echoing == 0:
         calling += [trigger for trigger in triggers if trigger.severity == "echo"]
     if inputs.previous is not None and not calling and forced is None:
         return Decision(inputs.previous, False, _why_kept(triggers, config), triggers, ())
-    inputs = _or_the_champion_moved(inputs, calling)
     reason = "bootstrap" if inputs.previous is None else _in_words(calling)
     if forced is not None:
         reason = f"forced: {forced}"
@@ -124,9 +128,6 @@ def decide(inputs: DecisionInputs, config: Config, forced: str | None = None) ->
                 f"{inputs.rationale} Each candidate with its figures stands in candidate_models."
             )
         stays = f"kept although a trigger fired ({reason}): no candidate is admissible"
-        return Decision(inputs.previous, False, stays, triggers, ())
-    if forced is None and inputs.previous is not None and _is_only_old(inputs.previous, calling, triggers):
-        stays = f"kept although a trigger fired ({reason}): no admissible challenger fits this month's customers better"
         return Decision(inputs.previous, False, stays, triggers, ())
     champion, lineage = _promote(inputs, inputs.challenger, config)
     return Decision(champion, True, reason, triggers, lineage, inputs.rationale)
@@ -170,27 +171,48 @@ def _months_of_echo(inputs: DecisionInputs, config: Config) -> int | None:
     return left if left >= 0 else None
 
 
-def _or_the_champion_moved(inputs: DecisionInputs, calling: Sequence[Trigger]) -> DecisionInputs:
-    """Where segments with memory have moved: the champion as its customers have taken it, in the challenger's place if
-    it describes the month at least as well.
+def _best_answer(inputs: DecisionInputs, config: Config) -> DecisionInputs:
+    """What describes the month best after something has happened to the customers of a champion with memory: the
+    challenger, the champion as its customers have taken it, or the segments that the month has by itself.
 
-    A challenger is fitted to months of which most were before the event, and lies in between.
+    The challenger is fitted to months of which most were before the event, and lies in between. Each counts its gain
+    less what its parameters cost by BIC, so that of two that describe the month as well the one with fewer segments
+    serves.
     """
-    previous, X = inputs.previous, inputs.X_previous
-    if previous is None or previous.memory is None or X is None or previous.space.schema != inputs.space.schema:
+    previous, X, months = inputs.previous, inputs.X_previous, inputs.months
+    if previous is None or previous.memory is None or X is None or months is None:
         return inputs
-    if all(trigger.metric != "component_mean_shift" for trigger in calling):
+    if previous.space.schema != inputs.space.schema:
         return inputs
     moved = moved_with_customers(previous.mixture, previous.space.transform(X), inputs.previous_prior)
-    following = replace(
+    answers = [
         inputs,
-        challenger=express_in(moved, previous.space, inputs.space),
-        challenger_memory=previous.memory,
-        rationale="The segments of the champion before, where this month's customers have taken them.",
-    )
-    gain, _ = _challenger_gain(inputs, previous)
-    gain_moved, _ = _challenger_gain(following, previous)
-    return following if gain is None or gain_moved is None or gain_moved >= gain else inputs
+        replace(
+            inputs,
+            challenger=express_in(moved, previous.space, inputs.space),
+            challenger_memory=previous.memory,
+            rationale="The segments of the champion before, where this month's customers have taken them.",
+        ),
+    ]
+    own = months_own_challenger(inputs.space, months, config)
+    if own is not None:
+        mixture, memory = own
+        rationale = (
+            "Something has happened to the customers, and the months before it describe them no longer: these are the "
+            "segments that this month has by itself, with what the months up to it say of how customers move."
+        )
+        answers.append(
+            replace(inputs, challenger=mixture, challenger_memory=memory, next_log_score=None, rationale=rationale)
+        )
+
+    def worth(answer: DecisionInputs) -> float:
+        gain, _ = _challenger_gain(answer, previous)
+        if gain is None or answer.challenger is None:
+            return -np.inf
+        n = len(answer.X)
+        return gain + answer.challenger.n_parameters * (1.0 - 0.5 * float(np.log(n))) / n
+
+    return max(answers, key=worth)
 
 
 def _why_kept(triggers: Sequence[Trigger], config: Config) -> str:
@@ -201,26 +223,14 @@ def _why_kept(triggers: Sequence[Trigger], config: Config) -> str:
             "before it"
         )
     soft = [trigger for trigger in triggers if trigger.fired]
+    if not soft and any(t.metric == "champion_age_months" and t.value > t.threshold for t in triggers):
+        return "kept: its time has come, but no admissible challenger describes this month's customers enough better"
     if not soft:
         return "kept: no trigger fired"
     return (
         f"kept: {_in_words(soft)} has to last for {config.refit.lasting_months} months in a row, and the champion to "
         f"be older than {config.refit.cooldown_months}"
     )
-
-
-def _is_only_old(champion: SegmentModel, calling: Sequence[Trigger], triggers: Sequence[Trigger]) -> bool:
-    """Whether nothing but its age speaks against a champion that still fits better than its challenger. A refit for
-    its own sake would cost segments their ids: in the demo's ninth month three segments, none dormant, for five.
-
-    A champion with memory stays unless the challenger is better by more than the limit of `challenger_gain`: customers
-    of a segment differ from one another for good, a little of which some other partition always tells. Of simulated
-    shops in which nothing happened one lost two of three ids for 0.035 nats.
-    """
-    gain = next((trigger for trigger in triggers if trigger.metric == "challenger_gain"), None)
-    if [trigger.metric for trigger in calling] != ["champion_age_months"] or gain is None:
-        return False
-    return gain.value <= 0.0 if champion.memory is None else not gain.fired
 
 
 def _triggers(inputs: DecisionInputs, config: Config, *, echoes: bool) -> tuple[Trigger, ...]:
@@ -309,9 +319,10 @@ def _promote(inputs: DecisionInputs, challenger: Mixture, config: Config) -> tup
     new = challenger.responsibilities(Z, prior=inputs.challenger_prior)
     if inputs.previous is not None and inputs.X_previous is not None:
         comparable = inputs.previous.space.schema == inputs.space.schema
+        # By what the month alone says: with its memory each would hold on to who has just moved.
         alignment = align(
-            inputs.previous.responsibilities(inputs.X_previous, prior=inputs.previous_prior),
-            new,
+            inputs.previous.responsibilities(inputs.X_previous),
+            challenger.responsibilities(Z),
             inputs.previous.segment_ids,
             inputs.next_segment_id,
             config.alignment,

@@ -123,12 +123,11 @@ def evaluate_triggers(
         months = streaks.get((metric, segment_id, feature), 0) + 1 if fired else 0
         return Trigger(metric, segment_id, feature, value, threshold, hard_threshold, severity, months)
 
-    age = months_between(champion.trained_month, month)
+    age = measured(
+        "champion_age_months", float(months_between(champion.trained_month, month)), float(refit.max_age_months)
+    )
     schema_changed = schema != champion.space.schema
-    triggers = [
-        measured("champion_age_months", float(age), float(refit.max_age_months)),
-        measured("feature_schema_changed", float(schema_changed), 0.0),
-    ]
+    triggers = [age, measured("feature_schema_changed", float(schema_changed), 0.0)]
     if rule_changed:
         triggers.append(measured("hurdle_changed", 1.0, 0.0))
     if schema_changed:
@@ -159,8 +158,22 @@ def evaluate_triggers(
         triggers.append(measured("memory_available", memory_gain, 0.0))
     if challenger_gain is not None:
         lasting, at_once = (max(limit, CERTAIN_GAIN * gain_error) for limit in refit.gain_limits)
-        triggers.append(measured("challenger_gain", challenger_gain, lasting, at_once))
+        gain = measured("challenger_gain", challenger_gain, lasting, at_once)
+        triggers.append(gain)
+        if not _worth_a_new_champion(champion, gain):
+            triggers[0] = replace(age, severity=None, months_fired=0)
     return triggers
+
+
+def _worth_a_new_champion(champion: SegmentModel, gain: Trigger) -> bool:
+    """Whether a challenger is better enough to follow a champion against whom nothing but its age speaks. A refit for
+    its own sake would cost segments their ids: in the demo's ninth month three segments, none dormant, for five.
+
+    A champion with memory stays unless the gain is beyond its limit: customers of a segment differ from one another for
+    good, a little of which some other partition always tells. Of simulated shops in which nothing happened one lost two
+    of three ids for 0.035 nats.
+    """
+    return gain.value > 0.0 if champion.memory is None else gain.fired
 
 
 def _certainty(champion: SegmentModel, Z: Array, prior: Array | None) -> float:

@@ -1,19 +1,18 @@
 """The verdict names what the data were made for, and says why with figures."""
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from segment_pipeline.alternatives.alternatives import Comparison, Customers, compare
 from segment_pipeline.alternatives.suitability import Suitability, judge_suitability
-from segment_pipeline.config.config import parse_config
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.models.challengers import fit_challengers, nothing_to_describe
 from segment_pipeline_tests.mixture.known_structures import KINDS, Known, champion_of, overlapping_gaussians
-from segment_pipeline_tests.simulated_customers import CONFIG
+from segment_pipeline_tests.remembered_worlds import config
+from segment_pipeline_tests.simulated_customers import FEATURES
 
 SEEDS = (41, 42, 43)
 """None of them was looked at when the thresholds were chosen (0 to 13 were)."""
@@ -122,9 +121,9 @@ def test_features_of_two_values_each_leave_nothing_to_describe():
 
 
 def test_a_month_of_such_features_gets_no_fit_and_is_told_why():
-    config = parse_config(CONFIG, Path("simulated.yaml"))
+    settings = config(FEATURES)
     X = np.random.default_rng(0).integers(0, 2, size=(1000, 3)).astype(float)
-    space = FeatureSpace.fit(config.features, X)
-    found = fit_challengers(space, X, [str(i) for i in range(1000)], config)
+    space = FeatureSpace.fit(settings.features, X)
+    found = fit_challengers(space, X, [str(i) for i in range(1000)], settings)
     assert found.candidates == []
     assert "no feature (x, y, z) takes more than two values" in found.choice.rationale

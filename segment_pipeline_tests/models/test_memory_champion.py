@@ -234,13 +234,33 @@ def test_customers_who_keep_to_their_habits_hardly_move(half_as_often: World) ->
     assert max(moved) <= 0.03
 
 
+def test_where_a_month_shows_mostly_chance_memory_is_not_moved_by_it() -> None:
+    """Nobody changes; they only order so seldom that a month says little of them."""
+    shoppers = Shoppers.begin(900, seed=5, busy=0.4)
+    for _ in range(6):
+        shoppers.month()
+    mean_moved = {}
+    for memory in ("true", "false"):
+        world = World(shoppers.panel, config(FEATURES, f"model: {{n_components: [3, 5], memory: {memory}}}\n"))
+        moved = []
+        for _ in range(6):
+            decision = world.month()
+            if len(world.decisions) > 3:
+                both, whose = world.moved()
+                moved.append(whose.sum() / both.sum())
+                assert memory == "false" or not any(trigger.fired for trigger in decision.triggers)
+        mean_moved[memory] = float(np.mean(moved))
+    assert mean_moved["false"] > 0.1
+    assert mean_moved["true"] < 0.035
+
+
 def test_what_was_answered_raises_no_second_alarm_and_costs_no_id(half_as_often: World) -> None:
     decisions = half_as_often.decisions
     event = decisions[5]
     assert event.promoted
     assert "component_mean_shift" in event.reason
     after = [trigger for decision in decisions[6:] for trigger in decision.triggers if trigger.severity is not None]
-    assert {trigger.severity for trigger in after if trigger.metric != "champion_age_months"} == {"echo"}
+    assert {trigger.severity for trigger in after} == {"echo"}
     assert len({decision.champion.segment_ids for decision in decisions[2:]}) == 1
     # while the window straddles the event the champion stays, and once it does not, follows once more
     assert [decision.promoted for decision in decisions[6:10]] == [False, False, True, False]

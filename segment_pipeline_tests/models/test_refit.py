@@ -75,6 +75,13 @@ def test_a_champion_is_challenged_only_when_older_than_the_limit() -> None:
     assert fired(triggers(champion(), X, date(2017, 7, 1))) == {("champion_age_months", None, None)}
 
 
+def test_an_old_champion_than_which_nothing_is_better_raises_no_alarm() -> None:
+    X = customers(seed=1)
+    old = date(2017, 7, 1)
+    assert fired(triggers(champion(), X, old, challenger_gain=-0.01)) == set()
+    assert fired(triggers(champion(), X, old, challenger_gain=0.01)) == {("champion_age_months", None, None)}
+
+
 def test_vague_and_overconfident_champions_are_challenged() -> None:
     X = customers(seed=1)
     vague = champion(separation=0.3)

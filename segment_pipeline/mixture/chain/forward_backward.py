@@ -115,13 +115,24 @@ class MemoryEM(Accelerated[PanelRows]):
     """EM for one run of a mixture with memory with k components.
 
     prior, floor : of the components, as in StackedEM. transition_prior : pseudo-customers for each cell of the
-    transition matrix and of both beginnings (a Dirichlet prior of 1 more), 0 or more.
+    transition matrix and of both beginnings (a Dirichlet prior of 1 more), 0 or more. keep_components : the steps move
+    the memory only, the components stay those of the start.
     """
 
     def __init__(
-        self, k: int, d: int, floor: Array, prior: Prior | None, *, transition_prior: float, tempering: float
+        self,
+        k: int,
+        d: int,
+        floor: Array,
+        prior: Prior | None,
+        *,
+        transition_prior: float,
+        tempering: float,
+        keep_components: bool = False,
     ) -> None:
         self.k = k
+        self.keep_components = keep_components
+        self.kept: Parameters | None = None
         self.gaussians = StackedEM(d, floor, prior)
         self.n_statistics = 1 + d + d * (d + 1) // 2
         self.transition_prior = transition_prior
@@ -130,6 +141,7 @@ class MemoryEM(Accelerated[PanelRows]):
     def start(self, mixture: Mixture, memory: Memory, rows: PanelRows) -> Array:
         """The state (1, k + 1, .) after an E-step under these parameters; the mixture in the coordinates of rows."""
         centered = Parameters.of(mixture.weights[None], (mixture.means - rows.center)[None], mixture.covariances[None])
+        self.kept = centered if self.keep_components else None
         return self._expect(centered, memory, rows, None)[0]
 
     def step(self, moments: Array, rows: PanelRows, pool: Executor | None = None) -> tuple[Array, Array]:
@@ -145,7 +157,7 @@ class MemoryEM(Accelerated[PanelRows]):
         """The M-step, for a state (1, k + 1, .)."""
         k, P, states = self.k, self.n_statistics, self.k + 1
         # Of evidence that counts for less there are fewer customers, beside the prior.
-        parameters = self.gaussians.parameters(moments[:, :k, :P], total * self.tempering)
+        parameters = self.kept or self.gaussians.parameters(moments[:, :k, :P], total * self.tempering)
         counts = np.maximum(moments[0, :, P:] * total, 0.0) + self.transition_prior
         new, before, back = counts[:k, states], counts[:, states + 1], counts[:k, states + 2] - self.transition_prior
         transitions = _shares(counts[:, :states])

@@ -39,7 +39,8 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
     or scalar smallest variance along each feature, or None. transition_prior : pseudo-customers for each cell of the
     transition matrix and of the beginnings, 0 or more. tempering : power, above 0 and at most 1, to which densities are
     raised in the fit, for months whose windows overlap; 1 for none. What is predicted and scored is never tempered.
-    accelerate : SQUAREM instead of plain EM. mixture_init, memory_init : start here. Without a mixture the best of a
+    accelerate : SQUAREM instead of plain EM. keep_components : only the memory is fitted, the components stay those of
+    `mixture_init`. mixture_init, memory_init : start here. Without a mixture the best of a
     search on the pooled months; without a memory everybody stays with probability `START_STAY`. n_jobs : threads for a
     pass; None for 1, -1 for one per core. The result does not depend on it.
 
@@ -62,6 +63,7 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         transition_prior: float = 1.0,
         tempering: float = 1.0,
         accelerate: bool = True,
+        keep_components: bool = False,
         mixture_init: Mixture | None = None,
         memory_init: Memory | None = None,
         n_jobs: int | None = None,
@@ -75,6 +77,7 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         self.transition_prior = transition_prior
         self.tempering = tempering
         self.accelerate = accelerate
+        self.keep_components = keep_components
         self.mixture_init = mixture_init
         self.memory_init = memory_init
         self.n_jobs = n_jobs
@@ -98,6 +101,7 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             prior,
             transition_prior=self.transition_prior,
             tempering=self.tempering,
+            keep_components=self.keep_components,
         )
         mixture = self.mixture_init or self._found(panel)
         memory = self.memory_init or starting_memory(mixture.weights)
@@ -238,6 +242,8 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         for name, given in (("mixture_init", self.mixture_init), ("memory_init", self.memory_init)):
             if given is not None and given.n_components != k:
                 raise ValueError(f"{name} has {given.n_components} components, n_components is {k}")
+        if self.keep_components and self.mixture_init is None:
+            raise ValueError("keep_components needs mixture_init: the components to keep")
         if self.mixture_init is not None and self.mixture_init.hurdle is not None:
             raise ValueError("mixture_init has a hurdle; give the mixture without_hurdle")
 
