@@ -30,25 +30,22 @@ _AT_FLOOR = 1e-3
 """How far above the floor, relatively, a variance still counts as held up by it."""
 
 
-def find_degeneracy(
-    mixture: Mixture, Z: Array, variance_floor: Array, names: Sequence[str], rounding_variance: Array | None = None
-) -> str | None:
+def find_degeneracy(mixture: Mixture, Z: Array, variance_floor: Array, names: Sequence[str]) -> str | None:
     """Why this fit is a spike rather than a set of segments, in words with figures; None when it is sound.
 
     Degenerate is: not finite; a component with too few effective members to carry its own covariance; one whose members
     have next to no scatter of their own along some direction; one at the resolution floor along a combination of
     features, or along one feature whose value there few customers share. A component on a real atom (every one-order
-    customer) is sound. rounding_variance : (n, d) variance of what each value was rounded from, when the fit took it
-    into account. Of a mixture with a hurdle, the components that are no rule are judged, on the rows that are left to
-    them.
+    customer) is sound. Z : (n, d) every value as it is, whatever a fit was told of its rounding: so candidates are
+    judged, and so the champion that one of them becomes. Of a mixture with a hurdle, the components that are no rule
+    are judged, on the rows that are left to them.
     """
     if mixture.hurdle is not None:
         rest = ~mixture.hurdle.holds(Z)
         if not rest.any():
             return "every customer falls under the rule of the hurdle segment: nobody is left for the others"
-        Z, rounding_variance = Z[rest], None if rounding_variance is None else rounding_variance[rest]
-        mixture = mixture.without_hurdle
-    return degeneracy_on(Rows(Z, rounding_variance=rounding_variance), mixture, variance_floor, names)
+        Z, mixture = Z[rest], mixture.without_hurdle
+    return degeneracy_on(Rows(Z), mixture, variance_floor, names)
 
 
 def degeneracy_on(rows: Rows, mixture: Mixture, variance_floor: Array, names: Sequence[str]) -> str | None:

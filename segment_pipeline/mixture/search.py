@@ -182,10 +182,11 @@ def search_mixtures(
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What all runs of a search share. rows : those fitted. covariance : theirs. prior : for any k, or the word for one
-    that depends on it."""
+    """What all runs of a search share. rows : those fitted. exact : the same, every value as it is, on which spikes are
+    told. covariance : theirs. prior : for any k, or the word for one that depends on it."""
 
     rows: Rows
+    exact: Rows
     covariance: Array
     floor: Array
     prior: Literal["conjugate"] | Prior | None
@@ -207,7 +208,8 @@ class Problem:
         if isinstance(prior, Prior):
             prior = replace(prior, mean=prior.mean - rows.center)
         floor = checked_floor(variance_floor, covariance)
-        return cls(rows, covariance, floor, prior, tolerance, finalists, shun_spikes)
+        exact = rows if rows.rounding_variance is None else Rows(rows.X, center=rows.center)
+        return cls(rows, exact, covariance, floor, prior, tolerance, finalists, shun_spikes)
 
     def em(self, k: int) -> StackedEM:
         """EM for k components."""
@@ -299,7 +301,7 @@ def _settle(problem: Problem, k: int, runs: list[Run], few: Rows) -> Found:
     runs = problem.ranked(em, runs, rows)
     mixtures = [em.mixture(run.moments, rows.total) for run in runs]
     names = [""] * rows.d
-    sound = (i for i, mixture in enumerate(mixtures) if degeneracy_on(rows, mixture, problem.floor, names) is None)
+    sound = (i for i, one in enumerate(mixtures) if degeneracy_on(problem.exact, one, problem.floor, names) is None)
     first_sound = next(sound, None)
     best = first_sound if first_sound is not None and problem.shun_spikes else 0
     (winner,) = _runs(em.converge(runs[best].moments[None], rows, problem.tolerance))

@@ -139,9 +139,11 @@ def degeneracy_this_month(inputs: DecisionInputs, decision: Decision) -> str | N
     X = inputs.X if decision.promoted else inputs.X_previous
     if X is None:
         return None
-    return find_degeneracy(
-        champion.mixture, champion.space.transform(X), champion.space.variance_floor, champion.space.names
-    )
+    return _degeneracy(champion.mixture, champion.space, X)
+
+
+def _degeneracy(mixture: Mixture, space: FeatureSpace, X: Array) -> str | None:
+    return find_degeneracy(mixture, space.transform(X), space.variance_floor, space.names)
 
 
 def with_overrides(model: SegmentModel, config: Config) -> SegmentModel:
@@ -182,9 +184,12 @@ def _or_the_champion_moved(inputs: DecisionInputs, calling: Sequence[Trigger]) -
     if all(trigger.metric != "component_mean_shift" for trigger in calling):
         return inputs
     moved = moved_with_customers(previous.mixture, previous.space.transform(X), inputs.previous_prior)
+    moved = express_in(moved, previous.space, inputs.space)
+    if _degeneracy(moved, inputs.space, inputs.X) is not None:
+        return inputs
     following = replace(
         inputs,
-        challenger=express_in(moved, previous.space, inputs.space),
+        challenger=moved,
         challenger_memory=previous.memory,
         rationale="The segments of the champion before, where this month's customers have taken them.",
     )
