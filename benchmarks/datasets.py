@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections import defaultdict
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,6 +37,53 @@ def overlapping_components(rows: int, features: int, *, components: int = 6, see
             mine = labels == k
             part[mine] = (means[k] + noise[mine] @ roots[k].T - center) / scale
     return X
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of simulated customers: rows and features; components, whose centres lie `apart` (in units of their own spread,
+    0.4 to 1 in every direction); the least weight of one beside an equal share; the spread of the first one along one
+    direction of its own, where it is `thin`, and still more than a spike's."""
+
+    rows: int
+    features: int
+    components: int
+    apart: float
+    least: float = 1.0
+    thin: float = 0.4
+
+
+VARIED = {
+    "small": Shape(500, 3, 3, 2.0),
+    "small, overlapping": Shape(800, 2, 4, 1.2),
+    "unequal": Shape(1_500, 4, 4, 2.0, least=0.2),
+    "thin": Shape(2_000, 5, 3, 2.0, thin=0.05),
+    "overlapping": Shape(4_000, 3, 5, 1.2),
+    "thin and unequal": Shape(6_000, 4, 5, 1.6, least=0.2, thin=0.03),
+    "many": Shape(10_000, 4, 8, 2.0, least=0.4),
+    "wide": Shape(15_000, 8, 5, 1.2),
+    "large, thin": Shape(30_000, 3, 6, 1.4, least=0.3, thin=0.01),
+}
+
+
+def varied_sets() -> dict[str, Array]:
+    """Ten sets of simulated customers of different shape: those of `VARIED`, and 47,000 x 5 that overlap."""
+    made = {name: _simulated(shape, seed) for seed, (name, shape) in enumerate(VARIED.items())}
+    return made | {"large, overlapping": overlapping_components(47_000, 5)}
+
+
+def _simulated(shape: Shape, seed: int) -> Array:
+    random = np.random.default_rng((seed, 13))
+    k, d = shape.components, shape.features
+    weights = np.linspace(shape.least, 2.0 - shape.least, k)
+    means = random.normal(size=(k, d)) * shape.apart
+    directions, _ = np.linalg.qr(random.normal(size=(k, d, d)))
+    spreads = random.uniform(0.4, 1.0, size=(k, d))
+    spreads[0, 0] = min(shape.thin, spreads[0, 0])
+    roots = directions * spreads[:, None, :]
+    labels = random.choice(k, size=shape.rows, p=weights / weights.sum())
+    X = means[labels] + np.einsum("nij,nj->ni", roots[labels], random.normal(size=(shape.rows, d)))
+    return np.asarray((X - X.mean(axis=0)) / X.std(axis=0))
 
 
 def cdnow_features(as_of: date, window_months: int = 9) -> Array:

@@ -20,7 +20,7 @@ SAME_RUN = 1e-5
 _QUIET = 2
 """A run has converged when it seems to have nothing left to gain so many times in a row."""
 
-_CATCH_UP = 10.0
+_CATCH_UP = 30.0
 """A run is given up when even this many times what it seems still to gain would leave it behind the leader."""
 
 _FIRST_STRETCH = 4.0

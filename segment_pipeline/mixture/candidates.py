@@ -113,6 +113,7 @@ def fit_candidates(
     names: Sequence[str] | None = None,
     rounding_variance: Array | None = None,
     hurdle: Hurdle | None = None,
+    exact: Array | None = None,
 ) -> list[Candidate]:
     """The best mixture for every number of components, in the order given.
 
@@ -121,10 +122,12 @@ def fit_candidates(
     when it is done, from a thread of the search. names : of the features, for the words of degeneracy.
     rounding_variance : (n, d) variance of what each value was rounded from, which the fit and its figures then take
     into account. hurdle : a rule that makes the first component of every candidate; stability, separation and
-    degeneracy are then those of the others, for a rule always agrees with itself. Same arguments, same bits, whatever
-    the number of threads.
+    degeneracy are then those of the others, for a rule always agrees with itself. exact : (m, d) the customers whom a
+    candidate would serve, every value as it is, on which degeneracy is judged; None where they are Z. Same arguments,
+    same bits, whatever the number of threads.
     """
     Z = np.ascontiguousarray(Z, dtype=np.float64)
+    exact = Z if exact is None else exact
     names = tuple(names) if names is not None else tuple(f"feature {j + 1}" for j in range(Z.shape[1]))
     if hurdle is not None:
         left = ~hurdle.holds(Z)
@@ -137,6 +140,7 @@ def fit_candidates(
             progress=None if progress is None else lambda k: progress(k + 1),
             names=names,
             rounding_variance=None if rounding_variance is None else rounding_variance[left],
+            exact=exact[~hurdle.holds(exact)],
         )
         return _beside_the_rule(rest, Z, rounding_variance, hurdle, variance_floor, seed)
     heldout = heldout_rows(len(Z), seed)
@@ -165,7 +169,7 @@ def fit_candidates(
         return list(
             pool.map(
                 lambda i: _candidate(
-                    Z, rounding_variance, variance_floor, names, [found[i] for found in full], short[i], heldout
+                    Z, rounding_variance, exact, variance_floor, names, [found[i] for found in full], short[i], heldout
                 ),
                 range(len(n_components)),
             )
@@ -258,6 +262,7 @@ def when_all_are_done(searches: int, progress: Callable[[int], None] | None) -> 
 def _candidate(
     Z: Array,
     rounding_variance: Array | None,
+    exact: Array,
     floor: Array,
     names: Sequence[str],
     searches: Sequence[Found],
@@ -265,7 +270,7 @@ def _candidate(
     heldout: Labels,
 ) -> Candidate:
     """Sum up what the independent searches for one k have found."""
-    reasons = [find_degeneracy(found.model.mixture_, Z, floor, names, rounding_variance) for found in searches]
+    reasons = [find_degeneracy(found.model.mixture_, exact, floor, names) for found in searches]
     # A sound fit goes before a degenerate one, whatever their posteriors.
     chosen = min(range(len(searches)), key=lambda s: (reasons[s] is not None, -searches[s].objective))
     best = searches[chosen]

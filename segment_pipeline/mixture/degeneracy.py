@@ -15,8 +15,8 @@ from segment_pipeline.mixture.em import (
     Parameters,
     Rows,
     StackedEM,
-    conjugate_prior,
     members_needed,
+    scatter_of_one,
     unfold_products,
 )
 from segment_pipeline.mixture.gaussian import Mixture
@@ -30,24 +30,22 @@ _AT_FLOOR = 1e-3
 """How far above the floor, relatively, a variance still counts as held up by it."""
 
 
-def find_degeneracy(
-    mixture: Mixture, Z: Array, variance_floor: Array, names: Sequence[str], rounding_variance: Array | None = None
-) -> str | None:
+def find_degeneracy(mixture: Mixture, Z: Array, variance_floor: Array, names: Sequence[str]) -> str | None:
     """Why this fit is a spike rather than a set of segments, in words with figures; None when it is sound.
 
-    Degenerate is: not finite; a component with too few effective members to carry its own covariance; a covariance that
-    only the prior holds up; one at the resolution floor along a combination of features, or along one feature whose
-    value there few customers share. A component on a real atom (every one-order customer) is sound. rounding_variance :
-    (n, d) variance of what each value was rounded from, when the fit took it into account. Of a mixture with a hurdle,
-    the components that are no rule are judged, on the rows that are left to them.
+    Degenerate is: not finite; a component with too few effective members to carry its own covariance; one whose members
+    have next to no scatter of their own along some direction; one at the resolution floor along a combination of
+    features, or along one feature whose value there few customers share. A component on a real atom (every one-order
+    customer) is sound. Z : (n, d) every value as it is, whatever a fit was told of its rounding: so candidates are
+    judged, and so the champion that one of them becomes. Of a mixture with a hurdle, the components that are no rule
+    are judged, on the rows that are left to them.
     """
     if mixture.hurdle is not None:
         rest = ~mixture.hurdle.holds(Z)
         if not rest.any():
             return "every customer falls under the rule of the hurdle segment: nobody is left for the others"
-        Z, rounding_variance = Z[rest], None if rounding_variance is None else rounding_variance[rest]
-        mixture = mixture.without_hurdle
-    return degeneracy_on(Rows(Z, rounding_variance=rounding_variance), mixture, variance_floor, names)
+        Z, mixture = Z[rest], mixture.without_hurdle
+    return degeneracy_on(Rows(Z), mixture, variance_floor, names)
 
 
 def degeneracy_on(rows: Rows, mixture: Mixture, variance_floor: Array, names: Sequence[str]) -> str | None:
@@ -56,14 +54,14 @@ def degeneracy_on(rows: Rows, mixture: Mixture, variance_floor: Array, names: Se
         return "the fit is not finite"
     d = mixture.n_features
     parameters = Parameters.of(mixture.weights[None], mixture.means[None], mixture.covariances[None])
-    mean, covariance = rows.moments()
+    _, covariance = rows.moments()
     floor = np.maximum(variance_floor, GUARD_VARIANCE * np.diag(covariance))
     (moments,), _ = StackedEM(d, floor, None).expect(parameters, rows)
     if not np.isfinite(moments).all():
         return "the membership probabilities are not finite"
     needed = members_needed(d)
     members = rows.total * moments[:, 0]
-    scale = conjugate_prior(mean, covariance, mixture.n_components).scale
+    scale = scatter_of_one(covariance, mixture.n_components)
     for k in range(mixture.n_components):
         where = f"component {k + 1} of {mixture.n_components}"
         if members[k] < needed:
@@ -71,7 +69,7 @@ def degeneracy_on(rows: Rows, mixture: Mixture, variance_floor: Array, names: Se
         center = moments[k, 1 : d + 1] / moments[k, 0]
         scatter = rows.total * unfold_products(moments[k, d + 1 :], d, False) - members[k] * np.outer(center, center)
         scatter += members[k] * np.diag(floor)
-        reason = _flat_at_floor(mixture, k, rows, floor, names) or _held_up_by_prior(scatter, scale, names)
+        reason = _flat_at_floor(mixture, k, rows, floor, names) or _without_scatter(scatter, scale, names)
         if reason:
             return f"{where} {reason}"
     return None
@@ -99,8 +97,8 @@ def _flat_at_floor(mixture: Mixture, k: int, rows: Rows, floor: Array, names: Se
     return None
 
 
-def _held_up_by_prior(scatter: Array, scale: Array, names: Sequence[str]) -> str | None:
-    """The members' own scatter is next to nothing beside what the prior adds, about one customer's worth: a spike."""
+def _without_scatter(scatter: Array, scale: Array, names: Sequence[str]) -> str | None:
+    """The members' own scatter is next to nothing beside that of a single customer: a spike."""
     factor = np.linalg.cholesky(scale)
     eigenvalues, vectors = np.linalg.eigh(np.linalg.solve(factor, np.linalg.solve(factor, scatter).T))
     if eigenvalues[0] >= OWN_SCATTER:
@@ -108,6 +106,6 @@ def _held_up_by_prior(scatter: Array, scale: Array, names: Sequence[str]) -> str
     direction = np.abs(np.linalg.solve(factor.T, vectors[:, 0]))
     involved = " and ".join(names[j] for j in np.flatnonzero(direction > 0.3 * direction.max()).tolist())
     return (
-        f"has next to no spread along {involved}: {figure(eigenvalues[0])} of the scatter that the prior alone adds. "
+        f"has next to no spread along {involved}: {figure(eigenvalues[0])} of one customer's scatter. "
         "Its members repeat one value; if that is rounding, give the feature its true resolution"
     )

@@ -7,8 +7,9 @@ search.py).
 * The log density of a Gaussian is linear in phi(x) = [1, x_i, x_i x_j], so an E-step is one matrix product and an
   M-step another, for all runs of the stack together. phi is built block by block and never exists for all rows of a
   large matrix.
-* The objective is the posterior under the conjugate prior of Fraley & Raftery (2007), maximised subject to
-  Sigma_k >= diag(variance_floor): data cannot support structure finer than their own rounding.
+* The objective is the posterior under a prior of the conjugate family, by default one so weak that only a spike feels
+  it (`spike_guard`), maximised subject to Sigma_k >= diag(variance_floor): data cannot support structure finer than
+  their own rounding.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,9 +32,14 @@ GUARD_VARIANCE = 1e-10
 asked for."""
 
 OWN_SCATTER = 0.25
-"""Least scatter of a component's members along any direction, as a multiple of what the prior adds there. Members who
-repeat one value had 0.15 to 0.18 on grocery orders (with a floor too low for them); setosa in iris, tight but honest,
-has 0.68."""
+"""Least scatter of a component's members along any direction, as a multiple of one customer's (`scatter_of_one`).
+Members who repeat one value had 0.15 to 0.18 on grocery orders (with a floor too low for them); setosa in iris, tight
+but honest, has 0.68."""
+
+GUARD = 0.1
+"""Weight of the guard against spikes, in customers, as a multiple of 1 / sqrt(customers). Along one direction of one
+component it costs a fit that passes `OWN_SCATTER` at most GUARD^2 / (2 OWN_SCATTER^2) = 0.08 BIC, however many
+customers there are."""
 
 _JOINT_NUMBERS = 2**17
 _BLOCK_ROWS = 4096
@@ -58,7 +64,8 @@ term."""
 class Prior:
     """Conjugate prior of mean and covariance of a component (normal inverse Wishart).
 
-    mean : (d,). shrinkage : kappa, the weight of the prior mean in customers. degrees_of_freedom : nu. scale : (d, d).
+    mean : (d,). shrinkage : kappa, the weight of the prior mean in customers, 0 for none. degrees_of_freedom : nu; it
+    need not be a proper density. scale : (d, d).
     """
 
     mean: Array
@@ -67,11 +74,23 @@ class Prior:
     scale: Array
 
 
-def conjugate_prior(mean: Array, covariance: Array, n_components: int) -> Prior:
-    """The data-dependent default of Fraley & Raftery (2007) from the mean (d,) and the covariance (d, d) of the data:
-    kappa 0.01, nu d + 2, Lambda var / k^(2/d)."""
-    d = len(mean)
-    return Prior(mean, 0.01, d + 2.0, covariance * n_components ** (-2.0 / d))
+def scatter_of_one(covariance: Array, n_components: int) -> Array:
+    """(d, d) scatter that one customer of a component of usual size has, var / k^(2/d): the scale of the data-dependent
+    prior of Fraley & Raftery (2007). covariance : (d, d) of all customers."""
+    return np.asarray(covariance * n_components ** (-2.0 / len(covariance)))
+
+
+def spike_guard(covariance: Array, n_components: int, customers: float) -> Prior:
+    """The weakest prior that keeps the likelihood bounded: a penalty tr(S Sigma^-1) / 2 on every component, with S as
+    small as GUARD / sqrt(customers) of `scatter_of_one` (Ciuperca, Ridolfi & Idier 2003; the rate of Chen & Tan 2009).
+
+    Degrees of freedom of -(d + 2) and a shrinkage of 0 leave means, weights and the volume of covariances alone. Those
+    of Fraley & Raftery, whose prior counts for 2 d + 4 customers in every component, cost sound fits of 150 to 600
+    customers 6 to 99 BIC (benchmarks/prior.py).
+    """
+    d = len(covariance)
+    scale = GUARD / np.sqrt(customers) * scatter_of_one(covariance, n_components)
+    return Prior(np.zeros(d), 0.0, -(d + 2.0), scale)
 
 
 def members_needed(d: int) -> int:
@@ -232,8 +251,17 @@ class StackedEM(Accelerated[Rows]):
     """EM for a stack of runs with the same k. A run's state is its expected sufficient statistics, `moments` (k, P):
     for every component the mean over all rows of r, r x_i and r x_i x_j. Parameters follow from them in closed form."""
 
-    def __init__(self, d: int, floor: Array, prior: Prior | None, *, covariance_type: CovarianceType = "full") -> None:
+    def __init__(
+        self,
+        d: int,
+        floor: Array,
+        prior: Prior | None,
+        *,
+        covariance_type: CovarianceType = "full",
+        scatter_of_one: Array | None = None,
+    ) -> None:
         self.d = d
+        self.scatter_of_one = scatter_of_one
         self.covariance_type = covariance_type
         self.diagonal = covariance_type in ("diag", "spherical")
         self.floor = floor
@@ -308,14 +336,14 @@ class StackedEM(Accelerated[Rows]):
         return top, whitened
 
     def has_spike(self, moments: Array, total: float) -> Flags:
-        """(S,) whether a component has too few members, or no scatter of its own beside the prior's."""
+        """(S,) whether a component has too few members or, where `scatter_of_one` is known, too little scatter."""
         members = total * moments[..., 0]
         few = members < members_needed(self.d)
-        if self.prior is None:
+        if self.scatter_of_one is None:
             return np.asarray(np.any(few, axis=1))
         _, means, second = self._unfold(moments, total)
         scatter = second - means[..., :, None] * means[..., None, :] + np.diag(self.floor)
-        whitener = np.linalg.inv(np.linalg.cholesky(self.prior.scale + np.diag(self.floor)))
+        whitener = np.linalg.inv(np.linalg.cholesky(self.scatter_of_one + np.diag(self.floor)))
         own = np.linalg.eigvalsh(whitener @ (members[..., None, None] * scatter) @ whitener.T)[..., 0]
         return np.asarray(np.any(few | (own < OWN_SCATTER), axis=1))
 

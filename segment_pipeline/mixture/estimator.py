@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -32,8 +33,9 @@ from segment_pipeline.mixture.em import (
     Prior,
     Rows,
     StackedEM,
-    conjugate_prior,
     moments_of_labels,
+    scatter_of_one,
+    spike_guard,
 )
 from segment_pipeline.mixture.gaussian import Mixture, logsumexp, precision_factors
 from segment_pipeline.mixture.starts import kmeans_labels, nearest_centers
@@ -68,8 +70,8 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # s
     max_iter : E-steps before a run that still improves is called not converged; at least 1.
     n_init : k-means starts, of which the best is kept. Ignored when the means are given.
     random_state : int, RandomState or None.
-    prior : "conjugate" for Fraley & Raftery's (2007) data-dependent default, a `Prior` in the units of X, or None for
-        maximum likelihood.
+    prior : "conjugate" for one of the data's own scale, so weak that only a spike feels it (`em.spike_guard`), a
+        `Prior` in the units of X, or None for maximum likelihood.
     variance_floor : (d,) or scalar smallest variance along each feature, in the units of X squared, or None.
         Covariances obey Sigma_k >= diag(variance_floor).
     accelerate : SQUAREM (Varadhan & Roland 2008) instead of plain EM; never lowers the posterior either.
@@ -143,8 +145,14 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # s
         weights = _checked_weights(sample_weight, len(X))
         self._check_parameters(X)
         with own_threads(self.n_jobs) as pool:
-            rows, floor, prior = self._prepare(X, weights)
-            em = StackedEM(rows.d, floor, prior, covariance_type=self.covariance_type)
+            rows, covariance, floor, prior = self._prepare(X, weights)
+            em = StackedEM(
+                rows.d,
+                floor,
+                prior,
+                covariance_type=self.covariance_type,
+                scatter_of_one=scatter_of_one(covariance, self.n_components),
+            )
             moments = self._starts(rows, em)
             ending = em.converge(
                 moments, rows, self.tol, max_iterations=self.max_iter, accelerate=self.accelerate, pool=pool
@@ -288,8 +296,8 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # s
                 f"n_components = {self.n_components}, n_samples = {len(X)}. Ask for fewer components."
             )
 
-    def _prepare(self, X: NDArray[Any], weights: Array | None) -> tuple[Rows, Array, Prior | None]:
-        """The rows centred on their mean, and floor and prior in those coordinates."""
+    def _prepare(self, X: NDArray[Any], weights: Array | None) -> tuple[Rows, Array, Array, Prior | None]:
+        """The rows centred on their mean, their covariance, and floor and prior in those coordinates."""
         rows = Rows(
             X,
             center=_weighted_mean(X, weights),
@@ -297,18 +305,15 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # s
             weights=weights,
             block_rows=self.chunk_rows,
         )
-        mean, covariance = rows.moments()
+        _, covariance = rows.moments()
         floor = checked_floor(self.variance_floor, covariance)
         warn_of_dependence(covariance, floor)
-        if isinstance(self.prior, Prior):
-            prior = Prior(
-                self.prior.mean - rows.center,
-                self.prior.shrinkage,
-                self.prior.degrees_of_freedom,
-                self.prior.scale,
-            )
-            return rows, floor, prior
-        return rows, floor, None if self.prior is None else conjugate_prior(mean, covariance, self.n_components)
+        prior = self.prior
+        if prior == "conjugate":
+            prior = spike_guard(covariance, self.n_components, rows.total)
+        elif prior is not None:
+            prior = replace(prior, mean=prior.mean - rows.center)
+        return rows, covariance, floor, prior
 
     def _starts(self, rows: Rows, em: StackedEM) -> Array:
         """(starts, k, P) expected statistics from which EM sets out."""

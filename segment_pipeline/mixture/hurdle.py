@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from segment_pipeline.arrays import Array
-from segment_pipeline.mixture.em import Rows, StackedEM, conjugate_prior, members_needed, moments_of_labels
+from segment_pipeline.mixture.em import Rows, StackedEM, members_needed, moments_of_labels, spike_guard
 from segment_pipeline.mixture.features import FeatureSpace, apply_transform, step_edges
 from segment_pipeline.mixture.gaussian import Hurdle, Mixture
 
@@ -65,7 +65,7 @@ def rule_component(
             center=Z[:, others].mean(axis=0),
             rounding_variance=None if rounding_variance is None else rounding_variance[:, others],
         )
-        em = StackedEM(len(others), variance_floor[others], conjugate_prior(*rows.moments(), 1))
+        em = StackedEM(len(others), variance_floor[others], spike_guard(rows.moments()[1], 1, rows.total))
         one = em.mixture(moments_of_labels(np.zeros((1, rows.n), dtype=np.intp), 1, rows)[0], rows.total)
         mean[others] = one.means[0] + rows.center
         covariance[np.ix_(others, others)] = one.covariances[0]

@@ -29,9 +29,10 @@ from segment_pipeline.mixture.em import (
     Prior,
     Rows,
     StackedEM,
-    conjugate_prior,
     moments_of_labels,
     moments_of_mixtures,
+    scatter_of_one,
+    spike_guard,
 )
 from segment_pipeline.mixture.estimator import GaussianMixtureEM, checked_floor, thread_count
 from segment_pipeline.mixture.gaussian import Mixture
@@ -181,11 +182,11 @@ def search_mixtures(
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What all runs of a search share. rows : those fitted. mean, covariance : theirs, centered. prior : for any k, or
-    the word for one that depends on it."""
+    """What all runs of a search share. rows : those fitted. exact : the same, every value as it is, on which spikes are
+    told. covariance : theirs. prior : for any k, or the word for one that depends on it."""
 
     rows: Rows
-    mean: Array
+    exact: Rows
     covariance: Array
     floor: Array
     prior: Literal["conjugate"] | Prior | None
@@ -203,18 +204,17 @@ class Problem:
         finalists: int,
         shun_spikes: bool,
     ) -> "Problem":
-        mean, covariance = rows.moments()
+        _, covariance = rows.moments()
         if isinstance(prior, Prior):
             prior = replace(prior, mean=prior.mean - rows.center)
-        return cls(
-            rows, mean, covariance, checked_floor(variance_floor, covariance), prior, tolerance, finalists, shun_spikes
-        )
+        floor = checked_floor(variance_floor, covariance)
+        exact = rows if rows.rounding_variance is None else Rows(rows.X, center=rows.center)
+        return cls(rows, exact, covariance, floor, prior, tolerance, finalists, shun_spikes)
 
     def em(self, k: int) -> StackedEM:
         """EM for k components."""
-        if self.prior == "conjugate":
-            return StackedEM(self.rows.d, self.floor, conjugate_prior(self.mean, self.covariance, k))
-        return StackedEM(self.rows.d, self.floor, self.prior)
+        prior = spike_guard(self.covariance, k, self.rows.total) if self.prior == "conjugate" else self.prior
+        return StackedEM(self.rows.d, self.floor, prior, scatter_of_one=scatter_of_one(self.covariance, k))
 
     def best(self, em: StackedEM, moments: Array, objectives: Array, rows: Rows, count: int) -> Labels:
         """Which of these runs go on: the best ones that differ. One that is falling into a spike has the better
@@ -301,7 +301,7 @@ def _settle(problem: Problem, k: int, runs: list[Run], few: Rows) -> Found:
     runs = problem.ranked(em, runs, rows)
     mixtures = [em.mixture(run.moments, rows.total) for run in runs]
     names = [""] * rows.d
-    sound = (i for i, mixture in enumerate(mixtures) if degeneracy_on(rows, mixture, problem.floor, names) is None)
+    sound = (i for i, one in enumerate(mixtures) if degeneracy_on(problem.exact, one, problem.floor, names) is None)
     first_sound = next(sound, None)
     best = first_sound if first_sound is not None and problem.shun_spikes else 0
     (winner,) = _runs(em.converge(runs[best].moments[None], rows, problem.tolerance))

@@ -85,6 +85,7 @@ def fit_challengers(
             names=space.names,
             rounding_variance=rounding_variance,
             hurdle=hurdle,
+            exact=space.transform(X if months is None else months.last_features),
         )
     left = np.ones(len(Z), dtype=bool) if hurdle is None else ~hurdle.holds(Z)
     atoms = atom_advice(diagnose_features(space, X[left], Z[left]), has_rule=hurdle is not None) if left.any() else ""

@@ -89,6 +89,13 @@ class DecisionInputs:
         return self.months_previous.prior(self.previous.mixture, self.previous.memory, self.previous.space)
 
 
+_MOVED = "The segments of the champion before, where this month's customers have taken them."
+_OWN = (
+    "Something has happened to the customers, and the months before it describe them no longer: these are the segments "
+    "that this month has by itself, with what the months up to it say of how customers move."
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Decision:
     """The champion of the month; `promoted` when it is new. `reason` says why it is new, or why the old one stays,
@@ -140,9 +147,11 @@ def degeneracy_this_month(inputs: DecisionInputs, decision: Decision) -> str | N
     X = inputs.X if decision.promoted else inputs.X_previous
     if X is None:
         return None
-    return find_degeneracy(
-        champion.mixture, champion.space.transform(X), champion.space.variance_floor, champion.space.names
-    )
+    return _degeneracy(champion.mixture, champion.space, X)
+
+
+def _degeneracy(mixture: Mixture, space: FeatureSpace, X: Array) -> str | None:
+    return find_degeneracy(mixture, space.transform(X), space.variance_floor, space.names)
 
 
 def with_overrides(model: SegmentModel, config: Config) -> SegmentModel:
@@ -185,25 +194,15 @@ def _best_answer(inputs: DecisionInputs, config: Config) -> DecisionInputs:
     if previous.space.schema != inputs.space.schema:
         return inputs
     moved = moved_with_customers(previous.mixture, previous.space.transform(X), inputs.previous_prior)
-    answers = [
-        inputs,
-        replace(
-            inputs,
-            challenger=express_in(moved, previous.space, inputs.space),
-            challenger_memory=previous.memory,
-            rationale="The segments of the champion before, where this month's customers have taken them.",
-        ),
-    ]
+    others = [(express_in(moved, previous.space, inputs.space), previous.memory, _MOVED)]
     own = months_own_challenger(inputs.space, months, config)
     if own is not None:
-        mixture, memory = own
-        rationale = (
-            "Something has happened to the customers, and the months before it describe them no longer: these are the "
-            "segments that this month has by itself, with what the months up to it say of how customers move."
-        )
-        answers.append(
-            replace(inputs, challenger=mixture, challenger_memory=memory, next_log_score=None, rationale=rationale)
-        )
+        others.append((*own, _OWN))
+    answers = [
+        replace(inputs, challenger=mixture, challenger_memory=memory, next_log_score=None, rationale=rationale)
+        for mixture, memory, rationale in others
+        if _degeneracy(mixture, inputs.space, inputs.X) is None
+    ]
 
     def worth(answer: DecisionInputs) -> float:
         gain, _ = _challenger_gain(answer, previous)
@@ -212,7 +211,7 @@ def _best_answer(inputs: DecisionInputs, config: Config) -> DecisionInputs:
         n = len(answer.X)
         return gain + answer.challenger.n_parameters * (1.0 - 0.5 * float(np.log(n))) / n
 
-    return max(answers, key=worth)
+    return max([inputs, *answers], key=worth)
 
 
 def _why_kept(triggers: Sequence[Trigger], config: Config) -> str:

@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.measures import Z95
 from segment_pipeline.mixture.candidates import Mixture, bhattacharyya_distances, heldout_rows
-from segment_pipeline.mixture.em import Rows, StackedEM, conjugate_prior, moments_of_mixtures
+from segment_pipeline.mixture.em import Rows, StackedEM, moments_of_mixtures, spike_guard
 from segment_pipeline.mixture.hurdle import rule_component, too_few_for, with_rule
 from segment_pipeline.mixture.search import TOLERANCE
 from segment_pipeline.models.alignment import soft_jaccard
@@ -108,7 +108,7 @@ def _refitted(mixture: Mixture, Z: Array, rounding_variance: Array | None, floor
         rest = _refitted(mixture.without_hurdle, *parts[1], floor)
         return with_rule(rest, hurdle, float(under.mean()), *rule_component(hurdle, parts[0][0], floor, parts[0][1]))
     rows = Rows(Z, center=Z.mean(axis=0), rounding_variance=rounding_variance)
-    em = StackedEM(rows.d, floor, conjugate_prior(*rows.moments(), mixture.n_components))
+    em = StackedEM(rows.d, floor, spike_guard(rows.moments()[1], mixture.n_components, rows.total))
     start = moments_of_mixtures([replace(mixture, means=mixture.means - rows.center)])
     found = em.mixture(em.converge(start, rows, TOLERANCE).moments[0], rows.total)
     return replace(found, means=found.means + rows.center)

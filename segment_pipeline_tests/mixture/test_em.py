@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segment_pipeline.mixture import em as core
-from segment_pipeline.mixture.em import Rows, StackedEM, conjugate_prior, moments_of_labels
+from segment_pipeline.mixture.em import Rows, StackedEM, moments_of_labels, spike_guard
 from segment_pipeline.mixture.starts import kmeans_labels
 
 
@@ -22,7 +22,7 @@ def test_an_accelerated_cycle_never_lowers_the_posterior_of_any_run(covariance_t
     em = StackedEM(
         3,
         np.full(3, 1e-3),
-        conjugate_prior(Z.mean(axis=0), np.cov(Z, rowvar=False), 4),
+        spike_guard(np.cov(Z, rowvar=False), 4, len(Z)),
         covariance_type=covariance_type,
     )
     moments = moments_of_labels(kmeans_labels(Z, 4, 3, np.random.default_rng(0), rounds=0), 4, rows)

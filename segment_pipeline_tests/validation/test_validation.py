@@ -69,10 +69,10 @@ def gap_of(mixture: Mixture, Z: np.ndarray, seed: int = 0) -> Figure:
 
 def test_a_model_with_too_many_segments_for_its_customers_has_a_large_gap_and_one_with_enough_a_small_one():
     Z = np.random.default_rng(1).normal(size=(4000, 3))
-    few = Z[:250]
+    few, some = Z[:250], Z[:500]
     overfitted, modest, enough = (
         [gap_of(mixture, rows, seed) for seed in range(5)]
-        for rows, mixture in ((few, fit_mixture(few, 8)), (few, fit_mixture(few, 2)), (Z, fit_mixture(Z, 8)))
+        for rows, mixture in ((few, fit_mixture(few, 8)), (some, fit_mixture(some, 2)), (Z, fit_mixture(Z, 8)))
     )
     mean_gaps = [np.mean([gap.value for gap in gaps]) for gaps in (overfitted, modest, enough)]
     assert mean_gaps[0] > 0.1 > mean_gaps[1] > mean_gaps[2] > 0

@@ -69,6 +69,10 @@ class Chain:
     model: MarkovMixture
     panel: Panel
 
+    def degeneracy(self, exact: Panel, floor: Array, names: Sequence[str]) -> str | None:
+        """exact : the same customers, every value as it is."""
+        return find_degeneracy(self.mixture, exact.rows[self.last], floor, names)
+
     @cached_property
     def last(self) -> Flags:
         """(N,) which rows of the panel are of the last month."""
@@ -92,12 +96,6 @@ class Chain:
         """The components, with the shares that they have in the last month."""
         shares = self.memberships.mean(axis=0)
         return replace(self.model.mixture_, weights=np.maximum(shares, np.finfo(float).tiny))
-
-    def degeneracy(self, floor: Array, names: Sequence[str]) -> str | None:
-        spread = self.panel.rounding_variance
-        return find_degeneracy(
-            self.mixture, self.panel.rows[self.last], floor, names, None if spread is None else spread[self.last]
-        )
 
     @property
     def bic_of_the_last_month(self) -> float:
@@ -129,15 +127,16 @@ def fit_memory_candidates(
     """The best chain for every number of components, in the order given.
 
     panel : as the fit sees it, the last month being the one that is segmented. exact : the same with every value as it
-    is, on which `next_log_score` is measured; None where the two are one. champion : last month's, in the coordinates
-    of the panel, one more start. variance_floor, seed, progress, names : as in `fit_candidates`. Same arguments, same
-    bits, whatever the number of threads. Raises ValueError where the panel cannot carry so many components.
+    is, on which `next_log_score` is measured and degeneracy is judged; None where the two are one. champion : last
+    month's, in the coordinates of the panel, one more start. variance_floor, seed, progress, names : as in
+    `fit_candidates`. Same arguments, same bits, whatever the number of threads. Raises ValueError where the panel
+    cannot carry so many components.
     """
     names = tuple(names) if names is not None else tuple(f"feature {j + 1}" for j in range(panel.n_features))
     exact = replace(panel, rounding_variance=None) if exact is None else exact
     heldout = heldout_rows(panel.n_customers, seed)
     training = panel.take(np.setdiff1d(np.arange(panel.n_customers), heldout))
-    few, few_training = (few_customers(part, seed, FEW_ROWS) for part in (panel, training))
+    few, few_training, few_exact = (few_customers(part, seed, FEW_ROWS) for part in (panel, training, exact))
     done = when_all_are_done(STABILITY_SEARCHES + 1, progress)
 
     def fit(part: Panel, mixture: Mixture, memory: Memory | None = None, tol: float = TOLERANCE, **how: Any) -> Chain:
@@ -191,14 +190,16 @@ def fit_memory_candidates(
         return ended
 
     def candidate(chains: Sequence[Chain], short: Chain) -> Candidate:
-        reasons = [chain.degeneracy(variance_floor, names) for chain in chains]
+        reasons = [chain.degeneracy(few_exact, variance_floor, names) for chain in chains]
         # A sound fit goes before a degenerate one, whatever their posteriors.
         chosen = min(range(len(chains)), key=lambda s: (reasons[s] is not None, -posterior(chains[s])))
         best = chains[chosen]
         others = [chain for chain in chains if chain is not best]
         whole = best if few is panel else again(best, panel, tol=FINALIST_TOLERANCE)
         unseen = Chain(short.model, panel.take(heldout))
-        return _candidate(whole, unseen, exact.take(heldout), whole.degeneracy(variance_floor, names), best, others)
+        return _candidate(
+            whole, unseen, exact.take(heldout), whole.degeneracy(exact, variance_floor, names), best, others
+        )
 
     threads = thread_count(-1) if len(panel.rows) > ONE_THREAD_ROWS else 1
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:

@@ -5,6 +5,7 @@ and how well it predicts. Not here: the recursions (forward_backward.py), and th
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.chain.forward_backward import MemoryEM, PanelRows, Pass, forward_pass, log_densities
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.chain.panel import MISSING, Chunk, Panel
-from segment_pipeline.mixture.em import Parameters, Prior, StackedEM, conjugate_prior
+from segment_pipeline.mixture.em import Parameters, Prior, StackedEM, spike_guard
 from segment_pipeline.mixture.estimator import checked_floor, own_threads
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.mixture.search import search_mixtures
@@ -91,9 +92,9 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         floor = checked_floor(self.variance_floor, covariance)
         prior = self.prior
         if prior == "conjugate":
-            prior = conjugate_prior(np.zeros(panel.n_features), covariance, self.n_components)
+            prior = spike_guard(covariance, self.n_components, rows.total)
         elif isinstance(prior, Prior):
-            prior = Prior(prior.mean - rows.center, prior.shrinkage, prior.degrees_of_freedom, prior.scale)
+            prior = replace(prior, mean=prior.mean - rows.center)
         em = MemoryEM(
             self.n_components,
             panel.n_features,
