@@ -16,25 +16,27 @@ the warehouses of runs that there are.
 """
 
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 
 import duckdb
 import numpy as np
-import yaml
-from real_months import CDNOW_LAST, DEMO, HORIZON_DAYS, order_times, record, run, write_cdnow
+from real_months import HORIZON_DAYS, order_times, record, shops
 
 from segment_pipeline.arrays import Array, Flags, Labels
 from segment_pipeline.config.config import Config, load_config
-from segment_pipeline.early_warnings.churn import HISTORY, ForecastQuality, forecast_quality, observed_before
+from segment_pipeline.early_warnings.churn import (
+    HISTORY,
+    ChurnRisk,
+    CustomerMonth,
+    ForecastQuality,
+    fit_churn_risk,
+    forecast_quality,
+    observed_before,
+)
 from segment_pipeline.months import as_of, month_key
-
-CONTACTS = 100
-"""How many customers a team contacts a month."""
 
 WINDOW = ("days_since_last_order", "orders", "average_order_value")
 EVER = ("days_since_last_order", "order_days", "age_days")
@@ -48,11 +50,13 @@ class Seen:
     """The customers of one closed month as rivals see them, and who of them then kept silent.
 
     window (n, 3) WINDOW; ever (n, 3) EVER, over all orders; history (n, 7) HISTORY, for a rival with the product's own
-    inputs; silent (n,). everybody (m, 3) repeat orders, age at the last order and age, in days, of all who had ever
-    ordered; here (n,) the customers among them. published (n,) the product's churn risk; None before there was one.
+    inputs; silent (n,) no order in the horizon_days after the month. everybody (m, 3) repeat orders, age at the last
+    order and age, in days, of all who had ever ordered; here (n,) the customers among them. published (n,) the
+    product's churn risk; None before there was one.
     """
 
     month: date
+    horizon_days: int
     window: Array
     ever: Array
     history: Array
@@ -78,7 +82,7 @@ def bg_nbd(now: Seen, _: Sequence[Seen]) -> Array:
         repeats, last, age = now.everybody[now.here].T
         alive = np.asarray(model.conditional_probability_alive(repeats, last, age))
     r, alpha = model.params_["r"], model.params_["alpha"]
-    return np.asarray(1 - alive * (1 - ((alpha + age) / (alpha + age + HORIZON_DAYS)) ** (r + repeats)))
+    return np.asarray(1 - alive * (1 - ((alpha + age) / (alpha + age + now.horizon_days)) ** (r + repeats)))
 
 
 def logistic(inputs: Callable[[Seen], Array], *, products: bool = False) -> Rival:
@@ -105,13 +109,25 @@ def learned(model: object, inputs: Callable[[Seen], Array], now: Seen, training:
     return np.asarray(model.predict_proba(inputs(now))[:, 1])
 
 
+def from_history(now: Seen, training: Sequence[Seen]) -> Array:
+    """The churn risk, of the history alone: it needs no segments."""
+
+    def customers(m: Seen) -> CustomerMonth:
+        n = len(m.silent)
+        ids, nothing = np.arange(n).astype(str), np.zeros((n, 1))
+        return CustomerMonth(m.month, ids, nothing, nothing, nothing, m.silent, m.history)
+
+    model = fit_churn_risk([customers(m) for m in training], now.month, now.horizon_days, groups=("history",))
+    assert isinstance(model, ChurnRisk)
+    return model.predict(customers(now))
+
+
 def published(now: Seen, _: Sequence[Seen]) -> Array:
     assert now.published is not None
     return now.published
 
 
-METHODS: Mapping[str, Rival] = {
-    "churn risk, as published": published,
+RIVALS: Mapping[str, Rival] = {
     "BG/NBD": bg_nbd,
     "logistic, recency alone": logistic(lambda m: np.log1p(m.window[:, :1])),
     "logistic, window RFM": logistic(lambda m: np.log1p(m.window)),
@@ -122,10 +138,18 @@ METHODS: Mapping[str, Rival] = {
     "boosting, the churn risk's history": boosted(lambda m: m.history),
 }
 
+METHODS: Mapping[str, Rival] = {
+    "churn risk, as published": published,
+    "churn risk, of the history alone": from_history,
+    **RIVALS,
+}
 
-def months_of(connection: duckdb.DuckDBPyConnection, config: Config) -> Iterator[Seen]:
+OTHER_HORIZONS = (30, 60, 120)
+"""Days of silence that no choice of inputs was made on."""
+
+
+def months_of(connection: duckdb.DuckDBPyConnection) -> Iterator[Seen]:
     """The months whose silence the run has come to know."""
-    order_times(connection, config)
     months = connection.execute("SELECT DISTINCT month FROM observed_silence ORDER BY 1").fetchall()
     for (month,) in months:
         everybody = connection.execute(
@@ -153,6 +177,7 @@ def months_of(connection: duckdb.DuckDBPyConnection, config: Config) -> Iterator
         risk = doubles(found["churn_risk"])
         yield Seen(
             month,
+            HORIZON_DAYS,
             window=np.column_stack([doubles(found[name]) for name in WINDOW]),
             ever=np.column_stack([everybody[name].astype(np.float64)[here] for name in EVER]),
             history=np.column_stack([doubles(found[f"ever_{name}"]) for name in HISTORY]),
@@ -167,25 +192,30 @@ def doubles(column: np.ndarray) -> Array:
     return np.asarray(np.ma.filled(column.astype(np.float64), np.nan))
 
 
+def known_at(now: Seen, months: Sequence[Seen]) -> list[Seen]:
+    """The months whose silence was known when this one closed."""
+    return [m for m in months if observed_before(m.month, now.month, now.horizon_days)]
+
+
+def judge(
+    methods: Mapping[str, Rival], judged: Sequence[Seen], months: Sequence[Seen]
+) -> dict[str, list[ForecastQuality]]:
+    """How good each method is in each judged month, learned from those of `months` that were over by then."""
+    return {
+        name: [forecast_quality(method(now, known_at(now, months)), now.silent) for now in judged]
+        for name, method in methods.items()
+    }
+
+
 def follow_risk(title: str, config: Config, connection: duckdb.DuckDBPyConnection) -> None:
     """Every method in every judged month, and the mean over the months."""
-    months = list(months_of(connection, config))
+    last = order_times(connection, config)
+    months = list(months_of(connection))
     judged = [m for m in months if m.published is not None]
-    found: dict[str, list[ForecastQuality]] = {}
-    for name, method in METHODS.items():
-        for now in judged:
-            training = [m for m in months if observed_before(m.month, now.month, HORIZON_DAYS)]
-            found.setdefault(name, []).append(forecast_quality(method(now, training), now.silent))
-    means = {name: {f: float(np.mean([getattr(q, f) for q in of])) for f in FIGURES} for name, of in found.items()}
-    parts = connection.execute(
-        f"""
-        SELECT 'the churn risk from its ' || inputs || ' alone', {", ".join(f"avg({f})" for f in FIGURES)}
-        FROM churn_risk_quality WHERE month IN (SELECT month FROM churn_risk) AND inputs IN ('history', 'memberships')
-        GROUP BY inputs ORDER BY inputs
-        """
-    ).fetchall()
+    found = judge(METHODS, judged, months)
+    means = {name: [float(np.mean([getattr(q, f) for q in of])) for f in FIGURES] for name, of in found.items()}
     span = f"{month_key(judged[0].month)} to {month_key(judged[-1].month)}"
-    rows = [*([name, *mean.values()] for name, mean in means.items()), *parts]
+    rows = [[name, *mean] for name, mean in means.items()]
     record(f"churn_risk-{title.lower()}", f"{title}: all customers, out of time, mean of {span}", HEADER, rows)
     record(
         f"churn_risk-{title.lower()}-months",
@@ -194,8 +224,43 @@ def follow_risk(title: str, config: Config, connection: duckdb.DuckDBPyConnectio
         [[name, *(f"{q.auc:.3f}, {q.brier:.3f}" for q in of)] for name, of in found.items()],
     )
     first, *others = means.values()
-    better = max(other["auc"] for other in others) <= first["auc"], min(o["brier"] for o in others) >= first["brier"]
+    better = max(other[0] for other in others[1:]) <= first[0], min(other[1] for other in others[1:]) >= first[1]
     print(f"{title}: no rival has a higher AUC: {better[0]}; a lower Brier score: {better[1]}")
+    if title == "CDNOW":  # so few of the demo fall silent that other horizons say no more
+        follow_horizons(title, connection, months, judged, last)
+
+
+def follow_horizons(
+    title: str, connection: duckdb.DuckDBPyConnection, months: Sequence[Seen], judged: Sequence[Seen], last: date
+) -> None:
+    """The same of silences of other lengths, as far as the data go."""
+    methods = {"churn risk, of the history alone": from_history, **RIVALS}
+    columns: dict[str, list[str]] = {}
+    for days in OTHER_HORIZONS:
+        known = [m for m in months if as_of(m.month) + timedelta(days=days - 1) <= last]
+        other = [replace(m, horizon_days=days, silent=silent_after(connection, m, days)) for m in known]
+        chosen = [m for m in other if m.month in {one.month for one in judged} and len(known_at(m, other)) > 1]
+        columns[f"{days} days, {len(chosen)} months"] = [
+            f"{np.mean([q.auc for q in of]):.3f}, {np.mean([q.brier for q in of]):.3f}"
+            for of in judge(methods, chosen, other).values()
+        ]
+    rows = [list(row) for row in zip(methods, *columns.values(), strict=True)]
+    record(f"churn_risk-{title.lower()}-horizons", f"{title}: AUC, Brier score of other silences", ("", *columns), rows)
+
+
+def silent_after(connection: duckdb.DuckDBPyConnection, m: Seen, days: int) -> Flags:
+    """(n,) no order in so many days after the month."""
+    found = connection.execute(
+        """
+        SELECT s.customer_id NOT IN (
+            SELECT customer_id FROM order_times
+            WHERE ordered_at >= $as_of AND ordered_at < CAST($as_of AS DATE) + to_days($days)
+        ) AS silent
+        FROM observed_silence AS s WHERE s.month = $month ORDER BY s.customer_id
+        """,
+        {"as_of": as_of(m.month), "days": days, "month": m.month},
+    ).fetchnumpy()
+    return np.asarray(found["silent"], dtype=bool)
 
 
 def follow_warnings(title: str, connection: duckdb.DuckDBPyConnection) -> None:
@@ -239,41 +304,12 @@ def follow_warnings(title: str, connection: duckdb.DuckDBPyConnection) -> None:
     print(f"{title}: the list is {'at least as right as' if listed >= at_risk else 'LESS right than'} churn risk alone")
 
 
-def write_demo(folder: Path) -> Path:
-    """The demo's configuration in this folder; returns its path."""
-    path = folder / "segmentation.yaml"
-    path.write_text(DEMO.read_text())
-    return path
-
-
-def with_budget(config: Path) -> Path:
-    """The configuration, with CONTACTS places on the list."""
-    text = yaml.safe_load(config.read_text())
-    text["warnings"] = (text.get("warnings") or {}) | {"monthly_budget": CONTACTS}
-    config.write_text(yaml.safe_dump(text))
-    return config
-
-
-def shops(given: Sequence[str], folder: Path) -> Iterator[tuple[str, Path]]:
-    """The name of each shop, and the folder of its run."""
-    if given:
-        yield from ((name, Path(ran)) for name, _, ran in (text.partition("=") for text in given))
-        return
-    for name in ("CDNOW", "demo"):
-        here = folder / name
-        here.mkdir()
-        config = write_cdnow(here, last_month=CDNOW_LAST) if name == "CDNOW" else write_demo(here)
-        run(with_budget(config)).close()
-        yield name, here
-
-
 def main(given: Sequence[str]) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        for title, ran in shops(given, Path(name)):
-            with duckdb.connect(str(ran / "warehouse.duckdb"), read_only=True) as connection:
-                follow_risk(title, load_config(ran / "segmentation.yaml"), connection)
-            with duckdb.connect(str(ran / "segments.duckdb"), read_only=True) as connection:
-                follow_warnings(title, connection)
+    for title, ran in shops(given):
+        with duckdb.connect(str(ran / "warehouse.duckdb"), read_only=True) as connection:
+            follow_risk(title, load_config(ran / "segmentation.yaml"), connection)
+        with duckdb.connect(str(ran / "segments.duckdb"), read_only=True) as connection:
+            follow_warnings(title, connection)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ import importlib.util
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import duckdb
 import numpy as np
+import yaml
 
 from segment_pipeline.arrays import Array, Flags, Labels, Texts
 from segment_pipeline.config.config import Config, load_config
@@ -27,6 +28,8 @@ from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.sources.sources import load_raw_customers
 
 HORIZON_DAYS = 90
+CONTACTS = 100
+"""How many customers a team contacts a month."""
 CDNOW_WINDOW_MONTHS = 6
 """At nine months the whole cohort of early 1997 is in the window until September; at six the base settles from there,
 at 6,000 to 7,000 customers, half of them with one order."""
@@ -162,6 +165,26 @@ def order_times(connection: duckdb.DuckDBPyConnection, config: Config) -> date:
     """)
     (last,) = connection.execute("SELECT CAST(max(ordered_at) AS DATE) FROM order_times").fetchone() or (date.min,)
     return last
+
+
+def shops(given: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """The name of each shop and the folder in which all its months have been run: CDNOW, to the end of its file, and
+    the demo, with CONTACTS places on the contact list. given : NAME=FOLDER of runs that there are already."""
+    if given:
+        yield from ((name, Path(ran)) for name, _, ran in (text.partition("=") for text in given))
+        return
+    for name in ("CDNOW", "demo"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / DEMO.name
+            if name == "CDNOW":
+                write_cdnow(Path(folder), last_month=CDNOW_LAST)
+            else:
+                path.write_text(DEMO.read_text())
+            text = yaml.safe_load(path.read_text())
+            text["warnings"] = (text.get("warnings") or {}) | {"monthly_budget": CONTACTS}
+            path.write_text(yaml.safe_dump(text))
+            run(path).close()
+            yield name, Path(folder)
 
 
 def run(config: Path) -> duckdb.DuckDBPyConnection:
