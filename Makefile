@@ -31,8 +31,9 @@ lint: $(VENV)/ready  ## ruff (style, formatting) and mypy (types)
 ui: $(VENV)/ready  ## the Dagster UI on http://127.0.0.1:3000
 	@$(BIN)/segment-pipeline ui --config $(CONFIG)
 
-docs: $(VENV)/ready  ## write docs/data-dictionary.md and docs/configuration.md from the code
+docs: $(VENV)/ready  ## write what docs/ says that the code knows or a benchmark has measured
 	@$(BIN)/python -m tools.reference docs
+	@$(BIN)/python -m tools.figures
 
 pictures: $(VENV)/ready  ## draw docs/pictures/*.svg from the published demo: after `make run`
 	@$(BIN)/python -m tools.doc_pictures data/segments.duckdb docs/pictures

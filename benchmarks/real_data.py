@@ -1,5 +1,5 @@
-"""The champions of all month-ends of two real shops, decided month after month as the pipeline does it, and whether
-each of them is what a user may expect: sound, stable, with hybrid customers, and at least as telling as k-means labels.
+"""The champions of all month-ends of two real shops without memory, decided month after month as the pipeline does, and
+whether each of them is what a user may expect: sound, stable, with hybrid customers, at least as telling as k-means.
 
 For each month: the challenger chosen, the champion that serves (with default settings a new one is promoted when a
 trigger fires), and what its membership probabilities know of the next 90 days' silence, against labels of
@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-from real_months import MonthEnd, cdnow, demo, kmeans_labels, print_table, silence_auc
+from real_months import MonthEnd, cdnow, demo, kmeans_labels, record, silence_auc
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.model import HurdleSettings
@@ -18,6 +18,7 @@ from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.challengers import fit_challengers
 from segment_pipeline.models.champion import DecisionInputs, decide, degeneracy_this_month
 from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.models.refit import Subject
 
 HEADER = (
     "month", "customers", "admissible", "lowest BIC at", "chosen", "champion of", "k", "sound",
@@ -47,9 +48,10 @@ class Bars:
         )
 
 
-def follow(title: str, config: Config, ends: list[MonthEnd]) -> None:
+def follow(name: str, title: str, config: Config, ends: list[MonthEnd]) -> None:
     rows, bars = [], Bars()
     champion: SegmentModel | None = None
+    fired: dict[Subject, int] = {}
     stability, next_id, before = float("nan"), 1, None
     for end in ends:
         space = FeatureSpace.fit(config.features, end.X)
@@ -68,8 +70,11 @@ def follow(title: str, config: Config, ends: list[MonthEnd]) -> None:
             previous=champion,
             next_version=1 if champion is None else champion.model_version + 1,
             next_segment_id=next_id,
+            fired_before=fired,
         )
         decision = decide(inputs, config)
+        # what fired in the month of a promotion was about the champion before
+        fired = {} if decision.promoted else {one.subject: one.months_fired for one in decision.triggers if one.fired}
         champion = decision.champion
         next_id = max(next_id, *(segment_id + 1 for segment_id in champion.segment_ids))
         if decision.promoted and choice.candidate is not None:
@@ -119,7 +124,7 @@ def follow(title: str, config: Config, ends: list[MonthEnd]) -> None:
                 ",".join(map(str, champion.segment_ids)),
             ]
         )
-    print_table(title, HEADER, rows)
+    record(f"real_data-{name}", title, HEADER, rows)
     print(bars)
 
 
@@ -131,11 +136,11 @@ def main() -> None:
     chosen = sys.argv[1:]
     for title, shop in (("CDNOW", cdnow), ("demo", demo)):
         if title.lower() in chosen or not chosen:
-            follow(title, *shop())
+            follow(title.lower(), title, *shop())
     if "hurdle" in chosen or not chosen:
         config, ends = cdnow()
         one_order = config.model.model_copy(update={"hurdle": HurdleSettings(feature="orders", value=1.0)})
-        follow("CDNOW, one order a hurdle segment", config.model_copy(update={"model": one_order}), ends)
+        follow("hurdle", "CDNOW, one order a hurdle segment", config.model_copy(update={"model": one_order}), ends)
 
 
 if __name__ == "__main__":

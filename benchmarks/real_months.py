@@ -9,13 +9,14 @@ import importlib.util
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import duckdb
 import numpy as np
+import yaml
 
 from segment_pipeline.arrays import Array, Flags, Labels, Texts
 from segment_pipeline.config.config import Config, load_config
@@ -27,9 +28,13 @@ from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.sources.sources import load_raw_customers
 
 HORIZON_DAYS = 90
+CONTACTS = 100
+"""How many customers a team contacts a month."""
 CDNOW_WINDOW_MONTHS = 6
 """At nine months the whole cohort of early 1997 is in the window until September; at six the base settles from there,
 at 6,000 to 7,000 customers, half of them with one order."""
+CDNOW_LAST_JUDGED, CDNOW_LAST = "1998-03", "1998-06"
+"""The last month that the data run on for 90 days after, and the last of all."""
 
 CDNOW_FEATURES = """
 features:
@@ -37,6 +42,7 @@ features:
   - {name: orders, unit: orders, transform: log1p, resolution: 1, valid: {min: 1}}
   - {name: average_order_value, unit: USD, transform: log1p, resolution: 0.01, valid: {min: 0}}
 """
+TABLES_FOLDER = Path(__file__).parent / "tables"
 DEMO = Path(__file__).parent.parent / "data" / "segmentation.yaml"
 
 
@@ -63,7 +69,12 @@ def cdnow(window_months: int = CDNOW_WINDOW_MONTHS, first_month: str = "1997-07"
         return config, _month_ends(config)
 
 
-def write_cdnow(folder: Path, window_months: int = CDNOW_WINDOW_MONTHS, first_month: str = "1997-07") -> Path:
+def write_cdnow(
+    folder: Path,
+    window_months: int = CDNOW_WINDOW_MONTHS,
+    first_month: str = "1997-07",
+    last_month: str = CDNOW_LAST_JUDGED,
+) -> Path:
     """CDNOW's orders and a configuration for them, in this folder; returns the path of the configuration."""
     spec = importlib.util.find_spec("lifetimes")  # finds it without importing it
     if spec is None or spec.origin is None:
@@ -81,7 +92,8 @@ def write_cdnow(folder: Path, window_months: int = CDNOW_WINDOW_MONTHS, first_mo
     """)
     path = folder / "segmentation.yaml"
     path.write_text(
-        f"name: cdnow\nfirst_month: {first_month}\nlast_month: 1998-03\nsource:\n  window_months: {window_months}\n"
+        f"name: cdnow\nfirst_month: {first_month}\nlast_month: {last_month}\n"
+        f"source:\n  window_months: {window_months}\n"
         "  orders: {path: orders.parquet, customer_id: customer, order_id: order_id, ordered_at: ordered_at, "
         f"amount: amount, where: amount > 0}}\n{CDNOW_FEATURES}"
     )
@@ -98,7 +110,6 @@ def _month_ends(config: Config) -> list[MonthEnd]:
     orders = config.source.orders
     assert orders is not None
     assert config.last_month is not None
-    path = resolve_source_path(orders.path, config.path.parent)
     aside = tuple(
         name
         for name in config.raw_feature_names
@@ -110,12 +121,7 @@ def _month_ends(config: Config) -> list[MonthEnd]:
     found = []
     with duckdb.connect() as connection:
         prepare(connection, TABLES, config.raw_feature_names)
-        connection.execute(
-            f"CREATE TEMP TABLE order_times AS SELECT CAST({orders.customer_id} AS VARCHAR) AS customer_id, "
-            f"CAST({orders.order_id} AS VARCHAR) AS order_id, CAST({orders.ordered_at} AS TIMESTAMP) AS ordered_at "
-            f"FROM '{path}' WHERE {orders.where}"
-        )
-        (last,) = connection.execute("SELECT CAST(max(ordered_at) AS DATE) FROM order_times").fetchone() or (date.min,)
+        last = order_times(connection, config)
         for month in month_range(config.first_month, config.last_month):
             load_raw_customers(connection, config, month)
             columns = connection.execute(
@@ -145,6 +151,40 @@ def _month_ends(config: Config) -> list[MonthEnd]:
                 )
             )
     return found
+
+
+def order_times(connection: duckdb.DuckDBPyConnection, config: Config) -> date:
+    """Fill the temporary table `order_times`: every order ever, by customer_id, order_id and ordered_at, once a line;
+    returns the last day of all."""
+    orders = config.source.orders
+    assert orders is not None
+    connection.execute(f"""
+        CREATE TEMP TABLE order_times AS SELECT CAST({orders.customer_id} AS VARCHAR) AS customer_id,
+            CAST({orders.order_id} AS VARCHAR) AS order_id, CAST({orders.ordered_at} AS TIMESTAMP) AS ordered_at
+        FROM '{resolve_source_path(orders.path, config.path.parent)}' WHERE {orders.where}
+    """)
+    (last,) = connection.execute("SELECT CAST(max(ordered_at) AS DATE) FROM order_times").fetchone() or (date.min,)
+    return last
+
+
+def shops(given: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """The name of each shop and the folder in which all its months have been run: CDNOW, to the end of its file, and
+    the demo, with CONTACTS places on the contact list. given : NAME=FOLDER of runs that there are already."""
+    if given:
+        yield from ((name, Path(ran)) for name, _, ran in (text.partition("=") for text in given))
+        return
+    for name in ("CDNOW", "demo"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / DEMO.name
+            if name == "CDNOW":
+                write_cdnow(Path(folder), last_month=CDNOW_LAST)
+            else:
+                path.write_text(DEMO.read_text())
+            text = yaml.safe_load(path.read_text())
+            text["warnings"] = (text.get("warnings") or {}) | {"monthly_budget": CONTACTS}
+            path.write_text(yaml.safe_dump(text))
+            run(path).close()
+            yield name, Path(folder)
 
 
 def run(config: Path) -> duckdb.DuckDBPyConnection:
@@ -177,6 +217,15 @@ def keep_their_segment(before: MonthEnd, after: MonthEnd, labels_before: Array, 
     """Share of the customers of both months whose label is the same."""
     _, i, j = np.intersect1d(before.ids, after.ids, assume_unique=True, return_indices=True)
     return float(np.mean(labels_before[i] == labels_after[j]))
+
+
+def record(name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Prints a table, and writes it to tables/NAME.md, from where `make docs` copies it into the pages that show it."""
+    print_table(title, header, rows)
+    lines = [list(header), ["---"] * len(header), *([_text(value) for value in row] for row in rows)]
+    TABLES_FOLDER.mkdir(exist_ok=True)
+    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    (TABLES_FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

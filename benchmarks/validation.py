@@ -3,21 +3,22 @@
 Months are run by the command line; figures and times are read from the published file. Every month has every metric;
 `-` stands for one that could not be known by the end of the month (no silence observed, no month before). `cost`
 measures it alone, for made-up shops of 47,000 and of 1 million customers, in CPU seconds: beside it, at 47,000, stands
-fit_challengers on the same customers. Takes some three minutes.
+fit_challengers on the same customers. `python validation.py` runs both shops, in some fifteen minutes; `python
+validation.py CDNOW=FOLDER demo=FOLDER` reads runs that there are.
 """
 
 import json
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import duckdb
-from real_months import DEMO, print_table, run, write_cdnow
+import numpy as np
+from real_months import print_table, record, shops
 
 from segment_pipeline.config.config import load_config
 from segment_pipeline.customers.space_store import write_feature_space
@@ -42,18 +43,11 @@ MONTHS = (date(2023, 3, 1), date(2023, 4, 1))
 FITTED_ROWS = 20_000
 """What the champions of the made-up shops are fitted to: they only have to be there."""
 
-FIGURES = {
-    "gap": ("heldout_gap", ""),
-    "over seeds": ("stability_over_seeds", ""),
-    "over time": ("stability_over_time", ""),
-    "AUC": ("silence_auc", "memberships"),
-    "k-means": ("silence_auc", "k-means"),
-    "recency": ("silence_auc", "recency"),
-    "R2": ("spend_r2", "memberships"),
-    " k-means": ("spend_r2", "k-means"),
-    " recency": ("spend_r2", "recency"),
-    "calibration": ("calibration_error", ""),
-}
+SUBJECTS = ("memberships", "k-means", "recency", "features")
+"""What predicts: the memberships, and what stands beside them."""
+
+Found = dict[tuple[str, str], tuple[float | None, float | None, float | None]]
+"""(metric, subject) -> value, low, high of one month."""
 
 SHOP = """\
 name: shop
@@ -70,40 +64,85 @@ features:
 """
 
 
-def follow(title: str, config: Path) -> None:
-    with run(config) as connection:
-        months = connection.execute("SELECT DISTINCT month FROM model_validation ORDER BY 1").fetchall()
-        rows = []
-        for (month,) in months:
-            found = connection.execute(
-                "SELECT metric, subject, value, low, high FROM model_validation WHERE month = ?", [month]
-            ).fetchall()
-            value = {(metric, subject): number for metric, subject, number, _, _ in found}
-            assert {metric for metric, _ in value} == set(METRICS), month
-            ratios = {row[1]: row[2:] for row in found if row[0] == "hybrid_spend_ratio"}
-            apart = [number for (metric, _), number in value.items() if metric == "separation"]
-            rows.append(
-                [
-                    month_key(month),
-                    *(value.get(place) for place in FIGURES.values()),
-                    min(apart),
-                    *ratios[""],
-                    *ratios["dominant"],
-                ]
-            )
-        hybrids = ("hybrids", "low", "high", "against dominant", "low", "high")
-        print_table(title, ("month", *FIGURES, "closest pair", *hybrids), rows)
-        failed = connection.execute(
-            "SELECT metric, count(DISTINCT month) FROM model_validation WHERE NOT passed "
-            "AND (subject = '' OR metric NOT IN ('stability_over_time', 'calibration_error')) GROUP BY 1 ORDER BY 1"
+def follow(title: str, connection: duckdb.DuckDBPyConnection) -> dict[str, Found]:
+    """The figures of every month."""
+    months: dict[str, Found] = {}
+    for (month,) in connection.execute("SELECT DISTINCT month FROM model_validation ORDER BY 1").fetchall():
+        rows = connection.execute(
+            "SELECT metric, subject, value, low, high FROM model_validation WHERE month = ?", [month]
         ).fetchall()
-        print(f"{title}: months that fail, of {len(months)}: {dict(failed)}")
-        for (sentence,) in connection.execute(
-            "SELECT sentence FROM model_validation WHERE month = (SELECT max(month) FROM model_validation) "
-            "AND (metric = 'hybrid_spend_ratio' OR metric = 'calibration_error' AND subject = '')"
-        ).fetchall():
-            print(f"{title}, last month: {sentence}")
-        print_cost(title, connection)
+        found = {(metric, subject): figures for metric, subject, *figures in rows}
+        assert set(METRICS) <= {metric for metric, _ in found}, month
+        months[month_key(month)] = found
+    record(
+        f"validation-{title.lower()}",
+        f"{title}: may it be trusted?",
+        (
+            "", "gap", "over seeds", "over time", "closest pair", "calibration", "a month ahead", "hybrids (95 %)",
+            "against dominant (95 %)",
+        ),
+        [[month, *_trust(found)] for month, found in months.items()],
+    )  # fmt: skip
+    record(
+        f"validation-{title.lower()}-predicts",
+        f"{title}: silence (AUC) and next month's spend (R2)",
+        ("", *(f"{what}: {subject}" for what in ("silence", "spend") for subject in SUBJECTS)),
+        [
+            [month, *(value(found, metric, subject) for metric in ("silence_auc", "spend_r2") for subject in SUBJECTS)]
+            for month, found in months.items()
+        ],
+    )
+    failed = connection.execute(
+        "SELECT metric, count(DISTINCT month) FROM model_validation WHERE NOT passed "
+        "AND (subject = '' OR metric NOT IN ('stability_over_time', 'calibration_error')) GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    print(f"{title}: months that fail, of {len(months)}: {dict(failed)}")
+    for (sentence,) in connection.execute(
+        "SELECT sentence FROM model_validation WHERE month = (SELECT max(month) FROM model_validation) "
+        "AND (metric = 'hybrid_spend_ratio' OR metric = 'calibration_error' AND subject = '')"
+    ).fetchall():
+        print(f"{title}, last month: {sentence}")
+    print_cost(title, connection)
+    return months
+
+
+def value(found: Found, metric: str, subject: str = "") -> float | None:
+    return found.get((metric, subject), (None, None, None))[0]
+
+
+def _trust(found: Found) -> list[object]:
+    """The figures of a month that are not about what memberships predict."""
+    single = ("heldout_gap", "stability_over_seeds", "stability_over_time")
+    apart = min(figures[0] for (metric, _), figures in found.items() if metric == "separation")
+    ratios = (found["hybrid_spend_ratio", subject] for subject in ("", "dominant"))
+    return [
+        *(value(found, metric) for metric in single),
+        apart,
+        value(found, "calibration_error"),
+        value(found, "next_calibration_error"),
+        *("{:.2f} ({:.2f} to {:.2f})".format(*ratio) for ratio in ratios),
+    ]
+
+
+def summarise(shops_months: Mapping[str, dict[str, Found]]) -> None:
+    """What the pages say of both shops: of what hybrids spend the least and the most over the months, of what predicts
+    the mean, and in how many months the features predict more than the memberships."""
+    hybrids, predicts = [], []
+    for title, months in shops_months.items():
+        spans = []
+        for subject in ("", "dominant"):
+            ratios = [found["hybrid_spend_ratio", subject][0] for found in months.values()]
+            spans.append(f"{min(ratios):.2f} to {max(ratios):.2f}")
+        hybrids.append([title, len(months), *spans])
+        for metric, what in (("silence_auc", "silence (AUC)"), ("spend_r2", "spend of the next month (R2)")):
+            known = [found for found in months.values() if value(found, metric, "memberships") is not None]
+            means = (float(np.mean([value(found, metric, subject) for found in known])) for subject in SUBJECTS)
+            more = sum((value(found, f"{metric}_gain", "features") or 0.0) < 0 for found in known)
+            predicts.append([f"{title}, {what}", *means, f"{more} of {len(known)}"])
+    columns = ("", "months", "spend against all others", "against customers of a single segment")
+    record("validation-hybrids", "What hybrid customers spend, times what others do", columns, hybrids)
+    header = ("", *SUBJECTS, "months in which features do more")
+    record("validation-predicts", "What predicts, mean over the months", header, predicts)
 
 
 def print_cost(title: str, connection: duckdb.DuckDBPyConnection) -> None:
@@ -198,24 +237,23 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return done, time.process_time() - start
 
 
-def main() -> None:
-    chosen = sys.argv[1:] or ["cdnow", "demo", "cost"]
+def main(given: Sequence[str]) -> None:
+    if "cost" not in given:
+        months = {}
+        for title, ran in shops(given):
+            with duckdb.connect(str(ran / "segments.duckdb"), read_only=True) as connection:
+                months[title] = follow(title, connection)
+        summarise(months)
+        return
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if "cdnow" in chosen:
-            (folder / "cdnow").mkdir()
-            follow("CDNOW", write_cdnow(folder / "cdnow"))
-        if "demo" in chosen:
-            (folder / "demo").mkdir()
-            follow("demo", Path(shutil.copy(DEMO, folder / "demo")))
-        if "cost" in chosen:
-            rows = []
-            for customers in (47_000, 1_000_000):
-                (folder / str(customers)).mkdir()
-                rows.append(cost(folder / str(customers), customers))
-            header = ("customers", "measured", "reading", "computing", "writing", "all", "fit_challengers", "ratio")
-            print_table("CPU seconds of model_validation", header, rows)
+        rows = []
+        for customers in (47_000, 1_000_000):
+            folder = Path(name) / str(customers)
+            folder.mkdir()
+            rows.append(cost(folder, customers))
+    header = ("customers", "measured", "reading", "computing", "writing", "all", "fit_challengers", "ratio")
+    print_table("CPU seconds of model_validation", header, rows)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -15,6 +15,7 @@ from segment_pipeline.early_warnings.tables import (
     CONTACT_LIST_RULES,
     EARLY_WARNINGS,
     OBSERVED_SILENCE,
+    ORDER_HISTORIES,
     WARNING_BACKTEST_HISTORY,
 )
 from segment_pipeline.models.assets import selected_model
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 @monthly_asset(
     CHURN_RISK,
-    beside=[OBSERVED_SILENCE, CHURN_RISK_MODELS, CHURN_RISK_QUALITY],
+    beside=[OBSERVED_SILENCE, ORDER_HISTORIES, CHURN_RISK_MODELS, CHURN_RISK_QUALITY],
     # It reads the months before as well, as they were known at this month's end.
     deps=[raw_customers, validated_features, selected_model, monthly_assignments],
     group="journeys",

@@ -4,10 +4,11 @@ Here: which months a model may learn from, the model, how good its probabilities
 (config/warning_rules.py) and whether alerts are worth having (backtest.py).
 
 The model is scikit-learn's logistic regression with a ridge penalty, found by Newton's method: no draw is in it, so the
-same months give the same bits. Its inputs were chosen on CDNOW's months up to October 1997 and on the demo; CDNOW's
-later months were left for the figures of benchmarks/churn_risk.py. On the former, gradient boosting predicted no better
-and took far longer, and Platt's scaling on the latest month, held out, made the log loss worse (0.608 against 0.605
-and, on the demo, 0.128 against 0.126: what moves is the base rate, and no past month knows of it), so there is none.
+same months give the same bits. On CDNOW's months up to October 1997 gradient boosting predicted no better and took far
+longer (benchmarks/churn_risk.py has it beside the published risk on the later ones), and Platt's scaling on the latest
+month, held out, made the log loss worse (0.608 against 0.605 and, on the demo, 0.128 against 0.126: what moves is the
+base rate, and no past month knows of it), so there is none. Of the history, counts of all orders and the age of a
+customer are left out: they grow with the calendar, so that what was learned of them a few months ago no longer holds.
 """
 
 import warnings
@@ -23,9 +24,27 @@ from threadpoolctl import threadpool_limits
 from segment_pipeline.arrays import Array, Flags, Texts
 from segment_pipeline.months import as_of, month_key
 
-Group = Literal["memberships", "shifts", "features", "overdue"]
+Group = Literal["memberships", "shifts", "features", "history"]
 
-GROUPS: tuple[Group, ...] = ("memberships", "shifts", "features", "overdue")
+WITH_HISTORY: tuple[Group, ...] = ("memberships", "history")
+"""What a model looks at where there are order lines. Beside these two, features and shifts predicted no better on CDNOW
+(AUC 0.714 for 0.715) nor on the demo (0.895 for 0.895), and there are four times as many of them."""
+
+READY_MADE: tuple[Group, ...] = ("memberships", "shifts", "features")
+"""What it looks at where a source has one row per customer."""
+
+HISTORY = (
+    "days_since_last_order",
+    "lately_30",
+    "lately_60",
+    "lately_90",
+    "log_gap",
+    "gap_spread",
+    "log_spend",
+)
+"""What is known of all the orders of a customer, as the columns of `order_histories`, which says what they are."""
+
+_GAPS = [HISTORY.index("log_gap"), HISTORY.index("gap_spread")]
 
 RIDGE = 1.0
 """Penalty on half the squared coefficients of standardised inputs: the weight of about four customers. It only has to
@@ -42,7 +61,8 @@ class CustomerMonth:
     month : first day of the closed month. customer_ids : (n,). Z : (n, d) features as `FeatureSpace.transform` gives
     them. R : (n, k) membership probabilities. R_before : (n, k) those of the same customers a month earlier; NaN in the
     rows of customers who were not there. silent : (n,) no order within the horizon after as_of; None until the horizon
-    has been observed. overdue : (n,) as the function of that name gives it; None where the source has no order lines.
+    has been observed. history : (n, 7) HISTORY, NaN in log_gap and gap_spread of who has ordered once; None where the
+    source has no order lines.
     """
 
     month: date
@@ -51,11 +71,11 @@ class CustomerMonth:
     R: Array
     R_before: Array
     silent: Flags | None
-    overdue: Array | None = None
+    history: Array | None = None
 
     def __post_init__(self) -> None:
         n = len(self.customer_ids)
-        parts = {"Z": self.Z, "R": self.R, "R_before": self.R_before, "silent": self.silent, "overdue": self.overdue}
+        parts = {"Z": self.Z, "R": self.R, "R_before": self.R_before, "silent": self.silent, "history": self.history}
         for name, part in parts.items():
             if part is not None and len(part) != n:
                 raise ValueError(f"{month_key(self.month)}: {n} customers but {len(part)} rows of {name}")
@@ -64,8 +84,8 @@ class CustomerMonth:
                 f"{month_key(self.month)}: memberships {self.R.shape} and those of the month before "
                 f"{self.R_before.shape} are not of one champion"
             )
-        for name in ("Z", "R", "overdue"):
-            part = parts[name]
+        told = None if self.history is None else np.delete(self.history, _GAPS, axis=1)
+        for name, part in {"Z": self.Z, "R": self.R, "history": told}.items():
             if part is not None and not np.isfinite(part).all():
                 raise ValueError(f"{month_key(self.month)}: {name} holds values that are not finite")
 
@@ -133,15 +153,6 @@ class ForecastQuality:
     calibration_slope: float
 
 
-def overdue(days_since_last_order: Array, days_between_orders: Array) -> Array:
-    """(n,) log of the present silence over the customer's own usual gap, both in days; above 0 = later than usual.
-
-    One day is added to each, so that an order on the last day is no minus infinity. With its square it lowered the log
-    loss where the model was chosen, on CDNOW from 0.608 to 0.605 and on the demo from 0.127 to 0.126.
-    """
-    return np.asarray(np.log((days_since_last_order + 1.0) / (days_between_orders + 1.0)))
-
-
 def observed_before(month: date, scored_month: date, horizon_days: int) -> bool:
     """Whether all of `month`'s silence was known when `scored_month` closed: its horizon, which starts at its as_of,
     had ended by the as_of of the month that is scored. 90 days need three later months, and sometimes a fourth."""
@@ -154,7 +165,7 @@ def fit_churn_risk(
     horizon_days: int = 90,
     min_months: int = 2,
     min_events: int = 100,
-    groups: Sequence[Group] = GROUPS,
+    groups: Sequence[Group] | None = None,
     max_rows: int = 250_000,
     seed: int = 42,
 ) -> ChurnRisk | Refusal:
@@ -162,9 +173,9 @@ def fit_churn_risk(
 
     training : in any order, all under the champion of the scored month; months whose labels are None are left out.
     min_months : with labels. min_events : customers who kept silent, and customers who ordered, over all months: the
-    rarer outcome is what a model learns from. groups : of inputs, for measuring what each adds.
-    max_rows : customers of all months together beyond which a reproducible sample of so many is learned from; each of
-    the some fifty inputs of a row is a double, and the slopes have long settled by then.
+    rarer outcome is what a model learns from. groups : of inputs, for measuring what each adds; by default
+    WITH_HISTORY, or READY_MADE where the months have no history. max_rows : customers of all months together beyond
+    which a reproducible sample of so many is learned from; the slopes have long settled by then.
 
     Raises ValueError for a month whose horizon reaches past the as_of of the scored month, whatever its labels: nothing
     may look ahead.
@@ -182,6 +193,7 @@ def fit_churn_risk(
     if lacking:
         return Refusal(f"No churn risk for {month_key(scored_month)}: {'; '.join(lacking)}.")
 
+    groups = groups or (READY_MADE if months[0].history is None else WITH_HISTORY)
     kept = _sampled(len(silent), max_rows, seed)
     starts = np.cumsum([0, *(len(m.customer_ids) for m in months)])
     inputs = np.vstack(
@@ -247,13 +259,26 @@ def _inputs(month: CustomerMonth, groups: Sequence[Group]) -> Array:
     if "shifts" in groups:
         there = np.isfinite(month.R_before[:, :1])
         columns += [np.where(there, month.R - month.R_before, 0.0), np.where(there, 1.0, 0.0)]
-    if "overdue" in groups and month.overdue is not None:
-        columns.append(month.overdue[:, None] ** np.array([1.0, 2.0]))
+    if "history" in groups and month.history is not None:
+        columns.append(_history_inputs(month.history))
     if "features" in groups:
         # with squares and products: thirty days of silence mean less of a customer who orders twice a year
         i, j = np.triu_indices(month.Z.shape[1])
         columns += [month.Z, month.Z[:, i] * month.Z[:, j]]
     return np.hstack(columns)
+
+
+def _history_inputs(history: Array) -> Array:
+    """(n, 10) the history as the model looks at it.
+
+    Late is who is silent for longer than between two orders as a rule, early who is for less; of one order nobody can
+    tell, and they are told apart.
+    """
+    silence, lately, (log_gap, gap_spread, log_spend) = np.log1p(history[:, 0]), history[:, 1:4], history[:, 4:].T
+    has_gaps = np.isfinite(log_gap)
+    late = np.where(has_gaps, silence - log_gap, 0.0)
+    gaps = np.nan_to_num(np.column_stack([log_gap, gap_spread]))
+    return np.column_stack([silence, np.log1p(5.0 * lately), has_gaps, gaps, late, late**2, log_spend])
 
 
 def _logistic(inputs: Array, silent: Flags, ridge: float) -> Array:

@@ -13,9 +13,8 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.arrays import Array, Labels, Texts
+from segment_pipeline.arrays import Labels
 from segment_pipeline.config.config import Config
-from segment_pipeline.config.order_features import GAP, RECENCY
 from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.database.rows import feature_matrix, insert_rows, read_columns, write_rows
@@ -30,8 +29,8 @@ from segment_pipeline.early_warnings.churn import (
     fit_churn_risk,
     forecast_quality,
     observed_before,
-    overdue,
 )
+from segment_pipeline.early_warnings.histories_store import histories, write_histories
 from segment_pipeline.early_warnings.rules_store import probability_of
 from segment_pipeline.early_warnings.tables import (
     CHURN_RISK,
@@ -56,12 +55,13 @@ EVERYBODY = 2**62
 """A sample as large as any base."""
 
 SCORED_ROWS = 100_000
-"""Customers predicted at once: each has some fifty inputs."""
+"""Customers predicted at once: each has some dozens of inputs."""
 
 INPUTS: dict[str, tuple[Group, ...]] = {
     "memberships": ("memberships",),
     "memberships and shifts": ("memberships", "shifts"),
     "features": ("features",),
+    "history": ("history",),
 }
 """Parts of the inputs whose worth is measured beside that of all of them."""
 
@@ -110,6 +110,8 @@ def write_churn_risk(
         "No churn risk: no feature tells how long ago the last order was; name it under roles.recency."
     )
     if config.recency_feature is not None:
+        if config.source.orders is not None:
+            write_histories(connection, config, month)
         training = _training(connection, config, champion, month)
         model = fit_churn_risk(training, month, config.warnings.horizon_days, seed=config.model.seed)
     connection.execute(f"DELETE FROM {CHURN_RISK.name} WHERE month = ?", [month])
@@ -149,6 +151,8 @@ def write_quality(
         judged = _customer_month(connection, config, champion, earlier, sample=TRAINING_ROWS)
         training = _training(connection, config, champion, earlier)
         for name, groups in INPUTS.items():
+            if name == "history" and judged.history is None:
+                continue
             model = fit_churn_risk(
                 training, earlier, config.warnings.horizon_days, groups=groups, seed=config.model.seed
             )
@@ -201,19 +205,20 @@ def _orderers_of_snapshots(connection: duckdb.DuckDBPyConnection, config: Config
 def _training(
     connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, month: date
 ) -> list[CustomerMonth]:
-    """The latest months whose silence was known when `month` closed, and of which the champion knows as much as of its
-    own: memberships from before its memory begins are of another kind."""
+    """The latest months whose silence was known when `month` closed, and of which as much is known as of its own:
+    memberships from before the champion's memory begins are of another kind, and a source may have lost old orders."""
     known = connection.execute(
         f"SELECT DISTINCT month FROM {OBSERVED_SILENCE.name} WHERE observed_in <= ? ORDER BY month DESC LIMIT ?",
         [month, TRAINING_MONTHS],
     ).fetchall()
-    return [
+    found = [
         _customer_month(connection, config, champion, earlier, sample=TRAINING_ROWS)
         for (earlier,) in known
         if observed_before(earlier, month, config.warnings.horizon_days)
         and scores_in(connection, champion, earlier)
         and has_seen(connection, champion, earlier)
     ]
+    return [customers for customers in found if config.source.orders is None or customers.history is not None]
 
 
 def _customer_month(
@@ -238,7 +243,7 @@ def _customer_month(
         champion.responsibilities(X, prior=prior),
         R_before,
         None,
-        _overdue(connection, config, month, ids),
+        histories(connection, config, month, most),
     )
     return customers if sample is None else _labelled(connection, customers)
 
@@ -253,19 +258,6 @@ def _labelled(connection: duckdb.DuckDBPyConnection, customers: CustomerMonth) -
         customers.customer_ids, found["customer_id"].astype(str), assume_unique=True, return_indices=True
     )
     return replace(_rows_of(customers, here), silent=np.asarray(found["silent"], dtype=bool)[there])
-
-
-def _overdue(connection: duckdb.DuckDBPyConnection, config: Config, month: date, ids: Texts) -> Array | None:
-    """Only order lines tell the gaps between a customer's orders."""
-    if config.source.orders is None:
-        return None
-    found = read_columns(
-        connection,
-        f"SELECT customer_id, {identifier(RECENCY)} AS silence, {identifier(GAP)} AS gap FROM raw_customers "
-        f"WHERE month = {month_literal(month)} AND customer_id IS NOT NULL",
-    )
-    silence, gap = (_looked_up(found, name, ids).astype(np.float64) for name in ("silence", "gap"))
-    return overdue(silence, np.where(np.isfinite(gap), gap, 0.0))
 
 
 def _warned_month(
@@ -336,7 +328,7 @@ def _rows_of(month: CustomerMonth, chosen: slice | Labels) -> CustomerMonth:
         R=month.R[chosen],
         R_before=month.R_before[chosen],
         silent=None,
-        overdue=None if month.overdue is None else month.overdue[chosen],
+        history=None if month.history is None else month.history[chosen],
     )
 
 
@@ -350,15 +342,6 @@ def _as_row(model: ChurnRisk | Refusal, config: Config) -> dict[str, object]:
 
 def _finite(figures: dict[str, float]) -> dict[str, float | None]:
     return {name: value if np.isfinite(value) else None for name, value in figures.items()}
-
-
-def _looked_up(found: dict[str, NDArray[np.generic]], column: str, ids: Texts) -> NDArray[np.generic]:
-    """The column's values in the order of `ids`, all of which are there."""
-    known = found["customer_id"].astype(str)
-    order = np.argsort(known)
-    places = order[np.searchsorted(known, ids.astype(str), sorter=order).clip(0, len(order) - 1)]
-    values = found[column]
-    return np.asarray(np.ma.filled(values[places], np.nan) if np.ma.isMaskedArray(values) else values[places])
 
 
 def _arrow(columns: dict[str, NDArray[np.generic]]) -> object:

@@ -30,6 +30,27 @@ OBSERVED_SILENCE = Table(
 )
 
 
+ORDER_HISTORIES = Table(
+    "order_histories",
+    "All that a customer has ordered up to the month's end, also before the window: what the churn risk knows beside "
+    "the features. Several orders of one day count as one. NULL where the source no longer has a customer's lines.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column("days_since_last_order", "DOUBLE", "days", "Days from the last order to the end of the month."),
+        *(
+            Column(f"lately_{days}", "DOUBLE", "orders", f"Orders ever, each worth half after every {days} days.")
+            for days in (30, 60, 90)
+        ),
+        Column("log_gap", "DOUBLE", "log days", "Mean logarithm of the days between two orders; NULL of one order."),
+        Column("gap_spread", "DOUBLE", "log days", "Standard deviation of these logarithms; NULL of one order."),
+        Column("log_spend", "DOUBLE", "log currency", "Mean logarithm of one more than what an order was worth."),
+    ),
+    ("month", "customer_id"),
+    published=False,
+)
+
+
 CHURN_RISK_MODELS = Table(
     "churn_risk_models",
     "From what the churn risk of a month was learned, or why there is none.",
@@ -216,6 +237,7 @@ WARNING_BACKTEST = View(
 
 TABLES = (
     OBSERVED_SILENCE,
+    ORDER_HISTORIES,
     CHURN_RISK,
     CHURN_RISK_MODELS,
     CHURN_RISK_QUALITY,

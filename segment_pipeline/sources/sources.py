@@ -190,25 +190,11 @@ def load_orderers(connection: duckdb.DuckDBPyConnection, config: Config, start: 
 
     The source must be one of order lines. Raises SourceError.
     """
-    orders = config.source.orders
-    if orders is None:
-        raise AssertionError("only order lines tell who ordered when")
-    with chdir(config.path.parent):
-        path = resolve_source_path(orders.path, config.path.parent)
-        source, expressions, types = _open_orders(connection, orders, path)
-        first, last = (f"TIMESTAMP {literal(day.isoformat())}" for day in (start, end))
-        try:
-            connection.execute(f"""
-                CREATE OR REPLACE TEMP TABLE orderers AS
-                SELECT customer_id, CAST(coalesce(sum(amount), 0) AS DOUBLE) AS spend
-                FROM ({_order_lines(source, expressions, types)})
-                WHERE is_line AND ordered_at >= {first} AND ordered_at < {last}
-                GROUP BY customer_id
-            """)
-        except duckdb.Error as error:
-            source.refuse_changed()
-            raise _reading_failed(path, "order lines", error) from error
-        source.refuse_changed()
+    query = f"""
+        SELECT customer_id, CAST(coalesce(sum(amount), 0) AS DOUBLE) AS spend
+        FROM lines WHERE ordered_at >= {_instant(start)} GROUP BY customer_id
+    """
+    _load_of_lines(connection, config, "orderers", query, end)
 
 
 def load_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, month: date, customers: str) -> None:
@@ -217,23 +203,49 @@ def load_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, mont
 
     The source must be one of order lines. Raises SourceError.
     """
+    query = f"SELECT * FROM lines SEMI JOIN {customers} AS wanted USING (customer_id)"
+    _load_of_lines(connection, config, "order_lines", query, as_of(month))
+
+
+def load_order_days(connection: duckdb.DuckDBPyConnection, config: Config, month: date, customers: str) -> None:
+    """Fill the temporary table `order_days` with the days on which the customers in the relation `customers` have
+    ordered, ever and before the end of `month`, and what they spent: customer_id, day, spend.
+
+    The source must be one of order lines. Raises SourceError.
+    """
+    query = f"""
+        SELECT customer_id, CAST(ordered_at AS DATE) AS day, CAST(coalesce(sum(amount), 0) AS DOUBLE) AS spend
+        FROM lines SEMI JOIN {customers} AS wanted USING (customer_id) GROUP BY customer_id, day
+    """
+    _load_of_lines(connection, config, "order_days", query, as_of(month))
+
+
+def _load_of_lines(connection: duckdb.DuckDBPyConnection, config: Config, table: str, query: str, end: date) -> None:
+    """Fill a temporary table with what a query makes of `lines`, the order lines before `end`."""
     orders = config.source.orders
     if orders is None:
-        raise AssertionError("only order lines can be taken apart")
+        raise AssertionError("only order lines tell who ordered when")
     with chdir(config.path.parent):
         path = resolve_source_path(orders.path, config.path.parent)
         source, expressions, types = _open_orders(connection, orders, path)
         try:
             connection.execute(f"""
-                CREATE OR REPLACE TEMP TABLE order_lines AS
-                SELECT * FROM ({_order_lines(source, expressions, types)}) AS lines
-                SEMI JOIN {customers} AS wanted USING (customer_id)
-                WHERE is_line AND isfinite(ordered_at) AND ordered_at < TIMESTAMP {literal(as_of(month).isoformat())}
+                CREATE OR REPLACE TEMP TABLE {table} AS
+                WITH lines AS (
+                    SELECT * FROM ({_order_lines(source, expressions, types)})
+                    WHERE is_line AND isfinite(ordered_at) AND ordered_at < {_instant(end)}
+                )
+                {query}
             """)
         except duckdb.Error as error:
             source.refuse_changed()
             raise _reading_failed(path, "order lines", error) from error
         source.refuse_changed()
+
+
+def _instant(day: date) -> str:
+    """The first instant of a day, as SQL."""
+    return f"TIMESTAMP {literal(day.isoformat())}"
 
 
 def fold_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, month: date) -> None:
@@ -259,10 +271,7 @@ def load_categories(connection: duckdb.DuckDBPyConnection, config: Config, month
             path = resolve_source_path(source.orders.path, config.path.parent)
             relation, expressions, types = _open_orders(connection, source.orders, path)
             lines = _order_lines(relation, expressions, types, extra=_text_of_row(connection, relation, key))
-            start, end = (
-                f"TIMESTAMP {literal(day.isoformat())}"
-                for day in (add_months(as_of(month), -source.window_months), as_of(month))
-            )
+            start, end = (_instant(day) for day in (add_months(as_of(month), -source.window_months), as_of(month)))
             rows = f"""
                 SELECT customer_id, value, count(*) AS lines FROM ({lines})
                 WHERE is_line AND ordered_at >= {start} AND ordered_at < {end} AND value IS NOT NULL
@@ -345,7 +354,7 @@ def _fold_into_customers(
     into the memory limit; all at once would need room for every step together. Missing customer ids fold into one row:
     the contract rejects it, and the count stays honest.
     """
-    start, end = (f"TIMESTAMP {literal(day.isoformat())}" for day in window)
+    start, end = map(_instant, window)
     in_window = f"is_line AND ordered_at >= {start} AND ordered_at < {end}"
     of = _aggregates(made, window[1])
     steps = {

@@ -15,12 +15,16 @@ from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.measures import Z95
 from segment_pipeline.mixture.candidates import Mixture, bhattacharyya_distances, heldout_rows
 from segment_pipeline.mixture.em import Rows, StackedEM, moments_of_mixtures, spike_guard
+from segment_pipeline.mixture.gaussian import logsumexp
 from segment_pipeline.mixture.hurdle import rule_component, too_few_for, with_rule
 from segment_pipeline.mixture.search import TOLERANCE
 from segment_pipeline.models.alignment import soft_jaccard
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.validation.figures import METRICS, Figure, Missing
 from segment_pipeline.words import percent
+
+MOST_PASSES = 200
+"""Of EM that sets out from a fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +50,14 @@ def heldout_fit(
     seed: int,
     max_gap: float,
     *,
+    prior: Array | None = None,
     log_jacobian: float = 0.0,
 ) -> list[Figure]:
     """The same number of components fitted to 80 % of the customers, from the champion on, and measured on the rest.
 
-    Z : (n, d). rounding_variance, variance_floor : as the champion was fitted with. log_jacobian : makes figures of
-    models that were standardised differently compare. The gap between the two is of other customers as well as of
+    Z : (n, d). rounding_variance, variance_floor : as the champion was fitted with. prior : (n, k) what a champion with
+    memory expects of them. log_jacobian : added to the log densities, which so are those of the month's candidates. The
+    gap between the two is of other customers as well as of
     another fit, and a fifth of 2,000 differs by 0.1 nats from chance alone. The champion, which knows nothing of the
     split, differs by the same chance, so its own gap is taken off: what is left is what the fit owes to having seen
     them. That it sets out from the champion, who may have seen the fifth, makes the gap of a gross overfit smaller than
@@ -64,9 +70,10 @@ def heldout_fit(
         few = too_few_for(mixture.hurdle, Z[seen])
         if few is not None:
             return Missing(few).of(*metrics)
-    refit = _refitted(mixture, Z[seen], None if rounding_variance is None else rounding_variance[seen], variance_floor)
-    likelihood = refit.log_likelihood(Z, rounding_variance)
-    gain = likelihood - mixture.log_likelihood(Z, rounding_variance)
+    spread, expected = (None if rows is None else rows[seen] for rows in (rounding_variance, prior))
+    refit = _refitted(mixture, Z[seen], spread, expected, variance_floor)
+    likelihood = refit.log_likelihood(Z, rounding_variance, prior=prior)
+    gain = likelihood - mixture.log_likelihood(Z, rounding_variance, prior=prior)
     raw = float(likelihood[seen].mean() - likelihood[unseen].mean())
     gap = float(gain[seen].mean() - gain[unseen].mean())
     error = math.sqrt(float(gain[seen].var()) / len(seen) + float(gain[unseen].var()) / len(unseen))
@@ -97,21 +104,41 @@ def _mean_figure(metric: str, likelihood: Array, what: str) -> Figure:
     return Figure(metric, "", mean, sentence, mean - Z95 * error, mean + Z95 * error)
 
 
-def _refitted(mixture: Mixture, Z: Array, rounding_variance: Array | None, floor: Array) -> Mixture:
-    """EM from this mixture on, on these rows."""
+def _refitted(
+    mixture: Mixture, Z: Array, rounding_variance: Array | None, prior: Array | None, floor: Array
+) -> Mixture:
+    """EM from this mixture on, on these rows; with a prior, which stands for the months before and stays as it is."""
     hurdle = mixture.hurdle
     if hurdle is not None:
         under = hurdle.holds(Z)
         parts = [
             (Z[chosen], None if rounding_variance is None else rounding_variance[chosen]) for chosen in (under, ~under)
         ]
-        rest = _refitted(mixture.without_hurdle, *parts[1], floor)
+        rest = _refitted(mixture.without_hurdle, *parts[1], None, floor)
         return with_rule(rest, hurdle, float(under.mean()), *rule_component(hurdle, parts[0][0], floor, parts[0][1]))
     rows = Rows(Z, center=Z.mean(axis=0), rounding_variance=rounding_variance)
     em = StackedEM(rows.d, floor, spike_guard(rows.moments()[1], mixture.n_components, rows.total))
+    if prior is not None:
+        return _refitted_given(mixture, rows, prior, em)
     start = moments_of_mixtures([replace(mixture, means=mixture.means - rows.center)])
     found = em.mixture(em.converge(start, rows, TOLERANCE).moments[0], rows.total)
     return replace(found, means=found.means + rows.center)
+
+
+def _refitted_given(mixture: Mixture, rows: Rows, prior: Array, em: StackedEM) -> Mixture:
+    """As `_refitted`, where each row has weights (n, k) of its own."""
+    ((phi, _),) = rows.blocks(0, rows.n, rows.n)
+    before = -math.inf
+    for _ in range(MOST_PASSES):
+        joint = mixture.log_joint(rows.X, rows.rounding_variance, prior=prior)
+        likelihood = logsumexp(joint)
+        if float(likelihood.mean()) - before < TOLERANCE:
+            break
+        before = float(likelihood.mean())
+        moments = np.exp(joint - likelihood[:, None]).T @ phi.T / rows.total
+        found = em.mixture(moments, rows.total)
+        mixture = replace(found, means=found.means + rows.center)
+    return mixture
 
 
 # --- is it stable? ----------------------------------------------------------------------------------------------------

@@ -37,6 +37,10 @@ HYBRID_CLAIM = (1.4, 1.6)
 """What is often said of hybrid customers: that they are worth 40 to 60 % more. A hypothesis, tested here."""
 
 
+FEATURES = "features"
+"""The features in the same regression: what a segmentation gives up for being one."""
+
+
 @dataclass(frozen=True, eq=False)
 class Followed:
     """Customers of two months under one champion, the one that served the first of them.
@@ -132,7 +136,8 @@ def spend_power(inputs: Array, spend: Array, seed: int) -> Power:
 
 
 def silence_predicted(outcome: Outcome | Missing, seed: int, max_loss: float) -> list[Figure]:
-    """AUC of the memberships for who keeps silent, beside k-means labels of the same number and recency alone."""
+    """AUC of the memberships for who keeps silent, beside k-means labels of the same number, recency alone, and the
+    features."""
     metrics = ("silence_auc", "silence_auc_gain")
     if isinstance(outcome, Missing):
         return outcome.of(*metrics)
@@ -146,7 +151,8 @@ def silence_predicted(outcome: Outcome | Missing, seed: int, max_loss: float) ->
 
 
 def spend_predicted(outcome: Outcome | Missing, seed: int, max_loss: float) -> list[Figure]:
-    """Share of the next month's spend that memberships explain, beside k-means labels and recency alone."""
+    """Share of the next month's spend that memberships explain, beside k-means labels, recency alone, and the
+    features."""
     metrics = ("spend_r2", "spend_r2_gain")
     if isinstance(outcome, Missing):
         return outcome.of(*metrics)
@@ -171,15 +177,18 @@ def _beside_simpler(
     chance: float,
     max_loss: float,
 ) -> list[Figure]:
-    """The memberships' power, that of each simpler rival, and by how much the memberships are better.
+    """The memberships' power, that of each simpler rival and of the features, and by how much the memberships are
+    better.
 
-    Memberships fail against a rival only where they are surely worse by more than `max_loss`: where the whole interval
-    of the difference lies below.
+    Memberships fail against a simpler rival only where they are surely worse by more than `max_loss`: where the whole
+    interval of the difference lies below. The features are no simpler, and memberships are made of them: what they
+    predict more is what segments leave out, and there is no limit to it.
     """
     clusters = k_means(outcome.Z, outcome.R.shape[1], 0)
     rivals = {"k-means": power(np.eye(outcome.R.shape[1])[clusters])}
     if outcome.recency is not None:
         rivals["recency"] = power(np.log1p(np.maximum(outcome.recency, 0.0))[:, None])
+    rivals[FEATURES] = power(outcome.Z)
     own = power(log_odds(outcome.R))
     better_than_chance = own.value - Z95 * own.error > chance
     figures = [
@@ -200,9 +209,9 @@ def _beside_simpler(
     for method, found in rivals.items():
         gain = own.less(found)
         low, high = gain.value - Z95 * gain.error, gain.value + Z95 * gain.error
-        figures.append(
-            Figure(metrics[1], method, gain.value, _gain(method, low, high), low, high, -max_loss, high >= -max_loss)
-        )
+        limit = None if method == FEATURES else -max_loss
+        passed = None if limit is None else high >= limit
+        figures.append(Figure(metrics[1], method, gain.value, _gain(method, low, high), low, high, limit, passed))
     return figures
 
 
@@ -210,6 +219,11 @@ def _gain(method: str, low: float, high: float) -> str:
     interval = f"(95 % interval of the difference {low:+.3f} to {high:+.3f})"
     if low > 0:
         return f"Memberships predict more than {method} alone {interval}."
+    if high < 0 and method == FEATURES:
+        return (
+            f"Memberships predict less than the features that they are made of {interval}: segments are for acting and "
+            "explaining, features for predicting."
+        )
     if high < 0:
         return f"Memberships predict less than {method} alone {interval}: for this purpose {method} would do."
     return f"No difference between memberships and {method} alone that these customers could show {interval}."

@@ -20,8 +20,8 @@ MODEL_VALIDATION = Table(
             "VARCHAR",
             "",
             "Of what: empty for the whole model, a segment id, a pair of them such as 3-7, a method (memberships, "
-            "k-means, recency) or forecast (memory, mixture, as last month), a range of probabilities such as 0.7-0.8, "
-            "or dominant: hybrids against customers of a single segment instead of all others.",
+            "k-means, recency, features) or forecast (memory, mixture, as last month), a range of probabilities such "
+            "as 0.7-0.8, or dominant: hybrids against customers of a single segment instead of all others.",
         ),
         Column("value", "DOUBLE", "the metric's unit", "The figure; NULL where it could not be computed."),
         Column("low", "DOUBLE", "the metric's unit", "Lower end of its 95 % interval; NULL where there is none."),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from threadpoolctl import threadpool_limits
 
 from segment_pipeline.arrays import Array, Texts
+from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.resolution import what_the_fit_sees
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.validation.figures import Figure, Missing
@@ -39,15 +40,18 @@ if TYPE_CHECKING:
 class Evidence:
     """What the validation of one closed month stands on.
 
-    customer_ids : (n,) and X : (n, d) original units, the month's customers or a sample of them. memberships : (n, k)
-    of theirs. stability : of the champion when it was promoted, over seeds. foretold : None where the champion of the
-    month before has no memory, and expects nothing.
+    space : the month's own, in which its candidates were fitted. customer_ids : (n,) and X : (n, d) original units, the
+    month's customers or a sample of them. prior : (n, k) what a champion with memory expects of them; None without one.
+    memberships : (n, k) of theirs. stability : of the champion when it was promoted, over seeds. foretold : None where
+    the champion of the month before has no memory, and expects nothing.
     """
 
     month: date
     champion: SegmentModel
+    space: FeatureSpace
     customer_ids: Texts
     X: Array
+    prior: Array | None
     memberships: Array
     stability: float | Missing
     overlap: Overlap | Missing
@@ -74,7 +78,8 @@ def validate(evidence: Evidence, config: "Config") -> list[Figure]:
                 champion.space.variance_floor,
                 seed,
                 limits.max_heldout_gap,
-                log_jacobian=champion.space.log_jacobian,
+                prior=evidence.prior,
+                log_jacobian=champion.space.log_jacobian - evidence.space.log_jacobian,
             ),
             *stability_over_seeds(evidence.stability, config.model.min_stability),
             *stability_over_time(evidence.overlap, limits.min_stability_over_time),

@@ -56,13 +56,16 @@ def read_evidence(connection: duckdb.DuckDBPyConnection, config: Config, month: 
     before = previous_champion(connection, config, month)
     sample = config.validation.sample
     ids, X = feature_matrix(connection, VALIDATED_FEATURES.name, month, champion.space.names, sample)
+    prior = expected_memberships(connection, champion, month, sample)
     stability = stability_at_promotion(connection, champion)
     return Evidence(
         month=month,
         champion=champion,
+        space=read_feature_space(connection, month),
         customer_ids=ids.astype(str),
         X=X,
-        memberships=champion.responsibilities(X, prior=expected_memberships(connection, champion, month, sample)),
+        prior=prior,
+        memberships=champion.responsibilities(X, prior=prior),
         stability=Missing("the month of its promotion was run again since, with other candidates.")
         if stability is None
         else stability,

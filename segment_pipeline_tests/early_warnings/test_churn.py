@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segment_pipeline.early_warnings.churn import (
+    HISTORY,
     ChurnRisk,
     CustomerMonth,
     Refusal,
     fit_churn_risk,
     forecast_quality,
     observed_before,
-    overdue,
 )
 from segment_pipeline.months import add_months, as_of
 
@@ -212,14 +212,38 @@ def test_a_month_seen_through_another_champion_is_refused() -> None:
         replace(now, R_before=now.R_before[:, :2])
     with pytest.raises(ValueError, match="not finite"):
         replace(now, Z=np.full_like(now.Z, np.nan))
-    with pytest.raises(ValueError, match="3000 customers but 2 rows of overdue"):
-        replace(now, overdue=np.zeros(2))
+    with pytest.raises(ValueError, match="3000 customers but 2 rows of history"):
+        replace(now, history=np.zeros((2, len(HISTORY))))
+    with pytest.raises(ValueError, match="history holds values that are not finite"):
+        replace(now, history=np.full((3000, len(HISTORY)), np.nan))
 
 
-def test_overdue_is_silence_against_the_customers_own_gap() -> None:
-    assert overdue(np.array([9.0, 29.0, 0.0]), np.array([9.0, 9.0, 9.0])) == pytest.approx(
-        [0.0, np.log(3.0), -np.log(10.0)]
-    )
+def with_history(month: CustomerMonth, seed: int = 3) -> CustomerMonth:
+    """Who is silent for longer than twice the own gap keeps silent; of those who ordered once, half do."""
+    random = np.random.default_rng([seed, month.month.month])
+    n = len(month.customer_ids)
+    gap, silence = random.uniform(3, 100, size=(2, n))
+    once = random.random(n) < 0.3
+    lately = 0.5 ** (silence[:, None] / np.array([30.0, 60.0, 90.0]))
+    unknown = [np.where(once, np.nan, column) for column in (np.log(gap), np.full(n, 0.2))]
+    history = np.column_stack([silence, lately, *unknown, random.normal(size=n)])
+    silent = np.where(once, random.random(n) < 0.5, silence > 2 * gap)
+    return replace(month, history=history, silent=silent)
+
+
+def test_silence_against_the_own_gap_is_found_in_the_history() -> None:
+    months, now = [with_history(m) for m in training(told=0.0)], with_history(customers(SCORED, n=10_000, told=0.0))
+    predicted = fitted(months, groups=("history",)).predict(now)
+    known = ~np.isnan(now.history[:, HISTORY.index("log_gap")])  # type: ignore[index]
+    assert forecast_quality(predicted[known], labels_of(now)[known]).auc > 0.95
+    assert np.abs(predicted[~known] - 0.5).mean() < 0.1
+    assert forecast_quality(fitted(months).predict(now), labels_of(now)).calibration_error < 0.05
+
+
+def test_ready_made_customers_are_predicted_from_what_there_is() -> None:
+    months, now = training(), customers(SCORED)
+    told = fitted(months, groups=("memberships", "shifts", "features")).predict(now)
+    assert np.array_equal(fitted(months).predict(now), told)
 
 
 def test_the_figures_of_a_forecast_are_those_of_the_textbook() -> None:

@@ -242,7 +242,7 @@ def test_nothing_sees_past_the_end_of_its_month(judged: Shop, lines, tmp_path, m
     write_parquet(truncated, shop.orders_path)
     for month in ("2023-03", "2023-04", "2023-05"):
         assert materialize(shop, month, selection="*warning_backtest").success
-    for table in TABLES:
+    for table in (*TABLES, "order_histories"):
         rows = f"SELECT * FROM {table} ORDER BY ALL"
         assert query(shop.warehouse, rows) == query(judged.warehouse, rows), table
 

@@ -120,6 +120,22 @@ def test_likelihoods_are_those_of_the_customers_that_each_names():
         assert customers in found.sentence
 
 
+def test_with_a_memory_customers_are_as_likely_as_what_is_expected_of_them_makes_them():
+    """Nine in ten are where they were expected: two Gaussians that overlap, of which the champion knows one poorly."""
+    random = np.random.default_rng(5)
+    segment = random.integers(2, size=6000)
+    Z = random.normal(size=(6000, 2)) + segment[:, None] * 2.0
+    as_expected = random.random(6000) < 0.9
+    prior = np.where((segment[:, None] == np.arange(2)) == as_expected[:, None], 0.9, 0.1)
+    shifted = Mixture(np.full(2, 0.5), np.array([[0.4, 0.4], [2.0, 2.0]]), np.array([np.eye(2)] * 2))
+    true = replace(shifted, means=np.array([[0.0, 0.0], [2.0, 2.0]]))
+    figures = heldout_fit(shifted, Z, None, np.full(2, 1e-4), 0, 0.1, prior=prior)
+    for metric in ("heldout_log_likelihood", "train_log_likelihood"):
+        assert the(figures, metric).low < true.log_likelihood(Z, prior=prior).mean() < the(figures, metric).high
+    assert abs(the(figures, "heldout_gap").value) < 0.02
+    assert the(figures, "train_log_likelihood").value > true.log_likelihood(Z).mean() + 0.2
+
+
 def test_a_segment_by_rule_is_fitted_again_as_one():
     random = np.random.default_rng(4)
     Z = random.normal(size=(1000, 2))
@@ -249,7 +265,29 @@ def test_spend_is_explained_as_far_as_it_was_planted():
     figures = spend_predicted(Outcome(MONTH, Z, R, None, spend), 0, 0.01)
     own = the(figures, "spend_r2", "memberships")
     assert own.low < 0.5 < own.high
-    assert {figure.subject for figure in figures} == {"memberships", "k-means"}
+    assert {figure.subject for figure in figures} == {"memberships", "k-means", "features"}
+
+
+def test_what_segments_leave_out_of_the_features_is_told_and_is_no_failure():
+    """Silence goes by the second feature, of which the memberships know nothing."""
+    Z, R, random = habits()
+    silent = random.random(len(R)) < 1 / (1 + np.exp(-0.3 * Z[:, 1]))
+    figures = silence_predicted(Outcome(MONTH, Z, R, None, silent), 0, 0.01)
+    gain = the(figures, "silence_auc_gain", "features")
+    assert the(figures, "silence_auc", "features").value > 0.8
+    assert gain.value == pytest.approx(
+        the(figures, "silence_auc", "memberships").value - the(figures, "silence_auc", "features").value
+    )
+    assert gain.high < -0.01
+    assert (gain.threshold, gain.passed) == (None, None)
+    assert gain.sentence.endswith("segments are for acting and explaining, features for predicting.")
+
+
+def test_memberships_that_say_all_that_there_is_to_say_lose_nothing_against_the_features():
+    Z, R, random = habits()
+    silent = random.random(len(R)) < 0.1 + 0.5 * R[:, 1]
+    gain = the(silence_predicted(Outcome(MONTH, Z, R, None, silent), 0, 0.01), "silence_auc_gain", "features")
+    assert abs(gain.value) < 0.01
 
 
 def test_differences_among_tiny_memberships_predict_too():
@@ -408,7 +446,8 @@ def test_a_month_of_which_little_is_known_has_every_metric_and_says_why():
     X = np.random.default_rng(13).normal(size=(400, 2)) * 3
     ids = np.array([f"c{i}" for i in range(400)])
     memberships = champion.responsibilities(X)
-    evidence = Evidence(MONTH, champion, ids, X, memberships, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
+    unknown = (UNKNOWN,) * 6
+    evidence = Evidence(MONTH, champion, champion.space, ids, X, None, memberships, *unknown)
     config = parse_config(CONFIG, Path("simulated.yaml"))
     figures = validate(evidence, config)
     assert tuple(dict.fromkeys(figure.metric for figure in figures if figure.value is None)) == (

@@ -59,6 +59,18 @@ def test_a_verdict_stands_where_there_is_a_limit_and_a_value_and_nowhere_else(va
     assert query(shop.warehouse, "SELECT count(*) FROM model_validation WHERE NOT value BETWEEN low AND high") == [(0,)]
 
 
+def test_a_likelihood_means_the_same_here_as_among_the_candidates(validated) -> None:
+    """In the first month the champion is the chosen candidate."""
+    shop, _ = validated
+    for metric in ("heldout_log_likelihood", "train_log_likelihood"):
+        (found,) = query(
+            shop.warehouse,
+            f"SELECT v.value, c.{metric} FROM model_validation AS v JOIN candidate_models AS c USING (month) "
+            f"WHERE v.month = '2023-03-01' AND v.metric = '{metric}' AND c.selected",
+        )
+        assert found[0] == pytest.approx(found[1], abs=0.05)
+
+
 def test_what_customers_spent_afterwards_is_that_of_the_source(validated) -> None:
     """Who spent more in April had another membership in March: the figure rests on the customers of March."""
     shop, _ = validated
