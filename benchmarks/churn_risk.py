@@ -216,9 +216,9 @@ def follow_risk(title: str, config: Config, connection: duckdb.DuckDBPyConnectio
     means = {name: [float(np.mean([getattr(q, f) for q in of])) for f in FIGURES] for name, of in found.items()}
     span = f"{month_key(judged[0].month)} to {month_key(judged[-1].month)}"
     rows = [[name, *mean] for name, mean in means.items()]
-    record(f"churn_risk-{title.lower()}", f"{title}: all customers, out of time, mean of {span}", HEADER, rows)
+    record(f"churn_risk-{title}", f"{title}: all customers, out of time, mean of {span}", HEADER, rows)
     record(
-        f"churn_risk-{title.lower()}-months",
+        f"churn_risk-{title}-months",
         f"{title}: AUC, Brier score",
         ("", *(month_key(m.month) for m in judged)),
         [[name, *(f"{q.auc:.3f}, {q.brier:.3f}" for q in of)] for name, of in found.items()],
@@ -245,7 +245,7 @@ def follow_horizons(
             for of in judge(methods, chosen, other).values()
         ]
     rows = [list(row) for row in zip(methods, *columns.values(), strict=True)]
-    record(f"churn_risk-{title.lower()}-horizons", f"{title}: AUC, Brier score of other silences", ("", *columns), rows)
+    record(f"churn_risk-{title}-horizons", f"{title}: AUC, Brier score of other silences", ("", *columns), rows)
 
 
 def silent_after(connection: duckdb.DuckDBPyConnection, m: Seen, days: int) -> Flags:
@@ -284,7 +284,7 @@ def follow_warnings(title: str, connection: duckdb.DuckDBPyConnection) -> None:
         "churn risk",
         "churn risk less silent",
     )
-    record(f"churn_risk-{title.lower()}-warnings", f"{title}: warnings, pooled over the judged months", header, pooled)
+    record(f"churn_risk-{title}-warnings", f"{title}: warnings, pooled over the judged months", header, pooled)
     months = connection.execute(
         """
         SELECT coalesce(strftime(month, '%Y-%m'), 'pooled'), alerts, base_rate, recency_precision,
@@ -294,7 +294,7 @@ def follow_warnings(title: str, connection: duckdb.DuckDBPyConnection) -> None:
         """
     ).fetchall()
     header = ("", "on the list", "random", "longest silent", "churn risk", "the list")
-    record(f"churn_risk-{title.lower()}-list", f"{title}: the contact list", header, months)
+    record(f"churn_risk-{title}-list", f"{title}: the contact list", header, months)
     for warning, sentence in connection.execute(
         "SELECT warning, sentence FROM contact_list_rules "
         "WHERE month = (SELECT max(month) FROM contact_list_rules) ORDER BY ALL"

@@ -136,7 +136,7 @@ def main() -> None:
     chosen = sys.argv[1:]
     for title, shop in (("CDNOW", cdnow), ("demo", demo)):
         if title.lower() in chosen or not chosen:
-            follow(title.lower(), title, *shop())
+            follow(title, title, *shop())
     if "hurdle" in chosen or not chosen:
         config, ends = cdnow()
         one_order = config.model.model_copy(update={"hurdle": HurdleSettings(feature="orders", value=1.0)})

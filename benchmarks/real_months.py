@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import product
 from pathlib import Path
 
 import duckdb
@@ -167,13 +168,14 @@ def order_times(connection: duckdb.DuckDBPyConnection, config: Config) -> date:
     return last
 
 
-def shops(given: Sequence[str]) -> Iterator[tuple[str, Path]]:
+def shops(given: Sequence[str], *, alone: bool = False) -> Iterator[tuple[str, Path]]:
     """The name of each shop and the folder in which all its months have been run: CDNOW, to the end of its file, and
-    the demo, with CONTACTS places on the contact list. given : NAME=FOLDER of runs that there are already."""
+    the demo, with CONTACTS places on the contact list. alone : besides, "CDNOW alone" and "demo alone", which have no
+    memory. given : NAME=FOLDER of runs that there are already."""
     if given:
         yield from ((name, Path(ran)) for name, _, ran in (text.partition("=") for text in given))
         return
-    for name in ("CDNOW", "demo"):
+    for name, memory in product(("CDNOW", "demo"), (True, False) if alone else (True,)):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / DEMO.name
             if name == "CDNOW":
@@ -181,10 +183,11 @@ def shops(given: Sequence[str]) -> Iterator[tuple[str, Path]]:
             else:
                 path.write_text(DEMO.read_text())
             text = yaml.safe_load(path.read_text())
-            text["warnings"] = (text.get("warnings") or {}) | {"monthly_budget": CONTACTS}
+            for section, key, value in (("warnings", "monthly_budget", CONTACTS), ("model", "memory", memory)):
+                text[section] = (text.get(section) or {}) | {key: value}
             path.write_text(yaml.safe_dump(text))
             run(path).close()
-            yield name, Path(folder)
+            yield name if memory else f"{name} alone", Path(folder)
 
 
 def run(config: Path) -> duckdb.DuckDBPyConnection:
@@ -220,12 +223,13 @@ def keep_their_segment(before: MonthEnd, after: MonthEnd, labels_before: Array, 
 
 
 def record(name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table, and writes it to tables/NAME.md, from where `make docs` copies it into the pages that show it."""
+    """Prints a table, and writes it to tables/NAME.md, blanks as hyphens, from where `make docs` copies it into the
+    pages that show it."""
     print_table(title, header, rows)
     lines = [list(header), ["---"] * len(header), *([_text(value) for value in row] for row in rows)]
     TABLES_FOLDER.mkdir(exist_ok=True)
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    (TABLES_FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
+    (TABLES_FOLDER / f"{name.lower().replace(' ', '-')}.md").write_text(text, encoding="utf-8")
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

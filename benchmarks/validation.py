@@ -3,8 +3,8 @@
 Months are run by the command line; figures and times are read from the published file. Every month has every metric;
 `-` stands for one that could not be known by the end of the month (no silence observed, no month before). `cost`
 measures it alone, for made-up shops of 47,000 and of 1 million customers, in CPU seconds: beside it, at 47,000, stands
-fit_challengers on the same customers. `python validation.py` runs both shops, in some fifteen minutes; `python
-validation.py CDNOW=FOLDER demo=FOLDER` reads runs that there are.
+fit_challengers on the same customers. `python validation.py` runs both shops, with memory and without, in some
+twenty minutes; `python validation.py CDNOW=FOLDER "demo alone=FOLDER" ...` reads runs that there are.
 """
 
 import json
@@ -75,7 +75,7 @@ def follow(title: str, connection: duckdb.DuckDBPyConnection) -> dict[str, Found
         assert set(METRICS) <= {metric for metric, _ in found}, month
         months[month_key(month)] = found
     record(
-        f"validation-{title.lower()}",
+        f"validation-{title}",
         f"{title}: may it be trusted?",
         (
             "", "gap", "over seeds", "over time", "closest pair", "calibration", "a month ahead", "hybrids (95 %)",
@@ -84,7 +84,7 @@ def follow(title: str, connection: duckdb.DuckDBPyConnection) -> dict[str, Found
         [[month, *_trust(found)] for month, found in months.items()],
     )  # fmt: skip
     record(
-        f"validation-{title.lower()}-predicts",
+        f"validation-{title}-predicts",
         f"{title}: silence (AUC) and next month's spend (R2)",
         ("", *(f"{what}: {subject}" for what in ("silence", "spend") for subject in SUBJECTS)),
         [
@@ -240,7 +240,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 def main(given: Sequence[str]) -> None:
     if "cost" not in given:
         months = {}
-        for title, ran in shops(given):
+        for title, ran in shops(given, alone=True):
             with duckdb.connect(str(ran / "segments.duckdb"), read_only=True) as connection:
                 months[title] = follow(title, connection)
         summarise(months)
