@@ -228,6 +228,24 @@ def test_a_changed_feature_list_refits_and_says_so(copy, materialize):
     assert query(copy.warehouse, measuring_champion) == [(1,)]
 
 
+def test_months_go_on_after_a_feature_has_gone_and_when_it_comes_back(copy, materialize):
+    copy.configure(last_month="2023-06")
+    text = copy.config_path.read_text()
+    line = next(line for line in text.splitlines() if "products_per_order" in line)
+    for month, features in {
+        "2023-04": text.replace(line + "\n", ""),
+        "2023-05": text.replace(line + "\n", ""),
+        "2023-06": text,
+    }.items():
+        copy.config_path.write_text(features)
+        assert materialize(copy, month).success, month
+    reasons = query(copy.published, "SELECT trained_month, reason FROM model_versions ORDER BY model_version")
+    changed = [f"{month:%Y-%m}" for month, reason in reasons if "feature_schema_changed" in reason]
+    assert changed == ["2023-04", "2023-06"]
+    fitted = "SELECT month, bool_or(feature = 'products_per_order') FROM feature_diagnostics GROUP BY 1 ORDER BY 1"
+    assert [there for _, there in query(copy.published, fitted)[-3:]] == [False, False, True]
+
+
 def test_a_warehouse_of_an_older_version_goes_on_and_fills_the_columns_that_it_lacked(copy, materialize):
     shop = copy.configure(last_month="2023-06")
     lacking = {
