@@ -12,7 +12,7 @@ after the event, no second alert.
 """
 
 import numpy as np
-from real_months import print_table
+from real_months import record
 
 from segment_pipeline_tests.remembered_worlds import World, config
 from segment_pipeline_tests.simulated_orders import FEATURES, Shoppers
@@ -65,7 +65,7 @@ def row(shop: str, seed: int, memory: bool) -> list[object]:
 def main() -> None:
     rows = [row(shop, seed, memory) for shop in SHOPS for seed in (1, 2, 3) for memory in (True, False)]
     header = ("shop", "seed", "model", "moved", "at most", "ids kept", "alerts in month", "refits in month")
-    print_table(f"{MONTHS} months", header, rows)
+    record("quiet_months", f"{MONTHS} months", header, rows)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ class PastForecasts:
     @classmethod
     def of(cls, known: KnownCustomers, ahead: int) -> "PastForecasts":
         all_of_them = range(known.today - ahead + 1)
-        unseen = all_of_them[max(0, known.fitted - ahead) :]
+        unseen = all_of_them[known.fitted - 1 :]
         made_in = unseen if len(unseen) >= UNSEEN_FORECASTS else all_of_them
 
         def each(of_month: Callable[[int], Array]) -> Array:
