@@ -24,7 +24,8 @@ POOLED = """
     FROM movement_reference AS r JOIN (
         SELECT model_version, json_exists(parameters, '$.memory') AS with_memory FROM model_versions
     ) AS measured USING (model_version)
-    WHERE measure <> 'transition' AND reason IS NULL GROUP BY ALL ORDER BY memory DESC, measure
+    WHERE measure <> 'transition' AND reason IS NULL GROUP BY ALL HAVING sum(observed_customers) > 0
+    ORDER BY memory DESC, measure
 """
 SECONDS = "SELECT avg(seconds), max(seconds) FROM pipeline_runs WHERE asset = 'movement_reference'"
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from memory import Shop, shop_of
-from real_months import cdnow, demo, print_table
+from real_months import cdnow, demo, record
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.chain.markov import MarkovMixture
@@ -167,7 +167,7 @@ def main() -> None:
         for name, mean in {**means, "pooled": pooled}.items():
             rows.append([ahead, name, counts.get(name, sum(counts.values())), *(float(value) for value in mean[1:])])
     header = ("ahead", "data", "outcomes", "coverage", "half width", "served", "memory", "as it is now", "counted")
-    print_table("errors and half widths in percentage points", (*header, "memory serves"), rows)
+    record("forecasts", "errors and half widths in percentage points", (*header, "memory serves"), rows)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ the moves that the mixture sees. Bars: false at most a third of the mixture's; o
 `python hidden_states.py`; two seconds.
 """
 
-from real_months import print_table
+from real_months import record
 
 from segment_pipeline.mixture.chain.markov import MarkovMixture
 from segment_pipeline_tests.hidden_states import hidden_states, made_from
@@ -39,8 +39,11 @@ def main() -> None:
         for apart in (1.0, 1.5)
         for moves, persistence in ((0.0, 0.0), (0.035, 0.0), (0.035, 0.5), (0.08, 0.0))
     ]
-    header = ("groups", "apart", "moves", "persistence", "false, mixture", "false, memory", "ratio", "seen, mixture")
-    print_table("false moves and true ones", (*header, "seen, memory", "of those"), [row(*world) for world in worlds])
+    header = (
+        "groups", "apart", "moves", "persistence", "false: mixture", "false: memory", "ratio", "seen: mixture",
+        "seen: memory", "of those",
+    )  # fmt: skip
+    record("hidden_states", "false moves and true ones", header, [row(*world) for world in worlds])
 
 
 if __name__ == "__main__":

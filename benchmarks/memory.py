@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from real_months import MonthEnd, cdnow, demo, print_table
+from real_months import MonthEnd, cdnow, demo, record
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
@@ -238,7 +238,7 @@ def row(name: str, k: int, told: Told, shop: Shop) -> list[object]:
     ]
 
 
-def judge(title: str, shop: Shop, sizes: Sequence[int]) -> None:
+def judge(table: str, title: str, shop: Shop, sizes: Sequence[int]) -> None:
     train = shop.panel.until(shop.fitted)
     found = search_mixtures(
         train.rows,
@@ -260,12 +260,17 @@ def judge(title: str, shop: Shop, sizes: Sequence[int]) -> None:
                 followed.append([k, *calibration(shop, fitted), *predicted(shop, rivals["mixture"], told[name])])
         rows += [row(name, k, one, shop) for name, one in told.items()]
     header = ("k", "model", "1 month", "3 months", "moved", "back", "0.9 stays", "calibration error")
-    print_table(f"{title}: {shop.panel.n_customers} customers, {shop.fitted} months fitted", header, rows)
+    record(f"memory-{table}", f"{title}: {shop.panel.n_customers} customers, {shop.fitted} months fitted", header, rows)
     of_months = [f"month {t + 1}" for t in range(shop.fitted, shop.panel.n_months)]
-    print_table(f"{title}: nats above the best rival, one month ahead", ("k", "pooled", *of_months), months)
+    record(
+        f"memory-{table}-months",
+        f"{title}: nats above the best rival, one month ahead",
+        ("k", "pooled", *of_months),
+        months,
+    )
     header = ("k", "calibration error", "worst tenth", "worst month", "its worst tenth")
-    outcomes = [name for outcome in observables(shop) for name in (outcome, "with memory")]
-    print_table(f"{title}: what comes of it; log scores without and with memory", (*header, *outcomes), followed)
+    outcomes = [f"{outcome}: {how}" for outcome in observables(shop) for how in ("alone", "memory")]
+    record(f"memory-{table}-outcomes", f"{title}: what comes of it; log scores", (*header, *outcomes), followed)
     print(f"own last features plus noise: {own_features(shop, 1):.3f} one month, {own_features(shop, 3):.3f} three")
 
 
@@ -319,8 +324,8 @@ def main() -> None:
     if "hmmlearn" in sys.argv[1:]:
         beside_hmmlearn()
         return
-    judge("demo, March to December 2017", shop_of(*demo(), fitted=6), (3, 4, 5, 6))
-    judge("CDNOW, July 1997 to March 1998", shop_of(*cdnow(), fitted=5), (3, 4, 5, 6))
+    judge("demo", "demo, March to December 2017", shop_of(*demo(), fitted=6), (3, 4, 5, 6))
+    judge("cdnow", "CDNOW, July 1997 to March 1998", shop_of(*cdnow(), fitted=5), (3, 4, 5, 6))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from memory import shop_of
-from real_months import cdnow, demo, print_table
+from real_months import cdnow, demo, record
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.candidates import Candidate
@@ -42,7 +42,7 @@ def main() -> None:
         for c in fitted(shop.panel.until(months), shop.floor):
             rows.append([title, c.n_components, round(c.panel_bic or 0), c.next_log_score, round(c.bic), c.stability])
     header = ("shop", "k", "BIC of the panel", "log score ahead", "BIC of the last month", "stability")
-    print_table("real shops", header, rows)
+    record("number_of_segments", "real shops", header, rows)
 
     rows = []
     for customers in (1000, 4000):
@@ -54,7 +54,7 @@ def main() -> None:
                 found = fitted(shown.panel, np.full(shown.panel.n_features, 1e-3))
                 rows.append([customers, groups, lasting, persistence, *chosen(found)])
     header = ("customers", "groups", "lasting", "persistence", "BIC of the panel", "log score", "BIC of the last month")
-    print_table("the k that each takes", header, rows)
+    record("number_of_segments-simulated", "the k that each takes", header, rows)
 
 
 if __name__ == "__main__":

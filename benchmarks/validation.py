@@ -252,7 +252,7 @@ def main(given: Sequence[str]) -> None:
             folder.mkdir()
             rows.append(cost(folder, customers))
     header = ("customers", "measured", "reading", "computing", "writing", "all", "fit_challengers", "ratio")
-    print_table("CPU seconds of model_validation", header, rows)
+    record("validation-cost", "CPU seconds of model_validation", header, rows)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.arrays import Labels
+from segment_pipeline.arrays import Array, Labels, Texts
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule
 from segment_pipeline.database.quoting import identifier, literal, number
@@ -226,16 +226,11 @@ def _customer_month(
 ) -> CustomerMonth:
     names, most = champion.space.names, sample or EVERYBODY
     ids, X = feature_matrix(connection, "validated_features", month, names, most)
-    before = add_months(month, -1)
     prior = expected_memberships(connection, champion, month, most)
+    history = histories(connection, config, month, most)
     R_before = np.full((len(ids), len(champion.segments)), np.nan)
-    if scores_in(connection, champion, before) and has_seen(connection, champion, before):
-        earlier_ids, earlier_X = feature_matrix(connection, "validated_features", before, names, EVERYBODY)
-        _, here, there = np.intersect1d(ids, earlier_ids, assume_unique=True, return_indices=True)
-        if len(here):
-            prior_before = expected_memberships(connection, champion, before, EVERYBODY)
-            known = None if prior_before is None else prior_before[there]
-            R_before[here] = champion.responsibilities(earlier_X[there], prior=known)
+    if history is None or sample is not None:  # with a history shifts are only measured beside it, on a sample
+        _fill_memberships_before(connection, champion, month, ids, R_before)
     customers = CustomerMonth(
         month,
         ids.astype(str),
@@ -243,9 +238,23 @@ def _customer_month(
         champion.responsibilities(X, prior=prior),
         R_before,
         None,
-        histories(connection, config, month, most),
+        history,
     )
     return customers if sample is None else _labelled(connection, customers)
+
+
+def _fill_memberships_before(
+    connection: duckdb.DuckDBPyConnection, champion: SegmentModel, month: date, ids: Texts, R_before: Array
+) -> None:
+    """Put into R_before (n, k) the memberships that the customers ids (n,) had a month earlier, of those who were
+    there."""
+    before = add_months(month, -1)
+    if scores_in(connection, champion, before) and has_seen(connection, champion, before):
+        earlier_ids, X = feature_matrix(connection, "validated_features", before, champion.space.names, EVERYBODY)
+        _, here, there = np.intersect1d(ids, earlier_ids, assume_unique=True, return_indices=True)
+        if len(here):
+            prior = expected_memberships(connection, champion, before, EVERYBODY)
+            R_before[here] = champion.responsibilities(X[there], prior=None if prior is None else prior[there])
 
 
 def _labelled(connection: duckdb.DuckDBPyConnection, customers: CustomerMonth) -> CustomerMonth:
