@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from segment_pipeline.early_warnings.backtest import WHOLE, BacktestRow
-from segment_pipeline.words import listed, percent
+from segment_pipeline.words import counted, listed, percent
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,16 @@ def standings(rules: Sequence[str], judged: Mapping[str, BacktestRow], *, ranked
 def _standing(rule: str, row: BacktestRow | None) -> Standing:
     """A rule takes part while the lower bound of its precision is above that of a random choice, and as many customers
     of the highest churn risk would not have been right more often: or the list would be worse for it."""
+    if row is not None and row.months and not row.alerts:
+        return Standing(rule, False, f"In the {counted(row.months, 'month')} that are judged it has warned of nobody.")
     if row is None or row.precision is None or row.precision_low is None or row.base_rate is None:
         return Standing(rule, False, "None of its warnings has been judged yet.")
     told = (
         f"Of {row.alerts:,} warnings {percent(row.precision, 1)} came true (95 % interval: "
         f"{percent(row.precision_low, 1)} or more), of as many customers at random {percent(row.base_rate, 1)}"
     )
+    if row.precision < row.base_rate:
+        return Standing(rule, False, f"{told}: no better than chance.")
     if row.precision_low <= row.base_rate:
         return Standing(rule, False, f"{told}: that may be chance.")
     if row.churn_risk_precision is None:

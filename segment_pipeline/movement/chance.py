@@ -101,6 +101,17 @@ def chance_in_words(rows: Iterable[Mapping[str, Any]]) -> str:
     return f"chance alone moves {_from_to(moved)}"
 
 
+def warned_in_words(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Of each rule that has warned of somebody: `declining engagement 72 (chance alone 34 to 57)`. rows : of a month of
+    `movement_reference`; "" where chance is not known."""
+    told = [
+        f"{str(row['warning']).replace('_', ' ')} {row['observed_customers']:,} (chance alone {_from_to(row)})"
+        for row in rows
+        if row["measure"] == "warning" and row["observed_customers"] and row["reason"] is None
+    ]
+    return ", ".join(told)
+
+
 def _from_to(row: Mapping[str, Any]) -> str:
     low, high = (round(row[end] * row["customers"]) for end in ("chance_low", "chance_high"))
     return f"{low:,} to {high:,}"

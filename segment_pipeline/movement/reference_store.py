@@ -5,7 +5,7 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.database.rows import Row, is_there, read_rows
-from segment_pipeline.movement.chance import chance_in_words
+from segment_pipeline.movement.chance import chance_in_words, warned_in_words
 from segment_pipeline.movement.tables import MOVEMENT_REFERENCE
 
 
@@ -19,3 +19,8 @@ def chance_rows(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]
 def chance_moved(connection: duckdb.DuckDBPyConnection, month: date) -> str:
     """What chance alone moves in a month, in words, to stand beside how many moved."""
     return chance_in_words(chance_rows(connection, month))
+
+
+def chance_warned(connection: duckdb.DuckDBPyConnection, month: date) -> str:
+    """How many customers each rule warns of, and of how many by chance alone, in words; "" where that is not known."""
+    return warned_in_words(chance_rows(connection, month))

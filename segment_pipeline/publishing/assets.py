@@ -96,7 +96,7 @@ def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
 def _digest(step: Step) -> str:
     from segment_pipeline.campaigns.actions_store import without_action
     from segment_pipeline.early_warnings.rules_store import contact_list_told, warning_figures
-    from segment_pipeline.movement.reference_store import chance_moved
+    from segment_pipeline.movement.reference_store import chance_moved, chance_warned
     from segment_pipeline.publishing.summary import campaign_verdicts, digest
     from segment_pipeline.segments.assignments_store import movement_figures
     from segment_pipeline.segments.drift_store import fired_alerts
@@ -107,6 +107,7 @@ def _digest(step: Step) -> str:
         customers=step.rows,
         movement=movement_figures(step.connection, step.month),
         chance=chance_moved(step.connection, step.month),
+        warned=chance_warned(step.connection, step.month),
         warnings=warning_figures(step.connection, step.month),
         contact_list=contact_list_told(step.connection, step.month),
         without_action=without_action(step.connection, step.month) if step.config.actions else None,

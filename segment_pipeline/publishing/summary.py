@@ -12,7 +12,7 @@ from rich.table import Table
 
 from segment_pipeline.early_warnings.rules_store import contact_list_told, warning_figures
 from segment_pipeline.months import month_key
-from segment_pipeline.movement.reference_store import chance_moved
+from segment_pipeline.movement.reference_store import chance_moved, chance_warned
 from segment_pipeline.words import figure, percent, points
 
 
@@ -29,6 +29,7 @@ class Summary:
     rejected: Sequence[tuple[date, int, str]]
     refits: Sequence[tuple[date, int, int, str]]
     warnings: dict[str, int]
+    warned: str
     contact_list: str | None
     hybrids: str | None
     alerts: Sequence[tuple[str, str, int | None, str | None, float, float]]
@@ -78,6 +79,7 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
         ),
         refits=rows("SELECT trained_month, model_version, n_components, reason FROM model_versions ORDER BY 1"),
         warnings=warning_figures(connection, last),
+        warned=chance_warned(connection, last),
         contact_list=contact_list_told(connection, last),
         hybrids=rows(
             # against customers of a single segment where there are enough, or against all others
@@ -132,7 +134,7 @@ def print_summary(summary: Summary, console: Console) -> None:
             f"Moved: {moved['moved']:,} changed segment ({summary.chance}), {moved['stayed']:,} stayed; "
             f"{moved['new']:,} new, {moved['returned']:,} returned, {moved['lapsed']:,} lapsed."
         )
-    say(_warnings_line(summary.warnings, summary.contact_list))
+    say(_warnings_line(summary.warnings, summary.warned, summary.contact_list))
     if summary.hybrids is not None:
         say(summary.hybrids)
     if summary.rejected:
@@ -165,13 +167,14 @@ def digest(
     without_action: int | None,
     fired_alerts: int,
     campaigns: Sequence[str] = (),
+    warned: str = "",
 ) -> str:
     """A month in a few lines, for the notifier: no customer is named in it.
 
     movement : customers who stayed, moved, new, returned, lapsed; all 0 in the first month, of which nothing is said.
     chance : what chance alone moves, in words.
     warnings : as of `warning_figures`. contact_list : what the list stands on. without_action : None where no actions
-    are configured. campaigns : what `campaign_verdicts` says of the month.
+    are configured. campaigns : what `campaign_verdicts` says of the month. warned : each rule's warnings beside chance.
     """
     lines = [f"{name} {month_key(month)} is published: {customers:,} customers."]
     if any(movement.values()):
@@ -179,7 +182,7 @@ def digest(
             f"Moved: {movement['moved']:,} changed segment ({chance}); {movement['new']:,} new, "
             f"{movement['returned']:,} returned, {movement['lapsed']:,} lapsed."
         )
-    lines.append(_warnings_line(warnings, contact_list))
+    lines.append(_warnings_line(warnings, warned, contact_list))
     if without_action is not None:
         lines.append(f"Customers without an action: {without_action:,}.")
     lines.append(f"Drift alerts fired: {fired_alerts}.")
@@ -187,14 +190,15 @@ def digest(
     return "\n".join(lines)
 
 
-def _warnings_line(warnings: Mapping[str, int], contact_list: str | None) -> str:
-    """contact_list : what the list stands on; None in a file from before lists said so."""
+def _warnings_line(warnings: Mapping[str, int], warned: str, contact_list: str | None) -> str:
+    """warned : each rule's warnings beside chance, "" where that is not known. contact_list : what the list stands on;
+    None in a file from before lists said so."""
     left_out = f", {warnings['left_out']:,} with a warning are not among them" if warnings["left_out"] else ""
     left_alone = f", {warnings['left_alone']:,} left alone by a campaign" if warnings["left_alone"] else ""
     stands_on = "" if contact_list is None else f" ({contact_list})"
     return (
-        f"Warnings: {warnings['new']:,} new, {warnings['ongoing']:,} ongoing; {warnings['to_contact']:,} customers "
-        f"to contact{stands_on}{left_out}{left_alone}."
+        f"Warnings: {warnings['new']:,} new, {warnings['ongoing']:,} ongoing{f' ({warned})' if warned else ''}; "
+        f"{warnings['to_contact']:,} customers to contact{stands_on}{left_out}{left_alone}."
     )
 
 

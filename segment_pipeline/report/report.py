@@ -141,7 +141,7 @@ def _who(story: Story) -> str:
 def _what_changed(story: Story) -> str:
     changed = [row for row in story["segments"] if row["change"] is not None]
     if not changed:
-        return "There is no month before to compare with under the same segments."
+        return "Shares have no month before to be compared with: these segments are new."
     up, down = max(changed, key=lambda row: row["change"]), min(changed, key=lambda row: row["change"])
     if up["change"] < 0.0005 and down["change"] > -0.0005:
         return "No segment's share changed since the month before."
@@ -175,6 +175,8 @@ def _whom_to_contact(story: Story) -> str:
     )
     if story["list_stands_on"] is not None:
         said += f", {story['list_stands_on']}"
+    if warned["left_out"]:
+        said += f" ({whole(warned['left_out'])} with a warning are not among them)"
     judged = story["contact_list"]
     if judged is None:
         return f"{said}; whether such a list comes true is not known yet."
@@ -194,8 +196,10 @@ def _whether_to_trust(story: Story) -> str:
         f"Model {champion['model_version']} of {month_name(champion['trained_month'])} served for its "
         f"{_ordinal(served)} month"
     )
-    if alerts:
+    if alerts and served > 1:
         said += f", with {len(alerts)} {'alert' if len(alerts) == 1 else 'alerts'} that it may no longer fit"
+    elif alerts:
+        said += f", for which {len(alerts)} {'alert' if len(alerts) == 1 else 'alerts'} called"
     verdict = next((row["verdict"] for row in story["suitability"]), None)
     if verdict:
         said += f"; the verdict on its use here: {spoken(verdict)}"
@@ -282,7 +286,10 @@ def _derived(story: Story) -> dict[str, Any]:
         "beside": {
             (row["from_state"], row["to_state"]): row for row in story["chance"] if row["measure"] == "transition"
         },
-        "chance_told": [(_SEEN[row["measure"]], row) for row in story["chance"] if row["measure"] in _SEEN],
+        "chance_told": [
+            *((_SEEN[row["measure"]], row) for row in story["chance"] if row["measure"] in _SEEN),
+            *((f"warned: {spoken(row['warning'])}", row) for row in story["chance"] if row["measure"] == "warning"),
+        ],
         "in_words": in_words,
         "chance_moved": chance_in_words(story["chance"]),
         "forecast_as_now": any(row["served_by"] != "memory" for row in story["forecast"]),

@@ -91,7 +91,11 @@ def _gain(metric: str, rival: str, gains: Array) -> Figure:
     gain, reach = float(gains.mean()), _reach(gains)
     better = gain + reach >= -LOSS
     said = f"With memory {gain:+.3f} nats a customer against {rival} (95 % interval {gain - reach:+.3f} to "
-    told = f"{said}{gain + reach:+.3f}): {'memory is worth having' if gain > 0 else f'{rival} would do'}."
+    if gain > reach:
+        verdict = "memory is worth having"
+    else:
+        verdict = f"{rival} would do" if gain < -reach else f"between memory and {rival} there is no telling"
+    told = f"{said}{gain + reach:+.3f}): {verdict}."
     return Figure(metric, rival, gain, told, gain - reach, gain + reach, -LOSS, better)
 
 

@@ -278,7 +278,7 @@ def calibration(followed: Followed | Missing, max_error: float) -> list[Figure]:
         error,
         f"{said}: "
         + (
-            f"in each tenth they come true as often as they say, to within {NEAR}; they can be read as a forecast."
+            f"no tenth is further off than {NEAR} and chance explain; they can be read as a forecast."
             if forecast
             else "a membership says where a customer is, not where it will be."
         ),

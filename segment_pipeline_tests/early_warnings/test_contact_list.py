@@ -239,7 +239,7 @@ def test_a_planted_rule_takes_part_when_it_is_right_and_not_when_it_is_chance(ju
         told = {found.warning: found for found in standings_of(connection, MAY)}
     assert told["mixed_signal"].takes_part
     assert not told["declining_engagement"].takes_part
-    assert told["declining_engagement"].sentence.endswith("that may be chance.")
+    assert told["declining_engagement"].sentence.endswith("no better than chance.")
     assert told[WHOLE].sentence == "first those of whom mixed signal warns, ranked by churn risk"
 
 

@@ -124,10 +124,12 @@ def test_errors_in_months_of_the_fit_are_taken_for_larger_until_there_are_enough
     counts = drawn_counts(10, 0.5, seed=3)
     for ahead in (1, 2):
         plain = PastForecasts.of(known(counts, fitted=1), ahead)
-        some = PastForecasts.of(known(counts, fitted=10 - UNSEEN_FORECASTS + 1), ahead)
-        enough = PastForecasts.of(known(counts, fitted=10 - UNSEEN_FORECASTS), ahead)
+        fitted = 12 - ahead - UNSEEN_FORECASTS  # one forecast too few has been made since
+        some = PastForecasts.of(known(counts, fitted=fitted), ahead)
+        enough = PastForecasts.of(known(counts, fitted=fitted - 1), ahead)
         # of n months of movement the fit saw, a month within is off by 1 - 1/n of the variance, one beyond by 1 + 1/n
-        factor = np.where(np.arange(10 - ahead) < 8 - ahead, np.sqrt((7 + 1) / (7 - 1)), 1.0)
+        n = fitted - 1
+        factor = np.where(np.arange(10 - ahead) < fitted - ahead, np.sqrt((n + 1) / (n - 1)), 1.0)
         np.testing.assert_allclose(some.by_memory, plain.by_memory * factor[:, None])
         np.testing.assert_array_equal(some.as_it_is_now, plain.as_it_is_now)
         np.testing.assert_array_equal(enough.by_memory, plain.by_memory[-UNSEEN_FORECASTS:])

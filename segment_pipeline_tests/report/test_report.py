@@ -34,18 +34,18 @@ SECTIONS = [
 TRUST = """
 CREATE OR REPLACE TABLE suitability AS SELECT DATE '2023-05-01' AS month, 1 AS model_version, 'mixture' AS verdict,
     'segments overlap and the probabilities predict silence' AS reason;
-CREATE OR REPLACE TABLE suitability_findings AS SELECT DATE '2023-05-01' AS month, 'overlap' AS finding, 0.31 AS value,
-    0.05 AS threshold, true AS holds, 'A third of the customers lean to a second segment.' AS sentence;
+CREATE OR REPLACE TABLE suitability_findings AS SELECT DATE '2023-05-01' AS month, 'overlap' AS finding, 0.31E0 AS value,
+    0.05E0 AS threshold, true AS holds, 'A third of the customers lean to a second segment.' AS sentence;
 CREATE OR REPLACE TABLE model_validation AS SELECT DATE '2023-05-01' AS month, 1 AS model_version,
-    'heldout_gap' AS metric, NULL::VARCHAR AS subject, 0.02 AS value, 0.01 AS low, 0.03 AS high, 0.1 AS threshold,
+    'heldout_gap' AS metric, NULL::VARCHAR AS subject, 0.02E0 AS value, 0.01E0 AS low, 0.03E0 AS high, 0.1E0 AS threshold,
     true AS passed, 'It fits customers that it has not seen.' AS sentence;
 CREATE OR REPLACE TABLE alternative_segmentations AS SELECT DATE '2023-03-01' AS month, 'kmeans' AS method,
-    3 AS segments, 700 AS customers, NULL::DOUBLE AS noise_share, 0.61 AS agreement, 0.3 AS silhouette,
-    0.7 AS churn_auc, 0.9 AS stability, 'no better' AS verdict;
+    3 AS segments, 700 AS customers, NULL::DOUBLE AS noise_share, 0.61E0 AS agreement, 0.3E0 AS silhouette,
+    0.7E0 AS churn_auc, 0.9E0 AS stability, 'no better' AS verdict;
 CREATE OR REPLACE TABLE outlier_groups AS SELECT DATE '2023-05-01' AS month, 1 AS group_id, 'rare' AS kind,
-    12 AS customers, 0.017 AS share, 0.8 AS cohesion, 'keep' AS recommendation, 'They spend most.' AS sentence;
+    12 AS customers, 0.017E0 AS share, 0.8E0 AS cohesion, 'keep' AS recommendation, 'They spend most.' AS sentence;
 CREATE OR REPLACE TABLE segment_audit_summary AS SELECT DATE '2023-05-01' AS month, 'agreement' AS figure,
-    0.42 AS value;
+    0.42E0 AS value;
 """
 
 
@@ -147,7 +147,7 @@ def test_the_same_file_gives_the_same_bytes_and_later_months_change_nothing(publ
 def test_the_first_month_says_what_cannot_be_known_yet(three_months):
     page = page_of(three_months.published, MARCH)
     assert "This is the first month" in page.text
-    assert "There is no month before to compare with" in page.text
+    assert "Shares have no month before to be compared with" in page.text
     assert [text for level, text in page.headings if level == 2] == SECTIONS
 
 
@@ -303,7 +303,7 @@ def story(**changes):
         "chance": [
             {"measure": "moved", "customers": 1000, "chance_low": 0.02, "chance_high": 0.028, "reason": None},
         ],
-        "warned": {"new": 8, "ongoing": 2, "to_contact": 9},
+        "warned": {"new": 8, "ongoing": 2, "to_contact": 9, "left_out": 0},
         "backtest": [],
         "list_stands_on": "by churn risk alone: no warning has proven to find more",
         "contact_list": None,
