@@ -4,7 +4,9 @@ maximum likelihood has without any guard.
 The unguarded optimum is the best, by BIC, of everything that plain EM was started from: many k-means and random
 partitions, three searches without prior, and the answer of the guarded search itself. A fit counts that passes the
 pipeline's degeneracy check. Published data (iris; five columns of wine; four of breast cancer) at k = 2 to 4, and ten
-simulated sets at the true number of components and one less and more. Bar: at most 2 BIC. Five minutes on one core.
+simulated sets at the true number of components and one less and more, of a search of k = 2 to 10. Bar: at most 2 BIC.
+Where a search misses an optimum that has nothing to do with the guard, that is counted too. Ten minutes on one core;
+`--most-rows 11000` leaves out the three largest sets, which take most of it.
 """
 
 import argparse
@@ -68,7 +70,9 @@ def main() -> None:
     for name, (X, wanted) in sets.items():
         if len(X) > most:
             continue
-        for found in search_mixtures(X, wanted, random_state=0, n_jobs=1):
+        for found in search_mixtures(X, range(2, 11), random_state=0, n_jobs=1):
+            if found.n_components not in wanted:
+                continue
             reference = unguarded(X, found.n_components, found.model.mixture_)
             rows.append([name, f"{len(X):,} x {X.shape[1]}", found.n_components, reference, found.bic - reference])
             worst = max(worst, found.bic - reference)

@@ -25,7 +25,7 @@ def main() -> None:
     X = cdnow_features(date(1997, 10, 1))
     space = cdnow_space(X)
     Z = space.transform(X)
-    race(Z, repeats, 25, shun_spikes=False)
+    race(Z, repeats, 25, prior=None, variance_floor=1e-6, shun_spikes=False)
 
     print("with floor and prior, and scikit-learn started from our answer:")
     in_floors = Z / np.sqrt(space.variance_floor)

@@ -14,21 +14,20 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.degeneracy import find_degeneracy
 from segment_pipeline.mixture.em import Prior
-from segment_pipeline.mixture.estimator import GaussianMixtureEM, thread_count
+from segment_pipeline.mixture.estimator import GaussianMixtureEM, one_blas_thread, thread_count
 from segment_pipeline.mixture.gaussian import Hurdle, Mixture, bhattacharyya_distances, bic
 from segment_pipeline.mixture.hurdle import rule_component, with_rule
 from segment_pipeline.mixture.search import (
-    FINALISTS,
     SAME_BASIN,
     TOLERANCE,
     Found,
     adjusted_rand_index,
+    refitted,
     search_mixtures,
 )
 
@@ -65,12 +64,12 @@ class Candidate:
     """The best mixture found for one number of components, and what speaks for and against it.
 
     bic, aic, icl : lower is better; from the plain log-likelihood, without prior. train_log_likelihood,
-    heldout_log_likelihood : mean nats per customer, of Z, higher is better; held out = fitted on 80 %, measured on the
-    rest. stability : mean adjusted Rand index between independent full searches, 1 = the same partition each time.
-    smallest_share : smallest weight, 0..1. min_separation : smallest Bhattacharyya distance between two components,
-    0 = the same component twice; infinite for a single component. basin_gap : BIC of the second best distinct solution
-    minus this one's, >= 0; NaN when every run ended in the same solution. degeneracy : why the fit is a spike and not a
-    segment, None for a sound one.
+    heldout_log_likelihood : mean nats per customer, of Z, higher is better; held out = fitted on 80 %, from where the
+    mixture stands, and measured on the rest. stability : mean adjusted Rand index between independent searches, 1 = the
+    same partition each time. smallest_share : smallest weight, 0..1. min_separation : smallest Bhattacharyya distance
+    between two components, 0 = the same component twice; infinite for a single component. basin_gap : BIC of the second
+    best distinct solution minus this one's, >= 0; NaN when every run ended in the same solution. degeneracy : why the
+    fit is a spike and not a segment, None for a sound one.
 
     memory : of a candidate that has one, fitted to a panel of months. Weights are the shares in the last month, on
     which bic, aic, icl, shares, separation, stability and degeneracy are judged too, each customer once; the
@@ -144,32 +143,29 @@ def fit_candidates(
         )
         return _beside_the_rule(rest, Z, rounding_variance, hurdle, variance_floor, seed)
     heldout = heldout_rows(len(Z), seed)
-    training = np.setdiff1d(np.arange(len(Z)), heldout)
-    done = when_all_are_done(STABILITY_SEARCHES + 1, progress)
+    done = when_all_are_done(STABILITY_SEARCHES, progress)
 
     def search(s: int) -> list[Found]:
-        rows = training if s == STABILITY_SEARCHES else slice(None)
         return search_mixtures(
-            Z[rows],
+            Z,
             n_components,
-            rounding_variance=None if rounding_variance is None else rounding_variance[rows],
+            rounding_variance=rounding_variance,
             random_state=(seed, s),
             variance_floor=variance_floor,
             # The champion starts one search only: in all of them it would make the searches agree.
             champion=champion if s == 0 else None,
-            finalists=1 if s == STABILITY_SEARCHES else FINALISTS,
             sample_size=len(Z),  # whoever read Z has sampled it already
             progress=done,
             n_jobs=1,
         )
 
     threads = thread_count(-1) if len(Z) > ONE_THREAD_ROWS else 1
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        *full, short = pool.map(search, range(STABILITY_SEARCHES + 1))
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+        searches = list(pool.map(search, range(STABILITY_SEARCHES)))
         return list(
             pool.map(
                 lambda i: _candidate(
-                    Z, rounding_variance, exact, variance_floor, names, [found[i] for found in full], short[i], heldout
+                    Z, rounding_variance, exact, variance_floor, names, [found[i] for found in searches], heldout
                 ),
                 range(len(n_components)),
             )
@@ -266,7 +262,6 @@ def _candidate(
     floor: Array,
     names: Sequence[str],
     searches: Sequence[Found],
-    short: Found,
     heldout: Labels,
 ) -> Candidate:
     """Sum up what the independent searches for one k have found."""
@@ -277,6 +272,9 @@ def _candidate(
     mixture = best.model.mixture_
 
     partitions = [found.model.mixture_.log_joint(Z, rounding_variance).argmax(axis=1) for found in searches]
+    training = np.setdiff1d(np.arange(len(Z)), heldout)
+    seen, unseen = (None if rounding_variance is None else rounding_variance[rows] for rows in (training, heldout))
+    short = refitted(mixture, Z[training], floor, seen)
     R = mixture.responsibilities(Z, rounding_variance)
     entropy = -float(np.sum(R * np.log(np.maximum(R, np.finfo(float).tiny))))
     log_likelihood = float(mixture.log_likelihood(Z, rounding_variance).sum())
@@ -295,11 +293,7 @@ def _candidate(
         aic=2.0 * mixture.n_parameters - 2.0 * log_likelihood,
         icl=score + 2.0 * entropy,
         train_log_likelihood=log_likelihood / len(Z),
-        heldout_log_likelihood=float(
-            short.model.mixture_.log_likelihood(
-                Z[heldout], None if rounding_variance is None else rounding_variance[heldout]
-            ).mean()
-        ),
+        heldout_log_likelihood=float(short.log_likelihood(Z[heldout], unseen).mean()),
         stability=float(np.mean([adjusted_rand_index(a, b) for a, b in combinations(partitions, 2)])),
         smallest_share=float(mixture.weights.min()),
         min_separation=float(bhattacharyya_distances(mixture).min()),

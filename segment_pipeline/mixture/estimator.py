@@ -11,8 +11,9 @@ import os
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import cache
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.em import (
@@ -368,7 +369,7 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # s
     @staticmethod
     def _in_chunks(X: NDArray[Any], out: NDArray[Any], score: Any) -> NDArray[Any]:
         # To limit BLAS takes longer than to score a few rows.
-        with threadpool_limits(limits=1, user_api="blas") if len(X) > FEW_ROWS else nullcontext():
+        with one_blas_thread() if len(X) > FEW_ROWS else nullcontext():
             for start in range(0, len(X), SCORED_ROWS):
                 part = np.asarray(X[start : start + SCORED_ROWS], dtype=np.float64)
                 out[start : start + SCORED_ROWS] = score(part)
@@ -465,12 +466,24 @@ def _weighted_mean(X: NDArray[Any], weights: Array | None) -> Array:
 def own_threads(n_jobs: int | None) -> Iterator[ThreadPoolExecutor | None]:
     """Threads for NumPy's own work, with BLAS kept to one each so that they do not fight; None for a single one."""
     threads = thread_count(n_jobs)
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         if threads == 1:
             yield None
             return
         with ThreadPoolExecutor(threads) as pool:
             yield pool
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The threaded libraries of this process. To look for them takes longer than to fit a few thousand rows."""
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Where BLAS uses a single thread per call."""
+    limits: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
+    return limits
 
 
 def thread_count(n_jobs: int | None) -> int:

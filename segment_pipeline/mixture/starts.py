@@ -17,8 +17,9 @@ WARD_ROWS = 400
 SPLITS = 4
 """How many components of a parent are split, each in its own start."""
 
-MERGES = 4
-"""How many pairs of a larger mixture's components are merged, each in its own start."""
+MERGES = 8
+"""How many pairs of a larger mixture's components are merged, each in its own start. Of the four closest pairs none may
+be the right one: of eight groups at k = 5 that cost 1,000 BIC."""
 
 
 def kmeans_labels(
@@ -77,7 +78,8 @@ def splits(mixture: Mixture, random: np.random.Generator) -> list[Mixture]:
 
 
 def merges(mixture: Mixture) -> list[Mixture]:
-    """Up to `MERGES` mixtures with one component less: two that overlap much become one with their joint moments."""
+    """Up to `MERGES` mixtures with one component less: two become one with their joint moments, those that overlap most
+    first."""
     distances = bhattacharyya_distances(mixture)
     pairs = np.column_stack(np.triu_indices(mixture.n_components, 1))
     order = np.argsort(distances[pairs[:, 0], pairs[:, 1]], kind="stable")

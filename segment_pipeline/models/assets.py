@@ -50,7 +50,7 @@ CHAMPION_IS_STABLE = CheckSpec(
 def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.customers.space_store import read_feature_space
     from segment_pipeline.database.rows import feature_matrix
-    from segment_pipeline.models.candidates_store import write_candidates
+    from segment_pipeline.models.candidates_store import candidates_before, write_candidates
     from segment_pipeline.models.challengers import fit_challengers
     from segment_pipeline.models.champions_store import previous_champion
     from segment_pipeline.models.panel_store import read_customer_months
@@ -59,13 +59,14 @@ def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
     with pipeline.read(context) as connection:
         champion = previous_champion(connection, config, month)
         space = read_feature_space(connection, month)
+        known = candidates_before(connection, month, space)
         ids, X = feature_matrix(connection, "validated_features", month, space.names, config.model.fit_sample)
         months = (
             read_customer_months(connection, month, space.names, config.memory.months, config.model.fit_sample)
             if config.model.memory
             else None
         )
-    found = fit_challengers(space, X, ids, config, champion, months)
+    found = fit_challengers(space, X, ids, config, champion, months, known)
     with pipeline.step(context) as step:
         step.rows = write_candidates(step.connection, month, found.candidates, found.refusals, found.choice)
         step.judge(_any_admissible(found))

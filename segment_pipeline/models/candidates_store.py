@@ -7,13 +7,16 @@ from datetime import date
 
 import duckdb
 
+from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.database.rows import without, write_rows
 from segment_pipeline.errors import MonthOrderError
 from segment_pipeline.mixture.candidates import Candidate, Mixture
 from segment_pipeline.mixture.chain.memory import Memory
+from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.models.model import express_in
 from segment_pipeline.models.selection import Choice
 from segment_pipeline.models.tables import CANDIDATE_CHOICES, CANDIDATE_MODELS, CANDIDATE_PARAMETERS
-from segment_pipeline.months import month_key
+from segment_pipeline.months import add_months, month_key
 
 
 def write_candidates(
@@ -63,6 +66,26 @@ class Challenger:
     rationale: str
     memory: Memory | None = None
     next_log_score: float | None = None
+
+
+def candidates_before(
+    connection: duckdb.DuckDBPyConnection, month: date, space: FeatureSpace
+) -> list[tuple[Mixture, Memory | None]]:
+    """The candidates of the month before, in the coordinates of `space`; none where that month had other features."""
+    before = add_months(month, -1)
+    found = connection.execute(
+        f"SELECT parameters FROM {CANDIDATE_PARAMETERS.name} WHERE month = ? ORDER BY n_components", [before]
+    ).fetchall()
+    if not found or (old := read_feature_space(connection, before)).schema != space.schema:
+        return []
+    known = [json.loads(parameters) for (parameters,) in found]
+    return [
+        (
+            express_in(Mixture.from_plain(plain), old, space),
+            Memory.from_plain(plain["memory"]) if "memory" in plain else None,
+        )
+        for plain in known
+    ]
 
 
 def read_challenger(connection: duckdb.DuckDBPyConnection, month: date) -> Challenger:

@@ -50,12 +50,14 @@ def fit_challengers(
     config: "Config",
     champion: SegmentModel | None = None,
     months: CustomerMonths | None = None,
+    known: Sequence[tuple[Mixture, Memory | None]] = (),
 ) -> Challengers:
     """Fit and judge the candidates of one month.
 
     X : (n, d) original units, in the order of customer_ids. champion : who served the month before; its mixture is one
     more start, where the features are still the same. months : the customers' months up to this one, to which
-    candidates with memory are fitted where there are enough; None for candidates without. Same arguments, same bits.
+    candidates with memory are fitted where there are enough; None for candidates without. known : the candidates of the
+    month before, in the coordinates of `space`; those with memory go on from there. Same arguments, same bits.
     """
     settings = config.model
     Z = space.transform(X)
@@ -72,6 +74,7 @@ def fit_challengers(
             seed=settings.seed,
             exact=months.seen_in(space),
             champion=_memory_in_this_space(champion, space),
+            known=[(mixture, memory) for mixture, memory in known if memory is not None],
             names=space.names,
         )
     elif obstacle is None:

@@ -29,7 +29,9 @@ CANDIDATE_MODELS = Table(
             "stability",
             "DOUBLE",
             "-1..1",
-            "Mean adjusted Rand index between independent searches with different seeds; higher is better.",
+            "Mean adjusted Rand index between independent searches with different seeds; higher is better. With "
+            "memory, of a number of segments that cannot win: between the best fit and where further searches would "
+            "begin.",
         ),
         Column("smallest_share", "DOUBLE", "0..1", "Weight of the smallest component."),
         Column(

@@ -32,8 +32,8 @@ INDEPENDENT_ERRORS = 2.0
 """So many errors of one month count as independent: its states share what the month has in common, and no more."""
 
 UNSEEN_FORECASTS = 3
-"""With so many past forecasts made since the champion was fitted, the others are left out: at the beginning of the months
-next to nobody is known who has lapsed."""
+"""With so many past forecasts made since the champion was fitted, the others are left out: at the beginning of the
+months next to nobody is known who has lapsed."""
 
 ServedBy = Literal["memory", "as it is now"]
 

@@ -114,6 +114,34 @@ def test_last_months_champion_is_one_more_start(panel: Panel) -> None:
     assert done == [3]
 
 
+def test_the_first_search_goes_on_from_last_months_candidates_and_the_others_begin_anew(panel: Panel) -> None:
+    """Of the month before they know five months of six."""
+    sizes = [2, 3, 4]
+    before = fit_memory_candidates(panel.until(5), sizes, variance_floor=FLOOR, seed=1)
+    known = [(candidate.mixture, candidate.memory) for candidate in before if candidate.memory is not None]
+    cold = fit_memory_candidates(panel, sizes, variance_floor=FLOOR, seed=1)
+    warm, again = (
+        fit_memory_candidates(panel, sizes, variance_floor=FLOOR, seed=1, known=known[::order]) for order in (1, -1)
+    )
+    for one, other, same in zip(cold, warm, again, strict=True):
+        assert one.panel_bic is not None
+        assert other.panel_bic <= one.panel_bic + 2.0
+        assert same.panel_bic == other.panel_bic
+    assert warm[1].stability > 0.99
+
+
+def test_of_sizes_that_cannot_win_the_other_searches_only_say_where_they_begin(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explored, fit = [], MarkovMixture.fit
+    monkeypatch.setattr(MarkovMixture, "fit", lambda self, part: explored.append(self.n_components) or fit(self, part))
+    two, three, seven = fit_memory_candidates(panel, [2, 3, 7], variance_floor=FLOOR, seed=1)
+    assert seven.bic - three.bic > 2.0 * candidates.CANNOT_WIN * (panel.states[:, -1] == SEEN).sum()
+    assert two.bic > three.bic
+    assert explored.count(7) < min(explored.count(2), explored.count(3))
+    assert np.isfinite([seven.bic, seven.stability, seven.heldout_log_likelihood]).all()
+
+
 def test_a_large_panel_is_searched_on_a_sample_and_fitted_whole(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     (whole,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
     monkeypatch.setattr(candidates, "FEW_ROWS", 1500)

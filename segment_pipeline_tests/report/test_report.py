@@ -34,11 +34,11 @@ SECTIONS = [
 TRUST = """
 CREATE OR REPLACE TABLE suitability AS SELECT DATE '2023-05-01' AS month, 1 AS model_version, 'mixture' AS verdict,
     'segments overlap and the probabilities predict silence' AS reason;
-CREATE OR REPLACE TABLE suitability_findings AS SELECT DATE '2023-05-01' AS month, 'overlap' AS finding, 0.31E0 AS value,
-    0.05E0 AS threshold, true AS holds, 'A third of the customers lean to a second segment.' AS sentence;
+CREATE OR REPLACE TABLE suitability_findings AS SELECT DATE '2023-05-01' AS month, 'overlap' AS finding,
+    0.31E0 AS value, 0.05E0 AS threshold, true AS holds, 'A third of the customers lean to a second segment.' AS sentence;
 CREATE OR REPLACE TABLE model_validation AS SELECT DATE '2023-05-01' AS month, 1 AS model_version,
-    'heldout_gap' AS metric, NULL::VARCHAR AS subject, 0.02E0 AS value, 0.01E0 AS low, 0.03E0 AS high, 0.1E0 AS threshold,
-    true AS passed, 'It fits customers that it has not seen.' AS sentence;
+    'heldout_gap' AS metric, NULL::VARCHAR AS subject, 0.02E0 AS value, 0.01E0 AS low, 0.03E0 AS high,
+    0.1E0 AS threshold, true AS passed, 'It fits customers that it has not seen.' AS sentence;
 CREATE OR REPLACE TABLE alternative_segmentations AS SELECT DATE '2023-03-01' AS month, 'kmeans' AS method,
     3 AS segments, 700 AS customers, NULL::DOUBLE AS noise_share, 0.61E0 AS agreement, 0.3E0 AS silhouette,
     0.7E0 AS churn_auc, 0.9E0 AS stability, 'no better' AS verdict;

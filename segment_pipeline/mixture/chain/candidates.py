@@ -11,7 +11,7 @@ score one month ahead go on improving up to nine segments; BIC of the last month
 (benchmarks/number_of_segments.py).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +19,6 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from segment_pipeline.arrays import Array, Flags
 from segment_pipeline.mixture.candidates import (
@@ -33,7 +32,7 @@ from segment_pipeline.mixture.chain.markov import MarkovMixture
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.chain.panel import SEEN, Panel
 from segment_pipeline.mixture.degeneracy import find_degeneracy
-from segment_pipeline.mixture.estimator import thread_count
+from segment_pipeline.mixture.estimator import one_blas_thread, thread_count
 from segment_pipeline.mixture.gaussian import Mixture, bhattacharyya_distances, bic
 from segment_pipeline.mixture.search import (
     SAME_BASIN,
@@ -53,9 +52,15 @@ ones do not; without the merges two of three searches miss its best three segmen
 SHORT_ROWS = 5_000
 """Of a panel with more customer-months, every start first runs on a sample of customers with so many."""
 
+MERGES = 4
 FINALISTS = 2
 FINALIST_TOLERANCE = 1e-4
-"""So many of the starts run on until they nearly rest: a dozen iterations do not tell yet which of two ends higher."""
+"""So many merges of a larger chain are starts, and so many of the starts run on until they nearly rest: a dozen
+iterations do not tell yet which of two ends higher."""
+
+CANNOT_WIN = 0.04
+"""Nats per customer of the last month by which a number of components may be behind the best before another search:
+three times what searches that end apart differ by on the demo."""
 
 FEW_ROWS = 20_000
 """Of a panel with more customer-months a sample of customers with so many decides which fit is best; that one goes on
@@ -121,6 +126,7 @@ def fit_memory_candidates(
     seed: int,
     exact: Panel | None = None,
     champion: tuple[Mixture, Memory] | None = None,
+    known: Sequence[tuple[Mixture, Memory]] = (),
     progress: Callable[[int], None] | None = None,
     names: Sequence[str] | None = None,
 ) -> list[Candidate]:
@@ -128,16 +134,19 @@ def fit_memory_candidates(
 
     panel : as the fit sees it, the last month being the one that is segmented. exact : the same with every value as it
     is, on which `next_log_score` is measured and degeneracy is judged; None where the two are one. champion : last
-    month's, in the coordinates of the panel, one more start. variance_floor, seed, progress, names : as in
+    month's, in the coordinates of the panel, one more start. known : last month's candidates, likewise; where there is
+    one of every size, the first search only goes on from them. variance_floor, seed, progress, names : as in
     `fit_candidates`. Same arguments, same bits, whatever the number of threads. Raises ValueError where the panel
     cannot carry so many components.
     """
     names = tuple(names) if names is not None else tuple(f"feature {j + 1}" for j in range(panel.n_features))
     exact = replace(panel, rounding_variance=None) if exact is None else exact
     heldout = heldout_rows(panel.n_customers, seed)
-    training = panel.take(np.setdiff1d(np.arange(panel.n_customers), heldout))
-    few, few_training, few_exact = (few_customers(part, seed, FEW_ROWS) for part in (panel, training, exact))
-    done = when_all_are_done(STABILITY_SEARCHES + 1, progress)
+    training = few_customers(panel.take(np.setdiff1d(np.arange(panel.n_customers), heldout)), seed, FEW_ROWS)
+    few, few_exact = (few_customers(part, seed, FEW_ROWS) for part in (panel, exact))
+    short = few_customers(few, seed, SHORT_ROWS)
+    before = {mixture.n_components: (mixture, memory) for mixture, memory in known}
+    done = when_all_are_done(STABILITY_SEARCHES, progress)
 
     def fit(part: Panel, mixture: Mixture, memory: Memory | None = None, tol: float = TOLERANCE, **how: Any) -> Chain:
         model = MarkovMixture(
@@ -153,19 +162,34 @@ def fit_memory_candidates(
     def again(chain: Chain, part: Panel, **how: Any) -> Chain:
         return fit(part, chain.model.mixture_, chain.model.memory_, **how)
 
-    def best_from(starts: Sequence[Mixture], part: Panel, short: Panel, finalists: int = FINALISTS) -> Chain:
+    def best_from(starts: Sequence[Mixture], finalists: int = FINALISTS) -> Chain:
         runs = [fit(short, start, max_iter=SHORT_ITERATIONS, accelerate=False) for start in starts]
         ahead = sorted(runs, key=posterior, reverse=True)[:finalists]
-        return max((again(run, part, tol=FINALIST_TOLERANCE) for run in ahead), key=posterior)
+        return max((again(run, few, tol=FINALIST_TOLERANCE) for run in ahead), key=posterior)
 
-    def search(s: int) -> dict[int, Chain]:
-        """The best chain for every number of components that one independent search has found."""
-        part, random = few_training if s == STABILITY_SEARCHES else few, np.random.default_rng((seed, s, 2))
-        short = few_customers(part, seed, SHORT_ROWS)
+    def or_the_champion(chain: Chain) -> Chain:
+        """It starts one search only: in all of them it would make the searches agree."""
+        if champion is None or champion[0].n_components != chain.model.n_components:
+            return chain
+        return max(chain, fit(few, *champion), key=posterior)
+
+    def can_win(first: Mapping[int, Chain]) -> list[int]:
+        """Which numbers of components the further searches explore: those up to the best by BIC that is sound, and
+        those beyond it that describe the last month nearly as well. Of the others they say where they begin."""
+        scores = {k: chain.bic_of_the_last_month for k, chain in first.items()}
+        sound = [k for k, chain in first.items() if chain.degeneracy(few_exact, variance_floor, names) is None]
+        best = min(sound or scores, key=lambda k: scores[k])
+        limit = scores[best] + 2.0 * CANNOT_WIN * len(first[best].memberships)
+        return [k for k, score in scores.items() if k <= best or score <= limit]
+
+    def search(s: int, wanted: Collection[int]) -> dict[int, Chain]:
+        """The best chain for every number of components that one independent search has found: for those wanted, and
+        for the others where it begins."""
+        random = np.random.default_rng((seed, s, 2))
         pooled = search_mixtures(
-            part.rows,
+            few.rows,
             n_components,
-            rounding_variance=part.rounding_variance,
+            rounding_variance=few.rounding_variance,
             random_state=(seed, s),
             variance_floor=variance_floor,
             sample_size=START_ROWS,
@@ -174,37 +198,57 @@ def fit_memory_candidates(
         ended: dict[int, Chain] = {}
         for found in sorted(pooled, key=lambda found: found.n_components):
             k = found.n_components
+            if k not in wanted:
+                begun = fit(short, found.model.mixture_, max_iter=SHORT_ITERATIONS, accelerate=False)
+                ended[k] = again(begun, few, max_iter=1)
+                continue
             starts = [found.model.mixture_, *found.alternatives]
             if k - 1 in ended:
                 starts += splits(ended[k - 1].mixture, random)
-            ended[k] = best_from(starts, part, short)
-            # The champion starts one search only: in all of them it would make the searches agree.
-            if champion is not None and champion[0].n_components == k and s == 0:
-                ended[k] = max(ended[k], fit(part, *champion), key=posterior)
+            ended[k] = best_from(starts)
+            if s == 0:
+                ended[k] = or_the_champion(ended[k])
         for k in sorted(ended, reverse=True):
-            if k + 1 in ended:
-                merged = best_from(merges(ended[k + 1].mixture), part, short, finalists=1)
-                ended[k] = max(ended[k], merged, key=posterior)
-            ended[k] = again(ended[k], part)
+            if k in wanted:
+                if k + 1 in ended:
+                    merged = best_from(merges(ended[k + 1].mixture)[:MERGES], finalists=1)
+                    ended[k] = max(ended[k], merged, key=posterior)
+                ended[k] = again(ended[k], few)
             done(k)
         return ended
 
-    def candidate(chains: Sequence[Chain], short: Chain) -> Candidate:
+    def first_search() -> dict[int, Chain]:
+        """Where everything is known from the month before, it goes on from there: the months are nearly the same."""
+        if not set(n_components) <= set(before):
+            return search(0, n_components)
+        ended = {}
+        for k in n_components:
+            ended[k] = or_the_champion(fit(few, *before[k]))
+            done(k)
+        return ended
+
+    def candidate(chains: Sequence[Chain], tol: float) -> Candidate:
         reasons = [chain.degeneracy(few_exact, variance_floor, names) for chain in chains]
         # A sound fit goes before a degenerate one, whatever their posteriors.
         chosen = min(range(len(chains)), key=lambda s: (reasons[s] is not None, -posterior(chains[s])))
         best = chains[chosen]
         others = [chain for chain in chains if chain is not best]
-        whole = best if few is panel else again(best, panel, tol=FINALIST_TOLERANCE)
-        unseen = Chain(short.model, panel.take(heldout))
+        whole = best if few is panel else again(best, panel, tol=tol)
+        unseen = Chain(again(best, training, tol=FINALIST_TOLERANCE).model, panel.take(heldout))
         return _candidate(
             whole, unseen, exact.take(heldout), whole.degeneracy(exact, variance_floor, names), best, others
         )
 
     threads = thread_count(-1) if len(panel.rows) > ONE_THREAD_ROWS else 1
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        *full, short = pool.map(search, range(STABILITY_SEARCHES + 1))
-        return list(pool.map(lambda k: candidate([found[k] for found in full], short[k]), n_components))
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+        first = first_search()
+        wanted = can_win(first)
+        searches = [first, *pool.map(lambda s: search(s, wanted), range(1, STABILITY_SEARCHES))]
+
+        def summed_up(k: int) -> Candidate:
+            return candidate([found[k] for found in searches], TOLERANCE if k in wanted else FINALIST_TOLERANCE)
+
+        return list(pool.map(summed_up, n_components))
 
 
 def posterior(chain: Chain) -> float:

@@ -1,0 +1,37 @@
+"""Candidates in and out of the warehouse: what the next month knows of them."""
+
+from datetime import date
+
+import duckdb
+import numpy as np
+
+from segment_pipeline.customers.space_store import write_feature_space
+from segment_pipeline.database.store import prepare
+from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.models.candidates_store import candidates_before, write_candidates
+from segment_pipeline.models.challengers import fit_challengers
+from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline_tests.remembered_worlds import config
+
+FIRST, SECOND = date(2020, 1, 1), date(2020, 2, 1)
+SHOP = "features: [{name: x}, {name: y}]\nmodel: {n_components: [2, 3]}\n"
+
+
+def test_the_candidates_of_the_month_before_come_back_in_this_months_coordinates() -> None:
+    settings = config(SHOP)
+    random = np.random.default_rng(0)
+    X = random.normal(size=(600, 2)) + 3.0 * (np.arange(600) % 2)[:, None]
+    old, new = FeatureSpace.fit(settings.features, X), FeatureSpace.fit(settings.features, 2.0 * X + 1.0)
+    found = fit_challengers(old, X, map(str, range(len(X))), settings)
+    with duckdb.connect() as connection:
+        prepare(connection, TABLES, ("x", "y"))
+        write_feature_space(connection, FIRST, old, [])
+        write_candidates(connection, FIRST, found.candidates, found.refusals, found.choice)
+        known = candidates_before(connection, SECOND, new)
+        assert candidates_before(connection, FIRST, new) == []
+    assert [mixture.n_components for mixture, _ in known] == [2, 3]
+    for (mixture, memory), candidate in zip(known, found.candidates, strict=True):
+        assert memory is None
+        np.testing.assert_allclose(
+            mixture.responsibilities(new.transform(X)), candidate.mixture.responsibilities(old.transform(X)), atol=1e-9
+        )
