@@ -1,4 +1,4 @@
-"""Merging: components of a Gaussian mixture that together describe one group, which is skewed or has heavy tails.
+"""Parts: components of a Gaussian mixture that together describe one group, which is skewed or has heavy tails.
 
 Here: which components are one segment. Not here: the fit, which stays as it is, and what a segment of several
 components publishes, which is sums over them.
@@ -17,7 +17,8 @@ from itertools import combinations
 import numpy as np
 
 from segment_pipeline.arrays import Array
-from segment_pipeline.mixture.gaussian import Mixture
+from segment_pipeline.mixture.chain.memory import Memory
+from segment_pipeline.mixture.gaussian import Mixture, Parts, summed
 from segment_pipeline.mixture.skewed import KINDS, Group, Groups, Rows, fit_groups
 
 FIT_ROWS, JUDGED_ROWS = 3_000, 20_000
@@ -26,18 +27,10 @@ FIT_ROWS, JUDGED_ROWS = 3_000, 20_000
 PATIENCE = 2
 """After so many steps that have made it no better, further merging is not tried."""
 
-Merging = tuple[tuple[int, ...], ...]
-"""The components of each segment, ascending; segments in the order of their first components."""
 
-
-def unmerged(n_components: int) -> Merging:
+def each_alone(n_components: int) -> Parts:
     """Every component is a segment."""
     return tuple((k,) for k in range(n_components))
-
-
-def merged_columns(R: Array, merging: Merging) -> Array:
-    """(n, k) of the components -> (n, m) of the segments: sums."""
-    return np.column_stack([R[:, list(parts)].sum(axis=1) for parts in merging])
 
 
 def merge_components(
@@ -46,8 +39,8 @@ def merge_components(
     floor: Array,
     rounding_variance: Array | None = None,
     memberships: Array | None = None,
-) -> Merging:
-    """Which components of the mixture are one segment.
+) -> Parts:
+    """Which components of the mixture are one segment: ascending, segments in the order of their first ones.
 
     Z : (n, d) standardised rows that the mixture describes. floor : (d,) smallest variance along each feature.
     rounding_variance : (n, d) of what each value was rounded from; values are then judged at a place within their
@@ -61,20 +54,33 @@ def merge_components(
         rows = rows + np.sqrt(3.0 * rounding_variance[judged]) * random.uniform(-1.0, 1.0, rows.shape)
     R = mixture.responsibilities(rows) if memberships is None else memberships[judged]
     own = mixture.n_parameters * np.log(customers) - 2.0 * customers * mixture.log_likelihood(rows).mean()
-    path = [unmerged(k), *entropy_path(R)]
+    path = [each_alone(k), *entropy_path(R)]
     best = min((_best_of_kind(rows, R, path, kind, floor, customers) for kind in KINDS), key=lambda found: found[0])
     if best[1] is None or len(best[1].groups) == k or best[0] >= own:
-        return unmerged(k)
+        return each_alone(k)
     return _parts_of(best[1].memberships(rows), R)
 
 
-def entropy_path(R: Array) -> Iterator[Merging]:
+def merge_flickering(parts: Parts, memory: Memory, weights: Array, least: float) -> Parts:
+    """The same parts, with those as one between which customers flicker, the worst first, until `Memory.flicker` is
+    `least` or more for every two, or only two are left. memory, weights (k,) : of the components."""
+    while len(parts) > 2:
+        kept = memory.merged(parts, weights).flicker()
+        if kept.min() >= least:
+            break
+        one, other = sorted(np.unravel_index(kept.argmin(), kept.shape))
+        both = tuple(sorted(parts[one] + parts[other]))
+        parts = tuple(sorted([both, *(part for s, part in enumerate(parts) if s not in (one, other))]))
+    return parts
+
+
+def entropy_path(R: Array) -> Iterator[Parts]:
     """From R (n, k), what is left after each merger, down to one segment: k - 1 of them.
 
     The next pair is always that whose merger lowers the entropy of the memberships most, for each member of the smaller
     of the two: a small component that lies all within a large one goes before two large ones that touch.
     """
-    segments = list(unmerged(R.shape[1]))
+    segments = list(each_alone(R.shape[1]))
     while len(segments) > 1:
         one, other = max(combinations(segments, 2), key=lambda pair: _undecided(R, *pair))
         segments = sorted(tuple(sorted(one + other)) if parts == one else parts for parts in segments if parts != other)
@@ -92,14 +98,14 @@ def _xlogx(p: Array) -> Array:
 
 
 def _best_of_kind(
-    rows: Array, R: Array, path: Sequence[Merging], kind: type[Group], floor: Array, customers: int
+    rows: Array, R: Array, path: Sequence[Parts], kind: type[Group], floor: Array, customers: int
 ) -> tuple[float, Groups | None]:
     """The lowest BIC of groups of a kind along the path, and those groups."""
     fitted = Rows(rows[:FIT_ROWS], floor)
     best: tuple[float, Groups | None] = (np.inf, None)
     worse = 0
     for merging in path:
-        groups = fit_groups(fitted, merged_columns(R[:FIT_ROWS], merging), kind)
+        groups = fit_groups(fitted, summed(R[:FIT_ROWS], merging), kind)
         score = np.inf if groups is None else groups.bic(rows, customers)
         worse = 0 if score < best[0] else worse + 1
         if score < best[0]:
@@ -109,7 +115,7 @@ def _best_of_kind(
     return best
 
 
-def _parts_of(groups: Array, R: Array) -> Merging:
+def _parts_of(groups: Array, R: Array) -> Parts:
     """Every component goes to the group that most of its members are in. groups : (n, m), R : (n, k)."""
     home = (R.T @ groups).argmax(axis=1)
     return tuple(sorted(tuple(np.flatnonzero(home == g).tolist()) for g in np.unique(home)))

@@ -26,7 +26,7 @@ from segment_pipeline.mixture.hurdle import hurdle_in, too_few_for
 from segment_pipeline.mixture.resolution import what_the_fit_sees
 from segment_pipeline.models.alignment import kept_share
 from segment_pipeline.models.model import SegmentModel, express_in
-from segment_pipeline.models.selection import Choice, Continuity, choose, judge
+from segment_pipeline.models.selection import Choice, Continuity, choose, judge, merged_in_turn
 
 if TYPE_CHECKING:
     from segment_pipeline.config.config import Config
@@ -88,8 +88,9 @@ def fit_challengers(
     left = np.ones(len(Z), dtype=bool) if hurdle is None else ~hurdle.holds(Z)
     atoms = atom_advice(diagnose_features(space, X[left], Z[left]), has_rule=hurdle is not None) if left.any() else ""
     remarks = " ".join(filter(None, [obstacle, atoms]))
-    continuity = _continuity(candidates, space, X, config, champion, months)
     min_kept = config.memory.min_kept
+    candidates = merged_in_turn(candidates, settings, _equal_within(X, config), min_kept)
+    continuity = _continuity(candidates, space, X, config, champion, months)
     choice = choose(candidates, settings, space.names, remarks, continuity, min_kept)
     return Challengers(candidates, [judge(candidate, settings, min_kept) for candidate in candidates], choice)
 
@@ -144,7 +145,7 @@ def _continuity(
 
     old = memberships(champion.mixture, champion.memory, champion.space)
     return Continuity(
-        2.0 * len(X) * config.refit.equal_within,  # information criteria count twice the log-likelihood
+        _equal_within(X, config),
         {
             c.n_components: kept_share(
                 old, memberships(c.mixture, c.memory, space), champion.segment_ids, config.alignment
@@ -154,17 +155,22 @@ def _continuity(
     )
 
 
+def _equal_within(X: Array, config: "Config") -> float:
+    """Information criteria count twice the log-likelihood."""
+    return 2.0 * len(X) * config.refit.equal_within
+
+
 def _in_this_space(champion: SegmentModel | None, space: FeatureSpace) -> Mixture | None:
     if champion is None or champion.space.schema != space.schema:
         return None
-    return express_in(champion.mixture, champion.space, space)
+    return express_in(champion.mixture.unmerged, champion.space, space)
 
 
 def _memory_in_this_space(champion: SegmentModel | None, space: FeatureSpace) -> tuple[Mixture, Memory] | None:
     mixture = _in_this_space(champion, space)
     if champion is None or champion.memory is None or mixture is None:
         return None
-    return mixture, champion.memory
+    return mixture, champion.memory.parted(champion.mixture.segment_of, champion.mixture.within)
 
 
 def nothing_to_describe(names: Sequence[str], Z: Array) -> str | None:

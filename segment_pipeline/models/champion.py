@@ -288,7 +288,7 @@ def _log_densities(mixture: Mixture, space: FeatureSpace, X: Array, prior: Array
     if prior is None:
         return [given]
     shares = np.maximum(mixture.responsibilities(Z, prior=prior).mean(axis=0), np.finfo(float).tiny)
-    return [given, replace(mixture, weights=shares).log_likelihood(Z) + space.log_jacobian]
+    return [given, mixture.with_shares(shares).log_likelihood(Z) + space.log_jacobian]
 
 
 def _memory_gain(inputs: DecisionInputs, previous: SegmentModel, seed: int) -> float | None:
@@ -320,7 +320,7 @@ def _promote(inputs: DecisionInputs, challenger: Mixture, config: Config) -> tup
         )
         ids, lineage = alignment.segment_ids, alignment.lineage
     else:
-        ids = tuple(range(inputs.next_segment_id, inputs.next_segment_id + challenger.n_components))
+        ids = tuple(range(inputs.next_segment_id, inputs.next_segment_id + challenger.n_segments))
         retired = inputs.previous.segment_ids if inputs.previous is not None else ()
         lineage = (
             *(Lineage(segment_id, None, "born", 0.0, float("nan"), None) for segment_id in ids),
@@ -347,7 +347,9 @@ def _name_of_rule(mixture: Mixture, config: Config) -> dict[int, str]:
     if mixture.hurdle is None or config.model.hurdle is None:
         return {}
     feature, value = config.model.hurdle.feature, config.model.hurdle.value
-    return {mixture.hurdle.component: f"{feature.replace('_', ' ').capitalize()} exactly {value:g}"}
+    return {
+        int(mixture.segment_of[mixture.hurdle.component]): f"{feature.replace('_', ' ').capitalize()} exactly {value:g}"
+    }
 
 
 def _segments(
@@ -360,7 +362,8 @@ def _segments(
     roles = roles or [None] * len(ids)
     # A segment that was a rule, and is one no more, is called after what it is now.
     if inputs.previous is not None and inputs.previous.mixture.hurdle is not None:
-        known.pop(inputs.previous.segment_ids[inputs.previous.mixture.hurdle.component])
+        before = inputs.previous.mixture
+        known.pop(inputs.previous.segment_ids[before.segment_of[inputs.previous.mixture.hurdle.component]])
     fresh = [k for k, segment_id in enumerate(ids) if segment_id not in known or k in given_names]
     names = name_segments(
         (weights.T @ Z)[fresh],

@@ -81,7 +81,8 @@ def _base(connection: duckdb.DuckDBPyConnection, month: date) -> Row:
 def _versions(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
     return read_rows(
         connection,
-        "SELECT model_version, trained_month, n_components, reason, rationale, customers_fitted, feature_schema "
+        "SELECT model_version, trained_month, n_components, coalesce(n_segments, n_components) AS n_segments, reason, "
+        "rationale, customers_fitted, feature_schema "
         "FROM model_versions WHERE trained_month <= ? ORDER BY model_version",
         month,
     )

@@ -1,13 +1,18 @@
 """Components that describe one skewed or heavy-tailed group are one segment; Gaussian groups stay apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.candidates import Mixture, adjusted_rand_index, fit_mixture
-from segment_pipeline.mixture.merging import entropy_path, merge_components, merged_columns, unmerged
+from segment_pipeline.mixture.chain.markov import MarkovMixture
+from segment_pipeline.mixture.chain.memory import Memory
+from segment_pipeline.mixture.gaussian import summed
+from segment_pipeline.mixture.merging import each_alone, entropy_path, merge_components, merge_flickering
 from segment_pipeline.mixture.skewed import HeavyTailed, Rows, Skewed, fit_groups
-from segment_pipeline_tests.hidden_states import made_from
+from segment_pipeline_tests.hidden_states import hidden_states, made_from
 from segment_pipeline_tests.skewed_groups import skewed_groups, standardised
 
 FLOOR = np.full(3, 1e-3)
@@ -28,11 +33,11 @@ def test_components_of_a_group_that_is_no_gaussian_are_one_segment(shape: str, c
 
     assert len(merging) == 3
     R = mixture.responsibilities(Z)
-    merged = adjusted_rand_index(merged_columns(R, merging).argmax(axis=1), truth)
+    merged = adjusted_rand_index(summed(R, merging).argmax(axis=1), truth)
     # the best that sums of these components can do: each goes to the group that it mostly describes
     home = (R.T @ np.eye(3)[truth]).argmax(axis=1)
     best = tuple(tuple(np.flatnonzero(home == g).tolist()) for g in range(3) if (home == g).any())
-    assert merged >= adjusted_rand_index(merged_columns(R, best).argmax(axis=1), truth) - 0.05
+    assert merged >= adjusted_rand_index(summed(R, best).argmax(axis=1), truth) - 0.05
 
 
 @pytest.mark.parametrize(("groups", "apart"), [(4, 1.0), (5, 1.5)])
@@ -41,7 +46,7 @@ def test_gaussian_groups_that_overlap_are_not_merged(groups: int, apart: float) 
     Z = standardised(gaussian_groups(4000, groups, apart, seed=78))
     mixture = fit_mixture(Z, groups, variance_floor=FLOOR)
 
-    assert merge_components(mixture, Z, FLOOR) == unmerged(groups)
+    assert merge_components(mixture, Z, FLOOR) == each_alone(groups)
 
 
 def test_a_gaussian_group_that_was_cut_in_two_is_whole_again() -> None:
@@ -72,7 +77,7 @@ def test_the_entropy_path_merges_first_whose_members_are_least_decided() -> None
 def test_merged_memberships_are_sums() -> None:
     R = np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]])
 
-    assert merged_columns(R, ((0, 2), (1,))) == pytest.approx(np.array([[0.8, 0.2], [0.75, 0.25]]))
+    assert summed(R, ((0, 2), (1,))) == pytest.approx(np.array([[0.8, 0.2], [0.75, 0.25]]))
 
 
 def test_heavy_tails_are_found_with_their_degrees() -> None:
@@ -109,3 +114,78 @@ def test_a_group_without_members_is_no_group() -> None:
     memberships = np.column_stack([np.ones(200), np.zeros(200)])
 
     assert fit_groups(Rows(Z, FLOOR), memberships, Skewed) is None
+
+
+def two_halves() -> tuple[Mixture, Mixture]:
+    """Two components; and the same with the first cut in two that are alike, of 3/4 and 1/4 of it."""
+    covariances = np.array([[[1.0, 0.3], [0.3, 0.5]], [[0.4, 0.0], [0.0, 0.9]]])
+    whole = Mixture(np.array([0.6, 0.4]), np.array([[0.0, 0.0], [1.5, 1.0]]), covariances)
+    cut = [0, 1, 0]
+    return whole, Mixture(np.array([0.45, 0.4, 0.15]), whole.means[cut], covariances[cut], parts=((0, 2), (1,)))
+
+
+def test_a_component_cut_in_two_and_merged_is_itself() -> None:
+    whole, merged = two_halves()
+    Z = np.random.default_rng(84).normal(size=(50, 2))
+    prior = np.random.default_rng(85).dirichlet([1.0, 1.0], size=50)
+
+    np.testing.assert_allclose(merged.shares, whole.weights)
+    np.testing.assert_allclose(merged.moments.means, whole.means, atol=1e-12)
+    np.testing.assert_allclose(merged.moments.covariances, whole.covariances, atol=1e-12)
+    for given in (None, prior):
+        np.testing.assert_allclose(merged.log_joint(Z, prior=given), whole.log_joint(Z, prior=given), atol=1e-12)
+    other = np.array([0.2, 0.8])
+    np.testing.assert_allclose(
+        merged.with_shares(other).log_likelihood(Z), whole.with_shares(other).log_likelihood(Z), atol=1e-12
+    )
+    np.testing.assert_allclose(
+        merged.unmerged.log_likelihood(Z, prior=merged.of_components(prior)), whole.log_likelihood(Z, prior=prior)
+    )
+    np.testing.assert_allclose(merged.ordered([1, 0]).log_joint(Z), whole.ordered([1, 0]).log_joint(Z), atol=1e-12)
+
+
+def test_a_segment_of_two_components_has_their_mean_and_covariance() -> None:
+    """Those of a large sample of its customers, to what chance leaves."""
+    random = np.random.default_rng(86)
+    mixture = Mixture(
+        np.array([0.5, 0.3, 0.2]), np.array([[0.0, 0.0], [2.0, 0.0], [5.0, 5.0]]), np.tile(np.eye(2), (3, 1, 1))
+    )
+    part = random.choice(2, 200_000, p=[0.625, 0.375])
+    X = mixture.means[part] + random.normal(size=(200_000, 2))
+
+    moments = replace(mixture, parts=((0, 1), (2,))).moments
+
+    np.testing.assert_allclose(moments.means[0], X.mean(axis=0), atol=0.02)
+    np.testing.assert_allclose(moments.covariances[0], np.cov(X.T), atol=0.03)
+
+
+def test_the_memory_of_a_cut_segment_is_that_of_the_whole() -> None:
+    whole, merged = two_halves()
+    states = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.2, 0.5]])
+    memory = Memory(np.array([0.6, 0.4]), np.array([0.5, 0.3, 0.2]), states)
+
+    cut = memory.parted(merged.segment_of, merged.within)
+
+    assert merged.parts is not None
+    assert cut.transitions.sum(axis=1) == pytest.approx(1.0)
+    back = cut.merged(merged.parts, merged.weights)
+    for name in ("new", "before", "transitions"):
+        np.testing.assert_allclose(getattr(back, name), getattr(memory, name), atol=1e-12)
+    shown = hidden_states(60, 5, 4, 0.1, seed=87).panel
+    panel = replace(shown, rows=np.ascontiguousarray(shown.rows[:, :2]))
+    known = [MarkovMixture.of(mixture, memory).filter(panel) for mixture in (whole, merged)]
+    np.testing.assert_allclose(known[0], known[1], atol=1e-12)
+
+
+def test_components_between_which_customers_flicker_are_one_segment() -> None:
+    """Half of those in 0 and half of those in 2 are in the other a month later; 1 and 3 are left alone."""
+    transitions = np.eye(5) * 0.9
+    transitions[0, [0, 2]] = transitions[2, [0, 2]] = 0.45
+    transitions[:4, 4] = 0.1
+    transitions[4, :4], transitions[4, 4] = 0.1, 0.6
+    memory = Memory(np.full(4, 0.25), np.full(5, 0.2), transitions)
+    weights = np.array([0.4, 0.2, 0.2, 0.2])
+
+    assert merge_flickering(each_alone(4), memory, weights, 0.3) == ((0, 2), (1,), (3,))
+    assert memory.merged(((0, 2), (1,), (3,)), weights).transitions[0, 0] == pytest.approx(0.9)
+    assert merge_flickering(each_alone(4), memory, weights, 0.0) == each_alone(4)
