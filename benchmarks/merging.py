@@ -2,9 +2,10 @@
 Gaussian ones that overlap: how many segments the pipeline's choice has before and after merging, and how well they
 agree with the groups.
 
-`best`: every component goes to the group that it mostly describes, which only who knows the groups can do. The last
-columns are what entropy alone would merge to, at the elbow of Baudry et al. (2010): the number after which the fall of
-the entropy, line by line in two pieces, is least well described by one. `python merging.py`; five minutes on one core.
+`best`: every component goes to the group that it mostly describes, which only who knows the groups can do. `judges`:
+the skewed or heavy-tailed groups that decided on the number, as if they were segments. `elbow`: what entropy alone
+would merge to, at the elbow of Baudry et al. (2010), where two straight lines describe it best. `python merging.py`;
+five minutes on one core.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from segment_pipeline.config.model import ModelSettings
 from segment_pipeline.mixture.candidates import Candidate, adjusted_rand_index, fit_candidates
 from segment_pipeline.mixture.gaussian import Parts, summed
 from segment_pipeline.mixture.merging import each_alone, entropy_path
+from segment_pipeline.mixture.skewed import KINDS, Rows, fit_groups
 from segment_pipeline.models.selection import choose, merged_in_turn
 from segment_pipeline_tests.hidden_states import made_from
 from segment_pipeline_tests.skewed_groups import skewed_groups, standardised
@@ -61,6 +63,13 @@ def elbow_of_entropy(R: Array) -> Parts:
     return path[best]
 
 
+def judges(R: Array, parts: Parts, Z: Array) -> Array:
+    """(n, m) what the better of the two kinds of group that decided on the number makes of the customers itself."""
+    rows = Rows(Z, np.full(Z.shape[1], 1e-3))
+    fitted = [groups for kind in KINDS if (groups := fit_groups(rows, summed(R, parts), kind)) is not None]
+    return min(fitted, key=lambda groups: groups.bic(Z, len(Z))).memberships(Z)
+
+
 def best_parts(R: Array, truth: Labels) -> Parts:
     home = (R.T @ np.eye(truth.max() + 1)[truth]).argmax(axis=1)
     return tuple(tuple(np.flatnonzero(home == group).tolist()) for group in np.unique(home))
@@ -75,7 +84,7 @@ def row(shape: str, seed: int) -> list[object]:
         return adjusted_rand_index(R.argmax(axis=1), truth)
 
     if after is None:
-        return [shape, seed, before and before.n_components, *[None] * 7]
+        return [shape, seed, before and before.n_components, *[None] * 8]
     R = after.mixture.unmerged.responsibilities(Z)
     elbow = elbow_of_entropy(R)
     return [
@@ -89,10 +98,11 @@ def row(shape: str, seed: int) -> list[object]:
         agreement(summed(R, best_parts(R, truth))),
         len(elbow),
         agreement(summed(R, elbow)),
+        agreement(judges(R, after.mixture.parts or each_alone(after.n_components), Z)),
     ]
 
 
-HEADER = ("groups", "seed", "today", "index", "components", "segments", "index", "best", "elbow", "index")
+HEADER = ("groups", "seed", "today", "index", "components", "segments", "index", "best", "elbow", "index", "judges")
 
 
 def summary(rows: Sequence[Sequence[object]], groups: int) -> list[object]:
@@ -101,7 +111,7 @@ def summary(rows: Sequence[Sequence[object]], groups: int) -> list[object]:
     right = [int((figures[:, column] == groups).sum()) for column in (0, 3, 6)]
     means = np.nanmean(figures, axis=0)
     lag = float(np.nanmax(figures[:, 5] - figures[:, 4]))
-    return [rows[0][0], *right, *(float(means[column]) for column in (1, 4, 5, 7)), lag]
+    return [rows[0][0], *right, *(float(means[column]) for column in (1, 4, 5, 7, 8)), lag]
 
 
 def main() -> None:
@@ -110,7 +120,18 @@ def main() -> None:
         rows = [row(shape, seed) for seed in range(1000, 1000 + DRAWS)]
         print_table(shape, HEADER, rows)
         sums.append(summary(rows, true))
-    header = ("groups", "right today", "right merged", "right elbow", "today", "merged", "best", "elbow", "largest lag")
+    header = (
+        "groups",
+        "right today",
+        "right merged",
+        "right elbow",
+        "today",
+        "merged",
+        "best",
+        "elbow",
+        "judges",
+        "largest lag",
+    )
     print_table(f"of {DRAWS} draws each: how often the number is right, and the mean index", header, sums)
 
 

@@ -13,11 +13,11 @@ LOG_SPREAD = 0.8
 """Standard deviation of the logarithm in log-normal groups: skewness 3.7."""
 
 
-def skewed_groups(n: int, shape: str, seed: int) -> tuple[Labels, Array]:
+def skewed_groups(n: int, shape: str, seed: int, truth: Labels | None = None) -> tuple[Labels, Array]:
     """(n,) the group of each customer, and (n, 3) what is seen of them. shape : "log-normal", "t3" or "t5"; the
-    features of a group are correlated by 0.3 on the scale on which they are Gaussian."""
+    features of a group are correlated by 0.3 on the scale on which they are Gaussian. truth : drawn when left out."""
     random = np.random.default_rng((seed, n))
-    truth = random.choice(len(SHARES), n, p=SHARES)
+    truth = random.choice(len(SHARES), n, p=SHARES) if truth is None else truth
     gaussian = random.normal(size=(n, 3)) @ np.linalg.cholesky(0.3 + 0.7 * np.eye(3)).T
     if shape == "log-normal":
         mean = np.exp(LOG_SPREAD**2 / 2)

@@ -7,8 +7,9 @@ Components are merged one pair after the other, always the two between which cus
 2010). How far, entropy alone does not say: of Gaussian groups that overlap it would merge some too, and so would any
 rule that asks for two modes, which two Gaussians have only from two standard deviations apart. So every step is put to
 those who would describe a merged group as one: mixtures of as many groups that are skewed, or have heavy tails
-(skewed.py). The number of segments is that at which BIC of these is lowest, if it is lower than BIC of the Gaussian
-mixture itself; where that describes the customers better, every component is a segment.
+(skewed.py). The number of segments is that at which BIC of these is clearly lowest, if it is clearly lower than BIC of
+the Gaussian mixture itself too; where that describes the customers better, every component is a segment. Then every
+component goes to the group that most of its members are in.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,10 @@ from segment_pipeline.mixture.skewed import KINDS, Group, Groups, Rows, fit_grou
 
 FIT_ROWS, JUDGED_ROWS = 3_000, 20_000
 """At most so many customers to whom groups are fitted, and on whom they are judged."""
+
+CLEARLY = 10.0
+"""By so much BIC has to be lower with fewer segments: what Kass & Raftery (1995) call very strong evidence. Where the
+values are rounded, another draw of their places moves it by as much."""
 
 PATIENCE = 2
 """After so many steps that have made it no better, further merging is not tried."""
@@ -100,13 +105,16 @@ def _xlogx(p: Array) -> Array:
 def _best_of_kind(
     rows: Array, R: Array, path: Sequence[Parts], kind: type[Group], floor: Array, customers: int
 ) -> tuple[float, Groups | None]:
-    """The lowest BIC of groups of a kind along the path, and those groups."""
+    """The lowest BIC of groups of a kind along the path, to which fewer than there are components come at a cost of
+    CLEARLY; and those groups."""
     fitted = Rows(rows[:FIT_ROWS], floor)
     best: tuple[float, Groups | None] = (np.inf, None)
     worse = 0
-    for merging in path:
-        groups = fit_groups(fitted, summed(R[:FIT_ROWS], merging), kind)
+    for parts in path:
+        groups = fit_groups(fitted, summed(R[:FIT_ROWS], parts), kind)
         score = np.inf if groups is None else groups.bic(rows, customers)
+        if len(parts) < R.shape[1]:
+            score += CLEARLY
         worse = 0 if score < best[0] else worse + 1
         if score < best[0]:
             best = score, groups
