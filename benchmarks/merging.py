@@ -6,18 +6,23 @@ agree with the groups.
 the skewed or heavy-tailed groups that decided on the number, as if they were segments. `elbow`: what entropy alone
 would merge to, at the elbow of Baudry et al. (2010), where two straight lines describe it best. `python merging.py`;
 five minutes on one core.
+`python merging.py real`: what merging changes in the months of two real shops, without memory; five more.
 """
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
-from real_months import print_table
+from real_months import MonthEnd, cdnow, demo, print_table, silence_auc
 
 from segment_pipeline.arrays import Array, Labels
+from segment_pipeline.config.config import Config
 from segment_pipeline.config.model import ModelSettings
 from segment_pipeline.mixture.candidates import Candidate, adjusted_rand_index, fit_candidates
+from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.gaussian import Parts, summed
 from segment_pipeline.mixture.merging import each_alone, entropy_path
+from segment_pipeline.mixture.resolution import what_the_fit_sees
 from segment_pipeline.mixture.skewed import KINDS, Rows, fit_groups
 from segment_pipeline.models.selection import choose, merged_in_turn
 from segment_pipeline_tests.hidden_states import made_from
@@ -114,7 +119,38 @@ def summary(rows: Sequence[Sequence[object]], groups: int) -> list[object]:
     return [rows[0][0], *right, *(float(means[column]) for column in (1, 4, 5, 7, 8)), lag]
 
 
+REAL = ("shop", "month", "today", "stability", "AUC", "components", "segments", "stability", "AUC")
+
+
+def real(title: str, config: Config, ends: Sequence[MonthEnd]) -> list[list[object]]:
+    """What merging changes in months of a real shop: the choice without memory, its stability, and how well its
+    memberships tell who then keeps silent for 90 days."""
+    rows = []
+    for end in ends:
+        space = FeatureSpace.fit(config.features, end.X)
+        seen, rounding_variance = what_the_fit_sees("spread", space, end.X, end.ids)
+        candidates = fit_candidates(
+            seen, SIZES, variance_floor=space.variance_floor, seed=42, rounding_variance=rounding_variance
+        )
+        row: list[object] = [title, f"{end.month:%Y-%m}"]
+        for merged in (candidates, merged_in_turn(candidates, config.model)):
+            taken = choose(merged, config.model).candidate
+            if taken is None:
+                row += [None, None, None] if merged is candidates else [None, None, None, None]
+                continue
+            R = taken.mixture.responsibilities(space.transform(end.X))
+            row += [taken.n_components] if merged is candidates else [taken.n_components, taken.n_segments]
+            row += [taken.stability, None if end.silent is None else silence_auc(R[:, 1:], end.silent)]
+        rows.append(row)
+    return rows
+
+
 def main() -> None:
+    if sys.argv[1:] == ["real"]:
+        shops = {"CDNOW": cdnow(), "demo": demo()}
+        rows = [row for title, (config, ends) in shops.items() for row in real(title, config, ends)]
+        print_table("months of two real shops", REAL, rows)
+        return
     sums, groups = [], dict.fromkeys(("log-normal", "t3", "t5"), 3) | {s: g for s, (g, _) in GAUSSIAN.items()}
     for shape, true in groups.items():
         rows = [row(shape, seed) for seed in range(1000, 1000 + DRAWS)]

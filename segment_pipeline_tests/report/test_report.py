@@ -230,6 +230,14 @@ def test_a_file_from_before_movement_had_a_reference_still_makes_a_page(publishe
     assert "What is expected next" not in page.text
 
 
+def test_a_file_from_before_segments_had_several_components_tells_as_many_segments(published):
+    for table in ("model_versions", "candidate_models"):
+        change(published, f"ALTER TABLE {table} DROP COLUMN n_segments")
+    with duckdb.connect(str(published), read_only=True) as connection:
+        (segments,) = connection.execute("SELECT n_components FROM model_versions WHERE model_version = 1").fetchone()
+    assert f"Model 1 has {segments} segments and was fitted" in page_of(published, MAY).text
+
+
 def test_movement_stands_beside_chance_in_the_sentence_the_table_and_the_matrix(three_months):
     page = page_of(three_months.published, MAY)
     with duckdb.connect(str(three_months.published), read_only=True) as connection:
