@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segment_pipeline.arrays import Array
-from segment_pipeline.mixture.candidates import Mixture, adjusted_rand_index, fit_mixture
+from segment_pipeline.mixture.candidates import Hurdle, Mixture, adjusted_rand_index, fit_candidates, fit_mixture
 from segment_pipeline.mixture.chain.markov import MarkovMixture
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.gaussian import summed
@@ -189,3 +189,23 @@ def test_components_between_which_customers_flicker_are_one_segment() -> None:
     assert merge_flickering(each_alone(4), memory, weights, 0.3) == ((0, 2), (1,), (3,))
     assert memory.merged(((0, 2), (1,), (3,)), weights).transitions[0, 0] == pytest.approx(0.9)
     assert merge_flickering(each_alone(4), memory, weights, 0.0) == each_alone(4)
+
+
+def test_a_rule_is_a_segment_of_its_own_beside_merged_ones() -> None:
+    """A fifth of the customers share one value of the first feature; the others are of three heavy-tailed groups."""
+    _, X = skewed_groups(2000, "t3", seed=88)
+    X[:400, 0] = -4.0
+    Z = standardised(X)
+    at = float(Z[0, 0])
+    (candidate,) = fit_candidates(Z, [6], variance_floor=FLOOR, seed=1, hurdle=Hurdle(0, 0, at - 1e-9, at, at + 1e-9))
+    assert candidate.merged is not None
+
+    merged = candidate.merged(0.3)
+
+    assert merged.n_segments < merged.n_components == 6
+    assert merged.mixture.parts is not None
+    assert merged.mixture.parts[0] == (0,)
+    R = merged.mixture.responsibilities(Z)
+    np.testing.assert_array_equal(R[:, 0], np.arange(2000) < 400)
+    assert merged.smallest_share == pytest.approx(merged.mixture.shares.min())
+    assert merged.bic == pytest.approx(candidate.bic)
