@@ -8,7 +8,7 @@ serves, what components mean, and their identity over time (models/).
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -295,16 +295,13 @@ def _candidate(
         if adjusted_rand_index(end.log_joint(Z, rounding_variance).argmax(axis=1), partitions[chosen]) < SAME_BASIN
     ]
 
+    def parts(one: Mixture) -> Parts:
+        return merge_components(one, Z, floor, rounding_variance)
+
     def merged(_: float) -> Candidate:
-        parts = [merge_components(found.model.mixture_, Z, floor, rounding_variance) for found in searches]
-        return with_parts(
-            replace(candidate, merged=None),
-            parts[chosen],
-            [
-                summed(found.model.mixture_.responsibilities(Z, rounding_variance), part)
-                for found, part in zip(searches, parts, strict=True)
-            ],
-        )
+        found = (search.model.mixture_ for search in searches)
+        memberships = (summed(one.responsibilities(Z, rounding_variance), parts(one)) for one in found)
+        return with_parts(replace(candidate, merged=None), parts(mixture), memberships)
 
     candidate = Candidate(
         n_components=mixture.n_components,
@@ -335,9 +332,9 @@ def agreement(partitions: Sequence[Labels]) -> float:
     return float(np.mean([adjusted_rand_index(a, b) for a, b in combinations(partitions, 2)]))
 
 
-def with_parts(candidate: Candidate, parts: Parts, memberships: Sequence[Array]) -> Candidate:
+def with_parts(candidate: Candidate, parts: Parts, memberships: Iterable[Array]) -> Candidate:
     """The candidate with these parts as segments; itself where each component is one. memberships : (n, m) of the same
-    rows in the segments that each independent search has found."""
+    rows in the segments that each independent search has found, not asked for where nothing is merged."""
     if len(parts) == candidate.n_components:
         return candidate
     mixture = replace(candidate.mixture, parts=parts)

@@ -71,8 +71,9 @@ class Group(ABC):
     """Beyond those of a Gaussian."""
 
     @abstractmethod
-    def follow(self, rows: Rows, members: Array, step: int) -> None:
-        """Become what describes the rows best, each counted as `members` (n,) says, or come closer to it."""
+    def follow(self, rows: Rows, members: Array, step: int) -> Array:
+        """Become what describes the rows best, each counted as `members` (n,) says, or come closer to it; the rows are
+        the same in every step. Returns their log density (n,)."""
 
     @abstractmethod
     def log_density(self, Z: Array) -> Array:
@@ -86,16 +87,22 @@ class HeavyTailed(Group):
     degrees = 8.0
     mean: Array
     scatter: Array
+    squares: Array
+    """Of the rows that it follows."""
 
-    def follow(self, rows: Rows, members: Array, step: int) -> None:
+    def follow(self, rows: Rows, members: Array, step: int) -> Array:
         Z = rows.Z
         if step == 0:
             self.mean, self.scatter = _moments(Z, members, members, rows.floor)
-        weights = members * (self.degrees + Z.shape[1]) / (self.degrees + _squares(Z, self.mean, self.scatter))
+            self.squares = _squares(Z, self.mean, self.scatter)
+        weights = members * (self.degrees + Z.shape[1]) / (self.degrees + self.squares)
         self.mean, self.scatter = _moments(Z, weights, members, rows.floor)
-        squares, nearest = _squares(Z, self.mean, self.scatter), int(np.argmin(np.abs(_DEGREES - self.degrees)))
-        beside = _DEGREES[max(0, nearest - 1) : nearest + 2]
-        self.degrees = float(max(beside, key=lambda nu: float(members @ self._log_density(squares, nu))))
+        self.squares = _squares(Z, self.mean, self.scatter)
+        nearest = int(np.argmin(np.abs(_DEGREES - self.degrees)))
+        beside = _DEGREES[max(0, nearest - 1) : nearest + 2].tolist()
+        densities = {nu: self._log_density(self.squares, nu) for nu in beside}
+        self.degrees = max(densities, key=lambda nu: float(members @ densities[nu]))
+        return densities[self.degrees]
 
     def log_density(self, Z: Array) -> Array:
         return self._log_density(_squares(Z, self.mean, self.scatter), self.degrees)
@@ -115,19 +122,25 @@ class Skewed(Group):
         self.bent: tuple[int, ...] = ()
         """The features whose scales are worth their parameters."""
         self.mean = self.covariance = np.empty(0)
+        self.seen: tuple[Array, Array]
+        """The rows that it follows, on its scales."""
 
     @property
     def extra_parameters(self) -> int:  # type: ignore[override]
         return 2 * len(self.bent)
 
-    def follow(self, rows: Rows, members: Array, step: int) -> None:
+    def follow(self, rows: Rows, members: Array, step: int) -> Array:
         if step in _SCALE_STEPS:
             self._look_for_scales(rows, members)
-        Y, _ = self._on_scales(rows.Z)
+            self.seen = self._on_scales(rows.Z)
+        Y, log_slope = self.seen
         self.mean, self.covariance = _moments(Y, members, members, np.zeros(Y.shape[1]))
+        return self._log_density(Y, log_slope)
 
     def log_density(self, Z: Array) -> Array:
-        Y, log_slope = self._on_scales(Z)
+        return self._log_density(*self._on_scales(Z))
+
+    def _log_density(self, Y: Array, log_slope: Array) -> Array:
         logdet = np.linalg.slogdet(self.covariance)[1]
         return np.asarray(log_slope - 0.5 * (_squares(Y, self.mean, self.covariance) + logdet + Y.shape[1] * LOG_2PI))
 
@@ -183,10 +196,10 @@ def fit_groups(rows: Rows, memberships: Array, kind: type[Group]) -> Groups | No
     for step in range(_STEPS):
         if memberships.sum(axis=0).min() <= rows.Z.shape[1] + 1:
             return None
-        for group, members in zip(found.groups, memberships.T, strict=True):
-            group.follow(rows, members, step)
         found = Groups(found.groups, memberships.mean(axis=0))
-        joint = found.log_joint(rows.Z)
+        pairs = zip(found.groups, memberships.T, strict=True)
+        densities = [group.follow(rows, members, step) for group, members in pairs]
+        joint = np.column_stack(densities) + np.log(found.shares)
         likely = logsumexp(joint)
         if step > _SCALE_STEPS[-1] and likely.mean() - before < _AT_REST:
             break

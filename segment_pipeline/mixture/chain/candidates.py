@@ -220,7 +220,7 @@ def fit_memory_candidates(
         candidate = _candidate(whole, unseen, exact.take(heldout), degeneracy, best, others)
 
         def merged(least: float) -> Candidate:
-            found = [chain.memberships_in(chain.parts(variance_floor, least)) for chain in (best, *others)]
+            found = (chain.memberships_in(chain.parts(variance_floor, least)) for chain in (best, *others))
             return with_parts(replace(candidate, merged=None), whole.parts(variance_floor, least), found)
 
         return replace(candidate, merged=merged)
