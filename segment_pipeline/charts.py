@@ -121,7 +121,7 @@ def _blend(place: float) -> tuple[str, str]:
 
 
 def bic_curve(candidates: Rows, chosen: int | None, elbow: int | None) -> "alt.VConcatChart":
-    """BIC (lower is better) and stability (higher is better) over the number of segments.
+    """BIC (lower is better) and stability (higher is better) over the number of components.
 
     candidates : rows of candidate_models of one month. chosen : n_components that served, or None. elbow : see
     `segmentation.selection.find_elbow`. Refused candidates are hollow.
@@ -141,10 +141,10 @@ def bic_curve(candidates: Rows, chosen: int | None, elbow: int | None) -> "alt.V
         row["mark"] = ", ".join(word for word, k in marks.items() if k == row["n_components"])
         row["state"] = "chosen" if row["n_components"] == chosen else ("admissible" if row["admissible"] else "refused")
         row["words"] = (
-            f"{row['n_components']} segments, {row['state']}: BIC {row['bic']:,.0f}, "
+            f"{row['n_components']} components, {row['state']}: BIC {row['bic']:,.0f}, "
             f"stability {_shown(row['stability'], '.2f')}" + (f" ({row['mark']})" if row["mark"] else "")
         )
-    x = alt.X("n_components:O", title="number of segments", axis=alt.Axis(labelAngle=0))
+    x = alt.X("n_components:O", title="number of components", axis=alt.Axis(labelAngle=0))
     state = alt.Scale(domain=["chosen", "admissible", "refused"], range=[WARN, ACCENT, "transparent"])
     base = alt.Chart(alt.Data(values=rows), width=560, height=210)
     scale = alt.Scale(zero=False, padding=24)

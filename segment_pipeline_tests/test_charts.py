@@ -177,8 +177,8 @@ def test_a_name_in_a_chart_is_text_whatever_it_contains():
 def test_the_chosen_the_lowest_and_the_elbow_are_marked_and_the_refused_said():
     drawn = charts.svg(charts.bic_curve(candidates(), 3, 4))
     assert "lowest BIC, elbow" in drawn
-    assert "3 segments, chosen: BIC 20,030" in drawn
-    assert "7 segments, refused" in drawn
+    assert "3 components, chosen: BIC 20,030" in drawn
+    assert "7 components, refused" in drawn
 
 
 def test_a_month_without_moves_has_no_flow():

@@ -181,7 +181,7 @@ class _Bench:
     ) -> None:
         self.customers, self.champion, self.names, self.observed, self.seed = customers, champion, names, observed, seed
         self.Z = np.ascontiguousarray(customers.Z)
-        self.n, self.k = len(self.Z), champion.n_components
+        self.n, self.k = len(self.Z), champion.n_segments
         self.champion_labels = champion.log_joint(self.Z, prior=customers.prior).argmax(axis=1)
         self.few = np.sort(np.random.default_rng((seed, 1)).permutation(self.n)[:PAIRWISE_ROWS])
         self.distances = _distances(self.Z[self.few])

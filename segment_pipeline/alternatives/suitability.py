@@ -131,7 +131,7 @@ def _findings(customers: Customers, champion: Mixture, comparison: Comparison, t
         _regions(customers.Z, comparison.of("hdbscan")),
         _outliers(comparison.of("dbscan")),
         _rules(comparison),
-        *_thresholds(customers.Z, labels, champion.n_components),
+        *_thresholds(customers.Z, labels, champion.n_segments),
         _centres(customers.Z, labels),
         _one_gaussian(customers.Z, champion),
         _nested(customers.Z, labels),

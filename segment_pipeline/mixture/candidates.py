@@ -8,7 +8,7 @@ serves, what components mean, and their identity over time (models/).
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -20,8 +20,9 @@ from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.degeneracy import find_degeneracy
 from segment_pipeline.mixture.em import Prior
 from segment_pipeline.mixture.estimator import GaussianMixtureEM, one_blas_thread, thread_count
-from segment_pipeline.mixture.gaussian import Hurdle, Mixture, bhattacharyya_distances, bic
+from segment_pipeline.mixture.gaussian import Hurdle, Mixture, Parts, bhattacharyya_distances, bic, summed
 from segment_pipeline.mixture.hurdle import rule_component, with_rule
+from segment_pipeline.mixture.merging import merge_components
 from segment_pipeline.mixture.search import (
     SAME_BASIN,
     TOLERANCE,
@@ -79,6 +80,11 @@ class Candidate:
     density of a month's features given the months before it, nats per customer-month, of the fifth of the customers
     that a fit on the others has not seen; higher is better. min_kept : of the two segments between which customers
     flicker most, what `Memory.flicker` says, 0..1. None without memory.
+
+    merged : gives the same candidate with those components as one segment that describe one group, and those between
+    which customers flicker more than its argument allows (`memory.min_kept`); None for one that it has given. Share,
+    separation, stability and min_kept are then of the segments. It is a question of some tenths of a second, which
+    need not be asked of candidates that cannot serve.
     """
 
     n_components: int
@@ -99,6 +105,12 @@ class Candidate:
     panel_bic: float | None = None
     next_log_score: float | None = None
     min_kept: float | None = None
+    merged: "Callable[[float], Candidate] | None" = None
+
+    @property
+    def n_segments(self) -> int:
+        """As many as components, where these have not been merged."""
+        return self.n_components if self.mixture.parts is None else len(self.mixture.parts)
 
 
 def fit_candidates(
@@ -187,28 +199,27 @@ def _beside_the_rule(
     alone = Mixture(np.ones(1), fitted[0][None], fitted[1][None])
     unseen = alone.log_likelihood(members[heldout], None if their_spread is None else their_spread[heldout]).mean()
 
-    joined = []
-    for candidate in rest:
+    def beside(candidate: Candidate) -> Candidate:
         mixture = with_rule(candidate.mixture, hurdle, share, mean, covariance)
         log_likelihood = float(mixture.log_likelihood(Z, rounding_variance).sum())
         score = mixture.n_parameters * float(np.log(len(Z))) - 2.0 * log_likelihood
-        joined.append(
-            replace(
-                candidate,
-                n_components=mixture.n_components,
-                mixture=mixture,
-                bic=score,
-                aic=2.0 * mixture.n_parameters - 2.0 * log_likelihood,
-                icl=score + candidate.icl - candidate.bic,  # a rule leaves nobody in doubt
-                train_log_likelihood=log_likelihood / len(Z),
-                heldout_log_likelihood=float(
-                    share * (unseen + np.log(share))
-                    + (1.0 - share) * (candidate.heldout_log_likelihood + np.log1p(-share))
-                ),
-                smallest_share=float(mixture.weights.min()),
-            )
+        merged = candidate.merged
+        return replace(
+            candidate,
+            n_components=mixture.n_components,
+            mixture=mixture,
+            bic=score,
+            aic=2.0 * mixture.n_parameters - 2.0 * log_likelihood,
+            icl=score + candidate.icl - candidate.bic,  # a rule leaves nobody in doubt
+            train_log_likelihood=log_likelihood / len(Z),
+            heldout_log_likelihood=float(
+                share * (unseen + np.log(share)) + (1.0 - share) * (candidate.heldout_log_likelihood + np.log1p(-share))
+            ),
+            smallest_share=float(mixture.shares.min()),
+            merged=None if merged is None else lambda least: beside(merged(least)),
         )
-    return joined
+
+    return [beside(candidate) for candidate in rest]
 
 
 def fit_mixture(
@@ -286,7 +297,16 @@ def _candidate(
         for end in ends
         if adjusted_rand_index(end.log_joint(Z, rounding_variance).argmax(axis=1), partitions[chosen]) < SAME_BASIN
     ]
-    return Candidate(
+
+    def parts(one: Mixture) -> Parts:
+        return merge_components(one, Z, floor, rounding_variance)
+
+    def merged(_: float) -> Candidate:
+        found = (search.model.mixture_ for search in searches)
+        memberships = (summed(one.responsibilities(Z, rounding_variance), parts(one)) for one in found)
+        return with_parts(replace(candidate, merged=None), parts(mixture), memberships)
+
+    candidate = Candidate(
         n_components=mixture.n_components,
         mixture=mixture,
         bic=score,
@@ -294,11 +314,36 @@ def _candidate(
         icl=score + 2.0 * entropy,
         train_log_likelihood=log_likelihood / len(Z),
         heldout_log_likelihood=float(short.log_likelihood(Z[heldout], unseen).mean()),
-        stability=float(np.mean([adjusted_rand_index(a, b) for a, b in combinations(partitions, 2)])),
+        stability=agreement(partitions),
         smallest_share=float(mixture.weights.min()),
         min_separation=float(bhattacharyya_distances(mixture).min()),
         converged=best.converged,
         degenerate=reasons[chosen] is not None,
         degeneracy=reasons[chosen],
         basin_gap=max(0.0, min(others) - score) if others else float("nan"),
+        merged=merged,
+    )
+    return candidate
+
+
+def agreement(partitions: Sequence[Labels]) -> float:
+    """Mean adjusted Rand index of each two of these partitions (n,) of the same rows; 1 = the same."""
+    return float(np.mean([adjusted_rand_index(a, b) for a, b in combinations(partitions, 2)]))
+
+
+def with_parts(candidate: Candidate, parts: Parts, memberships: Iterable[Array]) -> Candidate:
+    """The candidate with these parts as segments; itself where each component is one. memberships : (n, m) of the same
+    rows in the segments that each independent search has found, not asked for where nothing is merged."""
+    if len(parts) == candidate.n_components:
+        return candidate
+    mixture = replace(candidate.mixture, parts=parts)
+    memory = None if candidate.memory is None else candidate.memory.merged(parts, mixture.weights)
+    return replace(
+        candidate,
+        mixture=mixture,
+        memory=memory,
+        stability=agreement([found.argmax(axis=1) for found in memberships]),
+        smallest_share=float(mixture.shares.min()),
+        min_separation=float(bhattacharyya_distances(mixture).min()),
+        min_kept=None if memory is None else float(memory.flicker().min()),
     )

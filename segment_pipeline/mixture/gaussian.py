@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from segment_pipeline.arrays import Array, Flags
+from segment_pipeline.arrays import Array, Flags, Labels
 
 LOG_2PI = float(np.log(2.0 * np.pi))
+
+Parts = tuple[tuple[int, ...], ...]
+"""The Gaussians of each segment, by position: every one stands in one segment."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,75 @@ class Mixture:
     """A Gaussian mixture with full covariances.
 
     weights : (k,) positive, sum 1. means : (k, d). covariances : (k, d, d) symmetric positive definite. hurdle : the
-    component that is a rule, None where all are found by their density alone (hurdle.py).
+    component that is a rule, None where all are found by their density alone (hurdle.py). parts : which of the k
+    components are one segment (merging.py); None where each is one. Densities, memberships and priors are of the m
+    segments; a segment's density is the sum of its components'.
     """
 
     weights: Array
     means: Array
     covariances: Array
     hurdle: Hurdle | None = None
+    parts: Parts | None = None
 
     @property
     def n_components(self) -> int:
         return len(self.weights)
+
+    @property
+    def n_segments(self) -> int:
+        return self.n_components if self.parts is None else len(self.parts)
+
+    @property
+    def shares(self) -> Array:
+        """(m,) weights of the segments, sum 1."""
+        return self.weights if self.parts is None else summed(self.weights, self.parts)
+
+    @property
+    def segment_of(self) -> Labels:
+        """(k,) the segment of each component."""
+        found = np.arange(self.n_components)
+        for s, part in enumerate(self.parts or ()):
+            found[list(part)] = s
+        return found
+
+    @property
+    def within(self) -> Array:
+        """(k,) share of each component in its segment; 1 where it is the segment."""
+        within = np.ones(self.n_components)
+        for part in self.parts or ():
+            within[list(part)] = self.weights[list(part)] / self.weights[list(part)].sum()
+        return within
+
+    def with_shares(self, shares: Array) -> "Mixture":
+        """The same with other weights (m,) of the segments, sum 1."""
+        return replace(self, weights=shares[self.segment_of] * self.within)
+
+    def of_components(self, prior: Array) -> Array:
+        """(n, m) probabilities of the segments -> (n, k) of the components, by their shares within."""
+        return np.asarray(prior[:, self.segment_of] * self.within)
+
+    @property
+    def unmerged(self) -> "Mixture":
+        """The same, with every component a segment."""
+        return self if self.parts is None else replace(self, parts=None)
+
+    @property
+    def moments(self) -> "Mixture":
+        """One Gaussian for each segment, with its mean and covariance; itself where every component is a segment."""
+        if self.parts is None:
+            return self
+        means, covariances = [], []
+        for part in map(list, self.parts):
+            within, centres = self.within[part], self.means[part]
+            means.append(within @ centres)
+            apart = centres - means[-1]
+            covariances.append(np.tensordot(within, self.covariances[part], 1) + (apart * within[:, None]).T @ apart)
+        hurdle = self.hurdle
+        if hurdle is not None:
+            rule = next(s for s, part in enumerate(self.parts) if hurdle.component in part)
+            hurdle = replace(hurdle, component=rule)
+        return Mixture(self.shares, np.array(means), np.array(covariances), hurdle)
 
     @property
     def n_features(self) -> int:
@@ -71,7 +132,7 @@ class Mixture:
 
     @property
     def without_hurdle(self) -> "Mixture":
-        """The mixture of those rows to which the rule does not apply; itself where there is no rule."""
+        """The mixture of those rows to which the rule does not apply, unmerged; itself where there is no rule."""
         if self.hurdle is None:
             return self
         keep = np.arange(self.n_components) != self.hurdle.component
@@ -79,10 +140,10 @@ class Mixture:
         return Mixture(weights / weights.sum(), self.means[keep], self.covariances[keep])
 
     def log_joint(self, Z: Array, rounding_variance: Array | None = None, *, prior: Array | None = None) -> Array:
-        """(n, d) -> (n, k): log of weight times density, nats. The whitened product, exact to rounding.
+        """(n, d) -> (n, m): log of weight times density, nats. The whitened product, exact to rounding.
 
         rounding_variance : (n, d) variance of what each value was rounded from; the log densities are then means over
-        it. For fitting only: see resolution.py. prior : (n, k) of each row, in place of the weights.
+        it. For fitting only: see resolution.py. prior : (n, m) of each row, in place of the weights.
         """
         factors = precision_factors(self.covariances)
         logdet = 2.0 * np.sum(np.log(np.diagonal(factors, axis1=1, axis2=2)), axis=1)
@@ -93,11 +154,13 @@ class Mixture:
             joint[:, k] = constant[k] - 0.5 * np.einsum("ij,ij->i", whitened, whitened)
             if rounding_variance is not None:
                 joint[:, k] -= 0.5 * (rounding_variance @ np.sum(factor**2, axis=0))
-        if prior is not None:
-            joint += np.log(np.maximum(prior, np.finfo(float).tiny)) - np.log(self.weights)
         if self.hurdle is not None:
             of_rule = np.arange(self.n_components) == self.hurdle.component
             joint[self.hurdle.holds(Z)[:, None] != of_rule] = -np.inf
+        if self.parts is not None:
+            joint = np.column_stack([np.logaddexp.reduce(joint[:, list(part)], axis=1) for part in self.parts])
+        if prior is not None:
+            joint += np.log(np.maximum(prior, np.finfo(float).tiny)) - np.log(self.shares)
         return joint
 
     def log_likelihood(self, Z: Array, rounding_variance: Array | None = None, *, prior: Array | None = None) -> Array:
@@ -107,7 +170,7 @@ class Mixture:
     def responsibilities(
         self, Z: Array, rounding_variance: Array | None = None, *, prior: Array | None = None
     ) -> Array:
-        """(n, d) -> (n, k): membership probability of each component; rows sum to 1. prior : as in `log_joint`."""
+        """(n, d) -> (n, m): membership probability of each segment; rows sum to 1. prior : as in `log_joint`."""
         joint = self.log_joint(Z, rounding_variance, prior=prior)
         joint -= joint.max(axis=1, keepdims=True)
         np.exp(joint, out=joint)
@@ -115,7 +178,9 @@ class Mixture:
         return joint
 
     def ordered(self, order: Sequence[int]) -> "Mixture":
-        """The same mixture with its components in another order."""
+        """The same mixture with its segments in another order."""
+        if self.parts is not None:
+            return replace(self, parts=tuple(self.parts[s] for s in order))
         index = np.asarray(order, dtype=np.intp)
         hurdle = self.hurdle
         if hurdle is not None:
@@ -125,7 +190,8 @@ class Mixture:
     def to_plain(self) -> dict[str, Any]:
         """Lists and numbers for JSON; `from_plain` gives back the same doubles."""
         plain = {name: getattr(self, name).tolist() for name in ("weights", "means", "covariances")}
-        return plain if self.hurdle is None else plain | {"hurdle": asdict(self.hurdle)}
+        rule = {} if self.hurdle is None else {"hurdle": asdict(self.hurdle)}
+        return plain | rule | ({} if self.parts is None else {"parts": [list(part) for part in self.parts]})
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Mixture":
@@ -133,7 +199,8 @@ class Mixture:
         weights, means, covariances = (
             np.array(plain[name], dtype=np.float64) for name in ("weights", "means", "covariances")
         )
-        return cls(weights, means, covariances, Hurdle(**plain["hurdle"]) if "hurdle" in plain else None)
+        hurdle = Hurdle(**plain["hurdle"]) if "hurdle" in plain else None
+        return cls(weights, means, covariances, hurdle, tuple(map(tuple, plain["parts"])) if "parts" in plain else None)
 
 
 def bic(mixture: Mixture, Z: Array, rounding_variance: Array | None = None) -> float:
@@ -143,9 +210,15 @@ def bic(mixture: Mixture, Z: Array, rounding_variance: Array | None = None) -> f
     )
 
 
+def summed(values: Array, parts: Parts) -> Array:
+    """(..., k) of components -> (..., m) of segments: sums."""
+    return np.stack([values[..., list(part)].sum(axis=-1) for part in parts], axis=-1)
+
+
 def bhattacharyya_distances(mixture: Mixture) -> Array:
-    """(k, k) distances between components, 0 = identical, larger = better separated; infinite on the diagonal and to a
-    component that is a rule."""
+    """(m, m) distances between segments, 0 = identical, larger = better separated; infinite on the diagonal and to a
+    segment that is a rule. One of several components counts as the Gaussian with its mean and covariance."""
+    mixture = mixture.moments
     k = mixture.n_components
     distances = np.full((k, k), np.inf)
     logdets = np.linalg.slogdet(mixture.covariances)[1]

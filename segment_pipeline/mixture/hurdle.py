@@ -79,4 +79,5 @@ def with_rule(rest: Mixture, hurdle: Hurdle, share: float, mean: Array, covarian
         np.vstack([mean[None], rest.means]),
         np.concatenate([covariance[None], rest.covariances]),
         replace(hurdle, component=0),
+        None if rest.parts is None else ((0,), *(tuple(k + 1 for k in part) for part in rest.parts)),
     )

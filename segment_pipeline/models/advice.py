@@ -37,6 +37,7 @@ class ClosePair:
 
 def close_pairs(mixture: Mixture, names: Sequence[str]) -> list[ClosePair]:
     """Pairs that could be merged, the closest first. The mixture is in standardised coordinates of these features."""
+    mixture = mixture.moments
     overlaps = np.exp(-bhattacharyya_distances(mixture))
     found = []
     for a, b in combinations(range(mixture.n_components), 2):
@@ -50,7 +51,7 @@ def close_pairs(mixture: Mixture, names: Sequence[str]) -> list[ClosePair]:
 
 def merge_advice(mixture: Mixture, names: Sequence[str]) -> str:
     """Which segments could be treated as one, in a sentence or two; empty where all are well apart."""
-    weights = mixture.weights
+    weights = mixture.shares
     pairs = [
         f"the ones of {percent(weights[pair.first])} and {percent(weights[pair.second])} of the customers (overlap "
         f"{pair.overlap:.2f}, where 1 is the same segment; they differ most in {pair.apart_in}, by {pair.apart:.1f} "

@@ -145,7 +145,9 @@ def soft_jaccard(old_resp: Array, new_resp: Array) -> Array:
 
 
 def wasserstein_distances(old: Mixture, new: Mixture) -> Array:
-    """(ko, kn) Wasserstein-2 distances between the components, in the units of their common coordinates."""
+    """(ko, kn) Wasserstein-2 distances between the segments, in the units of their common coordinates. One of several
+    components counts as the Gaussian with its mean and covariance."""
+    old, new = old.moments, new.moments
     distances = np.empty((old.n_components, new.n_components))
     for i in range(old.n_components):
         root = _symmetric_root(old.covariances[i])

@@ -88,6 +88,7 @@ def _choice_figures(found: "Challengers") -> dict[str, Any]:
     return {
         "admissible": _admissible(found),
         "chosen_n_components": chosen.n_components if chosen else 0,
+        "chosen_n_segments": chosen.n_segments if chosen else 0,
         "chosen_bic": chosen.bic if chosen else float("nan"),
         "chosen_stability": chosen.stability if chosen else float("nan"),
         "rationale": dg.MetadataValue.md(found.choice.rationale),
@@ -98,14 +99,21 @@ def _candidates_shown(found: "Challengers") -> dict[str, Any]:
     from segment_pipeline.charts import bic_curve, sparkline
 
     rows = [
-        vars(candidate) | {"admissible": not reasons, "refused": "; ".join(reasons)}
+        vars(candidate) | {"n_segments": candidate.n_segments, "admissible": not reasons, "refused": "; ".join(reasons)}
         for candidate, reasons in zip(found.candidates, found.refusals, strict=True)
     ]
     chosen = found.choice.candidate
     curve = bic_curve(rows, chosen.n_components if chosen else None, found.choice.elbow)
     return {
         "candidates": as_table(
-            rows, n_components=int, bic=float, icl=float, stability=float, smallest_share=float, refused=str
+            rows,
+            n_components=int,
+            n_segments=int,
+            bic=float,
+            icl=float,
+            stability=float,
+            smallest_share=float,
+            refused=str,
         ),
         "bic_by_segments": sparkline([candidate.bic for candidate in found.candidates]),
         "bic_curve": picture(curve, "BIC and stability over the number of segments"),
@@ -181,7 +189,8 @@ def _decision_figures(decision: "Decision") -> dict[str, Any]:
     champion = decision.champion
     return {
         "model_version": champion.model_version,
-        "n_components": len(champion.segments),
+        "n_components": champion.mixture.n_components,
+        "n_segments": len(champion.segments),
         "promoted": int(decision.promoted),
         "reason": decision.reason,
         "triggers_fired": sum(trigger.fired for trigger in decision.triggers),

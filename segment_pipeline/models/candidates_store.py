@@ -34,7 +34,8 @@ def write_candidates(
         CANDIDATE_MODELS,
         month,
         [
-            without(candidate, "mixture", "memory", "degeneracy", "basin_gap")
+            without(candidate, "mixture", "memory", "degeneracy", "basin_gap", "merged")
+            | {"n_segments": candidate.n_segments if candidate.merged is None else None}
             | {"admissible": not reasons, "selected": candidate.n_components == chosen}
             for candidate, reasons in zip(candidates, refusals, strict=True)
         ],

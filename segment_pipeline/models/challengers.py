@@ -27,7 +27,7 @@ from segment_pipeline.mixture.hurdle import hurdle_in, too_few_for
 from segment_pipeline.mixture.resolution import what_the_fit_sees
 from segment_pipeline.models.alignment import kept_share
 from segment_pipeline.models.model import SegmentModel, express_in
-from segment_pipeline.models.selection import Choice, Continuity, choose, judge
+from segment_pipeline.models.selection import Choice, Continuity, choose, judge, merged_in_turn
 
 if TYPE_CHECKING:
     from segment_pipeline.config.config import Config
@@ -74,7 +74,11 @@ def fit_challengers(
             seed=settings.seed,
             exact=months.seen_in(space),
             champion=_memory_in_this_space(champion, space),
-            known=[(mixture, memory) for mixture, memory in known if memory is not None],
+            known=[
+                (mixture.unmerged, memory.parted(mixture.segment_of, mixture.within))
+                for mixture, memory in known
+                if memory is not None
+            ],
             names=space.names,
         )
     elif obstacle is None:
@@ -93,8 +97,9 @@ def fit_challengers(
     left = np.ones(len(Z), dtype=bool) if hurdle is None else ~hurdle.holds(Z)
     atoms = atom_advice(diagnose_features(space, X[left], Z[left]), has_rule=hurdle is not None) if left.any() else ""
     remarks = " ".join(filter(None, [obstacle, atoms]))
-    continuity = _continuity(candidates, space, X, config, champion)
     min_kept = config.memory.min_kept
+    candidates = merged_in_turn(candidates, settings, _equal_within(X, config), min_kept)
+    continuity = _continuity(candidates, space, X, config, champion)
     choice = choose(candidates, settings, space.names, remarks, continuity, min_kept)
     return Challengers(candidates, [judge(candidate, settings, min_kept) for candidate in candidates], choice)
 
@@ -108,18 +113,18 @@ def months_own_challenger(
     After something has happened to the customers, chains fitted to the months before it describe what is gone.
     """
     choice = fit_challengers(space, months.last_features, months.ids[months.last], config).choice
-    if choice.candidate is None:
+    if choice.candidate is None or choice.candidate.mixture.hurdle is not None:
         return None
     mixture = choice.candidate.mixture
     model = MarkovMixture(
         mixture.n_components,
         variance_floor=space.variance_floor,
         keep_components=True,
-        mixture_init=mixture,
+        mixture_init=mixture.unmerged,
         n_jobs=-1,
     ).fit(few_customers(months.seen_by_fit(space, config.model.resolution), config.model.seed, FEW_ROWS))
-    flickers = float(model.memory_.flicker().min()) < config.memory.min_kept
-    return None if flickers else (mixture, model.memory_)
+    memory = model.memory_ if mixture.parts is None else model.memory_.merged(mixture.parts, mixture.weights)
+    return None if float(memory.flicker().min()) < config.memory.min_kept else (mixture, memory)
 
 
 def _obstacle(space: FeatureSpace, Z: Array, hurdle: Hurdle | None, most: int) -> str | None:
@@ -164,7 +169,7 @@ def _continuity(
         return None
     old, Z = champion.responsibilities(X), space.transform(X)
     return Continuity(
-        2.0 * len(X) * config.refit.equal_within,  # information criteria count twice the log-likelihood
+        _equal_within(X, config),
         {
             c.n_components: kept_share(old, c.mixture.responsibilities(Z), champion.segment_ids, config.alignment)
             for c in candidates
@@ -172,17 +177,22 @@ def _continuity(
     )
 
 
+def _equal_within(X: Array, config: "Config") -> float:
+    """Information criteria count twice the log-likelihood."""
+    return 2.0 * len(X) * config.refit.equal_within
+
+
 def _in_this_space(champion: SegmentModel | None, space: FeatureSpace) -> Mixture | None:
     if champion is None or champion.space.schema != space.schema:
         return None
-    return express_in(champion.mixture, champion.space, space)
+    return express_in(champion.mixture.unmerged, champion.space, space)
 
 
 def _memory_in_this_space(champion: SegmentModel | None, space: FeatureSpace) -> tuple[Mixture, Memory] | None:
     mixture = _in_this_space(champion, space)
     if champion is None or champion.memory is None or mixture is None:
         return None
-    return mixture, champion.memory
+    return mixture, champion.memory.parted(champion.mixture.segment_of, champion.mixture.within)
 
 
 def nothing_to_describe(names: Sequence[str], Z: Array) -> str | None:

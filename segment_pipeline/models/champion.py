@@ -118,7 +118,7 @@ def decide(inputs: DecisionInputs, config: Config, forced: str | None = None) ->
     echoing = _months_of_echo(inputs, config)
     triggers = _triggers(inputs, config, echoes=echoing is not None)
     if any(t.metric in EVENTS and (t.fired or (t.severity == "echo" and echoing == 0)) for t in triggers):
-        inputs = _best_answer(inputs, config)
+        inputs = _best_answer(inputs, config, fresh=echoing is None)
         triggers = _triggers(inputs, config, echoes=echoing is not None)
     calling = calls_for_refit(triggers, config.refit) if triggers else []
     if echoing == 0:
@@ -180,9 +180,11 @@ def _months_of_echo(inputs: DecisionInputs, config: Config) -> int | None:
     return left if left >= 0 else None
 
 
-def _best_answer(inputs: DecisionInputs, config: Config) -> DecisionInputs:
+def _best_answer(inputs: DecisionInputs, config: Config, *, fresh: bool) -> DecisionInputs:
     """What describes the month best after something has happened to the customers of a champion with memory: the
-    challenger, the champion as its customers have taken it, or the segments that the month has by itself.
+    challenger, the champion as its customers have taken it, or the segments that the month has by itself; the last not
+    where the event is not `fresh` and has only passed through the window: who has answered it follows, and stays
+    itself.
 
     The challenger is fitted to months of which most were before the event, and lies in between. Each counts its gain
     less what its parameters cost by BIC, so that of two that describe the month as well the one with fewer segments
@@ -195,7 +197,7 @@ def _best_answer(inputs: DecisionInputs, config: Config) -> DecisionInputs:
         return inputs
     moved = moved_with_customers(previous.mixture, previous.space.transform(X), inputs.previous_prior)
     others = [(express_in(moved, previous.space, inputs.space), previous.memory, _MOVED)]
-    own = months_own_challenger(inputs.space, months, config)
+    own = months_own_challenger(inputs.space, months, config) if fresh else None
     if own is not None:
         others.append((*own, _OWN))
     answers = [
@@ -297,7 +299,7 @@ def _log_densities(mixture: Mixture, space: FeatureSpace, X: Array, prior: Array
     if prior is None:
         return [given]
     shares = np.maximum(mixture.responsibilities(Z, prior=prior).mean(axis=0), np.finfo(float).tiny)
-    return [given, replace(mixture, weights=shares).log_likelihood(Z) + space.log_jacobian]
+    return [given, mixture.with_shares(shares).log_likelihood(Z) + space.log_jacobian]
 
 
 def _memory_gain(inputs: DecisionInputs, previous: SegmentModel, seed: int) -> float | None:
@@ -330,7 +332,7 @@ def _promote(inputs: DecisionInputs, challenger: Mixture, config: Config) -> tup
         )
         ids, lineage = alignment.segment_ids, alignment.lineage
     else:
-        ids = tuple(range(inputs.next_segment_id, inputs.next_segment_id + challenger.n_components))
+        ids = tuple(range(inputs.next_segment_id, inputs.next_segment_id + challenger.n_segments))
         retired = inputs.previous.segment_ids if inputs.previous is not None else ()
         lineage = (
             *(Lineage(segment_id, None, "born", 0.0, float("nan"), None) for segment_id in ids),
@@ -357,7 +359,9 @@ def _name_of_rule(mixture: Mixture, config: Config) -> dict[int, str]:
     if mixture.hurdle is None or config.model.hurdle is None:
         return {}
     feature, value = config.model.hurdle.feature, config.model.hurdle.value
-    return {mixture.hurdle.component: f"{feature.replace('_', ' ').capitalize()} exactly {value:g}"}
+    return {
+        int(mixture.segment_of[mixture.hurdle.component]): f"{feature.replace('_', ' ').capitalize()} exactly {value:g}"
+    }
 
 
 def _segments(
@@ -370,7 +374,8 @@ def _segments(
     roles = roles or [None] * len(ids)
     # A segment that was a rule, and is one no more, is called after what it is now.
     if inputs.previous is not None and inputs.previous.mixture.hurdle is not None:
-        known.pop(inputs.previous.segment_ids[inputs.previous.mixture.hurdle.component])
+        before = inputs.previous.mixture
+        known.pop(inputs.previous.segment_ids[before.segment_of[inputs.previous.mixture.hurdle.component]])
     fresh = [k for k, segment_id in enumerate(ids) if segment_id not in known or k in given_names]
     names = name_segments(
         (weights.T @ Z)[fresh],

@@ -56,7 +56,7 @@ def stability_at_promotion(connection: duckdb.DuckDBPyConnection, champion: Segm
     """The stability (-1..1) with which the champion was chosen; None where its month was run again since."""
     found = connection.execute(
         "SELECT stability FROM candidate_models WHERE month = ? AND n_components = ?",
-        [champion.trained_month, len(champion.segments)],
+        [champion.trained_month, champion.mixture.n_components],
     ).fetchone()
     return found[0] if found else None
 
@@ -177,7 +177,8 @@ def write_decision(
         version = {
             "model_version": champion.model_version,
             "trained_month": month,
-            "n_components": len(champion.segments),
+            "n_components": champion.mixture.n_components,
+            "n_segments": len(champion.segments),
             "covariance_type": config.model.covariance,
             "reason": decision.reason,
             "rationale": decision.rationale,

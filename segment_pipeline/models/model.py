@@ -1,4 +1,4 @@
-"""The model that serves: a feature space, a mixture and the stable identity of its components.
+"""The model that serves: a feature space, a mixture and the stable identity of its segments.
 
 Here: the champion as a value, its round trip through JSON, its use on customers in original units. Not here: how it was
 found, or where it is kept. A model is plain numbers; nothing is pickled.
@@ -18,7 +18,8 @@ from segment_pipeline.mixture.features import FeatureSpace
 
 @dataclass(frozen=True)
 class Segment:
-    """What the business sees of a component. role : engaged, casual, at_risk, dormant, or None where none applies."""
+    """What the business sees of a component, or of several that describe one group. role : engaged, casual, at_risk,
+    dormant, or None where none applies."""
 
     segment_id: int
     name: str
@@ -27,7 +28,7 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class SegmentModel:
-    """One model version. Component i of the mixture is segments[i]; segments ascend by segment_id.
+    """One model version. Segment i of the mixture is segments[i]; segments ascend by segment_id.
 
     trained_month : first day of the closed month whose customers it was fitted on. atypical_below : log-likelihood, in
     transformed units, below which a customer is atypical. memory : how a customer goes on from month to month, in the
@@ -45,8 +46,8 @@ class SegmentModel:
 
     def __post_init__(self) -> None:
         ids = [segment.segment_id for segment in self.segments]
-        if len(ids) != self.mixture.n_components:
-            raise ValueError(f"{self.mixture.n_components} components but {len(ids)} segments")
+        if len(ids) != self.mixture.n_segments:
+            raise ValueError(f"a mixture of {self.mixture.n_segments} segments but {len(ids)} ids")
         if ids != sorted(set(ids)):
             raise ValueError(f"segment ids must ascend without repetition, got {ids}")
         if self.mixture.n_features != self.space.n_features:
@@ -122,4 +123,5 @@ def express_in(mixture: Mixture, old: FeatureSpace, new: FeatureSpace) -> Mixtur
         mixture.means * stretch + shift,
         mixture.covariances * np.outer(stretch, stretch),
         hurdle,
+        mixture.parts,
     )

@@ -206,7 +206,7 @@ def answers_an_event(fired: Collection[str]) -> bool:
 def component_mean_shifts(champion: SegmentModel, Z: Array, prior: Array | None = None) -> Array:
     """(k, d) how far each segment's centre has moved, in the champion's population standard deviations. Arguments as
     of `moved_with_customers`."""
-    return np.abs(moved_with_customers(champion.mixture, Z, prior).means - champion.mixture.means)
+    return np.abs(moved_with_customers(champion.mixture, Z, prior).moments.means - champion.mixture.moments.means)
 
 
 def moved_with_customers(frozen: Mixture, Z: Array, prior: Array | None = None) -> Mixture:
@@ -220,9 +220,11 @@ def moved_with_customers(frozen: Mixture, Z: Array, prior: Array | None = None) 
     coordinates. prior : (n, k) what is expected of each customer from the months before, which then stands in place of
     the shares.
     """
+    if prior is not None:
+        prior = frozen.of_components(prior)
     weights, means = frozen.weights, frozen.means
     for _ in range(_SHIFT_STEPS):
-        members = replace(frozen, weights=weights, means=means).responsibilities(Z, prior=prior)
+        members = replace(frozen.unmerged, weights=weights, means=means).responsibilities(Z, prior=prior)
         count = members.sum(axis=0)
         populated = (count >= 1.0)[:, None]
         moved = np.where(populated, members.T @ Z / np.maximum(count, 1.0)[:, None], means)

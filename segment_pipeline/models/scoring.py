@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.customers.transforms import standardised_sql
 from segment_pipeline.database.quoting import literal, number
@@ -79,7 +80,7 @@ def _posterior_sql(model: SegmentModel, relation: str, carried: str) -> str:
     components = range(len(model.segments))
     peak = _greatest([f"j{k}" for k in components])
     total = " + ".join(f"e{k}" for k in components)
-    z = ", ".join(f"{expression} AS z{j}" for j, expression in enumerate(standardised_sql(model.space)))
+    densities = _densities_sql(model, relation, carried, "j", model.mixture.weights)
     return f"""
         SELECT {carried}, {", ".join(f"e{k} / total AS p{k}" for k in components)},
             peak + ln(total) + {number(model.space.log_jacobian)} AS log_likelihood
@@ -89,10 +90,7 @@ def _posterior_sql(model: SegmentModel, relation: str, carried: str) -> str:
                 SELECT {carried}, peak, {", ".join(f"exp(j{k} - peak) AS e{k}" for k in components)}
                 FROM (
                     SELECT *, {peak} AS peak
-                    FROM (
-                        SELECT {carried}, {", ".join(f"{_log_joint(model, k)} AS j{k}" for k in components)}
-                        FROM (SELECT {carried}, {z} FROM {relation} AS scored_rows) AS standardised
-                    ) AS joint
+                    FROM ({densities}) AS joint
                 ) AS peaked
             ) AS exponentials
         ) AS totals
@@ -105,11 +103,10 @@ def _posterior_with_memory_sql(model: SegmentModel, relation: str, carried: str)
     def each(expression: str) -> str:
         return ", ".join(expression.format(k=k) for k in components)
 
-    z = ", ".join(f"{expression} AS z{j}" for j, expression in enumerate(standardised_sql(model.space)))
     # read back from a list, a number is none in every engine
-    q = ", ".join(f"greatest({SMALLEST_PRIOR}, CAST({PRIOR}[{k + 1}] AS DOUBLE)) AS q{k}" for k in components)
-    densities = ", ".join(f"{_ruled(model, k, _log_density(model, k, 0.0))} AS g{k}" for k in components)
-    of_month = ", ".join(f"g{k} + {number(math.log(model.mixture.weights[k]))} AS h{k}" for k in components)
+    q = [f"greatest({SMALLEST_PRIOR}, CAST({PRIOR}[{k + 1}] AS DOUBLE)) AS q{k}" for k in components]
+    of_month = ", ".join(f"g{k} + {number(math.log(model.mixture.shares[k]))} AS h{k}" for k in components)
+    densities = _densities_sql(model, relation, carried, "g", model.mixture.within, q)
     total, month_total, known = (" + ".join(f"{letter}{k}" for k in components) for letter in "efq")
     return f"""
         SELECT {carried}, {each("e{k} / total AS p{k}")}, {each("f{k} / month_total AS m{k}")},
@@ -124,15 +121,45 @@ def _posterior_with_memory_sql(model: SegmentModel, relation: str, carried: str)
                         {_greatest([f"h{k}" for k in components])} AS month_peak
                     FROM (
                         SELECT {carried}, {known} AS known, {each("g{k} + ln(q{k}) AS j{k}")}, {of_month}
-                        FROM (
-                            SELECT {carried}, {each("q{k}")}, {densities}
-                            FROM (SELECT {carried}, {q}, {z} FROM {relation} AS scored_rows) AS standardised
-                        ) AS densities
+                        FROM ({densities}) AS densities
                     ) AS joint
                 ) AS peaked
             ) AS exponentials
         ) AS totals
     """
+
+
+def _densities_sql(
+    model: SegmentModel, relation: str, carried: str, letter: str, weights: Array, known: Sequence[str] = ()
+) -> str:
+    """A query of the `carried` columns and, for each segment, the log of the sum of its components' weights (k,) times
+    densities, as columns of this letter; where a rule decides for another segment, out of reach. known : further
+    columns of the result, as "expression AS q0" over those of `relation`."""
+    mixture = model.mixture
+    z = [f"{expression} AS z{j}" for j, expression in enumerate(standardised_sql(model.space))]
+    standardised = f"(SELECT {', '.join([carried, *known, *z])} FROM {relation} AS scored_rows) AS standardised"
+    carried = ", ".join([carried, *(column.rpartition(" ")[2] for column in known)])
+
+    def columns(name: str) -> str:
+        return ", ".join(
+            f"{_ruled(model, k, _log_density(model, k, math.log(weights[k])))} AS {name}{k}"
+            for k in range(mixture.n_components)
+        )
+
+    if mixture.parts is None:
+        return f"SELECT {carried}, {columns(letter)} FROM {standardised}"
+    sums = ", ".join(
+        f"{_log_sum([f'c{k}' for k in part])} AS {letter}{segment}" for segment, part in enumerate(mixture.parts)
+    )
+    return f"SELECT {carried}, {sums} FROM (SELECT {carried}, {columns('c')} FROM {standardised}) AS components"
+
+
+def _log_sum(logarithms: Sequence[str]) -> str:
+    """The logarithm of the sum of what these are the logarithms of."""
+    if len(logarithms) == 1:
+        return logarithms[0]
+    peak = _greatest(list(logarithms))
+    return f"{peak} + ln({' + '.join(f'exp({one} - {peak})' for one in logarithms)})"
 
 
 def assignment_sql(
@@ -204,7 +231,7 @@ def tier_sql(tiers: TierSettings) -> str:
 
 
 def _ruled(model: SegmentModel, k: int, log_joint: str) -> str:
-    """`log_joint` of segment k, out of reach where the rule of a hurdle segment decides for another."""
+    """`log_joint` of component k, out of reach where the rule of a hurdle segment decides for another."""
     hurdle = model.mixture.hurdle
     if hurdle is None:
         return log_joint
@@ -227,11 +254,6 @@ def _log_density(model: SegmentModel, k: int, log_weight: float) -> str:
         )
         squares.append(f"({whitened}) * ({whitened})")
     return f"{number(constant)} - 5E-1 * ({' + '.join(squares)})"
-
-
-def _log_joint(model: SegmentModel, k: int) -> str:
-    """log(weight_k) + log N(z; mean_k, covariance_k), by the rule of a hurdle where there is one."""
-    return _ruled(model, k, _log_density(model, k, math.log(model.mixture.weights[k])))
 
 
 def _greatest(expressions: list[str]) -> str:

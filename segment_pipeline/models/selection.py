@@ -75,9 +75,11 @@ def judge(candidate: Candidate, model: "ModelSettings", min_kept: float = 0.0) -
             f"its smallest segment holds {percent(candidate.smallest_share, 2)} of the customers, "
             f"at least {percent(model.min_share, 2)} needed"
         )
+    if candidate.n_segments == 1:
+        reasons.append("all its components together describe one group")
     if candidate.memory is not None:
         reasons += _flicker(candidate.memory, min_kept)
-    if candidate.n_components > model.max_segments:
+    if candidate.n_segments > model.max_segments:
         reasons.append(f"more than the {model.max_segments} segments the team can act on")
     return tuple(reasons)
 
@@ -89,9 +91,37 @@ def _flicker(memory: Memory, least: float) -> list[str]:
     if kept.min() >= least:
         return []
     return [
-        f"flicker: components {one} and {other} exchange customers as if by chance; which of the two a customer is in "
+        f"flicker: segments {one} and {other} exchange customers as if by chance; which of the two a customer is in "
         f"says {kept.min():.2f} of where it is a month later (1 = all, 0 = nothing), at least {least:.2f} needed"
     ]
+
+
+def merged_in_turn(
+    candidates: Sequence[Candidate], model: "ModelSettings", within: float = 0.0, min_kept: float = 0.0
+) -> list[Candidate]:
+    """The candidates, those that may be chosen with their components merged to segments (`Candidate.merged`).
+
+    It takes time, so they are asked in the order of the criterion until one may serve; then only those whose criterion
+    is worse by at most `within`, for they may count as its equals. With criterion "elbow" all are asked. What is
+    degenerate or has not converged no merging mends.
+    """
+    found: dict[int, Candidate] = {}
+    limit = math.inf
+    for candidate in sorted(candidates, key=lambda c: (_score(c, model), c.n_components)):
+        if _score(candidate, model) > limit:
+            break
+        if candidate.merged is None or candidate.degenerate or not candidate.converged:
+            continue
+        found[candidate.n_components] = candidate.merged(min_kept)
+        serves = not judge(found[candidate.n_components], model, min_kept)
+        if serves and model.criterion != "elbow":
+            limit = min(limit, _score(candidate, model) + within)
+    return [found.get(candidate.n_components, candidate) for candidate in candidates]
+
+
+def _score(candidate: Candidate, model: "ModelSettings") -> float:
+    """Lower is better."""
+    return candidate.icl if model.criterion == "icl" else candidate.bic
 
 
 def choose(
@@ -116,7 +146,7 @@ def choose(
         return Choice(None, None, None, None, " ".join(filter(None, [_nothing_admissible(refusals, remarks), remarks])))
 
     by_icl = model.criterion == "icl"
-    ranked = sorted(admissible, key=lambda c: (c.icl if by_icl else c.bic, c.n_components))
+    ranked = sorted(admissible, key=lambda c: (_score(c, model), c.n_components))
     elbow = find_elbow([c.n_components for c in admissible], [c.bic for c in admissible])
     best = ranked[0]
     if model.criterion == "elbow" and elbow is not None:
@@ -177,15 +207,13 @@ def _rationale(
     by_icl = model.criterion == "icl"
     unit = "ICL" if by_icl else "BIC"
 
-    def score(candidate: Candidate) -> float:
-        return candidate.icl if by_icl else candidate.bic
-
     sentences = [
-        f"{best.n_components} segments, chosen by {by} among the {_admissible_count(refusals)} "
+        f"{_told(best)}, chosen by {by} among the {_admissible_count(refusals)} "
         f"admissible of {len(refusals)} candidates: those that are sound, that searches find again, and that a team "
         "can act on. BIC and ICL weigh how well segments describe the customers against how many there are."
     ]
-    minimum = f"Among the admissible {unit} is lowest at {lowest.n_components} ({score(lowest):,.0f}; lower is better)"
+    least = f"{_score(lowest, model):,.0f}; lower is better"
+    minimum = f"Among the admissible {unit} is lowest at {lowest.n_components} ({least})"
     if elbow is None:
         bend = "the BIC curve has no elbow (no number of segments from which more help much less)"
         if model.criterion == "elbow":
@@ -196,9 +224,9 @@ def _rationale(
     if runner_up is None:
         sentences.append("There is no admissible runner-up.")
     else:
-        gap = score(runner_up) - score(best)
+        gap = _score(runner_up, model) - _score(best, model)
         words = f"{abs(gap):,.0f} {unit} {'worse' if gap >= 0 else 'better'}"
-        sentences.append(f"Runner-up: {runner_up.n_components} segments, {words}.")
+        sentences.append(f"Runner-up: {_told(runner_up)}, {words}.")
     sentences.append(
         f"Independent searches agree to {best.stability:.2f} (1 = always the same customers together); the smallest "
         f"segment holds {percent(best.smallest_share, 1)} of the customers."
@@ -209,6 +237,16 @@ def _rationale(
         sentences.append(f"The next best different solution of the same size is {best.basin_gap:,.0f} BIC worse.")
     refused = _refused_in_words(refusals)
     return " ".join([*sentences, refused] if refused else sentences)
+
+
+def _told(candidate: Candidate) -> str:
+    """How many segments it has, and of how many components where these are more."""
+    if candidate.n_segments == candidate.n_components:
+        return f"{candidate.n_segments} segments"
+    return (
+        f"{candidate.n_segments} segments (from {candidate.n_components} components, of which some together describe "
+        "one skewed or heavy-tailed group, or exchange customers as if by chance)"
+    )
 
 
 def _admissible_count(refusals: dict[int, tuple[str, ...]]) -> int:

@@ -13,6 +13,13 @@ CANDIDATE_MODELS = Table(
     (
         MONTH,
         Column("n_components", "INTEGER", "components", "Number of Gaussian components."),
+        Column(
+            "n_segments",
+            "INTEGER",
+            "segments",
+            "Segments that they make: those that together describe one skewed or heavy-tailed group are one, and those "
+            "that exchange customers as if by chance. NULL where nobody asked, for a better candidate may serve.",
+        ),
         Column("bic", "DOUBLE", "", "Bayesian information criterion; lower is better."),
         Column("aic", "DOUBLE", "", "Akaike information criterion; lower is better."),
         Column("icl", "DOUBLE", "", "Integrated completed likelihood, BIC plus twice the entropy; lower is better."),
@@ -33,9 +40,9 @@ CANDIDATE_MODELS = Table(
             "memory, of a number of segments that cannot win: between the best fit and where further searches would "
             "begin.",
         ),
-        Column("smallest_share", "DOUBLE", "0..1", "Weight of the smallest component."),
+        Column("smallest_share", "DOUBLE", "0..1", "Weight of the smallest segment."),
         Column(
-            "min_separation", "DOUBLE", "", "Smallest Bhattacharyya distance between two components; higher is better."
+            "min_separation", "DOUBLE", "", "Smallest Bhattacharyya distance between two segments; higher is better."
         ),
         Column("converged", "BOOLEAN", "", "Whether EM reached its tolerance."),
         Column("degenerate", "BOOLEAN", "", "Whether a component is a spike or too small; never selected."),
@@ -73,7 +80,12 @@ CANDIDATE_PARAMETERS = Table(
     (
         MONTH,
         Column("n_components", "INTEGER", "components", "Number of Gaussian components."),
-        Column("parameters", "JSON", "", "Weights, means, covariances and memory in the month's standardised units."),
+        Column(
+            "parameters",
+            "JSON",
+            "",
+            "Weights, means, covariances, parts and memory in the month's standardised units.",
+        ),
         Column("refusals", "VARCHAR[]", "", "Why the candidate is not admissible; empty when it is."),
     ),
     ("month", "n_components"),
@@ -100,7 +112,10 @@ MODEL_VERSIONS = Table(
     (
         Column("model_version", "INTEGER", "", "1 for the first champion, then 2, 3, ..."),
         Column("trained_month", "DATE", "month", "The month to whose customers it was fitted; its first in service."),
-        Column("n_components", "INTEGER", "components", "Number of Gaussian components, one per segment."),
+        Column("n_components", "INTEGER", "components", "Number of Gaussian components."),
+        Column(
+            "n_segments", "INTEGER", "segments", "Segments that they make; NULL in versions with one component each."
+        ),
         Column("covariance_type", "VARCHAR", "", "Shape of the components' covariances."),
         Column("reason", "VARCHAR", "", "Why it was promoted: bootstrap, what fired, or the user's reason."),
         Column("rationale", "VARCHAR", "", "Why this number of components, in words."),

@@ -77,7 +77,10 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
             ) GROUP BY month ORDER BY month
             """
         ),
-        refits=rows("SELECT trained_month, model_version, n_components, reason FROM model_versions ORDER BY 1"),
+        refits=rows(
+            "SELECT trained_month, model_version, coalesce(n_segments, n_components), reason FROM model_versions "
+            "ORDER BY 1"
+        ),
         warnings=warning_figures(connection, last),
         warned=chance_warned(connection, last),
         contact_list=contact_list_told(connection, last),
@@ -142,8 +145,8 @@ def print_summary(summary: Summary, console: Console) -> None:
             say(f"Rejected in {month_key(month)}: {rows:,} rows ({reasons}); see rejected_customers.")
     else:
         say("Rejected: nobody.")
-    for trained, version, components, reason in summary.refits:
-        say(f"Model {version}, from {month_key(trained)}: {components} segments; {reason}.")
+    for trained, version, segments, reason in summary.refits:
+        say(f"Model {version}, from {month_key(trained)}: {segments} segments; {reason}.")
     if summary.alerts:
         for status, metric, about_segment, feature, value, threshold in summary.alerts:
             about = "" if about_segment is None else f", segment {about_segment}"

@@ -79,17 +79,19 @@ def _base(connection: duckdb.DuckDBPyConnection, month: date) -> Row:
 
 
 def _versions(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
-    return read_rows(
+    rows = read_rows(
         connection,
-        "SELECT model_version, trained_month, n_components, reason, rationale, customers_fitted, feature_schema, "
-        "json_exists(parameters, '$.memory') AS has_memory "
-        "FROM model_versions WHERE trained_month <= ? ORDER BY model_version",
+        "SELECT * EXCLUDE (parameters), json_exists(parameters, '$.memory') AS has_memory FROM model_versions "
+        "WHERE trained_month <= ? ORDER BY model_version",
         month,
     )
+    # an earlier version had a segment for every component, and its file has no such column
+    return [row | {"n_segments": row.get("n_segments") or row["n_components"]} for row in rows]
 
 
 def _candidates(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
-    return read_rows(connection, "SELECT * FROM candidate_models WHERE month = ? ORDER BY n_components", month)
+    rows = read_rows(connection, "SELECT * FROM candidate_models WHERE month = ? ORDER BY n_components", month)
+    return [{"n_segments": None} | row for row in rows]
 
 
 def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:

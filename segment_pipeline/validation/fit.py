@@ -209,7 +209,7 @@ def separation(champion: SegmentModel, R: Array, max_overlap: float) -> list[Fig
     better: the overlap of the densities is exp of minus it. `misclassification` is the estimated share, 0..1, of the
     customers put into either of two segments who belong to the other; of the whole model, of all in a wrong segment.
     """
-    mixture, segments = champion.mixture, champion.segments
+    mixture, segments = champion.mixture.moments, champion.segments
     distances = bhattacharyya_distances(mixture)
     limit = -math.log(max_overlap)
     likeliest = R.argmax(axis=1)

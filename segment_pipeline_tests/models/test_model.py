@@ -1,5 +1,6 @@
 """The model as a value: exact round trip, the same probabilities in any coordinates."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -55,6 +56,20 @@ def test_expressing_a_mixture_in_another_months_coordinates_changes_no_probabili
     np.testing.assert_allclose(
         moved.log_likelihood(space.transform(X)) + space.log_jacobian, old.log_likelihood(X), atol=1e-9
     )
+
+
+def test_a_model_whose_segments_have_several_components_is_the_same_read_back_and_in_other_coordinates() -> None:
+    plain = model(3, k=4)
+    merged = replace(plain, mixture=replace(plain.mixture, parts=((0, 2), (1,), (3,))), segments=plain.segments[:3])
+    X = customers(40, 4)
+
+    back = SegmentModel.from_json(merged.to_json())
+    assert back.mixture.parts == ((0, 2), (1,), (3,))
+    np.testing.assert_array_equal(back.responsibilities(X), merged.responsibilities(X))
+    space = FeatureSpace.fit(FEATURES, customers(200, 5))
+    moved = express_in(merged.mixture, merged.space, space)
+    np.testing.assert_allclose(moved.responsibilities(space.transform(X)), merged.responsibilities(X), atol=1e-10)
+    assert "parts" not in plain.to_json()  # a model of an earlier version has none, and opens
 
 
 def test_a_mixture_cannot_be_expressed_in_other_features() -> None:

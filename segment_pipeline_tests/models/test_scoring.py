@@ -107,6 +107,53 @@ def test_every_column_of_an_assignment_follows_from_the_probabilities(seed, k, d
         assert row["model_version"] == 4
 
 
+def merged(model: SegmentModel, parts: tuple[tuple[int, ...], ...]) -> SegmentModel:
+    return replace(model, mixture=replace(model.mixture, parts=parts), segments=model.segments[: len(parts)])
+
+
+@pytest.mark.parametrize("parts", [((0, 3), (1,), (2, 4, 5)), ((0, 1, 2, 3, 4, 5),), ((5,), (0, 1, 2, 3, 4))])
+def test_a_segment_of_several_components_is_their_sum_in_sql_as_in_numpy(parts):
+    plain = random_model(31, 6, 3)
+    model = merged(plain, parts)
+    X = random_customers(plain, 32, 60)
+    rows = score(model, X, lambda m: membership_sql(m, "customers"))
+    probabilities = np.array([row["probabilities"] for row in rows])
+    sums = np.column_stack([plain.responsibilities(X)[:, list(part)].sum(axis=1) for part in parts])
+    np.testing.assert_allclose(probabilities, sums, atol=1e-9)
+    np.testing.assert_allclose(probabilities, model.responsibilities(X), atol=1e-9)
+    np.testing.assert_allclose([row["log_likelihood"] for row in rows], plain.log_likelihood(X), rtol=1e-9, atol=1e-9)
+
+
+def test_a_rule_and_what_was_known_before_decide_over_segments_of_several_components():
+    plain = random_model(33, 5, 2)
+    X = random_customers(plain, 34, 60)
+    z = plain.space.transform(X)[:, 1]
+    rule = Hurdle(2, 1, float(np.quantile(z, 0.3)) - 1e-6, 0.0, float(np.quantile(z, 0.6)) + 1e-6)
+    parts = ((0, 4), (1, 3), (2,))
+    ruled = merged(replace(plain, mixture=replace(plain.mixture, hurdle=rule)), parts)
+    rows = score(ruled, X, lambda m: membership_sql(m, "customers"))
+    np.testing.assert_allclose([row["probabilities"] for row in rows], ruled.responsibilities(X), atol=1e-9)
+
+    random = np.random.default_rng(35)
+    transitions = random.dirichlet(np.ones(4), size=4)
+    memory = Memory(random.dirichlet(np.ones(3)), random.dirichlet(np.ones(4)), transitions)
+    model = replace(merged(plain, parts), memory=memory)
+    before = random.dirichlet(np.ones(4), size=len(X))
+    ahead = before @ transitions
+    prior = ahead[:, :3] / ahead[:, :3].sum(axis=1, keepdims=True)
+    relation = f"(SELECT *, {prior_sql(memory, 'was', 'known')} AS {PRIOR} FROM customers)"
+    history = [(row, True) for row in before.tolist()]
+    rows = score(model, X, lambda m: assignment_sql(m, relation, TIERS), history)
+    R = model.responsibilities(X, prior=prior)
+    np.testing.assert_allclose([row["probabilities"] for row in rows], R, atol=1e-9)
+    np.testing.assert_allclose(
+        [row["log_likelihood"] for row in rows], model.log_likelihood(X, prior=prior), rtol=1e-9, atol=1e-9
+    )
+    month_only = model.responsibilities(X)
+    np.testing.assert_allclose([row["month_only_probabilities"] for row in rows], month_only, atol=1e-9)
+    np.testing.assert_allclose([row["next_probabilities"] for row in rows], R @ transitions[:3, :3], atol=1e-9)
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), k=st.integers(2, 6), d=st.integers(1, 4))
 def test_a_rule_decides_in_sql_as_it_does_in_numpy(seed, k, d):

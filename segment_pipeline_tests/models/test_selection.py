@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from segment_pipeline.config.model import ModelSettings
 from segment_pipeline.mixture.candidates import Candidate, Mixture
 from segment_pipeline.mixture.chain.memory import Memory
-from segment_pipeline.models.selection import Continuity, choose, find_elbow, judge
+from segment_pipeline.models.selection import Continuity, choose, find_elbow, judge, merged_in_turn
 
 SETTINGS = ModelSettings()
 
@@ -144,11 +144,59 @@ def flickering(kept: float) -> Memory:
 def test_two_segments_that_exchange_customers_as_if_by_chance_are_refused() -> None:
     refused = candidate(4, 100.0, memory=flickering(0.1), min_kept=0.1)
     (reason,) = judge(refused, SETTINGS, 0.3)
-    assert "flicker: components 2 and 4 " in reason
+    assert "flicker: segments 2 and 4 " in reason
     assert "says 0.10 of where it is a month later" in reason
     assert "at least 0.30 needed" in reason
     assert judge(candidate(4, 100.0, memory=flickering(0.35), min_kept=0.35), SETTINGS, 0.3) == ()
     choice = choose([refused, candidate(3, 200.0)], SETTINGS, min_kept=0.3)
     assert choice.candidate is not None
     assert choice.candidate.n_components == 3
-    assert "flicker: components 2 and 4" in choice.rationale
+    assert "flicker: segments 2 and 4" in choice.rationale
+
+
+def to_segments(k: int, score: float, parts: tuple[tuple[int, ...], ...], asked: list[int]) -> Candidate:
+    """A candidate whose components are these segments, on which searches agree, once it is asked."""
+    plain = candidate(k, score, stability=0.5)
+
+    def merged(_: float) -> Candidate:
+        asked.append(k)
+        return replace(plain, mixture=replace(plain.mixture, parts=parts), merged=None, stability=0.95)
+
+    return replace(plain, merged=merged)
+
+
+def test_components_are_merged_in_the_order_of_the_criterion_until_a_candidate_may_serve() -> None:
+    asked: list[int] = []
+    candidates = [
+        to_segments(3, 300.0, ((0,), (1,), (2,)), asked),
+        to_segments(4, 200.0, ((0, 3), (1,), (2,)), asked),
+        to_segments(9, 100.0, tuple((k,) for k in range(9)), asked),
+    ]
+
+    merged = merged_in_turn(candidates, SETTINGS)
+    choice = choose(merged, SETTINGS)
+
+    assert asked == [9, 4]
+    assert [one.n_segments for one in merged] == [3, 3, 9]
+    assert choice.candidate is not None
+    assert (choice.candidate.n_components, choice.candidate.n_segments) == (4, 3)
+    assert "3 segments (from 4 components" in choice.rationale
+    assert "more than the 8 segments" in choice.rationale
+    merged_in_turn(candidates, SETTINGS, within=100.0)  # what counts as equal is asked too
+    assert asked == [9, 4, 9, 4, 3]
+
+
+def test_more_components_than_a_team_can_act_on_may_serve_as_few_segments_but_not_as_one() -> None:
+    nine = to_segments(9, 100.0, (tuple(range(5)), tuple(range(5, 9))), [])
+    (merged,) = merged_in_turn([nine], SETTINGS)
+    assert judge(merged, SETTINGS) == ()
+
+    (reason,) = judge(replace(merged, mixture=replace(merged.mixture, parts=(tuple(range(9)),))), SETTINGS)
+    assert "one group" in reason
+
+
+def test_what_no_merging_mends_is_not_asked() -> None:
+    asked: list[int] = []
+    spike = replace(to_segments(4, 100.0, ((0, 1), (2,), (3,)), asked), degenerate=True, degeneracy="a spike")
+    assert merged_in_turn([spike], SETTINGS) == [spike]
+    assert asked == []

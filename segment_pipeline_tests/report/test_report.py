@@ -35,7 +35,8 @@ TRUST = """
 CREATE OR REPLACE TABLE suitability AS SELECT DATE '2023-05-01' AS month, 1 AS model_version, 'mixture' AS verdict,
     'segments overlap and the probabilities predict silence' AS reason;
 CREATE OR REPLACE TABLE suitability_findings AS SELECT DATE '2023-05-01' AS month, 'overlap' AS finding,
-    0.31E0 AS value, 0.05E0 AS threshold, true AS holds, 'A third of the customers lean to a second segment.' AS sentence;
+    0.31E0 AS value, 0.05E0 AS threshold, true AS holds,
+    'A third of the customers lean to a second segment.' AS sentence;
 CREATE OR REPLACE TABLE model_validation AS SELECT DATE '2023-05-01' AS month, 1 AS model_version,
     'heldout_gap' AS metric, NULL::VARCHAR AS subject, 0.02E0 AS value, 0.01E0 AS low, 0.03E0 AS high,
     0.1E0 AS threshold, true AS passed, 'It fits customers that it has not seen.' AS sentence;
@@ -228,6 +229,14 @@ def test_a_file_from_before_movement_had_a_reference_still_makes_a_page(publishe
     page = page_of(published, MAY)
     assert "changed segment, where what chance alone moves is not known;" in page.text
     assert "What is expected next" not in page.text
+
+
+def test_a_file_from_before_segments_had_several_components_tells_as_many_segments(published):
+    for table in ("model_versions", "candidate_models"):
+        change(published, f"ALTER TABLE {table} DROP COLUMN n_segments")
+    with duckdb.connect(str(published), read_only=True) as connection:
+        (segments,) = connection.execute("SELECT n_components FROM model_versions WHERE model_version = 1").fetchone()
+    assert f"Model 1 has {segments} segments and was fitted" in page_of(published, MAY).text
 
 
 def test_movement_stands_beside_chance_in_the_sentence_the_table_and_the_matrix(three_months):

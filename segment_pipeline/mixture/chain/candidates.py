@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -25,15 +24,18 @@ from segment_pipeline.mixture.candidates import (
     ONE_THREAD_ROWS,
     STABILITY_SEARCHES,
     Candidate,
+    agreement,
     heldout_rows,
     when_all_are_done,
+    with_parts,
 )
 from segment_pipeline.mixture.chain.markov import MarkovMixture
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.chain.panel import SEEN, Panel
 from segment_pipeline.mixture.degeneracy import find_degeneracy
 from segment_pipeline.mixture.estimator import one_blas_thread, thread_count
-from segment_pipeline.mixture.gaussian import Mixture, bhattacharyya_distances, bic
+from segment_pipeline.mixture.gaussian import Mixture, Parts, bhattacharyya_distances, bic, summed
+from segment_pipeline.mixture.merging import merge_components, merge_flickering
 from segment_pipeline.mixture.search import (
     SAME_BASIN,
     SHORT_ITERATIONS,
@@ -101,6 +103,22 @@ class Chain:
         """The components, with the shares that they have in the last month."""
         shares = self.memberships.mean(axis=0)
         return replace(self.model.mixture_, weights=np.maximum(shares, np.finfo(float).tiny))
+
+    def parts(self, floor: Array, least: float) -> Parts:
+        """Which components are one segment of the last month's customers, and of those among whom they flicker."""
+        spread = self.panel.rounding_variance
+        parts = merge_components(
+            self.mixture,
+            self.panel.rows[self.last],
+            floor,
+            None if spread is None else spread[self.last],
+            self.memberships,
+        )
+        return merge_flickering(parts, self.model.memory_, self.mixture.weights, least)
+
+    def memberships_in(self, parts: Parts) -> Array:
+        """(m, .) `memberships`, of segments."""
+        return summed(self.memberships, parts)
 
     @property
     def bic_of_the_last_month(self) -> float:
@@ -235,9 +253,14 @@ def fit_memory_candidates(
         others = [chain for chain in chains if chain is not best]
         whole = best if few is panel else again(best, panel, tol=tol)
         unseen = Chain(again(best, training, tol=FINALIST_TOLERANCE).model, panel.take(heldout))
-        return _candidate(
-            whole, unseen, exact.take(heldout), whole.degeneracy(exact, variance_floor, names), best, others
-        )
+        degeneracy = whole.degeneracy(exact, variance_floor, names)
+        candidate = _candidate(whole, unseen, exact.take(heldout), degeneracy, best, others)
+
+        def merged(least: float) -> Candidate:
+            found = (chain.memberships_in(chain.parts(variance_floor, least)) for chain in (best, *others))
+            return with_parts(replace(candidate, merged=None), whole.parts(variance_floor, least), found)
+
+        return replace(candidate, merged=merged)
 
     threads = thread_count(-1) if len(panel.rows) > ONE_THREAD_ROWS else 1
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
@@ -289,7 +312,7 @@ def _candidate(
         icl=score + 2.0 * entropy,
         train_log_likelihood=chain.log_likelihood(chain.last),
         heldout_log_likelihood=unseen.log_likelihood(unseen.last),
-        stability=float(np.mean([adjusted_rand_index(a, b) for a, b in combinations(labels, 2)])),
+        stability=agreement(labels),
         smallest_share=float(chain.mixture.weights.min()),
         min_separation=float(bhattacharyya_distances(chain.mixture).min()),
         converged=model.converged_,

@@ -121,7 +121,7 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
     @classmethod
     def of(cls, mixture: Mixture, memory: Memory, **parameters: Any) -> "MarkovMixture":
         """A fitted estimator with these parameters, which counts as converged."""
-        model = cls(mixture.n_components, **parameters)
+        model = cls(mixture.n_segments, **parameters)
         model.mixture_, model.memory_ = mixture, memory
         model.converged_, model.n_iter_, model.lower_bound_, model.lower_bounds_ = True, 0, float("nan"), []
         model.n_features_in_ = mixture.n_features
@@ -205,13 +205,13 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         em = StackedEM(d, np.full(d, np.finfo(float).tiny), None)
         rows = PanelRows(panel)
         mixture = self.mixture_
-        densities = Parameters.of(
-            np.ones((1, mixture.n_components)), (mixture.means - rows.center)[None], mixture.covariances[None]
-        )
+        densities = Parameters.of(mixture.within[None], (mixture.means - rows.center)[None], mixture.covariances[None])
         parts = []
         for build in rows.chunks():
             chunk, chunk_rows = build()
             _, joint = log_densities(em, densities, chunk_rows)
+            if mixture.parts is not None:
+                joint = np.stack([np.logaddexp.reduce(joint[list(part)], axis=0) for part in mixture.parts])
             part = wanted(chunk, forward_pass(chunk, joint, self.memory_))
             parts.append(np.moveaxis(part, 2, 0))
         out = np.concatenate(parts)

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from segment_pipeline.arrays import Array
+from segment_pipeline.arrays import Array, Labels
+from segment_pipeline.mixture.gaussian import Parts, summed
 
 EXCHANGED = 0.05
 """Two segments exchange customers when of each at least this share goes over to the other in a month."""
@@ -64,6 +65,23 @@ class Memory:
         kept = 0.5 * np.abs(rows[:, None, :] - rows[None, :, :]).sum(axis=2)
         both_ways = np.minimum(rows[:, :k], rows[:, :k].T) >= EXCHANGED
         return np.where(both_ways & ~np.eye(k, dtype=bool), kept, 1.0)
+
+    def merged(self, parts: Parts, weights: Array) -> "Memory":
+        """The same of segments of several components. weights : (k,) of the components, by which those of a segment
+        count in its row; of who was in a segment, the memory then no longer knows in which component."""
+        rows = np.zeros((len(parts) + 1, self.n_components + 1))
+        for s, part in enumerate(map(list, parts)):
+            rows[s, part] = weights[part] / weights[part].sum()
+        rows[-1, -1] = 1.0
+        states = (*parts, (self.n_components,))
+        return Memory(summed(self.new, parts), summed(self.before, states), summed(rows @ self.transitions, states))
+
+    def parted(self, segment_of: Labels, within: Array) -> "Memory":
+        """A memory of components from that of their segments. segment_of, within : (k,) the segment of each, and its
+        share there."""
+        states, shares = np.append(segment_of, self.n_components), np.append(within, 1.0)
+        transitions = self.transitions[np.ix_(states, states)] * shares
+        return Memory(self.new[segment_of] * within, self.before[states] * shares, transitions)
 
     def ordered(self, order: Sequence[int]) -> "Memory":
         """The same with the segments in another order."""
