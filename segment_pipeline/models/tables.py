@@ -65,7 +65,8 @@ CANDIDATE_MODELS = Table(
             "DOUBLE",
             "0..1",
             "How much a customer's segment, of the two that exchange most, says of its segment a month later: 1 all, 0 "
-            "nothing: they exchange them as if by chance. NULL without memory.",
+            "nothing: they exchange them as if by chance; 1 where no two exchange 5 % of their customers both ways. "
+            "NULL without memory.",
         ),
         Column("admissible", "BOOLEAN", "", "Whether every condition for selection holds."),
         Column("selected", "BOOLEAN", "", "Whether this candidate is the month's choice (the challenger)."),

@@ -228,10 +228,7 @@ def why_nothing(config: Config, month: date) -> str | None:
         ).fetchall()
     if not tried or not all(refusals for *_, refusals in tried):
         return None
-    why_not = [
-        [words for begins, words in _REFUSALS.items() if any(one.startswith(begins) for one in refusals)]
-        for *_, refusals in tried
-    ]
+    why_not = [list(dict.fromkeys(map(_in_short, refusals))) for *_, refusals in tried]
     counted = Counter(words for reasons in why_not for words in reasons)
     commonest = ", ".join(f"{words} ({count})" for words, count in counted.most_common())
     lines = [
@@ -246,15 +243,21 @@ def why_nothing(config: Config, month: date) -> str | None:
     )
 
 
+def _in_short(refusal: str) -> str:
+    """What to say of a refusal (models/selection.py) where there are many."""
+    return next((words for begins, words in _REFUSALS.items() if refusal.startswith(begins)), refusal.split(":")[0])
+
+
 _REFUSALS = {
     "independent searches disagree": "independent searches disagree",
     "its smallest segment": "the smallest segment is too small",
     "degenerate": "a segment is a single value or a handful of customers",
     "the fit did not converge": "the fit did not converge",
     "more than the": "more segments than a team can act on",
+    "flicker": "two segments exchange customers as if by chance",
     "its figures": "its figures are not finite",
 }
-"""How the reason of a refusal (models/selection.py) begins, and what to say of it where there are many."""
+"""How a refusal begins, and what to say of it; one that is not here is told up to its colon."""
 
 
 def next_after_nothing(config: Config) -> str:

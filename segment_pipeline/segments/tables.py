@@ -98,8 +98,8 @@ SEGMENT_DYNAMICS = Table(
             "expected_months",
             "DOUBLE",
             "months",
-            "How long a customer who is in from_state is expected to stay, this month included, 1 or more; NULL but "
-            "where to_state is from_state.",
+            "How long a customer who is in from_state would stay by this matrix, this month included, 1 or more. Too "
+            "long where customers of a segment differ for good. NULL but where to_state is from_state.",
         ),
     ),
     ("month", "from_state", "to_state"),
@@ -176,7 +176,8 @@ TRANSITION_DELTAS = Table(
             "DOUBLE",
             "0..1",
             "Probability that it is not in the segment in which it was the month before, given all that was seen of it "
-            "up to this month: 0 stayed for certain. NULL under a champion without memory, and unless in both.",
+            "up to this month, which may put the move in an earlier one. NULL under a champion without memory, and "
+            "unless in both.",
         ),
         Column("segment_ids", "INTEGER[]", "", "The segments of the measuring champion, ascending."),
         Column("changes", "DOUBLE[]", "-1..1", "Change of the probability of each of segment_ids; they sum to 0."),

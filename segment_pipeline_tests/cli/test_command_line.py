@@ -39,7 +39,7 @@ def test_a_log_gets_one_line_for_each_month_and_then_the_summary(commands, copy)
         r"^id +segment +role +customers +share +vs month before",
         r"^\d+ +\S.* +\d+ +\d+\.\d % +[+-]\d+\.\d points",
         r"^Moved: \d+ changed segment \(chance alone moves \d+ to \d+\), \d+ stayed; \d+ new, \d+ returned, \d+ lap",
-        r"^Warnings: \d+ new, \d+ ongoing; \d+ customers to contact .*\.$",
+        r"^Warnings: \d+ new, \d+ ongoing( \(.* \(chance alone \d+ to \d+\)\))?; \d+ customers to contact .*\.$",
         r"^Hybrid customers spend \d+ % (more|less) than customers of a single segment .*: .*40 % to 60 % more.*\.$",
         r"^Rejected: nobody\.$",
         r"^Model 1, from 2023-03: \d segments; bootstrap\.$",

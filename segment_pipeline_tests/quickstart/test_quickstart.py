@@ -286,7 +286,9 @@ def test_customers_without_structure_are_refused_in_a_few_lines_with_every_candi
     assert ended.code == 1, ended
     first, why, blank, header, *candidates, after, following = ended.err.strip().splitlines()
     assert first == "No trustworthy segments were found, and nothing was published."
-    assert re.search(r"of 3 numbers of segments tried, none may serve; independent searches disagree \(3\)", why)
+    assert re.search(
+        r"of 3 numbers of segments tried, none may serve; all its components together describe one group \(3\)", why
+    )
     assert (blank, after) == ("", "")
     assert header.split()[:4] == ["segments", "BIC", "stability", "smallest"]
     assert [line.split()[0] for line in candidates] == ["5", "6", "7"]
