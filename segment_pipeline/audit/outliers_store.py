@@ -27,7 +27,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.config.order_features import MONETARY, ORDER_VALUE
 from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.database.quoting import identifier, literal, number
-from segment_pipeline.database.rows import exact_mean, feature_matrix, without, write_rows
+from segment_pipeline.database.rows import exact_mean, exact_sum, feature_matrix, without, write_rows
 from segment_pipeline.database.store import month_literal, month_rows, replace_month
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.models.model import Segment, SegmentModel
@@ -136,7 +136,7 @@ def _axis(name: str, units: dict[str, str]) -> str:
 
 def _find_outliers(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> None:
     """Fill `outliers`: customer_id, z0, z1, ..., the farthest feature and its z, and `found`, the group by rule."""
-    names = config.feature_names
+    names = config.model_feature_names
     limit = number(config.quality.outlier_sd)
     columns = ", ".join(f"s.{identifier(name)} AS z{j}" for j, name in enumerate(names))
     beyond = " OR ".join(f"abs(s.{identifier(name)}) > {limit}" for name in names)
@@ -175,7 +175,7 @@ def _find_outliers(connection: duckdb.DuckDBPyConnection, config: Config, month:
 
 
 def _repeats_are_usual(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> bool:
-    columns = ", ".join(identifier(name) for name in config.feature_names)
+    columns = ", ".join(identifier(name) for name in config.model_feature_names)
     found = connection.execute(
         f"""
         SELECT sum(copies) FILTER (copies >= {REPEATED}) / sum(copies)
@@ -187,7 +187,7 @@ def _repeats_are_usual(connection: duckdb.DuckDBPyConnection, config: Config, mo
 
 
 def _many_tiny_orders(config: Config) -> str:
-    names = config.feature_names
+    names = config.model_feature_names
     value = next((name for name in (ORDER_VALUE, MONETARY) if name in names), None)
     if value is None or config.frequency_feature not in names:
         return "false"
@@ -200,7 +200,7 @@ def _many_tiny_orders(config: Config) -> str:
 
 
 def _mixture_of_the_rest(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> Mixture | None:
-    d = len(config.feature_names)
+    d = len(config.model_feature_names)
     columns = ", ".join(f"z{j}" for j in range(d))
     found = connection.execute(
         f"SELECT {columns} FROM outliers WHERE found IS NULL ORDER BY md5(customer_id), customer_id LIMIT {FITTED}"
@@ -244,11 +244,11 @@ def _assign_groups(connection: duckdb.DuckDBPyConnection, config: Config, mixtur
 
 def _figures(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[OutlierGroup]:
     """The groups in the order of their ids."""
-    names, units, spend = config.feature_names, feature_units(config), spend_sql(config)
+    names, units, spend = config.model_feature_names, feature_units(config), spend_sql(config)
     policies = {feature.name: feature.outliers for feature in config.features}
     everyone = month_rows(connection, MONTHLY_ASSIGNMENTS, month)
     medians = ", ".join(f"median({identifier(name)})" for name in names)
-    total = _decimal_sum(spend) if spend is not None else "NULL"
+    total = exact_sum(spend) if spend is not None else "NULL"
     (population,) = connection.execute(
         f"SELECT {medians}, {total} FROM validated_features WHERE month = ?", [month]
     ).fetchall()
@@ -293,8 +293,3 @@ def _figures(connection: duckdb.DuckDBPyConnection, config: Config, month: date)
             )
         )
     return groups
-
-
-def _decimal_sum(expression: str) -> str:
-    """A sum that does not depend on the order of the threads."""
-    return f"CAST(sum(CAST({expression} AS DECIMAL(38, 4))) AS DOUBLE)"

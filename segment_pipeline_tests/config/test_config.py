@@ -372,7 +372,7 @@ def test_every_setting_has_a_meaning_and_every_threshold_a_unit() -> None:
 @pytest.mark.parametrize(
     ("hurdle", "key", "words"),
     [
-        ("{feature: sales, value: 1}", "model.hurdle.feature", "a feature of this file: visits"),
+        ("{feature: sales, value: 1}", "model.hurdle.feature", "a feature of the model: visits"),
         ("{feature: visits, value: -3}", "model.hurdle.value", "a valid value of visits"),
         ("{feature: visits}", "model.hurdle.value", "add the key"),
     ],
