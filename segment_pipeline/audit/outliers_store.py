@@ -18,6 +18,7 @@ from segment_pipeline.audit.outliers import (
     Judgement,
     OutlierGroup,
     OutlierPoints,
+    PortraitOfGroup,
     group_outliers,
     judge,
     telling_features,
@@ -73,7 +74,7 @@ def write_outliers(connection: duckdb.DuckDBPyConnection, config: Config, month:
         OUTLIER_GROUPS,
         month,
         [
-            without(found.group, "rule", "distance", "one_extreme_share", "farthest", "features")
+            without(found.group, "rule", "distance", "one_extreme_share", "farthest", "features", "portraits")
             | vars(found.judgement)
             | {"group_id": found.group_id}
             for found in groups
@@ -83,7 +84,14 @@ def write_outliers(connection: duckdb.DuckDBPyConnection, config: Config, month:
         connection,
         OUTLIER_GROUP_PROFILES,
         month,
-        [without(row, "policy") | {"group_id": found.group_id} for found in groups for row in found.group.features],
+        [
+            row | {"group_id": found.group_id}
+            for found in groups
+            for row in (
+                *(without(feature, "policy") for feature in found.group.features),
+                *(vars(portrait) | {"z": None} for portrait in found.group.portraits),
+            )
+        ],
     )
     for table in ("outliers", "outlier_ids"):
         connection.execute(f"DROP TABLE {table}")
@@ -247,7 +255,8 @@ def _figures(connection: duckdb.DuckDBPyConnection, config: Config, month: date)
     names, units, spend = config.model_feature_names, feature_units(config), spend_sql(config)
     policies = {feature.name: feature.outliers for feature in config.features}
     everyone = month_rows(connection, MONTHLY_ASSIGNMENTS, month)
-    medians = ", ".join(f"median({identifier(name)})" for name in names)
+    portraits = [feature.name for feature in config.portrait_features]
+    medians = ", ".join(f"median({identifier(name)})" for name in (*names, *portraits))
     total = exact_sum(spend) if spend is not None else "NULL"
     (population,) = connection.execute(
         f"SELECT {medians}, {total} FROM validated_features WHERE month = ?", [month]
@@ -259,6 +268,7 @@ def _figures(connection: duckdb.DuckDBPyConnection, config: Config, month: date)
         f"(quantile_cont(z{j}, 0.84) - quantile_cont(z{j}, 0.16)) / 2"
         for j, name in enumerate(names)
     ]
+    columns += [f"median(f.{identifier(name)})" for name in portraits]
     found = connection.execute(f"""
         SELECT i.found, count(*), {total}, median(o.distance), {exact_mean("CAST(o.one_extreme AS DOUBLE)")},
             {", ".join(columns)}
@@ -289,6 +299,12 @@ def _figures(connection: duckdb.DuckDBPyConnection, config: Config, month: date)
                 [
                     FeatureOfGroup(name, units[name], policies[name], median, population[j], mean)
                     for j, (name, (median, mean, _)) in enumerate(zip(names, figures, strict=True))
+                ],
+                [
+                    PortraitOfGroup(name, units[name], median, usual)
+                    for name, median, usual in zip(
+                        portraits, rest[3 * len(names) :], population[len(names) : -1], strict=True
+                    )
                 ],
             )
         )

@@ -74,7 +74,8 @@ def split_customers(
     reasons = connection.execute(
         "SELECT reason, count(*) FROM (SELECT unnest(reasons) AS reason FROM judged) GROUP BY reason ORDER BY reason"
     ).fetchall()
-    capped, left_out = _count_capped(connection, limits, config), _count_left_out(connection, contract, limits)
+    capped = _count_capped(connection, config, contract, limits)
+    left_out = _count_left_out(connection, contract, limits)
     connection.execute("DROP TABLE judged")
     raw = month_rows(connection, RAW_CUSTOMERS, month)
     return SplitCounts(raw, accepted, rejected, capped, dict(reasons), left_out)
@@ -192,9 +193,11 @@ def _capped_features(config: Config, limits: Limits) -> list[str]:
     return [feature.name for feature in config.features if feature.outliers == "cap" and feature.name in limits]
 
 
-def _count_capped(connection: duckdb.DuckDBPyConnection, limits: Limits, config: Config) -> int:
+def _count_capped(connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, limits: Limits) -> int:
+    unusable = _unusable_portraits(contract, limits)
     beyond = [
-        f"{identifier(name)} < {number(limits[name][0])} OR {identifier(name)} > {number(limits[name][1])}"
+        f"({identifier(name)} < {number(limits[name][0])} OR {identifier(name)} > {number(limits[name][1])}) "
+        f"AND ({unusable.get(name, 'false')}) IS NOT TRUE"
         for name in _capped_features(config, limits)
     ]
     if not beyond:

@@ -112,16 +112,15 @@ def print_summary(summary: Summary, console: Console) -> None:
     say("")
     say(f"{summary.name}: {len(summary.months)} months published, {month_key(summary.months[0])} to {last}.")
     say(f"In {last}: {summary.customers:,} customers in {len(summary.segments)} segments.")
-    headings = ("id", "segment", "role", "customers", "share", "vs month before", "revenue")
-    cells = [_cells(row) for row in summary.segments]
-    # of a source that tells no spend there is nothing to head
-    shown = [column for column, heading in enumerate(headings) if heading != "revenue" or any(c[-1] for c in cells)]
-    table = Table(*(headings[column] for column in shown), box=None, pad_edge=False)
-    for row in cells:
-        table.add_row(*(_escaped(row[column]) for column in shown))
+    table = Table("id", "segment", "role", "customers", "share", "vs month before", box=None, pad_edge=False)
+    for row in summary.segments:
+        against = "" if row["change"] is None else f"{points(row['change'])} points"
+        role, share = (row["role"] or "").replace("_", " "), percent(row["share"], 1)
+        cells = (str(row["segment_id"]), row["name"], role, f"{row['customers']:,}", share, against)
+        table.add_row(*(_escaped(cell) for cell in cells))
     console.print(table)
     if sum(summary.moved.values()):
-        say(_moved_line(summary.moved, summary.chance))
+        say(_moved_line(summary.moved, summary.chance, f", {summary.moved['stayed']:,} stayed"))
     say(_warnings_line(summary.warnings, summary.warned, summary.contact_list))
     if summary.hybrids is not None:
         say(summary.hybrids)
@@ -175,23 +174,9 @@ def digest(
     return "\n".join(lines)
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """A segment's row of the summary's table."""
-    change, revenue = row["change"], row.get("revenue_share")
-    return (
-        str(row["segment_id"]),
-        row["name"],
-        (row["role"] or "").replace("_", " "),
-        f"{row['customers']:,}",
-        percent(row["share"], 1),
-        "" if change is None else f"{points(change)} points",
-        "" if revenue is None else percent(revenue, 1),
-    )
-
-
-def _moved_line(moved: Mapping[str, int], chance: str) -> str:
-    """moved : as of `movement_figures`. chance : what chance alone moves, in words."""
-    segments = f"{moved['moved']:,} changed segment ({chance}), {moved['stayed']:,} stayed"
+def _moved_line(moved: Mapping[str, int], chance: str, stayed: str = "") -> str:
+    """moved : as of `movement_figures`. chance : what chance alone moves, in words. stayed : who did not, in words."""
+    segments = f"{moved['moved']:,} changed segment ({chance}){stayed}"
     if moved["unmeasured"]:
         segments = (
             f"not known of the {moved['unmeasured']:,} who were there in both months, as no model sees both: their "

@@ -144,10 +144,7 @@ def _who(story: Story) -> str:
 def _what_changed(story: Story) -> str:
     changed = [row for row in story["segments"] if row["change"] is not None]
     if not changed and len(story["months"]) > 1:
-        return (
-            "Shares cannot be compared with the month before, which lacks a feature of the model that serves now: its "
-            "segments are others."
-        )
+        return "Shares cannot be compared with the month before: it lacks a feature of the model that serves now."
     if not changed:
         return "Shares have no month before to be compared with: these segments are new."
     up, down = max(changed, key=lambda row: row["change"]), min(changed, key=lambda row: row["change"])

@@ -391,8 +391,7 @@ def test_what_no_model_can_compare_is_said_and_not_made_up():
     unmeasured = {"moved": 0, "stayed": 0, "unmeasured": 1000, "new": 5, "returned": 2, "lapsed": 7}
     sentences = five_sentences(story(segments=others, months=[APRIL, MAY], movement=unmeasured))
     assert sentences[1:3] == [
-        "Shares cannot be compared with the month before, which lacks a feature of the model that serves now: its "
-        "segments are others.",
+        "Shares cannot be compared with the month before: it lacks a feature of the model that serves now.",
         "Who changed segment is not known, as no model sees both months: their features differ; 5 were new, 2 came "
         "back and 7 lapsed.",
     ]
