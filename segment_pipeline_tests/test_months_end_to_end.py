@@ -182,17 +182,23 @@ def test_another_id_after_a_refit_alone_is_no_movement(copy, materialize):
     copy.configure(last_month="2023-05", more="alignment: {min_margin: 1.0}")
     config = {"ops": {"selected_model": {"config": {"force_refit": True, "reason": "a test"}}}}
     assert materialize(copy, "2023-05", run_config=config).success
-    renamed, moved, settled = query(
+    renamed, moved, settled, contradicted = query(
         copy.published,
         """
-        SELECT avg(CAST(previous_segment_id <> segment_id AS INTEGER)), avg(CAST(moved AS INTEGER)),
-            avg(CAST(changed_at < month AS INTEGER))
-        FROM customer_journey WHERE month = DATE '2023-05-01' AND previous_month = DATE '2023-04-01'
+        SELECT avg(CAST(a.segment_id <> j.segment_id AS INTEGER)), avg(CAST(moved AS INTEGER)),
+            avg(CAST(changed_at < j.month AS INTEGER)),
+            count(*) FILTER (moved <> (j.previous_segment_id <> j.segment_id))
+        FROM customer_journey AS j JOIN monthly_assignments AS a
+            ON a.customer_id = j.customer_id AND a.month = DATE '2023-04-01'
+        WHERE j.month = DATE '2023-05-01'
         """,
     )[0]
-    assert renamed == 1
+    assert (renamed, contradicted) == (1, 0)
     assert moved < 0.2
     assert settled > 0.8
+    # the new ids have a month before, in which nearly everybody was there already
+    changes = query(copy.published, "SELECT share - share_before FROM segment_profiles WHERE month = DATE '2023-05-01'")
+    assert all(abs(change) < 0.1 for (change,) in changes)
 
 
 def test_features_that_repeat_one_another_stop_the_first_month_and_say_which_to_drop(shop, materialize):
@@ -248,23 +254,31 @@ def test_months_go_on_after_a_feature_has_gone_and_when_it_comes_back(copy, mate
 
 def test_a_warehouse_of_an_older_version_goes_on_and_fills_the_columns_that_it_lacked(copy, materialize):
     shop = copy.configure(last_month="2023-06")
-    lacking = {
-        "feature_diagnostics": "largest_atom",
-        "monthly_assignments": "is_atypical",
-        "segment_profiles": "narrative",
-        "drift_alerts": "months_fired",
-        "transition_deltas": "shift",
-        "model_validation": "sentence",
-        "customer_actions": "tier",
-        "pipeline_runs": "code_version",
-    }
+    lacking = [
+        ("feature_diagnostics", "largest_atom"),
+        ("feature_limits", "use"),
+        ("monthly_assignments", "is_atypical"),
+        ("monthly_assignments", "previous_segment_id"),
+        ("segment_profiles", "narrative"),
+        ("segment_profiles", "share_before"),
+        ("segment_profiles", "revenue_share"),
+        ("segment_feature_profiles", "known_share"),
+        ("drift_alerts", "months_fired"),
+        ("transition_deltas", "shift"),
+        ("model_validation", "sentence"),
+        ("customer_actions", "tier"),
+        ("pipeline_runs", "code_version"),
+    ]
+    journeys = "SELECT * FROM customer_journey WHERE month < DATE '2023-06-01' ORDER BY ALL"
+    told = query(shop.published, journeys)
     with duckdb.connect(str(shop.warehouse)) as connection:
-        for table, column in lacking.items():
+        for table, column in lacking:
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     assert materialize(shop, "2023-06").success
-    for table, column in lacking.items():
+    for table, column in lacking:
         months = f"SELECT DISTINCT month FROM {table} WHERE {column} IS NOT NULL"
         assert query(shop.published, months) == [(date(2023, 6, 1),)], table
+    assert query(shop.published, journeys) == told
 
 
 def test_checks_stand_in_the_instance_with_their_month_and_figures(shop, materialize):
