@@ -211,6 +211,64 @@ def test_features_that_repeat_one_another_stop_the_first_month_and_say_which_to_
     assert not shop.published.exists()
 
 
+def test_portraits_are_shown_and_have_no_say_in_who_is_where(shop, three_months, materialize):
+    portraits = (
+        "  - {name: total_spend, unit: EUR, use: portrait, transform: log, valid: {max: 900}}\n"
+        "  - {name: tenure_days, unit: days, use: portrait}\n"
+    )
+    text = shop.config_path.read_text().replace("model: {", f"{portraits}model: {{")
+    shop.config_path.write_text(text)
+    materialize(shop, "2023-03", selection=[*WITH_MOVEMENT, "outlier_groups"])
+    members = "SELECT * FROM monthly_assignments WHERE month = DATE '2023-03-01' ORDER BY customer_id"
+    assert query(shop.warehouse, members) == query(three_months.warehouse, members)
+    schema = query(shop.warehouse, "SELECT feature_schema FROM model_versions")
+    assert schema == query(three_months.warehouse, "SELECT feature_schema FROM model_versions")
+
+    spend = """
+        SELECT a.segment_id, sum(o.spend), avg(o.spend) FILTER (o.spend <= 900), avg(CAST(o.spend <= 900 AS INTEGER))
+        FROM monthly_assignments AS a JOIN (
+            SELECT customer, sum(amount) AS spend FROM '{}'
+            WHERE ordered_at >= DATE '2023-01-01' AND ordered_at < DATE '2023-04-01' GROUP BY customer
+        ) AS o ON o.customer = a.customer_id GROUP BY a.segment_id ORDER BY a.segment_id
+    """
+    expected = query(shop.warehouse, spend.format(shop.orders_path))
+    shown = query(
+        shop.warehouse,
+        "SELECT f.segment_id, f.mean, f.known_share, p.narrative FROM segment_feature_profiles AS f "
+        "JOIN segment_profiles AS p USING (month, segment_id) WHERE feature = 'total_spend' ORDER BY f.segment_id",
+    )
+    assert any(known < 1 for *_, known, _ in shown)
+    for (segment_id, _, mean, known), (shown_id, shown_mean, shown_known, narrative) in zip(
+        expected, shown, strict=True
+    ):
+        assert shown_id == segment_id
+        assert (shown_mean, shown_known) == pytest.approx((mean, known), rel=1e-9)
+        assert "Beside that: " in narrative
+    unusual = query(
+        shop.warehouse,
+        "SELECT count(*) > 0, count(z) FROM outlier_group_profiles WHERE feature IN ('total_spend', 'tenure_days')",
+    )
+    assert unusual == [(True, 0)]
+
+
+def test_a_segments_revenue_is_what_its_customers_spent_in_the_window(three_months):
+    expected = dict(
+        query(
+            three_months.published,
+            f"""
+            SELECT a.segment_id, sum(o.amount) FROM monthly_assignments AS a
+            JOIN '{three_months.orders_path}' AS o ON o.customer = a.customer_id
+            WHERE a.month = DATE '2023-05-01' AND o.ordered_at >= DATE '2023-03-01'
+                AND o.ordered_at < DATE '2023-06-01' GROUP BY a.segment_id
+            """,
+        )
+    )
+    shown = query(three_months.published, "SELECT segment_id, total_spend, revenue_share FROM current_profiles")
+    for segment_id, spend, share in shown:
+        assert spend == pytest.approx(expected[segment_id], rel=1e-9)
+        assert share == pytest.approx(expected[segment_id] / sum(expected.values()), rel=1e-9)
+
+
 def test_names_and_roles_of_the_users_own_win_and_are_data(shop, materialize):
     name = 'it\'s "VIP"; DROP TABLE x -- 🛒 <script>'
     shop.configure(more=f"segments: {{1: {{name: {json.dumps(name, ensure_ascii=False)}, role: dormant}}}}")

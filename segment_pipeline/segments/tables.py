@@ -136,7 +136,7 @@ SEGMENT_PROFILES = Table(
             "total_spend",
             "DOUBLE",
             "currency",
-            "What its customers spent in the window; NULL where the source does not tell.",
+            "What its customers spent in the window, as far as their spend is known; NULL where no feature tells it.",
         ),
         Column(
             "revenue_share",

@@ -231,6 +231,20 @@ def test_a_file_from_before_movement_had_a_reference_still_makes_a_page(publishe
     assert "What is expected next" not in page.text
 
 
+def test_a_portrait_that_nobody_in_a_segment_has_leaves_the_heat_map_in_order(published):
+    of_one = "WHERE feature = 'total_spend' AND segment_id = (SELECT min(segment_id) FROM current_profiles)"
+    change(published, f"DELETE FROM segment_feature_profiles {of_one}")
+    change(published, "UPDATE segment_feature_profiles SET known_share = 0.83 WHERE feature = 'total_spend'")
+    with duckdb.connect(str(published), read_only=True) as connection:
+        text, _ = render(connection, "shop", MAY)
+    heat = re.search(r"Index of each feature in each segment.*?</table>", text, re.DOTALL)[0]
+    headings = heat.count('scope="col"')
+    rows = re.findall(r'<tr><th scope="row">.*?</tr>', heat, re.DOTALL)
+    assert rows
+    assert all(row.count("<td") == headings for row in rows)
+    assert "known of 83" in parse(text).text
+
+
 def test_a_file_from_before_shares_of_the_month_before_and_money_tells_what_it_has(published):
     shown = page_of(published, MAY).text
     of_table = {
