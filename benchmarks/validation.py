@@ -191,12 +191,12 @@ def cost(folder: Path, customers: int) -> list[object]:
         for month in MONTHS:
             load_raw_customers(connection, config, month)
             connection.execute(
-                f"INSERT INTO validated_features BY NAME SELECT month, customer_id, {', '.join(config.model_feature_names)} "
+                f"INSERT INTO validated_features BY NAME SELECT month, customer_id, {', '.join(config.feature_names)} "
                 "FROM raw_customers WHERE month = ?",
                 [month],
             )
-            _, X = feature_matrix(connection, "validated_features", month, config.model_feature_names, FITTED_ROWS)
-            space = FeatureSpace.fit(config.model_features, X)
+            _, X = feature_matrix(connection, "validated_features", month, config.feature_names, FITTED_ROWS)
+            space = FeatureSpace.fit(config.features, X)
             mixture = fit_mixture(space.transform(X), 5, variance_floor=space.variance_floor)
             write_feature_space(connection, month, space, [])
             candidate = {"month": month, "n_components": 5}
@@ -222,12 +222,10 @@ def cost(folder: Path, customers: int) -> list[object]:
         _, writing = timed(lambda: write_validation(connection, evidence, figures))
         connection.commit()
         assert all(figure.value is not None for figure in figures)
-        ids, X = feature_matrix(
-            connection, "validated_features", month, config.model_feature_names, config.model.fit_sample
-        )
+        ids, X = feature_matrix(connection, "validated_features", month, config.feature_names, config.model.fit_sample)
     total, fitting = reading + computing + writing, None
     if len(ids) < FITTED_ROWS * 5:  # at a million the fit alone takes longer than all the rest here
-        _, fitting = timed(lambda: fit_challengers(FeatureSpace.fit(config.model_features, X), X, ids, config, before))
+        _, fitting = timed(lambda: fit_challengers(FeatureSpace.fit(config.features, X), X, ids, config, before))
     ratio = None if fitting is None else total / fitting
     return [f"{customers:,}", f"{len(evidence.X):,}", reading, computing, writing, total, fitting, ratio]
 
