@@ -258,8 +258,8 @@ TRANSITION_MATRIX = Table(
 JOURNEY_PATHS = Table(
     "journey_paths",
     "The commonest paths of customers over the last 2 to 6 months up to this one, of those who were in a segment when "
-    "the path begins. A state is the role of the segment in which this month's champion sees the customer in that month, "
-    "or the segment's name where there are no roles; lapsed and rejected are states as well.",
+    "the path begins. A state is the role of the segment in which this month's champion sees the customer then, or the "
+    "segment's name where there are no roles; lapsed and rejected are states as well.",
     (
         MONTH,
         Column("months", "INTEGER", "months", "Length of the path, 2 to 6, both ends included."),
