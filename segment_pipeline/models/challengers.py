@@ -118,6 +118,7 @@ def months_own_challenger(
     mixture = choice.candidate.mixture
     model = MarkovMixture(
         mixture.n_components,
+        covariance_type=mixture.covariance_type,
         variance_floor=space.variance_floor,
         keep_components=True,
         mixture_init=mixture.unmerged,

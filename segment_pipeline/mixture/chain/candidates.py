@@ -170,6 +170,7 @@ def fit_memory_candidates(
         model = MarkovMixture(
             mixture.n_components,
             tol=tol,
+            covariance_type=mixture.covariance_type,
             variance_floor=variance_floor,
             mixture_init=mixture,
             memory_init=memory,
