@@ -11,19 +11,22 @@ score one month ahead go on improving up to nine segments; BIC of the last month
 (benchmarks/number_of_segments.py).
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from segment_pipeline.arrays import Array, Flags
 from segment_pipeline.mixture.candidates import (
+    CANNOT_WIN,
     ONE_THREAD_ROWS,
     STABILITY_SEARCHES,
     Candidate,
+    CandidateKey,
     agreement,
     heldout_rows,
     when_all_are_done,
@@ -32,6 +35,7 @@ from segment_pipeline.mixture.candidates import (
 from segment_pipeline.mixture.chain.markov import MarkovMixture
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.chain.panel import SEEN, Panel
+from segment_pipeline.mixture.covariances import CovarianceType
 from segment_pipeline.mixture.degeneracy import find_degeneracy
 from segment_pipeline.mixture.estimator import one_blas_thread, thread_count
 from segment_pipeline.mixture.gaussian import Mixture, Parts, bhattacharyya_distances, bic, summed
@@ -60,10 +64,6 @@ FINALIST_TOLERANCE = 1e-4
 """So many merges of a larger chain are starts, and so many of the starts run on until they nearly rest: a dozen
 iterations do not tell yet which of two ends higher."""
 
-CANNOT_WIN = 0.04
-"""Nats per customer of the last month by which a number of components may be behind the best before another search:
-three times what searches that end apart differ by on the demo."""
-
 FEW_ROWS = 20_000
 """Of a panel with more customer-months a sample of customers with so many decides which fit is best; that one goes on
 with all of them."""
@@ -75,6 +75,11 @@ class Chain:
 
     model: MarkovMixture
     panel: Panel
+
+    @property
+    def key(self) -> CandidateKey:
+        """Which of the month's candidates it would be."""
+        return self.model.mixture_.covariance_type, self.model.n_components
 
     def degeneracy(self, exact: Panel, floor: Array, names: Sequence[str]) -> str | None:
         """exact : the same customers, every value as it is."""
@@ -147,15 +152,16 @@ def fit_memory_candidates(
     known: Sequence[tuple[Mixture, Memory]] = (),
     progress: Callable[[int], None] | None = None,
     names: Sequence[str] | None = None,
+    covariance_types: Sequence[CovarianceType] = ("full",),
 ) -> list[Candidate]:
-    """The best chain for every number of components, in the order given.
+    """The best chain for every type of covariances and number of components, in the order given.
 
     panel : as the fit sees it, the last month being the one that is segmented. exact : the same with every value as it
     is, on which `next_log_score` is measured and degeneracy is judged; None where the two are one. champion : last
-    month's, in the coordinates of the panel, one more start. known : last month's candidates, likewise; where there is
-    one of every size, the first search only goes on from them. variance_floor, seed, progress, names : as in
-    `fit_candidates`. Same arguments, same bits, whatever the number of threads. Raises ValueError where the panel
-    cannot carry so many components.
+    month's, in the coordinates of the panel, one more start for its own kind. known : last month's candidates,
+    likewise; where there is one of every size of a type, its first search only goes on from them. variance_floor, seed,
+    progress, names, covariance_types : as in `fit_candidates`. Same arguments, same bits, whatever the number of
+    threads. Raises ValueError where the panel cannot carry so many components.
     """
     names = tuple(names) if names is not None else tuple(f"feature {j + 1}" for j in range(panel.n_features))
     exact = replace(panel, rounding_variance=None) if exact is None else exact
@@ -163,8 +169,8 @@ def fit_memory_candidates(
     training = few_customers(panel.take(np.setdiff1d(np.arange(panel.n_customers), heldout)), seed, FEW_ROWS)
     few, few_exact = (few_customers(part, seed, FEW_ROWS) for part in (panel, exact))
     short = few_customers(few, seed, SHORT_ROWS)
-    before = {mixture.n_components: (mixture, memory) for mixture, memory in known}
-    done = when_all_are_done(STABILITY_SEARCHES, progress)
+    before = {(mixture.covariance_type, mixture.n_components): (mixture, memory) for mixture, memory in known}
+    done = {one: when_all_are_done(STABILITY_SEARCHES, progress) for one in covariance_types}
 
     def fit(part: Panel, mixture: Mixture, memory: Memory | None = None, tol: float = TOLERANCE, **how: Any) -> Chain:
         model = MarkovMixture(
@@ -188,20 +194,21 @@ def fit_memory_candidates(
 
     def or_the_champion(chain: Chain) -> Chain:
         """It starts one search only: in all of them it would make the searches agree."""
-        if champion is None or champion[0].n_components != chain.model.n_components:
+        if champion is None or chain.key != (champion[0].covariance_type, champion[0].n_components):
             return chain
         return max(chain, fit(few, *champion), key=posterior)
 
-    def can_win(first: Mapping[int, Chain]) -> list[int]:
-        """Which numbers of components the further searches explore: those up to the best by BIC that is sound, and
-        those beyond it that describe the last month nearly as well. Of the others they say where they begin."""
-        scores = {k: chain.bic_of_the_last_month for k, chain in first.items()}
-        sound = [k for k, chain in first.items() if chain.degeneracy(few_exact, variance_floor, names) is None]
-        best = min(sound or scores, key=lambda k: scores[k])
-        limit = scores[best] + 2.0 * CANNOT_WIN * len(first[best].memberships)
-        return [k for k, score in scores.items() if k <= best or score <= limit]
+    def can_win(first: Collection[Chain]) -> list[CandidateKey]:
+        """Which candidates the further searches explore: of the type of the best by BIC that is sound, those with up to
+        as many components; and all that describe the last month nearly as well. Of the others of a type they say where
+        they begin; a type without any they leave out."""
+        scores = {chain.key: chain.bic_of_the_last_month for chain in first}
+        sound = [chain.key for chain in first if chain.degeneracy(few_exact, variance_floor, names) is None]
+        best = min(sound or scores, key=lambda key: scores[key])
+        limit = scores[best] + 2.0 * CANNOT_WIN * float((few.states[:, -1] == SEEN).sum())
+        return [key for key, score in scores.items() if (key[0] == best[0] and key[1] <= best[1]) or score <= limit]
 
-    def search(s: int, wanted: Collection[int]) -> dict[int, Chain]:
+    def search(covariance_type: CovarianceType, s: int, wanted: Collection[CandidateKey]) -> dict[int, Chain]:
         """The best chain for every number of components that one independent search has found: for those wanted, and
         for the others where it begins."""
         random = np.random.default_rng((seed, s, 2))
@@ -210,6 +217,7 @@ def fit_memory_candidates(
             n_components,
             rounding_variance=few.rounding_variance,
             random_state=(seed, s),
+            covariance_type=covariance_type,
             variance_floor=variance_floor,
             sample_size=START_ROWS,
             n_jobs=1,
@@ -217,7 +225,7 @@ def fit_memory_candidates(
         ended: dict[int, Chain] = {}
         for found in sorted(pooled, key=lambda found: found.n_components):
             k = found.n_components
-            if k not in wanted:
+            if (covariance_type, k) not in wanted:
                 begun = fit(short, found.model.mixture_, max_iter=SHORT_ITERATIONS, accelerate=False)
                 ended[k] = again(begun, few, max_iter=1)
                 continue
@@ -228,22 +236,23 @@ def fit_memory_candidates(
             if s == 0:
                 ended[k] = or_the_champion(ended[k])
         for k in sorted(ended, reverse=True):
-            if k in wanted:
+            if (covariance_type, k) in wanted:
                 if k + 1 in ended:
                     merged = best_from(merges(ended[k + 1].mixture)[:MERGES], finalists=1)
                     ended[k] = max(ended[k], merged, key=posterior)
                 ended[k] = again(ended[k], few)
-            done(k)
+            done[covariance_type](k)
         return ended
 
-    def first_search() -> dict[int, Chain]:
+    def first_search(covariance_type: CovarianceType) -> dict[int, Chain]:
         """Where everything is known from the month before, it goes on from there: the months are nearly the same."""
-        if not set(n_components) <= set(before):
-            return search(0, n_components)
+        of_type = [(covariance_type, k) for k in n_components]
+        if not set(of_type) <= set(before):
+            return search(covariance_type, 0, of_type)
         ended = {}
-        for k in n_components:
-            ended[k] = or_the_champion(fit(few, *before[k]))
-            done(k)
+        for key in of_type:
+            ended[key[1]] = or_the_champion(fit(few, *before[key]))
+            done[covariance_type](key[1])
         return ended
 
     def candidate(chains: Sequence[Chain], tol: float) -> Candidate:
@@ -265,14 +274,20 @@ def fit_memory_candidates(
 
     threads = thread_count(-1) if len(panel.rows) > ONE_THREAD_ROWS else 1
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-        first = first_search()
-        wanted = can_win(first)
-        searches = [first, *pool.map(lambda s: search(s, wanted), range(1, STABILITY_SEARCHES))]
+        firsts = list(pool.map(first_search, covariance_types))
+        wanted = can_win([chain for found in firsts for chain in found.values()])
+        further = [(one, s) for one in dict(wanted) for s in range(1, STABILITY_SEARCHES)]
+        others = list(pool.map(lambda task: search(task[0], task[1], wanted), further))
 
-        def summed_up(k: int) -> Candidate:
-            return candidate([found[k] for found in searches], TOLERANCE if k in wanted else FINALIST_TOLERANCE)
+        def searched(key: CandidateKey) -> list[Chain]:
+            found = [*zip(covariance_types, firsts, strict=True)]
+            found += [(one, ended) for (one, _), ended in zip(further, others, strict=True)]
+            return [ended[key[1]] for one, ended in found if one == key[0]]
 
-        return list(pool.map(summed_up, n_components))
+        def summed_up(key: CandidateKey) -> Candidate:
+            return candidate(searched(key), TOLERANCE if key in wanted else FINALIST_TOLERANCE)
+
+        return list(pool.map(summed_up, product(covariance_types, n_components)))
 
 
 def posterior(chain: Chain) -> float:
