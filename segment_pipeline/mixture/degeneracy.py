@@ -61,7 +61,7 @@ def degeneracy_on(rows: Rows, mixture: Mixture, variance_floor: Array, names: Se
     (moments,), _ = StackedEM(d, floor, None).expect(parameters, rows)
     if not np.isfinite(moments).all():
         return "the membership probabilities are not finite"
-    needed = members_needed(d)
+    needed = members_needed(d, mixture.covariance_type)
     members = rows.total * moments[:, 0]
     scale = shaped(scatter_of_one(covariance, mixture.n_components), mixture.covariance_type)
     followed = _scatter_followed(mixture, rows.total * moments, floor)

@@ -95,9 +95,10 @@ def spike_guard(
     return Prior(np.zeros(d), 0.0, -(d + 1.0 + (n_components if covariance_type == "tied" else 1.0)), scale)
 
 
-def members_needed(d: int) -> int:
-    """Effective members below which a component cannot carry a covariance of its own."""
-    return max(10, 5 * (d + 1))
+def members_needed(d: int, covariance_type: CovarianceType = "full") -> int:
+    """Effective members below which a component cannot carry a covariance of its own; of variances alone, or a share
+    in everybody's covariance, no more than one feature would need."""
+    return max(10, 5 * (d + 1)) if covariance_type == "full" else 10
 
 
 class Rows:
@@ -347,7 +348,7 @@ class StackedEM(Accelerated[Rows]):
         """(S,) whether a component has too few members or, where `scatter_of_one` is known, too little scatter: of what
         its covariance can follow."""
         members = total * moments[..., 0]
-        few = members < members_needed(self.d)
+        few = members < members_needed(self.d, self.covariance_type)
         if self.scatter_of_one is None:
             return np.asarray(np.any(few, axis=1))
         _, means, second = self._unfold(moments, total)
