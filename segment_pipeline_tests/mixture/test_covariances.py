@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
-from segment_pipeline.mixture.candidates import fit_candidates, heldout_rows
+from segment_pipeline.config.model import ModelSettings
+from segment_pipeline.mixture.candidates import (
+    CANNOT_WIN,
+    adjusted_rand_index,
+    fit_candidates,
+    heldout_rows,
+)
+from segment_pipeline.mixture.chain.candidates import fit_memory_candidates
 from segment_pipeline.mixture.chain.markov import MarkovMixture
 from segment_pipeline.mixture.covariances import COVARIANCE_TYPES, CovarianceType
 from segment_pipeline.mixture.degeneracy import find_degeneracy
@@ -19,8 +26,10 @@ from segment_pipeline.mixture.gaussian import Hurdle, Mixture, bic
 from segment_pipeline.mixture.hurdle import rule_component, with_rule
 from segment_pipeline.mixture.search import refitted, search_mixtures
 from segment_pipeline.mixture.starts import kmeans_labels
+from segment_pipeline.models.selection import choose, merged_in_turn
 from segment_pipeline_tests.mixture.test_em import overlapping
 from segment_pipeline_tests.mixture.test_markov import APART, QUIET, simulated
+from segment_pipeline_tests.shaped_groups import customers_of, groups_of
 
 SKLEARN = {ours: theirs for theirs, ours in CONSTRAINTS.items()}
 of_every_type = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
@@ -242,6 +251,69 @@ def test_a_candidate_is_of_its_type_throughout(covariance_type) -> None:
     short = refitted(found.mixture, np.delete(Z, heldout, axis=0), np.full(2, 1e-4))
     assert is_of_type(short.covariances, covariance_type)
     assert found.heldout_log_likelihood == short.log_likelihood(Z[heldout]).mean()
+
+
+@pytest.mark.parametrize(("truth", "customers"), [("spherical", 300), ("tied", 300), ("diagonal", 600), ("full", 600)])
+def test_a_list_finds_the_type_of_known_groups_in_most_draws(truth, customers) -> None:
+    right = agree = 0
+    for draw in (20, 21, 22):
+        labels, Z = customers_of(groups_of(truth, draw), customers, draw)
+        floor = np.full(Z.shape[1], 1e-3)
+        found = fit_candidates(Z, range(3, 6), variance_floor=floor, seed=draw, covariance_types=COVARIANCE_TYPES)
+        chosen = choose(merged_in_turn(found, ModelSettings()), ModelSettings()).candidate
+        assert chosen is not None
+        right += chosen.covariance_type == truth
+        agree += adjusted_rand_index(chosen.mixture.log_joint(Z).argmax(axis=1), labels) / 3
+    assert right >= 2
+    assert agree > 0.7
+
+
+def test_a_type_that_cannot_win_is_searched_once_and_keeps_nobody_from_serving() -> None:
+    _, Z = customers_of(groups_of("full", 20), 900, 0)
+    floor = np.full(Z.shape[1], 1e-3)
+    found = fit_candidates(Z, [3, 4], variance_floor=floor, seed=0, covariance_types=("spherical", "full"))
+    alone = fit_candidates(Z, [3, 4], variance_floor=floor, seed=0)
+    assert [one.key for one in found] == [("spherical", 3), ("spherical", 4), ("full", 3), ("full", 4)]
+    assert min(one.bic for one in found[:2]) > min(one.bic for one in found[2:]) + 2.0 * CANNOT_WIN * len(Z)
+    assert np.isnan([one.stability for one in found[:2]]).all()
+    assert np.isfinite([one.heldout_log_likelihood for one in found]).all()
+    for one, same in zip(found[2:], alone, strict=True):
+        assert (one.bic, one.stability, one.heldout_log_likelihood) == (
+            same.bic,
+            same.stability,
+            same.heldout_log_likelihood,
+        )
+
+
+def test_with_memory_too_a_type_that_cannot_win_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = replace(APART, covariances=np.array([[[1.0, 0.85], [0.85, 1.0]]] * 3))
+    panel, _ = simulated(groups, QUIET, 700, 5, seed=2)
+    fitted: list[tuple[str, int]] = []
+    fit = MarkovMixture.fit
+    monkeypatch.setattr(
+        MarkovMixture,
+        "fit",
+        lambda self, part: fitted.append((self.covariance_type, len(part.rows))) or fit(self, part),
+    )
+    types: tuple[CovarianceType, ...] = ("diagonal", "tied", "full")
+    found = fit_memory_candidates(panel, [2, 3], variance_floor=np.full(2, 1e-3), seed=1, covariance_types=types)
+    best = min(found, key=lambda one: one.bic)
+    assert best.key == ("tied", 3)
+    assert is_of_type(best.mixture.covariances, "tied")
+    assert best.stability > 0.9
+    assert best.memory is not None
+    left_out = {one.covariance_type for one in found if np.isnan(one.stability)}
+    assert left_out == {"diagonal"}
+    count = {one: sum(kind == one for kind, _ in fitted) for one in types}
+    assert count["diagonal"] < count["tied"] / 2
+    # the month after goes on from there, each type from its own
+    known = [(one.mixture, one.memory) for one in found if one.memory is not None]
+    again = fit_memory_candidates(
+        panel, [2, 3], variance_floor=np.full(2, 1e-3), seed=1, covariance_types=types, known=known
+    )
+    assert [one.key for one in again] == [one.key for one in found]
+    for one, before in zip(again, found, strict=True):
+        assert one.bic == pytest.approx(before.bic, abs=2.0)
 
 
 def test_spheres_in_coordinates_of_another_scale_are_no_estimator_of_spheres() -> None:
