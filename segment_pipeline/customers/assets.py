@@ -98,7 +98,7 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
         )
         advice = _advice(split, step.config.quality.min_customers)
         step.judge(*map(_outcome, outcomes), _none_lost(split), advice=advice)
-        months_before = fill_past(step.connection, step.config, contract, step.month)
+        months_before = fill_past(step.connection, step.config, step.month)
     return step.result({**_split_figures(split), "months_before": len(months_before)})
 
 
@@ -127,6 +127,7 @@ def _split_figures(split: "SplitCounts") -> dict[str, Any]:
         "rejected_share": split.rejected / max(1, split.raw),
         "capped": split.capped,
         "rejected_by_reason": dg.MetadataValue.json(split.reasons),
+        "portrait_values_left_out": dg.MetadataValue.json(split.left_out),
     }
 
 
@@ -145,9 +146,10 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
 
     config, month = pipeline.config, parse_month(context.partition_key)
     with pipeline.read(context) as connection:
-        _, X = feature_matrix(connection, "validated_features", month, config.feature_names, config.model.fit_sample)
+        names = config.model_feature_names
+        _, X = feature_matrix(connection, "validated_features", month, names, config.model.fit_sample)
         bootstrap = is_bootstrap(connection, month)
-    space = FeatureSpace.fit(config.features, X)
+    space = FeatureSpace.fit(config.model_features, X)
     Z = space.transform(X)
     diagnostics, dependence = diagnose_features(space, X, Z), find_dependence(space.names, Z, space)
     verdict = _independence(dependence, diagnostics, blocks=bootstrap)
@@ -159,7 +161,7 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
         step.judge(verdict)
         step.rows = write_scaled_matrix(step.connection, month, space)
         write_feature_space(step.connection, month, space, diagnostics)
-        bins, limits = feature_bins(step.connection, month, config.feature_names)
+        bins, limits = feature_bins(step.connection, month, names)
     return step.result({**_feature_figures(diagnostics), "distributions": _distributions(bins, limits)})
 
 
