@@ -37,6 +37,7 @@ def _request(chosen: argparse.Namespace, out: Path) -> "Request":
         transforms=dict(chosen.transform),
         resolutions=dict(chosen.resolution),
         segments=chosen.segments,
+        covariance=chosen.covariance,
         hurdle=chosen.hurdle if chosen.hurdle != "propose" else None,
         no_hurdle=chosen.hurdle is None,
         separator=chosen.sep,

@@ -69,8 +69,8 @@ def measuring_champion(connection: duckdb.DuckDBPyConnection, config: Config, mo
 def stability_at_promotion(connection: duckdb.DuckDBPyConnection, champion: SegmentModel) -> float | None:
     """The stability (-1..1) with which the champion was chosen; None where its month was run again since."""
     found = connection.execute(
-        "SELECT stability FROM candidate_models WHERE month = ? AND n_components = ?",
-        [champion.trained_month, champion.mixture.n_components],
+        "SELECT stability FROM candidate_models WHERE month = ? AND covariance_type = ? AND n_components = ?",
+        [champion.trained_month, champion.mixture.covariance_type, champion.mixture.n_components],
     ).fetchone()
     return found[0] if found else None
 
@@ -193,7 +193,7 @@ def write_decision(
             "trained_month": month,
             "n_components": champion.mixture.n_components,
             "n_segments": len(champion.segments),
-            "covariance_type": config.model.covariance,
+            "covariance_type": champion.mixture.covariance_type,
             "reason": decision.reason,
             "rationale": decision.rationale,
             "customers_fitted": (

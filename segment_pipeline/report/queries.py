@@ -92,7 +92,7 @@ def _versions(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
 
 def _candidates(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
     rows = read_rows(connection, "SELECT * FROM candidate_models WHERE month = ? ORDER BY n_components", month)
-    return [{"n_segments": None} | row for row in rows]
+    return [{"n_segments": None, "covariance_type": "full"} | row for row in rows]
 
 
 def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:

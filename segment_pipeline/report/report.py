@@ -25,7 +25,8 @@ import duckdb
 from segment_pipeline import charts, words
 from segment_pipeline.config.order_features import MONETARY
 from segment_pipeline.database.rows import Row
-from segment_pipeline.models.selection import find_elbow
+from segment_pipeline.mixture.candidates import CandidateKey
+from segment_pipeline.models.selection import elbow_of
 from segment_pipeline.months import add_months, as_of, month_key, months_between
 from segment_pipeline.movement.chance import chance_in_words, in_words
 from segment_pipeline.report.queries import ReportError, Story, read_story
@@ -233,7 +234,11 @@ def _drawings(story: Story) -> dict[str, Any]:
     }
     drawn = {
         "bic_chart": charts.svg(
-            charts.bic_curve(candidates, champion["n_components"] if champion else None, elbow_of(candidates))
+            charts.bic_curve(
+                candidates,
+                (champion["covariance_type"], champion["n_components"]) if champion else None,
+                elbow_among(candidates),
+            )
         )
         if candidates
         else None,
@@ -305,19 +310,18 @@ def _derived(story: Story) -> dict[str, Any]:
         "heat_of_share": charts.heat_of_share,
         "next_month": as_of(story["month"]),
         "month_before": add_months(story["month"], -1),
-        "elbow": elbow_of(story["candidates"]),
+        "elbow": elbow_among(story["candidates"]),
+        "several_types": len({row["covariance_type"] for row in [*story["candidates"], *story["challengers"]]}) > 1,
         # the refused ones, with their reasons, are for those who ask
         "rationale": _REFUSED.sub("", rationale),
         "refused": next(iter(_REFUSED.findall(rationale)), ""),
     }
 
 
-def elbow_of(candidates: Sequence[Mapping[str, Any]]) -> int | None:
+def elbow_among(candidates: Sequence[Mapping[str, Any]]) -> CandidateKey | None:
     """Where the BIC curve of the admissible candidates bends most; None when it does not."""
     admissible = [row for row in candidates if row["admissible"]]
-    if not admissible:
-        return None
-    return find_elbow([row["n_components"] for row in admissible], [row["bic"] for row in admissible])
+    return elbow_of({(row["covariance_type"], row["n_components"]): row["bic"] for row in admissible})
 
 
 def segment_names(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -106,7 +106,14 @@ def test_every_mistake_is_listed_in_the_order_of_the_file() -> None:
         ("model: {n_components: [2, 51]}", "found [2, 51]; allowed: two whole numbers"),
         ("model: {n_components: [9, 10]}", "model.max_segments: found 8; allowed: 9 (the smallest of n_components)"),
         ("model: {n_components: [4, 6], min_share: 0.3}", "model.min_share: found 0.3; allowed: at most 0.25"),
-        ("model: {covariance: tied}", "7: model.covariance: found 'tied'; allowed: full"),
+        ("model: {covariance: round}", "7: model.covariance: found 'round'; allowed: full, diagonal, tied, spherical"),
+        (
+            "model: {covariance: []}",
+            "7: model.covariance: found []; allowed: full, diagonal, tied, spherical",
+        ),
+        ("model: {covariance: [tied, tied]}", "found ['tied', 'tied']; allowed: full, diagonal, tied, spherical, or a"),
+        ("model: {covariance: [full, 3]}", "found ['full', 3]; allowed: full, diagonal, tied, spherical, or a list"),
+        ("model: {covariance: {full: 1}}", "found a mapping; allowed: full, diagonal, tied, spherical, or a list"),
         # contradictions
         ("refit: {min_mean_max_probability: 0.99}", "allowed: a number below max_mean_max_probability (0.98)"),
         ("alignment: {survival: 0.2}", "7: alignment.split: found 0.3; allowed: a number below survival (0.2)"),
