@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from segment_pipeline.config.config import Config, parse_config
 from segment_pipeline.customers.contract import build_contract
 from segment_pipeline.customers.split_store import SplitCounts, split_customers
+from segment_pipeline.database.rows import exact_mean
 from segment_pipeline.database.store import prepare
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline_tests.user_file import FILE
@@ -65,7 +66,7 @@ PORTRAIT = "- {name: margin, use: portrait, valid: {min: 0, max: 100}}"
 
 
 def test_a_value_that_is_missing_or_impossible_is_left_out_and_the_customer_stays():
-    margins = [5.0, None, NAN, INF, -1.0, 101.0, None, 100.0]
+    margins = [5.0, None, NAN, INF, -1.0, 101.0, None, 100.0]  # the second None is a text in the source
     with split_of(config_with(PORTRAIT), margins, unreadable=[6]) as (split, connection):
         assert (split.accepted, split.rejected, split.reasons) == (8, 0, {})
         assert kept(connection) == [5.0, None, None, None, None, None, None, 100.0]
@@ -115,6 +116,14 @@ def test_whatever_a_portrait_holds_the_model_sees_the_same_customers(margins: li
     without, rows_without = seen(config_with(""))
     assert rows == rows_without
     assert (with_portrait.accepted, with_portrait.rejected) == (without.accepted, without.rejected)
+
+
+def test_a_value_of_no_sense_without_a_valid_range_does_not_reach_the_means():
+    with split_of(config_with("- {name: margin, use: portrait}"), [1e15, -1e300, 2.0]) as (split, connection):
+        assert kept(connection) == [1e15, None, 2.0]
+        assert split.left_out == {"too_large:margin": 1}
+        (mean,) = connection.execute(f"SELECT {exact_mean('margin')} FROM validated_features").fetchone()
+    assert mean == (1e15 + 2) / 2
 
 
 def test_the_limits_of_a_portrait_stand_beside_those_of_the_model():
