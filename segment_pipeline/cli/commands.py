@@ -59,6 +59,12 @@ def init_command(chosen: argparse.Namespace) -> int:
     return initialise(chosen.folder, request)
 
 
+def features_command(config: Config, chosen: argparse.Namespace) -> int:
+    from segment_pipeline.cli.features import features_command
+
+    return features_command(config, chosen)
+
+
 def export_command(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline.publishing.exports import FORMATS, export_month
 

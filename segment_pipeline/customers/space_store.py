@@ -12,15 +12,21 @@ from segment_pipeline.database.rows import write_rows
 from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.errors import MonthOrderError
 from segment_pipeline.mixture.features import FeatureDiagnostics, FeatureSpace
+from segment_pipeline.mixture.worth import FeatureWorth
 from segment_pipeline.months import month_key
 
 
 def write_feature_space(
-    connection: duckdb.DuckDBPyConnection, month: date, space: FeatureSpace, diagnostics: Sequence[FeatureDiagnostics]
+    connection: duckdb.DuckDBPyConnection,
+    month: date,
+    space: FeatureSpace,
+    diagnostics: Sequence[FeatureDiagnostics],
+    worth: Sequence[FeatureWorth],
 ) -> None:
-    """The month's transform and the profile of each feature."""
+    """The month's transform, and of each feature its profile and what it is worth."""
     write_rows(connection, FEATURE_SPACES, month, [{"parameters": space.to_json()}])
-    write_rows(connection, FEATURE_DIAGNOSTICS, month, [vars(row) for row in diagnostics])
+    rows = [vars(row) | vars(of) for row, of in zip(diagnostics, worth, strict=True)]
+    write_rows(connection, FEATURE_DIAGNOSTICS, month, rows)
 
 
 def read_feature_space(connection: duckdb.DuckDBPyConnection, month: date) -> FeatureSpace:

@@ -96,6 +96,20 @@ def read_customers(connection: duckdb.DuckDBPyConnection, config: Config, month:
         raise AssertionError("a source without orders, snapshots or query")  # the configuration admits exactly one
 
 
+def numbers_of_source(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[str]:
+    """Everything of a customer that could be a feature: what order lines with these keys give, or the columns of
+    numbers of ready-made rows. Raises SourceError."""
+    orders = config.source.orders
+    if orders is not None:
+        given = orders.model_dump(exclude_none=True)
+        return [name for name, feature in ORDER_FEATURES.items() if not feature.lacks(given)]
+    connection.execute("SET python_enable_replacements = false")
+    with chdir(config.path.parent):
+        relation, customer_id = _ready_made_rows(connection, config, month)
+    described = describe(connection, f"SELECT * FROM {relation.sql} AS source")
+    return [name for name, kind in described if NUMERIC_TYPES.match(kind) and name.lower() != customer_id.lower()]
+
+
 def months_before(connection: duckdb.DuckDBPyConnection, config: Config, month: date, most: int) -> list[date]:
     """The months up to the one before `month`, at most so many, that the source shows as it would have then, without a
     gap; ascending.
