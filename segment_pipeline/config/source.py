@@ -147,7 +147,17 @@ class ValidRange(Settings):
 class Feature(Settings):
     """One behavioural feature: a column of the source, and the space in which the mixture sees it."""
 
-    name: Name = setting(..., "", "The raw column; with a source of orders, one of its features.")
+    name: Name = setting(
+        ..., "", "The raw column; with a source of orders, one of its features, or what you call yours."
+    )
+    of_lines: Expression | None = setting(
+        None, "", "Your own feature of order lines: a SQL aggregate over a customer's lines of the window."
+    )
+    missing: float | None = setting(
+        None,
+        "the feature's unit",
+        "The value of a customer who has none; the customer is rejected when left out.",
+    )
     unit: str = setting("", "", "Unit of the values, shown in every table and chart.")
     meaning: str = setting("", "", "One sentence that a marketer understands.")
     transform: Literal["none", "log", "log1p", "logit"] = setting(
@@ -165,6 +175,25 @@ class Feature(Settings):
     outliers: Literal["keep", "cap", "reject"] = setting(
         "keep", "", "What happens to values beyond quality.outlier_sd: kept, moved to the limit, or rejected."
     )
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the user has said how it is computed."""
+        return self.of_lines is not None
+
+    @property
+    def definition(self) -> str:
+        """How the user has said that it is computed; "" of any other."""
+        return f"{self.of_lines} over the customer's order lines of the window" if self.of_lines is not None else ""
+
+    @model_validator(mode="after")
+    def _missing_is_valid(self) -> "Feature":
+        low, high = self.valid.min, self.valid.max
+        if self.missing is not None and (
+            (low is not None and self.missing < low) or (high is not None and self.missing > high)
+        ):
+            raise refusal(("missing",), show(self.missing), f"a valid value of {self.name}: see `valid`")
+        return self
 
     @model_validator(mode="after")
     def _transform_is_defined(self) -> "Feature":
@@ -194,17 +223,33 @@ class Feature(Settings):
         return self
 
 
-def not_from_orders(features: tuple[Feature, ...], orders: OrdersSource) -> Iterator[tuple[KeyPath, str, str]]:
-    given = orders.model_dump(exclude_none=True)
+def not_from_source(features: tuple[Feature, ...], source: Source) -> Iterator[tuple[KeyPath, str, str]]:
+    """What the source cannot give, with the key that is to be changed."""
+    if source.orders is None:
+        for index, feature in enumerate(features):
+            if feature.is_own:
+                yield (index, "of_lines"), "a feature of order lines", "with a source of orders only; drop the key"
+        return
+    given = source.orders.model_dump(exclude_none=True)
+    built_in = {name.casefold(): name for name in ORDER_FEATURES}
     for index, feature in enumerate(features):
-        if feature.name not in ORDER_FEATURES:
+        if feature.is_own:
+            same = built_in.get(feature.name.casefold())
+            if same is not None:
+                yield (index, "name"), f"the name of the built-in feature {same}", "a name of its own; rename it"
+        elif feature.name not in ORDER_FEATURES:
             nearest = difflib.get_close_matches(feature.name, ORDER_FEATURES, 1)
             hint = f" (did you mean {nearest[0]}?)" if nearest else ""
-            yield (index, "name"), show(feature.name), f"with a source of orders, {either(list(ORDER_FEATURES))}{hint}"
-            continue
-        for key in ORDER_FEATURES[feature.name].lacks(given):
+            own = "; or one of your own, with of_lines"
             yield (
                 (index, "name"),
-                f"{feature.name} without source.orders.{key}",
-                f"this feature with a {key}; add `{key}: <column>` under source.orders, or drop the feature",
+                show(feature.name),
+                f"with a source of orders, {either(list(ORDER_FEATURES))}{hint}{own}",
             )
+        else:
+            for key in ORDER_FEATURES[feature.name].lacks(given):
+                yield (
+                    (index, "name"),
+                    f"{feature.name} without source.orders.{key}",
+                    f"this feature with a {key}; add `{key}: <column>` under source.orders, or drop the feature",
+                )

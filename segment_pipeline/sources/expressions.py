@@ -75,6 +75,17 @@ def timestamp(expression: str, kind: str) -> str:
     return f"TRY_CAST({value} AS TIMESTAMP)"
 
 
+def reading_failed(path: str, what: str, error: duckdb.Error) -> SourceError:
+    """What to say when rows could not be read to their end."""
+    if isinstance(error, duckdb.OutOfMemoryException):
+        advice = "Raise operation.memory_limit in the configuration, or free disk space beside the warehouse."
+    else:
+        advice = (
+            "Deliver the data again, or fix the expressions under `source` and `features`, then run the month again."
+        )
+    return SourceError(f"{path}: reading the {what} failed: {reason(error)} {advice}")
+
+
 def _unquoted(text: str) -> str:
     """What the expression is called if it is a column, in lower case."""
     quoted = re.fullmatch(r'"((?:[^"]|"")*)"', text.strip())

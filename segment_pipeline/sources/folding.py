@@ -1,0 +1,116 @@
+"""Order lines folded into customers: one row each, with the features that order lines give.
+
+A month is aggregated from the raw lines themselves, not from stored partial sums: it depends on nothing but the lines,
+and an order or a product that spans two months is counted once. Here: the statements. Not here: which features there
+are (config/order_features.py), and how those of the user's own are checked (aggregates.py).
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date
+from string import Template
+from typing import Literal
+
+import duckdb
+
+from segment_pipeline.config.config import Config
+from segment_pipeline.config.order_features import ORDER_FEATURES
+from segment_pipeline.database.quoting import identifier, literal, number
+from segment_pipeline.sources.aggregates import open_parser, settled
+from segment_pipeline.sources.order_lines import instant, orders_of, window_of
+
+
+@dataclass(frozen=True)
+class Made:
+    """A feature as SQL: an aggregate over the rows that a customer has in one of these relations."""
+
+    name: str
+    over: Literal["orders", "lines", "history"]
+    sql: str
+
+
+def fold_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, month: date) -> None:
+    """Fill the temporary table `source_customers` with a row for every customer who has an order in the month's window:
+    the columns of `raw_customers` but the month. Features that nobody asks for are NULL.
+
+    lines : a relation with the columns of `OrderLines.sql`.
+
+    Lines are folded into orders, and orders into customers, one statement each, which spills to disk what does not fit
+    into the memory limit; all at once would need room for every step together. Missing customer ids fold into one row:
+    the contract rejects it, and the count stays honest.
+    """
+    start, end = map(instant, window_of(config, month))
+    in_window = f"is_line AND ordered_at >= {start} AND ordered_at < {end}"
+    made = _made(connection, config, lines, window_of(config, month)[1])
+    of = {over: _columns(one for one in made if one.over == over) for over in ("orders", "lines", "history")}
+    steps = {
+        "source_orders": f"""
+            SELECT customer_id, order_id, min(ordered_at) AS ordered_at, sum(amount) AS amount,
+                count(DISTINCT product_id) AS products,
+                count(*) FILTER (amount IS NULL) AS unreadable_amounts,
+                count(*) FILTER (order_id IS NULL) AS missing_order_ids
+            FROM ({lines}) WHERE {in_window} GROUP BY customer_id, order_id
+        """,
+        "source_history": f"""
+            SELECT customer_id, CAST(min(ordered_at) AS DATE) AS first_seen {of["history"]}
+            FROM ({lines}) WHERE is_line AND ordered_at < {end} AND isfinite(ordered_at) GROUP BY customer_id
+        """,
+        "source_window": f"""
+            SELECT customer_id {of["lines"]}
+            FROM ({lines}) WHERE {in_window if of["lines"] else "false"} GROUP BY customer_id
+        """,
+        "source_folded": f"""
+            SELECT customer_id, CAST(sum(unreadable_amounts) AS BIGINT) AS unreadable_amounts,
+                CAST(sum(missing_order_ids) AS BIGINT) AS missing_order_ids {of["orders"]}
+            FROM source_orders GROUP BY customer_id
+        """,
+        "source_customers": f"""
+            SELECT c.customer_id, first_seen, 1 AS copies, unreadable_amounts, missing_order_ids,
+                CAST(MAP {{}} AS MAP(VARCHAR, VARCHAR)) AS unreadable_values
+                {_values(config, {one.name for one in made})}
+            FROM source_folded AS c
+            LEFT JOIN source_history AS h ON h.customer_id IS NOT DISTINCT FROM c.customer_id
+            LEFT JOIN source_window AS w ON w.customer_id IS NOT DISTINCT FROM c.customer_id
+            ORDER BY c.customer_id
+        """,
+    }
+    for table, query in steps.items():
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
+    for table in steps:
+        if table != "source_customers":
+            connection.execute(f"DROP TABLE {table}")
+
+
+def _made(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, end: date) -> list[Made]:
+    """The features that the source gives, and that somebody asks for."""
+    given = orders_of(config).model_dump(exclude_none=True)
+    made = [
+        Made(one.name, one.over, Template(one.sql).substitute(as_of=f"DATE {literal(end.isoformat())}"))
+        for one in ORDER_FEATURES.values()
+        if not one.lacks(given) and (not one.costly or one.name in config.feature_names)
+    ]
+    own = {one.name: one.of_lines for one in config.features if one.of_lines is not None}
+    with open_parser() as parser:
+        return made + [
+            Made(name, "lines", settled(parser, connection, text, f"({lines})", end)) for name, text in own.items()
+        ]
+
+
+def _columns(made: Iterable[Made]) -> str:
+    """Features as more columns of a SELECT, doubles by their names."""
+    return "".join(f", CAST({one.sql} AS DOUBLE) AS {identifier(one.name)}" for one in made)
+
+
+def _values(config: Config, made: Collection[str]) -> str:
+    """All feature columns of `raw_customers`. Of a feature of the user's own, what is not finite is no value."""
+    configured = {one.name: one for one in config.features}
+    columns = []
+    for name in config.raw_feature_names:
+        value = identifier(name) if name in made else "CAST(NULL AS DOUBLE)"
+        if name not in ORDER_FEATURES:
+            value = f"CASE WHEN isfinite({value}) THEN {value} END"
+        missing = configured[name].missing if name in configured else None
+        columns.append(
+            f", {value if missing is None else f'coalesce({value}, {number(missing)})'} AS {identifier(name)}"
+        )
+    return "".join(columns)
