@@ -59,7 +59,18 @@ class OrdersSource(Settings):
         "The product; needed for the features "
         f"{' and '.join(name for name, feature in ORDER_FEATURES.items() if 'product_id' in feature.needs)}.",
     )
+    category: Expression | None = setting(
+        None, "", "What kind of thing was bought; for portraits and the features of categories."
+    )
     where: Expression | None = setting(None, "", "Which rows are order lines at all; all of them when left out.")
+
+
+class ProductsSource(Settings):
+    """The categories of products in a file of their own, one row per product, joined by source.orders.product_id."""
+
+    path: SourcePath = setting(..., "", "Parquet, CSV or a glob, relative to this file; as for orders.")
+    product_id: Expression = setting(..., "", "The product: a column or a SQL expression over the row.")
+    category: Expression = setting(..., "", "The category of the product, likewise.")
 
 
 class SnapshotsSource(Settings):
@@ -83,6 +94,7 @@ class Source(Settings):
 
     window_months: int = setting(3, "months", "Trailing window of the behavioural features.", ge=1, le=120)
     orders: OrdersSource | None = setting(None, "", "Order lines, from which the features are computed.")
+    products: ProductsSource | None = setting(None, "", "The categories of the products of orders.")
     snapshots: SnapshotsSource | None = setting(None, "", "A file of ready-made features per month.")
     query: QuerySource | None = setting(None, "", "SQL of your own that returns the features.")
 
@@ -93,6 +105,22 @@ class Source(Settings):
             found = " and ".join(given) or "none of orders, snapshots and query"
             raise refusal((given[-1],) if given else (), found, "exactly one of orders, snapshots and query")
         return self
+
+    @model_validator(mode="after")
+    def _products_belong_to_orders(self) -> "Source":
+        if self.products is None:
+            return self
+        if self.orders is None or self.orders.product_id is None:
+            raise refusal(("products",), "products", "with orders that have a product_id only; add it, or drop the key")
+        if self.orders.category is not None:
+            raise refusal(("products",), "products beside orders.category", "one of the two; drop the other")
+        return self
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The keys of source.orders that hold something, `category` also where products give it."""
+        keys = {key for key, value in self.orders or () if value is not None}
+        return frozenset(keys | ({"category"} if self.products is not None else set()))
 
     @staticmethod
     def resolve_source_path(path: str, config_dir: Path) -> str:
@@ -153,6 +181,9 @@ class Feature(Settings):
     of_lines: Expression | None = setting(
         None, "", "Your own feature of order lines: a SQL aggregate over a customer's lines of the window."
     )
+    spend_share: Name | None = setting(
+        None, "", "The share of a customer's spend in the window on this category, 0 to 1; needs a category."
+    )
     missing: float | None = setting(
         None,
         "the feature's unit",
@@ -179,12 +210,20 @@ class Feature(Settings):
     @property
     def is_own(self) -> bool:
         """Whether the user has said how it is computed."""
-        return self.of_lines is not None
+        return self.of_lines is not None or self.spend_share is not None
 
     @property
     def definition(self) -> str:
         """How the user has said that it is computed; "" of any other."""
-        return f"{self.of_lines} over the customer's order lines of the window" if self.of_lines is not None else ""
+        if self.of_lines is not None:
+            return f"{self.of_lines} over the customer's order lines of the window"
+        return f"share of the spend in the window on {self.spend_share}" if self.spend_share is not None else ""
+
+    @model_validator(mode="after")
+    def _computed_in_one_way(self) -> "Feature":
+        if self.of_lines is not None and self.spend_share is not None:
+            raise refusal(("spend_share",), "spend_share beside of_lines", "one of the two; drop the other")
+        return self
 
     @model_validator(mode="after")
     def _missing_is_valid(self) -> "Feature":
@@ -228,15 +267,22 @@ def not_from_source(features: tuple[Feature, ...], source: Source) -> Iterator[t
     if source.orders is None:
         for index, feature in enumerate(features):
             if feature.is_own:
-                yield (index, "of_lines"), "a feature of order lines", "with a source of orders only; drop the key"
+                key = "of_lines" if feature.of_lines is not None else "spend_share"
+                yield (index, key), "a feature of order lines", "with a source of orders only; drop the key"
         return
-    given = source.orders.model_dump(exclude_none=True)
+    given = source.given
     built_in = {name.casefold(): name for name in ORDER_FEATURES}
     for index, feature in enumerate(features):
         if feature.is_own:
             same = built_in.get(feature.name.casefold())
             if same is not None:
                 yield (index, "name"), f"the name of the built-in feature {same}", "a name of its own; rename it"
+            if feature.spend_share is not None and "category" not in given:
+                yield (
+                    (index, "spend_share"),
+                    "a share of spend without source.orders.category",
+                    "this feature with a category; add `category: <column>` under source.orders, or source.products",
+                )
         elif feature.name not in ORDER_FEATURES:
             nearest = difflib.get_close_matches(feature.name, ORDER_FEATURES, 1)
             hint = f" (did you mean {nearest[0]}?)" if nearest else ""

@@ -23,7 +23,7 @@ from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
 from segment_pipeline.orchestration.pictures import picture
 from segment_pipeline.orchestration.resources import Pipeline
-from segment_pipeline.sources.tables import RAW_CUSTOMERS
+from segment_pipeline.sources.tables import CUSTOMER_CATEGORIES, RAW_CUSTOMERS
 
 if TYPE_CHECKING:
     from segment_pipeline.customers.split_store import SplitCounts
@@ -47,7 +47,9 @@ TOO_FEW = (
 )
 
 
-@monthly_asset(RAW_CUSTOMERS, group="customers", kinds=SQL_KINDS, checks=[ORDER_LINES_HAVE_DATES])
+@monthly_asset(
+    RAW_CUSTOMERS, beside=[CUSTOMER_CATEGORIES], group="customers", kinds=SQL_KINDS, checks=[ORDER_LINES_HAVE_DATES]
+)
 def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.sources.sources import load_raw_customers
 

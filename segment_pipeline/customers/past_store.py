@@ -55,5 +55,6 @@ def fill_past(connection: duckdb.DuckDBPyConnection, config: Config, contract: C
         )
         connection.execute("DROP TABLE judged")
         connection.execute("DROP TABLE source_customers")
+        connection.execute("DROP TABLE source_categories")
         filled.append(past)
     return filled[::-1]

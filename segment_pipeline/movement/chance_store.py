@@ -132,6 +132,7 @@ def unchanging_movement(
             of_month = f"SELECT {month_literal(one)} AS month, * FROM source_customers"
             replace_month(connection, RAW_CUSTOMERS, one, of_month, config.raw_feature_names)
             connection.execute("DROP TABLE source_customers")
+            connection.execute("DROP TABLE source_categories")
             split_customers(connection, config, contract, one)
         remember(connection, measuring, before, config.memory.months)
         for one in (before, month):

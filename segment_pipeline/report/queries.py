@@ -94,6 +94,18 @@ def _candidates(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]
     return [{"n_segments": None} | row for row in rows]
 
 
+def _categories(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    """What each segment spends on, that of which all customers spend most first; none in a file of before there was."""
+    if not is_there(connection, "segment_categories"):
+        return []
+    return read_rows(
+        connection,
+        "SELECT * EXCLUDE (month) FROM segment_categories WHERE month = ? "
+        "ORDER BY segment_id, category IN ('(other)', '(none)'), population_share DESC, category",
+        month,
+    )
+
+
 def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     of_month = {
         "segments": """
@@ -137,6 +149,7 @@ def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
         """,
     }
     return {name: read_rows(connection, query, month) for name, query in of_month.items()} | {
+        "categories": _categories(connection, month),
         "history": share_history(connection, month),
         "certainty": certainty_bins(connection, month),
     }

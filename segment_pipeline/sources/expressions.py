@@ -67,6 +67,11 @@ def text_id(expression: str, kind: str) -> str:
     )
 
 
+def category_text(expression: str, kind: str) -> str:
+    """A category as text; blank is NULL."""
+    return f"nullif(trim({text_id(expression, kind)}), '')"
+
+
 def timestamp(expression: str, kind: str) -> str:
     """A time as a TIMESTAMP in UTC; NULL where it cannot be read."""
     value = f"({expression}\n)"

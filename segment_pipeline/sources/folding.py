@@ -17,7 +17,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.sources.aggregates import open_parser, settled
-from segment_pipeline.sources.order_lines import instant, orders_of, window_of
+from segment_pipeline.sources.order_lines import instant, window_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Made:
     """A feature as SQL: an aggregate over the rows that a customer has in one of these relations."""
 
     name: str
-    over: Literal["orders", "lines", "history"]
+    over: Literal["orders", "lines", "categories", "history"]
     sql: str
 
 
@@ -33,7 +33,8 @@ def fold_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, line
     """Fill the temporary table `source_customers` with a row for every customer who has an order in the month's window:
     the columns of `raw_customers` but the month. Features that nobody asks for are NULL.
 
-    lines : a relation with the columns of `OrderLines.sql`.
+    lines : a relation with the columns of `OrderLines.sql`. Of lines with categories, what each customer spent on which
+    stays in the temporary table `source_categories`; it is empty otherwise.
 
     Lines are folded into orders, and orders into customers, one statement each, which spills to disk what does not fit
     into the memory limit; all at once would need room for every step together. Missing customer ids fold into one row:
@@ -42,7 +43,10 @@ def fold_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, line
     start, end = map(instant, window_of(config, month))
     in_window = f"is_line AND ordered_at >= {start} AND ordered_at < {end}"
     made = _made(connection, config, lines, window_of(config, month)[1])
-    of = {over: _columns(one for one in made if one.over == over) for over in ("orders", "lines", "history")}
+    of = {
+        over: _columns(one for one in made if one.over == over) for over in ("orders", "lines", "categories", "history")
+    }
+    has_categories = "category" in config.source.given
     steps = {
         "source_orders": f"""
             SELECT customer_id, order_id, min(ordered_at) AS ordered_at, sum(amount) AS amount,
@@ -59,6 +63,13 @@ def fold_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, line
             SELECT customer_id {of["lines"]}
             FROM ({lines}) WHERE {in_window if of["lines"] else "false"} GROUP BY customer_id
         """,
+        "source_categories": f"""
+            SELECT customer_id, category, greatest(coalesce(sum(amount), 0), 0) AS spend, count(*) AS lines
+            FROM ({lines}) WHERE {in_window if has_categories else "false"} GROUP BY customer_id, category
+        """,
+        "source_shares": f"""
+            SELECT customer_id {of["categories"]} FROM source_categories GROUP BY customer_id
+        """,
         "source_folded": f"""
             SELECT customer_id, CAST(sum(unreadable_amounts) AS BIGINT) AS unreadable_amounts,
                 CAST(sum(missing_order_ids) AS BIGINT) AS missing_order_ids {of["orders"]}
@@ -71,29 +82,41 @@ def fold_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, line
             FROM source_folded AS c
             LEFT JOIN source_history AS h ON h.customer_id IS NOT DISTINCT FROM c.customer_id
             LEFT JOIN source_window AS w ON w.customer_id IS NOT DISTINCT FROM c.customer_id
+            LEFT JOIN source_shares AS s ON s.customer_id IS NOT DISTINCT FROM c.customer_id
             ORDER BY c.customer_id
         """,
     }
     for table, query in steps.items():
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
     for table in steps:
-        if table != "source_customers":
+        if table not in ("source_customers", "source_categories"):
             connection.execute(f"DROP TABLE {table}")
 
 
 def _made(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, end: date) -> list[Made]:
     """The features that the source gives, and that somebody asks for."""
-    given = orders_of(config).model_dump(exclude_none=True)
+    given = config.source.given
     made = [
         Made(one.name, one.over, Template(one.sql).substitute(as_of=f"DATE {literal(end.isoformat())}"))
         for one in ORDER_FEATURES.values()
         if not one.lacks(given) and (not one.costly or one.name in config.feature_names)
+    ]
+    made += [
+        Made(one.name, "categories", _share_of(one.spend_share))
+        for one in config.features
+        if one.spend_share is not None
     ]
     own = {one.name: one.of_lines for one in config.features if one.of_lines is not None}
     with open_parser() as parser:
         return made + [
             Made(name, "lines", settled(parser, connection, text, f"({lines})", end)) for name, text in own.items()
         ]
+
+
+def _share_of(category: str) -> str:
+    """What part of a customer's spend is on the category; NULL where nothing was spent. Sums of decimals are exact."""
+    spent = f"coalesce(sum(spend) FILTER (category = {literal(category)}), 0)"
+    return f"CAST({spent} AS DOUBLE) / nullif(CAST(sum(spend) AS DOUBLE), 0)"
 
 
 def _columns(made: Iterable[Made]) -> str:

@@ -8,7 +8,7 @@ not give the same bits twice.
 
 from collections.abc import Mapping
 from contextlib import chdir
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import duckdb
@@ -21,6 +21,7 @@ from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.sources.aggregates import named_columns
 from segment_pipeline.sources.expressions import (
     bound,
+    category_text,
     columns_of_ids_alone,
     expression_types,
     reading_failed,
@@ -29,11 +30,12 @@ from segment_pipeline.sources.expressions import (
     timestamp,
 )
 from segment_pipeline.sources.files import Relation, open_files
+from segment_pipeline.sources.products import CATEGORY, PRODUCTS, Products, open_products
 
 # A clock that is ahead, or a time zone, is no wrong date.
 CLOCK_TOLERANCE = timedelta(days=1)
 
-LINE_COLUMNS = ("customer_id", "order_id", "ordered_at", "amount", "product_id", "is_line")
+LINE_COLUMNS = ("customer_id", "order_id", "ordered_at", "amount", "product_id", "category", "is_line")
 """The settled columns of a line, whatever the source calls its own."""
 
 
@@ -43,7 +45,8 @@ class LineCounts:
 
     In no month at all, because their date is wrong: the source's `undated` lines, whose date is missing or cannot be
     read, and its `future` ones, later than the present. `undecided` lines of the window are left out because `where`
-    is neither true nor false of them (NULL). The window's `anonymous_orders` have no customer id.
+    is neither true nor false of them (NULL). The window's `anonymous_orders` have no customer id, and its
+    `uncategorised` lines no category, where there are categories.
     """
 
     in_window: int
@@ -51,17 +54,20 @@ class LineCounts:
     future: int
     undecided: int
     anonymous_orders: int
+    uncategorised: int
 
 
 @dataclass(frozen=True)
 class OrderLines:
     """The files, the configured expressions over a row of them with their types, and the source's own columns that are
-    carried beside the settled ones, for the features that name them."""
+    carried beside the settled ones, for the features that name them. products : where their categories come from, if
+    not from the line."""
 
     source: Relation
     expressions: Mapping[str, str]
     types: Mapping[str, str]
-    carried: tuple[str, ...] = field(default=())
+    carried: tuple[str, ...] = ()
+    products: Products | None = None
 
     def sql(self, **more: str) -> str:
         """The source's rows with settled names and types, and `is_line`; rows at or after as_of are still among them.
@@ -71,6 +77,11 @@ class OrderLines:
         """
         of, kinds = self.expressions, self.types
         product_id = _key(of["product_id"], kinds["product_id"]) if "product_id" in of else "NULL"
+        category = category_text(of["category"], kinds["category"]) if "category" in of else "NULL"
+        rows = f"{self.source.sql} AS source"
+        if self.products is not None:
+            category = f"products.{identifier(CATEGORY)}"
+            rows += f" LEFT JOIN {PRODUCTS} AS products ON {self.products.is_of(of['product_id'], kinds['product_id'])}"
         others = {name: f"source.{identifier(name)}" for name in self.carried} | more
         return f"""
             SELECT
@@ -80,14 +91,21 @@ class OrderLines:
                 {timestamp(of["ordered_at"], kinds["ordered_at"])} AS ordered_at,
                 TRY_CAST(({of["amount"]}\n) AS DECIMAL(18, 4)) AS amount,
                 {product_id} AS product_id,
+                {category} AS category,
                 ({of.get("where", "true")}\n) AS is_line
                 {"".join(f", {text} AS {identifier(name)}" for name, text in others.items())}
-            FROM {self.source.sql} AS source
+            FROM {rows}
         """
+
+    def refuse_changed(self) -> None:
+        """Raises SourceError if a file is not what it was when it was opened."""
+        self.source.refuse_changed()
+        if self.products is not None:
+            self.products.source.refuse_changed()
 
     def failed(self, error: duckdb.Error) -> SourceError:
         """What to raise where reading the lines has failed."""
-        self.source.refuse_changed()
+        self.refuse_changed()
         return reading_failed(self.source.path, "order lines", error)
 
 
@@ -105,7 +123,8 @@ def open_order_lines(connection: duckdb.DuckDBPyConnection, config: Config) -> O
     refuse_unfit_types(source, "source.orders", given, types)
     named = named_columns([one.of_lines for one in config.features if one.of_lines is not None])
     carried = tuple(sorted(name for name in named if name in source.columns and name not in LINE_COLUMNS))
-    return OrderLines(source, expressions, types, carried)
+    products = None if config.source.products is None else open_products(connection, config, config.source.products)
+    return OrderLines(source, expressions, types, carried, products)
 
 
 def orders_of(config: Config) -> OrdersSource:
@@ -136,7 +155,7 @@ def covered_months(connection: duckdb.DuckDBPyConnection, config: Config) -> set
         """).fetchall()
     except duckdb.Error as error:
         raise lines.failed(error) from error
-    lines.source.refuse_changed()
+    lines.refuse_changed()
     return {month for month, _ in found if window_of(config, month)[0] >= found[0][1]}
 
 
@@ -227,7 +246,7 @@ def _load_of_lines(connection: duckdb.DuckDBPyConnection, config: Config, table:
             """)
         except duckdb.Error as error:
             raise lines.failed(error) from error
-        lines.source.refuse_changed()
+        lines.refuse_changed()
 
 
 def _key(expression: str, kind: str) -> str:

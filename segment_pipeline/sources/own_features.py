@@ -13,7 +13,7 @@ from segment_pipeline.config.errors_by_line import error_report
 from segment_pipeline.config.yaml_text import KeyPath, Problem
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.sources.aggregates import AS_OF, Names, UnfitError, open_parser, refuse_no_number, refuse_unfit
-from segment_pipeline.sources.order_lines import LINE_COLUMNS, OrderLines, open_order_lines, orders_of
+from segment_pipeline.sources.order_lines import LINE_COLUMNS, OrderLines, open_order_lines
 
 
 def check_own_features(config: Config) -> None:
@@ -34,9 +34,9 @@ def refuse_unfit_features(connection: duckdb.DuckDBPyConnection, config: Config,
 
 
 def _unfit_of_lines(connection: duckdb.DuckDBPyConnection, config: Config, lines: OrderLines) -> list[Problem]:
-    given = orders_of(config).model_dump(exclude_none=True)
+    given = config.source.given
     settled = dict.fromkeys((*LINE_COLUMNS, AS_OF), "")
-    settled |= {"product_id": "" if "product_id" in given else "source.orders.product_id"}
+    settled |= {key: "" if key in given else f"source.orders.{key}" for key in ("product_id", "category")}
     names = Names(settled, [name for name in lines.source.columns if name not in settled])
     with open_parser() as parser:
         return [

@@ -19,6 +19,12 @@ from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.store import month_literal, reason, replace_month
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months
+from segment_pipeline.sources.categories import (
+    lines_without_category,
+    no_categories,
+    refuse_unknown_categories,
+    write_categories,
+)
 from segment_pipeline.sources.expressions import bound, expression_types, text_id
 from segment_pipeline.sources.files import Relation
 from segment_pipeline.sources.folding import fold_order_lines
@@ -52,15 +58,18 @@ def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, mo
     customers = f"SELECT {month_literal(month)} AS month, * FROM source_customers"
     replace_month(connection, RAW_CUSTOMERS, month, customers, config.raw_feature_names)
     connection.execute("DROP TABLE source_customers")
+    write_categories(connection, month)
     return counts
 
 
 def read_customers(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
     """Fill the temporary table `source_customers` with the source as it stood at the end of `month`: the columns of
-    `raw_customers` but the month. Raises SourceError."""
+    `raw_customers` but the month; and `source_categories` with what each customer spent on which category, empty where
+    there are none. Raises SourceError."""
     # A table that the user's SQL lacks must not be found among the variables of this program.
     connection.execute("SET python_enable_replacements = false")
     if config.source.orders is None:
+        no_categories(connection)
         return SourceCounts(read_ready_made(connection, config, month))
     # Relative paths in the user's SQL start where the configuration lies. DuckDB's own search path would come after
     # the current folder, and cannot hold a comma.
@@ -98,10 +107,12 @@ def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: d
                 customer_id IS NULL OR trim(customer_id) = ''), 0) AS BIGINT)
             FROM source_customers
         """).fetchone() or (0, 0)
+        uncategorised = lines_without_category(connection)
+        refuse_unknown_categories(connection, config, lines.sql(), month)
     except duckdb.Error as error:
         raise lines.failed(error) from error
-    lines.source.refuse_changed()
-    return SourceCounts(rows, LineCounts(**counts, anonymous_orders=anonymous))
+    lines.refuse_changed()
+    return SourceCounts(rows, LineCounts(**counts, anonymous_orders=anonymous, uncategorised=uncategorised))
 
 
 def load_categories(connection: duckdb.DuckDBPyConnection, config: Config, month: date, expression: str) -> None:
