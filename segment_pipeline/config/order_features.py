@@ -46,6 +46,7 @@ class OrderFeature:
     needs : optional keys of `source.orders` without which it is NULL, and may not be configured.
     plays : the part that the pipeline gives this feature; every part is played by exactly one.
     transform, lowest : where a file to start from is written without data to look at.
+    of_nothing : the value of a customer without an order in the window, NULL where there is none.
     costly : worth its time only where the configuration names it; NULL elsewhere, and never proposed.
     """
 
@@ -61,6 +62,7 @@ class OrderFeature:
     plays: Part | None = None
     transform: str = "log1p"
     lowest: float = 0.0
+    of_nothing: float | None = None
     costly: bool = False
 
     @property
@@ -109,6 +111,7 @@ _DECLARED = (
         ),
         plays="frequency",
         lowest=1.0,
+        of_nothing=0.0,
     ),
     OrderFeature(
         name="total_spend",
@@ -124,6 +127,7 @@ _DECLARED = (
             deed_of_one="spent {}",
         ),
         plays="monetary",
+        of_nothing=0.0,
     ),
     OrderFeature(
         name="average_order_value",
@@ -170,6 +174,7 @@ _DECLARED = (
             deed_of_one="bought {} product",
         ),
         needs=("product_id",),
+        of_nothing=0.0,
         costly=True,
     ),
     OrderFeature(
@@ -216,6 +221,7 @@ _DECLARED = (
             deed_of_one="bought from {} category",
         ),
         needs=("category",),
+        of_nothing=0.0,
     ),
     OrderFeature(
         name="category_concentration",

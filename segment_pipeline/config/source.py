@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    field_validator,
     model_validator,
 )
 
@@ -20,6 +21,7 @@ from segment_pipeline.config.values import (
     Settings,
     either,
     empty_means_defaults,
+    list_as_tuple,
     month_placeholder,
     not_blank,
     one_line,
@@ -73,6 +75,24 @@ class ProductsSource(Settings):
     category: Expression = setting(..., "", "The category of the product, likewise.")
 
 
+class EventsSource(Settings):
+    """A feed of events beside the orders, one row per event. Every value but `feed` and `path` is a SQL expression."""
+
+    feed: Name = setting(..., "", "What the features call it, such as sessions.")
+    path: SourcePath = setting(..., "", "Parquet, CSV or a glob, relative to this file; as for orders.")
+    customer_id: Expression = setting(..., "", "The customer, as the orders identify it.")
+    occurred_at: Expression = setting(..., "", "When it happened; a date or a timestamp.")
+    where: Expression | None = setting(None, "", "Which rows are events at all; all of them when left out.")
+
+
+EVENT_FEATURES = {
+    "count": "count(*)",
+    "days_since_last": "date_diff('day', CAST(max(occurred_at) AS DATE), as_of)",
+    "active_days": "count(DISTINCT CAST(occurred_at AS DATE))",
+}
+"""What may be said of a feed in a word, and the aggregate over a customer's events of the window that it is."""
+
+
 class SnapshotsSource(Settings):
     """Ready-made features: one row per customer and month, columns are the raw features."""
 
@@ -95,6 +115,15 @@ class Source(Settings):
     window_months: int = setting(3, "months", "Trailing window of the behavioural features.", ge=1, le=120)
     orders: OrdersSource | None = setting(None, "", "Order lines, from which the features are computed.")
     products: ProductsSource | None = setting(None, "", "The categories of the products of orders.")
+    events: Annotated[tuple[EventsSource, ...], BeforeValidator(list_as_tuple)] = setting(
+        (),
+        "",
+        "Feeds of events beside the orders, such as sessions.",
+        allowed="a list of feeds, each with feed, path, customer_id and occurred_at",
+    )
+    customers: Literal["orders", "any"] = setting(
+        "orders", "", "Who is a customer of a month: who has an order in the window, or who has any event in it too."
+    )
     snapshots: SnapshotsSource | None = setting(None, "", "A file of ready-made features per month.")
     query: QuerySource | None = setting(None, "", "SQL of your own that returns the features.")
 
@@ -114,6 +143,24 @@ class Source(Settings):
             raise refusal(("products",), "products", "with orders that have a product_id only; add it, or drop the key")
         if self.orders.category is not None:
             raise refusal(("products",), "products beside orders.category", "one of the two; drop the other")
+        return self
+
+    @field_validator("events")
+    @classmethod
+    def _feeds_differ(cls, events: tuple[EventsSource, ...]) -> tuple[EventsSource, ...]:
+        seen: dict[str, int] = {}
+        for index, one in enumerate(events):
+            other = seen.setdefault(one.feed.casefold(), index)
+            if other != index:
+                raise refusal((index, "feed"), f"{show(one.feed)} again (also events[{other}])", "each name once")
+        return events
+
+    @model_validator(mode="after")
+    def _events_stand_beside_orders(self) -> "Source":
+        if self.events and self.orders is None:
+            raise refusal(("events",), "feeds of events", "with a source of orders only; drop the key")
+        if self.customers == "any" and not self.events:
+            raise refusal(("customers",), "any", "orders, where there are no feeds of events")
         return self
 
     @property
@@ -172,6 +219,15 @@ class ValidRange(Settings):
         return self
 
 
+class OfEvents(Settings):
+    """A feature of a feed of events."""
+
+    feed: Name = setting(..., "", "The feed, one of source.events.")
+    value: Expression = setting(
+        ..., "", f"{', '.join(EVENT_FEATURES)}, or a SQL aggregate over a customer's events of the window."
+    )
+
+
 class Feature(Settings):
     """One behavioural feature: a column of the source, and the space in which the mixture sees it."""
 
@@ -184,6 +240,7 @@ class Feature(Settings):
     spend_share: Name | None = setting(
         None, "", "The share of a customer's spend in the window on this category, 0 to 1; needs a category."
     )
+    of_events: OfEvents | None = setting(None, "", "Your own feature of a feed of events.")
     missing: float | None = setting(
         None,
         "the feature's unit",
@@ -210,19 +267,26 @@ class Feature(Settings):
     @property
     def is_own(self) -> bool:
         """Whether the user has said how it is computed."""
-        return self.of_lines is not None or self.spend_share is not None
+        return bool(self.ways)
+
+    @property
+    def ways(self) -> list[str]:
+        """The keys that say how it is computed."""
+        return [key for key in ("of_lines", "spend_share", "of_events") if getattr(self, key) is not None]
 
     @property
     def definition(self) -> str:
         """How the user has said that it is computed; "" of any other."""
         if self.of_lines is not None:
             return f"{self.of_lines} over the customer's order lines of the window"
+        if self.of_events is not None:
+            return f"{self.of_events.value} over the customer's {self.of_events.feed} of the window"
         return f"share of the spend in the window on {self.spend_share}" if self.spend_share is not None else ""
 
     @model_validator(mode="after")
     def _computed_in_one_way(self) -> "Feature":
-        if self.of_lines is not None and self.spend_share is not None:
-            raise refusal(("spend_share",), "spend_share beside of_lines", "one of the two; drop the other")
+        if len(self.ways) > 1:
+            raise refusal((self.ways[-1],), " beside ".join(self.ways), "one of them; drop the others")
         return self
 
     @model_validator(mode="after")
@@ -267,8 +331,11 @@ def not_from_source(features: tuple[Feature, ...], source: Source) -> Iterator[t
     if source.orders is None:
         for index, feature in enumerate(features):
             if feature.is_own:
-                key = "of_lines" if feature.of_lines is not None else "spend_share"
-                yield (index, key), "a feature of order lines", "with a source of orders only; drop the key"
+                yield (
+                    (index, feature.ways[0]),
+                    "a feature of order lines or events",
+                    "with a source of orders only; drop the key",
+                )
         return
     given = source.given
     built_in = {name.casefold(): name for name in ORDER_FEATURES}
@@ -277,6 +344,12 @@ def not_from_source(features: tuple[Feature, ...], source: Source) -> Iterator[t
             same = built_in.get(feature.name.casefold())
             if same is not None:
                 yield (index, "name"), f"the name of the built-in feature {same}", "a name of its own; rename it"
+            feeds = [one.feed for one in source.events]
+            if feature.of_events is not None and feature.of_events.feed not in feeds:
+                nearest = difflib.get_close_matches(feature.of_events.feed, feeds, 1)
+                hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+                found = show(feature.of_events.feed)
+                yield (index, "of_events", "feed"), found, f"a feed of source.events: {either(feeds)}{hint}"
             if feature.spend_share is not None and "category" not in given:
                 yield (
                     (index, "spend_share"),

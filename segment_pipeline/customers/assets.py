@@ -61,7 +61,10 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
             _dates(lines, step.config.quality.max_rejected_share),
             advice="Fix source.orders.ordered_at, or the dates in the source that are unreadable or in the future.",
         )
-    return step.result({"customers": counts.rows, **{f"order_lines/{name}": count for name, count in lines.items()}})
+    figures = {f"order_lines/{name}": count for name, count in lines.items()}
+    for feed, events in counts.events.items():
+        figures |= {f"events/{feed}/{name}": count for name, count in asdict(events).items()}
+    return step.result({"customers": counts.rows, **figures})
 
 
 def _dates(lines: Mapping[str, int], allowed: float) -> dg.AssetCheckResult:

@@ -50,6 +50,7 @@ STAGE_TABLES = (
     *early_warnings.TABLES,
 )
 NO_ORDER_LINES = "Chance is known of order lines only: ready-made rows do not tell a customer's gaps and baskets."
+OF_EVENTS = "Chance is known of order lines only: of events, nobody knows what a customer who does not change would do."
 FEATURE_GONE = (
     "The champion of the month before has a feature that one of the months lacks: they were not measured alike."
 )
@@ -68,6 +69,8 @@ def movement_rows(connection: duckdb.DuckDBPyConnection, config: Config, month: 
         chance = FEATURE_GONE
     elif config.source.orders is None:
         chance = NO_ORDER_LINES
+    elif config.source.customers == "any" or any(feature.of_events for feature in config.features):
+        chance = OF_EVENTS
     else:
         chance = unchanging_movement(connection, config, champion, measuring, month)
     rows = reference_rows(observed, chance, (config.model.seed, month.toordinal()))

@@ -5,7 +5,7 @@ and an order or a product that spans two months is counted once. Here: the state
 are (config/order_features.py), and how those of the user's own are checked (aggregates.py).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from string import Template
@@ -17,6 +17,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.sources.aggregates import open_parser, settled
+from segment_pipeline.sources.events import Feed, fold_events, value_of
 from segment_pipeline.sources.order_lines import instant, window_of
 
 
@@ -29,9 +30,12 @@ class Made:
     sql: str
 
 
-def fold_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, month: date) -> None:
-    """Fill the temporary table `source_customers` with a row for every customer who has an order in the month's window:
-    the columns of `raw_customers` but the month. Features that nobody asks for are NULL.
+def fold_order_lines(
+    connection: duckdb.DuckDBPyConnection, config: Config, lines: str, month: date, feeds: Sequence[Feed] = ()
+) -> dict[str, int]:
+    """Fill the temporary table `source_customers` with a row for every customer who has an order in the month's window,
+    or as `source.customers` says an event: the columns of `raw_customers` but the month. Features that nobody asks for
+    are NULL, and those of events where no feeds are given. Returns how many customers have no event of each feed.
 
     lines : a relation with the columns of `OrderLines.sql`. Of lines with categories, what each customer spent on which
     stays in the temporary table `source_categories`; it is empty otherwise.
@@ -46,6 +50,9 @@ def fold_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, line
     of = {
         over: _columns(one for one in made if one.over == over) for over in ("orders", "lines", "categories", "history")
     }
+    of_events = {f"source_events_{index}": feed for index, feed in enumerate(feeds)}
+    for table, feed in of_events.items():
+        fold_events(connection, feed, config, month, table, _made_of_events(connection, config, feed, month))
     has_categories = "category" in config.source.given
     steps = {
         "source_orders": f"""
@@ -76,21 +83,32 @@ def fold_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, line
             FROM source_orders GROUP BY customer_id
         """,
         "source_customers": f"""
-            SELECT c.customer_id, first_seen, 1 AS copies, unreadable_amounts, missing_order_ids,
+            SELECT c.customer_id, {_first_seen(config, of_events)} AS first_seen, 1 AS copies,
+                coalesce(unreadable_amounts, 0) AS unreadable_amounts,
+                coalesce(missing_order_ids, 0) AS missing_order_ids,
                 CAST(MAP {{}} AS MAP(VARCHAR, VARCHAR)) AS unreadable_values
-                {_values(config, {one.name for one in made})}
-            FROM source_folded AS c
+                {_values(config, {one.name: identifier(one.name) for one in made} | _of_events(of_events))}
+            FROM {_everybody(config, of_events)} AS c
             LEFT JOIN source_history AS h ON h.customer_id IS NOT DISTINCT FROM c.customer_id
             LEFT JOIN source_window AS w ON w.customer_id IS NOT DISTINCT FROM c.customer_id
             LEFT JOIN source_shares AS s ON s.customer_id IS NOT DISTINCT FROM c.customer_id
+            {
+            "".join(
+                f"LEFT JOIN {table} ON {table}.customer_id = c.customer_id "
+                f"CROSS JOIN (SELECT * FROM {table} WHERE customer_id IS NULL) AS {table}_none "
+                for table in of_events
+            )
+        }
             ORDER BY c.customer_id
         """,
     }
     for table, query in steps.items():
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
-    for table in steps:
+    silent = {feed.name: _silent(connection, table) for table, feed in of_events.items()}
+    for table in (*steps, *of_events):
         if table not in ("source_customers", "source_categories"):
             connection.execute(f"DROP TABLE {table}")
+    return silent
 
 
 def _made(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, end: date) -> list[Made]:
@@ -124,14 +142,65 @@ def _columns(made: Iterable[Made]) -> str:
     return "".join(f", CAST({one.sql} AS DOUBLE) AS {identifier(one.name)}" for one in made)
 
 
-def _values(config: Config, made: Collection[str]) -> str:
-    """All feature columns of `raw_customers`. Of a feature of the user's own, what is not finite is no value."""
+def _made_of_events(connection: duckdb.DuckDBPyConnection, config: Config, feed: Feed, month: date) -> dict[str, str]:
+    """The features of a feed as aggregates over its rows."""
+    end = window_of(config, month)[1]
+    with open_parser() as parser:
+        return {one.name: settled(parser, connection, value_of(one), f"({feed.sql()})", end) for one in feed.features}
+
+
+def _silent(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    found = connection.execute(
+        f"SELECT count(*) FROM source_customers ANTI JOIN {table} USING (customer_id)"
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def _everybody(config: Config, of_events: Mapping[str, Feed]) -> str:
+    """A relation with the customers of the month, and what their orders were folded into where they have any."""
+    if config.source.customers == "orders":
+        return "source_folded"
+    with_events = " UNION ".join(
+        f"SELECT customer_id FROM {table} WHERE customer_id IS NOT NULL" for table in of_events
+    )
+    return f"""(
+        SELECT *, true AS has_ordered FROM source_folded
+        UNION ALL BY NAME
+        SELECT customer_id, false AS has_ordered FROM ({with_events}) ANTI JOIN source_folded USING (customer_id)
+    )"""
+
+
+def _first_seen(config: Config, of_events: Mapping[str, Feed]) -> str:
+    """The day of the first order, or of the first event where that makes a customer."""
+    if config.source.customers == "orders":
+        return "first_seen"
+    return f"least(first_seen, {', '.join(f'{table}.first_event' for table in of_events)})"  # passes over NULL
+
+
+def _of_events(of_events: Mapping[str, Feed]) -> dict[str, str]:
+    """Features of events -> their value: of who has none in the window, what the aggregate is over no rows."""
+    return {
+        one.name: f"CASE WHEN {table}.customer_id IS NULL THEN {table}_none.{identifier(one.name)} "
+        f"ELSE {table}.{identifier(one.name)} END"
+        for table, feed in of_events.items()
+        for one in feed.features
+    }
+
+
+def _values(config: Config, made: Mapping[str, str]) -> str:
+    """All feature columns of `raw_customers`. Of a feature of the user's own, what is not finite is no value.
+
+    made : the features that there are, with what they are in the statement.
+    """
     configured = {one.name: one for one in config.features}
     columns = []
     for name in config.raw_feature_names:
-        value = identifier(name) if name in made else "CAST(NULL AS DOUBLE)"
+        value = made.get(name, "CAST(NULL AS DOUBLE)")
         if name not in ORDER_FEATURES:
             value = f"CASE WHEN isfinite({value}) THEN {value} END"
+        elif name in made and config.source.customers == "any":
+            of_nothing = ORDER_FEATURES[name].of_nothing
+            value = value if of_nothing is None else f"CASE WHEN has_ordered THEN {value} ELSE {number(of_nothing)} END"
         missing = configured[name].missing if name in configured else None
         columns.append(
             f", {value if missing is None else f'coalesce({value}, {number(missing)})'} AS {identifier(name)}"

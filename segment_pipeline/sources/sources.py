@@ -7,7 +7,7 @@ file is read is for files.py, what is made of its rows for folding.py and ready_
 
 from collections.abc import Mapping
 from contextlib import chdir
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import takewhile
 
@@ -25,6 +25,7 @@ from segment_pipeline.sources.categories import (
     refuse_unknown_categories,
     write_categories,
 )
+from segment_pipeline.sources.events import EventCounts, count_events, months_of_events, open_feeds
 from segment_pipeline.sources.expressions import bound, expression_types, text_id
 from segment_pipeline.sources.files import Relation
 from segment_pipeline.sources.folding import fold_order_lines
@@ -43,10 +44,12 @@ from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 @dataclass(frozen=True)
 class SourceCounts:
-    """What a month's reading of the source found. `rows` are raw customers; `lines` is None without order lines."""
+    """What a month's reading of the source found. `rows` are raw customers; `lines` is None without order lines;
+    `events` are those of each feed."""
 
     rows: int
     lines: LineCounts | None = None
+    events: Mapping[str, EventCounts] = field(default_factory=dict)
 
 
 def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
@@ -81,7 +84,8 @@ def months_before(connection: duckdb.DuckDBPyConnection, config: Config, month: 
     """The months up to the one before `month`, at most so many, that the source shows as it would have then, without a
     gap; ascending.
 
-    Of order lines: those with a line of their own whose window begins no earlier than the source does. Of snapshots:
+    Of order lines: those with a line of their own, and an event of every feed, whose window begins no earlier than the
+    source does. Of snapshots:
     those whose file lies on this machine. Of the user's own SQL: none, for nobody knows how far back its tables hold
     all rows. Raises SourceError.
     """
@@ -89,6 +93,8 @@ def months_before(connection: duckdb.DuckDBPyConnection, config: Config, month: 
     with chdir(config.path.parent):
         if source.orders is not None:
             covered = covered_months(connection, config)
+            of_events = months_of_events(connection, open_feeds(connection, config), config)
+            covered = covered if of_events is None else covered & of_events
         elif source.snapshots is not None:
             covered = {one for one in wanted if lies_here(source.snapshots, config, one)}
         else:
@@ -98,10 +104,13 @@ def months_before(connection: duckdb.DuckDBPyConnection, config: Config, month: 
 
 def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
     lines = open_order_lines(connection, config)
-    refuse_unfit_features(connection, config, lines)
+    feeds = open_feeds(connection, config)
+    refuse_unfit_features(connection, config, lines, feeds)
     try:
         counts = count_lines(connection, lines, month, window_of(config, month))
-        fold_order_lines(connection, config, lines.sql(), month)
+        events = {feed.name: count_events(connection, feed, config, month) for feed in feeds}
+        silent = fold_order_lines(connection, config, lines.sql(), month, feeds)
+        events = {name: replace(one, silent_customers=silent[name]) for name, one in events.items()}
         rows, anonymous = connection.execute(f"""
             SELECT count(*), CAST(coalesce(sum({identifier(FREQUENCY)}) FILTER (
                 customer_id IS NULL OR trim(customer_id) = ''), 0) AS BIGINT)
@@ -112,7 +121,9 @@ def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: d
     except duckdb.Error as error:
         raise lines.failed(error) from error
     lines.refuse_changed()
-    return SourceCounts(rows, LineCounts(**counts, anonymous_orders=anonymous, uncategorised=uncategorised))
+    for feed in feeds:
+        feed.source.refuse_changed()
+    return SourceCounts(rows, LineCounts(**counts, anonymous_orders=anonymous, uncategorised=uncategorised), events)
 
 
 def load_categories(connection: duckdb.DuckDBPyConnection, config: Config, month: date, expression: str) -> None:

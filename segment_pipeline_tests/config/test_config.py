@@ -414,7 +414,8 @@ def test_reading_the_file_loads_nothing_heavy() -> None:
 # `#key: value` is a key at its default; prose and examples have a blank after the `#`.
 DEFAULT_LINE = re.compile(r"^( *)#(?=[a-z_]+:)", re.MULTILINE)
 EXAMPLE_LINE = re.compile(
-    r"^( *)# (?=(snapshots|query|products|segments|hurdle|campaigns|outcomes|audit): \{)", re.MULTILINE
+    r"^( *)# (?=(snapshots|query|products|events|segments|hurdle|campaigns|outcomes|audit|of_events): [{[])",
+    re.MULTILINE,
 )
 
 

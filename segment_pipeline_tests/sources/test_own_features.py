@@ -251,7 +251,9 @@ def test_a_product_needs_its_key_and_ready_made_rows_have_no_lines(tmp_path: Pat
     rows = {"snapshots": {"path": "x.csv", "customer_id": "id"}}
     content = {"name": "t", "first_month": "2023-03", "source": rows}
     path.write_text(json.dumps(content | {"features": [{"name": "n", "of_lines": "count(*)"}]}), encoding="utf-8")
-    with pytest.raises(ConfigError, match="of_lines: found a feature of order lines; allowed: with a source of orders"):
+    with pytest.raises(
+        ConfigError, match="of_lines: found a feature of order lines or events; allowed: with a source of orders"
+    ):
         load_config(path)
 
 
