@@ -240,6 +240,12 @@ class Feature(Settings):
     spend_share: Name | None = setting(
         None, "", "The share of a customer's spend in the window on this category, 0 to 1; needs a category."
     )
+    spend_ratio: Name | None = setting(
+        None,
+        "",
+        "How much of a customer's spend is on this category, as a centred log-ratio: what to fit a mixture to where "
+        "several categories matter; needs a category.",
+    )
     of_events: OfEvents | None = setting(None, "", "Your own feature of a feed of events.")
     missing: float | None = setting(
         None,
@@ -272,7 +278,9 @@ class Feature(Settings):
     @property
     def ways(self) -> list[str]:
         """The keys that say how it is computed."""
-        return [key for key in ("of_lines", "spend_share", "of_events") if getattr(self, key) is not None]
+        return [
+            key for key in ("of_lines", "spend_share", "spend_ratio", "of_events") if getattr(self, key) is not None
+        ]
 
     @property
     def definition(self) -> str:
@@ -281,7 +289,14 @@ class Feature(Settings):
             return f"{self.of_lines} over the customer's order lines of the window"
         if self.of_events is not None:
             return f"{self.of_events.value} over the customer's {self.of_events.feed} of the window"
+        if self.spend_ratio is not None:
+            return f"log of the spend in the window on {self.spend_ratio}, half an order more, over the geometric mean"
         return f"share of the spend in the window on {self.spend_share}" if self.spend_share is not None else ""
+
+    @property
+    def category(self) -> str | None:
+        """The category that it is about, if it is about one."""
+        return self.spend_share or self.spend_ratio
 
     @model_validator(mode="after")
     def _computed_in_one_way(self) -> "Feature":
@@ -350,9 +365,9 @@ def not_from_source(features: tuple[Feature, ...], source: Source) -> Iterator[t
                 hint = f" (did you mean {nearest[0]}?)" if nearest else ""
                 found = show(feature.of_events.feed)
                 yield (index, "of_events", "feed"), found, f"a feed of source.events: {either(feeds)}{hint}"
-            if feature.spend_share is not None and "category" not in given:
+            if feature.category is not None and "category" not in given:
                 yield (
-                    (index, "spend_share"),
+                    (index, feature.ways[0]),
                     "a share of spend without source.orders.category",
                     "this feature with a category; add `category: <column>` under source.orders, or source.products",
                 )

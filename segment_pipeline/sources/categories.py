@@ -37,10 +37,12 @@ def write_categories(connection: duckdb.DuckDBPyConnection, month: date) -> None
             SELECT category FROM source_categories WHERE category IS NOT NULL
             GROUP BY category ORDER BY sum(spend) DESC, category LIMIT {KEPT}
         )
-        SELECT {month_literal(month)} AS month, customer_id, CASE WHEN s.category IS NULL THEN '(none)'
-            WHEN most.category IS NULL THEN '(other)' ELSE s.category END AS category, sum(spend) AS spend
-        FROM source_categories AS s LEFT JOIN most ON most.category = s.category
-        WHERE customer_id IS NOT NULL GROUP BY ALL ORDER BY ALL
+        SELECT {month_literal(month)} AS month, customer_id, coalesce(category, '(none)') AS category, spend
+        FROM source_categories
+        WHERE customer_id IS NOT NULL AND (category IS NULL OR category IN (FROM most))
+        UNION ALL
+        SELECT {month_literal(month)}, customer_id, '(other)', sum(spend) FROM source_categories
+        WHERE customer_id IS NOT NULL AND category NOT IN (FROM most) GROUP BY customer_id
     """
     replace_month(connection, CUSTOMER_CATEGORIES, month, rows)
     connection.execute("DROP TABLE source_categories")
@@ -54,8 +56,8 @@ def lines_without_category(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def refuse_unknown_categories(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, month: date) -> None:
-    """Raises SourceError where a feature is a share of a category that no line has had until the end of the month."""
-    wanted = {one.spend_share: index for index, one in enumerate(config.features) if one.spend_share is not None}
+    """Raises SourceError where a feature is about a category that no line has had until the end of the month."""
+    wanted = {one.category: index for index, one in enumerate(config.features) if one.category is not None}
     if not wanted:
         return
     seen = _texts(connection, "SELECT DISTINCT category FROM source_categories WHERE category IS NOT NULL")
@@ -70,12 +72,13 @@ def refuse_unknown_categories(connection: duckdb.DuckDBPyConnection, config: Con
     )
     for category in sorted(wanted.keys() - seen):
         index = wanted[category]
+        key = config.features[index].ways[0]
         known = sorted(seen)
         nearest = difflib.get_close_matches(category, known, 1)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
         more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
         raise SourceError(
-            f"{config.path}:{config.line_of('features', index, 'spend_share')}: features[{index}].spend_share: found "
+            f"{config.path}:{config.line_of('features', index, key)}: features[{index}].{key}: found "
             f"{category}, of which there is no order line until the end of {month_key(month)}; allowed: "
             f"{', '.join(known[:SHOWN])}{more}{hint}"
         )

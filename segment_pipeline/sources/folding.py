@@ -14,11 +14,17 @@ from typing import Literal
 import duckdb
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.config.order_features import ORDER_FEATURES
+from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES
+from segment_pipeline.config.source import Feature
 from segment_pipeline.database.quoting import identifier, literal, number
-from segment_pipeline.sources.aggregates import open_parser, settled
+from segment_pipeline.sources.aggregates import named_columns, open_parser, settled
 from segment_pipeline.sources.events import Feed, fold_events, value_of
 from segment_pipeline.sources.order_lines import instant, window_of
+
+_PLACED = f"""
+    LEFT JOIN (SELECT customer_id AS who, {identifier(FREQUENCY)} AS placed FROM source_folded)
+        ON who IS NOT DISTINCT FROM customer_id
+"""
 
 
 @dataclass(frozen=True)
@@ -31,14 +37,20 @@ class Made:
 
 
 def fold_order_lines(
-    connection: duckdb.DuckDBPyConnection, config: Config, lines: str, month: date, feeds: Sequence[Feed] = ()
+    connection: duckdb.DuckDBPyConnection,
+    config: Config,
+    lines: str,
+    month: date,
+    feeds: Sequence[Feed] = (),
+    uncategorised: str = "",
 ) -> dict[str, int]:
     """Fill the temporary table `source_customers` with a row for every customer who has an order in the month's window,
     or as `source.customers` says an event: the columns of `raw_customers` but the month. Features that nobody asks for
     are NULL, and those of events where no feeds are given. Returns how many customers have no event of each feed.
 
     lines : a relation with the columns of `OrderLines.sql`. Of lines with categories, what each customer spent on which
-    stays in the temporary table `source_categories`; it is empty otherwise.
+    stays in the temporary table `source_categories`; it is empty otherwise. uncategorised : the same lines without
+    their categories, if these take time to look up.
 
     Lines are folded into orders, and orders into customers, one statement each, which spills to disk what does not fit
     into the memory limit; all at once would need room for every step together. Missing customer ids fold into one row:
@@ -54,33 +66,38 @@ def fold_order_lines(
     for table, feed in of_events.items():
         fold_events(connection, feed, config, month, table, _made_of_events(connection, config, feed, month))
     has_categories = "category" in config.source.given
+    plain = uncategorised or lines
+    named = named_columns([one.of_lines for one in config.features if one.of_lines is not None])
     steps = {
         "source_orders": f"""
             SELECT customer_id, order_id, min(ordered_at) AS ordered_at, sum(amount) AS amount,
                 count(DISTINCT product_id) AS products,
                 count(*) FILTER (amount IS NULL) AS unreadable_amounts,
                 count(*) FILTER (order_id IS NULL) AS missing_order_ids
-            FROM ({lines}) WHERE {in_window} GROUP BY customer_id, order_id
+            FROM ({plain}) WHERE {in_window} GROUP BY customer_id, order_id
         """,
         "source_history": f"""
             SELECT customer_id, CAST(min(ordered_at) AS DATE) AS first_seen {of["history"]}
-            FROM ({lines}) WHERE is_line AND ordered_at < {end} AND isfinite(ordered_at) GROUP BY customer_id
+            FROM ({plain}) WHERE is_line AND ordered_at < {end} AND isfinite(ordered_at) GROUP BY customer_id
         """,
         "source_window": f"""
             SELECT customer_id {of["lines"]}
-            FROM ({lines}) WHERE {in_window if of["lines"] else "false"} GROUP BY customer_id
+            FROM ({lines if "category" in named else plain})
+            WHERE {in_window if of["lines"] else "false"} GROUP BY customer_id
         """,
         "source_categories": f"""
             SELECT customer_id, category, greatest(coalesce(sum(amount), 0), 0) AS spend, count(*) AS lines
             FROM ({lines}) WHERE {in_window if has_categories else "false"} GROUP BY customer_id, category
         """,
-        "source_shares": f"""
-            SELECT customer_id {of["categories"]} FROM source_categories GROUP BY customer_id
-        """,
         "source_folded": f"""
             SELECT customer_id, CAST(sum(unreadable_amounts) AS BIGINT) AS unreadable_amounts,
                 CAST(sum(missing_order_ids) AS BIGINT) AS missing_order_ids {of["orders"]}
             FROM source_orders GROUP BY customer_id
+        """,
+        "source_shares": f"""
+            SELECT customer_id {of["categories"]}
+            FROM source_categories
+            {_PLACED if any(one.spend_ratio is not None for one in config.features) else ""} GROUP BY customer_id
         """,
         "source_customers": f"""
             SELECT c.customer_id, {_first_seen(config, of_events)} AS first_seen, 1 AS copies,
@@ -119,11 +136,7 @@ def _made(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, end
         for one in ORDER_FEATURES.values()
         if not one.lacks(given) and (not one.costly or one.name in config.feature_names)
     ]
-    made += [
-        Made(one.name, "categories", _share_of(one.spend_share))
-        for one in config.features
-        if one.spend_share is not None
-    ]
+    made += [Made(name, "categories", sql) for name, sql in _of_categories(config.features).items()]
     own = {one.name: one.of_lines for one in config.features if one.of_lines is not None}
     with open_parser() as parser:
         return made + [
@@ -131,10 +144,30 @@ def _made(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, end
         ]
 
 
-def _share_of(category: str) -> str:
-    """What part of a customer's spend is on the category; NULL where nothing was spent. Sums of decimals are exact."""
-    spent = f"coalesce(sum(spend) FILTER (category = {literal(category)}), 0)"
-    return f"CAST({spent} AS DOUBLE) / nullif(CAST(sum(spend) AS DOUBLE), 0)"
+def _of_categories(features: Sequence[Feature]) -> dict[str, str]:
+    """The features that are about a category, as aggregates over a customer's rows of `source_categories`, beside
+    which `placed` is the number of its orders; NULL where nothing was spent. Sums of decimals are exact.
+
+    Ratios are centred: the logarithm of what was spent on each of the categories that have one, and on all others
+    together, less the mean of these logarithms (Aitchison 1986), after half an order of the customer's usual value was
+    added to each. So a category without spend is told as finely as the customer's orders can tell it.
+    """
+    total, half = "CAST(sum(spend) AS DOUBLE)", "(0.5E0 * CAST(sum(spend) AS DOUBLE) / max(placed))"
+    shares = {one.name: _spent_on([one.spend_share]) for one in features if one.spend_share is not None}
+    made = {name: f"{spent} / nullif({total}, 0)" for name, spent in shares.items()}
+    centred = {one.name: one.spend_ratio for one in features if one.spend_ratio is not None}
+    rest = f"({total} - {_spent_on(sorted(set(centred.values())))})"
+    parts = [*(_spent_on([category]) for category in sorted(set(centred.values()))), rest]
+    mean = " + ".join(f"ln({part} + {half})" for part in parts)
+    for name, category in centred.items():
+        ratio = f"ln({_spent_on([category])} + {half}) - ({mean}) / {len(parts)}"
+        made[name] = f"CASE WHEN sum(spend) > 0 THEN {ratio} END"
+    return made
+
+
+def _spent_on(categories: Sequence[str]) -> str:
+    listed = ", ".join(map(literal, categories))
+    return f"CAST(coalesce(sum(spend) FILTER (category IN ({listed})), 0) AS DOUBLE)"
 
 
 def _columns(made: Iterable[Made]) -> str:

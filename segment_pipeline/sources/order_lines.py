@@ -69,9 +69,10 @@ class OrderLines:
     carried: tuple[str, ...] = ()
     products: Products | None = None
 
-    def sql(self, **more: str) -> str:
+    def sql(self, *, categories: bool = True, **more: str) -> str:
         """The source's rows with settled names and types, and `is_line`; rows at or after as_of are still among them.
 
+        categories : False where nobody asks for them: to look up the product of each line takes its time.
         more : expressions over a row of the source, by the names that they get. The newline after each expression ends
         a comment in it.
         """
@@ -79,7 +80,7 @@ class OrderLines:
         product_id = _key(of["product_id"], kinds["product_id"]) if "product_id" in of else "NULL"
         category = category_text(of["category"], kinds["category"]) if "category" in of else "NULL"
         rows = f"{self.source.sql} AS source"
-        if self.products is not None:
+        if self.products is not None and categories:
             category = f"products.{identifier(CATEGORY)}"
             rows += f" LEFT JOIN {PRODUCTS} AS products ON {self.products.is_of(of['product_id'], kinds['product_id'])}"
         others = {name: f"source.{identifier(name)}" for name in self.carried} | more
@@ -150,7 +151,7 @@ def covered_months(connection: duckdb.DuckDBPyConnection, config: Config) -> set
     try:
         found = connection.execute(f"""
             SELECT CAST(date_trunc('month', ordered_at) AS DATE) AS month, min(CAST(ordered_at AS DATE))
-            FROM ({lines.sql()}) WHERE is_line AND isfinite(ordered_at)
+            FROM ({lines.sql(categories=False)}) WHERE is_line AND isfinite(ordered_at)
             GROUP BY month ORDER BY month
         """).fetchall()
     except duckdb.Error as error:
@@ -176,7 +177,7 @@ def count_lines(
             count(*) FILTER (is_line IS NULL AND {in_window}),
             CAST(CAST(min(ordered_at) FILTER ({dated}) AS DATE) AS VARCHAR),
             CAST(CAST(max(ordered_at) FILTER ({dated}) AS DATE) AS VARCHAR)
-        FROM ({lines.sql()})
+        FROM ({lines.sql(categories=False)})
         """,
         {"start": window[0], "end": window[1], "month": month, "present": present},
     ).fetchone()

@@ -109,7 +109,7 @@ def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: d
     try:
         counts = count_lines(connection, lines, month, window_of(config, month))
         events = {feed.name: count_events(connection, feed, config, month) for feed in feeds}
-        silent = fold_order_lines(connection, config, lines.sql(), month, feeds)
+        silent = fold_order_lines(connection, config, lines.sql(), month, feeds, lines.sql(categories=False))
         events = {name: replace(one, silent_customers=silent[name]) for name, one in events.items()}
         rows, anonymous = connection.execute(f"""
             SELECT count(*), CAST(coalesce(sum({identifier(FREQUENCY)}) FILTER (

@@ -28,6 +28,8 @@ FIVE_KINDS: list[dict[str, object]] = [
     {"name": "orders"},
     {"name": "total_spend"},
     {"name": "organic_share", "spend_share": "organic"},
+    {"name": "organic_ratio", "spend_ratio": "organic"},
+    {"name": "books_ratio", "spend_ratio": "books"},
     {"name": "categories"},
     {"name": "category_concentration"},
     {"name": "visits", "of_events": {"feed": "sessions", "value": "count"}},
@@ -102,6 +104,15 @@ def by_pandas(folder: Path) -> pd.DataFrame:
     for customer in sorted({*lines["customer"], *visits["visitor"]}):
         own, seen = lines[lines["customer"] == customer], visits[visits["visitor"] == customer]
         of_kind = own.groupby(own["department"].fillna("(none)"))["paid"].sum()
+        logs = {
+            name: np.log(of_kind.reindex(kinds).sum() + 0.5 * own["paid"].sum() / own["basket"].nunique())
+            for name, kinds in {
+                "organic": ["organic"],
+                "books": ["books"],
+                "rest": ["cleaning", "toys", "(none)"],
+            }.items()
+            if len(own)
+        }
         night = seen[seen["started"].dt.hour < 6]
         found[customer] = {
             "days_since_last_order": (END - own.groupby("basket")["bought"].min().max().normalize()).days
@@ -110,6 +121,8 @@ def by_pandas(folder: Path) -> pd.DataFrame:
             "orders": own["basket"].nunique(),
             "total_spend": own["paid"].sum(),
             "organic_share": of_kind.get("organic", 0.0) / own["paid"].sum() if len(own) else np.nan,
+            "organic_ratio": logs["organic"] - np.mean(list(logs.values())) if len(own) else np.nan,
+            "books_ratio": logs["books"] - np.mean(list(logs.values())) if len(own) else np.nan,
             "categories": own["department"].nunique(),
             "category_concentration": ((of_kind / of_kind.sum()) ** 2).sum() if len(own) else np.nan,
             "visits": len(seen),
@@ -225,7 +238,7 @@ def test_the_past_begins_where_every_feed_does(tmp_path: Path) -> None:
         ]
         write(
             tmp_path / "sessions.parquet",
-            [("c1", day, 1, 1.0, False) for day in ("2023-01-01", "2023-02-05")],
+            [("c1", day, 1, 1.0, False) for day in ("2023-01-02", "2023-02-05")],
             SESSIONS,
         )
         assert months_before(connection, config, MARCH, 4) == [parse_month("2023-02")]
