@@ -26,7 +26,6 @@ from segment_pipeline.mixture.candidates import (
     Candidate,
     agreement,
     heldout_rows,
-    when_all_are_done,
     with_parts,
 )
 from segment_pipeline.mixture.chain.markov import MarkovMixture
@@ -51,18 +50,19 @@ splits of the best chain with one segment fewer, and from merges of the best wit
 posteriors are missed: on the demo by 600 to 1,000 BIC from seven segments on, in fits that flicker where the better
 ones do not; without the merges two of three searches miss its best three segments by 100 BIC."""
 
-SHORT_ROWS = 5_000
+SHORT_ROWS = 3_000
 """Of a panel with more customer-months, every start first runs on a sample of customers with so many."""
 
 MERGES = 4
-FINALISTS = 2
+FINALISTS = 3
 FINALIST_TOLERANCE = 1e-4
 """So many merges of a larger chain are starts, and so many of the starts run on until they nearly rest: a dozen
-iterations do not tell yet which of two ends higher."""
+iterations do not tell yet which ends highest. With two of them, on more rows, one search in nine missed the demo's best
+three segments by 990 BIC."""
 
-CANNOT_WIN = 0.04
+CANNOT_WIN = 0.03
 """Nats per customer of the last month by which a number of components may be behind the best before another search:
-three times what searches that end apart differ by on the demo."""
+twice what searches that end apart differ by on the demo."""
 
 FEW_ROWS = 20_000
 """Of a panel with more customer-months a sample of customers with so many decides which fit is best; that one goes on
@@ -154,8 +154,8 @@ def fit_memory_candidates(
     is, on which `next_log_score` is measured and degeneracy is judged; None where the two are one. champion : last
     month's, in the coordinates of the panel, one more start. known : last month's candidates, likewise; where there is
     one of every size, the first search only goes on from them. variance_floor, seed, progress, names : as in
-    `fit_candidates`. Same arguments, same bits, whatever the number of threads. Raises ValueError where the panel
-    cannot carry so many components.
+    `fit_candidates`. Where two searches agree, there is no third. Same arguments, same bits, whatever the number of
+    threads. Raises ValueError where the panel cannot carry so many components.
     """
     names = tuple(names) if names is not None else tuple(f"feature {j + 1}" for j in range(panel.n_features))
     exact = replace(panel, rounding_variance=None) if exact is None else exact
@@ -164,7 +164,6 @@ def fit_memory_candidates(
     few, few_exact = (few_customers(part, seed, FEW_ROWS) for part in (panel, exact))
     short = few_customers(few, seed, SHORT_ROWS)
     before = {mixture.n_components: (mixture, memory) for mixture, memory in known}
-    done = when_all_are_done(STABILITY_SEARCHES, progress)
 
     def fit(part: Panel, mixture: Mixture, memory: Memory | None = None, tol: float = TOLERANCE, **how: Any) -> Chain:
         model = MarkovMixture(
@@ -206,33 +205,29 @@ def fit_memory_candidates(
         random = np.random.default_rng((seed, s, 2))
         pooled = search_mixtures(
             few.rows,
-            n_components,
+            # merges of one more are starts too, and larger ones begin from splits
+            [k for k in sorted(n_components) if k <= max(wanted) + 1 or k - 1 not in n_components],
             rounding_variance=few.rounding_variance,
             random_state=(seed, s),
             variance_floor=variance_floor,
             sample_size=START_ROWS,
             n_jobs=1,
         )
+        begun = {found.n_components: [found.model.mixture_, *found.alternatives] for found in pooled}
         ended: dict[int, Chain] = {}
-        for found in sorted(pooled, key=lambda found: found.n_components):
-            k = found.n_components
-            if k not in wanted:
-                begun = fit(short, found.model.mixture_, max_iter=SHORT_ITERATIONS, accelerate=False)
-                ended[k] = again(begun, few, max_iter=1)
-                continue
-            starts = [found.model.mixture_, *found.alternatives]
-            if k - 1 in ended:
-                starts += splits(ended[k - 1].mixture, random)
-            ended[k] = best_from(starts)
+        for k in sorted(n_components):
+            starts = begun.get(k, []) + (splits(ended[k - 1].mixture, random) if k - 1 in ended else [])
+            if k in wanted:
+                ended[k] = best_from(starts)
+            else:
+                ended[k] = again(fit(short, starts[0], max_iter=SHORT_ITERATIONS, accelerate=False), few, max_iter=1)
             if s == 0:
                 ended[k] = or_the_champion(ended[k])
-        for k in sorted(ended, reverse=True):
-            if k in wanted:
-                if k + 1 in ended:
-                    merged = best_from(merges(ended[k + 1].mixture)[:MERGES], finalists=1)
-                    ended[k] = max(ended[k], merged, key=posterior)
-                ended[k] = again(ended[k], few)
-            done(k)
+        for k in sorted(wanted, reverse=True):
+            if k + 1 in ended:
+                merged = best_from(merges(ended[k + 1].mixture)[:MERGES], finalists=1)
+                ended[k] = max(ended[k], merged, key=posterior)
+            ended[k] = again(ended[k], few)
         return ended
 
     def first_search() -> dict[int, Chain]:
@@ -242,7 +237,6 @@ def fit_memory_candidates(
         ended = {}
         for k in n_components:
             ended[k] = or_the_champion(fit(few, *before[k]))
-            done(k)
         return ended
 
     def candidate(chains: Sequence[Chain], tol: float) -> Candidate:
@@ -266,12 +260,27 @@ def fit_memory_candidates(
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         first = first_search()
         wanted = can_win(first)
-        searches = [first, *pool.map(lambda s: search(s, wanted), range(1, STABILITY_SEARCHES))]
+        searches = [first, search(1, wanted)]
+        for s in range(2, STABILITY_SEARCHES):
+            unsure = [k for k in wanted if not agree(searches, k)]
+            if unsure:
+                another = search(s, unsure)
+                searches.append({k: another[k] for k in unsure})
 
         def summed_up(k: int) -> Candidate:
-            return candidate([found[k] for found in searches], TOLERANCE if k in wanted else FINALIST_TOLERANCE)
+            found = [one[k] for one in searches if k in one]
+            judged = candidate(found, TOLERANCE if k in wanted else FINALIST_TOLERANCE)
+            if progress is not None:
+                progress(k)
+            return judged
 
         return list(pool.map(summed_up, n_components))
+
+
+def agree(searches: Sequence[Mapping[int, Chain]], k: int) -> bool:
+    """Whether all searches put the last month's customers into the same k segments."""
+    labels = [found[k].memberships.argmax(axis=1) for found in searches if k in found]
+    return all(adjusted_rand_index(labels[0], other) >= SAME_BASIN for other in labels[1:])
 
 
 def posterior(chain: Chain) -> float:
