@@ -134,13 +134,15 @@ def fold_events(
     connection: duckdb.DuckDBPyConnection, feed: Feed, config: Config, month: date, table: str, made: Mapping[str, str]
 ) -> None:
     """Fill the temporary table with a row for each customer who has an event in the month's window: customer_id, the
-    day of `first_event` ever, and the features; and one whose customer_id is NULL, with those of who has none.
+    day of the "(first event)" ever where that makes a customer, and the features; and one whose customer_id is NULL,
+    with those of who has none.
 
     made : the features as aggregates over the feed's rows, by name.
     """
     start, end = map(instant, window_of(config, month))
     of_window = "".join(f", CAST({sql} AS DOUBLE) AS {identifier(name)}" for name, sql in made.items())
     events = f"({feed.sql()})"
+    since_ever = "true" if config.source.customers == "any" else "false"
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE {table} AS
         WITH in_window AS (
@@ -149,10 +151,10 @@ def fold_events(
             GROUP BY customer_id
         ),
         ever AS (
-            SELECT customer_id, CAST(min(occurred_at) AS DATE) AS first_event FROM {events}
-            WHERE is_event AND isfinite(occurred_at) AND occurred_at < {end} GROUP BY customer_id
+            SELECT customer_id, CAST(min(occurred_at) AS DATE) AS "(first event)" FROM {events}
+            WHERE {since_ever} AND is_event AND isfinite(occurred_at) AND occurred_at < {end} GROUP BY customer_id
         )
-        SELECT w.*, first_event FROM in_window AS w JOIN ever USING (customer_id)
+        SELECT w.*, "(first event)" FROM in_window AS w LEFT JOIN ever USING (customer_id)
         UNION ALL BY NAME
-        SELECT NULL AS customer_id, NULL AS first_event {of_window} FROM {events} WHERE false
+        SELECT NULL AS customer_id, NULL AS "(first event)" {of_window} FROM {events} WHERE false
     """)

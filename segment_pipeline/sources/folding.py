@@ -21,9 +21,10 @@ from segment_pipeline.sources.aggregates import named_columns, open_parser, sett
 from segment_pipeline.sources.events import Feed, fold_events, value_of
 from segment_pipeline.sources.order_lines import instant, window_of
 
+# Columns of a step's own stand in parentheses: no feature of the user's is likely to be called so.
 _PLACED = f"""
-    LEFT JOIN (SELECT customer_id AS who, {identifier(FREQUENCY)} AS placed FROM source_folded)
-        ON who IS NOT DISTINCT FROM customer_id
+    LEFT JOIN (SELECT customer_id AS "(who)", {identifier(FREQUENCY)} AS "(placed)" FROM source_folded)
+        ON "(who)" IS NOT DISTINCT FROM customer_id
 """
 
 
@@ -42,15 +43,15 @@ def fold_order_lines(
     lines: str,
     month: date,
     feeds: Sequence[Feed] = (),
-    uncategorised: str = "",
+    plain: str = "",
 ) -> dict[str, int]:
     """Fill the temporary table `source_customers` with a row for every customer who has an order in the month's window,
     or as `source.customers` says an event: the columns of `raw_customers` but the month. Features that nobody asks for
     are NULL, and those of events where no feeds are given. Returns how many customers have no event of each feed.
 
     lines : a relation with the columns of `OrderLines.sql`. Of lines with categories, what each customer spent on which
-    stays in the temporary table `source_categories`; it is empty otherwise. uncategorised : the same lines without
-    their categories, if these take time to look up.
+    stays in the temporary table `source_categories`; it is empty otherwise. plain : the same lines without their
+    categories, if these take time to look up.
 
     Lines are folded into orders, and orders into customers, one statement each, which spills to disk what does not fit
     into the memory limit; all at once would need room for every step together. Missing customer ids fold into one row:
@@ -66,7 +67,7 @@ def fold_order_lines(
     for table, feed in of_events.items():
         fold_events(connection, feed, config, month, table, _made_of_events(connection, config, feed, month))
     has_categories = "category" in config.source.given
-    plain = uncategorised or lines
+    plain = plain or lines
     named = named_columns([one.of_lines for one in config.features if one.of_lines is not None])
     steps = {
         "source_orders": f"""
@@ -85,6 +86,8 @@ def fold_order_lines(
             FROM ({lines if "category" in named else plain})
             WHERE {in_window if of["lines"] else "false"} GROUP BY customer_id
         """,
+        # one row: what the user's own aggregates are over no lines
+        "source_no_lines": f"SELECT count(*) AS customer_id {of['lines']} FROM ({lines}) WHERE false",
         "source_categories": f"""
             SELECT customer_id, category, greatest(coalesce(sum(amount), 0), 0) AS spend, count(*) AS lines
             FROM ({lines}) WHERE {in_window if has_categories else "false"} GROUP BY customer_id, category
@@ -104,7 +107,7 @@ def fold_order_lines(
                 coalesce(unreadable_amounts, 0) AS unreadable_amounts,
                 coalesce(missing_order_ids, 0) AS missing_order_ids,
                 CAST(MAP {{}} AS MAP(VARCHAR, VARCHAR)) AS unreadable_values
-                {_values(config, {one.name: identifier(one.name) for one in made} | _of_events(of_events))}
+                {_values(config, _of_orders(config, made) | _of_events(of_events))}
             FROM {_everybody(config, of_events)} AS c
             LEFT JOIN source_history AS h ON h.customer_id IS NOT DISTINCT FROM c.customer_id
             LEFT JOIN source_window AS w ON w.customer_id IS NOT DISTINCT FROM c.customer_id
@@ -116,6 +119,7 @@ def fold_order_lines(
                 for table in of_events
             )
         }
+            CROSS JOIN source_no_lines AS n
             ORDER BY c.customer_id
         """,
     }
@@ -146,13 +150,13 @@ def _made(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, end
 
 def _of_categories(features: Sequence[Feature]) -> dict[str, str]:
     """The features that are about a category, as aggregates over a customer's rows of `source_categories`, beside
-    which `placed` is the number of its orders; NULL where nothing was spent. Sums of decimals are exact.
+    which "(placed)" is the number of its orders; NULL where nothing was spent. Sums of decimals are exact.
 
     Ratios are centred: the logarithm of what was spent on each of the categories that have one, and on all others
     together, less the mean of these logarithms (Aitchison 1986), after half an order of the customer's usual value was
     added to each. So a category without spend is told as finely as the customer's orders can tell it.
     """
-    total, half = "CAST(sum(spend) AS DOUBLE)", "(0.5E0 * CAST(sum(spend) AS DOUBLE) / max(placed))"
+    total, half = "CAST(sum(spend) AS DOUBLE)", '(0.5E0 * CAST(sum(spend) AS DOUBLE) / max("(placed)"))'
     shares = {one.name: _spent_on([one.spend_share]) for one in features if one.spend_share is not None}
     made = {name: f"{spent} / nullif({total}, 0)" for name, spent in shares.items()}
     centred = {one.name: one.spend_ratio for one in features if one.spend_ratio is not None}
@@ -197,9 +201,9 @@ def _everybody(config: Config, of_events: Mapping[str, Feed]) -> str:
         f"SELECT customer_id FROM {table} WHERE customer_id IS NOT NULL" for table in of_events
     )
     return f"""(
-        SELECT *, true AS has_ordered FROM source_folded
+        SELECT *, true AS "(ordered)" FROM source_folded
         UNION ALL BY NAME
-        SELECT customer_id, false AS has_ordered FROM ({with_events}) ANTI JOIN source_folded USING (customer_id)
+        SELECT customer_id, false AS "(ordered)" FROM ({with_events}) ANTI JOIN source_folded USING (customer_id)
     )"""
 
 
@@ -207,7 +211,22 @@ def _first_seen(config: Config, of_events: Mapping[str, Feed]) -> str:
     """The day of the first order, or of the first event where that makes a customer."""
     if config.source.customers == "orders":
         return "first_seen"
-    return f"least(first_seen, {', '.join(f'{table}.first_event' for table in of_events)})"  # passes over NULL
+    of_events_too = "".join(f', {table}."(first event)"' for table in of_events)
+    return f"least(first_seen{of_events_too})"  # passes over NULL
+
+
+def _of_orders(config: Config, made: Sequence[Made]) -> dict[str, str]:
+    """Features of orders and their lines -> their value: of who has none in the window, of the user's own what the
+    aggregate is over no lines, and of the others what they declare."""
+    of = {one.name: f"w.{identifier(one.name)}" if one.over == "lines" else identifier(one.name) for one in made}
+    if config.source.customers == "orders":
+        return of
+    for one in made:
+        if one.name not in ORDER_FEATURES and one.over == "lines":
+            of[one.name] = f'CASE WHEN "(ordered)" THEN {of[one.name]} ELSE n.{identifier(one.name)} END'
+        elif one.name in ORDER_FEATURES and (value := ORDER_FEATURES[one.name].of_nothing) is not None:
+            of[one.name] = f'CASE WHEN "(ordered)" THEN {of[one.name]} ELSE {number(value)} END'
+    return of
 
 
 def _of_events(of_events: Mapping[str, Feed]) -> dict[str, str]:
@@ -231,9 +250,6 @@ def _values(config: Config, made: Mapping[str, str]) -> str:
         value = made.get(name, "CAST(NULL AS DOUBLE)")
         if name not in ORDER_FEATURES:
             value = f"CASE WHEN isfinite({value}) THEN {value} END"
-        elif name in made and config.source.customers == "any":
-            of_nothing = ORDER_FEATURES[name].of_nothing
-            value = value if of_nothing is None else f"CASE WHEN has_ordered THEN {value} ELSE {number(of_nothing)} END"
         missing = configured[name].missing if name in configured else None
         columns.append(
             f", {value if missing is None else f'coalesce({value}, {number(missing)})'} AS {identifier(name)}"

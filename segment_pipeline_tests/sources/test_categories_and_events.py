@@ -131,7 +131,7 @@ def by_pandas(folder: Path) -> pd.DataFrame:
             "pages_a_visit": seen["pages"].mean(),
             "night_minutes": night["seconds"].sum() / 60 if len(night) else np.nan,
             "night_share": (own["bought"].dt.hour < 6).mean(),
-            "organic_lines": (own["department"] == "organic").sum() if len(own) else np.nan,
+            "organic_lines": (own["department"] == "organic").sum(),
         }
     return pd.DataFrame.from_dict(found, orient="index").astype(float)
 
