@@ -151,6 +151,9 @@ def ui_command(config: Config, chosen: argparse.Namespace) -> int:
 
 
 def check_command(config: Config, _: argparse.Namespace) -> int:
+    from segment_pipeline.sources.own_features import check_own_features
+
+    check_own_features(config)
     if config.alternatives.rules:
         from segment_pipeline.alternatives.alternatives_store import rules_that_fail
 

@@ -23,7 +23,7 @@ from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
 from segment_pipeline.orchestration.pictures import picture
 from segment_pipeline.orchestration.resources import Pipeline
-from segment_pipeline.sources.tables import RAW_CUSTOMERS
+from segment_pipeline.sources.tables import CUSTOMER_CATEGORIES, RAW_CUSTOMERS
 
 if TYPE_CHECKING:
     from segment_pipeline.customers.split_store import SplitCounts
@@ -47,7 +47,9 @@ TOO_FEW = (
 )
 
 
-@monthly_asset(RAW_CUSTOMERS, group="customers", kinds=SQL_KINDS, checks=[ORDER_LINES_HAVE_DATES])
+@monthly_asset(
+    RAW_CUSTOMERS, beside=[CUSTOMER_CATEGORIES], group="customers", kinds=SQL_KINDS, checks=[ORDER_LINES_HAVE_DATES]
+)
 def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.sources.sources import load_raw_customers
 
@@ -59,7 +61,10 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
             _dates(lines, step.config.quality.max_rejected_share),
             advice="Fix source.orders.ordered_at, or the dates in the source that are unreadable or in the future.",
         )
-    return step.result({"customers": counts.rows, **{f"order_lines/{name}": count for name, count in lines.items()}})
+    figures = {f"order_lines/{name}": count for name, count in lines.items()}
+    for feed, events in counts.events.items():
+        figures |= {f"events/{feed}/{name}": count for name, count in asdict(events).items()}
+    return step.result({"customers": counts.rows, **figures})
 
 
 def _dates(lines: Mapping[str, int], allowed: float) -> dg.AssetCheckResult:
