@@ -317,6 +317,12 @@ def _add_guesses(command: argparse.ArgumentParser) -> None:
     )
     model.add_argument("--segments", metavar="3..8", type=_range, help="smallest and largest number to try")
     model.add_argument(
+        "--covariance",
+        metavar="A,B",
+        type=_covariances,
+        help="types of covariances to try, of full, diagonal, tied and spherical (default: full)",
+    )
+    model.add_argument(
         "--hurdle",
         metavar="A=1",
         default="propose",
@@ -376,6 +382,13 @@ def _hurdle(text: str) -> tuple[str, float] | str | None:
         return name, float(value)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{value!r} is not a number") from error
+
+
+def _covariances(text: str) -> list[str]:
+    found = _names(text)
+    if not found or len(set(found)) < len(found) or not set(found) <= {"full", "diagonal", "tied", "spherical"}:
+        raise argparse.ArgumentTypeError(f"{text!r}: write some of full,diagonal,tied,spherical, each once")
+    return found
 
 
 def _range(text: str) -> tuple[int, int]:

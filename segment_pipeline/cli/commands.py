@@ -37,6 +37,7 @@ def _request(chosen: argparse.Namespace, out: Path) -> "Request":
         transforms=dict(chosen.transform),
         resolutions=dict(chosen.resolution),
         segments=chosen.segments,
+        covariance=chosen.covariance,
         hurdle=chosen.hurdle if chosen.hurdle != "propose" else None,
         no_hurdle=chosen.hurdle is None,
         separator=chosen.sep,
@@ -156,6 +157,9 @@ def ui_command(config: Config, chosen: argparse.Namespace) -> int:
 
 
 def check_command(config: Config, _: argparse.Namespace) -> int:
+    from segment_pipeline.sources.own_features import check_own_features
+
+    check_own_features(config)
     if config.alternatives.rules:
         from segment_pipeline.alternatives.alternatives_store import rules_that_fail
 

@@ -1,6 +1,6 @@
 """`segment-pipeline features`: which features to segment by, measured on the configured source.
 
-Here: what is read for it, and what is said. Not here: the figures (mixture/worth.py), and which features a proposal
+Here: what is read for it, and what is said. Not here: the figures (customers/worth.py), and which features a proposal
 takes (quickstart/proposal.py), as quickstart and init take them.
 """
 
@@ -17,10 +17,10 @@ from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.config.source import Feature
+from segment_pipeline.customers.worth import FeatureWorth, LaterWindow, feature_worth, only_grows
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.errors import PipelineError, SourceError
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.mixture.worth import FeatureWorth, LaterWindow, feature_worth, only_grows
 from segment_pipeline.months import add_months, month_key
 from segment_pipeline.quickstart.messages import plain_speech, results_console
 from segment_pipeline.quickstart.proposal import MAX_MISSING_SHARE, FeatureProposal, Overrides, propose_features
@@ -72,7 +72,8 @@ def read_candidates(connection: duckdb.DuckDBPyConnection, config: Config, month
     """What the source says of the customers of the month, and of those of one window before. Raises SourceError."""
     names = list(dict.fromkeys([*config.feature_names, *numbers_of_source(connection, config, month)]))
     # every candidate as if it were configured: the costly ones are made too
-    wide = config.model_copy(update={"features": tuple(Feature(name=name) for name in names)})
+    added = (Feature(name=name) for name in names if name not in config.feature_names)
+    wide = config.model_copy(update={"features": (*config.features, *added)})
     columns = ", ".join(identifier(name) for name in names)
 
     def read(of: date, table: str) -> None:

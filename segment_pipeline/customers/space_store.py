@@ -7,12 +7,12 @@ import duckdb
 
 from segment_pipeline.customers.tables import FEATURE_DIAGNOSTICS, FEATURE_SPACES, SCALED_MATRIX
 from segment_pipeline.customers.transforms import standardised_sql
+from segment_pipeline.customers.worth import FeatureWorth
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import write_rows
 from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.errors import MonthOrderError
 from segment_pipeline.mixture.features import FeatureDiagnostics, FeatureSpace
-from segment_pipeline.mixture.worth import FeatureWorth
 from segment_pipeline.months import month_key
 
 

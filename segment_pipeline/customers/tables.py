@@ -42,10 +42,17 @@ REJECTED_CUSTOMERS = Table(
 
 FEATURE_LIMITS = Table(
     "feature_limits",
-    "Which values of a feature a month accepted, and where its outliers ended: what score.sql does with new customers.",
+    "Which values of a feature a month accepted, and where its outliers ended: what score.sql does with new customers. "
+    "Of a portrait feature, which plays no part in scoring, those that the profiles are made of: others are left out.",
     (
         MONTH,
         Column("feature", "VARCHAR", "", "The feature."),
+        Column(
+            "use",
+            "VARCHAR",
+            "",
+            "model: segments are made from it; portrait: it only describes them. NULL before there were portraits.",
+        ),
         Column("unit", "VARCHAR", "", "The feature's unit."),
         Column("meaning", "VARCHAR", "", "What the feature says of a customer, in a sentence."),
         Column("lowest", "DOUBLE", "the feature's unit", "Values below it are rejected; NULL when there is no limit."),

@@ -1,13 +1,13 @@
 """What each feature is worth, as bars beside one another.
 
-Here: the picture. Not here: the figures (mixture/worth.py).
+Here: the picture. Not here: the figures (customers/worth.py).
 """
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from segment_pipeline.charts import ACCENT
-from segment_pipeline.mixture.worth import FeatureWorth
+from segment_pipeline.customers.worth import FeatureWorth
 
 if TYPE_CHECKING:
     import altair as alt

@@ -1,6 +1,6 @@
 """The accepted customers of a month beside those of one window before it, for what features are worth.
 
-Here: two months side by side. Not here: the figures (mixture/worth.py).
+Here: two months side by side. Not here: the figures (customers/worth.py).
 """
 
 from datetime import date
@@ -10,9 +10,9 @@ import numpy as np
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
+from segment_pipeline.customers.worth import LaterWindow
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import drawn_sql
-from segment_pipeline.mixture.worth import LaterWindow
 from segment_pipeline.months import add_months
 
 
@@ -21,7 +21,7 @@ def earlier_customers(connection: duckdb.DuckDBPyConnection, config: Config, mon
     of them where they are many. None where there is no such month, or it was made with other features."""
     before = add_months(month, -config.source.window_months)
     drawn = drawn_sql(connection, VALIDATED_FEATURES.name, before, config.model.fit_sample)
-    names = [identifier(name) for name in config.feature_names]
+    names = [identifier(name) for name in config.model_feature_names]
     then, now = (", ".join(f"{side}.{name}" for name in names) for side in ("earlier", "later"))
     found = connection.execute(
         f"""

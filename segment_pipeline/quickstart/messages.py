@@ -18,7 +18,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.mixture.worth import FeatureWorth
+from segment_pipeline.customers.worth import FeatureWorth
 from segment_pipeline.publishing.publish import reading
 from segment_pipeline.quickstart.plan import Plan
 from segment_pipeline.quickstart.request import ENOUGH_CUSTOMERS
@@ -229,9 +229,9 @@ def why_nothing(config: Config, month: date) -> str | None:
         return None
     with duckdb.connect(str(config.warehouse_path), read_only=True) as connection:
         tried = connection.execute(
-            "SELECT n_components, bic, stability, smallest_share, refusals "
-            "FROM candidate_models JOIN candidate_parameters USING (month, n_components) "
-            "WHERE month = ? ORDER BY n_components",
+            "SELECT covariance_type, n_components, bic, stability, smallest_share, refusals "
+            "FROM candidate_models JOIN candidate_parameters USING (month, covariance_type, n_components) "
+            "WHERE month = ? ORDER BY covariance_type, n_components",
             [month],
         ).fetchall()
     if not tried or not all(refusals for *_, refusals in tried):
@@ -239,14 +239,17 @@ def why_nothing(config: Config, month: date) -> str | None:
     why_not = [list(dict.fromkeys(map(_in_short, refusals))) for *_, refusals in tried]
     counted = Counter(words for reasons in why_not for words in reasons)
     commonest = ", ".join(f"{words} ({count})" for words, count in counted.most_common())
+    several = len({covariance_type for covariance_type, *_ in tried}) > 1
     lines = [
-        f"{n:>8}  {bic:>12,.0f}  {stability:>9.2f}  {percent(smallest, 1):>8}  {', '.join(reasons)}"
-        for (n, bic, stability, smallest, _), reasons in zip(tried, why_not, strict=True)
+        f"{n:>8}  {bic:>12,.0f}  {'' if stability is None else format(stability, '.2f'):>9}  "
+        f"{percent(smallest, 1):>8}  {f'{covariance_type} covariances: ' if several else ''}{', '.join(reasons)}"
+        for (covariance_type, n, bic, stability, smallest, _), reasons in zip(tried, why_not, strict=True)
     ]
     table = "\n".join([f"{'segments':>8}  {'BIC':>12}  {'stability':>9}  {'smallest':>8}  why not", *lines])
     return (
         "No trustworthy segments were found, and nothing was published.\n"
-        f"Why: of {len(tried)} numbers of segments tried, none may serve; {commonest}.\n\n"
+        f"Why: of {len(tried)} {'mixtures' if several else 'numbers of segments'} tried, none may serve; "
+        f"{commonest}.\n\n"
         f"{table}\n\n{next_after_nothing(config)}"
     )
 
@@ -264,6 +267,7 @@ _REFUSALS = {
     "more than the": "more segments than a team can act on",
     "flicker": "two segments exchange customers as if by chance",
     "its figures": "its figures are not finite",
+    "its type": "its type of covariances cannot win",
 }
 """How a refusal begins, and what to say of it; one that is not here is told up to its colon."""
 

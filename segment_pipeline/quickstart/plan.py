@@ -17,10 +17,10 @@ import numpy as np
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import parse_config
 from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES
+from segment_pipeline.customers.worth import FeatureWorth
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.store import prepare
 from segment_pipeline.errors import InputError, SourceError
-from segment_pipeline.mixture.worth import FeatureWorth
 from segment_pipeline.months import add_months, as_of, month_key, months_between
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.quickstart.csv_table import (

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from segment_pipeline.arrays import Array, Flags
+from segment_pipeline.customers.worth import FeatureWorth, explained, feature_worth
 from segment_pipeline.mixture.features import (
     LARGE_ATOM,
     FeatureDiagnostics,
@@ -20,7 +21,6 @@ from segment_pipeline.mixture.features import (
     find_dependence,
     skewness,
 )
-from segment_pipeline.mixture.worth import FeatureWorth, explained, feature_worth
 from segment_pipeline.words import figure, percent
 
 MOST_FEATURES = 6

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from segment_pipeline.customers.worth import LaterWindow, feature_worth, only_grows
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.mixture.worth import LaterWindow, feature_worth, only_grows
 
 NAMES = ("group", "repeat", "noise", "habit", "tenure")
 
