@@ -34,7 +34,7 @@ from segment_pipeline.config.model import (
     TierSettings,
 )
 from segment_pipeline.config.order_features import MONETARY, ORDER_FEATURES
-from segment_pipeline.config.source import Feature, Source, not_from_orders
+from segment_pipeline.config.source import Feature, Source, not_from_source
 from segment_pipeline.config.stages import (
     Action,
     AlternativeSettings,
@@ -162,8 +162,8 @@ class Config(Settings):
             found = f"{'one feature' if in_model else 'no feature'} in the model and portraits beside it"
             wrong.append(((), found, "at least two features with `use: model`, which is the default"))
         source = info.data.get("source")
-        if source is not None and source.orders is not None:
-            wrong += not_from_orders(features, source.orders)
+        if source is not None:
+            wrong += not_from_source(features, source)
         if wrong:
             raise refusals(wrong)
         return features
@@ -211,7 +211,7 @@ class Config(Settings):
         source, features = info.data.get("source"), info.data.get("features", ())
         names = [feature.name for feature in features]
         if source is not None and source.orders is not None:
-            names = list(ORDER_FEATURES)
+            names = [*ORDER_FEATURES, *(feature.name for feature in features if feature.is_own)]
         if alternatives.monetary is not None and names and alternatives.monetary not in names:
             raise refusal(("monetary",), show(alternatives.monetary), f"a feature of this file: {either(names)}")
         return alternatives
@@ -270,6 +270,10 @@ class Config(Settings):
         except ConfigError:
             return 1
 
+    def label_of(self, *key: str | int) -> str:
+        """The key as it is written in errors, such as features[0].name."""
+        return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in key).removeprefix(".")
+
     @property
     def config_hash(self) -> str:
         """12 hex digits that change when a value changes which can change a result.
@@ -314,8 +318,10 @@ class Config(Settings):
     @property
     def raw_feature_names(self) -> tuple[str, ...]:
         """The feature columns of `raw_customers`: all that order lines give, so that profiles can show what the model
-        leaves out; otherwise the configured ones."""
-        return tuple(ORDER_FEATURES) if self.source.orders is not None else self.feature_names
+        leaves out, and the user's own; otherwise the configured ones."""
+        if self.source.orders is None:
+            return self.feature_names
+        return (*ORDER_FEATURES, *(feature.name for feature in self.features if feature.is_own))
 
     @property
     def recency_feature(self) -> str | None:

@@ -58,5 +58,6 @@ def fill_past(connection: duckdb.DuckDBPyConnection, config: Config, month: date
         )
         connection.execute("DROP TABLE judged")
         connection.execute("DROP TABLE source_customers")
+        connection.execute("DROP TABLE source_categories")
         filled.append(past)
     return filled[::-1]

@@ -142,7 +142,7 @@ def _limits_row(feature: Feature, limits: Limits) -> dict[str, object]:
         "feature": feature.name,
         "use": feature.use,
         "unit": feature.unit,
-        "meaning": feature.meaning,
+        "meaning": " ".join(text for text in (feature.meaning, feature.definition) if text),
         "lowest": feature.valid.min,
         "highest": feature.valid.max,
         "outliers": feature.outliers,

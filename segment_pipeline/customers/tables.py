@@ -106,6 +106,32 @@ FEATURE_DIAGNOSTICS = Table(
         Column("largest_atom_share", "DOUBLE", "0..1", "Share of customers with the commonest value; lower is better."),
         Column("max_correlation", "DOUBLE", "0..1", "Largest absolute correlation with another; near 1 is bad."),
         Column("correlated_with", "VARCHAR", "", "The feature with that correlation."),
+        Column("known_from_others", "DOUBLE", "0..1", "R^2 on all other features; near 1 it repeats them."),
+        Column(
+            "separates",
+            "DOUBLE",
+            "0..1",
+            "Share of its variance between the segments of a quick mixture of all features; higher is better.",
+        ),
+        Column(
+            "persists",
+            "DOUBLE",
+            "-1..1",
+            "Correlation with the same customers' values one window before; higher is better. NULL without one.",
+        ),
+        Column(
+            "predicts",
+            "DOUBLE",
+            "",
+            "What its value one window before adds, beyond the others, to the R^2 of the other features now and of "
+            "being there at all, on customers not fitted to; near 0 or below it adds nothing. NULL likewise.",
+        ),
+        Column(
+            "only_grows",
+            "BOOLEAN",
+            "",
+            "It rose alike for nearly everybody since: with time, and not with what customers do. NULL likewise.",
+        ),
     ),
     ("month", "feature"),
 )

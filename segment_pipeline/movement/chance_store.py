@@ -31,7 +31,8 @@ from segment_pipeline.segments import tables as segments
 from segment_pipeline.segments.assignments_store import write_assignments, write_transitions
 from segment_pipeline.segments.memory_store import months_before, remember
 from segment_pipeline.sources import tables as sources
-from segment_pipeline.sources.sources import fold_order_lines, load_order_lines
+from segment_pipeline.sources.folding import fold_order_lines
+from segment_pipeline.sources.order_lines import load_order_lines
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 COPIES = 5000
@@ -49,6 +50,7 @@ STAGE_TABLES = (
     *early_warnings.TABLES,
 )
 NO_ORDER_LINES = "Chance is known of order lines only: ready-made rows do not tell a customer's gaps and baskets."
+OF_EVENTS = "Chance is known of order lines only: of events, nobody knows what a customer who does not change would do."
 FEATURE_GONE = (
     "The champions of the month and of the month before each have a feature that the other month lacks: no movement is "
     "known."
@@ -65,6 +67,8 @@ def movement_rows(connection: duckdb.DuckDBPyConnection, config: Config, month: 
         chance = FEATURE_GONE
     elif config.source.orders is None:
         chance = NO_ORDER_LINES
+    elif config.source.customers == "any" or any(feature.of_events for feature in config.features):
+        chance = OF_EVENTS
     else:
         champion = require_champion(connection, config, month)
         chance = unchanging_movement(connection, config, champion, measuring, month)
@@ -127,6 +131,7 @@ def unchanging_movement(
             of_month = f"SELECT {month_literal(one)} AS month, * FROM source_customers"
             replace_month(connection, RAW_CUSTOMERS, one, of_month, config.raw_feature_names)
             connection.execute("DROP TABLE source_customers")
+            connection.execute("DROP TABLE source_categories")
             split_customers(connection, config, contract, one)
         remember(connection, measuring, before, config.memory.months)
         for one in (before, month):

@@ -95,6 +95,18 @@ def _candidates(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]
     return [{"n_segments": None, "covariance_type": "full"} | row for row in rows]
 
 
+def _categories(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    """What each segment spends on, that of which all customers spend most first; none in a file of before there was."""
+    if not is_there(connection, "segment_categories"):
+        return []
+    return read_rows(
+        connection,
+        "SELECT * EXCLUDE (month) FROM segment_categories WHERE month = ? "
+        "ORDER BY segment_id, category IN ('(other)', '(none)'), population_share DESC, category",
+        month,
+    )
+
+
 def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     of_month = {
         "features": """
@@ -134,6 +146,7 @@ def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     segments = [row for row in history if row["month"] == month]
     return {name: read_rows(connection, query, month) for name, query in of_month.items()} | {
         "segments": sorted(segments, key=lambda row: (-row["share"], row["segment_id"])),
+        "categories": _categories(connection, month),
         "history": history,
         "certainty": certainty_bins(connection, month),
     }

@@ -22,6 +22,7 @@ from segment_pipeline.segments.tables import (
     JOURNEY_PATHS,
     MEMORY_STATES,
     MONTHLY_ASSIGNMENTS,
+    SEGMENT_CATEGORIES,
     SEGMENT_DYNAMICS,
     SEGMENT_FEATURE_PROFILES,
     SEGMENT_PROFILES,
@@ -101,13 +102,15 @@ def _certainty(bins: Rows) -> dg.MarkdownMetadataValue:
 
 @monthly_asset(
     SEGMENT_PROFILES,
-    beside=[SEGMENT_FEATURE_PROFILES],
-    deps=[selected_model, validated_features, monthly_assignments],
+    beside=[SEGMENT_FEATURE_PROFILES, SEGMENT_CATEGORIES],
+    # Of the source's customers: what they spent on which category.
+    deps=[raw_customers, selected_model, validated_features, monthly_assignments],
     group="segments",
     kinds=SQL_KINDS,
 )
 def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.models.champions_store import require_champion
+    from segment_pipeline.segments.categories_store import write_segment_categories
     from segment_pipeline.segments.charts_store import share_history
     from segment_pipeline.segments.profiles_store import profile_segments, write_profiles
 
@@ -115,6 +118,7 @@ def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
         champion = require_champion(step.connection, step.config, step.month)
         profiles = profile_segments(step.connection, step.config, champion, step.month)
         step.rows = write_profiles(step.connection, step.month, profiles)
+        write_segment_categories(step.connection, step.month)
         history = share_history(step.connection, step.month)
     return step.result({**_sizes(profiles), **_over_months(profiles, history), **_profiles_drawn(profiles, history)})
 

@@ -6,7 +6,7 @@ Not here: the figures (profiles_store.py, in original units), the segment's name
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segment_pipeline.words import ROLE_WORDS, counted, figure, percent, readable
+from segment_pipeline.words import ROLE_WORDS, counted, measured, percent, readable
 
 _WORTH_TELLING = 0.1
 """Relative difference from the population's mean below which a narrative is silent."""
@@ -64,5 +64,5 @@ def _relative_difference(one: FeatureFigure) -> float:
 
 
 def _in_words(one: FeatureFigure) -> str:
-    unit = f" {one.unit}" if one.unit and one.unit != one.feature else ""
-    return f"{readable(one.feature)} {figure(one.mean)}{unit} (all customers: {figure(one.population_mean)})"
+    of_all = measured(one.population_mean, "share" if one.unit == "share" else "")
+    return f"{readable(one.feature)} {measured(one.mean, one.unit, one.feature)} (all customers: {of_all})"

@@ -178,6 +178,24 @@ SEGMENT_FEATURE_PROFILES = Table(
 )
 
 
+SEGMENT_CATEGORIES = Table(
+    "segment_categories",
+    "What the customers assigned to a segment spend their money on, of the ten categories on which all customers spend "
+    "most; whether or not a category is in the model. Empty where the source has no categories.",
+    (
+        MONTH,
+        SEGMENT_ID,
+        Column("category", "VARCHAR", "", "The category; (other) for all but the ten, (none) for lines without one."),
+        Column("share", "DOUBLE", "0..1", "Share of the segment's spend in the window; those of a segment sum to 1."),
+        Column("population_share", "DOUBLE", "0..1", "Share of the spend of all assigned customers of the month."),
+        Column("index", "DOUBLE", "100 = population", "100 times share over population_share; NULL when that is 0."),
+        Column("buyers", "DOUBLE", "0..1", "Share of the segment's customers who bought from the category."),
+        Column("population_buyers", "DOUBLE", "0..1", "Share of all assigned customers who did."),
+    ),
+    ("month", "segment_id", "category"),
+)
+
+
 TRANSITION_DELTAS = Table(
     "transition_deltas",
     "A customer's movement from the month before to this month, both measured with the month before's champion; with "
@@ -512,6 +530,7 @@ TABLES = (
     SEGMENT_DYNAMICS,
     SEGMENT_PROFILES,
     SEGMENT_FEATURE_PROFILES,
+    SEGMENT_CATEGORIES,
     TRANSITION_DELTAS,
     TRANSITION_MATRIX,
     JOURNEY_PATHS,

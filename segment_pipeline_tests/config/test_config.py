@@ -303,7 +303,7 @@ def test_features_of_products_need_a_product_id(name: str) -> None:
 
 def test_all_features_of_order_lines_are_accepted_together() -> None:
     features = "".join(f"  - {{name: {name}}}\n" for name in ORDER_FEATURES)
-    text = ORDERS.replace("amount: a", "amount: a, product_id: p").split("  - ")[0] + features
+    text = ORDERS.replace("amount: a", "amount: a, product_id: p, category: c").split("  - ")[0] + features
     assert parse_config(text, FILE).feature_names == tuple(ORDER_FEATURES)
 
 
@@ -442,7 +442,10 @@ def test_reading_the_file_loads_nothing_heavy() -> None:
 
 # `#key: value` is a key at its default; prose and examples have a blank after the `#`.
 DEFAULT_LINE = re.compile(r"^( *)#(?=[a-z_]+:)", re.MULTILINE)
-EXAMPLE_LINE = re.compile(r"^( *)# (?=(snapshots|query|segments|hurdle|campaigns|outcomes|audit): \{)", re.MULTILINE)
+EXAMPLE_LINE = re.compile(
+    r"^( *)# (?=(snapshots|query|products|events|segments|hurdle|campaigns|outcomes|audit|of_events): [{[])",
+    re.MULTILINE,
+)
 
 
 def keys_of(content: Any, prefix: str = "") -> dict[str, Any]:
@@ -468,6 +471,7 @@ def test_the_demo_is_the_complete_journey_as_designed() -> None:
         "ordered_at": "transaction_timestamp",
         "amount": "sales_value",
         "product_id": "product_id",
+        "category": None,
         "where": "sales_value > 0",
     }
     assert (config.first_month, config.last_month) == (date(2017, 3, 1), date(2017, 12, 1))

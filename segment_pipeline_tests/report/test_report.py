@@ -223,6 +223,24 @@ def test_a_file_in_which_little_was_computed_still_makes_a_page(published):
     assert "No customer needs attention." in page.text
 
 
+def test_a_card_shows_what_its_segment_spends_its_money_on_beside_all_customers(published):
+    assert "What it spends its money on" not in page_of(published, MAY).text, "the source has no categories"
+    change(
+        published,
+        "INSERT INTO segment_categories SELECT month, segment_id, unnest(['(other)', '<b>organic</b>']), "
+        "unnest([0.25, 0.75]), unnest([0.5, 0.5]), unnest([50.0, 150.0]), 0.9, 0.6 FROM segment_profiles",
+    )
+    page = page_of(published, MAY)
+    assert "<b>organic</b> 75.0 % 50.0 % 150 90 % 60 % (other) 25.0 % 50.0 % 50 90 % 60 %" in spoken_of(page)
+    change(published, "DROP TABLE segment_categories")  # a file from before there was such a table
+    assert "What it spends its money on" not in page_of(published, MAY).text
+
+
+def spoken_of(page: Page) -> str:
+    """Its text, a blank between any two cells."""
+    return " ".join(" ".join(page.texts).split())
+
+
 def test_a_file_from_before_movement_had_a_reference_still_makes_a_page(published):
     for table in ("movement_reference", "segment_forecast", "contact_list_rules"):
         change(published, f"DROP TABLE {table}")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from segment_pipeline.models.naming import assign_roles, name_segments, speaks_of
 from segment_pipeline.segments.profiles import FeatureFigure, narrative
+from segment_pipeline.words import deed
 
 NAMES = ("days_since_last_order", "orders", "average_order_value")
 ROLES = {"engaged", "casual", "at_risk", "dormant"}
@@ -119,3 +120,10 @@ def test_a_narrative_tells_portraits_after_what_makes_the_segment() -> None:
 def test_a_narrative_of_a_segment_like_everybody_says_so() -> None:
     text = narrative("Average customers", None, 10, 0.5, 0.0, [FeatureFigure("orders", "", 0.0, 0.0)])
     assert text.endswith("On average they behave like the population.")
+
+
+def test_a_feature_of_the_users_own_is_told_by_its_name_and_a_share_in_per_cent() -> None:
+    figures = [FeatureFigure("night_share", "share", 0.3612, 0.2), FeatureFigure("visits", "visits", 4.0, 1.5)]
+    text = narrative("Night owls", None, 10, 0.5, 0.0, figures)
+    assert "visits 4 (all customers: 1.5); night share 36 % (all customers: 20 %)" in text
+    assert deed("night_share", 0.3612, "share") == "has night share 36 %"
