@@ -14,6 +14,7 @@ from segment_pipeline.customers.contract import build_contract
 from segment_pipeline.customers.split_store import SplitCounts, split_customers
 from segment_pipeline.database.rows import exact_mean
 from segment_pipeline.database.store import prepare
+from segment_pipeline.errors import ConfigError
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline_tests.user_file import FILE
 
@@ -124,6 +125,43 @@ def test_a_value_of_no_sense_without_a_valid_range_does_not_reach_the_means():
         assert split.left_out == {"too_large:margin": 1}
         (mean,) = connection.execute(f"SELECT {exact_mean('margin')} FROM validated_features").fetchone()
     assert mean == (1e15 + 2) / 2
+
+
+OWN = """
+name: shop
+first_month: 2023-03
+source: {{orders: {{path: o.csv, customer_id: c, order_id: o, ordered_at: t, amount: a}}}}
+features:
+  - {{name: orders, valid: {{min: 1}}}}
+  - {{name: average_order_value, valid: {{min: 0}}}}
+  - {{name: nights, of_lines: "{aggregate}", use: {use}}}
+"""
+NIGHTS = "count(*) FILTER (hour(ordered_at) < 6)"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "use", "refused"),
+    [
+        (NIGHTS, NIGHTS, "model", False),
+        (NIGHTS, NIGHTS.replace("6", "7"), "model", True),
+        (NIGHTS, NIGHTS.replace("6", "7"), "portrait", False),  # it is compared with no other month
+    ],
+)
+def test_a_feature_of_the_model_is_one_thing_in_all_months(before: str, now: str, use: str, refused: bool):
+    config = parse_config(OWN.format(aggregate=now, use=use), FILE)
+    with duckdb.connect() as connection:
+        prepare(connection, TABLES, config.raw_feature_names)
+        earlier = parse_config(OWN.format(aggregate=before, use="portrait"), FILE)
+        split_customers(connection, earlier, build_contract(earlier), date(2023, 2, 1))
+        if not refused:
+            assert split_customers(connection, config, build_contract(config), MARCH).raw == 0
+            return
+        with pytest.raises(ConfigError) as told:
+            split_customers(connection, config, build_contract(config), MARCH)
+    message = str(told.value)
+    assert "features[2].of_lines: found count(*) FILTER (hour(ordered_at) < 7)" in message
+    assert "in 2023-02 nights was count(*) FILTER (hour(ordered_at) < 6)" in message
+    assert "another name" in message
 
 
 def test_the_limits_of_a_portrait_stand_beside_those_of_the_model():
