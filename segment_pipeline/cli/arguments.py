@@ -9,6 +9,7 @@ from segment_pipeline import __version__
 from segment_pipeline.cli.commands import (
     check_command,
     export_command,
+    features_command,
     init_command,
     quickstart_command,
     report_command,
@@ -89,6 +90,18 @@ pipeline would have rejected. Write it again when the champion was replaced.
 
 exit code:
   0 the query is written, 1 it is not, 2 nothing was tried
+"""
+
+
+FEATURES_EPILOG = """\
+examples:
+  segment-pipeline features                    the last month of data/segmentation.yaml that is over
+  segment-pipeline features --month 2017-09    another one
+
+Nothing is written: paste what you like into `features` of the configuration, then  segment-pipeline run --force
+
+exit code:
+  0 the table is printed, 1 the source cannot be read, 2 nothing was tried
 """
 
 
@@ -174,6 +187,17 @@ def command_parser() -> argparse.ArgumentParser:
     )
     check.set_defaults(command=check_command)
 
+    features = commands.add_parser(
+        "features",
+        help="which features to segment by, measured on your source",
+        description="Look at every number that the configured source gives of a customer, and say of each whether it\n"
+        "separates segments, lasts, repeats others, and adds to what is known of the next window. Nothing is written.",
+        epilog=FEATURES_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    features.add_argument("--month", type=_month, metavar="MONTH", help="for example 2017-12 (default: the last one)")
+    features.set_defaults(command=features_command)
+
     export = commands.add_parser(
         "export",
         help="write a published month's customers, or what changed, as files for other systems",
@@ -245,7 +269,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_guesses(init)
     init.set_defaults(start=init_command)
 
-    for command in (run, export, score, report, ui, check):
+    for command in (run, export, score, report, ui, check, features):
         command.add_argument(
             "--config",
             type=Path,

@@ -60,6 +60,12 @@ def init_command(chosen: argparse.Namespace) -> int:
     return initialise(chosen.folder, request)
 
 
+def features_command(config: Config, chosen: argparse.Namespace) -> int:
+    from segment_pipeline.cli.features import features_command
+
+    return features_command(config, chosen)
+
+
 def export_command(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline.publishing.exports import FORMATS, export_month
 
@@ -151,6 +157,9 @@ def ui_command(config: Config, chosen: argparse.Namespace) -> int:
 
 
 def check_command(config: Config, _: argparse.Namespace) -> int:
+    from segment_pipeline.sources.own_features import check_own_features
+
+    check_own_features(config)
     if config.alternatives.rules:
         from segment_pipeline.alternatives.alternatives_store import rules_that_fail
 

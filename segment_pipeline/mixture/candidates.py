@@ -55,9 +55,9 @@ __all__ = [
 STABILITY_SEARCHES = 3
 """Independent full searches whose partitions are compared; the best of them gives the candidate."""
 
-CANNOT_WIN = 0.04
-"""Nats per customer by which a fit may be behind the best before another search: three times what searches that end
-apart differ by on the demo."""
+CANNOT_WIN = 0.03
+"""Nats per customer by which a fit may be behind the best before another search: twice what searches that end apart
+differ by on the demo."""
 
 HELDOUT_SHARE = 0.2
 

@@ -168,7 +168,7 @@ def _continuity(
     config: "Config",
     champion: SegmentModel | None,
 ) -> Continuity | None:
-    if champion is None or champion.space.names != config.feature_names:
+    if champion is None or champion.space.names != space.names:
         return None
     old, Z = champion.responsibilities(X), space.transform(X)
     return Continuity(

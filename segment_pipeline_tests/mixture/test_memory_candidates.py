@@ -133,13 +133,33 @@ def test_the_first_search_goes_on_from_last_months_candidates_and_the_others_beg
 def test_of_sizes_that_cannot_win_the_other_searches_only_say_where_they_begin(
     panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    explored, fit = [], MarkovMixture.fit
-    monkeypatch.setattr(MarkovMixture, "fit", lambda self, part: explored.append(self.n_components) or fit(self, part))
+    asked, search = [], candidates.search_mixtures
+    monkeypatch.setattr(
+        candidates,
+        "search_mixtures",
+        lambda rows, sizes, **how: asked.append(list(sizes)) or search(rows, sizes, **how),
+    )
     two, three, seven = fit_memory_candidates(panel, [2, 3, 7], variance_floor=FLOOR, seed=1)
     assert seven.bic - three.bic > 2.0 * candidates.CANNOT_WIN * (panel.states[:, -1] == SEEN).sum()
     assert two.bic > three.bic
-    assert explored.count(7) < min(explored.count(2), explored.count(3))
+    assert asked == [[2, 3, 7], [2, 3, 7]]  # with no six to split, the seven begin from a search
     assert np.isfinite([seven.bic, seven.stability, seven.heldout_log_likelihood]).all()
+
+
+def test_a_third_search_only_looks_where_two_end_apart(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, search = [], candidates.search_mixtures
+    monkeypatch.setattr(
+        candidates,
+        "search_mixtures",
+        lambda rows, sizes, **how: asked.append(list(sizes)) or search(rows, sizes, **how),
+    )
+    agreed = fit_memory_candidates(panel, [2, 3], variance_floor=FLOOR, seed=1)
+    assert asked == [[2, 3]] * 2
+    asked.clear()
+    monkeypatch.setattr(candidates, "SAME_BASIN", 1.1)  # more than any two agree
+    apart = fit_memory_candidates(panel, [2, 3], variance_floor=FLOOR, seed=1)
+    assert asked == [[2, 3]] * 3
+    assert [one.bic for one in apart] == pytest.approx([one.bic for one in agreed], abs=0.5)
 
 
 def test_a_large_panel_is_searched_on_a_sample_and_fitted_whole(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,13 +45,13 @@ def warehouse():
                     )
                 elif now is not None:
                     connection.execute(
-                        "INSERT INTO monthly_assignments (month, customer_id, segment_id, segment_name, model_version) "
-                        "VALUES (?, ?, ?, ?, 1)",
-                        [month, customer, now, f"segment {now}"],
+                        "INSERT INTO monthly_assignments (month, customer_id, segment_id, segment_name, "
+                        "previous_segment_id, model_version) VALUES (?, ?, ?, ?, ?, 1)",
+                        [month, customer, now, f"segment {now}", before if isinstance(before, int) else None],
                     )
                     connection.execute(
-                        "INSERT INTO transition_deltas (month, customer_id, from_segment_id, to_segment_id) "
-                        "VALUES (?, ?, ?, ?)",
+                        "INSERT INTO transition_deltas (month, customer_id, from_segment_id, to_segment_id, "
+                        "model_version) VALUES (?, ?, ?, ?, 1)",
                         [month, customer, before if isinstance(before, int) else None, now],
                     )
         yield connection
@@ -139,6 +139,61 @@ def test_a_journey_tells_where_from_since_when_and_which_way(warehouse):
     ]
     assert [row[0] for row in journey(warehouse, "sideways", *columns)] == [None, "lateral", None, "lateral"]
     assert journey(warehouse, "back", *columns) == [(None, None, 1, 1), (None, None, 1, 4)]
+
+
+REFIT = date(2023, 3, 1)
+
+
+def refit_in_march(connection, *, sees_february: bool) -> None:
+    """From March on segment 2 has the id 9, by a champion that sees everybody's February as the old one did, but for
+    `late`, who is new, and `sideways`, which it would have had in 2 = 9; or that does not see it."""
+    connection.execute("UPDATE monthly_assignments SET model_version = 2 WHERE month >= ?", [REFIT])
+    connection.execute("UPDATE transition_deltas SET model_version = 2 WHERE month > ?", [REFIT])
+    for table in ("monthly_assignments", "segment_profiles"):
+        connection.execute(f"UPDATE {table} SET segment_id = 9 WHERE segment_id = 2 AND month >= ?", [REFIT])
+    connection.execute(
+        "UPDATE monthly_assignments SET previous_segment_id = CASE WHEN ? THEN "
+        "CASE WHEN customer_id = 'sideways' OR previous_segment_id = 2 THEN 9 ELSE previous_segment_id END END "
+        "WHERE month = ?",
+        [sees_february, REFIT],
+    )
+
+
+def test_in_a_month_of_a_refit_a_customer_is_set_beside_where_its_champion_would_have_had_it(warehouse):
+    refit_in_march(warehouse, sees_february=True)
+    march = {
+        customer: journey(warehouse, customer, "segment_id", "previous_segment_id", "moved", "direction")[
+            1 if customer == "broken" else -2  # rejected in February
+        ]
+        for customer in ("up", "down", "sideways", "broken")
+    }
+    assert march == {
+        "up": (1, 9, True, "up"),
+        "down": (3, 9, True, "down"),
+        "sideways": (4, 9, True, "lateral"),  # as published it was in 4 the month before as well
+        "broken": (9, 2, None, None),  # January, as it was published
+    }
+    everywhere = "SELECT count(*) FROM customer_journey WHERE moved <> (segment_id <> previous_segment_id)"
+    assert warehouse.execute(everywhere).fetchone() == (0,)
+
+
+def test_where_a_champion_cannot_see_the_month_before_the_one_of_then_says_who_moved(warehouse):
+    refit_in_march(warehouse, sees_february=False)
+    columns = ("segment_id", "previous_segment_id", "moved", "direction", "month(changed_at)")
+    assert journey(warehouse, "up", *columns)[2] == (1, None, True, "up", 3)
+    assert journey(warehouse, "sideways", *columns)[2] == (4, None, False, None, 2)
+
+
+def test_months_that_no_champion_sees_together_make_nobody_a_mover(warehouse):
+    refit_in_march(warehouse, sees_february=False)
+    warehouse.execute("UPDATE transition_deltas SET model_version = NULL WHERE month = ?", [REFIT])
+    assert journey(warehouse, "down", "previous_segment_id", "moved", "direction")[2] == (None, None, None)
+
+
+def test_months_of_before_there_was_the_column_are_told_as_then(warehouse):
+    told = {customer: journey(warehouse, customer, "*") for customer in MOVES}
+    warehouse.execute("UPDATE monthly_assignments SET previous_segment_id = NULL")
+    assert {customer: journey(warehouse, customer, "*") for customer in MOVES} == told
 
 
 def test_a_path_over_a_change_of_champion_is_marked(warehouse):

@@ -11,7 +11,7 @@ score one month ahead go on improving up to nine segments; BIC of the last month
 (benchmarks/number_of_segments.py).
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,7 +29,6 @@ from segment_pipeline.mixture.candidates import (
     CandidateKey,
     agreement,
     heldout_rows,
-    when_all_are_done,
     with_parts,
 )
 from segment_pipeline.mixture.chain.markov import MarkovMixture
@@ -55,14 +54,15 @@ splits of the best chain with one segment fewer, and from merges of the best wit
 posteriors are missed: on the demo by 600 to 1,000 BIC from seven segments on, in fits that flicker where the better
 ones do not; without the merges two of three searches miss its best three segments by 100 BIC."""
 
-SHORT_ROWS = 5_000
+SHORT_ROWS = 3_000
 """Of a panel with more customer-months, every start first runs on a sample of customers with so many."""
 
 MERGES = 4
-FINALISTS = 2
+FINALISTS = 3
 FINALIST_TOLERANCE = 1e-4
 """So many merges of a larger chain are starts, and so many of the starts run on until they nearly rest: a dozen
-iterations do not tell yet which of two ends higher."""
+iterations do not tell yet which ends highest. With two of them, on more rows, one search in nine missed the demo's best
+three segments by 990 BIC."""
 
 FEW_ROWS = 20_000
 """Of a panel with more customer-months a sample of customers with so many decides which fit is best; that one goes on
@@ -160,8 +160,9 @@ def fit_memory_candidates(
     is, on which `next_log_score` is measured and degeneracy is judged; None where the two are one. champion : last
     month's, in the coordinates of the panel, one more start for its own kind. known : last month's candidates,
     likewise; where there is one of every size of a type, its first search only goes on from them. variance_floor, seed,
-    progress, names, covariance_types : as in `fit_candidates`. Same arguments, same bits, whatever the number of
-    threads. Raises ValueError where the panel cannot carry so many components.
+    progress, names, covariance_types : as in `fit_candidates`. Where two searches agree, there is no third. Same
+    arguments, same bits, whatever the number of threads. Raises ValueError where the panel cannot carry so many
+    components.
     """
     names = tuple(names) if names is not None else tuple(f"feature {j + 1}" for j in range(panel.n_features))
     exact = replace(panel, rounding_variance=None) if exact is None else exact
@@ -170,7 +171,6 @@ def fit_memory_candidates(
     few, few_exact = (few_customers(part, seed, FEW_ROWS) for part in (panel, exact))
     short = few_customers(few, seed, SHORT_ROWS)
     before = {(mixture.covariance_type, mixture.n_components): (mixture, memory) for mixture, memory in known}
-    done = {one: when_all_are_done(STABILITY_SEARCHES, progress) for one in covariance_types}
 
     def fit(part: Panel, mixture: Mixture, memory: Memory | None = None, tol: float = TOLERANCE, **how: Any) -> Chain:
         model = MarkovMixture(
@@ -208,13 +208,14 @@ def fit_memory_candidates(
         limit = scores[best] + 2.0 * CANNOT_WIN * float((few.states[:, -1] == SEEN).sum())
         return [key for key, score in scores.items() if (key[0] == best[0] and key[1] <= best[1]) or score <= limit]
 
-    def search(covariance_type: CovarianceType, s: int, wanted: Collection[CandidateKey]) -> dict[int, Chain]:
+    def search(covariance_type: CovarianceType, s: int, wanted: Collection[int]) -> dict[int, Chain]:
         """The best chain for every number of components that one independent search has found: for those wanted, and
         for the others where it begins."""
         random = np.random.default_rng((seed, s, 2))
         pooled = search_mixtures(
             few.rows,
-            n_components,
+            # merges of one more are starts too, and larger ones begin from splits
+            [k for k in sorted(n_components) if k <= max(wanted) + 1 or k - 1 not in n_components],
             rounding_variance=few.rounding_variance,
             random_state=(seed, s),
             covariance_type=covariance_type,
@@ -222,38 +223,40 @@ def fit_memory_candidates(
             sample_size=START_ROWS,
             n_jobs=1,
         )
+        begun = {found.n_components: [found.model.mixture_, *found.alternatives] for found in pooled}
         ended: dict[int, Chain] = {}
-        for found in sorted(pooled, key=lambda found: found.n_components):
-            k = found.n_components
-            if (covariance_type, k) not in wanted:
-                begun = fit(short, found.model.mixture_, max_iter=SHORT_ITERATIONS, accelerate=False)
-                ended[k] = again(begun, few, max_iter=1)
-                continue
-            starts = [found.model.mixture_, *found.alternatives]
-            if k - 1 in ended:
-                starts += splits(ended[k - 1].mixture, random)
-            ended[k] = best_from(starts)
+        for k in sorted(n_components):
+            starts = begun.get(k, []) + (splits(ended[k - 1].mixture, random) if k - 1 in ended else [])
+            if k in wanted:
+                ended[k] = best_from(starts)
+            else:
+                ended[k] = again(fit(short, starts[0], max_iter=SHORT_ITERATIONS, accelerate=False), few, max_iter=1)
             if s == 0:
                 ended[k] = or_the_champion(ended[k])
-        for k in sorted(ended, reverse=True):
-            if (covariance_type, k) in wanted:
-                if k + 1 in ended:
-                    merged = best_from(merges(ended[k + 1].mixture)[:MERGES], finalists=1)
-                    ended[k] = max(ended[k], merged, key=posterior)
-                ended[k] = again(ended[k], few)
-            done[covariance_type](k)
+        for k in sorted(wanted, reverse=True):
+            if k + 1 in ended:
+                merged = best_from(merges(ended[k + 1].mixture)[:MERGES], finalists=1)
+                ended[k] = max(ended[k], merged, key=posterior)
+            ended[k] = again(ended[k], few)
         return ended
 
     def first_search(covariance_type: CovarianceType) -> dict[int, Chain]:
         """Where everything is known from the month before, it goes on from there: the months are nearly the same."""
-        of_type = [(covariance_type, k) for k in n_components]
-        if not set(of_type) <= set(before):
-            return search(covariance_type, 0, of_type)
-        ended = {}
-        for key in of_type:
-            ended[key[1]] = or_the_champion(fit(few, *before[key]))
-            done[covariance_type](key[1])
-        return ended
+        if not {(covariance_type, k) for k in n_components} <= set(before):
+            return search(covariance_type, 0, n_components)
+        return {k: or_the_champion(fit(few, *before[covariance_type, k])) for k in n_components}
+
+    def searches_of(covariance_type: CovarianceType, first: dict[int, Chain]) -> list[dict[int, Chain]]:
+        """What independent searches for a type have found: the first; a second for those that can win, which
+        says of the others where it begins; and a third where these two end apart."""
+        of_type = [k for one, k in wanted if one == covariance_type]
+        searches = [first, search(covariance_type, 1, of_type)] if of_type else [first]
+        for s in range(2, STABILITY_SEARCHES):
+            unsure = [k for k in of_type if not agree(searches, k)]
+            if unsure:
+                another = search(covariance_type, s, unsure)
+                searches.append({k: another[k] for k in unsure})
+        return searches
 
     def candidate(chains: Sequence[Chain], tol: float) -> Candidate:
         reasons = [chain.degeneracy(few_exact, variance_floor, names) for chain in chains]
@@ -276,18 +279,23 @@ def fit_memory_candidates(
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         firsts = list(pool.map(first_search, covariance_types))
         wanted = can_win([chain for found in firsts for chain in found.values()])
-        further = [(one, s) for one in dict(wanted) for s in range(1, STABILITY_SEARCHES)]
-        others = list(pool.map(lambda task: search(task[0], task[1], wanted), further))
-
-        def searched(key: CandidateKey) -> list[Chain]:
-            found = [*zip(covariance_types, firsts, strict=True)]
-            found += [(one, ended) for (one, _), ended in zip(further, others, strict=True)]
-            return [ended[key[1]] for one, ended in found if one == key[0]]
+        searches = dict(zip(covariance_types, pool.map(searches_of, covariance_types, firsts), strict=True))
 
         def summed_up(key: CandidateKey) -> Candidate:
-            return candidate(searched(key), TOLERANCE if key in wanted else FINALIST_TOLERANCE)
+            covariance_type, k = key
+            found = [one[k] for one in searches[covariance_type] if k in one]
+            judged = candidate(found, TOLERANCE if key in wanted else FINALIST_TOLERANCE)
+            if progress is not None:
+                progress(k)
+            return judged
 
         return list(pool.map(summed_up, product(covariance_types, n_components)))
+
+
+def agree(searches: Sequence[Mapping[int, Chain]], k: int) -> bool:
+    """Whether all searches put the last month's customers into the same k segments."""
+    labels = [found[k].memberships.argmax(axis=1) for found in searches if k in found]
+    return all(adjusted_rand_index(labels[0], other) >= SAME_BASIN for other in labels[1:])
 
 
 def posterior(chain: Chain) -> float:

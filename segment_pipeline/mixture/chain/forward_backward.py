@@ -12,7 +12,7 @@ estimator (markov.py), and what a state means (memory.py, panel.py).
   all per row of the panel. The last say where customers return to, and not how many do: who never returned is unseen.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
@@ -21,48 +21,12 @@ import numpy as np
 from segment_pipeline.arrays import Array, Flags
 from segment_pipeline.mixture.acceleration import Accelerated
 from segment_pipeline.mixture.chain.memory import Memory
-from segment_pipeline.mixture.chain.panel import Chunk, Panel
+from segment_pipeline.mixture.chain.panel import Chunk, PanelRows
 from segment_pipeline.mixture.covariances import CovarianceType
 from segment_pipeline.mixture.em import Parameters, Prior, Rows, StackedEM
 from segment_pipeline.mixture.gaussian import Mixture
 
-_KEPT_NUMBERS = 8_000_000
-"""phi of a panel is kept, not rebuilt in every pass, up to this many numbers (64 MB)."""
-
 _LEAST = np.finfo(float).tiny
-
-
-class PanelRows:
-    """A panel as the kernel sees it: chunks of customers, each with its rows by month and their phi."""
-
-    def __init__(self, panel: Panel, *, center: Array | None = None) -> None:
-        self.panel = panel
-        self.center = panel.rows.mean(axis=0) if center is None else center
-        self.total = float(len(panel.rows))
-        d = panel.n_features
-        keep = len(panel.rows) * (1 + d + d * (d + 1) // 2) <= _KEPT_NUMBERS
-        self._kept = list(self._build()) if keep else None
-
-    def chunks(self) -> Iterator[Callable[[], tuple[Chunk, Rows]]]:
-        """Each chunk when it is called for, so that only those at work are held in memory."""
-        if self._kept is not None:
-            for pair in self._kept:
-                yield lambda pair=pair: pair  # type: ignore[misc]
-        else:
-            for chunk in self.panel.chunks():
-                yield lambda chunk=chunk: (chunk, self._rows(chunk))  # type: ignore[misc]
-
-    def _build(self) -> Iterator[tuple[Chunk, Rows]]:
-        for chunk in self.panel.chunks():
-            yield chunk, self._rows(chunk)
-
-    def _rows(self, chunk: Chunk) -> Rows:
-        variance = self.panel.rounding_variance
-        return Rows(
-            self.panel.rows[chunk.order],
-            center=self.center,
-            rounding_variance=None if variance is None else variance[chunk.order],
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +52,7 @@ def forward_pass(chunk: Chunk, joint: Array, memory: Memory, tempering: float = 
     np.exp(joint, out=joint)
     forward = np.empty((T, states, chunk.size))
     emissions = np.zeros((T, states, chunk.size))
-    scales, log_likelihood = np.empty((T, chunk.size)), np.zeros((T, chunk.size))
+    scales, log_likelihood = np.empty((T, chunk.size)), np.empty((T, chunk.size))
     step = np.ascontiguousarray(memory.transitions.T)
     begin_new, begin_back = np.append(memory.new, 0.0)[:, None], memory.transitions[k][:, None]
     for t, month in enumerate(chunk.months):
@@ -96,19 +60,23 @@ def forward_pass(chunk: Chunk, joint: Array, memory: Memory, tempering: float = 
         emission[:k, month.seen] = joint[:, month.rows]
         emission[k, month.lapsed] = 1.0
         emission[:, month.missing] = 1.0
-        ahead = step @ forward[t - 1] if t else np.zeros((states, chunk.size))
+        ahead = np.matmul(step, forward[t - 1], out=forward[t]) if t else forward[t]
+        if not t:
+            ahead.fill(0.0)
+            ahead[:, month.old] = memory.before[:, None]
         ahead[:, month.new] = begin_new
-        ahead[:, month.old] = memory.before[:, None]
-        ahead[:, month.back] = begin_back
-        np.multiply(ahead, emission, out=forward[t])
-        mass = forward[t].sum(axis=0)
-        known = ahead.any(axis=0)
-        scales[t] = np.where(known, np.maximum(mass, _LEAST), 1.0)
-        forward[t] /= scales[t]
-        log_likelihood[t] = np.log(scales[t])
+        if len(month.back):
+            ahead[:, month.back] = begin_back
+            # that they have come back says nothing, for otherwise they would not be in the panel
+            returning = begin_back[:k].sum() + begin_back[k] * emission[k, month.back]
+        ahead *= emission
+        np.maximum(ahead.sum(axis=0), _LEAST, out=scales[t])
+        scales[t, month.before] = 1.0
+        ahead /= scales[t]
+        np.log(scales[t], out=log_likelihood[t])
         log_likelihood[t, month.seen] += peak[month.rows]
-        # that they have come back says nothing, for otherwise they would not be in the panel
-        log_likelihood[t, month.back] -= np.log(begin_back[:k].sum() + begin_back[k] * emission[k, month.back])
+        if len(month.back):
+            log_likelihood[t, month.back] -= np.log(returning)
     return Pass(forward, emissions, scales, log_likelihood)
 
 
@@ -200,19 +168,20 @@ class MemoryEM(Accelerated[PanelRows]):
         phi, joint = log_densities(self.gaussians, densities, rows)
         found = forward_pass(chunk, joint, memory, self.tempering)
         sums = np.zeros((k + 1, P + k + 4))
-        backward = np.ones((k + 1, chunk.size))
+        backward, now = np.ones((k + 1, chunk.size)), np.empty((k + 1, chunk.size))
         R = joint
         for t in range(len(chunk.months) - 1, -1, -1):
             month = chunk.months[t]
-            now = found.forward[t] * backward
+            np.multiply(found.forward[t], backward, out=now)
             R[:, month.rows] = now[:k, month.seen]
             for column, begins in ((-3, month.new), (-2, month.old), (-1, month.back)):
-                sums[:, column] += now[:, begins].sum(axis=1)
+                if len(begins):
+                    sums[:, column] += now[:, begins].sum(axis=1)
             if t:
                 backward *= found.emissions[t]
                 backward /= found.scales[t]
-                sums[:, P : P + k + 1] += found.forward[t - 1] @ backward.T
-                backward = memory.transitions @ backward
+                sums[:, P : P + k + 1] += (backward @ found.forward[t - 1].T).T
+                backward, now = np.matmul(memory.transitions, backward, out=now), backward
         sums[:k, :P] = R @ phi.T
         return sums, float(found.log_likelihood.sum())
 

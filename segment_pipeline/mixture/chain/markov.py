@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from segment_pipeline.arrays import Array
-from segment_pipeline.mixture.chain.forward_backward import MemoryEM, PanelRows, Pass, forward_pass, log_densities
+from segment_pipeline.mixture.chain.forward_backward import MemoryEM, Pass, forward_pass, log_densities
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.chain.panel import MISSING, Chunk, Panel
 from segment_pipeline.mixture.covariances import CovarianceType
@@ -89,7 +89,7 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
     def fit(self, panel: Panel, y: object = None) -> "MarkovMixture":
         """Fit to a panel; y is ignored. Raises ValueError where parameters or panel cannot be used."""
         self._check(panel)
-        rows = PanelRows(panel)
+        rows = panel.for_passes
         centered = panel.rows - rows.center
         covariance = np.cov(centered, rowvar=False).reshape(panel.n_features, panel.n_features)
         floor = checked_floor(self.variance_floor, covariance)
@@ -207,7 +207,7 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             raise ValueError(f"the panel has {panel.n_features} features, the model {self.n_features_in_}")
         d = panel.n_features
         em = StackedEM(d, np.full(d, np.finfo(float).tiny), None)
-        rows = PanelRows(panel)
+        rows = panel.for_passes
         mixture = self.mixture_
         densities = Parameters.of(mixture.within[None], (mixture.means - rows.center)[None], mixture.covariances[None])
         parts = []

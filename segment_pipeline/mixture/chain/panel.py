@@ -3,13 +3,15 @@
 Here: the states of a panel and its rows in an order that a pass can stream. Not here: the chain (chain.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segment_pipeline.arrays import Array, Flags, Labels
+from segment_pipeline.mixture.em import Rows
 
 BEFORE, SEEN, LAPSED, MISSING = range(4)
 """What is known of a customer in a month: nothing yet, for the first order is still to come; its features; that it has
@@ -17,6 +19,10 @@ no order in the window; nothing, though it is a customer (its row was rejected, 
 
 CHUNK_CUSTOMERS = 4096
 """Customers whose months are passed through together: a month of them stays in the processor's cache."""
+
+
+_KEPT_NUMBERS = 8_000_000
+"""phi of a panel is kept, not rebuilt in every pass, up to this many numbers (64 MB)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +159,11 @@ class Panel:
             None if self.rounding_variance is None else self.rounding_variance[keep],
         )
 
+    @cached_property
+    def for_passes(self) -> "PanelRows":
+        """The panel as the kernel sees it: to build it takes as long as three passes over it."""
+        return PanelRows(self)
+
     def chunks(self, size: int = CHUNK_CUSTOMERS) -> Iterator["Chunk"]:
         """The customers, some at a time, each with its rows in the order of months."""
         counts = np.concatenate([[0], np.cumsum((self.states == SEEN).sum(axis=1))])
@@ -164,8 +175,9 @@ class Panel:
 @dataclass(frozen=True, eq=False)
 class Month:
     """One month of a chunk: what is known, and who begins: new, there before the panel, and back from having lapsed
-    before it. Each is an index of customers, or a slice of all."""
+    before it. Each is an index of customers, or a slice of all; `before` are those who have not begun."""
 
+    before: Labels
     seen: Labels | slice
     rows: slice
     lapsed: Labels
@@ -198,6 +210,7 @@ class Chunk:
             starting = begins == t
             months.append(
                 Month(
+                    np.flatnonzero(states[:, t] == BEFORE),
                     slice(None) if len(seen) == last - first else seen,
                     slice(position, position + len(seen)),
                     np.flatnonzero(states[:, t] == LAPSED),
@@ -214,3 +227,36 @@ class Chunk:
     @property
     def size(self) -> int:
         return self.last - self.first
+
+
+class PanelRows:
+    """A panel as the kernel sees it: chunks of customers, each with its rows by month and their phi."""
+
+    def __init__(self, panel: Panel) -> None:
+        self.panel = panel
+        self.center = panel.rows.mean(axis=0)
+        self.total = float(len(panel.rows))
+        d = panel.n_features
+        keep = len(panel.rows) * (1 + d + d * (d + 1) // 2) <= _KEPT_NUMBERS
+        self._kept = list(self._build()) if keep else None
+
+    def chunks(self) -> Iterator[Callable[[], tuple[Chunk, Rows]]]:
+        """Each chunk when it is called for, so that only those at work are held in memory."""
+        if self._kept is not None:
+            for pair in self._kept:
+                yield lambda pair=pair: pair  # type: ignore[misc]
+        else:
+            for chunk in self.panel.chunks():
+                yield lambda chunk=chunk: (chunk, self._rows(chunk))  # type: ignore[misc]
+
+    def _build(self) -> Iterator[tuple[Chunk, Rows]]:
+        for chunk in self.panel.chunks():
+            yield chunk, self._rows(chunk)
+
+    def _rows(self, chunk: Chunk) -> Rows:
+        variance = self.panel.rounding_variance
+        return Rows(
+            self.panel.rows[chunk.order],
+            center=self.center,
+            rounding_variance=None if variance is None else variance[chunk.order],
+        )
