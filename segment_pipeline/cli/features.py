@@ -190,7 +190,7 @@ def _print(config: Config, month: date, advice: Sequence[Advice], *, has_past: b
     say("To paste into `features`, 4 to 6 that say different things:")
     for one in advice:
         if one.chosen and one.proposal is not None:
-            say(f"  - {_as_yaml(one.proposal)}")
+            say(f"  - {_as_yaml(one.proposal, config)}")
 
 
 def _grid(advice: Sequence[Advice]) -> Grid:
@@ -233,11 +233,13 @@ def _bar(value: float | None) -> str:
     return f"{bar:<{BAR_WIDTH}} {value:.2f}"
 
 
-def _as_yaml(one: FeatureProposal) -> str:
-    known = ORDER_FEATURES.get(one.name)
-    parts = [f"name: {scalar(one.name)}", f"transform: {one.transform}"]
-    parts.append(f"resolution: {scalar(known.resolution if known is not None else one.resolution)}")
-    limits = [f"{key}: {scalar(value)}" for key, value in (("min", one.low), ("max", one.high)) if value is not None]
-    if limits:
-        parts.append(f"valid: {{{', '.join(limits)}}}")
-    return f"{{{', '.join(parts)}}}"
+def _as_yaml(one: FeatureProposal, config: Config) -> str:
+    """The feature in one line: as it is computed in the configuration, in the space that is proposed."""
+    built_in = ORDER_FEATURES.get(one.name)
+    configured = next((feature for feature in config.features if feature.name == one.name), None)
+    said: dict[str, object] = {"name": one.name}
+    if configured is not None:
+        said = configured.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    said |= {"transform": one.transform, "resolution": built_in.resolution if built_in is not None else one.resolution}
+    limits = {key: value for key, value in (("min", one.low), ("max", one.high)) if value is not None}
+    return scalar(said | ({"valid": limits} if limits else {}))

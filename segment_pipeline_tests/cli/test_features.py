@@ -39,6 +39,19 @@ def test_every_candidate_is_judged_and_the_lines_to_paste_are_features(shop: Sho
     assert 2 <= len(pasted) <= 6
 
 
+def test_a_feature_of_ones_own_is_pasted_as_it_is_computed(shop: Shop, capsys: pytest.CaptureFixture[str]):
+    text = yaml.safe_load(shop.config_path.read_text())
+    own = {"name": "big_share", "of_lines": "count(*) FILTER (WHERE amount > 10) / count(*)", "unit": "share"}
+    text["features"] = [*text["features"][:2], own]
+    file = shop.folder / "own.yaml"
+    file.write_text(json.dumps(text))
+    assert main(["features", "--config", str(file), "--month", "2023-06"]) == 0
+    said = capsys.readouterr().out
+    pasted = yaml.safe_load("\n".join(line for line in said.splitlines() if line.startswith("  - {")))
+    (found,) = (one for one in pasted if one["name"] == "big_share")
+    assert (found["of_lines"], found["unit"]) == (own["of_lines"], own["unit"])
+
+
 def test_what_is_said_of_each_is_what_the_shop_was_made_with(shop: Shop):
     """Habits are rates of orders: these last and separate. Who has been there the whole time says nothing."""
     config = load_config(shop.config_path)
