@@ -244,14 +244,7 @@ def _values(config: Config, made: Mapping[str, str]) -> str:
 
     made : the features that there are, with what they are in the statement.
     """
-    configured = {one.name: one for one in config.features}
-    columns = []
-    for name in config.raw_feature_names:
-        value = made.get(name, "CAST(NULL AS DOUBLE)")
-        if name not in ORDER_FEATURES:
-            value = f"CASE WHEN isfinite({value}) THEN {value} END"
-        missing = configured[name].missing if name in configured else None
-        columns.append(
-            f", {value if missing is None else f'coalesce({value}, {number(missing)})'} AS {identifier(name)}"
-        )
-    return "".join(columns)
+    values = {name: made.get(name, "CAST(NULL AS DOUBLE)") for name in config.raw_feature_names}
+    for name in values.keys() - ORDER_FEATURES.keys():
+        values[name] = f"CASE WHEN isfinite({values[name]}) THEN {values[name]} END"
+    return "".join(f", {value} AS {identifier(name)}" for name, value in values.items())
