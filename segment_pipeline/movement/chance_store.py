@@ -64,6 +64,8 @@ def movement_rows(connection: duckdb.DuckDBPyConnection, config: Config, month: 
         return []
     measuring = measuring_champion(connection, config, month)
     chance: Movement | str
+    if measuring is not None:
+        config = config.without_portraits(also=measuring.space.names)  # nobody moves by them
     if measuring is None:
         chance = FEATURE_GONE
     elif config.source.orders is None:
