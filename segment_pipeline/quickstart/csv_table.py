@@ -6,7 +6,7 @@ segmenting by (proposal.py), and the monthly sources, which guess nothing (sourc
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,17 +19,21 @@ from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import InputError
 from segment_pipeline.quickstart.columns import (
     DATE_FORMATS,
+    WHEN,
     Column,
     bare_sql,
     decimal_mark,
     describe_column,
     known_sql,
+    moment_sql,
     number_sql,
     only_row,
     time_sql,
 )
-from segment_pipeline.quickstart.roles import Hints, Orders, find_roles
-from segment_pipeline.quickstart.text import CsvText, load_rows, read_text, shown
+from segment_pipeline.quickstart.names import hints_of
+from segment_pipeline.quickstart.roles import FLAGS, Choice, Hints, Orders, Roles, find_roles
+from segment_pipeline.quickstart.scores import Evidence
+from segment_pipeline.quickstart.text import CsvText, load_rows, read_texts, shown
 
 ORDER_LINES_FILE = "order_lines.csv"
 """What the order lines are called where the user's own file cannot be read as it is."""
@@ -45,7 +49,7 @@ _LAST = re.compile(r"last|latest|recent|letzte", re.IGNORECASE)
 class Table:
     """The file, read: rows lie in the temporary table `raw_rows`, every column as text under its name here.
 
-    orders : None where one row is one customer. plain : whether the pipeline's own reader takes the file as it is.
+    plain : whether the pipeline's own reader takes the file as it is.
     guesses : one sentence each, with the flag that overrules it. renamed : name in the file -> name here.
     """
 
@@ -55,12 +59,21 @@ class Table:
     encoding: str
     decimal: str
     columns: Mapping[str, Column]
-    customer_id: str
-    orders: Orders | None
+    roles: Roles
     plain: bool
     renamed: Mapping[str, str] = field(default_factory=dict)
     guesses: tuple[str, ...] = ()
     repeated_rows: int = 0
+
+    @property
+    def customer_id(self) -> str:
+        """The column that says who it is."""
+        return self.roles.customer_id
+
+    @property
+    def orders(self) -> Orders | None:
+        """The columns of order lines; None where one row is one customer."""
+        return self.roles.orders
 
     def numbers(self) -> list[Column]:
         """Columns of numbers that describe a customer."""
@@ -71,10 +84,12 @@ class Table:
         return [one for one in self.columns.values() if one.kind == "date" and one.name != self.customer_id]
 
 
-def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints) -> Table:
-    """Read the file into `raw_rows` and find out what it is. Raises InputError with what, where, and what next."""
-    file = read_text(path, hints.separator)
-    load_rows(connection, file)
+def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, more: Sequence[Path] = ()) -> Table:
+    """Read the file, or several, into `raw_rows` and find out what it is. Raises InputError with what, where, and what
+    next, and QuestionError."""
+    files = read_texts(path, more, hints.separator)
+    file = files[0]
+    load_rows(connection, files)
     rows = only_row(connection, "SELECT count(*) FROM raw_rows")[0]
     if rows == 0:
         raise InputError(
@@ -91,21 +106,55 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints) 
         )
         for name in file.names
     }
-    customer_id, orders = find_roles(path, columns, hints, file.renamed, rows)
+    _refuse_unmet_format(connection, path, columns, hints.date_format)
+    _refuse_rounded_ids(path, columns, hints)
+    roles = find_roles(path, Evidence(connection, columns, decimal, rows), hints, file.renamed)
     return Table(
         path,
         rows,
-        file.separator,
-        file.encoding,
+        file.header.separator,
+        file.written,
         decimal,
         columns,
-        customer_id,
-        orders,
-        file.plain,
+        roles,
+        all(one.plain for one in files) and not more,
         file.renamed,
-        tuple(_guesses(file, rows, decimal_guess, columns, customer_id, orders)),
-        rows - columns[customer_id].distinct if orders is None else 0,
+        tuple(_guesses(files, rows, decimal_guess, columns, roles)),
+        rows - columns[roles.customer_id].distinct if roles.orders is None else 0,
     )
+
+
+def _refuse_unmet_format(
+    connection: duckdb.DuckDBPyConnection, path: Path, columns: Mapping[str, Column], date_format: str | None
+) -> None:
+    """Raises InputError where no column is written as the user said that dates are."""
+    if date_format is None or any(column.date_format == date_format for column in columns.values()):
+        return
+    called = [name for name, column in columns.items() if column.kind == "date" or WHEN.search(name)]
+    if not called:
+        raise InputError(f"--date-format {date_format!r}: {path} has no column of dates. Leave the flag out.")
+    value = known_sql(called[0])
+    sample = only_row(connection, f"SELECT min({value}) FILTER ({time_sql(value, date_format)} IS NULL) FROM raw_rows")[
+        0
+    ]
+    raise InputError(
+        f"--date-format {date_format!r}: no column of {path} is written so; {shown(called[0])} has {sample!r}, for "
+        "example. Leave the flag out, or give the format of these."
+    )
+
+
+def _refuse_rounded_ids(path: Path, columns: Mapping[str, Column], hints: Hints) -> None:
+    """Raises InputError where a spreadsheet has rounded the ids, for then different customers or orders are one."""
+    said = {name.casefold() for name in (hints.customer_id, hints.order_id) if name is not None}
+    for name, column in columns.items():
+        is_id = name.casefold() in said or (hints.customer_id is None and "id" in hints_of(name))
+        if is_id and column.rounded_ids > 0.5 * column.known:
+            raise InputError(
+                f"{path}: {shown(name)} has ids such as {column.example!r}, {column.distinct:,} different ones in "
+                f"{column.known:,} lines: a spreadsheet has rounded them, and their last digits are lost. Export the "
+                "file again without opening it in a spreadsheet, or name other columns: --customer-id COLUMN "
+                "--order-id COLUMN."
+            )
 
 
 # --- customers as numbers ---------------------------------------------------------------------------------------------
@@ -120,7 +169,7 @@ def feature_columns(table: Table) -> dict[str, str]:
         name = days_since(one.name)
         while name.casefold() in {taken.casefold() for taken in (*found, *table.columns)}:
             name = f"{name}_"
-        moment = f"CAST({time_sql(known_sql(one.name), one.date_format)} AS DATE)"
+        moment = f"CAST({moment_sql(one)} AS DATE)"
         found[name] = f"CAST(date_diff('day', {moment}, DATE {literal(str(day_after))}) AS DOUBLE)"
     return found
 
@@ -162,7 +211,7 @@ def order_expressions(table: Table) -> dict[str, str]:
             return identifier(name) if orders.quantity is not None else name
         # shorter than `number_sql`, for people read it; (12.50) is an accountant's -12.50
         text = f"replace(CAST({identifier(name)} AS VARCHAR), '(', '-')"
-        digits = f"regexp_replace({text}, '[^0-9{table.decimal}+-]', '', 'g')"
+        digits = f"regexp_replace(regexp_replace({text}, '[^0-9{table.decimal}+-]', '', 'g'), '^(.+)-$', '-\\1')"
         point = digits if table.decimal == "." else f"replace({digits}, ',', '.')"
         return f"TRY_CAST({point} AS DOUBLE)"
 
@@ -172,9 +221,27 @@ def order_expressions(table: Table) -> dict[str, str]:
     when = table.columns[orders.date]
     text = f"CAST({identifier(when.name)} AS VARCHAR)"
     ordered_at = when.name if when.plain else time_sql(text, when.date_format)
-    order_id = orders.order_id or f"concat({identifier(table.customer_id)}, ' ', {identifier(orders.date)})"
-    found = {"customer_id": table.customer_id, "order_id": order_id, "ordered_at": ordered_at, "amount": amount}
+    found = {
+        "customer_id": _id_expression(table, table.customer_id),
+        "order_id": _order_expression(table, orders),
+        "ordered_at": ordered_at,
+        "amount": amount,
+    }
     return found | ({"product_id": orders.product_id} if orders.product_id is not None else {})
+
+
+def _id_expression(table: Table, name: str) -> str:
+    """A column of ids; without the .0 that a spreadsheet or a program puts behind whole numbers with gaps."""
+    if not table.columns[name].pointed_ids:
+        return name
+    return f"regexp_replace(CAST({identifier(name)} AS VARCHAR), '\\.0+$', '')"
+
+
+def _order_expression(table: Table, orders: Orders) -> str:
+    """What tells orders apart: their number, with the customer where it begins again with each; else the moment."""
+    if orders.order_id is not None and not orders.per_customer:
+        return _id_expression(table, orders.order_id)
+    return f"concat({identifier(table.customer_id)}, ' ', {identifier(orders.order_id or orders.date)})"
 
 
 def lines_that_are_no_orders(
@@ -255,43 +322,53 @@ def put_customers(connection: duckdb.DuckDBPyConnection, table: Table, columns: 
 
 
 def _guesses(
-    file: CsvText,
-    rows: int,
-    decimal_guess: str,
-    columns: Mapping[str, Column],
-    customer_id: str,
-    orders: Orders | None,
+    files: Sequence[CsvText], rows: int, decimal_guess: str, columns: Mapping[str, Column], roles: Roles
 ) -> list[str]:
-    found = [f"{rows:,} rows, separated by {_spoken_separator(file.separator)}, {file.encoding}  (--sep)"]
+    file = files[0]
+    of = f" of {len(files)} files" if len(files) > 1 else ""
+    found = [f"{rows:,} rows{of}, separated by {_spoken_separator(file.header.separator)}, {file.written}  (--sep)"]
+    skipped = [line.strip(" ,;\t") for line in file.header.above]
+    titles = [repr(line[:60]) for line in skipped if line and not line.startswith("sep=")]
+    if titles:
+        found.append(f"above the header, and not read: {', '.join(titles)}")
     if decimal_guess:
         found.append(decimal_guess)
-    found.append(_shape_guess(columns, customer_id, orders))
+    found += _shape_guess(columns, roles)
     if file.renamed:
         said = ", ".join(f"{shown(old)} -> {shown(new)}" for old, new in file.renamed.items())
         found.append(f"renamed: {said}")
     return found + [_date_guess(one) for one in columns.values() if one.kind == "date"]
 
 
-def _shape_guess(columns: Mapping[str, Column], customer_id: str, orders: Orders | None) -> str:
-    if orders is None:
-        return f"one row per customer, told apart by {shown(customer_id)}  (--customer-id)"
-    amount = f"{orders.quantity} x {orders.amount}" if orders.quantity else orders.amount
-    order = (
-        f"order {shown(orders.order_id)} (--order-id)"
-        if orders.order_id
-        else "an order is a customer's moment (--order-id)"
-    )
-    return (
-        f"order lines of {columns[customer_id].distinct:,} customers: customer {shown(customer_id)} (--customer-id), "
-        f"date {shown(orders.date)} (--date), amount {shown(amount)} (--amount), {order}"
-    )
+def _shape_guess(columns: Mapping[str, Column], roles: Roles) -> list[str]:
+    if roles.orders is None:
+        return [f"one row per customer, told apart by {shown(roles.customer_id)}  (--customer-id)"]
+    found = [f"order lines of {columns[roles.customer_id].distinct:,} customers"]
+    return found + [f"  {role_guess(one, roles.orders)}" for one in roles.choices if one.column or one.role == "order"]
+
+
+def role_guess(choice: Choice, orders: Orders | None) -> str:
+    """Which column a role is, why, and which would have been next."""
+    if choice.column is not None:
+        said = f"{choice.role} {shown(choice.column)}: {choice.why}"
+    else:
+        said = "an order is what a customer bought at one moment: no column is one"
+    if choice.role == "order" and orders is not None and orders.per_customer:
+        said += "; an order is customer and number"
+    if choice.runner_up is not None:
+        said += f"; next {shown(choice.runner_up)} ({choice.why_not})"
+    return f"{said}  ({FLAGS[choice.role]})"
 
 
 def _date_guess(column: Column) -> str:
     example = DATE_FORMATS.get(column.date_format.partition(" %H")[0].partition(" %I")[0], "")
     how = f"{column.date_format}{f', such as {example}' if example else ''}"
     doubt = "; day and month could also be the other way round" if column.ambiguous else ""
-    return f"{shown(column.name)}: dates, {column.first} to {column.last}, written as {how}{doubt}  (--date-format)"
+    odd = f"; {column.sentinels:,} stand for no date, such as 9999-12-31" if column.sentinels else ""
+    odd += f"; {column.future:,} later than today are left out" if column.future else ""
+    return (
+        f"{shown(column.name)}: dates, {column.first} to {column.last}, written as {how}{doubt}{odd}  (--date-format)"
+    )
 
 
 def _spoken_separator(separator: str) -> str:

@@ -86,7 +86,7 @@ class _Found:
 def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly: bool = False) -> Plan:
     """Read the file and propose how to segment it. Raises InputError. monthly : for a project that goes on, and not for
     one month."""
-    table = read_table(connection, request.file, request.hints())
+    table = read_table(connection, request.file, request.hints(), request.more)
     if table.orders is None:
         found = _found_of_customers(connection, request, table)
     else:

@@ -28,7 +28,8 @@ ENOUGH_CUSTOMERS = 500
 class Request:
     """What the user asked for; None, or empty, is for quickstart to find out.
 
-    where : SQL over an order line, which counts where it is true. segments : smallest and largest number to try.
+    file may be a pattern of several files of the same columns; more : others beside it. where : SQL over an order
+    line, which counts where it is true. segments : smallest and largest number to try.
     hurdle : "feature=value", or "none" for no segment by rule.
     """
 
@@ -51,6 +52,7 @@ class Request:
     separator: str | None = None
     decimal: str | None = None
     date_format: str | None = None
+    more: Sequence[Path] = ()
     seed: int = 42
 
     def hints(self) -> Hints:
