@@ -74,13 +74,12 @@ class Orders:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which column was taken for a role, and which would have been next; column None where none was good enough."""
+    """Which column was taken for a role, None where none was good enough; others : how the next would have done."""
 
     role: str
     column: str | None
     why: str
-    runner_up: str | None = None
-    why_not: str = ""
+    others: tuple[Score, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,11 @@ class Roles:
     customer_id: str
     orders: Orders | None
     choices: tuple[Choice, ...]
+
+    def runner_up(self, choice: Choice) -> Score | None:
+        """The best column that was not taken for anything."""
+        taken = {one.column for one in self.choices}
+        return next((one for one in choice.others if one.column not in taken), None)
 
 
 def find_roles(path: Path, evidence: Evidence, hints: Hints, renamed: Mapping[str, str]) -> Roles:
@@ -199,7 +203,7 @@ def _choose(
         return Choice(role, said, "as you said")
     good = [one for one in ranked if one.points >= (ENOUGH[role] if enough is None else enough)]
     if not good:
-        return _with_runner_up(Choice(role, None, ""), ranked)
+        return Choice(role, None, "", tuple(ranked))
     first = good[0]
     near = [one for one in good[1:] if one.points > first.points - TIE]
     other = next((one for one in near if not evidence.same(first.column, one.column)), None) if ties else None
@@ -210,12 +214,7 @@ def _choose(
             f"({other.why}) would do equally well, and are not the same. Say which: {flag} "
             f"{shlex.quote(first.column)}  or  {flag} {shlex.quote(other.column)}"
         )
-    return _with_runner_up(Choice(role, first.column, first.why), ranked)
-
-
-def _with_runner_up(choice: Choice, ranked: Sequence[Score]) -> Choice:
-    second = next((one for one in ranked if one.column != choice.column), None)
-    return choice if second is None else replace(choice, runner_up=second.column, why_not=second.why)
+    return Choice(role, first.column, first.why, tuple(ranked))
 
 
 def _quantity(evidence: Evidence, hints: Hints, amount: str) -> Choice:
@@ -226,7 +225,7 @@ def _quantity(evidence: Evidence, hints: Hints, amount: str) -> Choice:
         return Choice("quantity", None, "")
     power = evidence.grows_with(amount, best.column)
     if power is not None and power > 0.5:
-        return Choice("quantity", None, "", best.column, f"{amount} grows with it, and so is already the line's")
+        return Choice("quantity", None, f"{amount} grows with {best.column}, and so is already the line's")
     return Choice("quantity", best.column, f"{best.why}, and {amount} is of one piece")
 
 

@@ -147,11 +147,16 @@ class Evidence:
         return float(first or 0), float(second or 0)
 
 
-def _tested(evidence: Evidence, names: Iterable[str], prior: Callable[[str], Part]) -> list[str]:
-    """The columns with the best names, of those whose names do not say something else."""
+def _judged(
+    names: Sequence[str], prior: Callable[[str], Part], values: Callable[[str], Iterable[Part | None]]
+) -> list[Score]:
+    """The columns by their names, and the best of these by their values; the best first. One whose name says something
+    else is left at that."""
     sensible = [name for name in names if prior(name)[0] > -1]
+    others = [name for name in names if prior(name)[0] <= -1]
     best = sorted(sensible, key=lambda name: -prior(name)[0])[:_TESTED]
-    return [name for name in evidence.columns if name in best]
+    by_values = [_score(name, [prior(name), *values(name)]) for name in sensible if name in best]
+    return _ranked(by_values + [_score(name, [prior(name)]) for name in others])
 
 
 def _may_be_id(column: Column) -> bool:
@@ -182,10 +187,7 @@ def customer_name(name: str) -> Part:
 def rank_customers_of_lines(evidence: Evidence, date: str) -> list[Score]:
     """Columns as the customers of order lines: they come back on other days."""
     ids = [name for name, column in evidence.columns.items() if _may_be_id(column) and column.distinct > 2]
-    return _ranked(
-        _score(name, [customer_name(name), *_as_customer_of_lines(evidence, name, date)])
-        for name in _tested(evidence, ids, customer_name)
-    )
+    return _judged(ids, customer_name, lambda name: _as_customer_of_lines(evidence, name, date))
 
 
 def _as_customer_of_lines(evidence: Evidence, name: str, date: str) -> list[Part | None]:
@@ -212,17 +214,14 @@ def rank_customers_of_rows(evidence: Evidence) -> list[Score]:
     """Columns as the customers of a table with a row each: they are different in every row."""
     first = next(iter(evidence.columns))
     ids = [name for name, column in evidence.columns.items() if _may_be_id(column)]
-    return _ranked(
-        _score(
-            name,
-            [
-                customer_name(name),
-                (3.0, "different in every row") if unique(evidence, name) else None,
-                (0.5, "of words") if evidence.columns[name].kind == "text" else None,
-                (0.25, "the first column") if name == first else None,
-            ],
-        )
-        for name in _tested(evidence, ids, customer_name)
+    return _judged(
+        ids,
+        customer_name,
+        lambda name: [
+            (3.0, "different in every row") if unique(evidence, name) else None,
+            (0.5, "of words") if evidence.columns[name].kind == "text" else None,
+            (0.25, "the first column") if name == first else None,
+        ],
     )
 
 
@@ -276,10 +275,7 @@ def rank_orders(evidence: Evidence, date: str, customer: str | None) -> list[Sco
         and name != customer
         and (column.distinct >= 0.03 * column.known or order_name(name)[0] >= 3)
     ]
-    return _ranked(
-        _score(name, [order_name(name), *_as_order(evidence, name, date, customer)])
-        for name in _tested(evidence, ids, order_name)
-    )
+    return _judged(ids, order_name, lambda name: _as_order(evidence, name, date, customer))
 
 
 def _as_order(evidence: Evidence, name: str, date: str, customer: str | None) -> list[Part | None]:
@@ -315,10 +311,7 @@ def numbered_per_customer(evidence: Evidence, order: str, date: str, customer: s
 def rank_amounts(evidence: Evidence, order: str | None, taken: Sequence[str | None]) -> list[Score]:
     """Columns of numbers as what a line cost, or one piece of it. taken : those that are something else."""
     numbers = [name for name, column in evidence.columns.items() if column.kind == "number" and name not in taken]
-    return _ranked(
-        _score(name, [amount_name(name), *_as_amount(evidence, name, order)])
-        for name in _tested(evidence, numbers, amount_name)
-    )
+    return _judged(numbers, amount_name, lambda name: _as_amount(evidence, name, order))
 
 
 def amount_name(name: str) -> Part:

@@ -18,6 +18,8 @@ from segment_pipeline.sources.files import Relation
 
 NUMERIC_TYPES = re.compile(r"^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*|BOOLEAN)$")
 
+_AS_TEXT = re.compile(r'\bCAST\(\s*"((?:[^"]|"")+)"\s+AS\s+VARCHAR\s*\)', re.IGNORECASE)
+
 NUMBER_KEYS = frozenset({"amount", "value"})
 TIME_KEYS = frozenset({"ordered_at", "occurred_at"})
 
@@ -30,10 +32,15 @@ def bound(given: Mapping[str, str], source: Relation) -> dict[str, str]:
 
 
 def columns_of_ids_alone(given: Mapping[str, str], id_keys: Collection[str]) -> set[str]:
-    """Columns, in lower case, that are an id as they stand and that no other expression calculates with."""
+    """Columns, in lower case, that are an id as they stand, or that an id takes as text, CAST("customer no" AS
+    VARCHAR), and that no other expression calculates with."""
     names = {key: _unquoted(text) for key, text in given.items()}
     ids = {names[key] for key in id_keys if key in names}
-    return {name for name in ids if not any(_mentions(text, name) for key, text in given.items() if names[key] != name)}
+    ids |= {column.replace('""', '"').lower() for key in id_keys for column in _AS_TEXT.findall(given.get(key, ""))}
+    others = {key: _AS_TEXT.sub("", text) if key in id_keys else text for key, text in given.items()}
+    return {
+        name for name in ids if not any(_mentions(text, name) for key, text in others.items() if names[key] != name)
+    }
 
 
 def expression_types(
