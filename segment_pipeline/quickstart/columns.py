@@ -15,6 +15,7 @@ import duckdb
 
 from segment_pipeline.database.quoting import identifier, literal, string_list
 from segment_pipeline.errors import InputError
+from segment_pipeline.quickstart.names import hints_of
 from segment_pipeline.quickstart.text import shown
 
 NEARLY_ALL = 0.9
@@ -125,19 +126,19 @@ def describe_column(
 ) -> Column:
     """What the texts of one column are. decimal : the mark. is_date, date_format : what the user has said of it."""
     number = number_sql("value", decimal)
-    known, distinct, numbers, shares, plain, low, high, whole, pointed, rounded, example = only_row(
+    known, filled, distinct, numbers, shares, plain, low, high, whole, pointed, rounded, example = only_row(
         connection,
         rf"""
-        SELECT count(value), count(DISTINCT value), count(number),
+        SELECT count(value), count(*) FILTER (bare <> ''), count(DISTINCT value), count(number),
             count(*) FILTER (value LIKE '%\%' ESCAPE '\'),
-            count(*) FILTER (regexp_full_match(value, {literal(_PLAIN_NUMBER)})),
+            count(*) FILTER (regexp_full_match(value, {literal(_PLAIN_NUMBER[decimal])})),
             min(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}),
             max(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}),
             count(*) FILTER (number = floor(number)),
             count(*) FILTER (regexp_full_match(value, '\d+\.0+')),
             count(*) FILTER (regexp_full_match(value, '\d([.,]\d+)?[eE]\+?\d+')),
             min(value)
-        FROM (SELECT value, {number} AS number FROM {_known_values(name)})
+        FROM (SELECT value, bare, {number} AS number FROM {_known_values(name)})
         """,
     )
     pointed_ids = known > 0 and pointed == known
@@ -147,7 +148,7 @@ def describe_column(
     if is_date and date_format is not None:
         return _as_said(connection, column, date_format)
     if numbers >= NEARLY_ALL * known:
-        numeric_date = _numeric_date(connection, name, low, high) if is_date or WHEN.search(name) else ""
+        numeric_date = _numeric_date(connection, name, low, high) if is_date or _called_a_time(name) else ""
         if numeric_date:
             return _dated(connection, column, numeric_date)
         unit = "share" if shares >= NEARLY_ALL * known else _currency(connection, name)
@@ -156,12 +157,16 @@ def describe_column(
             kind="number",
             unreadable=known - numbers,
             unit=unit,
-            plain=plain == known,
+            plain=plain == filled,
             whole=whole == numbers,
         )
         return _with_samples(connection, column, number)
     found, ambiguous = _text_date(connection, name, date_format)
     return replace(_dated(connection, column, found), ambiguous=ambiguous) if found else column
+
+
+def _called_a_time(name: str) -> bool:
+    return WHEN.search(name) is not None or "date" in hints_of(name)
 
 
 def _as_said(connection: duckdb.DuckDBPyConnection, column: Column, date_format: str) -> Column:
@@ -264,8 +269,8 @@ def known_sql(name: str) -> str:
 
 
 def _known_values(name: str) -> str:
-    """The known texts of a column as `value`, a row of `raw_rows` each."""
-    return f"(SELECT {known_sql(name)} AS value FROM raw_rows)"
+    """The known texts of a column as `value`, and all as `bare`, a row of `raw_rows` each."""
+    return f"(SELECT {known_sql(name)} AS value, {bare_sql(name)} AS bare FROM raw_rows)"
 
 
 def number_sql(value: str, decimal: str) -> str:
@@ -308,7 +313,8 @@ _NUMBER = {
     ".": r"[+-]?(\d+|\d{1,3}(,\d{3})+)?(\.\d*)?([eE][+-]?\d+)?%?",
     ",": r"[+-]?(\d+|\d{1,3}(\.\d{3})+)?(,\d*)?([eE][+-]?\d+)?%?",
 }
-_PLAIN_NUMBER = r"[+-]?\d+(\.\d+)?"
+_PLAIN_NUMBER = {".": r"[+-]?\d+(\.\d+)?", ",": r"[+-]?\d+"}
+_DAY = r"\d{4}-\d\d-\d\d"
 _PLAIN_TIME = r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?)?"
 
 
@@ -416,13 +422,15 @@ def _dated(connection: duckdb.DuckDBPyConnection, column: Column, date_format: s
     moment = time_sql("value", date_format)
     believed = f"moment >= DATE '{NO_DATES[0]}' AND moment < DATE '{NO_DATES[1]}'"
     today = datetime.now(UTC).date() + timedelta(days=1)  # it is already tomorrow somewhere
-    read, plain, sentinels, future, first, last, last_past = only_row(
+    read, filled, days, plain, sentinels, future, first, last, last_past = only_row(
         connection,
-        f"SELECT count(moment), count(*) FILTER (regexp_full_match(value, {literal(_PLAIN_TIME)})), "
+        f"SELECT count(moment), count(*) FILTER (bare <> ''), "
+        f"count(*) FILTER (regexp_full_match(value, {literal(_DAY)})), "
+        f"count(*) FILTER (regexp_full_match(value, {literal(_PLAIN_TIME)})), "
         f"count(moment) FILTER (NOT ({believed})), count(moment) FILTER ({believed} AND moment > DATE '{today}'), "
         f"CAST(min(moment) FILTER ({believed}) AS DATE), CAST(max(moment) FILTER ({believed}) AS DATE), "
         f"CAST(max(moment) FILTER ({believed} AND moment <= DATE '{today}') AS DATE) "
-        f"FROM (SELECT value, {moment} AS moment FROM {_known_values(column.name)})",
+        f"FROM (SELECT value, bare, {moment} AS moment FROM {_known_values(column.name)})",
     )
     few = 0 < future <= FEW_IN_FUTURE * read
     column = replace(
@@ -432,7 +440,7 @@ def _dated(connection: duckdb.DuckDBPyConnection, column: Column, date_format: s
         unreadable=column.known - read,
         first=first,
         last=last_past if few else last,
-        plain=date_format == ISO and plain == column.known,
+        plain=date_format == ISO and plain == filled and days in (0, filled),
         sentinels=sentinels,
         future=future if few else 0,
     )

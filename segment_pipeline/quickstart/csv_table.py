@@ -66,9 +66,10 @@ _LAST = re.compile(r"last|latest|recent|letzte", re.IGNORECASE)
 class Table:
     """The file, read: rows lie in the temporary table `raw_rows`, every column as text under its name here.
 
-    plain : whether the pipeline's own reader takes the file as it is. nobody : texts, in lower case, that stand for no
-    customer in order lines. folded : whether the customers are e-mail addresses that are written in several ways.
-    guesses : one sentence each, with the flag that overrules it. renamed : name in the file -> name here.
+    plain : whether the pipeline's own reader takes the file as it is. typed : whether it does, and the file has types
+    of its own. nobody : texts, in lower case, that stand for no customer in order lines. folded : whether the customers
+    are e-mail addresses that are written in several ways. guesses : one sentence each, with the flag that overrules it.
+    renamed : name in the file -> name here.
     """
 
     path: Path
@@ -84,6 +85,7 @@ class Table:
     repeated_rows: int = 0
     nobody: tuple[str, ...] = ()
     folded: bool = False
+    typed: bool = False
 
     @property
     def customer_id(self) -> str:
@@ -144,6 +146,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         rows - columns[roles.customer_id].distinct if roles.orders is None else 0,
         nobody,
         folded,
+        file.typed and file.plain,
     )
 
 
@@ -256,6 +259,8 @@ def order_expressions(table: Table) -> dict[str, str]:
         raise AssertionError("the rows are customers")
 
     def number(name: str) -> str:
+        if table.columns[name].plain and table.typed:
+            return f"TRY_CAST({identifier(name)} AS DOUBLE)"
         if table.columns[name].plain:
             return identifier(name) if orders.quantity is not None else name
         # shorter than `number_sql`, for people read it; (12.50) is an accountant's -12.50
@@ -269,7 +274,7 @@ def order_expressions(table: Table) -> dict[str, str]:
         amount = f"{number(orders.quantity)} * {amount}"
     when = table.columns[orders.date]
     text = f"CAST({identifier(when.name)} AS VARCHAR)"
-    ordered_at = when.name if when.plain else time_sql(text, when.date_format)
+    ordered_at = when.name if when.plain and not table.typed else time_sql(text, when.date_format)
     found = {
         "customer_id": _customer_expression(table),
         "order_id": _order_expression(table, orders),
@@ -306,7 +311,8 @@ def _order_expression(table: Table, orders: Orders) -> str:
         return _id_expression(table, orders.order_id)
     customer = _customer_expression(table)
     customer = _text(customer) if customer == table.customer_id else customer
-    return f"concat({customer}, ' ', {_text(orders.order_id or orders.date)})"
+    number = identifier(orders.date) if orders.order_id is None else _text(orders.order_id)
+    return f"concat({customer}, ' ', {number})"
 
 
 def _text(name: str) -> str:

@@ -14,7 +14,7 @@ _TERMS = {
     "customer": (
         "customer =cust client member =account =acct household shopper buyer guest subscriber patient donor kunde "
         "debitor klient klant kund kunder clie acheteur adherent abonne acquirente comprador cliente nabywca asiakas "
-        "utente socio sold_to bill_to_id card_holder loyalty consumer contractor kontrahent besteller"
+        "utente socio sold_to bill_to_id card_holder loyalty consumer contractor kontrahent besteller kunnr"
     ),
     "person": (
         "user person contact email mail e_mail visitor phone telefon name nombre nom nome naam nazwa nazwisko namn "
@@ -27,29 +27,29 @@ _TERMS = {
         "=zam =doc document belnr vbeln"
     ),
     "product": (
-        "product =item =items sku article artikel upc ean stock_?code stockcode asin produkt produit producto prodotto "
+        "product =item =items sku article artikel upc ean stock_code stockcode asin produkt produit producto prodotto "
         "lineitem variant material matnr description articulo articolo produto vare isbn =plu"
     ),
     "date": (
         "date time datum timestamp =day =at =on =ts when =data =jour =dia =giorno =dzien =dato =dag fecha =data "
-        "created =month heure =hora =zeit =tag =termin placed posted budat"
+        "created =month heure =hora =zeit =tag =termin placed posted budat erdat"
     ),
     "total": (
         "amount total =totals revenue sales spend spent turnover betrag umsatz summe gesamt montant importe monto "
         "=importo totale bedrag totaal kwota wartosc =suma belopp summa beloeb =valor value wert payment =paid gross "
-        "=net brutto netto =ca valeur omzet beloop charged subtotal grand sum =amt kwota przychod total_amt dmbtr"
+        "=net brutto netto =ca valeur omzet beloop charged subtotal grand sum =amt kwota przychod total_amt dmbtr netwr"
     ),
-    "price": "price preis =prix precio prezzo =prijs =cena =pris preco =rate unitprice",
+    "price": "price preis =prix precio prezzo =prijs =cena =pris preco =rate =unit einzel",
     "cost": "=cost =costs kosten",
     "extra": (
         "freight shipping delivery discount tax =taxes =vat mwst coupon =fee =fees =tip =tips refund rabatt versand "
         "steuer =frais =port remise =tva taxe =envio descuento =iva impuesto spedizione sconto imposta korting "
         "verzend =btw rabat dostaw podatek frakt =moms frete desconto margin commission balance points weight gewicht "
-        "compare handling duties outstanding profit stock discounts gutschein zoll provision"
+        "compare handling duties outstanding profit discounts gutschein zoll provision"
     ),
     "quantity": (
         "quantity =qty =units =count menge anzahl stueck stuck quantite cantidad quantita =pezzi aantal ilosc "
-        "=sztuk =antal quantidade =pieces =pcs =qte =cant =st =menge =hoeveelheid"
+        "=sztuk =antal quantidade =pieces =pcs =qte =cant =st hoeveelheid kwmeng"
     ),
     "count": (
         "installment sequential sequence =items articulos articles produkte products =lines =number_of position "
@@ -79,14 +79,22 @@ _TERMS = {
 }
 
 
+_WITH_TAX = re.compile(
+    r"(^|_)(inc|incl|including|excl?|excluding|with|without|before|after|inkl|ttc|ht)_?(tax|vat|mwst)"
+)
+
+
 @cache
 def hints_of(name: str) -> frozenset[str]:
     """What the words of a name hint at: keys of the table above, none or several."""
     words = words_of(name)
     joined = "_".join(words)
-    return frozenset(
-        kind for kind, terms in _TERMS.items() if any(_holds(term, words, joined) for term in terms.split())
-    )
+    found = {kind for kind, terms in _TERMS.items() if any(_holds(term, words, joined) for term in terms.split())}
+    if _WITH_TAX.search(joined):
+        found.discard("extra")
+    if any(word.endswith("mail") for word in words):
+        found.discard("trait")  # an e-mail address is no address
+    return frozenset(found)
 
 
 def words_of(name: str) -> tuple[str, ...]:

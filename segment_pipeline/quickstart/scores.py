@@ -132,12 +132,14 @@ class Evidence:
         return None if lines < 30 or slope is None else float(slope)
 
     def same(self, one: str, other: str) -> bool:
-        """Whether two columns say the same: of numbers equal ones, of all else each value one of the other's."""
-        if self.columns[one].kind == self.columns[other].kind == "number" and not self.columns[one].whole:
+        """Whether two columns say the same: days and amounts where they are equal, all else where each value goes with
+        one of the other's."""
+        kinds = {self.columns[one].kind, self.columns[other].kind}
+        if kinds == {"date"} or (kinds == {"number"} and not self.columns[one].whole):
+            first, second = (self.day(name) if kinds == {"date"} else self.number(name) for name in (one, other))
             equal = only_row(
                 self._connection,
-                f"SELECT avg(CAST({self.number(one)} IS NOT DISTINCT FROM {self.number(other)} AS DOUBLE)) "
-                "FROM raw_rows",
+                f"SELECT avg(CAST({first} IS NOT DISTINCT FROM {second} AS DOUBLE)) FROM raw_rows",
             )
             return float(equal[0] or 0) >= _SAME
         return self.one_each((one,), (other,)) >= _SAME and self.one_each((other,), (one,)) >= _SAME
@@ -243,7 +245,7 @@ def _as_date(evidence: Evidence, name: str) -> list[Part | None]:
     hints, words = hints_of(name), words_of(name)
     column = evidence.columns[name]
     filled = column.known / evidence.rows
-    placed = "order" in hints or bool({"created", "placed"} & set(words))
+    placed = "order" in hints or bool({"created", "placed", "close"} & set(words))
     return [
         (2.0, "called like a date") if "date" in hints else None,
         (1.0, "of an order") if placed else None,
@@ -319,7 +321,7 @@ def amount_name(name: str) -> Part:
     hints = hints_of(name)
     points, called = (
         (3.0, "called like an amount")
-        if "total" in hints
+        if "total" in hints and "unit" not in words_of(name)
         else (2.0, "called like a price")
         if "price" in hints
         else (1.0, "called like a cost")
@@ -341,7 +343,7 @@ def _as_amount(evidence: Evidence, name: str, order: str | None) -> list[Part | 
     several = order is not None and evidence.lines_per_order(order) > 1.1
     return [
         (-5.0, "always the same") if column.distinct == 1 else None,
-        (1.0, "with decimals") if not column.whole else (-2.0, "few whole numbers") if column.distinct <= 12 else None,
+        (1.0, "with decimals") if not column.whole else (-3.0, "few whole numbers") if column.distinct <= 12 else None,
         (1.0, f"in {column.unit}") if column.unit not in ("", "share") else None,
         (0.5, "of the order, on one of its lines")
         if once >= _SAME
@@ -361,7 +363,7 @@ def repeated_on_lines(evidence: Evidence, amount: str, order: str | None) -> boo
 def is_of_one_piece(name: str) -> bool:
     """Whether an amount is called the price of a piece, and not a total."""
     hints = hints_of(name)
-    return bool({"price", "cost"} & hints) and "total" not in hints
+    return "unit" in words_of(name) or (bool({"price", "cost"} & hints) and "total" not in hints)
 
 
 def rank_quantities(evidence: Evidence, amount: str) -> list[Score]:

@@ -35,6 +35,7 @@ _MAGIC = {
     b"%PDF": "a PDF",
     b"SQLite": "a SQLite database",
 }
+_TYPED = ("Parquet", "JSON")
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 
@@ -50,6 +51,11 @@ class CsvText:
     names: Sequence[str]
     renamed: Mapping[str, str]
     readable: bool
+
+    @property
+    def typed(self) -> bool:
+        """Whether the file itself says what is a number, a date or text, so that their texts do not."""
+        return self.written in _TYPED
 
     @property
     def plain(self) -> bool:
