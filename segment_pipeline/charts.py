@@ -153,8 +153,9 @@ def bic_curve(candidates: Rows, chosen: tuple[str, int] | None, elbow: tuple[str
     base = alt.Chart(alt.Data(values=rows), width=560, height=210)
     scale = alt.Scale(zero=False, padding=24)
     y = alt.Y("bic:Q", title="BIC (lower is better)", scale=scale, axis=alt.Axis(format=",.0f"))
-    by_type = {"strokeDash": alt.StrokeDash("covariance_type:N", title="covariances")} if several else {}
-    beside = {"xOffset": alt.XOffset("covariance_type:N")} if several else {}
+    types = ["full", "tied", "diagonal", "spherical"]
+    by_type = {"strokeDash": alt.StrokeDash("covariance_type:N", title="covariances", sort=types)} if several else {}
+    beside = {"xOffset": alt.XOffset("covariance_type:N", sort=types)} if several else {}
     line = base.mark_line(color=ACCENT, strokeWidth=2, aria=False).encode(x=x, y=y, **by_type)
     points = base.mark_point(filled=True, size=110, stroke=ACCENT, strokeWidth=2, opacity=1).encode(
         x=x, y=y, fill=alt.Fill("state:N", scale=state, title=None), description="words:N"

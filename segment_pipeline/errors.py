@@ -16,6 +16,11 @@ class InputError(ConfigError):
     """The file given to quickstart or init, or what is said of it, cannot be used; nothing has run."""
 
 
+class QuestionError(PipelineError):
+    """The file can be read in two ways that give different customers, and only its owner knows which; nothing has
+    run. The message names the flag that answers it."""
+
+
 class SourceError(PipelineError):
     """The customer data cannot be read, or are not what the user's file says; published months are untouched."""
 
@@ -26,6 +31,15 @@ class ContractError(PipelineError):
 
 class ModelError(PipelineError):
     """No trustworthy mixture can be had from these customers; the month was not written."""
+
+
+class NothingFoundError(ModelError):
+    """Of all mixtures tried none may serve. spoiled_by : the feature on which most of them are degenerate; None where
+    there is none such."""
+
+    def __init__(self, message: str, spoiled_by: str | None = None) -> None:
+        super().__init__(message)
+        self.spoiled_by = spoiled_by
 
 
 class MonthOrderError(PipelineError):

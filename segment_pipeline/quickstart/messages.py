@@ -4,6 +4,7 @@ Here: words and tables for a terminal. Not here: refusals of a file, which stand
 """
 
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,11 @@ from rich.table import Table as Grid
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.customers.worth import FeatureWorth
+from segment_pipeline.errors import NothingFoundError
+from segment_pipeline.models.simplest import SimplestSegments
 from segment_pipeline.publishing.publish import reading
+from segment_pipeline.quickstart.columns import Column
+from segment_pipeline.quickstart.csv_table import Table
 from segment_pipeline.quickstart.plan import Plan
 from segment_pipeline.quickstart.request import ENOUGH_CUSTOMERS
 from segment_pipeline.quickstart.starter_file import scalar
@@ -100,7 +105,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         say(f"  {guess}")
     say("")
     say("Segmented by  (--features A,B,C, --transform A=log1p, --resolution A=1)")
-    widest = max(len(one.name) for one in plan.proposal.features)
+    widest = max((len(one.name) for one in plan.proposal.features), default=0)
     worth = {one.feature: _worth_in_words(one) for one in plan.worth}
     for one in plan.proposal.features:
         why = "; ".join(filter(None, [one.why, worth.get(one.name)]))
@@ -122,6 +127,37 @@ def _worth_in_words(one: FeatureWorth) -> str:
     return known if one.separates is None else f"{percent(one.separates)} of it lies between segments, {known}"
 
 
+def print_table(table: Table, warnings: Sequence[str], console: Console) -> None:
+    """What the file and each of its columns would be taken for, with the flag that overrules it."""
+    say = plain_speech(console)
+    say(str(table.path))
+    for guess in table.guesses:
+        say(f"  {guess}")
+    say("")
+    grid = Grid(box=None, pad_edge=False)
+    for name, justify in (("column", "left"), ("taken for", "left"), ("values", "left"), ("filled", "right")):
+        grid.add_column(name, justify="right" if justify == "right" else "left")
+    grid.add_column("different", justify="right")
+    grid.add_column("such as")
+    roles = {choice.column: choice.role for choice in table.roles.choices}
+    for column in table.columns.values():
+        filled, kind = percent(column.known / table.rows, 1), _KINDS[column.kind]
+        role = roles.get(column.name) or _without_role(table, column)
+        cells = (column.name, role, kind, filled, f"{column.distinct:,}", column.example[:40])
+        grid.add_row(*map(_escaped, cells))
+    console.print(grid)
+    for warning in warnings:
+        say(f"  {warning}")
+
+
+_KINDS = {"number": "numbers", "date": "dates", "text": "words", "empty": "none"}
+
+
+def _without_role(table: Table, column: Column) -> str:
+    """What is made of a column that has no role: of customers, numbers and dates may become features."""
+    return "feature" if table.orders is None and column.kind in ("number", "date") else ""
+
+
 def _remarks(plan: Plan) -> list[str]:
     found = list(plan.proposal.remarks)
     if plan.proposal.hurdle is not None:
@@ -130,9 +166,9 @@ def _remarks(plan: Plan) -> list[str]:
     found += [
         f"{column.name}: {column.unreadable:,} values are not readable, such as "
         f"{', '.join(map(repr, column.samples))}; "
-        f"these customers are rejected where the column is used"
+        f"these {'lines' if plan.table.orders else 'customers'} are rejected where the column is used"
         for column in plan.table.columns.values()
-        if column.unreadable and column.samples
+        if column.unreadable and column.samples and _is_used(plan.table, column)
     ]
     if plan.proposal.rejected > 0:
         found.append(
@@ -140,13 +176,18 @@ def _remarks(plan: Plan) -> list[str]:
         )
     if plan.table.repeated_rows:
         found.append(f"{plan.table.repeated_rows:,} rows repeat a customer; all rows of these customers are rejected")
-    if plan.customers < ENOUGH_CUSTOMERS:
+    if plan.customers < ENOUGH_CUSTOMERS and plan.obstacle is None:
         found.append(
             f"{plan.customers:,} customers are few: take these segments for a first impression, from "
             f"{ENOUGH_CUSTOMERS} "
             f"on they can be trusted"
         )
     return found
+
+
+def _is_used(table: Table, column: Column) -> bool:
+    """Whether what cannot be read in a column is missing anywhere; of lines their date is told elsewhere."""
+    return table.orders is None or column.name in (table.orders.amount, table.orders.quantity)
 
 
 def print_outcome(outcome: Outcome, plan: Plan, console: Console) -> None:
@@ -219,10 +260,32 @@ def _escaped(text: str) -> str:
     return text.replace("[", r"\[")
 
 
+def print_simplest(plan: Plan, found: SimplestSegments, why: str, file: Path, console: Console) -> None:
+    """The groups that were cut where none could be found, and why."""
+    say = plain_speech(console)
+    say(why)
+    say("")
+    cuts = " and ".join(f"{cut.feature} at {figure(cut.value)}" for cut in found.cuts)
+    say("What can be said all the same: groups by rule, cut where it halves the customers, and not found; nothing says")
+    say(f"that customers form such groups, and there are no probabilities. Cut: {cuts}.")
+    grid = Grid(box=None, pad_edge=False)
+    grid.add_column("segment by rule")
+    for title in ("customers", "share", *(cut.feature.replace("_", " ") for cut in found.cuts)):
+        grid.add_column(_escaped(title), justify="right")
+    for place, (name, customers) in enumerate(zip(found.names, found.sizes, strict=True)):
+        of_group = found.labels == place
+        means = (figure(float(plan.values[cut.feature][of_group].mean())) for cut in found.cuts)
+        grid.add_row(_escaped(name), f"{customers:,}", percent(customers / sum(found.sizes), 1), *means)
+    console.print(grid)
+    say("")
+    say(f"Customers      {os.path.relpath(file)}   (each with its segment by rule)")
+    say(f"As SQL         {found.sql}")
+
+
 # --- a month that came to nothing -------------------------------------------------------------------------------------
 
 
-def why_nothing(config: Config, month: date) -> str | None:
+def why_nothing(config: Config, month: date) -> NothingFoundError | None:
     """Why no number of segments may serve: the commonest reasons, and every candidate on a line; None where it was
     something else that stopped the month."""
     if not config.warehouse_path.exists():
@@ -246,12 +309,21 @@ def why_nothing(config: Config, month: date) -> str | None:
         for (covariance_type, n, bic, stability, smallest, _), reasons in zip(tried, why_not, strict=True)
     ]
     table = "\n".join([f"{'segments':>8}  {'BIC':>12}  {'stability':>9}  {'smallest':>8}  why not", *lines])
-    return (
-        "No trustworthy segments were found, and nothing was published.\n"
+    why = (
+        "No trustworthy mixture was found, and nothing was published.\n"
         f"Why: of {len(tried)} {'mixtures' if several else 'numbers of segments'} tried, none may serve; "
         f"{commonest}.\n\n"
         f"{table}\n\n{next_after_nothing(config)}"
     )
+    return NothingFoundError(why, _spoiler([refusals for *_, refusals in tried], config.model_feature_names))
+
+
+def _spoiler(refusals: Sequence[Sequence[str]], features: Sequence[str]) -> str | None:
+    """The one feature that most of the mixtures are degenerate along; None where there is none such."""
+    degenerate = [" ".join(one for one in of if one.startswith("degenerate")) for of in refusals]
+    named = Counter(name for words in degenerate for name in features if re.search(rf"\b{re.escape(name)}\b", words))
+    name, count = max(named.items(), key=lambda found: found[1], default=("", 0))
+    return name if count > len(refusals) / 2 and list(named.values()).count(count) == 1 else None
 
 
 def _in_short(refusal: str) -> str:
@@ -274,7 +346,7 @@ _REFUSALS = {
 
 def next_after_nothing(config: Config) -> str:
     return (
-        "Next: other features (--features A,B,C), fewer segments (--segments 2..3), or more customers. The "
+        "Next: other features (--features A,B,C), or more customers. The "
         f"configuration is in {os.path.relpath(config.path)}: change it, then  segment-pipeline run --config "
         f"{os.path.relpath(config.path)}"
     )
