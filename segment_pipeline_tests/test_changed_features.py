@@ -260,6 +260,28 @@ def test_portraits_stand_in_the_profiles_and_never_in_a_model(shop):
     assert [month for (month,) in fitted] == ["2023-03", "2023-04", "2023-08"]
 
 
+def test_a_feature_of_ones_own_that_becomes_a_portrait_still_measures_that_month(tmp_path, materialize):
+    made = Shop(tmp_path)
+    write_parquet(order_lines(customers=620, months=5), made.orders_path)
+    own = (
+        "  - {name: lines_per_order, of_lines: count(*) / count(DISTINCT order_id), "
+        "transform: log1p, valid: {min: 1}}\n"
+    )
+    for month in ("2023-03", "2023-04", "2023-05"):
+        configure(made, "orders", False, "2023-05")
+        text = made.config_path.read_text()
+        feature = own if month < "2023-05" else own.replace("{name:", "{use: portrait, name:")
+        made.config_path.write_text(text.replace("model: {", f"{feature}model: {{", 1))
+        assert materialize(made, month, selection="*movement_reference").success
+    measured = "SELECT DISTINCT month, model_version FROM transition_deltas ORDER BY 1"
+    assert [version for _, version in query(made.warehouse, measured)] == [1, 1]
+    beside = (
+        "SELECT count(*), count(reason) FROM movement_reference WHERE month = DATE '2023-05-01' AND measure = 'moved'"
+    )
+    assert query(made.warehouse, beside) == [(1, 0)]
+    assert query(made.warehouse, "SELECT max(model_version) FROM champions") == [(2,)]
+
+
 def test_what_has_changed_is_said_in_words():
     def space(**features: tuple[str, float]) -> FeatureSpace:
         names = tuple(features)

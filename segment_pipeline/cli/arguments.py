@@ -11,6 +11,7 @@ from segment_pipeline.cli.commands import (
     export_command,
     features_command,
     init_command,
+    inspect_command,
     quickstart_command,
     report_command,
     score_sql_command,
@@ -129,8 +130,23 @@ what it leaves in DIR:
   segmentation.yaml                   the configuration, to be changed and run again
 
 exit code:
-  0 all is there, 1 no trustworthy segments were found, 2 the file or a flag cannot be used
+  0 all is there, 1 no trustworthy segments were found, or a question that only you can answer,
+  2 the file or a flag cannot be used
 """
+
+
+INSPECT_EPILOG = """\
+examples:
+  segment-pipeline inspect orders.csv                         columns, roles, and the flags that change them
+  segment-pipeline inspect orders.csv --customer-id buyer     the same, with the customer named
+  segment-pipeline inspect 'exports/orders_*.csv'             several files of the same columns
+
+exit code:
+  0 it is understood, 1 there is a question that only you can answer, 2 the file or a flag cannot be used
+"""
+
+
+_FILES = "customers, or order lines: delimited text, Excel, Parquet or JSON lines, also gzipped; or a pattern"
 
 
 INIT_EPILOG = """\
@@ -140,7 +156,7 @@ examples:
   segment-pipeline init my_shop                         an example to be filled in
 
 exit code:
-  0 the project is there, 2 it is not, and nothing was overwritten
+  0 the project is there, 1 there is a question that only you can answer, 2 it is not; nothing was overwritten
 """
 
 
@@ -245,16 +261,28 @@ def command_parser() -> argparse.ArgumentParser:
 
     quickstart = commands.add_parser(
         "quickstart",
-        help="a CSV in sixty seconds: segments, report and a configuration to go on with",
-        description="Segment the customers of one CSV: one row per customer, or order lines.\nNo question is asked; "
-        "each guess is printed with the flag that overrules it.",
+        help="a file in sixty seconds: segments, report and a configuration to go on with",
+        description="Segment the customers of one file: one row per customer, or order lines.\nEach guess is printed "
+        "with the flag that overrules it.",
         epilog=QUICKSTART_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    quickstart.add_argument("file", type=Path, metavar="FILE.csv", help="customers, or order lines")
+    quickstart.add_argument("files", type=Path, nargs="+", metavar="FILE", help=_FILES)
     quickstart.add_argument("--out", type=Path, metavar="DIR", help="default: FILE_segments in the current folder")
     _add_guesses(quickstart)
     quickstart.set_defaults(start=quickstart_command)
+
+    inspect = commands.add_parser(
+        "inspect",
+        help="what each column of a file would be taken for, and why",
+        description="Read a file as quickstart and init do, and say what they would make of it. Nothing is fitted or "
+        "written.",
+        epilog=INSPECT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    inspect.add_argument("files", type=Path, nargs="+", metavar="FILE", help=_FILES)
+    _add_guesses(inspect)
+    inspect.set_defaults(start=inspect_command)
 
     init = commands.add_parser(
         "init",
@@ -265,7 +293,9 @@ def command_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     init.add_argument("folder", type=Path, nargs="?", default=Path(), metavar="DIR", help="default: the current folder")
-    init.add_argument("--from", type=Path, dest="file", metavar="FILE", help="a CSV of customers, or of order lines")
+    init.add_argument(
+        "--from", type=Path, action="append", dest="files", metavar="FILE", help=f"{_FILES}; may be repeated"
+    )
     _add_guesses(init)
     init.set_defaults(start=init_command)
 

@@ -315,6 +315,12 @@ class Config(Settings):
         """The configured features that describe segments and make none, in the order of the file."""
         return tuple(feature for feature in self.features if feature.use == "portrait")
 
+    def without_portraits(self, also: Collection[str] = ()) -> "Config":
+        """The same file with the model's features alone, for what only a model looks at; and with those that another
+        one looks at `also`."""
+        kept = tuple(feature for feature in self.features if feature.use == "model" or feature.name in also)
+        return self.model_copy(update={"features": kept})
+
     @property
     def raw_feature_names(self) -> tuple[str, ...]:
         """The feature columns of `raw_customers`: all that order lines give, so that profiles can show what the model

@@ -234,24 +234,6 @@ class Feature(Settings):
     name: Name = setting(
         ..., "", "The raw column; with a source of orders, one of its features, or what you call yours."
     )
-    of_lines: Expression | None = setting(
-        None, "", "Your own feature of order lines: a SQL aggregate over a customer's lines of the window."
-    )
-    spend_share: Name | None = setting(
-        None, "", "The share of a customer's spend in the window on this category, 0 to 1; needs a category."
-    )
-    spend_ratio: Name | None = setting(
-        None,
-        "",
-        "How much of a customer's spend is on this category, as a centred log-ratio: what to fit a mixture to where "
-        "several categories matter; needs a category.",
-    )
-    of_events: OfEvents | None = setting(None, "", "Your own feature of a feed of events.")
-    missing: float | None = setting(
-        None,
-        "the feature's unit",
-        "The value of a customer who has none; the customer is rejected when left out.",
-    )
     unit: str = setting("", "", "Unit of the values, shown in every table and chart.")
     meaning: str = setting("", "", "One sentence that a marketer understands.")
     use: Literal["model", "portrait"] = setting(
@@ -275,6 +257,24 @@ class Feature(Settings):
     outliers: Literal["keep", "cap", "reject"] = setting(
         "keep", "", "What happens to values beyond quality.outlier_sd: kept, moved to the limit, or rejected."
     )
+    missing: float | None = setting(
+        None,
+        "the feature's unit",
+        "The value of a customer who has none; the customer is rejected when left out.",
+    )
+    of_lines: Expression | None = setting(
+        None, "", "Your own feature of order lines: a SQL aggregate over a customer's lines of the window."
+    )
+    spend_share: Name | None = setting(
+        None, "", "The share of a customer's spend in the window on this category, 0 to 1; needs a category."
+    )
+    spend_ratio: Name | None = setting(
+        None,
+        "",
+        "How much of a customer's spend is on this category, as a centred log-ratio: what to fit a mixture to where "
+        "several categories matter; needs a category.",
+    )
+    of_events: OfEvents | None = setting(None, "", "Your own feature of a feed of events.")
 
     @property
     def is_own(self) -> bool:

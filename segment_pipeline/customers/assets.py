@@ -65,6 +65,7 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     figures = {f"order_lines/{name}": count for name, count in lines.items()}
     for feed, events in counts.events.items():
         figures |= {f"events/{feed}/{name}": count for name, count in asdict(events).items()}
+    figures |= {f"missing_filled/{name}": count for name, count in counts.filled.items()}
     return step.result({"customers": counts.rows, **figures})
 
 

@@ -34,6 +34,7 @@ Kind = Literal[
     "not_finite",
     "below_minimum",
     "above_maximum",
+    "too_large",
     "outlier",
 ]
 
@@ -42,6 +43,9 @@ Kind = Literal[
 _INVISIBLE = r"\x00-\x20\x7f-\xa0" + "\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff"
 ROW_COLUMNS = ("customer_id", "unreadable", "copies", "unreadable_amounts", "missing_order_ids")
 """What the rules read of a row beside its features."""
+
+LARGEST_PORTRAIT = 1e15
+"""Means are exact sums of decimals (`exact_mean`), in which ten million customers of this value have room."""
 
 VISIBLE_CHARACTER = f"[^{_INVISIBLE}]"
 """A regular expression, for RE2 and for Python's `re`, that a customer id has to match somewhere."""
@@ -82,7 +86,9 @@ class Contract:
     def portrait_rules_with(self, limits: Mapping[str, tuple[float, float]]) -> tuple[Rule, ...]:
         """The rules on values of the portraits; `limits` as above. A value that breaks one is left out."""
         return tuple(
-            rule for feature in self.portraits for rule in (*_feature_rules(feature), *_outlier_rules(feature, limits))
+            rule
+            for feature in self.portraits
+            for rule in (*_feature_rules(feature), _size_rule(feature), *_outlier_rules(feature, limits))
         )
 
     def reasons_sql(self, limits: Mapping[str, tuple[float, float]] | None = None) -> str:
@@ -178,6 +184,18 @@ def _feature_rules(feature: Feature) -> list[Rule]:
             )
         )
     return rules
+
+
+def _size_rule(feature: Feature) -> Rule:
+    """Of a portrait feature, which need not have a valid range: an error of 1e300 must not stop the month's means."""
+    return Rule(
+        f"too_large:{feature.name}",
+        "too_large",
+        feature.name,
+        f"{feature.name} is beyond {LARGEST_PORTRAIT:g}, which nothing is that can be averaged.",
+        f"isfinite({identifier(feature.name)}) AND abs({identifier(feature.name)}) > {number(LARGEST_PORTRAIT)}",
+        LARGEST_PORTRAIT,
+    )
 
 
 def _outlier_rules(feature: Feature, limits: Mapping[str, tuple[float, float]]) -> list[Rule]:

@@ -30,7 +30,7 @@ def fill_past(connection: duckdb.DuckDBPyConnection, config: Config, month: date
     if earlier is not None:
         return []
     connection.execute(f"DELETE FROM {PAST_FEATURES.name}")
-    config = config.model_copy(update={"features": config.model_features})
+    config = config.without_portraits()
     contract = build_contract(config)
     nothing = ", ".join("NULL" for _ in config.raw_feature_names)
     filled: list[date] = []

@@ -16,6 +16,8 @@ from segment_pipeline.customers.transforms import transform_sql
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.database.rows import write_rows
 from segment_pipeline.database.store import month_literal, month_rows, replace_month
+from segment_pipeline.errors import ConfigError
+from segment_pipeline.months import month_key
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 if TYPE_CHECKING:
@@ -45,8 +47,10 @@ def split_customers(
 ) -> SplitCounts:
     """Replace the month of `validated_features`, `rejected_customers` and `feature_limits` from `raw_customers`.
 
-    Call it inside a transaction, and roll back if the month does not pass the gate.
+    Call it inside a transaction, and roll back if the month does not pass the gate. Raises ConfigError where a feature
+    is computed otherwise than in a month before.
     """
+    _refuse_redefined(connection, config, month)
     names = config.raw_feature_names
     limits = judge_rows(connection, config, contract, f"raw_customers WHERE month = {month_literal(month)}")
     write_rows(connection, FEATURE_LIMITS, month, [_limits_row(feature, limits) for feature in config.features])
@@ -79,6 +83,24 @@ def split_customers(
     connection.execute("DROP TABLE judged")
     raw = month_rows(connection, RAW_CUSTOMERS, month)
     return SplitCounts(raw, accepted, rejected, capped, dict(reasons), left_out)
+
+
+def _refuse_redefined(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> None:
+    """A feature of the model is one thing in all months: under one name, a model would see two in the months before."""
+    known = connection.execute(
+        f"SELECT feature, definition, max(month) FROM {FEATURE_LIMITS.name} "
+        "WHERE month < ? AND definition IS NOT NULL GROUP BY ALL ORDER BY ALL",
+        [month],
+    ).fetchall()
+    for index, feature in enumerate(config.features):
+        for name, definition, when in known:
+            if feature.is_own and feature.use == "model" and name == feature.name and definition != feature.definition:
+                key = ("features", index, feature.ways[0])
+                raise ConfigError(
+                    f"{config.path}:{config.line_of(*key)}: {config.label_of(*key)}: found {feature.definition}; in "
+                    f"{month_key(when)} {name} was {definition}, and no model can compare the two. Give the new one "
+                    f"another name, or run all months again from {month_key(config.first_month)} with --force."
+                )
 
 
 def judge_rows(connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, rows: str) -> Limits:
@@ -143,6 +165,7 @@ def _limits_row(feature: Feature, limits: Limits) -> dict[str, object]:
         "use": feature.use,
         "unit": feature.unit,
         "meaning": " ".join(text for text in (feature.meaning, feature.definition) if text),
+        "definition": feature.definition or None,
         "lowest": feature.valid.min,
         "highest": feature.valid.max,
         "outliers": feature.outliers,

@@ -55,6 +55,13 @@ FEATURE_LIMITS = Table(
         ),
         Column("unit", "VARCHAR", "", "The feature's unit."),
         Column("meaning", "VARCHAR", "", "What the feature says of a customer, in a sentence."),
+        Column(
+            "definition",
+            "VARCHAR",
+            "",
+            "How the user's file has it computed, of a feature of their own; NULL of any other. Under one name it may "
+            "not change.",
+        ),
         Column("lowest", "DOUBLE", "the feature's unit", "Values below it are rejected; NULL when there is no limit."),
         Column("highest", "DOUBLE", "the feature's unit", "Values above it are rejected; NULL when there is no limit."),
         Column("outliers", "VARCHAR", "", "keep, cap or reject: what happened to values beyond the next two."),

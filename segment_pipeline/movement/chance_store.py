@@ -32,6 +32,7 @@ from segment_pipeline.segments.assignments_store import write_assignments, write
 from segment_pipeline.segments.memory_store import months_before, remember
 from segment_pipeline.sources import tables as sources
 from segment_pipeline.sources.folding import fold_order_lines
+from segment_pipeline.sources.missing import fill_missing
 from segment_pipeline.sources.order_lines import load_order_lines
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
@@ -63,6 +64,8 @@ def movement_rows(connection: duckdb.DuckDBPyConnection, config: Config, month: 
         return []
     measuring = measuring_champion(connection, config, month)
     chance: Movement | str
+    if measuring is not None:
+        config = config.without_portraits(also=measuring.space.names)  # nobody moves by them
     if measuring is None:
         chance = FEATURE_GONE
     elif config.source.orders is None:
@@ -128,6 +131,7 @@ def unchanging_movement(
         contract = build_contract(config)
         for one in (*months, month):
             fold_order_lines(connection, config, "shuffled_lines", one)
+            fill_missing(connection, config)
             of_month = f"SELECT {month_literal(one)} AS month, * FROM source_customers"
             replace_month(connection, RAW_CUSTOMERS, one, of_month, config.raw_feature_names)
             connection.execute("DROP TABLE source_customers")

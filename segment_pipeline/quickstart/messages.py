@@ -20,6 +20,8 @@ from rich.table import Table as Grid
 from segment_pipeline.config.config import Config
 from segment_pipeline.customers.worth import FeatureWorth
 from segment_pipeline.publishing.publish import reading
+from segment_pipeline.quickstart.columns import Column
+from segment_pipeline.quickstart.csv_table import Table
 from segment_pipeline.quickstart.plan import Plan
 from segment_pipeline.quickstart.request import ENOUGH_CUSTOMERS
 from segment_pipeline.quickstart.starter_file import scalar
@@ -122,6 +124,37 @@ def _worth_in_words(one: FeatureWorth) -> str:
     return known if one.separates is None else f"{percent(one.separates)} of it lies between segments, {known}"
 
 
+def print_table(table: Table, warnings: Sequence[str], console: Console) -> None:
+    """What the file and each of its columns would be taken for, with the flag that overrules it."""
+    say = plain_speech(console)
+    say(str(table.path))
+    for guess in table.guesses:
+        say(f"  {guess}")
+    say("")
+    grid = Grid(box=None, pad_edge=False)
+    for name, justify in (("column", "left"), ("taken for", "left"), ("values", "left"), ("filled", "right")):
+        grid.add_column(name, justify="right" if justify == "right" else "left")
+    grid.add_column("different", justify="right")
+    grid.add_column("such as")
+    roles = {choice.column: choice.role for choice in table.roles.choices}
+    for column in table.columns.values():
+        filled, kind = percent(column.known / table.rows, 1), _KINDS[column.kind]
+        role = roles.get(column.name) or _without_role(table, column)
+        cells = (column.name, role, kind, filled, f"{column.distinct:,}", column.example[:40])
+        grid.add_row(*map(_escaped, cells))
+    console.print(grid)
+    for warning in warnings:
+        say(f"  {warning}")
+
+
+_KINDS = {"number": "numbers", "date": "dates", "text": "words", "empty": "none"}
+
+
+def _without_role(table: Table, column: Column) -> str:
+    """What is made of a column that has no role: of customers, numbers and dates may become features."""
+    return "feature" if table.orders is None and column.kind in ("number", "date") else ""
+
+
 def _remarks(plan: Plan) -> list[str]:
     found = list(plan.proposal.remarks)
     if plan.proposal.hurdle is not None:
@@ -130,9 +163,9 @@ def _remarks(plan: Plan) -> list[str]:
     found += [
         f"{column.name}: {column.unreadable:,} values are not readable, such as "
         f"{', '.join(map(repr, column.samples))}; "
-        f"these customers are rejected where the column is used"
+        f"these {'lines' if plan.table.orders else 'customers'} are rejected where the column is used"
         for column in plan.table.columns.values()
-        if column.unreadable and column.samples
+        if column.unreadable and column.samples and _is_used(plan.table, column)
     ]
     if plan.proposal.rejected > 0:
         found.append(
@@ -147,6 +180,11 @@ def _remarks(plan: Plan) -> list[str]:
             f"on they can be trusted"
         )
     return found
+
+
+def _is_used(table: Table, column: Column) -> bool:
+    """Whether what cannot be read in a column is missing anywhere; of lines their date is told elsewhere."""
+    return table.orders is None or column.name in (table.orders.amount, table.orders.quantity)
 
 
 def print_outcome(outcome: Outcome, plan: Plan, console: Console) -> None:

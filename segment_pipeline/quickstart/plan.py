@@ -34,6 +34,7 @@ from segment_pipeline.quickstart.csv_table import (
     put_order_lines,
     read_table,
     reference_day,
+    refuse_currencies,
 )
 from segment_pipeline.quickstart.proposal import Proposal, propose_features, without_hurdle, worth_of
 from segment_pipeline.quickstart.request import (
@@ -86,9 +87,10 @@ class _Found:
 
 
 def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly: bool = False) -> Plan:
-    """Read the file and propose how to segment it. Raises InputError. monthly : for a project that goes on, and not for
-    one month."""
-    table = read_table(connection, request.file, request.hints())
+    """Read the file and propose how to segment it. monthly : for a project that goes on, and not for one month. Raises
+    InputError, and QuestionError where only the owner of the file knows."""
+    table = read_table(connection, request.file, request.hints(), request.more)
+    refuse_currencies(connection, table, request.where)
     if table.orders is None:
         found = _found_of_customers(connection, request, table)
     else:

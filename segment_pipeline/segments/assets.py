@@ -245,15 +245,17 @@ def _drift_drawn(history: Rows) -> dg.MarkdownMetadataValue:
     JOURNEY_PATHS,
     beside=[JOURNEY_CONVERSION],
     # It reads the five months before as well: that they are there is what every month's champion has checked.
-    deps=[validated_features, monthly_assignments, segment_profiles],
+    deps=[validated_features, selected_model, monthly_assignments, segment_profiles],
     group="journeys",
     kinds=SQL_KINDS,
 )
 def journey_paths(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
+    from segment_pipeline.models.champions_store import require_champion
     from segment_pipeline.segments.journeys_store import common_paths, write_journeys
 
     with pipeline.step(context) as step:
-        step.rows, conversions = write_journeys(step.connection, step.month)
+        champion = require_champion(step.connection, step.config, step.month)
+        step.rows, conversions = write_journeys(step.connection, champion, step.month)
         common = common_paths(step.connection, step.month)
     shown = as_table(common, path=str, customers=int, share=float)
     return step.result({"conversions": conversions, "paths_of_three_months": shown})

@@ -1,4 +1,4 @@
-"""The month before as this month's champion sees it: what a figure of this month may be compared with.
+"""The months before as this month's champion sees them: what a figure of this month may be compared with.
 
 In the month of a refit the figures that were published a month earlier are another model's, and a difference from them
 is mostly the model's step, not the customers'. So who compares a segment, or a customer's segment, with the month
@@ -21,19 +21,23 @@ from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
 def seen_before(connection: duckdb.DuckDBPyConnection, champion: SegmentModel, month: date) -> str | None:
     """A query of customer_id and segment_id, of the customers of the month before as the champion of `month` sees them;
     None where there is no such month, or it lacks a feature of the champion."""
-    before = add_months(month, -1)
-    published = f"{MONTHLY_ASSIGNMENTS.name} WHERE month = {month_literal(before)}"
+    return seen_in(connection, champion, add_months(month, -1))
+
+
+def seen_in(connection: duckdb.DuckDBPyConnection, champion: SegmentModel, earlier: date) -> str | None:
+    """The same of any month up to the present one."""
+    published = f"{MONTHLY_ASSIGNMENTS.name} WHERE month = {month_literal(earlier)}"
     served = f"SELECT 1 FROM {published} AND model_version = {champion.model_version} LIMIT 1"
     if connection.execute(served).fetchone() is not None:
         return f"SELECT customer_id, segment_id FROM {published}"
-    if not month_rows(connection, VALIDATED_FEATURES, before) or not scores_in(connection, champion, before):
+    if not month_rows(connection, VALIDATED_FEATURES, earlier) or not scores_in(connection, champion, earlier):
         return None
-    if not has_seen(connection, champion, before):
+    if not has_seen(connection, champion, earlier):
         return None
     ids = f"[{', '.join(map(str, champion.segment_ids))}]"
     return f"""
         SELECT customer_id, {ids}[list_position(probabilities, list_max(probabilities))] AS segment_id
-        FROM ({seen_memberships(champion, before)}) AS seen
+        FROM ({seen_memberships(champion, earlier)}) AS seen
     """
 
 

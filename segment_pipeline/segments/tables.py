@@ -276,8 +276,8 @@ TRANSITION_MATRIX = Table(
 JOURNEY_PATHS = Table(
     "journey_paths",
     "The commonest paths of customers over the last 2 to 6 months up to this one, of those who were in a segment when "
-    "the path begins. A state is the role of the customer's segment in that month, or the segment's name where there "
-    "are no roles; lapsed and rejected are states as well.",
+    "the path begins. A state is the role of the segment in which this month's champion sees the customer then, or the "
+    "segment's name where there are no roles; lapsed and rejected are states as well.",
     (
         MONTH,
         Column("months", "INTEGER", "months", "Length of the path, 2 to 6, both ends included."),
@@ -291,7 +291,8 @@ JOURNEY_PATHS = Table(
             "crosses_refit",
             "BOOLEAN",
             "",
-            "Whether the champion was replaced in between: some changes of state are then not the customers' own.",
+            "Whether this month's champion cannot see all of these months, so that some states are those of a champion "
+            "before it: some changes are then not the customers' own.",
         ),
     ),
     ("month", "months", "place"),
@@ -321,7 +322,8 @@ JOURNEY_CONVERSION = Table(
             "crosses_refit",
             "BOOLEAN",
             "",
-            "Whether the champion was replaced in between: some changes of state are then not the customers' own.",
+            "Whether this month's champion cannot see all of these months, so that some states are those of a champion "
+            "before it: some changes are then not the customers' own.",
         ),
     ),
     ("month", "from_state", "months_later"),

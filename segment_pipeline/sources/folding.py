@@ -21,12 +21,6 @@ from segment_pipeline.sources.aggregates import named_columns, open_parser, sett
 from segment_pipeline.sources.events import Feed, fold_events, value_of
 from segment_pipeline.sources.order_lines import instant, window_of
 
-# Columns of a step's own stand in parentheses: no feature of the user's is likely to be called so.
-_PLACED = f"""
-    LEFT JOIN (SELECT customer_id AS "(who)", {identifier(FREQUENCY)} AS "(placed)" FROM source_folded)
-        ON "(who)" IS NOT DISTINCT FROM customer_id
-"""
-
 
 @dataclass(frozen=True)
 class Made:
@@ -98,16 +92,15 @@ def fold_order_lines(
             FROM source_orders GROUP BY customer_id
         """,
         "source_shares": f"""
-            SELECT customer_id {of["categories"]}
-            FROM source_categories
-            {_PLACED if any(one.spend_ratio is not None for one in config.features) else ""} GROUP BY customer_id
+            SELECT customer_id {of["categories"]} {_spent_columns(config.features)}
+            FROM source_categories GROUP BY customer_id
         """,
         "source_customers": f"""
             SELECT c.customer_id, {_first_seen(config, of_events)} AS first_seen, 1 AS copies,
                 coalesce(unreadable_amounts, 0) AS unreadable_amounts,
                 coalesce(missing_order_ids, 0) AS missing_order_ids,
                 CAST(MAP {{}} AS MAP(VARCHAR, VARCHAR)) AS unreadable_values
-                {_values(config, _of_orders(config, made) | _of_events(of_events))}
+                {_values(config, _of_orders(config, made) | _ratios(config.features) | _of_events(of_events))}
             FROM {_everybody(config, of_events)} AS c
             LEFT JOIN source_history AS h ON h.customer_id IS NOT DISTINCT FROM c.customer_id
             LEFT JOIN source_window AS w ON w.customer_id IS NOT DISTINCT FROM c.customer_id
@@ -140,7 +133,9 @@ def _made(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, end
         for one in ORDER_FEATURES.values()
         if not one.lacks(given) and (not one.costly or one.name in config.feature_names)
     ]
-    made += [Made(name, "categories", sql) for name, sql in _of_categories(config.features).items()]
+    made += [
+        Made(one.name, "categories", _share(one.spend_share)) for one in config.features if one.spend_share is not None
+    ]
     own = {one.name: one.of_lines for one in config.features if one.of_lines is not None}
     with open_parser() as parser:
         return made + [
@@ -148,30 +143,45 @@ def _made(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, end
         ]
 
 
-def _of_categories(features: Sequence[Feature]) -> dict[str, str]:
-    """The features that are about a category, as aggregates over a customer's rows of `source_categories`, beside
-    which "(placed)" is the number of its orders; NULL where nothing was spent. Sums of decimals are exact.
+def _share(category: str) -> str:
+    """What part of a customer's spend is on the category, as an aggregate over `source_categories`; NULL where nothing
+    was spent. Sums of decimals are exact."""
+    return f"{_spent_on(category)} / nullif(CAST(sum(spend) AS DOUBLE), 0)"
+
+
+def _spent_on(category: str) -> str:
+    return f"CAST(coalesce(sum(spend) FILTER (category = {literal(category)}), 0) AS DOUBLE)"
+
+
+def _centred(features: Sequence[Feature]) -> list[str]:
+    """The categories that a feature is a ratio of, each once."""
+    return sorted({one.spend_ratio for one in features if one.spend_ratio is not None})
+
+
+def _spent_columns(features: Sequence[Feature]) -> str:
+    """What ratios are made of, as more columns of a SELECT from `source_categories`. They stand in parentheses, so that
+    no feature is likely to be called so."""
+    spent = [f"{_spent_on(category)} AS {identifier(f'(spent on {category})')}" for category in _centred(features)]
+    return "".join(f", {column}" for column in (*spent, 'CAST(sum(spend) AS DOUBLE) AS "(spent)"'))
+
+
+def _ratios(features: Sequence[Feature]) -> dict[str, str]:
+    """Features that are a ratio -> their value, from `_spent_columns` and the number of orders; NULL where nothing was
+    spent.
 
     Ratios are centred: the logarithm of what was spent on each of the categories that have one, and on all others
     together, less the mean of these logarithms (Aitchison 1986), after half an order of the customer's usual value was
     added to each. So a category without spend is told as finely as the customer's orders can tell it.
     """
-    total, half = "CAST(sum(spend) AS DOUBLE)", '(0.5E0 * CAST(sum(spend) AS DOUBLE) / max("(placed)"))'
-    shares = {one.name: _spent_on([one.spend_share]) for one in features if one.spend_share is not None}
-    made = {name: f"{spent} / nullif({total}, 0)" for name, spent in shares.items()}
-    centred = {one.name: one.spend_ratio for one in features if one.spend_ratio is not None}
-    rest = f"({total} - {_spent_on(sorted(set(centred.values())))})"
-    parts = [*(_spent_on([category]) for category in sorted(set(centred.values()))), rest]
-    mean = " + ".join(f"ln({part} + {half})" for part in parts)
-    for name, category in centred.items():
-        ratio = f"ln({_spent_on([category])} + {half}) - ({mean}) / {len(parts)}"
-        made[name] = f"CASE WHEN sum(spend) > 0 THEN {ratio} END"
-    return made
-
-
-def _spent_on(categories: Sequence[str]) -> str:
-    listed = ", ".join(map(literal, categories))
-    return f"CAST(coalesce(sum(spend) FILTER (category IN ({listed})), 0) AS DOUBLE)"
+    on = {category: f"s.{identifier(f'(spent on {category})')}" for category in _centred(features)}
+    half = f'(0.5E0 * s."(spent)" / c.{identifier(FREQUENCY)})'
+    rest = " - ".join(['s."(spent)"', *on.values()])
+    mean = " + ".join(f"ln({part} + {half})" for part in (*on.values(), f"({rest})"))
+    return {
+        one.name: f'CASE WHEN s."(spent)" > 0 THEN ln({on[one.spend_ratio]} + {half}) - ({mean}) / {len(on) + 1} END'
+        for one in features
+        if one.spend_ratio is not None
+    }
 
 
 def _columns(made: Iterable[Made]) -> str:
@@ -244,14 +254,7 @@ def _values(config: Config, made: Mapping[str, str]) -> str:
 
     made : the features that there are, with what they are in the statement.
     """
-    configured = {one.name: one for one in config.features}
-    columns = []
-    for name in config.raw_feature_names:
-        value = made.get(name, "CAST(NULL AS DOUBLE)")
-        if name not in ORDER_FEATURES:
-            value = f"CASE WHEN isfinite({value}) THEN {value} END"
-        missing = configured[name].missing if name in configured else None
-        columns.append(
-            f", {value if missing is None else f'coalesce({value}, {number(missing)})'} AS {identifier(name)}"
-        )
-    return "".join(columns)
+    values = {name: made.get(name, "CAST(NULL AS DOUBLE)") for name in config.raw_feature_names}
+    for name in values.keys() - ORDER_FEATURES.keys():
+        values[name] = f"CASE WHEN isfinite({values[name]}) THEN {values[name]} END"
+    return "".join(f", {value} AS {identifier(name)}" for name, value in values.items())

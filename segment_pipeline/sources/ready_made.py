@@ -11,8 +11,8 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.config.source import Feature, QuerySource, SnapshotsSource, resolve_source_path
-from segment_pipeline.database.quoting import identifier, literal, number
+from segment_pipeline.config.source import QuerySource, SnapshotsSource, resolve_source_path
+from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import reason
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months, as_of, month_key
@@ -61,7 +61,7 @@ def read_ready_made(connection: duckdb.DuckDBPyConnection, config: Config, month
         try:
             connection.execute(
                 "CREATE OR REPLACE TEMP TABLE source_customers AS "
-                f"{_ready_made_features(source, customer_id, config.features)}"
+                f"{_ready_made_features(source, customer_id, config.feature_names)}"
             )
             found = connection.execute("SELECT count(*) FROM source_customers").fetchone()
         except duckdb.Error as error:
@@ -151,13 +151,13 @@ def _refuse_unfit_columns(source: Relation, customer_id: str, feature_names: Seq
             )
 
 
-def _ready_made_features(source: Relation, customer_id: str, features: Sequence[Feature]) -> str:
+def _ready_made_features(source: Relation, customer_id: str, feature_names: Sequence[str]) -> str:
     """One row per source row: the features as numbers where they read as numbers, their text where they do not."""
-    numbers = ", ".join(_as_number(feature) for feature in features)
+    numbers = ", ".join(f"TRY_CAST({identifier(name)} AS DOUBLE) AS {identifier(name)}" for name in feature_names)
     unreadable = ", ".join(
         f"CASE WHEN TRY_CAST({identifier(name)} AS DOUBLE) IS NULL AND {identifier(name)} IS NOT NULL "
         f"THEN {{'key': {literal(name)}, 'value': CAST({identifier(name)} AS VARCHAR)}} END"
-        for name in (feature.name for feature in features)
+        for name in feature_names
     )
     identity = text_id(identifier(customer_id), source.columns[customer_id.lower()])
     return f"""
@@ -169,11 +169,3 @@ def _ready_made_features(source: Relation, customer_id: str, features: Sequence[
         FROM {source.sql} AS source
         ORDER BY ALL
     """
-
-
-def _as_number(feature: Feature) -> str:
-    column = identifier(feature.name)
-    value = f"TRY_CAST({column} AS DOUBLE)"
-    if feature.missing is not None:
-        value = f"CASE WHEN {column} IS NULL THEN {number(feature.missing)} ELSE {value} END"
-    return f"{value} AS {column}"

@@ -29,6 +29,7 @@ from segment_pipeline.sources.events import EventCounts, count_events, months_of
 from segment_pipeline.sources.expressions import NUMERIC_TYPES, bound, expression_types, text_id
 from segment_pipeline.sources.files import Relation, describe
 from segment_pipeline.sources.folding import fold_order_lines
+from segment_pipeline.sources.missing import fill_missing
 from segment_pipeline.sources.order_lines import (
     LineCounts,
     count_lines,
@@ -45,11 +46,12 @@ from segment_pipeline.sources.tables import RAW_CUSTOMERS
 @dataclass(frozen=True)
 class SourceCounts:
     """What a month's reading of the source found. `rows` are raw customers; `lines` is None without order lines;
-    `events` are those of each feed."""
+    `events` are those of each feed, `filled` the customers who got a feature's `missing` value, by feature."""
 
     rows: int
     lines: LineCounts | None = None
     events: Mapping[str, EventCounts] = field(default_factory=dict)
+    filled: Mapping[str, int] = field(default_factory=dict)
 
 
 def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
@@ -73,7 +75,7 @@ def read_customers(connection: duckdb.DuckDBPyConnection, config: Config, month:
     connection.execute("SET python_enable_replacements = false")
     if config.source.orders is None:
         no_categories(connection)
-        return SourceCounts(read_ready_made(connection, config, month))
+        return SourceCounts(read_ready_made(connection, config, month), filled=fill_missing(connection, config))
     # Relative paths in the user's SQL start where the configuration lies. DuckDB's own search path would come after
     # the current folder, and cannot hold a comma.
     with chdir(config.path.parent):
@@ -120,6 +122,7 @@ def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: d
         counts = count_lines(connection, lines, month, window_of(config, month))
         events = {feed.name: count_events(connection, feed, config, month) for feed in feeds}
         silent = fold_order_lines(connection, config, lines.sql(), month, feeds, lines.sql(categories=False))
+        filled = fill_missing(connection, config)
         events = {name: replace(one, silent_customers=silent[name]) for name, one in events.items()}
         rows, anonymous = connection.execute(f"""
             SELECT count(*), CAST(coalesce(sum({identifier(FREQUENCY)}) FILTER (
@@ -133,7 +136,8 @@ def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: d
     lines.refuse_changed()
     for feed in feeds:
         feed.source.refuse_changed()
-    return SourceCounts(rows, LineCounts(**counts, anonymous_orders=anonymous, uncategorised=uncategorised), events)
+    counted = LineCounts(**counts, anonymous_orders=anonymous, uncategorised=uncategorised)
+    return SourceCounts(rows, counted, events, filled)
 
 
 def load_categories(connection: duckdb.DuckDBPyConnection, config: Config, month: date, expression: str) -> None:

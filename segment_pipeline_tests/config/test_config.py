@@ -391,6 +391,9 @@ def test_a_portrait_is_a_feature_of_the_file_and_none_of_the_model() -> None:
     assert config.feature_names == config.raw_feature_names == ("pages", "spend", "visits")
     assert config.model_feature_names == ("pages", "visits")
     assert [feature.name for feature in config.portrait_features] == ["spend"]
+    assert config.without_portraits().features == config.model_features
+    assert config.without_portraits().path == config.path
+    assert config.without_portraits(also=["spend"]).feature_names == config.feature_names
     # what is not fitted needs no domain for its transform
     assert "log" in problem(PORTRAYED.replace("use: portrait, ", ""))
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from segment_pipeline.config.config import Config, parse_config
 from segment_pipeline.customers.contract import build_contract
 from segment_pipeline.customers.split_store import SplitCounts, split_customers
+from segment_pipeline.database.rows import exact_mean
 from segment_pipeline.database.store import prepare
+from segment_pipeline.errors import ConfigError
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline_tests.user_file import FILE
 
@@ -65,7 +67,7 @@ PORTRAIT = "- {name: margin, use: portrait, valid: {min: 0, max: 100}}"
 
 
 def test_a_value_that_is_missing_or_impossible_is_left_out_and_the_customer_stays():
-    margins = [5.0, None, NAN, INF, -1.0, 101.0, None, 100.0]
+    margins = [5.0, None, NAN, INF, -1.0, 101.0, None, 100.0]  # the second None is a text in the source
     with split_of(config_with(PORTRAIT), margins, unreadable=[6]) as (split, connection):
         assert (split.accepted, split.rejected, split.reasons) == (8, 0, {})
         assert kept(connection) == [5.0, None, None, None, None, None, None, 100.0]
@@ -115,6 +117,51 @@ def test_whatever_a_portrait_holds_the_model_sees_the_same_customers(margins: li
     without, rows_without = seen(config_with(""))
     assert rows == rows_without
     assert (with_portrait.accepted, with_portrait.rejected) == (without.accepted, without.rejected)
+
+
+def test_a_value_of_no_sense_without_a_valid_range_does_not_reach_the_means():
+    with split_of(config_with("- {name: margin, use: portrait}"), [1e15, -1e300, 2.0]) as (split, connection):
+        assert kept(connection) == [1e15, None, 2.0]
+        assert split.left_out == {"too_large:margin": 1}
+        (mean,) = connection.execute(f"SELECT {exact_mean('margin')} FROM validated_features").fetchone()
+    assert mean == (1e15 + 2) / 2
+
+
+OWN = """
+name: shop
+first_month: 2023-03
+source: {{orders: {{path: o.csv, customer_id: c, order_id: o, ordered_at: t, amount: a}}}}
+features:
+  - {{name: orders, valid: {{min: 1}}}}
+  - {{name: average_order_value, valid: {{min: 0}}}}
+  - {{name: nights, of_lines: "{aggregate}", use: {use}}}
+"""
+NIGHTS = "count(*) FILTER (hour(ordered_at) < 6)"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "use", "refused"),
+    [
+        (NIGHTS, NIGHTS, "model", False),
+        (NIGHTS, NIGHTS.replace("6", "7"), "model", True),
+        (NIGHTS, NIGHTS.replace("6", "7"), "portrait", False),  # it is compared with no other month
+    ],
+)
+def test_a_feature_of_the_model_is_one_thing_in_all_months(before: str, now: str, use: str, refused: bool):
+    config = parse_config(OWN.format(aggregate=now, use=use), FILE)
+    with duckdb.connect() as connection:
+        prepare(connection, TABLES, config.raw_feature_names)
+        earlier = parse_config(OWN.format(aggregate=before, use="portrait"), FILE)
+        split_customers(connection, earlier, build_contract(earlier), date(2023, 2, 1))
+        if not refused:
+            assert split_customers(connection, config, build_contract(config), MARCH).raw == 0
+            return
+        with pytest.raises(ConfigError) as told:
+            split_customers(connection, config, build_contract(config), MARCH)
+    message = str(told.value)
+    assert "features[2].of_lines: found count(*) FILTER (hour(ordered_at) < 7)" in message
+    assert "in 2023-02 nights was count(*) FILTER (hour(ordered_at) < 6)" in message
+    assert "another name" in message
 
 
 def test_the_limits_of_a_portrait_stand_beside_those_of_the_model():

@@ -3,9 +3,13 @@
 from datetime import date
 
 import duckdb
+import numpy as np
 import pytest
 
 from segment_pipeline.database.store import prepare
+from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.mixture.gaussian import Mixture
+from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.months import add_months
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segments.journeys_store import write_journeys
@@ -57,13 +61,26 @@ def warehouse():
         yield connection
 
 
+def champion(version: int = 1, features: tuple[str, ...] = ("x",), means: tuple[float, ...] = (0, 1, 2, 3)):
+    """Segments 1 to 4 lie at these places of each feature."""
+    d = len(features)
+    return SegmentModel(
+        version,
+        JANUARY,
+        FeatureSpace(features, ("none",) * d, (1.0,) * d, np.zeros(d), np.ones(d), np.ones(d)),
+        Mixture(np.full(4, 0.25), np.outer(means, np.ones(d)), np.array([0.01 * np.eye(d)] * 4)),
+        tuple(Segment(segment_id, f"segment {segment_id}", role) for segment_id, role in ROLES.items()),
+        -9.0,
+    )
+
+
 def paths(connection, months: int) -> dict[tuple[str, ...], int]:
     rows = connection.execute("SELECT path, customers FROM journey_paths WHERE months = ?", [months]).fetchall()
     return {tuple(path): customers for path, customers in rows}
 
 
 def test_every_path_of_every_length_is_counted_once(warehouse):
-    write_journeys(warehouse, date(2023, 4, 1))
+    write_journeys(warehouse, champion(), date(2023, 4, 1))
     assert paths(warehouse, 4) == {
         ("casual", "casual", "engaged", "engaged"): 1,
         ("engaged", "casual", "dormant", "dormant"): 1,
@@ -83,7 +100,7 @@ def test_every_path_of_every_length_is_counted_once(warehouse):
 
 
 def test_shares_are_of_those_who_began_in_the_same_state(warehouse):
-    write_journeys(warehouse, date(2023, 4, 1))
+    write_journeys(warehouse, champion(), date(2023, 4, 1))
     totals = warehouse.execute(
         "SELECT months, from_state, sum(share), sum(customers) FROM journey_paths GROUP BY ALL"
     ).fetchall()
@@ -92,7 +109,7 @@ def test_shares_are_of_those_who_began_in_the_same_state(warehouse):
 
 
 def test_conversion_answers_whether_casual_customers_become_regulars_or_go_quiet_and_how_soon(warehouse):
-    write_journeys(warehouse, date(2023, 4, 1))
+    write_journeys(warehouse, champion(), date(2023, 4, 1))
     rows = warehouse.execute(
         "SELECT customers, reached_engaged, reached_dormant, lapsed FROM journey_conversion "
         "WHERE from_state = 'casual' AND months_later = 3"
@@ -107,10 +124,10 @@ def test_conversion_answers_whether_casual_customers_become_regulars_or_go_quiet
 
 
 def test_the_first_month_has_no_paths_and_a_month_made_again_has_the_same(warehouse):
-    assert write_journeys(warehouse, JANUARY) == (0, 0)
-    once = write_journeys(warehouse, date(2023, 4, 1))
+    assert write_journeys(warehouse, champion(), JANUARY) == (0, 0)
+    once = write_journeys(warehouse, champion(), date(2023, 4, 1))
     rows = warehouse.execute("SELECT * FROM journey_paths ORDER BY ALL").fetchall()
-    assert write_journeys(warehouse, date(2023, 4, 1)) == once
+    assert write_journeys(warehouse, champion(), date(2023, 4, 1)) == once
     assert warehouse.execute("SELECT * FROM journey_paths ORDER BY ALL").fetchall() == rows
 
 
@@ -196,12 +213,32 @@ def test_months_of_before_there_was_the_column_are_told_as_then(warehouse):
     assert {customer: journey(warehouse, customer, "*") for customer in MOVES} == told
 
 
-def test_a_path_over_a_change_of_champion_is_marked(warehouse):
-    assert write_journeys(warehouse, date(2023, 4, 1))[0] > 0
+def test_a_path_over_months_that_the_champion_cannot_see_is_marked(warehouse):
+    assert write_journeys(warehouse, champion(), date(2023, 4, 1))[0] > 0
     marked = "SELECT DISTINCT months, crosses_refit FROM journey_paths ORDER BY 1"
     assert warehouse.execute(marked).fetchall() == [(2, False), (3, False), (4, False)]
     warehouse.execute("UPDATE monthly_assignments SET model_version = 2 WHERE month >= '2023-03-01'")
-    write_journeys(warehouse, date(2023, 4, 1))
+    write_journeys(warehouse, champion(2), date(2023, 4, 1))
     assert warehouse.execute(marked).fetchall() == [(2, False), (3, True), (4, True)]
     later = "SELECT DISTINCT months_later, crosses_refit FROM journey_conversion ORDER BY 1"
     assert warehouse.execute(later).fetchall() == [(1, False), (2, True), (3, True)]
+
+
+def test_a_path_over_a_refit_is_that_of_the_champion_that_sees_all_of_it(warehouse):
+    """The old champion has called everybody's segment by other ids: the new one has to look for itself."""
+    prepare(warehouse, TABLES, ("x",))
+    for table in ("validated_features", "past_features"):
+        warehouse.execute(f"DELETE FROM {table}")
+    warehouse.execute(
+        "INSERT INTO validated_features (month, customer_id, x) "
+        "SELECT month, customer_id, segment_id - 1 FROM monthly_assignments"
+    )
+    write_journeys(warehouse, champion(), date(2023, 4, 1))
+    told = {months: paths(warehouse, months) for months in (2, 3, 4)}
+    warehouse.execute(
+        "UPDATE monthly_assignments SET model_version = CASE WHEN month >= '2023-03-01' THEN 2 ELSE 1 END, "
+        "segment_id = CASE WHEN month >= '2023-03-01' THEN segment_id ELSE segment_id % 4 + 1 END"
+    )
+    write_journeys(warehouse, champion(2), date(2023, 4, 1))
+    assert {months: paths(warehouse, months) for months in (2, 3, 4)} == told
+    assert warehouse.execute("SELECT bool_or(crosses_refit) FROM journey_paths").fetchone() == (False,)

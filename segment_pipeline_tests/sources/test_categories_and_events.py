@@ -154,6 +154,7 @@ def test_five_kinds_of_behaviour_from_three_files_are_what_pandas_computes(tmp_p
     assert 0 < (expected["visits"] == 0).sum() < len(expected)
     assert ((expected["orders"] == 0).sum() > 0) == (customers == "any")
     assert counts.events["sessions"].silent_customers == (expected["visits"] == 0).sum()
+    assert counts.filled == {"days_since_visit": (expected["visits"] == 0).sum()}
     assert counts.lines is not None
     assert counts.lines.uncategorised > 0
 

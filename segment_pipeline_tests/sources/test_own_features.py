@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from segment_pipeline.cli.main import main
-from segment_pipeline.config.config import Config, load_config
+from segment_pipeline.config.config import Config, load_config, parse_config
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.movement.chance_lines_store import shuffle_lines
 from segment_pipeline.sources.folding import fold_order_lines
@@ -158,7 +158,8 @@ def test_what_has_no_value_is_missing_or_what_the_file_says(tmp_path: Path) -> N
         "fine": (0.5, 4.0, 1.0, 0.5, 0.5),
         "far": (0.5, 4.0, 1.0, None, None),
     }
-    _, filled = load(shop_with(tmp_path, {"ratio": own["ratio"]}, missing=9.5))
+    counts, filled = load(shop_with(tmp_path, {"ratio": own["ratio"]}, missing=9.5))
+    assert counts.filled == {"ratio": 1}
     assert {row["customer_id"]: row["ratio"] for row in filled} == {"none": 9.5, "nan": 0.5, "fine": 0.5, "far": 0.5}
 
 
@@ -255,6 +256,17 @@ def test_a_product_needs_its_key_and_ready_made_rows_have_no_lines(tmp_path: Pat
         ConfigError, match="of_lines: found a feature of order lines or events; allowed: with a source of orders"
     ):
         load_config(path)
+
+
+def test_ready_made_features_may_have_a_value_for_who_has_none(tmp_path: Path) -> None:
+    """Text that is no number is not nothing: it stays for the contract to reject."""
+    (tmp_path / "c.csv").write_text("id,visits\na,3\nb,\nc,many\n", encoding="utf-8")
+    source = {"snapshots": {"path": "c.csv", "customer_id": "id"}}
+    content = {"name": "t", "first_month": "2023-03", "source": source, "output_dir": str(tmp_path)}
+    content["features"] = [{"name": "visits", "missing": 0}]
+    counts, rows = load(parse_config(json.dumps(content), tmp_path / "segmentation.yaml"))
+    assert {row["customer_id"]: row["visits"] for row in rows} == {"a": 3, "b": 0, "c": None}
+    assert counts.filled == {"visits": 1}
 
 
 def test_customers_who_do_not_change_have_own_features_too(tmp_path: Path) -> None:
