@@ -16,6 +16,11 @@ class InputError(ConfigError):
     """The file given to quickstart or init, or what is said of it, cannot be used; nothing has run."""
 
 
+class QuestionError(PipelineError):
+    """The file can be read in two ways that give different customers, and only its owner knows which; nothing has
+    run. The message names the flag that answers it."""
+
+
 class SourceError(PipelineError):
     """The customer data cannot be read, or are not what the user's file says; published months are untouched."""
 

@@ -317,7 +317,7 @@ def _customer_rows(
     month: date,
     spend: str | None,
 ) -> list[Row]:
-    names = config.feature_names
+    names = config.model_feature_names
     raw = ", ".join(f"{identifier(name)} AS x{j}" for j, name in enumerate(names))
     columns = ", ".join(f"f.x{j}, s.{identifier(name)} AS z{j}" for j, name in enumerate(names))
     of_month = f"month = {month_literal(month)}"

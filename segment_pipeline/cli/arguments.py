@@ -9,7 +9,9 @@ from segment_pipeline import __version__
 from segment_pipeline.cli.commands import (
     check_command,
     export_command,
+    features_command,
     init_command,
+    inspect_command,
     quickstart_command,
     report_command,
     score_sql_command,
@@ -92,6 +94,18 @@ exit code:
 """
 
 
+FEATURES_EPILOG = """\
+examples:
+  segment-pipeline features                    the last month of data/segmentation.yaml that is over
+  segment-pipeline features --month 2017-09    another one
+
+Nothing is written: paste what you like into `features` of the configuration, then  segment-pipeline run --force
+
+exit code:
+  0 the table is printed, 1 the source cannot be read, 2 nothing was tried
+"""
+
+
 REPORT_EPILOG = """\
 examples:
   segment-pipeline report                      the latest published month
@@ -116,8 +130,23 @@ what it leaves in DIR:
   segmentation.yaml                   the configuration, to be changed and run again
 
 exit code:
-  0 all is there, 1 no trustworthy segments were found, 2 the file or a flag cannot be used
+  0 all is there, 1 no trustworthy segments were found, or a question that only you can answer,
+  2 the file or a flag cannot be used
 """
+
+
+INSPECT_EPILOG = """\
+examples:
+  segment-pipeline inspect orders.csv                         columns, roles, and the flags that change them
+  segment-pipeline inspect orders.csv --customer-id buyer     the same, with the customer named
+  segment-pipeline inspect 'exports/orders_*.csv'             several files of the same columns
+
+exit code:
+  0 it is understood, 1 there is a question that only you can answer, 2 the file or a flag cannot be used
+"""
+
+
+_FILES = "customers, or order lines: delimited text, Excel, Parquet or JSON lines, also gzipped; or a pattern"
 
 
 INIT_EPILOG = """\
@@ -127,7 +156,7 @@ examples:
   segment-pipeline init my_shop                         an example to be filled in
 
 exit code:
-  0 the project is there, 2 it is not, and nothing was overwritten
+  0 the project is there, 1 there is a question that only you can answer, 2 it is not; nothing was overwritten
 """
 
 
@@ -173,6 +202,17 @@ def command_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     check.set_defaults(command=check_command)
+
+    features = commands.add_parser(
+        "features",
+        help="which features to segment by, measured on your source",
+        description="Look at every number that the configured source gives of a customer, and say of each whether it\n"
+        "separates segments, lasts, repeats others, and adds to what is known of the next window. Nothing is written.",
+        epilog=FEATURES_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    features.add_argument("--month", type=_month, metavar="MONTH", help="for example 2017-12 (default: the last one)")
+    features.set_defaults(command=features_command)
 
     export = commands.add_parser(
         "export",
@@ -221,16 +261,28 @@ def command_parser() -> argparse.ArgumentParser:
 
     quickstart = commands.add_parser(
         "quickstart",
-        help="a CSV in sixty seconds: segments, report and a configuration to go on with",
-        description="Segment the customers of one CSV: one row per customer, or order lines.\nNo question is asked; "
-        "each guess is printed with the flag that overrules it.",
+        help="a file in sixty seconds: segments, report and a configuration to go on with",
+        description="Segment the customers of one file: one row per customer, or order lines.\nEach guess is printed "
+        "with the flag that overrules it.",
         epilog=QUICKSTART_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    quickstart.add_argument("file", type=Path, metavar="FILE.csv", help="customers, or order lines")
+    quickstart.add_argument("files", type=Path, nargs="+", metavar="FILE", help=_FILES)
     quickstart.add_argument("--out", type=Path, metavar="DIR", help="default: FILE_segments in the current folder")
     _add_guesses(quickstart)
     quickstart.set_defaults(start=quickstart_command)
+
+    inspect = commands.add_parser(
+        "inspect",
+        help="what each column of a file would be taken for, and why",
+        description="Read a file as quickstart and init do, and say what they would make of it. Nothing is fitted or "
+        "written.",
+        epilog=INSPECT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    inspect.add_argument("files", type=Path, nargs="+", metavar="FILE", help=_FILES)
+    _add_guesses(inspect)
+    inspect.set_defaults(start=inspect_command)
 
     init = commands.add_parser(
         "init",
@@ -241,11 +293,13 @@ def command_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     init.add_argument("folder", type=Path, nargs="?", default=Path(), metavar="DIR", help="default: the current folder")
-    init.add_argument("--from", type=Path, dest="file", metavar="FILE", help="a CSV of customers, or of order lines")
+    init.add_argument(
+        "--from", type=Path, action="append", dest="files", metavar="FILE", help=f"{_FILES}; may be repeated"
+    )
     _add_guesses(init)
     init.set_defaults(start=init_command)
 
-    for command in (run, export, score, report, ui, check):
+    for command in (run, export, score, report, ui, check, features):
         command.add_argument(
             "--config",
             type=Path,
@@ -292,6 +346,12 @@ def _add_guesses(command: argparse.ArgumentParser) -> None:
         help="the step in which values come, for one feature; may be repeated",
     )
     model.add_argument("--segments", metavar="3..8", type=_range, help="smallest and largest number to try")
+    model.add_argument(
+        "--covariance",
+        metavar="A,B",
+        type=_covariances,
+        help="types of covariances to try, of full, diagonal, tied and spherical (default: full)",
+    )
     model.add_argument(
         "--hurdle",
         metavar="A=1",
@@ -352,6 +412,13 @@ def _hurdle(text: str) -> tuple[str, float] | str | None:
         return name, float(value)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{value!r} is not a number") from error
+
+
+def _covariances(text: str) -> list[str]:
+    found = _names(text)
+    if not found or len(set(found)) < len(found) or not set(found) <= {"full", "diagonal", "tied", "spherical"}:
+        raise argparse.ArgumentTypeError(f"{text!r}: write some of full,diagonal,tied,spherical, each once")
+    return found
 
 
 def _range(text: str) -> tuple[int, int]:

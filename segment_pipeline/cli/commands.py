@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -23,7 +24,8 @@ def _request(chosen: argparse.Namespace, out: Path) -> "Request":
     from segment_pipeline.quickstart.request import Request
 
     return Request(
-        file=chosen.file,
+        file=chosen.files[0],
+        more=chosen.files[1:],
         out=out,
         customer_id=chosen.customer_id,
         features=chosen.features,
@@ -37,6 +39,7 @@ def _request(chosen: argparse.Namespace, out: Path) -> "Request":
         transforms=dict(chosen.transform),
         resolutions=dict(chosen.resolution),
         segments=chosen.segments,
+        covariance=chosen.covariance,
         hurdle=chosen.hurdle if chosen.hurdle != "propose" else None,
         no_hurdle=chosen.hurdle is None,
         separator=chosen.sep,
@@ -49,14 +52,27 @@ def _request(chosen: argparse.Namespace, out: Path) -> "Request":
 def quickstart_command(chosen: argparse.Namespace) -> int:
     from segment_pipeline.quickstart.command import quickstart
 
-    return quickstart(_request(chosen, chosen.out or Path(f"{chosen.file.stem}_segments")))
+    name = re.sub(r"[*?\[\]]", "", chosen.files[0].stem).strip("_- ") or "customers"
+    return quickstart(_request(chosen, chosen.out or Path(f"{name}_segments")))
+
+
+def inspect_command(chosen: argparse.Namespace) -> int:
+    from segment_pipeline.quickstart.command import inspect
+
+    return inspect(_request(chosen, Path()))
 
 
 def init_command(chosen: argparse.Namespace) -> int:
     from segment_pipeline.quickstart.project import initialise
 
-    request = _request(chosen, chosen.folder / "data") if chosen.file is not None else None
+    request = _request(chosen, chosen.folder / "data") if chosen.files is not None else None
     return initialise(chosen.folder, request)
+
+
+def features_command(config: Config, chosen: argparse.Namespace) -> int:
+    from segment_pipeline.cli.features import features_command
+
+    return features_command(config, chosen)
 
 
 def export_command(config: Config, chosen: argparse.Namespace) -> int:

@@ -157,6 +157,10 @@ class Config(Settings):
                     )
                 )
             first_with.setdefault(folded, index)
+        in_model = sum(feature.use == "model" for feature in features)
+        if in_model < min(2, len(features)):
+            found = f"{'one feature' if in_model else 'no feature'} in the model and portraits beside it"
+            wrong.append(((), found, "at least two features with `use: model`, which is the default"))
         source = info.data.get("source")
         if source is not None:
             wrong += not_from_source(features, source)
@@ -167,13 +171,13 @@ class Config(Settings):
     @field_validator("model")
     @classmethod
     def _hurdle_is_a_possible_value(cls, model: ModelSettings, info: ValidationInfo) -> ModelSettings:
-        features = {feature.name: feature for feature in info.data.get("features", ())}
+        features = {feature.name: feature for feature in info.data.get("features", ()) if feature.use == "model"}
         if model.hurdle is None or not features:
             return model
         feature = features.get(model.hurdle.feature)
         if feature is None:
             raise refusal(
-                ("hurdle", "feature"), show(model.hurdle.feature), f"a feature of this file: {either(list(features))}"
+                ("hurdle", "feature"), show(model.hurdle.feature), f"a feature of the model: {either(list(features))}"
             )
         low, high = feature.valid.min, feature.valid.max
         if (low is not None and model.hurdle.value < low) or (high is not None and model.hurdle.value > high):
@@ -293,8 +297,29 @@ class Config(Settings):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """The features' names, in the order of the file."""
+        """The names of all configured features, in the order of the file."""
         return tuple(feature.name for feature in self.features)
+
+    @property
+    def model_features(self) -> tuple[Feature, ...]:
+        """The features that the mixture is fitted to, in the order of the file; the others are portraits."""
+        return tuple(feature for feature in self.features if feature.use == "model")
+
+    @property
+    def model_feature_names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(feature.name for feature in self.model_features)
+
+    @property
+    def portrait_features(self) -> tuple[Feature, ...]:
+        """The configured features that describe segments and make none, in the order of the file."""
+        return tuple(feature for feature in self.features if feature.use == "portrait")
+
+    def without_portraits(self, also: Collection[str] = ()) -> "Config":
+        """The same file with the model's features alone, for what only a model looks at; and with those that another
+        one looks at `also`."""
+        kept = tuple(feature for feature in self.features if feature.use == "model" or feature.name in also)
+        return self.model_copy(update={"features": kept})
 
     @property
     def raw_feature_names(self) -> tuple[str, ...]:
@@ -324,10 +349,10 @@ class Config(Settings):
     def remarks(self) -> tuple[str, ...]:
         """What is allowed but probably not wanted, as plain sentences."""
         found = []
-        if len(self.features) > ADVISED_FEATURES:
+        if len(self.model_features) > ADVISED_FEATURES:
             found.append(
-                f"{len(self.features)} features are many: with more than {ADVISED_FEATURES}, segments are hard to tell "
-                "apart and to explain. Keep the 4 to 6 that say different things."
+                f"{len(self.model_features)} features are many: with more than {ADVISED_FEATURES}, segments are hard "
+                "to tell apart and to explain. Keep the 4 to 6 that say different things, the others as portraits."
             )
         for key, feature in (("recency", self.recency_feature), ("frequency", self.frequency_feature)):
             if feature is None:

@@ -236,6 +236,12 @@ class Feature(Settings):
     )
     unit: str = setting("", "", "Unit of the values, shown in every table and chart.")
     meaning: str = setting("", "", "One sentence that a marketer understands.")
+    use: Literal["model", "portrait"] = setting(
+        "model",
+        "",
+        "model: the mixture is fitted to it; portrait: it describes the segments, and has no say in who belongs to "
+        "which. Of a portrait feature a missing or impossible value is left out, and rejects nobody.",
+    )
     transform: Literal["none", "log", "log1p", "logit"] = setting(
         "none", "", "What makes the feature less skewed; log and log1p for counts and money, logit for shares."
     )
@@ -315,6 +321,8 @@ class Feature(Settings):
 
     @model_validator(mode="after")
     def _transform_is_defined(self) -> "Feature":
+        if self.use == "portrait" and self.outliers == "keep":
+            return self  # nothing is transformed
         low, high = self.valid.min, self.valid.max
         if self.transform == "log" and (low is None or low <= 0):
             raise refusal(

@@ -8,12 +8,14 @@ is the customer or the date (roles.py). A column is numeric if nearly all of its
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import duckdb
 
-from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.quoting import identifier, literal, string_list
+from segment_pipeline.errors import InputError
+from segment_pipeline.quickstart.names import hints_of
 from segment_pipeline.quickstart.text import shown
 
 NEARLY_ALL = 0.9
@@ -42,6 +44,8 @@ MISSING = (
     "infinity",
     "-infinity",
     "\\n",
+    "0000-00-00",
+    "0000-00-00 00:00:00",
 )
 """Texts, in lower case, that stand for no value."""
 
@@ -65,8 +69,17 @@ DATE_FORMATS = {
 }
 """Days as people write them, besides ISO 8601; each also with a time of day."""
 
-TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+TIMES = ("", *(f"{gap} {time}" for time in ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p") for gap in ("", ",")))
 ISO, EPOCH, EPOCH_MS = "ISO 8601", "seconds since 1970", "milliseconds since 1970"
+SERIAL = "days since 1900, as spreadsheets count"
+
+NO_DATES = ("1902-01-01", "2200-01-01")
+"""Days outside of these stand for no date: 0000-00-00, 1900-01-01 and 9999-12-31 are what systems write for none."""
+
+_NO_DATE_NUMBERS = "(0, 99991231)"
+
+FEW_IN_FUTURE = 0.05
+"""Share of a column's dates that may be later than today and are mistakes; with more it is one of days to come."""
 
 WHEN = re.compile(r"date|time|datum|day$|_at$|_on$|created|when|(^|_)ts$|month$", re.IGNORECASE)
 """How columns of times are called."""
@@ -78,9 +91,15 @@ _CURRENCY_CODE = "USD|EUR|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|AUD|CAD|kr|zł
 @dataclass(frozen=True)
 class Column:
     """One column. kind : "number", "date", "text" or "empty". known : texts that stand for a value; distinct : of
-    these. unreadable : known ones, over all rows, that are not of the kind, with some `samples`. date_format : of
-    DATE_FORMATS with a time, ISO, EPOCH or EPOCH_MS. unit : a currency, or "share" where the texts end in a percent
-    sign, which are divided by 100. first, last : of a date column."""
+    these; example : the first of them in the alphabet. unreadable : known ones, over all rows, that are not of the
+    kind, with some `samples`. unit : a currency, or "share" where the texts end in a percent sign, which are divided
+    by 100. plain : whether the monthly reader takes all for what they are.
+
+    whole : all numbers are, so that they may be ids. pointed_ids : all are like 12345.0. rounded_ids : texts like
+    1.23E+11, whose last digits are lost.
+
+    date_format : of DATE_FORMATS with a time, ISO, EPOCH, EPOCH_MS or SERIAL. first, last : of the dates, without the
+    `sentinels` that stand for none (NO_DATES) and without the few that are `future`, later than today."""
 
     name: str
     kind: str
@@ -94,6 +113,12 @@ class Column:
     first: date | None = None
     last: date | None = None
     plain: bool = False
+    whole: bool = False
+    pointed_ids: bool = False
+    rounded_ids: int = 0
+    example: str = ""
+    sentinels: int = 0
+    future: int = 0
 
 
 def describe_column(
@@ -101,30 +126,59 @@ def describe_column(
 ) -> Column:
     """What the texts of one column are. decimal : the mark. is_date, date_format : what the user has said of it."""
     number = number_sql("value", decimal)
-    known, distinct, numbers, shares, plain, low, high = only_row(
+    known, filled, distinct, numbers, shares, plain, low, high, whole, pointed, rounded, example = only_row(
         connection,
-        f"""
-        SELECT count(value), count(DISTINCT value), count({number}),
-            count(*) FILTER (value LIKE '%\\%' ESCAPE '\\'),
-            count(*) FILTER (regexp_full_match(value, {literal(_PLAIN_NUMBER)})),
-            min({number}), max({number})
-        FROM {_known_values(name)}
+        rf"""
+        SELECT count(value), count(*) FILTER (bare <> ''), count(DISTINCT value), count(number),
+            count(*) FILTER (value LIKE '%\%' ESCAPE '\'),
+            count(*) FILTER (regexp_full_match(value, {literal(_PLAIN_NUMBER[decimal])})),
+            min(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}),
+            max(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}),
+            count(*) FILTER (number = floor(number)),
+            count(*) FILTER (regexp_full_match(value, '\d+\.0+')),
+            count(*) FILTER (regexp_full_match(value, '\d([.,]\d+)?[eE]\+?\d+')),
+            min(value)
+        FROM (SELECT value, bare, {number} AS number FROM {_known_values(name)})
         """,
     )
-    column = Column(name, "text", known, distinct)
+    pointed_ids = known > 0 and pointed == known
+    column = Column(name, "text", known, distinct, pointed_ids=pointed_ids, rounded_ids=rounded, example=example or "")
     if known == 0:
         return replace(column, kind="empty")
+    if is_date and date_format is not None:
+        return _as_said(connection, column, date_format)
     if numbers >= NEARLY_ALL * known:
-        numeric_date = _numeric_date(connection, name, low, high) if is_date or WHEN.search(name) else ""
+        numeric_date = _numeric_date(connection, name, low, high) if is_date or _called_a_time(name) else ""
         if numeric_date:
             return _dated(connection, column, numeric_date)
         unit = "share" if shares >= NEARLY_ALL * known else _currency(connection, name)
-        column = replace(column, kind="number", unreadable=known - numbers, unit=unit, plain=plain == known)
+        column = replace(
+            column,
+            kind="number",
+            unreadable=known - numbers,
+            unit=unit,
+            plain=plain == filled,
+            whole=whole == numbers,
+        )
         return _with_samples(connection, column, number)
-    if is_date and date_format is not None:
-        return _dated(connection, column, date_format)
     found, ambiguous = _text_date(connection, name, date_format)
     return replace(_dated(connection, column, found), ambiguous=ambiguous) if found else column
+
+
+def _called_a_time(name: str) -> bool:
+    return WHEN.search(name) is not None or "date" in hints_of(name)
+
+
+def _as_said(connection: duckdb.DuckDBPyConnection, column: Column, date_format: str) -> Column:
+    """The column as one of dates that are written as the user said. Raises InputError where they are not."""
+    found = _dated(connection, column, date_format)
+    if found.unreadable > (1 - NEARLY_ALL) * column.known:
+        raise InputError(
+            f"--date-format {date_format!r}: {shown(column.name)} is not written so: {found.unreadable:,} of "
+            f"{column.known:,} values do not match, such as {', '.join(map(repr, found.samples))}. Leave the flag out, "
+            "or give the format of these."
+        )
+    return found
 
 
 def decimal_mark(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> tuple[str, str]:
@@ -142,7 +196,37 @@ def decimal_mark(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) ->
         counts[mark] = int(only_row(connection, f"SELECT {only} FROM {_profiled(connection)}")[0])
     if counts[","] > counts["."]:
         return ",", f"decimal comma, as in {_example_of_comma(connection, names)}  (--decimal)"
+    if counts["."] == 0 and (example := _points_of_thousands(connection, names)):
+        return ",", f"points are of thousands, as in {example}, for smaller numbers have none  (--decimal)"
     return ".", ""
+
+
+def _points_of_thousands(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> str:
+    """A text such as 14.000 of a column in which all numbers from 1,000 on, and no smaller one, are written so; ""
+    where there is no such column."""
+    for name in names:
+        value = known_sql(name)
+        pointed, bare_small, others, example = only_row(
+            connection,
+            rf"""
+            SELECT count(DISTINCT value) FILTER (regexp_full_match(value, '[+-]?[1-9]\d{{0,2}}(\.\d{{3}})+')),
+                count(*) FILTER (regexp_full_match(value, '[+-]?\d{{1,3}}')),
+                count(*) FILTER (NOT regexp_full_match(value, '[+-]?([1-9]\d{{0,2}}(\.\d{{3}})+|\d{{1,3}})')),
+                min(value) FILTER (value LIKE '%.%')
+            FROM (SELECT {value} AS value FROM {_profiled(connection)})
+            """,
+        )
+        if pointed >= 20 and others == 0 and (bare_small or _ends_in_noughts(connection, name)):
+            return str(example)
+    return ""
+
+
+def _ends_in_noughts(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Whether most numbers end in .000 or .500, as whole thousands of a small currency do and no measure does."""
+    (share,) = only_row(
+        connection, rf"SELECT avg(CAST(regexp_matches(value, '\.[05]00$') AS DOUBLE)) FROM {_known_values(name)}"
+    )
+    return bool(share is not None and share > 0.5)
 
 
 def _example_of_comma(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> str:
@@ -185,8 +269,8 @@ def known_sql(name: str) -> str:
 
 
 def _known_values(name: str) -> str:
-    """The known texts of a column as `value`, a row of `raw_rows` each."""
-    return f"(SELECT {known_sql(name)} AS value FROM raw_rows)"
+    """The known texts of a column as `value`, and all as `bare`, a row of `raw_rows` each."""
+    return f"(SELECT {known_sql(name)} AS value, {bare_sql(name)} AS bare FROM raw_rows)"
 
 
 def number_sql(value: str, decimal: str) -> str:
@@ -202,8 +286,19 @@ def number_sql(value: str, decimal: str) -> str:
     return f"coalesce(TRY_CAST({value} AS DOUBLE), {spelled})"
 
 
+def moment_sql(column: Column) -> str:
+    """An expression over `raw_rows` of a date column as a timestamp; NULL also for sentinels and few future dates."""
+    moment = time_sql(known_sql(column.name), column.date_format)
+    if column.first is None or not (column.sentinels or column.future):
+        return moment
+    return f"CASE WHEN CAST({moment} AS DATE) BETWEEN DATE '{column.first}' AND DATE '{column.last}' THEN {moment} END"
+
+
 def time_sql(value: str, date_format: str) -> str:
     """An expression of text as a timestamp; NULL where it is none."""
+    if date_format == SERIAL:
+        seconds = f"CAST(round(TRY_CAST({value} AS DOUBLE) * 86400) AS BIGINT)"
+        return f"TIMESTAMP '1899-12-30' + to_seconds({seconds})"
     if date_format == ISO:
         return f"TRY_CAST({value} AS TIMESTAMP)"
     if date_format in (EPOCH, EPOCH_MS):
@@ -218,14 +313,15 @@ _NUMBER = {
     ".": r"[+-]?(\d+|\d{1,3}(,\d{3})+)?(\.\d*)?([eE][+-]?\d+)?%?",
     ",": r"[+-]?(\d+|\d{1,3}(\.\d{3})+)?(,\d*)?([eE][+-]?\d+)?%?",
 }
-_PLAIN_NUMBER = r"[+-]?\d+(\.\d+)?"
+_PLAIN_NUMBER = {".": r"[+-]?\d+(\.\d+)?", ",": r"[+-]?\d+"}
+_DAY = r"\d{4}-\d\d-\d\d"
 _PLAIN_TIME = r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?)?"
 
 
 def _bare_number(value: str) -> str:
-    """Without currency, blanks and apostrophes; (12.50) is an accountant's -12.50."""
+    """Without currency, blanks and apostrophes; (12.50) is an accountant's -12.50, and 12.50- that of a mainframe."""
     signs = f"regexp_replace({value}, {literal(_SIGNS)}, '', 'g')"
-    return f"regexp_replace({signs}, '^\\((.+)\\)$', '-\\1')"
+    return f"regexp_replace({signs}, '^(?:\\((.+)\\)|(.+)-)$', '-\\1\\2')"
 
 
 # --- numbers and dates ------------------------------------------------------------------------------------------------
@@ -243,6 +339,7 @@ def _currency(connection: duckdb.DuckDBPyConnection, name: str) -> str:
 
 
 def _with_samples(connection: duckdb.DuckDBPyConnection, column: Column, number: str) -> Column:
+    """number : an expression of `value`, NULL for what is not readable."""
     if not column.unreadable:
         return column
     found = connection.execute(
@@ -252,17 +349,24 @@ def _with_samples(connection: duckdb.DuckDBPyConnection, column: Column, number:
     return replace(column, samples=tuple(row[0] for row in found))
 
 
-def _numeric_date(connection: duckdb.DuckDBPyConnection, name: str, low: float, high: float) -> str:
-    """How numbers in a column of times are times: since 1970, between 1989 and 2036, or as 20241231; "" if not."""
+def _numeric_date(connection: duckdb.DuckDBPyConnection, name: str, low: float | None, high: float | None) -> str:
+    """How numbers in a column of times are times: since 1970, between 1989 and 2036, or as 20241231; "" if not.
+
+    low, high : of the numbers that may be dates; None where there is none.
+    """
+    if low is None or high is None:
+        return ""
     if low >= 6e8 and high <= 2.1e9:
         return EPOCH
     if low >= 6e11 and high <= 2.1e12:
         return EPOCH_MS
+    if low >= 32874 and high <= 55153:  # 1990 to 2050
+        return SERIAL
     if low >= 19000101 and high <= 21001231:
         fails = only_row(
             connection,
             f"SELECT count(*) FROM {_known_values(name)} "
-            f"WHERE value IS NOT NULL AND try_strptime(value, '%Y%m%d') IS NULL",
+            f"WHERE value IS NOT NULL AND rtrim(value, '0') <> '' AND try_strptime(value, '%Y%m%d') IS NULL",
         )
         return "%Y%m%d" if fails[0] == 0 else ""
     return ""
@@ -275,13 +379,16 @@ def _text_date(connection: duckdb.DuckDBPyConnection, name: str, given: str | No
     over the whole year.
     """
     formats = [ISO] + ([given] if given else [day + time for day in DATE_FORMATS for time in TIMES])
+    if not _may_be_dates(connection, name, formats[1:]):
+        return "", False
     sampled = f"(SELECT DISTINCT {known_sql(name)} AS value FROM {_profiled(connection)} ORDER BY 1)"
     sample = (
         f"(SELECT value FROM (SELECT value, row_number() OVER () AS place, count(*) OVER () AS rows FROM {sampled} "
         f"WHERE value IS NOT NULL) WHERE place % greatest(1, rows // 2000) = 0)"
     )
     tried = ", ".join(
-        f"count({moment}) FILTER (year({moment}) BETWEEN 1900 AND 2100), date_diff('day', min({moment}), max({moment}))"
+        f"count({moment}) FILTER (year({moment}) BETWEEN 1900 AND 2100 OR year({moment}) IN (1, 9999)), "
+        f"date_diff('day', min({moment}), max({moment}))"
         for moment in (time_sql(_iso_only("value") if one == ISO else "value", one) for one in formats)
     )
     total, *found = only_row(connection, f"SELECT count(*), {tried} FROM {sample}")
@@ -294,6 +401,17 @@ def _text_date(connection: duckdb.DuckDBPyConnection, name: str, given: str | No
     return chosen, len(readers) > 1
 
 
+def _may_be_dates(connection: duckdb.DuckDBPyConnection, name: str, formats: Sequence[str]) -> bool:
+    """Whether most of the first texts are dates in any of the formats: trying each on its own takes a second."""
+    moment = f"coalesce({time_sql(_iso_only('value'), ISO)}, try_strptime(value, {string_list(formats)}))"
+    share = only_row(
+        connection,
+        f"SELECT avg(CAST({moment} IS NOT NULL AS DOUBLE)) "
+        f"FROM (FROM {_known_values(name)} WHERE value IS NOT NULL LIMIT 200)",
+    )
+    return bool((share[0] or 0) > 0.5)
+
+
 def _iso_only(value: str) -> str:
     """DuckDB casts more than ISO 8601 to a timestamp; here only a year first makes it one."""
     return f"CASE WHEN regexp_matches({value}, '^\\d{{4}}-\\d{{1,2}}-\\d{{1,2}}') THEN {value} END"
@@ -302,18 +420,28 @@ def _iso_only(value: str) -> str:
 def _dated(connection: duckdb.DuckDBPyConnection, column: Column, date_format: str) -> Column:
     """The column as one of dates that are written so."""
     moment = time_sql("value", date_format)
-    read, plain, first, last = only_row(
+    believed = f"moment >= DATE '{NO_DATES[0]}' AND moment < DATE '{NO_DATES[1]}'"
+    today = datetime.now(UTC).date() + timedelta(days=1)  # it is already tomorrow somewhere
+    read, filled, days, plain, sentinels, future, first, last, last_past = only_row(
         connection,
-        f"SELECT count({moment}), count(*) FILTER (regexp_full_match(value, {literal(_PLAIN_TIME)})), "
-        f"CAST(min({moment}) AS DATE), CAST(max({moment}) AS DATE) "
-        f"FROM {_known_values(column.name)}",
+        f"SELECT count(moment), count(*) FILTER (bare <> ''), "
+        f"count(*) FILTER (regexp_full_match(value, {literal(_DAY)})), "
+        f"count(*) FILTER (regexp_full_match(value, {literal(_PLAIN_TIME)})), "
+        f"count(moment) FILTER (NOT ({believed})), count(moment) FILTER ({believed} AND moment > DATE '{today}'), "
+        f"CAST(min(moment) FILTER ({believed}) AS DATE), CAST(max(moment) FILTER ({believed}) AS DATE), "
+        f"CAST(max(moment) FILTER ({believed} AND moment <= DATE '{today}') AS DATE) "
+        f"FROM (SELECT value, bare, {moment} AS moment FROM {_known_values(column.name)})",
     )
-    return replace(
+    few = 0 < future <= FEW_IN_FUTURE * read
+    column = replace(
         column,
         kind="date",
         date_format=date_format,
         unreadable=column.known - read,
         first=first,
-        last=last,
-        plain=date_format == ISO and plain == column.known,
+        last=last_past if few else last,
+        plain=date_format == ISO and plain == filled and days in (0, filled),
+        sentinels=sentinels,
+        future=future if few else 0,
     )
+    return _with_samples(connection, column, moment)

@@ -1,4 +1,5 @@
-"""`segment-pipeline quickstart`: from a CSV that nobody has described to segments, in the order in which it happens.
+"""`segment-pipeline quickstart`: from a file that nobody has described to segments, in the order in which it happens;
+and `inspect`, which stops after reading it.
 
 Here: the order of things. Not here: what is found in the file (plan.py), what is said of it (messages.py), what is left
 in the folder (folder.py). The month itself is the pipeline's ordinary first month: the same assets, checks and tables,
@@ -14,6 +15,7 @@ from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
+from segment_pipeline.quickstart.csv_table import lines_that_are_no_orders, read_table, refuse_currencies
 from segment_pipeline.quickstart.folder import CUSTOMERS, refuse_foreign_folder, start_over, write_customers, writing
 from segment_pipeline.quickstart.messages import (
     IN_WORDS,
@@ -22,6 +24,7 @@ from segment_pipeline.quickstart.messages import (
     next_after_nothing,
     print_outcome,
     print_plan,
+    print_table,
     progress_line,
     results_console,
     why_nothing,
@@ -42,6 +45,16 @@ def quickstart(request: Request) -> int:
             connection, request, plan, lambda step: progress(IN_WORDS.get(step, step)), console.print
         )
     print_outcome(outcome, plan, console)
+    return 0
+
+
+def inspect(request: Request) -> int:
+    """What each column would be taken for, and why; nothing is fitted or written. Raises PipelineError."""
+    with duckdb.connect() as connection:
+        table = read_table(connection, request.file, request.hints(), request.more)
+        warnings = lines_that_are_no_orders(connection, table, request.where)
+        print_table(table, warnings, results_console())
+        refuse_currencies(connection, table, request.where)
     return 0
 
 

@@ -6,7 +6,7 @@ segmenting by (proposal.py), and the monthly sources, which guess nothing (sourc
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,25 +16,46 @@ import numpy as np
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.database.quoting import identifier, literal
-from segment_pipeline.errors import InputError
+from segment_pipeline.errors import InputError, QuestionError
 from segment_pipeline.quickstart.columns import (
     DATE_FORMATS,
+    MISSING,
+    NEARLY_ALL,
+    NO_DATES,
+    WHEN,
     Column,
     bare_sql,
     decimal_mark,
     describe_column,
     known_sql,
+    moment_sql,
     number_sql,
     only_row,
     time_sql,
 )
-from segment_pipeline.quickstart.roles import Hints, Orders, find_roles
-from segment_pipeline.quickstart.text import CsvText, load_rows, read_text, shown
+from segment_pipeline.quickstart.names import hints_of
+from segment_pipeline.quickstart.roles import FLAGS, Choice, Hints, Orders, Roles, find_roles
+from segment_pipeline.quickstart.scores import Evidence
+from segment_pipeline.quickstart.text import CsvText, load_rows, read_texts, shown
 
 ORDER_LINES_FILE = "order_lines.csv"
 """What the order lines are called where the user's own file cannot be read as it is."""
 
-_UNDONE = "cancel|return|refund|storno|void|charge_?back|retour|reject|declined|failed|erstattet|widerruf|annul"
+GUESTS = (
+    *("guest", "guests", "guest checkout", "not logged in", "gast", "invité", "invite", "invitado", "ospite", "gość"),
+    *("anonymous", "anonym", "anonyme", "anónimo", "unbekannt", "walk-in", "walk in", "laufkunde", "(not set)"),
+    "undefined",
+)
+"""Texts, in lower case, under which shops keep the orders of people who left no name."""
+
+ZERO = ("0", "-1")
+"""Texts that stand for nobody where many lines have them, and may be somebody's number where few do."""
+
+_UNDONE = (
+    "cancel|return|refund|storn|void|charge_?back|retour|reject|declined|failed|erstattet|widerruf|annul|pending|draft"
+    "|devuelt|devol|reembols|anulad|annulat|rimbors|remboursé|avbruten|återbetal|zwrot|anulowan|abandon|on-hold"
+)
+_CURRENCY_NAME = re.compile(r"currency|curr$|währung|waehrung|devise|moneda|valuta|waluta|moeda", re.IGNORECASE)
 _MOST_STATES = 20
 """Different texts up to which a column says in what state an order is."""
 
@@ -45,8 +66,10 @@ _LAST = re.compile(r"last|latest|recent|letzte", re.IGNORECASE)
 class Table:
     """The file, read: rows lie in the temporary table `raw_rows`, every column as text under its name here.
 
-    orders : None where one row is one customer. plain : whether the pipeline's own reader takes the file as it is.
-    guesses : one sentence each, with the flag that overrules it. renamed : name in the file -> name here.
+    plain : whether the pipeline's own reader takes the file as it is. typed : whether it does, and the file has types
+    of its own. nobody : texts, in lower case, that stand for no customer in order lines. folded : whether the customers
+    are e-mail addresses that are written in several ways. guesses : one sentence each, with the flag that overrules it.
+    renamed : name in the file -> name here.
     """
 
     path: Path
@@ -55,12 +78,24 @@ class Table:
     encoding: str
     decimal: str
     columns: Mapping[str, Column]
-    customer_id: str
-    orders: Orders | None
+    roles: Roles
     plain: bool
     renamed: Mapping[str, str] = field(default_factory=dict)
     guesses: tuple[str, ...] = ()
     repeated_rows: int = 0
+    nobody: tuple[str, ...] = ()
+    folded: bool = False
+    typed: bool = False
+
+    @property
+    def customer_id(self) -> str:
+        """The column that says who it is."""
+        return self.roles.customer_id
+
+    @property
+    def orders(self) -> Orders | None:
+        """The columns of order lines; None where one row is one customer."""
+        return self.roles.orders
 
     def numbers(self) -> list[Column]:
         """Columns of numbers that describe a customer."""
@@ -71,10 +106,12 @@ class Table:
         return [one for one in self.columns.values() if one.kind == "date" and one.name != self.customer_id]
 
 
-def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints) -> Table:
-    """Read the file into `raw_rows` and find out what it is. Raises InputError with what, where, and what next."""
-    file = read_text(path, hints.separator)
-    load_rows(connection, file)
+def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, more: Sequence[Path] = ()) -> Table:
+    """Read the file, or several, into `raw_rows` and find out what it is. Raises InputError with what, where, and what
+    next, and QuestionError."""
+    files = read_texts(path, more, hints.separator)
+    file = files[0]
+    load_rows(connection, files)
     rows = only_row(connection, "SELECT count(*) FROM raw_rows")[0]
     if rows == 0:
         raise InputError(
@@ -91,21 +128,85 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints) 
         )
         for name in file.names
     }
-    customer_id, orders = find_roles(path, columns, hints, file.renamed, rows)
+    _refuse_unmet_format(connection, path, columns, hints.date_format)
+    _refuse_rounded_ids(path, columns, hints)
+    roles = find_roles(path, Evidence(connection, columns, decimal, rows), hints, file.renamed)
+    nobody, folded, people = _who(connection, columns, roles)
     return Table(
         path,
         rows,
-        file.separator,
-        file.encoding,
+        file.header.separator,
+        file.written,
         decimal,
         columns,
-        customer_id,
-        orders,
-        file.plain,
+        roles,
+        all(one.plain for one in files) and not more,
         file.renamed,
-        tuple(_guesses(file, rows, decimal_guess, columns, customer_id, orders)),
-        rows - columns[customer_id].distinct if orders is None else 0,
+        tuple(_guesses(files, rows, decimal_guess, columns, roles, people, folded=folded)),
+        rows - columns[roles.customer_id].distinct if roles.orders is None else 0,
+        nobody,
+        folded,
+        file.typed and file.plain,
     )
+
+
+def _who(
+    connection: duckdb.DuckDBPyConnection, columns: Mapping[str, Column], roles: Roles
+) -> tuple[tuple[str, ...], bool, int]:
+    """Of order lines: the texts that stand for nobody, whether addresses are written in several ways, and how many
+    customers there are."""
+    customer = columns[roles.customer_id]
+    if roles.orders is None:
+        return (), False, customer.distinct
+    bare = f"lower({bare_sql(customer.name)})"
+    listed = ", ".join(literal(text) for text in (*MISSING[1:], *GUESTS, *ZERO))
+    found = connection.execute(
+        f"SELECT {bare} AS text FROM raw_rows WHERE text IN ({listed}) GROUP BY text "
+        f"HAVING text NOT IN {ZERO} OR count(*) > 0.01 * {customer.known} ORDER BY text"
+    ).fetchall()
+    nobody = tuple(str(text) for (text,) in found)
+    excluded = ", ".join(literal(text) for text in ("", *nobody))
+    addresses, spelled, people = only_row(
+        connection,
+        f"SELECT avg(CAST(contains(text, '@') AS DOUBLE)), count(DISTINCT given), count(DISTINCT text) "
+        f"FROM (SELECT {identifier(customer.name)} AS given, {bare} AS text FROM raw_rows) "
+        f"WHERE text NOT IN ({excluded})",
+    )
+    folded = (addresses or 0) > NEARLY_ALL and people < spelled
+    return nobody, folded, people if folded else customer.distinct - len(set(nobody) - set(MISSING))
+
+
+def _refuse_unmet_format(
+    connection: duckdb.DuckDBPyConnection, path: Path, columns: Mapping[str, Column], date_format: str | None
+) -> None:
+    """Raises InputError where no column is written as the user said that dates are."""
+    if date_format is None or any(column.date_format == date_format for column in columns.values()):
+        return
+    called = [name for name, column in columns.items() if column.kind == "date" or WHEN.search(name)]
+    if not called:
+        raise InputError(f"--date-format {date_format!r}: {path} has no column of dates. Leave the flag out.")
+    value = known_sql(called[0])
+    sample = only_row(connection, f"SELECT min({value}) FILTER ({time_sql(value, date_format)} IS NULL) FROM raw_rows")[
+        0
+    ]
+    raise InputError(
+        f"--date-format {date_format!r}: no column of {path} is written so; {shown(called[0])} has {sample!r}, for "
+        "example. Leave the flag out, or give the format of these."
+    )
+
+
+def _refuse_rounded_ids(path: Path, columns: Mapping[str, Column], hints: Hints) -> None:
+    """Raises InputError where a spreadsheet has rounded the ids, for then different customers or orders are one."""
+    said = {name.casefold() for name in (hints.customer_id, hints.order_id) if name is not None}
+    for name, column in columns.items():
+        is_id = name.casefold() in said or (hints.customer_id is None and "id" in hints_of(name))
+        if is_id and column.rounded_ids > 0.5 * column.known:
+            raise InputError(
+                f"{path}: {shown(name)} has ids such as {column.example!r}, {column.distinct:,} different ones in "
+                f"{column.known:,} lines: a spreadsheet has rounded them, and their last digits are lost. Export the "
+                "file again without opening it in a spreadsheet, or name other columns: --customer-id COLUMN "
+                "--order-id COLUMN."
+            )
 
 
 # --- customers as numbers ---------------------------------------------------------------------------------------------
@@ -120,7 +221,7 @@ def feature_columns(table: Table) -> dict[str, str]:
         name = days_since(one.name)
         while name.casefold() in {taken.casefold() for taken in (*found, *table.columns)}:
             name = f"{name}_"
-        moment = f"CAST({time_sql(known_sql(one.name), one.date_format)} AS DATE)"
+        moment = f"CAST({moment_sql(one)} AS DATE)"
         found[name] = f"CAST(date_diff('day', {moment}, DATE {literal(str(day_after))}) AS DOUBLE)"
     return found
 
@@ -158,11 +259,13 @@ def order_expressions(table: Table) -> dict[str, str]:
         raise AssertionError("the rows are customers")
 
     def number(name: str) -> str:
+        if table.columns[name].plain and table.typed:
+            return f"TRY_CAST({identifier(name)} AS DOUBLE)"
         if table.columns[name].plain:
             return identifier(name) if orders.quantity is not None else name
         # shorter than `number_sql`, for people read it; (12.50) is an accountant's -12.50
         text = f"replace(CAST({identifier(name)} AS VARCHAR), '(', '-')"
-        digits = f"regexp_replace({text}, '[^0-9{table.decimal}+-]', '', 'g')"
+        digits = f"regexp_replace(regexp_replace({text}, '[^0-9{table.decimal}+-]', '', 'g'), '^(.+)-$', '-\\1')"
         point = digits if table.decimal == "." else f"replace({digits}, ',', '.')"
         return f"TRY_CAST({point} AS DOUBLE)"
 
@@ -171,59 +274,181 @@ def order_expressions(table: Table) -> dict[str, str]:
         amount = f"{number(orders.quantity)} * {amount}"
     when = table.columns[orders.date]
     text = f"CAST({identifier(when.name)} AS VARCHAR)"
-    ordered_at = when.name if when.plain else time_sql(text, when.date_format)
-    order_id = orders.order_id or f"concat({identifier(table.customer_id)}, ' ', {identifier(orders.date)})"
-    found = {"customer_id": table.customer_id, "order_id": order_id, "ordered_at": ordered_at, "amount": amount}
+    ordered_at = when.name if when.plain and not table.typed else time_sql(text, when.date_format)
+    found = {
+        "customer_id": _customer_expression(table),
+        "order_id": _order_expression(table, orders),
+        "ordered_at": ordered_at,
+        "amount": amount,
+    }
     return found | ({"product_id": orders.product_id} if orders.product_id is not None else {})
+
+
+def _id_expression(table: Table, name: str) -> str:
+    """A column of ids; without the .0 that a spreadsheet or a program puts behind whole numbers with gaps."""
+    if not table.columns[name].pointed_ids:
+        return name
+    return f"regexp_replace({_text(name)}, '\\.0+$', '')"
+
+
+def _customer_expression(table: Table) -> str:
+    """Who it is; NULL for the texts that stand for nobody, and one for the ways in which an address is written."""
+    name = table.customer_id
+    if not (table.nobody or table.folded):
+        return _id_expression(table, name)
+    value = f"trim({_text(name)})"
+    pointed = table.columns[name].pointed_ids
+    who = f"lower({value})" if table.folded else _id_expression(table, name) if pointed else value
+    if not table.nobody:
+        return who
+    nobody = ", ".join(literal(text) for text in table.nobody)
+    return f"CASE WHEN lower({value}) NOT IN ({nobody}) THEN {who} END"
+
+
+def _order_expression(table: Table, orders: Orders) -> str:
+    """What tells orders apart: their number, with the customer where it begins again with each; else the moment."""
+    if orders.order_id is not None and not orders.per_customer:
+        return _id_expression(table, orders.order_id)
+    customer = _customer_expression(table)
+    customer = _text(customer) if customer == table.customer_id else customer
+    number = identifier(orders.date) if orders.order_id is None else _text(orders.order_id)
+    return f"concat({customer}, ' ', {number})"
+
+
+def _text(name: str) -> str:
+    return f"CAST({identifier(name)} AS VARCHAR)"
 
 
 def lines_that_are_no_orders(
     connection: duckdb.DuckDBPyConnection, table: Table, where: str | None = None
 ) -> list[str]:
-    """What among all order lines may not be an order, one sentence each: states such as cancelled, and amounts below
-    zero. where : which lines the user lets count; who says so has seen to the states."""
+    """What among all order lines may not be an order, or is left out, one sentence each with lines, orders and money.
+    where : which lines the user lets count; who says so has seen to the states."""
     if table.orders is None:
         return []
     undone = "" if where is not None else _undone_lines(connection, table, table.orders)
     negative = _negative_lines(connection, table, table.orders, some_left_out=bool(where is not None or undone))
-    return [sentence for sentence in (undone, negative) if sentence]
+    told = (undone, negative, *_incomplete_lines(connection, table, table.orders))
+    return [sentence for sentence in told if sentence]
+
+
+def _amount_sql(table: Table, orders: Orders) -> str:
+    """An expression over `raw_rows` of what a line cost."""
+    parts = [part for part in (orders.quantity, orders.amount) if part is not None]
+    return " * ".join(number_sql(known_sql(part), table.decimal) for part in parts)
+
+
+def _told(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders, condition: str) -> str:
+    """The lines of `raw_rows` of which a condition is true, with their orders and money; "" where there is none."""
+    customer, moment = known_sql(table.customer_id), known_sql(orders.date)
+    order = f"concat({customer}, ' ', {moment})" if orders.order_id is None else known_sql(orders.order_id)
+    lines, of, money = only_row(
+        connection,
+        f"SELECT count(*), count(DISTINCT {order}), sum(CAST({_amount_sql(table, orders)} AS DECIMAL(38, 6))) "
+        f"FROM raw_rows WHERE {condition}",
+    )
+    if not lines:
+        return ""
+    return f"{lines:,} of {table.rows:,} order lines ({of:,} {'order' if of == 1 else 'orders'}, {money or 0:,.2f})"
+
+
+def _incomplete_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> list[str]:
+    """What becomes of lines without a customer, a date or an amount, and of those that are there twice."""
+    customer, day = f"lower({bare_sql(table.customer_id)})", table.columns[orders.date]
+    nobody = ", ".join(literal(text) for text in ("", *table.nobody))
+    moment, amount = time_sql(known_sql(day.name), day.date_format), _amount_sql(table, orders)
+    believed = f"{moment} >= DATE '{NO_DATES[0]}' AND {moment} < DATE '{NO_DATES[1]}'"
+    named = f" (blank, {', '.join(map(repr, table.nobody))})" if table.nobody else ""
+    samples = f", such as {', '.join(map(repr, day.samples))}" if day.samples else ""
+    said = {
+        f"coalesce({customer}, '') IN ({nobody})": f"have no customer{named}: they are left out",
+        f"NOT coalesce({believed}, false)": f"have no date that can be read in {shown(day.name)}{samples}: they are "
+        "left out  (--date-format)",
+        f"{believed} AND {moment} >= DATE '{day.last}' + 1": f"are dated after {day.last}, later than today: they are "
+        "left out",
+    }
+    if orders.order_id is not None:
+        order = known_sql(orders.order_id)
+        lacking = f"(SELECT {order} FROM raw_rows GROUP BY 1 HAVING count({amount}) = 0)"
+        said[f"{order} IN {lacking}"] = f"have no {orders.amount}: they count as orders, and add nothing to what a "
+        said[f"{order} IN {lacking}"] += "customer spent"
+        repeated = "(SELECT rowid FROM raw_rows QUALIFY row_number() OVER (PARTITION BY hash(raw_rows)) > 1)"
+        said[f"rowid IN {repeated}"] = "repeat another in every column, as overlapping exports do: they count again. "
+        said[f"rowid IN {repeated}"] += "Take them out of the file where they are no second piece"
+    found = {what: _told(connection, table, orders, condition) for condition, what in said.items()}
+    return [f"{lines} {what}" for what, lines in found.items() if lines]
 
 
 def _undone_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> str:
     """What the first column of states says of lines that were cancelled or came back; "" where none does."""
-    of_orders = (table.customer_id, orders.order_id, orders.product_id)
+    of_orders = (table.customer_id, orders.order_id, orders.product_id, orders.date, orders.amount, orders.quantity)
     for column in table.columns.values():
-        if column.kind != "text" or column.distinct > _MOST_STATES or column.name in of_orders:
+        if column.name in of_orders or column.distinct > _MOST_STATES:
             continue
         name = identifier(column.name)
+        undone = f"regexp_matches({name}, '{_UNDONE}', 'i')"
+        if re.search(_UNDONE, column.name, re.IGNORECASE) and column.distinct == 2:  # is_cancelled
+            undone = f"lower({bare_sql(column.name)}) IN ('1', 'true', 't', 'yes', 'y', 'x', 'ja', 'oui', 'si', 'tak')"
+        elif column.kind != "text":
+            continue
         states = connection.execute(
-            f"SELECT {name}, count(*) FROM raw_rows WHERE regexp_matches({name}, '{_UNDONE}', 'i') "
-            "GROUP BY 1 ORDER BY 2 DESC, 1"
+            f"SELECT {name}, count(*) FROM raw_rows WHERE {undone} GROUP BY 1 ORDER BY 2 DESC, 1"
         ).fetchall()
         if states and len(states) < column.distinct:
             listed = ", ".join(f"{count:,} are {state!r}" for state, count in states)
+            lines = _told(connection, table, orders, undone)
             written = column.name if shown(column.name) == column.name else name
             where = f"{written} NOT IN ({', '.join(literal(state) for state, _ in states)})"
-            where = f"{where} OR {written} IS NULL" if column.known < table.rows else where
+            where = (
+                f"{where} OR {written} IS NULL" if _orders_many(table, orders) < column.known < table.rows else where
+            )
             quoted = where.replace("\\", "\\\\").replace('"', '\\"')
             return (
-                f"{shown(column.name)}: of {table.rows:,} order lines {listed}; they count as orders, unless you add  "
-                f'--where "{quoted}"'
+                f"{shown(column.name)}: of {table.rows:,} order lines {listed}, {lines.partition('(')[2][:-1]}; they "
+                f'count as orders, unless you add  --where "{quoted}"'
             )
     return ""
 
 
+def _orders_many(table: Table, orders: Orders) -> int:
+    """Orders by their number; 0 without one. A column with so many texts stands on the first line of an order, and
+    the others go as it goes."""
+    return 0 if orders.order_id is None else table.columns[orders.order_id].distinct
+
+
 def _negative_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders, *, some_left_out: bool) -> str:
     """What to say of amounts below zero; "" where there is none. some_left_out : by a --where, given or proposed."""
-    parts = [part for part in (orders.amount, orders.quantity) if part is not None]
-    numbers = [number_sql(known_sql(part), table.decimal) for part in parts]
-    negative = only_row(connection, f"SELECT count(*) FROM raw_rows WHERE {' * '.join(numbers)} < 0")[0]
-    if not negative:
+    parts = [part for part in (orders.quantity, orders.amount) if part is not None]
+    lines = _told(connection, table, orders, f"{_amount_sql(table, orders)} < 0")
+    if not lines:
         return ""
-    low = f"{negative:,} of {table.rows:,} order lines have a {' x '.join(reversed(parts))} below zero"
+    low = f"{lines} have a {' x '.join(parts)} below zero"
     if not some_left_out:
         return f"{low}: they count as orders, and lower what a customer spent  (--where)"
     return f"{low}, whatever --where says of them: those that it keeps count as orders, and lower what a customer spent"
+
+
+def refuse_currencies(connection: duckdb.DuckDBPyConnection, table: Table, where: str | None) -> None:
+    """Raises QuestionError where the amounts are in several currencies, which cannot be added up. where : which lines
+    count; who says something of the currency there has answered."""
+    for column in table.columns.values():
+        if table.orders is None or column.kind != "text" or not _CURRENCY_NAME.search(column.name):
+            continue
+        if where is not None and column.name.casefold() in where.casefold():
+            continue
+        text = bare_sql(column.name)
+        found = connection.execute(
+            f"SELECT upper({text}) AS code, count(*) FROM raw_rows WHERE regexp_full_match({text}, '[A-Za-z]{{3}}') "
+            "GROUP BY code ORDER BY count(*) DESC, code"
+        ).fetchall()
+        if len(found) > 1:
+            counted = ", ".join(f"{lines:,} lines in {code}" for code, lines in found)
+            where_name = column.name if shown(column.name) == column.name else f'\\"{column.name}\\"'
+            raise QuestionError(
+                f"{table.path}: {shown(column.name)} has {counted}; amounts of several currencies are not added up. "
+                f"Say which lines count:  --where \"{where_name} = '{found[0][0]}'\"  Or convert them, and name the "
+                "column of what they come to: --amount COLUMN, with  --where  of all currencies."
+            )
 
 
 def put_order_lines(connection: duckdb.DuckDBPyConnection, table: Table, folder: Path) -> None:
@@ -255,43 +480,70 @@ def put_customers(connection: duckdb.DuckDBPyConnection, table: Table, columns: 
 
 
 def _guesses(
-    file: CsvText,
+    files: Sequence[CsvText],
     rows: int,
     decimal_guess: str,
     columns: Mapping[str, Column],
-    customer_id: str,
-    orders: Orders | None,
+    roles: Roles,
+    people: int,
+    *,
+    folded: bool,
 ) -> list[str]:
-    found = [f"{rows:,} rows, separated by {_spoken_separator(file.separator)}, {file.encoding}  (--sep)"]
+    file = files[0]
+    of = f" of {len(files)} files" if len(files) > 1 else ""
+    found = [f"{rows:,} rows{of}, separated by {_spoken_separator(file.header.separator)}, {file.written}  (--sep)"]
+    skipped = [line.strip(" ,;\t") for line in file.header.above]
+    titles = [repr(line[:60]) for line in skipped if line and not line.startswith("sep=")]
+    if titles:
+        found.append(f"above the header, and not read: {', '.join(titles)}")
     if decimal_guess:
         found.append(decimal_guess)
-    found.append(_shape_guess(columns, customer_id, orders))
+    found += _shape_guess(roles, people)
+    if folded:
+        found.append(
+            f"{shown(roles.customer_id)}: {columns[roles.customer_id].distinct:,} ways of writing the addresses of "
+            f"{people:,} people; upper and lower case, and blanks around, are the same"
+        )
     if file.renamed:
         said = ", ".join(f"{shown(old)} -> {shown(new)}" for old, new in file.renamed.items())
         found.append(f"renamed: {said}")
     return found + [_date_guess(one) for one in columns.values() if one.kind == "date"]
 
 
-def _shape_guess(columns: Mapping[str, Column], customer_id: str, orders: Orders | None) -> str:
-    if orders is None:
-        return f"one row per customer, told apart by {shown(customer_id)}  (--customer-id)"
-    amount = f"{orders.quantity} x {orders.amount}" if orders.quantity else orders.amount
-    order = (
-        f"order {shown(orders.order_id)} (--order-id)"
-        if orders.order_id
-        else "an order is a customer's moment (--order-id)"
-    )
-    return (
-        f"order lines of {columns[customer_id].distinct:,} customers: customer {shown(customer_id)} (--customer-id), "
-        f"date {shown(orders.date)} (--date), amount {shown(amount)} (--amount), {order}"
-    )
+def _shape_guess(roles: Roles, people: int) -> list[str]:
+    if roles.orders is None:
+        return [f"one row per customer, told apart by {shown(roles.customer_id)}  (--customer-id)"]
+    found = [f"order lines of {people:,} customers"]
+    return found + [f"  {said}" for choice in roles.choices if (said := _role_guess(choice, roles))]
+
+
+def _role_guess(choice: Choice, roles: Roles) -> str:
+    """Which column a role is, why, and which would have been next; "" of a role that order lines may lack."""
+    if choice.column is not None:
+        said = f"{choice.role} {shown(choice.column)}: {choice.why}"
+    elif choice.role == "order":
+        said = "an order is what a customer bought at one moment, for no column tells orders apart"
+    elif choice.why:
+        return f"{choice.role}: none, for {choice.why}  ({FLAGS[choice.role]})"
+    else:
+        return ""
+    if choice.role == "order" and roles.orders is not None and roles.orders.per_customer:
+        said += "; an order is customer and number"
+    runner_up = roles.runner_up(choice)
+    if runner_up is not None:
+        said += f"; next {shown(runner_up.column)} ({runner_up.why})"
+    return f"{said}  ({FLAGS[choice.role]})"
 
 
 def _date_guess(column: Column) -> str:
     example = DATE_FORMATS.get(column.date_format.partition(" %H")[0].partition(" %I")[0], "")
     how = f"{column.date_format}{f', such as {example}' if example else ''}"
     doubt = "; day and month could also be the other way round" if column.ambiguous else ""
-    return f"{shown(column.name)}: dates, {column.first} to {column.last}, written as {how}{doubt}  (--date-format)"
+    odd = f"; {column.sentinels:,} stand for no date, such as 9999-12-31" if column.sentinels else ""
+    odd += f"; {column.future:,} later than today are left out" if column.future else ""
+    return (
+        f"{shown(column.name)}: dates, {column.first} to {column.last}, written as {how}{doubt}{odd}  (--date-format)"
+    )
 
 
 def _spoken_separator(separator: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import parse_config
 from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES
+from segment_pipeline.customers.worth import FeatureWorth
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.store import prepare
 from segment_pipeline.errors import InputError, SourceError
@@ -33,8 +34,9 @@ from segment_pipeline.quickstart.csv_table import (
     put_order_lines,
     read_table,
     reference_day,
+    refuse_currencies,
 )
-from segment_pipeline.quickstart.proposal import Proposal, propose_features, without_hurdle
+from segment_pipeline.quickstart.proposal import Proposal, propose_features, without_hurdle, worth_of
 from segment_pipeline.quickstart.request import (
     Request,
     last_closed_month,
@@ -58,7 +60,7 @@ USUAL_WINDOW = 3
 @dataclass(frozen=True)
 class Plan:
     """What is to be done: the file in words, the month, the features, and the configuration that says so. warnings :
-    what in the file may not mean what it is taken for."""
+    what in the file may not mean what it is taken for. worth : of each feature, where they can be compared."""
 
     table: Table
     proposal: Proposal
@@ -68,6 +70,7 @@ class Plan:
     columns: Mapping[str, str]
     guesses: Sequence[str]
     warnings: Sequence[str] = ()
+    worth: Sequence[FeatureWorth] = ()
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,10 @@ class _Found:
 
 
 def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly: bool = False) -> Plan:
-    """Read the file and propose how to segment it. Raises InputError. monthly : for a project that goes on, and not for
-    one month."""
-    table = read_table(connection, request.file, request.hints())
+    """Read the file and propose how to segment it. monthly : for a project that goes on, and not for one month. Raises
+    InputError, and QuestionError where only the owner of the file knows."""
+    table = read_table(connection, request.file, request.hints(), request.more)
+    refuse_currencies(connection, table, request.where)
     if table.orders is None:
         found = _found_of_customers(connection, request, table)
     else:
@@ -100,7 +104,8 @@ def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly:
     starter = starter_of(request, table, proposal, found.month, found.source, customers, monthly=monthly)
     warnings = lines_that_are_no_orders(connection, table, request.where)
     guesses = [*table.guesses, *found.guesses]
-    return Plan(table, proposal, found.month, customers, starter, found.columns, guesses, warnings)
+    worth = worth_of(proposal, found.values, request.seed)
+    return Plan(table, proposal, found.month, customers, starter, found.columns, guesses, warnings, worth)
 
 
 # --- customers --------------------------------------------------------------------------------------------------------

@@ -28,8 +28,9 @@ ENOUGH_CUSTOMERS = 500
 class Request:
     """What the user asked for; None, or empty, is for quickstart to find out.
 
-    where : SQL over an order line, which counts where it is true. segments : smallest and largest number to try.
-    hurdle : "feature=value", or "none" for no segment by rule.
+    file may be a pattern of several files of the same columns; more : others beside it. where : SQL over an order
+    line, which counts where it is true. segments : smallest and largest number to try. covariance : types of
+    covariances to try. hurdle : "feature=value", or "none" for no segment by rule.
     """
 
     file: Path
@@ -46,11 +47,13 @@ class Request:
     transforms: Mapping[str, str] = field(default_factory=dict)
     resolutions: Mapping[str, float] = field(default_factory=dict)
     segments: tuple[int, int] | None = None
+    covariance: Sequence[str] | None = None
     hurdle: tuple[str, float] | None = None
     no_hurdle: bool = False
     separator: str | None = None
     decimal: str | None = None
     date_format: str | None = None
+    more: Sequence[Path] = ()
     seed: int = 42
 
     def hints(self) -> Hints:

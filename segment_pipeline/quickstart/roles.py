@@ -1,33 +1,46 @@
 """Which column is the customer, the date, the amount, the order, and whether a row is a customer or an order line.
 
-Here: roles, from the names of columns, from what is in them (columns.py) and from what the user has said. Not here: how
-the columns are read, and what is made of the roles (csv_table.py).
+Here: roles, from how well each column would do (scores.py) and from what the user has said; a tie is a question. Not
+here: how the columns are read, and what is made of the roles (csv_table.py).
 """
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segment_pipeline.errors import InputError
-from segment_pipeline.quickstart.columns import WHEN, Column
+from segment_pipeline.errors import InputError, QuestionError
+from segment_pipeline.quickstart.columns import Column
+from segment_pipeline.quickstart.scores import (
+    ENOUGH,
+    TIE,
+    Evidence,
+    Score,
+    customer_name,
+    is_of_one_piece,
+    numbered_per_customer,
+    order_name,
+    rank_amounts,
+    rank_customers_of_lines,
+    rank_customers_of_rows,
+    rank_dates,
+    rank_orders,
+    rank_products,
+    rank_quantities,
+    repeated_on_lines,
+    unique,
+)
 from segment_pipeline.quickstart.text import shown
 
-_CUSTOMER = re.compile(
-    r"customer|client|member|account|household|shopper|buyer|guest|subscriber|patient|donor|kunde|cliente|klant",
-    re.IGNORECASE,
-)
-_USER = re.compile(r"user|person|contact|e_?-?mail|visitor", re.IGNORECASE)
-_ID = re.compile(r"(^|[^a-z])id($|[^a-z])|Id$|ID$|_no$|number$|nummer$|^nr|_nr$|code$|key$|hash$", re.IGNORECASE)
-_ORDER = re.compile(
-    r"order|invoice|basket|transaction|receipt|purchase|bestell|rechnung|bill|ticket|booking", re.IGNORECASE
-)
-_PRODUCT = re.compile(r"product|sku|item|article|stock_?code|artikel|upc|ean", re.IGNORECASE)
-_AMOUNT = re.compile(
-    r"amount|total|revenue|sales|price|value|spend|spent|umsatz|betrag|gross|net|cost|paid|payment", re.IGNORECASE
-)
-_QUANTITY = re.compile(r"quantity|qty|units|count|menge|anzahl", re.IGNORECASE)
-_PRICE = re.compile("price", re.IGNORECASE)
+FLAGS = {
+    "customer": "--customer-id",
+    "date": "--date",
+    "order": "--order-id",
+    "amount": "--amount",
+    "quantity": "--amount",
+    "product": "--product-id",
+}
+"""role -> the flag that names its column."""
 
 
 @dataclass(frozen=True)
@@ -46,32 +59,183 @@ class Hints:
 
 @dataclass(frozen=True)
 class Orders:
-    """The columns of order lines, and amount as an expression's parts: quantity is None where amount is the line's."""
+    """The columns of order lines, and amount as an expression's parts: quantity is None where amount is the line's.
+
+    order_id : None where an order is what a customer bought at one moment. per_customer : whether its numbers begin
+    again with each customer, so that customer and number are the order."""
 
     date: str
     amount: str
     order_id: str | None
     product_id: str | None
     quantity: str | None
+    per_customer: bool = False
 
 
-def find_roles(
-    path: Path, columns: Mapping[str, Column], hints: Hints, renamed: Mapping[str, str], rows: int
-) -> tuple[str, Orders | None]:
-    """The column that says who it is, and those of order lines; None for these where a row is a customer.
+@dataclass(frozen=True)
+class Choice:
+    """Which column was taken for a role, None where none was good enough; others : how the next would have done."""
 
-    renamed : name in the file -> name here. Raises InputError for a flag that cannot be met, and where neither reading
-    makes sense.
+    role: str
+    column: str | None
+    why: str
+    others: tuple[Score, ...] = ()
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The customer, and the columns of order lines; None for these where a row is a customer. choices : how each was
+    come by."""
+
+    customer_id: str
+    orders: Orders | None
+    choices: tuple[Choice, ...]
+
+    def runner_up(self, choice: Choice) -> Score | None:
+        """The best column that was not taken for anything."""
+        taken = {one.column for one in self.choices}
+        return next((one for one in choice.others if one.column not in taken), None)
+
+
+def find_roles(path: Path, evidence: Evidence, hints: Hints, renamed: Mapping[str, str]) -> Roles:
+    """Which column is what. renamed : name in the file -> name here.
+
+    Raises InputError for a flag that cannot be met, and where neither reading makes sense; QuestionError where two
+    columns would do equally well and are not the same.
     """
-    hints = _hints_as_named(path, hints, columns, renamed)
-    orders = _orders(columns, hints)
-    customer_id = hints.customer_id or _customer_id(path, columns, rows, orders)
-    if orders is None or not _is_order_lines(columns, customer_id, orders, hints, rows):
-        _refuse_repeated_ids(path, columns, customer_id, rows)
-        return customer_id, None
-    if columns[orders.order_id or customer_id].distinct <= columns[customer_id].distinct:
+    hints = _hints_as_named(path, hints, evidence.columns, renamed)
+    lines = _roles_of_lines(path, evidence, hints)
+    if lines is None:
+        return _roles_of_rows(path, evidence, hints)
+    if lines.orders is not None and evidence.columns[lines.customer_id].distinct >= _orders_at_most(evidence, lines):
         raise InputError(one_order_each(path))
-    return customer_id, orders
+    return lines
+
+
+def _roles_of_rows(path: Path, evidence: Evidence, hints: Hints) -> Roles:
+    """Roles where a row is a customer. Raises InputError."""
+    choice = _choose(path, evidence, "customer", hints.customer_id, rank_customers_of_rows(evidence), enough=1.0)
+    if choice.column is None:
+        listed = ", ".join(shown(name) for name in evidence.columns)
+        raise InputError(
+            f"{path} has no column that tells customers apart: none is called like an id, and in none is every value "
+            f"different. Name it: --customer-id COLUMN. Columns: {listed}."
+        )
+    _refuse_repeated_ids(path, evidence.columns, choice.column, evidence.rows)
+    return Roles(choice.column, None, (choice,))
+
+
+def _roles_of_lines(path: Path, evidence: Evidence, hints: Hints) -> Roles | None:
+    """Roles where a row is an order line; None where rows are none. Raises InputError, QuestionError."""
+    dates = rank_dates(evidence)
+    if hints.date is None and not dates:
+        return None
+    moment = hints.date or dates[0].column
+    customers = rank_customers_of_lines(evidence, moment)
+    likely = hints.customer_id or next((one.column for one in customers if one.points >= ENOUGH["customer"]), None)
+    orders = rank_orders(evidence, moment, likely)
+    order = _choose(path, evidence, "order", hints.order_id, orders, ties=False)
+    taken = (hints.customer_id or likely, order.column, hints.product_id)
+    amounts = rank_amounts(evidence, order.column, taken)
+    said_so = hints.order_id is not None or (hints.date is not None and hints.amount is not None)
+    if not (hints.amount or (amounts and amounts[0].points >= ENOUGH["amount"])):
+        return None
+    if not said_so and not _is_order_lines(evidence, likely, order.column):
+        return None
+    date = _choose(path, evidence, "date", hints.date, dates)
+    customer = _choose(path, evidence, "customer", hints.customer_id, customers)
+    amount = _choose(path, evidence, "amount", hints.amount, amounts)
+    if customer.column is None:
+        once = any(customer_name(one.column)[0] >= 3 and unique(evidence, one.column) for one in customers)
+        raise InputError(one_order_each(path) if once else _nobody(path, evidence, date, amount))
+    if hints.amount is None and repeated_on_lines(evidence, str(amount.column), order.column):
+        raise QuestionError(
+            f"{path}: {shown(str(amount.column))} is {amount.why}. Is there an amount of the line? Name it: --amount "
+            "COLUMN. Or give a file with one line per order."
+        )
+    quantity = _quantity(evidence, hints, str(amount.column))
+    product = _choose(
+        path,
+        evidence,
+        "product",
+        hints.product_id,
+        rank_products(evidence, (customer.column, order.column, amount.column)),
+        ties=False,
+    )
+    per_customer = order.column is not None and numbered_per_customer(
+        evidence, order.column, str(date.column), customer.column
+    )
+    found = Orders(str(date.column), str(amount.column), order.column, product.column, quantity.column, per_customer)
+    return Roles(customer.column, found, (customer, date, order, amount, quantity, product))
+
+
+def _is_order_lines(evidence: Evidence, customer: str | None, order: str | None) -> bool:
+    """Whether customers come in several rows, as lines of orders do. Who has a column for the order is writing of
+    orders; without one, a table in which a customer's own number is different in every row is one of customers."""
+    if order is not None and order_name(order)[0] >= 3:
+        return True
+    if any(customer_name(name)[0] >= 3 and unique(evidence, name) for name in evidence.columns):
+        return False
+    return customer is not None and evidence.columns[customer].distinct < 0.98 * evidence.rows
+
+
+def _orders_at_most(evidence: Evidence, roles: Roles) -> int:
+    """Orders that there are at most, by what is known without reading the lines again."""
+    orders = roles.orders
+    if orders is None or orders.order_id is None or orders.per_customer:
+        return evidence.rows
+    return evidence.columns[orders.order_id].distinct
+
+
+def _choose(
+    path: Path,
+    evidence: Evidence,
+    role: str,
+    said: str | None,
+    ranked: Sequence[Score],
+    *,
+    ties: bool = True,
+    enough: float | None = None,
+) -> Choice:
+    """The column for a role: the one that the user named, or the best that is good enough. ties : whether a second one
+    that is as good and says something else is a question. Raises QuestionError."""
+    if said is not None:
+        return Choice(role, said, "as you said")
+    good = [one for one in ranked if one.points >= (ENOUGH[role] if enough is None else enough)]
+    if not good:
+        return Choice(role, None, "", tuple(ranked))
+    first = good[0]
+    near = [one for one in good[1:] if one.points > first.points - TIE]
+    other = next((one for one in near if not evidence.same(first.column, one.column)), None) if ties else None
+    if other is not None:
+        flag = FLAGS[role]
+        raise QuestionError(
+            f"{path}: which column is the {role}? {shown(first.column)} ({first.why}) and {shown(other.column)} "
+            f"({other.why}) would do equally well, and are not the same. Say which: {flag} "
+            f"{shlex.quote(first.column)}  or  {flag} {shlex.quote(other.column)}"
+        )
+    return Choice(role, first.column, first.why, tuple(ranked))
+
+
+def _quantity(evidence: Evidence, hints: Hints, amount: str) -> Choice:
+    """The pieces by which a price is to be multiplied, unless it is already the line's."""
+    ranked = rank_quantities(evidence, amount)
+    best = next((one for one in ranked if one.points >= ENOUGH["quantity"]), None)
+    if hints.amount is not None or best is None or not is_of_one_piece(amount):
+        return Choice("quantity", None, "")
+    power = evidence.grows_with(amount, best.column)
+    if power is not None and power > 0.5:
+        return Choice("quantity", None, f"{amount} grows with {best.column}, and so is already the line's")
+    return Choice("quantity", best.column, f"{best.why}, and {amount} is of one piece")
+
+
+def _nobody(path: Path, evidence: Evidence, date: Choice, amount: Choice) -> str:
+    listed = ", ".join(shown(name) for name in evidence.columns)
+    return (
+        f"{path} has a date ({shown(str(date.column))}) and an amount ({shown(str(amount.column))}) as order lines do, "
+        "and no column that is called like a customer, such as customer, client, buyer, account or user, and comes "
+        f"back on other days. Name it: --customer-id COLUMN. Columns: {listed}."
+    )
 
 
 def _hints_as_named(path: Path, hints: Hints, columns: Mapping[str, Column], renamed: Mapping[str, str]) -> Hints:
@@ -101,97 +265,6 @@ def _hints_as_named(path: Path, hints: Hints, columns: Mapping[str, Column], ren
 def _not_of_kind(flag: str, column: Column, expected: str) -> str:
     found = "words" if column.kind == "text" else column.kind
     return f"--{flag} {shown(column.name)}: found {found}; expected {expected}."
-
-
-def _orders(columns: Mapping[str, Column], hints: Hints) -> Orders | None:
-    """The columns of order lines, if there are a date and an amount at all."""
-    dates = [one.name for one in columns.values() if one.kind == "date"]
-    numbers = [one.name for one in columns.values() if one.kind == "number"]
-    ids = [name for name in columns if _ORDER.search(name) and name not in dates and _ID.search(name)]
-    order_id = hints.order_id or next(iter(ids), None)
-    product = hints.product_id or _product(columns, (order_id, *dates))
-    when = hints.date or _first_called(dates, _ORDER, WHEN) or next(iter(dates), None)
-    money = [
-        n
-        for n in numbers
-        if _AMOUNT.search(n) and n not in (order_id, product, hints.customer_id) and not _ID.search(n)
-    ]
-    amount = hints.amount or next((n for n in money if not _PRICE.search(n)), next(iter(money), None))
-    if when is None or amount is None:
-        return None
-    quantity = None
-    if hints.amount is None and _PRICE.search(amount):
-        quantity = _first_called([n for n in numbers if n != order_id], _QUANTITY)
-    return Orders(when, amount, order_id, product, quantity)
-
-
-def _product(columns: Mapping[str, Column], other_roles: Collection[str | None]) -> str | None:
-    """The column of products: one that is called like their id, or else one of words."""
-    called = [name for name in columns if _PRODUCT.search(name)]
-    ids = [name for name in called if _ID.search(name) and name not in other_roles]
-    words = [name for name in called if columns[name].kind == "text"]
-    return next(iter(ids + words), None)
-
-
-def _first_called(names: Sequence[str], *patterns: re.Pattern[str]) -> str | None:
-    """The first name of the first pattern that any has."""
-    return next((name for pattern in patterns for name in names if pattern.search(name)), None)
-
-
-def _customer_id(path: Path, columns: Mapping[str, Column], rows: int, orders: Orders | None) -> str:
-    """The column that says who it is: by its name, or else by being different in every row."""
-    order_parts = set() if orders is None else {orders.order_id, orders.product_id}
-    candidates = [n for n in columns if columns[n].kind in ("number", "text") and n not in order_parts]
-    found = _called_like_a_customer(columns, candidates, rows, one_word_will_do=orders is not None)
-    found = found or _different_in_every_row(columns, candidates, rows)
-    found = found or _first_called(candidates, _ID)
-    if found is not None:
-        return found
-    listed = ", ".join(shown(name) for name in columns)
-    if orders is not None:
-        raise InputError(
-            f"{path} has a date ({shown(orders.date)}) and an amount ({shown(orders.amount)}) as order lines do, and "
-            "no column that is called like a customer, such as customer, client, buyer, account or user, or like an "
-            f"id. Name it: --customer-id COLUMN. Columns: {listed}."
-        )
-    raise InputError(
-        f"{path} has no column that tells customers apart: none is called like an id, and in none is every value "
-        f"different. Name it: --customer-id COLUMN. Columns: {listed}."
-    )
-
-
-def _called_like_a_customer(
-    columns: Mapping[str, Column], candidates: Sequence[str], rows: int, *, one_word_will_do: bool
-) -> str | None:
-    """one_word_will_do : on order lines a customer comes often, so that the name alone has to do."""
-    for pattern in (_CUSTOMER, _USER):
-        whose = [n for n in candidates if pattern.search(n)]
-        best = [n for n in whose if _ID.search(n)] or [
-            n for n in whose if columns[n].distinct >= 0.5 * rows and not _AMOUNT.search(n)
-        ]
-        if best:
-            return best[0]
-    called = [n for n in candidates if _CUSTOMER.fullmatch(n) or _USER.fullmatch(n)]
-    return called[0] if called and one_word_will_do else None
-
-
-def _different_in_every_row(columns: Mapping[str, Column], candidates: Sequence[str], rows: int) -> str | None:
-    """An id if there is one, or else words, or else the first column."""
-    unique = [n for n in candidates if columns[n].distinct == columns[n].known >= 0.99 * rows]
-    ids = [n for n in unique if _ID.search(n)]
-    words = [n for n in unique if columns[n].kind == "text"]
-    first = [n for n in unique if n == next(iter(columns))]
-    return next(iter(ids + words + first), None)
-
-
-def _is_order_lines(columns: Mapping[str, Column], customer_id: str, orders: Orders, hints: Hints, rows: int) -> bool:
-    """Whether customers come in several rows, as lines of orders do. A few repeated ids are a mistake in a table of
-    customers; beside a date and an amount, more than 2 % of them are orders."""
-    if hints.order_id is not None or (hints.date is not None and hints.amount is not None):
-        return True
-    if orders.order_id is not None and orders.order_id != customer_id:
-        return True  # who has a number for the order is writing of orders
-    return columns[customer_id].distinct < 0.98 * rows
 
 
 def one_order_each(path: Path) -> str:

@@ -1,88 +1,149 @@
-"""From the bytes of a CSV that nobody has described to rows of text in DuckDB.
+"""From the bytes of files that nobody has described to rows of text in DuckDB.
 
-Here: encoding, header, separator, and names that can be used. Not here: what the texts of a column mean (columns.py).
+Here: kind of file, encoding, header, separator, and names that can be used. Not here: what the texts of a column mean
+(columns.py).
 
-Everything is read as text, and DuckDB does the parsing, in the way in which the monthly reader does (sources/files.py).
-Decoding stays here: of what people export, DuckDB's reader knows UTF-8 only. Windows-1252 needs an extension from the
-network, its Latin-1 refuses the bytes that Windows-1252 uses, and UTF-16 with the larger byte first becomes other
-letters without a word.
+Everything becomes delimited text first, whatever it was, and is read in the way in which the monthly reader does
+(sources/files.py). Decoding stays here: of what people export, DuckDB's reader knows UTF-8 only. Windows-1252 needs an
+extension from the network, its Latin-1 refuses the bytes that Windows-1252 uses, and UTF-16 with the larger byte first
+becomes other letters without a word.
 """
 
+import csv
+import glob
+import gzip
+import io
 import re
 import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 
+from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import reason
 from segment_pipeline.errors import InputError
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
-from segment_pipeline.sources.files import names_in, rows_as_text, separator_of
+from segment_pipeline.sources.files import CSV_FILE, PARQUET_FILE, rows_as_text
+from segment_pipeline.sources.headers import LOOKED_AT, Header, find_header
 
 _MAGIC = {
-    b"PK\x03\x04": "an Excel workbook or another zip archive",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-    b"PAR1": "a Parquet file",
-    b"\x1f\x8b": "a gzip archive",
     b"%PDF": "a PDF",
     b"SQLite": "a SQLite database",
 }
+_TYPED = ("Parquet", "JSON")
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 
 @dataclass(frozen=True)
 class CsvText:
-    """A file as text. names : of its columns, as they can be used. renamed : name in the file -> name here."""
+    """A file as delimited text. written : its encoding, or its kind. names : of its columns, as they can be used.
+    renamed : name in the file -> name here. readable : whether the monthly reader can read such a file."""
 
     path: Path
     text: str
-    encoding: str
-    separator: str
+    written: str
+    header: Header
     names: Sequence[str]
     renamed: Mapping[str, str]
+    readable: bool
+
+    @property
+    def typed(self) -> bool:
+        """Whether the file itself says what is a number, a date or text, so that their texts do not."""
+        return self.written in _TYPED
 
     @property
     def plain(self) -> bool:
-        """Whether the monthly reader takes the file as it is."""
-        as_usual = self.separator == separator_of(_first_line(self.text))
-        return self.encoding == "UTF-8" and not self.renamed and as_usual
+        """Whether the monthly reader takes the file as it is, under these names and with this separator."""
+        as_usual = self.header.separator == find_header(_first_lines(self.text)).separator
+        return self.readable and not self.renamed and as_usual
+
+
+def read_texts(path: Path, more: Sequence[Path], separator: str | None) -> list[CsvText]:
+    """The file, or the files of a pattern, and more of them, each as text. separator : None where it is to be found
+    out. Raises InputError, also where one has other columns than the first."""
+    found = [read_text(one, separator) for given in (path, *more) for one in _files_of(given)]
+    first = found[0]
+    for other in found[1:]:
+        if set(other.names) != set(first.names):
+            differing = sorted(set(other.names) ^ set(first.names))
+            raise InputError(
+                f"{other.path} and {first.path} have not the same columns: only one has {shown(differing[0])}. Give "
+                "files of the same columns, or one of them."
+            )
+    return found
 
 
 def read_text(path: Path, separator: str | None) -> CsvText:
     """The file as text. separator : None where it is to be found out. Raises InputError."""
-    text, encoding = _decoded(path, _bytes_of(path))
-    header, separator = _header(path, text, separator)
-    names, renamed = _usable(header)
-    return CsvText(path, text, encoding, separator, names, renamed)
+    content = _bytes_of(path)
+    text, written, readable = _as_text(path, content)
+    header = _header(path, text, separator)
+    names, renamed = _usable(header.names)
+    return CsvText(path, text, written, header, names, renamed, readable)
 
 
-def load_rows(connection: duckdb.DuckDBPyConnection, file: CsvText) -> None:
+def load_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[CsvText]) -> None:
     """Fill the temporary table `raw_rows` with all rows as text. Raises InputError where a line is not as the header
     has it."""
-    # As UTF-8, under a name that DuckDB cannot take for a pattern.
-    with tempfile.TemporaryDirectory(prefix="segment_pipeline_") as folder:
-        draft = Path(folder) / "rows.csv"
-        draft.write_text(file.text, encoding="utf-8", newline="")
-        rows = rows_as_text(str(draft), file.separator, file.names)
-        try:
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE raw_rows AS FROM {rows}")
-        except duckdb.Error as error:
-            found = reason(error).replace(str(draft), str(file.path))
-            raise InputError(
-                f"{file.path} cannot be read: {found} Fix that line, or name the separator with --sep, and try again."
-            ) from error
+    for file in files:
+        into = "CREATE OR REPLACE TEMP TABLE raw_rows AS" if file is files[0] else "INSERT INTO raw_rows BY NAME"
+        # As UTF-8, under a name that DuckDB cannot take for a pattern.
+        with tempfile.TemporaryDirectory(prefix="segment_pipeline_") as folder:
+            draft = Path(folder) / "rows.csv"
+            draft.write_text(_with_plain_header(file), encoding="utf-8", newline="")
+            rows = rows_as_text(str(draft), Header(file.names, file.header.separator), file.names)
+            try:
+                connection.execute(f"{into} FROM {rows}")
+            except duckdb.Error as error:
+                found = reason(error).replace(str(draft), str(file.path))
+                counted = "" if file.header.plain else " (lines are counted from the header)"
+                raise InputError(
+                    f"{file.path} cannot be read: {found}{counted} Fix that line, or name the separator with --sep, "
+                    "and try again."
+                ) from error
+
+
+def _with_plain_header(file: CsvText) -> str:
+    """The text with its header in the first line, and nothing else there. A file may end its lines in one way, and
+    break those in a cell in another: DuckDB stops at the first."""
+    text = file.text
+    if "\r\n" in text and re.search(r"(?<!\r)\n", text) is not None:
+        text = text.replace("\r\n", "\n")
+    if file.header.plain:
+        return text
+    end = "\n" if "\n" in text else "\r"
+    header = file.header.separator * (len(file.names) - 1) + ("\r\n" if "\r\n" in text else end)
+    return header + text.split(end, file.header.lines)[-1]
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The file under this very name, or those that a pattern stands for."""
+    if path.exists() or not glob.has_magic(str(path)):
+        return [path]
+    found = sorted(Path(one) for one in glob.glob(str(path), recursive=True) if Path(one).is_file())
+    if not found:
+        raise InputError(f"{path} matches no file. Check the pattern, or where you are: {Path.cwd()}")
+    return found
 
 
 def _bytes_of(path: Path) -> bytes:
-    """What stands in the file. Raises InputError where that is nothing, or cannot be had."""
+    """What stands in the file, unpacked. Raises InputError where that is nothing, or cannot be had."""
     if path.is_dir():
-        raise InputError(f"{path} is a folder; expected a CSV file. Name the file.")
+        raise InputError(f"{path} is a folder; expected a file. Name the file, or all in it: '{path / '*.csv'}'")
     try:
         content = path.read_bytes()
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.decompress(content)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Check the name, or where you are: {Path.cwd()}") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is a damaged gzip archive: {error}. Deliver it again, and try again.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}. See to its permissions, and try again.") from error
     if not content.strip():
@@ -90,12 +151,66 @@ def _bytes_of(path: Path) -> bytes:
     return content
 
 
+def _as_text(path: Path, content: bytes) -> tuple[str, str, bool]:
+    """The file as delimited text, how it was written, and whether the monthly reader can read it."""
+    if content.startswith(_WORKBOOKS):
+        return *_sheet(path, content), False
+    if content.startswith(b"PAR1"):
+        return _by_duckdb(path, content, "read_parquet"), "Parquet", PARQUET_FILE.search(path.name) is not None
+    if re.search(r"\.(json|jsonl|ndjson)(\.gz)?$", path.name, re.IGNORECASE):
+        return _by_duckdb(path, content, "read_json"), "JSON", not path.name.lower().endswith(".gz")
+    text, encoding = _decoded(path, content)
+    return text, encoding, encoding == "UTF-8" and CSV_FILE.search(path.name) is not None
+
+
+def _by_duckdb(path: Path, content: bytes, reader: str) -> str:
+    """What DuckDB reads, as delimited text. Raises InputError where it cannot."""
+    with tempfile.TemporaryDirectory(prefix="segment_pipeline_") as folder, duckdb.connect() as connection:
+        draft, text = Path(folder) / "rows", Path(folder) / "rows.csv"
+        draft.write_bytes(content)
+        try:
+            connection.execute(f"COPY (FROM {reader}({literal(str(draft))})) TO {literal(str(text))} (HEADER)")
+        except duckdb.Error as error:
+            raise InputError(f"{path} cannot be read: {reason(error)} Deliver it again.") from error
+        return text.read_text(encoding="utf-8")
+
+
+def _sheet(path: Path, content: bytes) -> tuple[str, str]:
+    """The sheet of a workbook with the most rows, as delimited text."""
+    from python_calamine import CalamineError, CalamineWorkbook  # only whoever has a workbook waits for it
+
+    try:
+        book = CalamineWorkbook.from_filelike(io.BytesIO(content))
+        sheets = {name: book.get_sheet_by_name(name).to_python() for name in book.sheet_names}
+    except CalamineError as error:
+        raise InputError(
+            f"{path} is no Excel workbook that can be read: {error}. Save it as CSV, and try again."
+        ) from error
+    name, rows = max(sheets.items(), key=lambda sheet: len(sheet[1]), default=("", []))
+    if not rows:
+        raise InputError(f"{path} is a workbook without a row. Export the customers with a header and their rows.")
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([_cell(value) for value in row] for row in rows)
+    return text.getvalue(), f"sheet {shown(name)} of an Excel workbook"
+
+
+def _cell(value: object) -> object:
+    """A cell as a file of text would have it: whole numbers without a point, days without a midnight."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return int(value)
+    if isinstance(value, datetime):
+        return value.date().isoformat() if value.time() == datetime.min.time() else value.isoformat(" ", "seconds")
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, timedelta) else value
+
+
 def _decoded(path: Path, content: bytes) -> tuple[str, str]:
     """The whole text of the file, and in which encoding it was written. Raises InputError where it is no text."""
     for magic, kind in _MAGIC.items():
         if content.startswith(magic):
             raise InputError(
-                f"{path} is {kind}; expected text. Save it as CSV (in Excel: Save As, CSV UTF-8), and try again."
+                f"{path} is {kind}; expected a table. Save it as CSV (in Excel: Save As, CSV UTF-8), and try again."
             )
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         try:
@@ -111,28 +226,30 @@ def _decoded(path: Path, content: bytes) -> tuple[str, str]:
     return content.decode("latin-1"), "Latin-1"  # which knows every byte
 
 
-def _first_line(text: str) -> str:
-    return text.partition("\n" if "\n" in text else "\r")[0].rstrip("\r")
+def _first_lines(text: str) -> list[str]:
+    """The lines among which the header is, as the monthly reader sees them."""
+    begins = text[:1_000_000]
+    ends = "\n" if "\n" in begins else "\r"
+    return [line.rstrip("\r") for line in begins.split(ends, LOOKED_AT)[:LOOKED_AT]]
 
 
-def _header(path: Path, text: str, separator: str | None) -> tuple[list[str], str]:
-    """The names in the first line, and what stands between them."""
-    line = _first_line(text)
-    separator = separator or separator_of(line)
-    names = names_in(line, separator)
-    if len(names) < 2:
+def _header(path: Path, text: str, separator: str | None) -> Header:
+    """The names of the columns, where they stand, and what stands between them."""
+    lines = _first_lines(text)
+    header = find_header(lines, separator)
+    if len(header.names) < 2:
         raise InputError(
-            f"{path} has one column, {shown(line[:60])}, as far as can be seen; expected an id and features "
+            f"{path} has one column, {shown(lines[0][:60])}, as far as can be seen; expected an id and features "
             "beside it. "
             f"Where another character stands between the columns, name it: --sep ';'"
         )
-    if sum(_looks_like_a_value(name) for name in names) > len(names) / 2:
+    if sum(_looks_like_a_value(name) for name in header.names) > len(header.names) / 2:
         raise InputError(
-            f"{path} has no header: its first line reads {shown(line[:80])}. Put the columns' names into the "
+            f"{path} has no header: its first line reads {shown(lines[0][:80])}. Put the columns' names into the "
             "first line, "
             f"and try again."
         )
-    return names, separator
+    return header
 
 
 def _looks_like_a_value(name: str) -> bool:

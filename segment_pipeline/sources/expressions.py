@@ -18,6 +18,8 @@ from segment_pipeline.sources.files import Relation
 
 NUMERIC_TYPES = re.compile(r"^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*|BOOLEAN)$")
 
+_AS_TEXT = re.compile(r'\bCAST\(\s*"((?:[^"]|"")+)"\s+AS\s+VARCHAR\s*\)', re.IGNORECASE)
+
 NUMBER_KEYS = frozenset({"amount", "value"})
 TIME_KEYS = frozenset({"ordered_at", "occurred_at"})
 
@@ -30,10 +32,17 @@ def bound(given: Mapping[str, str], source: Relation) -> dict[str, str]:
 
 
 def columns_of_ids_alone(given: Mapping[str, str], id_keys: Collection[str]) -> set[str]:
-    """Columns, in lower case, that are an id as they stand and that no other expression calculates with."""
+    """Columns, in lower case, that are an id as they stand, or that are taken as text, CAST("day" AS VARCHAR), and
+    that no other expression calculates with: what a file has in these is wanted as it is written there."""
     names = {key: _unquoted(text) for key, text in given.items()}
-    ids = {names[key] for key in id_keys if key in names}
-    return {name for name in ids if not any(_mentions(text, name) for key, text in given.items() if names[key] != name)}
+    as_text = {name.replace('""', '"').lower() for text in given.values() for name in _AS_TEXT.findall(text)}
+    wanted = as_text | {names[key] for key in id_keys if key in names}
+    others = {key: _AS_TEXT.sub("", text) for key, text in given.items()}
+    return {
+        name
+        for name in wanted
+        if not any(_mentions(text, name) for key, text in others.items() if key not in id_keys or names[key] != name)
+    }
 
 
 def expression_types(

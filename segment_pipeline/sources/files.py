@@ -8,7 +8,6 @@ guesses of DuckDB's CSV reader that can do either are switched off, and files of
 types that hold the values of all of them.
 """
 
-import csv
 import glob
 import os
 import re
@@ -20,11 +19,11 @@ import duckdb
 from segment_pipeline.database.quoting import literal, string_list
 from segment_pipeline.database.store import reason
 from segment_pipeline.errors import SourceError
+from segment_pipeline.sources.headers import LOOKED_AT, Header, find_header
 
 CSV_FILE = re.compile(r"\.(csv|tsv|txt)(\.gz|\.zst)?$", re.IGNORECASE)
 PARQUET_FILE = re.compile(r"\.(parquet|parq|pq)$", re.IGNORECASE)
 
-DELIMITERS = ",;\t|"
 CSV_OPTIONS = {
     "header": "true",
     "skip": "0",
@@ -208,13 +207,13 @@ def _incomplete(names_by_file: Mapping[str, set[str]]) -> dict[str, str]:
 def _csv(
     connection: duckdb.DuckDBPyConnection, files: Sequence[str], path: str, text_columns: Collection[str]
 ) -> Relation:
-    separator = separator_of(_header(connection, files[0]))
-    options = {**CSV_OPTIONS, "delim": literal(separator)}
+    header = _header(connection, files[0])
+    options = {**CSV_OPTIONS, **_below(connection, files, header), "delim": literal(header.separator)}
     try:
         found = describe(connection, _read_csv(files, options | CSV_SNIFFING))
         names = {file: {name.lower() for name, _ in describe(connection, _read_csv([file], options))} for file in files}
     except duckdb.Error as error:
-        raise _ragged(connection, files, separator) or _unreadable(path, error) from error
+        raise _ragged(connection, files) or _unreadable(path, error) from error
     types = {name: "VARCHAR" if name.lower() in text_columns else kind for name, kind in found}
     # With the types said, reading does not look through all rows for them again.
     said = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
@@ -222,46 +221,59 @@ def _csv(
     return Relation(relation, path, {name.lower(): kind for name, kind in types.items()}, _incomplete(names))
 
 
+def _below(connection: duckdb.DuckDBPyConnection, files: Sequence[str], header: Header) -> dict[str, str]:
+    """Options for a header with lines above it, or of several lines, of which DuckDB makes nothing: rows begin below
+    it. Of a glob, all files have to have the same."""
+    if header.plain:
+        return {}
+    other = next((file for file in files if _header(connection, file) != header), None)
+    if other is not None:
+        raise SourceError(
+            f"{files[0]} has a header with lines above it, or of several lines, and that of {other} is another. Take "
+            "the lines above the headers out of the files, then run the month again."
+        )
+    names = string_list(re.sub(r"\s+", " ", name).strip() for name in header.names)
+    return {"header": "false", **_skipping(header), "names": names, "union_by_name": "false"}
+
+
+def _skipping(header: Header) -> dict[str, str]:
+    """Options to begin below the header. Line breaks in its cells may be others than those between lines, which a
+    strict reader takes for the end of the file."""
+    return {"skip": str(header.lines), "strict_mode": str(header.one_line).lower()}
+
+
 def _read_csv(files: Sequence[str], options: Mapping[str, str]) -> str:
     return f"read_csv({_file_list(files)}, {', '.join(f'{name} = {value}' for name, value in options.items())})"
 
 
-def _header(connection: duckdb.DuckDBPyConnection, file: str) -> str:
-    """The first line, of a compressed file as well."""
+def _header(connection: duckdb.DuckDBPyConnection, file: str) -> Header:
+    """The header, of a compressed file as well."""
     whole_lines = {"header": "false", "auto_detect": "false", "columns": "{'line': 'VARCHAR'}", "delim": "chr(1)"}
-    relation = _read_csv([file], {**whole_lines, "quote": "''", "escape": "''"})
+    # a line break within a cell may be another one than those between lines, which a strict reader takes for broken
+    relation = _read_csv([file], {**whole_lines, "quote": "''", "escape": "''", "strict_mode": "false"})
     try:
-        found = connection.execute(f"SELECT line FROM {relation} LIMIT 1").fetchone()
+        found = connection.execute(f"SELECT line FROM {relation} LIMIT {LOOKED_AT}").fetchall()
     except duckdb.Error as error:
         raise _unreadable(file, error) from error
-    return str(found[0] or "") if found else ""
+    return find_header([str(line or "") for (line,) in found])
 
 
-def separator_of(header: str) -> str:
-    """The one that a header has most of, outside quotes: whatever the rows hold."""
-    bare = re.sub(r'"(?:[^"]|"")*"', "", header)
-    return max(DELIMITERS, key=bare.count)
-
-
-def names_in(header: str, separator: str) -> list[str]:
-    """The names that a header, a line, gives the columns."""
-    return next(csv.reader([header], delimiter=separator), [])
-
-
-def rows_as_text(file: str, separator: str, names: Sequence[str]) -> str:
+def rows_as_text(file: str, header: Header, names: Sequence[str]) -> str:
     """The rows of a CSV below its header, all values as text, by position, as a relation. This needs no guess, and so
     DuckDB names the line of which it cannot make sense."""
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
-    said = {"auto_detect": "false", "union_by_name": "false", "delim": literal(separator), "columns": f"{{{columns}}}"}
-    return _read_csv([file], CSV_OPTIONS | said)
+    delim = literal(header.separator)
+    said = {"auto_detect": "false", "union_by_name": "false", "delim": delim, "columns": f"{{{columns}}}"}
+    below = {} if header.plain else {"header": "false", **_skipping(header)}
+    return _read_csv([file], CSV_OPTIONS | said | below)
 
 
-def _ragged(connection: duckdb.DuckDBPyConnection, files: Sequence[str], separator: str) -> SourceError | None:
+def _ragged(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> SourceError | None:
     """The line that stops DuckDB from making sense of the files: when it has to guess, it does not say which."""
     with connection.cursor() as probe:  # the failure has aborted the transaction of `connection`
         for file in files:
-            header = names_in(_header(probe, file), separator)
-            rows = rows_as_text(file, separator, [f"c{number}" for number in range(len(header))])
+            header = _header(probe, file)
+            rows = rows_as_text(file, header, [f"c{number}" for number in range(len(header.names))])
             try:
                 probe.execute(f"SELECT count(COLUMNS(*)) FROM {rows}")
             except duckdb.Error as error:

@@ -14,7 +14,7 @@ from itertools import takewhile
 import duckdb
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.config.order_features import FREQUENCY
+from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.store import month_literal, reason, replace_month
 from segment_pipeline.errors import SourceError
@@ -26,8 +26,8 @@ from segment_pipeline.sources.categories import (
     write_categories,
 )
 from segment_pipeline.sources.events import EventCounts, count_events, months_of_events, open_feeds
-from segment_pipeline.sources.expressions import bound, expression_types, text_id
-from segment_pipeline.sources.files import Relation
+from segment_pipeline.sources.expressions import NUMERIC_TYPES, bound, expression_types, text_id
+from segment_pipeline.sources.files import Relation, describe
 from segment_pipeline.sources.folding import fold_order_lines
 from segment_pipeline.sources.missing import fill_missing
 from segment_pipeline.sources.order_lines import (
@@ -39,7 +39,7 @@ from segment_pipeline.sources.order_lines import (
     window_of,
 )
 from segment_pipeline.sources.own_features import refuse_unfit_features
-from segment_pipeline.sources.ready_made import lies_here, open_ready_made, read_ready_made
+from segment_pipeline.sources.ready_made import lies_here, open_ready_made, read_ready_made, ready_made_rows
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 
@@ -80,6 +80,16 @@ def read_customers(connection: duckdb.DuckDBPyConnection, config: Config, month:
     # the current folder, and cannot hold a comma.
     with chdir(config.path.parent):
         return _read_orders(connection, config, month)
+
+
+def numbers_of_source(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[str]:
+    """Everything of a customer that could be a feature, beside the user's own: what order lines with these keys give,
+    or the columns of numbers of ready-made rows. Raises SourceError."""
+    if config.source.orders is not None:
+        return [name for name, feature in ORDER_FEATURES.items() if not feature.lacks(config.source.given)]
+    with ready_made_rows(connection, config, month) as (rows, customer_id):
+        kinds = describe(connection, rows.sql)
+    return [name for name, kind in kinds if NUMERIC_TYPES.match(kind) and name.lower() != customer_id.lower()]
 
 
 def months_before(connection: duckdb.DuckDBPyConnection, config: Config, month: date, most: int) -> list[date]:

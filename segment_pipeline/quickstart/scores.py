@@ -1,0 +1,404 @@
+"""How well each column would do as customer, date, order, amount, quantity or product, in points, with reasons.
+
+Here: what the name hints at (names.py) beside what the values do. A name is where one begins to look; whether a column
+is what it is called, the values have to bear out: a customer comes back on other days, an order lies in one moment and
+is of one customer, an amount varies and is money. Not here: which column is taken (roles.py).
+
+The points are few and whole where they can be: a plain name gives 3 or 4, what the values do gives 1 to 3, and a name
+that says something else takes 4, so that no other single thing makes up for it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import duckdb
+
+from segment_pipeline.quickstart.columns import Column, known_sql, moment_sql, number_sql, only_row
+from segment_pipeline.quickstart.names import hints_of, words_of
+
+ENOUGH = {"customer": 2.5, "date": 0.0, "order": 2.5, "amount": 1.5, "quantity": 2.0, "product": 1.5}
+"""Points below which a column is not taken for that."""
+
+TIE = 0.25
+"""Points by which the best has to be ahead of another column that says something else."""
+
+_SAME = 0.95
+_TESTED = 12
+"""Columns, those with the best names first, whose values are looked into."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """points : more is better. reasons : what gave and what took them, as parts of a sentence."""
+
+    column: str
+    points: float
+    reasons: tuple[str, ...]
+
+    @property
+    def why(self) -> str:
+        return ", ".join(self.reasons) or "nothing speaks for it"
+
+
+Part = tuple[float, str]
+
+
+def _score(column: str, parts: Iterable[Part | None]) -> Score:
+    told = [part for part in parts if part is not None]
+    return Score(column, sum(points for points, _ in told), tuple(reason for _, reason in told))
+
+
+def _ranked(scores: Iterable[Score]) -> list[Score]:
+    """The best first; of equals the first in the file."""
+    return sorted(scores, key=lambda score: -score.points)
+
+
+class Evidence:
+    """What the values of `raw_rows` do, looked up once each. rows : of the file."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, columns: Mapping[str, Column], decimal: str, rows: int
+    ) -> None:
+        self.columns, self.rows = columns, rows
+        self._connection, self._decimal = connection, decimal
+        self.returning = cache(self._returning)
+        self.one_each = cache(self._one_each)
+        self.level = cache(self._level)
+
+    def number(self, name: str) -> str:
+        return number_sql(known_sql(name), self._decimal)
+
+    def day(self, name: str) -> str:
+        return f"CAST({moment_sql(self.columns[name])} AS DATE)"
+
+    def value(self, name: str) -> str:
+        return self.day(name) if self.columns[name].kind == "date" else known_sql(name)
+
+    def _returning(self, name: str, date: str) -> tuple[float, float]:
+        """Shares of the column's lines whose value comes on more than one day, and whose value is an e-mail."""
+        return self._two_shares(f"""
+            SELECT sum(lines) FILTER (days > 1) / sum(lines), sum(lines) FILTER (contains(value, '@')) / sum(lines)
+            FROM (
+                SELECT {known_sql(name)} AS value, count(*) AS lines, count(DISTINCT {self.day(date)}) AS days
+                FROM raw_rows GROUP BY 1 HAVING value IS NOT NULL
+            )
+        """)
+
+    def _one_each(self, keys: tuple[str, ...], of: tuple[str, ...]) -> float:
+        """Share of the combinations of `keys` that go with one value of each of `of`."""
+        named = ", ".join(f"{self.value(key)} AS k{i}" for i, key in enumerate(keys))
+        counted = ", ".join(f"{self.value(one)} AS v{i}" for i, one in enumerate(of))
+        held = " AND ".join(f"count(DISTINCT v{i}) <= 1" for i in range(len(of)))
+        groups = ", ".join(f"k{i}" for i in range(len(keys)))
+        known = " AND ".join(f"k{i} IS NOT NULL" for i in range(len(keys)))
+        found = only_row(
+            self._connection,
+            f"SELECT avg(CAST(one AS DOUBLE)) FROM (SELECT {held} AS one FROM (SELECT {named}, {counted} "
+            f"FROM raw_rows) WHERE {known} GROUP BY {groups})",
+        )
+        return float(found[0] or 0)
+
+    def _level(self, name: str, order: str) -> tuple[float, float]:
+        """Of the orders with several lines, the shares on which a number stands once, and on all lines the same. A line
+        that is there twice is one."""
+        return self._two_shares(f"""
+            SELECT avg(CAST(known = 1 AS DOUBLE)), avg(CAST(known = lines AND different = 1 AS DOUBLE))
+            FROM (
+                SELECT count(*) AS lines, count(value) AS known, count(DISTINCT value) AS different
+                FROM (
+                    SELECT DISTINCT {known_sql(order)} AS number, {self.number(name)} AS value, hash(raw_rows) AS line
+                    FROM raw_rows
+                )
+                WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
+            )
+        """)
+
+    def lines_per_order(self, order: str) -> float:
+        column = self.columns[order]
+        return column.known / max(1, column.distinct)
+
+    def grows_with(self, price: str, quantity: str) -> float | None:
+        """The power of the quantity with which a price grows: 0 for that of one piece, 1 for that of the line; None
+        where too few lines have more than one piece."""
+        lines, slope = only_row(
+            self._connection,
+            f"""
+            SELECT count(*) FILTER (pieces > 1), regr_slope(ln(price), ln(pieces))
+            FROM (SELECT {self.number(price)} AS price, {self.number(quantity)} AS pieces FROM raw_rows)
+            WHERE price > 0 AND pieces > 0
+            """,
+        )
+        return None if lines < 30 or slope is None else float(slope)
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two columns say the same: days and amounts where they are equal, all else where each value goes with
+        one of the other's."""
+        kinds = {self.columns[one].kind, self.columns[other].kind}
+        if kinds == {"date"} or (kinds == {"number"} and not self.columns[one].whole):
+            first, second = (self.day(name) if kinds == {"date"} else self.number(name) for name in (one, other))
+            equal = only_row(
+                self._connection,
+                f"SELECT avg(CAST({first} IS NOT DISTINCT FROM {second} AS DOUBLE)) FROM raw_rows",
+            )
+            return float(equal[0] or 0) >= _SAME
+        return self.one_each((one,), (other,)) >= _SAME and self.one_each((other,), (one,)) >= _SAME
+
+    def _two_shares(self, query: str) -> tuple[float, float]:
+        first, second = only_row(self._connection, query)
+        return float(first or 0), float(second or 0)
+
+
+def _judged(
+    names: Sequence[str], prior: Callable[[str], Part], values: Callable[[str], Iterable[Part | None]]
+) -> list[Score]:
+    """The columns by their names, and the best of these by their values; the best first. One whose name says something
+    else is left at that."""
+    sensible = [name for name in names if prior(name)[0] > -1]
+    others = [name for name in names if prior(name)[0] <= -1]
+    best = sorted(sensible, key=lambda name: -prior(name)[0])[:_TESTED]
+    by_values = [_score(name, [prior(name), *values(name)]) for name in sensible if name in best]
+    return _ranked(by_values + [_score(name, [prior(name)]) for name in others])
+
+
+def _may_be_id(column: Column) -> bool:
+    return column.known > 0 and (column.kind == "text" or (column.kind == "number" and column.whole))
+
+
+# --- customers --------------------------------------------------------------------------------------------------------
+
+_NO_CUSTOMER = ("place", "trait", "product", "order", "total", "price", "quantity", "count", "extra", "date", "later")
+
+
+def customer_name(name: str) -> Part:
+    """What a name gives for the customer."""
+    hints, words = hints_of(name), words_of(name)
+    email = any(word.endswith("mail") for word in words)
+    if "customer" in hints:
+        points = 4.0 if "id" in hints else 3.5 if email else 2.5 if "person" in hints else 3.0
+    elif "person" in hints:
+        points = 3.0 if "id" in hints else 2.5 if email else 1.0
+    else:
+        points = 0.5 if "id" in hints else 0.0
+    other = [hint for hint in _NO_CUSTOMER if hint in hints]
+    if other:
+        return points - 4, "called something else"
+    return points, "called like a customer" if points >= 1 else "called an id" if points else "its name says nothing"
+
+
+def rank_customers_of_lines(evidence: Evidence, date: str) -> list[Score]:
+    """Columns as the customers of order lines: they come back on other days."""
+    ids = [name for name, column in evidence.columns.items() if _may_be_id(column) and column.distinct > 2]
+    return _judged(ids, customer_name, lambda name: _as_customer_of_lines(evidence, name, date))
+
+
+def _as_customer_of_lines(evidence: Evidence, name: str, date: str) -> list[Part | None]:
+    column = evidence.columns[name]
+    returning, emails = evidence.returning(name, date)
+    filled, lines_each = column.known / evidence.rows, column.known / column.distinct
+    return [
+        (2.0, "comes back on other days")
+        if returning >= 0.3
+        else (1.0, "sometimes comes back on other days")
+        if returning >= 0.1
+        else (-3.0, "does not come back on other days")
+        if returning < 0.02
+        else None,
+        (1.5, "holds e-mail addresses") if emails > 0.9 and customer_name(name)[0] < 1 else None,
+        (-2.0, f"has {column.distinct:,} different values only")
+        if lines_each > 150 and column.distinct < 100
+        else None,
+        (-3.0, "is nearly empty") if filled < 0.1 else (-1.5, "is half empty") if filled < 0.5 else None,
+    ]
+
+
+def rank_customers_of_rows(evidence: Evidence) -> list[Score]:
+    """Columns as the customers of a table with a row each: they are different in every row."""
+    first = next(iter(evidence.columns))
+    ids = [name for name, column in evidence.columns.items() if _may_be_id(column)]
+    return _judged(
+        ids,
+        customer_name,
+        lambda name: [
+            (3.0, "different in every row") if unique(evidence, name) else None,
+            (0.5, "of words") if evidence.columns[name].kind == "text" else None,
+            (0.25, "the first column") if name == first else None,
+        ],
+    )
+
+
+def unique(evidence: Evidence, name: str) -> bool:
+    column = evidence.columns[name]
+    return column.distinct >= 0.98 * column.known and column.known >= 0.98 * evidence.rows
+
+
+# --- dates ------------------------------------------------------------------------------------------------------------
+
+
+def rank_dates(evidence: Evidence) -> list[Score]:
+    """Columns as the time of an order."""
+    dates = [name for name, column in evidence.columns.items() if column.kind == "date" and column.first is not None]
+    return _ranked(_score(name, _as_date(evidence, name)) for name in dates)
+
+
+def _as_date(evidence: Evidence, name: str) -> list[Part | None]:
+    hints, words = hints_of(name), words_of(name)
+    column = evidence.columns[name]
+    filled = column.known / evidence.rows
+    placed = "order" in hints or bool({"created", "placed", "close"} & set(words))
+    return [
+        (2.0, "called like a date") if "date" in hints else None,
+        (1.0, "of an order") if placed else None,
+        (-3.0, "called like something before or after the order") if "later" in hints else None,
+        (-2.0, "often empty") if filled < 0.5 else None,
+        (-2.0, "always the same day") if column.first == column.last else None,
+    ]
+
+
+# --- orders -----------------------------------------------------------------------------------------------------------
+
+
+def order_name(name: str) -> Part:
+    """What a name gives for the order."""
+    hints = hints_of(name)
+    points = (4.0 if "id" in hints else 3.0) if "order" in hints else 1.5 if "id" in hints else 0.0
+    other = ("product", "place", "trait", "total", "price", "quantity", "count", "extra", "date", "later")
+    if any(hint in hints for hint in other) or ("customer" in hints and "order" not in hints):
+        return points - 4, "called something else"
+    return points, "called like an order" if points >= 3 else "called an id" if points else "its name says nothing"
+
+
+def rank_orders(evidence: Evidence, date: str, customer: str | None) -> list[Score]:
+    """Columns as the order, which lies in one moment and is of one customer."""
+    ids = [
+        name
+        for name, column in evidence.columns.items()
+        if _may_be_id(column)
+        and name != customer
+        and (column.distinct >= 0.03 * column.known or order_name(name)[0] >= 3)
+    ]
+    return _judged(ids, order_name, lambda name: _as_order(evidence, name, date, customer))
+
+
+def _as_order(evidence: Evidence, name: str, date: str, customer: str | None) -> list[Part | None]:
+    of = (date,) if customer is None else (date, customer)
+    filled = evidence.columns[name].known / evidence.rows
+    holds = evidence.one_each((name,), of) >= _SAME
+    again = not holds and numbered_per_customer(evidence, name, date, customer)
+    return [
+        (1.0, "each lies on one day and is of one customer")
+        if holds
+        else (0.0, "its numbers begin again with each customer")
+        if again
+        else (-6.0, "the same value is of several days or customers"),
+        (1.0, "its lines belong together") if holds and evidence.lines_per_order(name) > 1.1 else None,
+        (1.0, "never empty") if holds and filled > 0.98 and evidence.lines_per_order(name) > 1.1 else None,
+        (-2.0, "often empty") if filled < 0.9 else None,
+    ]
+
+
+def numbered_per_customer(evidence: Evidence, order: str, date: str, customer: str | None) -> bool:
+    """Whether only customer and number together are an order."""
+    return (
+        customer is not None
+        and order_name(order)[0] >= 3
+        and evidence.one_each((order,), (date, customer)) < _SAME
+        and evidence.one_each((customer, order), (date,)) >= _SAME
+    )
+
+
+# --- amounts ----------------------------------------------------------------------------------------------------------
+
+
+def rank_amounts(evidence: Evidence, order: str | None, taken: Sequence[str | None]) -> list[Score]:
+    """Columns of numbers as what a line cost, or one piece of it. taken : those that are something else."""
+    numbers = [name for name, column in evidence.columns.items() if column.kind == "number" and name not in taken]
+    return _judged(numbers, amount_name, lambda name: _as_amount(evidence, name, order))
+
+
+def amount_name(name: str) -> Part:
+    """What a name gives for the amount."""
+    hints = hints_of(name)
+    points, called = (
+        (3.0, "called like an amount")
+        if "total" in hints and "unit" not in words_of(name)
+        else (2.0, "called like a price")
+        if "price" in hints
+        else (1.0, "called like a cost")
+        if "cost" in hints
+        else (0.0, "its name says nothing")
+    )
+    other = {"extra": "a charge or a share", "quantity": "a quantity", "count": "a count", "id": "an id"}
+    found = next((said for hint, said in other.items() if hint in hints), None)
+    if found is not None:
+        return points - 4, f"called like {found}"
+    return points + 0.5 * ("whole" in hints) - 0.5 * ("part" in hints) - 2 * ("date" in hints), called
+
+
+def _as_amount(evidence: Evidence, name: str, order: str | None) -> list[Part | None]:
+    column = evidence.columns[name]
+    once, repeated = (
+        evidence.level(name, order) if order is not None and evidence.lines_per_order(order) > 1.1 else (0.0, 0.0)
+    )
+    several = order is not None and evidence.lines_per_order(order) > 1.1
+    return [
+        (-5.0, "always the same") if column.distinct == 1 else None,
+        (1.0, "with decimals") if not column.whole else (-3.0, "few whole numbers") if column.distinct <= 12 else None,
+        (1.0, f"in {column.unit}") if column.unit not in ("", "share") else None,
+        (0.5, "of the order, on one of its lines")
+        if once >= _SAME
+        else (-3.0, "of the order, and repeated on each of its lines: a sum would count it several times")
+        if repeated >= _SAME
+        else (1.5, "of each line")
+        if several
+        else None,
+    ]
+
+
+def repeated_on_lines(evidence: Evidence, amount: str, order: str | None) -> bool:
+    """Whether an amount is the order's and stands on each of its lines."""
+    return order is not None and evidence.lines_per_order(order) > 1.1 and evidence.level(amount, order)[1] >= _SAME
+
+
+def is_of_one_piece(name: str) -> bool:
+    """Whether an amount is called the price of a piece, and not a total."""
+    hints = hints_of(name)
+    return "unit" in words_of(name) or (bool({"price", "cost"} & hints) and "total" not in hints)
+
+
+def rank_quantities(evidence: Evidence, amount: str) -> list[Score]:
+    """Columns of numbers as the pieces of a line."""
+    return _ranked(
+        _score(
+            name,
+            [
+                (3.0, "called like a quantity"),
+                (-2.0, "not whole numbers") if not column.whole else None,
+            ],
+        )
+        for name, column in evidence.columns.items()
+        if column.kind == "number" and name != amount and "quantity" in hints_of(name)
+    )
+
+
+# --- products ---------------------------------------------------------------------------------------------------------
+
+
+def rank_products(evidence: Evidence, taken: Sequence[str | None]) -> list[Score]:
+    """Columns as the product of a line."""
+    return _ranked(
+        _score(
+            name,
+            [
+                (2.0, "called like a product"),
+                (1.0, "an id") if "id" in hints_of(name) or {"sku", "asin", "ean"} & set(words_of(name)) else None,
+                (-1.0, "with few different values") if column.distinct < 10 else None,
+                (-2.0, "always the same") if column.distinct == 1 else None,
+            ],
+        )
+        for name, column in evidence.columns.items()
+        if _may_be_id(column)
+        and name not in taken
+        and "product" in hints_of(name)
+        and not {"order", "price", "total", "quantity", "count", "extra", "trait", "place"} & hints_of(name)
+    )

@@ -1,0 +1,100 @@
+"""Where the table begins in a text that a spreadsheet, a shop or a bank has written, and what stands between columns.
+
+What belongs here: the header of delimited text, as plain text. What does not: what the values below it are, and files.
+
+A header may have a line break within quotes, a first line may be `sep=;`, as spreadsheets write it, and above the
+header there may be a title or the date of the export.
+"""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+DELIMITERS = ",;\t|"
+
+LOOKED_AT = 60
+"""Lines at the beginning of a file among which its header is looked for."""
+
+_SEPARATOR_LINE = re.compile(r'"?sep=(.|\\t)"?[\s,;]*', re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Header:
+    """names : of the columns as they are written. above : the lines over them that are none of the table. lines : up
+    to the end of the header, those above it among them."""
+
+    names: Sequence[str]
+    separator: str
+    above: Sequence[str] = ()
+    lines: int = 1
+
+    @property
+    def plain(self) -> bool:
+        """Whether the header is the first line, and nothing but it."""
+        return not self.above and self.one_line
+
+    @property
+    def one_line(self) -> bool:
+        """Whether no name has a line break."""
+        return self.lines == len(self.above) + 1
+
+
+def find_header(lines: Sequence[str], separator: str | None = None) -> Header:
+    """The header of a text that begins with these lines, without their ends. separator : where it is known.
+
+    The first line is the header, unless it is `sep=` or has hardly a cell where the lines below it have many.
+    """
+    above = 0
+    while above < len(lines) and not lines[above].strip():
+        above += 1
+    said = _SEPARATOR_LINE.fullmatch(lines[above].strip("\ufeff")) if above < len(lines) else None
+    if said is not None:
+        separator, above = separator or said.group(1).replace("\\t", "\t"), above + 1
+    rest = lines[above:LOOKED_AT]
+    chosen = separator or separator_of(rest[0] if rest else "")
+    if separator is None and _begins_with_title(rest, chosen):
+        chosen = max(DELIMITERS, key=lambda mark: sum(len(row) > 1 for row, *_ in _rows(rest, mark)))
+    names, begins, ends = _first_full_row(rest, chosen)
+    return Header(names, chosen, tuple(lines[: above + begins]), above + ends)
+
+
+def separator_of(header: str) -> str:
+    """The one that a header has most of, outside quotes: whatever the rows hold."""
+    bare = re.sub(r'"(?:[^"]|"")*"?', "", header)
+    return max(DELIMITERS, key=bare.count)
+
+
+def _rows(lines: Sequence[str], separator: str) -> list[tuple[list[str], int, int]]:
+    """Each row with the lines before it, and those up to its end; a cell may hold line breaks."""
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=separator)
+    found, begins = [], 0
+    with suppress(csv.Error):  # a cell longer than any name is
+        for row in reader:
+            found.append((row, begins, reader.line_num))
+            begins = reader.line_num
+    return found
+
+
+def _filled(row: Sequence[str]) -> int:
+    return sum(bool(cell.strip()) for cell in row)
+
+
+def _begins_with_title(lines: Sequence[str], separator: str) -> bool:
+    """Whether the first line cannot be the header of several columns."""
+    rows = _rows(lines, separator)
+    return bool(rows) and _filled(rows[0][0]) < 2
+
+
+def _first_full_row(lines: Sequence[str], separator: str) -> tuple[list[str], int, int]:
+    """The first row that is as wide as the table and filled; the first of all where that may be it."""
+    rows = _rows(lines, separator)
+    if not rows:
+        return [], 0, 1
+    widths = Counter(len(row) for row, *_ in rows[1:] if row)
+    usual = max(widths, key=lambda width: (widths[width], width), default=0)
+    if usual < 2 or _filled(rows[0][0]) > usual / 2:
+        return rows[0]
+    return next((one for one in rows if len(one[0]) >= usual and _filled(one[0]) > usual / 2), rows[0])

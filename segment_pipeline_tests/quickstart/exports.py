@@ -1,0 +1,229 @@
+"""Exports as shops, payment services and ledgers write them, by their public descriptions: headers, and what is in each
+column. The lines are made here, so that what is right is known."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import numpy as np
+
+LINES = 1500
+CUSTOMERS = 150
+
+CUSTOMER, ORDER, DATE, AMOUNT, QUANTITY, PRODUCT = "customer", "order", "date", "amount", "quantity", "product"
+
+# name of the export -> columns in their order, each "header: what is in it"; a star marks what plays the role
+EXPORTS: Mapping[str, str] = {
+    "shopify": (
+        "Name: #order* | Email: email* | Financial Status: once paid | Paid at: once date | Accepts Marketing: "
+        "once yes | Currency: once EUR | Subtotal: once total | Shipping: once freight | Taxes: once tax | Total: "
+        "once total* | Discount Code: empty | Discount Amount: once 0.00 | Created at: time* | Lineitem quantity: "
+        "pieces | Lineitem name: name | Lineitem price: price | Lineitem sku: sku* | Billing Name: once person | "
+        "Billing Zip: once 12345 | Vendor: Example | Id: once number | Tags: empty | Receipt Number: empty | "
+        "Phone: empty"
+    ),
+    "woocommerce": (
+        "Order Number: number* | Order Status: wc-completed | Order Date: time* | Customer Note: empty | First "
+        "Name (Billing): person | Company (Billing): empty | Postcode (Billing): 12345 | Email (Billing): email* |"
+        " Payment Method Title: PayPal | Cart Discount Amount: 0.00 | Order Subtotal Amount: total | Order "
+        "Shipping Amount: freight | Order Refund Amount: 0.00 | Order Total Amount: total | Order Total Tax "
+        "Amount: tax | SKU: sku* | Item #: line | Item Name: name | Quantity (- Refund): pieces* | Item Cost: "
+        "price* | Coupon Code: empty"
+    ),
+    "magento": (
+        "ID: number* | Purchase Point: Main Store | Purchase Date: time* | Bill-to Name: person | Ship-to Name: "
+        "person | Grand Total (Base): total | Grand Total (Purchased): euros* | Status: complete | Customer Email:"
+        " email* | Customer Group: General | Subtotal: total | Shipping and Handling: 5.00 | Customer Name: person"
+        " | Payment Method: checkmo | Total Refunded: 0.00"
+    ),
+    "amazon": (
+        "amazon-order-id: number* | merchant-order-id: empty | purchase-date: zulu* | last-updated-date: later | "
+        "order-status: Shipped | sales-channel: Amazon.de | product-name: name | sku: sku* | asin: B0000 | "
+        "quantity: pieces | currency: EUR | item-price: value* | item-tax: tax | shipping-price: freight | "
+        "buyer-email: email* | buyer-phone-number: empty"
+    ),
+    "olist items": (
+        "order_id: number* | order_item_id: line | product_id: sku* | seller_id: store | shipping_limit_date: "
+        "later | price: value* | freight_value: freight | customer_unique_id: person* | order_purchase_timestamp: "
+        "time*"
+    ),
+    "olist payments": (
+        "order_id: number* | customer_unique_id: person* | order_purchase_timestamp: time* | payment_sequential: 1"
+        " | payment_type: credit_card | payment_installments: pieces | payment_value: total*"
+    ),
+    "stripe": (
+        "id: charge* | Created (UTC): time* | Amount: total* | Amount Refunded: 0.00 | Currency: eur | Captured: "
+        "true | Converted Amount: total | Decline Reason: empty | Description: Subscription | Fee: tax | Status: "
+        "Paid | Card Last4: last4 | Customer ID: person* | Customer Email: email"
+    ),
+    "square": (
+        "Date: day* | Time: clock | Category: Drinks | Item: name | Qty: pieces | SKU: sku* | Gross Sales: value* "
+        "| Discounts: 0.00 | Tax: tax | Transaction ID: number* | Payment ID: charge | Device Name: Till | "
+        "Location: store | Customer ID: person* | Customer Name: person"
+    ),
+    "etsy": (
+        "Sale Date: us* | Order ID: number* | Buyer User ID: person* | Full Name: person | Number of Items: pieces"
+        " | Date Shipped: us | Ship City: Town | Currency: EUR | Order Value: total | Shipping Discount: 0.00 | "
+        "Shipping: freight | Sales Tax: tax | Order Total: total* | Card Processing Fees: tax | SKU: empty"
+    ),
+    "ebay": (
+        "Sales Record Number: charge | Order Number: number* | Buyer Username: person | Buyer Email: email* | "
+        "Buyer Note: empty | Ship To Zip: 12345 | Item Number: sku* | Item Title: name | Quantity: pieces | "
+        "Shipping And Handling: freight | Seller Collected Tax: tax | Total Price: value* | Sale Date: day* | Paid"
+        " On Date: day | Shipped On Date: later"
+    ),
+    "bigcommerce": (
+        "Order ID: number* | Customer ID: person* | Customer Name: person | Customer Email: email | Order Date: "
+        "day* | Order Status: Completed | Subtotal (inc tax): total | Tax Total: tax | Shipping Cost (inc tax): "
+        "freight | Order Total (inc tax): total* | Total Quantity: pieces | Total Shipped: pieces | Coupon "
+        "Details: empty"
+    ),
+    "prestashop": (
+        "ID: number* | Référence: code | Nouveau client: 0 | Livraison: France | Client: person* | Total: total* |"
+        " Paiement: Carte | État: Livré | Date: time*"
+    ),
+    "shopware": (
+        "orderNumber: number* | customerNumber: person* | customerEmail: email | orderDateTime: time* | amountNet:"
+        " net | amountTotal: total* | shippingTotal: freight | currencyIsoCode: EUR | stateMachineState: open"
+    ),
+    "paypal": (
+        "Date: us* | Time: clock | TimeZone: CET | Name: person | Type: Payment | Status: Completed | Currency: "
+        "EUR | Gross: total* | Fee: tax | From Email Address: email* | Transaction ID: charge* | Shipping Address:"
+        " Street 1"
+    ),
+    "sap": (
+        "VBELN: number* | POSNR: line | ERDAT: compact* | KUNNR: person* | MATNR: sku* | KWMENG: pieces | NETWR: "
+        "value* | WAERK: EUR"
+    ),
+    "datev": (
+        "Belegnummer: number* | Belegdatum: german* | Debitor: person* | Betrag: comma* | Währung: EUR | "
+        "Steuerschlüssel: 9 | Buchungstext: Rechnung"
+    ),
+    "xero": (
+        "*ContactName: person | EmailAddress: email* | *InvoiceNumber: number* | *InvoiceDate: us* | *DueDate: us "
+        "| Description: name* | *Quantity: pieces | *UnitAmount: price | LineAmount: value* | TaxAmount: tax"
+    ),
+    "quickbooks": (
+        "Invoice No: number* | Customer: person* | Invoice Date: us* | Due Date: us | Terms: Net 30 | Amount: "
+        "total* | Balance: 0.00"
+    ),
+    "odoo": (
+        "Order Reference: number* | Creation Date: time* | Customer: person* | Salesperson: Anna | Activities: "
+        "empty | Company: Example | Total: total* | Status: Sales Order"
+    ),
+    "salesforce": (
+        "Opportunity ID: number* | Account ID: person* | Account Name: person | Close Date: day* | Created Date: "
+        "earlier | Stage: Closed Won | Amount: total* | Probability (%): 100 | Owner: Anna"
+    ),
+    "google analytics": (
+        "Transaction ID: number* | Date: compact* | Client ID: person* | Source / Medium: google | Item revenue: "
+        "value* | Item quantity: pieces"
+    ),
+    "online retail": (
+        "InvoiceNo: number* | StockCode: sku* | Description: name | Quantity: pieces* | InvoiceDate: us time* | "
+        "UnitPrice: price* | CustomerID: pointed* | Country: France"
+    ),
+    "cdnow": "customer: person* | date: compact* | pieces: pieces | spent: total*",
+    "polish": "Nr klienta: person* | Nr zamówienia: number* | Data zamówienia: german* | Produkt: sku* | Kwota: comma*",
+    "french": (
+        "N° client: person* | N° commande: number* | Date de commande: french* | Montant: comma* | Frais de port: "
+        "freight"
+    ),
+    "italian": (
+        "Codice cliente: person* | Numero ordine: number* | Data ordine: french* | Spedizione: freight | Importo: "
+        "comma*"
+    ),
+    "dutch": "Klantnummer: person* | Ordernummer: number* | Besteldatum: french* | Aantal: pieces | Bedrag: comma*",
+    "swedish": "Kundnummer: person* | Ordernummer: number* | Orderdatum: day* | Frakt: freight | Belopp: comma*",
+    "portuguese": (
+        "id_cliente: person* | id_pedido: number* | data_pedido: french* | frete: freight | valor_total: comma*"
+    ),
+    "loyalty till": (
+        "store_id: store | receipt_no: number* | card_holder: person* | tran_date: day* | basket_value: total*"
+    ),
+}
+
+
+def lines(seed: int = 3) -> list[dict[str, object]]:
+    """LINES order lines of CUSTOMERS, in the order of time; up to three lines an order."""
+    random = np.random.default_rng(seed)
+    favourites = random.integers(0, CUSTOMERS, LINES)
+    found: list[dict[str, object]] = []
+    at, order = datetime(2025, 1, 1, 8), 0
+    while len(found) < LINES:
+        order += 1
+        at += timedelta(minutes=int(random.integers(30, 700)))
+        of = [
+            {"pieces": int(random.integers(1, 5)), "price": round(float(np.exp(random.normal(3, 0.8))), 2)}
+            for _ in range(int(random.integers(1, 4)))
+        ]
+        total = round(sum(one["pieces"] * one["price"] for one in of), 2)
+        for line, one in enumerate(of, 1):
+            found.append({**one, "order": order, "who": int(favourites[order]), "at": at, "line": line, "total": total})
+    return found
+
+
+ONE_LINE_AN_ORDER = {
+    *("magento", "stripe", "etsy", "bigcommerce", "prestashop", "shopware", "paypal", "datev", "quickbooks", "odoo"),
+    *("salesforce", "cdnow", "polish", "french", "italian", "dutch", "swedish", "portuguese", "loyalty till"),
+    "olist payments",
+}
+"""Those that have no products, so that a row is an order."""
+
+
+def export(name: str) -> tuple[list[str], list[list[str]], list[str]]:
+    """Header, rows, and the headers that play a role, of one of EXPORTS."""
+    columns = [tuple(column.rsplit(": ", 1)) for column in EXPORTS[name].split(" | ")]
+    header = [called for called, _ in columns]
+    roles = [called for called, what in columns if what.endswith("*")]
+    comma = any(what == "comma*" for _, what in columns)
+    rows = [
+        [_cell(what.rstrip("*"), line, comma=comma) for _, what in columns]
+        for line in lines()
+        if name not in ONE_LINE_AN_ORDER or line["line"] == 1
+    ]
+    return header, rows, roles
+
+
+def _cell(what: str, line: Mapping[str, object], *, comma: bool) -> str:
+    if what.startswith("once "):
+        return _cell(what.removeprefix("once "), line, comma=comma) if line["line"] == 1 else ""
+    at, who, number = line["at"], int(str(line["who"])), int(str(line["order"]))
+    assert isinstance(at, datetime)
+    pieces, price, total = int(str(line["pieces"])), float(str(line["price"])), float(str(line["total"]))
+    made = {
+        "#order": f"#{10_000 + number}",
+        "number": f"{500_000 + number}",
+        "charge": f"ch_{number * 7919 % 100_003:06}{line['line']}",
+        "code": f"X{number * 7919 % 100_003:06}",
+        "line": f"{line['line']}",
+        "person": f"{70_000 + who}",
+        "pointed": "" if who % 9 == 0 else f"{70_000 + who}.0",
+        "email": f"c{who}@example.org",
+        "store": f"{who % 12}",
+        "last4": f"{1000 + who % 40}",
+        "time": f"{at:%Y-%m-%d %H:%M:%S}",
+        "zulu": f"{at:%Y-%m-%dT%H:%M:%S+00:00}",
+        "date": f"{at:%Y-%m-%d %H:%M:%S}",
+        "day": f"{at:%Y-%m-%d}",
+        "clock": f"{at:%H:%M:%S}",
+        "later": f"{at + timedelta(days=4):%Y-%m-%d}",
+        "earlier": f"{at - timedelta(days=40):%Y-%m-%d}",
+        "us": f"{at:%m/%d/%Y}",
+        "us time": f"{at:%m/%d/%Y %H:%M}",
+        "german": f"{at:%d.%m.%Y}",
+        "french": f"{at:%d/%m/%Y}",
+        "compact": f"{at:%Y%m%d}",
+        "total": f"{total:.2f}",
+        "euros": f"€{total:.2f}",
+        "net": f"{total / 1.19:.2f}",
+        "comma": f"{total:.2f}".replace(".", ","),
+        "freight": f"{3 + number % 7 * 0.9:.2f}".replace(".", "," if comma else "."),
+        "tax": f"{total * 0.19:.2f}",
+        "pieces": f"{pieces}",
+        "price": f"{price:.2f}",
+        "value": f"{pieces * price:.2f}",
+        "sku": f"SKU-{number * 31 % 60}",
+        "name": f"Thing {number * 31 % 60}",
+        "empty": "",
+    }
+    return made.get(what, what)

@@ -1,0 +1,514 @@
+"""Files as people have them: shapes, kinds, roles told from values, and what cannot be an order line."""
+
+import csv
+import gzip
+import io
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segment_pipeline.cli.main import main
+from segment_pipeline.errors import InputError, QuestionError
+from segment_pipeline.quickstart.csv_table import Table, read_table
+from segment_pipeline.quickstart.plan import explore
+from segment_pipeline.quickstart.request import Request
+from segment_pipeline.quickstart.roles import Hints
+from segment_pipeline.sources.expressions import columns_of_ids_alone
+from segment_pipeline.sources.files import open_files
+from segment_pipeline.sources.headers import find_header
+from segment_pipeline_tests.quickstart.exports import EXPORTS, export, lines
+
+Rows = list[list[object]]
+HEADER = ["customer_id", "order_id", "order_date", "total"]
+
+
+def shop(customers: int = 150, orders: int = 1500, seed: int = 8) -> Rows:
+    """Orders of the year 2024, in the order of time: customer, order, moment, amount."""
+    random = np.random.default_rng(seed)
+    seconds = np.sort(random.integers(0, 366 * 86400, orders))
+    whose = random.integers(0, customers, orders)
+    amounts = np.round(np.exp(random.normal(3.5, 0.7, orders)), 2)
+    return [
+        [f"{40_000 + who}", f"{900_000 + i}", datetime(2024, 1, 1) + timedelta(seconds=int(at)), float(amount)]
+        for i, (who, at, amount) in enumerate(zip(whose, seconds, amounts, strict=True))
+    ]
+
+
+def as_csv(header: Sequence[str], rows: Sequence[Sequence[object]], separator: str = ",", end: str = "\n") -> str:
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator, lineterminator=end).writerows([header, *rows])
+    return text.getvalue()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    def put(name: str, content: str | bytes, encoding: str = "utf-8") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
+        return path
+
+    return put
+
+
+def table_of(path: Path, *more: Path, **said: object) -> Table:
+    with duckdb.connect() as connection:
+        return read_table(connection, path, Hints(**said), more)
+
+
+Figures = Mapping[str, tuple[int, float, int]]
+
+
+def figures(path: Path, *more: Path, **said: object) -> tuple[Figures, list[str]]:
+    """customer -> orders, spend and days since the last order at the end of 2024, as the pipeline makes them of the
+    file; and what is said of it."""
+    with duckdb.connect() as connection:
+        request = Request(
+            path, path.parent / "out", more=more, month=date(2024, 12, 1), window_months=12, features=FEATURES, **said
+        )
+        plan = explore(connection, request)
+        found = connection.execute(
+            "SELECT customer_id, orders, total_spend, days_since_last_order FROM raw_customers "
+            "WHERE trim(coalesce(customer_id, '')) <> ''"
+        ).fetchall()
+    return {who: (int(n), round(spend, 2), int(days)) for who, n, spend, days in found}, [*plan.guesses, *plan.warnings]
+
+
+FEATURES = ["orders", "average_order_value", "days_since_last_order"]
+
+
+def right(rows: Rows) -> Figures:
+    """The same by hand."""
+    found: dict[str, list[tuple[object, datetime, float]]] = {}
+    for who, order, at, amount in rows:
+        assert isinstance(at, datetime)
+        found.setdefault(str(who), []).append((order, at, float(str(amount))))
+    return {
+        who: (
+            len({order for order, _, _ in of}),
+            round(sum(amount for *_, amount in of), 2),
+            (date(2025, 1, 1) - max(at for _, at, _ in of).date()).days,
+        )
+        for who, of in found.items()
+    }
+
+
+def without(rows: Rows, *places: int) -> Rows:
+    return [[value for place, value in enumerate(row) if place not in places] for row in rows]
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------------
+
+
+def workbook(rows: Sequence[Sequence[object]], path: Path) -> Path:
+    """The rows as a workbook with nothing in it but what a spreadsheet needs to find them."""
+    import zipfile
+
+    def cell(value: object) -> str:
+        if isinstance(value, int | float):
+            return f"<c><v>{value}</v></c>"
+        return f'<c t="inlineStr"><is><t>{value}</t></is></c>'
+
+    sheet = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
+    space = "http://schemas.openxmlformats.org"
+    with zipfile.ZipFile(path, "w") as book:
+        book.writestr(
+            "[Content_Types].xml",
+            f'<Types xmlns="{space}/package/2006/content-types"><Default Extension="rels" '
+            'ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Override '
+            'PartName="/xl/workbook.xml" ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml'
+            '.sheet.main+xml"/><Override PartName="/xl/worksheets/sheet1.xml" ContentType="application/vnd'
+            '.openxmlformats-officedocument.spreadsheetml.worksheet+xml"/></Types>',
+        )
+        relation = f"{space}/officeDocument/2006/relationships"
+        for part, target, kind in (
+            ("_rels/.rels", "xl/workbook.xml", "officeDocument"),
+            ("xl/_rels/workbook.xml.rels", "worksheets/sheet1.xml", "worksheet"),
+        ):
+            book.writestr(
+                part,
+                f'<Relationships xmlns="{space}/package/2006/relationships"><Relationship Id="rId1" '
+                f'Type="{relation}/{kind}" Target="{target}"/></Relationships>',
+            )
+        main = f"{space}/spreadsheetml/2006/main"
+        book.writestr(
+            "xl/workbook.xml",
+            f'<workbook xmlns="{main}" xmlns:r="{relation}"><sheets><sheet name="Orders" sheetId="1" r:id="rId1"/>'
+            "</sheets></workbook>",
+        )
+        book.writestr(
+            "xl/worksheets/sheet1.xml", f'<worksheet xmlns="{main}"><sheetData>{sheet}</sheetData></worksheet>'
+        )
+    return path
+
+
+def serial(at: datetime) -> float:
+    return (at - datetime(1899, 12, 30)) / timedelta(days=1)
+
+
+def shaped(name: str, rows: Rows, folder: Path) -> Path:
+    """The shop's orders in one of the shapes in which files come."""
+    text = as_csv(HEADER, rows)
+    comma = [
+        [who, order, f"{at:%d.%m.%Y %H:%M:%S}", f"{total:.2f}".replace(".", ",")] for who, order, at, total in rows
+    ]
+    columns = dict(zip(HEADER, zip(*rows, strict=True), strict=True))
+    written: Mapping[str, Callable[[Path], object]] = {
+        "plain.csv": lambda path: path.write_text(text),
+        "break in a header.csv": lambda path: path.write_bytes(
+            as_csv(["customer_id", "order_id", "order\ndate", "total"], rows, end="\r\n").encode()
+        ),
+        "break in a header, unix.csv": lambda path: path.write_text(
+            as_csv(["customer_id", "order_id", "order\ndate", "total"], rows)
+        ),
+        "sep line.csv": lambda path: path.write_bytes(b"sep=;\r\n" + as_csv(HEADER, comma, ";", "\r\n").encode()),
+        "title.csv": lambda path: path.write_text(f"Orders report\nGenerated 2025-01-02,,,\n\n{text}"),
+        "title;.csv": lambda path: path.write_text(f"Report\n\n{as_csv(HEADER, comma, ';')}"),
+        "utf16.csv": lambda path: path.write_text(as_csv(HEADER, rows, "\t"), encoding="utf-16"),
+        "packed.csv.gz": lambda path: path.write_bytes(gzip.compress(text.encode())),
+        "orders.parquet": lambda path: parquet.write_table(pa.table(columns), path),
+        "orders.jsonl": lambda path: path.write_text(
+            "\n".join(json.dumps(dict(zip(HEADER, map(str, row), strict=True))) for row in rows)
+        ),
+        "orders.xlsx": lambda path: workbook(
+            [["Orders of 2024"], HEADER, *([int(who), int(n), serial(at), total] for who, n, at, total in rows)], path
+        ),
+        "serial.csv": lambda path: path.write_text(
+            as_csv(HEADER, [[who, order, f"{serial(at):.5f}", total] for who, order, at, total in rows])
+        ),
+        "floats as ids.csv": lambda path: path.write_text(
+            as_csv(HEADER, [[f"{who}.0", f"{order}.0", at, total] for who, order, at, total in rows])
+        ),
+        "compact date.csv": lambda path: path.write_text(
+            as_csv(HEADER, [[who, order, f"{at:%Y%m%d}", total] for who, order, at, total in rows])
+        ),
+        "magento date.csv": lambda path: path.write_text(
+            as_csv(HEADER, [[who, order, f"{at:%b %d, %Y, %I:%M:%S %p}", total] for who, order, at, total in rows])
+        ),
+    }
+    path = folder / name
+    written[name](path)
+    return path
+
+
+SHAPES = (
+    *("plain.csv", "break in a header.csv", "break in a header, unix.csv", "sep line.csv", "title.csv", "title;.csv"),
+    *("utf16.csv", "packed.csv.gz", "orders.parquet", "orders.jsonl", "orders.xlsx", "serial.csv"),
+    *("floats as ids.csv", "compact date.csv", "magento date.csv"),
+)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_file_of_any_shape_gives_the_same_customers(tmp_path, name):
+    rows = shop()
+    found, _ = figures(shaped(name, rows, tmp_path))
+    assert found == right(rows)
+
+
+def test_what_stands_above_the_header_is_said(tmp_path):
+    _, said = figures(shaped("title.csv", shop(), tmp_path))
+    assert "above the header, and not read: 'Orders report', 'Generated 2025-01-02'" in said
+
+
+@pytest.mark.parametrize("name", ["sep line.csv", "title.csv", "break in a header.csv"])
+def test_the_monthly_reader_finds_the_same_rows_below_the_same_header(tmp_path, name):
+    rows = shop()
+    with duckdb.connect() as connection:
+        relation = open_files(connection, str(shaped(name, rows, tmp_path)), {"customer_id"})
+        found = connection.execute(f"SELECT count(*), count(DISTINCT customer_id) FROM {relation.sql}").fetchone()
+    assert found == (len(rows), len(right(rows)))
+    assert list(relation.columns)[2] in ("order_date", "order date")
+
+
+def test_several_files_are_one_and_so_are_those_of_a_pattern(write, tmp_path):
+    rows = shop()
+    first = write("orders_1.csv", as_csv(HEADER, rows[:700]))
+    second = write("orders_2.csv", as_csv(HEADER, rows[700:]))
+    assert figures(first, second)[0] == right(rows)
+    assert figures(tmp_path / "orders_*.csv")[0] == right(rows)
+    other = write("other.csv", as_csv([*HEADER[:3], "sum"], rows))
+    with pytest.raises(InputError, match=r"other\.csv and .*orders_1\.csv have not the same columns"):
+        table_of(first, other)
+    with pytest.raises(InputError, match="matches no file"):
+        table_of(tmp_path / "nothing_*.csv")
+
+
+def test_leading_zeros_stay_also_where_an_order_is_made_of_its_customer(write):
+    rows = [[f"00{who}", order, at, total] for who, order, at, total in shop()]
+    path = write("orders.csv", as_csv(["customer_id", "date", "amount"], without(rows, 1)))
+    assert figures(path)[0] == right([[who, at, at, total] for who, _, at, total in rows])
+
+
+def test_an_id_that_is_taken_as_text_is_read_as_text():
+    as_text = {"customer_id": "no", "order_id": 'concat(CAST("no" AS VARCHAR), \' \', "day")', "amount": "total"}
+    assert columns_of_ids_alone(as_text, ("customer_id", "order_id")) == {"no", as_text["order_id"].lower()}
+    assert "no" not in columns_of_ids_alone({**as_text, "amount": "total * no"}, ("customer_id", "order_id"))
+
+
+def test_a_minus_behind_the_number_is_a_minus(write):
+    rows = shop()
+    rows[5][3] = -float(str(rows[5][3]))
+    shown = [
+        [who, order, at, f"{-float(str(total)):.2f}-" if float(str(total)) < 0 else total]
+        for who, order, at, total in rows
+    ]
+    found, said = figures(write("orders.csv", as_csv(HEADER, shown)))
+    assert found == right(rows)
+    assert any("below zero" in sentence for sentence in said)
+
+
+def test_points_are_of_thousands_where_smaller_numbers_have_none(write):
+    rows = [[who, order, at, int(float(str(total)) * 30)] for who, order, at, total in shop()]
+    assert {len(str(total)) for *_, total in rows} >= {3, 4}
+    shown = [[who, order, at, f"{int(str(total)):,}".replace(",", ".")] for who, order, at, total in rows]
+    found, said = figures(write("orders.csv", as_csv(HEADER, shown, ";")))
+    assert found == right(rows)
+    assert any("points are of thousands" in sentence for sentence in said)
+
+
+def test_three_decimals_beside_numbers_of_that_size_are_decimals(write):
+    rows = [[who, order, at, f"{float(str(total)):.3f}"] for who, order, at, total in shop()]
+    rows[0][3] = "12.5"
+    assert table_of(write("orders.csv", as_csv(HEADER, rows))).decimal == "."
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b c", 'd"e', "f\ng", "Größe"]), min_size=2, max_size=5),
+    st.sampled_from(",;\t|"),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_header_is_found_whatever_stands_between_its_names(names, separator, titled):
+    table = as_csv(names, [["1"] * len(names)] * 5, separator)
+    text = f"A title\n{table}" if titled else table
+    found = find_header(text.split("\n"))
+    assert (list(found.names), found.separator, len(found.above)) == (names, separator, int(titled))
+
+
+# --- dates that are none ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", ["9999-12-31", "1900-01-01", "2062-07-01 10:00:00", "0000-00-00", ""])
+def test_a_date_that_is_none_is_left_out_and_told_with_its_orders_and_money(write, wrong):
+    rows = shop()
+    bad, good = rows[:30], rows[30:]
+    path = write("orders.csv", as_csv(HEADER, [[*row[:2], wrong, row[3]] for row in bad] + good))
+    found, said = figures(path)
+    assert found == right(good)
+    money = f"30 of 1,500 order lines (30 orders, {sum(float(str(row[3])) for row in bad):,.2f})"
+    assert any(sentence.startswith(money) and "left out" in sentence for sentence in said), said
+
+
+def test_a_date_to_come_moves_neither_the_month_nor_anybodys_recency(write):
+    header = ["customer_id", "last_order_date", "orders", "average_order_value"]
+    rows = [
+        [f"C{i}", f"{date(2024, 5, 1) + timedelta(days=i % 200)}", 1 + i % 9, round(10 + i % 37 * 1.7, 2)]
+        for i in range(600)
+    ]
+    plain = write("customers.csv", as_csv(header, rows))
+    rows[3][1], rows[4][1] = "2099-01-01", "9999-12-31"
+    odd = write("odd.csv", as_csv(header, rows))
+    with duckdb.connect() as connection:
+        expected = explore(connection, Request(plain, plain.parent))
+        found = explore(connection, Request(odd, odd.parent))
+        days = connection.execute(f"SELECT {found.columns['days_since_last_order']} FROM raw_rows").fetchall()
+    assert (found.month, found.columns.keys()) == (expected.month, expected.columns.keys())
+    assert [days[3][0], days[4][0]] == [None, None]
+    assert max(value for (value,) in days if value is not None) == 200
+
+
+def test_a_date_format_that_does_not_fit_is_an_error_that_names_a_value(write):
+    rows = [[who, order, f"{at:%d/%m/%Y}", total] for who, order, at, total in shop()]
+    path = write("orders.csv", as_csv(HEADER, rows))
+    for said in ({}, {"date": "order_date"}):
+        with pytest.raises(InputError, match=r"--date-format '%m/%d/%Y'.*order_date.*\d\d/\d\d/2024"):
+            table_of(path, date_format="%m/%d/%Y", **said)
+    assert table_of(path, date_format="%d/%m/%Y").columns["order_date"].unreadable == 0
+
+
+# --- roles ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_an_export_of_a_known_system_is_understood_without_a_flag(write, name):
+    header, rows, roles = export(name)
+    path = write("export.csv", as_csv(header, rows, ";"))
+    if name == "salesforce":
+        with pytest.raises(QuestionError, match=r"which column is the date.*'Close Date'.*--date 'Created Date'"):
+            table_of(path)
+        return
+    table = table_of(path)
+    orders = table.orders
+    assert orders is not None
+    taken = (table.customer_id, orders.date, orders.amount, orders.order_id, orders.product_id, orders.quantity)
+    assert {one for one in taken if one is not None} == set(roles)
+
+
+def test_without_an_order_id_an_order_is_what_a_customer_bought_at_one_moment(write):
+    rows = shop()
+    path = write("orders.csv", as_csv(["customer_id", "date", "amount"], without(rows, 1)))
+    found, said = figures(path)
+    assert found == right(rows)
+    assert any("an order is what a customer bought at one moment" in sentence for sentence in said)
+
+
+def test_an_order_number_that_begins_again_with_each_customer_needs_its_customer(write):
+    counted: dict[str, int] = {}
+    rows = shop()
+    for row in rows:
+        counted[str(row[0])] = counted.get(str(row[0]), 0) + 1
+        row[1] = str(counted[str(row[0])])
+    found, said = figures(write("orders.csv", as_csv(["customer_id", "order_number", "order_date", "total"], rows)))
+    assert found == right(rows)
+    assert any("an order is customer and number" in sentence for sentence in said)
+
+
+def test_an_empty_column_is_nothing_whatever_it_is_called(write):
+    header = ["Receipt Number", "Customer Number", "Total Amount", *HEADER]
+    table = table_of(write("orders.csv", as_csv(header, [["", "", "", *row] for row in shop()])))
+    assert table.orders is not None
+    assert (table.customer_id, table.orders.order_id, table.orders.amount) == ("customer_id", "order_id", "total")
+
+
+def test_every_role_is_said_with_the_next_best_and_why(write):
+    header = ["freight", "cust_id", "store_id", *HEADER[1:]]
+    rows = [[round(2 + i % 5 * 0.7, 2), row[0], i % 9, *row[1:]] for i, row in enumerate(shop())]
+    said = "\n".join(table_of(write("orders.csv", as_csv(header, rows))).guesses)
+    assert re.search(r"customer cust_id: called like a customer, .*; next store_id \(.*\)  \(--customer-id\)", said)
+    assert re.search(r"amount total: .*; next freight \(called like a charge or a share\)  \(--amount\)", said)
+
+
+def test_two_customers_of_one_order_are_a_question_with_the_flag_that_answers_it(write, tmp_path, capsys):
+    header = ["household_id", "customer_id", *HEADER[1:]]
+    rows = [[f"h{int(str(row[0])) % 60}", *row] for row in shop()]
+    path = write("orders.csv", as_csv(header, rows))
+    assert main(["inspect", str(path)]) == 1
+    said = capsys.readouterr().err
+    assert "which column is the customer?" in said
+    assert "--customer-id household_id  or  --customer-id customer_id" in said
+    assert table_of(path, customer_id="household_id").customer_id == "household_id"
+
+
+def test_columns_that_say_the_same_are_no_question(write):
+    rows = [[row[0], f"M{row[0]}", *row[1:]] for row in shop()]
+    table = table_of(write("orders.csv", as_csv(["customer_id", "member_id", *HEADER[1:]], rows)))
+    assert table.customer_id == "customer_id"
+
+
+def test_an_amount_that_stands_on_every_line_of_an_order_is_not_added_up(write):
+    rows = [[f"{line['who']}", f"{line['order']}", line["at"], f"P{line['line']}", line["total"]] for line in lines()]
+    path = write("orders.csv", as_csv(["customer_id", "order_id", "order_date", "product", "order_total"], rows))
+    with pytest.raises(QuestionError, match=r"order_total is .*repeated on each of its lines.*--amount"):
+        table_of(path)
+
+
+def test_a_price_that_grows_with_the_pieces_is_the_lines(write):
+    one, line = (
+        [[f"{x['who']}", f"{x['order']}", x["at"], x["pieces"], amount(x)] for x in lines()]
+        for amount in (lambda x: x["price"], lambda x: round(x["price"] * x["pieces"], 2))
+    )
+    header = ["customer_id", "order_id", "order_date", "quantity", "price"]
+    of_piece, of_line = (table_of(write(f"{i}.csv", as_csv(header, rows))).orders for i, rows in enumerate((one, line)))
+    assert of_piece is not None
+    assert of_line is not None
+    assert (of_piece.quantity, of_line.quantity) == ("quantity", None)
+
+
+# --- lines that are no sales ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nobody", ["", "Guest", "NULL", "0"])
+def test_orders_of_nobody_are_left_out_and_told_as_orders_and_money(write, nobody):
+    rows = shop()
+    anonymous, named = rows[::5], [row for i, row in enumerate(rows) if i % 5]
+    shown = [[nobody if i % 5 == 0 else row[0], *row[1:]] for i, row in enumerate(rows)]
+    found, said = figures(write("orders.csv", as_csv(HEADER, shown)))
+    assert found == right(named)
+    money = (
+        f"300 of 1,500 order lines (300 orders, {sum(float(str(row[3])) for row in anonymous):,.2f}) have no customer"
+    )
+    assert any(sentence.startswith(money) for sentence in said), said
+
+
+def test_an_address_is_the_same_however_it_is_written(write):
+    rows = [[f"c{row[0]}@example.org", *row[1:]] for row in shop()]
+    ways = (str.upper, str.title, lambda text: f" {text}", str)
+    shown = [[ways[i % 4](str(row[0])), *row[1:]] for i, row in enumerate(rows)]
+    found, said = figures(write("orders.csv", as_csv(["email", *HEADER[1:]], shown)))
+    assert found == right(rows)
+    assert any("ways of writing the addresses of 150 people" in sentence for sentence in said)
+
+
+def test_ids_that_a_spreadsheet_has_rounded_are_refused_by_their_column(write):
+    rows = [[f"5.0{int(str(row[0])) % 9}E+12", *row[1:]] for row in shop()]
+    with pytest.raises(InputError, match=r"customer_id has ids such as '5\.0\dE\+12'.*rounded"):
+        table_of(write("orders.csv", as_csv(HEADER, rows)))
+
+
+def test_several_currencies_are_never_added_up(write):
+    rows = [[*row, ("EUR", "USD", "EUR")[i % 3]] for i, row in enumerate(shop())]
+    path = write("orders.csv", as_csv([*HEADER, "currency"], rows))
+    with pytest.raises(QuestionError, match=r"1,000 lines in EUR, 500 lines in USD.*--where \"currency = 'EUR'\""):
+        figures(path)
+    found, _ = figures(path, where="currency = 'EUR'")
+    assert found == right([row[:4] for row in rows if row[4] == "EUR"])
+
+
+@pytest.mark.parametrize(
+    ("column", "state", "usual"),
+    [
+        ("is_cancelled", "1", "0"),
+        ("status", "draft", "completed"),
+        ("Status", "storniert", "versandt"),
+        ("estado", "devuelto", "entregado"),
+        ("status", "anulowane", "wysłane"),
+    ],
+)
+def test_what_looks_like_no_sale_is_told_with_its_money_and_how_to_leave_it_out(write, column, state, usual):
+    rows = [[*row, state if i % 10 == 0 else usual] for i, row in enumerate(shop())]
+    _, said = figures(write("orders.csv", as_csv([*HEADER, column], rows)))
+    money = f"{sum(float(str(row[3])) for row in rows[::10]):,.2f}"
+    told = next(sentence for sentence in said if sentence.startswith(f"{column}: of 1,500"))
+    assert f"150 are '{state}', 150 orders, {money}; they count as orders, unless you add  --where" in told
+    where = told.partition('--where "')[2][:-1]
+    found, _ = figures(write("orders.csv", as_csv([*HEADER, column], rows)), where=where)
+    assert found == right([row[:4] for row in rows if row[4] == usual])
+
+
+def test_lines_that_are_there_twice_and_orders_without_an_amount_are_told(write):
+    rows = shop()
+    twice = write("twice.csv", as_csv(HEADER, rows + rows[:200]))
+    money = sum(float(str(row[3])) for row in rows[:200])
+    told = f"200 of 1,700 order lines (200 orders, {money:,.2f}) repeat another in every column"
+    assert any(sentence.startswith(told) for sentence in figures(twice)[1])
+    blank = write("blank.csv", as_csv(HEADER, [[*row[:3], "" if i < 40 else row[3]] for i, row in enumerate(rows)]))
+    assert any("40 of 1,500 order lines (40 orders, 0.00) have no total" in sentence for sentence in figures(blank)[1])
+
+
+# --- inspect ----------------------------------------------------------------------------------------------------------
+
+
+def test_inspect_says_what_each_column_is_taken_for_and_writes_nothing(write, tmp_path, capsys, monkeypatch):
+    path = write("orders.csv", as_csv([*HEADER, "note"], [[*row, ""] for row in shop()]))
+    monkeypatch.chdir(tmp_path)
+    assert main(["inspect", str(path)]) == 0
+    said = capsys.readouterr().out
+    for line in (
+        r"^customer_id +customer +numbers +100\.0 % +150 +40000",
+        r"^order_id +order +numbers",
+        r"^order_date +date +dates",
+        r"^total +amount +numbers",
+        r"^note +none +0\.0 % +0 *$",
+        r"customer customer_id: called like a customer, comes back on other days",
+    ):
+        assert re.search(line, said, re.MULTILINE), line
+    assert [file.name for file in tmp_path.iterdir()] == ["orders.csv"]
