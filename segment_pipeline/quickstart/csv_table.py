@@ -33,10 +33,10 @@ from segment_pipeline.quickstart.columns import (
     only_row,
     time_sql,
 )
-from segment_pipeline.quickstart.names import hints_of
 from segment_pipeline.quickstart.roles import FLAGS, Choice, Hints, Orders, Roles, find_roles
 from segment_pipeline.quickstart.scores import Evidence
 from segment_pipeline.quickstart.text import CsvText, load_rows, read_texts, shown
+from segment_pipeline.sources.column_names import hints_of
 
 ORDER_LINES_FILE = "order_lines.csv"
 """What the order lines are called where the user's own file cannot be read as it is."""
