@@ -57,7 +57,7 @@ def fill(folder: Path, customers: int) -> None:
     (folder / "segmentation.yaml").write_text(CONFIG)
     config = load_config(folder / "segmentation.yaml")
     X = np.exp(2.0 + 0.5 * overlapping_components(customers, len(NAMES)))
-    space = FeatureSpace.fit(config.features, X)
+    space = FeatureSpace.fit(config.model_features, X)
     mixture = fit_mixture(space.transform(X[:50_000]), 6, variance_floor=space.variance_floor)
     segments = tuple(Segment(k + 1, f"segment {k + 1}", None) for k in range(6))
     champion = SegmentModel(1, MONTH, space, mixture, segments, atypical_below=-20.0)
@@ -106,7 +106,7 @@ def run(folder: Path, what: str) -> None:
 
             ids, X = feature_matrix(connection, "validated_features", MONTH, NAMES, config.model.fit_sample)
             looked_at = len(ids)
-            fit_challengers(FeatureSpace.fit(config.features, X), X, ids, config)
+            fit_challengers(FeatureSpace.fit(config.model_features, X), X, ids, config)
     print(time.perf_counter() - started, time.process_time() - worked, looked_at, verdict or "-")
 
 

@@ -61,7 +61,7 @@ class Shop:
 def shop_of(config: Config, ends: Sequence[MonthEnd], fitted: int) -> Shop:
     """The month-ends as a panel, in the space of those that are fitted."""
     ids = np.unique(np.concatenate([end.ids for end in ends]))
-    space = FeatureSpace.fit(config.features, np.concatenate([end.X for end in ends[:fitted]]))
+    space = FeatureSpace.fit(config.model_features, np.concatenate([end.X for end in ends[:fitted]]))
     customers = np.concatenate([np.searchsorted(ids, end.ids) for end in ends])
     months = np.concatenate([np.full(len(end.ids), t) for t, end in enumerate(ends)])
     X = np.concatenate([end.X for end in ends])

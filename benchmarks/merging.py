@@ -127,7 +127,7 @@ def real(title: str, config: Config, ends: Sequence[MonthEnd]) -> list[list[obje
     memberships tell who then keeps silent for 90 days."""
     rows = []
     for end in ends:
-        space = FeatureSpace.fit(config.features, end.X)
+        space = FeatureSpace.fit(config.model_features, end.X)
         seen, rounding_variance = what_the_fit_sees("spread", space, end.X, end.ids)
         candidates = fit_candidates(
             seen, SIZES, variance_floor=space.variance_floor, seed=42, rounding_variance=rounding_variance

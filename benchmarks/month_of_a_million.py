@@ -159,7 +159,7 @@ def one_month(model: SegmentModel) -> list[Figures]:
             lambda c: write_audience_feed(c, MONTH),
             ("monthly_assignments", "transition_deltas", "audience_feed"),
         ),
-        ("write_journeys", lambda c: write_journeys(c, MONTH)[0], ("monthly_assignments",)),
+        ("write_journeys", lambda c: write_journeys(c, model, MONTH)[0], ("monthly_assignments",)),
     )
     figures = []
     with tempfile.TemporaryDirectory() as folder:

@@ -54,10 +54,10 @@ def follow(name: str, title: str, config: Config, ends: list[MonthEnd]) -> None:
     fired: dict[Subject, int] = {}
     stability, next_id, before = float("nan"), 1, None
     for end in ends:
-        space = FeatureSpace.fit(config.features, end.X)
+        space = FeatureSpace.fit(config.model_features, end.X)
         found = fit_challengers(space, end.X, end.ids, config, champion)
         candidates, choice = found.candidates, found.choice
-        names = config.feature_names
+        names = config.model_feature_names
         inputs = DecisionInputs(
             month=end.month,
             space=space,

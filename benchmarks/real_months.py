@@ -111,13 +111,14 @@ def _month_ends(config: Config) -> list[MonthEnd]:
     orders = config.source.orders
     assert orders is not None
     assert config.last_month is not None
+    in_model = config.model_feature_names
     aside = tuple(
         name
         for name in config.raw_feature_names
-        if name not in config.feature_names and not ORDER_FEATURES[name].lacks(orders.model_fields_set)
+        if name not in in_model and not ORDER_FEATURES[name].lacks(orders.model_fields_set)
     )
     valid = " AND ".join(
-        f"{feature.name} >= {feature.valid.min}" for feature in config.features if feature.valid.min is not None
+        f"{feature.name} >= {feature.valid.min}" for feature in config.model_features if feature.valid.min is not None
     )
     found = []
     with duckdb.connect() as connection:
@@ -144,7 +145,7 @@ def _month_ends(config: Config) -> list[MonthEnd]:
                 MonthEnd(
                     month,
                     np.asarray(columns["customer_id"]).astype(str),
-                    np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in config.feature_names]),
+                    np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in in_model]),
                     np.asarray(columns["silent"], dtype=bool) if days_left >= HORIZON_DAYS else None,
                     np.asarray(columns["orders_next"], dtype=np.intp) if days_left >= 28 else None,
                     np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in aside]),

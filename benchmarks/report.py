@@ -22,7 +22,7 @@ import vl_convert
 from segment_pipeline import charts
 from segment_pipeline.months import month_key, parse_month
 from segment_pipeline.report import queries
-from segment_pipeline.report.report import elbow_of, render, segment_names
+from segment_pipeline.report.report import elbow_among, render, segment_names
 
 LIMIT_SECONDS, LIMIT_BYTES, REPEATS = 3.0, 3_000_000, 5
 
@@ -63,7 +63,7 @@ def pictures(story: queries.Story, bins: list[queries.Row], limits: list[queries
     names = segment_names(story["history"])
     features = [row | {"name": names[str(row["segment_id"])]} for row in story["features"]]
     return {
-        "bic": charts.bic_curve(story["challengers"], None, elbow_of(story["challengers"])),
+        "bic": charts.bic_curve(story["challengers"], None, elbow_among(story["challengers"])),
         "features": charts.feature_distributions(bins, limits),
         "certainty": charts.histograms(story["certainty"], {"max_probability": "largest", "entropy": "entropy"}),
         "shares": charts.shares_over_time(story["history"], colours),

@@ -46,7 +46,7 @@ class Month:
 
 
 def fit_month(end: MonthEnd, config: Config, mode: str) -> Month:
-    space = FeatureSpace.fit(config.features, end.X)
+    space = FeatureSpace.fit(config.model_features, end.X)
     seen, rounding_variance = what_the_fit_sees(mode, space, end.X, end.ids)
     candidates = fit_candidates(
         seen,

@@ -120,36 +120,43 @@ def _blend(place: float) -> tuple[str, str]:
     return "#" + "".join(f"{c:02x}" for c in mixed), "#ffffff" if luminance < 0.179 else "#000000"
 
 
-def bic_curve(candidates: Rows, chosen: int | None, elbow: int | None) -> "alt.VConcatChart":
-    """BIC (lower is better) and stability (higher is better) over the number of components.
+def bic_curve(candidates: Rows, chosen: tuple[str, int] | None, elbow: tuple[str, int] | None) -> "alt.VConcatChart":
+    """BIC (lower is better) and stability (higher is better) over the number of components, of each type of
+    covariances.
 
-    candidates : rows of candidate_models of one month. chosen : n_components that served, or None. elbow : see
-    `segmentation.selection.find_elbow`. Refused candidates are hollow.
+    candidates : rows of candidate_models of one month. chosen : covariance_type and n_components that served, or None.
+    elbow : likewise, see `models.selection.elbow_of`. Refused candidates are hollow.
     """
     import altair as alt
 
-    names = ("n_components", "bic", "stability", "admissible")
+    names = ("covariance_type", "n_components", "bic", "stability", "admissible")
     rows = [
         {name: row[name] for name in names}
         for row in candidates
         if row["bic"] is not None and math.isfinite(row["bic"])
     ]
     admissible = [row for row in rows if row["admissible"]]
-    lowest = min(admissible, key=lambda row: row["bic"])["n_components"] if admissible else None
+    best = min(admissible, key=lambda row: row["bic"], default=None)
+    lowest = None if best is None else (best["covariance_type"], best["n_components"])
+    several = len({row["covariance_type"] for row in rows}) > 1
     for row in rows:
+        key = row["covariance_type"], row["n_components"]
         marks = {"chosen": chosen, "lowest BIC": lowest, "elbow": elbow}
-        row["mark"] = ", ".join(word for word, k in marks.items() if k == row["n_components"])
-        row["state"] = "chosen" if row["n_components"] == chosen else ("admissible" if row["admissible"] else "refused")
-        row["words"] = (
-            f"{row['n_components']} components, {row['state']}: BIC {row['bic']:,.0f}, "
-            f"stability {_shown(row['stability'], '.2f')}" + (f" ({row['mark']})" if row["mark"] else "")
+        row["mark"] = ", ".join(word for word, marked in marks.items() if marked == key)
+        row["state"] = "chosen" if key == chosen else ("admissible" if row["admissible"] else "refused")
+        kind = f"{row['n_components']} components" + (f", {row['covariance_type']}" if several else "")
+        row["words"] = f"{kind}, {row['state']}: BIC {row['bic']:,.0f}, stability {_shown(row['stability'], '.2f')}" + (
+            f" ({row['mark']})" if row["mark"] else ""
         )
     x = alt.X("n_components:O", title="number of components", axis=alt.Axis(labelAngle=0))
     state = alt.Scale(domain=["chosen", "admissible", "refused"], range=[WARN, ACCENT, "transparent"])
     base = alt.Chart(alt.Data(values=rows), width=560, height=210)
     scale = alt.Scale(zero=False, padding=24)
     y = alt.Y("bic:Q", title="BIC (lower is better)", scale=scale, axis=alt.Axis(format=",.0f"))
-    line = base.mark_line(color=ACCENT, strokeWidth=2, aria=False).encode(x=x, y=y)
+    types = ["full", "tied", "diagonal", "spherical"]
+    by_type = {"strokeDash": alt.StrokeDash("covariance_type:N", title="covariances", sort=types)} if several else {}
+    beside = {"xOffset": alt.XOffset("covariance_type:N", sort=types)} if several else {}
+    line = base.mark_line(color=ACCENT, strokeWidth=2, aria=False).encode(x=x, y=y, **by_type)
     points = base.mark_point(filled=True, size=110, stroke=ACCENT, strokeWidth=2, opacity=1).encode(
         x=x, y=y, fill=alt.Fill("state:N", scale=state, title=None), description="words:N"
     )
@@ -157,7 +164,7 @@ def bic_curve(candidates: Rows, chosen: int | None, elbow: int | None) -> "alt.V
     labels = label.encode(x=x, y=y, text="mark:N")
     stability = (
         alt.Chart(alt.Data(values=rows), width=560, height=70)
-        .mark_bar(size=22, cornerRadiusEnd=3)
+        .mark_bar(size=6 if several else 22, cornerRadiusEnd=3)
         .encode(
             x=x,
             y=alt.Y(
@@ -172,6 +179,7 @@ def bic_curve(candidates: Rows, chosen: int | None, elbow: int | None) -> "alt.V
                 legend=None,
             ),
             description="words:N",
+            **beside,
         )
     )
     return alt.vconcat(line + points + labels, stability, spacing=14).resolve_scale(color="independent")

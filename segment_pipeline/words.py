@@ -36,6 +36,13 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"over {100 - least:.{decimals}f} %" if 100 - least < told < 100 else f"{told:.{decimals}f} %"
 
 
+def measured(value: float, unit: str, feature: str = "") -> str:
+    """A figure with its unit: 84, 24.9 days; a share in per cent. A unit that only repeats the feature is not told."""
+    if unit == "share":
+        return percent(value)
+    return figure(value) + (f" {unit}" if unit and unit != feature else "")
+
+
 def points(change: float) -> str:
     """A change of a share in percentage points, with its sign: 0.05 -> +5.0."""
     return f"{100 * change:+.1f}"
@@ -48,7 +55,7 @@ def deed(feature: str, value: float, unit: str) -> str:
         declared, said = ORDER_FEATURES[feature], figure(value)
         money = f" {unit}" if declared.is_money and unit else ""
         return (declared.words.deed_of_one if said == "1" else declared.words.deed).format(said + money)
-    said = f"has {readable(feature)} {figure(value)}" + (f" {unit}" if unit and unit != feature else "")
+    said = f"has {readable(feature)} {measured(value, unit, feature)}"
     for many, one in _ONE_OF.items():
         said = said.replace(f" 1 {many}", f" 1 {one}")
     return said

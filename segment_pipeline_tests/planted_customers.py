@@ -77,7 +77,7 @@ def fill(connection: duckdb.DuckDBPyConnection, config: Config, drawn: Planted) 
             f"INSERT INTO {table} BY NAME SELECT DATE '{MONTH}' AS month, * FROM drawn ORDER BY customer_id"
         )
     connection.unregister("drawn")
-    space = FeatureSpace.fit(config.features, drawn.X)
+    space = FeatureSpace.fit(config.model_features, drawn.X)
     write_feature_space(connection, MONTH, space, [])
     write_scaled_matrix(connection, MONTH, space)
     mixture = Mixture(

@@ -51,7 +51,7 @@ class World:
         number = len(self.decisions) + 1
         months = self.months(number)
         X = months.last_features
-        space = FeatureSpace.fit(self.config.features, X)
+        space = FeatureSpace.fit(self.config.model_features, X)
         previous = self.decisions[-1].champion if self.decisions else None
         given = months if remember and self.config.model.memory else None
         choice = fit_challengers(space, X, months.ids[months.last], self.config, previous, given).choice

@@ -10,10 +10,10 @@ import duckdb
 from segment_pipeline.config.config import Config, parse_config
 from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.database.quoting import identifier, literal
-from segment_pipeline.database.store import Warehouse
+from segment_pipeline.database.store import Warehouse, prepare
 from segment_pipeline.months import parse_month
 from segment_pipeline.sources.sources import SourceCounts, load_raw_customers
-from segment_pipeline.sources.tables import RAW_CUSTOMERS
+from segment_pipeline.sources.tables import TABLES
 
 MARCH = parse_month("2023-03")  # the window of three months: from 2023-01-01 to before 2023-04-01
 COLUMNS = {"customer": "VARCHAR", "basket": "VARCHAR", "bought": "TIMESTAMP", "paid": "DOUBLE", "item": "VARCHAR"}
@@ -63,8 +63,7 @@ def load(
     """What the month of `raw_customers` holds after reading the source into a real warehouse file."""
     warehouse = Warehouse(config.warehouse_path, 5, memory_limit, threads)
     with warehouse.transaction() as connection:
-        for statement in RAW_CUSTOMERS.ddl(config.raw_feature_names):
-            connection.execute(statement)
+        prepare(connection, TABLES, config.raw_feature_names)
         counts = load_raw_customers(connection, config, month)
         return counts, stored(connection, config, month)
 

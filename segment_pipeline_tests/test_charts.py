@@ -91,6 +91,7 @@ def test_a_sparkline_goes_from_low_to_high_and_leaves_gaps():
 def candidates():
     return [
         {
+            "covariance_type": "full",
             "n_components": k,
             "bic": 20_000 + (k - 4) ** 2 * 30.0,
             "stability": 1.0 if k < 6 else 0.5,
@@ -141,7 +142,7 @@ def every_chart(name):
     ]
     names = {"1": name, "2": name}
     return {
-        "bic": charts.bic_curve(candidates(), 3, 4),
+        "bic": charts.bic_curve(candidates(), ("full", 3), ("full", 4)),
         "features": charts.feature_distributions(bins, limits),
         "heat map": charts.profile_heat_map(profiles),
         "matrix": charts.transition_matrix(moves(), names),
@@ -175,10 +176,19 @@ def test_a_name_in_a_chart_is_text_whatever_it_contains():
 
 
 def test_the_chosen_the_lowest_and_the_elbow_are_marked_and_the_refused_said():
-    drawn = charts.svg(charts.bic_curve(candidates(), 3, 4))
+    drawn = charts.svg(charts.bic_curve(candidates(), ("full", 3), ("full", 4)))
     assert "lowest BIC, elbow" in drawn
     assert "3 components, chosen: BIC 20,030" in drawn
     assert "7 components, refused" in drawn
+
+
+def test_every_type_of_covariances_has_a_curve_of_its_own():
+    tied = [row | {"covariance_type": "tied", "bic": row["bic"] + 50.0, "stability": None} for row in candidates()]
+    drawn = charts.svg(charts.bic_curve([*candidates(), *tied], ("tied", 3), ("full", 4)))
+    assert "3 components, tied, chosen: BIC 20,080, stability unknown" in drawn
+    assert "3 components, full, admissible" in drawn
+    assert "4 components, full, admissible: BIC 20,000, stability 1.00 (lowest BIC, elbow)" in drawn
+    assert drawn.count('aria-roledescription="line mark container"') <= 2
 
 
 def test_a_month_without_moves_has_no_flow():

@@ -182,17 +182,23 @@ def test_another_id_after_a_refit_alone_is_no_movement(copy, materialize):
     copy.configure(last_month="2023-05", more="alignment: {min_margin: 1.0}")
     config = {"ops": {"selected_model": {"config": {"force_refit": True, "reason": "a test"}}}}
     assert materialize(copy, "2023-05", run_config=config).success
-    renamed, moved, settled = query(
+    renamed, moved, settled, contradicted = query(
         copy.published,
         """
-        SELECT avg(CAST(previous_segment_id <> segment_id AS INTEGER)), avg(CAST(moved AS INTEGER)),
-            avg(CAST(changed_at < month AS INTEGER))
-        FROM customer_journey WHERE month = DATE '2023-05-01' AND previous_month = DATE '2023-04-01'
+        SELECT avg(CAST(a.segment_id <> j.segment_id AS INTEGER)), avg(CAST(moved AS INTEGER)),
+            avg(CAST(changed_at < j.month AS INTEGER)),
+            count(*) FILTER (moved <> (j.previous_segment_id <> j.segment_id))
+        FROM customer_journey AS j JOIN monthly_assignments AS a
+            ON a.customer_id = j.customer_id AND a.month = DATE '2023-04-01'
+        WHERE j.month = DATE '2023-05-01'
         """,
     )[0]
-    assert renamed == 1
+    assert (renamed, contradicted) == (1, 0)
     assert moved < 0.2
     assert settled > 0.8
+    # the new ids have a month before, in which nearly everybody was there already
+    changes = query(copy.published, "SELECT share - share_before FROM segment_profiles WHERE month = DATE '2023-05-01'")
+    assert all(abs(change) < 0.1 for (change,) in changes)
 
 
 def test_features_that_repeat_one_another_stop_the_first_month_and_say_which_to_drop(shop, materialize):
@@ -203,6 +209,64 @@ def test_features_that_repeat_one_another_stop_the_first_month_and_say_which_to_
     with pytest.raises(Exception, match=r"Remove .* from `features`"):
         materialize(shop, "2023-03")
     assert not shop.published.exists()
+
+
+def test_portraits_are_shown_and_have_no_say_in_who_is_where(shop, three_months, materialize):
+    portraits = (
+        "  - {name: total_spend, unit: EUR, use: portrait, transform: log, valid: {max: 900}}\n"
+        "  - {name: tenure_days, unit: days, use: portrait}\n"
+    )
+    text = shop.config_path.read_text().replace("model: {", f"{portraits}model: {{")
+    shop.config_path.write_text(text)
+    materialize(shop, "2023-03", selection=[*WITH_MOVEMENT, "outlier_groups"])
+    members = "SELECT * FROM monthly_assignments WHERE month = DATE '2023-03-01' ORDER BY customer_id"
+    assert query(shop.warehouse, members) == query(three_months.warehouse, members)
+    schema = query(shop.warehouse, "SELECT feature_schema FROM model_versions")
+    assert schema == query(three_months.warehouse, "SELECT feature_schema FROM model_versions")
+
+    spend = """
+        SELECT a.segment_id, sum(o.spend), avg(o.spend) FILTER (o.spend <= 900), avg(CAST(o.spend <= 900 AS INTEGER))
+        FROM monthly_assignments AS a JOIN (
+            SELECT customer, sum(amount) AS spend FROM '{}'
+            WHERE ordered_at >= DATE '2023-01-01' AND ordered_at < DATE '2023-04-01' GROUP BY customer
+        ) AS o ON o.customer = a.customer_id GROUP BY a.segment_id ORDER BY a.segment_id
+    """
+    expected = query(shop.warehouse, spend.format(shop.orders_path))
+    shown = query(
+        shop.warehouse,
+        "SELECT f.segment_id, f.mean, f.known_share, p.narrative FROM segment_feature_profiles AS f "
+        "JOIN segment_profiles AS p USING (month, segment_id) WHERE feature = 'total_spend' ORDER BY f.segment_id",
+    )
+    assert any(known < 1 for *_, known, _ in shown)
+    for (segment_id, _, mean, known), (shown_id, shown_mean, shown_known, narrative) in zip(
+        expected, shown, strict=True
+    ):
+        assert shown_id == segment_id
+        assert (shown_mean, shown_known) == pytest.approx((mean, known), rel=1e-9)
+        assert "Beside that: " in narrative
+    unusual = query(
+        shop.warehouse,
+        "SELECT count(*) > 0, count(z) FROM outlier_group_profiles WHERE feature IN ('total_spend', 'tenure_days')",
+    )
+    assert unusual == [(True, 0)]
+
+
+def test_a_segments_revenue_is_what_its_customers_spent_in_the_window(three_months):
+    expected = dict(
+        query(
+            three_months.published,
+            f"""
+            SELECT a.segment_id, sum(o.amount) FROM monthly_assignments AS a
+            JOIN '{three_months.orders_path}' AS o ON o.customer = a.customer_id
+            WHERE a.month = DATE '2023-05-01' AND o.ordered_at >= DATE '2023-03-01'
+                AND o.ordered_at < DATE '2023-06-01' GROUP BY a.segment_id
+            """,
+        )
+    )
+    shown = query(three_months.published, "SELECT segment_id, total_spend, revenue_share FROM current_profiles")
+    for segment_id, spend, share in shown:
+        assert spend == pytest.approx(expected[segment_id], rel=1e-9)
+        assert share == pytest.approx(expected[segment_id] / sum(expected.values()), rel=1e-9)
 
 
 def test_names_and_roles_of_the_users_own_win_and_are_data(shop, materialize):
@@ -248,23 +312,31 @@ def test_months_go_on_after_a_feature_has_gone_and_when_it_comes_back(copy, mate
 
 def test_a_warehouse_of_an_older_version_goes_on_and_fills_the_columns_that_it_lacked(copy, materialize):
     shop = copy.configure(last_month="2023-06")
-    lacking = {
-        "feature_diagnostics": "largest_atom",
-        "monthly_assignments": "is_atypical",
-        "segment_profiles": "narrative",
-        "drift_alerts": "months_fired",
-        "transition_deltas": "shift",
-        "model_validation": "sentence",
-        "customer_actions": "tier",
-        "pipeline_runs": "code_version",
-    }
+    lacking = [
+        ("feature_diagnostics", "largest_atom"),
+        ("feature_limits", "use"),
+        ("monthly_assignments", "is_atypical"),
+        ("monthly_assignments", "previous_segment_id"),
+        ("segment_profiles", "narrative"),
+        ("segment_profiles", "share_before"),
+        ("segment_profiles", "revenue_share"),
+        ("segment_feature_profiles", "known_share"),
+        ("drift_alerts", "months_fired"),
+        ("transition_deltas", "shift"),
+        ("model_validation", "sentence"),
+        ("customer_actions", "tier"),
+        ("pipeline_runs", "code_version"),
+    ]
+    journeys = "SELECT * FROM customer_journey WHERE month < DATE '2023-06-01' ORDER BY ALL"
+    told = query(shop.published, journeys)
     with duckdb.connect(str(shop.warehouse)) as connection:
-        for table, column in lacking.items():
+        for table, column in lacking:
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     assert materialize(shop, "2023-06").success
-    for table, column in lacking.items():
+    for table, column in lacking:
         months = f"SELECT DISTINCT month FROM {table} WHERE {column} IS NOT NULL"
         assert query(shop.published, months) == [(date(2023, 6, 1),)], table
+    assert query(shop.published, journeys) == told
 
 
 def test_checks_stand_in_the_instance_with_their_month_and_figures(shop, materialize):

@@ -12,7 +12,7 @@ import duckdb
 
 from segment_pipeline import charts
 from segment_pipeline.report.queries import read_story
-from segment_pipeline.report.report import elbow_of, segment_names
+from segment_pipeline.report.report import elbow_among, segment_names
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,7 +35,7 @@ def pictures(published: Path) -> dict[str, str]:
     with duckdb.connect(str(published), read_only=True) as connection:
         latest = connection.execute("SELECT month FROM segment_profiles ORDER BY month DESC").fetchall()[0][0]
         story = read_story(connection, latest)
-    history, candidates = story["history"], story["candidates"]
+    history, candidates, champion = story["history"], story["candidates"], story["champion"]
     colours = charts.segment_colours((row["month"], row["segment_id"]) for row in history)
     refits = [version["trained_month"] for version in story["versions"]]
     names = {row["segment_id"]: row["name"] for row in story["segments"]}
@@ -43,7 +43,9 @@ def pictures(published: Path) -> dict[str, str]:
     drawn = {
         "segment-shares": charts.shares_over_time(history, colours, refits),
         "segment-profiles": charts.profile_heat_map(features),
-        "number-of-segments": charts.bic_curve(candidates, story["champion"]["n_components"], elbow_of(candidates)),
+        "number-of-segments": charts.bic_curve(
+            candidates, (champion["covariance_type"], champion["n_components"]), elbow_among(candidates)
+        ),
         "journeys": charts.journey_flow(story["moves"], segment_names(history), colours),
         "warnings-judged": charts.backtest([row for row in story["backtest"] if row["alerts"]]),
     }

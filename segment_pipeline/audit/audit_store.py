@@ -37,7 +37,7 @@ from segment_pipeline.months import month_key
 from segment_pipeline.segments.profiles_store import feature_units, spend_sql
 from segment_pipeline.sources.expressions import text_id
 from segment_pipeline.sources.files import Relation, open_files
-from segment_pipeline.sources.sources import ready_made_rows
+from segment_pipeline.sources.ready_made import ready_made_rows
 from segment_pipeline.words import counted
 
 MOST_MISLABELLED = 20
@@ -317,7 +317,7 @@ def _customer_rows(
     month: date,
     spend: str | None,
 ) -> list[Row]:
-    names = config.feature_names
+    names = config.model_feature_names
     raw = ", ".join(f"{identifier(name)} AS x{j}" for j, name in enumerate(names))
     columns = ", ".join(f"f.x{j}, s.{identifier(name)} AS z{j}" for j, name in enumerate(names))
     of_month = f"month = {month_literal(month)}"

@@ -75,6 +75,16 @@ class FeatureOfGroup:
 
 
 @dataclass(frozen=True)
+class PortraitOfGroup:
+    """A feature of a group that is no part of the model: medians in original units; None where no value is known."""
+
+    feature: str
+    unit: str
+    median: float | None
+    population_median: float | None
+
+
+@dataclass(frozen=True)
 class OutlierGroup:
     """The figures of a group. rule : REPEATED_VALUES or MANY_TINY_ORDERS, None for a component of the mixture.
 
@@ -92,6 +102,7 @@ class OutlierGroup:
     one_extreme_share: float
     farthest: str
     features: Sequence[FeatureOfGroup]
+    portraits: Sequence[PortraitOfGroup] = ()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from segment_pipeline.audit.outliers import (
     Judgement,
     OutlierGroup,
     OutlierPoints,
+    PortraitOfGroup,
     group_outliers,
     judge,
     telling_features,
@@ -27,7 +28,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.config.order_features import MONETARY, ORDER_VALUE
 from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.database.quoting import identifier, literal, number
-from segment_pipeline.database.rows import exact_mean, feature_matrix, without, write_rows
+from segment_pipeline.database.rows import exact_mean, exact_sum, feature_matrix, without, write_rows
 from segment_pipeline.database.store import month_literal, month_rows, replace_month
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.models.model import Segment, SegmentModel
@@ -73,7 +74,7 @@ def write_outliers(connection: duckdb.DuckDBPyConnection, config: Config, month:
         OUTLIER_GROUPS,
         month,
         [
-            without(found.group, "rule", "distance", "one_extreme_share", "farthest", "features")
+            without(found.group, "rule", "distance", "one_extreme_share", "farthest", "features", "portraits")
             | vars(found.judgement)
             | {"group_id": found.group_id}
             for found in groups
@@ -83,7 +84,14 @@ def write_outliers(connection: duckdb.DuckDBPyConnection, config: Config, month:
         connection,
         OUTLIER_GROUP_PROFILES,
         month,
-        [without(row, "policy") | {"group_id": found.group_id} for found in groups for row in found.group.features],
+        [
+            row | {"group_id": found.group_id}
+            for found in groups
+            for row in (
+                *(without(feature, "policy") for feature in found.group.features),
+                *(vars(portrait) | {"z": None} for portrait in found.group.portraits),
+            )
+        ],
     )
     for table in ("outliers", "outlier_ids"):
         connection.execute(f"DROP TABLE {table}")
@@ -136,7 +144,7 @@ def _axis(name: str, units: dict[str, str]) -> str:
 
 def _find_outliers(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> None:
     """Fill `outliers`: customer_id, z0, z1, ..., the farthest feature and its z, and `found`, the group by rule."""
-    names = config.feature_names
+    names = config.model_feature_names
     limit = number(config.quality.outlier_sd)
     columns = ", ".join(f"s.{identifier(name)} AS z{j}" for j, name in enumerate(names))
     beyond = " OR ".join(f"abs(s.{identifier(name)}) > {limit}" for name in names)
@@ -175,7 +183,7 @@ def _find_outliers(connection: duckdb.DuckDBPyConnection, config: Config, month:
 
 
 def _repeats_are_usual(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> bool:
-    columns = ", ".join(identifier(name) for name in config.feature_names)
+    columns = ", ".join(identifier(name) for name in config.model_feature_names)
     found = connection.execute(
         f"""
         SELECT sum(copies) FILTER (copies >= {REPEATED}) / sum(copies)
@@ -187,7 +195,7 @@ def _repeats_are_usual(connection: duckdb.DuckDBPyConnection, config: Config, mo
 
 
 def _many_tiny_orders(config: Config) -> str:
-    names = config.feature_names
+    names = config.model_feature_names
     value = next((name for name in (ORDER_VALUE, MONETARY) if name in names), None)
     if value is None or config.frequency_feature not in names:
         return "false"
@@ -200,7 +208,7 @@ def _many_tiny_orders(config: Config) -> str:
 
 
 def _mixture_of_the_rest(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> Mixture | None:
-    d = len(config.feature_names)
+    d = len(config.model_feature_names)
     columns = ", ".join(f"z{j}" for j in range(d))
     found = connection.execute(
         f"SELECT {columns} FROM outliers WHERE found IS NULL ORDER BY md5(customer_id), customer_id LIMIT {FITTED}"
@@ -244,11 +252,12 @@ def _assign_groups(connection: duckdb.DuckDBPyConnection, config: Config, mixtur
 
 def _figures(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[OutlierGroup]:
     """The groups in the order of their ids."""
-    names, units, spend = config.feature_names, feature_units(config), spend_sql(config)
+    names, units, spend = config.model_feature_names, feature_units(config), spend_sql(config)
     policies = {feature.name: feature.outliers for feature in config.features}
     everyone = month_rows(connection, MONTHLY_ASSIGNMENTS, month)
-    medians = ", ".join(f"median({identifier(name)})" for name in names)
-    total = _decimal_sum(spend) if spend is not None else "NULL"
+    portraits = [feature.name for feature in config.portrait_features]
+    medians = ", ".join(f"median({identifier(name)})" for name in (*names, *portraits))
+    total = exact_sum(spend) if spend is not None else "NULL"
     (population,) = connection.execute(
         f"SELECT {medians}, {total} FROM validated_features WHERE month = ?", [month]
     ).fetchall()
@@ -259,6 +268,7 @@ def _figures(connection: duckdb.DuckDBPyConnection, config: Config, month: date)
         f"(quantile_cont(z{j}, 0.84) - quantile_cont(z{j}, 0.16)) / 2"
         for j, name in enumerate(names)
     ]
+    columns += [f"median(f.{identifier(name)})" for name in portraits]
     found = connection.execute(f"""
         SELECT i.found, count(*), {total}, median(o.distance), {exact_mean("CAST(o.one_extreme AS DOUBLE)")},
             {", ".join(columns)}
@@ -290,11 +300,12 @@ def _figures(connection: duckdb.DuckDBPyConnection, config: Config, month: date)
                     FeatureOfGroup(name, units[name], policies[name], median, population[j], mean)
                     for j, (name, (median, mean, _)) in enumerate(zip(names, figures, strict=True))
                 ],
+                [
+                    PortraitOfGroup(name, units[name], median, usual)
+                    for name, median, usual in zip(
+                        portraits, rest[3 * len(names) :], population[len(names) : -1], strict=True
+                    )
+                ],
             )
         )
     return groups
-
-
-def _decimal_sum(expression: str) -> str:
-    """A sum that does not depend on the order of the threads."""
-    return f"CAST(sum(CAST({expression} AS DECIMAL(38, 4))) AS DOUBLE)"

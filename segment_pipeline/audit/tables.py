@@ -102,7 +102,12 @@ OUTLIER_GROUP_PROFILES = Table(
         Column("unit", "VARCHAR", "", "The feature's unit."),
         Column("median", "DOUBLE", "the feature's unit", "Median of the group."),
         Column("population_median", "DOUBLE", "the feature's unit", "Median of all accepted customers."),
-        Column("z", "DOUBLE", "standard deviations", "Mean of the group, transformed, from that of all customers."),
+        Column(
+            "z",
+            "DOUBLE",
+            "standard deviations",
+            "Mean of the group, transformed, from that of all customers; NULL of a portrait feature.",
+        ),
     ),
     ("month", "group_id", "feature"),
 )

@@ -109,8 +109,13 @@ def write_audience_feed(connection: duckdb.DuckDBPyConnection, month: date) -> i
         f"""
         WITH members AS ({members})
         SELECT {now} AS month, audience_type, audience, changes.customer_id, change,
-            -- the states of a movement are both measured by the champion of the month before
-            audience_type = 'segment' AND coalesce(d.from_segment_id = d.to_segment_id, false) AS by_refit
+            audience_type = 'segment' AND coalesce(
+                seen.previous_segment_id = seen.segment_id,
+                -- what this month's champion cannot say, the one of then may; where neither can, all ids are others
+                d.from_segment_id = d.to_segment_id
+                    OR (d.model_version IS NULL AND d.from_segment_id <> d.to_segment_id),
+                false
+            ) AS by_refit
         FROM (
             SELECT coalesce(n.customer_id, b.customer_id) AS customer_id,
                 coalesce(n.audience_type, b.audience_type) AS audience_type,
@@ -121,6 +126,7 @@ def write_audience_feed(connection: duckdb.DuckDBPyConnection, month: date) -> i
                 ON b.customer_id = n.customer_id AND b.audience_type = n.audience_type AND b.audience = n.audience
             WHERE n.customer_id IS NULL OR b.customer_id IS NULL
         ) AS changes
+        LEFT JOIN monthly_assignments AS seen ON seen.month = {now} AND seen.customer_id = changes.customer_id
         LEFT JOIN transition_deltas AS d ON d.month = {now} AND d.customer_id = changes.customer_id
         ORDER BY audience_type, audience, change, changes.customer_id
         """,

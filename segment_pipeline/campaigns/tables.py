@@ -115,8 +115,9 @@ AUDIENCE_FEED = Table(
             "by_refit",
             "BOOLEAN",
             "",
-            "Of a segment: whether the customer did not move by the old champion, and only the new one puts it "
-            "elsewhere. Always false of a tier.",
+            "Of a segment: whether this month's champion sees the customer there the month before as well, so that a "
+            "refit alone puts it elsewhere (or the champion of then, where that month lacks a feature of this one; "
+            "where neither sees both, all ids are others, and it is true). Always false of a tier.",
         ),
     ),
     ("month", "audience_type", "audience", "change", "customer_id"),

@@ -9,6 +9,7 @@ from segment_pipeline import __version__
 from segment_pipeline.cli.commands import (
     check_command,
     export_command,
+    features_command,
     init_command,
     inspect_command,
     quickstart_command,
@@ -90,6 +91,18 @@ pipeline would have rejected. Write it again when the champion was replaced.
 
 exit code:
   0 the query is written, 1 it is not, 2 nothing was tried
+"""
+
+
+FEATURES_EPILOG = """\
+examples:
+  segment-pipeline features                    the last month of data/segmentation.yaml that is over
+  segment-pipeline features --month 2017-09    another one
+
+Nothing is written: paste what you like into `features` of the configuration, then  segment-pipeline run --force
+
+exit code:
+  0 the table is printed, 1 the source cannot be read, 2 nothing was tried
 """
 
 
@@ -190,6 +203,17 @@ def command_parser() -> argparse.ArgumentParser:
     )
     check.set_defaults(command=check_command)
 
+    features = commands.add_parser(
+        "features",
+        help="which features to segment by, measured on your source",
+        description="Look at every number that the configured source gives of a customer, and say of each whether it\n"
+        "separates segments, lasts, repeats others, and adds to what is known of the next window. Nothing is written.",
+        epilog=FEATURES_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    features.add_argument("--month", type=_month, metavar="MONTH", help="for example 2017-12 (default: the last one)")
+    features.set_defaults(command=features_command)
+
     export = commands.add_parser(
         "export",
         help="write a published month's customers, or what changed, as files for other systems",
@@ -275,7 +299,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_guesses(init)
     init.set_defaults(start=init_command)
 
-    for command in (run, export, score, report, ui, check):
+    for command in (run, export, score, report, ui, check, features):
         command.add_argument(
             "--config",
             type=Path,
@@ -322,6 +346,12 @@ def _add_guesses(command: argparse.ArgumentParser) -> None:
         help="the step in which values come, for one feature; may be repeated",
     )
     model.add_argument("--segments", metavar="3..8", type=_range, help="smallest and largest number to try")
+    model.add_argument(
+        "--covariance",
+        metavar="A,B",
+        type=_covariances,
+        help="types of covariances to try, of full, diagonal, tied and spherical (default: full)",
+    )
     model.add_argument(
         "--hurdle",
         metavar="A=1",
@@ -382,6 +412,13 @@ def _hurdle(text: str) -> tuple[str, float] | str | None:
         return name, float(value)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{value!r} is not a number") from error
+
+
+def _covariances(text: str) -> list[str]:
+    found = _names(text)
+    if not found or len(set(found)) < len(found) or not set(found) <= {"full", "diagonal", "tied", "spherical"}:
+        raise argparse.ArgumentTypeError(f"{text!r}: write some of full,diagonal,tied,spherical, each once")
+    return found
 
 
 def _range(text: str) -> tuple[int, int]:

@@ -39,6 +39,7 @@ def _request(chosen: argparse.Namespace, out: Path) -> "Request":
         transforms=dict(chosen.transform),
         resolutions=dict(chosen.resolution),
         segments=chosen.segments,
+        covariance=chosen.covariance,
         hurdle=chosen.hurdle if chosen.hurdle != "propose" else None,
         no_hurdle=chosen.hurdle is None,
         separator=chosen.sep,
@@ -66,6 +67,12 @@ def init_command(chosen: argparse.Namespace) -> int:
 
     request = _request(chosen, chosen.folder / "data") if chosen.files is not None else None
     return initialise(chosen.folder, request)
+
+
+def features_command(config: Config, chosen: argparse.Namespace) -> int:
+    from segment_pipeline.cli.features import features_command
+
+    return features_command(config, chosen)
 
 
 def export_command(config: Config, chosen: argparse.Namespace) -> int:
@@ -159,6 +166,9 @@ def ui_command(config: Config, chosen: argparse.Namespace) -> int:
 
 
 def check_command(config: Config, _: argparse.Namespace) -> int:
+    from segment_pipeline.sources.own_features import check_own_features
+
+    check_own_features(config)
     if config.alternatives.rules:
         from segment_pipeline.alternatives.alternatives_store import rules_that_fail
 

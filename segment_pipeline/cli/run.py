@@ -29,7 +29,9 @@ def run_command(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline.database.store import RunLock
     from segment_pipeline.orchestration.resources import run_lock_path
     from segment_pipeline.publishing.publish import month_fingerprints, published_months
+    from segment_pipeline.sources.own_features import check_own_features
 
+    check_own_features(config)
     # `docker stop` and systemd end a run as Ctrl-C does: it says so, and closes its run in Dagster's history
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     run_months.enter(config)

@@ -34,7 +34,7 @@ from segment_pipeline.config.model import (
     TierSettings,
 )
 from segment_pipeline.config.order_features import MONETARY, ORDER_FEATURES
-from segment_pipeline.config.source import Feature, Source, not_from_orders
+from segment_pipeline.config.source import Feature, Source, not_from_source
 from segment_pipeline.config.stages import (
     Action,
     AlternativeSettings,
@@ -157,9 +157,13 @@ class Config(Settings):
                     )
                 )
             first_with.setdefault(folded, index)
+        in_model = sum(feature.use == "model" for feature in features)
+        if in_model < min(2, len(features)):
+            found = f"{'one feature' if in_model else 'no feature'} in the model and portraits beside it"
+            wrong.append(((), found, "at least two features with `use: model`, which is the default"))
         source = info.data.get("source")
-        if source is not None and source.orders is not None:
-            wrong += not_from_orders(features, source.orders)
+        if source is not None:
+            wrong += not_from_source(features, source)
         if wrong:
             raise refusals(wrong)
         return features
@@ -167,13 +171,13 @@ class Config(Settings):
     @field_validator("model")
     @classmethod
     def _hurdle_is_a_possible_value(cls, model: ModelSettings, info: ValidationInfo) -> ModelSettings:
-        features = {feature.name: feature for feature in info.data.get("features", ())}
+        features = {feature.name: feature for feature in info.data.get("features", ()) if feature.use == "model"}
         if model.hurdle is None or not features:
             return model
         feature = features.get(model.hurdle.feature)
         if feature is None:
             raise refusal(
-                ("hurdle", "feature"), show(model.hurdle.feature), f"a feature of this file: {either(list(features))}"
+                ("hurdle", "feature"), show(model.hurdle.feature), f"a feature of the model: {either(list(features))}"
             )
         low, high = feature.valid.min, feature.valid.max
         if (low is not None and model.hurdle.value < low) or (high is not None and model.hurdle.value > high):
@@ -207,7 +211,7 @@ class Config(Settings):
         source, features = info.data.get("source"), info.data.get("features", ())
         names = [feature.name for feature in features]
         if source is not None and source.orders is not None:
-            names = list(ORDER_FEATURES)
+            names = [*ORDER_FEATURES, *(feature.name for feature in features if feature.is_own)]
         if alternatives.monetary is not None and names and alternatives.monetary not in names:
             raise refusal(("monetary",), show(alternatives.monetary), f"a feature of this file: {either(names)}")
         return alternatives
@@ -266,6 +270,10 @@ class Config(Settings):
         except ConfigError:
             return 1
 
+    def label_of(self, *key: str | int) -> str:
+        """The key as it is written in errors, such as features[0].name."""
+        return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in key).removeprefix(".")
+
     @property
     def config_hash(self) -> str:
         """12 hex digits that change when a value changes which can change a result.
@@ -289,14 +297,37 @@ class Config(Settings):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """The features' names, in the order of the file."""
+        """The names of all configured features, in the order of the file."""
         return tuple(feature.name for feature in self.features)
+
+    @property
+    def model_features(self) -> tuple[Feature, ...]:
+        """The features that the mixture is fitted to, in the order of the file; the others are portraits."""
+        return tuple(feature for feature in self.features if feature.use == "model")
+
+    @property
+    def model_feature_names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(feature.name for feature in self.model_features)
+
+    @property
+    def portrait_features(self) -> tuple[Feature, ...]:
+        """The configured features that describe segments and make none, in the order of the file."""
+        return tuple(feature for feature in self.features if feature.use == "portrait")
+
+    def without_portraits(self, also: Collection[str] = ()) -> "Config":
+        """The same file with the model's features alone, for what only a model looks at; and with those that another
+        one looks at `also`."""
+        kept = tuple(feature for feature in self.features if feature.use == "model" or feature.name in also)
+        return self.model_copy(update={"features": kept})
 
     @property
     def raw_feature_names(self) -> tuple[str, ...]:
         """The feature columns of `raw_customers`: all that order lines give, so that profiles can show what the model
-        leaves out; otherwise the configured ones."""
-        return tuple(ORDER_FEATURES) if self.source.orders is not None else self.feature_names
+        leaves out, and the user's own; otherwise the configured ones."""
+        if self.source.orders is None:
+            return self.feature_names
+        return (*ORDER_FEATURES, *(feature.name for feature in self.features if feature.is_own))
 
     @property
     def recency_feature(self) -> str | None:
@@ -318,10 +349,10 @@ class Config(Settings):
     def remarks(self) -> tuple[str, ...]:
         """What is allowed but probably not wanted, as plain sentences."""
         found = []
-        if len(self.features) > ADVISED_FEATURES:
+        if len(self.model_features) > ADVISED_FEATURES:
             found.append(
-                f"{len(self.features)} features are many: with more than {ADVISED_FEATURES}, segments are hard to tell "
-                "apart and to explain. Keep the 4 to 6 that say different things."
+                f"{len(self.model_features)} features are many: with more than {ADVISED_FEATURES}, segments are hard "
+                "to tell apart and to explain. Keep the 4 to 6 that say different things, the others as portraits."
             )
         for key, feature in (("recency", self.recency_feature), ("frequency", self.frequency_feature)):
             if feature is None:

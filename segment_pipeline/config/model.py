@@ -8,7 +8,18 @@ from pydantic import (
 )
 
 from segment_pipeline.config.order_features import FREQUENCY, RECENCY
-from segment_pipeline.config.values import COMPONENT_RANGE, Name, Role, Settings, component_range, refusal, setting
+from segment_pipeline.config.values import (
+    COMPONENT_RANGE,
+    COVARIANCES,
+    CovarianceName,
+    Name,
+    Role,
+    Settings,
+    component_range,
+    covariance_types,
+    refusal,
+    setting,
+)
 from segment_pipeline.config.yaml_text import show
 
 
@@ -49,7 +60,13 @@ class ModelSettings(Settings):
         "Smallest and largest number of components that is tried.",
         allowed=COMPONENT_RANGE,
     )
-    covariance: Literal["full"] = setting("full", "", "Shape of a component's covariance.")
+    covariance: Annotated[CovarianceName | tuple[CovarianceName, ...], BeforeValidator(covariance_types)] = setting(
+        "full",
+        "",
+        "What covariances have in common: nothing (full), no correlation within a component (diagonal), all are the "
+        "same (tied), equal width in all features (spherical). Of a list, the criterion chooses.",
+        allowed=COVARIANCES,
+    )
     resolution: Literal["floor", "dequantise", "spread"] = setting(
         "spread",
         "",
@@ -80,6 +97,11 @@ class ModelSettings(Settings):
         ge=100,
         le=1_000_000_000,
     )
+
+    @property
+    def covariance_types(self) -> tuple[CovarianceName, ...]:
+        """Those that are tried, in the order of the file."""
+        return self.covariance if isinstance(self.covariance, tuple) else (self.covariance,)
 
     @model_validator(mode="after")
     def _some_candidate_is_possible(self) -> "ModelSettings":

@@ -36,20 +36,22 @@ class Words:
 class OrderFeature:
     """One number of every customer, as it stood at the end of a month.
 
-    over : what `sql` aggregates, the customer's rows of one of three relations: the `orders` of the window (order_id,
+    over : what `sql` aggregates, the customer's rows of one of four relations: the `orders` of the window (order_id,
         ordered_at of the first line, amount, products: how many different ones), its `lines` (order_id, ordered_at,
-        amount, product_id), or the `history`, which is all lines before the end of the month.
+        amount, product_id), its `categories` (category, NULL for what has none, and spend, at least 0 each), or the
+        `history`, which is all lines before the end of the month.
     sql : an aggregate expression over them in DuckDB's dialect; $as_of is the day after the month.
     unit : of the values; CURRENCY where they are money. resolution : the step in which they come, in that unit.
     definition : what it is, exactly; meaning : a sentence that a marketer understands.
     needs : optional keys of `source.orders` without which it is NULL, and may not be configured.
     plays : the part that the pipeline gives this feature; every part is played by exactly one.
     transform, lowest : where a file to start from is written without data to look at.
+    of_nothing : the value of a customer without an order in the window, NULL where there is none.
     costly : worth its time only where the configuration names it; NULL elsewhere, and never proposed.
     """
 
     name: str
-    over: Literal["orders", "lines", "history"]
+    over: Literal["orders", "lines", "categories", "history"]
     sql: str
     unit: str
     resolution: float
@@ -60,6 +62,7 @@ class OrderFeature:
     plays: Part | None = None
     transform: str = "log1p"
     lowest: float = 0.0
+    of_nothing: float | None = None
     costly: bool = False
 
     @property
@@ -108,6 +111,7 @@ _DECLARED = (
         ),
         plays="frequency",
         lowest=1.0,
+        of_nothing=0.0,
     ),
     OrderFeature(
         name="total_spend",
@@ -123,6 +127,7 @@ _DECLARED = (
             deed_of_one="spent {}",
         ),
         plays="monetary",
+        of_nothing=0.0,
     ),
     OrderFeature(
         name="average_order_value",
@@ -169,6 +174,7 @@ _DECLARED = (
             deed_of_one="bought {} product",
         ),
         needs=("product_id",),
+        of_nothing=0.0,
         costly=True,
     ),
     OrderFeature(
@@ -200,6 +206,40 @@ _DECLARED = (
             deed_of_one="orders every {} day",
         ),
         plays="gap",
+    ),
+    OrderFeature(
+        name="categories",
+        over="categories",
+        sql="count(category)",
+        unit="categories",
+        resolution=1.0,
+        definition="different categories bought from in the window",
+        meaning="From how many different categories the customer bought in the window.",
+        words=Words(
+            traits=("very few categories", "few categories", "many categories", "very many categories"),
+            deed="bought from {} categories",
+            deed_of_one="bought from {} category",
+        ),
+        needs=("category",),
+        of_nothing=0.0,
+    ),
+    OrderFeature(
+        name="category_concentration",
+        over="categories",
+        # squares of amounts have twice their decimals: the sum is exact
+        sql="CAST(sum(CAST(CAST(spend AS DOUBLE) * CAST(spend AS DOUBLE) AS DECIMAL(38, 8))) AS DOUBLE) "
+        "/ nullif(CAST(sum(spend) AS DOUBLE) * CAST(sum(spend) AS DOUBLE), 0)",
+        unit="0..1",
+        resolution=0.01,
+        definition="sum of the squared shares of the spend in the window by category; 1 where all is of one",
+        meaning="How much of the customer's spend is in few categories: 1 is all in one.",
+        words=Words(
+            traits=("very broad interests", "broad interests", "narrow interests", "very narrow interests"),
+            deed="has a category concentration of {}",
+            deed_of_one="buys from one category only ({})",
+        ),
+        needs=("category",),
+        transform="logit",
     ),
 )
 

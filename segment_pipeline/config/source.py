@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    field_validator,
     model_validator,
 )
 
@@ -20,6 +21,7 @@ from segment_pipeline.config.values import (
     Settings,
     either,
     empty_means_defaults,
+    list_as_tuple,
     month_placeholder,
     not_blank,
     one_line,
@@ -59,7 +61,36 @@ class OrdersSource(Settings):
         "The product; needed for the features "
         f"{' and '.join(name for name, feature in ORDER_FEATURES.items() if 'product_id' in feature.needs)}.",
     )
+    category: Expression | None = setting(
+        None, "", "What kind of thing was bought; for portraits and the features of categories."
+    )
     where: Expression | None = setting(None, "", "Which rows are order lines at all; all of them when left out.")
+
+
+class ProductsSource(Settings):
+    """The categories of products in a file of their own, one row per product, joined by source.orders.product_id."""
+
+    path: SourcePath = setting(..., "", "Parquet, CSV or a glob, relative to this file; as for orders.")
+    product_id: Expression = setting(..., "", "The product: a column or a SQL expression over the row.")
+    category: Expression = setting(..., "", "The category of the product, likewise.")
+
+
+class EventsSource(Settings):
+    """A feed of events beside the orders, one row per event. Every value but `feed` and `path` is a SQL expression."""
+
+    feed: Name = setting(..., "", "What the features call it, such as sessions.")
+    path: SourcePath = setting(..., "", "Parquet, CSV or a glob, relative to this file; as for orders.")
+    customer_id: Expression = setting(..., "", "The customer, as the orders identify it.")
+    occurred_at: Expression = setting(..., "", "When it happened; a date or a timestamp.")
+    where: Expression | None = setting(None, "", "Which rows are events at all; all of them when left out.")
+
+
+EVENT_FEATURES = {
+    "count": "count(*)",
+    "days_since_last": "date_diff('day', CAST(max(occurred_at) AS DATE), as_of)",
+    "active_days": "count(DISTINCT CAST(occurred_at AS DATE))",
+}
+"""What may be said of a feed in a word, and the aggregate over a customer's events of the window that it is."""
 
 
 class SnapshotsSource(Settings):
@@ -83,6 +114,16 @@ class Source(Settings):
 
     window_months: int = setting(3, "months", "Trailing window of the behavioural features.", ge=1, le=120)
     orders: OrdersSource | None = setting(None, "", "Order lines, from which the features are computed.")
+    products: ProductsSource | None = setting(None, "", "The categories of the products of orders.")
+    events: Annotated[tuple[EventsSource, ...], BeforeValidator(list_as_tuple)] = setting(
+        (),
+        "",
+        "Feeds of events beside the orders, such as sessions.",
+        allowed="a list of feeds, each with feed, path, customer_id and occurred_at",
+    )
+    customers: Literal["orders", "any"] = setting(
+        "orders", "", "Who is a customer of a month: who has an order in the window, or who has any event in it too."
+    )
     snapshots: SnapshotsSource | None = setting(None, "", "A file of ready-made features per month.")
     query: QuerySource | None = setting(None, "", "SQL of your own that returns the features.")
 
@@ -93,6 +134,40 @@ class Source(Settings):
             found = " and ".join(given) or "none of orders, snapshots and query"
             raise refusal((given[-1],) if given else (), found, "exactly one of orders, snapshots and query")
         return self
+
+    @model_validator(mode="after")
+    def _products_belong_to_orders(self) -> "Source":
+        if self.products is None:
+            return self
+        if self.orders is None or self.orders.product_id is None:
+            raise refusal(("products",), "products", "with orders that have a product_id only; add it, or drop the key")
+        if self.orders.category is not None:
+            raise refusal(("products",), "products beside orders.category", "one of the two; drop the other")
+        return self
+
+    @field_validator("events")
+    @classmethod
+    def _feeds_differ(cls, events: tuple[EventsSource, ...]) -> tuple[EventsSource, ...]:
+        seen: dict[str, int] = {}
+        for index, one in enumerate(events):
+            other = seen.setdefault(one.feed.casefold(), index)
+            if other != index:
+                raise refusal((index, "feed"), f"{show(one.feed)} again (also events[{other}])", "each name once")
+        return events
+
+    @model_validator(mode="after")
+    def _events_stand_beside_orders(self) -> "Source":
+        if self.events and self.orders is None:
+            raise refusal(("events",), "feeds of events", "with a source of orders only; drop the key")
+        if self.customers == "any" and not self.events:
+            raise refusal(("customers",), "any", "orders, where there are no feeds of events")
+        return self
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The keys of source.orders that hold something, `category` also where products give it."""
+        keys = {key for key, value in self.orders or () if value is not None}
+        return frozenset(keys | ({"category"} if self.products is not None else set()))
 
     @staticmethod
     def resolve_source_path(path: str, config_dir: Path) -> str:
@@ -144,12 +219,29 @@ class ValidRange(Settings):
         return self
 
 
+class OfEvents(Settings):
+    """A feature of a feed of events."""
+
+    feed: Name = setting(..., "", "The feed, one of source.events.")
+    value: Expression = setting(
+        ..., "", f"{', '.join(EVENT_FEATURES)}, or a SQL aggregate over a customer's events of the window."
+    )
+
+
 class Feature(Settings):
     """One behavioural feature: a column of the source, and the space in which the mixture sees it."""
 
-    name: Name = setting(..., "", "The raw column; with a source of orders, one of its features.")
+    name: Name = setting(
+        ..., "", "The raw column; with a source of orders, one of its features, or what you call yours."
+    )
     unit: str = setting("", "", "Unit of the values, shown in every table and chart.")
     meaning: str = setting("", "", "One sentence that a marketer understands.")
+    use: Literal["model", "portrait"] = setting(
+        "model",
+        "",
+        "model: the mixture is fitted to it; portrait: it describes the segments, and has no say in who belongs to "
+        "which. Of a portrait feature a missing or impossible value is left out, and rejects nobody.",
+    )
     transform: Literal["none", "log", "log1p", "logit"] = setting(
         "none", "", "What makes the feature less skewed; log and log1p for counts and money, logit for shares."
     )
@@ -165,9 +257,72 @@ class Feature(Settings):
     outliers: Literal["keep", "cap", "reject"] = setting(
         "keep", "", "What happens to values beyond quality.outlier_sd: kept, moved to the limit, or rejected."
     )
+    missing: float | None = setting(
+        None,
+        "the feature's unit",
+        "The value of a customer who has none; the customer is rejected when left out.",
+    )
+    of_lines: Expression | None = setting(
+        None, "", "Your own feature of order lines: a SQL aggregate over a customer's lines of the window."
+    )
+    spend_share: Name | None = setting(
+        None, "", "The share of a customer's spend in the window on this category, 0 to 1; needs a category."
+    )
+    spend_ratio: Name | None = setting(
+        None,
+        "",
+        "How much of a customer's spend is on this category, as a centred log-ratio: what to fit a mixture to where "
+        "several categories matter; needs a category.",
+    )
+    of_events: OfEvents | None = setting(None, "", "Your own feature of a feed of events.")
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the user has said how it is computed."""
+        return bool(self.ways)
+
+    @property
+    def ways(self) -> list[str]:
+        """The keys that say how it is computed."""
+        return [
+            key for key in ("of_lines", "spend_share", "spend_ratio", "of_events") if getattr(self, key) is not None
+        ]
+
+    @property
+    def definition(self) -> str:
+        """How the user has said that it is computed; "" of any other."""
+        if self.of_lines is not None:
+            return f"{self.of_lines} over the customer's order lines of the window"
+        if self.of_events is not None:
+            return f"{self.of_events.value} over the customer's {self.of_events.feed} of the window"
+        if self.spend_ratio is not None:
+            return f"log of the spend in the window on {self.spend_ratio}, half an order more, over the geometric mean"
+        return f"share of the spend in the window on {self.spend_share}" if self.spend_share is not None else ""
+
+    @property
+    def category(self) -> str | None:
+        """The category that it is about, if it is about one."""
+        return self.spend_share or self.spend_ratio
+
+    @model_validator(mode="after")
+    def _computed_in_one_way(self) -> "Feature":
+        if len(self.ways) > 1:
+            raise refusal((self.ways[-1],), " beside ".join(self.ways), "one of them; drop the others")
+        return self
+
+    @model_validator(mode="after")
+    def _missing_is_valid(self) -> "Feature":
+        low, high = self.valid.min, self.valid.max
+        if self.missing is not None and (
+            (low is not None and self.missing < low) or (high is not None and self.missing > high)
+        ):
+            raise refusal(("missing",), show(self.missing), f"a valid value of {self.name}: see `valid`")
+        return self
 
     @model_validator(mode="after")
     def _transform_is_defined(self) -> "Feature":
+        if self.use == "portrait" and self.outliers == "keep":
+            return self  # nothing is transformed
         low, high = self.valid.min, self.valid.max
         if self.transform == "log" and (low is None or low <= 0):
             raise refusal(
@@ -194,17 +349,49 @@ class Feature(Settings):
         return self
 
 
-def not_from_orders(features: tuple[Feature, ...], orders: OrdersSource) -> Iterator[tuple[KeyPath, str, str]]:
-    given = orders.model_dump(exclude_none=True)
+def not_from_source(features: tuple[Feature, ...], source: Source) -> Iterator[tuple[KeyPath, str, str]]:
+    """What the source cannot give, with the key that is to be changed."""
+    if source.orders is None:
+        for index, feature in enumerate(features):
+            if feature.is_own:
+                yield (
+                    (index, feature.ways[0]),
+                    "a feature of order lines or events",
+                    "with a source of orders only; drop the key",
+                )
+        return
+    given = source.given
+    built_in = {name.casefold(): name for name in ORDER_FEATURES}
     for index, feature in enumerate(features):
-        if feature.name not in ORDER_FEATURES:
+        if feature.is_own:
+            same = built_in.get(feature.name.casefold())
+            if same is not None:
+                yield (index, "name"), f"the name of the built-in feature {same}", "a name of its own; rename it"
+            feeds = [one.feed for one in source.events]
+            if feature.of_events is not None and feature.of_events.feed not in feeds:
+                nearest = difflib.get_close_matches(feature.of_events.feed, feeds, 1)
+                hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+                found = show(feature.of_events.feed)
+                yield (index, "of_events", "feed"), found, f"a feed of source.events: {either(feeds)}{hint}"
+            if feature.category is not None and "category" not in given:
+                yield (
+                    (index, feature.ways[0]),
+                    "a share of spend without source.orders.category",
+                    "this feature with a category; add `category: <column>` under source.orders, or source.products",
+                )
+        elif feature.name not in ORDER_FEATURES:
             nearest = difflib.get_close_matches(feature.name, ORDER_FEATURES, 1)
             hint = f" (did you mean {nearest[0]}?)" if nearest else ""
-            yield (index, "name"), show(feature.name), f"with a source of orders, {either(list(ORDER_FEATURES))}{hint}"
-            continue
-        for key in ORDER_FEATURES[feature.name].lacks(given):
+            own = "; or one of your own, with of_lines"
             yield (
                 (index, "name"),
-                f"{feature.name} without source.orders.{key}",
-                f"this feature with a {key}; add `{key}: <column>` under source.orders, or drop the feature",
+                show(feature.name),
+                f"with a source of orders, {either(list(ORDER_FEATURES))}{hint}{own}",
             )
+        else:
+            for key in ORDER_FEATURES[feature.name].lacks(given):
+                yield (
+                    (index, "name"),
+                    f"{feature.name} without source.orders.{key}",
+                    f"this feature with a {key}; add `{key}: <column>` under source.orders, or drop the feature",
+                )

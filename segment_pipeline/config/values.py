@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,10 @@ from segment_pipeline.config.yaml_text import KeyPath, show
 from segment_pipeline.months import parse_month
 
 COMPONENT_RANGE = "two whole numbers [smallest, largest], 2 <= smallest <= largest <= 50"
+
+CovarianceName = Literal["full", "diagonal", "tied", "spherical"]
+
+COVARIANCES = "full, diagonal, tied, spherical, or a list of these, each once"
 
 
 def refusal(path: KeyPath, found: str, allowed: str) -> PydanticCustomError:
@@ -126,6 +130,13 @@ def component_range(value: object) -> object:
     if not isinstance(value, list) or len(value) != 2:
         raise refusal((), show(value), COMPONENT_RANGE)
     return tuple(value)
+
+
+def covariance_types(value: object) -> object:
+    names = list(value) if isinstance(value, list | tuple) else [value]
+    if not names or any(name not in get_args(CovarianceName) for name in names) or len(set(names)) < len(names):
+        raise refusal((), show(value), COVARIANCES)
+    return tuple(names) if isinstance(value, list | tuple) else value
 
 
 def list_as_tuple(value: object) -> object:

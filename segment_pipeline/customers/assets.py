@@ -23,10 +23,11 @@ from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
 from segment_pipeline.orchestration.pictures import picture
 from segment_pipeline.orchestration.resources import Pipeline
-from segment_pipeline.sources.tables import RAW_CUSTOMERS
+from segment_pipeline.sources.tables import CUSTOMER_CATEGORIES, RAW_CUSTOMERS
 
 if TYPE_CHECKING:
     from segment_pipeline.customers.split_store import SplitCounts
+    from segment_pipeline.customers.worth import FeatureWorth
     from segment_pipeline.mixture.features import Dependence, FeatureDiagnostics
 
 ORDER_LINES_HAVE_DATES = CheckSpec(
@@ -47,7 +48,9 @@ TOO_FEW = (
 )
 
 
-@monthly_asset(RAW_CUSTOMERS, group="customers", kinds=SQL_KINDS, checks=[ORDER_LINES_HAVE_DATES])
+@monthly_asset(
+    RAW_CUSTOMERS, beside=[CUSTOMER_CATEGORIES], group="customers", kinds=SQL_KINDS, checks=[ORDER_LINES_HAVE_DATES]
+)
 def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.sources.sources import load_raw_customers
 
@@ -59,7 +62,11 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
             _dates(lines, step.config.quality.max_rejected_share),
             advice="Fix source.orders.ordered_at, or the dates in the source that are unreadable or in the future.",
         )
-    return step.result({"customers": counts.rows, **{f"order_lines/{name}": count for name, count in lines.items()}})
+    figures = {f"order_lines/{name}": count for name, count in lines.items()}
+    for feed, events in counts.events.items():
+        figures |= {f"events/{feed}/{name}": count for name, count in asdict(events).items()}
+    figures |= {f"missing_filled/{name}": count for name, count in counts.filled.items()}
+    return step.result({"customers": counts.rows, **figures})
 
 
 def _dates(lines: Mapping[str, int], allowed: float) -> dg.AssetCheckResult:
@@ -98,7 +105,7 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
         )
         advice = _advice(split, step.config.quality.min_customers)
         step.judge(*map(_outcome, outcomes), _none_lost(split), advice=advice)
-        months_before = fill_past(step.connection, step.config, contract, step.month)
+        months_before = fill_past(step.connection, step.config, step.month)
     return step.result({**_split_figures(split), "months_before": len(months_before)})
 
 
@@ -127,6 +134,7 @@ def _split_figures(split: "SplitCounts") -> dict[str, Any]:
         "rejected_share": split.rejected / max(1, split.raw),
         "capped": split.capped,
         "rejected_by_reason": dg.MetadataValue.json(split.reasons),
+        "portrait_values_left_out": dg.MetadataValue.json(split.left_out),
     }
 
 
@@ -140,14 +148,17 @@ def _split_figures(split: "SplitCounts") -> dict[str, Any]:
 def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.customers.charts_store import feature_bins
     from segment_pipeline.customers.space_store import is_bootstrap, write_feature_space, write_scaled_matrix
+    from segment_pipeline.customers.worth import feature_worth
+    from segment_pipeline.customers.worth_store import earlier_customers
     from segment_pipeline.database.rows import feature_matrix
     from segment_pipeline.mixture.features import FeatureSpace, diagnose_features, explain_dependence, find_dependence
 
     config, month = pipeline.config, parse_month(context.partition_key)
     with pipeline.read(context) as connection:
-        _, X = feature_matrix(connection, "validated_features", month, config.feature_names, config.model.fit_sample)
-        bootstrap = is_bootstrap(connection, month)
-    space = FeatureSpace.fit(config.features, X)
+        names = config.model_feature_names
+        _, X = feature_matrix(connection, "validated_features", month, names, config.model.fit_sample)
+        bootstrap, earlier = is_bootstrap(connection, month), earlier_customers(connection, config, month)
+    space = FeatureSpace.fit(config.model_features, X)
     Z = space.transform(X)
     diagnostics, dependence = diagnose_features(space, X, Z), find_dependence(space.names, Z, space)
     verdict = _independence(dependence, diagnostics, blocks=bootstrap)
@@ -155,12 +166,14 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
         raise checks.GateClosedError(
             ModelError(f"{context.partition_key}: {explain_dependence(dependence)}"), [verdict]
         )
+    worth = feature_worth(space, X, config.model.seed, earlier)
     with pipeline.step(context) as step:
         step.judge(verdict)
         step.rows = write_scaled_matrix(step.connection, month, space)
-        write_feature_space(step.connection, month, space, diagnostics)
-        bins, limits = feature_bins(step.connection, month, config.feature_names)
-    return step.result({**_feature_figures(diagnostics), "distributions": _distributions(bins, limits)})
+        write_feature_space(step.connection, month, space, diagnostics, worth)
+        bins, limits = feature_bins(step.connection, month, names)
+    pictures = {"distributions": _distributions(bins, limits), "worth": _worth(worth)}
+    return step.result({**_feature_figures(diagnostics), **pictures})
 
 
 def _independence(
@@ -191,3 +204,9 @@ def _distributions(bins: Sequence[Mapping[str, Any]], limits: Sequence[Mapping[s
     from segment_pipeline.charts import feature_distributions
 
     return picture(feature_distributions(bins, limits), "Features before and after the transform, lines at 3 SD")
+
+
+def _worth(worth: "Sequence[FeatureWorth]") -> dg.MarkdownMetadataValue:
+    from segment_pipeline.customers.worth_chart import worth_bars
+
+    return picture(worth_bars(worth), "What each feature is worth beside the others")

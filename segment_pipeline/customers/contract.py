@@ -11,6 +11,9 @@ The rules are read against a relation of raw customers with the columns
 - `unreadable` VARCHAR[], the features whose text is not a number,
 - `copies` BIGINT, how many source rows carry this customer id in this month,
 - `unreadable_amounts` and `missing_order_ids` BIGINT, order lines of this customer that could not be counted.
+
+A portrait feature has the same rules with another consequence: whether a customer is segmented must not hang on what
+segments are only described by, so the value is left out, and the customer stays.
 """
 
 from collections.abc import Mapping
@@ -31,6 +34,7 @@ Kind = Literal[
     "not_finite",
     "below_minimum",
     "above_maximum",
+    "too_large",
     "outlier",
 ]
 
@@ -39,6 +43,9 @@ Kind = Literal[
 _INVISIBLE = r"\x00-\x20\x7f-\xa0" + "\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff"
 ROW_COLUMNS = ("customer_id", "unreadable", "copies", "unreadable_amounts", "missing_order_ids")
 """What the rules read of a row beside its features."""
+
+LARGEST_PORTRAIT = 1e15
+"""Means are exact sums of decimals (`exact_mean`), in which ten million customers of this value have room."""
 
 VISIBLE_CHARACTER = f"[^{_INVISIBLE}]"
 """A regular expression, for RE2 and for Python's `re`, that a customer id has to match somewhere."""
@@ -62,18 +69,27 @@ class Rule:
 
 @dataclass(frozen=True)
 class Contract:
-    """All rules of a configuration, in the order in which a row's reasons are listed."""
+    """All rules of a configuration, in the order in which a row's reasons are listed. features : of the model, whose
+    values a row has to have; portraits : those whose values are left out where they break a rule."""
 
     features: tuple[Feature, ...]
     rules: tuple[Rule, ...]
+    portraits: tuple[Feature, ...] = ()
 
     def rules_with(self, limits: Mapping[str, tuple[float, float]]) -> tuple[Rule, ...]:
         """The rules, and those on outliers. `limits`: feature -> (lowest, highest) value kept, in the feature's unit.
 
         Only features whose outlier policy is `reject` get such a rule, whatever else `limits` holds.
         """
-        rejecting = [feature for feature in self.features if feature.outliers == "reject" and feature.name in limits]
-        return self.rules + tuple(_outlier_rule(feature, *limits[feature.name]) for feature in rejecting)
+        return (*self.rules, *(rule for feature in self.features for rule in _outlier_rules(feature, limits)))
+
+    def portrait_rules_with(self, limits: Mapping[str, tuple[float, float]]) -> tuple[Rule, ...]:
+        """The rules on values of the portraits; `limits` as above. A value that breaks one is left out."""
+        return tuple(
+            rule
+            for feature in self.portraits
+            for rule in (*_feature_rules(feature), _size_rule(feature), *_outlier_rules(feature, limits))
+        )
 
     def reasons_sql(self, limits: Mapping[str, tuple[float, float]] | None = None) -> str:
         """An expression of type VARCHAR[] with the reason codes of all rules that a row breaks; empty: accepted."""
@@ -86,9 +102,9 @@ class Contract:
 def build_contract(config: Config) -> Contract:
     """The contract of a configuration: rules on the customer id and the order lines, then those of each feature."""
     rules = [*_identity_rules(), *_order_line_rules()]
-    for feature in config.features:
+    for feature in config.model_features:
         rules += _feature_rules(feature)
-    return Contract(config.features, tuple(rules))
+    return Contract(config.model_features, tuple(rules), config.portrait_features)
 
 
 def _identity_rules() -> list[Rule]:
@@ -170,12 +186,29 @@ def _feature_rules(feature: Feature) -> list[Rule]:
     return rules
 
 
-def _outlier_rule(feature: Feature, lowest: float, highest: float) -> Rule:
-    column = identifier(feature.name)
+def _size_rule(feature: Feature) -> Rule:
+    """Of a portrait feature, which need not have a valid range: an error of 1e300 must not stop the month's means."""
     return Rule(
-        f"outlier:{feature.name}",
-        "outlier",
+        f"too_large:{feature.name}",
+        "too_large",
         feature.name,
-        f"{feature.name} lies outside {lowest:g} to {highest:g}, further out than quality.outlier_sd allows.",
-        f"isfinite({column}) AND ({column} < {number(lowest)} OR {column} > {number(highest)})",
+        f"{feature.name} is beyond {LARGEST_PORTRAIT:g}, which nothing is that can be averaged.",
+        f"isfinite({identifier(feature.name)}) AND abs({identifier(feature.name)}) > {number(LARGEST_PORTRAIT)}",
+        LARGEST_PORTRAIT,
     )
+
+
+def _outlier_rules(feature: Feature, limits: Mapping[str, tuple[float, float]]) -> list[Rule]:
+    """One where the policy is to reject, and the month has limits; none otherwise."""
+    if feature.outliers != "reject" or feature.name not in limits:
+        return []
+    column, (lowest, highest) = identifier(feature.name), limits[feature.name]
+    return [
+        Rule(
+            f"outlier:{feature.name}",
+            "outlier",
+            feature.name,
+            f"{feature.name} lies outside {lowest:g} to {highest:g}, further out than quality.outlier_sd allows.",
+            f"isfinite({column}) AND ({column} < {number(lowest)} OR {column} > {number(highest)})",
+        )
+    ]

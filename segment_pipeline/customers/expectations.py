@@ -28,7 +28,7 @@ UNSEEN_KINDS: frozenset[Kind] = frozenset({"unreadable_amount", "missing_order_i
 
 
 CHECK_SPECS: tuple[CheckSpec, ...] = (
-    CheckSpec("columns_and_types", "Every configured feature is there, as a number.", blocking=True),
+    CheckSpec("columns_and_types", "Every feature of the model is there, as a number.", blocking=True),
     CheckSpec(
         "customer_ids_unique_and_present", "Every accepted customer has an id, and no two have the same.", blocking=True
     ),
@@ -157,7 +157,7 @@ def validate_month(
     shares = _judge(_one_row_frame(rejected_share=share), _expected_share(config))
 
     judged = [*structure, *values, *shares]
-    unsound = [column for column in ("customer_id", *config.feature_names) if column not in sound]
+    unsound = [column for column in ("customer_id", *config.model_feature_names) if column not in sound]
     observed_and_limit: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "columns_and_types": _types_in_words(frame, unsound, contract),
         "customer_ids_unique_and_present": _ids_in_numbers(judged, customers, unsound),
@@ -179,7 +179,7 @@ def validate_month(
     # What could not be looked at is not in order: the ids and values of a column that is missing or of a wrong type.
     unseen = {
         "customer_ids_unique_and_present": "customer_id" in unsound,
-        "values_within_valid_range": any(name in unsound for name in config.feature_names),
+        "values_within_valid_range": any(name in unsound for name in config.model_feature_names),
     }
     return [
         _outcome(

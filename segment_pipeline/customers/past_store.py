@@ -9,7 +9,7 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.customers.contract import Contract
+from segment_pipeline.customers.contract import build_contract
 from segment_pipeline.customers.split_store import judge_rows, kept_values
 from segment_pipeline.customers.tables import PAST_FEATURES, VALIDATED_FEATURES
 from segment_pipeline.database.store import insert_query, month_literal
@@ -17,9 +17,10 @@ from segment_pipeline.errors import SourceError
 from segment_pipeline.sources.sources import months_before, read_customers
 
 
-def fill_past(connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, month: date) -> list[date]:
+def fill_past(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[date]:
     """In the first month of the warehouse, replace `past_features` by the months before it that a model with memory
     looks back to and the source shows; returns those, ascending. In any other month, and without model.memory, nothing.
+    Portraits are left out: no memory needs them, and a past that lacks one goes on.
 
     Call it inside a transaction. Raises SourceError where the source cannot be read.
     """
@@ -29,6 +30,8 @@ def fill_past(connection: duckdb.DuckDBPyConnection, config: Config, contract: C
     if earlier is not None:
         return []
     connection.execute(f"DELETE FROM {PAST_FEATURES.name}")
+    config = config.without_portraits()
+    contract = build_contract(config)
     nothing = ", ".join("NULL" for _ in config.raw_feature_names)
     filled: list[date] = []
     for past in reversed(months_before(connection, config, month, config.memory.months - 1)):
@@ -44,7 +47,7 @@ def fill_past(connection: duckdb.DuckDBPyConnection, config: Config, contract: C
             PAST_FEATURES,
             f"""
             SELECT {month_literal(past)} AS month, customer_id, first_seen, false AS rejected,
-                {kept_values(config, limits)}
+                {kept_values(config, contract, limits)}
             FROM judged WHERE len(reasons) = 0
             UNION ALL
             SELECT DISTINCT {month_literal(past)}, customer_id, first_seen, true, {nothing}
@@ -55,5 +58,6 @@ def fill_past(connection: duckdb.DuckDBPyConnection, config: Config, contract: C
         )
         connection.execute("DROP TABLE judged")
         connection.execute("DROP TABLE source_customers")
+        connection.execute("DROP TABLE source_categories")
         filled.append(past)
     return filled[::-1]

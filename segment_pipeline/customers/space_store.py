@@ -7,6 +7,7 @@ import duckdb
 
 from segment_pipeline.customers.tables import FEATURE_DIAGNOSTICS, FEATURE_SPACES, SCALED_MATRIX
 from segment_pipeline.customers.transforms import standardised_sql
+from segment_pipeline.customers.worth import FeatureWorth
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import write_rows
 from segment_pipeline.database.store import month_literal, replace_month
@@ -16,11 +17,16 @@ from segment_pipeline.months import month_key
 
 
 def write_feature_space(
-    connection: duckdb.DuckDBPyConnection, month: date, space: FeatureSpace, diagnostics: Sequence[FeatureDiagnostics]
+    connection: duckdb.DuckDBPyConnection,
+    month: date,
+    space: FeatureSpace,
+    diagnostics: Sequence[FeatureDiagnostics],
+    worth: Sequence[FeatureWorth],
 ) -> None:
-    """The month's transform and the profile of each feature."""
+    """The month's transform, and of each feature its profile and what it is worth."""
     write_rows(connection, FEATURE_SPACES, month, [{"parameters": space.to_json()}])
-    write_rows(connection, FEATURE_DIAGNOSTICS, month, [vars(row) for row in diagnostics])
+    rows = [vars(row) | vars(of) for row, of in zip(diagnostics, worth, strict=True)]
+    write_rows(connection, FEATURE_DIAGNOSTICS, month, rows)
 
 
 def read_feature_space(connection: duckdb.DuckDBPyConnection, month: date) -> FeatureSpace:

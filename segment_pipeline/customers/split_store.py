@@ -16,6 +16,8 @@ from segment_pipeline.customers.transforms import transform_sql
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.database.rows import write_rows
 from segment_pipeline.database.store import month_literal, month_rows, replace_month
+from segment_pipeline.errors import ConfigError
+from segment_pipeline.months import month_key
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 if TYPE_CHECKING:
@@ -29,13 +31,15 @@ NO_VARIATION = 1e-12
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """Rows of the month: raw = accepted + rejected, or the split is wrong. `reasons` counts rows per reason code."""
+    """Rows of the month: raw = accepted + rejected, or the split is wrong. `reasons` counts rows per reason code,
+    `left_out` the accepted ones per rule that a value of a portrait feature breaks."""
 
     raw: int
     accepted: int
     rejected: int
     capped: int
     reasons: dict[str, int]
+    left_out: dict[str, int]
 
 
 def split_customers(
@@ -43,8 +47,10 @@ def split_customers(
 ) -> SplitCounts:
     """Replace the month of `validated_features`, `rejected_customers` and `feature_limits` from `raw_customers`.
 
-    Call it inside a transaction, and roll back if the month does not pass the gate.
+    Call it inside a transaction, and roll back if the month does not pass the gate. Raises ConfigError where a feature
+    is computed otherwise than in a month before.
     """
+    _refuse_redefined(connection, config, month)
     names = config.raw_feature_names
     limits = judge_rows(connection, config, contract, f"raw_customers WHERE month = {month_literal(month)}")
     write_rows(connection, FEATURE_LIMITS, month, [_limits_row(feature, limits) for feature in config.features])
@@ -52,7 +58,7 @@ def split_customers(
         connection,
         VALIDATED_FEATURES,
         month,
-        f"SELECT month, customer_id, {kept_values(config, limits)} "
+        f"SELECT month, customer_id, {kept_values(config, contract, limits)} "
         f"FROM judged WHERE len(reasons) = 0 ORDER BY customer_id",
         names,
     )
@@ -72,9 +78,29 @@ def split_customers(
     reasons = connection.execute(
         "SELECT reason, count(*) FROM (SELECT unnest(reasons) AS reason FROM judged) GROUP BY reason ORDER BY reason"
     ).fetchall()
-    capped = _count_capped(connection, limits, config)
+    capped = _count_capped(connection, config, contract, limits)
+    left_out = _count_left_out(connection, contract, limits)
     connection.execute("DROP TABLE judged")
-    return SplitCounts(month_rows(connection, RAW_CUSTOMERS, month), accepted, rejected, capped, dict(reasons))
+    raw = month_rows(connection, RAW_CUSTOMERS, month)
+    return SplitCounts(raw, accepted, rejected, capped, dict(reasons), left_out)
+
+
+def _refuse_redefined(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> None:
+    """A feature of the model is one thing in all months: under one name, a model would see two in the months before."""
+    known = connection.execute(
+        f"SELECT feature, definition, max(month) FROM {FEATURE_LIMITS.name} "
+        "WHERE month < ? AND definition IS NOT NULL GROUP BY ALL ORDER BY ALL",
+        [month],
+    ).fetchall()
+    for index, feature in enumerate(config.features):
+        for name, definition, when in known:
+            if feature.is_own and feature.use == "model" and name == feature.name and definition != feature.definition:
+                key = ("features", index, feature.ways[0])
+                raise ConfigError(
+                    f"{config.path}:{config.line_of(*key)}: {config.label_of(*key)}: found {feature.definition}; in "
+                    f"{month_key(when)} {name} was {definition}, and no model can compare the two. Give the new one "
+                    f"another name, or run all months again from {month_key(config.first_month)} with --force."
+                )
 
 
 def judge_rows(connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, rows: str) -> Limits:
@@ -88,9 +114,28 @@ def judge_rows(connection: duckdb.DuckDBPyConnection, config: Config, contract: 
     return limits
 
 
-def kept_values(config: Config, limits: Limits) -> str:
+def kept_values(config: Config, contract: Contract, limits: Limits) -> str:
     """The feature columns of `judged` as an accepted customer keeps them, as SQL."""
-    return ", ".join(_kept_value(config, name, limits) for name in config.raw_feature_names)
+    capped = _capped_features(config, limits)
+    unusable = _unusable_portraits(contract, limits)
+    columns = []
+    for name in config.raw_feature_names:
+        kept = column = identifier(name)
+        if name in capped:
+            low, high = limits[name]
+            kept = f"least({number(high)}, greatest({number(low)}, {column}))"
+        if name in unusable:
+            kept = f"CASE WHEN {unusable[name]} THEN NULL ELSE {kept} END"
+        columns.append(column if kept == column else f"{kept} AS {column}")
+    return ", ".join(columns)
+
+
+def _unusable_portraits(contract: Contract, limits: Limits) -> dict[str, str]:
+    """Portrait feature -> a condition: its value breaks a rule, and says nothing. False or NULL otherwise."""
+    broken: dict[str, list[str]] = {}
+    for rule in contract.portrait_rules_with(limits):
+        broken.setdefault(rule.column, []).append(f"({rule.sql})")
+    return {name: " OR ".join(rules) for name, rules in broken.items()}
 
 
 def _outlier_limits(connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, raw: str) -> Limits:
@@ -99,11 +144,13 @@ def _outlier_limits(connection: duckdb.DuckDBPyConnection, config: Config, contr
     Taken over the rows of the month that break no other rule. A feature that does not vary has no limits.
     """
     limits = {}
+    unusable = _unusable_portraits(contract, {})
     for feature in config.features:
         if feature.outliers == "keep":
             continue
         transformed = transform_sql(feature.transform, feature.resolution, identifier(feature.name))
-        sound = f"(SELECT {transformed} AS t FROM {raw} WHERE len({contract.reasons_sql()}) = 0)"
+        usable = f"({unusable.get(feature.name, 'false')}) IS NOT TRUE"
+        sound = f"(SELECT {transformed} AS t FROM {raw} WHERE len({contract.reasons_sql()}) = 0 AND {usable})"
         found = _mean_and_sd(connection, sound)
         if found is not None:
             mean, reach = found[0], found[1] * config.quality.outlier_sd
@@ -115,8 +162,10 @@ def _limits_row(feature: Feature, limits: Limits) -> dict[str, object]:
     below, above = limits.get(feature.name, (None, None))
     return {
         "feature": feature.name,
+        "use": feature.use,
         "unit": feature.unit,
-        "meaning": feature.meaning,
+        "meaning": " ".join(text for text in (feature.meaning, feature.definition) if text),
+        "definition": feature.definition or None,
         "lowest": feature.valid.min,
         "highest": feature.valid.max,
         "outliers": feature.outliers,
@@ -163,22 +212,15 @@ def _untransform(feature: Feature, value: float) -> float:
         return sys.float_info.max
 
 
-def _kept_value(config: Config, name: str, limits: Limits) -> str:
-    """The column of an accepted customer: as it came, or drawn in to the limits where the policy is to cap."""
-    column = identifier(name)
-    if name not in _capped_features(config, limits):
-        return column
-    low, high = limits[name]
-    return f"least({number(high)}, greatest({number(low)}, {column})) AS {column}"
-
-
 def _capped_features(config: Config, limits: Limits) -> list[str]:
     return [feature.name for feature in config.features if feature.outliers == "cap" and feature.name in limits]
 
 
-def _count_capped(connection: duckdb.DuckDBPyConnection, limits: Limits, config: Config) -> int:
+def _count_capped(connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, limits: Limits) -> int:
+    unusable = _unusable_portraits(contract, limits)
     beyond = [
-        f"{identifier(name)} < {number(limits[name][0])} OR {identifier(name)} > {number(limits[name][1])}"
+        f"({identifier(name)} < {number(limits[name][0])} OR {identifier(name)} > {number(limits[name][1])}) "
+        f"AND ({unusable.get(name, 'false')}) IS NOT TRUE"
         for name in _capped_features(config, limits)
     ]
     if not beyond:
@@ -189,9 +231,18 @@ def _count_capped(connection: duckdb.DuckDBPyConnection, limits: Limits, config:
     return int(found[0]) if found else 0
 
 
+def _count_left_out(connection: duckdb.DuckDBPyConnection, contract: Contract, limits: Limits) -> dict[str, int]:
+    rules = contract.portrait_rules_with(limits)
+    if not rules:
+        return {}
+    counted = ", ".join(f"count(*) FILTER ({rule.sql})" for rule in rules)
+    found = connection.execute(f"SELECT {counted} FROM judged WHERE len(reasons) = 0").fetchone() or ()
+    return {rule.code: count for rule, count in zip(rules, found, strict=True) if count}
+
+
 def accepted_frame(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> "pd.DataFrame":
-    """The month's accepted customers, id and configured features, for great-expectations."""
-    columns = ", ".join(identifier(name) for name in config.feature_names)
+    """The month's accepted customers, id and the model's features, for great-expectations."""
+    columns = ", ".join(identifier(name) for name in config.model_feature_names)
     return connection.execute(
         f"SELECT customer_id, {columns} FROM validated_features WHERE month = ? ORDER BY customer_id", [month]
     ).df()

@@ -42,12 +42,26 @@ REJECTED_CUSTOMERS = Table(
 
 FEATURE_LIMITS = Table(
     "feature_limits",
-    "Which values of a feature a month accepted, and where its outliers ended: what score.sql does with new customers.",
+    "Which values of a feature a month accepted, and where its outliers ended: what score.sql does with new customers. "
+    "Of a portrait feature, which plays no part in scoring, those that the profiles are made of: others are left out.",
     (
         MONTH,
         Column("feature", "VARCHAR", "", "The feature."),
+        Column(
+            "use",
+            "VARCHAR",
+            "",
+            "model: segments are made from it; portrait: it only describes them. NULL before there were portraits.",
+        ),
         Column("unit", "VARCHAR", "", "The feature's unit."),
         Column("meaning", "VARCHAR", "", "What the feature says of a customer, in a sentence."),
+        Column(
+            "definition",
+            "VARCHAR",
+            "",
+            "How the user's file has it computed, of a feature of their own; NULL of any other. Under one name it may "
+            "not change.",
+        ),
         Column("lowest", "DOUBLE", "the feature's unit", "Values below it are rejected; NULL when there is no limit."),
         Column("highest", "DOUBLE", "the feature's unit", "Values above it are rejected; NULL when there is no limit."),
         Column("outliers", "VARCHAR", "", "keep, cap or reject: what happened to values beyond the next two."),
@@ -99,6 +113,32 @@ FEATURE_DIAGNOSTICS = Table(
         Column("largest_atom_share", "DOUBLE", "0..1", "Share of customers with the commonest value; lower is better."),
         Column("max_correlation", "DOUBLE", "0..1", "Largest absolute correlation with another; near 1 is bad."),
         Column("correlated_with", "VARCHAR", "", "The feature with that correlation."),
+        Column("known_from_others", "DOUBLE", "0..1", "R^2 on all other features; near 1 it repeats them."),
+        Column(
+            "separates",
+            "DOUBLE",
+            "0..1",
+            "Share of its variance between the segments of a quick mixture of all features; higher is better.",
+        ),
+        Column(
+            "persists",
+            "DOUBLE",
+            "-1..1",
+            "Correlation with the same customers' values one window before; higher is better. NULL without one.",
+        ),
+        Column(
+            "predicts",
+            "DOUBLE",
+            "",
+            "What its value one window before adds, beyond the others, to the R^2 of the other features now and of "
+            "being there at all, on customers not fitted to; near 0 or below it adds nothing. NULL likewise.",
+        ),
+        Column(
+            "only_grows",
+            "BOOLEAN",
+            "",
+            "It rose alike for nearly everybody since: with time, and not with what customers do. NULL likewise.",
+        ),
     ),
     ("month", "feature"),
 )

@@ -20,7 +20,7 @@ from pathlib import Path
 import duckdb
 
 from segment_pipeline.database.quoting import identifier, literal
-from segment_pipeline.database.tables import Table
+from segment_pipeline.database.tables import Column, Table
 from segment_pipeline.errors import PipelineError, WarehouseBusyError
 
 # Clients of DuckDB 1.5 read this format; 2.0's own they cannot. Same size and speed.
@@ -157,11 +157,16 @@ def prepare(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], feat
         if table.name in columns:
             for column in table.columns:
                 if column.name not in columns[table.name]:
-                    connection.execute(
-                        f"ALTER TABLE {identifier(table.name)} ADD COLUMN {identifier(column.name)} {column.type}"
-                    )
+                    _add_column(connection, identifier(table.name), column)
         for statement in table.ddl(feature_names):
             connection.execute(statement)
+
+
+def _add_column(connection: duckdb.DuckDBPyConnection, table: str, column: Column) -> None:
+    name = identifier(column.name)
+    connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {column.type}")
+    if column.before is not None:
+        connection.execute(f"UPDATE {table} SET {name} = {literal(column.before)}")
 
 
 def replace_month(

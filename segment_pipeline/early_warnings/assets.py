@@ -70,7 +70,7 @@ def _quality(quality: "Iterable[tuple[date, str, ForecastQuality]]") -> dg.Markd
     EARLY_WARNINGS,
     beside=[CONTACT_LIST_RULES],
     # customer_actions: whom a campaign leaves alone has no place in the queue
-    deps=[selected_model, monthly_assignments, transition_deltas, churn_risk, customer_actions],
+    deps=[validated_features, selected_model, monthly_assignments, transition_deltas, churn_risk, customer_actions],
     follows_itself=True,  # last month's warnings say which of this month's are new
     group="journeys",
     kinds=SQL_KINDS,
@@ -82,14 +82,12 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
         warning_figures,
         write_early_warnings,
     )
-    from segment_pipeline.models.champions_store import previous_champion, require_champion
+    from segment_pipeline.models.champions_store import measuring_champion, require_champion
 
     with pipeline.step(context) as step:
         champion = require_champion(step.connection, step.config, step.month)
-        measuring_champion = previous_champion(step.connection, step.config, step.month)
-        step.rows = write_early_warnings(
-            step.connection, champion, measuring_champion, step.month, step.config.warnings
-        )
+        measuring = measuring_champion(step.connection, step.config, step.month)
+        step.rows = write_early_warnings(step.connection, champion, measuring, step.month, step.config.warnings)
         figures = warning_figures(step.connection, step.month)
         head = head_of_queue(step.connection, step.month)
         *rules, whole = standings_of(step.connection, step.month)

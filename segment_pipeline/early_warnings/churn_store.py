@@ -43,7 +43,7 @@ from segment_pipeline.models.champions_store import require_champion, scores_in
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months, as_of
 from segment_pipeline.segments.memory_store import expected_memberships, has_seen
-from segment_pipeline.sources.sources import load_orderers
+from segment_pipeline.sources.order_lines import load_orderers
 
 TRAINING_MONTHS = 12
 """The latest observed months teach; those before are another time."""

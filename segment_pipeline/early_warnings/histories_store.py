@@ -17,7 +17,7 @@ from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.early_warnings.churn import HISTORY
 from segment_pipeline.early_warnings.tables import ORDER_HISTORIES
 from segment_pipeline.months import as_of
-from segment_pipeline.sources.sources import load_order_days
+from segment_pipeline.sources.order_lines import load_order_days
 
 
 def write_histories(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> None:

@@ -2,7 +2,7 @@
 
 The rules themselves stand in config/warning_rules.py; here are the columns that they speak of.
 
-Changes are measured with the champion of the month before (`transition_deltas`), levels with the month's own. A rule
+Changes are measured as `transition_deltas` has them, with one champion, levels with the month's own. A rule
 warns of customers who still order: one who does not is lapsed, which the transitions tell.
 """
 
@@ -44,8 +44,8 @@ def write_early_warnings(
 ) -> int:
     """Replace the month's warnings and its contact list; returns the rows.
 
-    champion : who serves the month. measuring_champion : who served the month before and measures movement; None where
-    there is no such month. Every warning that stood last month and does not now has a row that says `resolved`, once.
+    champion : who serves the month. measuring_champion : who measures movement (`champions_store.measuring_champion`);
+    None where none is known. Every warning that stood last month and does not now has a row that says `resolved`, once.
     Whom a campaign of the month leaves alone (the arms of customer_actions) is warned of, and has no place in the
     queue: a contact would spoil what the campaign is measured by, and cost somebody else a place.
     """

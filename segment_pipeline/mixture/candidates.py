@@ -8,15 +8,17 @@ serves, what components mean, and their identity over time (models/).
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import combinations
+from functools import cache
+from itertools import combinations, product, repeat
 
 import numpy as np
 
 from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.chain.memory import Memory
+from segment_pipeline.mixture.covariances import CovarianceType
 from segment_pipeline.mixture.degeneracy import find_degeneracy
 from segment_pipeline.mixture.em import Prior
 from segment_pipeline.mixture.estimator import GaussianMixtureEM, one_blas_thread, thread_count
@@ -53,6 +55,10 @@ __all__ = [
 STABILITY_SEARCHES = 3
 """Independent full searches whose partitions are compared; the best of them gives the candidate."""
 
+CANNOT_WIN = 0.03
+"""Nats per customer by which a fit may be behind the best before another search: twice what searches that end apart
+differ by on the demo."""
+
 HELDOUT_SHARE = 0.2
 
 ONE_THREAD_ROWS = 20_000
@@ -60,17 +66,22 @@ ONE_THREAD_ROWS = 20_000
 compute (measured: 0 to 10 % less time, for 25 to 35 % more work)."""
 
 
+CandidateKey = tuple[CovarianceType, int]
+"""Type of the covariances, and number of components."""
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """The best mixture found for one number of components, and what speaks for and against it.
+    """The best mixture found for one number of components and type of covariances, and what speaks for and against it.
 
     bic, aic, icl : lower is better; from the plain log-likelihood, without prior. train_log_likelihood,
     heldout_log_likelihood : mean nats per customer, of Z, higher is better; held out = fitted on 80 %, from where the
     mixture stands, and measured on the rest. stability : mean adjusted Rand index between independent searches, 1 = the
-    same partition each time. smallest_share : smallest weight, 0..1. min_separation : smallest Bhattacharyya distance
-    between two components, 0 = the same component twice; infinite for a single component. basin_gap : BIC of the second
-    best distinct solution minus this one's, >= 0; NaN when every run ended in the same solution. degeneracy : why the
-    fit is a spike and not a segment, None for a sound one.
+    same partition each time; NaN where there was one search only, for covariances of its type cannot win.
+    smallest_share : smallest weight, 0..1. min_separation : smallest Bhattacharyya distance between two components, 0 =
+    the same component twice; infinite for a single component. basin_gap : BIC of the second best distinct solution
+    minus this one's, >= 0; NaN when every run ended in the same solution. degeneracy : why the fit is a spike and not a
+    segment, None for a sound one.
 
     memory : of a candidate that has one, fitted to a panel of months. Weights are the shares in the last month, on
     which bic, aic, icl, shares, separation, stability and degeneracy are judged too, each customer once; the
@@ -108,6 +119,16 @@ class Candidate:
     merged: "Callable[[float], Candidate] | None" = None
 
     @property
+    def covariance_type(self) -> CovarianceType:
+        """What its covariances have in common."""
+        return self.mixture.covariance_type
+
+    @property
+    def key(self) -> CandidateKey:
+        """Which of a month's candidates it is."""
+        return self.covariance_type, self.n_components
+
+    @property
     def n_segments(self) -> int:
         """As many as components, where these have not been merged."""
         return self.n_components if self.mixture.parts is None else len(self.mixture.parts)
@@ -125,17 +146,19 @@ def fit_candidates(
     rounding_variance: Array | None = None,
     hurdle: Hurdle | None = None,
     exact: Array | None = None,
+    covariance_types: Sequence[CovarianceType] = ("full",),
 ) -> list[Candidate]:
-    """The best mixture for every number of components, in the order given.
+    """The best mixture for every type of covariances and number of components, in the order given.
 
     Z : (n, d) standardised coordinates. variance_floor : (d,) smallest variance along each feature. champion : last
-    month's mixture expressed in the coordinates of Z, one more start. progress : called with each number of components
-    when it is done, from a thread of the search. names : of the features, for the words of degeneracy.
-    rounding_variance : (n, d) variance of what each value was rounded from, which the fit and its figures then take
-    into account. hurdle : a rule that makes the first component of every candidate; stability, separation and
-    degeneracy are then those of the others, for a rule always agrees with itself. exact : (m, d) the customers whom a
-    candidate would serve, every value as it is, on which degeneracy is judged; None where they are Z. Same arguments,
-    same bits, whatever the number of threads.
+    month's mixture expressed in the coordinates of Z, one more start for its own kind. progress : called with each
+    number of components when it is done, for each type that is searched to the end, from a thread of the search. names
+    : of the features, for the words of degeneracy. rounding_variance : (n, d) variance of what each value was rounded
+    from, which the fit and its figures then take into account. hurdle : a rule that makes the first component of every
+    candidate; stability, separation and degeneracy are then those of the others, for a rule always agrees with itself.
+    exact : (m, d) the customers whom a candidate would serve, every value as it is, on which degeneracy is judged; None
+    where they are Z. covariance_types : those that cannot win are searched once, and not again. Same arguments, same
+    bits, whatever the number of threads.
     """
     Z = np.ascontiguousarray(Z, dtype=np.float64)
     exact = Z if exact is None else exact
@@ -152,36 +175,55 @@ def fit_candidates(
             names=names,
             rounding_variance=None if rounding_variance is None else rounding_variance[left],
             exact=exact[~hurdle.holds(exact)],
+            covariance_types=covariance_types,
         )
         return _beside_the_rule(rest, Z, rounding_variance, hurdle, variance_floor, seed)
     heldout = heldout_rows(len(Z), seed)
-    done = when_all_are_done(STABILITY_SEARCHES, progress)
+    done = {one: when_all_are_done(STABILITY_SEARCHES, progress) for one in covariance_types}
 
-    def search(s: int) -> list[Found]:
+    def search(covariance_type: CovarianceType, s: int) -> list[Found]:
+        # The champion starts one search only: in all of them it would make the searches agree.
+        known = champion if s == 0 and champion is not None and champion.covariance_type == covariance_type else None
         return search_mixtures(
             Z,
             n_components,
             rounding_variance=rounding_variance,
             random_state=(seed, s),
+            covariance_type=covariance_type,
             variance_floor=variance_floor,
-            # The champion starts one search only: in all of them it would make the searches agree.
-            champion=champion if s == 0 else None,
+            champion=known,
             sample_size=len(Z),  # whoever read Z has sampled it already
-            progress=done,
+            progress=done[covariance_type],
             n_jobs=1,
         )
 
     threads = thread_count(-1) if len(Z) > ONE_THREAD_ROWS else 1
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-        searches = list(pool.map(search, range(STABILITY_SEARCHES)))
+        firsts = list(pool.map(search, covariance_types, repeat(0)))
+        further = [*product(_can_win(firsts, len(Z)), range(1, STABILITY_SEARCHES))]
+        others = list(pool.map(lambda task: search(*task), further))
+
+        def searched(i: int) -> Iterator[Sequence[Found]]:
+            """Of the i-th type what each search has found for every number of components."""
+            same = [found for (one, _), found in zip(further, others, strict=True) if one == covariance_types[i]]
+            return zip(firsts[i], *same, strict=True)
+
         return list(
             pool.map(
-                lambda i: _candidate(
-                    Z, rounding_variance, exact, variance_floor, names, [found[i] for found in searches], heldout
-                ),
-                range(len(n_components)),
+                lambda found: _candidate(Z, rounding_variance, exact, variance_floor, names, found, heldout),
+                [found for i in range(len(covariance_types)) for found in searched(i)],
             )
         )
+
+
+def _can_win(firsts: Sequence[Sequence[Found]], customers: int) -> list[CovarianceType]:
+    """The types of covariances that may still be best, after one search for each."""
+    # a sound fit goes before a degenerate one
+    best = [min(first, key=lambda found: (found.degenerate, found.bic)) for first in firsts]
+    leader = min(best, key=lambda found: (found.degenerate, found.bic))
+    limit = leader.bic + 2.0 * CANNOT_WIN * customers
+    near = [found for found in best if found.degenerate == leader.degenerate and found.bic <= limit]
+    return [found.model.mixture_.covariance_type for found in near]
 
 
 def _beside_the_rule(
@@ -191,16 +233,21 @@ def _beside_the_rule(
     under = hurdle.holds(Z)
     share = float(under.mean())
     members, their_spread = Z[under], None if rounding_variance is None else rounding_variance[under]
-    mean, covariance = rule_component(hurdle, members, floor, their_spread)
-
     heldout = heldout_rows(len(members), seed)
     training = np.setdiff1d(np.arange(len(members)), heldout)
-    fitted = rule_component(hurdle, members[training], floor, None if their_spread is None else their_spread[training])
-    alone = Mixture(np.ones(1), fitted[0][None], fitted[1][None])
-    unseen = alone.log_likelihood(members[heldout], None if their_spread is None else their_spread[heldout]).mean()
+
+    @cache
+    def of_rule(covariance_type: CovarianceType) -> tuple[tuple[Array, Array], float]:
+        """Mean and covariance of the rule's component, and its log-likelihood of members that it has not seen."""
+        spread, unseen_spread = (None if their_spread is None else their_spread[rows] for rows in (training, heldout))
+        mean, covariance = rule_component(hurdle, members[training], floor, spread, covariance_type)
+        alone = Mixture(np.ones(1), mean[None], covariance[None])
+        unseen = float(alone.log_likelihood(members[heldout], unseen_spread).mean())
+        return rule_component(hurdle, members, floor, their_spread, covariance_type), unseen
 
     def beside(candidate: Candidate) -> Candidate:
-        mixture = with_rule(candidate.mixture, hurdle, share, mean, covariance)
+        component, unseen = of_rule(candidate.covariance_type)
+        mixture = with_rule(candidate.mixture, hurdle, share, *component)
         log_likelihood = float(mixture.log_likelihood(Z, rounding_variance).sum())
         score = mixture.n_parameters * float(np.log(len(Z))) - 2.0 * log_likelihood
         merged = candidate.merged
@@ -327,8 +374,9 @@ def _candidate(
 
 
 def agreement(partitions: Sequence[Labels]) -> float:
-    """Mean adjusted Rand index of each two of these partitions (n,) of the same rows; 1 = the same."""
-    return float(np.mean([adjusted_rand_index(a, b) for a, b in combinations(partitions, 2)]))
+    """Mean adjusted Rand index of each two of these partitions (n,) of the same rows; 1 = the same, NaN of one."""
+    found = [adjusted_rand_index(a, b) for a, b in combinations(partitions, 2)]
+    return float(np.mean(found)) if found else float("nan")
 
 
 def with_parts(candidate: Candidate, parts: Parts, memberships: Iterable[Array]) -> Candidate:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from segment_pipeline.arrays import Array
+from segment_pipeline.mixture.covariances import pooled, shaped
 from segment_pipeline.mixture.em import (
     GUARD_VARIANCE,
     OWN_SCATTER,
@@ -34,7 +35,8 @@ def find_degeneracy(mixture: Mixture, Z: Array, variance_floor: Array, names: Se
     """Why this fit is a spike rather than a set of segments, in words with figures; None when it is sound.
 
     Degenerate is: not finite; a component with too few effective members to carry its own covariance; one whose members
-    have next to no scatter of their own along some direction; one at the resolution floor along a combination of
+    have next to no scatter of their own along some direction, of that which its covariance can follow (a diagonal one
+    sees no slant, one that all share sees all members); one at the resolution floor along a combination of
     features, or along one feature whose value there few customers share. A component on a real atom (every one-order
     customer) is sound. Z : (n, d) every value as it is, whatever a fit was told of its rounding: so candidates are
     judged, and so the champion that one of them becomes. Of a mixture with a hurdle, the components that are no rule
@@ -59,20 +61,29 @@ def degeneracy_on(rows: Rows, mixture: Mixture, variance_floor: Array, names: Se
     (moments,), _ = StackedEM(d, floor, None).expect(parameters, rows)
     if not np.isfinite(moments).all():
         return "the membership probabilities are not finite"
-    needed = members_needed(d)
+    needed = members_needed(d, mixture.covariance_type)
     members = rows.total * moments[:, 0]
-    scale = scatter_of_one(covariance, mixture.n_components)
+    scale = shaped(scatter_of_one(covariance, mixture.n_components), mixture.covariance_type)
+    followed = _scatter_followed(mixture, rows.total * moments, floor)
     for k in range(mixture.n_components):
         where = f"component {k + 1} of {mixture.n_components}"
         if members[k] < needed:
             return f"{where} has {members[k]:.0f} effective members, fewer than the {needed} its covariance needs"
-        center = moments[k, 1 : d + 1] / moments[k, 0]
-        scatter = rows.total * unfold_products(moments[k, d + 1 :], d, False) - members[k] * np.outer(center, center)
-        scatter += members[k] * np.diag(floor)
-        reason = _flat_at_floor(mixture, k, rows, floor, names) or _without_scatter(scatter, scale, names)
+        reason = _flat_at_floor(mixture, k, rows, floor, names) or _without_scatter(followed[k], scale, names)
         if reason:
             return f"{where} {reason}"
     return None
+
+
+def _scatter_followed(mixture: Mixture, sums: Array, floor: Array) -> Array:
+    """(k, d, d) scatter of each component's members, with what their rounding adds, as far as covariances of the
+    mixture's type follow it. sums : (k, P) over the members."""
+    d = mixture.n_features
+    members = sums[:, 0, None, None]
+    centers = sums[:, 1 : d + 1] / np.maximum(sums[:, 0, None], np.finfo(float).tiny)
+    scatter = unfold_products(sums[:, d + 1 :], d, False) - members * centers[:, :, None] * centers[:, None, :]
+    scatter += members * np.diag(floor)
+    return shaped(pooled(scatter[None], mixture.covariance_type)[0], mixture.covariance_type)
 
 
 def _flat_at_floor(mixture: Mixture, k: int, rows: Rows, floor: Array, names: Sequence[str]) -> str | None:

@@ -16,16 +16,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segment_pipeline.arrays import Array, Flags, Labels
 from segment_pipeline.mixture.acceleration import Accelerated
+from segment_pipeline.mixture.covariances import CovarianceType, pooled, shaped
 from segment_pipeline.mixture.gaussian import LOG_2PI, Mixture
-
-CovarianceType = Literal["full", "tied", "diag", "spherical"]
 
 GUARD_VARIANCE = 1e-10
 """Smallest variance, as a share of the feature's own: keeps a covariance invertible when neither prior nor floor is
@@ -80,30 +79,35 @@ def scatter_of_one(covariance: Array, n_components: int) -> Array:
     return np.asarray(covariance * n_components ** (-2.0 / len(covariance)))
 
 
-def spike_guard(covariance: Array, n_components: int, customers: float) -> Prior:
-    """The weakest prior that keeps the likelihood bounded: a penalty tr(S Sigma^-1) / 2 on every component, with S as
+def spike_guard(
+    covariance: Array, n_components: int, customers: float, covariance_type: CovarianceType = "full"
+) -> Prior:
+    """The weakest prior that keeps the likelihood bounded: a penalty tr(S Sigma^-1) / 2 on every covariance, with S as
     small as GUARD / sqrt(customers) of `scatter_of_one` (Ciuperca, Ridolfi & Idier 2003; the rate of Chen & Tan 2009).
 
-    Degrees of freedom of -(d + 2) and a shrinkage of 0 leave means, weights and the volume of covariances alone. Those
+    Degrees of freedom of -(d + 2) and a shrinkage of 0 leave means, weights and the volume of covariances alone; of the
+    one covariance that k components share, -(d + 1 + k) do. Those
     of Fraley & Raftery, whose prior counts for 2 d + 4 customers in every component, cost sound fits of 150 to 600
     customers 6 to 99 BIC (benchmarks/prior.py).
     """
     d = len(covariance)
     scale = GUARD / np.sqrt(customers) * scatter_of_one(covariance, n_components)
-    return Prior(np.zeros(d), 0.0, -(d + 2.0), scale)
+    return Prior(np.zeros(d), 0.0, -(d + 1.0 + (n_components if covariance_type == "tied" else 1.0)), scale)
 
 
-def members_needed(d: int) -> int:
-    """Effective members below which a component cannot carry a covariance of its own."""
-    return max(10, 5 * (d + 1))
+def members_needed(d: int, covariance_type: CovarianceType = "full") -> int:
+    """Effective members below which a component cannot carry a covariance of its own; of variances alone, or a share
+    in everybody's covariance, no more than one feature would need."""
+    return max(10, 5 * (d + 1)) if covariance_type == "full" else 10
 
 
 class Rows:
     """Rows as the kernel sees them: centred, in blocks of phi, with weights.
 
-    X : (n, d) of any real dtype and order, not copied. center : (d,) subtracted from every row. pairs : which products
-    x_i x_j phi contains. weights : (n,) non-negative, None for 1 each. rounding_variance : (n, d) variance of what each
-    value was rounded from (resolution.py); phi then holds the mean of x_i^2 over it. None for values that are exact.
+    X : (n, d) of any real dtype and order, not copied. center : (d,) subtracted from every row. diagonal : phi contains
+    the squares alone of the products x_i x_j. weights : (n,) non-negative, None for 1 each. rounding_variance : (n, d)
+    variance of what each value was rounded from (resolution.py); phi then holds the mean of x_i^2 over it. None for
+    values that are exact.
     """
 
     def __init__(
@@ -111,7 +115,7 @@ class Rows:
         X: NDArray[Any],
         *,
         center: Array | None = None,
-        covariance_type: CovarianceType = "full",
+        diagonal: bool = False,
         weights: Array | None = None,
         rounding_variance: Array | None = None,
         block_rows: int | None = None,
@@ -120,7 +124,7 @@ class Rows:
         self.rounding_variance = rounding_variance
         self.n, self.d = X.shape
         self.center = np.zeros(self.d) if center is None else center
-        self.diagonal = covariance_type in ("diag", "spherical")
+        self.diagonal = diagonal
         self.n_statistics = 1 + 2 * self.d if self.diagonal else 1 + self.d + self.d * (self.d + 1) // 2
         self.weights = weights
         self.total = float(self.n) if weights is None else float(weights.sum())
@@ -148,8 +152,8 @@ class Rows:
                 yield self._phi(first, last, space[:, : last - first]), weights
 
     def moments(self) -> tuple[Array, Array]:
-        """Weighted mean (d,), centred, and covariance (d, d) of all rows, divided by total weight - 1. With diagonal
-        covariances its other entries are 0."""
+        """Weighted mean (d,), centred, and covariance (d, d) of all rows, divided by total weight - 1. Where phi
+        contains squares alone, its other entries are 0."""
         sums = np.zeros(self.n_statistics)
         for start, stop in self.shards():
             for phi, weights in self.blocks(start, stop, self.block_rows):
@@ -249,7 +253,11 @@ class Parameters:
 
 class StackedEM(Accelerated[Rows]):
     """EM for a stack of runs with the same k. A run's state is its expected sufficient statistics, `moments` (k, P):
-    for every component the mean over all rows of r, r x_i and r x_i x_j. Parameters follow from them in closed form."""
+    for every component the mean over all rows of r, r x_i and r x_i x_j. Parameters follow from them in closed form.
+
+    covariance_type : what the covariances have in common (covariances.py). diagonal : as of the rows; squares are
+    enough for diagonal and spherical ones.
+    """
 
     def __init__(
         self,
@@ -258,12 +266,13 @@ class StackedEM(Accelerated[Rows]):
         prior: Prior | None,
         *,
         covariance_type: CovarianceType = "full",
+        diagonal: bool = False,
         scatter_of_one: Array | None = None,
     ) -> None:
         self.d = d
         self.scatter_of_one = scatter_of_one
         self.covariance_type = covariance_type
-        self.diagonal = covariance_type in ("diag", "spherical")
+        self.diagonal = diagonal
         self.floor = floor
         self.floor_products = np.outer(np.sqrt(floor), np.sqrt(floor))
         self.log_floor = float(np.sum(np.log(floor)))
@@ -336,21 +345,28 @@ class StackedEM(Accelerated[Rows]):
         return top, whitened
 
     def has_spike(self, moments: Array, total: float) -> Flags:
-        """(S,) whether a component has too few members or, where `scatter_of_one` is known, too little scatter."""
+        """(S,) whether a component has too few members or, where `scatter_of_one` is known, too little scatter: of what
+        its covariance can follow."""
         members = total * moments[..., 0]
-        few = members < members_needed(self.d)
+        few = members < members_needed(self.d, self.covariance_type)
         if self.scatter_of_one is None:
             return np.asarray(np.any(few, axis=1))
         _, means, second = self._unfold(moments, total)
         scatter = second - means[..., :, None] * means[..., None, :] + np.diag(self.floor)
-        whitener = np.linalg.inv(np.linalg.cholesky(self.scatter_of_one + np.diag(self.floor)))
-        own = np.linalg.eigvalsh(whitener @ (members[..., None, None] * scatter) @ whitener.T)[..., 0]
+        scatter = shaped(pooled(members[..., None, None] * scatter, self.covariance_type), self.covariance_type)
+        of_one = shaped(self.scatter_of_one + np.diag(self.floor), self.covariance_type)
+        whitener = np.linalg.inv(np.linalg.cholesky(of_one))
+        own = np.linalg.eigvalsh(whitener @ scatter @ whitener.T)[..., 0]
         return np.asarray(np.any(few | (own < OWN_SCATTER), axis=1))
 
     def mixture(self, moments: Array, total: float) -> Mixture:
         """The parameters of one run, moments (k, P), whose statistics are means over rows of this total weight."""
-        parameters = self.parameters(moments[None], total)
-        return Mixture(parameters.weights[0], parameters.means[0], parameters.covariances()[0])
+        return self.mixture_of(self.parameters(moments[None], total))
+
+    def mixture_of(self, parameters: Parameters) -> Mixture:
+        """The first run's parameters as a mixture."""
+        weights, means, covariances = parameters.weights[0], parameters.means[0], parameters.covariances()[0]
+        return Mixture(weights, means, covariances, covariance_type=self.covariance_type)
 
     def parameters(self, moments: Array, total: float) -> Parameters:
         """The M-step: the parameters with the highest posterior given these moments (S, k, P)."""
@@ -365,9 +381,7 @@ class StackedEM(Accelerated[Rows]):
             scatter = scatter + kappa * members / (kappa + members) * offset[..., :, None] * offset[..., None, :]
             power = members + 1.0  # of the mean's own prior, whose spread is Sigma / kappa
             means = means - offset * (kappa / (kappa + members[..., 0]))
-        if self.covariance_type == "tied":
-            scatter = np.broadcast_to(scatter.sum(axis=1, keepdims=True), scatter.shape)
-            power = np.broadcast_to(power.sum(axis=1, keepdims=True), power.shape)
+        scatter, power = pooled(scatter, self.covariance_type), pooled(power, self.covariance_type)
         if self.prior is not None:
             scatter = self.prior.scale + scatter
             power = power + self.prior.degrees_of_freedom + d + 1.0
@@ -376,7 +390,7 @@ class StackedEM(Accelerated[Rows]):
 
     def _floored_roots(self, covariances: Array) -> tuple[Array, Array]:
         """Precision roots and log determinants of the likeliest covariances that obey type and floor."""
-        if self.diagonal:
+        if self.covariance_type in ("diagonal", "spherical"):
             variances = np.diagonal(covariances, axis1=-2, axis2=-1)
             if self.covariance_type == "spherical":
                 # Both axes share one variance, which must not fall below any of the floors.

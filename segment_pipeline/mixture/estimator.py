@@ -27,9 +27,9 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
 from segment_pipeline.arrays import Array, Labels
+from segment_pipeline.mixture.covariances import CovarianceType
 from segment_pipeline.mixture.em import (
     GUARD_VARIANCE,
-    CovarianceType,
     Parameters,
     Prior,
     Rows,
@@ -42,7 +42,13 @@ from segment_pipeline.mixture.gaussian import Mixture, logsumexp, precision_fact
 from segment_pipeline.mixture.starts import kmeans_labels, nearest_centers
 from segment_pipeline.words import figure
 
-COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
+CONSTRAINTS: dict[str, CovarianceType] = {
+    "full": "full",
+    "tied": "tied",
+    "diag": "diagonal",
+    "spherical": "spherical",
+}
+"""scikit-learn's name of each covariance type, and the one it has here."""
 
 KMEANS_ROWS = 20_000
 """k-means starts on at most this many rows."""
@@ -96,7 +102,7 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # s
         self,
         n_components: int = 1,
         *,
-        covariance_type: CovarianceType = "full",
+        covariance_type: Literal["full", "tied", "diag", "spherical"] = "full",
         tol: float = 1e-6,
         max_iter: int = 1200,
         n_init: int = 1,
@@ -128,13 +134,15 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # s
     @classmethod
     def from_mixture(cls, mixture: Mixture, **parameters: Any) -> "GaussianMixtureEM":
         """A fitted estimator with the parameters of this mixture, which counts as converged. Raises ValueError for a
-        mixture with a hurdle, and for a covariance type that could not hold its covariances."""
+        mixture with a hurdle, and where its covariances are not of its type: spheres in coordinates of another
+        scale."""
         if mixture.hurdle is not None:
             raise ValueError("a mixture with a hurdle segment is no Gaussian mixture; convert without_hurdle instead")
-        if parameters.get("covariance_type", "full") != "full":
-            raise ValueError("a mixture has full covariances; leave covariance_type at 'full'")
-        model = cls(mixture.n_components, **parameters)
+        of_type: Any = next(name for name, one in CONSTRAINTS.items() if one == mixture.covariance_type)
+        model = cls(mixture.n_components, covariance_type=of_type, **parameters)
         model._keep(mixture)
+        if not np.allclose(model.mixture_.covariances, mixture.covariances, rtol=1e-9, atol=0.0):
+            raise ValueError(f"the mixture's covariances are not {mixture.covariance_type} in these coordinates")
         model.n_features_in_ = mixture.n_features
         model.converged_, model.n_iter_ = True, 0
         model.lower_bound_, model.lower_bounds_ = float("nan"), []
@@ -151,7 +159,8 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # s
                 rows.d,
                 floor,
                 prior,
-                covariance_type=self.covariance_type,
+                covariance_type=CONSTRAINTS[self.covariance_type],
+                diagonal=rows.diagonal,
                 scatter_of_one=scatter_of_one(covariance, self.n_components),
             )
             moments = self._starts(rows, em)
@@ -164,7 +173,7 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # s
         self.lower_bound_ = float(ending.objectives[best])
         self.lower_bounds_ = ending.history[:, best].tolist()
         mixture = em.mixture(ending.moments[best], rows.total)
-        self._keep(Mixture(mixture.weights, mixture.means + rows.center, mixture.covariances))
+        self._keep(replace(mixture, means=mixture.means + rows.center))
         if not self.converged_:
             warnings.warn(
                 f"the best of {len(moments)} runs still improved after {self.n_iter_} E-steps. Increase max_iter or "
@@ -223,14 +232,14 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # s
     def mixture_(self) -> Mixture:
         """The same mixture as a value with full covariances."""
         check_is_fitted(self, "covariances_")
-        return Mixture(self.weights_, self.means_, _as_full(self.covariances_, self.covariance_type, self.means_.shape))
+        constraint = CONSTRAINTS[self.covariance_type]
+        covariances = _as_full(self.covariances_, constraint, self.means_.shape)
+        return Mixture(self.weights_, self.means_, covariances, covariance_type=constraint)
 
     @property
     def n_parameters(self) -> int:
         """Free parameters: weights, means and what the covariance type leaves free."""
-        k, d = self.means_.shape
-        of_one = {"full": d * (d + 1) // 2, "tied": d * (d + 1) // 2, "diag": d, "spherical": 1}[self.covariance_type]
-        return int(k - 1 + k * d + of_one * (1 if self.covariance_type == "tied" else k))
+        return self.mixture_.n_parameters
 
     def to_sklearn(self) -> GaussianMixture:
         """A fitted scikit-learn estimator with the same probabilities, to 1e-9 on data near their own scale.
@@ -287,8 +296,8 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # s
                 raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
         if not isinstance(self.tol, Real) or not self.tol >= 0:
             raise ValueError(f"tol must be a number of at least 0, got {self.tol!r}")
-        if self.covariance_type not in COVARIANCE_TYPES:
-            raise ValueError(f"covariance_type must be one of {COVARIANCE_TYPES}, got {self.covariance_type!r}")
+        if self.covariance_type not in CONSTRAINTS:
+            raise ValueError(f"covariance_type must be one of {tuple(CONSTRAINTS)}, got {self.covariance_type!r}")
         if not (self.prior is None or isinstance(self.prior, Prior) or self.prior == "conjugate"):
             raise ValueError(f"prior must be 'conjugate', None or a Prior, got {self.prior!r}")
         if len(X) < self.n_components:
@@ -302,7 +311,7 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # s
         rows = Rows(
             X,
             center=_weighted_mean(X, weights),
-            covariance_type=self.covariance_type,
+            diagonal=self.covariance_type in ("diag", "spherical"),
             weights=weights,
             block_rows=self.chunk_rows,
         )
@@ -311,7 +320,7 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # s
         warn_of_dependence(covariance, floor)
         prior = self.prior
         if prior == "conjugate":
-            prior = spike_guard(covariance, self.n_components, rows.total)
+            prior = spike_guard(covariance, self.n_components, rows.total, CONSTRAINTS[self.covariance_type])
         elif prior is not None:
             prior = replace(prior, mean=prior.mean - rows.center)
         return rows, covariance, floor, prior
@@ -340,7 +349,7 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # s
         if weights is not None and (weights.min() <= 0 or not np.isclose(weights.sum(), 1.0)):
             raise ValueError(f"The parameter 'weights' should be positive and sum to 1, but got {weights}")
         if covariances is not None:
-            covariances = _as_full(covariances, self.covariance_type, (k, d))
+            covariances = _as_full(covariances, CONSTRAINTS[self.covariance_type], (k, d))
             symmetric = np.allclose(covariances, np.swapaxes(covariances, 1, 2))
             if not symmetric or np.linalg.eigvalsh(covariances).min() <= 0:
                 raise ValueError("The parameter 'covariances' should be symmetric, positive-definite")
@@ -355,7 +364,7 @@ class GaussianMixtureEM(DensityMixin, BaseEstimator):  # type: ignore[misc]  # s
         few = Rows(
             rows.X[chosen],
             center=rows.center,
-            covariance_type=self.covariance_type,
+            diagonal=rows.diagonal,
             weights=None if rows.weights is None else rows.weights[chosen],
         )
         Z = few.X - rows.center
@@ -449,7 +458,7 @@ def _as_full(covariances: Array, covariance_type: CovarianceType, shape: tuple[i
         return covariances
     if covariance_type == "tied":
         return np.broadcast_to(covariances, (k, d, d))
-    variances = covariances if covariance_type == "diag" else np.broadcast_to(covariances[:, None], (k, d))
+    variances = covariances if covariance_type == "diagonal" else np.broadcast_to(covariances[:, None], (k, d))
     return variances[:, :, None] * np.eye(d)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from segment_pipeline.arrays import Array, Flags, Labels
+from segment_pipeline.mixture.covariances import CovarianceType, free_numbers
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 
@@ -46,12 +47,13 @@ class Hurdle:
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """A Gaussian mixture with full covariances.
+    """A Gaussian mixture.
 
     weights : (k,) positive, sum 1. means : (k, d). covariances : (k, d, d) symmetric positive definite. hurdle : the
     component that is a rule, None where all are found by their density alone (hurdle.py). parts : which of the k
     components are one segment (merging.py); None where each is one. Densities, memberships and priors are of the m
-    segments; a segment's density is the sum of its components'.
+    segments; a segment's density is the sum of its components'. covariance_type : under which constraint it
+    was fitted, for the parameters that it cost; in coordinates of another scale spheres are none any more.
     """
 
     weights: Array
@@ -59,6 +61,7 @@ class Mixture:
     covariances: Array
     hurdle: Hurdle | None = None
     parts: Parts | None = None
+    covariance_type: CovarianceType = "full"
 
     @property
     def n_components(self) -> int:
@@ -125,10 +128,12 @@ class Mixture:
 
     @property
     def n_parameters(self) -> int:
-        """Free parameters: k - 1 weights, k d means, k d (d + 1) / 2 covariances; a hurdle's rule gives one mean and d
-        covariances of its component."""
-        k, d = self.means.shape
-        return int(k - 1 + k * d + k * d * (d + 1) // 2 - (d + 1 if self.hurdle is not None else 0))
+        """Free parameters: k - 1 weights, k d means, and the covariances' (full: k d (d + 1) / 2). A hurdle's component
+        has a weight, and a Gaussian of the other features; the rule gives the rest."""
+        k, d = self.n_components, self.n_features
+        if self.hurdle is not None:
+            return self.without_hurdle.n_parameters + d + free_numbers(self.covariance_type, 1, d - 1)
+        return k - 1 + k * d + free_numbers(self.covariance_type, k, d)
 
     @property
     def without_hurdle(self) -> "Mixture":
@@ -137,7 +142,12 @@ class Mixture:
             return self
         keep = np.arange(self.n_components) != self.hurdle.component
         weights = self.weights[keep]
-        return Mixture(weights / weights.sum(), self.means[keep], self.covariances[keep])
+        return Mixture(
+            weights / weights.sum(),
+            self.means[keep],
+            self.covariances[keep],
+            covariance_type=self.covariance_type,
+        )
 
     def log_joint(self, Z: Array, rounding_variance: Array | None = None, *, prior: Array | None = None) -> Array:
         """(n, d) -> (n, m): log of weight times density, nats. The whitened product, exact to rounding.
@@ -185,13 +195,22 @@ class Mixture:
         hurdle = self.hurdle
         if hurdle is not None:
             hurdle = replace(hurdle, component=int(np.flatnonzero(index == hurdle.component)[0]))
-        return Mixture(self.weights[index], self.means[index], self.covariances[index], hurdle)
+        return replace(
+            self,
+            weights=self.weights[index],
+            means=self.means[index],
+            covariances=self.covariances[index],
+            hurdle=hurdle,
+        )
 
     def to_plain(self) -> dict[str, Any]:
         """Lists and numbers for JSON; `from_plain` gives back the same doubles."""
         plain = {name: getattr(self, name).tolist() for name in ("weights", "means", "covariances")}
-        rule = {} if self.hurdle is None else {"hurdle": asdict(self.hurdle)}
-        return plain | rule | ({} if self.parts is None else {"parts": [list(part) for part in self.parts]})
+        if self.hurdle is not None:
+            plain["hurdle"] = asdict(self.hurdle)
+        if self.parts is not None:
+            plain["parts"] = [list(part) for part in self.parts]
+        return plain if self.covariance_type == "full" else plain | {"covariance_type": self.covariance_type}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Mixture":
@@ -200,7 +219,8 @@ class Mixture:
             np.array(plain[name], dtype=np.float64) for name in ("weights", "means", "covariances")
         )
         hurdle = Hurdle(**plain["hurdle"]) if "hurdle" in plain else None
-        return cls(weights, means, covariances, hurdle, tuple(map(tuple, plain["parts"])) if "parts" in plain else None)
+        parts = tuple(map(tuple, plain["parts"])) if "parts" in plain else None
+        return cls(weights, means, covariances, hurdle, parts, plain.get("covariance_type", "full"))
 
 
 def bic(mixture: Mixture, Z: Array, rounding_variance: Array | None = None) -> float:

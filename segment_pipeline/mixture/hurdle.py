@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from segment_pipeline.arrays import Array
+from segment_pipeline.mixture.covariances import CovarianceType
 from segment_pipeline.mixture.em import Rows, StackedEM, members_needed, moments_of_labels, spike_guard
 from segment_pipeline.mixture.features import FeatureSpace, apply_transform, step_edges
 from segment_pipeline.mixture.gaussian import Hurdle, Mixture
@@ -49,10 +50,15 @@ def too_few_for(hurdle: Hurdle, Z: Array) -> str | None:
 
 
 def rule_component(
-    hurdle: Hurdle, Z: Array, variance_floor: Array, rounding_variance: Array | None
+    hurdle: Hurdle,
+    Z: Array,
+    variance_floor: Array,
+    rounding_variance: Array | None,
+    covariance_type: CovarianceType = "full",
 ) -> tuple[Array, Array]:
     """Mean (d,) and covariance (d, d) of the rows under the rule: one Gaussian over the other features, and in the
-    feature of the rule the step itself. Z, rounding_variance : (n, d), of those rows alone."""
+    feature of the rule the step itself. covariance_type : of the others; where they share a covariance, this one is a
+    matrix of its own, in one dimension less. Z, rounding_variance : (n, d), of those rows alone."""
     d, j = Z.shape[1], hurdle.feature
     mean, covariance = np.zeros(d), np.zeros((d, d))
     mean[j] = hurdle.value
@@ -65,7 +71,8 @@ def rule_component(
             center=Z[:, others].mean(axis=0),
             rounding_variance=None if rounding_variance is None else rounding_variance[:, others],
         )
-        em = StackedEM(len(others), variance_floor[others], spike_guard(rows.moments()[1], 1, rows.total))
+        guard = spike_guard(rows.moments()[1], 1, rows.total)
+        em = StackedEM(len(others), variance_floor[others], guard, covariance_type=covariance_type)
         one = em.mixture(moments_of_labels(np.zeros((1, rows.n), dtype=np.intp), 1, rows)[0], rows.total)
         mean[others] = one.means[0] + rows.center
         covariance[np.ix_(others, others)] = one.covariances[0]
@@ -80,4 +87,5 @@ def with_rule(rest: Mixture, hurdle: Hurdle, share: float, mean: Array, covarian
         np.concatenate([covariance[None], rest.covariances]),
         replace(hurdle, component=0),
         None if rest.parts is None else ((0,), *(tuple(k + 1 for k in part) for part in rest.parts)),
+        rest.covariance_type,
     )

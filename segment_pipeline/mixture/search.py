@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_array
 
 from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.acceleration import SAME_RUN, Ending
+from segment_pipeline.mixture.covariances import CovarianceType
 from segment_pipeline.mixture.degeneracy import degeneracy_on
 from segment_pipeline.mixture.em import (
     GUARD_VARIANCE,
@@ -103,6 +104,7 @@ def search_mixtures(
     n_components: Iterable[int] = range(2, 11),
     *,
     random_state: int | Sequence[int] | None = None,
+    covariance_type: CovarianceType = "full",
     variance_floor: ArrayLike | None = None,
     prior: Literal["conjugate"] | Prior | None = "conjugate",
     rounding_variance: Array | None = None,
@@ -115,18 +117,18 @@ def search_mixtures(
     progress: Callable[[int], None] | None = None,
     n_jobs: int | None = -1,
 ) -> list[Found]:
-    """The best mixture of full covariances for every number of components, in the order given.
+    """The best mixture with covariances of this type for every number of components, in the order given.
 
     X : (n, d) finite numbers. random_state : non-negative integers; None draws them. The same ones give the same bits,
-    whatever n_jobs. variance_floor : (d,) or scalar smallest variance along each feature, None for no floor. prior : as
-    in `GaussianMixtureEM`. rounding_variance : (n, d) variance of what each value was rounded from (resolution.py),
-    None for exact values; BIC and objective are then of the spread values. champion : last month's mixture in the
-    coordinates of X, one more start for its own k. tol : mean log posterior per row that may still be to gain at
-    convergence, nats. finalists : runs per subsample that are followed to the end, None for what the rows allow.
-    shun_spikes : sound fits go before those with a component that only rounding, prior or floor holds up; False for the
-    highest posterior whatever it means. sample_size : with more rows than this, the search sees a sample of this size.
-    polish_passes : EM passes over all rows afterwards, when it was a sample. progress : called with each number of
-    components when it is done. n_jobs : threads; None for 1, -1 for one per core.
+    whatever n_jobs. covariance_type : see covariances.py. variance_floor : (d,) or scalar smallest variance along each
+    feature, None for no floor. prior : as in `GaussianMixtureEM`. rounding_variance : (n, d) variance of what each
+    value was rounded from (resolution.py), None for exact values; BIC and objective are then of the spread values.
+    champion : last month's mixture in the coordinates of X, one more start for its own k. tol : mean log posterior per
+    row that may still be to gain at convergence, nats. finalists : runs per subsample that are followed to the end,
+    None for what the rows allow. shun_spikes : sound fits go before those with a component that only rounding, prior or
+    floor holds up; False for the highest posterior whatever it means. sample_size : with more rows than this, the
+    search sees a sample of this size. polish_passes : EM passes over all rows afterwards, when it was a sample.
+    progress : called with each number of components when it is done. n_jobs : threads; None for 1, -1 for one per core.
 
     Raises ValueError where X is not finite, has too few rows, or features that repeat one another.
     """
@@ -155,7 +157,7 @@ def search_mixtures(
         center=sample.mean(axis=0),
         rounding_variance=None if rounding_variance is None else rounding_variance[chosen],
     )
-    problem = Problem.of(rows, variance_floor, prior, tol, finalists, shun_spikes)
+    problem = Problem.of(rows, covariance_type, variance_floor, prior, tol, finalists, shun_spikes)
     polishing = polish_passes and len(data) > sample_size
     everyone = Rows(data, center=rows.center, rounding_variance=rounding_variance) if polishing else None
 
@@ -195,6 +197,7 @@ class Problem:
     rows: Rows
     exact: Rows
     covariance: Array
+    covariance_type: CovarianceType
     floor: Array
     prior: Literal["conjugate"] | Prior | None
     tolerance: float
@@ -205,6 +208,7 @@ class Problem:
     def of(
         cls,
         rows: Rows,
+        covariance_type: CovarianceType,
         variance_floor: ArrayLike | None,
         prior: Literal["conjugate"] | Prior | None,
         tolerance: float,
@@ -216,7 +220,7 @@ class Problem:
             prior = replace(prior, mean=prior.mean - rows.center)
         floor = checked_floor(variance_floor, covariance)
         exact = rows if rows.rounding_variance is None else Rows(rows.X, center=rows.center)
-        return cls(rows, exact, covariance, floor, prior, tolerance, finalists, shun_spikes)
+        return cls(rows, exact, covariance, covariance_type, floor, prior, tolerance, finalists, shun_spikes)
 
     @property
     def is_large(self) -> bool:
@@ -225,8 +229,16 @@ class Problem:
 
     def em(self, k: int) -> StackedEM:
         """EM for k components."""
-        prior = spike_guard(self.covariance, k, self.rows.total) if self.prior == "conjugate" else self.prior
-        return StackedEM(self.rows.d, self.floor, prior, scatter_of_one=scatter_of_one(self.covariance, k))
+        prior = self.prior
+        if prior == "conjugate":
+            prior = spike_guard(self.covariance, k, self.rows.total, self.covariance_type)
+        return StackedEM(
+            self.rows.d,
+            self.floor,
+            prior,
+            covariance_type=self.covariance_type,
+            scatter_of_one=scatter_of_one(self.covariance, k),
+        )
 
     def best(self, em: StackedEM, moments: Array, objectives: Array, rows: Rows, count: int) -> Labels:
         """Which of these runs go on: the best ones that differ. One that is falling into a spike has the better
@@ -330,7 +342,7 @@ def _settle(problem: Problem, k: int, runs: list[Run], few: Rows) -> Found:
 def refitted(mixture: Mixture, Z: Array, variance_floor: Array, rounding_variance: Array | None = None) -> Mixture:
     """The mixture that EM makes of this one on other rows Z (n, d); arguments as of `search_mixtures`."""
     rows = Rows(Z, center=Z.mean(axis=0), rounding_variance=rounding_variance)
-    problem = Problem.of(rows, variance_floor, "conjugate", TOLERANCE, 1, True)
+    problem = Problem.of(rows, mixture.covariance_type, variance_floor, "conjugate", TOLERANCE, 1, True)
     em = problem.em(mixture.n_components)
     ending = em.converge(moments_of_mixtures([_moved(mixture, -rows.center)]), rows, TOLERANCE)
     return _moved(em.mixture(ending.moments[0], rows.total), rows.center)
@@ -358,7 +370,7 @@ def _found(
     """What there is to say of one run's parameters on these rows."""
     _, (log_likelihood,) = em.expect(parameters, rows, pool)
     objective = float(log_likelihood + em.log_prior(parameters)[0] / rows.total)
-    mixture = Mixture(parameters.weights[0], parameters.means[0] + rows.center, parameters.covariances()[0])
+    mixture = _moved(em.mixture_of(parameters), rows.center)
     prior = None if em.prior is None else replace(em.prior, mean=em.prior.mean + rows.center)
     model = GaussianMixtureEM.from_mixture(mixture, prior=prior, variance_floor=em.floor)
     model.converged_, model.lower_bound_ = converged, objective
@@ -400,7 +412,7 @@ def _parameters(mixture: Mixture) -> Parameters:
 
 
 def _moved(mixture: Mixture, by: Array) -> Mixture:
-    return Mixture(mixture.weights, mixture.means + by, mixture.covariances)
+    return replace(mixture, means=mixture.means + by)
 
 
 def _sample(n: int, size: int, random: np.random.Generator) -> slice | Labels:
@@ -421,7 +433,7 @@ def _check(X: Array, n_components: Sequence[int], champion: Mixture | None) -> N
     if constant.any() or np.linalg.eigvalsh(np.atleast_2d(np.corrcoef(X, rowvar=False)))[0] <= GUARD_VARIANCE:
         flat = np.flatnonzero(constant).tolist()
         found = f"features {flat} are constant" if flat else "the features repeat one another"
-        raise ValueError(f"{found}, up to rounding, so no full covariance can be trusted. Drop one, or center X.")
+        raise ValueError(f"{found}, up to rounding, so no covariance can be trusted. Drop one, or center X.")
     if champion is not None and not all(np.isfinite(part).all() for part in (champion.means, champion.covariances)):
         raise ValueError("the champion's parameters are not finite: do not pass it")
     if champion is not None and champion.n_features != d:

@@ -72,6 +72,7 @@ def splits(mixture: Mixture, random: np.random.Generator) -> list[Mixture]:
                 np.concatenate([mixture.weights[keep], halves]),
                 np.vstack([mixture.means[keep], mixture.means[j] - shift, mixture.means[j] + shift]),
                 np.concatenate([mixture.covariances[keep], [narrowed, narrowed]]),
+                covariance_type=mixture.covariance_type,
             )
         )
     return result
@@ -97,6 +98,7 @@ def merges(mixture: Mixture) -> list[Mixture]:
                 np.append(mixture.weights[keep], weight),
                 np.vstack([mixture.means[keep], mean]),
                 np.concatenate([mixture.covariances[keep], np.tensordot(shares, scatter, 1)[None]]),
+                covariance_type=mixture.covariance_type,
             )
         )
     return result

@@ -87,6 +87,7 @@ def _choice_figures(found: "Challengers") -> dict[str, Any]:
     chosen = found.choice.candidate
     return {
         "admissible": _admissible(found),
+        "chosen_covariance_type": chosen.covariance_type if chosen else "",
         "chosen_n_components": chosen.n_components if chosen else 0,
         "chosen_n_segments": chosen.n_segments if chosen else 0,
         "chosen_bic": chosen.bic if chosen else float("nan"),
@@ -99,14 +100,17 @@ def _candidates_shown(found: "Challengers") -> dict[str, Any]:
     from segment_pipeline.charts import bic_curve, sparkline
 
     rows = [
-        vars(candidate) | {"n_segments": candidate.n_segments, "admissible": not reasons, "refused": "; ".join(reasons)}
+        vars(candidate)
+        | {"covariance_type": candidate.covariance_type, "n_segments": candidate.n_segments}
+        | {"admissible": not reasons, "refused": "; ".join(reasons)}
         for candidate, reasons in zip(found.candidates, found.refusals, strict=True)
     ]
     chosen = found.choice.candidate
-    curve = bic_curve(rows, chosen.n_components if chosen else None, found.choice.elbow)
+    curve = bic_curve(rows, chosen.key if chosen else None, found.choice.elbow)
     return {
         "candidates": as_table(
             rows,
+            covariance_type=str,
             n_components=int,
             n_segments=int,
             bic=float,
@@ -115,7 +119,9 @@ def _candidates_shown(found: "Challengers") -> dict[str, Any]:
             smallest_share=float,
             refused=str,
         ),
-        "bic_by_segments": sparkline([candidate.bic for candidate in found.candidates]),
+        "bic_by_segments": sparkline(
+            [one.bic for one in found.candidates if chosen is None or one.key[0] == chosen.key[0]]
+        ),
         "bic_curve": picture(curve, "BIC and stability over the number of segments"),
     }
 
@@ -189,6 +195,7 @@ def _decision_figures(decision: "Decision") -> dict[str, Any]:
     champion = decision.champion
     return {
         "model_version": champion.model_version,
+        "covariance_type": champion.mixture.covariance_type,
         "n_components": champion.mixture.n_components,
         "n_segments": len(champion.segments),
         "promoted": int(decision.promoted),

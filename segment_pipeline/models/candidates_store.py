@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from math import isfinite
 
 import duckdb
 
@@ -27,8 +28,10 @@ def write_candidates(
     choice: Choice,
 ) -> int:
     """The month's challengers and the choice among them; returns how many there are."""
-    chosen = choice.candidate.n_components if choice.candidate is not None else None
-    write_rows(connection, CANDIDATE_CHOICES, month, [{"n_components": chosen, "rationale": choice.rationale}])
+    chosen = choice.candidate
+    covariance_type, n_components = (None, None) if chosen is None else chosen.key
+    taken = {"covariance_type": covariance_type, "n_components": n_components, "rationale": choice.rationale}
+    write_rows(connection, CANDIDATE_CHOICES, month, [taken])
     write_rows(
         connection,
         CANDIDATE_MODELS,
@@ -36,7 +39,11 @@ def write_candidates(
         [
             without(candidate, "mixture", "memory", "degeneracy", "basin_gap", "merged")
             | {"n_segments": candidate.n_segments if candidate.merged is None else None}
-            | {"admissible": not reasons, "selected": candidate.n_components == chosen}
+            | {
+                "covariance_type": candidate.covariance_type,
+                "stability": candidate.stability if isfinite(candidate.stability) else None,
+            }
+            | {"admissible": not reasons, "selected": chosen is not None and candidate.key == chosen.key}
             for candidate, reasons in zip(candidates, refusals, strict=True)
         ],
     )
@@ -46,6 +53,7 @@ def write_candidates(
         month,
         [
             {
+                "covariance_type": candidate.covariance_type,
                 "n_components": candidate.n_components,
                 "parameters": json.dumps(
                     candidate.mixture.to_plain()
@@ -75,7 +83,8 @@ def candidates_before(
     """The candidates of the month before, in the coordinates of `space`; none where that month had other features."""
     before = add_months(month, -1)
     found = connection.execute(
-        f"SELECT parameters FROM {CANDIDATE_PARAMETERS.name} WHERE month = ? ORDER BY n_components", [before]
+        f"SELECT parameters FROM {CANDIDATE_PARAMETERS.name} WHERE month = ? ORDER BY covariance_type, n_components",
+        [before],
     ).fetchall()
     if not found or (old := read_feature_space(connection, before)).schema != space.schema:
         return []
@@ -95,8 +104,8 @@ def read_challenger(connection: duckdb.DuckDBPyConnection, month: date) -> Chall
         f"""
         SELECT p.parameters, c.rationale, m.next_log_score
         FROM {CANDIDATE_CHOICES.name} AS c
-        LEFT JOIN {CANDIDATE_PARAMETERS.name} AS p ON p.month = c.month AND p.n_components = c.n_components
-        LEFT JOIN {CANDIDATE_MODELS.name} AS m ON m.month = c.month AND m.n_components = c.n_components
+        LEFT JOIN {CANDIDATE_PARAMETERS.name} AS p USING (month, covariance_type, n_components)
+        LEFT JOIN {CANDIDATE_MODELS.name} AS m USING (month, covariance_type, n_components)
         WHERE c.month = ?
         """,
         [month],

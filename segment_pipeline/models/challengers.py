@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Challengers:
-    """candidates : one per number of components; empty when the features allow no fit, which the choice then explains.
-    refusals : why each may not serve, empty for one that may."""
+    """candidates : one per type of covariances and number of components; empty when the features allow no fit, which
+    the choice then explains. refusals : why each may not serve, empty for one that may."""
 
     candidates: list[Candidate]
     refusals: list[tuple[str, ...]]
@@ -80,6 +80,7 @@ def fit_challengers(
                 if memory is not None
             ],
             names=space.names,
+            covariance_types=settings.covariance_types,
         )
     elif obstacle is None:
         seen, rounding_variance = what_the_fit_sees(settings.resolution, space, X, customer_ids)
@@ -93,6 +94,7 @@ def fit_challengers(
             rounding_variance=rounding_variance,
             hurdle=hurdle,
             exact=space.transform(X if months is None else months.last_features),
+            covariance_types=settings.covariance_types,
         )
     left = np.ones(len(Z), dtype=bool) if hurdle is None else ~hurdle.holds(Z)
     atoms = atom_advice(diagnose_features(space, X[left], Z[left]), has_rule=hurdle is not None) if left.any() else ""
@@ -118,6 +120,7 @@ def months_own_challenger(
     mixture = choice.candidate.mixture
     model = MarkovMixture(
         mixture.n_components,
+        covariance_type=mixture.covariance_type,
         variance_floor=space.variance_floor,
         keep_components=True,
         mixture_init=mixture.unmerged,
@@ -165,13 +168,13 @@ def _continuity(
     config: "Config",
     champion: SegmentModel | None,
 ) -> Continuity | None:
-    if champion is None or champion.space.names != config.feature_names:
+    if champion is None or champion.space.names != space.names:
         return None
     old, Z = champion.responsibilities(X), space.transform(X)
     return Continuity(
         _equal_within(X, config),
         {
-            c.n_components: kept_share(old, c.mixture.responsibilities(Z), champion.segment_ids, config.alignment)
+            c.key: kept_share(old, c.mixture.responsibilities(Z), champion.segment_ids, config.alignment)
             for c in candidates
         },
     )

@@ -23,13 +23,14 @@ from segment_pipeline.mixture.hurdle import hurdle_in
 from segment_pipeline.models.alignment import Lineage, align
 from segment_pipeline.models.challengers import months_own_challenger
 from segment_pipeline.models.model import Segment, SegmentModel, express_in
-from segment_pipeline.models.naming import assign_roles, name_segments
+from segment_pipeline.models.naming import assign_roles, name_segments, speaks_of
 from segment_pipeline.models.refit import (
     EVENTS,
     Subject,
     Trigger,
     calls_for_refit,
     evaluate_triggers,
+    features_changed_in_words,
     moved_with_customers,
 )
 from segment_pipeline.months import month_key, months_between
@@ -126,6 +127,9 @@ def decide(inputs: DecisionInputs, config: Config, forced: str | None = None) ->
     if inputs.previous is not None and not calling and forced is None:
         return Decision(inputs.previous, False, _why_kept(triggers, config), triggers, ())
     reason = "bootstrap" if inputs.previous is None else _in_words(calling)
+    if inputs.previous is not None and inputs.previous.space.schema != inputs.space.schema:
+        portraits = [feature.name for feature in config.portrait_features]
+        reason += f": {features_changed_in_words(inputs.previous.space, inputs.space, portraits)}"
     if forced is not None:
         reason = f"forced: {forced}"
     if inputs.challenger is None:
@@ -367,15 +371,20 @@ def _name_of_rule(mixture: Mixture, config: Config) -> dict[int, str]:
 def _segments(
     inputs: DecisionInputs, ids: Sequence[int], R: Array, Z: Array, given_names: dict[int, str]
 ) -> tuple[Segment, ...]:
-    """Who continues keeps its name and role; who is new gets them from its members' means. A given name wins."""
+    """Who continues keeps its name and role; who is new gets them from its members' means, as does the name that speaks
+    of a feature which the model has no more. A given name wins."""
     known = {s.segment_id: s for s in inputs.previous.segments} if inputs.previous is not None else {}
     weights = R / R.sum(axis=0)
     roles = assign_roles(_standing(inputs.recency, weights), _standing(inputs.frequency, weights))
     roles = roles or [None] * len(ids)
+    gone = set(inputs.previous.space.names) - set(inputs.space.names) if inputs.previous is not None else set()
+    outdated = {s.segment_id: s for s in known.values() if any(speaks_of(s.name, feature) for feature in gone)}
+    roles = [outdated[i].role if i in outdated else role for i, role in zip(ids, roles, strict=True)]
+    known = {segment_id: known[segment_id] for segment_id in known.keys() - outdated.keys()}
     # A segment that was a rule, and is one no more, is called after what it is now.
     if inputs.previous is not None and inputs.previous.mixture.hurdle is not None:
         before = inputs.previous.mixture
-        known.pop(inputs.previous.segment_ids[before.segment_of[inputs.previous.mixture.hurdle.component]])
+        known.pop(inputs.previous.segment_ids[before.segment_of[inputs.previous.mixture.hurdle.component]], None)
     fresh = [k for k, segment_id in enumerate(ids) if segment_id not in known or k in given_names]
     names = name_segments(
         (weights.T @ Z)[fresh],
@@ -390,12 +399,16 @@ def _segments(
 
 
 def _standing(values: Array | None, weights: Array) -> Array | None:
-    """(k,) each segment's mean of log(1 + value), in standard deviations from the population's."""
-    if values is None or not np.isfinite(values).all() or values.min() <= -1:
+    """(k,) each segment's mean of log(1 + value), in standard deviations from the population's; of those whose value is
+    known, as it may be missing of a feature that is no part of the model."""
+    known = np.isfinite(values) if values is not None else np.zeros(0, dtype=bool)
+    if values is None or not known.any() or values[known].min() <= -1:
         return None
-    logged = np.log1p(values)
+    logged, told = np.log1p(values[known]), weights[known]
     spread = logged.std()
-    return np.asarray((weights.T @ logged - logged.mean()) / spread) if spread > 0 else None
+    if not spread > 0 or told.sum(axis=0).min() <= 0:
+        return None
+    return np.asarray((told.T @ logged / told.sum(axis=0) - logged.mean()) / spread)
 
 
 def _in_words(fired: Sequence[Trigger]) -> str:

@@ -52,11 +52,25 @@ def previous_champion(connection: duckdb.DuckDBPyConnection, config: Config, mon
     return _read(connection, add_months(month, -1))
 
 
+def measuring_champion(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SegmentModel | None:
+    """The champion with which `month` and the month before it are both measured, so that a refit is never movement: who
+    served the month before or, where `month` lacks a feature of it, who serves `month`.
+
+    None in the first month, and where neither can see both: nothing is known of movement then.
+    """
+    before = previous_champion(connection, config, month)
+    if before is None or scores_in(connection, before, month):
+        return before
+    now = _read(connection, month)
+    sees_both = now is not None and all(scores_in(connection, now, one) for one in (add_months(month, -1), month))
+    return now if sees_both else None
+
+
 def stability_at_promotion(connection: duckdb.DuckDBPyConnection, champion: SegmentModel) -> float | None:
     """The stability (-1..1) with which the champion was chosen; None where its month was run again since."""
     found = connection.execute(
-        "SELECT stability FROM candidate_models WHERE month = ? AND n_components = ?",
-        [champion.trained_month, champion.mixture.n_components],
+        "SELECT stability FROM candidate_models WHERE month = ? AND covariance_type = ? AND n_components = ?",
+        [champion.trained_month, champion.mixture.covariance_type, champion.mixture.n_components],
     ).fetchone()
     return found[0] if found else None
 
@@ -179,7 +193,7 @@ def write_decision(
             "trained_month": month,
             "n_components": champion.mixture.n_components,
             "n_segments": len(champion.segments),
-            "covariance_type": config.model.covariance,
+            "covariance_type": champion.mixture.covariance_type,
             "reason": decision.reason,
             "rationale": decision.rationale,
             "customers_fitted": (

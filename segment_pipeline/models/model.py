@@ -5,7 +5,7 @@ found, or where it is kept. A model is plain numbers; nothing is pickled.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -118,10 +118,9 @@ def express_in(mixture: Mixture, old: FeatureSpace, new: FeatureSpace) -> Mixtur
     hurdle = mixture.hurdle
     if hurdle is not None:
         hurdle = hurdle.moved(float(stretch[hurdle.feature]), float(shift[hurdle.feature]))
-    return Mixture(
-        mixture.weights.copy(),
-        mixture.means * stretch + shift,
-        mixture.covariances * np.outer(stretch, stretch),
-        hurdle,
-        mixture.parts,
+    return replace(
+        mixture,
+        means=mixture.means * stretch + shift,
+        covariances=mixture.covariances * np.outer(stretch, stretch),
+        hurdle=hurdle,
     )

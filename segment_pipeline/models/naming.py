@@ -1,5 +1,6 @@
 """Names and roles of a new champion's segments, from their figures beside the population's."""
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from itertools import count
 
@@ -66,6 +67,12 @@ def name_segments(
     return result
 
 
+def speaks_of(name: str, feature: str) -> bool:
+    """Whether a name that `name_segments` gave says something of the feature."""
+    traits = "|".join(re.escape(trait.casefold()) for trait in _traits(feature))
+    return re.search(rf"(^|, )({traits})($|, | \(| \d)", name.casefold()) is not None
+
+
 def _role(silence: float, orders: float) -> str:
     if silence >= DORMANT_SILENCE:
         return "dormant"
@@ -90,11 +97,15 @@ def _name_options(means: Array, names: Sequence[str], role: str | None) -> Itera
         yield f"{short} {number}"
 
 
-def _trait(feature: str, mean: float) -> str:
-    what = readable(feature)
-    traits = (f"very low {what}", f"low {what}", f"high {what}", f"very high {what}")
+def _traits(feature: str) -> tuple[str, str, str, str]:
     if feature in ORDER_FEATURES:
-        traits = ORDER_FEATURES[feature].words.traits
+        return ORDER_FEATURES[feature].words.traits
+    what = readable(feature)
+    return f"very low {what}", f"low {what}", f"high {what}", f"very high {what}"
+
+
+def _trait(feature: str, mean: float) -> str:
+    traits = _traits(feature)
     if abs(mean) >= MARKED:
         return traits[3 if mean > 0 else 0]
     return traits[2 if mean > 0 else 1]

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from segment_pipeline.arrays import Array
+from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import months_between
+from segment_pipeline.words import figure, listed
 
 if TYPE_CHECKING:
     from segment_pipeline.config.model import RefitSettings
@@ -195,6 +197,27 @@ def calls_for_refit(triggers: Sequence[Trigger], refit: "RefitSettings") -> list
         if trigger.severity == "hard"
         or (trigger.severity == "soft" and trigger.months_fired >= refit.lasting_months and age > refit.cooldown_months)
     ]
+
+
+def features_changed_in_words(old: FeatureSpace, new: FeatureSpace, portraits: Collection[str] = ()) -> str:
+    """What the user's file has changed in the features of the model. portraits : those that are in the file, and not in
+    the model."""
+    dropped = [name for name in old.names if name not in new.names]
+    seen = dict(zip(old.names, zip(old.transforms, old.resolutions, strict=True), strict=True))
+    told = []
+    if gone := [name for name in dropped if name not in portraits]:
+        told.append(f"without {listed(gone)}")
+    if shown := [name for name in dropped if name in portraits]:
+        told.append(f"{listed(shown)} only as a portrait")
+    if added := [name for name in new.names if name not in seen]:
+        told.append(f"with {listed(added)}")
+    for name, transform, step in zip(new.names, new.transforms, new.resolutions, strict=True):
+        before, step_before = seen.get(name, (transform, step))
+        if transform != before:
+            told.append(f"{name} by {transform}, before by {before}")
+        if step != step_before:
+            told.append(f"{name} in steps of {figure(step, 6)}, before of {figure(step_before, 6)}")
+    return ", ".join(told) or "in another order"
 
 
 def answers_an_event(fired: Collection[str]) -> bool:

@@ -250,7 +250,9 @@ def _log_density(model: SegmentModel, k: int, log_weight: float) -> str:
     squares = []
     for i in range(dimensions):
         whitened = " + ".join(
-            f"{number(whitening[i, j])} * (z{j} - {number(mixture.means[k, j])})" for j in range(i + 1)
+            f"{number(whitening[i, j])} * (z{j} - {number(mixture.means[k, j])})"
+            for j in range(i + 1)
+            if whitening[i, j] != 0.0
         )
         squares.append(f"({whitened}) * ({whitened})")
     return f"{number(constant)} - 5E-1 * ({' + '.join(squares)})"

@@ -1,4 +1,5 @@
-"""Choosing the number of components: which candidates may serve, which one does, and why, in words.
+"""Choosing the number of components and the type of their covariances: which candidates may serve, which one does, and
+why, in words.
 
 Here: admissibility, the criterion, the elbow, the rationale. Not here: whether a challenger replaces the champion; that
 is for the refit triggers (refit.py).
@@ -7,11 +8,12 @@ is for the refit triggers (refit.py).
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segment_pipeline.mixture.candidates import Candidate
+from segment_pipeline.mixture.candidates import Candidate, CandidateKey
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.models.advice import merge_advice
 from segment_pipeline.words import percent
@@ -23,6 +25,8 @@ MIN_ELBOW_BEND = 0.1
 """How far below the straight line between the first and the last admissible fit an elbow must dip, as a share of the
 whole fall. A straight line has no elbow."""
 
+_LEFT_OUT = "its type of covariances cannot win: BIC is clearly higher, so there was one search and no other"
+
 _CRITERIA = {"bic": "BIC", "icl": "ICL", "elbow": "the elbow of the BIC curve"}
 
 
@@ -30,15 +34,15 @@ _CRITERIA = {"bic": "BIC", "icl": "ICL", "elbow": "the elbow of the BIC curve"}
 class Choice:
     """Which candidate is best, and why.
 
-    candidate : None when none is admissible. minimum : n_components of the lowest criterion (BIC or ICL) among the
-    admissible. elbow : where the BIC curve of the admissible bends most, None when it does not bend. runner_up : second
-    best admissible. rationale : plain words.
+    candidate : None when none is admissible. minimum : the admissible with the lowest criterion (BIC or ICL). elbow :
+    where the BIC curve of the admissible bends most, None when it does not bend. runner_up : second best admissible.
+    rationale : plain words.
     """
 
     candidate: Candidate | None
-    minimum: int | None
-    elbow: int | None
-    runner_up: int | None
+    minimum: CandidateKey | None
+    elbow: CandidateKey | None
+    runner_up: CandidateKey | None
     rationale: str
 
 
@@ -46,20 +50,22 @@ class Choice:
 class Continuity:
     """What a refit should not break for next to nothing.
 
-    within : candidates whose criterion is worse than the best by at most this count as equal to it. kept : n_components
-    -> share of the customers, 0..1, who would keep their segment id.
+    within : candidates whose criterion is worse than the best by at most this count as equal to it. kept : of each
+    candidate the share of the customers, 0..1, who would keep their segment id.
     """
 
     within: float
-    kept: Mapping[int, float]
+    kept: Mapping[CandidateKey, float]
 
 
 def judge(candidate: Candidate, model: "ModelSettings", min_kept: float = 0.0) -> tuple[str, ...]:
     """Why this candidate may not serve, in words with figures; empty when it may. min_kept : `memory.min_kept`, below
     which two segments of one with memory flicker."""
-    figures = (candidate.bic, candidate.icl, candidate.stability, candidate.smallest_share)
+    figures = (candidate.bic, candidate.icl, candidate.smallest_share)
     if not all(math.isfinite(figure) for figure in figures):
         return ("its figures are not finite",)
+    if math.isnan(candidate.stability):
+        return (_LEFT_OUT,)
     reasons = []
     if candidate.degenerate:
         reasons.append(f"degenerate: {candidate.degeneracy}")
@@ -105,18 +111,18 @@ def merged_in_turn(
     is worse by at most `within`, for they may count as its equals. With criterion "elbow" all are asked. What is
     degenerate or has not converged no merging mends.
     """
-    found: dict[int, Candidate] = {}
+    found: dict[CandidateKey, Candidate] = {}
     limit = math.inf
-    for candidate in sorted(candidates, key=lambda c: (_score(c, model), c.n_components)):
+    for candidate in sorted(candidates, key=lambda c: (_score(c, model), c.n_components, c.covariance_type)):
         if _score(candidate, model) > limit:
             break
         if candidate.merged is None or candidate.degenerate or not candidate.converged:
             continue
-        found[candidate.n_components] = candidate.merged(min_kept)
-        serves = not judge(found[candidate.n_components], model, min_kept)
+        found[candidate.key] = candidate.merged(min_kept)
+        serves = not judge(found[candidate.key], model, min_kept)
         if serves and model.criterion != "elbow":
             limit = min(limit, _score(candidate, model) + within)
-    return [found.get(candidate.n_components, candidate) for candidate in candidates]
+    return [found.get(candidate.key, candidate) for candidate in candidates]
 
 
 def _score(candidate: Candidate, model: "ModelSettings") -> float:
@@ -137,20 +143,21 @@ def choose(
     names : of the features; with them the rationale tells which segments nearly coincide. remarks : what else it is to
     tell, of the features for instance (`advice.atom_advice`). continuity : of candidates as good as the best, the one
     that keeps most customers in their segment is taken; None at bootstrap, and not asked with "elbow". With criterion
-    "elbow" and no elbow among the admissible, the BIC minimum is taken and the rationale says so. min_kept : as in
+    "elbow" and no elbow among the admissible, the BIC minimum is taken and the rationale says so; of several types of
+    covariances each has a curve, and the elbow with the lowest BIC is taken. min_kept : as in
     `judge`.
     """
-    refusals = {candidate.n_components: judge(candidate, model, min_kept) for candidate in candidates}
-    admissible = sorted((c for c in candidates if not refusals[c.n_components]), key=lambda c: c.n_components)
+    refusals = {candidate.key: judge(candidate, model, min_kept) for candidate in candidates}
+    admissible = [c for c in candidates if not refusals[c.key]]
     if not admissible:
         return Choice(None, None, None, None, " ".join(filter(None, [_nothing_admissible(refusals, remarks), remarks])))
 
     by_icl = model.criterion == "icl"
-    ranked = sorted(admissible, key=lambda c: (_score(c, model), c.n_components))
-    elbow = find_elbow([c.n_components for c in admissible], [c.bic for c in admissible])
+    ranked = sorted(admissible, key=lambda c: (_score(c, model), c.n_components, c.covariance_type))
+    elbow = elbow_of({c.key: c.bic for c in admissible})
     best = ranked[0]
     if model.criterion == "elbow" and elbow is not None:
-        best = next(c for c in admissible if c.n_components == elbow)
+        best = next(c for c in admissible if c.key == elbow)
     by = "BIC, for want of an elbow," if model.criterion == "elbow" and elbow is None else _CRITERIA[model.criterion]
     if continuity is not None and model.criterion != "elbow":
         best, equals = _most_continuous(ranked, by_icl, continuity)
@@ -159,7 +166,7 @@ def choose(
     rationale = _rationale(best, ranked[0], runner_up, elbow, refusals, model, by)
     advice = [merge_advice(best.mixture, names) if names is not None else "", remarks]
     rationale = " ".join(filter(None, [rationale, *advice]))
-    return Choice(best, ranked[0].n_components, elbow, None if runner_up is None else runner_up.n_components, rationale)
+    return Choice(best, ranked[0].key, elbow, None if runner_up is None else runner_up.key, rationale)
 
 
 def _most_continuous(ranked: Sequence[Candidate], by_icl: bool, continuity: Continuity) -> tuple[Candidate, str]:
@@ -167,15 +174,26 @@ def _most_continuous(ranked: Sequence[Candidate], by_icl: bool, continuity: Cont
     words, where that is another."""
     scores = [c.icl if by_icl else c.bic for c in ranked]
     equal = [c for c, score in zip(ranked, scores, strict=True) if score - scores[0] <= continuity.within]
-    best = max(equal, key=lambda c: continuity.kept[c.n_components])  # the first of equals: the better one
+    best = max(equal, key=lambda c: continuity.kept[c.key])  # the first of equals: the better one
     if best is ranked[0]:
         return best, ""
-    listed = ", ".join(f"{c.n_components} keeps {percent(continuity.kept[c.n_components])}" for c in equal)
+    several = len({c.covariance_type for c in equal}) > 1
+    listed = ", ".join(f"{_named(c.key, several)} keeps {percent(continuity.kept[c.key])}" for c in equal)
     return (
         best,
         f"continuity from the {len(equal)} whose {'ICL' if by_icl else 'BIC'} is within {continuity.within:,.0f} of "
         f"the lowest (of the customers in their segment {listed})",
     )
+
+
+def elbow_of(scores: Mapping[CandidateKey, float]) -> CandidateKey | None:
+    """Of the elbows of each type of covariances (`find_elbow`) the one with the lowest score; None without any."""
+    elbows = []
+    for covariance_type, keys in groupby(sorted(scores), key=lambda key: key[0]):
+        of_type = [k for _, k in keys]
+        k = find_elbow(of_type, [scores[covariance_type, k] for k in of_type])
+        elbows += [] if k is None else [(covariance_type, k)]
+    return min(elbows, key=lambda key: scores[key], default=None)
 
 
 def find_elbow(n_components: Sequence[int], scores: Sequence[float]) -> int | None:
@@ -198,35 +216,36 @@ def _rationale(
     best: Candidate,
     lowest: Candidate,
     runner_up: Candidate | None,
-    elbow: int | None,
-    refusals: dict[int, tuple[str, ...]],
+    elbow: CandidateKey | None,
+    refusals: dict[CandidateKey, tuple[str, ...]],
     model: "ModelSettings",
     by: str,
 ) -> str:
     """The choice in words, its true reason first. by : what it was chosen by."""
     by_icl = model.criterion == "icl"
     unit = "ICL" if by_icl else "BIC"
+    several = _several_types(refusals)
 
     sentences = [
-        f"{_told(best)}, chosen by {by} among the {_admissible_count(refusals)} "
+        f"{_told(best, several)}, chosen by {by} among the {_admissible_count(refusals)} "
         f"admissible of {len(refusals)} candidates: those that are sound, that searches find again, and that a team "
         "can act on. BIC and ICL weigh how well segments describe the customers against how many there are."
     ]
     least = f"{_score(lowest, model):,.0f}; lower is better"
-    minimum = f"Among the admissible {unit} is lowest at {lowest.n_components} ({least})"
+    minimum = f"Among the admissible {unit} is lowest at {_named(lowest.key, several)} ({least})"
     if elbow is None:
         bend = "the BIC curve has no elbow (no number of segments from which more help much less)"
         if model.criterion == "elbow":
             bend += ", so its minimum was taken instead"
     else:
-        bend = f"the BIC curve bends most at {elbow}, from where more segments help less"
+        bend = f"the BIC curve bends most at {_named(elbow, several)}, from where more segments help less"
     sentences.append(f"{minimum}; {bend}.")
     if runner_up is None:
         sentences.append("There is no admissible runner-up.")
     else:
         gap = _score(runner_up, model) - _score(best, model)
         words = f"{abs(gap):,.0f} {unit} {'worse' if gap >= 0 else 'better'}"
-        sentences.append(f"Runner-up: {_told(runner_up)}, {words}.")
+        sentences.append(f"Runner-up: {_told(runner_up, several)}, {words}.")
     sentences.append(
         f"Independent searches agree to {best.stability:.2f} (1 = always the same customers together); the smallest "
         f"segment holds {percent(best.smallest_share, 1)} of the customers."
@@ -239,26 +258,45 @@ def _rationale(
     return " ".join([*sentences, refused] if refused else sentences)
 
 
-def _told(candidate: Candidate) -> str:
-    """How many segments it has, and of how many components where these are more."""
+def _told(candidate: Candidate, several: bool) -> str:
+    """How many segments it has, of how many components where these are more, and of what type where there are
+    `several`."""
+    of_type = f" with {candidate.covariance_type} covariances" if several else ""
     if candidate.n_segments == candidate.n_components:
-        return f"{candidate.n_segments} segments"
+        return f"{candidate.n_segments} segments{of_type}"
     return (
-        f"{candidate.n_segments} segments (from {candidate.n_components} components, of which some together describe "
-        "one skewed or heavy-tailed group, or exchange customers as if by chance)"
+        f"{candidate.n_segments} segments{of_type} (from {candidate.n_components} components, of which some together "
+        "describe one skewed or heavy-tailed group, or exchange customers as if by chance)"
     )
 
 
-def _admissible_count(refusals: dict[int, tuple[str, ...]]) -> int:
+def _named(key: CandidateKey, several: bool) -> str:
+    """A candidate in as few words as tell it from the others. several : whether these are of several types."""
+    covariance_type, k = key
+    return f"{k} {covariance_type}" if several else str(k)
+
+
+def _several_types(refusals: Mapping[CandidateKey, tuple[str, ...]]) -> bool:
+    return len({covariance_type for covariance_type, _ in refusals}) > 1
+
+
+def _admissible_count(refusals: dict[CandidateKey, tuple[str, ...]]) -> int:
     return sum(not reasons for reasons in refusals.values())
 
 
-def _refused_in_words(refusals: dict[int, tuple[str, ...]]) -> str:
-    refused = [f"{k} ({'; '.join(reasons)})" for k, reasons in sorted(refusals.items()) if reasons]
+def _refused_in_words(refusals: dict[CandidateKey, tuple[str, ...]]) -> str:
+    several = _several_types(refusals)
+    refused = [
+        f"{_named(key, several)} ({'; '.join(reasons)})"
+        for key, reasons in sorted(refusals.items())
+        if reasons not in ((), (_LEFT_OUT,))
+    ]
+    left_out = sorted({key[0] for key, reasons in refusals.items() if reasons == (_LEFT_OUT,)})
+    refused += [f"all with {covariance_type} covariances ({_LEFT_OUT})" for covariance_type in left_out]
     return f"Refused: {', '.join(refused)}." if refused else ""
 
 
-def _nothing_admissible(refusals: dict[int, tuple[str, ...]], remarks: str) -> str:
+def _nothing_admissible(refusals: dict[CandidateKey, tuple[str, ...]], remarks: str) -> str:
     if not refusals:
         return "" if remarks else "There was no candidate to choose from."
     return (

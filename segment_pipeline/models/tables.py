@@ -6,12 +6,24 @@ PRIOR = "prior_probabilities"
 """The column of a relation that a model with memory scores: how likely each of its k segments is for the customer
 before this month's features are known, DOUBLE[] of k or more entries, those of the segments first."""
 
+COVARIANCE_TYPE = Column(
+    "covariance_type",
+    "VARCHAR",
+    "",
+    "What the components' covariances have in common: full (nothing), diagonal (no correlation within a component), "
+    "tied (all are the same) or spherical (equal width in all features).",
+    before="full",
+)
+
+
 CANDIDATE_MODELS = Table(
     "candidate_models",
-    "A mixture fitted to the month for one number of components: the challengers. One with memory is fitted to a panel "
-    "of months, and judged on the last: bic, aic and icl say how well it describes that month's customers, each once.",
+    "A mixture fitted to the month for one type of covariances and number of components: the challengers. One with "
+    "memory is fitted to a panel of months, and judged on the last: bic, aic and icl say how well it describes that "
+    "month's customers, each once.",
     (
         MONTH,
+        COVARIANCE_TYPE,
         Column("n_components", "INTEGER", "components", "Number of Gaussian components."),
         Column(
             "n_segments",
@@ -38,7 +50,7 @@ CANDIDATE_MODELS = Table(
             "-1..1",
             "Mean adjusted Rand index between independent searches with different seeds; higher is better. With "
             "memory, of a number of segments that cannot win: between the best fit and where further searches would "
-            "begin.",
+            "begin. NULL where its type of covariances cannot win, so that there was one search.",
         ),
         Column("smallest_share", "DOUBLE", "0..1", "Weight of the smallest segment."),
         Column(
@@ -71,7 +83,7 @@ CANDIDATE_MODELS = Table(
         Column("admissible", "BOOLEAN", "", "Whether every condition for selection holds."),
         Column("selected", "BOOLEAN", "", "Whether this candidate is the month's choice (the challenger)."),
     ),
-    ("month", "n_components"),
+    ("month", "covariance_type", "n_components"),
 )
 
 
@@ -80,6 +92,7 @@ CANDIDATE_PARAMETERS = Table(
     "The candidates' parameters as plain numbers; what selected_model promotes from.",
     (
         MONTH,
+        COVARIANCE_TYPE,
         Column("n_components", "INTEGER", "components", "Number of Gaussian components."),
         Column(
             "parameters",
@@ -89,7 +102,7 @@ CANDIDATE_PARAMETERS = Table(
         ),
         Column("refusals", "VARCHAR[]", "", "Why the candidate is not admissible; empty when it is."),
     ),
-    ("month", "n_components"),
+    ("month", "covariance_type", "n_components"),
     published=False,
 )
 
@@ -99,6 +112,7 @@ CANDIDATE_CHOICES = Table(
     "Which candidate the month would choose, and why.",
     (
         MONTH,
+        COVARIANCE_TYPE,
         Column("n_components", "INTEGER", "components", "The choice; NULL when no candidate is admissible."),
         Column("rationale", "VARCHAR", "", "The choice in words."),
     ),
@@ -117,7 +131,7 @@ MODEL_VERSIONS = Table(
         Column(
             "n_segments", "INTEGER", "segments", "Segments that they make; NULL in versions with one component each."
         ),
-        Column("covariance_type", "VARCHAR", "", "Shape of the components' covariances."),
+        COVARIANCE_TYPE,
         Column("reason", "VARCHAR", "", "Why it was promoted: bootstrap, what fired, or the user's reason."),
         Column("rationale", "VARCHAR", "", "Why this number of components, in words."),
         Column("customers_fitted", "BIGINT", "customers", "How many customers it was fitted to."),

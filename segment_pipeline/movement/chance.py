@@ -62,7 +62,8 @@ class Movement:
     @property
     def flows(self) -> Array:
         """(k, k) customers who were there in both months, by segment before and now."""
-        return np.array([[self.moves.get((a, b), 0) for b in self.segments] for a in self.segments], dtype=np.float64)
+        counts = [self.moves.get((a, b), 0) for a in self.segments for b in self.segments]
+        return np.array(counts, dtype=np.float64).reshape(len(self.segments), len(self.segments))
 
     def counts(self) -> dict[Subject, Count]:
         """Everything that is a share of customers, of whom there are any."""

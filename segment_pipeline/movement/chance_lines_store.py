@@ -12,7 +12,7 @@ from datetime import date
 
 import duckdb
 
-from segment_pipeline.database.quoting import literal
+from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import month_literal
 from segment_pipeline.months import as_of, month_key
 
@@ -58,11 +58,19 @@ def shuffle_lines(
         FROM places AS p JOIN dates AS d USING (customer_id, copy, place)
         WHERE d.since_first = 0 OR d.since_first >= date_diff('day', p.first_day, {month_literal(since)})
     """)
-    connection.execute("""
+    # every time that is told of a line moves with it
+    moved = [f"l.{identifier(name)} + to_days(d.days_later) AS {identifier(name)}" for name in _times(connection)]
+    moved.append("l.customer_id || '/' || d.copy AS customer_id")
+    connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE shuffled_lines AS
-        SELECT l.customer_id || '/' || d.copy AS customer_id, order_id, ordered_at + to_days(days_later) AS ordered_at,
-            amount, product_id, value, is_line
+        SELECT l.* REPLACE ({", ".join(moved)})
         FROM order_lines AS l JOIN shuffled_days AS d
             ON d.customer_id = l.customer_id AND d.day = CAST(l.ordered_at AS DATE)
     """)
     connection.execute("DROP TABLE shuffled_days")
+
+
+def _times(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The columns of the lines that are dates or times."""
+    found = connection.execute("DESCRIBE order_lines").fetchall()
+    return [name for name, kind, *_ in found if kind.startswith(("DATE", "TIMESTAMP"))]

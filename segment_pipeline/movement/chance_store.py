@@ -22,7 +22,7 @@ from segment_pipeline.database.store import month_literal, prepare, replace_mont
 from segment_pipeline.early_warnings import tables as early_warnings
 from segment_pipeline.early_warnings.rules_store import write_early_warnings
 from segment_pipeline.models import tables as models
-from segment_pipeline.models.champions_store import previous_champion, require_champion, scores_in
+from segment_pipeline.models.champions_store import measuring_champion, previous_champion, require_champion
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months
 from segment_pipeline.movement.chance import Count, Movement, reference_rows
@@ -31,7 +31,9 @@ from segment_pipeline.segments import tables as segments
 from segment_pipeline.segments.assignments_store import write_assignments, write_transitions
 from segment_pipeline.segments.memory_store import months_before, remember
 from segment_pipeline.sources import tables as sources
-from segment_pipeline.sources.sources import fold_order_lines, load_order_lines
+from segment_pipeline.sources.folding import fold_order_lines
+from segment_pipeline.sources.missing import fill_missing
+from segment_pipeline.sources.order_lines import load_order_lines
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 COPIES = 5000
@@ -49,37 +51,38 @@ STAGE_TABLES = (
     *early_warnings.TABLES,
 )
 NO_ORDER_LINES = "Chance is known of order lines only: ready-made rows do not tell a customer's gaps and baskets."
+OF_EVENTS = "Chance is known of order lines only: of events, nobody knows what a customer who does not change would do."
 FEATURE_GONE = (
-    "The champion of the month before has a feature that one of the months lacks: they were not measured alike."
+    "The champions of the month and of the month before each have a feature that the other month lacks: no movement is "
+    "known."
 )
 
 
 def movement_rows(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[Row]:
     """The rows of `movement_reference`, less the month; none in the first month, when nothing can have moved."""
-    champion = require_champion(connection, config, month)
-    measuring = previous_champion(connection, config, month)
-    if measuring is None:
+    if previous_champion(connection, config, month) is None:
         return []
-    measures = scores_in(connection, measuring, month)
+    measuring = measuring_champion(connection, config, month)
     chance: Movement | str
-    observed = movement_of(connection, measuring.segment_ids if measures else _ids(measuring, champion), month)
-    if not measures:
+    if measuring is not None:
+        config = config.without_portraits(also=measuring.space.names)  # nobody moves by them
+    if measuring is None:
         chance = FEATURE_GONE
     elif config.source.orders is None:
         chance = NO_ORDER_LINES
+    elif config.source.customers == "any" or any(feature.of_events for feature in config.features):
+        chance = OF_EVENTS
     else:
+        champion = require_champion(connection, config, month)
         chance = unchanging_movement(connection, config, champion, measuring, month)
+    observed = movement_of(connection, () if measuring is None else measuring.segment_ids, month)
     rows = reference_rows(observed, chance, (config.model.seed, month.toordinal()))
-    return [{"model_version": measuring.model_version if measures else None, **row} for row in rows]
-
-
-def _ids(*models: SegmentModel) -> list[int]:
-    """Of months that each were measured with a champion of their own."""
-    return sorted({segment_id for model in models for segment_id in model.segment_ids})
+    return [{"model_version": None if measuring is None else measuring.model_version, **row} for row in rows]
 
 
 def movement_of(connection: duckdb.DuckDBPyConnection, segment_ids: Sequence[int], month: date) -> Movement:
-    """What the customers of the current database did, who can have been in these segments."""
+    """What the customers of the current database did, who can have been in these segments: none of which where no
+    champion measures the month."""
     of_month = f"month = {month_literal(month)}"
     moves = connection.execute(
         f"SELECT from_state, to_state, customers FROM transition_matrix WHERE {of_month} AND customers > 0"
@@ -101,7 +104,7 @@ def _came_back(connection: duckdb.DuckDBPyConnection, month: date) -> Count | No
     """None where the two moves were not measured with one champion."""
     found = connection.execute(f"""
         SELECT count(*) FILTER (d.to_segment_id = p.from_segment_id), count(*),
-            bool_and(d.model_version IS NOT DISTINCT FROM p.model_version)
+            bool_and(d.model_version = p.model_version)
         FROM transition_deltas AS d JOIN transition_deltas AS p ON p.customer_id = d.customer_id
         WHERE d.month = {month_literal(month)} AND p.month = {month_literal(add_months(month, -1))}
             AND p.from_segment_id <> p.to_segment_id AND d.to_segment_id IS NOT NULL
@@ -128,9 +131,11 @@ def unchanging_movement(
         contract = build_contract(config)
         for one in (*months, month):
             fold_order_lines(connection, config, "shuffled_lines", one)
+            fill_missing(connection, config)
             of_month = f"SELECT {month_literal(one)} AS month, * FROM source_customers"
             replace_month(connection, RAW_CUSTOMERS, one, of_month, config.raw_feature_names)
             connection.execute("DROP TABLE source_customers")
+            connection.execute("DROP TABLE source_categories")
             split_customers(connection, config, contract, one)
         remember(connection, measuring, before, config.memory.months)
         for one in (before, month):

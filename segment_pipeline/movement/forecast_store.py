@@ -161,8 +161,11 @@ def _moves(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: da
     """(k + 1, k + 1) customers who made each move in the months that the model has measured, up to this one."""
     found = connection.execute(f"""
         SELECT CASE m.from_state WHEN 'returned' THEN {literal(LAPSED)} ELSE m.from_state END, m.to_state, m.customers
-        FROM transition_matrix AS m JOIN champions AS c ON c.month = m.month - INTERVAL 1 MONTH
-        WHERE c.model_version = {model.model_version} AND m.month <= {month_literal(month)}
+        FROM transition_matrix AS m
+        SEMI JOIN (
+            SELECT DISTINCT month FROM transition_deltas WHERE model_version = {model.model_version}
+        ) AS measured USING (month)
+        WHERE m.month <= {month_literal(month)}
     """).fetchall()
     states = _states(model)
     moves = np.zeros((len(states), len(states)))

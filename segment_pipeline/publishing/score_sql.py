@@ -7,7 +7,7 @@ PostgreSQL gets what `monthly_assignments` would have said.
 
 import re
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -40,12 +40,17 @@ the whole query."""
 _SMALLEST_EXPONENT = -700.0
 """exp() of less is 0 to any purpose; PostgreSQL raises an error where it underflows, from -746 on."""
 
-_COLUMNS = tuple(column for column in MONTHLY_ASSIGNMENTS.columns if column.name not in {"month", "customer_id"})
+# A query of any rows knows no month before.
+_COLUMNS = tuple(
+    column
+    for column in MONTHLY_ASSIGNMENTS.columns
+    if column.name not in {"month", "customer_id", "previous_segment_id"}
+)
 
 
 @dataclass(frozen=True)
 class FeatureLimits:
-    """A row of `feature_limits`, less the month: which values were accepted, in the feature's unit."""
+    """What a row of `feature_limits` says of values: which were accepted, in the feature's unit."""
 
     feature: str
     unit: str
@@ -80,7 +85,7 @@ def latest_scoring(connection: duckdb.DuckDBPyConnection, tiers: TierSettings) -
     if found is None:
         return None
     month, model = found[0], SegmentModel.from_json(found[1])
-    columns = ", ".join(identifier(name) for name in FEATURE_LIMITS.column_names if name != "month")
+    columns = ", ".join(identifier(field.name) for field in fields(FeatureLimits))
     rows = connection.execute(f"SELECT {columns} FROM {FEATURE_LIMITS.name} WHERE month = ?", [month]).fetchall()
     limits = {row[0]: FeatureLimits(*row) for row in rows}
     if not set(model.space.names) <= limits.keys():

@@ -10,9 +10,12 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
+from segment_pipeline.database.rows import Row
 from segment_pipeline.early_warnings.rules_store import contact_list_told, warning_figures
 from segment_pipeline.months import month_key
 from segment_pipeline.movement.reference_store import chance_moved, chance_warned
+from segment_pipeline.segments.assignments_store import movement_figures
+from segment_pipeline.segments.charts_store import share_history
 from segment_pipeline.words import figure, percent, points
 
 
@@ -23,8 +26,8 @@ class Summary:
     name: str
     months: Sequence[date]
     customers: int
-    segments: Sequence[tuple[int, str, str | None, int, float, float | None]]
-    moved: dict[str, int]
+    segments: Sequence[Row]
+    moved: Mapping[str, int]
     chance: str
     rejected: Sequence[tuple[date, int, str]]
     refits: Sequence[tuple[date, int, int, str]]
@@ -45,30 +48,14 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
         return connection.execute(query).fetchall()
 
     months = [row[0] for row in rows("SELECT DISTINCT month FROM monthly_assignments ORDER BY month")]
-    states = "from_segment_id = to_segment_id", "from_segment_id <> to_segment_id"
-    counts = rows(
-        f"""
-        SELECT count(*) FILTER ({states[0]}), count(*) FILTER ({states[1]}),
-            count(*) FILTER (from_state = 'new'), count(*) FILTER (from_state = 'returned'),
-            count(*) FILTER (to_state = 'lapsed')
-        FROM transition_deltas WHERE month = (SELECT max(month) FROM monthly_assignments)
-        """
-    )[0]
     last = months[-1]
+    segments = [row for row in share_history(connection, last) if row["month"] == last]
     return Summary(
         name=name,
         months=months,
         customers=rows("SELECT count(*) FROM current_assignments")[0][0],
-        segments=rows(
-            """
-            SELECT c.segment_id, c.name, c.role, c.customers, c.share, c.share - before.share
-            FROM current_profiles AS c
-            LEFT JOIN segment_profiles AS before
-                ON before.segment_id = c.segment_id AND before.month = c.month - INTERVAL 1 MONTH
-            ORDER BY c.share DESC, c.segment_id
-            """
-        ),
-        moved=dict(zip(("stayed", "moved", "new", "returned", "lapsed"), counts, strict=True)),
+        segments=sorted(segments, key=lambda row: (-row["share"], row["segment_id"])),
+        moved=movement_figures(connection, last),
         chance=chance_moved(connection, months[-1]),
         rejected=rows(
             """
@@ -126,17 +113,14 @@ def print_summary(summary: Summary, console: Console) -> None:
     say(f"{summary.name}: {len(summary.months)} months published, {month_key(summary.months[0])} to {last}.")
     say(f"In {last}: {summary.customers:,} customers in {len(summary.segments)} segments.")
     table = Table("id", "segment", "role", "customers", "share", "vs month before", box=None, pad_edge=False)
-    for segment_id, name, role, customers, share, change in summary.segments:
-        against = "" if change is None else f"{points(change)} points"
-        cells = (str(segment_id), name, (role or "").replace("_", " "), f"{customers:,}", percent(share, 1), against)
+    for row in summary.segments:
+        against = "" if row["change"] is None else f"{points(row['change'])} points"
+        role, share = (row["role"] or "").replace("_", " "), percent(row["share"], 1)
+        cells = (str(row["segment_id"]), row["name"], role, f"{row['customers']:,}", share, against)
         table.add_row(*(_escaped(cell) for cell in cells))
     console.print(table)
     if sum(summary.moved.values()):
-        moved = summary.moved
-        say(
-            f"Moved: {moved['moved']:,} changed segment ({summary.chance}), {moved['stayed']:,} stayed; "
-            f"{moved['new']:,} new, {moved['returned']:,} returned, {moved['lapsed']:,} lapsed."
-        )
+        say(_moved_line(summary.moved, summary.chance, f", {summary.moved['stayed']:,} stayed"))
     say(_warnings_line(summary.warnings, summary.warned, summary.contact_list))
     if summary.hybrids is not None:
         say(summary.hybrids)
@@ -174,23 +158,31 @@ def digest(
 ) -> str:
     """A month in a few lines, for the notifier: no customer is named in it.
 
-    movement : customers who stayed, moved, new, returned, lapsed; all 0 in the first month, of which nothing is said.
+    movement : as of `movement_figures`; all 0 in the first month, of which nothing is said.
     chance : what chance alone moves, in words.
     warnings : as of `warning_figures`. contact_list : what the list stands on. without_action : None where no actions
     are configured. campaigns : what `campaign_verdicts` says of the month. warned : each rule's warnings beside chance.
     """
     lines = [f"{name} {month_key(month)} is published: {customers:,} customers."]
     if any(movement.values()):
-        lines.append(
-            f"Moved: {movement['moved']:,} changed segment ({chance}); {movement['new']:,} new, "
-            f"{movement['returned']:,} returned, {movement['lapsed']:,} lapsed."
-        )
+        lines.append(_moved_line(movement, chance))
     lines.append(_warnings_line(warnings, warned, contact_list))
     if without_action is not None:
         lines.append(f"Customers without an action: {without_action:,}.")
     lines.append(f"Drift alerts fired: {fired_alerts}.")
     lines += campaigns
     return "\n".join(lines)
+
+
+def _moved_line(moved: Mapping[str, int], chance: str, stayed: str = "") -> str:
+    """moved : as of `movement_figures`. chance : what chance alone moves, in words. stayed : who did not, in words."""
+    segments = f"{moved['moved']:,} changed segment ({chance}){stayed}"
+    if moved["unmeasured"]:
+        segments = (
+            f"not known of the {moved['unmeasured']:,} who were there in both months, as no model sees both: their "
+            "features differ"
+        )
+    return f"Moved: {segments}; {moved['new']:,} new, {moved['returned']:,} returned, {moved['lapsed']:,} lapsed."
 
 
 def _warnings_line(warnings: Mapping[str, int], warned: str, contact_list: str | None) -> str:

@@ -18,6 +18,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.customers.worth import FeatureWorth
 from segment_pipeline.publishing.publish import reading
 from segment_pipeline.quickstart.columns import Column
 from segment_pipeline.quickstart.csv_table import Table
@@ -102,8 +103,10 @@ def print_plan(plan: Plan, console: Console) -> None:
     say("")
     say("Segmented by  (--features A,B,C, --transform A=log1p, --resolution A=1)")
     widest = max(len(one.name) for one in plan.proposal.features)
+    worth = {one.feature: _worth_in_words(one) for one in plan.worth}
     for one in plan.proposal.features:
-        say(f"  {one.name:<{widest}}  {one.transform}, in steps of {scalar(one.resolution)}  ({one.why})")
+        why = "; ".join(filter(None, [one.why, worth.get(one.name)]))
+        say(f"  {one.name:<{widest}}  {one.transform}, in steps of {scalar(one.resolution)}  ({why})")
     if plan.proposal.left_out:
         say("Left out  (--features takes one in)")
         for left in plan.proposal.left_out:
@@ -114,6 +117,11 @@ def print_plan(plan: Plan, console: Console) -> None:
         for remark in remarks:
             say(f"  {remark}")
     say("")
+
+
+def _worth_in_words(one: FeatureWorth) -> str:
+    known = f"{percent(one.known_from_others)} of it is known from the others"
+    return known if one.separates is None else f"{percent(one.separates)} of it lies between segments, {known}"
 
 
 def print_table(table: Table, warnings: Sequence[str], console: Console) -> None:
@@ -259,9 +267,9 @@ def why_nothing(config: Config, month: date) -> str | None:
         return None
     with duckdb.connect(str(config.warehouse_path), read_only=True) as connection:
         tried = connection.execute(
-            "SELECT n_components, bic, stability, smallest_share, refusals "
-            "FROM candidate_models JOIN candidate_parameters USING (month, n_components) "
-            "WHERE month = ? ORDER BY n_components",
+            "SELECT covariance_type, n_components, bic, stability, smallest_share, refusals "
+            "FROM candidate_models JOIN candidate_parameters USING (month, covariance_type, n_components) "
+            "WHERE month = ? ORDER BY covariance_type, n_components",
             [month],
         ).fetchall()
     if not tried or not all(refusals for *_, refusals in tried):
@@ -269,14 +277,17 @@ def why_nothing(config: Config, month: date) -> str | None:
     why_not = [list(dict.fromkeys(map(_in_short, refusals))) for *_, refusals in tried]
     counted = Counter(words for reasons in why_not for words in reasons)
     commonest = ", ".join(f"{words} ({count})" for words, count in counted.most_common())
+    several = len({covariance_type for covariance_type, *_ in tried}) > 1
     lines = [
-        f"{n:>8}  {bic:>12,.0f}  {stability:>9.2f}  {percent(smallest, 1):>8}  {', '.join(reasons)}"
-        for (n, bic, stability, smallest, _), reasons in zip(tried, why_not, strict=True)
+        f"{n:>8}  {bic:>12,.0f}  {'' if stability is None else format(stability, '.2f'):>9}  "
+        f"{percent(smallest, 1):>8}  {f'{covariance_type} covariances: ' if several else ''}{', '.join(reasons)}"
+        for (covariance_type, n, bic, stability, smallest, _), reasons in zip(tried, why_not, strict=True)
     ]
     table = "\n".join([f"{'segments':>8}  {'BIC':>12}  {'stability':>9}  {'smallest':>8}  why not", *lines])
     return (
         "No trustworthy segments were found, and nothing was published.\n"
-        f"Why: of {len(tried)} numbers of segments tried, none may serve; {commonest}.\n\n"
+        f"Why: of {len(tried)} {'mixtures' if several else 'numbers of segments'} tried, none may serve; "
+        f"{commonest}.\n\n"
         f"{table}\n\n{next_after_nothing(config)}"
     )
 
@@ -294,6 +305,7 @@ _REFUSALS = {
     "more than the": "more segments than a team can act on",
     "flicker": "two segments exchange customers as if by chance",
     "its figures": "its figures are not finite",
+    "its type": "its type of covariances cannot win",
 }
 """How a refusal begins, and what to say of it; one that is not here is told up to its colon."""
 

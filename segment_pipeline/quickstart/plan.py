@@ -17,6 +17,7 @@ import numpy as np
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import parse_config
 from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES
+from segment_pipeline.customers.worth import FeatureWorth
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.store import prepare
 from segment_pipeline.errors import InputError, SourceError
@@ -35,7 +36,7 @@ from segment_pipeline.quickstart.csv_table import (
     reference_day,
     refuse_currencies,
 )
-from segment_pipeline.quickstart.proposal import Proposal, propose_features, without_hurdle
+from segment_pipeline.quickstart.proposal import Proposal, propose_features, without_hurdle, worth_of
 from segment_pipeline.quickstart.request import (
     Request,
     last_closed_month,
@@ -59,7 +60,7 @@ USUAL_WINDOW = 3
 @dataclass(frozen=True)
 class Plan:
     """What is to be done: the file in words, the month, the features, and the configuration that says so. warnings :
-    what in the file may not mean what it is taken for."""
+    what in the file may not mean what it is taken for. worth : of each feature, where they can be compared."""
 
     table: Table
     proposal: Proposal
@@ -69,6 +70,7 @@ class Plan:
     columns: Mapping[str, str]
     guesses: Sequence[str]
     warnings: Sequence[str] = ()
+    worth: Sequence[FeatureWorth] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly:
     starter = starter_of(request, table, proposal, found.month, found.source, customers, monthly=monthly)
     warnings = lines_that_are_no_orders(connection, table, request.where)
     guesses = [*table.guesses, *found.guesses]
-    return Plan(table, proposal, found.month, customers, starter, found.columns, guesses, warnings)
+    worth = worth_of(proposal, found.values, request.seed)
+    return Plan(table, proposal, found.month, customers, starter, found.columns, guesses, warnings, worth)
 
 
 # --- customers --------------------------------------------------------------------------------------------------------

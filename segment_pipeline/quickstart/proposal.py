@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from segment_pipeline.arrays import Array, Flags
+from segment_pipeline.customers.worth import FeatureWorth, explained, feature_worth
 from segment_pipeline.mixture.features import (
     LARGE_ATOM,
     FeatureDiagnostics,
@@ -80,6 +81,10 @@ MEASURE = re.compile(
 _POSTAL = re.compile(r"(^|[^a-z])(plz|postleitzahl|zip|zip_?code|post_?code|postal|postal_?code)([^a-z]|$)")
 _PHONE = re.compile(r"(^|[^a-z])(tel|tel_?no|phone|phone_?(no|number)|telephone|telefon|telefonnummer|fax)([^a-z]|$)")
 _YEAR = re.compile(r"(^|[^a-z])(year|year_?of_?birth|birth_?year|yob|jahr|geburtsjahr|jahrgang)([^a-z]|$)")
+_GROWS = re.compile(
+    r"(^|[^a-z])(tenure|member_?since|account_?age|customer_?age|months_?on_?book|length_?of_?membership|days_?since_?"
+    r"(first|sign_?up|registration|register(ed)?|join(ed|ing)?|enrol(led|ment)?|customer_?since))([^a-z]|$)"
+)
 _COORDINATE = re.compile(r"(^|[^a-z])(lat|latitude|lon|lng|longitude|breitengrad|l(ä|ae)ngengrad)([^a-z]|$)")
 FEWEST_DIGITS_OF_A_CODE = 4
 
@@ -141,11 +146,15 @@ class Proposal:
     rejected: float
 
 
-def propose_features(columns: Mapping[str, Array], overrides: Overrides | None = None) -> Proposal:
+def propose_features(
+    columns: Mapping[str, Array], overrides: Overrides | None = None, unwanted: Mapping[str, str] | None = None
+) -> Proposal:
     """The 2 to 6 columns worth segmenting by.
 
-    columns : name -> (n,) values, NaN where there is no number; the same customers in all of them.
+    columns : name -> (n,) values, NaN where there is no number; the same customers in all of them. unwanted : columns
+    of which something speaks against them that their values do not show, with the reason.
     """
+    unwanted = unwanted or {}
     overrides = overrides or Overrides()
     proposals: dict[str, FeatureProposal] = {}
     left_out: dict[str, LeftOut] = {}
@@ -155,7 +164,9 @@ def propose_features(columns: Mapping[str, Array], overrides: Overrides | None =
             left_out[name] = LeftOut(name, "not among --features", _proposed_or_none(name, values, overrides))
             continue
         forced = overrides.features is not None
-        reason = unfit(values, forced=forced) or (None if forced else what_it_stands_for(name, values))
+        reason = unfit(values, forced=forced) or (
+            None if forced else unwanted.get(name) or what_it_stands_for(name, values)
+        )
         if reason is None:
             proposals[name] = propose_feature(
                 name, values, overrides.transforms.get(name), overrides.resolutions.get(name)
@@ -185,6 +196,16 @@ def propose_features(columns: Mapping[str, Array], overrides: Overrides | None =
         remarks=tuple(_remarks(chosen, hurdle, diagnostics)),
         rejected=1.0 - float(_usable(chosen, columns).mean()) if chosen else 0.0,
     )
+
+
+def worth_of(proposal: Proposal, columns: Mapping[str, Array], seed: int) -> list[FeatureWorth]:
+    """What each proposed feature is worth beside the others, in their order; none where they cannot be compared."""
+    rows = _usable(proposal.features, columns)
+    X = np.column_stack([columns[one.name][rows] for one in proposal.features])
+    space, Z = _space(proposal.features, columns)
+    if len(Z) <= len(proposal.features) or find_dependence(space.names, Z, space) is not None:
+        return []
+    return feature_worth(space, X, seed)
 
 
 def unfit(values: Array, *, forced: bool = False) -> str | None:
@@ -226,6 +247,10 @@ def what_it_stands_for(name: str, values: Array) -> str | None:
     """
     known = values[np.isfinite(values)]
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).casefold()
+    if _GROWS.search(words):
+        return (
+            "it only grows with time: a model on it is out of date every month, and what it says of new and old fades"
+        )
     if _COORDINATE.search(words) and np.abs(known).max() <= 180:
         return "it is a coordinate: a place, and no amount of anything"
     if not np.all(known == np.round(known)):
@@ -374,7 +399,7 @@ def _beyond_the_most(proposals: Mapping[str, FeatureProposal], columns: Mapping[
     while len(taken) < MOST_FEATURES:
         rest = [name for name in names if name not in taken]
         worth = {
-            name: (1 - _explained(Z, names.index(name), [names.index(t) for t in taken])) * (1 - atoms[name])
+            name: (1 - explained(Z, names.index(name), [names.index(t) for t in taken])) * (1 - atoms[name])
             for name in rest
         }
         taken.append(max(rest, key=lambda name: worth[name]))
@@ -382,7 +407,7 @@ def _beyond_the_most(proposals: Mapping[str, FeatureProposal], columns: Mapping[
         LeftOut(
             name,
             f"{MOST_FEATURES} features are enough, and it adds less than they do: "
-            f"{percent(_explained(Z, names.index(name), [names.index(t) for t in taken]))} of its variance is "
+            f"{percent(explained(Z, names.index(name), [names.index(t) for t in taken]))} of its variance is "
             "known from "
             f"them",
             proposals[name],
@@ -456,19 +481,7 @@ def _diagnostics(features: Sequence[FeatureProposal], columns: Mapping[str, Arra
 
 def _redundancy(Z: Array) -> Array:
     """(d,) R^2 of every feature on all others."""
-    return np.array([_explained(Z, j, [i for i in range(Z.shape[1]) if i != j]) for j in range(Z.shape[1])])
-
-
-def _explained(Z: Array, j: int, others: Sequence[int]) -> float:
-    """R^2 of feature j on these others, 0..1."""
-    if not others:
-        return 0.0
-    design = Z[:, list(others)]
-    target = Z[:, j] - Z[:, j].mean()
-    centred = design - design.mean(axis=0)
-    coefficients = np.linalg.lstsq(centred.T @ centred, centred.T @ target, rcond=None)[0]
-    total = float(target @ target)
-    return 0.0 if total == 0 else float(np.clip(1.0 - np.sum((target - centred @ coefficients) ** 2) / total, 0.0, 1.0))
+    return np.array([explained(Z, j, [i for i in range(Z.shape[1]) if i != j]) for j in range(Z.shape[1])])
 
 
 def _partner(Z: Array, j: int) -> int:

@@ -29,8 +29,8 @@ class Request:
     """What the user asked for; None, or empty, is for quickstart to find out.
 
     file may be a pattern of several files of the same columns; more : others beside it. where : SQL over an order
-    line, which counts where it is true. segments : smallest and largest number to try.
-    hurdle : "feature=value", or "none" for no segment by rule.
+    line, which counts where it is true. segments : smallest and largest number to try. covariance : types of
+    covariances to try. hurdle : "feature=value", or "none" for no segment by rule.
     """
 
     file: Path
@@ -47,6 +47,7 @@ class Request:
     transforms: Mapping[str, str] = field(default_factory=dict)
     resolutions: Mapping[str, float] = field(default_factory=dict)
     segments: tuple[int, int] | None = None
+    covariance: Sequence[str] | None = None
     hurdle: tuple[str, float] | None = None
     no_hurdle: bool = False
     separator: str | None = None

@@ -63,6 +63,8 @@ def _settings(request: Request, proposal: Proposal, *, few: bool, monthly: bool)
     model = {"n_components": f"[{low}, {high}]", "max_segments": str(max(high, 2)), "seed": str(request.seed)}
     if monthly and request.segments is None:
         model = {"seed": str(request.seed)}
+    if request.covariance is not None:
+        model["covariance"] = f"[{', '.join(request.covariance)}]"
     hurdle = request.hurdle or proposal.hurdle
     if hurdle is not None:
         model["hurdle"] = f"{{feature: {scalar(hurdle[0])}, value: {scalar(float(hurdle[1]))}}}"

@@ -82,7 +82,9 @@ def starter_text(starter: Starter) -> str:
 
 
 def scalar(value: object) -> str:
-    """A value as YAML that reads back as the same."""
+    """A value as YAML, on one line, that reads back as the same."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {scalar(one)}' for key, one in value.items())}}}"
     if isinstance(value, str):
         plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS_OF_YAML
         return value if plain else json.dumps(value, ensure_ascii=False)

@@ -16,6 +16,7 @@ from segment_pipeline.early_warnings.rules_store import contact_list_told, stand
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.movement.reference_store import chance_rows
+from segment_pipeline.segments.assignments_store import movement_figures
 from segment_pipeline.segments.charts_store import certainty_bins, drift_history, month_moves, share_history
 
 Story = dict[str, Any]
@@ -91,18 +92,23 @@ def _versions(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
 
 def _candidates(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
     rows = read_rows(connection, "SELECT * FROM candidate_models WHERE month = ? ORDER BY n_components", month)
-    return [{"n_segments": None} | row for row in rows]
+    return [{"n_segments": None, "covariance_type": "full"} | row for row in rows]
+
+
+def _categories(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    """What each segment spends on, that of which all customers spend most first; none in a file of before there was."""
+    if not is_there(connection, "segment_categories"):
+        return []
+    return read_rows(
+        connection,
+        "SELECT * EXCLUDE (month) FROM segment_categories WHERE month = ? "
+        "ORDER BY segment_id, category IN ('(other)', '(none)'), population_share DESC, category",
+        month,
+    )
 
 
 def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     of_month = {
-        "segments": """
-            SELECT c.*, c.share - before.share AS change
-            FROM segment_profiles AS c
-            LEFT JOIN segment_profiles AS before
-                ON before.segment_id = c.segment_id AND before.month = c.month - INTERVAL 1 MONTH
-            WHERE c.month = ? ORDER BY c.share DESC, c.segment_id
-        """,
         "features": """
             SELECT * EXCLUDE (month) FROM segment_feature_profiles WHERE month = ? ORDER BY segment_id, feature
         """,
@@ -136,33 +142,25 @@ def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
             ORDER BY segment_id, customers DESC, action_id
         """,
     }
+    history = share_history(connection, month)
+    segments = [row for row in history if row["month"] == month]
     return {name: read_rows(connection, query, month) for name, query in of_month.items()} | {
-        "history": share_history(connection, month),
+        "segments": sorted(segments, key=lambda row: (-row["share"], row["segment_id"])),
+        "categories": _categories(connection, month),
+        "history": history,
         "certainty": certainty_bins(connection, month),
     }
 
 
 def _journeys(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     moves = month_moves(connection, month)
-    movement = read_rows(
-        connection,
-        """
-        SELECT coalesce(sum(customers) FILTER (from_id AND to_id AND from_state = to_state), 0) AS stayed,
-            coalesce(sum(customers) FILTER (from_id AND to_id AND from_state <> to_state), 0) AS moved,
-            coalesce(sum(customers) FILTER (from_state = 'new'), 0) AS new,
-            coalesce(sum(customers) FILTER (from_state = 'returned'), 0) AS returned,
-            coalesce(sum(customers) FILTER (to_state = 'lapsed'), 0) AS lapsed
-        FROM (
-            SELECT *, from_state NOT IN ('new', 'returned', 'rejected') AS from_id,
-                to_state NOT IN ('lapsed', 'rejected') AS to_id
-            FROM transition_matrix WHERE month = ?
-        )
-        """,
-        month,
+    measured_by = read_rows(
+        connection, "SELECT any_value(model_version) AS version FROM transition_deltas WHERE month = ?", month
     )[0]
     return {
         "moves": moves,
-        "movement": {name: int(count) for name, count in movement.items()} if moves else None,
+        "movement": movement_figures(connection, month) if moves else None,
+        "measured_by": measured_by["version"],
         "chance": chance_rows(connection, month),
         "forecast": read_rows(
             connection,

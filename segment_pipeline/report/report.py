@@ -23,11 +23,14 @@ from typing import Any
 import duckdb
 
 from segment_pipeline import charts, words
+from segment_pipeline.config.order_features import MONETARY
 from segment_pipeline.database.rows import Row
-from segment_pipeline.models.selection import find_elbow
+from segment_pipeline.mixture.candidates import CandidateKey
+from segment_pipeline.models.selection import elbow_of
 from segment_pipeline.months import add_months, as_of, month_key, months_between
 from segment_pipeline.movement.chance import chance_in_words, in_words
 from segment_pipeline.report.queries import ReportError, Story, read_story
+from segment_pipeline.segments.charts_store import share_trend
 
 HERE = Path(__file__).parent
 TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
@@ -130,25 +133,29 @@ def five_sentences(story: Story) -> list[str]:
 
 def _who(story: Story) -> str:
     segments, base = story["segments"], story["base"]
-    largest = segments[0]
+    largest, revenue = segments[0], segments[0].get("revenue_share")
+    spent = "" if revenue is None else f" of them and {percent(revenue)} of what was spent"
     return (
         f"In {month_name(story['month'])}, {whole(base['customers'])} customers stood in {len(segments)} segments; the "
-        f"largest, {largest['name']}, held {percent(largest['share'])}, and {percent(base['hybrid_share'])} of all "
-        f"customers leaned to a second segment as well."
+        f"largest, {largest['name']}, held {percent(largest['share'])}{spent}, and "
+        f"{percent(base['hybrid_share'])} of all customers leaned to a second segment as well."
     )
 
 
 def _what_changed(story: Story) -> str:
     changed = [row for row in story["segments"] if row["change"] is not None]
+    if not changed and len(story["months"]) > 1:
+        return "Shares cannot be compared with the month before: it lacks a feature of the model that serves now."
     if not changed:
         return "Shares have no month before to be compared with: these segments are new."
     up, down = max(changed, key=lambda row: row["change"]), min(changed, key=lambda row: row["change"])
     if up["change"] < 0.0005 and down["change"] > -0.0005:
         return "No segment's share changed since the month before."
     grew, shrank = points(up["change"]).lstrip("+"), points(-down["change"]).lstrip("+")
+    refit = story["champion"] is not None and story["champion"]["trained_month"] == story["month"]
     return (
         f"{up['name']} grew most, by {grew} points to {percent(up['share'])}; {down['name']} shrank most, by {shrank} "
-        f"points to {percent(down['share'])}."
+        f"points to {percent(down['share'])}{', both months as the new model sees them' if refit else ''}."
     )
 
 
@@ -158,11 +165,12 @@ def _who_moved(story: Story) -> str:
         return "Who moved is known from the second month on."
     both = moved["moved"] + moved["stayed"]
     share = f" ({percent(moved['moved'] / both)})" if both else ""
-    chance = chance_in_words(story["chance"])
-    return (
-        f"{whole(moved['moved'])} of {whole(both)} customers{share} changed segment, where {chance}; "
-        f"{whole(moved['new'])} were new, {whole(moved['returned'])} came back and {whole(moved['lapsed'])} lapsed."
-    )
+    said = f"{whole(moved['moved'])} of {whole(both)} customers{share} changed segment, where "
+    said += chance_in_words(story["chance"])
+    if moved["unmeasured"]:
+        said = "Who changed segment is not known, as no model sees both months: their features differ"
+    new, returned, lapsed = (whole(moved[name]) for name in ("new", "returned", "lapsed"))
+    return f"{said}; {new} were new, {returned} came back and {lapsed} lapsed."
 
 
 def _whom_to_contact(story: Story) -> str:
@@ -220,14 +228,17 @@ def _drawings(story: Story) -> dict[str, Any]:
     judged = [row for row in story["backtest"] if row["alerts"]]
     trends = {
         row["segment_id"]: charts.sparkline_svg(
-            [past["share"] for past in story["history"] if past["segment_id"] == row["segment_id"]],
-            colours[row["segment_id"]],
+            share_trend(story["history"], row["segment_id"]), colours[row["segment_id"]]
         )
         for row in story["segments"]
     }
     drawn = {
         "bic_chart": charts.svg(
-            charts.bic_curve(candidates, champion["n_components"] if champion else None, elbow_of(candidates))
+            charts.bic_curve(
+                candidates,
+                (champion["covariance_type"], champion["n_components"]) if champion else None,
+                elbow_among(candidates),
+            )
         )
         if candidates
         else None,
@@ -264,7 +275,8 @@ def _derived(story: Story) -> dict[str, Any]:
     spans = _spans(story["features"])
     rationale = story["champion"]["rationale"] or "" if story["champion"] else ""
     order = {name: place for place, name in enumerate(story["model_features"])}
-    for row in sorted(story["features"], key=lambda row: (order.get(row["feature"], 99), row["feature"])):
+    ranked = sorted(story["features"], key=lambda row: (order.get(row["feature"], 99), row["feature"]))
+    for row in ranked:
         ground, ink = charts.heat_of_index(row["index"])
         place = spans[row["feature"]]
         by_segment.setdefault(row["segment_id"], []).append(
@@ -279,7 +291,9 @@ def _derived(story: Story) -> dict[str, Any]:
             for row in story["segments"]
         },
         "features_of": by_segment,
-        "feature_names": [row["feature"] for row in next((rows for rows in by_segment.values() if rows), [])],
+        "cell_of": {(row["segment_id"], row["feature"]): row for rows in by_segment.values() for row in rows},
+        "feature_names": list(dict.fromkeys(row["feature"] for row in ranked)),
+        "money": next((row["unit"] for row in ranked if row["feature"] == MONETARY), ""),
         "from_states": charts.states(story["moves"], "from_state") if story["moves"] else [],
         "to_states": charts.states(story["moves"], "to_state") if story["moves"] else [],
         "matrix": matrix,
@@ -296,19 +310,18 @@ def _derived(story: Story) -> dict[str, Any]:
         "heat_of_share": charts.heat_of_share,
         "next_month": as_of(story["month"]),
         "month_before": add_months(story["month"], -1),
-        "elbow": elbow_of(story["candidates"]),
+        "elbow": elbow_among(story["candidates"]),
+        "several_types": len({row["covariance_type"] for row in [*story["candidates"], *story["challengers"]]}) > 1,
         # the refused ones, with their reasons, are for those who ask
         "rationale": _REFUSED.sub("", rationale),
         "refused": next(iter(_REFUSED.findall(rationale)), ""),
     }
 
 
-def elbow_of(candidates: Sequence[Mapping[str, Any]]) -> int | None:
+def elbow_among(candidates: Sequence[Mapping[str, Any]]) -> CandidateKey | None:
     """Where the BIC curve of the admissible candidates bends most; None when it does not."""
     admissible = [row for row in candidates if row["admissible"]]
-    if not admissible:
-        return None
-    return find_elbow([row["n_components"] for row in admissible], [row["bic"] for row in admissible])
+    return elbow_of({(row["covariance_type"], row["n_components"]): row["bic"] for row in admissible})
 
 
 def segment_names(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:

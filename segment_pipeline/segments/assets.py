@@ -22,6 +22,7 @@ from segment_pipeline.segments.tables import (
     JOURNEY_PATHS,
     MEMORY_STATES,
     MONTHLY_ASSIGNMENTS,
+    SEGMENT_CATEGORIES,
     SEGMENT_DYNAMICS,
     SEGMENT_FEATURE_PROFILES,
     SEGMENT_PROFILES,
@@ -63,11 +64,13 @@ def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -
     from segment_pipeline.segments.assignments_store import assignment_figures, write_assignments
     from segment_pipeline.segments.charts_store import certainty_bins
     from segment_pipeline.segments.memory_store import remember
+    from segment_pipeline.segments.month_before_store import seen_before
 
     with pipeline.step(context) as step:
         champion = require_champion(step.connection, step.config, step.month)
         remember(step.connection, champion, step.month, step.config.memory.months)
-        step.rows = write_assignments(step.connection, champion, step.month, step.config.tiers)
+        before = seen_before(step.connection, champion, step.month)
+        step.rows = write_assignments(step.connection, champion, step.month, step.config.tiers, before)
         figures = assignment_figures(step.connection, step.month)
         step.judge(
             _sums(figures["largest_sum_error"]),
@@ -99,13 +102,15 @@ def _certainty(bins: Rows) -> dg.MarkdownMetadataValue:
 
 @monthly_asset(
     SEGMENT_PROFILES,
-    beside=[SEGMENT_FEATURE_PROFILES],
-    deps=[selected_model, validated_features, monthly_assignments],
+    beside=[SEGMENT_FEATURE_PROFILES, SEGMENT_CATEGORIES],
+    # Of the source's customers: what they spent on which category.
+    deps=[raw_customers, selected_model, validated_features, monthly_assignments],
     group="segments",
     kinds=SQL_KINDS,
 )
 def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.models.champions_store import require_champion
+    from segment_pipeline.segments.categories_store import write_segment_categories
     from segment_pipeline.segments.charts_store import share_history
     from segment_pipeline.segments.profiles_store import profile_segments, write_profiles
 
@@ -113,6 +118,7 @@ def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
         champion = require_champion(step.connection, step.config, step.month)
         profiles = profile_segments(step.connection, step.config, champion, step.month)
         step.rows = write_profiles(step.connection, step.month, profiles)
+        write_segment_categories(step.connection, step.month)
         history = share_history(step.connection, step.month)
     return step.result({**_sizes(profiles), **_over_months(profiles, history), **_profiles_drawn(profiles, history)})
 
@@ -121,15 +127,25 @@ def _sizes(profiles: "Sequence[Profile]") -> dict[str, Any]:
     return {
         "largest_share": max(profile.share for profile in profiles),
         "smallest_share": min(profile.share for profile in profiles),
-        "segments": as_table(map(vars, profiles), segment_id=int, name=str, role=str, customers=int, share=float),
+        "segments": as_table(
+            map(vars, profiles),
+            segment_id=int,
+            name=str,
+            role=str,
+            customers=int,
+            share=float,
+            share_before=float,
+            revenue_share=float,
+        ),
     }
 
 
 def _over_months(profiles: "Sequence[Profile]", history: Rows) -> dict[str, Any]:
     from segment_pipeline.charts import sparkline
+    from segment_pipeline.segments.charts_store import share_trend
 
     def line(segment_id: int) -> str:
-        return sparkline([row["share"] for row in history if row["segment_id"] == segment_id])
+        return sparkline(share_trend(history, segment_id))
 
     return {
         "shares_by_month": as_list(f"{p.segment_id}: `{line(p.segment_id)}` {percent(p.share, 1)}" for p in profiles)
@@ -158,21 +174,19 @@ def _profiles_drawn(profiles: "Sequence[Profile]", history: Rows) -> dict[str, A
 )
 def transition_deltas(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.database.store import month_rows
-    from segment_pipeline.models.champions_store import previous_champion, scores_in
+    from segment_pipeline.models.champions_store import measuring_champion
     from segment_pipeline.segments.assignments_store import movement_figures, reconciliation, write_transitions
     from segment_pipeline.segments.charts_store import month_moves
 
     with pipeline.step(context) as step:
-        champion = previous_champion(step.connection, step.config, step.month)
-        measures = champion is not None and scores_in(step.connection, champion, step.month)
-        measuring_champion = champion if measures else None
+        champion = measuring_champion(step.connection, step.config, step.month)
         has_previous = month_rows(step.connection, VALIDATED_FEATURES, add_months(step.month, -1)) > 0
-        step.rows, moves = write_transitions(step.connection, measuring_champion, step.month, has_previous=has_previous)
+        step.rows, moves = write_transitions(step.connection, champion, step.month, has_previous=has_previous)
         gaps = reconciliation(step.connection, step.month) if has_previous else {}
         step.judge(_nobody_lost(gaps), advice="Run the month before again with --force, then this one.")
         figures = movement_figures(step.connection, step.month)
         matrix = month_moves(step.connection, step.month)
-    return step.result({"moves": moves, **figures, **_matrix_drawn(matrix, measuring_champion)})
+    return step.result({"moves": moves, **figures, **_matrix_drawn(matrix, champion)})
 
 
 def _nobody_lost(gaps: Mapping[str, int]) -> dg.AssetCheckResult:
@@ -231,15 +245,17 @@ def _drift_drawn(history: Rows) -> dg.MarkdownMetadataValue:
     JOURNEY_PATHS,
     beside=[JOURNEY_CONVERSION],
     # It reads the five months before as well: that they are there is what every month's champion has checked.
-    deps=[validated_features, monthly_assignments, segment_profiles],
+    deps=[validated_features, selected_model, monthly_assignments, segment_profiles],
     group="journeys",
     kinds=SQL_KINDS,
 )
 def journey_paths(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
+    from segment_pipeline.models.champions_store import require_champion
     from segment_pipeline.segments.journeys_store import common_paths, write_journeys
 
     with pipeline.step(context) as step:
-        step.rows, conversions = write_journeys(step.connection, step.month)
+        champion = require_champion(step.connection, step.config, step.month)
+        step.rows, conversions = write_journeys(step.connection, champion, step.month)
         common = common_paths(step.connection, step.month)
     shown = as_table(common, path=str, customers=int, share=float)
     return step.result({"conversions": conversions, "paths_of_three_months": shown})

@@ -16,20 +16,27 @@ from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.models.scoring import assignment_sql, membership_sql
 from segment_pipeline.models.tables import PRIOR
 from segment_pipeline.months import add_months
-from segment_pipeline.segments.memory_store import customers_of, scored_rows, seen_states
+from segment_pipeline.segments.memory_store import customers_of, scored_rows, seen_memberships
 from segment_pipeline.segments.soft_moves import expected_moves_sql, moved_sql
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS, TRANSITION_DELTAS, TRANSITION_MATRIX
 
 
 def write_assignments(
-    connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, tiers: TierSettings
+    connection: duckdb.DuckDBPyConnection,
+    model: SegmentModel,
+    month: date,
+    tiers: TierSettings,
+    seen_before: str | None = None,
 ) -> int:
     """Score every accepted customer of the month; returns how many. A model with memory needs its states of the month
-    before: see `memory_store.remember`."""
+    before: see `memory_store.remember`. seen_before : as of `month_before_store.seen_before`."""
     rows = scored_rows(connection, model, customers_of(month))
+    nobody = "SELECT CAST(NULL AS VARCHAR) AS customer_id, CAST(NULL AS INTEGER) AS segment_id WHERE false"
     query = f"""
-        SELECT {month_literal(month)} AS month, * FROM ({assignment_sql(model, rows, tiers)})
-        ORDER BY customer_id
+        SELECT {month_literal(month)} AS month, now.*, before.segment_id AS previous_segment_id
+        FROM ({assignment_sql(model, rows, tiers)}) AS now
+        LEFT JOIN ({seen_before or nobody}) AS before ON before.customer_id = now.customer_id
+        ORDER BY now.customer_id
     """
     return replace_month(connection, MONTHLY_ASSIGNMENTS, month, query)
 
@@ -51,11 +58,13 @@ def assignment_figures(connection: duckdb.DuckDBPyConnection, month: date) -> di
 
 
 def movement_figures(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str, int]:
-    """How many customers stayed in their segment, moved to another, came, came back, and fell silent."""
+    """How many customers stayed in their segment, moved to another, came, came back, and fell silent; and of how many
+    who were there in both months nothing is known, as no champion can see both."""
     cursor = connection.execute(
         """
-        SELECT count(*) FILTER (from_segment_id = to_segment_id) AS stayed,
-            count(*) FILTER (from_segment_id <> to_segment_id) AS moved,
+        SELECT count(*) FILTER (model_version IS NOT NULL AND from_segment_id = to_segment_id) AS stayed,
+            count(*) FILTER (model_version IS NOT NULL AND from_segment_id <> to_segment_id) AS moved,
+            count(*) FILTER (model_version IS NULL AND from_segment_id <> to_segment_id) AS unmeasured,
             count(*) FILTER (from_state = 'new') AS new, count(*) FILTER (from_state = 'returned') AS returned,
             count(*) FILTER (to_state = 'lapsed') AS lapsed
         FROM transition_deltas WHERE month = ?
@@ -71,10 +80,10 @@ def write_transitions(
 ) -> tuple[int, int]:
     """Where every customer of this month or the month before came from and went; returns customers and matrix rows.
 
-    `measuring_champion` is the champion that served the month before: it measures both months, so that a refit never
-    looks like movement. It measures with its own memory, where it has one. Without it (its features are not collected
-    any more) the states are each month's own segments and the shift is NULL. Without a month before (`has_previous`
-    False) the tables stay empty for this month.
+    `measuring_champion` (`champions_store.measuring_champion`) measures both months, so that a refit never looks like
+    movement. It measures with its own memory, where it has one. Without it, as no champion can see both months, the
+    states are each month's own segments and the shift is NULL. Without a month before (`has_previous` False) the tables
+    stay empty for this month.
     """
     before = add_months(month, -1)
     _score_both_months(connection, measuring_champion, before, month)
@@ -106,10 +115,8 @@ def _score_both_months(
                 WHERE month = {month_literal(of_month)}
             """
         else:
-            if measuring_champion.memory is None:
-                members, prior = membership_sql(measuring_champion, customers_of(of_month).accepted), ""
-            elif of_month == before:
-                members, prior = seen_states(measuring_champion, of_month), ""
+            if measuring_champion.memory is None or of_month == before:
+                members, prior = seen_memberships(measuring_champion, of_month), ""
             else:
                 rows = scored_rows(connection, measuring_champion, customers_of(of_month))
                 members, prior = membership_sql(measuring_champion, rows, ("customer_id", PRIOR)), f", {PRIOR}"

@@ -1,6 +1,8 @@
 """What the charts of this stage's assets, and of the report, are drawn from."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 
 import duckdb
 
@@ -13,13 +15,26 @@ HISTORY_MONTHS = 24
 # The tables of the warehouse have the same names and columns, so the pictures in the Dagster UI are read by the same
 # functions.
 def share_history(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
-    """Every segment's name, share and customers up to `month`."""
-    return read_rows(
-        connection,
-        "SELECT month, segment_id, name, share, customers FROM segment_profiles WHERE month <= ? "
-        "ORDER BY month, segment_id",
-        month,
-    )
+    """Every row of segment_profiles up to `month`, and its `change`: of the share since the month before, both as the
+    champion of the row's month sees them; None where that is not known."""
+    rows = read_rows(connection, "SELECT * FROM segment_profiles WHERE month <= ? ORDER BY month, segment_id", month)
+    shares = {(row["month"], row["segment_id"], row["model_version"]): row["share"] for row in rows}
+    for row in rows:
+        # of before there was the column, where both months had one champion
+        published = shares.get((add_months(row["month"], -1), row["segment_id"], row["model_version"]))
+        before = published if row.get("share_before") is None else row["share_before"]
+        row["change"] = None if before is None else row["share"] - before
+    return rows
+
+
+def share_trend(history: Sequence[Mapping[str, Any]], segment_id: int) -> list[float]:
+    """The segment's share as its latest champion sees it: since that serves, and in the month before. history : of
+    `share_history`."""
+    own = [row for row in history if row["segment_id"] == segment_id]
+    served = [row for row in own if row["model_version"] == own[-1]["model_version"]]
+    first = served[0]
+    before = [] if first["change"] is None else [first["share"] - first["change"]]
+    return [*before, *(row["share"] for row in served)]
 
 
 def certainty_bins(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:

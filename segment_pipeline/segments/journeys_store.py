@@ -1,8 +1,9 @@
 """Journeys of a month: the paths that customers took to it over the last two to six months, and where they led.
 
-A customer's state in a month is the role of its segment under that month's champion; where segments have no roles,
-their name. Over a refit a state may change although the customer did not move: such rows are marked. A month without
-the customer is `lapsed`, or `rejected`. Set-based SQL, one pass over six months.
+A customer's state in a month is the role of its segment as the last month's champion sees it; where segments have no
+roles, their name. Of a month that this champion cannot see it is that of the segment which was published: a state may
+then change although the customer did not move, and such rows are marked. A month without the customer is `lapsed`, or
+`rejected`. Set-based SQL, one pass over six months.
 """
 
 from datetime import date
@@ -11,7 +12,9 @@ import duckdb
 
 from segment_pipeline.database.rows import Row, read_rows
 from segment_pipeline.database.store import month_literal, replace_month
+from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months
+from segment_pipeline.segments.month_before_store import seen_in
 from segment_pipeline.segments.tables import JOURNEY_CONVERSION, JOURNEY_PATHS
 
 LENGTHS = range(2, 7)
@@ -21,13 +24,14 @@ COMMON_PATHS = 100
 """Paths kept of each length: the commonest."""
 
 
-def write_journeys(connection: duckdb.DuckDBPyConnection, month: date) -> tuple[int, int]:
-    """Paths and conversions that end with `month`; returns the rows of both. Empty as long as there is one month."""
+def write_journeys(connection: duckdb.DuckDBPyConnection, champion: SegmentModel, month: date) -> tuple[int, int]:
+    """Paths and conversions that end with `month`, which `champion` serves; returns the rows of both. Empty as long as
+    there is one month."""
     first = connection.execute("SELECT min(month) FROM monthly_assignments").fetchone()
     known = first[0] if first and first[0] is not None else month
     lengths = [length for length in LENGTHS if add_months(month, 1 - length) >= known]
-    _gather_states(connection, month)
-    refits = {length: _crosses_refit(connection, month, length) for length in lengths}
+    unseen = _gather_states(connection, champion, month)
+    refits = {length: any(ago < length for ago in unseen) for length in lengths}
     paths = " UNION ALL ".join(_paths(month, length, refits[length]) for length in lengths)
     conversions = " UNION ALL ".join(_conversions(month, length, refits[length]) for length in lengths)
     rows = (
@@ -53,34 +57,35 @@ def common_paths(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row
     )
 
 
-def _gather_states(connection: duckdb.DuckDBPyConnection, month: date) -> None:
-    """A temporary table with a row per customer of the last six months, and its state in each: ago_0 is `month`."""
-    longest = LENGTHS[-1]
-    columns = ", ".join(
-        f"max(state) FILTER (month = {month_literal(add_months(month, -ago))}) AS ago_{ago}" for ago in range(longest)
-    )
+def _gather_states(connection: duckdb.DuckDBPyConnection, champion: SegmentModel, month: date) -> list[int]:
+    """A temporary table with a row per customer of the last six months, and its state in each: ago_0 is `month`.
+    Returns how many months ago those are that the champion cannot see."""
+    longest, states, unseen = LENGTHS[-1], [], []
+    for ago in range(longest):
+        earlier, of_profiles = add_months(month, -ago), month
+        seen = seen_in(connection, champion, earlier)
+        if seen is None:
+            unseen.append(ago)
+            seen = f"SELECT customer_id, segment_id FROM monthly_assignments WHERE month = {month_literal(earlier)}"
+            of_profiles = earlier
+        states.append(f"""
+            SELECT {ago} AS ago, s.customer_id, coalesce(p.role, p.name) AS state FROM ({seen}) AS s
+            LEFT JOIN segment_profiles AS p
+                ON p.month = {month_literal(of_profiles)} AND p.segment_id = s.segment_id
+        """)
+    columns = ", ".join(f"max(state) FILTER (ago = {ago}) AS ago_{ago}" for ago in range(longest))
     since = month_literal(add_months(month, 1 - longest))
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE journey_states AS
         SELECT customer_id, {columns} FROM (
-            SELECT a.month, a.customer_id, coalesce(p.role, a.segment_name) AS state
-            FROM monthly_assignments AS a
-            LEFT JOIN segment_profiles AS p ON p.month = a.month AND p.segment_id = a.segment_id
-            WHERE a.month BETWEEN {since} AND {month_literal(month)}
+            {" UNION ALL ".join(states)}
             UNION ALL
-            SELECT DISTINCT month, customer_id, 'rejected' FROM rejected_customers
+            SELECT DISTINCT datediff('month', month, {month_literal(month)}), customer_id, 'rejected'
+            FROM rejected_customers
             WHERE month BETWEEN {since} AND {month_literal(month)} AND trim(customer_id) <> ''
         ) AS months GROUP BY customer_id
     """)
-
-
-def _crosses_refit(connection: duckdb.DuckDBPyConnection, month: date, length: int) -> bool:
-    """Whether more than one champion served these months."""
-    found = connection.execute(
-        "SELECT count(DISTINCT model_version) FROM monthly_assignments WHERE month BETWEEN ? AND ?",
-        [add_months(month, 1 - length), month],
-    ).fetchone()
-    return found is not None and found[0] > 1
+    return unseen
 
 
 def _state(ago: int) -> str:

@@ -209,9 +209,11 @@ def _write_states(
     )
 
 
-def seen_states(model: SegmentModel, month: date) -> str:
-    """A query of customer_id and `probabilities` of the segments, of the accepted customers of a month as a model with
-    memory remembers them."""
+def seen_memberships(model: SegmentModel, month: date) -> str:
+    """A query of customer_id and `probabilities` of the segments, of the accepted customers of a month that the model
+    can see and, if it has a memory, remembers."""
+    if model.memory is None:
+        return membership_sql(model, customers_of(month).accepted)
     return f"""
         SELECT s.customer_id, s.probabilities[1:{len(model.segments)}] AS probabilities FROM {MEMORY_STATES.name} AS s
         SEMI JOIN {customers_of(month).accepted} AS a ON a.customer_id = s.customer_id

@@ -6,7 +6,7 @@ Not here: the figures (profiles_store.py, in original units), the segment's name
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segment_pipeline.words import ROLE_WORDS, counted, figure, percent, readable
+from segment_pipeline.words import ROLE_WORDS, counted, measured, percent, readable
 
 _WORTH_TELLING = 0.1
 """Relative difference from the population's mean below which a narrative is silent."""
@@ -23,23 +23,35 @@ class FeatureFigure:
 
 
 def narrative(
-    name: str, role: str | None, customers: int, share: float, hybrid_share: float, figures: Sequence[FeatureFigure]
+    name: str,
+    role: str | None,
+    customers: int,
+    share: float,
+    hybrid_share: float,
+    figures: Sequence[FeatureFigure],
+    portraits: Sequence[FeatureFigure] = (),
 ) -> str:
-    """One or two plain sentences on a segment, with figures in original units.
+    """One to three plain sentences on a segment, with figures in original units.
 
     share : of all customers, 0..1. hybrid_share : of the segment's customers who also belong elsewhere, 0..1. figures :
-    one per feature; those that differ most from the population are told, at most three.
+    one per feature of the model; those that differ most from the population are told, at most three. portraits : of
+    features that the model does not know; of those at most two.
     """
     rated = f", {ROLE_WORDS[role]}" if role is not None else ""
     first = (
         f"{name}{rated}: {counted(customers)}, {percent(share)} of all; "
         f"{percent(hybrid_share)} of them also lean to another segment."
     )
-    notable = sorted(figures, key=lambda one: -_relative_difference(one))[:3]
-    told = [_in_words(one) for one in notable if _relative_difference(one) >= _WORTH_TELLING]
-    if not told:
-        return f"{first} On average they behave like the population."
-    return f"{first} On average: {'; '.join(told)}."
+    told = _notable(figures, 3)
+    said = f"On average: {told}." if told else "On average they behave like the population."
+    beside = _notable(portraits, 2)
+    return f"{first} {said} Beside that: {beside}." if beside else f"{first} {said}"
+
+
+def _notable(figures: Sequence[FeatureFigure], most: int) -> str:
+    """Those that differ most from the population, in words; "" where none does."""
+    ranked = sorted(figures, key=lambda one: -_relative_difference(one))[:most]
+    return "; ".join(_in_words(one) for one in ranked if _relative_difference(one) >= _WORTH_TELLING)
 
 
 def _relative_difference(one: FeatureFigure) -> float:
@@ -52,5 +64,5 @@ def _relative_difference(one: FeatureFigure) -> float:
 
 
 def _in_words(one: FeatureFigure) -> str:
-    unit = f" {one.unit}" if one.unit and one.unit != one.feature else ""
-    return f"{readable(one.feature)} {figure(one.mean)}{unit} (all customers: {figure(one.population_mean)})"
+    of_all = measured(one.population_mean, "share" if one.unit == "share" else "")
+    return f"{readable(one.feature)} {measured(one.mean, one.unit, one.feature)} (all customers: {of_all})"

@@ -7,10 +7,12 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.config.order_features import FREQUENCY, MONETARY, ORDER_FEATURES, ORDER_VALUE
+from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, ORDER_VALUE
+from segment_pipeline.config.source import Feature
 from segment_pipeline.database.quoting import identifier
-from segment_pipeline.database.rows import exact_mean, without, write_rows
+from segment_pipeline.database.rows import exact_mean, exact_sum, without, write_rows
 from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.segments.month_before_store import shares_before
 from segment_pipeline.segments.profiles import FeatureFigure, narrative
 from segment_pipeline.segments.tables import SEGMENT_FEATURE_PROFILES, SEGMENT_PROFILES
 
@@ -28,8 +30,8 @@ def feature_units(config: Config) -> dict[str, str]:
 
 def spend_sql(config: Config) -> str | None:
     """A customer's spend in the window as an expression over validated_features; None where no feature tells it."""
-    if MONETARY in config.raw_feature_names:
-        return identifier(MONETARY)
+    if config.monetary_feature is not None:
+        return identifier(config.monetary_feature)
     if {FREQUENCY, ORDER_VALUE} <= set(config.raw_feature_names):
         return f"{identifier(FREQUENCY)} * {identifier(ORDER_VALUE)}"
     return None
@@ -46,17 +48,22 @@ class FeatureProfile:
     p10: float
     p50: float
     p90: float
+    known_share: float
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A segment of the month. hybrid_share is None, and `features` empty, when nobody is in it."""
+    """A segment of the month. hybrid_share is None, and `features` empty, when nobody is in it; share_before where it
+    cannot be known, total_spend and revenue_share where the source does not tell."""
 
     segment_id: int
     name: str
     role: str | None
     customers: int
     share: float
+    share_before: float | None
+    total_spend: float | None
+    revenue_share: float | None
     hybrid_share: float | None
     narrative: str
     model_version: int
@@ -70,6 +77,8 @@ def profile_segments(
     """Every segment of the champion, also one that nobody is in this month."""
     sizes = _sizes(connection, month)
     everyone = sum(size for size, _ in sizes.values())
+    before, spend = shares_before(connection, champion, month), _spend(connection, config, month)
+    revenue = sum(spend.values())
     features = _feature_profiles(connection, config, month)
     population = tuple(row for row in features if row.segment_id is None)
     profiles = []
@@ -84,6 +93,9 @@ def profile_segments(
                 segment.role,
                 customers,
                 customers / everyone,
+                before.get(segment.segment_id),
+                spend.get(segment.segment_id, 0.0) if spend else None,
+                spend.get(segment.segment_id, 0.0) / revenue if revenue > 0 else None,
                 hybrid_share,
                 told,
                 champion.model_version,
@@ -131,6 +143,25 @@ def _sizes(connection: duckdb.DuckDBPyConnection, month: date) -> dict[int, tupl
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
+def _spend(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> dict[int, float]:
+    """What the customers of each segment spent in the window; empty where nothing tells it."""
+    spend = spend_sql(config)
+    if spend is None:
+        return {}
+    rows = connection.execute(
+        f"""
+        SELECT a.segment_id, {exact_sum("spend")}
+        FROM monthly_assignments AS a
+        JOIN (SELECT month, customer_id, {spend} AS spend FROM validated_features) AS f
+            ON f.month = a.month AND f.customer_id = a.customer_id
+        WHERE a.month = ? AND spend IS NOT NULL
+        GROUP BY a.segment_id
+        """,
+        [month],
+    ).fetchall()
+    return dict(rows)
+
+
 def _feature_profiles(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[FeatureProfile]:
     units = feature_units(config)
     profiles = []
@@ -139,12 +170,13 @@ def _feature_profiles(connection: duckdb.DuckDBPyConnection, config: Config, mon
         rows = connection.execute(
             f"""
             SELECT a.segment_id, {exact_mean(column)},
-                quantile_cont({column}, 0.1), quantile_cont({column}, 0.5), quantile_cont({column}, 0.9)
+                quantile_cont({column}, 0.1), quantile_cont({column}, 0.5), quantile_cont({column}, 0.9),
+                CAST(count({column}) AS DOUBLE) / count(*)
             FROM monthly_assignments AS a
             JOIN validated_features AS f ON f.month = a.month AND f.customer_id = a.customer_id
-            WHERE a.month = ? AND {column} IS NOT NULL
+            WHERE a.month = ?
             GROUP BY GROUPING SETS ((a.segment_id), ())
-            HAVING count(*) > 0
+            HAVING count({column}) > 0
             ORDER BY a.segment_id
             """,
             [month],
@@ -166,10 +198,13 @@ def _narrative(
     if hybrid_share is None:
         return f"{name}: no customer this month."
     means = {row.feature: row.mean for row in population}
-    # the model's own features speak first; derived ones would repeat them
-    figures = [
-        FeatureFigure(row.feature, row.unit, row.mean, means[row.feature])
-        for row in own
-        if row.feature in config.feature_names
-    ]
-    return narrative(name, role, customers, customers / everyone, hybrid_share, figures)
+
+    def figures(features: Sequence[Feature]) -> list[FeatureFigure]:
+        names = {feature.name for feature in features}
+        return [
+            FeatureFigure(row.feature, row.unit, row.mean, means[row.feature]) for row in own if row.feature in names
+        ]
+
+    # what nobody configured is not told: most of it repeats the model's own features
+    of_model, portraits = figures(config.model_features), figures(config.portrait_features)
+    return narrative(name, role, customers, customers / everyone, hybrid_share, of_model, portraits)

@@ -11,6 +11,14 @@ MONTHLY_ASSIGNMENTS = Table(
         Column("segment_id", "INTEGER", "", "The segment with the largest membership probability."),
         Column("segment_name", "VARCHAR", "", "That segment's name."),
         Column("max_probability", "DOUBLE", "0..1", "Probability of that segment."),
+        Column(
+            "previous_segment_id",
+            "INTEGER",
+            "",
+            "Where this month's champion sees the customer the month before; in a month of promotion that may be "
+            "another segment than was published then. NULL for who was not there, where that month lacks a feature of "
+            "the champion, and in months of before there was this column.",
+        ),
         Column("second_segment_id", "INTEGER", "", "The segment with the second largest probability."),
         Column("second_probability", "DOUBLE", "0..1", "Probability of the second segment."),
         Column("entropy", "DOUBLE", "0..1 of the maximum", "Uncertainty: 0 is certain, 1 is all segments alike."),
@@ -116,6 +124,26 @@ SEGMENT_PROFILES = Table(
         Column("role", "VARCHAR", "", "engaged, casual, at_risk or dormant; NULL where the features cannot tell."),
         Column("customers", "BIGINT", "customers", "Customers whose largest probability is this segment."),
         Column("share", "DOUBLE", "0..1", "Share of the month's assigned customers."),
+        Column(
+            "share_before",
+            "DOUBLE",
+            "0..1",
+            "Its share the month before as this month's champion sees it, so that share less share_before is the "
+            "customers' doing and never a refit's. NULL in the first month, where the month before lacks a feature of "
+            "the champion, and in months of before there was this column.",
+        ),
+        Column(
+            "total_spend",
+            "DOUBLE",
+            "currency",
+            "What its customers spent in the window, as far as their spend is known; NULL where no feature tells it.",
+        ),
+        Column(
+            "revenue_share",
+            "DOUBLE",
+            "share",
+            "Share of what all assigned customers spent; 0 to 1 but where returns make spend negative. NULL likewise.",
+        ),
         Column("hybrid_share", "DOUBLE", "0..1", "Share of its customers with is_hybrid; NULL when it has none."),
         Column("narrative", "VARCHAR", "", "The profile in one or two sentences."),
         MODEL_VERSION,
@@ -132,20 +160,46 @@ SEGMENT_FEATURE_PROFILES = Table(
         SEGMENT_ID,
         Column("feature", "VARCHAR", "", "The feature."),
         Column("unit", "VARCHAR", "", "The feature's unit."),
-        Column("mean", "DOUBLE", "the feature's unit", "Mean."),
+        Column("mean", "DOUBLE", "the feature's unit", "Mean over the customers whose value is known."),
         Column("p10", "DOUBLE", "the feature's unit", "10th percentile."),
         Column("p50", "DOUBLE", "the feature's unit", "Median."),
         Column("p90", "DOUBLE", "the feature's unit", "90th percentile."),
         Column("population_mean", "DOUBLE", "the feature's unit", "Mean over all assigned customers of the month."),
         Column("index", "DOUBLE", "100 = population", "100 times mean over population_mean; NULL when that is 0."),
+        Column(
+            "known_share",
+            "DOUBLE",
+            "0..1",
+            "Share of the segment's customers whose value is known: below 1 where values of a portrait feature were "
+            "missing or impossible, and left out.",
+        ),
     ),
     ("month", "segment_id", "feature"),
 )
 
 
+SEGMENT_CATEGORIES = Table(
+    "segment_categories",
+    "What the customers assigned to a segment spend their money on, of the ten categories on which all customers spend "
+    "most; whether or not a category is in the model. Empty where the source has no categories.",
+    (
+        MONTH,
+        SEGMENT_ID,
+        Column("category", "VARCHAR", "", "The category; (other) for all but the ten, (none) for lines without one."),
+        Column("share", "DOUBLE", "0..1", "Share of the segment's spend in the window; those of a segment sum to 1."),
+        Column("population_share", "DOUBLE", "0..1", "Share of the spend of all assigned customers of the month."),
+        Column("index", "DOUBLE", "100 = population", "100 times share over population_share; NULL when that is 0."),
+        Column("buyers", "DOUBLE", "0..1", "Share of the segment's customers who bought from the category."),
+        Column("population_buyers", "DOUBLE", "0..1", "Share of all assigned customers who did."),
+    ),
+    ("month", "segment_id", "category"),
+)
+
+
 TRANSITION_DELTAS = Table(
     "transition_deltas",
-    "A customer's movement from the month before to this month, both measured with the month before's champion.",
+    "A customer's movement from the month before to this month, both measured with the month before's champion; with "
+    "this month's where the month lacks a feature of that.",
     (
         MONTH,
         CUSTOMER_ID,
@@ -181,7 +235,14 @@ TRANSITION_DELTAS = Table(
         ),
         Column("segment_ids", "INTEGER[]", "", "The segments of the measuring champion, ascending."),
         Column("changes", "DOUBLE[]", "-1..1", "Change of the probability of each of segment_ids; they sum to 0."),
-        Column("model_version", "INTEGER", "", "The measuring champion: the one that served the month before."),
+        Column(
+            "model_version",
+            "INTEGER",
+            "",
+            "The measuring champion: the one that served the month before or, where this month lacks a feature of it, "
+            "this month's. NULL where neither can see both months: the states are then each month's own segments, and "
+            "a change of them is no movement.",
+        ),
     ),
     ("month", "customer_id"),
 )
@@ -190,7 +251,8 @@ TRANSITION_DELTAS = Table(
 TRANSITION_MATRIX = Table(
     "transition_matrix",
     "How many customers moved from one state to another between the month before and this month. Both states are "
-    "segments of the champion of the month before, so in a month of promotion to_state is not yet a new segment.",
+    "segments of the measuring champion (model_version of transition_deltas), the month before's where it can be: "
+    "in a month of promotion to_state is then not yet a new segment.",
     (
         MONTH,
         Column("from_state", "VARCHAR", "", "Segment id as text, or new, returned, rejected."),
@@ -214,8 +276,8 @@ TRANSITION_MATRIX = Table(
 JOURNEY_PATHS = Table(
     "journey_paths",
     "The commonest paths of customers over the last 2 to 6 months up to this one, of those who were in a segment when "
-    "the path begins. A state is the role of the customer's segment in that month, or the segment's name where there "
-    "are no roles; lapsed and rejected are states as well.",
+    "the path begins. A state is the role of the segment in which this month's champion sees the customer then, or the "
+    "segment's name where there are no roles; lapsed and rejected are states as well.",
     (
         MONTH,
         Column("months", "INTEGER", "months", "Length of the path, 2 to 6, both ends included."),
@@ -229,7 +291,8 @@ JOURNEY_PATHS = Table(
             "crosses_refit",
             "BOOLEAN",
             "",
-            "Whether the champion was replaced in between: some changes of state are then not the customers' own.",
+            "Whether this month's champion cannot see all of these months, so that some states are those of a champion "
+            "before it: some changes are then not the customers' own.",
         ),
     ),
     ("month", "months", "place"),
@@ -259,7 +322,8 @@ JOURNEY_CONVERSION = Table(
             "crosses_refit",
             "BOOLEAN",
             "",
-            "Whether the champion was replaced in between: some changes of state are then not the customers' own.",
+            "Whether this month's champion cannot see all of these months, so that some states are those of a champion "
+            "before it: some changes are then not the customers' own.",
         ),
     ),
     ("month", "from_state", "months_later"),
@@ -371,21 +435,27 @@ CUSTOMER_JOURNEY = View(
         MODEL_VERSION,
         Column("role", "VARCHAR", "", "Role of its segment: engaged, casual, at_risk or dormant; NULL without roles."),
         Column("previous_month", "DATE", "month", "The customer's month before this one; NULL for its first."),
-        Column("previous_segment_id", "INTEGER", "", "Its segment in previous_month; NULL for its first month."),
+        Column(
+            "previous_segment_id",
+            "INTEGER",
+            "",
+            "Its segment in previous_month: the month before as this month's champion sees it, an older one as it was "
+            "published. NULL for its first month, and where the month before cannot be seen.",
+        ),
         Column(
             "moved",
             "BOOLEAN",
             "",
-            "Whether it changed segment since the month before, both under one champion: a new id after a refit alone "
-            "is no movement. NULL without a month before.",
+            "Whether segment_id differs from previous_segment_id, both by this month's champion: a refit alone is no "
+            "movement. Where that cannot see the month before, both by the champion of then. NULL without a month "
+            "before, and where neither sees both.",
         ),
         Column(
             "direction",
             "VARCHAR",
             "",
             "Of a movement: up, down, or lateral between segments of one role (dormant, at_risk, casual, engaged "
-            "ascend), by the champion of the month before, so in a month of promotion it may differ from role; "
-            "NULL where it did not move, or without roles.",
+            "ascend); NULL where it did not move, or without roles.",
         ),
         Column("changed_at", "DATE", "month", "Month of its last movement, or of its first or returning month."),
         Column(
@@ -409,22 +479,29 @@ CUSTOMER_JOURNEY = View(
                 AS height
         FROM segment_profiles
     ),
-    ordered AS (
-        SELECT a.month, a.customer_id, a.segment_id, a.segment_name, a.max_probability, a.tier, a.model_version, r.role,
-            lag(a.month) OVER customer AS previous_month,
-            lag(a.segment_id) OVER customer AS previous_segment_id,
-            CASE WHEN d.from_segment_id IS NOT NULL AND d.to_segment_id IS NOT NULL
-                THEN d.from_segment_id <> d.to_segment_id END AS moved,
-            d.from_segment_id AS left_segment_id,
-            -- both segments are those of the champion of the month before, and have their roles there
-            above.height - below.height AS ascent
+    measured AS (
+        SELECT a.month, a.customer_id, a.segment_id, a.segment_name, a.max_probability, a.tier, a.model_version,
+            -- both segments of a movement are one champion's, who serves the month of `roles_of`
+            CASE WHEN a.previous_segment_id IS NULL AND d.model_version <> a.model_version
+                THEN a.month - INTERVAL 1 MONTH ELSE a.month END AS roles_of,
+            CASE WHEN a.previous_segment_id IS NOT NULL THEN a.previous_segment_id
+                WHEN d.model_version IS NOT NULL THEN d.from_segment_id END AS before_id,
+            CASE WHEN a.previous_segment_id IS NULL AND d.model_version <> a.model_version
+                THEN d.to_segment_id ELSE a.segment_id END AS now_id
         FROM monthly_assignments AS a
-        LEFT JOIN ranked AS r ON r.month = a.month AND r.segment_id = a.segment_id
         LEFT JOIN transition_deltas AS d ON d.month = a.month AND d.customer_id = a.customer_id
-        LEFT JOIN ranked AS below
-            ON below.month = a.month - INTERVAL 1 MONTH AND below.segment_id = d.from_segment_id
-        LEFT JOIN ranked AS above ON above.month = a.month - INTERVAL 1 MONTH AND above.segment_id = d.to_segment_id
-        WINDOW customer AS (PARTITION BY a.customer_id ORDER BY a.month)
+    ),
+    ordered AS (
+        SELECT m.*, r.role, lag(m.month) OVER customer AS previous_month,
+            CASE WHEN lag(m.month) OVER customer < m.month - INTERVAL 1 MONTH THEN lag(m.segment_id) OVER customer
+                WHEN m.roles_of = m.month THEN m.before_id END AS previous_segment_id,
+            m.before_id <> m.now_id AS moved,
+            above.height - below.height AS ascent
+        FROM measured AS m
+        LEFT JOIN ranked AS r ON r.month = m.month AND r.segment_id = m.segment_id
+        LEFT JOIN ranked AS below ON below.month = m.roles_of AND below.segment_id = m.before_id
+        LEFT JOIN ranked AS above ON above.month = m.roles_of AND above.segment_id = m.now_id
+        WINDOW customer AS (PARTITION BY m.customer_id ORDER BY m.month)
     ),
     stayed AS (
         SELECT *, max(CASE WHEN moved IS NOT FALSE THEN month END)
@@ -438,7 +515,7 @@ CUSTOMER_JOURNEY = View(
         changed_at,
         row_number() OVER (PARTITION BY customer_id, changed_at ORDER BY month) AS months_in_segment,
         nullif(
-            last_value(CASE WHEN moved THEN left_segment_id END IGNORE NULLS)
+            last_value(CASE WHEN moved THEN before_id END IGNORE NULLS)
                 OVER (PARTITION BY customer_id ORDER BY month),
             segment_id
         ) AS previous_different_segment_id
@@ -453,6 +530,7 @@ TABLES = (
     SEGMENT_DYNAMICS,
     SEGMENT_PROFILES,
     SEGMENT_FEATURE_PROFILES,
+    SEGMENT_CATEGORIES,
     TRANSITION_DELTAS,
     TRANSITION_MATRIX,
     JOURNEY_PATHS,

@@ -76,12 +76,28 @@ def text_id(expression: str, kind: str) -> str:
     )
 
 
+def category_text(expression: str, kind: str) -> str:
+    """A category as text; blank is NULL."""
+    return f"nullif(trim({text_id(expression, kind)}), '')"
+
+
 def timestamp(expression: str, kind: str) -> str:
     """A time as a TIMESTAMP in UTC; NULL where it cannot be read."""
     value = f"({expression}\n)"
     if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"):
         value = f"timezone('UTC', CAST({value} AS TIMESTAMPTZ))"
     return f"TRY_CAST({value} AS TIMESTAMP)"
+
+
+def reading_failed(path: str, what: str, error: duckdb.Error) -> SourceError:
+    """What to say when rows could not be read to their end."""
+    if isinstance(error, duckdb.OutOfMemoryException):
+        advice = "Raise operation.memory_limit in the configuration, or free disk space beside the warehouse."
+    else:
+        advice = (
+            "Deliver the data again, or fix the expressions under `source` and `features`, then run the month again."
+        )
+    return SourceError(f"{path}: reading the {what} failed: {reason(error)} {advice}")
 
 
 def _unquoted(text: str) -> str:

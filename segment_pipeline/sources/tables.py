@@ -1,6 +1,6 @@
 """What a month's source gives."""
 
-from segment_pipeline.database.tables import MONTH, Column, Table
+from segment_pipeline.database.tables import CUSTOMER_ID, MONTH, Column, Table
 
 RAW_CUSTOMERS = Table(
     "raw_customers",
@@ -27,4 +27,18 @@ RAW_CUSTOMERS = Table(
 )
 
 
-TABLES = (RAW_CUSTOMERS,)
+CUSTOMER_CATEGORIES = Table(
+    "customer_categories",
+    "What a customer spent on a category in the window; the ten categories on which most is spent are told apart.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column("category", "VARCHAR", "", "The category; (other) for all but the ten, (none) for lines without one."),
+        Column("spend", "DECIMAL(38, 4)", "currency", "What the customer spent on it, net of refunds, at least 0."),
+    ),
+    ("month", "customer_id", "category"),
+    published=False,
+)
+
+
+TABLES = (RAW_CUSTOMERS, CUSTOMER_CATEGORIES)

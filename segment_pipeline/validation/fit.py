@@ -115,9 +115,12 @@ def _refitted(
             (Z[chosen], None if rounding_variance is None else rounding_variance[chosen]) for chosen in (under, ~under)
         ]
         rest = _refitted(mixture.without_hurdle, *parts[1], None, floor)
-        return with_rule(rest, hurdle, float(under.mean()), *rule_component(hurdle, parts[0][0], floor, parts[0][1]))
+        rule = rule_component(hurdle, parts[0][0], floor, parts[0][1], mixture.covariance_type)
+        return with_rule(rest, hurdle, float(under.mean()), *rule)
     rows = Rows(Z, center=Z.mean(axis=0), rounding_variance=rounding_variance)
-    em = StackedEM(rows.d, floor, spike_guard(rows.moments()[1], mixture.n_components, rows.total))
+    covariance_type = mixture.covariance_type
+    guard = spike_guard(rows.moments()[1], mixture.n_components, rows.total, covariance_type)
+    em = StackedEM(rows.d, floor, guard, covariance_type=covariance_type)
     if prior is not None:
         return _refitted_given(mixture, rows, prior, em)
     start = moments_of_mixtures([replace(mixture, means=mixture.means - rows.center)])

@@ -39,7 +39,7 @@ from segment_pipeline.segments.memory_store import (
     prior_of,
     scored_rows,
 )
-from segment_pipeline.sources.sources import load_orderers
+from segment_pipeline.sources.order_lines import load_orderers
 from segment_pipeline.validation.figures import Figure, Missing
 from segment_pipeline.validation.fit import Overlap
 from segment_pipeline.validation.foretold import Foretold, foretell

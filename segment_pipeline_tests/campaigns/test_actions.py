@@ -249,14 +249,23 @@ def test_a_new_id_after_a_refit_is_marked_as_no_movement(warehouse):
     assign(warehouse, MARCH, [("stayed", 1, 2, "dominant"), ("moved", 1, 2, "dominant")])
     assign(warehouse, APRIL, [("stayed", 5, 2, "dominant"), ("moved", 6, 2, "dominant")])
     warehouse.execute(
-        "INSERT INTO transition_deltas (month, customer_id, from_segment_id, to_segment_id) "
-        "VALUES ('2023-04-01', 'stayed', 1, 1), ('2023-04-01', 'moved', 1, 2)"
+        "INSERT INTO transition_deltas (month, customer_id, from_segment_id, to_segment_id, model_version) "
+        "VALUES ('2023-04-01', 'stayed', 1, 1, 1), ('2023-04-01', 'moved', 1, 2, 1)"
     )
-    write_audience_feed(warehouse, APRIL)
-    rows = warehouse.execute("SELECT customer_id, change, by_refit FROM audience_feed ORDER BY ALL").fetchall()
-    assert rows == [
+
+    def feed() -> list[tuple]:
+        write_audience_feed(warehouse, APRIL)
+        return warehouse.execute("SELECT customer_id, change, by_refit FROM audience_feed ORDER BY ALL").fetchall()
+
+    assert feed() == [
         ("moved", "entered", False),
         ("moved", "left", False),
         ("stayed", "entered", True),
         ("stayed", "left", True),
     ]
+    # what the new champion sees in the month before decides, as it does in a customer's journey
+    warehouse.execute("UPDATE monthly_assignments SET previous_segment_id = 6 WHERE month = '2023-04-01'")
+    assert [by_refit for *_, by_refit in feed()] == [True, True, False, False]
+    warehouse.execute("UPDATE monthly_assignments SET previous_segment_id = NULL")
+    warehouse.execute("UPDATE transition_deltas SET model_version = NULL, to_segment_id = 5")
+    assert all(by_refit for *_, by_refit in feed())

@@ -303,7 +303,7 @@ def test_features_of_products_need_a_product_id(name: str) -> None:
 
 def test_all_features_of_order_lines_are_accepted_together() -> None:
     features = "".join(f"  - {{name: {name}}}\n" for name in ORDER_FEATURES)
-    text = ORDERS.replace("amount: a", "amount: a, product_id: p").split("  - ")[0] + features
+    text = ORDERS.replace("amount: a", "amount: a, product_id: p, category: c").split("  - ")[0] + features
     assert parse_config(text, FILE).feature_names == tuple(ORDER_FEATURES)
 
 
@@ -372,7 +372,7 @@ def test_every_setting_has_a_meaning_and_every_threshold_a_unit() -> None:
 @pytest.mark.parametrize(
     ("hurdle", "key", "words"),
     [
-        ("{feature: sales, value: 1}", "model.hurdle.feature", "a feature of this file: visits"),
+        ("{feature: sales, value: 1}", "model.hurdle.feature", "a feature of the model: visits"),
         ("{feature: visits, value: -3}", "model.hurdle.value", "a valid value of visits"),
         ("{feature: visits}", "model.hurdle.value", "add the key"),
     ],
@@ -381,6 +381,38 @@ def test_a_hurdle_names_a_feature_and_a_value_that_is_valid(hurdle: str, key: st
     told = problem(f"{BASE}model:\n  hurdle: {hurdle}\n")
     assert key in told
     assert words in told
+
+
+PORTRAYED = BASE.replace("features:", "features:\n  - {name: pages}\n  - {name: spend, use: portrait, transform: log}")
+
+
+def test_a_portrait_is_a_feature_of_the_file_and_none_of_the_model() -> None:
+    config = parse_config(PORTRAYED, FILE)
+    assert config.feature_names == config.raw_feature_names == ("pages", "spend", "visits")
+    assert config.model_feature_names == ("pages", "visits")
+    assert [feature.name for feature in config.portrait_features] == ["spend"]
+    assert config.without_portraits().features == config.model_features
+    assert config.without_portraits().path == config.path
+    assert config.without_portraits(also=["spend"]).feature_names == config.feature_names
+    # what is not fitted needs no domain for its transform
+    assert "log" in problem(PORTRAYED.replace("use: portrait, ", ""))
+
+
+@pytest.mark.parametrize("in_model", ["visits", "no"])
+def test_portraits_alone_make_no_segments(in_model: str) -> None:
+    text = PORTRAYED.replace("{name: pages}", "{name: pages, use: portrait}")
+    if in_model == "no":
+        text = text.replace("{name: visits,", "{name: visits, use: portrait,")
+    told = problem(text)
+    assert "at least two features with `use: model`" in told
+    assert "features: found" in told
+
+
+def test_a_portrait_gives_roles_and_no_rule_of_the_model() -> None:
+    config = parse_config(f"{PORTRAYED}roles: {{frequency: spend}}\n", FILE)
+    assert config.frequency_feature == "spend"
+    told = problem(f"{PORTRAYED}model:\n  hurdle: {{feature: spend, value: 1}}\n")
+    assert "a feature of the model: pages, visits" in told
 
 
 def test_the_field_descriptions_carry_unit_and_default() -> None:
@@ -413,7 +445,10 @@ def test_reading_the_file_loads_nothing_heavy() -> None:
 
 # `#key: value` is a key at its default; prose and examples have a blank after the `#`.
 DEFAULT_LINE = re.compile(r"^( *)#(?=[a-z_]+:)", re.MULTILINE)
-EXAMPLE_LINE = re.compile(r"^( *)# (?=(snapshots|query|segments|hurdle|campaigns|outcomes|audit): \{)", re.MULTILINE)
+EXAMPLE_LINE = re.compile(
+    r"^( *)# (?=(snapshots|query|products|events|segments|hurdle|campaigns|outcomes|audit|of_events): [{[])",
+    re.MULTILINE,
+)
 
 
 def keys_of(content: Any, prefix: str = "") -> dict[str, Any]:
@@ -439,6 +474,7 @@ def test_the_demo_is_the_complete_journey_as_designed() -> None:
         "ordered_at": "transaction_timestamp",
         "amount": "sales_value",
         "product_id": "product_id",
+        "category": None,
         "where": "sales_value > 0",
     }
     assert (config.first_month, config.last_month) == (date(2017, 3, 1), date(2017, 12, 1))

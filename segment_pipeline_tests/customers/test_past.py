@@ -37,7 +37,7 @@ def first_month(connection: duckdb.DuckDBPyConnection, config: Config, month: da
     load_raw_customers(connection, config, month)
     split_customers(connection, config, build_contract(config), month)
     remembering = config.model_copy(update={"model": config.model.model_copy(update={"memory": True})})
-    found = fill_past(connection, remembering, build_contract(config), month)
+    found = fill_past(connection, remembering, month)
     connection.commit()
     return found
 
@@ -162,4 +162,4 @@ def test_nobody_knows_how_far_back_the_users_own_sql_can_look(
 
 def test_without_a_memory_there_is_no_past(connection: duckdb.DuckDBPyConnection, shop: Shop) -> None:
     prepare(connection, TABLES, shop_config(shop).raw_feature_names)
-    assert fill_past(connection, shop_config(shop), build_contract(shop_config(shop)), JUNE) == []
+    assert fill_past(connection, shop_config(shop), JUNE) == []

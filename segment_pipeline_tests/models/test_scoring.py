@@ -15,7 +15,9 @@ from segment_pipeline.mixture.candidates import Hurdle, Mixture
 from segment_pipeline.mixture.chain.markov import MarkovMixture
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.chain.panel import BEFORE, LAPSED, MISSING, SEEN, Panel
+from segment_pipeline.mixture.covariances import COVARIANCE_TYPES
 from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.mixture.search import search_mixtures
 from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.models.scoring import assignment_sql, membership_sql, prior_sql, tier_sql
 from segment_pipeline.models.tables import PRIOR
@@ -83,6 +85,35 @@ def test_sql_probabilities_equal_numpys(seed, k, d):
     np.testing.assert_allclose(probabilities, model.responsibilities(X), atol=1e-9)
     np.testing.assert_allclose([row["log_likelihood"] for row in rows], model.log_likelihood(X), rtol=1e-9, atol=1e-9)
     assert np.abs(probabilities.sum(axis=1) - 1).max() < 1e-9
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_of_every_type_of_covariances_sql_gives_what_the_estimator_gives(covariance_type, remembers):
+    model = random_model(5, 3, 4)
+    X = random_customers(model, 6, 400)
+    (found,) = search_mixtures(
+        model.space.transform(X), [3], covariance_type=covariance_type, random_state=0, variance_floor=1e-3, n_jobs=1
+    )
+    memory = random_memory(5, 3) if remembers else None
+    model = replace(model, mixture=found.model.mixture_, memory=memory)
+    model = SegmentModel.from_json(model.to_json())
+    known = np.random.default_rng(1).dirichlet(np.ones(4), len(X)) if remembers else None
+    history = None if known is None else [(row.tolist(), True) for row in known]
+    relation = (
+        "customers" if memory is None else f"(SELECT *, {prior_sql(memory, 'was', 'known')} AS {PRIOR} FROM customers)"
+    )
+    rows = score(model, X, lambda m: membership_sql(m, relation), history)
+    by_sql = np.array([row["probabilities"] for row in rows])
+    if memory is None or known is None:
+        np.testing.assert_allclose(by_sql, found.model.predict_proba(model.space.transform(X)), atol=1e-9)
+        likelihood = found.model.score_samples(model.space.transform(X)) + model.space.log_jacobian
+        np.testing.assert_allclose([row["log_likelihood"] for row in rows], likelihood, rtol=1e-9)
+    else:
+        expected = model.responsibilities(X, prior=memory.ahead(known)[:, :3])
+        np.testing.assert_allclose(by_sql, expected, atol=1e-9)
+    # squares of sums in which features that do not go together do not meet
+    assert membership_sql(model, relation).count("* (z0 -") == 2 * 3 * (4 if covariance_type in ("full", "tied") else 1)
 
 
 @settings(max_examples=25, deadline=None)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from segment_pipeline.config.model import ModelSettings
 from segment_pipeline.mixture.candidates import Candidate, Mixture
 from segment_pipeline.mixture.chain.memory import Memory
+from segment_pipeline.mixture.covariances import CovarianceType
 from segment_pipeline.models.selection import Continuity, choose, find_elbow, judge, merged_in_turn
 
 SETTINGS = ModelSettings()
@@ -19,6 +20,10 @@ def candidate(k: int, score: float, **changes: object) -> Candidate:
     mixture = Mixture(np.full(k, 1 / k), np.zeros((k, 2)), np.array([np.eye(2)] * k))
     sound = Candidate(k, mixture, score, score, score + 100 * k, -1.0, -1.1, 0.95, 0.1, 0.5, True, False, None, 5.0)
     return replace(sound, **changes)  # type: ignore[arg-type]
+
+
+def of_type(covariance_type: CovarianceType, one: Candidate) -> Candidate:
+    return replace(one, mixture=replace(one.mixture, covariance_type=covariance_type))
 
 
 def test_a_sound_candidate_is_admissible() -> None:
@@ -45,7 +50,7 @@ def test_the_bic_minimum_is_taken_among_the_admissible_only() -> None:
     spike = candidate(5, 50.0, degenerate=True, degeneracy="a spike")
     choice = choose([candidate(3, 300.0), candidate(4, 200.0), spike, candidate(6, 250.0)], SETTINGS)
     assert choice.candidate is not None
-    assert (choice.candidate.n_components, choice.minimum, choice.runner_up) == (4, 4, 6)
+    assert (choice.candidate.n_components, choice.minimum, choice.runner_up) == (4, ("full", 4), ("full", 6))
     for words in (
         "4 segments, chosen by BIC",
         "lowest at 4",
@@ -68,7 +73,7 @@ def test_the_elbow_is_taken_where_there_is_one_and_the_minimum_where_there_is_no
     elbow = SETTINGS.model_copy(update={"criterion": "elbow"})
     bent = choose([candidate(k, b) for k, b in [(2, 1000.0), (3, 400.0), (4, 350.0), (5, 320.0), (6, 310.0)]], elbow)
     assert bent.candidate is not None
-    assert (bent.candidate.n_components, bent.elbow, bent.minimum) == (3, 3, 6)
+    assert (bent.candidate.n_components, bent.elbow, bent.minimum) == (3, ("full", 3), ("full", 6))
     straight = choose([candidate(k, 1000.0 - 100 * k) for k in range(2, 7)], elbow)
     assert straight.candidate is not None
     assert (straight.candidate.n_components, straight.elbow) == (6, None)
@@ -94,7 +99,7 @@ def test_an_elbow_lies_strictly_between_the_first_candidate_and_the_minimum(scor
     st.lists(
         st.tuples(st.floats(-1e5, 1e5), st.floats(0, 1), st.floats(0, 0.5), st.booleans(), st.booleans()),
         min_size=1,
-        max_size=9,
+        max_size=14,
     ),
     st.sampled_from(["bic", "icl", "elbow"]),
 )
@@ -103,8 +108,13 @@ def test_whatever_is_chosen_is_admissible_and_order_does_not_matter(
 ) -> None:
     settings = SETTINGS.model_copy(update={"criterion": criterion})
     candidates = [
-        candidate(k, bic, stability=stability, smallest_share=share, converged=converged, degenerate=degenerate)
-        for k, (bic, stability, share, converged, degenerate) in enumerate(rows, start=2)
+        of_type(
+            "full" if i % 2 else "tied",
+            candidate(
+                2 + i // 2, bic, stability=stability, smallest_share=share, converged=converged, degenerate=degenerate
+            ),
+        )
+        for i, (bic, stability, share, converged, degenerate) in enumerate(rows)
     ]
     choice = choose(candidates, settings)
     assert choice.candidate is None or judge(choice.candidate, settings) == ()
@@ -112,12 +122,48 @@ def test_whatever_is_chosen_is_admissible_and_order_does_not_matter(
     assert choose(candidates[::-1], settings).candidate is choice.candidate
 
 
+def test_of_several_types_of_covariances_the_criterion_takes_the_best_and_the_words_name_it() -> None:
+    tried = [
+        *(candidate(k, score) for k, score in ((3, 300.0), (4, 220.0))),
+        *(of_type("diagonal", candidate(k, score)) for k, score in ((3, 250.0), (4, 200.0), (5, 260.0))),
+        *(of_type("spherical", candidate(k, 900.0, stability=float("nan"))) for k in (3, 4, 5)),
+        of_type("tied", candidate(4, 100.0, stability=0.1)),
+    ]
+    choice = choose(tried, SETTINGS)
+    assert choice.candidate is tried[3]
+    assert (choice.minimum, choice.runner_up) == (("diagonal", 4), ("full", 4))
+    for words in (
+        "4 segments with diagonal covariances, chosen by BIC among the 5 admissible of 9 candidates",
+        "BIC is lowest at 4 diagonal (200",
+        "Runner-up: 4 segments with full covariances, 20 BIC worse",
+        "Refused: 4 tied (independent searches disagree",
+        "all with spherical covariances (its type of covariances cannot win",
+    ):
+        assert words in choice.rationale
+    assert choice.rationale.count("cannot win") == 1
+    kept = {one.key: float(one.key == ("full", 4)) for one in tried}
+    steady = choose(tried, SETTINGS, continuity=Continuity(30.0, kept))
+    assert steady.candidate is tried[1]
+    assert "4 diagonal keeps 0 %, 4 full keeps 100 %" in steady.rationale
+
+
+def test_every_type_of_covariances_has_an_elbow_of_its_own_and_the_lowest_is_taken() -> None:
+    curve = [(2, 1000.0), (3, 400.0), (4, 350.0), (5, 320.0), (6, 310.0)]
+    tried = [candidate(k, score) for k, score in curve]
+    tried += [of_type("tied", candidate(k + 1, score - 60.0)) for k, score in curve]
+    choice = choose(tried, SETTINGS.model_copy(update={"criterion": "elbow"}))
+    assert choice.elbow == ("tied", 4)
+    assert choice.candidate is not None
+    assert choice.candidate.key == ("tied", 4)
+    assert "the BIC curve bends most at 4 tied" in choice.rationale
+
+
 def test_at_a_refit_of_candidates_that_fit_as_well_the_one_that_keeps_most_customers_is_taken() -> None:
     candidates = [candidate(3, 100.0), candidate(4, 112.0), candidate(5, 119.0), candidate(6, 150.0)]
-    kept = {3: 0.1, 4: 0.4, 5: 0.8, 6: 0.99}
+    kept = {("full", k): share for k, share in ((3, 0.1), (4, 0.4), (5, 0.8), (6, 0.99))}
     choice = choose(candidates, SETTINGS, continuity=Continuity(20.0, kept))
     assert choice.candidate is candidates[2]
-    assert (choice.minimum, choice.runner_up) == (3, 3)
+    assert (choice.minimum, choice.runner_up) == (("full", 3), ("full", 3))
     assert choice.rationale.startswith(
         "5 segments, chosen by continuity from the 3 whose BIC is within 20 of the lowest (of the customers in their "
         "segment 3 keeps 10 %, 4 keeps 40 %, 5 keeps 80 %) among the 4 admissible of 4 candidates"

@@ -32,10 +32,10 @@ transition_deltas | segments | duckdb sql | \
 monthly_assignments raw_customers selected_model validated_features | transitions_reconcile!
 drift_alerts | segments | duckdb python | \
 candidate_models drift_alerts@-1 monthly_assignments selected_model validated_features |
-journey_paths | journeys | duckdb sql | monthly_assignments segment_profiles validated_features |
+journey_paths | journeys | duckdb sql | monthly_assignments segment_profiles selected_model validated_features |
 churn_risk | journeys | duckdb python | monthly_assignments raw_customers selected_model validated_features |
 early_warnings | journeys | duckdb sql | churn_risk customer_actions early_warnings@-1 \
-monthly_assignments selected_model transition_deltas |
+monthly_assignments selected_model transition_deltas validated_features |
 warning_backtest | journeys | duckdb python | \
 churn_risk customer_actions early_warnings monthly_assignments raw_customers selected_model |
 movement_reference | journeys | duckdb sql | early_warnings monthly_assignments raw_customers selected_model \

@@ -80,6 +80,25 @@ def test_accepted_rows_get_what_the_pipeline_gives_them(customers, seed):
     }
 
 
+@pytest.mark.parametrize("covariance_type", ["diagonal", "tied", "spherical"])
+def test_the_query_and_the_macro_score_covariances_of_every_type(customers, covariance_type):
+    model = random_model(3, 3, 4)
+    covariances = model.mixture.covariances * np.eye(4)
+    if covariance_type != "diagonal":
+        covariances = np.repeat(
+            model.mixture.covariances[:1] if covariance_type == "tied" else 0.7 * np.eye(4)[None], 3, 0
+        )
+    model = replace(model, mixture=replace(model.mixture, covariances=covariances, covariance_type=covariance_type))
+    X = random_customers(model, 3, 200)
+    connection, expected = customers(model, X), model.responsibilities(X)
+    for statement in macro_ddl(scoring_of(model)):
+        connection.execute(statement)
+    for sql in (score_query(scoring_of(model), "customers"), "SELECT * FROM score(customers)"):
+        found = result(connection, sql)
+        by_sql = [found[f"{i:06d}"]["probabilities"] for i in range(len(X))]
+        np.testing.assert_allclose(by_sql, expected, atol=1e-9)
+
+
 @pytest.mark.parametrize("hurdle", [None, Hurdle(0, 0, -0.3, 0.0, 0.4)])
 def test_a_row_that_the_pipeline_would_reject_comes_back_with_nulls_and_the_reason(customers, hurdle):
     model = random_model(1, 3, 2, ["visits", "share"])

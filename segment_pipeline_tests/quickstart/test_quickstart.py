@@ -270,6 +270,7 @@ def test_on_the_command_line_a_refusal_is_one_message_and_exit_code_2_and_leaves
         ((str(tmp_path / "missing.csv"),), "does not exist"),
         ((str(tmp_path),), "is a folder"),
         ((str(source), "--segments", "9..3"), "from 2 to 50"),
+        ((str(source), "--covariance", "full,round"), "some of full,diagonal,tied,spherical"),
         ((str(source), "--transform", "orders=sqrt"), "none of none, log, log1p, logit"),
     ):
         ended = commands.start("quickstart", *arguments, "--out", str(tmp_path / "out")).wait()
@@ -513,6 +514,7 @@ def test_what_the_user_says_goes_before_what_was_found(write):
         resolutions={"total_spend": 1.0},
         month=date(2020, 2, 1),
         segments=(3, 5),
+        covariance=["full", "diagonal"],
         hurdle=("orders", 1.0),
         seed=9,
     )
@@ -523,6 +525,7 @@ def test_what_the_user_says_goes_before_what_was_found(write):
     ]
     assert config.first_month == config.last_month == date(2020, 2, 1)
     assert (config.model.n_components, config.model.max_segments, config.model.seed) == ((3, 5), 5, 9)
+    assert config.model.covariance_types == ("full", "diagonal")
     assert config.model.hurdle is not None
     assert (config.model.hurdle.feature, config.model.hurdle.value) == ("orders", 1.0)
 

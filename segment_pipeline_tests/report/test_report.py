@@ -223,12 +223,64 @@ def test_a_file_in_which_little_was_computed_still_makes_a_page(published):
     assert "No customer needs attention." in page.text
 
 
+def test_a_card_shows_what_its_segment_spends_its_money_on_beside_all_customers(published):
+    assert "What it spends its money on" not in page_of(published, MAY).text, "the source has no categories"
+    change(
+        published,
+        "INSERT INTO segment_categories SELECT month, segment_id, unnest(['(other)', '<b>organic</b>']), "
+        "unnest([0.25, 0.75]), unnest([0.5, 0.5]), unnest([50.0, 150.0]), 0.9, 0.6 FROM segment_profiles",
+    )
+    page = page_of(published, MAY)
+    assert "<b>organic</b> 75.0 % 50.0 % 150 90 % 60 % (other) 25.0 % 50.0 % 50 90 % 60 %" in spoken_of(page)
+    change(published, "DROP TABLE segment_categories")  # a file from before there was such a table
+    assert "What it spends its money on" not in page_of(published, MAY).text
+
+
+def spoken_of(page: Page) -> str:
+    """Its text, a blank between any two cells."""
+    return " ".join(" ".join(page.texts).split())
+
+
 def test_a_file_from_before_movement_had_a_reference_still_makes_a_page(published):
     for table in ("movement_reference", "segment_forecast", "contact_list_rules"):
         change(published, f"DROP TABLE {table}")
     page = page_of(published, MAY)
     assert "changed segment, where what chance alone moves is not known;" in page.text
     assert "What is expected next" not in page.text
+
+
+def test_a_portrait_that_nobody_in_a_segment_has_leaves_the_heat_map_in_order(published):
+    of_one = "WHERE feature = 'total_spend' AND segment_id = (SELECT min(segment_id) FROM current_profiles)"
+    change(published, f"DELETE FROM segment_feature_profiles {of_one}")
+    change(published, "UPDATE segment_feature_profiles SET known_share = 0.83 WHERE feature = 'total_spend'")
+    with duckdb.connect(str(published), read_only=True) as connection:
+        text, _ = render(connection, "shop", MAY)
+    heat = re.search(r"Index of each feature in each segment.*?</table>", text, re.DOTALL)[0]
+    headings = heat.count('scope="col"')
+    rows = re.findall(r'<tr><th scope="row">.*?</tr>', heat, re.DOTALL)
+    assert rows
+    assert all(row.count("<td") == headings for row in rows)
+    assert "known of 83" in parse(text).text
+
+
+def test_a_file_from_before_shares_of_the_month_before_and_money_tells_what_it_has(published):
+    shown = page_of(published, MAY).text
+    of_table = {
+        "segment_profiles": ("share_before", "total_spend", "revenue_share"),
+        "segment_feature_profiles": ("known_share",),
+        "monthly_assignments": ("previous_segment_id",),
+        "feature_limits": ("use",),
+    }
+    for table, columns in of_table.items():
+        for column in columns:
+            change(published, f"ALTER TABLE {table} DROP COLUMN {column}")
+    told = page_of(published, MAY).text
+    assert "of what was spent" in shown
+    assert "of what was spent" not in told
+    # one champion served all months, so the shares of April are what it says of April
+    changes = re.findall(r"\S+ points since last month", shown)
+    assert changes
+    assert re.findall(r"\S+ points since last month", told) == changes
 
 
 def test_a_file_from_before_segments_had_several_components_tells_as_many_segments(published):
@@ -308,7 +360,7 @@ def story(**changes):
         "month": MAY,
         "segments": [segment, other],
         "base": {"customers": 1500, "hybrid_share": 0.25},
-        "movement": {"moved": 30, "stayed": 970, "new": 5, "returned": 2, "lapsed": 7},
+        "movement": {"moved": 30, "stayed": 970, "unmeasured": 0, "new": 5, "returned": 2, "lapsed": 7},
         "chance": [
             {"measure": "moved", "customers": 1000, "chance_low": 0.02, "chance_high": 0.028, "reason": None},
         ],
@@ -359,6 +411,29 @@ def test_the_last_sentence_names_the_validation_figures_that_fail_beside_the_ver
 def test_the_sentences_say_when_nothing_changed():
     still = [{"segment_id": 1, "name": "Regulars", "share": 1.0, "change": 0.0}]
     assert five_sentences(story(segments=still))[1] == "No segment's share changed since the month before."
+
+
+def test_in_the_month_of_a_refit_the_sentence_says_which_model_both_months_are_measured_by():
+    refit = {"model_version": 2, "trained_month": MAY}
+    assert five_sentences(story(champion=refit))[1].endswith("to 40 %, both months as the new model sees them.")
+
+
+def test_what_no_model_can_compare_is_said_and_not_made_up():
+    others = [{"segment_id": 3, "name": "Regulars", "share": 1.0, "change": None}]
+    unmeasured = {"moved": 0, "stayed": 0, "unmeasured": 1000, "new": 5, "returned": 2, "lapsed": 7}
+    sentences = five_sentences(story(segments=others, months=[APRIL, MAY], movement=unmeasured))
+    assert sentences[1:3] == [
+        "Shares cannot be compared with the month before: it lacks a feature of the model that serves now.",
+        "Who changed segment is not known, as no model sees both months: their features differ; 5 were new, 2 came "
+        "back and 7 lapsed.",
+    ]
+    first = five_sentences(story(segments=others, months=[MAY]))[1]
+    assert first == "Shares have no month before to be compared with: these segments are new."
+
+
+def test_where_the_source_tells_spend_the_first_sentence_does():
+    rich = [{"segment_id": 1, "name": "Regulars", "share": 0.6, "revenue_share": 0.81, "change": 0.0}]
+    assert "Regulars, held 60 % of them and 81 % of what was spent, and 25 %" in five_sentences(story(segments=rich))[0]
 
 
 @pytest.fixture(scope="module")

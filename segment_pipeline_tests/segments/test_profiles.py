@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segment_pipeline.models.naming import assign_roles, name_segments
+from segment_pipeline.models.naming import assign_roles, name_segments, speaks_of
 from segment_pipeline.segments.profiles import FeatureFigure, narrative
+from segment_pipeline.words import deed
 
 NAMES = ("days_since_last_order", "orders", "average_order_value")
 ROLES = {"engaged", "casual", "at_risk", "dormant"}
@@ -69,6 +70,23 @@ def test_features_of_the_users_own_are_named_too() -> None:
     ]
 
 
+@given(st.lists(st.floats(-3, 3), min_size=4, max_size=4), st.sampled_from([None, "engaged"]))
+def test_a_name_speaks_of_the_features_that_it_was_given_for(means: list[float], role: str | None) -> None:
+    features = (*NAMES, 'app "opens" (.*) 🛒')
+    first, again = name_segments(np.array([means, means]), features, [role, role])
+    notable = [feature for feature, mean in zip(features, means, strict=True) if abs(mean) >= 0.3]
+    for name in (first, again):
+        spoken_of = [feature for feature in features if speaks_of(name, feature)]
+        assert set(spoken_of) <= set(notable)
+        assert len(spoken_of) >= min(2, len(notable))
+
+
+def test_a_name_speaks_of_no_feature_whose_words_are_only_a_part_of_others() -> None:
+    assert not speaks_of("Infrequent, big baskets", "new")
+    assert speaks_of("Very few products, quiet 2", "products_per_order")
+    assert not speaks_of("Very low store visits", "visits")
+
+
 def test_a_narrative_tells_size_and_the_largest_differences_in_original_units() -> None:
     text = narrative(
         "Frequent, big baskets",
@@ -83,6 +101,29 @@ def test_a_narrative_tells_size_and_the_largest_differences_in_original_units() 
     assert "USD" not in text
 
 
+def test_a_narrative_tells_portraits_after_what_makes_the_segment() -> None:
+    figures = [FeatureFigure("orders", "orders", 24.2, 11.8)]
+    portraits = [
+        FeatureFigure("total_spend", "EUR", 812.0, 240.0),
+        FeatureFigure("margin", "", 0.21, 0.2),
+        FeatureFigure("organic_share", "", 0.4, 0.2),
+    ]
+    text = narrative("Frequent", "engaged", 10, 0.5, 0.0, figures, portraits)
+    assert text.endswith(
+        "On average: orders 24.2 (all customers: 11.8). Beside that: total spend 812 EUR (all customers: 240); "
+        "organic share 0.4 (all customers: 0.2)."
+    )
+    like_all = narrative("Average customers", None, 10, 0.5, 0.0, [], portraits[1:2])
+    assert like_all.endswith("On average they behave like the population.")
+
+
 def test_a_narrative_of_a_segment_like_everybody_says_so() -> None:
     text = narrative("Average customers", None, 10, 0.5, 0.0, [FeatureFigure("orders", "", 0.0, 0.0)])
     assert text.endswith("On average they behave like the population.")
+
+
+def test_a_feature_of_the_users_own_is_told_by_its_name_and_a_share_in_per_cent() -> None:
+    figures = [FeatureFigure("night_share", "share", 0.3612, 0.2), FeatureFigure("visits", "visits", 4.0, 1.5)]
+    text = narrative("Night owls", None, 10, 0.5, 0.0, figures)
+    assert "visits 4 (all customers: 1.5); night share 36 % (all customers: 20 %)" in text
+    assert deed("night_share", 0.3612, "share") == "has night share 36 %"

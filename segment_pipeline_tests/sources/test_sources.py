@@ -49,6 +49,8 @@ BY_HAND: dict[str, dict[object, object]] = {
     "distinct_products": {"a": 2, "b": 1, "c": 2, "d": 1, "e": 2},
     "tenure_days": {"a": 91, "b": 50, "c": 91, "d": 32, "e": 59},
     "days_between_orders": {"a": 45, "b": 50, "c": 45, "d": 16, "e": 59},
+    "categories": {"a": 2, "b": 1, "c": 2, "d": 1, "e": 2},
+    "category_concentration": {"a": (14.5**2 + 5.5**2) / 400, "b": None, "c": (8**2 + 1) / 81, "d": 1, "e": 0.5},
 }
 
 
@@ -76,7 +78,8 @@ def test_features_are_those_computed_by_hand(tmp_path: Path, kind: str) -> None:
             columns["bought"] = "TIMESTAMP WITH TIME ZONE" if kind == "tz" else "TIMESTAMP_NS"
         write(tmp_path / path, LINES, columns)
     ordered_at = "CAST(bought AS TIMESTAMP)" if kind == "json" else "bought"
-    counts, rows = load(orders_from(tmp_path, path, ordered_at=ordered_at))
+    category = "CASE item WHEN 'p2' THEN 'fresh' ELSE ' dry ' END"
+    counts, rows = load(orders_from(tmp_path, path, ordered_at=ordered_at, category=category))
     found = {name: {row["customer_id"]: row[name] for row in rows} for name in BY_HAND}
     assert found == BY_HAND
     assert {row["customer_id"]: str(row["first_seen"]) for row in rows} == {
@@ -85,7 +88,7 @@ def test_features_are_those_computed_by_hand(tmp_path: Path, kind: str) -> None:
     assert counts.rows == 5
     assert counts.lines is not None
     assert vars(counts.lines) == {
-        "in_window": 11, "undated": 0, "future": 0, "undecided": 0, "anonymous_orders": 0
+        "in_window": 11, "undated": 0, "future": 0, "undecided": 0, "anonymous_orders": 0, "uncategorised": 0
     }  # fmt: skip
 
 

@@ -15,15 +15,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from segment_pipeline.arrays import Array, Flags
 from segment_pipeline.mixture.candidates import (
+    CANNOT_WIN,
     ONE_THREAD_ROWS,
     STABILITY_SEARCHES,
     Candidate,
+    CandidateKey,
     agreement,
     heldout_rows,
     with_parts,
@@ -31,6 +34,7 @@ from segment_pipeline.mixture.candidates import (
 from segment_pipeline.mixture.chain.markov import MarkovMixture
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.chain.panel import SEEN, Panel
+from segment_pipeline.mixture.covariances import CovarianceType
 from segment_pipeline.mixture.degeneracy import find_degeneracy
 from segment_pipeline.mixture.estimator import one_blas_thread, thread_count
 from segment_pipeline.mixture.gaussian import Mixture, Parts, bhattacharyya_distances, bic, summed
@@ -60,10 +64,6 @@ FINALIST_TOLERANCE = 1e-4
 iterations do not tell yet which ends highest. With two of them, on more rows, one search in nine missed the demo's best
 three segments by 990 BIC."""
 
-CANNOT_WIN = 0.03
-"""Nats per customer of the last month by which a number of components may be behind the best before another search:
-twice what searches that end apart differ by on the demo."""
-
 FEW_ROWS = 20_000
 """Of a panel with more customer-months a sample of customers with so many decides which fit is best; that one goes on
 with all of them."""
@@ -75,6 +75,11 @@ class Chain:
 
     model: MarkovMixture
     panel: Panel
+
+    @property
+    def key(self) -> CandidateKey:
+        """Which of the month's candidates it would be."""
+        return self.model.mixture_.covariance_type, self.model.n_components
 
     def degeneracy(self, exact: Panel, floor: Array, names: Sequence[str]) -> str | None:
         """exact : the same customers, every value as it is."""
@@ -147,15 +152,17 @@ def fit_memory_candidates(
     known: Sequence[tuple[Mixture, Memory]] = (),
     progress: Callable[[int], None] | None = None,
     names: Sequence[str] | None = None,
+    covariance_types: Sequence[CovarianceType] = ("full",),
 ) -> list[Candidate]:
-    """The best chain for every number of components, in the order given.
+    """The best chain for every type of covariances and number of components, in the order given.
 
     panel : as the fit sees it, the last month being the one that is segmented. exact : the same with every value as it
     is, on which `next_log_score` is measured and degeneracy is judged; None where the two are one. champion : last
-    month's, in the coordinates of the panel, one more start. known : last month's candidates, likewise; where there is
-    one of every size, the first search only goes on from them. variance_floor, seed, progress, names : as in
-    `fit_candidates`. Where two searches agree, there is no third. Same arguments, same bits, whatever the number of
-    threads. Raises ValueError where the panel cannot carry so many components.
+    month's, in the coordinates of the panel, one more start for its own kind. known : last month's candidates,
+    likewise; where there is one of every size of a type, its first search only goes on from them. variance_floor, seed,
+    progress, names, covariance_types : as in `fit_candidates`. Where two searches agree, there is no third. Same
+    arguments, same bits, whatever the number of threads. Raises ValueError where the panel cannot carry so many
+    components.
     """
     names = tuple(names) if names is not None else tuple(f"feature {j + 1}" for j in range(panel.n_features))
     exact = replace(panel, rounding_variance=None) if exact is None else exact
@@ -163,12 +170,13 @@ def fit_memory_candidates(
     training = few_customers(panel.take(np.setdiff1d(np.arange(panel.n_customers), heldout)), seed, FEW_ROWS)
     few, few_exact = (few_customers(part, seed, FEW_ROWS) for part in (panel, exact))
     short = few_customers(few, seed, SHORT_ROWS)
-    before = {mixture.n_components: (mixture, memory) for mixture, memory in known}
+    before = {(mixture.covariance_type, mixture.n_components): (mixture, memory) for mixture, memory in known}
 
     def fit(part: Panel, mixture: Mixture, memory: Memory | None = None, tol: float = TOLERANCE, **how: Any) -> Chain:
         model = MarkovMixture(
             mixture.n_components,
             tol=tol,
+            covariance_type=mixture.covariance_type,
             variance_floor=variance_floor,
             mixture_init=mixture,
             memory_init=memory,
@@ -186,20 +194,21 @@ def fit_memory_candidates(
 
     def or_the_champion(chain: Chain) -> Chain:
         """It starts one search only: in all of them it would make the searches agree."""
-        if champion is None or champion[0].n_components != chain.model.n_components:
+        if champion is None or chain.key != (champion[0].covariance_type, champion[0].n_components):
             return chain
         return max(chain, fit(few, *champion), key=posterior)
 
-    def can_win(first: Mapping[int, Chain]) -> list[int]:
-        """Which numbers of components the further searches explore: those up to the best by BIC that is sound, and
-        those beyond it that describe the last month nearly as well. Of the others they say where they begin."""
-        scores = {k: chain.bic_of_the_last_month for k, chain in first.items()}
-        sound = [k for k, chain in first.items() if chain.degeneracy(few_exact, variance_floor, names) is None]
-        best = min(sound or scores, key=lambda k: scores[k])
-        limit = scores[best] + 2.0 * CANNOT_WIN * len(first[best].memberships)
-        return [k for k, score in scores.items() if k <= best or score <= limit]
+    def can_win(first: Collection[Chain]) -> list[CandidateKey]:
+        """Which candidates the further searches explore: of the type of the best by BIC that is sound, those with up to
+        as many components; and all that describe the last month nearly as well. Of the others of a type they say where
+        they begin; a type without any they leave out."""
+        scores = {chain.key: chain.bic_of_the_last_month for chain in first}
+        sound = [chain.key for chain in first if chain.degeneracy(few_exact, variance_floor, names) is None]
+        best = min(sound or scores, key=lambda key: scores[key])
+        limit = scores[best] + 2.0 * CANNOT_WIN * float((few.states[:, -1] == SEEN).sum())
+        return [key for key, score in scores.items() if (key[0] == best[0] and key[1] <= best[1]) or score <= limit]
 
-    def search(s: int, wanted: Collection[int]) -> dict[int, Chain]:
+    def search(covariance_type: CovarianceType, s: int, wanted: Collection[int]) -> dict[int, Chain]:
         """The best chain for every number of components that one independent search has found: for those wanted, and
         for the others where it begins."""
         random = np.random.default_rng((seed, s, 2))
@@ -209,6 +218,7 @@ def fit_memory_candidates(
             [k for k in sorted(n_components) if k <= max(wanted) + 1 or k - 1 not in n_components],
             rounding_variance=few.rounding_variance,
             random_state=(seed, s),
+            covariance_type=covariance_type,
             variance_floor=variance_floor,
             sample_size=START_ROWS,
             n_jobs=1,
@@ -230,14 +240,23 @@ def fit_memory_candidates(
             ended[k] = again(ended[k], few)
         return ended
 
-    def first_search() -> dict[int, Chain]:
+    def first_search(covariance_type: CovarianceType) -> dict[int, Chain]:
         """Where everything is known from the month before, it goes on from there: the months are nearly the same."""
-        if not set(n_components) <= set(before):
-            return search(0, n_components)
-        ended = {}
-        for k in n_components:
-            ended[k] = or_the_champion(fit(few, *before[k]))
-        return ended
+        if not {(covariance_type, k) for k in n_components} <= set(before):
+            return search(covariance_type, 0, n_components)
+        return {k: or_the_champion(fit(few, *before[covariance_type, k])) for k in n_components}
+
+    def searches_of(covariance_type: CovarianceType, first: dict[int, Chain]) -> list[dict[int, Chain]]:
+        """What independent searches for a type have found: the first; a second for those that can win, which
+        says of the others where it begins; and a third where these two end apart."""
+        of_type = [k for one, k in wanted if one == covariance_type]
+        searches = [first, search(covariance_type, 1, of_type)] if of_type else [first]
+        for s in range(2, STABILITY_SEARCHES):
+            unsure = [k for k in of_type if not agree(searches, k)]
+            if unsure:
+                another = search(covariance_type, s, unsure)
+                searches.append({k: another[k] for k in unsure})
+        return searches
 
     def candidate(chains: Sequence[Chain], tol: float) -> Candidate:
         reasons = [chain.degeneracy(few_exact, variance_floor, names) for chain in chains]
@@ -258,23 +277,19 @@ def fit_memory_candidates(
 
     threads = thread_count(-1) if len(panel.rows) > ONE_THREAD_ROWS else 1
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-        first = first_search()
-        wanted = can_win(first)
-        searches = [first, search(1, wanted)]
-        for s in range(2, STABILITY_SEARCHES):
-            unsure = [k for k in wanted if not agree(searches, k)]
-            if unsure:
-                another = search(s, unsure)
-                searches.append({k: another[k] for k in unsure})
+        firsts = list(pool.map(first_search, covariance_types))
+        wanted = can_win([chain for found in firsts for chain in found.values()])
+        searches = dict(zip(covariance_types, pool.map(searches_of, covariance_types, firsts), strict=True))
 
-        def summed_up(k: int) -> Candidate:
-            found = [one[k] for one in searches if k in one]
-            judged = candidate(found, TOLERANCE if k in wanted else FINALIST_TOLERANCE)
+        def summed_up(key: CandidateKey) -> Candidate:
+            covariance_type, k = key
+            found = [one[k] for one in searches[covariance_type] if k in one]
+            judged = candidate(found, TOLERANCE if key in wanted else FINALIST_TOLERANCE)
             if progress is not None:
                 progress(k)
             return judged
 
-        return list(pool.map(summed_up, n_components))
+        return list(pool.map(summed_up, product(covariance_types, n_components)))
 
 
 def agree(searches: Sequence[Mapping[int, Chain]], k: int) -> bool:

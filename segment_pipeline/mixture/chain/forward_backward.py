@@ -14,7 +14,7 @@ estimator (markov.py), and what a state means (memory.py, panel.py).
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from segment_pipeline.arrays import Array, Flags
 from segment_pipeline.mixture.acceleration import Accelerated
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.chain.panel import Chunk, PanelRows
+from segment_pipeline.mixture.covariances import CovarianceType
 from segment_pipeline.mixture.em import Parameters, Prior, Rows, StackedEM
 from segment_pipeline.mixture.gaussian import Mixture
 
@@ -82,9 +83,9 @@ def forward_pass(chunk: Chunk, joint: Array, memory: Memory, tempering: float = 
 class MemoryEM(Accelerated[PanelRows]):
     """EM for one run of a mixture with memory with k components.
 
-    prior, floor : of the components, as in StackedEM. transition_prior : pseudo-customers for each cell of the
-    transition matrix and of both beginnings (a Dirichlet prior of 1 more), 0 or more. keep_components : the steps move
-    the memory only, the components stay those of the start.
+    prior, floor, covariance_type : of the components, as in StackedEM. transition_prior : pseudo-customers for each
+    cell of the transition matrix and of both beginnings (a Dirichlet prior of 1 more), 0 or more. keep_components : the
+    steps move the memory only, the components stay those of the start.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class MemoryEM(Accelerated[PanelRows]):
         floor: Array,
         prior: Prior | None,
         *,
+        covariance_type: CovarianceType = "full",
         transition_prior: float,
         tempering: float,
         keep_components: bool = False,
@@ -101,7 +103,7 @@ class MemoryEM(Accelerated[PanelRows]):
         self.k = k
         self.keep_components = keep_components
         self.kept: Parameters | None = None
-        self.gaussians = StackedEM(d, floor, prior)
+        self.gaussians = StackedEM(d, floor, prior, covariance_type=covariance_type)
         self.n_statistics = 1 + d + d * (d + 1) // 2
         self.transition_prior = transition_prior
         self.tempering = tempering
@@ -136,8 +138,8 @@ class MemoryEM(Accelerated[PanelRows]):
     def mixture(self, moments: Array, rows: PanelRows) -> tuple[Mixture, Memory]:
         """What a state (k + 1, .) stands for, in the coordinates of the panel."""
         parameters, memory = self.parameters(moments[None], rows.total)
-        mixture = Mixture(parameters.weights[0], parameters.means[0] + rows.center, parameters.covariances()[0])
-        return mixture, memory
+        mixture = self.gaussians.mixture_of(parameters)
+        return replace(mixture, means=mixture.means + rows.center), memory
 
     def _log_prior(self, memory: Memory) -> float:
         if not self.transition_prior:

@@ -17,6 +17,7 @@ from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.chain.forward_backward import MemoryEM, Pass, forward_pass, log_densities
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.chain.panel import MISSING, Chunk, Panel
+from segment_pipeline.mixture.covariances import CovarianceType
 from segment_pipeline.mixture.em import Parameters, Prior, StackedEM, spike_guard
 from segment_pipeline.mixture.estimator import checked_floor, own_threads
 from segment_pipeline.mixture.gaussian import Mixture
@@ -36,14 +37,14 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
 
     Parameters ---------- n_components : int, at least 1. tol : what may seem still to be gained at convergence, in mean
     log posterior per customer-month, nats. max_iter : passes over the panel, at least 1. random_state : of the search
-    for a start; unused with `mixture_init`. prior : of the components, as in GaussianMixtureEM. variance_floor : (d,)
-    or scalar smallest variance along each feature, or None. transition_prior : pseudo-customers for each cell of the
-    transition matrix and of the beginnings, 0 or more. tempering : power, above 0 and at most 1, to which densities are
-    raised in the fit, for months whose windows overlap; 1 for none. What is predicted and scored is never tempered.
-    accelerate : SQUAREM instead of plain EM. keep_components : only the memory is fitted, the components stay those of
-    `mixture_init`. mixture_init, memory_init : start here. Without a mixture the best of a
-    search on the pooled months; without a memory everybody stays with probability `START_STAY`. n_jobs : threads for a
-    pass; None for 1, -1 for one per core. The result does not depend on it.
+    for a start; unused with `mixture_init`. covariance_type : see covariances.py. prior : of the components, as in
+    GaussianMixtureEM. variance_floor : (d,) or scalar smallest variance along each feature, or None. transition_prior :
+    pseudo-customers for each cell of the transition matrix and of the beginnings, 0 or more. tempering : power, above 0
+    and at most 1, to which densities are raised in the fit, for months whose windows overlap; 1 for none. What is
+    predicted and scored is never tempered. accelerate : SQUAREM instead of plain EM. keep_components : only the memory
+    is fitted, the components stay those of `mixture_init`. mixture_init, memory_init : start here. Without a mixture
+    the best of a search on the pooled months; without a memory everybody stays with probability `START_STAY`. n_jobs :
+    threads for a pass; None for 1, -1 for one per core. The result does not depend on it.
 
     Attributes
     ----------
@@ -59,6 +60,7 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         tol: float = 1e-6,
         max_iter: int = 1200,
         random_state: Any = None,
+        covariance_type: CovarianceType = "full",
         prior: Prior | Literal["conjugate"] | None = "conjugate",
         variance_floor: ArrayLike | None = None,
         transition_prior: float = 1.0,
@@ -73,6 +75,7 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         self.tol = tol
         self.max_iter = max_iter
         self.random_state = random_state
+        self.covariance_type = covariance_type
         self.prior = prior
         self.variance_floor = variance_floor
         self.transition_prior = transition_prior
@@ -92,7 +95,7 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         floor = checked_floor(self.variance_floor, covariance)
         prior = self.prior
         if prior == "conjugate":
-            prior = spike_guard(covariance, self.n_components, rows.total)
+            prior = spike_guard(covariance, self.n_components, rows.total, self.covariance_type)
         elif isinstance(prior, Prior):
             prior = replace(prior, mean=prior.mean - rows.center)
         em = MemoryEM(
@@ -100,6 +103,7 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             panel.n_features,
             floor,
             prior,
+            covariance_type=self.covariance_type,
             transition_prior=self.transition_prior,
             tempering=self.tempering,
             keep_components=self.keep_components,
@@ -224,6 +228,7 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             panel.rows,
             range(max(1, self.n_components - 2), self.n_components + 1),
             random_state=self.random_state,
+            covariance_type=self.covariance_type,
             variance_floor=self.variance_floor,
             rounding_variance=panel.rounding_variance,
             n_jobs=self.n_jobs,

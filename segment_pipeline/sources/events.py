@@ -1,0 +1,160 @@
+"""Feeds of events beside the orders, such as sessions or tickets: their rows, and what of them makes features.
+
+Here: opening a feed, counting what it holds, and its part of a customer's row. Not here: which features there are
+(the user's file, with the words of EVENT_FEATURES), and how an expression of one's own is read (aggregates.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import duckdb
+
+from segment_pipeline.config.config import Config
+from segment_pipeline.config.source import EVENT_FEATURES, EventsSource, Feature, resolve_source_path
+from segment_pipeline.database.quoting import identifier
+from segment_pipeline.errors import SourceError
+from segment_pipeline.months import month_key
+from segment_pipeline.sources.aggregates import named_columns
+from segment_pipeline.sources.expressions import (
+    bound,
+    columns_of_ids_alone,
+    expression_types,
+    reading_failed,
+    refuse_unfit_types,
+    text_id,
+    timestamp,
+)
+from segment_pipeline.sources.files import Relation, open_files
+from segment_pipeline.sources.order_lines import instant, window_of
+
+EVENT_COLUMNS = ("customer_id", "occurred_at", "is_event")
+"""The settled columns of an event, whatever the feed calls its own."""
+
+
+@dataclass(frozen=True)
+class EventCounts:
+    """What became of a feed's events. `in_window` are those that features are made of; those `undated` and those
+    `without_customer` in the window are left out. `silent_customers` of the month have none in the window."""
+
+    in_window: int
+    undated: int
+    without_customer: int
+    silent_customers: int = 0
+
+
+@dataclass(frozen=True)
+class Feed:
+    """An open feed: its rows, the features that are made of them, and the columns of its own that these name."""
+
+    name: str
+    source: Relation
+    expressions: Mapping[str, str]
+    types: Mapping[str, str]
+    features: tuple[Feature, ...]
+    carried: tuple[str, ...]
+
+    def sql(self) -> str:
+        """The feed's rows with settled names and types, and `is_event`; those at or after as_of are among them."""
+        of, kinds = self.expressions, self.types
+        identity = text_id(of["customer_id"], kinds["customer_id"])
+        return f"""
+            SELECT CASE WHEN trim({identity}) <> '' THEN {identity} END AS customer_id,
+                {timestamp(of["occurred_at"], kinds["occurred_at"])} AS occurred_at,
+                ({of.get("where", "true")}\n) AS is_event
+                {"".join(f", source.{identifier(name)}" for name in self.carried)}
+            FROM {self.source.sql} AS source
+        """
+
+    def failed(self, error: duckdb.Error) -> SourceError:
+        """What to raise where reading the events has failed."""
+        self.source.refuse_changed()
+        return reading_failed(self.source.path, "events", error)
+
+
+def value_of(feature: Feature) -> str:
+    """The aggregate over a feed's rows that a feature of events is."""
+    if feature.of_events is None:
+        raise AssertionError("not every feature is one of events")
+    return EVENT_FEATURES.get(feature.of_events.value.strip(), feature.of_events.value)
+
+
+def open_feeds(connection: duckdb.DuckDBPyConnection, config: Config) -> list[Feed]:
+    """The feeds of the configuration, opened and typed. Be where it lies. Raises SourceError."""
+    return [_open(connection, config, index, events) for index, events in enumerate(config.source.events)]
+
+
+def _open(connection: duckdb.DuckDBPyConnection, config: Config, index: int, events: EventsSource) -> Feed:
+    section = f"source.events[{index}]"
+    given = {key: str(text) for key, text in events.model_dump(exclude={"feed", "path"}, exclude_none=True).items()}
+    path = resolve_source_path(events.path, config.path.parent)
+    source = open_files(connection, path, columns_of_ids_alone(given, ("customer_id",)), f"{section}.path")
+    expressions = bound(given, source)
+    types = expression_types(connection, source, section, expressions)
+    refuse_unfit_types(source, section, given, types)
+    features = tuple(one for one in config.features if one.of_events is not None and one.of_events.feed == events.feed)
+    named = named_columns([value_of(one) for one in features])
+    carried = tuple(sorted(name for name in named if name in source.columns and name not in EVENT_COLUMNS))
+    return Feed(events.feed, source, expressions, types, features, carried)
+
+
+def count_events(connection: duckdb.DuckDBPyConnection, feed: Feed, config: Config, month: date) -> EventCounts:
+    """How many events there are of which kind. A month without a single one is a feed that is late: SourceError."""
+    start, end = map(instant, window_of(config, month))
+    in_window = f"is_event AND occurred_at >= {start} AND occurred_at < {end}"
+    rows, undated, unknown, in_month = connection.execute(f"""
+        SELECT count(*) FILTER ({in_window}),
+            count(*) FILTER (is_event AND (occurred_at IS NULL OR NOT isfinite(occurred_at))),
+            count(*) FILTER ({in_window} AND customer_id IS NULL),
+            count(*) FILTER (is_event AND occurred_at >= {instant(month)} AND occurred_at < {end})
+        FROM ({feed.sql()})
+    """).fetchone() or (0, 0, 0, 0)
+    if in_month == 0:
+        raise SourceError(
+            f"{feed.source.path} has no event in {month_key(month)}: without them nobody would have had any. Deliver "
+            "that month's data, or set last_month in the configuration, then run again."
+        )
+    return EventCounts(rows, undated, unknown)
+
+
+def months_of_events(connection: duckdb.DuckDBPyConnection, feeds: Sequence[Feed], config: Config) -> set[date] | None:
+    """The months that have an event of every feed, and whose whole window all of them cover; None without feeds."""
+    covered: set[date] | None = None
+    for feed in feeds:
+        found = connection.execute(f"""
+            SELECT CAST(date_trunc('month', occurred_at) AS DATE) AS month, min(CAST(occurred_at AS DATE))
+            FROM ({feed.sql()}) WHERE is_event AND isfinite(occurred_at) GROUP BY month ORDER BY month
+        """).fetchall()
+        months = {month for month, _ in found if window_of(config, month)[0] >= found[0][1]}
+        covered = months if covered is None else covered & months
+    return covered
+
+
+def fold_events(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, config: Config, month: date, table: str, made: Mapping[str, str]
+) -> None:
+    """Fill the temporary table with a row for each customer who has an event in the month's window: customer_id, the
+    day of the "(first event)" ever where that makes a customer, and the features; and one whose customer_id is NULL,
+    with those of who has none.
+
+    made : the features as aggregates over the feed's rows, by name.
+    """
+    start, end = map(instant, window_of(config, month))
+    of_window = "".join(f", CAST({sql} AS DOUBLE) AS {identifier(name)}" for name, sql in made.items())
+    events = f"({feed.sql()})"
+    since_ever = "true" if config.source.customers == "any" else "false"
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE {table} AS
+        WITH in_window AS (
+            SELECT customer_id {of_window} FROM {events}
+            WHERE is_event AND customer_id IS NOT NULL AND occurred_at >= {start} AND occurred_at < {end}
+            GROUP BY customer_id
+        ),
+        ever AS (
+            SELECT customer_id, CAST(min(occurred_at) AS DATE) AS "(first event)" FROM {events}
+            WHERE {since_ever} AND is_event AND isfinite(occurred_at) AND occurred_at < {end} GROUP BY customer_id
+        )
+        SELECT w.*, "(first event)" FROM in_window AS w LEFT JOIN ever USING (customer_id)
+        UNION ALL BY NAME
+        SELECT NULL AS customer_id, NULL AS "(first event)" {of_window} FROM {events} WHERE false
+    """)

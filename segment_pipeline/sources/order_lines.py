@@ -1,0 +1,258 @@
+"""The order lines of the user's files as one relation with settled names and types, and what is asked of it directly.
+
+Here: opening, counting and copying lines. Not here: the features that are made of them (folding.py).
+
+Amounts are exact decimals: a parallel sum of doubles depends on the order of the threads, and then the same month would
+not give the same bits twice.
+"""
+
+from collections.abc import Mapping
+from contextlib import chdir
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import duckdb
+
+from segment_pipeline.config.config import Config
+from segment_pipeline.config.source import OrdersSource, resolve_source_path
+from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.errors import SourceError
+from segment_pipeline.months import add_months, as_of, month_key
+from segment_pipeline.sources.aggregates import named_columns
+from segment_pipeline.sources.expressions import (
+    bound,
+    category_text,
+    columns_of_ids_alone,
+    expression_types,
+    reading_failed,
+    refuse_unfit_types,
+    text_id,
+    timestamp,
+)
+from segment_pipeline.sources.files import Relation, open_files
+from segment_pipeline.sources.products import CATEGORY, PRODUCTS, Products, open_products
+
+# A clock that is ahead, or a time zone, is no wrong date.
+CLOCK_TOLERANCE = timedelta(days=1)
+
+LINE_COLUMNS = ("customer_id", "order_id", "ordered_at", "amount", "product_id", "category", "is_line")
+"""The settled columns of a line, whatever the source calls its own."""
+
+
+@dataclass(frozen=True)
+class LineCounts:
+    """What became of the order lines. `in_window` are those that the features are made of.
+
+    In no month at all, because their date is wrong: the source's `undated` lines, whose date is missing or cannot be
+    read, and its `future` ones, later than the present. `undecided` lines of the window are left out because `where`
+    is neither true nor false of them (NULL). The window's `anonymous_orders` have no customer id, and its
+    `uncategorised` lines no category, where there are categories.
+    """
+
+    in_window: int
+    undated: int
+    future: int
+    undecided: int
+    anonymous_orders: int
+    uncategorised: int
+
+
+@dataclass(frozen=True)
+class OrderLines:
+    """The files, the configured expressions over a row of them with their types, and the source's own columns that are
+    carried beside the settled ones, for the features that name them. products : where their categories come from, if
+    not from the line."""
+
+    source: Relation
+    expressions: Mapping[str, str]
+    types: Mapping[str, str]
+    carried: tuple[str, ...] = ()
+    products: Products | None = None
+
+    def sql(self, *, categories: bool = True, **more: str) -> str:
+        """The source's rows with settled names and types, and `is_line`; rows at or after as_of are still among them.
+
+        categories : False where nobody asks for them: to look up the product of each line takes its time.
+        more : expressions over a row of the source, by the names that they get. The newline after each expression ends
+        a comment in it.
+        """
+        of, kinds = self.expressions, self.types
+        product_id = _key(of["product_id"], kinds["product_id"]) if "product_id" in of else "NULL"
+        category = category_text(of["category"], kinds["category"]) if "category" in of else "NULL"
+        rows = f"{self.source.sql} AS source"
+        if self.products is not None and categories:
+            category = f"products.{identifier(CATEGORY)}"
+            rows += f" LEFT JOIN {PRODUCTS} AS products ON {self.products.is_of(of['product_id'], kinds['product_id'])}"
+        others = {name: f"source.{identifier(name)}" for name in self.carried} | more
+        return f"""
+            SELECT
+                {text_id(of["customer_id"], kinds["customer_id"])} AS customer_id,
+                {_key(of["order_id"], kinds["order_id"])} AS order_id,
+                -- nothing but a cast: a filter on it then skips the parts of a Parquet file that hold other months
+                {timestamp(of["ordered_at"], kinds["ordered_at"])} AS ordered_at,
+                TRY_CAST(({of["amount"]}\n) AS DECIMAL(18, 4)) AS amount,
+                {product_id} AS product_id,
+                {category} AS category,
+                ({of.get("where", "true")}\n) AS is_line
+                {"".join(f", {text} AS {identifier(name)}" for name, text in others.items())}
+            FROM {rows}
+        """
+
+    def refuse_changed(self) -> None:
+        """Raises SourceError if a file is not what it was when it was opened."""
+        self.source.refuse_changed()
+        if self.products is not None:
+            self.products.source.refuse_changed()
+
+    def failed(self, error: duckdb.Error) -> SourceError:
+        """What to raise where reading the lines has failed."""
+        self.refuse_changed()
+        return reading_failed(self.source.path, "order lines", error)
+
+
+def open_order_lines(connection: duckdb.DuckDBPyConnection, config: Config) -> OrderLines:
+    """The files, opened, and the expressions over them, typed. Raises SourceError.
+
+    Relative paths start in the current folder: be where the configuration lies.
+    """
+    orders = orders_of(config)
+    given = {key: str(text) for key, text in orders.model_dump(exclude={"path"}, exclude_none=True).items()}
+    path = resolve_source_path(orders.path, config.path.parent)
+    source = open_files(connection, path, columns_of_ids_alone(given, ("customer_id", "order_id", "product_id")))
+    expressions = bound(given, source)
+    types = expression_types(connection, source, "source.orders", expressions)
+    refuse_unfit_types(source, "source.orders", given, types)
+    named = named_columns([one.of_lines for one in config.features if one.of_lines is not None])
+    carried = tuple(sorted(name for name in named if name in source.columns and name not in LINE_COLUMNS))
+    products = None if config.source.products is None else open_products(connection, config, config.source.products)
+    return OrderLines(source, expressions, types, carried, products)
+
+
+def orders_of(config: Config) -> OrdersSource:
+    """The section `source.orders`, of a configuration that has it."""
+    if config.source.orders is None:
+        raise AssertionError("only order lines tell who ordered when")
+    return config.source.orders
+
+
+def window_of(config: Config, month: date) -> tuple[date, date]:
+    """The days from which on, and before which, order lines count in the month's features."""
+    return add_months(as_of(month), -config.source.window_months), as_of(month)
+
+
+def instant(day: date) -> str:
+    """The first instant of a day, as SQL."""
+    return f"TIMESTAMP {literal(day.isoformat())}"
+
+
+def covered_months(connection: duckdb.DuckDBPyConnection, config: Config) -> set[date]:
+    """The months that have an order line, and whose whole window the source covers."""
+    lines = open_order_lines(connection, config)
+    try:
+        found = connection.execute(f"""
+            SELECT CAST(date_trunc('month', ordered_at) AS DATE) AS month, min(CAST(ordered_at AS DATE))
+            FROM ({lines.sql(categories=False)}) WHERE is_line AND isfinite(ordered_at)
+            GROUP BY month ORDER BY month
+        """).fetchall()
+    except duckdb.Error as error:
+        raise lines.failed(error) from error
+    lines.refuse_changed()
+    return {month for month, _ in found if window_of(config, month)[0] >= found[0][1]}
+
+
+def count_lines(
+    connection: duckdb.DuckDBPyConnection, lines: OrderLines, month: date, window: tuple[date, date]
+) -> dict[str, int]:
+    """How many lines there are of which kind. A month without a single one is a feed that is late: SourceError."""
+    present = (datetime.now(UTC) + CLOCK_TOLERANCE).replace(tzinfo=None)
+    dated = "is_line AND isfinite(ordered_at)"
+    in_window = "ordered_at >= $start AND ordered_at < $end"
+    found = connection.execute(
+        f"""
+        SELECT count(*) FILTER (is_line), count(*) FILTER (is_line AND {in_window}),
+            count(*) FILTER (is_line AND ordered_at >= $month AND ordered_at < $end),
+            count(*) FILTER (is_line AND (ordered_at IS NULL OR NOT isfinite(ordered_at))),
+            -- counted only: what is in the features never depends on when they are made
+            count(*) FILTER ({dated} AND ordered_at >= $present),
+            count(*) FILTER (is_line IS NULL AND {in_window}),
+            CAST(CAST(min(ordered_at) FILTER ({dated}) AS DATE) AS VARCHAR),
+            CAST(CAST(max(ordered_at) FILTER ({dated}) AS DATE) AS VARCHAR)
+        FROM ({lines.sql(categories=False)})
+        """,
+        {"start": window[0], "end": window[1], "month": month, "present": present},
+    ).fetchone()
+    rows, in_window_count, in_month, undated, future, undecided, first, last = found or (0,) * 6 + (None, None)
+    path = lines.source.path
+    if rows == 0:
+        raise SourceError(
+            f"{path} holds no order lines (after source.orders.where). Deliver the data, then run the month again."
+        )
+    if in_month == 0:
+        span = f"its lines go from {first} to {last}" if first is not None else "no line has a readable date"
+        raise SourceError(
+            f"{path} has no order line in {month_key(month)}: {span}. "
+            f"Deliver that month's data, or set last_month in the configuration, then run again."
+        )
+    return {"in_window": in_window_count, "undated": undated, "future": future, "undecided": undecided}
+
+
+def load_orderers(connection: duckdb.DuckDBPyConnection, config: Config, start: date, end: date) -> None:
+    """Fill the temporary table `orderers` with the customers who have an order line from `start` until before `end`,
+    and what they spent.
+
+    The source must be one of order lines. Raises SourceError.
+    """
+    query = f"""
+        SELECT customer_id, CAST(coalesce(sum(amount), 0) AS DOUBLE) AS spend
+        FROM lines WHERE ordered_at >= {instant(start)} GROUP BY customer_id
+    """
+    _load_of_lines(connection, config, "orderers", query, end)
+
+
+def load_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, month: date, customers: str) -> None:
+    """Fill the temporary table `order_lines` with the lines before the end of `month` of the customers in the relation
+    `customers`, by their customer_id.
+
+    The source must be one of order lines. Raises SourceError.
+    """
+    query = f"SELECT * FROM lines SEMI JOIN {customers} AS wanted USING (customer_id)"
+    _load_of_lines(connection, config, "order_lines", query, as_of(month))
+
+
+def load_order_days(connection: duckdb.DuckDBPyConnection, config: Config, month: date, customers: str) -> None:
+    """Fill the temporary table `order_days` with the days on which the customers in the relation `customers` have
+    ordered, ever and before the end of `month`, and what they spent: customer_id, day, spend.
+
+    The source must be one of order lines. Raises SourceError.
+    """
+    query = f"""
+        SELECT customer_id, CAST(ordered_at AS DATE) AS day, CAST(coalesce(sum(amount), 0) AS DOUBLE) AS spend
+        FROM lines SEMI JOIN {customers} AS wanted USING (customer_id) GROUP BY customer_id, day
+    """
+    _load_of_lines(connection, config, "order_days", query, as_of(month))
+
+
+def _load_of_lines(connection: duckdb.DuckDBPyConnection, config: Config, table: str, query: str, end: date) -> None:
+    """Fill a temporary table with what a query makes of `lines`, the order lines before `end`."""
+    with chdir(config.path.parent):
+        lines = open_order_lines(connection, config)
+        try:
+            connection.execute(f"""
+                CREATE OR REPLACE TEMP TABLE {table} AS
+                WITH lines AS (
+                    SELECT * FROM ({lines.sql()})
+                    WHERE is_line AND isfinite(ordered_at) AND ordered_at < {instant(end)}
+                )
+                {query}
+            """)
+        except duckdb.Error as error:
+            raise lines.failed(error) from error
+        lines.refuse_changed()
+
+
+def _key(expression: str, kind: str) -> str:
+    """What tells orders, or products, apart: the value in its own type, which is quicker than text; blank is NULL."""
+    value = f"({expression}\n)"
+    if kind == "VARCHAR":
+        return f"CASE WHEN trim({value}) <> '' THEN {value} END"
+    return f"CASE WHEN isfinite({value}) THEN {value} END" if kind in ("DOUBLE", "FLOAT") else value

@@ -1,0 +1,171 @@
+"""Ready-made customers: one row each in a file per month, or in what the user's own SQL returns.
+
+Here: rows with the configured columns as features, whatever their values. Not here: features made of order lines.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import chdir, contextmanager
+from datetime import date
+
+import duckdb
+
+from segment_pipeline.config.config import Config
+from segment_pipeline.config.source import QuerySource, SnapshotsSource, resolve_source_path
+from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.store import reason
+from segment_pipeline.errors import SourceError
+from segment_pipeline.months import add_months, as_of, month_key
+from segment_pipeline.sources.expressions import NUMERIC_TYPES, reading_failed, text_id
+from segment_pipeline.sources.files import Relation, describe, local_files, open_files
+
+
+@contextmanager
+def ready_made_rows(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, text_columns: Collection[str] = ()
+) -> Iterator[tuple[Relation, str]]:
+    """The rows of a source of ready-made customers, with all their columns, and which column holds the customer.
+
+    text_columns : columns, in lower case, that a CSV's reader takes as they stand. Raises SourceError.
+    """
+    connection.execute("SET python_enable_replacements = false")
+    with chdir(config.path.parent):
+        yield open_ready_made(connection, config, month, text_columns)
+        connection.execute("DROP TABLE IF EXISTS source_rows")
+
+
+def open_ready_made(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, text_columns: Collection[str] = ()
+) -> tuple[Relation, str]:
+    """As `ready_made_rows`; the result of the user's SQL stays as the temporary table `source_rows`."""
+    source = config.source
+    if source.snapshots is not None:
+        path = _path_of(source.snapshots, config, month)
+        customer_id = source.snapshots.customer_id
+        return open_files(connection, path, {customer_id.lower(), *text_columns}), customer_id
+    if source.query is not None:
+        return _run_query(connection, config, source.query, month), source.query.customer_id
+    raise AssertionError("order lines are no ready-made customers")
+
+
+def lies_here(snapshots: SnapshotsSource, config: Config, month: date) -> bool:
+    """Whether the month's file of ready-made customers is on this machine."""
+    path = _path_of(snapshots, config, month)
+    return "://" not in path and bool(local_files(path))
+
+
+def read_ready_made(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> int:
+    """Fill `source_customers` with the month's ready-made customers; returns how many rows. Raises SourceError."""
+    with ready_made_rows(connection, config, month) as (source, customer_id):
+        _refuse_unfit_columns(source, customer_id, config.feature_names)
+        try:
+            connection.execute(
+                "CREATE OR REPLACE TEMP TABLE source_customers AS "
+                f"{_ready_made_features(source, customer_id, config.feature_names)}"
+            )
+            found = connection.execute("SELECT count(*) FROM source_customers").fetchone()
+        except duckdb.Error as error:
+            source.refuse_changed()
+            raise reading_failed(source.path, "customers", error) from error
+        source.refuse_changed()
+    if not found or found[0] == 0:
+        raise SourceError(f"{source.path} holds no customers. Deliver the data, then run the month again.")
+    return int(found[0])
+
+
+def _path_of(snapshots: SnapshotsSource, config: Config, month: date) -> str:
+    return resolve_source_path(snapshots.path.replace("{month}", month_key(month)), config.path.parent)
+
+
+def _run_query(connection: duckdb.DuckDBPyConnection, config: Config, source: QuerySource, month: date) -> Relation:
+    """The result of the user's SQL as the temporary table `source_rows`."""
+    file = config.path.parent / source.file
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SourceError(
+            f"{file} cannot be read: {error.strerror}. Fix source.query.file in the configuration."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{file} cannot be read: it is not UTF-8 text. Save it as UTF-8.") from error
+    window_start = add_months(as_of(month), -config.source.window_months)
+    dates = {"as_of": as_of(month), "month_start": month, "window_start": window_start}
+    used = _dates_used(connection, text, str(file))
+    try:
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE source_rows AS {text}", {name: dates[name.lower()] for name in used}
+        )
+    except duckdb.Error as error:
+        raise SourceError(f"{file}{_line(error)} fails: {reason(error)} Fix the SQL, or the data it reads.") from error
+    columns = {name.lower(): kind for name, kind in describe(connection, "source_rows")}
+    return Relation("source_rows", str(file), columns)
+
+
+def _dates_used(connection: duckdb.DuckDBPyConnection, text: str, path: str) -> set[str]:
+    """Which of our dates the user's SQL names; SourceError when it is not one query, or asks for something else."""
+    try:
+        statements = connection.extract_statements(text)
+    except duckdb.Error as error:
+        raise SourceError(f"{path}{_line(error)} is not SQL: {reason(error)} Fix the SQL.") from error
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        kinds = ", ".join(statement.type.name for statement in statements) or "no statement"
+        raise SourceError(
+            f"{path}: found {kinds}; expected one query (SELECT or WITH ... SELECT) that returns a customer and its "
+            f"features. Fix the SQL."
+        )
+    names = set(statements[0].named_parameters)
+    unknown = sorted(name for name in names if name.lower() not in ("as_of", "month_start", "window_start"))
+    if unknown:
+        raise SourceError(
+            f"{path}: found the parameter {', '.join('$' + name for name in unknown)}; expected $as_of, $month_start "
+            f"or $window_start. Fix the SQL."
+        )
+    return names
+
+
+def _line(error: duckdb.Error) -> str:
+    found = re.search(r"^LINE (\d+):", str(error), re.MULTILINE)
+    return f":{found[1]}" if found else ""
+
+
+def _refuse_unfit_columns(source: Relation, customer_id: str, feature_names: Sequence[str]) -> None:
+    expected = (customer_id, *feature_names)
+    missing = [name for name in expected if name.lower() not in source.columns]
+    if missing:
+        raise SourceError(
+            f"{source.path}: column {', '.join(missing)} is missing. Expected {', '.join(expected)}; "
+            f"found {source.column_list}. Fix the source, or the names in the configuration."
+        )
+    for name in expected:
+        if name.lower() in source.incomplete:
+            raise SourceError(
+                f"{source.incomplete[name.lower()]}: column {name} is missing; other files of {source.path} have it. "
+                f"Deliver that file again, then run the month again."
+            )
+    for name in feature_names:
+        found = source.columns[name.lower()]
+        if not (NUMERIC_TYPES.match(found) or found == "VARCHAR"):
+            raise SourceError(
+                f"{source.path}: column {name}: found {found}; expected a number. "
+                f"Make it a number in the source (for a date: the days since it), then run again."
+            )
+
+
+def _ready_made_features(source: Relation, customer_id: str, feature_names: Sequence[str]) -> str:
+    """One row per source row: the features as numbers where they read as numbers, their text where they do not."""
+    numbers = ", ".join(f"TRY_CAST({identifier(name)} AS DOUBLE) AS {identifier(name)}" for name in feature_names)
+    unreadable = ", ".join(
+        f"CASE WHEN TRY_CAST({identifier(name)} AS DOUBLE) IS NULL AND {identifier(name)} IS NOT NULL "
+        f"THEN {{'key': {literal(name)}, 'value': CAST({identifier(name)} AS VARCHAR)}} END"
+        for name in feature_names
+    )
+    identity = text_id(identifier(customer_id), source.columns[customer_id.lower()])
+    return f"""
+        SELECT {identity} AS customer_id, CAST(NULL AS DATE) AS first_seen,
+            CASE WHEN {identity} IS NULL THEN 1 ELSE count(*) OVER (PARTITION BY {identity}) END AS copies,
+            CAST(0 AS BIGINT) AS unreadable_amounts, CAST(0 AS BIGINT) AS missing_order_ids,
+            map_from_entries(list_filter([{unreadable}], lambda entry: entry IS NOT NULL)) AS unreadable_values,
+            {numbers}
+        FROM {source.sql} AS source
+        ORDER BY ALL
+    """

@@ -1,0 +1,112 @@
+"""`segment-pipeline features`, on made-up shops whose truth is known."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+import yaml
+
+from segment_pipeline.cli.features import advise, read_candidates
+from segment_pipeline.cli.main import main
+from segment_pipeline.config.config import load_config
+from segment_pipeline_tests.shop import Shop, order_lines, write_parquet
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    shop = Shop(tmp_path_factory.mktemp("shop")).configure()
+    write_parquet(order_lines(), shop.orders_path)
+    return shop
+
+
+def test_every_candidate_is_judged_and_the_lines_to_paste_are_features(shop: Shop, capsys: pytest.CaptureFixture[str]):
+    before = {file.name for file in shop.folder.iterdir()}
+    assert main(["features", "--config", str(shop.config_path), "--month", "2023-06"]) == 0
+    said = capsys.readouterr().out
+    assert {file.name for file in shop.folder.iterdir()} == before
+    for name in ("days_since_last_order", "orders", "total_spend", "distinct_products", "tenure_days"):
+        assert name in said
+    assert "tenure_days is not: it rose alike for everybody since one window before" in said
+    pasted = yaml.safe_load("\n".join(line for line in said.splitlines() if line.startswith("  - {")))
+    text = yaml.safe_load(shop.config_path.read_text())
+    text["features"] = pasted
+    again = shop.folder / "again.yaml"
+    again.write_text(json.dumps(text))
+    assert load_config(again).feature_names == tuple(one["name"] for one in pasted)
+    assert 2 <= len(pasted) <= 6
+
+
+def test_a_feature_of_ones_own_is_pasted_as_it_is_computed(shop: Shop, capsys: pytest.CaptureFixture[str]):
+    text = yaml.safe_load(shop.config_path.read_text())
+    own = {"name": "big_share", "of_lines": "count(*) FILTER (WHERE amount > 10) / count(*)", "unit": "share"}
+    text["features"] = [*text["features"][:2], own]
+    file = shop.folder / "own.yaml"
+    file.write_text(json.dumps(text))
+    assert main(["features", "--config", str(file), "--month", "2023-06"]) == 0
+    said = capsys.readouterr().out
+    pasted = yaml.safe_load("\n".join(line for line in said.splitlines() if line.startswith("  - {")))
+    (found,) = (one for one in pasted if one["name"] == "big_share")
+    assert (found["of_lines"], found["unit"]) == (own["of_lines"], own["unit"])
+
+
+def test_what_is_said_of_each_is_what_the_shop_was_made_with(shop: Shop):
+    """Habits are rates of orders: these last and separate. Who has been there the whole time says nothing."""
+    config = load_config(shop.config_path)
+    with duckdb.connect() as connection:
+        customers = read_candidates(connection, config, date(2023, 6, 1))
+    advice = {one.name: one for one in advise(customers, 0)}
+    assert set(advice) >= {"orders", "total_spend", "tenure_days", "days_between_orders"}
+    orders = advice["orders"].worth
+    assert orders is not None
+    assert orders.persists is not None
+    assert orders.separates is not None
+    assert orders.persists > 0.7
+    assert orders.separates > 0.5
+    assert not advice["tenure_days"].chosen
+    assert not advice["total_spend"].chosen or advice["total_spend"].worth.known_from_others < 0.95
+
+
+def test_without_an_earlier_window_what_lasts_is_not_said(shop: Shop, capsys: pytest.CaptureFixture[str]):
+    assert main(["features", "--config", str(shop.config_path), "--month", "2023-03"]) == 0
+    said = capsys.readouterr().out
+    assert "What lasts and what adds cannot be said" in said
+
+
+def snapshots(folder: Path, months: int) -> Path:
+    random = np.random.default_rng(3)
+    n = 600
+    habit = random.lognormal(2.0, 1.0, n)
+    for month in range(1, months + 1):
+        rows = ["id,visits,spend,noise,city"]
+        rows += [
+            f"c{i},{random.poisson(habit[i])},{habit[i] * random.lognormal(2, 0.3):.2f},{random.normal():.3f},Rome"
+            for i in range(n)
+        ]
+        (folder / f"customers_2024-{month:02d}.csv").write_text("\n".join(rows))
+    file = folder / "segmentation.yaml"
+    file.write_text(
+        "name: snapshots\nfirst_month: 2024-01\nlast_month: 2024-04\n"
+        "source: {snapshots: {path: 'customers_{month}.csv', customer_id: id}}\n"
+        "features:\n  - {name: visits, transform: log1p, resolution: 1, valid: {min: 0}}\n"
+        "  - {name: spend, transform: log1p, valid: {min: 0}}\n"
+    )
+    return file
+
+
+def test_columns_of_numbers_that_no_feature_has_are_candidates_and_noise_does_not_last(tmp_path: Path):
+    config = load_config(snapshots(tmp_path, 4))
+    with duckdb.connect() as connection:
+        customers = read_candidates(connection, config, date(2024, 4, 1))
+    advice = {one.name: one for one in advise(customers, 0)}
+    assert set(advice) == {"visits", "spend", "noise"}
+    lasts = {name: one.worth.persists for name, one in advice.items() if one.worth is not None}
+    assert lasts["visits"] > 0.6
+    assert abs(lasts["noise"]) < 0.15
+
+
+def test_a_month_that_the_source_does_not_show_is_said(shop: Shop, capsys: pytest.CaptureFixture[str]):
+    assert main(["features", "--config", str(shop.config_path), "--month", "2022-06"]) == 1
+    assert "has no order line in 2022-06: its lines go from 2023-01-01" in capsys.readouterr().err

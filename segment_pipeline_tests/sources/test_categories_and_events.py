@@ -1,0 +1,284 @@
+"""What customers buy and how engaged they are, from a file of products and feeds of events beside the orders."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from segment_pipeline.cli.main import main
+from segment_pipeline.config.config import Config, load_config
+from segment_pipeline.errors import ConfigError, SourceError
+from segment_pipeline.months import parse_month
+from segment_pipeline.sources.own_features import check_own_features
+from segment_pipeline.sources.sources import months_before
+from segment_pipeline_tests.shop import Shop, query
+from segment_pipeline_tests.source_files import COLUMNS, MARCH, ORDERS, load, write
+
+KINDS = ("organic", "cleaning", "books", "toys")
+PRODUCTS = {"sku": "VARCHAR", "department": "VARCHAR"}
+SESSIONS = {"visitor": "VARCHAR", "started": "TIMESTAMP", "pages": "INTEGER", "seconds": "DOUBLE", "bot": "BOOLEAN"}
+START, END = pd.Timestamp("2023-01-01"), pd.Timestamp("2023-04-01")
+
+FIVE_KINDS: list[dict[str, object]] = [
+    {"name": "days_since_last_order"},
+    {"name": "orders"},
+    {"name": "total_spend"},
+    {"name": "organic_share", "spend_share": "organic"},
+    {"name": "organic_ratio", "spend_ratio": "organic"},
+    {"name": "books_ratio", "spend_ratio": "books"},
+    {"name": "categories"},
+    {"name": "category_concentration"},
+    {"name": "visits", "of_events": {"feed": "sessions", "value": "count"}},
+    {"name": "days_since_visit", "of_events": {"feed": "sessions", "value": "days_since_last"}, "missing": 91},
+    {"name": "visiting_days", "of_events": {"feed": "sessions", "value": "active_days"}},
+    {"name": "pages_a_visit", "of_events": {"feed": "sessions", "value": "mean(pages)"}},
+    {
+        "name": "night_minutes",
+        "of_events": {"feed": "sessions", "value": "sum(seconds) FILTER (hour(occurred_at) < 6) / 60"},
+    },
+    {"name": "night_share", "of_lines": "count(*) FILTER (WHERE hour(ordered_at) < 6) / count(*)"},
+    {"name": "organic_lines", "of_lines": "count(*) FILTER (WHERE category = 'organic')"},
+]
+
+
+def order_lines(random: np.random.Generator) -> list[tuple[object, ...]]:
+    when = pd.Timestamp("2022-11-01") + pd.to_timedelta(random.integers(0, 160 * 86400, 4000), unit="s")
+    return [
+        (
+            f"c{random.integers(70)}",
+            f"o{number // 3}",
+            str(at),
+            float(random.integers(100, 9000)) / 100,
+            f"p{random.integers(45)}",
+        )
+        for number, at in enumerate(when)
+    ]
+
+
+def sessions(random: np.random.Generator) -> list[tuple[object, ...]]:
+    """Of most customers, of some who never order, of nobody, and of robots; before, in and after the window."""
+    when = pd.Timestamp("2022-11-01") + pd.to_timedelta(random.integers(0, 160 * 86400, 3000), unit="s")
+    return [
+        (
+            None if random.random() < 0.02 else f"c{random.integers(20, 90)}",
+            str(at),
+            int(random.integers(1, 30)),
+            float(random.lognormal(3, 2)),
+            bool(random.random() < 0.1),
+        )
+        for at in when
+    ]
+
+
+def three_files(folder: Path, features: Sequence[dict[str, object]] = FIVE_KINDS, **changed: object) -> Config:
+    """Orders, products and sessions, and a configuration that reads them."""
+    random = np.random.default_rng(11)
+    write(folder / "orders.parquet", order_lines(random), COLUMNS)
+    # p40 to p44 are in no category
+    write(folder / "products.csv", [(f"p{number}", KINDS[number % 4]) for number in range(40)], PRODUCTS)
+    write(folder / "sessions.parquet", sessions(random), SESSIONS)
+    feed = {"feed": "sessions", "path": "sessions.parquet", "customer_id": "visitor", "occurred_at": "started"}
+    source = {
+        "orders": {**ORDERS, "path": "orders.parquet"},
+        "products": {"path": "products.csv", "product_id": "sku", "category": "department"},
+        "events": [{**feed, "where": "NOT bot"}],
+    }
+    content = {"name": "t", "first_month": "2023-03", "last_month": "2023-03", "source": source | changed}
+    path = folder / "segmentation.yaml"
+    path.write_text(json.dumps(content | {"features": list(features)}, indent=1), encoding="utf-8")
+    return load_config(path)
+
+
+def by_pandas(folder: Path) -> pd.DataFrame:
+    """The features of all who have an order in the window, or a session, computed without the pipeline."""
+    lines = pd.read_parquet(folder / "orders.parquet")
+    lines = lines[(lines["bought"] >= START) & (lines["bought"] < END)]
+    lines = lines.merge(pd.read_csv(folder / "products.csv"), left_on="item", right_on="sku", how="left")
+    visits = pd.read_parquet(folder / "sessions.parquet")
+    visits = visits[(visits["started"] >= START) & (visits["started"] < END) & ~visits["bot"]].dropna(subset="visitor")
+    found = {}
+    for customer in sorted({*lines["customer"], *visits["visitor"]}):
+        own, seen = lines[lines["customer"] == customer], visits[visits["visitor"] == customer]
+        of_kind = own.groupby(own["department"].fillna("(none)"))["paid"].sum()
+        logs = {
+            name: np.log(of_kind.reindex(kinds).sum() + 0.5 * own["paid"].sum() / own["basket"].nunique())
+            for name, kinds in {
+                "organic": ["organic"],
+                "books": ["books"],
+                "rest": ["cleaning", "toys", "(none)"],
+            }.items()
+            if len(own)
+        }
+        night = seen[seen["started"].dt.hour < 6]
+        found[customer] = {
+            "days_since_last_order": (END - own.groupby("basket")["bought"].min().max().normalize()).days
+            if len(own)
+            else np.nan,
+            "orders": own["basket"].nunique(),
+            "total_spend": own["paid"].sum(),
+            "organic_share": of_kind.get("organic", 0.0) / own["paid"].sum() if len(own) else np.nan,
+            "organic_ratio": logs["organic"] - np.mean(list(logs.values())) if len(own) else np.nan,
+            "books_ratio": logs["books"] - np.mean(list(logs.values())) if len(own) else np.nan,
+            "categories": own["department"].nunique(),
+            "category_concentration": ((of_kind / of_kind.sum()) ** 2).sum() if len(own) else np.nan,
+            "visits": len(seen),
+            "days_since_visit": (END - seen["started"].max().normalize()).days if len(seen) else 91,
+            "visiting_days": seen["started"].dt.normalize().nunique(),
+            "pages_a_visit": seen["pages"].mean(),
+            "night_minutes": night["seconds"].sum() / 60 if len(night) else np.nan,
+            "night_share": (own["bought"].dt.hour < 6).mean(),
+            "organic_lines": (own["department"] == "organic").sum(),
+        }
+    return pd.DataFrame.from_dict(found, orient="index").astype(float)
+
+
+@pytest.mark.parametrize("customers", ["orders", "any"])
+def test_five_kinds_of_behaviour_from_three_files_are_what_pandas_computes(tmp_path: Path, customers: str) -> None:
+    config = three_files(tmp_path, customers=customers)
+    check_own_features(config)
+    counts, rows = load(config)
+    found = pd.DataFrame(rows).set_index("customer_id")
+    expected = by_pandas(tmp_path)
+    if customers == "orders":
+        expected = expected[expected["orders"] > 0]
+    names = list(config.feature_names)
+    assert sorted(found.index) == sorted(expected.index)
+    np.testing.assert_allclose(
+        found[names].astype(float).to_numpy(), expected.loc[found.index, names].to_numpy(), rtol=1e-9, atol=1e-9
+    )
+    # some order and never come, some come and never order
+    assert 0 < (expected["visits"] == 0).sum() < len(expected)
+    assert ((expected["orders"] == 0).sum() > 0) == (customers == "any")
+    assert counts.events["sessions"].silent_customers == (expected["visits"] == 0).sum()
+    assert counts.filled == {"days_since_visit": (expected["visits"] == 0).sum()}
+    assert counts.lines is not None
+    assert counts.lines.uncategorised > 0
+
+
+def test_who_comes_and_never_ordered_is_known_since_the_first_event(tmp_path: Path) -> None:
+    _, rows = load(three_files(tmp_path, customers="any"))
+    visits = pd.read_parquet(tmp_path / "sessions.parquet")
+    visits = visits[(visits["started"] < END) & ~visits["bot"]]
+    lines = pd.read_parquet(tmp_path / "orders.parquet")
+    first = pd.concat(
+        [visits.set_index("visitor")["started"], lines[lines["bought"] < END].set_index("customer")["bought"]]
+    )
+    since = first.groupby(level=0).min().dt.date
+    assert {row["customer_id"]: row["first_seen"] for row in rows} == {
+        row["customer_id"]: since[row["customer_id"]] for row in rows
+    }
+
+
+def test_a_late_feed_stops_the_month_and_nobody_is_taken_for_silent(tmp_path: Path) -> None:
+    config = three_files(tmp_path)
+    write(tmp_path / "sessions.parquet", [("c1", "2023-02-27 10:00:00", 1, 1.0, False)], SESSIONS)
+    with pytest.raises(SourceError, match=r"sessions\.parquet has no event in 2023-03"):
+        load(config)
+
+
+def test_a_product_of_two_categories_and_a_category_that_nobody_bought_are_told(tmp_path: Path) -> None:
+    config = three_files(tmp_path, [{"name": "orders"}, {"name": "s", "spend_share": "organik"}])
+    with pytest.raises(
+        SourceError, match=r"yaml:\d+: features\[1\]\.spend_share: found organik.*did you mean organic\?"
+    ):
+        load(config)
+    write(tmp_path / "products.csv", [("p1", "books"), ("p1", "toys")], PRODUCTS)
+    with pytest.raises(SourceError, match="the product p1 has several categories, such as books and toys"):
+        load(config)
+
+
+@pytest.mark.parametrize(
+    ("feature", "said"),
+    [
+        (
+            {"of_events": {"feed": "session", "value": "count"}},
+            "feed: found 'session'; allowed: a feed of source.events: sessions (did you mean sessions?)",
+        ),
+        ({"of_events": {"feed": "sessions", "value": "sum(page)"}}, "value: found the unknown column 'page'"),
+        ({"of_events": {"feed": "sessions", "value": "pages"}}, "value: found pages outside of an aggregate"),
+        ({"of_events": {"feed": "sessions", "value": "sum(amount)"}}, "value: found the unknown column 'amount'"),
+        ({"spend_share": "organic", "of_lines": "count(*)"}, "found of_lines beside spend_share"),
+        ({"of_lines": "count(*)", "missing": -1, "valid": {"min": 0}}, "missing: found -1"),
+    ],
+)
+def test_what_is_no_feature_of_events_is_told(
+    tmp_path: Path, feature: dict[str, object], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three_files(tmp_path)
+    path = tmp_path / "segmentation.yaml"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(
+        json.dumps(content | {"features": [{"name": "orders"}, {"name": "v", **feature}]}, indent=1), encoding="utf-8"
+    )
+    assert main(["check", "--config", str(path)]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ({"customers": "any", "events": []}, "customers: found any; allowed: orders"),
+        ({"events": [{"feed": "a", "path": "a.csv", "customer_id": "c", "occurred_at": "t"}] * 2}, "again"),
+        ({"orders": {**ORDERS, "path": "o.parquet", "category": "item"}}, "products beside orders.category"),
+    ],
+)
+def test_a_source_that_contradicts_itself_is_refused(tmp_path: Path, source: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        three_files(tmp_path, [{"name": "orders"}], **source)
+
+
+def test_the_past_begins_where_every_feed_does(tmp_path: Path) -> None:
+    config = three_files(tmp_path, window_months=1)
+    with duckdb.connect() as connection:
+        assert months_before(connection, config, MARCH, 4) == [
+            parse_month(key) for key in ("2022-11", "2022-12", "2023-01", "2023-02")
+        ]
+        write(
+            tmp_path / "sessions.parquet",
+            [("c1", day, 1, 1.0, False) for day in ("2023-01-02", "2023-02-05")],
+            SESSIONS,
+        )
+        assert months_before(connection, config, MARCH, 4) == [parse_month("2023-02")]
+
+
+FROM_SOURCE_TO_PROFILES = [
+    *("raw_customers", "validated_features", "scaled_matrix", "candidate_models", "selected_model"),
+    *("monthly_assignments", "segment_profiles"),
+]
+
+
+def test_every_segment_shows_what_it_spends_its_money_on(shop: Shop, materialize: Callable[..., object]) -> None:
+    """Whether or not a category is in the model; beside what all customers do, and against pandas."""
+    text = shop.config_path.read_text(encoding="utf-8")
+    category = "    product_id: product\n    category: \"'k' || product % 12\"\n"
+    shop.config_path.write_text(text.replace("    product_id: product\n", category), encoding="utf-8")
+    materialize(shop, "2023-03", selection=FROM_SOURCE_TO_PROFILES)
+    rows = query(
+        shop.warehouse,
+        """
+        SELECT segment_id, category, share, population_share, index, buyers, population_buyers FROM segment_categories
+        """,
+    )
+    lines = pd.read_parquet(shop.orders_path)
+    lines = lines[lines["ordered_at"] < "2023-04-01"].assign(kind="k" + (lines["product"] % 12).astype(str))
+    kept = lines.groupby("kind")["amount"].sum().nlargest(10).index
+    lines["kind"] = lines["kind"].where(lines["kind"].isin(kept), "(other)")
+    segment = dict(query(shop.warehouse, "SELECT customer_id, segment_id FROM monthly_assignments"))
+    lines = lines.assign(segment=lines["customer"].map(segment)).dropna(subset="segment")
+    of_all = lines.groupby("kind")["amount"].sum() / lines["amount"].sum()
+    assert len(rows) == len(set(segment.values())) * 11
+    for segment_id, kind, share, population_share, index, buyers, population_buyers in rows:
+        own = lines[lines["segment"] == segment_id]
+        bought = own[own["kind"] == kind]
+        assert share == pytest.approx(bought["amount"].sum() / own["amount"].sum(), abs=1e-9)
+        assert population_share == pytest.approx(of_all[kind], abs=1e-9)
+        assert index == pytest.approx(100 * share / population_share)
+        members = sum(one == segment_id for one in segment.values())
+        assert buyers == pytest.approx(bought["customer"].nunique() / members, abs=1e-9)
+        assert population_buyers == pytest.approx(
+            lines[lines["kind"] == kind]["customer"].nunique() / len(segment), abs=1e-9
+        )
