@@ -13,10 +13,10 @@ from typing import Any
 
 import duckdb
 
+from segment_pipeline.column_names import hints_of
 from segment_pipeline.database.quoting import identifier, literal, string_list
 from segment_pipeline.errors import InputError
 from segment_pipeline.quickstart.text import shown
-from segment_pipeline.sources.column_names import hints_of
 
 NEARLY_ALL = 0.9
 """Share of a column's texts that have to read as numbers, or as dates, for it to be one."""
