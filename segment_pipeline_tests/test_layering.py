@@ -23,6 +23,7 @@ ROOMS = (
     "measures",
     "config",
     "words",
+    "column_names",
     "database",
     "charts",
     "mixture",

@@ -13,9 +13,9 @@ from typing import Any
 
 import duckdb
 
+from segment_pipeline.column_names import hints_of
 from segment_pipeline.database.quoting import identifier, literal, string_list
 from segment_pipeline.errors import InputError
-from segment_pipeline.quickstart.names import hints_of
 from segment_pipeline.quickstart.text import shown
 
 NEARLY_ALL = 0.9

@@ -15,6 +15,7 @@ import duckdb
 import numpy as np
 
 from segment_pipeline.arrays import Array, Texts
+from segment_pipeline.column_names import hints_of
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import InputError, QuestionError
 from segment_pipeline.quickstart.columns import (
@@ -33,7 +34,6 @@ from segment_pipeline.quickstart.columns import (
     only_row,
     time_sql,
 )
-from segment_pipeline.quickstart.names import hints_of
 from segment_pipeline.quickstart.roles import FLAGS, Choice, Hints, Orders, Roles, find_roles
 from segment_pipeline.quickstart.scores import Evidence
 from segment_pipeline.quickstart.text import CsvText, load_rows, read_texts, shown

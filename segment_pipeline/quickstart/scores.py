@@ -1,8 +1,8 @@
 """How well each column would do as customer, date, order, amount, quantity or product, in points, with reasons.
 
-Here: what the name hints at (names.py) beside what the values do. A name is where one begins to look; whether a column
-is what it is called, the values have to bear out: a customer comes back on other days, an order lies in one moment and
-is of one customer, an amount varies and is money. Not here: which column is taken (roles.py).
+Here: what the name hints at (column_names.py) beside what the values do. A name is where one begins to look;
+whether a column is what it is called, the values have to bear out: a customer comes back on other days, an order lies
+in one moment and is of one customer, an amount varies and is money. Not here: which column is taken (roles.py).
 
 The points are few and whole where they can be: a plain name gives 3 or 4, what the values do gives 1 to 3, and a name
 that says something else takes 4, so that no other single thing makes up for it.
@@ -14,8 +14,8 @@ from functools import cache
 
 import duckdb
 
+from segment_pipeline.column_names import hints_of, words_of
 from segment_pipeline.quickstart.columns import Column, known_sql, moment_sql, number_sql, only_row
-from segment_pipeline.quickstart.names import hints_of, words_of
 
 ENOUGH = {"customer": 2.5, "date": 0.0, "order": 2.5, "amount": 1.5, "quantity": 2.0, "product": 1.5}
 """Points below which a column is not taken for that."""

@@ -1,7 +1,7 @@
 """What the name of a column suggests, in the languages in which shops export.
 
 Here: words that columns are called by, and what each hints at. Not here: any decision. A name is where one begins to
-look; what a column is, its values say (roles.py).
+look; what a column is, its values say.
 """
 
 import re
