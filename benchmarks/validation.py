@@ -195,10 +195,10 @@ def cost(folder: Path, customers: int) -> list[object]:
                 "FROM raw_customers WHERE month = ?",
                 [month],
             )
-            _, X = feature_matrix(connection, "validated_features", month, config.feature_names, FITTED_ROWS)
-            space = FeatureSpace.fit(config.features, X)
+            _, X = feature_matrix(connection, "validated_features", month, config.model_feature_names, FITTED_ROWS)
+            space = FeatureSpace.fit(config.model_features, X)
             mixture = fit_mixture(space.transform(X), 5, variance_floor=space.variance_floor)
-            write_feature_space(connection, month, space, [])
+            write_feature_space(connection, month, space, [], [])
             candidate = {"month": month, "n_components": 5}
             for table, known in (
                 (CANDIDATE_CHOICES, {"rationale": "made up"}),
@@ -225,7 +225,7 @@ def cost(folder: Path, customers: int) -> list[object]:
         ids, X = feature_matrix(connection, "validated_features", month, config.feature_names, config.model.fit_sample)
     total, fitting = reading + computing + writing, None
     if len(ids) < FITTED_ROWS * 5:  # at a million the fit alone takes longer than all the rest here
-        _, fitting = timed(lambda: fit_challengers(FeatureSpace.fit(config.features, X), X, ids, config, before))
+        _, fitting = timed(lambda: fit_challengers(FeatureSpace.fit(config.model_features, X), X, ids, config, before))
     ratio = None if fitting is None else total / fitting
     return [f"{customers:,}", f"{len(evidence.X):,}", reading, computing, writing, total, fitting, ratio]
 

@@ -48,6 +48,14 @@ def points(change: float) -> str:
     return f"{100 * change:+.1f}"
 
 
+def traits_of(feature: str) -> tuple[str, str, str, str]:
+    """What a segment is whose mean is far below, below, above, far above the population's."""
+    if feature in ORDER_FEATURES:
+        return ORDER_FEATURES[feature].words.traits
+    what = readable(feature)
+    return f"very low {what}", f"low {what}", f"high {what}", f"very high {what}"
+
+
 def deed(feature: str, value: float, unit: str) -> str:
     """What a customer with this value did, as a verb and a figure in original units: as a feature of order lines is
     declared, any other by name and unit."""

@@ -78,7 +78,7 @@ def fill(connection: duckdb.DuckDBPyConnection, config: Config, drawn: Planted) 
         )
     connection.unregister("drawn")
     space = FeatureSpace.fit(config.model_features, drawn.X)
-    write_feature_space(connection, MONTH, space, [])
+    write_feature_space(connection, MONTH, space, [], [])
     write_scaled_matrix(connection, MONTH, space)
     mixture = Mixture(
         np.full(len(MEANS), 1 / len(MEANS)),

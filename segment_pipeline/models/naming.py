@@ -7,8 +7,7 @@ from itertools import count
 import numpy as np
 
 from segment_pipeline.arrays import Array
-from segment_pipeline.config.order_features import ORDER_FEATURES
-from segment_pipeline.words import ROLE_WORDS, capitalised, readable
+from segment_pipeline.words import ROLE_WORDS, capitalised, traits_of
 
 DORMANT_SILENCE = 1.0
 """Mean days since the last order, in standard deviations above the population: from here a segment is dormant."""
@@ -95,14 +94,6 @@ def _name_options(means: Array, names: Sequence[str], role: str | None) -> Itera
         yield f"{short} ({ROLE_WORDS[role]})"
     for number in count(2):
         yield f"{short} {number}"
-
-
-def traits_of(feature: str) -> tuple[str, str, str, str]:
-    """What a segment is whose mean is far below, below, above, far above the population's."""
-    if feature in ORDER_FEATURES:
-        return ORDER_FEATURES[feature].words.traits
-    what = readable(feature)
-    return f"very low {what}", f"low {what}", f"high {what}", f"very high {what}"
 
 
 def _trait(feature: str, mean: float) -> str:

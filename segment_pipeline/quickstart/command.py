@@ -14,8 +14,8 @@ import duckdb
 from rich.console import Console
 
 from segment_pipeline.config.config import Config, load_config
+from segment_pipeline.customers.simplest import simplest_segments
 from segment_pipeline.errors import NothingFoundError, PipelineError
-from segment_pipeline.models.simplest import simplest_segments
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
 from segment_pipeline.quickstart.csv_table import lines_that_are_no_orders, read_table, refuse_currencies

@@ -14,9 +14,9 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from segment_pipeline.customers.simplest import SimplestSegments
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import InputError
-from segment_pipeline.models.simplest import SimplestSegments
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.publish import reading
 from segment_pipeline.quickstart.csv_table import put_customers, put_order_lines

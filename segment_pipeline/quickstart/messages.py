@@ -19,9 +19,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.customers.simplest import SimplestSegments
 from segment_pipeline.customers.worth import FeatureWorth
 from segment_pipeline.errors import NothingFoundError
-from segment_pipeline.models.simplest import SimplestSegments
 from segment_pipeline.publishing.publish import reading
 from segment_pipeline.quickstart.columns import Column
 from segment_pipeline.quickstart.csv_table import Table

@@ -478,7 +478,10 @@ def test_the_demo_is_the_complete_journey_as_designed() -> None:
         "where": "sales_value > 0",
     }
     assert (config.first_month, config.last_month) == (date(2017, 3, 1), date(2017, 12, 1))
-    assert [(f.name, f.unit, f.transform, f.resolution, f.valid.min) for f in config.features] == [
+    assert config.source.products is not None
+    assert config.source.products.category == "department"
+    assert [feature.name for feature in config.portrait_features] == ["total_spend"]
+    assert [(f.name, f.unit, f.transform, f.resolution, f.valid.min) for f in config.model_features] == [
         ("days_since_last_order", "days", "log1p", 1, 0),
         ("orders", "orders", "log1p", 1, 1),
         ("average_order_value", "USD", "log1p", 0.01, 0),

@@ -1,7 +1,7 @@
 """The simplest segmentation that holds of any customers: each of one or two features cut in two where it halves them.
 
 Here: where features are cut, and what the groups are called. Not here: when a mixture is not to be trusted
-(selection.py), and what is said of the groups. It claims nothing: groups that are cut, not found.
+(models/selection.py), and what is said of the groups. It claims nothing: groups that are cut, not found.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,7 @@ import numpy as np
 
 from segment_pipeline.arrays import Array, Flags, Labels
 from segment_pipeline.database.quoting import identifier, literal
-from segment_pipeline.models.naming import traits_of
-from segment_pipeline.words import capitalised
+from segment_pipeline.words import capitalised, traits_of
 
 MOST_CUTS = 2
 """Four groups are as many as a rule of thumb should make."""

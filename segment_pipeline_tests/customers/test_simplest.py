@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segment_pipeline.models.simplest import simplest_segments
+from segment_pipeline.customers.simplest import simplest_segments
 
 values = st.one_of(st.integers(-3, 3).map(float), st.floats(-1e6, 1e6), st.just(float("nan")))
 
