@@ -135,8 +135,8 @@ def describe_column(
             min(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}),
             max(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}),
             count(*) FILTER (number = floor(number)),
-            count(*) FILTER (regexp_full_match(value, '\d+\.0+')),
-            count(*) FILTER (regexp_full_match(value, '\d([.,]\d+)?[eE]\+?\d+')),
+            count(*) FILTER (value LIKE '%.0' AND regexp_full_match(value, '\d+\.0+')),
+            count(*) FILTER (value ILIKE '%e%' AND regexp_full_match(value, '\d([.,]\d+)?[eE]\+?\d+')),
             min(value)
         FROM (SELECT value, bare, {number} AS number FROM {_known_values(name)})
         """,
@@ -163,6 +163,11 @@ def describe_column(
         return _with_samples(connection, column, number)
     found, ambiguous = _text_date(connection, name, date_format)
     return replace(_dated(connection, column, found), ambiguous=ambiguous) if found else column
+
+
+def tomorrow() -> date:
+    """The latest day that may be over: it is already tomorrow somewhere."""
+    return datetime.now(UTC).date() + timedelta(days=1)
 
 
 def _called_a_time(name: str) -> bool:
@@ -421,15 +426,14 @@ def _dated(connection: duckdb.DuckDBPyConnection, column: Column, date_format: s
     """The column as one of dates that are written so."""
     moment = time_sql("value", date_format)
     believed = f"moment >= DATE '{NO_DATES[0]}' AND moment < DATE '{NO_DATES[1]}'"
-    today = datetime.now(UTC).date() + timedelta(days=1)  # it is already tomorrow somewhere
     read, filled, days, plain, sentinels, future, first, last, last_past = only_row(
         connection,
         f"SELECT count(moment), count(*) FILTER (bare <> ''), "
         f"count(*) FILTER (regexp_full_match(value, {literal(_DAY)})), "
         f"count(*) FILTER (regexp_full_match(value, {literal(_PLAIN_TIME)})), "
-        f"count(moment) FILTER (NOT ({believed})), count(moment) FILTER ({believed} AND moment > DATE '{today}'), "
+        f"count(moment) FILTER (NOT ({believed})), count(moment) FILTER ({believed} AND moment > DATE '{tomorrow()}'), "
         f"CAST(min(moment) FILTER ({believed}) AS DATE), CAST(max(moment) FILTER ({believed}) AS DATE), "
-        f"CAST(max(moment) FILTER ({believed} AND moment <= DATE '{today}') AS DATE) "
+        f"CAST(max(moment) FILTER ({believed} AND moment <= DATE '{tomorrow()}') AS DATE) "
         f"FROM (SELECT value, bare, {moment} AS moment FROM {_known_values(column.name)})",
     )
     few = 0 < future <= FEW_IN_FUTURE * read

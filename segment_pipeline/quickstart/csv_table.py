@@ -33,6 +33,7 @@ from segment_pipeline.quickstart.columns import (
     number_sql,
     only_row,
     time_sql,
+    tomorrow,
 )
 from segment_pipeline.quickstart.roles import FLAGS, Choice, Hints, Orders, Roles, find_roles
 from segment_pipeline.quickstart.scores import Evidence
@@ -364,8 +365,7 @@ def _incomplete_lines(connection: duckdb.DuckDBPyConnection, table: Table, order
         f"coalesce({customer}, '') IN ({nobody})": f"have no customer{named}: they are left out",
         f"NOT coalesce({believed}, false)": f"have no date that can be read in {shown(day.name)}{samples}: they are "
         "left out  (--date-format)",
-        f"{believed} AND {moment} >= DATE '{day.last}' + 1": f"are dated after {day.last}, later than today: they are "
-        "left out",
+        f"{believed} AND {moment} > DATE '{tomorrow()}'": "are dated later than today: they are left out",
     }
     if orders.order_id is not None:
         order = known_sql(orders.order_id)
