@@ -120,6 +120,11 @@ class Column:
     sentinels: int = 0
     future: int = 0
 
+    @property
+    def with_offset(self) -> bool:
+        """Whether the times of day say how far they are from UTC, as in 2024-12-31T23:59:00+02:00."""
+        return self.kind == "date" and re.search(r":\d\d(\.\d+)? ?[+-]\d\d(:?\d\d)?$", self.example) is not None
+
 
 def describe_column(
     connection: duckdb.DuckDBPyConnection, name: str, decimal: str, *, is_date: bool, date_format: str | None

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -295,6 +296,25 @@ def test_a_header_is_found_whatever_stands_between_its_names(names, separator, t
 
 
 # --- dates that are none ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_times_with_an_offset_are_the_same_on_every_machine(tmp_path, monkeypatch, zone):
+    rows = shop()
+    text = tmp_path / "orders.csv"
+    text.write_text(as_csv(HEADER, [[who, order, f"{at.isoformat()}+02:00", total] for who, order, at, total in rows]))
+    table = pa.table(dict(zip(HEADER, zip(*rows, strict=True), strict=True)))
+    moments = table["order_date"].cast(pa.timestamp("us", tz="UTC"))
+    parquet.write_table(table.set_column(2, "order_date", moments), tmp_path / "orders.parquet")
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        found, said = figures(text)
+        assert found == figures(tmp_path / "orders.parquet")[0] == right(rows)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert any("whatever their offset" in sentence for sentence in said)
 
 
 @pytest.mark.parametrize("wrong", ["9999-12-31", "1900-01-01", "2062-07-01 10:00:00", "0000-00-00", ""])
