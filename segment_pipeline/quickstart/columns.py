@@ -339,13 +339,9 @@ def _bare_number(value: str) -> str:
 
 def _currency(connection: duckdb.DuckDBPyConnection, name: str) -> str:
     """The currency that most of the column's texts name; "" for none."""
-    for sign, code in _CURRENCY.items():
-        found = only_row(
-            connection, f"SELECT avg(CAST(contains({identifier(name)}, {literal(sign)}) AS DOUBLE)) FROM raw_rows"
-        )
-        if (found[0] or 0) > 0.5:
-            return code
-    return ""
+    shares = ", ".join(f"avg(CAST(contains({identifier(name)}, {literal(sign)}) AS DOUBLE))" for sign in _CURRENCY)
+    found = only_row(connection, f"SELECT {shares} FROM raw_rows")
+    return next((code for code, share in zip(_CURRENCY.values(), found, strict=True) if (share or 0) > 0.5), "")
 
 
 def _with_samples(connection: duckdb.DuckDBPyConnection, column: Column, number: str) -> Column:
