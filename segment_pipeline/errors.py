@@ -33,6 +33,15 @@ class ModelError(PipelineError):
     """No trustworthy mixture can be had from these customers; the month was not written."""
 
 
+class NothingFoundError(ModelError):
+    """Of all mixtures tried none may serve. spoiled_by : the feature on which most of them are degenerate; None where
+    there is none such."""
+
+    def __init__(self, message: str, spoiled_by: str | None = None) -> None:
+        super().__init__(message)
+        self.spoiled_by = spoiled_by
+
+
 class MonthOrderError(PipelineError):
     """The month before is missing, so this month has no champion to start from."""
 

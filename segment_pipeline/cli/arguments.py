@@ -128,9 +128,10 @@ what it leaves in DIR:
   customers_with_probabilities.csv    every customer, with a probability per segment
   segments.duckdb                     the same and all else, for SQL
   segmentation.yaml                   the configuration, to be changed and run again
+  customers_by_rule.csv               instead of these, where no mixture is to be trusted
 
 exit code:
-  0 all is there, 1 no trustworthy segments were found, or a question that only you can answer,
+  0 all is there, or groups by rule where no mixture is to be trusted, 1 a question that only you can answer,
   2 the file or a flag cannot be used
 """
 

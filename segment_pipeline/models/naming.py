@@ -69,7 +69,7 @@ def name_segments(
 
 def speaks_of(name: str, feature: str) -> bool:
     """Whether a name that `name_segments` gave says something of the feature."""
-    traits = "|".join(re.escape(trait.casefold()) for trait in _traits(feature))
+    traits = "|".join(re.escape(trait.casefold()) for trait in traits_of(feature))
     return re.search(rf"(^|, )({traits})($|, | \(| \d)", name.casefold()) is not None
 
 
@@ -97,7 +97,8 @@ def _name_options(means: Array, names: Sequence[str], role: str | None) -> Itera
         yield f"{short} {number}"
 
 
-def _traits(feature: str) -> tuple[str, str, str, str]:
+def traits_of(feature: str) -> tuple[str, str, str, str]:
+    """What a segment is whose mean is far below, below, above, far above the population's."""
     if feature in ORDER_FEATURES:
         return ORDER_FEATURES[feature].words.traits
     what = readable(feature)
@@ -105,7 +106,7 @@ def _traits(feature: str) -> tuple[str, str, str, str]:
 
 
 def _trait(feature: str, mean: float) -> str:
-    traits = _traits(feature)
+    traits = traits_of(feature)
     if abs(mean) >= MARKED:
         return traits[3 if mean > 0 else 0]
     return traits[2 if mean > 0 else 1]

@@ -7,45 +7,93 @@ so that nothing here can differ from what a scheduled run would do with the file
 """
 
 import os
+from dataclasses import replace
 from datetime import date
 
 import duckdb
+from rich.console import Console
 
 from segment_pipeline.config.config import Config, load_config
-from segment_pipeline.errors import PipelineError
+from segment_pipeline.errors import NothingFoundError, PipelineError
+from segment_pipeline.models.simplest import simplest_segments
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
 from segment_pipeline.quickstart.csv_table import lines_that_are_no_orders, read_table, refuse_currencies
-from segment_pipeline.quickstart.folder import CUSTOMERS, refuse_foreign_folder, start_over, write_customers, writing
+from segment_pipeline.quickstart.folder import (
+    CUSTOMERS,
+    SIMPLEST,
+    refuse_foreign_folder,
+    start_over,
+    write_customers,
+    write_simplest,
+    writing,
+)
 from segment_pipeline.quickstart.messages import (
     IN_WORDS,
     Outcome,
     Say,
     next_after_nothing,
+    plain_speech,
     print_outcome,
     print_plan,
+    print_simplest,
     print_table,
     progress_line,
     results_console,
     why_nothing,
 )
 from segment_pipeline.quickstart.plan import Plan, explore
+from segment_pipeline.quickstart.proposal import FEWEST_FEATURES, features_to_cut
 from segment_pipeline.quickstart.request import Request
 
 
 def quickstart(request: Request) -> int:
-    """The whole command: read, propose, run, tell. Raises PipelineError."""
+    """The whole command: read, propose, run, tell. Where no mixture is to be trusted, the simplest segmentation is
+    delivered under its own name. Raises PipelineError."""
     refuse_foreign_folder(request.out)
     console = results_console()
     with duckdb.connect() as connection, progress_line() as progress:
         progress(f"reading {request.file.name}")
         plan = explore(connection, request)
         print_plan(plan, console)
-        outcome = run_quickstart(
-            connection, request, plan, lambda step: progress(IN_WORDS.get(step, step)), console.print
-        )
+
+        def tell(step: str) -> None:
+            progress(IN_WORDS.get(step, step))
+
+        try:
+            plan, outcome = _run_without_spoilers(connection, request, plan, tell, console)
+        except NothingFoundError as error:
+            start_over(connection, plan, request.out)
+            found = simplest_segments(plan.values, features_to_cut(plan.proposal))
+            if found is None:
+                raise
+            with writing(request.out):
+                write_simplest(plan, found, request.out / SIMPLEST)
+            print_simplest(plan, found, str(error), request.out / SIMPLEST, console)
+            return 0
     print_outcome(outcome, plan, console)
     return 0
+
+
+def _run_without_spoilers(
+    connection: duckdb.DuckDBPyConnection, request: Request, plan: Plan, progress: Say, console: Console
+) -> tuple[Plan, Outcome]:
+    """Run the plan; where one feature makes every mixture degenerate, once more without it, while enough are left.
+    Raises NothingFoundError where no mixture may serve."""
+    if plan.obstacle is not None:
+        raise NothingFoundError(plan.obstacle)
+    while True:
+        try:
+            return plan, run_quickstart(connection, request, plan, progress, console.print)
+        except NothingFoundError as error:
+            kept = [one.name for one in plan.proposal.features if one.name != error.spoiled_by]
+            if error.spoiled_by is None or request.features is not None or len(kept) < FEWEST_FEATURES:
+                raise
+            plain_speech(console)(
+                f"{error.spoiled_by} is left out: with it every mixture is degenerate, for too many customers share "
+                "its values  (--features takes it in)\n"
+            )
+            plan = replace(explore(connection, replace(request, features=kept)), worth=())
 
 
 def inspect(request: Request) -> int:
@@ -92,4 +140,4 @@ def _run_month(config: Config, month: date, progress: Say, warn: Say) -> None:
     with RunLock(run_lock_path(config), 60.0, "segment-pipeline quickstart", warn):
         for result in run_months.run_months(run_months.Work([month]), listen):
             if result.error is not None:
-                raise PipelineError(why_nothing(config, month) or f"{result.error}\n{next_after_nothing(config)}")
+                raise why_nothing(config, month) or PipelineError(f"{result.error}\n{next_after_nothing(config)}")

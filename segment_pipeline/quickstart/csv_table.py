@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from segment_pipeline.arrays import Array
+from segment_pipeline.arrays import Array, Texts
 from segment_pipeline.column_names import hints_of
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import InputError, QuestionError
@@ -245,6 +245,17 @@ def customer_columns(connection: duckdb.DuckDBPyConnection, columns: Mapping[str
     """name -> (n,) values of all rows, NaN where there is no number."""
     chosen = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in columns.items())
     return numbers_of(connection, f"SELECT {chosen} FROM raw_rows")
+
+
+def customer_ids(connection: duckdb.DuckDBPyConnection, table: Table) -> Texts:
+    """(n,) the customer of every row."""
+    return texts_of(connection, f"SELECT {bare_sql(table.customer_id)} FROM raw_rows")
+
+
+def texts_of(connection: duckdb.DuckDBPyConnection, query: str) -> Texts:
+    """(n,) values of the query's one column; "" where there is none."""
+    (values,) = connection.execute(query).fetchnumpy().values()
+    return np.asarray(np.ma.filled(np.ma.asarray(values), ""), dtype=np.str_)
 
 
 def numbers_of(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Array]:

@@ -4,6 +4,7 @@ Here: what is in the way of writing, and the files for people and for the monthl
 configuration (starter.py), and what the pipeline publishes.
 """
 
+import csv
 import hashlib
 import shutil
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import numpy as np
 
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import InputError
+from segment_pipeline.models.simplest import SimplestSegments
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.publish import reading
 from segment_pipeline.quickstart.csv_table import put_customers, put_order_lines
@@ -21,12 +24,15 @@ from segment_pipeline.quickstart.plan import Plan
 from segment_pipeline.quickstart.starter_file import starter_text
 
 CONFIGURATION, CUSTOMERS = "segmentation.yaml", "customers_with_probabilities.csv"
+SIMPLEST = "customers_by_rule.csv"
+"""Customers in groups by rule, where no mixture is to be trusted."""
 
 _LEFT_BY_QUICKSTART = (
     "warehouse.duckdb",
     "warehouse.duckdb.wal",
     "segments.duckdb",
     CUSTOMERS,
+    SIMPLEST,
 )
 _FOLDERS_LEFT_BY_QUICKSTART = ("dagster_home", "reports")
 _MARK = "# Made by segment-pipeline quickstart. Fingerprint of what follows: "
@@ -111,3 +117,13 @@ def write_customers(published: Path, file: Path) -> None:
             f"second_probability, tier, is_hybrid FROM current_assignments ORDER BY customer_id) "
             f"TO {literal(str(file))} (FORMAT csv, HEADER)"
         )
+
+
+def write_simplest(plan: Plan, found: SimplestSegments, file: Path) -> None:
+    """Every customer with its group and the figures that decide it, as CSV."""
+    columns = {"customer_id": plan.ids, "segment": np.array([*found.names, ""])[found.labels]}
+    columns |= {cut.feature: plan.values[cut.feature] for cut in found.cuts}
+    with file.open("w", encoding="utf-8", newline="") as target:
+        rows = csv.writer(target)
+        rows.writerow(columns)
+        rows.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))

@@ -4,6 +4,7 @@ Here: words and tables for a terminal. Not here: refusals of a file, which stand
 """
 
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,8 @@ from rich.table import Table as Grid
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.customers.worth import FeatureWorth
+from segment_pipeline.errors import NothingFoundError
+from segment_pipeline.models.simplest import SimplestSegments
 from segment_pipeline.publishing.publish import reading
 from segment_pipeline.quickstart.columns import Column
 from segment_pipeline.quickstart.csv_table import Table
@@ -102,7 +105,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         say(f"  {guess}")
     say("")
     say("Segmented by  (--features A,B,C, --transform A=log1p, --resolution A=1)")
-    widest = max(len(one.name) for one in plan.proposal.features)
+    widest = max((len(one.name) for one in plan.proposal.features), default=0)
     worth = {one.feature: _worth_in_words(one) for one in plan.worth}
     for one in plan.proposal.features:
         why = "; ".join(filter(None, [one.why, worth.get(one.name)]))
@@ -173,7 +176,7 @@ def _remarks(plan: Plan) -> list[str]:
         )
     if plan.table.repeated_rows:
         found.append(f"{plan.table.repeated_rows:,} rows repeat a customer; all rows of these customers are rejected")
-    if plan.customers < ENOUGH_CUSTOMERS:
+    if plan.customers < ENOUGH_CUSTOMERS and plan.obstacle is None:
         found.append(
             f"{plan.customers:,} customers are few: take these segments for a first impression, from "
             f"{ENOUGH_CUSTOMERS} "
@@ -257,10 +260,32 @@ def _escaped(text: str) -> str:
     return text.replace("[", r"\[")
 
 
+def print_simplest(plan: Plan, found: SimplestSegments, why: str, file: Path, console: Console) -> None:
+    """The groups that were cut where none could be found, and why."""
+    say = plain_speech(console)
+    say(why)
+    say("")
+    cuts = " and ".join(f"{cut.feature} at {figure(cut.value)}" for cut in found.cuts)
+    say("What can be said all the same: groups by rule, cut where it halves the customers, and not found; nothing says")
+    say(f"that customers form such groups, and there are no probabilities. Cut: {cuts}.")
+    grid = Grid(box=None, pad_edge=False)
+    grid.add_column("segment by rule")
+    for title in ("customers", "share", *(cut.feature.replace("_", " ") for cut in found.cuts)):
+        grid.add_column(_escaped(title), justify="right")
+    for place, (name, customers) in enumerate(zip(found.names, found.sizes, strict=True)):
+        of_group = found.labels == place
+        means = (figure(float(plan.values[cut.feature][of_group].mean())) for cut in found.cuts)
+        grid.add_row(_escaped(name), f"{customers:,}", percent(customers / sum(found.sizes), 1), *means)
+    console.print(grid)
+    say("")
+    say(f"Customers      {os.path.relpath(file)}   (each with its segment by rule)")
+    say(f"As SQL         {found.sql}")
+
+
 # --- a month that came to nothing -------------------------------------------------------------------------------------
 
 
-def why_nothing(config: Config, month: date) -> str | None:
+def why_nothing(config: Config, month: date) -> NothingFoundError | None:
     """Why no number of segments may serve: the commonest reasons, and every candidate on a line; None where it was
     something else that stopped the month."""
     if not config.warehouse_path.exists():
@@ -284,12 +309,21 @@ def why_nothing(config: Config, month: date) -> str | None:
         for (covariance_type, n, bic, stability, smallest, _), reasons in zip(tried, why_not, strict=True)
     ]
     table = "\n".join([f"{'segments':>8}  {'BIC':>12}  {'stability':>9}  {'smallest':>8}  why not", *lines])
-    return (
-        "No trustworthy segments were found, and nothing was published.\n"
+    why = (
+        "No trustworthy mixture was found, and nothing was published.\n"
         f"Why: of {len(tried)} {'mixtures' if several else 'numbers of segments'} tried, none may serve; "
         f"{commonest}.\n\n"
         f"{table}\n\n{next_after_nothing(config)}"
     )
+    return NothingFoundError(why, _spoiler([refusals for *_, refusals in tried], config.model_feature_names))
+
+
+def _spoiler(refusals: Sequence[Sequence[str]], features: Sequence[str]) -> str | None:
+    """The one feature that most of the mixtures are degenerate along; None where there is none such."""
+    degenerate = [" ".join(one for one in of if one.startswith("degenerate")) for of in refusals]
+    named = Counter(name for words in degenerate for name in features if re.search(rf"\b{re.escape(name)}\b", words))
+    name, count = max(named.items(), key=lambda found: found[1], default=("", 0))
+    return name if count > len(refusals) / 2 and list(named.values()).count(count) == 1 else None
 
 
 def _in_short(refusal: str) -> str:
@@ -312,7 +346,7 @@ _REFUSALS = {
 
 def next_after_nothing(config: Config) -> str:
     return (
-        "Next: other features (--features A,B,C), fewer segments (--segments 2..3), or more customers. The "
+        "Next: other features (--features A,B,C), or more customers. The "
         f"configuration is in {os.path.relpath(config.path)}: change it, then  segment-pipeline run --config "
         f"{os.path.relpath(config.path)}"
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from segment_pipeline.arrays import Array
+from segment_pipeline.arrays import Array, Texts
 from segment_pipeline.config.config import parse_config
 from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES
 from segment_pipeline.customers.worth import FeatureWorth
@@ -27,6 +27,7 @@ from segment_pipeline.quickstart.csv_table import (
     ORDER_LINES_FILE,
     Table,
     customer_columns,
+    customer_ids,
     feature_columns,
     lines_that_are_no_orders,
     numbers_of,
@@ -35,15 +36,15 @@ from segment_pipeline.quickstart.csv_table import (
     read_table,
     reference_day,
     refuse_currencies,
+    texts_of,
 )
 from segment_pipeline.quickstart.proposal import Proposal, propose_features, without_hurdle, worth_of
 from segment_pipeline.quickstart.request import (
     Request,
     last_closed_month,
     refuse_open_month,
-    refuse_too_few_customers,
-    refuse_too_few_features,
     refuse_where_of_customers,
+    why_no_mixture,
 )
 from segment_pipeline.quickstart.roles import Orders, one_order_each
 from segment_pipeline.quickstart.starter import starter_of
@@ -60,7 +61,9 @@ USUAL_WINDOW = 3
 @dataclass(frozen=True)
 class Plan:
     """What is to be done: the file in words, the month, the features, and the configuration that says so. warnings :
-    what in the file may not mean what it is taken for. worth : of each feature, where they can be compared."""
+    what in the file may not mean what it is taken for. worth : of each feature, where they can be compared. ids,
+    values : (n,) the customers, and their numbers by name. obstacle : why no mixture is to be fitted to them; None
+    where one may be."""
 
     table: Table
     proposal: Proposal
@@ -71,14 +74,18 @@ class Plan:
     guesses: Sequence[str]
     warnings: Sequence[str] = ()
     worth: Sequence[FeatureWorth] = ()
+    ids: Texts = field(default_factory=lambda: np.empty(0, dtype=np.str_))
+    values: Mapping[str, Array] = field(default_factory=dict)
+    obstacle: str | None = None
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What the file holds of its customers: their numbers, each (n,), and where the configuration is to find them.
+    """What the file holds of its customers: ids and numbers, each (n,), and where the configuration is to find them.
     columns : SQL of each number over `raw_rows`; empty where the pipeline computes them from order lines."""
 
     month: date
+    ids: Texts
     values: Mapping[str, Array]
     source: Mapping[str, object]
     guesses: Sequence[str]
@@ -96,16 +103,30 @@ def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly:
     else:
         found = _found_of_orders(connection, request, table, table.orders, monthly=monthly)
     customers = len(next(iter(found.values.values())))
-    refuse_too_few_customers(request, customers)
     proposal = propose_features(found.values, request.overrides(list(found.values), found.resolutions))
     if request.no_hurdle or request.hurdle is not None:
         proposal = without_hurdle(proposal)
-    refuse_too_few_features(request, proposal)
+    obstacle = why_no_mixture(request, customers, proposal)
+    if obstacle is not None and monthly:
+        raise InputError(obstacle)
     starter = starter_of(request, table, proposal, found.month, found.source, customers, monthly=monthly)
     warnings = lines_that_are_no_orders(connection, table, request.where)
     guesses = [*table.guesses, *found.guesses]
-    worth = worth_of(proposal, found.values, request.seed)
-    return Plan(table, proposal, found.month, customers, starter, found.columns, guesses, warnings, worth)
+    worth = () if obstacle is not None else worth_of(proposal, found.values, request.seed)
+    return Plan(
+        table,
+        proposal,
+        found.month,
+        customers,
+        starter,
+        found.columns,
+        guesses,
+        warnings,
+        worth,
+        found.ids,
+        found.values,
+        obstacle,
+    )
 
 
 # --- customers --------------------------------------------------------------------------------------------------------
@@ -126,7 +147,8 @@ def _found_of_customers(connection: duckdb.DuckDBPyConnection, request: Request,
     if day is not None:
         guesses.append(f"dates became days before {day}, the day after the latest")
     source = {"snapshots": {"path": "customers_{month}.csv", "customer_id": "customer_id"}}
-    return _Found(month, customer_columns(connection, columns), source, guesses, columns)
+    ids, values = customer_ids(connection, table), customer_columns(connection, columns)
+    return _Found(month, ids, values, source, guesses, columns)
 
 
 def _month_of_customers(request: Request, latest: date | None) -> tuple[date, str]:
@@ -150,10 +172,10 @@ def _found_of_orders(
     guesses = [said]
     if request.where is not None:
         guesses.append(f"order lines count where  {request.where}  (--where)")
-    values = _features_of_orders(connection, request, table, month, window)
+    ids, values = _features_of_orders(connection, request, table, month, window)
     source = {"window_months": window, "orders": _orders_source(request, table, request.out)}
     resolutions = {name: ORDER_FEATURES[name].resolution for name in values}
-    return _Found(month, values, source, guesses, resolutions=resolutions)
+    return _Found(month, ids, values, source, guesses, resolutions=resolutions)
 
 
 def _month_of_orders(request: Request, table: Table, orders: Orders, *, monthly: bool) -> tuple[date, int, str]:
@@ -187,8 +209,8 @@ def _month_of_orders(request: Request, table: Table, orders: Orders, *, monthly:
 
 def _features_of_orders(
     connection: duckdb.DuckDBPyConnection, request: Request, table: Table, month: date, window: int
-) -> dict[str, Array]:
-    """The features that the monthly pipeline makes of these order lines, by its own code."""
+) -> tuple[Texts, dict[str, Array]]:
+    """The customers, and the features that the monthly pipeline makes of these order lines, by its own code."""
     with tempfile.TemporaryDirectory(prefix="segment_pipeline_") as name:
         folder = Path(name)
         put_order_lines(connection, table, folder)
@@ -208,13 +230,12 @@ def _features_of_orders(
                 f"--where {request.where!r}: {str(error).replace(str(config.path), 'the configuration')}"
             ) from error
     chosen = ", ".join(identifier(name) for name in names)
-    values = numbers_of(
-        connection,
-        f"SELECT {chosen} FROM raw_customers WHERE trim(coalesce(customer_id, '')) <> '' ORDER BY customer_id",
-    )
+    known = "FROM raw_customers WHERE trim(coalesce(customer_id, '')) <> '' ORDER BY customer_id"
+    ids = texts_of(connection, f"SELECT customer_id {known}")
+    values = numbers_of(connection, f"SELECT {chosen} {known}")
     if len(values[FREQUENCY]) and np.all(values[FREQUENCY] == 1):
         raise InputError(one_order_each(request.file))
-    return values
+    return ids, values
 
 
 def _orders_source(request: Request, table: Table, folder: Path) -> dict[str, object]:

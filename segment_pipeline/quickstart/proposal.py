@@ -198,6 +198,13 @@ def propose_features(
     )
 
 
+def features_to_cut(proposal: Proposal) -> list[str]:
+    """By which features customers are grouped where no mixture is to be trusted, the better first: recency, frequency
+    and money, the other proposed ones, then those that were left out and are numbers all the same."""
+    names = [one.name for one in proposal.features]
+    return list(dict.fromkeys([*_named_first(names), *names, *(one.name for one in proposal.left_out if one.proposal)]))
+
+
 def worth_of(proposal: Proposal, columns: Mapping[str, Array], seed: int) -> list[FeatureWorth]:
     """What each proposed feature is worth beside the others, in their order; none where they cannot be compared."""
     rows = _usable(proposal.features, columns)

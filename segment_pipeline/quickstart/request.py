@@ -106,27 +106,27 @@ def refuse_where_of_customers(request: Request) -> None:
         )
 
 
-def refuse_too_few_customers(request: Request, customers: int) -> None:
-    """Raises InputError where there are too few customers to segment."""
-    if customers < FEWEST_CUSTOMERS:
+def why_no_mixture(request: Request, customers: int, proposal: Proposal) -> str | None:
+    """Why no mixture is to be fitted to so few customers, or to so little of them; None where one may be. Raises
+    InputError where there is nothing at all to tell customers apart by."""
+    if not proposal.features and not any(left.proposal for left in proposal.left_out):
+        reasons = "".join(f"\n  {left.name}: {left.reason}" for left in proposal.left_out)
         raise InputError(
-            f"{request.file} has {customers:,} customers; at least {FEWEST_CUSTOMERS} are needed, and "
-            f"{ENOUGH_CUSTOMERS} "
-            "for segments to be trusted. With so few, groups are chance and gone a month later: take in more "
-            "customers."
+            f"{request.file} has no feature to segment by. Left out:{reasons}\nAdd columns that tell customers apart."
         )
-
-
-def refuse_too_few_features(request: Request, proposal: Proposal) -> None:
-    """Raises InputError where too little is left to segment by, with what was left out and why."""
-    if len(proposal.features) >= FEWEST_FEATURES:
-        return
-    reasons = "".join(f"\n  {left.name}: {left.reason}" for left in proposal.left_out)
-    found = "one feature" if proposal.features else "no feature"
-    raise InputError(
-        f"{request.file} has {found} to segment by; at least {FEWEST_FEATURES} are needed. Left out:{reasons}\n"
-        f"Add columns that tell customers apart; or insist on some of these with --features A,B."
-    )
+    if customers < FEWEST_CUSTOMERS:
+        return (
+            f"{request.file} has {customers:,} customers; a mixture needs at least {FEWEST_CUSTOMERS}, and "
+            f"{ENOUGH_CUSTOMERS} to be trusted. With so few, groups that are found are chance and gone a month later."
+        )
+    if len(proposal.features) < FEWEST_FEATURES:
+        reasons = "".join(f"\n  {left.name}: {left.reason}" for left in proposal.left_out)
+        found = "one feature" if proposal.features else "no feature"
+        return (
+            f"{request.file} has {found} to segment by; a mixture needs at least {FEWEST_FEATURES}. Left out:"
+            f"{reasons}\nAdd columns that tell customers apart; or insist on some of these with --features A,B."
+        )
+    return None
 
 
 def last_closed_month() -> date:

@@ -131,7 +131,8 @@ def index_rows(profiles: Sequence[Profile]) -> list[dict[str, object]]:
 
 
 def _index(mean: float, population: float) -> float | None:
-    return 100 * mean / population if population else None
+    """Of amounts only: of means below 0, as log-ratios have, the larger one would have the smaller index."""
+    return 100 * mean / population if population > 0 and mean >= 0 else None
 
 
 def _sizes(connection: duckdb.DuckDBPyConnection, month: date) -> dict[int, tuple[int, float]]:

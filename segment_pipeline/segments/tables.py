@@ -165,7 +165,12 @@ SEGMENT_FEATURE_PROFILES = Table(
         Column("p50", "DOUBLE", "the feature's unit", "Median."),
         Column("p90", "DOUBLE", "the feature's unit", "90th percentile."),
         Column("population_mean", "DOUBLE", "the feature's unit", "Mean over all assigned customers of the month."),
-        Column("index", "DOUBLE", "100 = population", "100 times mean over population_mean; NULL when that is 0."),
+        Column(
+            "index",
+            "DOUBLE",
+            "100 = population",
+            "100 times mean over population_mean; NULL where that is 0, or one of them below 0.",
+        ),
         Column(
             "known_share",
             "DOUBLE",

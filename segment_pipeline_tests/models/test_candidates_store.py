@@ -25,7 +25,7 @@ def test_the_candidates_of_the_month_before_come_back_in_this_months_coordinates
     found = fit_challengers(old, X, map(str, range(len(X))), settings)
     with duckdb.connect() as connection:
         prepare(connection, TABLES, ("x", "y"))
-        write_feature_space(connection, FIRST, old, [])
+        write_feature_space(connection, FIRST, old, [], [])
         write_candidates(connection, FIRST, found.candidates, found.refusals, found.choice)
         known = candidates_before(connection, SECOND, new)
         assert candidates_before(connection, FIRST, new) == []
@@ -48,7 +48,7 @@ def test_candidates_of_several_types_are_kept_apart() -> None:
     assert found.choice.candidate.key == ("tied", 2)
     with duckdb.connect() as connection:
         prepare(connection, TABLES, ("x", "y"))
-        write_feature_space(connection, FIRST, space, [])
+        write_feature_space(connection, FIRST, space, [], [])
         write_candidates(connection, FIRST, found.candidates, found.refusals, found.choice)
         selected = connection.execute("SELECT covariance_type, n_components FROM candidate_models WHERE selected")
         assert selected.fetchall() == [("tied", 2)]
@@ -73,7 +73,7 @@ def test_a_warehouse_from_before_there_were_types_says_full_and_its_candidates_a
     found = fit_challengers(space, X, map(str, range(len(X))), settings)
     with duckdb.connect() as connection:
         prepare(connection, TABLES, ("x", "y"))
-        write_feature_space(connection, FIRST, space, [])
+        write_feature_space(connection, FIRST, space, [], [])
         write_candidates(connection, FIRST, found.candidates, found.refusals, found.choice)
         for table in ("candidate_models", "candidate_parameters", "candidate_choices"):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN covariance_type")

@@ -27,7 +27,7 @@ champion_is_stable champion_not_degenerate!
 monthly_assignments | segments | duckdb sql | \
 monthly_assignments@-1 raw_customers selected_model validated_features | every_accepted_customer_assigned! \
 probabilities_sum_to_one!
-segment_profiles | segments | duckdb sql | monthly_assignments selected_model validated_features |
+segment_profiles | segments | duckdb sql | monthly_assignments raw_customers selected_model validated_features |
 transition_deltas | segments | duckdb sql | \
 monthly_assignments raw_customers selected_model validated_features | transitions_reconcile!
 drift_alerts | segments | duckdb python | \
