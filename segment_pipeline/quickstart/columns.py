@@ -120,6 +120,11 @@ class Column:
     sentinels: int = 0
     future: int = 0
 
+    @property
+    def with_offset(self) -> bool:
+        """Whether the times of day say how far they are from UTC, as in 2024-12-31T23:59:00+02:00."""
+        return self.kind == "date" and re.search(r":\d\d(\.\d+)? ?[+-]\d\d(:?\d\d)?$", self.example) is not None
+
 
 def describe_column(
     connection: duckdb.DuckDBPyConnection, name: str, decimal: str, *, is_date: bool, date_format: str | None
@@ -135,8 +140,8 @@ def describe_column(
             min(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}),
             max(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}),
             count(*) FILTER (number = floor(number)),
-            count(*) FILTER (regexp_full_match(value, '\d+\.0+')),
-            count(*) FILTER (regexp_full_match(value, '\d([.,]\d+)?[eE]\+?\d+')),
+            count(*) FILTER (value LIKE '%.0' AND regexp_full_match(value, '\d+\.0+')),
+            count(*) FILTER (value ILIKE '%e%' AND regexp_full_match(value, '\d([.,]\d+)?[eE]\+?\d+')),
             min(value)
         FROM (SELECT value, bare, {number} AS number FROM {_known_values(name)})
         """,
@@ -163,6 +168,11 @@ def describe_column(
         return _with_samples(connection, column, number)
     found, ambiguous = _text_date(connection, name, date_format)
     return replace(_dated(connection, column, found), ambiguous=ambiguous) if found else column
+
+
+def tomorrow() -> date:
+    """The latest day that may be over: it is already tomorrow somewhere."""
+    return datetime.now(UTC).date() + timedelta(days=1)
 
 
 def _called_a_time(name: str) -> bool:
@@ -329,13 +339,9 @@ def _bare_number(value: str) -> str:
 
 def _currency(connection: duckdb.DuckDBPyConnection, name: str) -> str:
     """The currency that most of the column's texts name; "" for none."""
-    for sign, code in _CURRENCY.items():
-        found = only_row(
-            connection, f"SELECT avg(CAST(contains({identifier(name)}, {literal(sign)}) AS DOUBLE)) FROM raw_rows"
-        )
-        if (found[0] or 0) > 0.5:
-            return code
-    return ""
+    shares = ", ".join(f"avg(CAST(contains({identifier(name)}, {literal(sign)}) AS DOUBLE))" for sign in _CURRENCY)
+    found = only_row(connection, f"SELECT {shares} FROM raw_rows")
+    return next((code for code, share in zip(_CURRENCY.values(), found, strict=True) if (share or 0) > 0.5), "")
 
 
 def _with_samples(connection: duckdb.DuckDBPyConnection, column: Column, number: str) -> Column:
@@ -421,15 +427,14 @@ def _dated(connection: duckdb.DuckDBPyConnection, column: Column, date_format: s
     """The column as one of dates that are written so."""
     moment = time_sql("value", date_format)
     believed = f"moment >= DATE '{NO_DATES[0]}' AND moment < DATE '{NO_DATES[1]}'"
-    today = datetime.now(UTC).date() + timedelta(days=1)  # it is already tomorrow somewhere
     read, filled, days, plain, sentinels, future, first, last, last_past = only_row(
         connection,
         f"SELECT count(moment), count(*) FILTER (bare <> ''), "
         f"count(*) FILTER (regexp_full_match(value, {literal(_DAY)})), "
         f"count(*) FILTER (regexp_full_match(value, {literal(_PLAIN_TIME)})), "
-        f"count(moment) FILTER (NOT ({believed})), count(moment) FILTER ({believed} AND moment > DATE '{today}'), "
+        f"count(moment) FILTER (NOT ({believed})), count(moment) FILTER ({believed} AND moment > DATE '{tomorrow()}'), "
         f"CAST(min(moment) FILTER ({believed}) AS DATE), CAST(max(moment) FILTER ({believed}) AS DATE), "
-        f"CAST(max(moment) FILTER ({believed} AND moment <= DATE '{today}') AS DATE) "
+        f"CAST(max(moment) FILTER ({believed} AND moment <= DATE '{tomorrow()}') AS DATE) "
         f"FROM (SELECT value, bare, {moment} AS moment FROM {_known_values(column.name)})",
     )
     few = 0 < future <= FEW_IN_FUTURE * read

@@ -33,6 +33,7 @@ from segment_pipeline.quickstart.columns import (
     number_sql,
     only_row,
     time_sql,
+    tomorrow,
 )
 from segment_pipeline.quickstart.roles import FLAGS, Choice, Hints, Orders, Roles, find_roles
 from segment_pipeline.quickstart.scores import Evidence
@@ -285,7 +286,9 @@ def order_expressions(table: Table) -> dict[str, str]:
         amount = f"{number(orders.quantity)} * {amount}"
     when = table.columns[orders.date]
     text = f"CAST({identifier(when.name)} AS VARCHAR)"
-    ordered_at = when.name if when.plain and not table.typed else time_sql(text, when.date_format)
+    # a moment of a Parquet file is one in any zone; its text would be that of the machine's
+    as_it_is = table.encoding == "Parquet" and when.with_offset if table.typed else when.plain
+    ordered_at = when.name if as_it_is else time_sql(text, when.date_format)
     found = {
         "customer_id": _customer_expression(table),
         "order_id": _order_expression(table, orders),
@@ -375,8 +378,7 @@ def _incomplete_lines(connection: duckdb.DuckDBPyConnection, table: Table, order
         f"coalesce({customer}, '') IN ({nobody})": f"have no customer{named}: they are left out",
         f"NOT coalesce({believed}, false)": f"have no date that can be read in {shown(day.name)}{samples}: they are "
         "left out  (--date-format)",
-        f"{believed} AND {moment} >= DATE '{day.last}' + 1": f"are dated after {day.last}, later than today: they are "
-        "left out",
+        f"{believed} AND {moment} > DATE '{tomorrow()}'": "are dated later than today: they are left out",
     }
     if orders.order_id is not None:
         order = known_sql(orders.order_id)
@@ -547,14 +549,16 @@ def _role_guess(choice: Choice, roles: Roles) -> str:
 
 
 def _date_guess(column: Column) -> str:
-    example = DATE_FORMATS.get(column.date_format.partition(" %H")[0].partition(" %I")[0], "")
-    how = f"{column.date_format}{f', such as {example}' if example else ''}"
-    doubt = "; day and month could also be the other way round" if column.ambiguous else ""
-    odd = f"; {column.sentinels:,} stand for no date, such as 9999-12-31" if column.sentinels else ""
-    odd += f"; {column.future:,} later than today are left out" if column.future else ""
-    return (
-        f"{shown(column.name)}: dates, {column.first} to {column.last}, written as {how}{doubt}{odd}  (--date-format)"
-    )
+    day = re.split(r",? %[HI]", column.date_format)[0]
+    how = f"{column.date_format}{f', such as {DATE_FORMATS[day]}' if day in DATE_FORMATS else ''}"
+    doubts = {
+        "day and month could also be the other way round": column.ambiguous,
+        "times of day are taken as they stand there, whatever their offset": column.with_offset,
+        f"{column.sentinels:,} stand for no date, such as 9999-12-31": column.sentinels,
+        f"{column.future:,} later than today are left out": column.future,
+    }
+    doubt = "".join(f"; {said}" for said, holds in doubts.items() if holds)
+    return f"{shown(column.name)}: dates, {column.first} to {column.last}, written as {how}{doubt}  (--date-format)"
 
 
 def _spoken_separator(separator: str) -> str:

@@ -168,6 +168,7 @@ def _by_duckdb(path: Path, content: bytes, reader: str) -> str:
     with tempfile.TemporaryDirectory(prefix="segment_pipeline_") as folder, duckdb.connect() as connection:
         draft, text = Path(folder) / "rows", Path(folder) / "rows.csv"
         draft.write_bytes(content)
+        connection.execute("SET TimeZone = 'UTC'")
         try:
             connection.execute(f"COPY (FROM {reader}({literal(str(draft))})) TO {literal(str(text))} (HEADER)")
         except duckdb.Error as error:

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -297,6 +298,25 @@ def test_a_header_is_found_whatever_stands_between_its_names(names, separator, t
 # --- dates that are none ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_times_with_an_offset_are_the_same_on_every_machine(tmp_path, monkeypatch, zone):
+    rows = shop()
+    text = tmp_path / "orders.csv"
+    text.write_text(as_csv(HEADER, [[who, order, f"{at.isoformat()}+02:00", total] for who, order, at, total in rows]))
+    table = pa.table(dict(zip(HEADER, zip(*rows, strict=True), strict=True)))
+    moments = table["order_date"].cast(pa.timestamp("us", tz="UTC"))
+    parquet.write_table(table.set_column(2, "order_date", moments), tmp_path / "orders.parquet")
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        found, said = figures(text)
+        assert found == figures(tmp_path / "orders.parquet")[0] == right(rows)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert any("whatever their offset" in sentence for sentence in said)
+
+
 @pytest.mark.parametrize("wrong", ["9999-12-31", "1900-01-01", "2062-07-01 10:00:00", "0000-00-00", ""])
 def test_a_date_that_is_none_is_left_out_and_told_with_its_orders_and_money(write, wrong):
     rows = shop()
@@ -512,3 +532,43 @@ def test_inspect_says_what_each_column_is_taken_for_and_writes_nothing(write, tm
     ):
         assert re.search(line, said, re.MULTILINE), line
     assert [file.name for file in tmp_path.iterdir()] == ["orders.csv"]
+
+
+# --- the best known data set of the field -----------------------------------------------------------------------------
+
+
+def test_lines_of_invoices_with_returns_and_nameless_customers_come_out_to_the_cent(write):
+    """As Online Retail has them: price times quantity, a C before the number of a return, a quarter without a
+    customer, and dates such as 12/1/2010 8:26."""
+    random = np.random.default_rng(2)
+    rows: list[list[object]] = []
+    expected: dict[str, tuple[set[str], float, date]] = {}
+    for number, row in enumerate(shop(orders=2500)):
+        who, at = str(row[0]), row[2]
+        assert isinstance(at, datetime)
+        returned, named = number % 50 == 7, number % 4 != 1
+        invoice = f"{'C' if returned else ''}{536_000 + number}"
+        for _ in range(int(random.integers(1, 5))):
+            pieces, price = (
+                int(random.integers(1, 13)) * (-1 if returned else 1),
+                float(random.integers(20, 2000)) / 100,
+            )
+            moment = f"{at.month}/{at.day}/{at.year} {at.hour}:{at.minute:02}"
+            sku = int(random.integers(0, 300))
+            rows.append([invoice, f"{84_000 + sku}", f"THING {sku}", pieces, moment, price, who if named else "", "UK"])
+            if named:
+                orders, spend, last = expected.get(who, (set(), 0.0, at.date()))
+                expected[who] = (orders | {invoice}, spend + pieces * price, max(last, at.date()))
+    header = ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"]
+    found, said = figures(write("online_retail.csv", as_csv(header, rows)))
+    assert found == {
+        who: (len(orders), round(spend, 2), (date(2025, 1, 1) - last).days)
+        for who, (orders, spend, last) in expected.items()
+    }
+    nameless = [row for row in rows if row[6] == ""]
+    money = sum(int(str(row[3])) * float(str(row[5])) for row in nameless)
+    orders = len({row[0] for row in nameless})
+    told = f"{len(nameless):,} of {len(rows):,} order lines ({orders:,} orders, {money:,.2f}) have no customer"
+    assert any(sentence.startswith(told) for sentence in said), said
+    back = sum(int(str(row[3])) < 0 for row in rows)
+    assert any(sentence.startswith(f"{back:,} of") and "below zero" in sentence for sentence in said), said
