@@ -327,6 +327,12 @@ def _add_guesses(command: argparse.ArgumentParser) -> None:
     how = command.add_argument_group("how the file is written")
     how.add_argument("--sep", metavar="CHARACTER", type=_separator, help="what stands between columns")
     how.add_argument("--decimal", choices=(".", ","), metavar="MARK", help="the decimal mark: . or ,")
+    how.add_argument(
+        "--repeats",
+        choices=("keep", "once"),
+        default="keep",
+        help="rows that repeat another in every column: count each, or once (default: %(default)s)",
+    )
     how.add_argument("--date-format", metavar="FORMAT", help="for example %%d/%%m/%%Y")
     model = command.add_argument_group("what is made of it")
     model.add_argument("--features", metavar="A,B,C", type=_names, help="what to segment by, and nothing else")

@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from segment_pipeline.config.campaigns import load_campaigns
@@ -45,6 +46,7 @@ def _request(chosen: argparse.Namespace, out: Path) -> "Request":
         separator=chosen.sep,
         decimal=chosen.decimal,
         date_format=chosen.date_format,
+        repeats_once=chosen.repeats == "once",
         seed=chosen.seed,
     )
 
@@ -98,14 +100,15 @@ def score_sql_command(config: Config, chosen: argparse.Namespace) -> int:
     published = config.published_path
     if not published.exists():
         raise PipelineError(
-            f"{published} does not exist: nothing is published yet. Run: segment-pipeline run --config {config.path}"
+            f"{published} does not exist: nothing is published yet. "
+            f"Run: segment-pipeline run --config {quote(str(config.path))}"
         )
     with reading(published) as connection:
         scoring = latest_scoring(connection, config.tiers)
     if scoring is None:
         raise PipelineError(
             f"{published} has no month with its limits in feature_limits (it was made by an older version). Run its "
-            f"latest month again: segment-pipeline run --config {config.path} --months YYYY-MM --force"
+            f"latest month again: segment-pipeline run --config {quote(str(config.path))} --months YYYY-MM --force"
         )
     if scoring.month in months_of_other_settings(published, config.config_hash):
         print(
@@ -138,7 +141,7 @@ def report_command(config: Config, chosen: argparse.Namespace) -> int:
     if not months:
         raise ReportError(
             f"{config.published_path} is not there yet, or empty: no month is published. "
-            f"Run first: segment-pipeline run --config {config.path}"
+            f"Run first: segment-pipeline run --config {quote(str(config.path))}"
         )
     with reading(config.published_path) as connection:
         report = write_report(connection, config.name, chosen.month or max(months), config.published_path.parent)
