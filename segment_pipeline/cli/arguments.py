@@ -198,7 +198,8 @@ def command_parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         help="read the configuration and say what is wrong with it",
-        description="Read the configuration and the campaign file. Nothing is run or written, and no source opened.",
+        description="Read the configuration and the campaign file, and open what they name: the source has to\n"
+        "have the columns. Nothing is run or written.",
         epilog=CHECK_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

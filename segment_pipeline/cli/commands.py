@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from segment_pipeline.config.campaigns import load_campaigns
 from segment_pipeline.config.config import Config
-from segment_pipeline.errors import ConfigError, PipelineError
-from segment_pipeline.months import month_key
+from segment_pipeline.errors import ConfigError, PipelineError, SourceError
+from segment_pipeline.months import month_key, month_range
 
 if TYPE_CHECKING:
     from segment_pipeline.quickstart.request import Request
@@ -169,9 +169,17 @@ def ui_command(config: Config, chosen: argparse.Namespace) -> int:
 
 
 def check_command(config: Config, _: argparse.Namespace) -> int:
-    from segment_pipeline.sources.own_features import check_own_features
+    import duckdb
 
-    check_own_features(config)
+    from segment_pipeline.quickstart.request import last_closed_month
+    from segment_pipeline.sources.sources import check_source
+
+    closed = last_closed_month()
+    with duckdb.connect() as connection:
+        try:
+            check_source(connection, config, month_range(config.first_month, max(config.first_month, closed)))
+        except SourceError as error:
+            raise ConfigError(str(error)) from error
     if config.alternatives.rules:
         from segment_pipeline.alternatives.alternatives_store import rules_that_fail
 
@@ -188,6 +196,7 @@ def check_command(config: Config, _: argparse.Namespace) -> int:
                 print(f"{config.path}: {remark}", file=sys.stderr)
     print(
         f"{config.path}: fine. {len(config.features)} features, {campaigns}"
-        f"first month {month_key(config.first_month)}. The source itself was not looked at; a run does."
+        f"first month {month_key(config.first_month)}. The source opens, and has the columns that are named; its rows "
+        "were not read."
     )
     return 0

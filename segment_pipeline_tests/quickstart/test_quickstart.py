@@ -182,6 +182,8 @@ def test_a_projects_own_file_goes_before_one_in_the_folder(finished, monkeypatch
     for name in ("segmentation.yaml", "data/segmentation.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text((out / "segmentation.yaml").read_text())
+        for data in out.glob("customers_*.csv"):
+            (tmp_path / name).with_name(data.name).write_bytes(data.read_bytes())
     monkeypatch.chdir(tmp_path)
     assert main(["check"]) == 0
     assert capsys.readouterr().out.startswith(f"{tmp_path / 'data' / 'segmentation.yaml'}: fine.")
