@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from shlex import quote
 
 import dagster as dg
 
@@ -123,7 +124,7 @@ def _refuse_gap(config: Config, due: Sequence[date], finished: Mapping[date, boo
             span = month_key(first) if first == last else f"{month_key(first)}..{month_key(last)}"
             raise MonthOrderError(
                 f"{month_key(month)} cannot run: {span} before it is missing or was left half-made. "
-                f"Run first: segment-pipeline run --config {config.path} --months {span}"
+                f"Run first: segment-pipeline run --config {quote(str(config.path))} --months {span}"
             )
 
 

@@ -198,7 +198,8 @@ def command_parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         help="read the configuration and say what is wrong with it",
-        description="Read the configuration and the campaign file. Nothing is run or written, and no source opened.",
+        description="Read the configuration and the campaign file, and open what they name: the source has to\n"
+        "have the columns. Nothing is run or written.",
         epilog=CHECK_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -327,6 +328,12 @@ def _add_guesses(command: argparse.ArgumentParser) -> None:
     how = command.add_argument_group("how the file is written")
     how.add_argument("--sep", metavar="CHARACTER", type=_separator, help="what stands between columns")
     how.add_argument("--decimal", choices=(".", ","), metavar="MARK", help="the decimal mark: . or ,")
+    how.add_argument(
+        "--repeats",
+        choices=("keep", "once"),
+        default="keep",
+        help="rows that repeat another in every column: count each, or once (default: %(default)s)",
+    )
     how.add_argument("--date-format", metavar="FORMAT", help="for example %%d/%%m/%%Y")
     model = command.add_argument_group("what is made of it")
     model.add_argument("--features", metavar="A,B,C", type=_names, help="what to segment by, and nothing else")

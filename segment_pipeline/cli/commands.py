@@ -6,12 +6,13 @@ import re
 import signal
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from segment_pipeline.config.campaigns import load_campaigns
 from segment_pipeline.config.config import Config
-from segment_pipeline.errors import ConfigError, PipelineError
-from segment_pipeline.months import month_key
+from segment_pipeline.errors import ConfigError, PipelineError, SourceError
+from segment_pipeline.months import month_key, month_range
 
 if TYPE_CHECKING:
     from segment_pipeline.quickstart.request import Request
@@ -45,6 +46,7 @@ def _request(chosen: argparse.Namespace, out: Path) -> "Request":
         separator=chosen.sep,
         decimal=chosen.decimal,
         date_format=chosen.date_format,
+        repeats_once=chosen.repeats == "once",
         seed=chosen.seed,
     )
 
@@ -98,14 +100,15 @@ def score_sql_command(config: Config, chosen: argparse.Namespace) -> int:
     published = config.published_path
     if not published.exists():
         raise PipelineError(
-            f"{published} does not exist: nothing is published yet. Run: segment-pipeline run --config {config.path}"
+            f"{published} does not exist: nothing is published yet. "
+            f"Run: segment-pipeline run --config {quote(str(config.path))}"
         )
     with reading(published) as connection:
         scoring = latest_scoring(connection, config.tiers)
     if scoring is None:
         raise PipelineError(
             f"{published} has no month with its limits in feature_limits (it was made by an older version). Run its "
-            f"latest month again: segment-pipeline run --config {config.path} --months YYYY-MM --force"
+            f"latest month again: segment-pipeline run --config {quote(str(config.path))} --months YYYY-MM --force"
         )
     if scoring.month in months_of_other_settings(published, config.config_hash):
         print(
@@ -138,7 +141,7 @@ def report_command(config: Config, chosen: argparse.Namespace) -> int:
     if not months:
         raise ReportError(
             f"{config.published_path} is not there yet, or empty: no month is published. "
-            f"Run first: segment-pipeline run --config {config.path}"
+            f"Run first: segment-pipeline run --config {quote(str(config.path))}"
         )
     with reading(config.published_path) as connection:
         report = write_report(connection, config.name, chosen.month or max(months), config.published_path.parent)
@@ -166,9 +169,17 @@ def ui_command(config: Config, chosen: argparse.Namespace) -> int:
 
 
 def check_command(config: Config, _: argparse.Namespace) -> int:
-    from segment_pipeline.sources.own_features import check_own_features
+    import duckdb
 
-    check_own_features(config)
+    from segment_pipeline.quickstart.request import last_closed_month
+    from segment_pipeline.sources.sources import check_source
+
+    closed = last_closed_month()
+    with duckdb.connect() as connection:
+        try:
+            check_source(connection, config, month_range(config.first_month, max(config.first_month, closed)))
+        except SourceError as error:
+            raise ConfigError(str(error)) from error
     if config.alternatives.rules:
         from segment_pipeline.alternatives.alternatives_store import rules_that_fail
 
@@ -185,6 +196,7 @@ def check_command(config: Config, _: argparse.Namespace) -> int:
                 print(f"{config.path}: {remark}", file=sys.stderr)
     print(
         f"{config.path}: fine. {len(config.features)} features, {campaigns}"
-        f"first month {month_key(config.first_month)}. The source itself was not looked at; a run does."
+        f"first month {month_key(config.first_month)}. The source opens, and has the columns that are named; its rows "
+        "were not read."
     )
     return 0

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from segment_pipeline.cli.commands import EXIT_FAILED
@@ -83,7 +84,7 @@ def _say_what_is_due(
     if stale:
         say(
             f"{_span(stale)} were made with other settings than {chosen.config} has now. To rebuild them: "
-            f"segment-pipeline run --config {chosen.config} --months {_span(stale)} --force"
+            f"segment-pipeline run --config {quote(str(chosen.config))} --months {_span(stale)} --force"
         )
 
 
@@ -93,7 +94,7 @@ def _warn_of_outdated(chosen: argparse.Namespace, there: Collection[date], chang
         outdated = _span([month for month in there if month > changed[0]])
         print(
             f"{_span(changed)} came out different from before. Made from its earlier state, and now to be renewed: "
-            f"{outdated}. Run: segment-pipeline run --config {chosen.config} --months {outdated} --force",
+            f"{outdated}. Run: segment-pipeline run --config {quote(str(chosen.config))} --months {outdated} --force",
             file=sys.stderr,
         )
 
@@ -109,7 +110,7 @@ def _warn_of_campaigns_without_months(config: Config, chosen: argparse.Namespace
     for name, months in needed.items():
         print(
             f"Campaign {name} is not in all the months that it needs: {_span(months)} was run without it. "
-            f"Run: segment-pipeline run --config {chosen.config} --months {_span(months)} --force",
+            f"Run: segment-pipeline run --config {quote(str(chosen.config))} --months {_span(months)} --force",
             file=sys.stderr,
         )
 

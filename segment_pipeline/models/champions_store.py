@@ -2,6 +2,7 @@
 
 from datetime import date
 from math import isfinite
+from shlex import quote
 
 import duckdb
 import numpy as np
@@ -47,7 +48,7 @@ def previous_champion(connection: duckdb.DuckDBPyConnection, config: Config, mon
         span = month_key(missing[0]) + (f"..{month_key(missing[-1])}" if len(missing) > 1 else "")
         raise MonthOrderError(
             f"{month_key(month)} cannot run: {span} is missing, so there is no champion of the month before and no "
-            f"movement to measure. Run first: segment-pipeline run --config {config.path} --months {span}"
+            f"movement to measure. Run first: segment-pipeline run --config {quote(str(config.path))} --months {span}"
         )
     return _read(connection, add_months(month, -1))
 

@@ -113,6 +113,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
     files = read_texts(path, more, hints.separator)
     file = files[0]
     load_rows(connection, files)
+    taken_out = _take_out_repeats(connection, file.names) if hints.repeats_once else 0
     rows = only_row(connection, "SELECT count(*) FROM raw_rows")[0]
     if rows == 0:
         raise InputError(
@@ -141,9 +142,9 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         decimal,
         columns,
         roles,
-        all(one.plain for one in files) and not more,
+        all(one.plain for one in files) and not more and not hints.repeats_once,
         file.renamed,
-        tuple(_guesses(files, rows, decimal_guess, columns, roles, people, folded=folded)),
+        tuple(_guesses(files, rows, decimal_guess, columns, roles, people, folded=folded, taken_out=taken_out)),
         rows - columns[roles.customer_id].distinct if roles.orders is None else 0,
         nobody,
         folded,
@@ -208,6 +209,18 @@ def _refuse_rounded_ids(path: Path, columns: Mapping[str, Column], hints: Hints)
                 "file again without opening it in a spreadsheet, or name other columns: --customer-id COLUMN "
                 "--order-id COLUMN."
             )
+
+
+def _take_out_repeats(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> int:
+    """Keep the first of rows that are the same in every column; returns how many went."""
+    columns = ", ".join(map(identifier, names))
+    before = only_row(connection, "SELECT count(*) FROM raw_rows")[0]
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE raw_rows AS
+        FROM raw_rows SEMI JOIN (SELECT min(rowid) AS kept FROM raw_rows GROUP BY {columns}) ON rowid = kept
+        ORDER BY rowid
+    """)
+    return int(before - only_row(connection, "SELECT count(*) FROM raw_rows")[0])
 
 
 # --- customers as numbers ---------------------------------------------------------------------------------------------
@@ -386,8 +399,8 @@ def _incomplete_lines(connection: duckdb.DuckDBPyConnection, table: Table, order
         said[f"{order} IN {lacking}"] = f"have no {orders.amount}: they count as orders, and add nothing to what a "
         said[f"{order} IN {lacking}"] += "customer spent"
         repeated = "(SELECT rowid FROM raw_rows QUALIFY row_number() OVER (PARTITION BY hash(raw_rows)) > 1)"
-        said[f"rowid IN {repeated}"] = "repeat another in every column, as overlapping exports do: they count again. "
-        said[f"rowid IN {repeated}"] += "Take them out of the file where they are no second piece"
+        said[f"rowid IN {repeated}"] = "repeat another in every column, as overlapping exports do: they count "
+        said[f"rowid IN {repeated}"] += "again, unless you say  --repeats once"
     found = {what: _told(connection, table, orders, condition) for condition, what in said.items()}
     return [f"{lines} {what}" for what, lines in found.items() if lines]
 
@@ -501,6 +514,7 @@ def _guesses(
     people: int,
     *,
     folded: bool,
+    taken_out: int,
 ) -> list[str]:
     file = files[0]
     of = f" of {len(files)} files" if len(files) > 1 else ""
@@ -509,6 +523,8 @@ def _guesses(
     titles = [repr(line[:60]) for line in skipped if line and not line.startswith("sep=")]
     if titles:
         found.append(f"above the header, and not read: {', '.join(titles)}")
+    if taken_out:
+        found.append(f"{taken_out:,} rows that repeat another in every column were taken out  (--repeats keep)")
     if decimal_guess:
         found.append(decimal_guess)
     found += _shape_guess(roles, people)

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 import duckdb
 import numpy as np
@@ -57,7 +58,7 @@ def refuse_foreign_folder(out: Path) -> None:
     if first != _MARK + _fingerprint(rest):
         raise InputError(
             f"{file} was changed since quickstart wrote it, and would be overwritten. To use it: segment-pipeline run "
-            f"--config {file}. To start over, name another folder with --out."
+            f"--config {quote(str(file))}. To start over, name another folder with --out."
         )
 
 

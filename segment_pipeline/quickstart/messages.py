@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from shlex import quote
 
 import duckdb
 from rich.console import Console
@@ -210,11 +211,11 @@ def print_outcome(outcome: Outcome, plan: Plan, console: Console) -> None:
     say(f"SQL            {os.path.relpath(outcome.config.published_path)}   (DuckDB)")
     say(f"Configuration  {shown}   (all of the above, to be changed)")
     say("")
-    say(f"Next: change the features in {shown}, then  segment-pipeline run --config {shown} --force")
-    say(f"      see the run                           segment-pipeline ui --config {shown}")
+    say(f"Next: change the features in {shown}, then  segment-pipeline run --config {quote(shown)} --force")
+    say(f"      see the run                           segment-pipeline ui --config {quote(shown)}")
     say(
         "      every month from now on               segment-pipeline init my_project --from "
-        f"{os.path.relpath(plan.table.path)}"
+        f"{quote(os.path.relpath(plan.table.path))}"
     )
 
 
@@ -348,5 +349,5 @@ def next_after_nothing(config: Config) -> str:
     return (
         "Next: other features (--features A,B,C), or more customers. The "
         f"configuration is in {os.path.relpath(config.path)}: change it, then  segment-pipeline run --config "
-        f"{os.path.relpath(config.path)}"
+        f"{quote(os.path.relpath(config.path))}"
     )

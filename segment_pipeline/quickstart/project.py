@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from shlex import quote
 
 import duckdb
 
@@ -199,6 +200,6 @@ def _say_next(say: Say, folder: Path, first: list[str]) -> None:
         say(line)
     say("Next:")
     if folder.resolve() != Path.cwd().resolve():
-        say(f"  cd {folder}")
+        say(f"  cd {quote(str(folder))}")
     say("  segment-pipeline run     every month that is over and not yet published")
     say("  segment-pipeline ui      the same in the Dagster UI, with a schedule to switch on")

@@ -53,6 +53,7 @@ class Request:
     separator: str | None = None
     decimal: str | None = None
     date_format: str | None = None
+    repeats_once: bool = False
     more: Sequence[Path] = ()
     seed: int = 42
 
@@ -67,6 +68,7 @@ class Request:
             self.separator,
             self.decimal,
             self.date_format,
+            self.repeats_once,
         )
 
     def overrides(self, names: Sequence[str], resolutions: Mapping[str, float]) -> Overrides:

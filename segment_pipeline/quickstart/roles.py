@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from segment_pipeline.errors import InputError, QuestionError
 from segment_pipeline.quickstart.columns import Column
@@ -45,7 +46,8 @@ FLAGS = {
 
 @dataclass(frozen=True)
 class Hints:
-    """What the user has said of the file; None where it is to be found out."""
+    """What the user has said of the file; None where it is to be found out. repeats_once : rows that repeat another in
+    every column count once."""
 
     customer_id: str | None = None
     date: str | None = None
@@ -55,6 +57,7 @@ class Hints:
     separator: str | None = None
     decimal: str | None = None
     date_format: str | None = None
+    repeats_once: bool = False
 
 
 @dataclass(frozen=True)
@@ -240,7 +243,7 @@ def _nobody(path: Path, evidence: Evidence, date: Choice, amount: Choice) -> str
 
 def _hints_as_named(path: Path, hints: Hints, columns: Mapping[str, Column], renamed: Mapping[str, str]) -> Hints:
     """The columns that the user named, by their names here. Raises InputError for one that is not there."""
-    found = {}
+    found: dict[str, Any] = {}
     by_name = {name.casefold(): name for name in columns} | {old.casefold(): new for old, new in renamed.items()}
     for flag in ("customer_id", "date", "amount", "order_id", "product_id"):
         given = getattr(hints, flag)

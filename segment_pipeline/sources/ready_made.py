@@ -57,7 +57,7 @@ def lies_here(snapshots: SnapshotsSource, config: Config, month: date) -> bool:
 def read_ready_made(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> int:
     """Fill `source_customers` with the month's ready-made customers; returns how many rows. Raises SourceError."""
     with ready_made_rows(connection, config, month) as (source, customer_id):
-        _refuse_unfit_columns(source, customer_id, config.feature_names)
+        refuse_unfit_columns(source, customer_id, config.feature_names)
         try:
             connection.execute(
                 "CREATE OR REPLACE TEMP TABLE source_customers AS "
@@ -128,7 +128,7 @@ def _line(error: duckdb.Error) -> str:
     return f":{found[1]}" if found else ""
 
 
-def _refuse_unfit_columns(source: Relation, customer_id: str, feature_names: Sequence[str]) -> None:
+def refuse_unfit_columns(source: Relation, customer_id: str, feature_names: Sequence[str]) -> None:
     expected = (customer_id, *feature_names)
     missing = [name for name in expected if name.lower() not in source.columns]
     if missing:

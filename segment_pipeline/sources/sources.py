@@ -5,7 +5,7 @@ comes out (the data contract decides later). What cannot be put into rows at all
 file is read is for files.py, what is made of its rows for folding.py and ready_made.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -39,7 +39,13 @@ from segment_pipeline.sources.order_lines import (
     window_of,
 )
 from segment_pipeline.sources.own_features import refuse_unfit_features
-from segment_pipeline.sources.ready_made import lies_here, open_ready_made, read_ready_made, ready_made_rows
+from segment_pipeline.sources.ready_made import (
+    lies_here,
+    open_ready_made,
+    read_ready_made,
+    ready_made_rows,
+    refuse_unfit_columns,
+)
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 
@@ -80,6 +86,24 @@ def read_customers(connection: duckdb.DuckDBPyConnection, config: Config, month:
     # the current folder, and cannot hold a comma.
     with chdir(config.path.parent):
         return _read_orders(connection, config, month)
+
+
+def check_source(connection: duckdb.DuckDBPyConnection, config: Config, months: Sequence[date]) -> None:
+    """Open what the configuration names of the source, as a run would, and read no customers. months : those that may
+    be run, at least one; of ready-made customers the latest that is there is looked at. Raises ConfigError where a
+    feature is none of these rows, and SourceError."""
+    connection.execute("SET python_enable_replacements = false")
+    snapshots = config.source.snapshots
+    if config.source.orders is not None:
+        with chdir(config.path.parent):
+            refuse_unfit_features(
+                connection, config, open_order_lines(connection, config), open_feeds(connection, config)
+            )
+        return
+    with chdir(config.path.parent):
+        there = [one for one in months if snapshots is None or lies_here(snapshots, config, one)]
+    with ready_made_rows(connection, config, max(there, default=min(months))) as (rows, customer_id):
+        refuse_unfit_columns(rows, customer_id, config.feature_names)
 
 
 def numbers_of_source(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[str]:

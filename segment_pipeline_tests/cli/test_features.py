@@ -110,3 +110,33 @@ def test_columns_of_numbers_that_no_feature_has_are_candidates_and_noise_does_no
 def test_a_month_that_the_source_does_not_show_is_said(shop: Shop, capsys: pytest.CaptureFixture[str]):
     assert main(["features", "--config", str(shop.config_path), "--month", "2022-06"]) == 1
     assert "has no order line in 2022-06: its lines go from 2023-01-01" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("customer_id: customer", "customer_id: custommer", "source.orders.customer_id is 'custommer'"),
+        ("path: orders.parquet", "path: elsewhere.parquet", "elsewhere.parquet"),
+        ("amount: amount", "amount: ordered_at", "expected a number"),
+    ],
+)
+def test_check_opens_the_source(shop: Shop, capsys: pytest.CaptureFixture[str], old: str, new: str, said: str):
+    file = shop.folder / "wrong.yaml"
+    text = shop.config_path.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    assert main(["check", "--config", str(file)]) == 2
+    assert said in capsys.readouterr().err
+    assert main(["check", "--config", str(shop.config_path)]) == 0
+
+
+def test_check_opens_the_latest_snapshot_that_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = snapshots(tmp_path, 2)
+    assert main(["check", "--config", str(file)]) == 0
+    (tmp_path / "customers_2024-03.csv").write_text("id,visits\nc1,3\n")
+    assert main(["check", "--config", str(file)]) == 2
+    assert "column spend is missing" in capsys.readouterr().err
+    for month in (1, 2, 3):
+        (tmp_path / f"customers_2024-{month:02d}.csv").unlink()
+    assert main(["check", "--config", str(file)]) == 2
+    assert "customers_2024-01.csv" in capsys.readouterr().err

@@ -572,3 +572,18 @@ def test_lines_of_invoices_with_returns_and_nameless_customers_come_out_to_the_c
     assert any(sentence.startswith(told) for sentence in said), said
     back = sum(int(str(row[3])) < 0 for row in rows)
     assert any(sentence.startswith(f"{back:,} of") and "below zero" in sentence for sentence in said), said
+
+
+def test_repeated_lines_are_told_and_count_once_where_that_is_said(write):
+    rows = shop()
+    overlapping = write("orders.csv", as_csv(HEADER, [*rows, *rows[900:1200]]))
+    with duckdb.connect() as connection:
+        plain = explore(connection, Request(write("once.csv", as_csv(HEADER, rows)), overlapping.parent))
+        twice = explore(connection, Request(overlapping, overlapping.parent))
+        once = explore(connection, Request(overlapping, overlapping.parent, repeats_once=True))
+    assert any(one.startswith("300 of 1,800 order lines") and "--repeats once" in one for one in twice.warnings)
+    assert not any("--repeats once" in one for one in once.warnings)
+    assert any("300 rows that repeat another" in one for one in once.guesses)
+    assert (once.ids == plain.ids).all()
+    np.testing.assert_array_equal(once.values["total_spend"], plain.values["total_spend"])
+    assert twice.values["total_spend"].sum() > plain.values["total_spend"].sum()
