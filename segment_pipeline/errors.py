@@ -34,12 +34,7 @@ class ModelError(PipelineError):
 
 
 class NothingFoundError(ModelError):
-    """Of all mixtures tried none may serve. spoiled_by : the feature on which most of them are degenerate; None where
-    there is none such."""
-
-    def __init__(self, message: str, spoiled_by: str | None = None) -> None:
-        super().__init__(message)
-        self.spoiled_by = spoiled_by
+    """Of all mixtures tried none may serve, or none was to be tried."""
 
 
 class MonthOrderError(PipelineError):

@@ -239,7 +239,7 @@ def _as_yaml(one: FeatureProposal, config: Config) -> str:
     configured = next((feature for feature in config.features if feature.name == one.name), None)
     said: dict[str, object] = {"name": one.name}
     if configured is not None:
-        said = configured.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+        said = configured.model_dump(mode="json", exclude_unset=True, exclude_none=True, exclude={"use"})
     said |= {"transform": one.transform, "resolution": built_in.resolution if built_in is not None else one.resolution}
     limits = {key: value for key, value in (("min", one.low), ("max", one.high)) if value is not None}
     return scalar(said | ({"valid": limits} if limits else {}))

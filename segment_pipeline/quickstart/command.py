@@ -7,11 +7,9 @@ so that nothing here can differ from what a scheduled run would do with the file
 """
 
 import os
-from dataclasses import replace
 from datetime import date
 
 import duckdb
-from rich.console import Console
 
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.customers.simplest import simplest_segments
@@ -33,7 +31,6 @@ from segment_pipeline.quickstart.messages import (
     Outcome,
     Say,
     next_after_nothing,
-    plain_speech,
     print_outcome,
     print_plan,
     print_simplest,
@@ -43,7 +40,7 @@ from segment_pipeline.quickstart.messages import (
     why_nothing,
 )
 from segment_pipeline.quickstart.plan import Plan, explore
-from segment_pipeline.quickstart.proposal import FEWEST_FEATURES, features_to_cut
+from segment_pipeline.quickstart.proposal import features_to_cut
 from segment_pipeline.quickstart.request import Request
 
 
@@ -61,7 +58,9 @@ def quickstart(request: Request) -> int:
             progress(IN_WORDS.get(step, step))
 
         try:
-            plan, outcome = _run_without_spoilers(connection, request, plan, tell, console)
+            if plan.obstacle is not None:
+                raise NothingFoundError(plan.obstacle)
+            outcome = run_quickstart(connection, request, plan, tell, console.print)
         except NothingFoundError as error:
             start_over(connection, plan, request.out)
             found = simplest_segments(plan.values, features_to_cut(plan.proposal))
@@ -73,27 +72,6 @@ def quickstart(request: Request) -> int:
             return 0
     print_outcome(outcome, plan, console)
     return 0
-
-
-def _run_without_spoilers(
-    connection: duckdb.DuckDBPyConnection, request: Request, plan: Plan, progress: Say, console: Console
-) -> tuple[Plan, Outcome]:
-    """Run the plan; where one feature makes every mixture degenerate, once more without it, while enough are left.
-    Raises NothingFoundError where no mixture may serve."""
-    if plan.obstacle is not None:
-        raise NothingFoundError(plan.obstacle)
-    while True:
-        try:
-            return plan, run_quickstart(connection, request, plan, progress, console.print)
-        except NothingFoundError as error:
-            kept = [one.name for one in plan.proposal.features if one.name != error.spoiled_by]
-            if error.spoiled_by is None or request.features is not None or len(kept) < FEWEST_FEATURES:
-                raise
-            plain_speech(console)(
-                f"{error.spoiled_by} is left out: with it every mixture is degenerate, for too many customers share "
-                "its values  (--features takes it in)\n"
-            )
-            plan = replace(explore(connection, replace(request, features=kept)), worth=())
 
 
 def inspect(request: Request) -> int:

@@ -456,24 +456,26 @@ def _negative_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders:
 
 def refuse_currencies(connection: duckdb.DuckDBPyConnection, table: Table, where: str | None) -> None:
     """Raises QuestionError where the amounts are in several currencies, which cannot be added up. where : which lines
-    count; who says something of the currency there has answered."""
+    count; of these, as far as that can be told of the file's texts."""
     for column in table.columns.values():
         if table.orders is None or column.kind != "text" or not _CURRENCY_NAME.search(column.name):
             continue
-        if where is not None and column.name.casefold() in where.casefold():
-            continue
         text = bare_sql(column.name)
-        found = connection.execute(
-            f"SELECT upper({text}) AS code, count(*) FROM raw_rows WHERE regexp_full_match({text}, '[A-Za-z]{{3}}') "
-            "GROUP BY code ORDER BY count(*) DESC, code"
-        ).fetchall()
+        coded = f"regexp_full_match({text}, '[A-Za-z]{{3}}')"
+        counted = f"SELECT upper({text}) AS code, count(*) FROM raw_rows WHERE {coded}"
+        ordered = "GROUP BY code ORDER BY count(*) DESC, code"
+        try:
+            found = connection.execute(f"{counted} AND ({where or 'true'}\n) {ordered}").fetchall()
+        except duckdb.Error:  # it calculates with what is text here: who names the currency has answered
+            named = where is not None and column.name.casefold() in where.casefold()
+            found = [] if named else connection.execute(f"{counted} {ordered}").fetchall()
         if len(found) > 1:
-            counted = ", ".join(f"{lines:,} lines in {code}" for code, lines in found)
+            told = ", ".join(f"{lines:,} lines in {code}" for code, lines in found)
             where_name = column.name if shown(column.name) == column.name else f'\\"{column.name}\\"'
             raise QuestionError(
-                f"{table.path}: {shown(column.name)} has {counted}; amounts of several currencies are not added up. "
-                f"Say which lines count:  --where \"{where_name} = '{found[0][0]}'\"  Or convert them, and name the "
-                "column of what they come to: --amount COLUMN, with  --where  of all currencies."
+                f"{table.path}: {shown(column.name)} has {told}; amounts of several currencies are not added up. "
+                f"Say which lines count:  --where \"{where_name} = '{found[0][0]}'\"  Or convert them first, in a "
+                "file in which all are the same."
             )
 
 

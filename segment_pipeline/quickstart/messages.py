@@ -4,7 +4,6 @@ Here: words and tables for a terminal. Not here: refusals of a file, which stand
 """
 
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -214,7 +213,7 @@ def print_outcome(outcome: Outcome, plan: Plan, console: Console) -> None:
     say(f"Next: change the features in {shown}, then  segment-pipeline run --config {quote(shown)} --force")
     say(f"      see the run                           segment-pipeline ui --config {quote(shown)}")
     say(
-        "      every month from now on               segment-pipeline init my_project --from "
+        "      every month from now on, with the flags that you gave here:  segment-pipeline init my_project --from "
         f"{quote(os.path.relpath(plan.table.path))}"
     )
 
@@ -316,15 +315,7 @@ def why_nothing(config: Config, month: date) -> NothingFoundError | None:
         f"{commonest}.\n\n"
         f"{table}\n\n{next_after_nothing(config)}"
     )
-    return NothingFoundError(why, _spoiler([refusals for *_, refusals in tried], config.model_feature_names))
-
-
-def _spoiler(refusals: Sequence[Sequence[str]], features: Sequence[str]) -> str | None:
-    """The one feature that most of the mixtures are degenerate along; None where there is none such."""
-    degenerate = [" ".join(one for one in of if one.startswith("degenerate")) for of in refusals]
-    named = Counter(name for words in degenerate for name in features if re.search(rf"\b{re.escape(name)}\b", words))
-    name, count = max(named.items(), key=lambda found: found[1], default=("", 0))
-    return name if count > len(refusals) / 2 and list(named.values()).count(count) == 1 else None
+    return NothingFoundError(why)
 
 
 def _in_short(refusal: str) -> str:

@@ -17,6 +17,7 @@ import segment_pipeline
 from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, ORDER_VALUE, RECENCY
 from segment_pipeline.errors import InputError
 from segment_pipeline.months import add_months, month_key
+from segment_pipeline.quickstart.csv_table import ORDER_LINES_FILE
 from segment_pipeline.quickstart.folder import put_data, writing
 from segment_pipeline.quickstart.messages import Say, plain_speech, print_plan, results_console
 from segment_pipeline.quickstart.plan import USUAL_WINDOW, Plan, explore
@@ -158,6 +159,13 @@ def _example(folder: Path) -> Starter:
 
 
 def _about_data(plan: Plan, request: Request) -> str:
+    if plan.table.orders is not None and not plan.table.plain:
+        return (
+            f"It reads `data/{ORDER_LINES_FILE}`, in which the order lines of {request.file.name} were put as plain "
+            "CSV, for the monthly reader does not take that file as it is. For a new month make it again from the new "
+            "export: `segment-pipeline init OTHER_FOLDER --from NEW_EXPORT`, and copy its "
+            f"`data/{ORDER_LINES_FILE}` over this one."
+        )
     if plan.table.orders is not None:
         return (
             f"It reads the order lines in {request.file.name}: append to them, or deliver them again, before each run."

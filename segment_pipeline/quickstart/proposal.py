@@ -413,7 +413,7 @@ def _beyond_the_most(proposals: Mapping[str, FeatureProposal], columns: Mapping[
     return [
         LeftOut(
             name,
-            f"{MOST_FEATURES} features are enough, and it adds less than they do: "
+            f"{MOST_FEATURES} features are enough; with these, "
             f"{percent(explained(Z, names.index(name), [names.index(t) for t in taken]))} of its variance is "
             "known from "
             f"them",

@@ -146,12 +146,14 @@ def instant(day: date) -> str:
 
 
 def covered_months(connection: duckdb.DuckDBPyConnection, config: Config) -> set[date]:
-    """The months that have an order line, and whose whole window the source covers."""
+    """The months that have an order line, and whose whole window the source covers; a date later than the present, as
+    9999-12-31 is, is none."""
     lines = open_order_lines(connection, config)
     try:
         found = connection.execute(f"""
             SELECT CAST(date_trunc('month', ordered_at) AS DATE) AS month, min(CAST(ordered_at AS DATE))
-            FROM ({lines.sql(categories=False)}) WHERE is_line AND isfinite(ordered_at)
+            FROM ({lines.sql(categories=False)})
+            WHERE is_line AND isfinite(ordered_at) AND ordered_at < {instant(date.today() + CLOCK_TOLERANCE)}
             GROUP BY month ORDER BY month
         """).fetchall()
     except duckdb.Error as error:

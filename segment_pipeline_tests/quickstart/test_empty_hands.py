@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from segment_pipeline.cli.main import main
-from segment_pipeline.quickstart.messages import _spoiler
 
 
 def table(path: Path, columns: dict[str, object]) -> Path:
@@ -62,7 +61,7 @@ def test_where_nothing_differs_nothing_is_invented(in_folder: Path, capsys: pyte
     assert "it is 3 for every customer" in capsys.readouterr().err
 
 
-def test_customers_of_one_kind_are_told_so_and_cut(in_folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_customers_of_one_kind_are_told_so_and_cut(in_folder: Path, commands):
     random = np.random.default_rng(3)
     file = table(
         in_folder / "noise.csv",
@@ -72,20 +71,11 @@ def test_customers_of_one_kind_are_told_so_and_cut(in_folder: Path, capsys: pyte
             "spend": random.normal(100, 20, 1500).round(2),
         },
     )
-    assert main(["quickstart", str(file)]) == 0
-    said = capsys.readouterr().out
+    ended = commands.start("quickstart", str(file), "--out", str(in_folder / "noise_segments")).wait()
+    assert ended.code == 0, ended
+    said = ended.out
     assert "all its components together describe one group" in said
     assert "--segments 2..3" not in said
     sizes = np.unique([row["segment"] for row in by_rule(in_folder / "noise_segments")], return_counts=True)[1]
     assert len(sizes) == 4
     assert sizes.min() > 300
-
-
-def test_the_feature_that_most_mixtures_are_degenerate_along_is_named():
-    flat = "degenerate: component 2 of 3 has next to no spread along points: 0.1 of one customer's scatter"
-    assert (
-        _spoiler([[flat], [flat], ["independent searches disagree: stability 0.5"]], ["points", "visits"]) == "points"
-    )
-    assert _spoiler([[flat], ["flicker"], ["flicker"]], ["points", "visits"]) is None
-    both = "degenerate: component 1 of 2 is flat along a combination of points and visits"
-    assert _spoiler([[both], [both]], ["points", "visits"]) is None

@@ -227,7 +227,6 @@ UNUSABLE = {
     "header.csv": ("id,a,b\n", "no row below it"),
     "one_column.csv": ("id\n1\n2\n", "one column"),
     "words.csv": (as_csv(("id", "name"), WORDS), "no column of numbers"),
-    "thirty.csv": (as_csv(HEADER, customers(30)), "30 customers; at least 100"),
     "twice.csv": (as_csv(HEADER, customers() * 2), "900 customers in 1,800 rows"),
     "book.csv": (b"PK\x03\x04" + bytes(100), "Excel"),
     "binary.csv": (bytes(range(256)) * 40, "binary"),

@@ -481,6 +481,10 @@ def test_several_currencies_are_never_added_up(write):
         figures(path)
     found, _ = figures(path, where="currency = 'EUR'")
     assert found == right([row[:4] for row in rows if row[4] == "EUR"])
+    with pytest.raises(QuestionError, match=r"1,000 lines in EUR, 500 lines in USD"):
+        figures(path, where="currency IN ('EUR', 'USD')")  # to name the column is no answer
+    with pytest.raises(QuestionError, match=r"1,000 lines in EUR, 500 lines in USD"):
+        figures(path, where="currency <> 'GBP'")
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,6 @@ def broken(folder: Path, what: str) -> str:
     elif what == "open quote":
         (folder / "o.csv").write_text(",".join(COLUMNS) + '\n"a,1,2023-03-01,5,p\nb,1,2023-03-01,5,p\n')
         return "o.csv"
-    elif what == "preamble":
-        (folder / "o.csv").write_text("Export of 2023\n" + ",".join(COLUMNS) + "\na,1,2023-03-01,5,p\n")
-        return "o.csv"
     elif what == "unknown ending":
         (folder / "o.dat").write_text("x")
         return "o.dat"
@@ -110,7 +107,6 @@ BROKEN = {
     "ragged csv at once": r"o\.csv cannot be read: .*Line: 2; .*Expected .*: 5 Found: 3.*Fix that line",
     "latin-1 csv": r"o\.csv cannot be read: .*not utf-8",
     "open quote": r"o\.csv cannot be read: .*Line: 2; .*quote.*Fix that line",
-    "preamble": r"o\.csv cannot be read: .*Line: 2; Original Line: customer,basket",
     "unknown ending": r"o\.dat: found a file with \.dat; expected \.parquet or \.csv",
     "no ending": r"orders: found a file with no ending; expected \.parquet or \.csv",
     "mixed": r"o\.\*: found files with \.csv and \.parquet; expected .* one of them only",

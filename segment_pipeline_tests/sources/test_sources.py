@@ -19,7 +19,7 @@ from segment_pipeline.database.store import prepare
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import parse_month
 from segment_pipeline.publishing.catalogue import TABLES
-from segment_pipeline.sources.sources import SourceCounts, load_raw_customers
+from segment_pipeline.sources.sources import SourceCounts, load_raw_customers, months_before
 from segment_pipeline_tests.shop import Shop, query
 from segment_pipeline_tests.source_files import (
     COLUMNS,
@@ -620,3 +620,16 @@ def test_sums_of_money_are_exact(tmp_path: Path) -> None:
         {**COLUMNS, "paid": "DECIMAL(18,2)"},
     )
     assert load(orders_from(tmp_path, "o.parquet"))[1][0]["total_spend"] == 0.6  # fmt: skip
+
+
+def test_a_date_of_the_year_9999_is_in_no_month_and_stops_none(tmp_path: Path) -> None:
+    """`31/12/9999` means no date; read as one, its month has no end."""
+    rows = ["customer,order,day,paid"]
+    rows += [f"c{i},{month}-{i},15/{month:02d}/2023,{i}" for month in range(1, 5) for i in range(1, 4)]
+    (tmp_path / "orders.csv").write_text("\n".join([*rows, "c1,never,31/12/9999,5"]))
+    orders = {"path": "orders.csv", "customer_id": "customer", "order_id": "order", "amount": "paid"}
+    orders["ordered_at"] = "try_strptime(\"day\", '%d/%m/%Y')"
+    config = configured(tmp_path, ["orders", "total_spend"], orders=orders, window_months=1)
+    with duckdb.connect() as connection:
+        before = months_before(connection, config, parse_month("2023-04"), 5)
+    assert before == [parse_month(key) for key in ("2023-02", "2023-03")]
