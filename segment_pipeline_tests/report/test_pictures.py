@@ -12,7 +12,7 @@ from segment_pipeline.charts import MAX_PNG_BYTES
 from segment_pipeline_tests.shop import Shop
 
 PICTURES = {
-    "scaled_matrix": {"distributions"},
+    "scaled_matrix": {"distributions", "worth"},
     "candidate_models": {"bic_curve"},
     "monthly_assignments": {"certainty"},
     "segment_profiles": {"shares_over_time", "profile_heat_map"},
