@@ -151,11 +151,10 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     from segment_pipeline.customers.worth import feature_worth
     from segment_pipeline.customers.worth_store import earlier_customers
     from segment_pipeline.database.rows import feature_matrix
-    from segment_pipeline.mixture.features import FeatureSpace, diagnose_features, explain_dependence, find_dependence
+    from segment_pipeline.mixture.features import FeatureSpace, diagnose_features, find_dependence
 
-    config, month = pipeline.config, parse_month(context.partition_key)
+    config, month, names = pipeline.config, parse_month(context.partition_key), pipeline.config.model_feature_names
     with pipeline.read(context) as connection:
-        names = config.model_feature_names
         _, X = feature_matrix(connection, "validated_features", month, names, config.model.fit_sample)
         bootstrap, earlier = is_bootstrap(connection, month), earlier_customers(connection, config, month)
     space = FeatureSpace.fit(config.model_features, X)
@@ -163,17 +162,20 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     diagnostics, dependence = diagnose_features(space, X, Z), find_dependence(space.names, Z, space)
     verdict = _independence(dependence, diagnostics, blocks=bootstrap)
     if dependence is not None and bootstrap:
-        raise checks.GateClosedError(
-            ModelError(f"{context.partition_key}: {explain_dependence(dependence)}"), [verdict]
-        )
+        raise _nothing_to_fit(context.partition_key, dependence, verdict)
     worth = feature_worth(space, X, config.model.seed, earlier)
     with pipeline.step(context) as step:
         step.judge(verdict)
         step.rows = write_scaled_matrix(step.connection, month, space)
         write_feature_space(step.connection, month, space, diagnostics, worth)
         bins, limits = feature_bins(step.connection, month, names)
-    pictures = {"distributions": _distributions(bins, limits), "worth": _worth(worth)}
-    return step.result({**_feature_figures(diagnostics), **pictures})
+    return step.result(_feature_figures(diagnostics, worth) | {"distributions": _distributions(bins, limits)})
+
+
+def _nothing_to_fit(month: str, dependence: "Dependence", verdict: dg.AssetCheckResult) -> checks.GateClosedError:
+    from segment_pipeline.mixture.features import explain_dependence
+
+    return checks.GateClosedError(ModelError(f"{month}: {explain_dependence(dependence)}"), [verdict])
 
 
 def _independence(
@@ -189,7 +191,7 @@ def _independence(
     return checks.result(FEATURES_ARE_INDEPENDENT, found is None, observed, {"dependence": "none"}, blocks=blocks)
 
 
-def _feature_figures(diagnostics: "Sequence[FeatureDiagnostics]") -> dict[str, Any]:
+def _feature_figures(diagnostics: "Sequence[FeatureDiagnostics]", worth: "Sequence[FeatureWorth]") -> dict[str, Any]:
     from segment_pipeline.mixture.features import atom_advice
 
     return {
@@ -197,6 +199,7 @@ def _feature_figures(diagnostics: "Sequence[FeatureDiagnostics]") -> dict[str, A
         "largest_outlier_share": max(row.outlier_share for row in diagnostics),
         "largest_atom_share": max(row.largest_atom_share for row in diagnostics),
         "shared_values": atom_advice(diagnostics) or "no value is shared by too many customers",
+        "worth": _worth(worth),
     }
 
 

@@ -99,13 +99,7 @@ def _choice_figures(found: "Challengers") -> dict[str, Any]:
 def _candidates_shown(found: "Challengers") -> dict[str, Any]:
     from segment_pipeline.charts import bic_curve, sparkline
 
-    rows = [
-        vars(candidate)
-        | {"covariance_type": candidate.covariance_type, "n_segments": candidate.n_segments}
-        | {"admissible": not reasons, "refused": "; ".join(reasons)}
-        for candidate, reasons in zip(found.candidates, found.refusals, strict=True)
-    ]
-    chosen = found.choice.candidate
+    rows, chosen = _candidate_rows(found), found.choice.candidate
     curve = bic_curve(rows, chosen.key if chosen else None, found.choice.elbow)
     return {
         "candidates": as_table(
@@ -124,6 +118,15 @@ def _candidates_shown(found: "Challengers") -> dict[str, Any]:
         ),
         "bic_curve": picture(curve, "BIC and stability over the number of segments"),
     }
+
+
+def _candidate_rows(found: "Challengers") -> list[dict[str, Any]]:
+    return [
+        vars(candidate)
+        | {"covariance_type": candidate.covariance_type, "n_segments": candidate.n_segments}
+        | {"admissible": not reasons, "refused": "; ".join(reasons)}
+        for candidate, reasons in zip(found.candidates, found.refusals, strict=True)
+    ]
 
 
 class SelectedModelConfig(dg.Config):
