@@ -7,10 +7,13 @@ so that nothing here can differ from what a scheduled run would do with the file
 """
 
 import os
+from dataclasses import replace
 from datetime import date
 
 import duckdb
+import numpy as np
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.customers.simplest import simplest_segments
 from segment_pipeline.errors import NothingFoundError, PipelineError
@@ -63,6 +66,7 @@ def quickstart(request: Request) -> int:
             outcome = run_quickstart(connection, request, plan, tell, console.print)
         except NothingFoundError as error:
             start_over(connection, plan, request.out)
+            plan = replace(plan, values=_of_known_customers(plan))
             found = simplest_segments(plan.values, features_to_cut(plan.proposal))
             if found is None:
                 raise
@@ -72,6 +76,13 @@ def quickstart(request: Request) -> int:
             return 0
     print_outcome(outcome, plan, console)
     return 0
+
+
+def _of_known_customers(plan: Plan) -> dict[str, Array]:
+    """The customers' numbers, none for who has no id or shares it with another row: a mixture's month rejects them."""
+    _, inverse, counts = np.unique(plan.ids, return_inverse=True, return_counts=True)
+    unknown = (plan.ids == "") | (counts[inverse] > 1)
+    return {name: np.where(unknown, np.nan, values) for name, values in plan.values.items()}
 
 
 def inspect(request: Request) -> int:

@@ -47,6 +47,16 @@ def test_sixty_customers_get_groups_by_rule_and_are_told_why(in_folder: Path, ca
     assert main(["quickstart", str(file)]) == 0
 
 
+def test_who_has_no_id_or_that_of_another_is_in_no_group(in_folder: Path):
+    random = np.random.default_rng(4)
+    ids = [f"c{i}" for i in range(60)]
+    ids[3], ids[8] = "", ids[7]
+    file = table(in_folder / "ids.csv", {"customer_id": ids, "visits": random.poisson(6, 60)})
+    assert main(["quickstart", str(file), "--customer-id", "customer_id"]) == 0
+    without = [place for place, row in enumerate(by_rule(in_folder / "ids_segments")) if not row["segment"]]
+    assert without == [3, 7, 8]
+
+
 def test_one_feature_is_enough_for_two_groups(in_folder: Path, capsys: pytest.CaptureFixture[str]):
     random = np.random.default_rng(2)
     file = table(in_folder / "one.csv", {"customer_id": range(300), "visits": random.poisson(6, 300)})
