@@ -45,7 +45,7 @@ class Failure:
     def kind(self) -> str:
         """What failed, in a sentence that holds nothing of anybody's data, as the message may."""
         if self.step is None:
-            return "It ended before its first step, or from outside."
+            return "It ended before its first step."
         return f"{_KINDS.get(self.error, 'An error')} in {self.step}."
 
     def __str__(self) -> str:

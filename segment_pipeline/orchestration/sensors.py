@@ -27,7 +27,7 @@ def notify_run_failure(context: dg.RunFailureSensorContext, notifier: Notifier) 
     failure = next((found for found in failures if found), None)
     month = run.tags.get("dagster/partition", "no month")
     told = f"Segmentation of {month} failed; the published file is whole."
-    outside = f"{told} {failure.kind if failure else 'It was ended.'} Why stands in the log of run {run.run_id[:8]}."
+    outside = f"{told} {failure.kind if failure else 'It was ended from outside.'} Why stands in the log of run {run.run_id[:8]}."
     notifier.notify(f"{told} {failure or context.failure_event.message}", context.log, outside)
     return None
 

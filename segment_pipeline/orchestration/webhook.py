@@ -49,7 +49,6 @@ def _post(url: str, text: str, deadline: float) -> None:
         allowed_methods=None,
         backoff_factor=0.1,
         raise_on_status=False,
-        redirect=0,
     )
     with requests.Session() as session:
         for scheme in ("https://", "http://"):
