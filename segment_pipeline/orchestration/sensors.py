@@ -27,7 +27,8 @@ def notify_run_failure(context: dg.RunFailureSensorContext, notifier: Notifier) 
     failure = next((found for found in failures if found), None)
     month = run.tags.get("dagster/partition", "no month")
     told = f"Segmentation of {month} failed; the published file is whole."
-    outside = f"{told} {failure.kind if failure else 'It was ended from outside.'} Why stands in the log of run {run.run_id[:8]}."
+    kind = failure.kind if failure else "It was ended from outside."
+    outside = f"{told} {kind} Why stands in the log of run {run.run_id[:8]}."
     notifier.notify(f"{told} {failure or context.failure_event.message}", context.log, outside)
     return None
 
