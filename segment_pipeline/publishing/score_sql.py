@@ -107,9 +107,11 @@ def macro_ddl(scoring: Scoring) -> list[str]:
     )
     if scoring.model.memory is not None:
         about += f" {_about_previous(scoring.model)}"
+    # Under a LIMIT DuckDB looks for the table below and writes out every expression in terms of its columns, which here
+    # takes more memory than there is. It stops looking at a join.
+    rows = f"(SELECT given.* FROM (SELECT 1) AS one CROSS JOIN query_table({SCORED_TABLE}) AS given)"
     return [
-        f"CREATE OR REPLACE MACRO {MACRO}({SCORED_TABLE}) AS TABLE "
-        f"{score_query(scoring, f'query_table({SCORED_TABLE})')}",
+        f"CREATE OR REPLACE MACRO {MACRO}({SCORED_TABLE}) AS TABLE {score_query(scoring, rows)}",
         f"COMMENT ON MACRO TABLE {MACRO} IS {literal(about)}",
     ]
 
