@@ -27,7 +27,7 @@ from segment_pipeline.customers.tables import FEATURE_LIMITS, REJECTED_CUSTOMERS
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.months import parse_month
 from segment_pipeline.sources.sources import load_raw_customers
-from segment_pipeline.sources.tables import CUSTOMER_CATEGORIES, RAW_CUSTOMERS
+from segment_pipeline.sources.tables import TABLES as SOURCE_TABLES
 from segment_pipeline_tests.shop import Shop, query
 
 MARCH = parse_month("2023-03")
@@ -78,8 +78,8 @@ def snapshots(tmp_path: Path) -> Customers:
 def in_memory(*features: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """A warehouse without a file, for `Customers.split`."""
     with duckdb.connect() as connection:
-        for table in (RAW_CUSTOMERS, CUSTOMER_CATEGORIES, VALIDATED_FEATURES, REJECTED_CUSTOMERS, FEATURE_LIMITS):
-            for statement in table.ddl(features):
+        for table in (*SOURCE_TABLES, VALIDATED_FEATURES, REJECTED_CUSTOMERS, FEATURE_LIMITS):
+            for statement in table.ddl(features if table.features else ()):
                 connection.execute(statement)
         yield connection
 

@@ -23,16 +23,28 @@ from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
 from segment_pipeline.orchestration.pictures import picture
 from segment_pipeline.orchestration.resources import Pipeline
-from segment_pipeline.sources.tables import CUSTOMER_CATEGORIES, RAW_CUSTOMERS
+from segment_pipeline.sources.tables import (
+    CUSTOMER_CATEGORIES,
+    CUSTOMER_LINES,
+    RAW_CUSTOMERS,
+    SOURCE_PARTS,
+    SOURCE_RECONCILIATION,
+)
 
 if TYPE_CHECKING:
     from segment_pipeline.customers.split_store import SplitCounts
     from segment_pipeline.customers.worth import FeatureWorth
     from segment_pipeline.mixture.features import Dependence, FeatureDiagnostics
+    from segment_pipeline.sources.reconciliation import Difference, Part
 
 ORDER_LINES_HAVE_DATES = CheckSpec(
     "order_lines_have_dates",
     "Few order lines have an unreadable or future date, and so are in no month.",
+    blocking=True,
+)
+SOURCE_IS_ACCOUNTED_FOR = CheckSpec(
+    "source_is_accounted_for",
+    "Every line of the source, and all its money, is used or left out for a reason: the parts add up to it.",
     blocking=True,
 )
 NO_ROW_WAS_LOST = CheckSpec(
@@ -49,7 +61,11 @@ TOO_FEW = (
 
 
 @monthly_asset(
-    RAW_CUSTOMERS, beside=[CUSTOMER_CATEGORIES], group="customers", kinds=SQL_KINDS, checks=[ORDER_LINES_HAVE_DATES]
+    RAW_CUSTOMERS,
+    beside=[CUSTOMER_CATEGORIES, SOURCE_PARTS, CUSTOMER_LINES],
+    group="customers",
+    kinds=SQL_KINDS,
+    checks=[ORDER_LINES_HAVE_DATES],
 )
 def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.sources.sources import load_raw_customers
@@ -57,32 +73,36 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     with pipeline.step(context) as step:
         counts = load_raw_customers(step.connection, step.config, step.month)
         step.rows = counts.rows
-        lines = asdict(counts.lines) if counts.lines is not None else {}
         step.judge(
-            _dates(lines, step.config.quality.max_rejected_share),
+            _dates(counts.parts, step.config.quality.max_rejected_share),
             advice="Fix source.orders.ordered_at, or the dates in the source that are unreadable or in the future.",
         )
-    figures = {f"order_lines/{name}": count for name, count in lines.items()}
+    figures = {f"source/{one.reason.replace(' ', '_')}": one.lines for one in counts.parts}
+    if counts.uncategorised is not None:
+        figures["source/uncategorised"] = counts.uncategorised
     for feed, events in counts.events.items():
         figures |= {f"events/{feed}/{name}": count for name, count in asdict(events).items()}
     figures |= {f"missing_filled/{name}": count for name, count in counts.filled.items()}
     return step.result({"customers": counts.rows, **figures})
 
 
-def _dates(lines: Mapping[str, int], allowed: float) -> dg.AssetCheckResult:
-    undated, future = lines.get("undated", 0), lines.get("future", 0)
-    share = (undated + future) / max(1, undated + future + lines.get("in_window", 0))
+def _dates(parts: "Sequence[Part]", allowed: float) -> dg.AssetCheckResult:
+    """Judged beside the lines of the window, whoever they are of."""
+    lines = {one.reason: one.lines for one in parts}
+    undated, future = lines.get("no readable date", 0), lines.get("later than today", 0)
+    in_window = sum(lines.get(reason, 0) for reason in ("used", "no customer", "no readable amount"))
+    share = (undated + future) / max(1, undated + future + in_window)
     observed = {"undated": undated, "future": future, "share": share}
     return checks.result(ORDER_LINES_HAVE_DATES, share <= allowed, observed, {"share": allowed})
 
 
 @monthly_asset(
     VALIDATED_FEATURES,
-    beside=[REJECTED_CUSTOMERS, FEATURE_LIMITS, PAST_FEATURES],
+    beside=[REJECTED_CUSTOMERS, FEATURE_LIMITS, SOURCE_RECONCILIATION, PAST_FEATURES],
     deps=[raw_customers],
     group="customers",
     kinds=SQL_KINDS,
-    checks=[*CHECK_SPECS, NO_ROW_WAS_LOST],
+    checks=[*CHECK_SPECS, NO_ROW_WAS_LOST, SOURCE_IS_ACCOUNTED_FOR],
 )
 def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.customers.contract import build_contract
@@ -90,10 +110,12 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
     from segment_pipeline.customers.past_store import fill_past
     from segment_pipeline.customers.split_store import accepted_frame, split_customers
     from segment_pipeline.database.store import month_rows
+    from segment_pipeline.sources.reconciliation import write_reconciliation
 
     with pipeline.step(context) as step:
         contract = build_contract(step.config)
         split = split_customers(step.connection, step.config, contract, step.month)
+        difference = write_reconciliation(step.connection, step.config, step.month, VALIDATED_FEATURES.name)
         step.rows = split.accepted
         outcomes = validate_month(
             accepted_frame(step.connection, step.config, step.month),
@@ -104,7 +126,7 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
             config=step.config,
         )
         advice = _advice(split, step.config.quality.min_customers)
-        step.judge(*map(_outcome, outcomes), _none_lost(split), advice=advice)
+        step.judge(*map(_outcome, outcomes), _none_lost(split), _accounted_for(difference), advice=advice)
         months_before = fill_past(step.connection, step.config, step.month)
     return step.result({**_split_figures(split), "months_before": len(months_before)})
 
@@ -116,6 +138,12 @@ def _outcome(found: CheckOutcome) -> dg.AssetCheckResult:
 def _none_lost(split: "SplitCounts") -> dg.AssetCheckResult:
     observed = {"raw": split.raw, "accepted": split.accepted, "rejected": split.rejected}
     return checks.result(NO_ROW_WAS_LOST, split.raw == split.accepted + split.rejected, observed, {"difference": 0})
+
+
+def _accounted_for(difference: "Difference") -> dg.AssetCheckResult:
+    observed = {"lines": difference.lines, "money": float(difference.money)}
+    passed = difference.lines == 0 and difference.money == 0
+    return checks.result(SOURCE_IS_ACCOUNTED_FOR, passed, observed, {"lines": 0, "money": 0.0})
 
 
 def _advice(split: "SplitCounts", min_customers: int) -> str:

@@ -22,7 +22,7 @@ from typing import Literal
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import Feature
-from segment_pipeline.database.quoting import identifier, literal, number
+from segment_pipeline.database.quoting import identifier, literal, number, visible
 
 Kind = Literal[
     "missing_customer_id",
@@ -38,17 +38,11 @@ Kind = Literal[
     "outlier",
 ]
 
-# Characters that print nothing: ASCII control and space, Unicode spaces, zero-width and byte-order marks. Spelled out,
-# and not \s, because DuckDB's (RE2) and Python's \s differ beyond ASCII, and both sides have to agree on "blank".
-_INVISIBLE = r"\x00-\x20\x7f-\xa0" + "\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff"
 ROW_COLUMNS = ("customer_id", "unreadable", "copies", "unreadable_amounts", "missing_order_ids")
 """What the rules read of a row beside its features."""
 
 LARGEST_PORTRAIT = 1e15
 """Means are exact sums of decimals (`exact_mean`), in which ten million customers of this value have room."""
-
-VISIBLE_CHARACTER = f"[^{_INVISIBLE}]"
-"""A regular expression, for RE2 and for Python's `re`, that a customer id has to match somewhere."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +108,7 @@ def _identity_rules() -> list[Rule]:
             "missing_customer_id",
             "customer_id",
             "The customer id is missing or blank.",
-            f"customer_id IS NULL OR NOT regexp_matches(customer_id, {literal(VISIBLE_CHARACTER)})",
+            f"NOT {visible('customer_id')}",
         ),
         Rule(
             "duplicate_customer_id",

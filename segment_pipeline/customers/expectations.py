@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import Feature
-from segment_pipeline.customers.contract import VISIBLE_CHARACTER, Contract, Kind
+from segment_pipeline.customers.contract import Contract, Kind
+from segment_pipeline.database.quoting import VISIBLE_CHARACTER
 from segment_pipeline.orchestration.check_types import CheckSpec, ExpectationResult
 
 if TYPE_CHECKING:

@@ -57,7 +57,7 @@ def fill_past(connection: duckdb.DuckDBPyConnection, config: Config, month: date
             config.raw_feature_names,
         )
         connection.execute("DROP TABLE judged")
-        connection.execute("DROP TABLE source_customers")
-        connection.execute("DROP TABLE source_categories")
+        for table in ("source_customers", "source_categories", "source_accounts"):
+            connection.execute(f"DROP TABLE {table}")
         filled.append(past)
     return filled[::-1]

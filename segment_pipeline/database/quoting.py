@@ -2,6 +2,12 @@
 
 from collections.abc import Iterable
 
+# Characters that print nothing: ASCII control and space, Unicode spaces, zero-width and byte-order marks. Spelled out,
+# and not \s, because DuckDB's (RE2) and Python's \s differ beyond ASCII, and both sides have to agree on "blank".
+_INVISIBLE = r"\x00-\x20\x7f-\xa0" + "\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff"
+VISIBLE_CHARACTER = f"[^{_INVISIBLE}]"
+"""A regular expression, for RE2 and for Python's `re`, that a customer id has to match somewhere."""
+
 
 def identifier(name: str) -> str:
     """A column or table name, quoted."""
@@ -30,3 +36,8 @@ def clamped(expression: str, low: str, high: str) -> str:
 def string_list(values: Iterable[str]) -> str:
     """A list of string values."""
     return "[" + ", ".join(literal(value) for value in values) + "]"
+
+
+def visible(customer_id: str) -> str:
+    """A condition, never NULL: the id is somebody's, and not missing or blank."""
+    return f"coalesce(regexp_matches({customer_id}, {literal(VISIBLE_CHARACTER)}), false)"

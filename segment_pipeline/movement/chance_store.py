@@ -32,8 +32,8 @@ from segment_pipeline.segments.assignments_store import write_assignments, write
 from segment_pipeline.segments.memory_store import months_before, remember
 from segment_pipeline.sources import tables as sources
 from segment_pipeline.sources.folding import fold_order_lines
-from segment_pipeline.sources.missing import fill_missing
 from segment_pipeline.sources.order_lines import load_order_lines
+from segment_pipeline.sources.sources import fill_missing
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 COPIES = 5000

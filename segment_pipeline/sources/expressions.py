@@ -19,6 +19,9 @@ from segment_pipeline.sources.files import Relation
 
 NUMERIC_TYPES = re.compile(r"^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*|BOOLEAN)$")
 
+NO_DATES = ("1902-01-01", "2200-01-01")
+"""Days outside of these stand for no date: 0000-00-00, 1900-01-01 and 9999-12-31 are what systems write for none."""
+
 _AS_TEXT = re.compile(r'\bCAST\(\s*"((?:[^"]|"")+)"\s+AS\s+VARCHAR\s*\)', re.IGNORECASE)
 
 NUMBER_KEYS = frozenset({"amount", "value"})
@@ -88,6 +91,11 @@ def timestamp(expression: str, kind: str) -> str:
     if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"):
         value = f"timezone('UTC', CAST({value} AS TIMESTAMPTZ))"
     return f"TRY_CAST({value} AS TIMESTAMP)"
+
+
+def is_date(moment: str) -> str:
+    """A condition: the timestamp is one at which something can have happened. NULL where there is none."""
+    return f"({moment} >= TIMESTAMP '{NO_DATES[0]}' AND {moment} < TIMESTAMP '{NO_DATES[1]}')"
 
 
 def reading_failed(path: str, what: str, error: duckdb.Error) -> SourceError:

@@ -16,9 +16,10 @@ import duckdb
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES
 from segment_pipeline.config.source import Feature
-from segment_pipeline.database.quoting import identifier, literal, number
+from segment_pipeline.database.quoting import identifier, literal, number, visible
 from segment_pipeline.sources.aggregates import named_columns, open_parser, settled
 from segment_pipeline.sources.events import Feed, fold_events, value_of
+from segment_pipeline.sources.expressions import is_date
 from segment_pipeline.sources.order_lines import instant, window_of
 
 
@@ -42,6 +43,8 @@ def fold_order_lines(
     """Fill the temporary table `source_customers` with a row for every customer who has an order in the month's window,
     or as `source.customers` says an event: the columns of `raw_customers` but the month. Features that nobody asks for
     are NULL, and those of events where no feeds are given. Returns how many customers have no event of each feed.
+
+    The lines of each known customer that have an amount are counted in the temporary table `source_accounts`.
 
     lines : a relation with the columns of `OrderLines.sql`. Of lines with categories, what each customer spent on which
     stays in the temporary table `source_categories`; it is empty otherwise. plain : the same lines without their
@@ -68,12 +71,19 @@ def fold_order_lines(
             SELECT customer_id, order_id, min(ordered_at) AS ordered_at, sum(amount) AS amount,
                 count(DISTINCT product_id) AS products,
                 count(*) FILTER (amount IS NULL) AS unreadable_amounts,
-                count(*) FILTER (order_id IS NULL) AS missing_order_ids
+                count(*) FILTER (order_id IS NULL) AS missing_order_ids, count(*) AS lines,
+                count(*) FILTER (amount < 0) AS below_zero, sum(amount) FILTER (amount < 0) AS below_zero_money
             FROM ({plain}) WHERE {in_window} GROUP BY customer_id, order_id
+        """,
+        "source_accounts": f"""
+            SELECT customer_id, CAST(sum(lines - unreadable_amounts) AS BIGINT) AS lines, count(*) AS orders,
+                sum(amount) AS money, CAST(sum(below_zero) AS BIGINT) AS below_zero,
+                sum(below_zero_money) AS below_zero_money
+            FROM source_orders WHERE lines > unreadable_amounts AND {visible("customer_id")} GROUP BY customer_id
         """,
         "source_history": f"""
             SELECT customer_id, CAST(min(ordered_at) AS DATE) AS first_seen {of["history"]}
-            FROM ({plain}) WHERE is_line AND ordered_at < {end} AND isfinite(ordered_at) GROUP BY customer_id
+            FROM ({plain}) WHERE is_line AND ordered_at < {end} AND {is_date("ordered_at")} GROUP BY customer_id
         """,
         "source_window": f"""
             SELECT customer_id {of["lines"]}
@@ -120,7 +130,7 @@ def fold_order_lines(
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
     silent = {feed.name: _silent(connection, table) for table, feed in of_events.items()}
     for table in (*steps, *of_events):
-        if table not in ("source_customers", "source_categories"):
+        if table not in ("source_customers", "source_categories", "source_accounts"):
             connection.execute(f"DROP TABLE {table}")
     return silent
 

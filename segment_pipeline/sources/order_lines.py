@@ -1,6 +1,7 @@
 """The order lines of the user's files as one relation with settled names and types, and what is asked of it directly.
 
-Here: opening, counting and copying lines. Not here: the features that are made of them (folding.py).
+Here: opening and copying lines. Not here: the features that are made of them (folding.py), and what became of each
+(reconciliation.py).
 
 Amounts are exact decimals: a parallel sum of doubles depends on the order of the threads, and then the same month would
 not give the same bits twice.
@@ -9,7 +10,7 @@ not give the same bits twice.
 from collections.abc import Mapping
 from contextlib import chdir
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import duckdb
 
@@ -17,13 +18,14 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import OrdersSource, resolve_source_path
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import SourceError
-from segment_pipeline.months import add_months, as_of, month_key
+from segment_pipeline.months import add_months, as_of
 from segment_pipeline.sources.aggregates import named_columns
 from segment_pipeline.sources.expressions import (
     bound,
     category_text,
     columns_of_ids_alone,
     expression_types,
+    is_date,
     reading_failed,
     refuse_unfit_types,
     text_id,
@@ -37,24 +39,6 @@ CLOCK_TOLERANCE = timedelta(days=1)
 
 LINE_COLUMNS = ("customer_id", "order_id", "ordered_at", "amount", "product_id", "category", "is_line")
 """The settled columns of a line, whatever the source calls its own."""
-
-
-@dataclass(frozen=True)
-class LineCounts:
-    """What became of the order lines. `in_window` are those that the features are made of.
-
-    In no month at all, because their date is wrong: the source's `undated` lines, whose date is missing or cannot be
-    read, and its `future` ones, later than the present. `undecided` lines of the window are left out because `where`
-    is neither true nor false of them (NULL). The window's `anonymous_orders` have no customer id, and its
-    `uncategorised` lines no category, where there are categories.
-    """
-
-    in_window: int
-    undated: int
-    future: int
-    undecided: int
-    anonymous_orders: int
-    uncategorised: int
 
 
 @dataclass(frozen=True)
@@ -153,49 +137,13 @@ def covered_months(connection: duckdb.DuckDBPyConnection, config: Config) -> set
         found = connection.execute(f"""
             SELECT CAST(date_trunc('month', ordered_at) AS DATE) AS month, min(CAST(ordered_at AS DATE))
             FROM ({lines.sql(categories=False)})
-            WHERE is_line AND isfinite(ordered_at) AND ordered_at < {instant(date.today() + CLOCK_TOLERANCE)}
+            WHERE is_line AND {is_date("ordered_at")} AND ordered_at < {instant(date.today() + CLOCK_TOLERANCE)}
             GROUP BY month ORDER BY month
         """).fetchall()
     except duckdb.Error as error:
         raise lines.failed(error) from error
     lines.refuse_changed()
     return {month for month, _ in found if window_of(config, month)[0] >= found[0][1]}
-
-
-def count_lines(
-    connection: duckdb.DuckDBPyConnection, lines: OrderLines, month: date, window: tuple[date, date]
-) -> dict[str, int]:
-    """How many lines there are of which kind. A month without a single one is a feed that is late: SourceError."""
-    present = (datetime.now(UTC) + CLOCK_TOLERANCE).replace(tzinfo=None)
-    dated = "is_line AND isfinite(ordered_at)"
-    in_window = "ordered_at >= $start AND ordered_at < $end"
-    found = connection.execute(
-        f"""
-        SELECT count(*) FILTER (is_line), count(*) FILTER (is_line AND {in_window}),
-            count(*) FILTER (is_line AND ordered_at >= $month AND ordered_at < $end),
-            count(*) FILTER (is_line AND (ordered_at IS NULL OR NOT isfinite(ordered_at))),
-            -- counted only: what is in the features never depends on when they are made
-            count(*) FILTER ({dated} AND ordered_at >= $present),
-            count(*) FILTER (is_line IS NULL AND {in_window}),
-            CAST(CAST(min(ordered_at) FILTER ({dated}) AS DATE) AS VARCHAR),
-            CAST(CAST(max(ordered_at) FILTER ({dated}) AS DATE) AS VARCHAR)
-        FROM ({lines.sql(categories=False)})
-        """,
-        {"start": window[0], "end": window[1], "month": month, "present": present},
-    ).fetchone()
-    rows, in_window_count, in_month, undated, future, undecided, first, last = found or (0,) * 6 + (None, None)
-    path = lines.source.path
-    if rows == 0:
-        raise SourceError(
-            f"{path} holds no order lines (after source.orders.where). Deliver the data, then run the month again."
-        )
-    if in_month == 0:
-        span = f"its lines go from {first} to {last}" if first is not None else "no line has a readable date"
-        raise SourceError(
-            f"{path} has no order line in {month_key(month)}: {span}. "
-            f"Deliver that month's data, or set last_month in the configuration, then run again."
-        )
-    return {"in_window": in_window_count, "undated": undated, "future": future, "undecided": undecided}
 
 
 def load_orderers(connection: duckdb.DuckDBPyConnection, config: Config, start: date, end: date) -> None:
@@ -243,7 +191,7 @@ def _load_of_lines(connection: duckdb.DuckDBPyConnection, config: Config, table:
                 CREATE OR REPLACE TEMP TABLE {table} AS
                 WITH lines AS (
                     SELECT * FROM ({lines.sql()})
-                    WHERE is_line AND isfinite(ordered_at) AND ordered_at < {instant(end)}
+                    WHERE is_line AND {is_date("ordered_at")} AND ordered_at < {instant(end)}
                 )
                 {query}
             """)

@@ -19,6 +19,7 @@ from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.sources.expressions import NUMERIC_TYPES, reading_failed, text_id
 from segment_pipeline.sources.files import Relation, describe, local_files, open_files
+from segment_pipeline.sources.reconciliation import Part, account_for_rows, parts_of_rows
 
 
 @contextmanager
@@ -54,8 +55,9 @@ def lies_here(snapshots: SnapshotsSource, config: Config, month: date) -> bool:
     return "://" not in path and bool(local_files(path))
 
 
-def read_ready_made(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> int:
-    """Fill `source_customers` with the month's ready-made customers; returns how many rows. Raises SourceError."""
+def read_ready_made(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[Part]:
+    """Fill `source_customers` with the month's ready-made customers, and `source_accounts` with what counts of them;
+    returns what became of the rows. Raises SourceError."""
     with ready_made_rows(connection, config, month) as (source, customer_id):
         refuse_unfit_columns(source, customer_id, config.feature_names)
         try:
@@ -63,14 +65,15 @@ def read_ready_made(connection: duckdb.DuckDBPyConnection, config: Config, month
                 "CREATE OR REPLACE TEMP TABLE source_customers AS "
                 f"{_ready_made_features(source, customer_id, config.feature_names)}"
             )
-            found = connection.execute("SELECT count(*) FROM source_customers").fetchone()
+            account_for_rows(connection, config)
+            parts = parts_of_rows(connection, config, source, customer_id)
         except duckdb.Error as error:
             source.refuse_changed()
             raise reading_failed(source.path, "customers", error) from error
         source.refuse_changed()
-    if not found or found[0] == 0:
+    if not parts:
         raise SourceError(f"{source.path} holds no customers. Deliver the data, then run the month again.")
-    return int(found[0])
+    return parts
 
 
 def _path_of(snapshots: SnapshotsSource, config: Config, month: date) -> str:

@@ -14,8 +14,8 @@ from itertools import takewhile
 import duckdb
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES
-from segment_pipeline.database.quoting import identifier
+from segment_pipeline.config.order_features import ORDER_FEATURES
+from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.database.store import month_literal, reason, replace_month
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months
@@ -29,10 +29,7 @@ from segment_pipeline.sources.events import EventCounts, count_events, months_of
 from segment_pipeline.sources.expressions import NUMERIC_TYPES, bound, expression_types, text_id
 from segment_pipeline.sources.files import Relation, describe
 from segment_pipeline.sources.folding import fold_order_lines
-from segment_pipeline.sources.missing import fill_missing
 from segment_pipeline.sources.order_lines import (
-    LineCounts,
-    count_lines,
     covered_months,
     instant,
     open_order_lines,
@@ -46,16 +43,20 @@ from segment_pipeline.sources.ready_made import (
     ready_made_rows,
     refuse_unfit_columns,
 )
+from segment_pipeline.sources.reconciliation import Part, parts_of_lines, write_parts
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 
 @dataclass(frozen=True)
 class SourceCounts:
-    """What a month's reading of the source found. `rows` are raw customers; `lines` is None without order lines;
-    `events` are those of each feed, `filled` the customers who got a feature's `missing` value, by feature."""
+    """What a month's reading of the source found. `rows` are raw customers; `parts` what became of the lines of the
+    source, before customers are judged; `uncategorised` those of the window without a category, None where there are no
+    order lines; `events` are those of each feed, `filled` the customers who got a feature's `missing` value, by
+    feature."""
 
     rows: int
-    lines: LineCounts | None = None
+    parts: Sequence[Part]
+    uncategorised: int | None = None
     events: Mapping[str, EventCounts] = field(default_factory=dict)
     filled: Mapping[str, int] = field(default_factory=dict)
 
@@ -70,16 +71,18 @@ def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, mo
     replace_month(connection, RAW_CUSTOMERS, month, customers, config.raw_feature_names)
     connection.execute("DROP TABLE source_customers")
     write_categories(connection, month)
+    write_parts(connection, month, counts.parts)
     return counts
 
 
 def read_customers(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
     """Fill the temporary table `source_customers` with the source as it stood at the end of `month`: the columns of
-    `raw_customers` but the month; and `source_categories` with what each customer spent on which category, empty where
-    there are none. Raises SourceError."""
+    `raw_customers` but the month; `source_categories` with what each customer spent on which category, empty where
+    there are none; and `source_accounts` with the lines of each that count. Raises SourceError."""
     if config.source.orders is None:
         no_categories(connection)
-        return SourceCounts(read_ready_made(connection, config, month), filled=fill_missing(connection, config))
+        parts = read_ready_made(connection, config, month)
+        return SourceCounts(sum(one.lines for one in parts), parts, filled=fill_missing(connection, config))
     # Relative paths in the user's SQL start where the configuration lies. DuckDB's own search path would come after
     # the current folder, and cannot hold a comma.
     with chdir(config.path.parent):
@@ -140,16 +143,12 @@ def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: d
     feeds = open_feeds(connection, config)
     refuse_unfit_features(connection, config, lines, feeds)
     try:
-        counts = count_lines(connection, lines, month, window_of(config, month))
+        parts = parts_of_lines(connection, lines, window_of(config, month), month)
         events = {feed.name: count_events(connection, feed, config, month) for feed in feeds}
         silent = fold_order_lines(connection, config, lines.sql(), month, feeds, lines.sql(categories=False))
         filled = fill_missing(connection, config)
         events = {name: replace(one, silent_customers=silent[name]) for name, one in events.items()}
-        rows, anonymous = connection.execute(f"""
-            SELECT count(*), CAST(coalesce(sum({identifier(FREQUENCY)}) FILTER (
-                customer_id IS NULL OR trim(customer_id) = ''), 0) AS BIGINT)
-            FROM source_customers
-        """).fetchone() or (0, 0)
+        (rows,) = connection.execute("SELECT count(*) FROM source_customers").fetchone() or (0,)
         uncategorised = lines_without_category(connection)
         refuse_unknown_categories(connection, config, lines.sql(), month)
     except duckdb.Error as error:
@@ -157,8 +156,26 @@ def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: d
     lines.refuse_changed()
     for feed in feeds:
         feed.source.refuse_changed()
-    counted = LineCounts(**counts, anonymous_orders=anonymous, uncategorised=uncategorised)
-    return SourceCounts(rows, counted, events, filled)
+    return SourceCounts(rows, parts, uncategorised, events, filled)
+
+
+def fill_missing(connection: duckdb.DuckDBPyConnection, config: Config) -> dict[str, int]:
+    """Put the `missing` of each feature that has one in the place of what is not there in `source_customers`; returns
+    how many customers got it, by feature. Text that is no number is there, and stays for the contract to reject."""
+    given = {one.name: one.missing for one in config.features if one.missing is not None}
+    if not given:
+        return {}
+    absent = {
+        name: f"{identifier(name)} IS NULL AND NOT map_contains(unreadable_values, {literal(name)})" for name in given
+    }
+    counts = ", ".join(f"count(*) FILTER ({condition})" for condition in absent.values())
+    found = connection.execute(f"SELECT {counts} FROM source_customers").fetchone() or ()
+    filled = ", ".join(
+        f"{identifier(name)} = CASE WHEN {absent[name]} THEN {number(value)} ELSE {identifier(name)} END"
+        for name, value in given.items()
+    )
+    connection.execute(f"UPDATE source_customers SET {filled} WHERE {' OR '.join(absent.values())}")
+    return dict(zip(given, found, strict=True))
 
 
 def load_categories(connection: duckdb.DuckDBPyConnection, config: Config, month: date, expression: str) -> None:

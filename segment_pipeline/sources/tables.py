@@ -41,4 +41,92 @@ CUSTOMER_CATEGORIES = Table(
 )
 
 
-TABLES = (RAW_CUSTOMERS, CUSTOMER_CATEGORIES)
+_LINES = Column(
+    "lines", "BIGINT", "order lines", "How many lines they are; rows, where the source has one per customer."
+)
+_MONEY = Column(
+    "money",
+    "DECIMAL(38, 4)",
+    "currency",
+    "What their readable amounts come to, net of refunds; of ready-made customers what these spent. NULL where no "
+    "amount can be read, or nothing says what is spent.",
+)
+_BELOW_ZERO = (
+    Column(
+        "below_zero",
+        "BIGINT",
+        "order lines",
+        "How many of them have an amount below 0: what came back, or was put right. NULL where nothing says what is "
+        "spent.",
+    ),
+    Column("below_zero_money", "DECIMAL(38, 4)", "currency", "What these come to, which is part of the money."),
+)
+_PART = (
+    _LINES,
+    Column(
+        "orders",
+        "BIGINT",
+        "orders",
+        "Orders that have a line among them; an order may have lines in several parts. NULL of ready-made customers.",
+    ),
+    Column("customers", "BIGINT", "customers", "Customers who have a line among them; nobody is one."),
+    _MONEY,
+    Column(
+        "without_amount",
+        "BIGINT",
+        "order lines",
+        "How many of them are not in the money, because their amount is missing or no number. NULL where nothing says "
+        "what is spent.",
+    ),
+    *_BELOW_ZERO,
+)
+
+SOURCE_PARTS = Table(
+    "source_parts",
+    "The lines of the source by why they are left out, before the customers are judged.",
+    (MONTH, Column("reason", "VARCHAR", "", "Why they are left out; used of those of known customers."), *_PART),
+    ("month", "reason"),
+    published=False,
+)
+
+
+CUSTOMER_LINES = Table(
+    "customer_lines",
+    "The lines of the window that a customer's features are made of.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        _LINES,
+        Column("orders", "BIGINT", "orders", "Their orders; NULL of ready-made customers."),
+        _MONEY,
+        *_BELOW_ZERO,
+    ),
+    ("month", "customer_id"),
+    published=False,
+)
+
+
+SOURCE_RECONCILIATION = Table(
+    "source_reconciliation",
+    "What became of each line of the source: used, or left out for the first reason that holds of it. The parts of a "
+    "month add up to the source as the month has read it, in lines and in money.",
+    (
+        MONTH,
+        Column("place", "INTEGER", "", "0 of what is used; then the order in which the reasons are asked."),
+        Column(
+            "reason",
+            "VARCHAR",
+            "",
+            "used; before the window, after the month (of other months); left out by where, undecided by where (it is "
+            "neither true nor false of them), no readable date, later than today (when the month was run), no customer "
+            "(no id, or a blank one), customer repeated (several rows of one), no readable amount, customer rejected "
+            "(see rejected_customers).",
+        ),
+        Column("is_used", "BOOLEAN", "", "Whether the month's features are made of them."),
+        *_PART,
+    ),
+    ("month", "place"),
+)
+
+
+TABLES = (RAW_CUSTOMERS, CUSTOMER_CATEGORIES, SOURCE_PARTS, CUSTOMER_LINES, SOURCE_RECONCILIATION)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segment_pipeline.config.config import Config, parse_config
-from segment_pipeline.customers.contract import VISIBLE_CHARACTER, build_contract
-from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.customers.contract import build_contract
+from segment_pipeline.database.quoting import VISIBLE_CHARACTER, identifier, literal
 
 HOSTILE_NAMES = [
     "order count",

@@ -18,7 +18,7 @@ ASSETS = """
 raw_customers | customers | duckdb sql | | order_lines_have_dates!
 validated_features | customers | duckdb sql | raw_customers | columns_and_types! customer_ids_unique_and_present! \
 enough_customers! raw_equals_accepted_plus_rejected! row_count_close_to_previous_month share_rejected_within_limit! \
-values_within_valid_range!
+source_is_accounted_for! values_within_valid_range!
 scaled_matrix | customers | duckdb python | validated_features | features_are_independent!
 candidate_models | mixtures | duckdb python | raw_customers scaled_matrix validated_features | has_admissible_candidate
 selected_model | mixtures | duckdb python | \

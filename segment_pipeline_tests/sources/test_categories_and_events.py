@@ -155,8 +155,8 @@ def test_five_kinds_of_behaviour_from_three_files_are_what_pandas_computes(tmp_p
     assert ((expected["orders"] == 0).sum() > 0) == (customers == "any")
     assert counts.events["sessions"].silent_customers == (expected["visits"] == 0).sum()
     assert counts.filled == {"days_since_visit": (expected["visits"] == 0).sum()}
-    assert counts.lines is not None
-    assert counts.lines.uncategorised > 0
+    assert counts.uncategorised is not None
+    assert counts.uncategorised > 0
 
 
 def test_who_comes_and_never_ordered_is_known_since_the_first_event(tmp_path: Path) -> None:

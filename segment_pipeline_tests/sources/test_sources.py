@@ -19,6 +19,7 @@ from segment_pipeline.database.store import prepare
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import parse_month
 from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline.sources.reconciliation import Part, part
 from segment_pipeline.sources.sources import SourceCounts, load_raw_customers, months_before
 from segment_pipeline_tests.shop import Shop, query
 from segment_pipeline_tests.source_files import (
@@ -86,10 +87,10 @@ def test_features_are_those_computed_by_hand(tmp_path: Path, kind: str) -> None:
         "a": "2022-12-31", "b": "2023-02-10", "c": "2022-12-31", "d": "2023-02-28", "e": "2023-02-01"
     }  # fmt: skip
     assert counts.rows == 5
-    assert counts.lines is not None
-    assert vars(counts.lines) == {
-        "in_window": 11, "undated": 0, "future": 0, "undecided": 0, "anonymous_orders": 0, "uncategorised": 0
-    }  # fmt: skip
+    assert [(one.reason, one.lines, one.orders, one.customers, one.money) for one in counts.parts] == [
+        ("used", 11, 8, 5, Decimal("34.5")), ("before the window", 3, 3, 3, 58), ("after the month", 3, 3, 3, 110)
+    ]  # fmt: skip
+    assert counts.uncategorised == 0
 
 
 def test_days_without_a_time_count_from_the_first_of_the_window_to_the_last_before_as_of(tmp_path: Path) -> None:
@@ -166,8 +167,7 @@ def test_ids_of_doubles_that_are_no_number_are_missing(tmp_path: Path) -> None:
     write(tmp_path / "o.parquet", lines, {**COLUMNS, "customer": "DOUBLE", "basket": "DOUBLE"})
     counts, rows = load(orders_from(tmp_path, "o.parquet"))
     assert [(row["customer_id"], row["missing_order_ids"]) for row in rows] == [("7", 1), (None, 0)]
-    assert counts.lines is not None
-    assert counts.lines.anonymous_orders == 1
+    assert part(counts.parts, "no customer").orders == 1
 
 
 def test_ids_in_a_csv_are_text_as_they_stand(tmp_path: Path) -> None:
@@ -243,6 +243,10 @@ def test_source_columns_may_be_called_as_ours(tmp_path: Path) -> None:
 # --- lines that are not in order --------------------------------------------------------------------------------------
 
 
+def lines_of(counts: SourceCounts) -> dict[str, int]:
+    return {one.reason: one.lines for one in counts.parts}
+
+
 def test_amounts_that_are_no_number_are_counted(tmp_path: Path) -> None:
     amounts = [1.0, None, math.nan, math.inf, -math.inf, 1e15]
     write(tmp_path / "o.parquet", [("a", "1", "2023-03-01", amount, "p") for amount in amounts])
@@ -259,21 +263,18 @@ def test_lines_without_a_readable_date_are_counted_and_in_no_month(tmp_path: Pat
     write(tmp_path / "o.parquet", [("a", day, day, 1.0, "p") for day in days])
     counts, rows = load(orders_from(tmp_path, "o.parquet"))
     assert [(row["orders"], str(row["first_seen"])) for row in rows] == [(1.0, "2023-03-01")]
-    assert counts.lines is not None
-    assert (counts.lines.undated, counts.lines.future) == (3, 1)
+    assert part(counts.parts, "no readable date").lines == 4
     texts = [("a", day, day, 1.0, "p") for day in ("2023-03-01", "soon", "", "2023-02-30")]
     write(tmp_path / "t.csv", texts, {**COLUMNS, "bought": "VARCHAR"})
     counts, _ = load(orders_from(tmp_path, "t.csv", ordered_at="TRY_CAST(bought AS DATE)"))
-    assert counts.lines is not None
-    assert (counts.lines.undated, counts.lines.in_window) == (3, 1)
+    assert lines_of(counts) == {"used": 1, "no readable date": 3}
 
 
 def test_days_that_no_timestamp_can_hold_are_undated(tmp_path: Path) -> None:
     days = ["2023-03-01", "5874897-12-31", "infinity"]
     write(tmp_path / "o.parquet", [("a", day, day, 1.0, "p") for day in days], {**COLUMNS, "bought": "DATE"})
     counts, rows = load(orders_from(tmp_path, "o.parquet"))
-    assert counts.lines is not None
-    assert (counts.lines.undated, rows[0]["orders"]) == (2, 1.0)
+    assert (lines_of(counts), rows[0]["orders"]) == ({"used": 1, "no readable date": 2}, 1.0)
 
 
 def test_lines_in_the_future_are_counted_and_those_of_later_months_are_not(tmp_path: Path) -> None:
@@ -281,8 +282,7 @@ def test_lines_in_the_future_are_counted_and_those_of_later_months_are_not(tmp_p
     lines = [("a", "1", "2023-03-01", 1.0, "p"), ("a", "2", "2023-09-01", 1.0, "p"), ("b", "3", ahead, 1.0, "p")]
     write(tmp_path / "o.parquet", lines)
     counts, rows = load(orders_from(tmp_path, "o.parquet"))
-    assert counts.lines is not None
-    assert (counts.lines.future, customers(rows)) == (1, ["a"])
+    assert (lines_of(counts), customers(rows)) == ({"used": 1, "after the month": 1, "later than today": 1}, ["a"])
 
 
 def test_missing_and_blank_order_ids_and_customers_are_counted(tmp_path: Path) -> None:
@@ -292,8 +292,7 @@ def test_missing_and_blank_order_ids_and_customers_are_counted(tmp_path: Path) -
     assert [(row["customer_id"], row["missing_order_ids"], row["orders"]) for row in rows] == [
         ("  ", 0, 1.0), ("a", 2, 2.0), (None, 0, 2.0)
     ]  # fmt: skip
-    assert counts.lines is not None
-    assert counts.lines.anonymous_orders == 3
+    assert part(counts.parts, "no customer").orders == 3
 
 
 def test_lines_of_which_where_says_neither_are_counted(tmp_path: Path) -> None:
@@ -304,8 +303,8 @@ def test_lines_of_which_where_says_neither_are_counted(tmp_path: Path) -> None:
     ]
     write(tmp_path / "o.parquet", lines)
     counts, rows = load(orders_from(tmp_path, "o.parquet", where="paid > 0"))
-    assert counts.lines is not None
-    assert (counts.lines.undecided, counts.lines.in_window, rows[0]["orders"]) == (1, 1, 1.0)
+    assert lines_of(counts) == {"used": 1, "before the window": 1, "undecided by where": 1}
+    assert rows[0]["orders"] == 1.0
 
 
 # --- point-in-time, and the same bits again ---------------------------------------------------------------------------
@@ -393,8 +392,7 @@ def test_more_lines_than_memory_are_aggregated_on_disk(tmp_path: Path) -> None:
             """
         )
     counts, _ = load(orders_from(tmp_path, "o.parquet"), memory_limit="100MB")
-    assert counts.lines is not None
-    assert counts.lines.in_window == 2_000_000
+    assert lines_of(counts) == {"used": 2_000_000}
     assert 150_000 < counts.rows < 250_000
     with pytest.raises(SourceError, match=r"Raise operation\.memory_limit"):
         load(orders_from(tmp_path, "o.parquet"), memory_limit="12MB")
@@ -409,7 +407,7 @@ def test_a_snapshot_is_that_of_the_month(tmp_path: Path, ending: str) -> None:
         write(tmp_path / "in" / f"customers {month}.{ending}", [("a", visits)], {"id": "VARCHAR", "visits": "INTEGER"})
     config = snapshots_from(tmp_path, f"in/customers {{month}}.{ending}")
     counts, rows = load(config)
-    assert counts == SourceCounts(1)
+    assert counts == SourceCounts(1, [Part("used", 1, None, 1, None, None)])
     assert [row["visits"] for row in rows] == [3.0]
     assert [row["visits"] for row in load(config, parse_month("2023-04"))[1]] == [4.0]
     with pytest.raises(SourceError, match=rf"customers 2023-05\.{ending} does not exist"):
@@ -459,7 +457,7 @@ def test_a_query_is_the_users_own_sql_beside_the_configuration(tmp_path: Path, s
     finally:
         os.chdir(before)
     assert [(row["customer_id"], row["visits"]) for row in rows] == [("a", 2.0), ("b", 3.0)]
-    assert counts == SourceCounts(2)
+    assert counts == SourceCounts(2, [Part("used", 2, None, 2, None, None)])
 
 
 HOSTILE_SQL = "SELECT 1 AS customer_id, 1 AS visits) AS x; DROP TABLE raw_customers; --"
