@@ -16,6 +16,7 @@ from segment_pipeline.months import month_key
 from segment_pipeline.movement.reference_store import chance_moved, chance_warned
 from segment_pipeline.segments.assignments_store import movement_figures
 from segment_pipeline.segments.charts_store import share_history
+from segment_pipeline.sources.reconciliation import OUTSIDE, USED, Part, account_in_words, part, read_account
 from segment_pipeline.words import figure, percent, points
 
 
@@ -29,6 +30,7 @@ class Summary:
     segments: Sequence[Row]
     moved: Mapping[str, int]
     chance: str
+    account: Sequence[Part]
     rejected: Sequence[tuple[date, int, str]]
     refits: Sequence[tuple[date, int, int, str]]
     warnings: dict[str, int]
@@ -50,6 +52,9 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
     months = [row[0] for row in rows("SELECT DISTINCT month FROM monthly_assignments ORDER BY month")]
     last = months[-1]
     segments = [row for row in share_history(connection, last) if row["month"] == last]
+    account = read_account(connection, last)
+    # the orders of nobody are lines that are left out, and no customer who was rejected
+    somebody = "NOT list_contains(reasons, 'missing_customer_id')" if part(account, USED).orders is not None else "true"
     return Summary(
         name=name,
         months=months,
@@ -57,10 +62,12 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
         segments=sorted(segments, key=lambda row: (-row["share"], row["segment_id"])),
         moved=movement_figures(connection, last),
         chance=chance_moved(connection, months[-1]),
+        account=account,
         rejected=rows(
-            """
+            f"""
             SELECT month, count(DISTINCT row_number), string_agg(DISTINCT reason, ', ' ORDER BY reason) FROM (
                 SELECT month, row_number() OVER () AS row_number, unnest(reasons) AS reason FROM rejected_customers
+                WHERE {somebody}
             ) GROUP BY month ORDER BY month
             """
         ),
@@ -124,6 +131,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     say(_warnings_line(summary.warnings, summary.warned, summary.contact_list))
     if summary.hybrids is not None:
         say(summary.hybrids)
+    for sentence in account_in_words([one for one in summary.account if one.reason not in OUTSIDE])[1:]:
+        say(f"In {last} {sentence}.")
     if summary.rejected:
         for month, rows, reasons in summary.rejected:
             say(f"Rejected in {month_key(month)}: {rows:,} rows ({reasons}); see rejected_customers.")

@@ -18,6 +18,7 @@ from segment_pipeline.months import month_key
 from segment_pipeline.movement.reference_store import chance_rows
 from segment_pipeline.segments.assignments_store import movement_figures
 from segment_pipeline.segments.charts_store import certainty_bins, drift_history, month_moves, share_history
+from segment_pipeline.sources.reconciliation import read_account
 
 Story = dict[str, Any]
 
@@ -51,6 +52,7 @@ def read_story(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
         "month": month,
         "months": [known for known in months if known <= month],
         "base": base,
+        "account": read_account(connection, month),
         "champion": champion,
         "versions": versions,
         "model_features": [row[0] for row in json.loads(champion["feature_schema"])] if champion else [],

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from segment_pipeline.months import add_months, as_of, month_key, months_between
 from segment_pipeline.movement.chance import chance_in_words, in_words
 from segment_pipeline.report.queries import ReportError, Story, read_story
 from segment_pipeline.segments.charts_store import share_trend
+from segment_pipeline.sources.reconciliation import OUTSIDE, REASONS, USED, Part
 
 HERE = Path(__file__).parent
 TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
@@ -286,6 +288,7 @@ def _derived(story: Story) -> dict[str, Any]:
             | {f"{name}_at": place(row[name]) for name in ("p10", "p50", "p90", "population_mean")}
         )
     return {
+        "left_out": left_out_of_window(story["account"]),
         # the card's heading says name and role already
         "profiled": {
             row["segment_id"]: row["narrative"].removeprefix(f"{row['name']}, {spoken(row['role'])}: ")
@@ -317,6 +320,23 @@ def _derived(story: Story) -> dict[str, Any]:
         "rationale": _REFUSED.sub("", rationale),
         "refused": next(iter(_REFUSED.findall(rationale)), ""),
     }
+
+
+def left_out_of_window(account: Sequence[Part]) -> list[str]:
+    """What share of the window's lines and money each reason leaves out: 25 % of the order lines and 24 % of the money
+    (158,684) have no customer."""
+    window = [one for one in account if one.reason not in OUTSIDE]
+    lines, money = sum(one.lines for one in window), sum(one.money for one in window if one.money is not None)
+    found = []
+    for one in window:
+        if one.reason == USED:
+            continue
+        unit = "rows" if one.orders is None else "order lines"
+        said = f"{words.percent(one.lines / lines)} of the {unit}"
+        if one.money is not None and 0 < one.money < money:
+            said += f" and {words.percent(float(one.money / money))} of the money ({one.money:,.0f})"
+        found.append(f"{said} {REASONS[one.reason]}.")
+    return found
 
 
 def elbow_among(candidates: Sequence[Mapping[str, Any]]) -> CandidateKey | None:
@@ -415,7 +435,7 @@ def _with_minus(text: str) -> str:
 
 
 def _unknown(value: Any) -> bool:
-    return not isinstance(value, int | float) or not math.isfinite(value)
+    return not isinstance(value, int | float | Decimal) or not math.isfinite(value)
 
 
 def _ordinal(number: int) -> str:

@@ -1,5 +1,6 @@
 """The report of a month, made from a published file of a real run: whole, offline, the same again, and never fooled."""
 
+import io
 import os
 import re
 import shutil
@@ -10,9 +11,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from rich.console import Console
 
+from segment_pipeline.publishing.summary import print_summary, summarise
 from segment_pipeline.report.queries import ReportError
 from segment_pipeline.report.report import five_sentences, render, write_report
+from segment_pipeline.words import percent
 from segment_pipeline_tests.report.pages import Page, parse
 from segment_pipeline_tests.shop import Shop
 
@@ -462,3 +466,40 @@ def test_it_opens_in_a_browser_without_a_network_a_request_or_an_error(three_mon
     asked = set(re.findall(r'"url":"https?://([^"/]+)', (tmp_path / "net.json").read_text()))
     # the browser's own calls home, which go nowhere
     assert not {host for host in asked if not host.endswith((".google.com", ".googleapis.com", ".gvt1.com"))}
+
+
+GUESTS = """
+INSERT INTO source_reconciliation BY NAME SELECT DATE '2023-05-01' AS month, 7 AS place, 'no customer' AS reason,
+    false AS is_used, 1000 AS lines, 400 AS orders, 0 AS customers, 12345.67 AS money, 0 AS without_amount,
+    0 AS below_zero;
+INSERT INTO rejected_customers VALUES (DATE '2023-05-01', NULL, ['missing_customer_id'], '{}');
+"""
+
+
+def test_what_became_of_the_source_is_a_table_and_a_sentence_of_what_is_left_out(published):
+    before = page_of(published, MAY)
+    assert "Every line of the months that are looked at is used." in before.text
+    change(published, GUESTS)
+    with duckdb.connect(str(published), read_only=True) as connection:
+        lines, money = connection.execute(
+            "SELECT lines, money FROM source_reconciliation WHERE month = ? AND is_used", [MAY]
+        ).fetchall()[0]
+    text = page_of(published, MAY).text
+    shares = percent(1000 / (lines + 1000)), percent(12345.67 / (float(money) + 12345.67))
+    assert f"{shares[0]} of the order lines and {shares[1]} of the money (12,346) have no customer." in text
+    assert "no customer1,000400012,345.67" in text  # the cells of a row
+    assert f"used{lines:,}" in text
+    change(published, "DROP TABLE source_reconciliation")  # a file from before there was one
+    assert "What became of the source" not in page_of(published, MAY).text
+
+
+def test_orders_of_nobody_are_told_after_a_run_as_lines_and_money_and_are_no_rejected_row(published):
+    change(published, GUESTS)
+    with duckdb.connect(str(published), read_only=True) as connection:
+        summary = summarise("shop", published, connection)
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_summary(summary, console)
+    said = console.export_text()
+    told = r"^In 2023-05 1,000 of [\d,]+ order lines \(400 orders, 12,345\.67\) have no customer: they are left out\.$"
+    assert re.search(told, said, re.MULTILINE)
+    assert "missing_customer_id" not in said
