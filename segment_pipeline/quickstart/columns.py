@@ -17,6 +17,7 @@ from segment_pipeline.column_names import hints_of
 from segment_pipeline.database.quoting import identifier, literal, string_list
 from segment_pipeline.errors import InputError
 from segment_pipeline.quickstart.text import shown
+from segment_pipeline.sources.expressions import NO_DATES
 
 NEARLY_ALL = 0.9
 """Share of a column's texts that have to read as numbers, or as dates, for it to be one."""
@@ -73,8 +74,11 @@ TIMES = ("", *(f"{gap} {time}" for time in ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I
 ISO, EPOCH, EPOCH_MS = "ISO 8601", "seconds since 1970", "milliseconds since 1970"
 SERIAL = "days since 1900, as spreadsheets count"
 
-NO_DATES = ("1902-01-01", "2200-01-01")
-"""Days outside of these stand for no date: 0000-00-00, 1900-01-01 and 9999-12-31 are what systems write for none."""
+_SERIALS = (32874, 55153)
+"""1990 to 2050, as spreadsheets count days."""
+
+_FIRST_FORM = 0.4
+"""Share of a column's dates that have to be written in one form, where the others may be in a second."""
 
 _NO_DATE_NUMBERS = "(0, 99991231)"
 
@@ -98,8 +102,9 @@ class Column:
     whole : all numbers are, so that they may be ids. pointed_ids : all are like 12345.0. rounded_ids : texts like
     1.23E+11, whose last digits are lost.
 
-    date_format : of DATE_FORMATS with a time, ISO, EPOCH, EPOCH_MS or SERIAL. first, last : of the dates, without the
-    `sentinels` that stand for none (NO_DATES) and without the few that are `future`, later than today."""
+    date_format : of DATE_FORMATS with a time, ISO, EPOCH, EPOCH_MS or SERIAL. second_format : the same, of those that
+    are not written so; "" where there is one form only, or a text could be of either. first, last : of the dates,
+    without the `sentinels` that stand for none (NO_DATES) and without the few that are `future`, later than today."""
 
     name: str
     kind: str
@@ -109,6 +114,7 @@ class Column:
     samples: tuple[str, ...] = ()
     unit: str = ""
     date_format: str = ""
+    second_format: str = ""
     ambiguous: bool = False
     first: date | None = None
     last: date | None = None
@@ -155,7 +161,7 @@ def describe_column(
     if numbers >= NEARLY_ALL * known:
         numeric_date = _numeric_date(connection, name, low, high) if is_date or _called_a_time(name) else ""
         if numeric_date:
-            return _dated(connection, column, numeric_date)
+            return _dated_in_all_forms(connection, column, numeric_date)
         unit = "share" if shares >= NEARLY_ALL * known else _currency(connection, name)
         column = replace(
             column,
@@ -167,7 +173,10 @@ def describe_column(
         )
         return _with_samples(connection, column, number)
     found, ambiguous = _text_date(connection, name, date_format)
-    return replace(_dated(connection, column, found), ambiguous=ambiguous) if found else column
+    if not found:
+        return column
+    dated = replace(_dated_in_all_forms(connection, column, found), ambiguous=ambiguous)
+    return dated if dated.unreadable <= (1 - NEARLY_ALL) * known else column
 
 
 def tomorrow() -> date:
@@ -296,9 +305,15 @@ def number_sql(value: str, decimal: str) -> str:
     return f"coalesce(TRY_CAST({value} AS DOUBLE), {spelled})"
 
 
+def dates_sql(value: str, column: Column) -> str:
+    """An expression of text of a date column as a timestamp; NULL where it is in none of its forms."""
+    moment = time_sql(value, column.date_format)
+    return f"coalesce({moment}, {time_sql(value, column.second_format)})" if column.second_format else moment
+
+
 def moment_sql(column: Column) -> str:
     """An expression over `raw_rows` of a date column as a timestamp; NULL also for sentinels and few future dates."""
-    moment = time_sql(known_sql(column.name), column.date_format)
+    moment = dates_sql(known_sql(column.name), column)
     if column.first is None or not (column.sentinels or column.future):
         return moment
     return f"CASE WHEN CAST({moment} AS DATE) BETWEEN DATE '{column.first}' AND DATE '{column.last}' THEN {moment} END"
@@ -366,7 +381,7 @@ def _numeric_date(connection: duckdb.DuckDBPyConnection, name: str, low: float |
         return EPOCH
     if low >= 6e11 and high <= 2.1e12:
         return EPOCH_MS
-    if low >= 32874 and high <= 55153:  # 1990 to 2050
+    if low >= _SERIALS[0] and high <= _SERIALS[1]:
         return SERIAL
     if low >= 19000101 and high <= 21001231:
         fails = only_row(
@@ -395,27 +410,53 @@ def _text_date(connection: duckdb.DuckDBPyConnection, name: str, given: str | No
     tried = ", ".join(
         f"count({moment}) FILTER (year({moment}) BETWEEN 1900 AND 2100 OR year({moment}) IN (1, 9999)), "
         f"date_diff('day', min({moment}), max({moment}))"
-        for moment in (time_sql(_iso_only("value") if one == ISO else "value", one) for one in formats)
+        for moment in (_strict("value", one) for one in formats)
     )
     total, *found = only_row(connection, f"SELECT count(*), {tried} FROM {sample}")
     reads = {one: (found[2 * i], found[2 * i + 1] or 0) for i, one in enumerate(formats)}
     best = max(count for count, _ in reads.values())
-    if total == 0 or best < NEARLY_ALL * total:
+    if total == 0 or best < _FIRST_FORM * total:
         return "", False
     readers = [one for one, (count, _) in reads.items() if count == best]
     chosen = min(readers, key=lambda one: (reads[one][1], formats.index(one)))
     return chosen, len(readers) > 1
 
 
+def _second_form(connection: duckdb.DuckDBPyConnection, name: str, first: str) -> str:
+    """The form in which all dates are written that are not in the first; "" where there is none, where a text could be
+    of both, or where two forms would make different days of them."""
+    forms = [one for one in (ISO, SERIAL, *(day + time for day in DATE_FORMATS for time in TIMES)) if one != first]
+    rest = f"SELECT DISTINCT value FROM {_known_values(name)} WHERE {time_sql('value', first)} IS NULL ORDER BY 1"
+    for rows in (f"({rest} LIMIT 2000)", f"({rest})"):  # most forms are out of the question soon
+        counts = ", ".join(
+            f"count({moment}), sum(epoch_us({moment}))" for moment in (_strict("value", one) for one in forms)
+        )
+        total, *found = only_row(connection, f"SELECT count(value), {counts} FROM {rows}")
+        reads = {one: found[2 * i + 1] for i, one in enumerate(forms) if found[2 * i] == total}
+        if total == 0 or len(set(reads.values())) != 1:
+            return ""
+        forms = list(reads)
+    both = f"{time_sql('value', first)} IS NOT NULL AND {time_sql('value', forms[0])} IS NOT NULL"
+    (of_both,) = only_row(connection, f"SELECT count(*) FROM {_known_values(name)} WHERE {both}")
+    return "" if of_both else forms[0]
+
+
+def _strict(value: str, form: str) -> str:
+    """As `time_sql`, of a text that is surely meant so."""
+    if form == SERIAL:
+        value = f"CASE WHEN TRY_CAST({value} AS DOUBLE) BETWEEN {_SERIALS[0]} AND {_SERIALS[1]} THEN {value} END"
+    return time_sql(_iso_only(value) if form == ISO else value, form)
+
+
 def _may_be_dates(connection: duckdb.DuckDBPyConnection, name: str, formats: Sequence[str]) -> bool:
-    """Whether most of the first texts are dates in any of the formats: trying each on its own takes a second."""
+    """Whether enough of the first texts are dates in any of the formats: trying each on its own takes a second."""
     moment = f"coalesce({time_sql(_iso_only('value'), ISO)}, try_strptime(value, {string_list(formats)}))"
     share = only_row(
         connection,
         f"SELECT avg(CAST({moment} IS NOT NULL AS DOUBLE)) "
         f"FROM (FROM {_known_values(name)} WHERE value IS NOT NULL LIMIT 200)",
     )
-    return bool((share[0] or 0) > 0.5)
+    return bool((share[0] or 0) >= _FIRST_FORM)
 
 
 def _iso_only(value: str) -> str:
@@ -423,9 +464,17 @@ def _iso_only(value: str) -> str:
     return f"CASE WHEN regexp_matches({value}, '^\\d{{4}}-\\d{{1,2}}-\\d{{1,2}}') THEN {value} END"
 
 
-def _dated(connection: duckdb.DuckDBPyConnection, column: Column, date_format: str) -> Column:
-    """The column as one of dates that are written so."""
-    moment = time_sql("value", date_format)
+def _dated_in_all_forms(connection: duckdb.DuckDBPyConnection, column: Column, first: str) -> Column:
+    """The column as one of dates that are written so, and the others in a second form where there is one."""
+    found = _dated(connection, column, first)
+    second = _second_form(connection, column.name, first) if found.unreadable else ""
+    return _dated(connection, column, first, second) if second else found
+
+
+def _dated(connection: duckdb.DuckDBPyConnection, column: Column, date_format: str, second: str = "") -> Column:
+    """The column as one of dates that are written so, or in a second form."""
+    column = replace(column, kind="date", date_format=date_format, second_format=second)
+    moment = dates_sql("value", column)
     believed = f"moment >= DATE '{NO_DATES[0]}' AND moment < DATE '{NO_DATES[1]}'"
     read, filled, days, plain, sentinels, future, first, last, last_past = only_row(
         connection,
@@ -440,13 +489,26 @@ def _dated(connection: duckdb.DuckDBPyConnection, column: Column, date_format: s
     few = 0 < future <= FEW_IN_FUTURE * read
     column = replace(
         column,
-        kind="date",
-        date_format=date_format,
         unreadable=column.known - read,
         first=first,
         last=last_past if few else last,
-        plain=date_format == ISO and plain == filled and days in (0, filled),
+        plain=(date_format, second) == (ISO, "") and plain == filled and days in (0, filled),
         sentinels=sentinels,
         future=future if few else 0,
     )
     return _with_samples(connection, column, moment)
+
+
+def dates_in_words(column: Column) -> str:
+    """What was taken for dates, and what of them is in doubt."""
+    day = re.split(r",? %[HI]", column.date_format)[0]
+    how = f"{column.date_format}{f', such as {DATE_FORMATS[day]}' if day in DATE_FORMATS else ''}"
+    how += f", and some as {column.second_format}: both are read" if column.second_format else ""
+    doubts = {
+        "day and month could also be the other way round": column.ambiguous,
+        "times of day are taken as they stand there, whatever their offset": column.with_offset,
+        f"{column.sentinels:,} stand for no date, such as 9999-12-31": column.sentinels,
+        f"{column.future:,} later than today are left out": column.future,
+    }
+    doubt = "".join(f"; {said}" for said, holds in doubts.items() if holds)
+    return f"{shown(column.name)}: dates, {column.first} to {column.last}, written as {how}{doubt}  (--date-format)"

@@ -43,7 +43,7 @@ from segment_pipeline.quickstart.messages import (
     results_console,
     why_nothing,
 )
-from segment_pipeline.quickstart.plan import Plan, explore
+from segment_pipeline.quickstart.plan import Plan, account_of_lines, explore
 from segment_pipeline.quickstart.proposal import features_to_cut
 from segment_pipeline.quickstart.request import Request
 
@@ -91,7 +91,8 @@ def inspect(request: Request) -> int:
     with in_memory() as connection:
         table = read_table(connection, request.file, request.hints(), request.more)
         warnings = lines_that_are_no_orders(connection, table, request.where)
-        print_table(table, warnings, results_console())
+        account = account_of_lines(connection, request, table)
+        print_table(table, [*account, *warnings], results_console())
         refuse_currencies(connection, table, request.where)
     return 0
 

@@ -7,8 +7,9 @@ segmenting by (proposal.py), and the monthly sources, which guess nothing (sourc
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -19,13 +20,13 @@ from segment_pipeline.column_names import hints_of
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import InputError, QuestionError
 from segment_pipeline.quickstart.columns import (
-    DATE_FORMATS,
     MISSING,
     NEARLY_ALL,
-    NO_DATES,
     WHEN,
     Column,
     bare_sql,
+    dates_in_words,
+    dates_sql,
     decimal_mark,
     describe_column,
     known_sql,
@@ -33,11 +34,11 @@ from segment_pipeline.quickstart.columns import (
     number_sql,
     only_row,
     time_sql,
-    tomorrow,
 )
-from segment_pipeline.quickstart.roles import FLAGS, Choice, Hints, Orders, Roles, find_roles
+from segment_pipeline.quickstart.roles import Hints, Orders, Roles, find_roles, roles_in_words
 from segment_pipeline.quickstart.scores import Evidence
 from segment_pipeline.quickstart.text import CsvText, load_rows, read_texts, shown
+from segment_pipeline.sources.reconciliation import Part
 
 ORDER_LINES_FILE = "order_lines.csv"
 """What the order lines are called where the user's own file cannot be read as it is."""
@@ -69,7 +70,8 @@ class Table:
 
     plain : whether the pipeline's own reader takes the file as it is. typed : whether it does, and the file has types
     of its own. nobody : texts, in lower case, that stand for no customer in order lines. folded : whether the customers
-    are e-mail addresses that are written in several ways. guesses : one sentence each, with the flag that overrules it.
+    are e-mail addresses that are written in several ways. blanks : column of amounts -> texts, in lower case, that
+    stand for none there. guesses : one sentence each, with the flag that overrules it.
     renamed : name in the file -> name here.
     """
 
@@ -87,6 +89,7 @@ class Table:
     nobody: tuple[str, ...] = ()
     folded: bool = False
     typed: bool = False
+    blanks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def customer_id(self) -> str:
@@ -149,6 +152,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         nobody,
         folded,
         file.typed and file.plain,
+        {} if roles.orders is None else _blanks(connection, roles.orders),
     )
 
 
@@ -176,6 +180,20 @@ def _who(
     )
     folded = (addresses or 0) > NEARLY_ALL and people < spelled
     return nobody, folded, people if folded else customer.distinct - len(set(nobody) - set(MISSING))
+
+
+def _blanks(connection: duckdb.DuckDBPyConnection, orders: Orders) -> dict[str, tuple[str, ...]]:
+    """Of each column that an amount is made of, the texts that stand for none; no column without one."""
+    missing = ", ".join(map(literal, MISSING))
+    found = {}
+    for name in filter(None, (orders.amount, orders.quantity)):
+        texts = connection.execute(
+            f"SELECT DISTINCT coalesce(lower({bare_sql(name)}), '') AS text FROM raw_rows WHERE text IN ({missing}) "
+            "ORDER BY text"
+        ).fetchall()
+        if texts:
+            found[name] = tuple(str(text) for (text,) in texts)
+    return found
 
 
 def _refuse_unmet_format(
@@ -212,15 +230,15 @@ def _refuse_rounded_ids(path: Path, columns: Mapping[str, Column], hints: Hints)
 
 
 def _take_out_repeats(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> int:
-    """Keep the first of rows that are the same in every column; returns how many went."""
+    """Keep the first of rows that are the same in every column; the others go into `repeated_rows`. Returns how many
+    these are."""
     columns = ", ".join(map(identifier, names))
-    before = only_row(connection, "SELECT count(*) FROM raw_rows")[0]
-    connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE raw_rows AS
-        FROM raw_rows SEMI JOIN (SELECT min(rowid) AS kept FROM raw_rows GROUP BY {columns}) ON rowid = kept
-        ORDER BY rowid
-    """)
-    return int(before - only_row(connection, "SELECT count(*) FROM raw_rows")[0])
+    kept = f"(SELECT min(rowid) AS kept FROM raw_rows GROUP BY {columns})"
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE repeated_rows AS FROM raw_rows ANTI JOIN {kept} ON rowid = kept")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE raw_rows AS FROM raw_rows SEMI JOIN {kept} ON rowid = kept ORDER BY rowid"
+    )
+    return int(only_row(connection, "SELECT count(*) FROM repeated_rows")[0])
 
 
 # --- customers as numbers ---------------------------------------------------------------------------------------------
@@ -284,10 +302,19 @@ def order_expressions(table: Table) -> dict[str, str]:
         raise AssertionError("the rows are customers")
 
     def number(name: str) -> str:
+        if name not in table.blanks:
+            return given_number(name)
+        # an order whose amount is not given adds nothing; a text that is no number is for the data contract
+        if table.columns[name].plain:
+            return f"coalesce({given_number(name)}, 0)"
+        blanks = ", ".join(map(literal, table.blanks[name]))
+        return f"CASE WHEN coalesce(lower(trim({_text(name)})), '') IN ({blanks}) THEN 0 ELSE {given_number(name)} END"
+
+    def given_number(name: str) -> str:
         if table.columns[name].plain and table.typed:
             return f"TRY_CAST({identifier(name)} AS DOUBLE)"
         if table.columns[name].plain:
-            return identifier(name) if orders.quantity is not None else name
+            return identifier(name) if orders.quantity is not None or name in table.blanks else name
         # shorter than `number_sql`, for people read it; (12.50) is an accountant's -12.50
         text = f"replace(CAST({identifier(name)} AS VARCHAR), '(', '-')"
         digits = f"regexp_replace(regexp_replace({text}, '[^0-9{table.decimal}+-]', '', 'g'), '^(.+)-$', '-\\1')"
@@ -301,7 +328,7 @@ def order_expressions(table: Table) -> dict[str, str]:
     text = f"CAST({identifier(when.name)} AS VARCHAR)"
     # a moment of a Parquet file is one in any zone; its text would be that of the machine's
     as_it_is = table.encoding == "Parquet" and when.with_offset if table.typed else when.plain
-    ordered_at = when.name if as_it_is else time_sql(text, when.date_format)
+    ordered_at = when.name if as_it_is else dates_sql(text, when)
     found = {
         "customer_id": _customer_expression(table),
         "order_id": _order_expression(table, orders),
@@ -349,14 +376,38 @@ def _text(name: str) -> str:
 def lines_that_are_no_orders(
     connection: duckdb.DuckDBPyConnection, table: Table, where: str | None = None
 ) -> list[str]:
-    """What among all order lines may not be an order, or is left out, one sentence each with lines, orders and money.
-    where : which lines the user lets count; who says so has seen to the states."""
+    """What among the order lines that are used may be no order, one sentence each with lines, orders and money. where :
+    which lines the user lets count; who says so has seen to the states."""
     if table.orders is None:
         return []
     undone = "" if where is not None else _undone_lines(connection, table, table.orders)
-    negative = _negative_lines(connection, table, table.orders, some_left_out=bool(where is not None or undone))
-    told = (undone, negative, *_incomplete_lines(connection, table, table.orders))
+    told = (undone, *_odd_orders(connection, table, table.orders))
     return [sentence for sentence in told if sentence]
+
+
+def notes_on_lines(table: Table) -> dict[str, str]:
+    """Reason of sources/reconciliation.py -> what more to say of the lines that are left out for it."""
+    if table.orders is None:
+        return {}
+    day, amount = table.columns[table.orders.date], table.columns[table.orders.amount]
+    named = f" (blank, {', '.join(map(repr, table.nobody))})" if table.nobody else ""
+
+    def such_as(column: Column) -> str:
+        return f" in {shown(column.name)}" + (
+            f", such as {', '.join(map(repr, column.samples))}" if column.samples else ""
+        )
+
+    return {
+        "below zero": "  (--where)",
+        "repeated row": ": they are left out  (--repeats keep)",
+        "before the window": "  (--window-months)",
+        "after the month": "  (--month)",
+        "left out by where": "  (--where)",
+        "undecided by where": "  (--where)",
+        "no readable date": f"{such_as(day)}: they are left out  (--date-format)",
+        "no customer": f"{named}: they are left out",
+        "no readable amount": f"{such_as(amount)}: their customers are rejected",
+    }
 
 
 def _amount_sql(table: Table, orders: Orders) -> str:
@@ -365,44 +416,52 @@ def _amount_sql(table: Table, orders: Orders) -> str:
     return " * ".join(number_sql(known_sql(part), table.decimal) for part in parts)
 
 
-def _told(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders, condition: str) -> str:
-    """The lines of `raw_rows` of which a condition is true, with their orders and money; "" where there is none."""
+def repeated_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> Part:
+    """The lines that were taken out because they repeat another in every column."""
+    return _counted(connection, table, orders, "true", "repeated_rows")
+
+
+def _counted(
+    connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders, condition: str, rows: str = "raw_rows"
+) -> Part:
+    """The lines of which a condition is true, with their orders and money."""
     customer, moment = known_sql(table.customer_id), known_sql(orders.date)
     order = f"concat({customer}, ' ', {moment})" if orders.order_id is None else known_sql(orders.order_id)
-    lines, of, money = only_row(
+    lines, of, customers, money = only_row(
         connection,
-        f"SELECT count(*), count(DISTINCT {order}), sum(CAST({_amount_sql(table, orders)} AS DECIMAL(38, 6))) "
-        f"FROM raw_rows WHERE {condition}",
+        f"SELECT count(*), count(DISTINCT {order}), count(DISTINCT {customer}), "
+        f"sum(CAST({_amount_sql(table, orders)} AS DECIMAL(18, 4))) FROM {rows} WHERE {condition}",
     )
-    if not lines:
-        return ""
-    return f"{lines:,} of {table.rows:,} order lines ({of:,} {'order' if of == 1 else 'orders'}, {money or 0:,.2f})"
+    return Part("repeated row", lines, of, customers, money)
 
 
-def _incomplete_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> list[str]:
-    """What becomes of lines without a customer, a date or an amount, and of those that are there twice."""
-    customer, day = f"lower({bare_sql(table.customer_id)})", table.columns[orders.date]
-    nobody = ", ".join(literal(text) for text in ("", *table.nobody))
-    moment, amount = time_sql(known_sql(day.name), day.date_format), _amount_sql(table, orders)
-    believed = f"{moment} >= DATE '{NO_DATES[0]}' AND {moment} < DATE '{NO_DATES[1]}'"
-    named = f" (blank, {', '.join(map(repr, table.nobody))})" if table.nobody else ""
-    samples = f", such as {', '.join(map(repr, day.samples))}" if day.samples else ""
-    said = {
-        f"coalesce({customer}, '') IN ({nobody})": f"have no customer{named}: they are left out",
-        f"NOT coalesce({believed}, false)": f"have no date that can be read in {shown(day.name)}{samples}: they are "
-        "left out  (--date-format)",
-        f"{believed} AND {moment} > DATE '{tomorrow()}'": "are dated later than today: they are left out",
-    }
-    if orders.order_id is not None:
-        order = known_sql(orders.order_id)
-        lacking = f"(SELECT {order} FROM raw_rows GROUP BY 1 HAVING count({amount}) = 0)"
-        said[f"{order} IN {lacking}"] = f"have no {orders.amount}: they count as orders, and add nothing to what a "
-        said[f"{order} IN {lacking}"] += "customer spent"
-        repeated = "(SELECT rowid FROM raw_rows QUALIFY row_number() OVER (PARTITION BY hash(raw_rows)) > 1)"
-        said[f"rowid IN {repeated}"] = "repeat another in every column, as overlapping exports do: they count "
-        said[f"rowid IN {repeated}"] += "again, unless you say  --repeats once"
-    found = {what: _told(connection, table, orders, condition) for condition, what in said.items()}
-    return [f"{lines} {what}" for what, lines in found.items() if lines]
+def _told(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders, condition: str) -> str:
+    """The lines of which a condition is true, in words; "" where there is none."""
+    found = _counted(connection, table, orders, condition)
+    return replace(found, money=found.money or Decimal(0)).told(table.rows) if found.lines else ""
+
+
+def _odd_orders(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> list[str]:
+    """What becomes of orders without an amount, and of lines that are there twice."""
+    if orders.order_id is None:
+        return []
+    order, amount = known_sql(orders.order_id), _amount_sql(table, orders)
+    lacking = f"(SELECT {order} FROM raw_rows GROUP BY 1 HAVING count({amount}) = 0)"
+    repeated = "(SELECT rowid FROM raw_rows QUALIFY row_number() OVER (PARTITION BY hash(raw_rows)) > 1)"
+    blank = _told(connection, table, orders, f"{order} IN {lacking}") if table.blanks else ""
+    twice = _told(connection, table, orders, f"rowid IN {repeated}")
+    return [
+        f"{lines} {what}"
+        for lines, what in (
+            (blank, f"have no {orders.amount}: they count as orders, and add nothing to what a customer spent"),
+            (
+                twice,
+                "repeat another in every column, as overlapping exports do: they count again, unless you say  "
+                "--repeats once",
+            ),
+        )
+        if lines
+    ]
 
 
 def _undone_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> str:
@@ -440,18 +499,6 @@ def _orders_many(table: Table, orders: Orders) -> int:
     """Orders by their number; 0 without one. A column with so many texts stands on the first line of an order, and
     the others go as it goes."""
     return 0 if orders.order_id is None else table.columns[orders.order_id].distinct
-
-
-def _negative_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders, *, some_left_out: bool) -> str:
-    """What to say of amounts below zero; "" where there is none. some_left_out : by a --where, given or proposed."""
-    parts = [part for part in (orders.quantity, orders.amount) if part is not None]
-    lines = _told(connection, table, orders, f"{_amount_sql(table, orders)} < 0")
-    if not lines:
-        return ""
-    low = f"{lines} have a {' x '.join(parts)} below zero"
-    if not some_left_out:
-        return f"{low}: they count as orders, and lower what a customer spent  (--where)"
-    return f"{low}, whatever --where says of them: those that it keeps count as orders, and lower what a customer spent"
 
 
 def refuse_currencies(connection: duckdb.DuckDBPyConnection, table: Table, where: str | None) -> None:
@@ -525,11 +572,11 @@ def _guesses(
     titles = [repr(line[:60]) for line in skipped if line and not line.startswith("sep=")]
     if titles:
         found.append(f"above the header, and not read: {', '.join(titles)}")
-    if taken_out:
+    if taken_out and roles.orders is None:
         found.append(f"{taken_out:,} rows that repeat another in every column were taken out  (--repeats keep)")
     if decimal_guess:
         found.append(decimal_guess)
-    found += _shape_guess(roles, people)
+    found += roles_in_words(roles, people)
     if folded:
         found.append(
             f"{shown(roles.customer_id)}: {columns[roles.customer_id].distinct:,} ways of writing the addresses of "
@@ -538,45 +585,7 @@ def _guesses(
     if file.renamed:
         said = ", ".join(f"{shown(old)} -> {shown(new)}" for old, new in file.renamed.items())
         found.append(f"renamed: {said}")
-    return found + [_date_guess(one) for one in columns.values() if one.kind == "date"]
-
-
-def _shape_guess(roles: Roles, people: int) -> list[str]:
-    if roles.orders is None:
-        return [f"one row per customer, told apart by {shown(roles.customer_id)}  (--customer-id)"]
-    found = [f"order lines of {people:,} customers"]
-    return found + [f"  {said}" for choice in roles.choices if (said := _role_guess(choice, roles))]
-
-
-def _role_guess(choice: Choice, roles: Roles) -> str:
-    """Which column a role is, why, and which would have been next; "" of a role that order lines may lack."""
-    if choice.column is not None:
-        said = f"{choice.role} {shown(choice.column)}: {choice.why}"
-    elif choice.role == "order":
-        said = "an order is what a customer bought at one moment, for no column tells orders apart"
-    elif choice.why:
-        return f"{choice.role}: none, for {choice.why}  ({FLAGS[choice.role]})"
-    else:
-        return ""
-    if choice.role == "order" and roles.orders is not None and roles.orders.per_customer:
-        said += "; an order is customer and number"
-    runner_up = roles.runner_up(choice)
-    if runner_up is not None:
-        said += f"; next {shown(runner_up.column)} ({runner_up.why})"
-    return f"{said}  ({FLAGS[choice.role]})"
-
-
-def _date_guess(column: Column) -> str:
-    day = re.split(r",? %[HI]", column.date_format)[0]
-    how = f"{column.date_format}{f', such as {DATE_FORMATS[day]}' if day in DATE_FORMATS else ''}"
-    doubts = {
-        "day and month could also be the other way round": column.ambiguous,
-        "times of day are taken as they stand there, whatever their offset": column.with_offset,
-        f"{column.sentinels:,} stand for no date, such as 9999-12-31": column.sentinels,
-        f"{column.future:,} later than today are left out": column.future,
-    }
-    doubt = "".join(f"; {said}" for said, holds in doubts.items() if holds)
-    return f"{shown(column.name)}: dates, {column.first} to {column.last}, written as {how}{doubt}  (--date-format)"
+    return found + [dates_in_words(one) for one in columns.values() if one.kind == "date"]
 
 
 def _spoken_separator(separator: str) -> str:

@@ -28,6 +28,7 @@ from segment_pipeline.quickstart.csv_table import Table
 from segment_pipeline.quickstart.plan import Plan
 from segment_pipeline.quickstart.request import ENOUGH_CUSTOMERS
 from segment_pipeline.quickstart.starter_file import scalar
+from segment_pipeline.sources.reconciliation import OF_REJECTED, REASONS, USED, Part, read_account
 from segment_pipeline.words import figure, percent
 
 Say = Callable[[str], None]
@@ -193,11 +194,11 @@ def _is_used(table: Table, column: Column) -> bool:
 def print_outcome(outcome: Outcome, plan: Plan, console: Console) -> None:
     """The segments, where the files are, and what to do next."""
     features = [one.name for one in plan.proposal.features]
-    lines, rejected = segment_lines(outcome.config.published_path, features)
+    lines, account = segment_lines(outcome.config.published_path, features)
     console.print(_segments_table(lines, features))
     say = plain_speech(console)
-    if rejected:
-        say(f"{rejected:,} customers were rejected; each with its reason in the table rejected_customers.")
+    for sentence in _judged(account):
+        say(sentence)
     fit = suitability(outcome.config.published_path)
     if fit is not None:
         say("")
@@ -218,6 +219,14 @@ def print_outcome(outcome: Outcome, plan: Plan, console: Console) -> None:
     )
 
 
+def _judged(account: Sequence[Part]) -> list[str]:
+    """What the data contract has left out of the lines, or rows, that the plan has spoken of, a sentence each."""
+    rows = sum(one.lines for one in account)
+    judged = [one for one in account if one.reason in OF_REJECTED or (one.orders is None and one.reason != USED)]
+    found = [f"{one.told(rows)} {REASONS[one.reason]}: left out" for one in judged]
+    return found + (["Each of these customers, with the reason, is in the table rejected_customers."] if found else [])
+
+
 def _segments_table(lines: Sequence[SegmentLine], features: Sequence[str]) -> Grid:
     grid = Grid(box=None, pad_edge=False)
     for name in ("id", "segment"):
@@ -230,8 +239,8 @@ def _segments_table(lines: Sequence[SegmentLine], features: Sequence[str]) -> Gr
     return grid
 
 
-def segment_lines(published: Path, features: Sequence[str]) -> tuple[list[SegmentLine], int]:
-    """The segments of the published month, the largest first, and how many customers were rejected."""
+def segment_lines(published: Path, features: Sequence[str]) -> tuple[list[SegmentLine], list[Part]]:
+    """The segments of the published month, the largest first, and what became of the lines of the file."""
     with reading(published) as connection:
         found = connection.execute(
             "SELECT segment_id, name, customers, share FROM current_profiles ORDER BY share DESC, segment_id"
@@ -240,13 +249,14 @@ def segment_lines(published: Path, features: Sequence[str]) -> tuple[list[Segmen
             "SELECT segment_id, feature, mean FROM segment_feature_profiles "
             "WHERE month = (SELECT max(month) FROM segment_profiles)"
         ).fetchall()
-        rejected = connection.execute("SELECT count(*) FROM rejected_customers").fetchone()
+        (month,) = connection.execute("SELECT max(month) FROM segment_profiles").fetchone() or (None,)
+        account = read_account(connection, month)
     means = {(segment_id, feature): mean for segment_id, feature, mean in figures}
     lines = [
         SegmentLine(segment_id, name, customers, share, tuple(means.get((segment_id, feature)) for feature in features))
         for segment_id, name, customers, share in found
     ]
-    return lines, int(rejected[0]) if rejected else 0
+    return lines, account
 
 
 def suitability(published: Path) -> tuple[str, str] | None:

@@ -6,7 +6,8 @@ read (csv_table.py), which features are worth it (proposal.py), how the configur
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,8 +16,8 @@ import duckdb
 import numpy as np
 
 from segment_pipeline.arrays import Array, Texts
-from segment_pipeline.config.config import parse_config
-from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES
+from segment_pipeline.config.config import Config, parse_config
+from segment_pipeline.config.order_features import FREQUENCY, MONETARY, ORDER_FEATURES
 from segment_pipeline.customers.worth import FeatureWorth
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.store import prepare
@@ -30,12 +31,14 @@ from segment_pipeline.quickstart.csv_table import (
     customer_ids,
     feature_columns,
     lines_that_are_no_orders,
+    notes_on_lines,
     numbers_of,
     order_expressions,
     put_order_lines,
     read_table,
     reference_day,
     refuse_currencies,
+    repeated_lines,
     texts_of,
 )
 from segment_pipeline.quickstart.proposal import Proposal, propose_features, without_hurdle, worth_of
@@ -49,6 +52,8 @@ from segment_pipeline.quickstart.request import (
 from segment_pipeline.quickstart.roles import Orders, one_order_each
 from segment_pipeline.quickstart.starter import starter_of
 from segment_pipeline.quickstart.starter_file import Starter, StarterFeature, starter_text
+from segment_pipeline.sources.order_lines import open_order_lines, window_of
+from segment_pipeline.sources.reconciliation import Part, account_in_words, parts_of_lines
 from segment_pipeline.sources.sources import load_raw_customers
 
 LONGEST_WINDOW = 12
@@ -172,7 +177,11 @@ def _found_of_orders(
     guesses = [said]
     if request.where is not None:
         guesses.append(f"order lines count where  {request.where}  (--where)")
-    ids, values = _features_of_orders(connection, request, table, month, window)
+    ids, values, parts = _features_of_orders(connection, request, table, month, window)
+    guesses += _account(connection, request, table, orders, parts)
+    below = values[MONETARY][values[MONETARY] < 0]
+    if len(below):
+        guesses.append(f"{len(below):,} customers got more back than they paid, {below.sum():,.2f} in all")
     source = {"window_months": window, "orders": _orders_source(request, table, request.out)}
     resolutions = {name: ORDER_FEATURES[name].resolution for name in values}
     return _Found(month, ids, values, source, guesses, resolutions=resolutions)
@@ -209,8 +218,48 @@ def _month_of_orders(request: Request, table: Table, orders: Orders, *, monthly:
 
 def _features_of_orders(
     connection: duckdb.DuckDBPyConnection, request: Request, table: Table, month: date, window: int
-) -> tuple[Texts, dict[str, Array]]:
-    """The customers, and the features that the monthly pipeline makes of these order lines, by its own code."""
+) -> tuple[Texts, dict[str, Array], Sequence[Part]]:
+    """The customers, the features that the monthly pipeline makes of these order lines, by its own code, and what
+    became of the lines."""
+    with _drafted(connection, request, table, month, window) as config:
+        prepare(connection, TABLES, config.raw_feature_names)
+        counts = load_raw_customers(connection, config, month)
+        names = config.feature_names
+    chosen = ", ".join(identifier(name) for name in names)
+    known = "FROM raw_customers WHERE trim(coalesce(customer_id, '')) <> '' ORDER BY customer_id"
+    ids = texts_of(connection, f"SELECT customer_id {known}")
+    values = numbers_of(connection, f"SELECT {chosen} {known}")
+    if len(values[FREQUENCY]) and np.all(values[FREQUENCY] == 1):
+        raise InputError(one_order_each(request.file))
+    return ids, values, counts.parts
+
+
+def account_of_lines(connection: duckdb.DuckDBPyConnection, request: Request, table: Table) -> list[str]:
+    """What a first look would make of the lines of the file, a sentence each; nothing of a file of customers. Raises
+    InputError."""
+    if table.orders is None:
+        return []
+    month, window, _ = _month_of_orders(request, table, table.orders, monthly=False)
+    with _drafted(connection, request, table, month, window) as config, chdir(config.path.parent):
+        lines = open_order_lines(connection, config)
+        parts = parts_of_lines(connection, lines, window_of(config, month), month)
+    return _account(connection, request, table, table.orders, parts)
+
+
+def _account(
+    connection: duckdb.DuckDBPyConnection, request: Request, table: Table, orders: Orders, parts: Sequence[Part]
+) -> list[str]:
+    """What became of the lines of the file, those included that were taken out before the pipeline saw them."""
+    repeated = [repeated_lines(connection, table, orders)] if request.repeats_once else []
+    return account_in_words([*parts, *(one for one in repeated if one.lines)], notes_on_lines(table))
+
+
+@contextmanager
+def _drafted(
+    connection: duckdb.DuckDBPyConnection, request: Request, table: Table, month: date, window: int
+) -> Iterator[Config]:
+    """A configuration that reads the order lines of the file, with all features that they give at once. Raises
+    InputError where what the user lets count is to blame."""
     with tempfile.TemporaryDirectory(prefix="segment_pipeline_") as name:
         folder = Path(name)
         put_order_lines(connection, table, folder)
@@ -220,22 +269,14 @@ def _features_of_orders(
         drafted = [StarterFeature(name, "", "", "none", 0.01, None, None) for name in names]
         text = starter_text(Starter("draft", month, month, source, drafted))
         config = parse_config(text, folder / "segmentation.yaml")
-        prepare(connection, TABLES, config.raw_feature_names)
         try:
-            load_raw_customers(connection, config, month)
+            yield config
         except SourceError as error:
             if request.where is None:
                 raise
             raise InputError(
                 f"--where {request.where!r}: {str(error).replace(str(config.path), 'the configuration')}"
             ) from error
-    chosen = ", ".join(identifier(name) for name in names)
-    known = "FROM raw_customers WHERE trim(coalesce(customer_id, '')) <> '' ORDER BY customer_id"
-    ids = texts_of(connection, f"SELECT customer_id {known}")
-    values = numbers_of(connection, f"SELECT {chosen} {known}")
-    if len(values[FREQUENCY]) and np.all(values[FREQUENCY] == 1):
-        raise InputError(one_order_each(request.file))
-    return ids, values
 
 
 def _orders_source(request: Request, table: Table, folder: Path) -> dict[str, object]:

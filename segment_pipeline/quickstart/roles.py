@@ -287,3 +287,29 @@ def _refuse_repeated_ids(path: Path, columns: Mapping[str, Column], customer_id:
         f"rows), and without a date and an amount these are no order lines. For customers, give one row each, or name "
         f"the right id: --customer-id COLUMN. For order lines, name --date COLUMN --amount COLUMN."
     )
+
+
+def roles_in_words(roles: Roles, people: int) -> list[str]:
+    """What the file is, and which column is what, a sentence each. people : how many customers there are."""
+    if roles.orders is None:
+        return [f"one row per customer, told apart by {shown(roles.customer_id)}  (--customer-id)"]
+    found = [f"order lines of {people:,} customers"]
+    return found + [f"  {said}" for choice in roles.choices if (said := _role_in_words(choice, roles))]
+
+
+def _role_in_words(choice: Choice, roles: Roles) -> str:
+    """Which column a role is, why, and which would have been next; "" of a role that order lines may lack."""
+    if choice.column is not None:
+        said = f"{choice.role} {shown(choice.column)}: {choice.why}"
+    elif choice.role == "order":
+        said = "an order is what a customer bought at one moment, for no column tells orders apart"
+    elif choice.why:
+        return f"{choice.role}: none, for {choice.why}  ({FLAGS[choice.role]})"
+    else:
+        return ""
+    if choice.role == "order" and roles.orders is not None and roles.orders.per_customer:
+        said += "; an order is customer and number"
+    runner_up = roles.runner_up(choice)
+    if runner_up is not None:
+        said += f"; next {shown(runner_up.column)} ({runner_up.why})"
+    return f"{said}  ({FLAGS[choice.role]})"
