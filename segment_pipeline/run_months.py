@@ -87,7 +87,7 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
     """What has to be done for `wanted` to be published. Ask under the run lock: a run before may have done it.
 
     The warehouse says whether a month came to its end; so a month that was killed half-way is run again, and a
-    published file that is missing, or behind the warehouse, is only copied again. Raises PublishError when the
+    published file that is missing, behind the warehouse, or of an older version, is only copied again. Raises PublishError when the
     warehouse has lost months, and MonthOrderError when a month has no finished month before it to stand on.
     """
     from segment_pipeline.database.store import prepare
@@ -95,6 +95,7 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
     from segment_pipeline.publishing.publish import (
         PUBLISHING_ASSET,
         known_months,
+        lacks_columns,
         publications,
         published_months,
         refuse_loss,
@@ -108,8 +109,8 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
     _refuse_gap(config, due, finished)
     seen = published_months(config.published_path)
     unseen = sorted(month for month in wanted if seen.get(month) != published.get(month))
-    if unseen and not due:
-        return Work(unseen[-1:], [PUBLISHING_ASSET, REPORT_ASSET])
+    if not due and (unseen or lacks_columns(config.published_path)):
+        return Work((unseen or sorted(wanted))[-1:], [PUBLISHING_ASSET, REPORT_ASSET])
     return Work(due)
 
 

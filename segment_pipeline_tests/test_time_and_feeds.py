@@ -4,6 +4,8 @@ order. Real processes and real files of a small shop."""
 import signal
 from collections.abc import Callable
 
+import duckdb
+
 from segment_pipeline_tests.shop import order_lines, published_content, query, write_parquet
 
 Lines = dict[str, list[object]]
@@ -45,6 +47,23 @@ def test_a_file_behind_the_warehouse_is_published_again_however_wrong_the_clock_
     assert killed.code == -signal.SIGKILL
     ended = commands.run(copy)
     assert ended.code == 0
-    assert "behind the warehouse: it is published again" in ended.err
+    assert "behind the warehouse or of an older version: it is published again" in ended.err
     ours = "SELECT * FROM monthly_assignments ORDER BY ALL"
     assert query(copy.published, ours) == query(copy.warehouse, ours)
+
+
+def test_a_project_of_a_version_that_went_by_the_clock_goes_on(commands, copy, three_months):
+    """Its run log has no sequence, nor has its published file, and the clock was put back between two months."""
+    copy.published.chmod(0o644)
+    for path in (copy.warehouse, copy.published):
+        with duckdb.connect(str(path)) as connection:
+            connection.execute("ALTER TABLE pipeline_runs DROP COLUMN sequence")
+            connection.execute(
+                "UPDATE pipeline_runs SET finished_at = finished_at - INTERVAL 2 DAY WHERE month = '2023-05-01'"
+            )
+    ended = commands.run(copy)
+    assert ended.code == 0
+    assert "of an older version: it is published again" in ended.err
+    assert published_content(copy.published) == published_content(three_months.published)
+    assert query(copy.published, "SELECT count(*) = max(sequence) FROM pipeline_runs") == [(True,)]
+    assert "Nothing to do" in commands.run(copy).err

@@ -78,9 +78,11 @@ def _say_what_is_due(
     if not work.months:
         say(f"Nothing to do: {_span(wanted)} stand in the published file. To run months again, add --force.")
     if work.assets:
-        say(f"{config.published_path.name} is missing or behind the warehouse: it is published again.")
+        say(
+            f"{config.published_path.name} is missing, behind the warehouse or of an older version: it is published again."
+        )
     others = months_of_other_settings(config.published_path, config.config_hash)
-    stale = [month for month in others if month not in work.months]
+    stale = [month for month in others if month not in work.months or work.assets]
     if stale:
         say(
             f"{_span(stale)} were made with other settings than {chosen.config} has now. To rebuild them: "

@@ -65,6 +65,15 @@ def published_months(published: Path) -> dict[date, datetime]:
         return publications(connection)
 
 
+def lacks_columns(published: Path) -> bool:
+    """Whether an older version has made the published file: a table, or a column, is not there yet."""
+    if not published.exists():
+        return False
+    with reading(published) as connection:
+        main = f"{_current_database(connection)}.main"
+        return any(not set(table.column_names) <= _columns(connection, main, table.name) for table in PUBLISHED_TABLES)
+
+
 def publications(connection: duckdb.DuckDBPyConnection) -> dict[date, datetime]:
     """When each month was published last, as the warehouse, or the published file, has it.
 
