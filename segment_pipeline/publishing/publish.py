@@ -23,6 +23,7 @@ from segment_pipeline.months import month_key
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
 from segment_pipeline.publishing.agreement import disagreements
 from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, VIEWS, dictionary_rows
+from segment_pipeline.publishing.passing_over import PASSED_OVER
 from segment_pipeline.publishing.score_sql import latest_scoring, macro_ddl
 from segment_pipeline.publishing.tables import DATA_DICTIONARY
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
@@ -123,10 +124,11 @@ def month_fingerprints(published: Path, months: Collection[date]) -> dict[date, 
 def known_months(connection: duckdb.DuckDBPyConnection) -> dict[date, bool]:
     """Every month of which the warehouse has anything, and whether its run came to its end.
 
-    It did when nothing was written after the last time that it was published, and its tables tell of the same
-    customers; a run that failed or was killed, or some assets materialized by hand, leave a month that did not.
+    It did when nothing was written after the last time that it was published, or passed over, and its tables tell of
+    the same customers; a run that failed or was killed, or some assets materialized by hand, leave one that did not.
     """
-    published = f"max(sequence) FILTER (asset = {literal(PUBLISHING_ASSET)})"
+    ends = ", ".join(map(literal, (PUBLISHING_ASSET, PASSED_OVER)))
+    published = f"max(sequence) FILTER (asset IN ({ends}))"
     rows = connection.execute(
         f"SELECT month, coalesce(max(sequence) <= {published}, false) "
         f"FROM {PIPELINE_RUNS.name} GROUP BY month ORDER BY month"
