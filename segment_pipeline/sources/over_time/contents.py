@@ -63,7 +63,6 @@ def read_contents(connection: duckdb.DuckDBPyConnection, config: Config, months:
     months : of ready-made customers, which months are read; their files must be on this machine. Lines whose date is
     missing or later than the present are in no month. Raises SourceError.
     """
-    connection.execute("SET python_enable_replacements = false")
     connection.execute(f"CREATE OR REPLACE TEMP TABLE source_contents AS {_no_contents()}")
     if config.source.orders is None:
         snapshots = config.source.snapshots
