@@ -17,16 +17,17 @@ from segment_pipeline.customers.tables import (
     VALIDATED_FEATURES,
 )
 from segment_pipeline.errors import ModelError
-from segment_pipeline.months import add_months, parse_month
+from segment_pipeline.months import add_months, month_key, parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
 from segment_pipeline.orchestration.pictures import picture
-from segment_pipeline.orchestration.resources import Pipeline
+from segment_pipeline.orchestration.resources import Pipeline, Step
 from segment_pipeline.sources.tables import (
     CUSTOMER_CATEGORIES,
     CUSTOMER_LINES,
     RAW_CUSTOMERS,
+    SOURCE_MONTHS,
     SOURCE_PARTS,
     SOURCE_RECONCILIATION,
 )
@@ -47,6 +48,21 @@ SOURCE_IS_ACCOUNTED_FOR = CheckSpec(
     "Every line of the source, and all its money, is used or left out for a reason: the parts add up to it.",
     blocking=True,
 )
+SOURCE_IS_AS_IT_WAS = CheckSpec(
+    "earlier_months_are_as_they_were",
+    "The source holds of earlier months what it held when they were run.",
+    blocking=True,
+)
+FEEDS_REACH_THE_END = CheckSpec(
+    "feeds_reach_the_end_of_the_month",
+    "No feed is silent before the end of the month for longer than it ever was.",
+    blocking=True,
+)
+NOTHING_COMES_TWICE = CheckSpec(
+    "nothing_is_delivered_twice",
+    "Few lines repeat another, and the rows are not those of the month before.",
+    blocking=False,
+)
 NO_ROW_WAS_LOST = CheckSpec(
     "raw_equals_accepted_plus_rejected", "No row was lost: raw = accepted + rejected.", blocking=True
 )
@@ -62,10 +78,10 @@ TOO_FEW = (
 
 @monthly_asset(
     RAW_CUSTOMERS,
-    beside=[CUSTOMER_CATEGORIES, SOURCE_PARTS, CUSTOMER_LINES],
+    beside=[CUSTOMER_CATEGORIES, SOURCE_PARTS, CUSTOMER_LINES, SOURCE_MONTHS],
     group="customers",
     kinds=SQL_KINDS,
-    checks=[ORDER_LINES_HAVE_DATES],
+    checks=[ORDER_LINES_HAVE_DATES, SOURCE_IS_AS_IT_WAS, FEEDS_REACH_THE_END, NOTHING_COMES_TWICE],
 )
 def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.sources.sources import load_raw_customers
@@ -77,6 +93,7 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
             _dates(counts.parts, step.config.quality.max_rejected_share),
             advice="Fix source.orders.ordered_at, or the dates in the source that are unreadable or in the future.",
         )
+        step.judge(*_over_time(step), advice="See source.late_data and source.feed_ends_early in the configuration.")
     figures = {f"source/{one.reason.replace(' ', '_')}": one.lines for one in counts.parts}
     if counts.uncategorised is not None:
         figures["source/uncategorised"] = counts.uncategorised
@@ -94,6 +111,34 @@ def _dates(parts: "Sequence[Part]", allowed: float) -> dg.AssetCheckResult:
     share = (undated + future) / max(1, undated + future + in_window)
     observed = {"undated": undated, "future": future, "share": share}
     return checks.result(ORDER_LINES_HAVE_DATES, share <= allowed, observed, {"share": allowed})
+
+
+def _over_time(step: Step) -> list[dg.AssetCheckResult]:
+    """Keep what this month stands on, and judge the source beside what it was."""
+    from segment_pipeline.sources.over_time.contents import changes_before, read_contents, write_contents
+    from segment_pipeline.sources.over_time.copies import copies_in_words
+    from segment_pipeline.sources.over_time.outlook import ends_of
+
+    connection, config, month = step.connection, step.config, step.month
+    read_contents(connection, config)
+    write_contents(connection, config, month)
+    changed, ends = changes_before(connection, config, month), ends_of(connection, month)
+    first = min((one.month for one in changed), default=month)
+    renew = f"renew with segment-pipeline run --months {month_key(first)}..{month_key(month)} --force"
+    waits = config.source.feed_ends_early == "wait" and not all(end.goes_on for end in ends)
+    twice = copies_in_words(connection, config, month)
+    return [
+        _in_words(SOURCE_IS_AS_IT_WAS, changed, renew, blocks=config.source.late_data == "stop"),
+        _in_words(FEEDS_REACH_THE_END, ends, "deliver the rest, and run the month again", blocks=waits),
+        _in_words(NOTHING_COMES_TWICE, twice, "deliver them once, and run the month again"),
+    ]
+
+
+def _in_words(
+    check: CheckSpec, problems: Sequence[object], advice: str, *, blocks: bool = False
+) -> dg.AssetCheckResult:
+    limit = {"problems": "none"} if blocks else {"advice": advice}
+    return checks.result(check, not problems, {"problems": [str(one) for one in problems]}, limit, blocks=blocks)
 
 
 @monthly_asset(

@@ -183,6 +183,8 @@ def _found_of_orders(
     if len(below):
         guesses.append(f"{len(below):,} customers got more back than they paid, {below.sum():,.2f} in all")
     source = {"window_months": window, "orders": _orders_source(request, table, request.out)}
+    if not monthly:
+        source["feed_ends_early"] = "warn"  # a first look is at what is there
     resolutions = {name: ORDER_FEATURES[name].resolution for name in values}
     return _Found(month, ids, values, source, guesses, resolutions=resolutions)
 

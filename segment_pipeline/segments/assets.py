@@ -208,7 +208,7 @@ def _matrix_drawn(moves: Rows, measuring_champion: "SegmentModel | None") -> dic
 @monthly_asset(
     DRIFT_ALERTS,
     beside=[FEATURE_DRIFT],
-    deps=[validated_features, selected_model, candidate_models, monthly_assignments],
+    deps=[raw_customers, validated_features, selected_model, candidate_models, monthly_assignments],
     follows_itself=True,  # last month's alerts say which of this month's are new
     group="segments",
 )
@@ -244,7 +244,8 @@ def _drift_drawn(history: Rows) -> dg.MarkdownMetadataValue:
 @monthly_asset(
     JOURNEY_PATHS,
     beside=[JOURNEY_CONVERSION],
-    # It reads the five months before as well: that they are there is what every month's champion has checked.
+    # It reads the five months before as well: that they are there, or were passed over, is what every month's champion
+    # has checked.
     deps=[validated_features, selected_model, monthly_assignments, segment_profiles],
     group="journeys",
     kinds=SQL_KINDS,
