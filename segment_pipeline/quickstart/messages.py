@@ -299,6 +299,7 @@ def why_nothing(config: Config, month: date) -> NothingFoundError | None:
         ).fetchall()
     if not tried or not all(refusals for *_, refusals in tried):
         return None
+    unsound = next((reason for *_, refusals in tried for reason in refusals if reason.startswith("degenerate")), None)
     why_not = [list(dict.fromkeys(map(_in_short, refusals))) for *_, refusals in tried]
     counted = Counter(words for reasons in why_not for words in reasons)
     commonest = ", ".join(f"{words} ({count})" for words, count in counted.most_common())
@@ -313,7 +314,7 @@ def why_nothing(config: Config, month: date) -> NothingFoundError | None:
         "No trustworthy mixture was found, and nothing was published.\n"
         f"Why: of {len(tried)} {'mixtures' if several else 'numbers of segments'} tried, none may serve; "
         f"{commonest}.\n\n"
-        f"{table}\n\n{next_after_nothing(config)}"
+        f"{table}\n{'' if unsound is None else f'{unsound}.{chr(10)}'}\n{next_after_nothing(config)}"
     )
     return NothingFoundError(why)
 

@@ -38,7 +38,13 @@ from segment_pipeline.quickstart.csv_table import (
     refuse_currencies,
     texts_of,
 )
-from segment_pipeline.quickstart.proposal import Proposal, propose_features, without_hurdle, worth_of
+from segment_pipeline.quickstart.proposal import (
+    Proposal,
+    propose_features,
+    without_hurdle,
+    without_what_spoils,
+    worth_of,
+)
 from segment_pipeline.quickstart.request import (
     Request,
     last_closed_month,
@@ -106,6 +112,8 @@ def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly:
     proposal = propose_features(found.values, request.overrides(list(found.values), found.resolutions))
     if request.no_hurdle or request.hurdle is not None:
         proposal = without_hurdle(proposal)
+    if request.features is None:
+        proposal = without_what_spoils(proposal, found.values, request.seed, request.hurdle)
     obstacle = why_no_mixture(request, customers, proposal)
     if obstacle is not None and monthly:
         raise InputError(obstacle)
