@@ -66,6 +66,9 @@ def merge_advice(mixture: Mixture, names: Sequence[str]) -> str:
     return f"Some segments nearly coincide and could be treated as one: {'; '.join(pairs)}."
 
 
+_AROUND = 10
+"""Steps to both sides of a value within which a measurement has more customers than on the value itself."""
+
 SAME_FOR_MOST = 0.5
 """Share of customers for whom two features are equal from which segments of these customers are flat."""
 
@@ -75,12 +78,13 @@ def spoiling_advice(space: FeatureSpace, X: Array) -> str:
     values: a value that so many share, in such small steps, that a component on it has next to no spread, and two
     features that are equal for most. X : (n, d) the customers fitted, in original units."""
     found = []
-    for name, values, floor in zip(space.names, X.T, space.variance_floor, strict=True):
-        different, counts = np.unique(values, return_counts=True)
-        most = int(counts.max())
-        if most >= SHARED_VALUE * len(X) and most * floor < OWN_SCATTER:
-            value = figure(float(different[counts.argmax()]), 6)
-            found.append(f"{percent(most / len(X), 1)} of the customers have {name} = {value}")
+    for j, name in enumerate(space.names):
+        different, counts = np.unique(X[:, j], return_counts=True)
+        most, value = int(counts.max()), different[counts.argmax()]
+        around = int(np.sum(np.abs(X[:, j] - value) <= _AROUND * space.resolutions[j]))
+        alone = most >= max(SHARED_VALUE * len(X), around / 2)
+        if alone and most * space.variance_floor[j] < OWN_SCATTER:
+            found.append(f"{percent(most / len(X), 1)} of the customers have {name} = {figure(float(value), 6)}")
     for i, j in combinations(range(space.n_features), 2):
         same = float(np.mean(X[:, i] == X[:, j]))
         if same >= SAME_FOR_MOST:

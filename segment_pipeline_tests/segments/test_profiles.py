@@ -85,7 +85,8 @@ def test_a_name_says_high_where_the_mean_beside_it_is_high(seed: int, transform:
     random = np.random.default_rng(seed)
     X = random.lognormal(10, random.uniform(0.2, 1.5, 2), (400, 2)).round(2)
     X[:20, 0] *= 40
-    space = FeatureSpace.fit([Feature(name=name, transform=transform) for name in ("income", "b")], X)
+    features = [{"name": name, "transform": transform, "valid": {"min": 0}} for name in ("income", "b")]
+    space = FeatureSpace.fit([Feature.model_validate(one) for one in features], X)
     R = random.dirichlet([0.3, 0.3, 0.3], 400)
     labels = R.argmax(axis=1)
     standing = shown_standing(space, X, R)
