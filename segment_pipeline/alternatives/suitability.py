@@ -11,6 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from segment_pipeline.alternatives.alternatives import AGREES, NOBODY, Alternative, Comparison, Customers, nestedness
+from segment_pipeline.alternatives.crowd import gain_over_one_crowd
 from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.gaussian import Mixture, bic
 from segment_pipeline.words import percent
@@ -97,6 +98,8 @@ VERDICTS: tuple[tuple[str, tuple[tuple[str, ...], ...], str], ...] = (
         (("nobody_is_in_doubt", "k_means_agrees"),),
         "k-means would serve as well.",
     ),
+    # last, for what rules cut, or what stands in groups, may be evenly spread in each part
+    ("no_segments", (("one_crowd_suffices",),), "No segments here: one crowd, bent in its features, does as well."),
 )
 """In this order: a verdict, sets of findings of which one must hold as a whole, and what it advises. Where none holds a
 mixture is right."""
@@ -116,7 +119,7 @@ def judge_suitability(
                 told = " ".join(true[name].sentence for name in needed)
                 return Suitability(verdict, f"{advice} {told}", findings)
     by_name = {finding.finding: finding for finding in findings}
-    named = ("one_gaussian_suffices", "nobody_is_in_doubt", "k_means_agrees")
+    named = ("one_crowd_suffices", "nobody_is_in_doubt", "k_means_agrees")
     told = " ".join(by_name[name].sentence for name in named)
     return Suitability("mixture", f"A mixture is right here. {told}", findings)
 
@@ -134,6 +137,7 @@ def _findings(customers: Customers, champion: Mixture, comparison: Comparison, t
         *_thresholds(customers.Z, labels, champion.n_segments),
         _centres(customers.Z, labels),
         _one_gaussian(customers.Z, champion),
+        _one_crowd(customers.Z, champion),
         _nested(customers.Z, labels),
         *_certainty(customers.Z, champion, joint, too_sure),
         _k_means(comparison.of("k_means")),
@@ -303,6 +307,25 @@ def _one_gaussian(Z: Array, champion: Mixture) -> Finding:
         0.0,
         excess >= 0.0,
         f"The champion's BIC is {said} that of a single Gaussian for all customers (lower is better).",
+    )
+
+
+def _one_crowd(Z: Array, champion: Mixture) -> Finding:
+    """By how much the champion foretells unseen customers better than one crowd; not above 0 it need not be segments.
+    Judged beside a hurdle's rule, which one crowd has not."""
+    name = "one_crowd_suffices"
+    if champion.hurdle is not None:
+        Z, champion = Z[~champion.hurdle.holds(Z)], champion.without_hurdle
+    gain = gain_over_one_crowd(Z, champion) if len(Z) >= FEW else None
+    if gain is None:
+        return Finding(name, None, 0.0, False, "One crowd was not there to compare with.")
+    return Finding(
+        name,
+        gain,
+        0.0,
+        gain <= 0.0,
+        f"Of customers that it has not seen it foretells each {'better' if gain > 0 else 'no better'}, by {gain:+.2f} "
+        "nats, than one crowd whose features are spread in any way with one peak.",
     )
 
 
