@@ -70,9 +70,9 @@ class _Margin:
         return np.asarray(ndtri(np.clip(np.interp(x, self.places, self.below), least, 1.0 - least)))
 
 
-def gain_over_one_crowd(Z: Array, mixture: Mixture, seed: int = 0) -> float | None:
-    """By how many nats a customer the mixture foretells those better whom it has not seen, above 0 where it does; None
-    where a feature has too few values to tell.
+def gain_over_one_crowd(Z: Array, mixture: Mixture, seed: int = 0) -> tuple[float, float] | None:
+    """By how many nats a customer the mixture foretells those better whom it has not seen, above 0 where it does, and
+    the standard error of that; None where a feature has too few values to tell.
 
     Z : (n, d). Each half of the customers is foretold by what is fitted to the other. The mixture starts from where it
     is, which it has from all of them: that little is in its favour. Those beyond the values of the other half count for
@@ -84,8 +84,8 @@ def gain_over_one_crowd(Z: Array, mixture: Mixture, seed: int = 0) -> float | No
         return None
     spread = np.column_stack([_spread(column, random) for column in rows.T])
     first = random.permutation(len(rows)) < len(rows) // 2
-    gains = [_gains(spread[half], spread[~half], mixture) for half in (first, ~first)]
-    return float(np.concatenate(gains).mean())
+    gains = np.concatenate([_gains(spread[half], spread[~half], mixture) for half in (first, ~first)])
+    return float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
 
 
 def _gains(known: Array, unseen: Array, mixture: Mixture) -> Array:

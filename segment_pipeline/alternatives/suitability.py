@@ -43,6 +43,9 @@ CUT_THROUGH = 0.55
 """Customers at the borders, against as many as an even spread would put there, from which they are no gaps. Uniform
 data have 0.76 to 1.04, boxes with gaps between them 0.24 to 0.34."""
 
+CERTAIN_GAIN = 3.0
+"""Standard errors by which a mixture has to foretell unseen customers better than one crowd."""
+
 NESTED = 2.0
 """How many times farther apart than their parts groups of segments must be. Simulated nested groups have 4 to 7, round
 and overlapping segments at most 1.3."""
@@ -83,14 +86,16 @@ VERDICTS: tuple[tuple[str, tuple[tuple[str, ...], ...], str], ...] = (
         "No segments here: whatever is drawn cuts one crowd into pieces.",
     ),
     (
-        "density_based",
-        (("regions_are_not_gaussian",), ("outliers_dominate",)),
-        "Look at DBSCAN and HDBSCAN before a mixture.",
-    ),
-    (
         "rules_would_do",
         (("a_rule_gives_the_segments",), ("thresholds_give_the_segments", "segments_have_no_centre")),
         "Rules would do.",
+    ),
+    # after the rules, for what they cut may be evenly spread in each part
+    ("no_segments", (("one_crowd_suffices",),), "No segments here: one crowd, bent in its features, does as well."),
+    (
+        "density_based",
+        (("regions_are_not_gaussian",), ("outliers_dominate",)),
+        "Look at DBSCAN and HDBSCAN before a mixture.",
     ),
     ("nested_groups", (("groups_are_nested", "segments_are_clear"),), "A hierarchy says more than flat segments."),
     (
@@ -98,8 +103,6 @@ VERDICTS: tuple[tuple[str, tuple[tuple[str, ...], ...], str], ...] = (
         (("nobody_is_in_doubt", "k_means_agrees"),),
         "k-means would serve as well.",
     ),
-    # last, for what rules cut, or what stands in groups, may be evenly spread in each part
-    ("no_segments", (("one_crowd_suffices",),), "No segments here: one crowd, bent in its features, does as well."),
 )
 """In this order: a verdict, sets of findings of which one must hold as a whole, and what it advises. Where none holds a
 mixture is right."""
@@ -311,21 +314,22 @@ def _one_gaussian(Z: Array, champion: Mixture) -> Finding:
 
 
 def _one_crowd(Z: Array, champion: Mixture) -> Finding:
-    """By how much the champion foretells unseen customers better than one crowd; not above 0 it need not be segments.
-    Judged beside a hurdle's rule, which one crowd has not."""
+    """By how much the champion foretells unseen customers better than one crowd; where that may be chance it need not
+    be segments. Judged beside a hurdle's rule, which one crowd has not."""
     name = "one_crowd_suffices"
     if champion.hurdle is not None:
         Z, champion = Z[~champion.hurdle.holds(Z)], champion.without_hurdle
-    gain = gain_over_one_crowd(Z, champion) if len(Z) >= FEW else None
-    if gain is None:
+    found = gain_over_one_crowd(Z, champion) if len(Z) >= FEW else None
+    if found is None:
         return Finding(name, None, 0.0, False, "One crowd was not there to compare with.")
+    gain, certain = found[0], CERTAIN_GAIN * found[1]
     return Finding(
         name,
         gain,
-        0.0,
-        gain <= 0.0,
-        f"Of customers that it has not seen it foretells each {'better' if gain > 0 else 'no better'}, by {gain:+.2f} "
-        "nats, than one crowd whose features are spread in any way with one peak.",
+        certain,
+        gain <= certain,
+        f"Of customers that it has not seen it foretells each by {gain:+.2f} nats better than one crowd, whose "
+        f"features are spread in any way with one peak; up to {certain:+.2f} may be chance.",
     )
 
 

@@ -114,7 +114,8 @@ def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly:
         proposal = without_hurdle(proposal)
     if request.features is None:
         proposal = without_what_spoils(proposal, found.values, request.seed, request.hurdle)
-    obstacle = why_no_mixture(request, customers, proposal)
+    once = table.orders is not None and customers > 0 and bool(np.all(found.values[FREQUENCY] == 1))
+    obstacle = one_order_each(request.file) if once else why_no_mixture(request, customers, proposal)
     if obstacle is not None and monthly:
         raise InputError(obstacle)
     starter = starter_of(request, table, proposal, found.month, found.source, customers, monthly=monthly)
@@ -241,8 +242,6 @@ def _features_of_orders(
     known = "FROM raw_customers WHERE trim(coalesce(customer_id, '')) <> '' ORDER BY customer_id"
     ids = texts_of(connection, f"SELECT customer_id {known}")
     values = numbers_of(connection, f"SELECT {chosen} {known}")
-    if len(values[FREQUENCY]) and np.all(values[FREQUENCY] == 1):
-        raise InputError(one_order_each(request.file))
     return ids, values
 
 
