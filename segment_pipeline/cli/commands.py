@@ -169,13 +169,12 @@ def ui_command(config: Config, chosen: argparse.Namespace) -> int:
 
 
 def check_command(config: Config, _: argparse.Namespace) -> int:
-    import duckdb
-
+    from segment_pipeline.database.store import in_memory
     from segment_pipeline.quickstart.request import last_closed_month
     from segment_pipeline.sources.sources import check_source
 
     closed = last_closed_month()
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         try:
             check_source(connection, config, month_range(config.first_month, max(config.first_month, closed)))
         except SourceError as error:

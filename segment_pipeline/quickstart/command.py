@@ -16,6 +16,7 @@ import numpy as np
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.customers.simplest import simplest_segments
+from segment_pipeline.database.store import RunLock, in_memory
 from segment_pipeline.errors import NothingFoundError, PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
@@ -52,7 +53,7 @@ def quickstart(request: Request) -> int:
     delivered under its own name. Raises PipelineError."""
     refuse_foreign_folder(request.out)
     console = results_console()
-    with duckdb.connect() as connection, progress_line() as progress:
+    with in_memory() as connection, progress_line() as progress:
         progress(f"reading {request.file.name}")
         plan = explore(connection, request)
         print_plan(plan, console)
@@ -87,7 +88,7 @@ def _of_known_customers(plan: Plan) -> dict[str, Array]:
 
 def inspect(request: Request) -> int:
     """What each column would be taken for, and why; nothing is fitted or written. Raises PipelineError."""
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         table = read_table(connection, request.file, request.hints(), request.more)
         warnings = lines_that_are_no_orders(connection, table, request.where)
         print_table(table, warnings, results_console())
@@ -113,7 +114,6 @@ def run_quickstart(
 
 def _run_month(config: Config, month: date, progress: Say, warn: Say) -> None:
     from segment_pipeline import run_months
-    from segment_pipeline.database.store import RunLock
     from segment_pipeline.orchestration.resources import run_lock_path
 
     # The run history belongs beside the result, and not into the instance of somebody's production.

@@ -11,10 +11,9 @@ from datetime import date
 from pathlib import Path
 from shlex import quote
 
-import duckdb
-
 import segment_pipeline
 from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, ORDER_VALUE, RECENCY
+from segment_pipeline.database.store import in_memory
 from segment_pipeline.errors import InputError
 from segment_pipeline.months import add_months, month_key
 from segment_pipeline.quickstart.csv_table import ORDER_LINES_FILE
@@ -76,7 +75,7 @@ def initialise(folder: Path, request: Request | None) -> int:
             ["Fix data/segmentation.yaml: where your orders are, and what their columns are called."],
         )
         return 0
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         plan = explore(connection, request, monthly=True)
         print_plan(plan, console)
         changed = _ask_for_features(request, plan) if asked else request

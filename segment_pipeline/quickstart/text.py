@@ -25,7 +25,7 @@ from pathlib import Path
 import duckdb
 
 from segment_pipeline.database.quoting import literal
-from segment_pipeline.database.store import reason
+from segment_pipeline.database.store import in_memory, reason
 from segment_pipeline.errors import InputError
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
 from segment_pipeline.sources.files import CSV_FILE, PARQUET_FILE, rows_as_text
@@ -165,10 +165,9 @@ def _as_text(path: Path, content: bytes) -> tuple[str, str, bool]:
 
 def _by_duckdb(path: Path, content: bytes, reader: str) -> str:
     """What DuckDB reads, as delimited text. Raises InputError where it cannot."""
-    with tempfile.TemporaryDirectory(prefix="segment_pipeline_") as folder, duckdb.connect() as connection:
+    with tempfile.TemporaryDirectory(prefix="segment_pipeline_") as folder, in_memory() as connection:
         draft, text = Path(folder) / "rows", Path(folder) / "rows.csv"
         draft.write_bytes(content)
-        connection.execute("SET TimeZone = 'UTC'")
         try:
             connection.execute(f"COPY (FROM {reader}({literal(str(draft))})) TO {literal(str(text))} (HEADER)")
         except duckdb.Error as error:
