@@ -100,7 +100,7 @@ def fit_challengers(
     left = np.ones(len(Z), dtype=bool) if hurdle is None else ~hurdle.holds(Z)
     atoms = atom_advice(diagnose_features(space, X[left], Z[left]), has_rule=hurdle is not None) if left.any() else ""
     spoilt = spoiling_advice(space, X[left]) if candidates and all(one.degenerate for one in candidates) else ""
-    remarks = " ".join(filter(None, [obstacle, atoms, spoilt]))
+    remarks = " ".join(filter(None, [obstacle, spoilt or atoms]))  # a rule for the value may fail in the same way
     min_kept = config.memory.min_kept
     candidates = merged_in_turn(candidates, settings, _equal_within(X, config), min_kept)
     continuity = _continuity(candidates, space, X, config, champion)
