@@ -7,11 +7,13 @@ Text and axes are drawn in `currentColor`, so that an SVG takes its ink from the
 a PNG has a white ground of its own. Marks carry their figures in words as `aria-label`, which a page shows on hover.
 """
 
+import colorsys
 import hashlib
+import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -46,22 +48,27 @@ _CLIP = re.compile(r"(?<=id=\")clip\d+(?=\")|(?<=url\(#)clip\d+(?=\))")
 
 
 def segment_colours(history: Iterable[tuple[date, int]]) -> dict[int, str]:
-    """A colour for each segment id of (month, segment_id), the same in every month that a segment lives.
-
-    A newcomer takes the first colour that no segment of its own month has, and of those the least used before; no later
-    month changes it. From the eleventh segment of one month on colours are shared: every chart labels in words as well.
-    """
-    alive: dict[date, list[int]] = {}
-    for month, segment_id in sorted(set(history)):
-        alive.setdefault(month, []).append(segment_id)
-    colours: dict[int, str] = {}
-    for _, ids in sorted(alive.items()):
-        for segment_id in ids:
-            if segment_id not in colours:
-                beside = [colours[other] for other in ids if other in colours]
-                before = list(colours.values())
-                colours[segment_id] = min(PALETTE, key=lambda colour: (beside.count(colour), before.count(colour)))
+    """A colour of its own for each segment id of (month, segment_id), in the order in which they appear: charts show
+    all months, so a colour is never given twice, and no later month changes one."""
+    colours, free = {}, _colours()
+    for _, segment_id in sorted(set(history)):
+        if segment_id not in colours:
+            colours[segment_id] = next(free)
     return colours
+
+
+def _colours() -> Iterator[str]:
+    """The palette, and then without end others that stand out as well; nobody tells so many apart by colour alone, and
+    every chart labels in words too. A golden section from hue to hue, in three steps of luminance."""
+    given = set(PALETTE)
+    yield from PALETTE
+    for n in itertools.count():
+        shades = (colorsys.hls_to_rgb(n * (5**0.5 - 1) / 2 % 1, lightness / 200, 0.7) for lightness in range(20, 200))
+        shade = next(shade for shade in shades if _luminance(shade) >= 0.13 + 0.07 * (n % 3))
+        colour = "#" + "".join(f"{round(255 * channel):02x}" for channel in shade)
+        if colour not in given:
+            given.add(colour)
+            yield colour
 
 
 def sparkline(values: Sequence[float | None]) -> str:
@@ -114,10 +121,16 @@ def _blend(place: float) -> tuple[str, str]:
     lower = min(int(place), len(HEAT) - 2)
     pair = [[int(HEAT[i][j : j + 2], 16) for j in (1, 3, 5)] for i in (lower, lower + 1)]
     mixed = [round(a + (b - a) * (place - lower)) for a, b in zip(*pair, strict=True)]
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in mixed)]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     # where black and white ink have the same contrast (WCAG 2)
-    return "#" + "".join(f"{c:02x}" for c in mixed), "#ffffff" if luminance < 0.179 else "#000000"
+    return "#" + "".join(f"{c:02x}" for c in mixed), "#ffffff" if _luminance(
+        [c / 255 for c in mixed]
+    ) < 0.179 else "#000000"
+
+
+def _luminance(colour: Sequence[float]) -> float:
+    """Of red, green and blue, each 0..1 (WCAG 2): 0 is black, 1 white."""
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in colour]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def bic_curve(candidates: Rows, chosen: tuple[str, int] | None, elbow: tuple[str, int] | None) -> "alt.VConcatChart":

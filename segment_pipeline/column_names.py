@@ -8,6 +8,33 @@ import re
 import unicodedata
 from functools import cache
 
+RECENCY = re.compile(r"recency|since|last|dormant|inactiv", re.IGNORECASE)
+FREQUENCY = re.compile(
+    r"frequen|orders|purchases|transactions|visits|sessions|bookings|(n|num|number|count|total)_?(of_?)?"
+    r"(order|purchase|transaction|visit|invoice|booking)|(order|purchase|transaction|visit|invoice|booking)s?_?count",
+    re.IGNORECASE,
+)
+RATIO = re.compile(r"average|avg|mean|per_|_per|rate|ratio|share|percent|value", re.IGNORECASE)
+MONEY = re.compile(
+    r"spend|spent|amount|revenue|sales|value|price|monetary|umsatz|turnover|basket|aov|ltv", re.IGNORECASE
+)
+
+MEASURE = re.compile(
+    r"income|salary|einkommen|gehalt|betrag|limit|balance|saldo|debt|points|punkte|miles|steps|days|tage|minutes|hours|"
+    r"seconds|weight|distance|score",
+    re.IGNORECASE,
+)
+"""What else than recency, frequency and money is measured, and may well have as many digits for every customer."""
+
+POSTAL = re.compile(r"(^|[^a-z])(plz|postleitzahl|zip|zip_?code|post_?code|postal|postal_?code)([^a-z]|$)")
+PHONE = re.compile(r"(^|[^a-z])(tel|tel_?no|phone|phone_?(no|number)|telephone|telefon|telefonnummer|fax)([^a-z]|$)")
+YEAR = re.compile(r"(^|[^a-z])(year|year_?of_?birth|birth_?year|yob|jahr|geburtsjahr|jahrgang)([^a-z]|$)")
+GROWS = re.compile(
+    r"(^|[^a-z])(tenure|member_?since|account_?age|customer_?age|months_?on_?book|length_?of_?membership|days_?since_?"
+    r"(first|sign_?up|registration|register(ed)?|join(ed|ing)?|enrol(led|ment)?|customer_?since))([^a-z]|$)"
+)
+COORDINATE = re.compile(r"(^|[^a-z])(lat|latitude|lon|lng|longitude|breitengrad|l(ä|ae)ngengrad)([^a-z]|$)")
+
 # Of a term with up to three letters, or with "=" before it, the whole word has to be the term; of one of four the
 # beginning or the end of a word; of a longer one any part, for in many languages words grow together: Kundennummer.
 _TERMS = {

@@ -76,10 +76,14 @@ def test_a_segment_keeps_its_colour_over_months_and_refits():
     assert len(set(august.values())) == 5  # a newcomer does not look like one that has just gone
 
 
-def test_more_segments_than_colours_still_get_one_each():
-    colours = charts.segment_colours((JUNE, segment_id) for segment_id in range(23))
-    assert len(colours) == 23
-    assert set(colours.values()) == set(charts.PALETTE)
+def test_no_two_segments_of_a_chart_have_one_colour_and_each_stands_out():
+    months = [date(2020 + i // 12, 1 + i % 12, 1) for i in range(40)]
+    history = [(month, segment_id) for i, month in enumerate(months) for segment_id in range(2 * i, 2 * i + 12)]
+    colours = charts.segment_colours(history)
+    assert len(set(colours.values())) == len(colours) == 90
+    assert list(colours.values())[: len(charts.PALETTE)] == list(charts.PALETTE)
+    for ground in ("#ffffff", "#14171c"):
+        assert min(contrast(colour, ground) for colour in colours.values()) >= 3.0
 
 
 def test_a_sparkline_goes_from_low_to_high_and_leaves_gaps():

@@ -11,6 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from segment_pipeline.alternatives.alternatives import AGREES, NOBODY, Alternative, Comparison, Customers, nestedness
+from segment_pipeline.alternatives.crowd import gain_over_one_crowd
 from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.gaussian import Mixture, bic
 from segment_pipeline.words import percent
@@ -41,6 +42,9 @@ BORDER = 0.05
 CUT_THROUGH = 0.55
 """Customers at the borders, against as many as an even spread would put there, from which they are no gaps. Uniform
 data have 0.76 to 1.04, boxes with gaps between them 0.24 to 0.34."""
+
+CERTAIN_GAIN = 3.0
+"""Standard errors by which a mixture has to foretell unseen customers better than one crowd."""
 
 NESTED = 2.0
 """How many times farther apart than their parts groups of segments must be. Simulated nested groups have 4 to 7, round
@@ -82,14 +86,16 @@ VERDICTS: tuple[tuple[str, tuple[tuple[str, ...], ...], str], ...] = (
         "No segments here: whatever is drawn cuts one crowd into pieces.",
     ),
     (
-        "density_based",
-        (("regions_are_not_gaussian",), ("outliers_dominate",)),
-        "Look at DBSCAN and HDBSCAN before a mixture.",
-    ),
-    (
         "rules_would_do",
         (("a_rule_gives_the_segments",), ("thresholds_give_the_segments", "segments_have_no_centre")),
         "Rules would do.",
+    ),
+    # after the rules, for what they cut may be evenly spread in each part
+    ("no_segments", (("one_crowd_suffices",),), "No segments here: one crowd, bent in its features, does as well."),
+    (
+        "density_based",
+        (("regions_are_not_gaussian",), ("outliers_dominate",)),
+        "Look at DBSCAN and HDBSCAN before a mixture.",
     ),
     ("nested_groups", (("groups_are_nested", "segments_are_clear"),), "A hierarchy says more than flat segments."),
     (
@@ -116,7 +122,7 @@ def judge_suitability(
                 told = " ".join(true[name].sentence for name in needed)
                 return Suitability(verdict, f"{advice} {told}", findings)
     by_name = {finding.finding: finding for finding in findings}
-    named = ("one_gaussian_suffices", "nobody_is_in_doubt", "k_means_agrees")
+    named = ("one_crowd_suffices", "nobody_is_in_doubt", "k_means_agrees")
     told = " ".join(by_name[name].sentence for name in named)
     return Suitability("mixture", f"A mixture is right here. {told}", findings)
 
@@ -134,6 +140,7 @@ def _findings(customers: Customers, champion: Mixture, comparison: Comparison, t
         *_thresholds(customers.Z, labels, champion.n_segments),
         _centres(customers.Z, labels),
         _one_gaussian(customers.Z, champion),
+        _one_crowd(customers.Z, champion),
         _nested(customers.Z, labels),
         *_certainty(customers.Z, champion, joint, too_sure),
         _k_means(comparison.of("k_means")),
@@ -303,6 +310,26 @@ def _one_gaussian(Z: Array, champion: Mixture) -> Finding:
         0.0,
         excess >= 0.0,
         f"The champion's BIC is {said} that of a single Gaussian for all customers (lower is better).",
+    )
+
+
+def _one_crowd(Z: Array, champion: Mixture) -> Finding:
+    """By how much the champion foretells unseen customers better than one crowd; where that may be chance it need not
+    be segments. Judged beside a hurdle's rule, which one crowd has not."""
+    name = "one_crowd_suffices"
+    if champion.hurdle is not None:
+        Z, champion = Z[~champion.hurdle.holds(Z)], champion.without_hurdle
+    found = gain_over_one_crowd(Z, champion) if len(Z) >= FEW else None
+    if found is None:
+        return Finding(name, None, 0.0, False, "One crowd was not there to compare with.")
+    gain, certain = found[0], CERTAIN_GAIN * found[1]
+    return Finding(
+        name,
+        gain,
+        certain,
+        gain <= certain,
+        f"Of customers that it has not seen it foretells each by {gain:+.2f} nats better than one crowd, whose "
+        f"features are spread in any way with one peak; up to {certain:+.2f} may be chance.",
     )
 
 

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segment_pipeline.arrays import Array, Flags
-from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.arrays import Array, Flags, Labels
+from segment_pipeline.mixture.degeneracy import find_degeneracy
+from segment_pipeline.mixture.features import FeatureSpace, explain_dependence, find_dependence
+from segment_pipeline.mixture.hurdle import hurdle_in
+from segment_pipeline.mixture.resolution import rounding_variance
 from segment_pipeline.mixture.search import search_mixtures
 
 SEARCHED_ROWS = 2_000
@@ -98,6 +101,45 @@ def feature_worth(
     ]
 
 
+def why_none_is_sound(space: FeatureSpace, X: Array, seed: int, hurdle: tuple[str, float] | None = None) -> str | None:
+    """Why no quick mixture of these features is sound, in words, of the one with fewest components; None where one is.
+
+    X : (n, d) customers in original units. hurdle : feature and value of those who are a segment by rule; the mixtures
+    are of the others. They are fitted to a sample, and judged by all, as the candidates of a month are.
+    """
+    if hurdle is not None:
+        X = X[~hurdle_in(space, *hurdle).holds(space.transform(X))]
+    Z = space.transform(X)
+    if len(Z) <= space.n_features or Z.std(axis=0).min() == 0:
+        return "too few customers are left that differ from one another in every feature"
+    dependence = find_dependence(space.names, Z, space)
+    if dependence is not None:
+        return explain_dependence(dependence)
+    spread, rows = rounding_variance(space, X), _sampled(len(Z), seed)
+    reason = None
+    for k in SEARCHED_COMPONENTS:
+        if k + space.n_features > len(rows):
+            break
+        (found,) = search_mixtures(
+            Z[rows],
+            [k],
+            random_state=seed,
+            variance_floor=space.variance_floor,
+            rounding_variance=spread[rows],
+            n_jobs=1,
+        )
+        unsound = find_degeneracy(found.model.mixture_, Z, space.variance_floor, space.names)
+        if unsound is None:
+            return None
+        reason = reason or unsound
+    return reason or "too few customers are left for two segments"
+
+
+def _sampled(n: int, seed: int) -> Labels:
+    """Ascending indices of the customers that a quick mixture sees."""
+    return np.sort(np.random.default_rng(seed).permutation(n)[:SEARCHED_ROWS])
+
+
 def only_grows(before: Array, after: Array) -> bool:
     """Whether a feature rose alike for nearly everybody between two windows. (m,) each, the same customers, in original
     units."""
@@ -119,8 +161,7 @@ def explained(Z: Array, j: int, others: Sequence[int]) -> float:
 def _between_segments(Z: Array, base: Sequence[int], seed: int) -> Array | None:
     """(d,) share of each feature's variance that lies between the segments of the best quick mixture, by BIC, of the
     features `base`; None where there is none."""
-    order = np.random.default_rng(seed).permutation(len(Z))[:SEARCHED_ROWS]
-    rows = Z[np.sort(order)]
+    rows = Z[_sampled(len(Z), seed)]
     try:
         found = search_mixtures(rows[:, base], SEARCHED_COMPONENTS, random_state=seed, n_jobs=1)
     except ValueError:  # features that repeat one another, or next to no customers

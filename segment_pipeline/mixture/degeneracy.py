@@ -20,6 +20,7 @@ from segment_pipeline.mixture.em import (
     scatter_of_one,
     unfold_products,
 )
+from segment_pipeline.mixture.features import MAX_VARIANCE_INFLATION, variance_inflation
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.words import figure, percent
 
@@ -36,7 +37,8 @@ def find_degeneracy(mixture: Mixture, Z: Array, variance_floor: Array, names: Se
 
     Degenerate is: not finite; a component with too few effective members to carry its own covariance; one whose members
     have next to no scatter of their own along some direction, of that which its covariance can follow (a diagonal one
-    sees no slant, one that all share sees all members); one at the resolution floor along a combination of
+    sees no slant, one that all share sees all members); one among whose members features repeat one another as they may
+    not among all customers (`MAX_VARIANCE_INFLATION`); one at the resolution floor along a combination of
     features, or along one feature whose value there few customers share. A component on a real atom (every one-order
     customer) is sound. Z : (n, d) every value as it is, whatever a fit was told of its rounding: so candidates are
     judged, and so the champion that one of them becomes. Of a mixture with a hurdle, the components that are no rule
@@ -65,11 +67,16 @@ def degeneracy_on(rows: Rows, mixture: Mixture, variance_floor: Array, names: Se
     members = rows.total * moments[:, 0]
     scale = shaped(scatter_of_one(covariance, mixture.n_components), mixture.covariance_type)
     followed = _scatter_followed(mixture, rows.total * moments, floor)
+    repeated = _repeating(covariance, names) is not None  # by all customers: the gate before any fit says so
     for k in range(mixture.n_components):
         where = f"component {k + 1} of {mixture.n_components}"
         if members[k] < needed:
             return f"{where} has {members[k]:.0f} effective members, fewer than the {needed} its covariance needs"
-        reason = _flat_at_floor(mixture, k, rows, floor, names) or _without_scatter(followed[k], scale, names)
+        reason = (
+            _flat_at_floor(mixture, k, rows, floor, names)
+            or _without_scatter(followed[k], scale, names)
+            or (None if repeated else _repeating(mixture.covariances[k], names))
+        )
         if reason:
             return f"{where} {reason}"
     return None
@@ -108,6 +115,18 @@ def _flat_at_floor(mixture: Mixture, k: int, rows: Rows, floor: Array, names: Se
     return None
 
 
+def _repeating(covariance: Array, names: Sequence[str]) -> str | None:
+    """Among the members a feature is a combination of others but for next to nothing: of shops in which nearly
+    everybody has bought once, the first order is the last."""
+    sd = np.sqrt(np.diag(covariance))
+    correlation = covariance / np.outer(sd, sd)
+    if variance_inflation(correlation).max() <= MAX_VARIANCE_INFLATION:
+        return None
+    loading = np.abs(np.linalg.eigh(correlation)[1][:, 0])
+    involved = " and ".join(names[j] for j in np.flatnonzero(loading > 0.3 * loading.max()).tolist())
+    return f"is flat along a combination of {involved}: among its members they repeat one another"
+
+
 def _without_scatter(scatter: Array, scale: Array, names: Sequence[str]) -> str | None:
     """The members' own scatter is next to nothing beside that of a single customer: a spike."""
     factor = np.linalg.cholesky(scale)
@@ -115,8 +134,11 @@ def _without_scatter(scatter: Array, scale: Array, names: Sequence[str]) -> str 
     if eigenvalues[0] >= OWN_SCATTER:
         return None
     direction = np.abs(np.linalg.solve(factor.T, vectors[:, 0]))
-    involved = " and ".join(names[j] for j in np.flatnonzero(direction > 0.3 * direction.max()).tolist())
-    return (
-        f"has next to no spread along {involved}: {figure(eigenvalues[0])} of one customer's scatter. "
+    involved = [names[j] for j in np.flatnonzero(direction > 0.3 * direction.max()).tolist()]
+    why = (
         "Its members repeat one value; if that is rounding, give the feature its true resolution"
+        if len(involved) == 1
+        else "Among its members they repeat one another"
     )
+    along = f"{' and '.join(involved)}: {figure(eigenvalues[0])} of one customer's scatter"
+    return f"has next to no spread along {along}. {why}"

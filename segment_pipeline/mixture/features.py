@@ -82,6 +82,18 @@ class FeatureSpace:
         """(n, d) original units -> (n, d) standardised coordinates Z. Raises ModelError where that is impossible."""
         return (_transform_columns(self.names, self.transforms, self.resolutions, X) - self.center) / self.scale
 
+    def part(self, chosen: Sequence[int]) -> "FeatureSpace":
+        """The same map of some of the features, by their positions, in the order given."""
+        places = list(chosen)
+        return FeatureSpace(
+            tuple(self.names[j] for j in places),
+            tuple(self.transforms[j] for j in places),
+            tuple(self.resolutions[j] for j in places),
+            self.center[places],
+            self.scale[places],
+            self.delta[places],
+        )
+
     def to_json(self) -> str:
         """Canonical text; `from_json` gives back the same doubles, bit for bit."""
         return json.dumps(
@@ -183,7 +195,7 @@ class Dependence:
 def diagnose_features(space: FeatureSpace, X: Array, Z: Array) -> list[FeatureDiagnostics]:
     """Profile of every feature. X : (n, d) original units; Z : (n, d) the same customers, standardised."""
     n, d = X.shape
-    correlation = np.abs(_correlation(Z))
+    correlation = np.abs(correlations(Z))
     np.fill_diagonal(correlation, -1.0)
     diagnostics = []
     for j, name in enumerate(space.names):
@@ -229,11 +241,11 @@ def find_dependence(names: Sequence[str], Z: Array, space: FeatureSpace | None =
     if len(names) < 2:
         return None
 
-    eigenvalues, vectors = np.linalg.eigh(_correlation(Z))
-    smallest = max(float(eigenvalues[0]), 0.0)
-    inflation = np.sum(vectors**2 / np.maximum(eigenvalues, np.finfo(float).tiny), axis=1)
-    if inflation.max() <= MAX_VARIANCE_INFLATION:
+    correlation = correlations(Z)
+    if variance_inflation(correlation).max() <= MAX_VARIANCE_INFLATION:
         return None
+    eigenvalues, vectors = np.linalg.eigh(correlation)
+    smallest = max(float(eigenvalues[0]), 0.0)
     loading = vectors[:, 0]
     # Of features that explain one another any could go. The one that moves most in the combination is the sum of the
     # others (log spend = log orders + log average order value), and of equals the one configured last.
@@ -335,7 +347,14 @@ def _densest_value(x: Array, t: Array) -> float:
     return float(np.median(x[inside]))
 
 
-def _correlation(Z: Array) -> Array:
+def variance_inflation(correlation: Array) -> Array:
+    """(d,) 1 / (1 - R^2) of each feature on the others, from their correlations (d, d); 1 = independent of them."""
+    eigenvalues, vectors = np.linalg.eigh(correlation)
+    return np.asarray(np.sum(vectors**2 / np.maximum(eigenvalues, np.finfo(float).tiny), axis=1))
+
+
+def correlations(Z: Array) -> Array:
+    """(d, d) of the columns of Z (n, d); 0 for one that is constant."""
     deviation = Z - Z.mean(axis=0)
     sd = np.sqrt(np.mean(deviation**2, axis=0))
     deviation /= np.where(sd > 0, sd, 1.0)

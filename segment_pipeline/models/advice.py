@@ -1,4 +1,4 @@
-"""What a person should know beside the choice: segments that are nearly one, and values that too many customers share.
+"""What a person should know beside the choice: segments that are nearly one, and values that no component can carry.
 
 Here: advice in words, which changes nothing by itself. Not here: what refuses a candidate (selection.py), and features
 that repeat one another (features.py).
@@ -10,8 +10,11 @@ from itertools import combinations
 
 import numpy as np
 
+from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.candidates import Mixture, bhattacharyya_distances
-from segment_pipeline.words import percent
+from segment_pipeline.mixture.em import OWN_SCATTER
+from segment_pipeline.mixture.features import SHARED_VALUE, FeatureSpace
+from segment_pipeline.words import figure, percent
 
 CLOSE_OVERLAP = 0.6
 """Bhattacharyya coefficient (exp of minus the distance, 1 = the same component) from which a pair may be one segment.
@@ -61,3 +64,34 @@ def merge_advice(mixture: Mixture, names: Sequence[str]) -> str:
     if not pairs:
         return ""
     return f"Some segments nearly coincide and could be treated as one: {'; '.join(pairs)}."
+
+
+_AROUND = 10
+"""Steps to both sides of a value within which a measurement has more customers than on the value itself."""
+
+SAME_FOR_MOST = 0.5
+"""Share of customers for whom two features are equal from which segments of these customers are flat."""
+
+
+def spoiling_advice(space: FeatureSpace, X: Array) -> str:
+    """Which features leave no sound candidate, with value and share, and what to do; empty where none does by its
+    values: a value that so many share, in such small steps, that a component on it has next to no spread, and two
+    features that are equal for most. X : (n, d) the customers fitted, in original units."""
+    found = []
+    for j, name in enumerate(space.names):
+        different, counts = np.unique(X[:, j], return_counts=True)
+        most, value = int(counts.max()), different[counts.argmax()]
+        around = int(np.sum(np.abs(X[:, j] - value) <= _AROUND * space.resolutions[j]))
+        alone = most >= max(SHARED_VALUE * len(X), around / 2)
+        if alone and most * space.variance_floor[j] < OWN_SCATTER:
+            found.append(f"{percent(most / len(X), 1)} of the customers have {name} = {figure(float(value), 6)}")
+    for i, j in combinations(range(space.n_features), 2):
+        same = float(np.mean(X[:, i] == X[:, j]))
+        if same >= SAME_FOR_MOST:
+            found.append(f"{space.names[i]} and {space.names[j]} are equal for {percent(same, 1)} of the customers")
+    if not found:
+        return ""
+    return (
+        f"What no segment can be made of: {'; '.join(found)}. Take such a feature out of `features`, or show it only: "
+        "`use: portrait`."
+    )

@@ -25,6 +25,7 @@ from segment_pipeline.mixture.features import (
 )
 from segment_pipeline.mixture.hurdle import hurdle_in, too_few_for
 from segment_pipeline.mixture.resolution import what_the_fit_sees
+from segment_pipeline.models.advice import spoiling_advice
 from segment_pipeline.models.alignment import kept_share
 from segment_pipeline.models.model import SegmentModel, express_in
 from segment_pipeline.models.selection import Choice, Continuity, choose, judge, merged_in_turn
@@ -98,7 +99,8 @@ def fit_challengers(
         )
     left = np.ones(len(Z), dtype=bool) if hurdle is None else ~hurdle.holds(Z)
     atoms = atom_advice(diagnose_features(space, X[left], Z[left]), has_rule=hurdle is not None) if left.any() else ""
-    remarks = " ".join(filter(None, [obstacle, atoms]))
+    spoilt = spoiling_advice(space, X[left]) if candidates and all(one.degenerate for one in candidates) else ""
+    remarks = " ".join(filter(None, [obstacle, spoilt or atoms]))  # a rule for the value may fail in the same way
     min_kept = config.memory.min_kept
     candidates = merged_in_turn(candidates, settings, _equal_within(X, config), min_kept)
     continuity = _continuity(candidates, space, X, config, champion)

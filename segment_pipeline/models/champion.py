@@ -23,7 +23,7 @@ from segment_pipeline.mixture.hurdle import hurdle_in
 from segment_pipeline.models.alignment import Lineage, align
 from segment_pipeline.models.challengers import months_own_challenger
 from segment_pipeline.models.model import Segment, SegmentModel, express_in
-from segment_pipeline.models.naming import assign_roles, name_segments, speaks_of
+from segment_pipeline.models.naming import assign_roles, name_segments, shown_standing, speaks_of, told_apart
 from segment_pipeline.models.refit import (
     EVENTS,
     Subject,
@@ -159,15 +159,17 @@ def _degeneracy(mixture: Mixture, space: FeatureSpace, X: Array) -> str | None:
 
 
 def with_overrides(model: SegmentModel, config: Config) -> SegmentModel:
-    """The model with the user's own names and roles, which win. They are put on when a model is used and never stored,
-    so that taking one out of the file brings the pipeline's own back."""
-    segments = []
-    for segment in model.segments:
-        own = config.segments.get(segment.segment_id)
-        if own is not None:
-            segment = replace(segment, name=own.name or segment.name, role=own.role or segment.role)
-        segments.append(segment)
-    return replace(model, segments=tuple(segments))
+    """The model with the user's own names and roles, which win; a segment that had such a name before gets another.
+    They are put on when a model is used and never stored, so that taking one out of the file brings the pipeline's own
+    back."""
+    own = [config.segments.get(segment_id) for segment_id in model.segment_ids]
+    names = [one.name if one is not None else None for one in own]
+    named = told_apart(
+        [name or segment.name for name, segment in zip(names, model.segments, strict=True)],
+        [k for k, name in enumerate(names) if name],
+    )
+    roles = [(None if one is None else one.role) or s.role for one, s in zip(own, model.segments, strict=True)]
+    return replace(model, segments=tuple(map(Segment, model.segment_ids, named, roles)))
 
 
 def _months_of_echo(inputs: DecisionInputs, config: Config) -> int | None:
@@ -349,7 +351,7 @@ def _promote(inputs: DecisionInputs, challenger: Mixture, config: Config) -> tup
         inputs.month,
         inputs.space,
         ordered,
-        _segments(inputs, [ids[k] for k in order], new[:, order], Z, _name_of_rule(ordered, config)),
+        _segments(inputs, [ids[k] for k in order], new[:, order], _name_of_rule(ordered, config)),
         atypical_below=0.0,
         memory=None if inputs.challenger_memory is None else inputs.challenger_memory.ordered(order),
     )
@@ -368,9 +370,7 @@ def _name_of_rule(mixture: Mixture, config: Config) -> dict[int, str]:
     }
 
 
-def _segments(
-    inputs: DecisionInputs, ids: Sequence[int], R: Array, Z: Array, given_names: dict[int, str]
-) -> tuple[Segment, ...]:
+def _segments(inputs: DecisionInputs, ids: Sequence[int], R: Array, given_names: dict[int, str]) -> tuple[Segment, ...]:
     """Who continues keeps its name and role; who is new gets them from its members' means, as does the name that speaks
     of a feature which the model has no more. A given name wins."""
     known = {s.segment_id: s for s in inputs.previous.segments} if inputs.previous is not None else {}
@@ -387,10 +387,10 @@ def _segments(
         known.pop(inputs.previous.segment_ids[before.segment_of[inputs.previous.mixture.hurdle.component]], None)
     fresh = [k for k, segment_id in enumerate(ids) if segment_id not in known or k in given_names]
     names = name_segments(
-        (weights.T @ Z)[fresh],
+        shown_standing(inputs.space, inputs.X, R)[fresh],
         inputs.space.names,
         [roles[k] for k in fresh],
-        [known[segment_id].name for k, segment_id in enumerate(ids) if segment_id in known and k not in given_names],
+        [*given_names.values(), *(known[i].name for k, i in enumerate(ids) if i in known and k not in given_names)],
     )
     named = dict(zip(fresh, names, strict=True)) | given_names
     return tuple(

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from itertools import count
+from itertools import chain, count
 
 import numpy as np
 
 from segment_pipeline.arrays import Array
+from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.words import ROLE_WORDS, capitalised, traits_of
 
 DORMANT_SILENCE = 1.0
@@ -54,7 +55,8 @@ def name_segments(
 ) -> list[str]:
     """A readable name for each segment, such as "Frequent, big baskets"; no two alike and none in `taken`.
 
-    z_means : (k, d) means of the features, standardised against the population. The two most notable features name a
+    z_means : (k, d) how far each segment's means lie from the population's, in its standard deviations
+    (`shown_standing`). The two most notable features name a
     segment; where that is not unique a third, then its role, then a number.
     """
     used = {name.casefold() for name in taken}
@@ -62,6 +64,32 @@ def name_segments(
     for means, role in zip(z_means, roles, strict=True):
         name = next(option for option in _name_options(means, names, role) if option.casefold() not in used)
         used.add(name.casefold())
+        result.append(name)
+    return result
+
+
+def shown_standing(space: FeatureSpace, X: Array, R: Array) -> Array:
+    """(k, d) how far the mean that profiles show of each segment lies from that of all customers, in standard
+    deviations after the transform: so a name never says low where the figure beside it is high.
+
+    X : (n, d) original units. R : (n, k) probabilities; a segment's customers are those who are likeliest in it, where
+    there is any.
+    """
+    members = (R.argmax(axis=1)[:, None] == np.arange(R.shape[1])).astype(float)
+    weights = np.where(members.any(axis=0), members, R)
+    means = weights.T @ X / weights.sum(axis=0)[:, None]
+    return np.asarray(space.transform(means) - space.transform(X.mean(axis=0)[None]))
+
+
+def told_apart(names: Sequence[str], fixed: Collection[int]) -> list[str]:
+    """The names, no two alike: those at the positions `fixed` stay, of others one that is taken gets a number."""
+    used = {names[k].casefold() for k in fixed}
+    result = []
+    for k, name in enumerate(names):
+        if k not in fixed:
+            options = chain([name], (f"{name} {number}" for number in count(2)))
+            name = next(option for option in options if option.casefold() not in used)
+            used.add(name.casefold())
         result.append(name)
     return result
 

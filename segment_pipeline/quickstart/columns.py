@@ -50,6 +50,8 @@ MISSING = (
 )
 """Texts, in lower case, that stand for no value."""
 
+_NO_VALUE = "|".join(map(re.escape, MISSING))
+
 DATE_FORMATS = {
     "%d/%m/%Y": "31/12/2024",
     "%m/%d/%Y": "12/31/2024",
@@ -205,19 +207,25 @@ def decimal_mark(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) ->
 
     12.5 can only be a point, 12,5 only a comma; 1.234 can be both, and decides nothing.
     """
-    counts = {}
-    for mark, other in ((".", ","), (",", ".")):
-        only = " + ".join(
-            f"count(*) FILTER (regexp_full_match({_bare_number(identifier(name))}, {literal(_NUMBER[mark])}) "
-            f"AND NOT regexp_full_match({_bare_number(identifier(name))}, {literal(_NUMBER[other])}))"
-            for name in names
-        )
-        counts[mark] = int(only_row(connection, f"SELECT {only} FROM {_profiled(connection)}")[0])
+    profiled = _profiled(connection)
+    counted = [_written_with(connection, profiled, name) for name in names]
+    counts = dict(zip(_NUMBER, map(sum, zip(*counted, strict=True)), strict=True))
     if counts[","] > counts["."]:
         return ",", f"decimal comma, as in {_example_of_comma(connection, names)}  (--decimal)"
     if counts["."] == 0 and (example := _points_of_thousands(connection, names)):
         return ",", f"points are of thousands, as in {example}, for smaller numbers have none  (--decimal)"
     return ".", ""
+
+
+def _written_with(connection: duckdb.DuckDBPyConnection, rows: str, name: str) -> tuple[int, ...]:
+    """How many texts of a column are numbers with one decimal mark and with no other, for each of _NUMBER."""
+    value = _bare_number(identifier(name))
+    reads = {mark: f"regexp_full_match({value}, {literal(number)})" for mark, number in _NUMBER.items()}
+    only = (
+        " AND ".join([reads[mark], *(f"NOT {other}" for one, other in reads.items() if one != mark)]) for mark in reads
+    )
+    counted = ", ".join(f"count(*) FILTER ({condition})" for condition in only)
+    return only_row(connection, f"SELECT {counted} FROM {rows}")
 
 
 def _points_of_thousands(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> str:
@@ -281,10 +289,13 @@ def bare_sql(name: str) -> str:
 
 
 def known_sql(name: str) -> str:
-    """The text of a column without the blanks around it; NULL where it stands for no value."""
-    missing = ", ".join(literal(text) for text in MISSING)
+    """The text of a column without the blanks around it; NULL where it stands for no value.
+
+    No list for NOT IN: DuckDB joins with each that is longer than a few, and five of them for every column of a wide
+    file are more joins than end.
+    """
     value = bare_sql(name)
-    return f"CASE WHEN lower({value}) NOT IN ({missing}) THEN {value} END"
+    return f"CASE WHEN NOT regexp_full_match(lower({value}), {literal(_NO_VALUE)}) THEN {value} END"
 
 
 def _known_values(name: str) -> str:

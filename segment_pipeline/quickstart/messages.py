@@ -26,12 +26,16 @@ from segment_pipeline.publishing.publish import reading
 from segment_pipeline.quickstart.columns import Column
 from segment_pipeline.quickstart.csv_table import Table
 from segment_pipeline.quickstart.plan import Plan
+from segment_pipeline.quickstart.proposal import LeftOut
 from segment_pipeline.quickstart.request import ENOUGH_CUSTOMERS
 from segment_pipeline.quickstart.starter_file import scalar
 from segment_pipeline.sources.reconciliation import OF_REJECTED, REASONS, USED, Part, read_account
 from segment_pipeline.words import figure, percent
 
 Say = Callable[[str], None]
+
+MOST_NAMED = 4
+"""Columns that are named where they are left out for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -113,14 +117,25 @@ def print_plan(plan: Plan, console: Console) -> None:
         say(f"  {one.name:<{widest}}  {one.transform}, in steps of {scalar(one.resolution)}  ({why})")
     if plan.proposal.left_out:
         say("Left out  (--features takes one in)")
-        for left in plan.proposal.left_out:
-            say(f"  {left.name}: {left.reason}")
+        for reason, names in _by_reason(plan.proposal.left_out).items():
+            say(f"  {', '.join(names)}: {reason}")
     remarks = _remarks(plan)
     if remarks:
         say("To know")
         for remark in remarks:
             say(f"  {remark}")
     say("")
+
+
+def _by_reason(left_out: Sequence[LeftOut]) -> dict[str, list[str]]:
+    """reason -> the columns that are left out for it; of many the first few, and how many more."""
+    found: dict[str, list[str]] = {}
+    for left in left_out:
+        found.setdefault(left.reason, []).append(left.name)
+    return {
+        reason: names if len(names) <= MOST_NAMED else [*names[:MOST_NAMED], f"and {len(names) - MOST_NAMED:,} more"]
+        for reason, names in found.items()
+    }
 
 
 def _worth_in_words(one: FeatureWorth) -> str:
@@ -309,6 +324,7 @@ def why_nothing(config: Config, month: date) -> NothingFoundError | None:
         ).fetchall()
     if not tried or not all(refusals for *_, refusals in tried):
         return None
+    unsound = next((reason for *_, refusals in tried for reason in refusals if reason.startswith("degenerate")), None)
     why_not = [list(dict.fromkeys(map(_in_short, refusals))) for *_, refusals in tried]
     counted = Counter(words for reasons in why_not for words in reasons)
     commonest = ", ".join(f"{words} ({count})" for words, count in counted.most_common())
@@ -323,7 +339,7 @@ def why_nothing(config: Config, month: date) -> NothingFoundError | None:
         "No trustworthy mixture was found, and nothing was published.\n"
         f"Why: of {len(tried)} {'mixtures' if several else 'numbers of segments'} tried, none may serve; "
         f"{commonest}.\n\n"
-        f"{table}\n\n{next_after_nothing(config)}"
+        f"{table}\n{'' if unsound is None else f'{unsound}.{chr(10)}'}\n{next_after_nothing(config)}"
     )
     return NothingFoundError(why)
 

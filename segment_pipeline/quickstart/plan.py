@@ -41,7 +41,13 @@ from segment_pipeline.quickstart.csv_table import (
     repeated_lines,
     texts_of,
 )
-from segment_pipeline.quickstart.proposal import Proposal, propose_features, without_hurdle, worth_of
+from segment_pipeline.quickstart.proposal import (
+    Proposal,
+    propose_features,
+    without_hurdle,
+    without_what_spoils,
+    worth_of,
+)
 from segment_pipeline.quickstart.request import (
     Request,
     last_closed_month,
@@ -111,7 +117,10 @@ def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly:
     proposal = propose_features(found.values, request.overrides(list(found.values), found.resolutions))
     if request.no_hurdle or request.hurdle is not None:
         proposal = without_hurdle(proposal)
-    obstacle = why_no_mixture(request, customers, proposal)
+    if request.features is None:
+        proposal = without_what_spoils(proposal, found.values, request.seed, request.hurdle)
+    once = table.orders is not None and customers > 0 and bool(np.all(found.values[FREQUENCY] == 1))
+    obstacle = one_order_each(request.file) if once else why_no_mixture(request, customers, proposal)
     if obstacle is not None and monthly:
         raise InputError(obstacle)
     starter = starter_of(request, table, proposal, found.month, found.source, customers, monthly=monthly)
@@ -231,8 +240,6 @@ def _features_of_orders(
     known = "FROM raw_customers WHERE trim(coalesce(customer_id, '')) <> '' ORDER BY customer_id"
     ids = texts_of(connection, f"SELECT customer_id {known}")
     values = numbers_of(connection, f"SELECT {chosen} {known}")
-    if len(values[FREQUENCY]) and np.all(values[FREQUENCY] == 1):
-        raise InputError(one_order_each(request.file))
     return ids, values, counts.parts
 
 

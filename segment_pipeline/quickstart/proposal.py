@@ -11,15 +11,30 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from segment_pipeline.arrays import Array, Flags
-from segment_pipeline.customers.worth import FeatureWorth, explained, feature_worth
+from segment_pipeline.column_names import (
+    COORDINATE,
+    FREQUENCY,
+    GROWS,
+    MEASURE,
+    MONEY,
+    PHONE,
+    POSTAL,
+    RATIO,
+    RECENCY,
+    YEAR,
+)
+from segment_pipeline.customers.worth import FeatureWorth, explained, feature_worth, why_none_is_sound
 from segment_pipeline.mixture.features import (
     LARGE_ATOM,
+    SHARED_VALUE,
     FeatureDiagnostics,
     FeatureSpace,
     apply_transform,
+    correlations,
     diagnose_features,
     find_dependence,
     skewness,
+    variance_inflation,
 )
 from segment_pipeline.words import figure, percent
 
@@ -60,32 +75,6 @@ _MOST_DECIMALS = 6
 _ON_THE_STEPS = 0.999
 """Share of the values that have to lie on the steps of a resolution."""
 
-RECENCY = re.compile(r"recency|since|last|dormant|inactiv", re.IGNORECASE)
-FREQUENCY = re.compile(
-    r"frequen|orders|purchases|transactions|visits|sessions|bookings|(n|num|number|count|total)_?(of_?)?"
-    r"(order|purchase|transaction|visit|invoice|booking)|(order|purchase|transaction|visit|invoice|booking)s?_?count",
-    re.IGNORECASE,
-)
-RATIO = re.compile(r"average|avg|mean|per_|_per|rate|ratio|share|percent|value", re.IGNORECASE)
-MONEY = re.compile(
-    r"spend|spent|amount|revenue|sales|value|price|monetary|umsatz|turnover|basket|aov|ltv", re.IGNORECASE
-)
-
-MEASURE = re.compile(
-    r"income|salary|einkommen|gehalt|betrag|limit|balance|saldo|debt|points|punkte|miles|steps|days|tage|minutes|hours|"
-    r"seconds|weight|distance|score",
-    re.IGNORECASE,
-)
-"""What else than recency, frequency and money is measured, and may well have as many digits for every customer."""
-
-_POSTAL = re.compile(r"(^|[^a-z])(plz|postleitzahl|zip|zip_?code|post_?code|postal|postal_?code)([^a-z]|$)")
-_PHONE = re.compile(r"(^|[^a-z])(tel|tel_?no|phone|phone_?(no|number)|telephone|telefon|telefonnummer|fax)([^a-z]|$)")
-_YEAR = re.compile(r"(^|[^a-z])(year|year_?of_?birth|birth_?year|yob|jahr|geburtsjahr|jahrgang)([^a-z]|$)")
-_GROWS = re.compile(
-    r"(^|[^a-z])(tenure|member_?since|account_?age|customer_?age|months_?on_?book|length_?of_?membership|days_?since_?"
-    r"(first|sign_?up|registration|register(ed)?|join(ed|ing)?|enrol(led|ment)?|customer_?since))([^a-z]|$)"
-)
-_COORDINATE = re.compile(r"(^|[^a-z])(lat|latitude|lon|lng|longitude|breitengrad|l(ä|ae)ngengrad)([^a-z]|$)")
 FEWEST_DIGITS_OF_A_CODE = 4
 
 
@@ -174,27 +163,31 @@ def propose_features(
         else:
             left_out[name] = LeftOut(name, reason, _proposed_or_none(name, values, overrides))
     if overrides.features is None:
-        for dropped in _repetitions(proposals, columns):
-            left_out[dropped.name] = dropped
-            del proposals[dropped.name]
-        for dropped in _beyond_the_most(proposals, columns):
-            left_out[dropped.name] = dropped
-            del proposals[dropped.name]
-        for dropped in _too_often_missing_together(proposals, columns):
-            left_out[dropped.name] = dropped
-            del proposals[dropped.name]
+        for too_many in (_repetitions, _beyond_the_most, _too_often_missing_together):
+            for dropped in too_many(proposals, columns):
+                left_out[dropped.name] = dropped
+                del proposals[dropped.name]
     chosen = tuple(proposals.values())
-    diagnostics = _diagnostics(chosen, columns)
-    hurdle = _hurdle(diagnostics)
-    recency, frequency = _roles([one.name for one in chosen])
+    hurdle = _hurdle(_diagnostics(chosen, columns))
+    return _proposal(chosen, [left_out[name] for name in columns if name in left_out], hurdle, columns)
+
+
+def _proposal(
+    features: Sequence[FeatureProposal],
+    left_out: Sequence[LeftOut],
+    hurdle: tuple[str, float] | None,
+    columns: Mapping[str, Array],
+) -> Proposal:
+    """The proposal of these features and this rule, with what follows from them."""
+    recency, frequency = _roles([one.name for one in features])
     return Proposal(
-        features=chosen,
-        left_out=tuple(left_out[name] for name in columns if name in left_out),
+        features=tuple(features),
+        left_out=tuple(left_out),
         hurdle=hurdle,
         recency=recency,
         frequency=frequency,
-        remarks=tuple(_remarks(chosen, hurdle, diagnostics)),
-        rejected=1.0 - float(_usable(chosen, columns).mean()) if chosen else 0.0,
+        remarks=tuple(_remarks(features, hurdle, _diagnostics(features, columns))),
+        rejected=1.0 - float(_usable(features, columns).mean()) if features else 0.0,
     )
 
 
@@ -203,6 +196,58 @@ def features_to_cut(proposal: Proposal) -> list[str]:
     and money, the other proposed ones, then those that were left out and are numbers all the same."""
     names = [one.name for one in proposal.features]
     return list(dict.fromkeys([*_named_first(names), *names, *(one.name for one in proposal.left_out if one.proposal)]))
+
+
+def without_what_spoils(
+    proposal: Proposal, columns: Mapping[str, Array], seed: int, hurdle: tuple[str, float] | None = None
+) -> Proposal:
+    """The proposal without the feature that leaves no mixture sound: one of few values to the cent, or one that repeats
+    another for nearly everybody. Where too few would be left, a value that many share becomes a segment by rule; where
+    nothing helps all stays, and the month says why it came to nothing.
+
+    seed : of the quick mixtures that tell. hurdle : the user's own rule, which stays.
+    """
+
+    def why_not(features: Sequence[FeatureProposal], rule: tuple[str, float] | None) -> str | None:
+        X = np.column_stack([columns[one.name][_usable(features, columns)] for one in features])
+        return why_none_is_sound(_space(features, columns)[0], X, seed, hurdle or rule)
+
+    features, rule = list(proposal.features), proposal.hurdle
+    reason = why_not(features, rule) if len(features) >= FEWEST_FEATURES else None
+    if reason is None:
+        return proposal
+    named = _named_first([one.name for one in features])
+    # first what the reason speaks of, of these not recency, frequency and money, but what many have the same of
+    suspects = sorted(
+        _diagnostics(features, columns),
+        key=lambda row: (
+            re.search(rf"\b{re.escape(row.feature)}\b", reason) is None,
+            row.feature in named,
+            -row.largest_atom_share,
+        ),
+    )
+    for suspect in suspects:
+        spoiler = next(one for one in features if one.name == suspect.feature)
+        kept = [one for one in features if one is not spoiler]
+        own = None if rule is not None and rule[0] == spoiler.name else rule
+        ruled = hurdle is not None and hurdle[0] == spoiler.name
+        if len(kept) >= FEWEST_FEATURES and not ruled and why_not(kept, own) is None:
+            left = LeftOut(spoiler.name, _spoiling_in_words(suspect, reason), spoiler)
+            return _proposal(kept, [*proposal.left_out, left], own, columns)
+    for suspect in suspects if rule is None and hurdle is None else ():
+        own = (suspect.feature, suspect.largest_atom)
+        if suspect.largest_atom_share >= SHARED_VALUE and why_not(features, own) is None:
+            return _proposal(features, proposal.left_out, own, columns)
+    return proposal
+
+
+def _spoiling_in_words(commonest: FeatureDiagnostics, reason: str) -> str:
+    """Why a feature is left out that spoils every fit. reason : what is unsound of the simplest mixture with it."""
+    share = commonest.largest_atom_share
+    if share < SHARED_VALUE:
+        return f"with it no mixture is sound: {reason}"
+    value = figure(commonest.largest_atom, 6)
+    return f"{percent(share, 1)} of the customers have {value}, and with it no mixture is sound, without it one is"
 
 
 def worth_of(proposal: Proposal, columns: Mapping[str, Array], seed: int) -> list[FeatureWorth]:
@@ -254,20 +299,20 @@ def what_it_stands_for(name: str, values: Array) -> str | None:
     """
     known = values[np.isfinite(values)]
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).casefold()
-    if _GROWS.search(words):
+    if GROWS.search(words):
         return (
             "it only grows with time: a model on it is out of date every month, and what it says of new and old fades"
         )
-    if _COORDINATE.search(words) and np.abs(known).max() <= 180:
+    if COORDINATE.search(words) and np.abs(known).max() <= 180:
         return "it is a coordinate: a place, and no amount of anything"
     if not np.all(known == np.round(known)):
         return None
     typical = float(np.median(known))
-    if _POSTAL.search(words) and typical >= 100:
+    if POSTAL.search(words) and typical >= 100:
         return "it is a postcode: a name for a place, and no amount of anything"
-    if _PHONE.search(words) and typical >= 10_000:
+    if PHONE.search(words) and typical >= 10_000:
         return "it is a phone number, and no amount of anything"
-    if _YEAR.search(words) and known.min() >= 1800 and known.max() <= 2200:
+    if YEAR.search(words) and known.min() >= 1800 and known.max() <= 2200:
         return "it is a year: a point in time; how long ago it is could be a feature"
     digits = int(np.log10(typical)) + 1 if typical >= 1 else 0
     same_width = 10 ** (digits - 1) <= known.min() and known.max() < 10**digits
@@ -366,20 +411,25 @@ def _proposed_or_none(name: str, values: Array, overrides: Overrides) -> Feature
 
 def _repetitions(proposals: Mapping[str, FeatureProposal], columns: Mapping[str, Array]) -> list[LeftOut]:
     """Features that the others give already, one after the other until none is left."""
-    kept, dropped = dict(proposals), []
+    features = list(proposals.values())
+    if len(features) < FEWEST_FEATURES:
+        return []
+    everything, dropped = _filled_space(features, columns), []
+    kept = list(range(len(features)))
     while len(kept) > 1:
-        space, Z = _space(list(kept.values()), columns)
+        space, Z = everything[0].part(kept), everything[1][:, kept]
         if len(Z) <= len(kept):
             break
         found = find_dependence(space.names, Z, space)
         if found is not None:
             name, reason = found.drop, f"it repeats others: {found.combination}"
         else:
-            redundancy = _redundancy(Z)
+            correlation = correlations(Z)
+            redundancy = 1.0 - 1.0 / variance_inflation(correlation)
             if redundancy.max() <= MAX_REDUNDANCY:
                 break
             j = len(kept) - 1 - int(np.argmax(redundancy[::-1]))  # of equals, the one further right in the file
-            partner = _partner(Z, j)
+            partner = int(np.argmax(np.abs(correlation[j]) * (np.arange(len(kept)) != j)))
             roles = _roles(space.names)
             if space.names[j] in roles and space.names[partner] not in roles:
                 j, partner = partner, j  # recency and frequency give segments their roles: what repeats them goes
@@ -387,7 +437,8 @@ def _repetitions(proposals: Mapping[str, FeatureProposal], columns: Mapping[str,
             reason = (
                 f"{percent(redundancy[j])} of its variance is known from the others, {space.names[partner]} most of all"
             )
-        dropped.append(LeftOut(name, reason, kept.pop(name)))
+        kept.remove(everything[0].names.index(name))
+        dropped.append(LeftOut(name, reason, proposals[name]))
     return dropped
 
 
@@ -399,7 +450,7 @@ def _beyond_the_most(proposals: Mapping[str, FeatureProposal], columns: Mapping[
     """
     if len(proposals) <= MOST_FEATURES:
         return []
-    space, Z = _space(list(proposals.values()), columns)
+    space, Z = _filled_space(list(proposals.values()), columns)
     atoms = {row.feature: row.largest_atom_share for row in _diagnostics(list(proposals.values()), columns)}
     names = list(space.names)
     taken = _named_first(names)
@@ -477,6 +528,17 @@ def _space(features: Sequence[FeatureProposal], columns: Mapping[str, Array]) ->
     return space, space.transform(X)
 
 
+def _filled_space(features: Sequence[FeatureProposal], columns: Mapping[str, Array]) -> tuple[FeatureSpace, Array]:
+    """The same of all customers, at the median of a feature where they have no possible number: of many columns with
+    gaps hardly anybody has a number in each."""
+    filled = []
+    for one in features:
+        values, usable = columns[one.name], _usable([one], columns)
+        filled.append(np.where(usable, values, np.median(values[usable])))
+    space = FeatureSpace.fit(features, np.column_stack(filled))  # type: ignore[arg-type]  # as in `_space`
+    return space, space.transform(np.column_stack(filled))
+
+
 def _diagnostics(features: Sequence[FeatureProposal], columns: Mapping[str, Array]) -> list[FeatureDiagnostics]:
     rows = _usable(features, columns) if features else np.zeros(0, dtype=bool)
     if not rows.any():
@@ -484,18 +546,6 @@ def _diagnostics(features: Sequence[FeatureProposal], columns: Mapping[str, Arra
     X = np.column_stack([columns[one.name][rows] for one in features])
     space, Z = _space(features, columns)
     return diagnose_features(space, X, Z)
-
-
-def _redundancy(Z: Array) -> Array:
-    """(d,) R^2 of every feature on all others."""
-    return np.array([explained(Z, j, [i for i in range(Z.shape[1]) if i != j]) for j in range(Z.shape[1])])
-
-
-def _partner(Z: Array, j: int) -> int:
-    """The feature that correlates most with feature j."""
-    correlation = np.array([abs(float(np.corrcoef(Z[:, i], Z[:, j])[0, 1])) for i in range(Z.shape[1])])
-    correlation[j] = -1.0
-    return int(np.argmax(correlation))
 
 
 # --- what to say ------------------------------------------------------------------------------------------------------

@@ -110,8 +110,6 @@ def find_roles(path: Path, evidence: Evidence, hints: Hints, renamed: Mapping[st
     lines = _roles_of_lines(path, evidence, hints)
     if lines is None:
         return _roles_of_rows(path, evidence, hints)
-    if lines.orders is not None and evidence.columns[lines.customer_id].distinct >= _orders_at_most(evidence, lines):
-        raise InputError(one_order_each(path))
     return lines
 
 
@@ -149,8 +147,10 @@ def _roles_of_lines(path: Path, evidence: Evidence, hints: Hints) -> Roles | Non
     customer = _choose(path, evidence, "customer", hints.customer_id, customers)
     amount = _choose(path, evidence, "amount", hints.amount, amounts)
     if customer.column is None:
-        once = any(customer_name(one.column)[0] >= 3 and unique(evidence, one.column) for one in customers)
-        raise InputError(one_order_each(path) if once else _nobody(path, evidence, date, amount))
+        once = (one.column for one in customers if customer_name(one.column)[0] >= 3 and unique(evidence, one.column))
+        customer = replace(customer, column=next(once, None), why="called like a customer, each with one order")
+    if customer.column is None:
+        raise InputError(_nobody(path, evidence, date, amount))
     if hints.amount is None and repeated_on_lines(evidence, str(amount.column), order.column):
         raise QuestionError(
             f"{path}: {shown(str(amount.column))} is {amount.why}. Is there an amount of the line? Name it: --amount "
@@ -180,14 +180,6 @@ def _is_order_lines(evidence: Evidence, customer: str | None, order: str | None)
     if any(customer_name(name)[0] >= 3 and unique(evidence, name) for name in evidence.columns):
         return False
     return customer is not None and evidence.columns[customer].distinct < 0.98 * evidence.rows
-
-
-def _orders_at_most(evidence: Evidence, roles: Roles) -> int:
-    """Orders that there are at most, by what is known without reading the lines again."""
-    orders = roles.orders
-    if orders is None or orders.order_id is None or orders.per_customer:
-        return evidence.rows
-    return evidence.columns[orders.order_id].distinct
 
 
 def _choose(

@@ -57,6 +57,31 @@ def test_customers_without_any_structure_have_no_segments(shape, seed, n, d):
     assert told[shape] in suitability.reason
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("shape", ["any day of the year", "skewed counts"])
+def test_one_crowd_that_is_no_gaussian_has_no_segments(shape, seed):
+    """BIC against one Gaussian said seven segments: features are cut to pieces where they are level or skewed."""
+    random = np.random.default_rng((seed, 9))
+    X = random.normal(size=(2000, 2))
+    if shape == "any day of the year":
+        X[:, 0] = random.integers(1, 366, 2000)
+    else:
+        X = np.log1p(1 + random.poisson(np.exp(0.5 + 0.8 * X)))
+    known = Known(X, np.zeros(2000, dtype=np.intp))
+    champion, customers = champion_of(known), customers_of(known)
+    suitability = judge_suitability(customers, champion, compare(customers, champion, ["a", "b"]))
+    assert suitability.verdict == "no_segments", suitability.findings
+    gain = next(one for one in suitability.findings if one.finding == "one_crowd_suffices")
+    assert gain.holds
+
+
+def test_a_mixture_of_groups_is_better_than_one_crowd_by_the_figure_in_the_reason():
+    _, _, suitability = judged("mixture", SEEDS[0])
+    gain = next(one for one in suitability.findings if one.finding == "one_crowd_suffices")
+    assert gain.value > gain.threshold > 0
+    assert f"by {gain.value:+.2f} nats better than one crowd" in suitability.reason
+
+
 def test_the_reason_tells_the_figures_of_the_findings_that_hold():
     _, comparison, suitability = judged("k_means_would_serve", SEEDS[0])
     findings = {finding.finding: finding for finding in suitability.findings}

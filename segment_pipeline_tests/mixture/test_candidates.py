@@ -233,3 +233,17 @@ def test_bhattacharyya_distance_of_equal_covariances_is_an_eighth_of_the_squared
 def test_impossible_input_is_refused(Z: np.ndarray, k: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fit_candidates(Z, k, variance_floor=np.full(2, 1e-4), seed=0)
+
+
+def test_a_component_whose_members_repeat_themselves_is_degenerate_however_many_they_are():
+    """Of a shop of one-time buyers the first order is the last, give or take a day: flat off the axes, and with so many
+    members no spike by their scatter."""
+    random = np.random.default_rng(5)
+    n = 40_000
+    once = random.random(n) < 0.945
+    last = random.normal(size=n)
+    first = np.where(once, last + 0.01 * random.normal(size=n), random.normal(1, 1, n))
+    Z = np.column_stack([last, first, random.normal(size=n)])
+    found = fit_candidates(Z, [2], variance_floor=np.full(3, 1e-6), seed=1, names=["last", "first", "spend"])
+    assert "along a combination of last and first" in str(found[0].degeneracy)
+    assert sum(name in str(found[0].degeneracy) for name in ("last", "first", "spend")) == 2

@@ -6,7 +6,7 @@ from segment_pipeline.config.model import ModelSettings
 from segment_pipeline.config.source import Feature
 from segment_pipeline.mixture.candidates import Candidate, Mixture
 from segment_pipeline.mixture.features import FeatureSpace, atom_advice, diagnose_features
-from segment_pipeline.models.advice import close_pairs, merge_advice
+from segment_pipeline.models.advice import close_pairs, merge_advice, spoiling_advice
 from segment_pipeline.models.selection import choose
 
 NAMES = ("orders", "value")
@@ -54,3 +54,20 @@ def test_the_rationale_carries_the_advice_whether_or_not_a_candidate_is_admissib
     refused = choose([], ModelSettings(), NAMES, atoms)
     assert refused.candidate is None
     assert "orders = 1" in refused.rationale
+
+
+def test_values_that_no_segment_can_be_made_of_are_named_with_feature_value_and_share() -> None:
+    random = np.random.default_rng(3)
+    price = random.permutation(np.repeat([9.99, 19.99, 49.99], [600, 900, 500]))
+    days = np.ceil(random.lognormal(3, 0.8, 2000))
+    tenure = np.where(random.random(2000) < 0.9, days, days + random.integers(1, 300, 2000))
+    features = [
+        Feature(name=name, resolution=step, transform="none")
+        for name, step in (("days", 1), ("tenure", 1), ("price", 0.01))
+    ]
+    X = np.column_stack([days, tenure, price])
+    said = spoiling_advice(FeatureSpace.fit(features, X), X)
+    assert "45.0 % of the customers have price = 19.99" in said
+    assert "days and tenure are equal for " in said
+    assert "orders" not in said
+    assert spoiling_advice(FeatureSpace.fit(features[:1], X[:, :1]), X[:, :1]) == ""

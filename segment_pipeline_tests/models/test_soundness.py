@@ -71,3 +71,31 @@ def test_a_champion_that_is_promoted_is_sound(remember: bool) -> None:
         assert (
             decide(world.inputs[-1], world.config, "every month").champion.segment_ids == decision.champion.segment_ids
         )
+
+
+PLANS = """
+features:
+  - {name: days, transform: log1p, resolution: 1, valid: {min: 0}}
+  - {name: visits, transform: log1p, resolution: 1, valid: {min: 0}}
+  - {name: price, transform: log1p, resolution: 0.01, valid: {min: 0}}
+model: {n_components: [2, 4], memory: false}
+"""
+
+
+def test_where_every_candidate_is_a_spike_the_rationale_names_the_feature_the_value_and_the_share() -> None:
+    """And what it advises is sound: without the feature candidates may serve, or at least are no spikes."""
+    random, settings = np.random.default_rng(2), config(PLANS)
+    X = np.column_stack(
+        [
+            np.ceil(np.exp(3 + 0.8 * random.normal(size=CUSTOMERS))),
+            np.round(np.exp(2.5 + 0.5 * random.normal(size=CUSTOMERS))),
+            random.permutation(np.repeat([9.99, 19.99, 49.99], [200, 360, 240])),
+        ]
+    )
+    found = fit_challengers(FeatureSpace.fit(settings.features, X), X, map(str, range(CUSTOMERS)), settings)
+    assert found.choice.candidate is None
+    assert "45.0 % of the customers have price = 19.99" in found.choice.rationale
+    assert "Take such a feature out" in found.choice.rationale
+    without = FeatureSpace.fit(settings.features[:2], X[:, :2])
+    found = fit_challengers(without, X[:, :2], map(str, range(CUSTOMERS)), settings)
+    assert not any(candidate.degenerate for candidate in found.candidates)

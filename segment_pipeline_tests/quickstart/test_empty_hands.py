@@ -1,12 +1,16 @@
 """Nobody leaves quickstart with empty hands: where no mixture is sound, the simplest segmentation that is."""
 
 import csv
+import re
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
 from segment_pipeline.cli.main import main
+from segment_pipeline.quickstart.plan import explore
+from segment_pipeline.quickstart.request import Request
 
 
 def table(path: Path, columns: dict[str, object]) -> Path:
@@ -89,3 +93,72 @@ def test_customers_of_one_kind_are_told_so_and_cut(in_folder: Path, commands):
     sizes = np.unique([row["segment"] for row in by_rule(in_folder / "noise_segments")], return_counts=True)[1]
     assert len(sizes) == 4
     assert sizes.min() > 300
+
+
+def test_a_shop_in_which_nobody_came_back_gets_groups_by_rule(in_folder: Path, capsys: pytest.CaptureFixture[str]):
+    random = np.random.default_rng(6)
+    days = random.integers(1, 29, 600)
+    file = table(
+        in_folder / "once.csv",
+        {
+            "order_id": range(600),
+            "customer_id": [f"c{i}" for i in range(600)],
+            "order_date": [f"2024-{1 + i % 6:02}-{day:02}" for i, day in enumerate(days)],
+            "amount": random.lognormal(3, 0.6, 600).round(2),
+        },
+    )
+    assert main(["quickstart", str(file)]) == 0
+    assert "every customer has one order only" in capsys.readouterr().out
+    assert {row["segment"] for row in by_rule(in_folder / "once_segments")} == {
+        "Recent, high spend",
+        "Recent, low spend",
+        "Quiet, high spend",
+        "Quiet, low spend",
+    }
+    assert main(["init", str(in_folder / "project"), "--from", str(file)]) == 2
+    assert "every customer has one order only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("monthly", [False, True])
+def test_a_feature_whose_zeros_spoil_every_mixture_is_left_out_before_a_month_runs(in_folder: Path, monthly: bool):
+    random = np.random.default_rng(7)
+    online = (1 / (1 + np.exp(-random.normal(0, 0.5, 1500)))).round(3)
+    online[random.permutation(1500)[:58]] = 0
+    file = table(
+        in_folder / "spiky.csv",
+        {
+            "customer_id": range(1500),
+            "recency_days": np.ceil(np.exp(3 + 0.8 * random.normal(size=1500))),
+            "visits": np.ceil(np.exp(2.5 + 0.5 * random.normal(size=1500))),
+            "share_online": online,
+        },
+    )
+    proposed = explore(duckdb.connect(), Request(file, in_folder / "out"), monthly=monthly).proposal
+    assert [one.name for one in proposed.features] == ["recency_days", "visits"]
+    assert proposed.left_out[0].reason.startswith("3.9 % of the customers have 0, and with it no mixture is sound")
+    asked = Request(file, in_folder / "out", features=["recency_days", "visits", "share_online"])
+    assert len(explore(duckdb.connect(), asked, monthly=monthly).proposal.features) == 3
+
+
+@pytest.mark.parametrize("monthly", [False, True])
+def test_of_a_subscription_shop_no_feature_of_a_handful_of_values_is_chosen_for_what_it_is_not(
+    in_folder: Path, monthly: bool
+):
+    """Everybody is billed on the 1st, at one of three prices: what most have the same of is left out and named."""
+    random = np.random.default_rng(8)
+    lines = [
+        (f"s{who}", f"2025-{month:02}-01", (9.99, 19.99, 49.99)[plan])
+        for who, (plan, since, until) in enumerate(
+            zip(random.integers(0, 3, 900), random.integers(1, 9, 900), random.integers(9, 20, 900), strict=True)
+        )
+        for month in range(since, min(until, 12) + 1)
+    ]
+    customers, days, amounts = zip(*lines, strict=True)
+    file = table(
+        in_folder / "invoices.csv",
+        {"customer_id": customers, "invoice_id": range(len(lines)), "invoice_date": days, "amount": amounts},
+    )
+    proposed = explore(duckdb.connect(), Request(file, in_folder / "out"), monthly=monthly).proposal
+    left = {one.name: one.reason for one in proposed.left_out}
+    assert re.search(r"\d+ % of the customers have 30", left["days_since_last_order"])
+    assert len(proposed.features) >= 2

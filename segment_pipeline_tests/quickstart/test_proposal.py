@@ -12,6 +12,7 @@ from segment_pipeline.quickstart.proposal import (
     propose_transform,
     unfit,
     what_it_stands_for,
+    without_what_spoils,
 )
 
 
@@ -174,3 +175,72 @@ def test_a_skewness_of_nothing_has_no_sign(random):
     values = np.concatenate([values, -values + 1e-4])
     assert "-0.0" not in propose_transform(values, 0.01)[1]
     assert "-0.0" not in propose_transform(np.exp(np.concatenate([values, -values - 1e-3])), 1e-6)[1]
+
+
+@pytest.fixture
+def crowd(random):
+    """3,000 customers of one kind, by days and visits."""
+    z = random.normal(size=(3000, 2))
+    return {
+        "days_since_last_order": np.ceil(np.exp(3 + 0.8 * z[:, 0])),
+        "visits": np.round(np.exp(2.5 + 0.5 * z[:, 1])),
+    }
+
+
+def sound(columns, **kwargs):
+    return without_what_spoils(propose_features(columns, **kwargs), columns, seed=42)
+
+
+def test_a_feature_with_a_few_zeros_that_spoils_every_mixture_is_left_out_and_named_with_them(crowd, random):
+    online = np.round(1 / (1 + np.exp(-random.normal(0, 0.5, 3000))), 3)
+    online[random.permutation(3000)[:117]] = 0
+    columns = {**crowd, "share_online": online}
+    proposal = sound(columns)
+    assert [one.name for one in proposal.features] == ["days_since_last_order", "visits"]
+    assert {one.name: one.reason for one in proposal.left_out} == {
+        "share_online": "3.9 % of the customers have 0, and with it no mixture is sound, without it one is"
+    }
+    assert proposal.hurdle is None
+
+
+def test_a_sound_proposal_stays_as_it_is(crowd):
+    assert sound(crowd) == propose_features(crowd)
+
+
+def test_prices_of_three_plans_carry_no_component(crowd, random):
+    columns = {**crowd, "price": random.choice([9.99, 19.99, 49.99], 3000, p=[0.3, 0.39, 0.31])}
+    proposal = sound(columns)
+    assert [one.name for one in proposal.features] == ["days_since_last_order", "visits"]
+    assert "of the customers have 19.99" in proposal.left_out[0].reason
+
+
+def test_where_too_few_features_would_be_left_the_value_is_a_segment_by_rule(crowd, random):
+    online = np.round(1 / (1 + np.exp(-random.normal(0, 0.5, 3000))), 3)
+    online[random.permutation(3000)[:300]] = 0
+    proposal = sound({"visits": crowd["visits"], "share_online": online})
+    assert [one.name for one in proposal.features] == ["visits", "share_online"]
+    assert proposal.hurdle == ("share_online", 0.0)
+    assert "10 % of the customers have share_online = 0: they are a segment by rule" in proposal.remarks[0]
+
+
+def test_features_that_are_equal_for_nearly_all_customers_are_never_both_chosen(random):
+    """Of a shop of one-time buyers: what one order cost is all that was spent."""
+    days, average = np.ceil(random.uniform(0, 365, 3000)), np.round(np.exp(random.normal(3.5, 0.6, 3000)), 2)
+    orders = np.where(random.random(3000) < 0.055, random.integers(3, 9, 3000), 1)
+    columns = {"days_since_last": days, "total_spend": np.round(orders * average, 2), "average_order_value": average}
+    assert len(propose_features(columns).features) == 3
+    proposal = sound(columns)
+    assert len(proposal.features) == 2
+    (left,) = proposal.left_out
+    assert left.name in ("total_spend", "average_order_value")
+    assert "total_spend and average_order_value" in left.reason
+
+
+def test_many_columns_with_gaps_leave_a_proposal(random):
+    """Of 150 columns with 4 % gaps each nobody has a number in all."""
+    columns = {f"score_{i}": np.where(random.random(800) < 0.04, np.nan, random.normal(size=800)) for i in range(150)}
+    columns["echo"] = columns["score_0"] + 0.01 * random.normal(size=800)
+    proposal = propose_features(columns)
+    assert 2 <= len(proposal.features) <= MOST_FEATURES
+    reasons = {one.name: one.reason for one in proposal.left_out}
+    assert {"score_0", "echo"} & {name for name, reason in reasons.items() if reason.startswith("it repeats others")}

@@ -221,7 +221,6 @@ def assert_refused(ended: Finished, *parts: str) -> None:
 
 CONSTANT = [(f"x{i}", 1, 2) for i in range(600)]
 WORDS = [(f"x{i}", f"name {i}") for i in range(600)]
-ONE_ORDER_EACH = [(i, f"c{i}", f"2024-0{1 + i % 6}-1{i % 9}", 10 + i) for i in range(600)]
 
 UNUSABLE = {
     "empty.csv": ("", "is empty"),
@@ -233,7 +232,6 @@ UNUSABLE = {
     "book.csv": (b"PK\x03\x04" + bytes(100), "Excel"),
     "binary.csv": (bytes(range(256)) * 40, "binary"),
     "constant.csv": (as_csv(("id", "a", "b"), CONSTANT), "a: it is 1 for every customer"),
-    "one_order.csv": (as_csv(("order_id", "customer_id", "order_date", "amount"), ONE_ORDER_EACH), "one order only"),
     "ragged.csv": (as_csv(HEADER, customers()) + "1,2,3,4,5,6,7,8\n", "Line: 902"),
     "no_header.csv": (as_csv(("1", "2", "3"), [(i, i % 7, i % 5) for i in range(600)]), "has no header"),
 }

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from segment_pipeline.cli.main import main
 from segment_pipeline.errors import InputError, QuestionError
+from segment_pipeline.quickstart.columns import known_sql, number_sql
 from segment_pipeline.quickstart.csv_table import Table, read_table
 from segment_pipeline.quickstart.plan import explore
 from segment_pipeline.quickstart.request import Request
@@ -636,3 +637,28 @@ def test_repeated_lines_are_told_and_count_once_where_that_is_said(write):
     assert (once.ids == plain.ids).all()
     np.testing.assert_array_equal(once.values["total_spend"], plain.values["total_spend"])
     assert twice.values["total_spend"].sum() > plain.values["total_spend"].sum()
+
+
+def test_a_table_of_266_numbers_a_customer_is_understood_within_a_minute(tmp_path):
+    random = np.random.default_rng(11)
+    columns = {f"spend_{i}": np.round(np.exp(random.normal(3, 1, 600)), 2) for i in range(266)}
+    path = tmp_path / "wide.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["customer_id", *columns])
+        rows.writerows([f"c{i}", *values] for i, values in enumerate(zip(*columns.values(), strict=True)))
+    began = time.perf_counter()
+    plan = explore(duckdb.connect(), Request(path, tmp_path / "out"))
+    assert time.perf_counter() - began < 60
+    assert len(plan.proposal.features) + len(plan.proposal.left_out) == 266
+    assert np.allclose(plan.values["spend_265"], columns["spend_265"])
+
+
+def test_the_numbers_of_many_columns_are_read_without_a_join():
+    """A list of texts that stand for no value is a join for every time that it is named: five for each number."""
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE raw_rows AS SELECT '1' AS a, 'n/a' AS b")
+    numbers = ", ".join(number_sql(known_sql(name), ",") for name in "ab")
+    assert connection.execute(f"SELECT {numbers} FROM raw_rows").fetchall() == [(1.0, None)]
+    (plan,) = connection.execute(f"EXPLAIN SELECT {numbers} FROM raw_rows").fetchall()
+    assert "join" not in str(plan).casefold()

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segment_pipeline.models.naming import assign_roles, name_segments, speaks_of
+from segment_pipeline.config.source import Feature
+from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.models.naming import assign_roles, name_segments, shown_standing, speaks_of, told_apart
 from segment_pipeline.segments.profiles import FeatureFigure, narrative
 from segment_pipeline.words import deed
 
@@ -62,6 +64,35 @@ def test_names_are_unique_never_taken_and_never_empty(means: list[list[float]], 
     assert len(set(folded)) == len(means)
     assert not set(folded) & {name.casefold() for name in taken}
     assert all(name.strip() for name in names)
+
+
+@given(
+    st.lists(st.sampled_from(["Recent", "recent", "Recent 2", "Quiet", "VIP"]), min_size=1, max_size=8),
+    st.sets(st.integers(0, 7)),
+)
+def test_no_two_segments_of_a_month_have_one_name_whatever_a_user_calls_some(names: list[str], own: set[int]) -> None:
+    """Of the user's own no two are alike: the configuration sees to that."""
+    fixed = [k for k in sorted(own) if k < len(names)]
+    fixed = [k for i, k in enumerate(fixed) if names[k].casefold() not in {names[j].casefold() for j in fixed[:i]}]
+    told = told_apart(names, fixed)
+    assert len({name.casefold() for name in told}) == len(names)
+    assert [told[k] for k in fixed] == [names[k] for k in fixed]
+
+
+@given(st.integers(0, 10_000), st.sampled_from(["none", "log1p"]))
+def test_a_name_says_high_where_the_mean_beside_it_is_high(seed: int, transform: str) -> None:
+    """A few very rich pull a mean up and hardly the mean of logs: by that a segment was very low beside a high mean."""
+    random = np.random.default_rng(seed)
+    X = random.lognormal(10, random.uniform(0.2, 1.5, 2), (400, 2)).round(2)
+    X[:20, 0] *= 40
+    features = [{"name": name, "transform": transform, "valid": {"min": 0}} for name in ("income", "b")]
+    space = FeatureSpace.fit([Feature.model_validate(one) for one in features], X)
+    R = random.dirichlet([0.3, 0.3, 0.3], 400)
+    labels = R.argmax(axis=1)
+    standing = shown_standing(space, X, R)
+    for k in np.unique(labels):
+        higher = X[labels == k].mean(axis=0) > X.mean(axis=0)
+        assert ((standing[k] > 0) == higher).all()
 
 
 def test_features_of_the_users_own_are_named_too() -> None:
