@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,22 @@ STORAGE_VERSION = "v1.5.0"
 Report = Callable[[str], None]
 # What to call a connection where DuckDB is not known by name.
 Connection = duckdb.DuckDBPyConnection
+
+
+@contextmanager
+def scratch(memory_limit: str = "4GB") -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database of its own to look at files with, gone afterwards: in memory, and on disk what does not fit into the
+    limit, as a run's has by default. Moments are shown in UTC, whatever the machine's zone."""
+    with tempfile.TemporaryDirectory(prefix="segment_pipeline_") as folder:
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": memory_limit,
+            "temp_directory": folder,
+            "autoinstall_known_extensions": False,
+        }
+        with duckdb.connect(config=settings) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET enable_progress_bar = false")
+            yield connection
 
 
 class WarehouseError(PipelineError):
