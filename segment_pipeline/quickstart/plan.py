@@ -31,6 +31,7 @@ from segment_pipeline.quickstart.csv_table import (
     customer_columns,
     customer_ids,
     feature_columns,
+    features_of,
     lines_that_are_no_orders,
     numbers_of,
     order_expressions,
@@ -51,7 +52,7 @@ from segment_pipeline.quickstart.request import (
 from segment_pipeline.quickstart.roles import Orders, one_order_each
 from segment_pipeline.quickstart.starter import starter_of
 from segment_pipeline.quickstart.starter_file import Starter, StarterFeature, starter_text
-from segment_pipeline.quickstart.text import files_of
+from segment_pipeline.quickstart.text import files_of, shown
 from segment_pipeline.sources.sources import load_raw_customers
 
 LONGEST_WINDOW = 12
@@ -150,6 +151,10 @@ def _found_of_customers(
             "a way that was not recognised, name the decimal mark: --decimal ,"
         )
     guesses = [said]
+    of_numbers = {name: one for name, one in features_of(table).items() if one.kind == "number"}
+    renamed = [f"{shown(one.name)} -> {shown(name)}" for name, one in of_numbers.items() if name != one.name]
+    if renamed:
+        guesses.append(f"renamed: {', '.join(renamed)}")
     if day is not None:
         guesses.append(f"dates became days before {day}, the day after {'the month' if monthly else 'the latest'}")
     made = snapshot_columns(table, list(columns), None if monthly else day)

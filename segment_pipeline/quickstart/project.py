@@ -12,6 +12,7 @@ from datetime import date
 from glob import has_magic
 from pathlib import Path
 from shlex import quote
+from textwrap import fill
 
 import duckdb
 
@@ -26,7 +27,7 @@ from segment_pipeline.quickstart.messages import Say, plain_speech, print_plan, 
 from segment_pipeline.quickstart.plan import USUAL_WINDOW, Plan, copies_of, explore, put_customers
 from segment_pipeline.quickstart.request import Request, last_closed_month
 from segment_pipeline.quickstart.starter_file import Starter, StarterFeature, starter_text
-from segment_pipeline.sources.order_lines import customers_of
+from segment_pipeline.sources.order_lines import first_month_with
 
 WORKSPACE = """\
 # Found by `dagster dev` without flags.
@@ -106,7 +107,7 @@ def _first_month(connection: duckdb.DuckDBPyConnection, plan: Plan, request: Req
     months = month_range(min(plan.month, add_months(first.replace(day=1), window - (first.day == 1))), plan.month)
     config = parse_config(starter_text(plan.starter), request.out / CONFIGURATION)
     enough = config.quality.min_customers / (1 - min(plan.proposal.rejected, 0.9))
-    return next((one for one, found in customers_of(connection, config, months).items() if found >= enough), plan.month)
+    return first_month_with(connection, config, months, enough) or plan.month
 
 
 def _ask_for_file(folder: Path) -> Request | None:
@@ -172,7 +173,8 @@ def _about_data(plan: Plan, request: Request) -> str:
         copies = [copy.replace("{month}", after) for copy in copies_of(request)[1].values()]
         return (
             f"It reads one export of customers a month, as it comes. {month_key(plan.month)} is there, a copy, for the "
-            f"next export may have the same name: put that into `data/` as `{'` and `'.join(copies)}`."
+            f"next export may have the same name: put that into `data/` as `{'` and `'.join(copies)}`"
+            + ("." if plan.starter.last_month is None else ", and take `last_month` out of `data/segmentation.yaml`.")
         )
     said = plan.starter.source["orders"]
     paths = said["path"] if isinstance(said, Mapping) else ""
@@ -214,7 +216,9 @@ def _write(folder: Path, starter: Starter, about_data: str) -> None:
         )
         (folder / "workspace.yaml").write_text(WORKSPACE, encoding="utf-8")
         (folder / ".gitignore").write_text(GITIGNORE, encoding="utf-8")
-        (folder / "README.md").write_text(README.format(name=starter.name, data=about_data), encoding="utf-8")
+        (folder / "README.md").write_text(
+            README.format(name=starter.name, data=fill(about_data, 120)), encoding="utf-8"
+        )
         (folder / "data" / "segmentation.yaml").write_text(starter_text(starter), encoding="utf-8")
 
 

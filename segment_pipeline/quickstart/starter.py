@@ -38,7 +38,8 @@ def starter_of(
     return Starter(
         name=_name_of(request.file),
         first_month=month,
-        last_month=None if monthly and month >= last_closed_month() else month,
+        # a project on order lines goes on by itself as soon as its export does
+        last_month=None if monthly and (table.orders is not None or month >= last_closed_month()) else month,
         source=source,
         features=[_starter_feature(one, table) for one in proposal.features],
         left_out=[

@@ -372,9 +372,8 @@ def _below(
 
 
 def _skipping(header: Header) -> dict[str, str]:
-    """Options to begin below the header. Line breaks in its cells may be others than those between lines, which a
-    strict reader takes for the end of the file."""
-    return {"skip": str(header.lines), "strict_mode": str(header.one_line).lower()}
+    """Options to begin below the header, which is one row to DuckDB, however many lines it has."""
+    return {"skip": str(len(header.above) + 1)}
 
 
 def _read_csv(files: Sequence[str], options: Mapping[str, str]) -> str:

@@ -170,13 +170,17 @@ def covered_months(connection: duckdb.DuckDBPyConnection, config: Config) -> set
     return {month for month, _ in found if window_of(config, month)[0] >= found[0][1]}
 
 
-def customers_of(connection: duckdb.DuckDBPyConnection, config: Config, months: Sequence[date]) -> dict[date, int]:
-    """How many customers have an order line in the window of each of the months."""
+def first_month_with(
+    connection: duckdb.DuckDBPyConnection, config: Config, months: Sequence[date], enough: float
+) -> date | None:
+    """The first of the months in whose window so many customers have an order line; None where there is none, or no
+    source of order lines. Raises SourceError."""
+    if config.source.orders is None or not months:
+        return None
     lines = open_order_lines(connection, config)
-    windows = {month: window_of(config, month) for month in months}
     counts = ", ".join(
         f"count(DISTINCT customer_id) FILTER (ordered_at >= {instant(start)} AND ordered_at < {instant(end)})"
-        for start, end in windows.values()
+        for start, end in (window_of(config, month) for month in months)
     )
     try:
         found = connection.execute(
@@ -184,7 +188,7 @@ def customers_of(connection: duckdb.DuckDBPyConnection, config: Config, months: 
         ).fetchone()
     except duckdb.Error as error:
         raise lines.failed(error) from error
-    return dict(zip(months, found or (), strict=True))
+    return next((month for month, customers in zip(months, found or (), strict=True) if customers >= enough), None)
 
 
 def count_lines(
