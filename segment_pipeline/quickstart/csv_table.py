@@ -345,6 +345,9 @@ def order_expressions(table: Table, made: Collection[str] = ()) -> dict[str, str
         raise AssertionError("the rows are customers")
     parts = [part for part in (orders.quantity, orders.amount) if part is not None]
     amount = " * ".join(identifier(part) if part in made else _number_in_file(table, part) for part in parts)
+    if _is_of_order(table, orders):
+        # the order's other lines cost nothing more, and are no lines whose amount cannot be read
+        amount = f"CASE WHEN trim({_text(table, orders.amount)}) <> '' THEN {amount} ELSE 0 END"
     when = table.columns[orders.date]
     # a moment of a Parquet file is one in any zone; its text would be that of the machine's
     as_it_is = when.name in made or (table.typed and when.with_offset)
@@ -357,6 +360,12 @@ def order_expressions(table: Table, made: Collection[str] = ()) -> dict[str, str
     return found | ({"product_id": orders.product_id} if orders.product_id is not None else {})
 
 
+def _is_of_order(table: Table, orders: Orders) -> bool:
+    """Whether the amount stands on one line of each order, and on no other."""
+    amount, many = table.columns[orders.amount], _orders_many(table, orders)
+    return orders.quantity is None and amount.known <= many < 0.98 * table.rows
+
+
 def columns_for_where(connection: duckdb.DuckDBPyConnection, table: Table, where: str | None) -> dict[str, str]:
     """source.orders.columns that make numbers and dates of the columns which the user's condition names, where it is
     none over text; no ids, which stay as they are written."""
@@ -366,7 +375,7 @@ def columns_for_where(connection: duckdb.DuckDBPyConnection, table: Table, where
     ids = (table.customer_id, orders.order_id, orders.product_id)
     made = {}
     for name, column in table.columns.items():
-        if name in ids or not mentions(where, name):
+        if name in ids or not mentions(where, name.lower()):
             continue
         if column.kind == "number":
             made[name] = _number_in_file(table, name)

@@ -105,9 +105,7 @@ def test_a_line_that_is_not_as_the_header_has_it_is_told_with_the_users_file(wri
     write("orders.csv", GERMAN + "Ößl;1;2;3;4\n", "cp1252")
     orders = {"path": "orders.csv", "as_text": True, "customer_id": "Kunde", "order_id": "Tag", "amount": "1"}
     config = configured(tmp_path, ["orders"], orders={**orders, "ordered_at": "try_strptime(Tag, '%d.%m.%Y')"})
-    with pytest.raises(
-        SourceError, match=r"orders\.csv cannot be read: .*Line: 4.*Ößl;1;2;3;4"
-    ) as told:
+    with pytest.raises(SourceError, match=r"orders\.csv cannot be read: .*Line: 4.*Ößl;1;2;3;4") as told:
         load(config)
     assert "segment_pipeline_" not in str(told.value)
 
