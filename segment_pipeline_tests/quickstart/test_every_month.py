@@ -138,7 +138,7 @@ def test_the_next_export_is_dropped_in_as_it_comes(
     for month in ("2024-03", "2024-04"):
         expected = by_hand(lines(4), month)
         if put is shopify:
-            expected.index = pd.Index([f"c{who}@example.org" for who in expected.index])
+            expected.index = pd.Index([f"c{who}@example.org" for who in expected.index], name="customer_id")
         assert_same(published(project, month), expected)
 
 
