@@ -4,8 +4,11 @@
 without it they run on the demo's first two months, where what needs a longer history is empty.
 """
 
+import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -38,6 +41,25 @@ def test_a_recipe_answers_its_question(finished_demo, title):
     assert rows
     for column in rows[0]:
         assert any(row[column] is not None for row in rows), f"{column} is NULL in every row"
+
+
+SHOWN = """
+import json, resource, sys, duckdb
+
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+with duckdb.connect(sys.argv[1], read_only=True, config={"memory_limit": "1GB"}) as connection:
+    for query in json.load(sys.stdin):
+        assert "│" in str(connection.sql(query.strip().rstrip(";"))), query
+"""
+
+
+@pytest.mark.process
+def test_every_recipe_can_be_printed_as_a_person_does_it(finished_demo):
+    """Which puts a LIMIT on it, and makes other plans."""
+    command = [sys.executable, "-c", SHOWN, str(finished_demo)]
+    told = json.dumps(list(RECIPES.values()))
+    done = subprocess.run(command, input=told, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def recipe(finished_demo, number):

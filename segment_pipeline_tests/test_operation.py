@@ -419,7 +419,7 @@ def test_duckdb_1_5_reads_every_table_and_view(three_months, duckdb_1_5):
 
 
 SCORE_A_CUSTOMER = """
-import sys, duckdb
+import resource, sys, duckdb
 connection = duckdb.connect()
 connection.execute(f"ATTACH '{sys.argv[1]}' AS segments (READ_ONLY)")
 connection.execute(
@@ -428,6 +428,8 @@ connection.execute(
 )
 print(duckdb.__version__)
 print(connection.execute("SELECT * FROM segments.score(mine)").fetchall())
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+assert "ann" in str(connection.sql("SELECT * FROM segments.score(mine)"))  # with a LIMIT, as print shows it
 """
 
 

@@ -24,7 +24,8 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import feature_matrix, without, write_rows
-from segment_pipeline.database.store import month_literal, month_rows, reason
+from segment_pipeline.database.store import in_memory, month_literal, month_rows, reason
+from segment_pipeline.database.user_sql import what_it_does_beside_reading
 from segment_pipeline.early_warnings.tables import OBSERVED_SILENCE
 from segment_pipeline.errors import SourceError
 from segment_pipeline.models.champions_store import require_champion, scores_in
@@ -207,11 +208,12 @@ def _rules(
 def rules_that_fail(config: Config) -> list[str]:
     """What is wrong with the user's rules that can be told without a customer: their SQL, the features they name."""
     problems = []
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         columns = ", ".join(f"{identifier(name)} DOUBLE" for name in config.raw_feature_names)
         connection.execute(f"CREATE TABLE features (customer_id VARCHAR, {columns})")
         for name, rule in config.alternatives.rules.items():
             try:
+                _refuse_writing(rule)
                 # within a FROM, so that a second statement has no place to stand
                 connection.execute(f"SELECT * FROM (SELECT CAST(({rule}\n) AS VARCHAR) FROM features)")
             except duckdb.Error as error:
@@ -226,8 +228,15 @@ def _failing_rule(config: Config, name: str, rule: str, error: duckdb.Error) -> 
     )
 
 
+def _refuse_writing(rule: str) -> None:
+    written = what_it_does_beside_reading(f"SELECT ({rule}\n)", names_tables=False)
+    if written is not None:
+        raise duckdb.BinderException(f"it holds {written}, and a rule reads features only.")
+
+
 def _rule_labels(connection: duckdb.DuckDBPyConnection, rule: str, customers: _LookedAt) -> Values:
     """Raises duckdb.Error where the rule is no expression over the features."""
+    _refuse_writing(rule)
     month = month_literal(customers.month)
     features = f"(SELECT * EXCLUDE (month) FROM {VALIDATED_FEATURES.name} WHERE month = {month})"
     return _in_order(

@@ -197,7 +197,6 @@ def _label_rows(
         with ready_made_rows(connection, config, month, {audit.segment.lower()}) as found:
             yield found
         return
-    connection.execute("SET python_enable_replacements = false")
     path = resolve_source_path(audit.path.replace("{month}", month_key(month)), config.path.parent)
     try:
         yield open_files(connection, path, {audit.customer_id.lower(), audit.segment.lower()}), audit.customer_id

@@ -63,8 +63,6 @@ def outcomes_table(
 
     Raises SourceError, naming file, key, found and expected.
     """
-    # what the user's SQL does not find in the file must not be found among the variables of this program
-    connection.execute("SET python_enable_replacements = false")
     path = resolve_source_path(outcomes.path, config.path.parent)
     given = {key: str(text) for key, text in outcomes.model_dump(exclude={"path"}).items()}
     key = f"outcomes.path ({config.path.name}:{config.line_of('outcomes', 'path')})"

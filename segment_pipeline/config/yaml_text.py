@@ -5,6 +5,7 @@ cannot read). What does not: which keys there are and what they mean; that is `c
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,6 +14,10 @@ from typing import Any
 import yaml
 
 KeyPath = tuple[str | int, ...]
+OLD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|0b[01_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|(?=[0-9.]*_)[0-9_.]+)")
+"""A number of YAML 1.1 that is another one, or text, in YAML 1.2 and for most people: 010 is 8, 1:30 is 90."""
+TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that turn the direction of writing: what a person reads is then not what stands there."""
 MERGE_TAG = "tag:yaml.org,2002:merge"  # the key `<<`, which SafeLoader resolves by itself
 
 
@@ -78,6 +83,7 @@ def load_located(text: str) -> LocatedYaml:
         if root is None:
             return LocatedYaml(None, None)
         problems = list(_node_problems(root, loader.resolve))
+        problems += _turned_lines(text)
         if problems:
             raise YamlProblemsError(sorted(dict.fromkeys(problems), key=lambda problem: problem.line))
         return LocatedYaml(loader.construct_document(root), root)
@@ -157,12 +163,32 @@ def _scalar_problems(node: yaml.ScalarNode, label: str, resolve: Callable[..., A
     if node.tag != resolve(yaml.ScalarNode, node.value, (node.style is None, node.style is not None)):
         yield Problem(line, label, f"the tag {_plain(node.tag)}", "plain YAML values; remove the tag")
         return
+    if node.tag.endswith((":int", ":float")) and OLD_NUMBER.fullmatch(node.value):
+        found = f"{_plain(node.value)}, which YAML takes for {yaml.safe_load(node.value)}"
+        yield Problem(line, label, found, "digits alone, without a leading 0, or text in quotes")
+        return
+    if (hidden := _hidden(node.value)) is not None:
+        yield Problem(line, label, f"the character U+{ord(hidden):04X}, which is not seen", "text without it")
     try:
         yaml.SafeLoader("").construct_object(node)
     except (ValueError, OverflowError):  # 2017-13-45 looks like a date and is none; a number of 5,000 digits
         kind = node.tag.rpartition(":")[2]
         allowed = f"a {'date that exists' if kind == 'timestamp' else 'number that exists'}, or text in quotes"
         yield Problem(line, label, f"{_plain(node.value)}, which YAML takes for a {kind}", allowed)
+
+
+def _hidden(value: str) -> str | None:
+    """The first character of a value that nobody sees: one that turns the writing, or controls a device."""
+    return next((one for one in value if one in TURNING or (one < " " and one not in "\t\n\r") or one == "\x7f"), None)
+
+
+def _turned_lines(text: str) -> Iterable[Problem]:
+    """Also in a comment: it may look like a key, and hide one."""
+    for number, line in enumerate(text.split("\n"), 1):
+        turning = next((one for one in line if one in TURNING), None)
+        if turning is not None:
+            found = f"the character U+{ord(turning):04X}, which turns the direction of writing"
+            yield Problem(number, "", found, "text without it; type the line anew")
 
 
 def _key_problems(node: yaml.MappingNode, label: str) -> Iterable[Problem]:

@@ -13,7 +13,7 @@ from segment_pipeline.config.source import Feature
 from segment_pipeline.customers.contract import Contract
 from segment_pipeline.customers.tables import FEATURE_LIMITS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
 from segment_pipeline.customers.transforms import transform_sql
-from segment_pipeline.database.quoting import identifier, literal, number
+from segment_pipeline.database.quoting import clamped, identifier, literal, number
 from segment_pipeline.database.rows import write_rows
 from segment_pipeline.database.store import month_literal, month_rows, replace_month
 from segment_pipeline.errors import ConfigError
@@ -123,7 +123,7 @@ def kept_values(config: Config, contract: Contract, limits: Limits) -> str:
         kept = column = identifier(name)
         if name in capped:
             low, high = limits[name]
-            kept = f"least({number(high)}, greatest({number(low)}, {column}))"
+            kept = clamped(column, number(low), number(high))
         if name in unusable:
             kept = f"CASE WHEN {unusable[name]} THEN NULL ELSE {kept} END"
         columns.append(column if kept == column else f"{kept} AS {column}")

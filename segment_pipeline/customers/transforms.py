@@ -1,6 +1,6 @@
 """A feature's transform and standardisation as SQL; equal to mixture/features.py, which does it in NumPy."""
 
-from segment_pipeline.database.quoting import identifier, number
+from segment_pipeline.database.quoting import clamped, identifier, number
 from segment_pipeline.mixture.features import FeatureSpace
 
 
@@ -13,7 +13,7 @@ def transform_sql(transform: str, resolution: float, column: str) -> str:
     if transform == "log1p":
         return f"ln(1E0 + {column})"
     if transform == "logit":
-        inside = f"least({number(1 - resolution / 2)}, greatest({number(resolution / 2)}, {column}))"
+        inside = f"({clamped(column, number(resolution / 2), number(1 - resolution / 2))})"
         return f"ln({inside} / (1E0 - {inside}))"
     raise ValueError(f"no SQL for the transform {transform!r}")
 

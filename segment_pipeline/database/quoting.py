@@ -21,6 +21,12 @@ def number(value: float) -> str:
     return text if "e" in text else text + "E0"
 
 
+def clamped(expression: str, low: str, high: str) -> str:
+    """The expression, drawn in to the two limits; NULL stays NULL. `least(high, greatest(low, x))` would make it `low`
+    in DuckDB, which passes over NULL, and NULL in engines that do not."""
+    return f"CASE WHEN {expression} < {low} THEN {low} WHEN {expression} > {high} THEN {high} ELSE {expression} END"
+
+
 def string_list(values: Iterable[str]) -> str:
     """A list of string values."""
     return "[" + ", ".join(literal(value) for value in values) + "]"

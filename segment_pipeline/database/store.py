@@ -32,24 +32,37 @@ Report = Callable[[str], None]
 Connection = duckdb.DuckDBPyConnection
 
 
-@contextmanager
-def scratch(memory_limit: str = "4GB") -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database of its own to look at files with, gone afterwards: in memory, and on disk what does not fit into the
-    limit, as a run's has by default. Moments are shown in UTC, whatever the machine's zone."""
-    with tempfile.TemporaryDirectory(prefix="segment_pipeline_") as folder:
-        settings: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": memory_limit,
-            "temp_directory": folder,
-            "autoinstall_known_extensions": False,
-        }
-        with duckdb.connect(config=settings) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("SET enable_progress_bar = false")
-            yield connection
-
-
 class WarehouseError(PipelineError):
     """The warehouse, or the folder it lies in, cannot be used as it is."""
+
+
+NO_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
+"""A path such as s3://... would make DuckDB fetch an extension from the network by itself."""
+
+
+def in_memory(**settings: str | bool | int | float | list[str]) -> duckdb.DuckDBPyConnection:
+    """A database of its own that nobody else sees: for what is looked at before a run, and for SQL of the user's. The
+    same on every machine: days are days in UTC, and nothing comes from the network by itself."""
+    return _set_up(duckdb.connect(config=NO_EXTENSIONS | settings))
+
+
+def _set_up(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")
+    # A table that the user's SQL lacks must not be found among the variables of this program.
+    connection.execute("SET python_enable_replacements = false")
+    return connection
+
+
+@contextmanager
+def scratch(memory_limit: str = "4GB") -> Iterator[duckdb.DuckDBPyConnection]:
+    """As `in_memory`, to look at files with: what does not fit into the limit, as a run has it by default, is on disk
+    for as long."""
+    with (
+        tempfile.TemporaryDirectory(prefix="segment_pipeline_") as folder,
+        in_memory(memory_limit=memory_limit, temp_directory=folder) as connection,
+    ):
+        yield connection
 
 
 @dataclass(frozen=True)
@@ -87,12 +100,10 @@ class Warehouse:
     def _open(self, report: Report) -> duckdb.DuckDBPyConnection:
         make_folder(self.path.parent)
         # One configuration for the whole process: DuckDB refuses a second one on the same file.
-        settings: dict[str, str | bool | int | float | list[str]] = {
+        settings = NO_EXTENSIONS | {
             "storage_compatibility_version": STORAGE_VERSION,
             "memory_limit": self.memory_limit,
             "temp_directory": str(self.path.parent / ".duckdb_spill"),
-            # A path such as s3://... would make DuckDB fetch an extension from the network by itself.
-            "autoinstall_known_extensions": False,
         }
         if self.threads is not None:
             settings["threads"] = self.threads
@@ -105,9 +116,7 @@ class Warehouse:
                 f"{self.path} cannot be opened ({first_line(error)}). If the file is damaged, put a backup in its "
                 f"place or move it and segments.duckdb away, and run again; without a backup all months are rebuilt."
             ) from error
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET enable_progress_bar = false")
-        return connection
+        return _set_up(connection)
 
 
 def _patiently(

@@ -10,6 +10,16 @@ from segment_pipeline.words import figure
 
 # What the machine, and not this project, is to blame for: a full disk, too little memory, a file that went away.
 _OF_THE_MACHINE = {"IOException", "OutOfMemoryException", "MemoryError", "OSError", "PermissionError"}
+_KINDS = {
+    "SourceError": "The source cannot be read, or is not what the configuration says",
+    "ContractError": "The month's data break a check that stops it",
+    "ModelError": "No model that can be trusted",
+    "MonthOrderError": "The month before is missing",
+    "ConfigError": "The configuration cannot be used",
+    "WarehouseBusyError": "The warehouse is held by another process",
+    "WarehouseError": "The warehouse cannot be used",
+    "PublishError": "The published file cannot be replaced",
+}
 _INTERRUPTIONS = {"DagsterExecutionInterruptedError", "InterruptException", "KeyboardInterrupt"}
 
 
@@ -30,6 +40,13 @@ class Failure:
         """Whether somebody stopped the run: Ctrl-C, or a signal to end."""
         # the second is what DuckDB makes of Ctrl-C in the middle of a query
         return self.error in _INTERRUPTIONS or (self.error, self.message) == ("RuntimeError", "Query interrupted")
+
+    @property
+    def kind(self) -> str:
+        """What failed, in a sentence that holds nothing of anybody's data, as the message may."""
+        if self.step is None:
+            return "It ended before its first step."
+        return f"{_KINDS.get(self.error, 'An error')} in {self.step}."
 
     def __str__(self) -> str:
         if self.ours:

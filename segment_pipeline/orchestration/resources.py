@@ -3,12 +3,9 @@
 Nothing heavy is imported at module level: Dagster loads this file in every process that shows the asset graph.
 """
 
-import http.client
-import json
 import logging
 import os
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -159,13 +156,18 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
 class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it provides is itself
     """Tells people: to the log always, and to a webhook as JSON {"text": ...} where one is configured.
 
-    A webhook that does not answer is logged and forgotten: a message lost must not be a month lost.
+    A webhook that does not answer is logged and forgotten: a message lost must not be a month lost. `timeout_seconds`
+    is for all tries together.
     """
 
     webhook_url: str | None = None
-    timeout_seconds: float = 10.0
+    timeout_seconds: float = 20.0
 
-    def notify(self, text: str, log: logging.Logger) -> None:
+    def notify(self, text: str, log: logging.Logger, outside: str | None = None) -> None:
+        """outside : what the webhook is told, where that is less than the log: what leaves the house carries counts and
+        names of the configuration, and no value of anybody's data."""
+        from segment_pipeline.orchestration.webhook import NotSentError, send
+
         log.warning(text)
         if not self.webhook_url:
             return
@@ -173,13 +175,7 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
             log.error("The webhook in %s is not an http(s) address; nothing was sent.", WEBHOOK_VARIABLE)
             return
         try:
-            request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
-                self.webhook_url,
-                data=json.dumps({"text": text}).encode(),
-                headers={"Content-Type": "application/json"},
-            )
-            with urllib.request.urlopen(request, timeout=self.timeout_seconds):  # noqa: S310
-                log.info("Sent to the webhook.")
-        # Nobody there, too slow (both OSError), an answer that is no HTTP, an address that is none
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            send(self.webhook_url, text if outside is None else outside, self.timeout_seconds)
+            log.info("Sent to the webhook.")
+        except NotSentError as error:
             log.error("The webhook did not take the message (%s); it stands in this log only.", error)

@@ -24,9 +24,12 @@ def notify_run_failure(context: dg.RunFailureSensorContext, notifier: Notifier) 
     if run.job_name != monthly_segmentation.name and PID_TAG not in run.tags:
         return dg.SkipReason(f"{run.job_name} is no run of this pipeline.")
     failures = [explain(event) for event in [*context.get_step_failure_events(), context.failure_event]]
-    why = next((str(found) for found in failures if found), context.failure_event.message)
+    failure = next((found for found in failures if found), None)
     month = run.tags.get("dagster/partition", "no month")
-    notifier.notify(f"Segmentation of {month} failed; the published file is whole. {why}", context.log)
+    told = f"Segmentation of {month} failed; the published file is whole."
+    kind = failure.kind if failure else "It was ended from outside."
+    outside = f"{told} {kind} Why stands in the log of run {run.run_id[:8]}."
+    notifier.notify(f"{told} {failure or context.failure_event.message}", context.log, outside)
     return None
 
 

@@ -16,7 +16,7 @@ import duckdb
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.customers.tables import FEATURE_LIMITS
-from segment_pipeline.database.quoting import identifier, literal, number
+from segment_pipeline.database.quoting import clamped, identifier, literal, number
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.models.scoring import assignment_sql, prior_sql
@@ -107,9 +107,11 @@ def macro_ddl(scoring: Scoring) -> list[str]:
     )
     if scoring.model.memory is not None:
         about += f" {_about_previous(scoring.model)}"
+    # Under a LIMIT DuckDB looks for the table below and writes out every expression in terms of its columns, which here
+    # takes more memory than there is. It stops looking at a join.
+    rows = f"(SELECT given.* FROM (SELECT 1) AS one CROSS JOIN query_table({SCORED_TABLE}) AS given)"
     return [
-        f"CREATE OR REPLACE MACRO {MACRO}({SCORED_TABLE}) AS TABLE "
-        f"{score_query(scoring, f'query_table({SCORED_TABLE})')}",
+        f"CREATE OR REPLACE MACRO {MACRO}({SCORED_TABLE}) AS TABLE {score_query(scoring, rows)}",
         f"COMMENT ON MACRO TABLE {MACRO} IS {literal(about)}",
     ]
 
@@ -201,7 +203,7 @@ def _kept(limits: FeatureLimits, column: str) -> str:
     """The value that is scored: as it came, or drawn in to the limits where the policy is to cap."""
     if limits.outliers != "cap" or limits.outliers_below is None or limits.outliers_above is None:
         return column
-    return f"least({number(limits.outliers_above)}, greatest({number(limits.outliers_below)}, {column}))"
+    return clamped(column, number(limits.outliers_below), number(limits.outliers_above))
 
 
 # --- other engines ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import numpy as np
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.customers.simplest import simplest_segments
-from segment_pipeline.database.store import scratch
+from segment_pipeline.database.store import RunLock, scratch
 from segment_pipeline.errors import NothingFoundError, PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
@@ -111,7 +111,6 @@ def run_quickstart(request: Request, plan: Plan, progress: Say, warn: Say) -> Ou
 
 def _run_month(config: Config, month: date, progress: Say, warn: Say) -> None:
     from segment_pipeline import run_months
-    from segment_pipeline.database.store import RunLock
     from segment_pipeline.orchestration.resources import run_lock_path
 
     # The run history belongs beside the result, and not into the instance of somebody's production.

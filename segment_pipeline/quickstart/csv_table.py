@@ -386,7 +386,7 @@ def columns_for_where(connection: duckdb.DuckDBPyConnection, table: Table, where
 
 def _binds(connection: duckdb.DuckDBPyConnection, where: str) -> bool:
     try:
-        connection.execute(f"SELECT 1 FROM raw_rows WHERE ({where}\n) LIMIT 0")
+        connection.execute(f"DESCRIBE SELECT 1 FROM raw_rows WHERE ({where}\n)")
     except duckdb.Error:
         return False
     return True

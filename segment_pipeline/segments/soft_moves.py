@@ -27,7 +27,8 @@ def moved_sql(model: SegmentModel | None, before: str, now: str, prior: str) -> 
     if model is None or model.memory is None:
         return "CAST(NULL AS DOUBLE)"
     stayed = " + ".join(_pair(model.memory, a, a, before, now, prior) for a in range(len(model.segments)))
-    return f"CASE WHEN {before} IS NOT NULL AND {now} IS NOT NULL THEN least(1E0, greatest(0E0, 1E0 - ({stayed}))) END"
+    known = " AND ".join(f"{one} IS NOT NULL" for one in (before, now, prior))
+    return f"CASE WHEN {known} THEN least(1E0, greatest(0E0, 1E0 - ({stayed}))) END"
 
 
 def expected_moves_sql(model: SegmentModel, moves: str) -> str:

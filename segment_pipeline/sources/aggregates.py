@@ -22,7 +22,7 @@ import duckdb
 
 from segment_pipeline.config.values import either
 from segment_pipeline.config.yaml_text import show
-from segment_pipeline.database.store import reason
+from segment_pipeline.database.store import in_memory, reason
 from segment_pipeline.sources.expressions import NUMERIC_TYPES
 
 Node = dict[str, Any]
@@ -84,7 +84,7 @@ class Names:
 
 def open_parser() -> duckdb.DuckDBPyConnection:
     """Where trees are made. A database in memory, for the form of a tree is that of a database's storage version."""
-    return duckdb.connect()
+    return in_memory()
 
 
 def named_columns(texts: Sequence[str]) -> set[str]:

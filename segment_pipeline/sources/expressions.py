@@ -14,6 +14,7 @@ import duckdb
 
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import reason
+from segment_pipeline.database.user_sql import what_it_does_beside_reading
 from segment_pipeline.errors import SourceError
 from segment_pipeline.sources.files import Relation
 
@@ -142,6 +143,12 @@ def _type_of(connection: duckdb.DuckDBPyConnection, source: Relation, key: str, 
         raise SourceError(
             f"{source.incomplete[name]}: column {name} is missing. {key} expects it, and other files of "
             f"{source.path} have it. Deliver that file again, then run the month again."
+        )
+    written = what_it_does_beside_reading(f"SELECT ({expression}\n)", names_tables=False)
+    if written is not None:
+        raise SourceError(
+            f"{source.path}: {key} is {expression!r}; found {written}, expected an expression that reads the row, and "
+            "at most files. Fix that key in the configuration."
         )
     query = f"SELECT ({expression}\n) AS value FROM {source.sql} AS source"
     try:

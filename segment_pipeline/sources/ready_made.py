@@ -13,7 +13,8 @@ import duckdb
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import QuerySource, SnapshotsSource, resolve_source_path
 from segment_pipeline.database.quoting import identifier, literal
-from segment_pipeline.database.store import reason
+from segment_pipeline.database.store import in_memory, reason
+from segment_pipeline.database.user_sql import what_it_does_beside_reading
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.sources.expressions import (
@@ -34,7 +35,6 @@ def ready_made_rows(
 
     text_columns : columns, in lower case, that a CSV's reader takes as they stand. Raises SourceError.
     """
-    connection.execute("SET python_enable_replacements = false")
     with chdir(config.path.parent):
         yield open_ready_made(connection, config, month, text_columns)
         connection.execute("DROP TABLE IF EXISTS source_rows")
@@ -112,15 +112,30 @@ def _run_query(connection: duckdb.DuckDBPyConnection, config: Config, source: Qu
         raise SourceError(f"{file} cannot be read: it is not UTF-8 text. Save it as UTF-8.") from error
     window_start = add_months(as_of(month), -config.source.window_months)
     dates = {"as_of": as_of(month), "month_start": month, "window_start": window_start}
-    used = _dates_used(connection, text, str(file))
-    try:
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE source_rows AS {text}", {name: dates[name.lower()] for name in used}
-        )
-    except duckdb.Error as error:
-        raise SourceError(f"{file}{_line(error)} fails: {reason(error)} Fix the SQL, or the data it reads.") from error
+    with _query_connection(config) as alone:
+        used = _dates_used(alone, text, str(file))
+        try:
+            alone.execute(f"CREATE TABLE found AS {text}", {name: dates[name.lower()] for name in used})
+        except duckdb.Error as error:
+            raise SourceError(
+                f"{file}{_line(error)} fails: {reason(error)} Fix the SQL, or the data it reads."
+            ) from error
+        connection.complete()  # a fetchone before leaves its statement open
+        connection.register("rows_of_query", alone.sql("FROM found").to_arrow_reader())
+        connection.execute("CREATE OR REPLACE TEMP TABLE source_rows AS FROM rows_of_query")
+        connection.unregister("rows_of_query")
     columns = {name.lower(): kind for name, kind in describe(connection, "source_rows")}
     return Relation("source_rows", str(file), columns)
+
+
+def _query_connection(config: Config) -> duckdb.DuckDBPyConnection:
+    """Where the user's SQL runs: a database of its own, with no table of the pipeline's in reach."""
+    settings: dict[str, str | int] = {"memory_limit": config.operation.memory_limit}
+    if config.operation.threads is not None:
+        settings["threads"] = config.operation.threads
+    return in_memory(
+        **settings, temp_directory=str(config.output_dir / ".duckdb_spill"), arrow_lossless_conversion=True
+    )
 
 
 def _dates_used(connection: duckdb.DuckDBPyConnection, text: str, path: str) -> set[str]:
@@ -135,6 +150,9 @@ def _dates_used(connection: duckdb.DuckDBPyConnection, text: str, path: str) -> 
             f"{path}: found {kinds}; expected one query (SELECT or WITH ... SELECT) that returns a customer and its "
             f"features. Fix the SQL."
         )
+    written = what_it_does_beside_reading(text)
+    if written is not None:
+        raise SourceError(f"{path}: found {written}; expected a query that only reads. Fix the SQL.")
     names = set(statements[0].named_parameters)
     unknown = sorted(name for name in names if name.lower() not in ("as_of", "month_start", "window_start"))
     if unknown:

@@ -77,8 +77,6 @@ def read_customers(connection: duckdb.DuckDBPyConnection, config: Config, month:
     """Fill the temporary table `source_customers` with the source as it stood at the end of `month`: the columns of
     `raw_customers` but the month; and `source_categories` with what each customer spent on which category, empty where
     there are none. Raises SourceError."""
-    # A table that the user's SQL lacks must not be found among the variables of this program.
-    connection.execute("SET python_enable_replacements = false")
     if config.source.orders is None:
         no_categories(connection)
         return SourceCounts(read_ready_made(connection, config, month), filled=fill_missing(connection, config))
@@ -92,7 +90,6 @@ def check_source(connection: duckdb.DuckDBPyConnection, config: Config, months: 
     """Open what the configuration names of the source, as a run would, and read no customers. months : those that may
     be run, at least one; of ready-made customers the latest that is there is looked at. Raises ConfigError where a
     feature is none of these rows, and SourceError."""
-    connection.execute("SET python_enable_replacements = false")
     snapshots = config.source.snapshots
     if config.source.orders is not None:
         with chdir(config.path.parent):
@@ -184,7 +181,6 @@ def load_categories(connection: duckdb.DuckDBPyConnection, config: Config, month
     Raises SourceError where the expression is none over the source's columns, or the source cannot be read.
     """
     source, key = config.source, {"categorical": expression}
-    connection.execute("SET python_enable_replacements = false")
     with chdir(config.path.parent):
         if source.orders is not None:
             lines = open_order_lines(connection, config)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segment_pipeline.config.config import Config, load_config, parse_config, setting_docs
+from segment_pipeline.config.yaml_text import load_located
 from segment_pipeline.errors import ConfigError
 from segment_pipeline_tests.user_file import ACTION, BASE, FILE, ORDERS, base_with, problem, problems
 
@@ -134,7 +135,7 @@ def test_every_mistake_is_listed_in_the_order_of_the_file() -> None:
         ("last_month: 2017", "7: last_month: found 2017; allowed: a month as YYYY-MM"),
         ("last_month: 2017-12-15", "7: last_month: found 2017-12-15; allowed: a month as YYYY-MM"),
         ("last_month: 9999-12", "7: last_month: found '9999-12'; allowed: a month from 1900-01 to 2199-12"),
-        ('output_dir: "a\\0b"', "7: output_dir: found 'a\\x00b', which has a control character"),
+        ('output_dir: "a\\0b"', "7: output_dir: found the character U+0000, which is not seen"),
         ("output_dir: 5", "7: output_dir: found 5; allowed: text: the path of a directory"),
         ("output_dir: ' '", "7: output_dir: found ' '; allowed: text: the path of a directory"),
         ("segments: {one: {name: x}}", "7: segments.one: found 'one' as a key; allowed: whole segment ids"),
@@ -278,10 +279,27 @@ def test_logit_needs_a_resolution_finer_than_its_whole_range() -> None:
         ("a: !!int 'x'\n", "1: a: found the tag tag:yaml.org,2002:int"),
         ("[" * 5000, "found text that is not YAML (brackets nested hundreds of levels deep)"),
         ("%YAML 9.9\n---\na: 1\n", "found text that is not YAML"),
+        ("a: 010\n", "1: a: found 010, which YAML takes for 8; allowed: digits alone, without a leading 0"),
+        ("a: {b: [1, -0777]}\n", "1: a.b[1]: found -0777, which YAML takes for -511"),
+        ("a: 1:30\n", "1: a: found 1:30, which YAML takes for 90"),
+        ("a: 1:30:00.5\n", "1: a: found 1:30:00.5, which YAML takes for 5400.5"),
+        ("a: 1_000\n", "1: a: found 1_000, which YAML takes for 1000"),
+        ("a: 0b11\n", "1: a: found 0b11, which YAML takes for 3"),
+        ("010: a\n", "1: found 010, which YAML takes for 8"),
+        ("a: 1\n# \u202ename\nb: 2\n", "2: found the character U+202E, which turns the direction of writing"),
+        ('a: "x\\u2066y"\n', "1: a: found the character U+2066, which is not seen; allowed: text without it"),
+        ('a: "x\\e[31my"\n', "1: a: found the character U+001B, which is not seen"),
     ],
 )
 def test_what_is_not_yaml_is_reported_like_any_other_mistake(text: str, expected: str) -> None:
     assert any(expected in line for line in problems(text)), problems(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "10", "-7", "0.5", ".5", "'010'", '"1:30"', "2017-03", "1-2", "_", "0x1F", "00:x"]
+)
+def test_numbers_and_text_that_read_alike_in_every_yaml_pass(text: str) -> None:
+    assert load_located(f"a: {text}\n").value is not None
 
 
 def test_every_duplicate_key_is_listed() -> None:

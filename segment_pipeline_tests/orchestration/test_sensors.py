@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,6 +17,7 @@ import dagster as dg
 import pytest
 
 from segment_pipeline.orchestration.resources import Notifier
+from segment_pipeline.orchestration.webhook import NotSentError, send
 from segment_pipeline_tests.commands import Commands
 from segment_pipeline_tests.shop import Shop, query
 
@@ -25,17 +26,17 @@ SENSORS = ("notify_drift_alerts", "notify_month", "notify_run_failure")
 
 @dataclass
 class Webhook:
-    """A server that keeps what it is sent; `answer` is a status, `delay` in seconds."""
+    """A server that keeps what it is sent; `answers` are statuses in turn, the last for ever; `delay` in seconds."""
 
-    answer: int = 200
+    answers: tuple[int, ...] = (200,)
     delay: float = 0
     texts: list[str] = field(default_factory=list)
     url: str = ""
 
 
 @contextmanager
-def webhook(answer: int = 200, delay: float = 0) -> Iterator[Webhook]:
-    state = Webhook(answer, delay)
+def webhook(*answers: int, delay: float = 0) -> Iterator[Webhook]:
+    state = Webhook(answers or (200,), delay)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -43,7 +44,10 @@ def webhook(answer: int = 200, delay: float = 0) -> Iterator[Webhook]:
             assert self.headers["Content-Type"] == "application/json"
             state.texts.append(body["text"])
             time.sleep(state.delay)
-            self.send_response(state.answer)
+            status = state.answers[min(len(state.texts), len(state.answers)) - 1]
+            self.send_response(status)
+            if status == 302:
+                self.send_header("Location", "http://127.0.0.1:9/elsewhere")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -193,8 +197,11 @@ def test_a_run_that_failed_and_one_that_was_killed_are_told_with_month_and_reaso
             cursor, _ = tick("notify_run_failure", history["instance"], cursor, hook.url)
     assert len(hook.texts) == 2
     assert all(text.startswith("Segmentation of 2023-05 failed; the published file is whole.") for text in hook.texts)
-    assert "was ended from outside" in hook.texts[0]
-    assert "orders.parquet" in hook.texts[1]
+    assert "It was ended from outside." in hook.texts[0]
+    assert "The source cannot be read, or is not what the configuration says in raw_customers." in hook.texts[1]
+    assert all("Why stands in the log of run " in text for text in hook.texts)
+    # the message itself may quote a line of somebody's data
+    assert not any("orders.parquet" in text for text in hook.texts)
 
 
 def test_other_projects_runs_on_the_same_instance_are_none_of_our_business():
@@ -222,7 +229,7 @@ def nobody() -> Iterator[str]:
 
 @contextmanager
 def refusing() -> Iterator[str]:
-    with webhook(answer=500) as hook:
+    with webhook(500) as hook:
         yield hook.url
 
 
@@ -247,6 +254,29 @@ def gibberish() -> Iterator[str]:
 
 
 @contextmanager
+def dripping() -> Iterator[str]:
+    """A byte now and then, so that no read ever waits for long."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            connection.recv(65536)
+            with suppress(OSError):
+                for byte in b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100:
+                    connection.sendall(bytes([byte]))
+                    time.sleep(0.1)
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/"
+
+
+@contextmanager
+def redirecting() -> Iterator[str]:
+    with webhook(302) as hook:
+        yield hook.url
+
+
+@contextmanager
 def no_address() -> Iterator[str]:
     yield "http://[not an address/"
 
@@ -256,7 +286,7 @@ def not_http() -> Iterator[str]:
     yield "file:///etc/passwd"
 
 
-@pytest.mark.parametrize("broken", [nobody, refusing, slow, gibberish, no_address, not_http])
+@pytest.mark.parametrize("broken", [nobody, refusing, slow, dripping, redirecting, gibberish, no_address, not_http])
 def test_a_webhook_that_is_broken_does_not_fail_the_tick(history, broken):
     with broken() as url:
         started = time.monotonic()
@@ -264,6 +294,27 @@ def test_a_webhook_that_is_broken_does_not_fail_the_tick(history, broken):
     assert said.startswith("2 month(s)")
     assert cursor != history["cursors"]["notify_drift_alerts"]  # told in the log, and not told again
     assert time.monotonic() - started < 5
+
+
+def test_a_server_that_is_busy_is_tried_again() -> None:
+    with webhook(500, 503, 200) as hook:
+        send(hook.url, "once", 5)
+    assert hook.texts == ["once"] * 3
+    with webhook(500) as hook, pytest.raises(NotSentError, match="500"):
+        send(hook.url, "never", 5)
+    assert len(hook.texts) == 3
+    with webhook(404) as hook, pytest.raises(NotSentError, match="it answered 404"):
+        send(hook.url, "no", 5)
+    assert len(hook.texts) == 1
+
+
+def test_a_redirect_is_reported_and_not_followed_as_a_get() -> None:
+    with (
+        webhook(302) as hook,
+        pytest.raises(NotSentError, match=r"302 and sends on to http://127\.0\.0\.1:9/elsewhere"),
+    ):
+        send(hook.url, "there", 5)
+    assert hook.texts == ["there"]
 
 
 def test_the_webhooks_address_is_taken_from_the_environment_and_not_shown(monkeypatch, tmp_path):

@@ -199,6 +199,34 @@ def test_no_name_that_the_scoring_query_uses_inside_is_in_a_features_way(memory)
         assert by_macro(named, X) == expected, (first, second)
 
 
+SHOWN_UNDER_A_LIMIT = """
+import resource, sys, duckdb
+from segment_pipeline_tests.models.test_scoring import random_model
+from segment_pipeline_tests.publishing.test_catalogue import scoring_of
+from segment_pipeline.publishing.score_sql import macro_ddl
+
+model = random_model(1, k=8, d=6)
+with duckdb.connect() as connection:
+    for statement in macro_ddl(scoring_of(model)):
+        connection.execute(statement)
+    features = ", ".join(f'1.5 AS "{name}"' for name in model.space.names)
+    connection.execute(f"CREATE TABLE my_customers AS SELECT 'x' AS customer_id, {features}")
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), used + (1 << 30)))
+    shown = str(connection.sql("FROM score(my_customers)"))  # as print does it: with a LIMIT
+    assert "customer_id" in shown and "x" in shown
+    for more in ("LIMIT 100000", "ORDER BY entropy LIMIT 3", "USING SAMPLE 5", "WHERE refused IS NULL LIMIT 9000"):
+        assert len(connection.execute(f"SELECT * FROM score(my_customers) {more}").fetchall()) == 1, more
+"""
+
+
+@pytest.mark.process
+def test_no_way_of_showing_scored_customers_eats_the_machine():
+    """Under a LIMIT DuckDB wrote out every expression in terms of the table's columns: one row took 19 GB."""
+    done = subprocess.run([sys.executable, "-c", SHOWN_UNDER_A_LIMIT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def config_of(name: str) -> Config:
     return parse_config(CONFIG.format(name=name, more=""), Path("segmentation.yaml"), RESERVED_NAMES)
 

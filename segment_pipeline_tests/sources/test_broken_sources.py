@@ -148,7 +148,13 @@ def test_broken_order_lines_stop_with_file_column_found_and_expected(tmp_path: P
         ("amount", "nosuch(paid)", "nosuch"),
         ("amount", "CAST(item AS DOUBLE)", "reading the order lines failed: Conversion Error.*'p"),
         ("where", "paid", "source.orders.where .paid.: found DOUBLE; expected true or false .BOOLEAN.*comparison"),
-        ("where", "true) OR (SELECT count(*) FROM raw_customers) > (0", None),
+        ("where", "true) OR (SELECT count(*) FROM raw_customers) > (0", "found the table raw_customers"),
+        ("where", "true) OR (SELECT count(*) FROM range(3)) > (0", None),
+        (
+            "where",
+            "(WITH gone AS (DELETE FROM raw_customers RETURNING 1) SELECT count(*) FROM gone) = 0",
+            "found a DELETE within a query",
+        ),
         ("where", "paid > $as_of", "parameter"),
         (
             "ordered_at",

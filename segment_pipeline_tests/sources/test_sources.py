@@ -472,6 +472,12 @@ HOSTILE_SQL = "SELECT 1 AS customer_id, 1 AS visits) AS x; DROP TABLE raw_custom
         ("-- later", "found no statement; expected one query"),
         ("SELECT 1 AS customer_id, 2 AS visits; SELECT 3", "found SELECT, SELECT; expected one query"),
         ("DELETE FROM raw_customers", "found DELETE; expected one query"),
+        (
+            "WITH gone AS (DELETE FROM raw_customers RETURNING *) SELECT * FROM gone",
+            "found a DELETE within a query; expected a query that only reads",
+        ),
+        ("WITH file AS (COPY (SELECT 1) TO 'out.csv') SELECT 1", "found a COPY within a query"),
+        ("SELECT * FROM raw_customers", "fails: Catalog Error: Table with name raw_customers does not exist"),
         ("SELECT 1; DROP TABLE raw_customers", "found SELECT, DROP; expected one query"),
         (HOSTILE_SQL, r"customers\.sql:1 is not SQL: Parser Error: syntax error"),
         ("SELECT 1 AS customer_id,\n\n  FORM x", r"customers\.sql:\d"),
