@@ -43,6 +43,15 @@ def _source_path(value: str) -> str:
     return value
 
 
+def _source_paths(value: object) -> object:
+    """One path, or a list of them, as a tuple."""
+    if isinstance(value, str):
+        return (_source_path(value),)
+    if value == []:
+        raise refusal((), "an empty list", "a path, or a list of paths")
+    return list_as_tuple(value)
+
+
 SourcePath = Annotated[str, AfterValidator(_source_path)]
 
 Columns = Annotated[Mapping[Name, Expression], BeforeValidator(empty_means_defaults)]
@@ -90,7 +99,7 @@ def _time_zone(value: str) -> str:
 class OrdersSource(Settings):
     """Order lines, one row per product on an order (or per order)."""
 
-    path: Annotated[SourcePath | tuple[SourcePath, ...], BeforeValidator(list_as_tuple)] = setting(
+    path: Annotated[tuple[SourcePath, ...], BeforeValidator(_source_paths)] = setting(
         ...,
         "",
         "Delimited text in any encoding, Excel, JSON lines or Parquet, also a glob, or a list of these; relative to "

