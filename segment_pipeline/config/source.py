@@ -83,6 +83,7 @@ def _columns(more: str = "") -> Any:
         "",
         "Columns that are made of those of the file, by name: a SQL expression over the row each. One of the name of a "
         f"column of the file takes its place in all else that is said here.{more}",
+        allowed="a mapping of names to SQL expressions",
     )
 
 
