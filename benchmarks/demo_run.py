@@ -34,7 +34,7 @@ def run_demo() -> float:
 
 def copy_lines() -> float:
     config = load_config(CONFIG)
-    path = resolve_source_path(config.source.orders.path, CONFIG.parent)
+    path = resolve_source_path(config.source.orders.path[0], CONFIG.parent)
     with tempfile.TemporaryDirectory() as folder, duckdb.connect(str(Path(folder) / "lines.duckdb")) as connection:
         start = time.perf_counter()
         for month in month_range(config.first_month, config.last_month):

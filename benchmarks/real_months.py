@@ -163,7 +163,7 @@ def order_times(connection: duckdb.DuckDBPyConnection, config: Config) -> date:
     connection.execute(f"""
         CREATE TEMP TABLE order_times AS SELECT CAST({orders.customer_id} AS VARCHAR) AS customer_id,
             CAST({orders.order_id} AS VARCHAR) AS order_id, CAST({orders.ordered_at} AS TIMESTAMP) AS ordered_at
-        FROM '{resolve_source_path(orders.path, config.path.parent)}' WHERE {orders.where}
+        FROM '{resolve_source_path(orders.path[0], config.path.parent)}' WHERE {orders.where}
     """)
     (last,) = connection.execute("SELECT CAST(max(ordered_at) AS DATE) FROM order_times").fetchone() or (date.min,)
     return last

@@ -16,7 +16,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import resolve_source_path
 from segment_pipeline.config.stages import OutcomesSource
 from segment_pipeline.database.quoting import literal
-from segment_pipeline.database.store import month_literal, reason
+from segment_pipeline.database.store import month_literal
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import as_of
 from segment_pipeline.sources.expressions import (
@@ -71,13 +71,14 @@ def outcomes_table(
     types = expression_types(connection, source, "outcomes", expressions)
     refuse_unfit_types(source, "outcomes", given, types)
     customer_id = text_id(expressions["customer_id"], types["customer_id"])
+    occurred_at = timestamp(expressions["occurred_at"], types["occurred_at"], config.source.time_zone)
     try:
         connection.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE outcomes AS
             SELECT * FROM (
                 SELECT CASE WHEN trim({customer_id}) <> '' THEN {customer_id} END AS customer_id,
-                    {timestamp(expressions["occurred_at"], types["occurred_at"])} AS occurred_at,
+                    {occurred_at} AS occurred_at,
                     -- exact, so that a sum does not depend on the order of the rows
                     TRY_CAST(({expressions["value"]}\n) AS DECIMAL(18, 4)) AS value
                 FROM {source.sql} AS source
@@ -88,8 +89,8 @@ def outcomes_table(
     except duckdb.Error as error:
         source.refuse_changed()
         raise SourceError(
-            f"{path}: reading the outcomes failed: {reason(error)} Deliver the data again, or fix the expressions "
-            "under `outcomes`, then run the month again."
+            f"{path}: reading the outcomes failed: {source.complaint(error)} Deliver the data again, or fix the "
+            "expressions under `outcomes`, then run the month again."
         ) from error
     source.refuse_changed()
     try:

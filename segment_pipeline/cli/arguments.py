@@ -4,6 +4,7 @@ import argparse
 import math
 from datetime import date
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from segment_pipeline import __version__
 from segment_pipeline.cli.commands import (
@@ -340,6 +341,12 @@ def _add_guesses(command: argparse.ArgumentParser) -> None:
         help="rows that repeat another in every column: count each, or once (default: %(default)s)",
     )
     how.add_argument("--date-format", metavar="FORMAT", help="for example %%d/%%m/%%Y")
+    how.add_argument(
+        "--time-zone",
+        metavar="ZONE",
+        type=_time_zone,
+        help="whose local times become of times with an offset, for example Europe/Berlin (default: as they stand)",
+    )
     model = command.add_argument_group("what is made of it")
     model.add_argument("--features", metavar="A,B,C", type=_names, help="what to segment by, and nothing else")
     model.add_argument(
@@ -386,6 +393,13 @@ def _separator(text: str) -> str:
     if len(character) != 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not one character; for tabs write tab")
     return character
+
+
+def _time_zone(text: str) -> str:
+    try:
+        return str(ZoneInfo(text))
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time zone; write one such as Europe/Berlin") from error
 
 
 def _names(text: str) -> list[str]:

@@ -47,6 +47,7 @@ def _request(chosen: argparse.Namespace, out: Path) -> "Request":
         decimal=chosen.decimal,
         date_format=chosen.date_format,
         repeats_once=chosen.repeats == "once",
+        time_zone=chosen.time_zone,
         seed=chosen.seed,
     )
 
@@ -54,7 +55,9 @@ def _request(chosen: argparse.Namespace, out: Path) -> "Request":
 def quickstart_command(chosen: argparse.Namespace) -> int:
     from segment_pipeline.quickstart.command import quickstart
 
-    name = re.sub(r"[*?\[\]]", "", chosen.files[0].stem).strip("_- ") or "customers"
+    # without what a pattern, or a packed file, has in its name: no folder begins with a point, or is called .csv
+    unpacked = re.sub(r"(\.\w+)?\.(gz|zst)$", "", chosen.files[0].name) or chosen.files[0].name
+    name = re.sub(r"[*?\[\]]", "", re.sub(r"\.\w*$", "", unpacked)).strip("_-. ") or "customers"
     return quickstart(_request(chosen, chosen.out or Path(f"{name}_segments")))
 
 
@@ -170,12 +173,12 @@ def ui_command(config: Config, chosen: argparse.Namespace) -> int:
 
 
 def check_command(config: Config, _: argparse.Namespace) -> int:
-    from segment_pipeline.database.store import in_memory
+    from segment_pipeline.database.store import scratch
     from segment_pipeline.quickstart.request import last_closed_month
     from segment_pipeline.sources.sources import check_source
 
     closed = last_closed_month()
-    with in_memory() as connection:
+    with scratch(config.operation.memory_limit) as connection:
         try:
             check_source(connection, config, month_range(config.first_month, max(config.first_month, closed)))
         except SourceError as error:

@@ -3,9 +3,10 @@
 import difflib
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -42,14 +43,78 @@ def _source_path(value: str) -> str:
     return value
 
 
+def _source_paths(value: object) -> object:
+    """One path, or a list of them, as a tuple."""
+    if isinstance(value, str):
+        return (_source_path(value),)
+    if value == []:
+        raise refusal((), "an empty list", "a path, or a list of paths")
+    return list_as_tuple(value)
+
+
 SourcePath = Annotated[str, AfterValidator(_source_path)]
+
+Columns = Annotated[Mapping[Name, Expression], BeforeValidator(empty_means_defaults)]
+
+
+def _as_text() -> Any:
+    return setting(
+        False,
+        "",
+        "Every column is text, as it is written in the file, of which the expressions make numbers and dates; so "
+        "that an export is never guessed to be something else than the one before.",
+    )
+
+
+def _separator() -> Any:
+    return setting(
+        None,
+        "",
+        "What stands between the columns of delimited text; found out when left out.",
+        min_length=1,
+        max_length=1,
+        allowed='one character; a tab is written "\\t"',
+    )
+
+
+def _columns(more: str = "") -> Any:
+    return setting(
+        {},
+        "",
+        "Columns that are made of those of the file, by name: a SQL expression over the row each. One of the name of a "
+        f"column of the file takes its place in all else that is said here.{more}",
+        allowed="a mapping of names to SQL expressions",
+    )
+
+
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        nearest = difflib.get_close_matches(value, available_timezones(), 1)
+        hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+        raise refusal((), show(value), f"a time zone such as Europe/Berlin{hint}") from None
+    return value
 
 
 class OrdersSource(Settings):
-    """Order lines, one row per product on an order (or per order). Every value but `path` is a SQL expression."""
+    """Order lines, one row per product on an order (or per order)."""
 
-    path: SourcePath = setting(
-        ..., "", "Parquet, CSV or a glob, relative to this file; package:NAME/path for a file in an installed package."
+    path: Annotated[tuple[SourcePath, ...], BeforeValidator(_source_paths)] = setting(
+        ...,
+        "",
+        "Delimited text in any encoding, Excel, JSON lines or Parquet, also a glob, or a list of these; relative to "
+        "this file; package:NAME/path for a file in an installed package.",
+        allowed="a path, or a list of paths",
+    )
+    as_text: bool = _as_text()
+    separator: str | None = _separator()
+    columns: Columns = _columns()
+    repeats: Literal["keep", "once"] = setting(
+        "keep",
+        "",
+        "What becomes of rows that repeat another in every column, as those of overlapping exports do: each counts, or "
+        "one of them.",
     )
     customer_id: Expression = setting(..., "", "The customer: a column or a SQL expression over the row.")
     order_id: Expression = setting(..., "", "The order that the line belongs to.")
@@ -65,6 +130,12 @@ class OrdersSource(Settings):
         None, "", "What kind of thing was bought; for portraits and the features of categories."
     )
     where: Expression | None = setting(None, "", "Which rows are order lines at all; all of them when left out.")
+
+    @property
+    def expressions(self) -> dict[str, str]:
+        """The SQL expressions over a row, by their keys."""
+        named = {"customer_id", "order_id", "ordered_at", "amount", "product_id", "category", "where"}
+        return {key: str(text) for key, text in self.model_dump(include=named, exclude_none=True).items()}
 
 
 class ProductsSource(Settings):
@@ -97,8 +168,11 @@ class SnapshotsSource(Settings):
     """Ready-made features: one row per customer and month, columns are the raw features."""
 
     path: Annotated[SourcePath, AfterValidator(month_placeholder)] = setting(
-        ..., "", "Parquet, CSV or a glob, relative to this file; {month} becomes 2017-03 and so on."
+        ..., "", "A file of any kind or a glob, relative to this file; {month} becomes 2017-03 and so on."
     )
+    as_text: bool = _as_text()
+    separator: str | None = _separator()
+    columns: Columns = _columns(" `as_of` is the first day after the month, from which days are counted back.")
     customer_id: Name = setting(..., "", "The column that holds the customer.")
 
 
@@ -113,6 +187,12 @@ class Source(Settings):
     """Where the customers come from: exactly one of orders, snapshots and query."""
 
     window_months: int = setting(3, "months", "Trailing window of the behavioural features.", ge=1, le=120)
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = setting(
+        "UTC",
+        "",
+        "Whose midnight begins a day and a month: moments that say how far from UTC they are, become local times of "
+        "this zone, such as Europe/Berlin. Times that say nothing are taken as they stand.",
+    )
     orders: OrdersSource | None = setting(None, "", "Order lines, from which the features are computed.")
     products: ProductsSource | None = setting(None, "", "The categories of the products of orders.")
     events: Annotated[tuple[EventsSource, ...], BeforeValidator(list_as_tuple)] = setting(
@@ -178,7 +258,7 @@ class Source(Settings):
     @property
     def given(self) -> frozenset[str]:
         """The keys of source.orders that hold something, `category` also where products give it."""
-        keys = {key for key, value in self.orders or () if value is not None}
+        keys = set() if self.orders is None else set(self.orders.expressions)
         return frozenset(keys | ({"category"} if self.products is not None else set()))
 
     @staticmethod

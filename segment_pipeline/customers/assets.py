@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -17,7 +18,7 @@ from segment_pipeline.customers.tables import (
     VALIDATED_FEATURES,
 )
 from segment_pipeline.errors import ModelError
-from segment_pipeline.months import add_months, month_key, parse_month
+from segment_pipeline.months import add_months, month_key, month_range, parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
@@ -170,7 +171,7 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
             previous_rows=month_rows(step.connection, VALIDATED_FEATURES, add_months(step.month, -1)) or None,
             config=step.config,
         )
-        advice = _advice(split, step.config.quality.min_customers)
+        advice = _advice(split, step.config.quality.min_customers, _later_first_month(step, split))
         step.judge(*map(_outcome, outcomes), _none_lost(split), _accounted_for(difference), advice=advice)
         months_before = fill_past(step.connection, step.config, step.month)
     return step.result({**_split_figures(split), "months_before": len(months_before)})
@@ -191,10 +192,21 @@ def _accounted_for(difference: "Difference") -> dg.AssetCheckResult:
     return checks.result(SOURCE_IS_ACCOUNTED_FOR, passed, observed, {"lines": 0, "money": 0.0})
 
 
-def _advice(split: "SplitCounts", min_customers: int) -> str:
+def _later_first_month(step: Step, split: "SplitCounts") -> date | None:
+    """The month with which a project might begin that begins with one of too few customers."""
+    from segment_pipeline.sources.order_lines import first_month_with
+
+    enough, closed = step.config.quality.min_customers, add_months(datetime.now(UTC).date().replace(day=1), -1)
+    if split.accepted >= enough or step.month != step.config.first_month:
+        return None
+    return first_month_with(step.connection, step.config, month_range(add_months(step.month, 1), closed), enough)
+
+
+def _advice(split: "SplitCounts", min_customers: int, later: date | None) -> str:
+    begin = "" if later is None else f"Or begin with {month_key(later)}, which has enough (first_month). "
     listed = ", ".join(f"{reason} {count}" for reason, count in split.reasons.items())
     return (
-        f"Rejected rows by reason: {listed or 'none'}. {TOO_FEW if split.accepted < min_customers else ''}"
+        f"Rejected rows by reason: {listed or 'none'}. {TOO_FEW if split.accepted < min_customers else ''}{begin}"
         "Fix the source, or the limits under `quality` and `features`, then run the month again; published months are "
         "untouched."
     )

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,17 @@ def _set_up(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     # A table that the user's SQL lacks must not be found among the variables of this program.
     connection.execute("SET python_enable_replacements = false")
     return connection
+
+
+@contextmanager
+def scratch(memory_limit: str = "4GB") -> Iterator[duckdb.DuckDBPyConnection]:
+    """As `in_memory`, to look at files with: what does not fit into the limit, as a run has it by default, is on disk
+    for as long."""
+    with (
+        tempfile.TemporaryDirectory(prefix="segment_pipeline_") as folder,
+        in_memory(memory_limit=memory_limit, temp_directory=folder) as connection,
+    ):
+        yield connection
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,9 @@ TIMES = ("", *(f"{gap} {time}" for time in ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I
 ISO, EPOCH, EPOCH_MS = "ISO 8601", "seconds since 1970", "milliseconds since 1970"
 SERIAL = "days since 1900, as spreadsheets count"
 
+_IN = " in "
+"""What stands between a format and a zone."""
+
 _SERIALS = (32874, 55153)
 """1990 to 2050, as spreadsheets count days."""
 
@@ -104,9 +107,10 @@ class Column:
     whole : all numbers are, so that they may be ids. pointed_ids : all are like 12345.0. rounded_ids : texts like
     1.23E+11, whose last digits are lost.
 
-    date_format : of DATE_FORMATS with a time, ISO, EPOCH, EPOCH_MS or SERIAL. second_format : the same, of those that
-    are not written so; "" where there is one form only, or a text could be of either. first, last : of the dates,
-    without the `sentinels` that stand for none (NO_DATES) and without the few that are `future`, later than today."""
+    date_format : of DATE_FORMATS with a time, ISO, EPOCH, EPOCH_MS or SERIAL; of moments that become local times, with
+    the zone behind it, as in "ISO 8601 in Europe/Berlin". second_format : the same, of those that are not written so;
+    "" where there is one form only, or a text could be of either. first, last : of the dates, without the `sentinels`
+    that stand for none (NO_DATES) and without the few that are `future`, later than today."""
 
     name: str
     kind: str
@@ -131,13 +135,25 @@ class Column:
     @property
     def with_offset(self) -> bool:
         """Whether the times of day say how far they are from UTC, as in 2024-12-31T23:59:00+02:00."""
-        return self.kind == "date" and re.search(r":\d\d(\.\d+)? ?[+-]\d\d(:?\d\d)?$", self.example) is not None
+        return self.kind == "date" and self.ends_in_offset
+
+    @property
+    def ends_in_offset(self) -> bool:
+        """The same of a text that may not be a date."""
+        return re.search(r":\d\d(\.\d+)? ?([+-]\d\d(:?\d\d)?|Z)$", self.example) is not None
 
 
 def describe_column(
-    connection: duckdb.DuckDBPyConnection, name: str, decimal: str, *, is_date: bool, date_format: str | None
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    decimal: str,
+    *,
+    is_date: bool,
+    date_format: str | None,
+    time_zone: str | None = None,
 ) -> Column:
-    """What the texts of one column are. decimal : the mark. is_date, date_format : what the user has said of it."""
+    """What the texts of one column are. decimal : the mark. is_date, date_format : what the user has said of it.
+    time_zone : whose local times moments become; None to take times as they stand."""
     number = number_sql("value", decimal)
     known, filled, distinct, numbers, shares, plain, low, high, whole, pointed, rounded, example = only_row(
         connection,
@@ -159,11 +175,11 @@ def describe_column(
     if known == 0:
         return replace(column, kind="empty")
     if is_date and date_format is not None:
-        return _as_said(connection, column, date_format)
+        return _as_said(connection, column, _in_zone(column, date_format, time_zone))
     if numbers >= NEARLY_ALL * known:
         numeric_date = _numeric_date(connection, name, low, high) if is_date or _called_a_time(name) else ""
         if numeric_date:
-            return _dated_in_all_forms(connection, column, numeric_date)
+            return _dated_in_all_forms(connection, column, _in_zone(column, numeric_date, time_zone))
         unit = "share" if shares >= NEARLY_ALL * known else _currency(connection, name)
         column = replace(
             column,
@@ -177,8 +193,16 @@ def describe_column(
     found, ambiguous = _text_date(connection, name, date_format)
     if not found:
         return column
-    dated = replace(_dated_in_all_forms(connection, column, found), ambiguous=ambiguous)
+    dated = replace(_dated_in_all_forms(connection, column, _in_zone(column, found, time_zone)), ambiguous=ambiguous)
     return dated if dated.unreadable <= (1 - NEARLY_ALL) * known else column
+
+
+def _in_zone(column: Column, date_format: str, time_zone: str | None) -> str:
+    """The format with the zone behind it where it is one of moments, and a zone is said."""
+    if "%z" in date_format:
+        return f"{date_format}{_IN}{time_zone or 'UTC'}"
+    moments = date_format in (EPOCH, EPOCH_MS) or (date_format == ISO and column.ends_in_offset)
+    return f"{date_format}{_IN}{time_zone}" if moments and time_zone is not None else date_format
 
 
 def tomorrow() -> date:
@@ -331,7 +355,21 @@ def moment_sql(column: Column) -> str:
 
 
 def time_sql(value: str, date_format: str) -> str:
-    """An expression of text as a timestamp; NULL where it is none."""
+    """An expression of text as a timestamp, of a moment the local time of its zone; NULL where it is none."""
+    _, _, zone = date_format.partition(_IN)
+    moment = instant_sql(value, date_format)
+    return f"timezone({literal(zone)}, {moment})" if zone else moment
+
+
+def instant_sql(value: str, date_format: str) -> str:
+    """As `time_sql`, of moments the TIMESTAMPTZ that they are in any zone."""
+    date_format, _, zone = date_format.partition(_IN)
+    if zone and date_format == ISO:
+        # +0200 is no offset to DuckDB, and +02:00 is
+        colon = f"regexp_replace({value}, ' ?([+-]\\d\\d):?(\\d\\d)$', '\\1:\\2')"
+        return f"TRY_CAST({colon} AS TIMESTAMPTZ)"
+    if zone and date_format in (EPOCH, EPOCH_MS):
+        return f"timezone('UTC', {instant_sql(value, date_format)})"
     if date_format == SERIAL:
         seconds = f"CAST(round(TRY_CAST({value} AS DOUBLE) * 86400) AS BIGINT)"
         return f"TIMESTAMP '1899-12-30' + to_seconds({seconds})"
@@ -517,7 +555,8 @@ def dates_in_words(column: Column) -> str:
     how += f", and some as {column.second_format}: both are read" if column.second_format else ""
     doubts = {
         "day and month could also be the other way round": column.ambiguous,
-        "times of day are taken as they stand there, whatever their offset": column.with_offset,
+        "times of day are taken as they stand there, whatever their offset  (--time-zone)": column.with_offset
+        and _IN not in column.date_format,
         f"{column.sentinels:,} stand for no date, such as 9999-12-31": column.sentinels,
         f"{column.future:,} later than today are left out": column.future,
     }

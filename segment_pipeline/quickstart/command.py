@@ -10,13 +10,12 @@ import os
 from dataclasses import replace
 from datetime import date
 
-import duckdb
 import numpy as np
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.customers.simplest import simplest_segments
-from segment_pipeline.database.store import RunLock, in_memory
+from segment_pipeline.database.store import RunLock, scratch
 from segment_pipeline.errors import NothingFoundError, PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
@@ -53,7 +52,7 @@ def quickstart(request: Request) -> int:
     delivered under its own name. Raises PipelineError."""
     refuse_foreign_folder(request.out)
     console = results_console()
-    with in_memory() as connection, progress_line() as progress:
+    with scratch() as connection, progress_line() as progress:
         progress(f"reading {request.file.name}")
         plan = explore(connection, request)
         print_plan(plan, console)
@@ -64,9 +63,9 @@ def quickstart(request: Request) -> int:
         try:
             if plan.obstacle is not None:
                 raise NothingFoundError(plan.obstacle)
-            outcome = run_quickstart(connection, request, plan, tell, console.print)
+            outcome = run_quickstart(request, plan, tell, console.print)
         except NothingFoundError as error:
-            start_over(connection, plan, request.out)
+            start_over(plan, request)
             plan = replace(plan, values=_of_known_customers(plan))
             found = simplest_segments(plan.values, features_to_cut(plan.proposal))
             if found is None:
@@ -75,7 +74,7 @@ def quickstart(request: Request) -> int:
                 write_simplest(plan, found, request.out / SIMPLEST)
             print_simplest(plan, found, str(error), request.out / SIMPLEST, console)
             return 0
-    print_outcome(outcome, plan, console)
+    print_outcome(outcome, plan, request, console)
     return 0
 
 
@@ -88,7 +87,7 @@ def _of_known_customers(plan: Plan) -> dict[str, Array]:
 
 def inspect(request: Request) -> int:
     """What each column would be taken for, and why; nothing is fitted or written. Raises PipelineError."""
-    with in_memory() as connection:
+    with scratch() as connection:
         table = read_table(connection, request.file, request.hints(), request.more)
         warnings = lines_that_are_no_orders(connection, table, request.where)
         account = account_of_lines(connection, request, table)
@@ -97,14 +96,12 @@ def inspect(request: Request) -> int:
     return 0
 
 
-def run_quickstart(
-    connection: duckdb.DuckDBPyConnection, request: Request, plan: Plan, progress: Say, warn: Say
-) -> Outcome:
+def run_quickstart(request: Request, plan: Plan, progress: Say, warn: Say) -> Outcome:
     """Run the month of the plan and write everything into the folder. `progress` is told what is being done.
 
     Raises PipelineError where the month cannot be published.
     """
-    config = load_config(start_over(connection, plan, request.out), RESERVED_NAMES)
+    config = load_config(start_over(plan, request), RESERVED_NAMES)
     _run_month(config, plan.month, progress, warn)
     customers_file = request.out / CUSTOMERS
     with writing(request.out):

@@ -1,12 +1,12 @@
 """A CSV that nobody has described, read and understood, and its customers as plain numbers.
 
 Here: the order in which a file is found out, what is said of that, and what the pipeline is given of it. Not here: how
-bytes become text (text.py), what a column is (columns.py), which one is the customer (roles.py), which are worth
+rows are read (text.py), what a column is (columns.py), which one is the customer (roles.py), which are worth
 segmenting by (proposal.py), and the monthly sources, which guess nothing (sources/).
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -19,6 +19,7 @@ from segment_pipeline.arrays import Array, Texts
 from segment_pipeline.column_names import hints_of
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import InputError, QuestionError
+from segment_pipeline.publishing.catalogue import RESERVED_NAMES
 from segment_pipeline.quickstart.columns import (
     MISSING,
     NEARLY_ALL,
@@ -29,6 +30,7 @@ from segment_pipeline.quickstart.columns import (
     dates_sql,
     decimal_mark,
     describe_column,
+    instant_sql,
     known_sql,
     moment_sql,
     number_sql,
@@ -37,11 +39,10 @@ from segment_pipeline.quickstart.columns import (
 )
 from segment_pipeline.quickstart.roles import Hints, Orders, Roles, find_roles, roles_in_words
 from segment_pipeline.quickstart.scores import Evidence
-from segment_pipeline.quickstart.text import CsvText, load_rows, read_texts, shown
+from segment_pipeline.quickstart.text import load_rows, shown
+from segment_pipeline.sources.expressions import NO_DATES, mentions
+from segment_pipeline.sources.files import Form, TextRows
 from segment_pipeline.sources.reconciliation import Part
-
-ORDER_LINES_FILE = "order_lines.csv"
-"""What the order lines are called where the user's own file cannot be read as it is."""
 
 GUESTS = (
     *("guest", "guests", "guest checkout", "not logged in", "gast", "invité", "invite", "invitado", "ospite", "gość"),
@@ -68,11 +69,11 @@ _LAST = re.compile(r"last|latest|recent|letzte", re.IGNORECASE)
 class Table:
     """The file, read: rows lie in the temporary table `raw_rows`, every column as text under its name here.
 
-    plain : whether the pipeline's own reader takes the file as it is. typed : whether it does, and the file has types
-    of its own. nobody : texts, in lower case, that stand for no customer in order lines. folded : whether the customers
-    are e-mail addresses that are written in several ways. blanks : column of amounts -> texts, in lower case, that
-    stand for none there. guesses : one sentence each, with the flag that overrules it.
-    renamed : name in the file -> name here.
+    form : how every month is to read the file. time_zone : whose local times its moments are to become; None to take
+    times as they stand. nobody : texts, in lower case, that stand for no customer in order lines. folded : whether the
+    customers are e-mail addresses that are written in several ways. blanks : column of amounts -> texts, in lower case,
+    that stand for none there. guesses : one sentence each, with the flag that overrules it. renamed : name in the file
+    -> name here.
     """
 
     path: Path
@@ -82,14 +83,19 @@ class Table:
     decimal: str
     columns: Mapping[str, Column]
     roles: Roles
-    plain: bool
+    form: Form
+    time_zone: str | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
     guesses: tuple[str, ...] = ()
     repeated_rows: int = 0
     nobody: tuple[str, ...] = ()
     folded: bool = False
-    typed: bool = False
     blanks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def typed(self) -> bool:
+        """Whether the file itself says what is a number, a date or text, so that their texts do not."""
+        return not self.form.as_text
 
     @property
     def customer_id(self) -> str:
@@ -113,9 +119,8 @@ class Table:
 def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, more: Sequence[Path] = ()) -> Table:
     """Read the file, or several, into `raw_rows` and find out what it is. Raises InputError with what, where, and what
     next, and QuestionError."""
-    files = read_texts(path, more, hints.separator)
+    files = load_rows(connection, path, more, hints.separator)
     file = files[0]
-    load_rows(connection, files)
     taken_out = _take_out_repeats(connection, file.names) if hints.repeats_once else 0
     rows = only_row(connection, "SELECT count(*) FROM raw_rows")[0]
     if rows == 0:
@@ -130,6 +135,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
             decimal,
             is_date=hints.date is not None and name.casefold() == hints.date.casefold(),
             date_format=hints.date_format,
+            time_zone=hints.time_zone,
         )
         for name in file.names
     }
@@ -140,20 +146,25 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
     return Table(
         path,
         rows,
-        file.header.separator,
+        "," if file.header is None else file.header.separator,
         file.written,
         decimal,
         columns,
         roles,
-        all(one.plain for one in files) and not more and not hints.repeats_once,
+        Form(any(_has_no_types(one) for one in files), hints.separator, once=hints.repeats_once),
+        hints.time_zone,
         file.renamed,
         tuple(_guesses(files, rows, decimal_guess, columns, roles, people, folded=folded, taken_out=taken_out)),
         rows - columns[roles.customer_id].distinct if roles.orders is None else 0,
         nobody,
         folded,
-        file.typed and file.plain,
         {} if roles.orders is None else _blanks(connection, roles.orders),
     )
+
+
+def _has_no_types(file: TextRows) -> bool:
+    """Whether a file's values have to be taken as text: all but Parquet, and that where a name has to be changed."""
+    return file.written != "Parquet" or bool(file.renamed)
 
 
 def _who(
@@ -200,7 +211,8 @@ def _refuse_unmet_format(
     connection: duckdb.DuckDBPyConnection, path: Path, columns: Mapping[str, Column], date_format: str | None
 ) -> None:
     """Raises InputError where no column is written as the user said that dates are."""
-    if date_format is None or any(column.date_format == date_format for column in columns.values()):
+    found = {column.date_format.partition(" in ")[0] for column in columns.values()}
+    if date_format is None or date_format in found:
         return
     called = [name for name, column in columns.items() if column.kind == "date" or WHEN.search(name)]
     if not called:
@@ -244,18 +256,66 @@ def _take_out_repeats(connection: duckdb.DuckDBPyConnection, names: Sequence[str
 # --- customers as numbers ---------------------------------------------------------------------------------------------
 
 
-def feature_columns(table: Table) -> dict[str, str]:
+def feature_columns(table: Table, day: date | None) -> dict[str, str]:
     """name -> SQL over `raw_rows`, of everything that describes a customer in a number: the numeric columns, and for
-    each date how long before the latest day of the file it was."""
-    found = {one.name: number_sql(known_sql(one.name), table.decimal) for one in table.numbers()}
-    day_after = reference_day(table)
-    for one in table.dates():
-        name = days_since(one.name)
-        while name.casefold() in {taken.casefold() for taken in (*found, *table.columns)}:
+    each date how long before the day it was."""
+    return {
+        name: _days_before(moment_sql(one), f"DATE {literal(str(day))}")
+        if _is_date(one)
+        else number_sql(known_sql(one.name), table.decimal)
+        for name, one in features_of(table).items()
+    }
+
+
+def features_of(table: Table) -> dict[str, Column]:
+    """name -> the column that it is made of, of everything that describes a customer in a number. A column that is
+    called like one of the pipeline's own has another name as a feature."""
+    found: dict[str, Column] = {}
+    for one in (*table.numbers(), *table.dates()):
+        name = days_since(one.name) if _is_date(one) else one.name
+        if name.casefold() in RESERVED_NAMES - {"customer_id"}:
+            name = f"{name}_in_file"
+        while name != one.name and name.casefold() in {taken.casefold() for taken in (*found, *table.columns)}:
             name = f"{name}_"
-        moment = f"CAST({moment_sql(one)} AS DATE)"
-        found[name] = f"CAST(date_diff('day', {moment}, DATE {literal(str(day_after))}) AS DOUBLE)"
+        found[name] = one
     return found
+
+
+def _is_date(column: Column) -> bool:
+    return column.kind == "date"
+
+
+def _days_before(moment: str, day: str) -> str:
+    return f"CAST(date_diff('day', CAST({moment} AS DATE), {day}) AS DOUBLE)"
+
+
+def snapshot_columns(table: Table, names: Sequence[str], day: date | None) -> dict[str, str]:
+    """source.snapshots.columns: who it is, and those of these features that are not a column as it stands. What is no
+    number stays as it is, so that the data contract rejects it by its own words. day : that days are counted back
+    from; None for the end of the month, whichever it is."""
+    made = {"customer_id": f"trim({_text(table, table.customer_id)})"}
+    counted_from = "as_of" if day is None else f"DATE {literal(str(day))}"
+    for name, one in features_of(table).items():
+        if name not in names or (one.kind == "number" and one.plain and name == one.name):
+            continue
+        if _is_date(one):
+            made[name] = _days_before(_moment_in_file(table, one), counted_from)
+        elif one.plain:
+            made[name] = identifier(one.name)
+        else:
+            made[name] = f"coalesce(CAST({_number_in_file(table, one.name)} AS VARCHAR), {_text(table, one.name)})"
+    return made
+
+
+def _moment_in_file(table: Table, column: Column) -> str:
+    """A date of the file as a timestamp, local where that was said; NULL where it stands for none."""
+    if table.encoding == "Parquet" and column.with_offset:
+        moment = f"timezone({literal(table.time_zone or 'UTC')}, {identifier(column.name)})"
+    else:
+        moment = time_sql(_text(table, column.name), column.date_format)
+    if not (column.sentinels or column.future):
+        return moment
+    return f"CASE WHEN {moment} >= DATE '{NO_DATES[0]}' AND {moment} < DATE '{NO_DATES[1]}' THEN {moment} END"
 
 
 def reference_day(table: Table) -> date | None:
@@ -295,54 +355,89 @@ def numbers_of(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, A
     return {name: np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan) for name, values in found.items()}
 
 
-def order_expressions(table: Table) -> dict[str, str]:
-    """The keys of source.orders for order lines, each as plain as the file allows."""
+def order_expressions(table: Table, made: Collection[str] = ()) -> dict[str, str]:
+    """The keys of source.orders for order lines, each as plain as the file allows. made : columns that are numbers or
+    dates already."""
     orders = table.orders
     if orders is None:
         raise AssertionError("the rows are customers")
-
-    def number(name: str) -> str:
-        if name not in table.blanks:
-            return given_number(name)
-        # an order whose amount is not given adds nothing; a text that is no number is for the data contract
-        if table.columns[name].plain:
-            return f"coalesce({given_number(name)}, 0)"
-        blanks = ", ".join(map(literal, table.blanks[name]))
-        return f"CASE WHEN coalesce(lower(trim({_text(name)})), '') IN ({blanks}) THEN 0 ELSE {given_number(name)} END"
-
-    def given_number(name: str) -> str:
-        if table.columns[name].plain and table.typed:
-            return f"TRY_CAST({identifier(name)} AS DOUBLE)"
-        if table.columns[name].plain:
-            return identifier(name) if orders.quantity is not None or name in table.blanks else name
-        # shorter than `number_sql`, for people read it; (12.50) is an accountant's -12.50
-        text = f"replace(CAST({identifier(name)} AS VARCHAR), '(', '-')"
-        digits = f"regexp_replace(regexp_replace({text}, '[^0-9{table.decimal}+-]', '', 'g'), '^(.+)-$', '-\\1')"
-        point = digits if table.decimal == "." else f"replace({digits}, ',', '.')"
-        return f"TRY_CAST({point} AS DOUBLE)"
-
-    amount = number(orders.amount)
-    if orders.quantity is not None:
-        amount = f"{number(orders.quantity)} * {amount}"
+    parts = [part for part in (orders.quantity, orders.amount) if part is not None]
+    amount = " * ".join(identifier(part) if part in made else _amount_in_file(table, part) for part in parts)
     when = table.columns[orders.date]
-    text = f"CAST({identifier(when.name)} AS VARCHAR)"
     # a moment of a Parquet file is one in any zone; its text would be that of the machine's
-    as_it_is = table.encoding == "Parquet" and when.with_offset if table.typed else when.plain
-    ordered_at = when.name if as_it_is else dates_sql(text, when)
+    as_it_is = when.name in made or (table.typed and when.with_offset)
     found = {
         "customer_id": _customer_expression(table),
         "order_id": _order_expression(table, orders),
-        "ordered_at": ordered_at,
+        "ordered_at": when.name if as_it_is else _dates_in_file(table, when),
         "amount": amount,
     }
     return found | ({"product_id": orders.product_id} if orders.product_id is not None else {})
+
+
+def columns_for_where(connection: duckdb.DuckDBPyConnection, table: Table, where: str | None) -> dict[str, str]:
+    """source.orders.columns that make numbers and dates of the columns which the user's condition names, where it is
+    none over text; no ids, which stay as they are written."""
+    orders = table.orders
+    if where is None or orders is None or table.typed or _binds(connection, where):
+        return {}
+    ids = (table.customer_id, orders.order_id, orders.product_id)
+    made = {}
+    for name, column in table.columns.items():
+        if name in ids or not mentions(where, name.lower()):
+            continue
+        if column.kind == "number":
+            made[name] = _number_in_file(table, name)
+        elif column.kind == "date":
+            made[name] = dates_sql(_text(table, name), column)
+    return made
+
+
+def _binds(connection: duckdb.DuckDBPyConnection, where: str) -> bool:
+    try:
+        connection.execute(f"DESCRIBE SELECT 1 FROM raw_rows WHERE ({where}\n)")
+    except duckdb.Error:
+        return False
+    return True
+
+
+def _dates_in_file(table: Table, when: Column) -> str:
+    """A column of dates in one form or two; moments in one form stay the ones that they are in any zone."""
+    text = _text(table, when.name)
+    return dates_sql(text, when) if when.second_format else instant_sql(text, when.date_format)
+
+
+def _amount_in_file(table: Table, name: str) -> str:
+    """As `_number_in_file`; an order whose amount is not given adds nothing, and a text that is no number is for the
+    data contract."""
+    number = _number_in_file(table, name)
+    if name not in table.blanks:
+        return number
+    blanks = ", ".join(map(literal, table.blanks[name]))
+    return f"CASE WHEN coalesce(lower(trim({_text(table, name)})), '') IN ({blanks}) THEN 0 ELSE {number} END"
+
+
+def _number_in_file(table: Table, name: str) -> str:
+    """A column of the file as a double; shorter than `number_sql`, for people read it."""
+    column, text = table.columns[name], _text(table, name)
+    if column.plain:
+        return f"TRY_CAST({identifier(name)} AS DOUBLE)"
+    # (12.50) is an accountant's -12.50
+    digits = (
+        f"regexp_replace(regexp_replace(replace({text}, '(', '-'), '[^0-9{table.decimal}+-]', '', 'g'), '^(.+)-$', "
+        "'-\\1')"
+    )
+    point = digits if table.decimal == "." else f"replace({digits}, ',', '.')"
+    number = f"TRY_CAST({point} AS DOUBLE)"
+    of_share = f"CASE WHEN contains({text}, '%') THEN {number} / 100 ELSE {number} END"
+    return of_share if column.unit == "share" else number
 
 
 def _id_expression(table: Table, name: str) -> str:
     """A column of ids; without the .0 that a spreadsheet or a program puts behind whole numbers with gaps."""
     if not table.columns[name].pointed_ids:
         return name
-    return f"regexp_replace({_text(name)}, '\\.0+$', '')"
+    return f"regexp_replace({_text(table, name)}, '\\.0+$', '')"
 
 
 def _customer_expression(table: Table) -> str:
@@ -350,7 +445,7 @@ def _customer_expression(table: Table) -> str:
     name = table.customer_id
     if not (table.nobody or table.folded):
         return _id_expression(table, name)
-    value = f"trim({_text(name)})"
+    value = f"trim({_text(table, name)})"
     pointed = table.columns[name].pointed_ids
     who = f"lower({value})" if table.folded else _id_expression(table, name) if pointed else value
     if not table.nobody:
@@ -364,13 +459,14 @@ def _order_expression(table: Table, orders: Orders) -> str:
     if orders.order_id is not None and not orders.per_customer:
         return _id_expression(table, orders.order_id)
     customer = _customer_expression(table)
-    customer = _text(customer) if customer == table.customer_id else customer
-    number = identifier(orders.date) if orders.order_id is None else _text(orders.order_id)
+    customer = _text(table, customer) if customer == table.customer_id else customer
+    number = identifier(orders.date) if orders.order_id is None else _text(table, orders.order_id)
     return f"concat({customer}, ' ', {number})"
 
 
-def _text(name: str) -> str:
-    return f"CAST({identifier(name)} AS VARCHAR)"
+def _text(table: Table, name: str) -> str:
+    """A column of the file as text."""
+    return f"CAST({identifier(name)} AS VARCHAR)" if table.typed else identifier(name)
 
 
 def lines_that_are_no_orders(
@@ -526,36 +622,11 @@ def refuse_currencies(connection: duckdb.DuckDBPyConnection, table: Table, where
             )
 
 
-def put_order_lines(connection: duckdb.DuckDBPyConnection, table: Table, folder: Path) -> None:
-    """The rows as text under their names here, as a file in the folder, where the monthly reader would not take the
-    user's own as it is."""
-    if table.orders is not None and not table.plain:
-        connection.execute(f"COPY raw_rows TO {literal(str(folder / ORDER_LINES_FILE))} (FORMAT csv, HEADER)")
-
-
-def put_customers(connection: duckdb.DuckDBPyConnection, table: Table, columns: Mapping[str, str], file: Path) -> None:
-    """The customers as the monthly pipeline reads them: UTF-8, commas, decimal points. What is no number stays as it
-    is, so that the data contract rejects it by its own words."""
-
-    def shown(name: str, sql: str) -> str:
-        if name in table.columns and table.columns[name].plain and table.columns[name].kind == "number":
-            return known_sql(name)
-        return (
-            f"coalesce(CAST({sql} AS VARCHAR), {known_sql(name)})"
-            if name in table.columns
-            else f"CAST({sql} AS VARCHAR)"
-        )
-
-    chosen = ", ".join(f"{shown(name, sql)} AS {identifier(name)}" for name, sql in columns.items())
-    identity = f"{bare_sql(table.customer_id)} AS customer_id"
-    connection.execute(f"COPY (SELECT {identity}, {chosen} FROM raw_rows) TO {literal(str(file))} (FORMAT csv, HEADER)")
-
-
 # --- what to say ------------------------------------------------------------------------------------------------------
 
 
 def _guesses(
-    files: Sequence[CsvText],
+    files: Sequence[TextRows],
     rows: int,
     decimal_guess: str,
     columns: Mapping[str, Column],
@@ -567,8 +638,9 @@ def _guesses(
 ) -> list[str]:
     file = files[0]
     of = f" of {len(files)} files" if len(files) > 1 else ""
-    found = [f"{rows:,} rows{of}, separated by {_spoken_separator(file.header.separator)}, {file.written}  (--sep)"]
-    skipped = [line.strip(" ,;\t") for line in file.header.above]
+    separated = "" if file.header is None else f", separated by {_spoken_separator(file.header.separator)}"
+    found = [f"{rows:,} rows{of}{separated}, {file.written}  (--sep)"]
+    skipped = [line.strip(" ,;\t") for line in file.header.above] if file.header is not None else []
     titles = [repr(line[:60]) for line in skipped if line and not line.startswith("sep=")]
     if titles:
         found.append(f"above the header, and not read: {', '.join(titles)}")

@@ -18,11 +18,10 @@ import numpy as np
 from segment_pipeline.customers.simplest import SimplestSegments
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import InputError
-from segment_pipeline.months import month_key
 from segment_pipeline.publishing.exports import for_spreadsheet
 from segment_pipeline.publishing.publish import reading
-from segment_pipeline.quickstart.csv_table import put_customers, put_order_lines
-from segment_pipeline.quickstart.plan import Plan
+from segment_pipeline.quickstart.plan import Plan, put_customers
+from segment_pipeline.quickstart.request import Request
 from segment_pipeline.quickstart.starter_file import starter_text
 
 CONFIGURATION, CUSTOMERS = "segmentation.yaml", "customers_with_probabilities.csv"
@@ -67,14 +66,15 @@ def _fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def start_over(connection: duckdb.DuckDBPyConnection, plan: Plan, out: Path) -> Path:
+def start_over(plan: Plan, request: Request) -> Path:
     """The folder with nothing in it but the configuration of the plan, which is returned, and what that reads."""
+    out = request.out
     body = starter_text(plan.starter)
     file = out / CONFIGURATION
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         _clear(out)
-        put_data(connection, plan, out)
+        put_customers(plan, request, out)
         file.write_text(f"{_MARK}{_fingerprint(body)}\n{body}", encoding="utf-8")
     return file
 
@@ -97,13 +97,6 @@ def writing(out: Path) -> Iterator[None]:
         raise InputError(
             f"{out} cannot be written: {why}. Name with --out a folder in which you may create files."
         ) from error
-
-
-def put_data(connection: duckdb.DuckDBPyConnection, plan: Plan, folder: Path) -> None:
-    """What the configuration of the plan reads, where that is not the user's file itself."""
-    if plan.table.orders is None:
-        put_customers(connection, plan.table, plan.columns, folder / f"customers_{month_key(plan.month)}.csv")
-    put_order_lines(connection, plan.table, folder)
 
 
 def write_customers(published: Path, file: Path) -> None:

@@ -27,7 +27,7 @@ from segment_pipeline.quickstart.columns import Column
 from segment_pipeline.quickstart.csv_table import Table
 from segment_pipeline.quickstart.plan import Plan
 from segment_pipeline.quickstart.proposal import LeftOut
-from segment_pipeline.quickstart.request import ENOUGH_CUSTOMERS
+from segment_pipeline.quickstart.request import ENOUGH_CUSTOMERS, Request
 from segment_pipeline.quickstart.starter_file import scalar
 from segment_pipeline.sources.reconciliation import OF_REJECTED, REASONS, USED, Part, read_account
 from segment_pipeline.words import figure, percent
@@ -206,7 +206,7 @@ def _is_used(table: Table, column: Column) -> bool:
     return table.orders is None or column.name in (table.orders.amount, table.orders.quantity)
 
 
-def print_outcome(outcome: Outcome, plan: Plan, console: Console) -> None:
+def print_outcome(outcome: Outcome, plan: Plan, request: Request, console: Console) -> None:
     """The segments, where the files are, and what to do next."""
     features = [one.name for one in plan.proposal.features]
     lines, account = segment_lines(outcome.config.published_path, features)
@@ -228,10 +228,9 @@ def print_outcome(outcome: Outcome, plan: Plan, console: Console) -> None:
     say("")
     say(f"Next: change the features in {shown}, then  segment-pipeline run --config {quote(shown)} --force")
     say(f"      see the run                           segment-pipeline ui --config {quote(shown)}")
-    say(
-        "      every month from now on, with the flags that you gave here:  segment-pipeline init my_project --from "
-        f"{quote(os.path.relpath(plan.table.path))}"
-    )
+    files = [part for file in (request.file, *request.more) for part in ("--from", os.path.relpath(file))]
+    again = " ".join(map(quote, [*files, *request.flags()]))
+    say(f"      every month from now on               segment-pipeline init my_project {again}")
 
 
 def _judged(account: Sequence[Part]) -> list[str]:

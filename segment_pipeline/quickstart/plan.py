@@ -5,6 +5,8 @@ read (csv_table.py), which features are worth it (proposal.py), how the configur
 """
 
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
@@ -25,20 +27,21 @@ from segment_pipeline.errors import InputError, SourceError
 from segment_pipeline.months import add_months, as_of, month_key, months_between
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.quickstart.csv_table import (
-    ORDER_LINES_FILE,
     Table,
+    columns_for_where,
     customer_columns,
     customer_ids,
     feature_columns,
+    features_of,
     lines_that_are_no_orders,
     notes_on_lines,
     numbers_of,
     order_expressions,
-    put_order_lines,
     read_table,
     reference_day,
     refuse_currencies,
     repeated_lines,
+    snapshot_columns,
     texts_of,
 )
 from segment_pipeline.quickstart.proposal import (
@@ -58,6 +61,7 @@ from segment_pipeline.quickstart.request import (
 from segment_pipeline.quickstart.roles import Orders, one_order_each
 from segment_pipeline.quickstart.starter import starter_of
 from segment_pipeline.quickstart.starter_file import Starter, StarterFeature, starter_text
+from segment_pipeline.quickstart.text import files_of, shown
 from segment_pipeline.sources.order_lines import open_order_lines, window_of
 from segment_pipeline.sources.reconciliation import Part, account_in_words, parts_of_lines
 from segment_pipeline.sources.sources import load_raw_customers
@@ -110,7 +114,7 @@ def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly:
     table = read_table(connection, request.file, request.hints(), request.more)
     refuse_currencies(connection, table, request.where)
     if table.orders is None:
-        found = _found_of_customers(connection, request, table)
+        found = _found_of_customers(connection, request, table, monthly=monthly)
     else:
         found = _found_of_orders(connection, request, table, table.orders, monthly=monthly)
     customers = len(next(iter(found.values.values())))
@@ -146,23 +150,63 @@ def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly:
 # --- customers --------------------------------------------------------------------------------------------------------
 
 
-def _found_of_customers(connection: duckdb.DuckDBPyConnection, request: Request, table: Table) -> _Found:
+def _found_of_customers(
+    connection: duckdb.DuckDBPyConnection, request: Request, table: Table, *, monthly: bool
+) -> _Found:
     refuse_where_of_customers(request)
-    columns = feature_columns(table)
+    latest = reference_day(table)
+    month, said = _month_of_customers(request, None if latest is None else latest - timedelta(days=1))
+    day = as_of(month) if monthly and latest is not None else latest
+    columns = feature_columns(table, day)
     if not columns:
         raise InputError(
             f"{request.file} has no column of numbers beside {table.customer_id}: there is nothing to tell customers "
             "apart by. Add features such as orders, spend or days since the last order; or, if numbers are written in "
             "a way that was not recognised, name the decimal mark: --decimal ,"
         )
-    day = reference_day(table)
-    month, said = _month_of_customers(request, None if day is None else day - timedelta(days=1))
     guesses = [said]
+    of_numbers = {name: one for name, one in features_of(table).items() if one.kind == "number"}
+    renamed = [f"{shown(one.name)} -> {shown(name)}" for name, one in of_numbers.items() if name != one.name]
+    if renamed:
+        guesses.append(f"renamed: {', '.join(renamed)}")
     if day is not None:
-        guesses.append(f"dates became days before {day}, the day after the latest")
-    source = {"snapshots": {"path": "customers_{month}.csv", "customer_id": "customer_id"}}
+        guesses.append(f"dates became days before {day}, the day after {'the month' if monthly else 'the latest'}")
+    made = snapshot_columns(table, list(columns), None if monthly else day)
+    snapshots = {"path": copies_of(request)[0], **_form_keys(table), "customer_id": "customer_id", "columns": made}
     ids, values = customer_ids(connection, table), customer_columns(connection, columns)
-    return _Found(month, ids, values, source, guesses, columns)
+    return _Found(month, ids, values, {**_zone_key(table), "snapshots": snapshots}, guesses, columns)
+
+
+def copies_of(request: Request) -> tuple[str, dict[Path, str]]:
+    """The path of a source of customers, with the place of the month, and which copy of which file it means: a file of
+    customers is of one month, and the next export under the same name would take its place."""
+    files = [Path(file) for given in (request.file, *request.more) for file in files_of(given)]
+    packed = re.search(r"(\.\w+)?(\.gz|\.zst)$", files[0].name)
+    ending = packed.group() if packed else files[0].suffix
+    if len(files) == 1:
+        return f"customers_{{month}}{ending}", {files[0]: f"customers_{{month}}{ending}"}
+    return f"customers_{{month}}_*{ending}", {
+        file: f"customers_{{month}}_{place}{ending}" for place, file in enumerate(files, 1)
+    }
+
+
+def put_customers(plan: "Plan", request: Request, folder: Path) -> None:
+    """What the configuration reads of customers: the files as they are, under the name of their month."""
+    if plan.table.orders is None:
+        for file, copy in copies_of(request)[1].items():
+            shutil.copyfile(file, folder / copy.replace("{month}", month_key(plan.month)))
+
+
+def _form_keys(table: Table) -> dict[str, object]:
+    """The keys of a source that say how its files are read."""
+    form = table.form
+    keys = {"as_text": True if form.as_text else None, "separator": form.separator}
+    keys["repeats"] = "once" if form.once and table.orders is not None else None
+    return {key: value for key, value in keys.items() if value is not None}
+
+
+def _zone_key(table: Table) -> dict[str, object]:
+    return {} if table.time_zone is None else {"time_zone": table.time_zone}
 
 
 def _month_of_customers(request: Request, latest: date | None) -> tuple[date, str]:
@@ -191,7 +235,8 @@ def _found_of_orders(
     below = values[MONETARY][values[MONETARY] < 0]
     if len(below):
         guesses.append(f"{len(below):,} customers got more back than they paid, {below.sum():,.2f} in all")
-    source = {"window_months": window, "orders": _orders_source(request, table, request.out)}
+    orders_source = _orders_source(connection, request, table)
+    source = {"window_months": window, **_zone_key(table), "orders": orders_source}
     if not monthly:
         source["feed_ends_early"] = "warn"  # a first look is at what is there
     resolutions = {name: ORDER_FEATURES[name].resolution for name in values}
@@ -271,10 +316,9 @@ def _drafted(
     InputError where what the user lets count is to blame."""
     with tempfile.TemporaryDirectory(prefix="segment_pipeline_") as name:
         folder = Path(name)
-        put_order_lines(connection, table, folder)
-        orders = _orders_source(request, table, folder)
+        orders = {**_orders_source(connection, request, table), "path": _paths(request, folder)}
         names = [name for name, one in ORDER_FEATURES.items() if not one.costly and not one.lacks(orders)]
-        source = {"window_months": window, "orders": orders}
+        source = {"window_months": window, **_zone_key(table), "orders": orders}
         drafted = [StarterFeature(name, "", "", "none", 0.01, None, None) for name in names]
         text = starter_text(Starter("draft", month, month, source, drafted))
         config = parse_config(text, folder / "segmentation.yaml")
@@ -288,10 +332,19 @@ def _drafted(
             ) from error
 
 
-def _orders_source(request: Request, table: Table, folder: Path) -> dict[str, object]:
-    """`source.orders` of a configuration in this folder."""
-    path = os.path.relpath(request.file.absolute(), folder.absolute()) if table.plain else ORDER_LINES_FILE
-    if table.plain and path.count("..") > 3:
-        path = str(request.file.absolute())
+def _orders_source(connection: duckdb.DuckDBPyConnection, request: Request, table: Table) -> dict[str, object]:
+    """`source.orders` of the configuration: the files as they lie there, and what is made of their columns."""
+    made = columns_for_where(connection, table, request.where)
+    columns = {"columns": made} if made else {}
     counted = {} if request.where is None else {"where": request.where}
-    return {"path": path, **order_expressions(table), **counted}
+    path = _paths(request, request.out)
+    return {"path": path, **_form_keys(table), **columns, **order_expressions(table, made), **counted}
+
+
+def _paths(request: Request, folder: Path) -> str | list[str]:
+    """The user's files as a configuration in this folder names them."""
+    found = []
+    for file in (request.file, *request.more):
+        path = os.path.relpath(file.absolute(), folder.absolute())
+        found.append(str(file.absolute()) if path.count("..") > 3 else path)
+    return found[0] if len(found) == 1 else found

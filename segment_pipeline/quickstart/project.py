@@ -6,22 +6,28 @@ is the same as for a quickstart (plan.py).
 
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
+from glob import has_magic
 from pathlib import Path
 from shlex import quote
+from textwrap import fill
+
+import duckdb
 
 import segment_pipeline
+from segment_pipeline.config.config import parse_config
 from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, ORDER_VALUE, RECENCY
-from segment_pipeline.database.store import in_memory
+from segment_pipeline.database.store import scratch
 from segment_pipeline.errors import InputError
-from segment_pipeline.months import add_months, month_key
-from segment_pipeline.quickstart.csv_table import ORDER_LINES_FILE
-from segment_pipeline.quickstart.folder import put_data, writing
+from segment_pipeline.months import add_months, month_key, month_range
+from segment_pipeline.quickstart.folder import CONFIGURATION, writing
 from segment_pipeline.quickstart.messages import Say, plain_speech, print_plan, results_console
-from segment_pipeline.quickstart.plan import USUAL_WINDOW, Plan, explore
+from segment_pipeline.quickstart.plan import USUAL_WINDOW, Plan, copies_of, explore, put_customers
 from segment_pipeline.quickstart.request import Request, last_closed_month
 from segment_pipeline.quickstart.starter_file import Starter, StarterFeature, starter_text
+from segment_pipeline.sources.order_lines import first_month_with
 
 WORKSPACE = """\
 # Found by `dagster dev` without flags.
@@ -75,29 +81,33 @@ def initialise(folder: Path, request: Request | None) -> int:
             ["Fix data/segmentation.yaml: where your orders are, and what their columns are called."],
         )
         return 0
-    with in_memory() as connection:
+    with scratch() as connection:
         plan = explore(connection, request, monthly=True)
         print_plan(plan, console)
         changed = _ask_for_features(request, plan) if asked else request
         if changed != request:
             plan = explore(connection, changed, monthly=True)
             print_plan(plan, console)
-        starter = replace(plan.starter, first_month=_first_month(plan, request))
-        _write(folder, starter, _about_data(plan, request))
+        starter = replace(plan.starter, first_month=_first_month(connection, plan, changed))
+        _write(folder, starter, _about_data(plan, changed))
         with writing(folder):
-            put_data(connection, plan, folder / "data")
+            put_customers(plan, changed, folder / "data")
     _say_next(plain_speech(console), folder, [])
     return 0
 
 
-def _first_month(plan: Plan, request: Request) -> date:
-    """The first month whose window the order lines fill; of customers, the month that there is."""
+def _first_month(connection: duckdb.DuckDBPyConnection, plan: Plan, request: Request) -> date:
+    """The first month whose window the order lines fill, and in which there are enough customers; of customers, the
+    month that there is."""
     orders = plan.table.orders
     first = None if orders is None else plan.table.columns[orders.date].first
     if first is None:
         return plan.month
     window = request.window_months or USUAL_WINDOW
-    return min(plan.month, add_months(first.replace(day=1), window - (first.day == 1)))
+    months = month_range(min(plan.month, add_months(first.replace(day=1), window - (first.day == 1))), plan.month)
+    config = parse_config(starter_text(plan.starter), request.out / CONFIGURATION)
+    enough = config.quality.min_customers / (1 - min(plan.proposal.rejected, 0.9))
+    return first_month_with(connection, config, months, enough) or plan.month
 
 
 def _ask_for_file(folder: Path) -> Request | None:
@@ -158,21 +168,30 @@ def _example(folder: Path) -> Starter:
 
 
 def _about_data(plan: Plan, request: Request) -> str:
-    if plan.table.orders is not None and not plan.table.plain:
-        return (
-            f"It reads `data/{ORDER_LINES_FILE}`, in which the order lines of {request.file.name} were put as plain "
-            "CSV, for the monthly reader does not take that file as it is. For a new month make it again from the new "
-            "export: `segment-pipeline init OTHER_FOLDER --from NEW_EXPORT`, and copy its "
-            f"`data/{ORDER_LINES_FILE}` over this one."
-        )
-    if plan.table.orders is not None:
-        return (
-            f"It reads the order lines in {request.file.name}: append to them, or deliver them again, before each run."
-        )
     after = month_key(add_months(plan.month, 1))
+    if plan.table.orders is None:
+        copies = [copy.replace("{month}", after) for copy in copies_of(request)[1].values()]
+        return (
+            f"It reads one export of customers a month, as it comes. {month_key(plan.month)} is there, a copy, for the "
+            f"next export may have the same name: put that into `data/` as `{'` and `'.join(copies)}`"
+            + ("." if plan.starter.last_month is None else ", and take `last_month` out of `data/segmentation.yaml`.")
+        )
+    said = plan.starter.source["orders"]
+    paths = said["path"] if isinstance(said, Mapping) else ""
+    if isinstance(paths, list):
+        return (
+            f"It reads the exports of order lines `{'`, `'.join(paths)}`, as they come: deliver them "
+            "again before each run, or add the next one to `path` in `data/segmentation.yaml` (paths start there)."
+        )
+    if has_magic(str(paths)) and not request.file.exists():
+        return (
+            f"It reads all exports of order lines that `{paths}` stands for (from `data/`), as they come: before each "
+            "run put the next one beside them."
+        )
     return (
-        f"It reads one file of customers a month. {month_key(plan.month)} is there; for the next month put "
-        f"`data/customers_{after}.csv` with the same columns beside it."
+        f"It reads the export of order lines in `{paths}` (from `data/`), as it comes: before each run append to it, "
+        "or deliver it again under the same name. For a file of each month, make a pattern of `path` in "
+        "`data/segmentation.yaml`, such as `orders_*.csv`."
     )
 
 
@@ -197,7 +216,9 @@ def _write(folder: Path, starter: Starter, about_data: str) -> None:
         )
         (folder / "workspace.yaml").write_text(WORKSPACE, encoding="utf-8")
         (folder / ".gitignore").write_text(GITIGNORE, encoding="utf-8")
-        (folder / "README.md").write_text(README.format(name=starter.name, data=about_data), encoding="utf-8")
+        (folder / "README.md").write_text(
+            README.format(name=starter.name, data=fill(about_data, 120)), encoding="utf-8"
+        )
         (folder / "data" / "segmentation.yaml").write_text(starter_text(starter), encoding="utf-8")
 
 

@@ -54,6 +54,7 @@ class Request:
     decimal: str | None = None
     date_format: str | None = None
     repeats_once: bool = False
+    time_zone: str | None = None
     more: Sequence[Path] = ()
     seed: int = 42
 
@@ -69,7 +70,35 @@ class Request:
             self.decimal,
             self.date_format,
             self.repeats_once,
+            self.time_zone,
         )
+
+    def flags(self) -> list[str]:
+        """What was said, as arguments of a command line."""
+        said = {
+            "--customer-id": self.customer_id,
+            "--date": self.ordered_at,
+            "--amount": self.amount,
+            "--order-id": self.order_id,
+            "--product-id": self.product_id,
+            "--where": self.where,
+            "--sep": self.separator,
+            "--decimal": self.decimal,
+            "--repeats": "once" if self.repeats_once else None,
+            "--date-format": self.date_format,
+            "--time-zone": self.time_zone,
+            "--features": ",".join(self.features) if self.features is not None else None,
+            "--segments": "..".join(map(str, self.segments)) if self.segments is not None else None,
+            "--covariance": ",".join(self.covariance) if self.covariance is not None else None,
+            "--hurdle": "none" if self.no_hurdle else f"{self.hurdle[0]}={self.hurdle[1]:g}" if self.hurdle else None,
+            "--month": month_key(self.month) if self.month is not None else None,
+            "--window-months": str(self.window_months) if self.window_months is not None else None,
+            "--seed": str(self.seed) if self.seed != Request.seed else None,
+        }
+        given = [part for flag, value in said.items() if value is not None for part in (flag, value)]
+        for flag, values in (("--transform", self.transforms), ("--resolution", self.resolutions)):
+            given += [part for name, value in values.items() for part in (flag, f"{name}={value}")]
+        return given
 
     def overrides(self, names: Sequence[str], resolutions: Mapping[str, float]) -> Overrides:
         """What was said of features, under their names in the file: upper and lower case count as the same.

@@ -47,7 +47,7 @@ FLAGS = {
 @dataclass(frozen=True)
 class Hints:
     """What the user has said of the file; None where it is to be found out. repeats_once : rows that repeat another in
-    every column count once."""
+    every column count once. time_zone : whose local times moments become; None to take times as they stand."""
 
     customer_id: str | None = None
     date: str | None = None
@@ -58,6 +58,7 @@ class Hints:
     decimal: str | None = None
     date_format: str | None = None
     repeats_once: bool = False
+    time_zone: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.months import add_months, month_key
-from segment_pipeline.quickstart.csv_table import Table
+from segment_pipeline.quickstart.csv_table import Table, features_of
 from segment_pipeline.quickstart.proposal import FeatureProposal, Proposal
 from segment_pipeline.quickstart.request import ENOUGH_CUSTOMERS, FEWEST_CUSTOMERS, Request, last_closed_month
 from segment_pipeline.quickstart.starter_file import Starter, StarterFeature, scalar
@@ -38,7 +38,8 @@ def starter_of(
     return Starter(
         name=_name_of(request.file),
         first_month=month,
-        last_month=None if monthly and month >= last_closed_month() else month,
+        # a project on order lines goes on by itself as soon as its export does
+        last_month=None if monthly and (table.orders is not None or month >= last_closed_month()) else month,
         source=source,
         features=[_starter_feature(one, table) for one in proposal.features],
         left_out=[
@@ -82,11 +83,15 @@ def _settings(request: Request, proposal: Proposal, *, few: bool, monthly: bool)
 
 def _source_note(table: Table, month: date) -> str:
     if table.orders is not None:
-        return "Each value but `path` is a column or a SQL expression over the row."
+        return (
+            "Each value from customer_id on is a column or a SQL expression over the row, as the file is written: the "
+            "next export of the same form is read in the same way."
+        )
     after = month_key(add_months(month, 1))
     return (
         f"One file a month, one row a customer; {{month}} becomes {month_key(month)} and so on. For the next month put "
-        f"customers_{after}.csv with the same columns beside this file."
+        f"the next export beside this file, as it comes, with {after} in its name. `columns` says what is made of its "
+        "columns."
     )
 
 
@@ -96,13 +101,13 @@ def _starter_feature(one: FeatureProposal, table: Table) -> StarterFeature:
         meaning = declared.meaning
         unit = table.columns[table.orders.amount].unit if declared.is_money else declared.unit
     else:
-        column = table.columns.get(one.name)
+        column = features_of(table)[one.name]
         meaning = (
-            f"The column {one.name}."
-            if column is not None
+            f"The column {column.name}."
+            if column.kind == "number"
             else f"Days before the day after the file's latest date ({one.name.replace('_', ' ')})."
         )
-        unit = column.unit if column is not None and column.unit else _unit_by_name(one.name)
+        unit = column.unit or _unit_by_name(one.name)
     return StarterFeature(one.name, unit, meaning, one.transform, one.resolution, one.low, one.high, one.why)
 
 

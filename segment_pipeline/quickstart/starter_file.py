@@ -84,7 +84,11 @@ def starter_text(starter: Starter) -> str:
 def scalar(value: object) -> str:
     """A value as YAML, on one line, that reads back as the same."""
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {scalar(one)}' for key, one in value.items())}}}"
+        return f"{{{', '.join(f'{scalar(key)}: {scalar(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(scalar, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str):
         plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS_OF_YAML
         return value if plain else json.dumps(value, ensure_ascii=False)
@@ -139,10 +143,10 @@ def _lines(starter: Starter) -> Iterator[str]:
 def _mapping(values: Mapping[str, object], indent: str) -> Iterator[str]:
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield f"{indent}{key}:"
+            yield f"{indent}{scalar(key)}:"
             yield from _mapping(value, indent + "  ")
         else:
-            yield f"{indent}{key}: {scalar(value)}"
+            yield f"{indent}{scalar(key)}: {scalar(value)}"
 
 
 def _feature(feature: StarterFeature, indent: str) -> Iterator[str]:

@@ -53,6 +53,7 @@ class Feed:
     types: Mapping[str, str]
     features: tuple[Feature, ...]
     carried: tuple[str, ...]
+    time_zone: str
 
     def sql(self, **more: str) -> str:
         """The feed's rows with settled names and types, and `is_event`; those at or after as_of are among them.
@@ -63,7 +64,7 @@ class Feed:
         identity = text_id(of["customer_id"], kinds["customer_id"])
         return f"""
             SELECT CASE WHEN trim({identity}) <> '' THEN {identity} END AS customer_id,
-                {timestamp(of["occurred_at"], kinds["occurred_at"])} AS occurred_at,
+                {timestamp(of["occurred_at"], kinds["occurred_at"], self.time_zone)} AS occurred_at,
                 ({of.get("where", "true")}\n) AS is_event
                 {"".join(f", source.{identifier(name)}" for name in self.carried)}
                 {"".join(f", {text} AS {identifier(name)}" for name, text in more.items())}
@@ -73,7 +74,7 @@ class Feed:
     def failed(self, error: duckdb.Error) -> SourceError:
         """What to raise where reading the events has failed."""
         self.source.refuse_changed()
-        return reading_failed(self.source.path, "events", error)
+        return reading_failed(self.source, "events", error)
 
 
 def value_of(feature: Feature) -> str:
@@ -99,7 +100,7 @@ def _open(connection: duckdb.DuckDBPyConnection, config: Config, index: int, eve
     features = tuple(one for one in config.features if one.of_events is not None and one.of_events.feed == events.feed)
     named = named_columns([value_of(one) for one in features])
     carried = tuple(sorted(name for name in named if name in source.columns and name not in EVENT_COLUMNS))
-    return Feed(events.feed, source, expressions, types, features, carried)
+    return Feed(events.feed, source, expressions, types, features, carried, config.source.time_zone)
 
 
 def count_events(connection: duckdb.DuckDBPyConnection, feed: Feed, config: Config, month: date) -> EventCounts:

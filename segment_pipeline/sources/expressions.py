@@ -8,10 +8,11 @@ does not: which files are read (files.py), and what is made of the rows (sources
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import duckdb
 
-from segment_pipeline.database.quoting import identifier
+from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import reason
 from segment_pipeline.database.user_sql import what_it_does_beside_reading
 from segment_pipeline.errors import SourceError
@@ -45,7 +46,7 @@ def columns_of_ids_alone(given: Mapping[str, str], id_keys: Collection[str]) -> 
     return {
         name
         for name in wanted
-        if not any(_mentions(text, name) for key, text in others.items() if key not in id_keys or names[key] != name)
+        if not any(mentions(text, name) for key, text in others.items() if key not in id_keys or names[key] != name)
     }
 
 
@@ -67,6 +68,31 @@ def refuse_unfit_types(source: Relation, section: str, given: Mapping[str, str],
             )
 
 
+def with_columns(
+    connection: duckdb.DuckDBPyConnection, source: Relation, section: str, columns: Mapping[str, str], **beside: str
+) -> Relation:
+    """The source with columns that the user has made of its own, by name, in the place of those of the same name.
+
+    beside : what these expressions may name besides the source's columns, as SQL. Raises SourceError.
+    """
+    if not columns:
+        return source
+    of_rows = {name: identifier(name) for name in source.columns} | beside
+    rows = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in of_rows.items())
+    seen = replace(source, sql=f"(SELECT {rows} FROM {source.sql})") if beside else source
+    made = bound(columns, source)
+    types = expression_types(connection, seen, f"{section}.columns", made)
+    made_of = {name.lower(): f"({text}\n)" for name, text in made.items()}
+    chosen = {name: f"source.{identifier(name)}" for name in source.columns} | made_of
+    listed = ", ".join(f"{text} AS {identifier(name)}" for name, text in chosen.items())
+    return replace(
+        source,
+        sql=f"(SELECT {listed} FROM {seen.sql} AS source)",
+        columns={**source.columns, **{name.lower(): kind for name, kind in types.items()}},
+        incomplete={name: file for name, file in source.incomplete.items() if name not in made_of},
+    )
+
+
 def text_id(expression: str, kind: str) -> str:
     """An id as text. A column of whole numbers that has become one of doubles, as gaps make it in pandas, keeps its
     ids: 12 and not 12.0; and its NaN is a missing id."""
@@ -85,11 +111,11 @@ def category_text(expression: str, kind: str) -> str:
     return f"nullif(trim({text_id(expression, kind)}), '')"
 
 
-def timestamp(expression: str, kind: str) -> str:
-    """A time as a TIMESTAMP in UTC; NULL where it cannot be read."""
+def timestamp(expression: str, kind: str, zone: str) -> str:
+    """A time as a TIMESTAMP, of a moment in any zone the local time of this one; NULL where it cannot be read."""
     value = f"({expression}\n)"
     if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"):
-        value = f"timezone('UTC', CAST({value} AS TIMESTAMPTZ))"
+        value = f"timezone({literal(zone)}, CAST({value} AS TIMESTAMPTZ))"
     return f"TRY_CAST({value} AS TIMESTAMP)"
 
 
@@ -98,7 +124,7 @@ def is_date(moment: str) -> str:
     return f"({moment} >= TIMESTAMP '{NO_DATES[0]}' AND {moment} < TIMESTAMP '{NO_DATES[1]}')"
 
 
-def reading_failed(path: str, what: str, error: duckdb.Error) -> SourceError:
+def reading_failed(source: Relation, what: str, error: duckdb.Error) -> SourceError:
     """What to say when rows could not be read to their end."""
     if isinstance(error, duckdb.OutOfMemoryException):
         advice = "Raise operation.memory_limit in the configuration, or free disk space beside the warehouse."
@@ -106,7 +132,7 @@ def reading_failed(path: str, what: str, error: duckdb.Error) -> SourceError:
         advice = (
             "Deliver the data again, or fix the expressions under `source` and `features`, then run the month again."
         )
-    return SourceError(f"{path}: reading the {what} failed: {reason(error)} {advice}")
+    return SourceError(f"{source.path}: reading the {what} failed: {source.complaint(error)} {advice}")
 
 
 def _unquoted(text: str) -> str:
@@ -115,12 +141,13 @@ def _unquoted(text: str) -> str:
     return (quoted[1].replace('""', '"') if quoted else text.strip()).lower()
 
 
-def _mentions(expression: str, column: str) -> bool:
+def mentions(expression: str, column: str) -> bool:
+    """Whether an expression may name the column."""
     return re.search(rf"(?<!\w){re.escape(column)}(?!\w)", expression.lower()) is not None
 
 
 def _type_of(connection: duckdb.DuckDBPyConnection, source: Relation, key: str, expression: str) -> str:
-    for name in (name for name in source.incomplete if _mentions(expression, name)):
+    for name in (name for name in source.incomplete if mentions(expression, name)):
         raise SourceError(
             f"{source.incomplete[name]}: column {name} is missing. {key} expects it, and other files of "
             f"{source.path} have it. Deliver that file again, then run the month again."

@@ -1,11 +1,12 @@
-"""From a path in the user's file to something DuckDB can select from, read the same way every month.
+"""From a path to something DuckDB can select from, the same for a first look and for every month.
 
-What belongs here: which files a path means, how they are read, and how DuckDB's complaints are put. What does not: what
-is made of the rows (`sources`).
+What belongs here: which files a path means, how they are read, and how DuckDB's complaints are put. What does not: how
+bytes become text (text/), and what is made of the rows (`sources`).
 
 A reader that guesses must not guess differently once more rows have arrived, and must not leave rows out. So the
 guesses of DuckDB's CSV reader that can do either are switched off, and files of one glob are read by column name, under
-types that hold the values of all of them.
+types that hold the values of all of them; or, where the user's file makes numbers and dates of texts itself, as text,
+with no guess at all.
 """
 
 import glob
@@ -16,13 +17,11 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 
-from segment_pipeline.database.quoting import literal, string_list
+from segment_pipeline.database.quoting import identifier, literal, string_list
 from segment_pipeline.database.store import reason
 from segment_pipeline.errors import SourceError
-from segment_pipeline.sources.headers import LOOKED_AT, Header, find_header
-
-CSV_FILE = re.compile(r"\.(csv|tsv|txt)(\.gz|\.zst)?$", re.IGNORECASE)
-PARQUET_FILE = re.compile(r"\.(parquet|parq|pq)$", re.IGNORECASE)
+from segment_pipeline.sources.text.decoding import Text, as_text, kind_of
+from segment_pipeline.sources.text.headers import LOOKED_AT, Header, find_header, usable_names
 
 CSV_OPTIONS = {
     "header": "true",
@@ -47,7 +46,7 @@ class Relation:
 
     `columns` maps each column, in lower case as DuckDB compares names, to its DuckDB type; `incomplete` each column
     that only some of a glob's files have to the first file that lacks it. `stamps` tells a local file's contents from
-    other ones.
+    other ones. `drafts` are the files that are read instead of those that DuckDB cannot read, by these.
     """
 
     sql: str
@@ -55,6 +54,7 @@ class Relation:
     columns: Mapping[str, str]
     incomplete: Mapping[str, str] = field(default_factory=dict)
     stamps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    drafts: Mapping[str, str] = field(default_factory=dict)
 
     def refuse_changed(self) -> None:
         """Raises SourceError if a file is not what it was when it was opened: its rows were then read from both."""
@@ -64,6 +64,10 @@ class Relation:
                     f"{file} was changed while it was read. Wait until it is delivered whole, then run the month again."
                 )
 
+    def complaint(self, error: duckdb.Error) -> str:
+        """What DuckDB complains of, with the user's files and not with drafts of them."""
+        return _complaint(error, self.drafts)
+
     @property
     def column_list(self) -> str:
         """The columns in words, for errors; a wide file's are cut short."""
@@ -72,30 +76,72 @@ class Relation:
         return ", ".join(names[:SHOWN_COLUMNS]) + more
 
 
+@dataclass(frozen=True)
+class Form:
+    """How the files of a source are to be read, as the user's file says.
+
+    as_text : every column is text, as it is written. separator : what stands between columns; None where it is to be
+    found out. once : of rows that are the same in every column, only one.
+    """
+
+    as_text: bool = False
+    separator: str | None = None
+    once: bool = False
+
+
+GUESSED = Form()
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """The rows of a file with every value as it is written there.
+
+    sql : a relation of one column for each of `names`, all text. written : the encoding, or the kind of file. header :
+    as found in delimited text, None of other files. renamed : name in the file -> name here. draft : what is read
+    instead of the file, if not itself.
+    """
+
+    file: str
+    sql: str
+    written: str
+    names: Sequence[str]
+    renamed: Mapping[str, str]
+    header: Header | None = None
+    draft: str | None = None
+
+
 def open_files(
     connection: duckdb.DuckDBPyConnection,
-    path: str,
+    path: str | Sequence[str],
     text_columns: Collection[str] = (),
     key: str = "the path under `source` in the configuration",
+    form: Form = GUESSED,
 ) -> Relation:
-    """The file, or the files of a glob, as a relation with at least one row. Raises SourceError.
+    """The file, or the files of a glob or of several, as a relation with at least one row. Raises SourceError.
 
     path : absolute, or a URL that DuckDB can open.
     text_columns : columns, in lower case, that a CSV's reader takes as they stand, such as ids: 007 is not 7.
     key : what errors say is to be fixed where the path is wrong.
     """
-    files = _matching_files(path, key)
+    paths = [path] if isinstance(path, str) else list(path)
+    files = [file for one in paths for file in _matching_files(one, key)]
+    path = ", ".join(paths)
     stamps = _stamps(files)
-    if all(CSV_FILE.search(file) for file in files):
-        relation = _csv(connection, files, path, text_columns)
-    elif all(PARQUET_FILE.search(file) for file in files):
+    kind = _kind_of_all(files, path, key)
+    if form.as_text:
+        relation = _texts(connection, files, path, form.separator)
+    elif kind == "parquet":
         relation = _parquet(connection, files, path)
+    elif kind == "json":
+        relation = _json(connection, files, path)
     else:
-        relation = _other(connection, files, path, key)
+        relation = _csv(connection, files, path, text_columns, form.separator)
+    if form.once:
+        relation = replace(relation, sql=f"(SELECT DISTINCT * FROM {relation.sql})")
     try:
         found = connection.execute(f"SELECT 1 FROM {relation.sql} LIMIT 1").fetchone()
     except duckdb.Error as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error, relation.drafts) from error
     if found is None:
         raise SourceError(f"{path} holds no rows. Deliver the data, then run the month again.")
     return replace(relation, stamps=stamps)
@@ -149,26 +195,100 @@ def _file_list(files: Iterable[str]) -> str:
     return string_list(file if "\\" in file or "://" in file else glob.escape(file) for file in files)
 
 
-def _unreadable(path: str, error: duckdb.Error) -> SourceError:
-    return SourceError(f"{path} cannot be read: {reason(error)} Deliver the data again, then run the month again.")
+def _unreadable(path: str, error: duckdb.Error, drafts: Mapping[str, str] | None = None) -> SourceError:
+    said = _complaint(error, drafts or {})
+    return SourceError(f"{path} cannot be read: {said} Deliver the data again, then run the month again.")
 
 
-def _other(connection: duckdb.DuckDBPyConnection, files: Sequence[str], path: str, key: str) -> Relation:
-    """A single file of a kind that DuckDB knows by its ending, such as JSON."""
-    endings = sorted({os.path.splitext(file)[1] or "no ending" for file in files})
-    found = f"files with {' and '.join(endings)}" if len(files) > 1 else f"a file with {endings[0]}"
+def _complaint(error: duckdb.Error, drafts: Mapping[str, str]) -> str:
+    said = reason(error)
+    for draft, file in drafts.items():
+        said = said.replace(draft, file)
+    return said
+
+
+def _kind_of_all(files: Sequence[str], path: str, key: str) -> str:
+    """What kind of files they are. Raises SourceError where they are of several."""
+    kinds = {kind_of(file) for file in files}
+    if len(kinds) > 1:
+        endings = sorted({os.path.splitext(file)[1] or "no ending" for file in files})
+        raise SourceError(
+            f"{path}: found files with {' and '.join(endings)}; expected one kind of file only. Rename or convert the "
+            f"data, or fix {key}."
+        )
+    return kinds.pop()
+
+
+def _json(connection: duckdb.DuckDBPyConnection, files: Sequence[str], path: str) -> Relation:
+    relation = f"read_json({_file_list(files)}, union_by_name = true, sample_size = -1)"
     try:
-        if len(files) == 1 and endings != ["no ending"]:
-            columns = describe(connection, literal(files[0]))
-            return Relation(literal(files[0]), path, {name.lower(): kind for name, kind in columns})
-    except (duckdb.CatalogException, duckdb.BinderException):
-        pass  # no kind that DuckDB knows
+        return Relation(relation, path, {name.lower(): kind for name, kind in describe(connection, relation)})
     except duckdb.Error as error:
         raise _unreadable(path, error) from error
-    raise SourceError(
-        f"{path}: found {found}; expected .parquet or .csv, and one of them only. Rename or convert the data, or fix "
-        f"{key}."
+
+
+# --- as text ----------------------------------------------------------------------------------------------------------
+
+
+def rows_as_text(
+    connection: duckdb.DuckDBPyConnection, files: Iterable[str], separator: str | None = None
+) -> list[TextRows]:
+    """The rows of each file with every value as it is written there. Raises SourceError."""
+    readers = {"parquet": _typed_as_text, "json": _json_as_text}
+    return [
+        readers[kind](connection, file)
+        if (kind := kind_of(file)) in readers
+        else _delimited_as_text(connection, file, separator)
+        for file in files
+    ]
+
+
+def union_of(rows: Sequence[TextRows]) -> str:
+    """The rows of all files as a relation, columns by name."""
+    return f"({' UNION ALL BY NAME '.join(f'FROM {one.sql}' for one in rows)})"
+
+
+def _texts(connection: duckdb.DuckDBPyConnection, files: Sequence[str], path: str, separator: str | None) -> Relation:
+    rows = rows_as_text(connection, files, separator)
+    names = {one.file: {name.lower() for name in one.names} for one in rows}
+    columns = dict.fromkeys((name.lower() for one in rows for name in one.names), "VARCHAR")
+    drafts = {one.draft: one.file for one in rows if one.draft is not None}
+    return Relation(union_of(rows), path, columns, _incomplete(names), drafts=drafts)
+
+
+def _delimited_as_text(connection: duckdb.DuckDBPyConnection, file: str, separator: str | None) -> TextRows:
+    text = as_text(file)
+    header = _header(connection, text.path, separator)
+    names, renamed = usable_names(header.names)
+    draft = text.path if text.path != file else None
+    return TextRows(file, _delimited(text.path, header, names), text.written, names, renamed, header, draft)
+
+
+def _typed_as_text(connection: duckdb.DuckDBPyConnection, file: str) -> TextRows:
+    return _named(connection, file, f"read_parquet({_file_list([file])})", "Parquet")
+
+
+def _json_as_text(connection: duckdb.DuckDBPyConnection, file: str) -> TextRows:
+    """Which of its values are dates or numbers is not guessed, for that depends on all of them."""
+    listed = _file_list([file])
+    try:
+        found = describe(connection, f"read_json({listed}, sample_size = -1)")
+    except duckdb.Error as error:
+        raise _unreadable(file, error) from error
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name, _ in found)
+    return _named(connection, file, f"read_json({listed}, columns = {{{columns}}})", "JSON")
+
+
+def _named(connection: duckdb.DuckDBPyConnection, file: str, relation: str, written: str) -> TextRows:
+    try:
+        given = [name for name, _ in describe(connection, relation)]
+    except duckdb.Error as error:
+        raise _unreadable(file, error) from error
+    names, renamed = usable_names(given)
+    chosen = ", ".join(
+        f"CAST({identifier(old)} AS VARCHAR) AS {identifier(new)}" for old, new in zip(given, names, strict=True)
     )
+    return TextRows(file, f"(SELECT {chosen} FROM {relation})", written, names, renamed)
 
 
 # --- Parquet ----------------------------------------------------------------------------------------------------------
@@ -205,48 +325,62 @@ def _incomplete(names_by_file: Mapping[str, set[str]]) -> dict[str, str]:
 
 
 def _csv(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[str], path: str, text_columns: Collection[str]
+    connection: duckdb.DuckDBPyConnection,
+    files: Sequence[str],
+    path: str,
+    text_columns: Collection[str],
+    separator: str | None,
 ) -> Relation:
-    header = _header(connection, files[0])
-    options = {**CSV_OPTIONS, **_below(connection, files, header), "delim": literal(header.separator)}
+    texts = {file: as_text(file) for file in files}
+    drafts = {text.path: file for file, text in texts.items() if text.path != file}
+    read = [text.path for text in texts.values()]
+    header = _header(connection, read[0], separator)
+    options = {**CSV_OPTIONS, **_below(connection, texts, header, separator), "delim": literal(header.separator)}
     try:
-        found = describe(connection, _read_csv(files, options | CSV_SNIFFING))
-        names = {file: {name.lower() for name, _ in describe(connection, _read_csv([file], options))} for file in files}
+        found = describe(connection, _read_csv(read, options | CSV_SNIFFING))
+        names = {
+            file: {name.lower() for name, _ in describe(connection, _read_csv([text.path], options))}
+            for file, text in texts.items()
+        }
     except duckdb.Error as error:
-        raise _ragged(connection, files) or _unreadable(path, error) from error
+        raise _ragged(connection, texts, separator) or _unreadable(path, error, drafts) from error
     types = {name: "VARCHAR" if name.lower() in text_columns else kind for name, kind in found}
     # With the types said, reading does not look through all rows for them again.
     said = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
-    relation = _read_csv(files, {**options, "types": f"{{{said}}}"})
-    return Relation(relation, path, {name.lower(): kind for name, kind in types.items()}, _incomplete(names))
+    relation = _read_csv(read, {**options, "types": f"{{{said}}}"})
+    columns = {name.lower(): kind for name, kind in types.items()}
+    return Relation(relation, path, columns, _incomplete(names), drafts=drafts)
 
 
-def _below(connection: duckdb.DuckDBPyConnection, files: Sequence[str], header: Header) -> dict[str, str]:
+def _below(
+    connection: duckdb.DuckDBPyConnection, texts: Mapping[str, Text], header: Header, separator: str | None
+) -> dict[str, str]:
     """Options for a header with lines above it, or of several lines, of which DuckDB makes nothing: rows begin below
     it. Of a glob, all files have to have the same."""
     if header.plain:
         return {}
-    other = next((file for file in files if _header(connection, file) != header), None)
+    first, *others = texts
+    other = next((file for file in others if _header(connection, texts[file].path, separator) != header), None)
     if other is not None:
         raise SourceError(
-            f"{files[0]} has a header with lines above it, or of several lines, and that of {other} is another. Take "
-            "the lines above the headers out of the files, then run the month again."
+            f"{first} has a header with lines above it, or of several lines, and that of {other} is another. Take the "
+            "lines above the headers out of the files, or write `as_text: true` beside the path, then run the month "
+            "again."
         )
     names = string_list(re.sub(r"\s+", " ", name).strip() for name in header.names)
     return {"header": "false", **_skipping(header), "names": names, "union_by_name": "false"}
 
 
 def _skipping(header: Header) -> dict[str, str]:
-    """Options to begin below the header. Line breaks in its cells may be others than those between lines, which a
-    strict reader takes for the end of the file."""
-    return {"skip": str(header.lines), "strict_mode": str(header.one_line).lower()}
+    """Options to begin below the header, which is one row to DuckDB, however many lines it has."""
+    return {"skip": str(len(header.above) + 1)}
 
 
 def _read_csv(files: Sequence[str], options: Mapping[str, str]) -> str:
     return f"read_csv({_file_list(files)}, {', '.join(f'{name} = {value}' for name, value in options.items())})"
 
 
-def _header(connection: duckdb.DuckDBPyConnection, file: str) -> Header:
+def _header(connection: duckdb.DuckDBPyConnection, file: str, separator: str | None) -> Header:
     """The header, of a compressed file as well."""
     whole_lines = {"header": "false", "auto_detect": "false", "columns": "{'line': 'VARCHAR'}", "delim": "chr(1)"}
     # a line break within a cell may be another one than those between lines, which a strict reader takes for broken
@@ -255,12 +389,12 @@ def _header(connection: duckdb.DuckDBPyConnection, file: str) -> Header:
         found = connection.execute(f"SELECT line FROM {relation} LIMIT {LOOKED_AT}").fetchall()
     except duckdb.Error as error:
         raise _unreadable(file, error) from error
-    return find_header([str(line or "") for (line,) in found])
+    return find_header([str(line or "") for (line,) in found], separator)
 
 
-def rows_as_text(file: str, header: Header, names: Sequence[str]) -> str:
-    """The rows of a CSV below its header, all values as text, by position, as a relation. This needs no guess, and so
-    DuckDB names the line of which it cannot make sense."""
+def _delimited(file: str, header: Header, names: Sequence[str]) -> str:
+    """The rows of delimited text below its header, all values as text, by position, as a relation. This needs no guess,
+    and so DuckDB names the line of which it cannot make sense."""
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
     delim = literal(header.separator)
     said = {"auto_detect": "false", "union_by_name": "false", "delim": delim, "columns": f"{{{columns}}}"}
@@ -268,14 +402,17 @@ def rows_as_text(file: str, header: Header, names: Sequence[str]) -> str:
     return _read_csv([file], CSV_OPTIONS | said | below)
 
 
-def _ragged(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> SourceError | None:
+def _ragged(
+    connection: duckdb.DuckDBPyConnection, texts: Mapping[str, Text], separator: str | None
+) -> SourceError | None:
     """The line that stops DuckDB from making sense of the files: when it has to guess, it does not say which."""
     with connection.cursor() as probe:  # the failure has aborted the transaction of `connection`
-        for file in files:
-            header = _header(probe, file)
-            rows = rows_as_text(file, header, [f"c{number}" for number in range(len(header.names))])
+        for file, text in texts.items():
+            header = _header(probe, text.path, separator)
+            rows = _delimited(text.path, header, [f"c{number}" for number in range(len(header.names))])
             try:
                 probe.execute(f"SELECT count(COLUMNS(*)) FROM {rows}")
             except duckdb.Error as error:
-                return SourceError(f"{file} cannot be read: {reason(error)} Fix that line, then run the month again.")
+                said = _complaint(error, {text.path: file})
+                return SourceError(f"{file} cannot be read: {said} Fix that line, then run the month again.")
     return None

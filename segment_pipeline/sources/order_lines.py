@@ -7,10 +7,10 @@ Amounts are exact decimals: a parallel sum of doubles depends on the order of th
 not give the same bits twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import duckdb
 
@@ -30,8 +30,9 @@ from segment_pipeline.sources.expressions import (
     refuse_unfit_types,
     text_id,
     timestamp,
+    with_columns,
 )
-from segment_pipeline.sources.files import Relation, open_files
+from segment_pipeline.sources.files import Form, Relation, open_files
 from segment_pipeline.sources.products import CATEGORY, PRODUCTS, Products, open_products
 
 # A clock that is ahead, or a time zone, is no wrong date.
@@ -45,13 +46,14 @@ LINE_COLUMNS = ("customer_id", "order_id", "ordered_at", "amount", "product_id",
 class OrderLines:
     """The files, the configured expressions over a row of them with their types, and the source's own columns that are
     carried beside the settled ones, for the features that name them. products : where their categories come from, if
-    not from the line."""
+    not from the line. time_zone : whose local times moments become."""
 
     source: Relation
     expressions: Mapping[str, str]
     types: Mapping[str, str]
     carried: tuple[str, ...] = ()
     products: Products | None = None
+    time_zone: str = "UTC"
 
     def sql(self, *, categories: bool = True, **more: str) -> str:
         """The source's rows with settled names and types, and `is_line`; rows at or after as_of are still among them.
@@ -73,7 +75,7 @@ class OrderLines:
                 {text_id(of["customer_id"], kinds["customer_id"])} AS customer_id,
                 {_key(of["order_id"], kinds["order_id"])} AS order_id,
                 -- nothing but a cast: a filter on it then skips the parts of a Parquet file that hold other months
-                {timestamp(of["ordered_at"], kinds["ordered_at"])} AS ordered_at,
+                {timestamp(of["ordered_at"], kinds["ordered_at"], self.time_zone)} AS ordered_at,
                 TRY_CAST(({of["amount"]}\n) AS DECIMAL(18, 4)) AS amount,
                 {product_id} AS product_id,
                 {category} AS category,
@@ -91,7 +93,7 @@ class OrderLines:
     def failed(self, error: duckdb.Error) -> SourceError:
         """What to raise where reading the lines has failed."""
         self.refuse_changed()
-        return reading_failed(self.source.path, "order lines", error)
+        return reading_failed(self.source, "order lines", error)
 
 
 def open_order_lines(connection: duckdb.DuckDBPyConnection, config: Config) -> OrderLines:
@@ -100,16 +102,21 @@ def open_order_lines(connection: duckdb.DuckDBPyConnection, config: Config) -> O
     Relative paths start in the current folder: be where the configuration lies.
     """
     orders = orders_of(config)
-    given = {key: str(text) for key, text in orders.model_dump(exclude={"path"}, exclude_none=True).items()}
-    path = resolve_source_path(orders.path, config.path.parent)
-    source = open_files(connection, path, columns_of_ids_alone(given, ("customer_id", "order_id", "product_id")))
+    given = orders.expressions
+    source = open_files(
+        connection,
+        [resolve_source_path(path, config.path.parent) for path in orders.path],
+        columns_of_ids_alone(given, ("customer_id", "order_id", "product_id")),
+        form=Form(orders.as_text, orders.separator, once=orders.repeats == "once"),
+    )
+    source = with_columns(connection, source, "source.orders", orders.columns)
     expressions = bound(given, source)
     types = expression_types(connection, source, "source.orders", expressions)
     refuse_unfit_types(source, "source.orders", given, types)
     named = named_columns([one.of_lines for one in config.features if one.of_lines is not None])
     carried = tuple(sorted(name for name in named if name in source.columns and name not in LINE_COLUMNS))
     products = None if config.source.products is None else open_products(connection, config, config.source.products)
-    return OrderLines(source, expressions, types, carried, products)
+    return OrderLines(source, expressions, types, carried, products, config.source.time_zone)
 
 
 def orders_of(config: Config) -> OrdersSource:
@@ -132,18 +139,39 @@ def instant(day: date) -> str:
 def covered_months(connection: duckdb.DuckDBPyConnection, config: Config) -> set[date]:
     """The months that have an order line, and whose whole window the source covers; a date later than the present, as
     9999-12-31 is, is none."""
-    lines = open_order_lines(connection, config)
+    lines, present = open_order_lines(connection, config), datetime.now(UTC).date() + CLOCK_TOLERANCE
     try:
         found = connection.execute(f"""
             SELECT CAST(date_trunc('month', ordered_at) AS DATE) AS month, min(CAST(ordered_at AS DATE))
             FROM ({lines.sql(categories=False)})
-            WHERE is_line AND {is_date("ordered_at")} AND ordered_at < {instant(date.today() + CLOCK_TOLERANCE)}
+            WHERE is_line AND {is_date("ordered_at")} AND ordered_at < {instant(present)}
             GROUP BY month ORDER BY month
         """).fetchall()
     except duckdb.Error as error:
         raise lines.failed(error) from error
     lines.refuse_changed()
     return {month for month, _ in found if window_of(config, month)[0] >= found[0][1]}
+
+
+def first_month_with(
+    connection: duckdb.DuckDBPyConnection, config: Config, months: Sequence[date], enough: float
+) -> date | None:
+    """The first of the months in whose window so many customers have an order line; None where there is none, or no
+    source of order lines. Raises SourceError."""
+    if config.source.orders is None or not months:
+        return None
+    lines = open_order_lines(connection, config)
+    counts = ", ".join(
+        f"count(DISTINCT customer_id) FILTER (ordered_at >= {instant(start)} AND ordered_at < {instant(end)})"
+        for start, end in (window_of(config, month) for month in months)
+    )
+    try:
+        found = connection.execute(
+            f"SELECT {counts} FROM ({lines.sql(categories=False)}) WHERE is_line AND trim(customer_id) <> ''"
+        ).fetchone()
+    except duckdb.Error as error:
+        raise lines.failed(error) from error
+    return next((month for month, customers in zip(months, found or (), strict=True) if customers >= enough), None)
 
 
 def load_orderers(connection: duckdb.DuckDBPyConnection, config: Config, start: date, end: date) -> None:

@@ -63,7 +63,7 @@ def open_products(connection: duckdb.DuckDBPyConnection, config: Config, product
         ).fetchone()
     except duckdb.Error as error:
         source.refuse_changed()
-        raise reading_failed(path, "products", error) from error
+        raise reading_failed(source, "products", error) from error
     source.refuse_changed()
     if several is not None:
         raise SourceError(

@@ -17,8 +17,14 @@ from segment_pipeline.database.store import in_memory, reason
 from segment_pipeline.database.user_sql import what_it_does_beside_reading
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months, as_of, month_key
-from segment_pipeline.sources.expressions import NUMERIC_TYPES, reading_failed, text_id
-from segment_pipeline.sources.files import Relation, describe, local_files, open_files
+from segment_pipeline.sources.expressions import (
+    NUMERIC_TYPES,
+    columns_of_ids_alone,
+    reading_failed,
+    text_id,
+    with_columns,
+)
+from segment_pipeline.sources.files import Form, Relation, describe, local_files, open_files
 from segment_pipeline.sources.reconciliation import Part, account_for_rows, parts_of_rows
 
 
@@ -41,12 +47,28 @@ def open_ready_made(
     """As `ready_made_rows`; the result of the user's SQL stays as the temporary table `source_rows`."""
     source = config.source
     if source.snapshots is not None:
-        path = _path_of(source.snapshots, config, month)
-        customer_id = source.snapshots.customer_id
-        return open_files(connection, path, {customer_id.lower(), *text_columns}), customer_id
+        return _open_snapshot(connection, config, source.snapshots, month, text_columns), source.snapshots.customer_id
     if source.query is not None:
         return _run_query(connection, config, source.query, month), source.query.customer_id
     raise AssertionError("order lines are no ready-made customers")
+
+
+def _open_snapshot(
+    connection: duckdb.DuckDBPyConnection,
+    config: Config,
+    snapshots: SnapshotsSource,
+    month: date,
+    text_columns: Collection[str],
+) -> Relation:
+    """The month's file, with the columns that the user has made of its own. Raises SourceError."""
+    rows = open_files(
+        connection,
+        _path_of(snapshots, config, month),
+        {snapshots.customer_id.lower(), *text_columns, *columns_of_ids_alone(snapshots.columns, ())},
+        form=Form(snapshots.as_text, snapshots.separator),
+    )
+    day = f"DATE {literal(as_of(month).isoformat())}"
+    return with_columns(connection, rows, "source.snapshots", snapshots.columns, as_of=day)
 
 
 def lies_here(snapshots: SnapshotsSource, config: Config, month: date) -> bool:
@@ -69,7 +91,7 @@ def read_ready_made(connection: duckdb.DuckDBPyConnection, config: Config, month
             parts = parts_of_rows(connection, config, source, customer_id)
         except duckdb.Error as error:
             source.refuse_changed()
-            raise reading_failed(source.path, "customers", error) from error
+            raise reading_failed(source, "customers", error) from error
         source.refuse_changed()
     if not parts:
         raise SourceError(f"{source.path} holds no customers. Deliver the data, then run the month again.")

@@ -108,12 +108,25 @@ def check_source(connection: duckdb.DuckDBPyConnection, config: Config, months: 
 
 def numbers_of_source(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[str]:
     """Everything of a customer that could be a feature, beside the user's own: what order lines with these keys give,
-    or the columns of numbers of ready-made rows. Raises SourceError."""
+    or the columns of numbers of ready-made rows, as text too. Raises SourceError."""
     if config.source.orders is not None:
         return [name for name, feature in ORDER_FEATURES.items() if not feature.lacks(config.source.given)]
     with ready_made_rows(connection, config, month) as (rows, customer_id):
-        kinds = describe(connection, rows.sql)
-    return [name for name, kind in kinds if NUMERIC_TYPES.match(kind) and name.lower() != customer_id.lower()]
+        kinds = dict(describe(connection, rows.sql))
+        kinds.pop(next(name for name in kinds if name.lower() == customer_id.lower()))
+        written = _written_numbers(connection, rows, [name for name, kind in kinds.items() if kind == "VARCHAR"])
+    return [name for name, kind in kinds.items() if NUMERIC_TYPES.match(kind) or name in written]
+
+
+def _written_numbers(connection: duckdb.DuckDBPyConnection, rows: Relation, names: Sequence[str]) -> set[str]:
+    """The columns of text of which nearly all are numbers, as in a source that is read as text."""
+    if not names:
+        return set()
+    are_numbers = ", ".join(
+        f"count(TRY_CAST({identifier(name)} AS DOUBLE)) > 0.9 * count({identifier(name)})" for name in names
+    )
+    (found,) = connection.execute(f"SELECT {are_numbers} FROM {rows.sql}").fetchall()
+    return {name for name, is_number in zip(names, found, strict=True) if is_number}
 
 
 def months_before(connection: duckdb.DuckDBPyConnection, config: Config, month: date, most: int) -> list[date]:

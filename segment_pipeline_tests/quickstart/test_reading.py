@@ -27,7 +27,7 @@ from segment_pipeline.quickstart.request import Request
 from segment_pipeline.quickstart.roles import Hints
 from segment_pipeline.sources.expressions import columns_of_ids_alone
 from segment_pipeline.sources.files import open_files
-from segment_pipeline.sources.headers import find_header
+from segment_pipeline.sources.text.headers import find_header
 from segment_pipeline_tests.quickstart.exports import EXPORTS, export, lines
 
 Rows = list[list[object]]

@@ -34,17 +34,18 @@ def broken(folder: Path, what: str) -> str:
     elif what == "ragged csv at once":
         (folder / "o.csv").write_text(",".join(COLUMNS) + "\nc9,1,2023-03-01\nc8,1,2023-03-01,5,p\n")
         return "o.csv"
-    elif what == "latin-1 csv":
-        (folder / "o.csv").write_bytes(",".join(COLUMNS).encode() + "\né,1,2023-03-01,5,p\n".encode("latin-1"))
+    elif what == "damaged utf-8":
+        rows = "\né,1,2023-03-01,5,p\né,2,2023-03-01,5,p".encode()
+        (folder / "o.csv").write_bytes(",".join(COLUMNS).encode() + rows + b"\n\xc3,3,2023-03-01,5,p\n")
         return "o.csv"
     elif what == "open quote":
         (folder / "o.csv").write_text(",".join(COLUMNS) + '\n"a,1,2023-03-01,5,p\nb,1,2023-03-01,5,p\n')
         return "o.csv"
     elif what == "unknown ending":
-        (folder / "o.dat").write_text("x")
+        (folder / "o.dat").write_bytes(bytes(range(256)))
         return "o.dat"
     elif what == "no ending":
-        (folder / "orders").write_text("x")
+        (folder / "orders").write_bytes(b"SQLite format 3")
         return "orders"
     elif what == "mixed":
         write(folder / "o.parquet", LINES)
@@ -105,11 +106,11 @@ BROKEN = {
     "truncated in the middle": r"o\.parquet: reading the order lines failed: .*Deliver the data again",
     "ragged csv": r"o\.csv cannot be read: .*Line: 52; Original Line: c9,1,2023-03-01; Expected .*: 5 Found: 3",
     "ragged csv at once": r"o\.csv cannot be read: .*Line: 2; .*Expected .*: 5 Found: 3.*Fix that line",
-    "latin-1 csv": r"o\.csv cannot be read: .*not utf-8",
+    "damaged utf-8": r"o\.csv cannot be read: it is UTF-8 with bytes .* damaged it",
     "open quote": r"o\.csv cannot be read: .*Line: 2; .*quote.*Fix that line",
-    "unknown ending": r"o\.dat: found a file with \.dat; expected \.parquet or \.csv",
-    "no ending": r"orders: found a file with no ending; expected \.parquet or \.csv",
-    "mixed": r"o\.\*: found files with \.csv and \.parquet; expected .* one of them only",
+    "unknown ending": r"o\.dat is a binary file; expected text\. Save it as CSV",
+    "no ending": r"orders is a SQLite database; expected a table\. Save it as CSV",
+    "mixed": r"o\.\*: found files with \.csv and \.parquet; expected one kind of file only",
     "column gone": r"order_id is 'basket'; expected a column,.* over the columns customer\. Found: .*\"basket\"",
     "column gone from one of a glob": r"o2\.parquet: column paid is missing\. source\.orders\.amount expects it",
     "type paid VARCHAR": r"orders\.amount \(paid\): found VARCHAR; expected a number.*TRY_CAST\(.paid. AS DOUBLE\)",

@@ -1,4 +1,5 @@
-"""Where the table begins in a text that a spreadsheet, a shop or a bank has written, and what stands between columns.
+"""Where the table begins in a text that a spreadsheet, a shop or a bank has written, what stands between columns, and
+what they are called.
 
 What belongs here: the header of delimited text, as plain text. What does not: what the values below it are, and files.
 
@@ -98,3 +99,21 @@ def _first_full_row(lines: Sequence[str], separator: str) -> tuple[list[str], in
     if usual < 2 or _filled(rows[0][0]) > usual / 2:
         return rows[0]
     return next((one for one in rows if len(one[0]) >= usual and _filled(one[0]) > usual / 2), rows[0])
+
+
+def usable_names(header: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The header's names as they can be used, each once and on one line, and those that had to be changed, old to
+    new."""
+    names: list[str] = []
+    renamed: dict[str, str] = {}
+    taken: set[str] = set()
+    for place, given in enumerate(header, 1):
+        name = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", given).strip()[:100] or f"column_{place}"
+        stem, number = name, 2
+        while name.casefold() in taken:
+            name, number = f"{stem}_{number}", number + 1
+        taken.add(name.casefold())
+        if name != given.strip():
+            renamed[f"{given} (column {place})" if given in renamed else given] = name
+        names.append(name)
+    return names, renamed

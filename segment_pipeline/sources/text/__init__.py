@@ -1,0 +1,1 @@
+"""Delimited text as people have it: its encoding, its header, its names."""
