@@ -312,7 +312,7 @@ def _moment_in_file(table: Table, column: Column) -> str:
     if table.encoding == "Parquet" and column.with_offset:
         moment = f"timezone({literal(table.time_zone or 'UTC')}, {identifier(column.name)})"
     else:
-        moment = time_sql(_text(table, column.name), column.date_format)
+        moment = dates_sql(_text(table, column.name), column)
     if not (column.sentinels or column.future):
         return moment
     return f"CASE WHEN {moment} >= DATE '{NO_DATES[0]}' AND {moment} < DATE '{NO_DATES[1]}' THEN {moment} END"
