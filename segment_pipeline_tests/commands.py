@@ -90,9 +90,12 @@ class Commands:
         pid = self.ask(request | {"out": str(out), "err": str(err)})
         return Started(self, pid, out, err)
 
-    def run(self, shop: Shop, *arguments: str, moment: str | None = None) -> Finished:
+    def run(
+        self, shop: Shop, *arguments: str, moment: str | None = None, environment: dict[str, str] | None = None
+    ) -> Finished:
         """`segment-pipeline run` on the shop, to its end."""
-        return self.start("run", "--config", str(shop.config_path), *arguments, moment=moment).wait()
+        command = ("run", "--config", str(shop.config_path), *arguments)
+        return self.start(*command, moment=moment, environment=environment).wait()
 
     def close(self) -> None:
         self._process.communicate(timeout=30)

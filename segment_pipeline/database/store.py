@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -174,18 +175,37 @@ def first_line(error: Exception) -> str:
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], feature_names: tuple[str, ...]) -> None:
-    """Create the tables that are missing, and the columns that a newer version or a changed configuration adds."""
-    found = connection.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'main'")
-    columns: dict[str, set[str]] = {}
-    for name, column in found.fetchall():
-        columns.setdefault(name, set()).add(column)
+    """Create the tables that are missing, and the columns that a newer version or a changed configuration adds.
+
+    Raises WarehouseError where a column has another type than it was made with: its values are not ours.
+    """
+    found = connection.execute(
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE schema_name = 'main'"
+    )
+    columns: dict[str, dict[str, str]] = {}
+    for name, column, kind in found.fetchall():
+        columns.setdefault(name, {})[column] = kind
     for table in tables:
         if table.name in columns:
             for column in table.columns:
-                if column.name not in columns[table.name]:
+                kind = columns[table.name].get(column.name)
+                if kind is None:
                     _add_column(connection, identifier(table.name), column)
+                elif kind != _as_duckdb_says(column.type):
+                    raise WarehouseError(
+                        f"The warehouse has {table.name}.{column.name} as {kind}, and it was made as {column.type}: "
+                        "another program has changed it. Put a backup in the warehouse's place, or move it and "
+                        "segments.duckdb away and run again; without a backup all months are rebuilt."
+                    )
         for statement in table.ddl(feature_names):
             connection.execute(statement)
+
+
+@cache
+def _as_duckdb_says(kind: str) -> str:
+    """A type as `duckdb_columns` puts it: DECIMAL(38, 4) is DECIMAL(38,4) there."""
+    with in_memory() as connection:
+        return str(connection.execute(f"DESCRIBE SELECT CAST(NULL AS {kind}) AS value").fetchall()[0][1])
 
 
 def _add_column(connection: duckdb.DuckDBPyConnection, table: str, column: Column) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from segment_pipeline.config.model import TierSettings
+from segment_pipeline.config.values import followed
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.rows import insert_rows
 from segment_pipeline.database.store import STORAGE_VERSION, first_line, lock_holder, month_literal
@@ -133,7 +134,8 @@ def write_beside(connection: duckdb.DuckDBPyConnection, published: Path, tiers: 
     not come to its end keeps the rows that consumers see now. Raises PublishError. After any
     error, close the connection: it still has the draft attached.
     """
-    for leftover in published.parent.glob(f".{published.name}.*"):
+    beside = _beside(published, "*")
+    for leftover in beside.parent.glob(beside.name):
         leftover.unlink()  # a killed run's; we hold the run lock, so nobody is writing it
     known = known_months(connection)
     refuse_loss(published, known)
@@ -167,8 +169,9 @@ def put_in_place(draft: Path, published: Path) -> None:
     _sync(draft)
     # Left by such a program when it crashed. It belongs to the old file, and the new one could not be opened beside it.
     _write_ahead_log(published).unlink(missing_ok=True)
-    os.replace(draft, published)
-    _sync(published.parent)
+    file = followed(published)
+    os.replace(draft, file)
+    _sync(file.parent)
 
 
 @contextmanager
@@ -200,7 +203,8 @@ def _held_for_writing(published: Path) -> bool:
 
 
 def _beside(published: Path, purpose: str) -> Path:
-    return published.with_name(f".{published.name}.{purpose}")
+    file = followed(published)  # on the disk on which it lies, so that it can be replaced in one step
+    return file.with_name(f".{file.name}.{purpose}")
 
 
 def _write_ahead_log(file: Path) -> Path:
