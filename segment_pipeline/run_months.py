@@ -125,8 +125,16 @@ def closed_months() -> list[date]:
     return [parse_month(key) for key in monthly_partitions.get_partition_keys()]
 
 
-def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callable[[str], None]) -> Work:
+def plan(
+    config: Config,
+    wanted: Sequence[date],
+    *,
+    force: bool,
+    report: Callable[[str], None],
+    accepted: Collection[date] = (),
+) -> Work:
     """What has to be done for `wanted` to be published. Ask under the run lock: a run before may have done it.
+    accepted : months that a newer warehouse has published, and that this one may overwrite.
 
     The warehouse says whether a month came to its end; so a month that was killed half-way is run again, and a
     published file that is missing, behind the warehouse, or of an older version, is only copied again. Raises
@@ -134,9 +142,11 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
     stand on, and SourceError where the source is not what it was and `source.late_data` is stop.
     """
     from segment_pipeline.database.store import prepare
+    from segment_pipeline.orchestration.project import refuse_other_project
     from segment_pipeline.publishing.catalogue import TABLES
     from segment_pipeline.publishing.publish import (
         PUBLISHING_ASSET,
+        accept_loss_of,
         known_months,
         lacks_columns,
         publications,
@@ -147,8 +157,10 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
     warehouse = Pipeline(config_path=str(config.path)).warehouse
     with warehouse.transaction(report) as connection:
         prepare(connection, TABLES, config.raw_feature_names)
+        refuse_other_project(connection, config)
+        accept_loss_of(config.published_path, connection, accepted)
+        refuse_loss(config.published_path, connection)
         finished, published = known_months(connection), publications(connection)
-    refuse_loss(config.published_path, finished)
     due = sorted(month for month in wanted if force or not finished.get(month))
     _refuse_gap(config, due, finished)
     work = _heed_source(config, wanted, due, finished, warehouse, report)

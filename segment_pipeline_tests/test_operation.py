@@ -355,10 +355,41 @@ def test_a_warehouse_that_is_missing_does_not_cost_consumers_their_months(comman
     copy.warehouse.unlink()
     refused = commands.run(copy, "--force")
     assert refused.code == 1
-    assert "has 3 months (2023-03 to 2023-05) of which warehouse.duckdb knows nothing" in refused.err
-    assert "move segments.duckdb away" in refused.err
+    assert "has 2023-03..2023-05 as runs have published them of which warehouse.duckdb knows nothing" in refused.err
+    assert "--accept-loss 2023-03..2023-05" in refused.err
     assert not materialize(copy, "2023-03", raise_on_error=False).success  # nor does the UI take them
     assert published_content(copy.published) == published_content(three_months.published)
+
+
+def test_a_backup_does_not_overwrite_what_a_newer_warehouse_has_published(commands, copy, three_months, tmp_path):
+    backup = copy.warehouse.read_bytes()
+    write_parquet(order_lines(seed=2), copy.orders_path)
+    assert commands.run(copy, "--quiet", "--force", "--months", "2023-05").code == 0
+    newer = published_content(copy.published)
+    copy.warehouse.write_bytes(backup)
+    for arguments in ([], ["--force", "--months", "2023-05"], ["--accept-loss", "2023-04"]):
+        refused = commands.run(copy, *arguments)
+        assert refused.code == 1
+        assert "--accept-loss 2023-05;" in refused.err
+        assert published_content(copy.published) == newer
+    assert commands.run(copy, "--quiet", "--accept-loss", "2023-05").code == 0
+    assert published_content(copy.folder / "segments.kept_1.duckdb") == newer
+    ours = "SELECT * FROM monthly_assignments ORDER BY ALL"
+    assert query(copy.published, ours) == query(three_months.published, ours)
+
+
+def test_a_second_configuration_in_the_folder_is_refused_and_a_renamed_one_goes_on(commands, copy, three_months):
+    text = copy.config_path.read_text()
+    other = copy.folder / "other.yaml"
+    other.write_text(text.replace("name: shop", "name: other"))
+    refused = commands.start("run", "--config", str(other), "--force").wait()
+    assert refused.code == 1
+    assert "holds the months of shop (segmentation.yaml), and this is other (other.yaml)" in refused.err
+    assert published_content(copy.published) == published_content(three_months.published)
+    other.write_text(other.read_text() + "output_dir: other_output\n")
+    assert commands.start("run", "--config", str(other), "--quiet", "--months", "2023-03").wait().code == 0
+    copy.config_path.write_text(text.replace("name: shop", "name: renamed"))
+    assert commands.run(copy, "--quiet", "--force", "--months", "2023-05").code == 0
 
 
 # --- a month that comes out different ---------------------------------------------------------------------------------

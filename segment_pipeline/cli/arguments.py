@@ -183,6 +183,12 @@ def command_parser() -> argparse.ArgumentParser:
         "--months", type=_months, metavar="FROM..TO", help="only these, for example 2017-05..2017-08 or 2017-05"
     )
     run.add_argument("--force", action="store_true", help="run months again that are already published")
+    run.add_argument(
+        "--accept-loss",
+        type=_months,
+        metavar="FROM..TO",
+        help="let an older warehouse overwrite these months of the published file, which is kept under another name",
+    )
     run.add_argument("--quiet", action="store_true", help="print errors only")
     run.set_defaults(command=run_command)
 

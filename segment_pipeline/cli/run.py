@@ -44,7 +44,8 @@ def run_command(config: Config, chosen: argparse.Namespace) -> int:
     wanted = _wanted_months(config, chosen.months)
     purpose = f"segment-pipeline run {month_key(wanted[0])}..{month_key(wanted[-1])}"
     with RunLock(run_lock_path(config), config.operation.lock_timeout_minutes * 60, purpose, say):
-        work = run_months.plan(config, wanted, force=chosen.force, report=say)
+        accepted = chosen.accept_loss or ()
+        work = run_months.plan(config, wanted, force=chosen.force, report=say, accepted=accepted)
         there = published_months(config.published_path)
         followed = _followed_by_older_work(work, there)
         before = month_fingerprints(config.published_path, followed)

@@ -93,6 +93,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         from segment_pipeline.database.store import RunLock, prepare
+        from segment_pipeline.orchestration.project import refuse_other_project
 
         log = context.log or logging.getLogger(__name__)
         purpose = f"run {context.run.run_id[:8]}" if context.run else "a run"
@@ -106,6 +107,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
                 context.instance.add_run_tags(context.run.run_id, {PID_TAG: str(os.getpid())})
             with self.warehouse.transaction(log.warning) as connection:
                 prepare(connection, self.tables, self.config.raw_feature_names)
+                refuse_other_project(connection, self.config)
         except BaseException:  # Dagster tears down only what was set up: nobody else would let go of the lock
             self._lock.__exit__()
             raise
@@ -128,6 +130,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
         The block sets `step.rows`.
         """
         from segment_pipeline.database.rows import insert_rows
+        from segment_pipeline.orchestration.project import project_of
 
         started = self._since(context.asset_key)
         month = parse_month(context.partition_key)
@@ -144,6 +147,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
                 "rows": step.rows,
                 "seconds": time.perf_counter() - started,
                 "config_hash": self.config.config_hash,
+                "project": project_of(self.config),
                 "code_version": __version__,
                 "finished_at": datetime.now(UTC).replace(tzinfo=None),
                 "sequence": written + 1,

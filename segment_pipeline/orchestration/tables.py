@@ -12,6 +12,7 @@ PIPELINE_RUNS = Table(
         Column("rows", "BIGINT", "rows", "Rows it wrote for the month."),
         Column("seconds", "DOUBLE", "seconds", "How long it took."),
         Column("config_hash", "VARCHAR", "", "Hash of the user's file at that time."),
+        Column("project", "VARCHAR", "", "The configuration's name, and its file; NULL in rows of before this column."),
         Column("code_version", "VARCHAR", "", "Version of segment_pipeline."),
         Column("finished_at", "TIMESTAMP", "UTC", "When it finished, by the clock of that machine."),
         Column(

@@ -148,15 +148,42 @@ def refuse_torn(connection: duckdb.DuckDBPyConnection, month: date) -> None:
         )
 
 
-def refuse_loss(published: Path, known: Collection[date]) -> None:
-    """Raise PublishError if the published file has months that the warehouse does not: a new one would lack them."""
-    lost = sorted(set(published_months(published)) - set(known))
+def lost_months(published: Path, connection: duckdb.DuckDBPyConnection) -> list[date]:
+    """The months that the published file has from runs of which the warehouse knows nothing: it is newer than a backup
+    that was put in the warehouse's place, or another's. Oldest first."""
+    if not published.exists():
+        return []
+    with reading(published) as there:
+        found = there.execute(
+            f"SELECT month, run_id FROM {PIPELINE_RUNS.name} WHERE asset = {literal(PUBLISHING_ASSET)}"
+        ).fetchall()
+    ours = {row[0] for row in connection.execute(f"SELECT DISTINCT run_id FROM {PIPELINE_RUNS.name}").fetchall()}
+    return sorted({month for month, run_id in found if run_id not in ours})
+
+
+def refuse_loss(published: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    """Raise PublishError if the published file has months as this warehouse has not published them: a new one would take
+    them from its readers."""
+    lost = lost_months(published, connection)
     if lost:
+        first, last = month_key(lost[0]), month_key(lost[-1])
+        span = first if first == last else f"{first}..{last}"
         raise PublishError(
-            f"{published} has {len(lost)} months ({month_key(lost[0])} to {month_key(lost[-1])}) of which "
-            f"warehouse.duckdb knows nothing; publishing would take them from its readers. Put a backup of the "
-            f"warehouse in its place, or move {published.name} away and run again: every month is then rebuilt."
+            f"{published} has {span} as runs have published them of which warehouse.duckdb knows nothing; publishing "
+            f"would take them from its readers. Put the warehouse that has made them in its place. Or let this one "
+            f"overwrite them: segment-pipeline run --accept-loss {span}; {published.name} is then kept under another "
+            "name."
         )
+
+
+def accept_loss_of(published: Path, connection: duckdb.DuckDBPyConnection, accepted: Collection[date]) -> None:
+    """Keep the published file under another name where all months that would be lost are accepted."""
+    lost = lost_months(published, connection) if accepted else []
+    if lost and set(lost) <= set(accepted):
+        number = 1
+        while (kept := published.with_name(f"{published.stem}.kept_{number}{published.suffix}")).exists():
+            number += 1
+        os.replace(published, kept)
 
 
 def write_beside(connection: duckdb.DuckDBPyConnection, published: Path, tiers: TierSettings) -> Path:
@@ -170,7 +197,7 @@ def write_beside(connection: duckdb.DuckDBPyConnection, published: Path, tiers: 
     for leftover in beside.parent.glob(beside.name):
         leftover.unlink()  # a killed run's; we hold the run lock, so nobody is writing it
     known = known_months(connection)
-    refuse_loss(published, known)
+    refuse_loss(published, connection)
     draft = _beside(published, "draft")
     warehouse = identifier(_current_database(connection))
     connection.execute(f"ATTACH {literal(str(draft))} AS draft (STORAGE_VERSION {literal(STORAGE_VERSION)})")
