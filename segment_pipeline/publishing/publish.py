@@ -162,8 +162,8 @@ def lost_months(published: Path, connection: duckdb.DuckDBPyConnection) -> list[
 
 
 def refuse_loss(published: Path, connection: duckdb.DuckDBPyConnection) -> None:
-    """Raise PublishError if the published file has months as this warehouse has not published them: a new one would take
-    them from its readers."""
+    """Raise PublishError if the published file has months as this warehouse has not published them: a new one would
+    take them from its readers."""
     lost = lost_months(published, connection)
     if lost:
         first, last = month_key(lost[0]), month_key(lost[-1])
