@@ -6,25 +6,31 @@ backfill advances one month per 30-second tick.
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.errors import MonthOrderError, PipelineError
+from segment_pipeline.errors import MonthOrderError, PipelineError, SourceError
 from segment_pipeline.months import add_months, month_key, parse_month
 from segment_pipeline.orchestration.failures import Failure, explain, warning_of
 from segment_pipeline.orchestration.resources import PID_TAG, Pipeline
 from segment_pipeline.orchestration.settings import CONFIG_VARIABLE
 
+if TYPE_CHECKING:
+    from segment_pipeline.database.store import Warehouse
+
 SHIPPED_INSTANCE = Path(__file__).parent / "orchestration" / "dagster.yaml"
 # It comes after the month is published: without it the month is whole.
 REPORT_ASSET = "segment_report"
+# Of the months that have changed, the first few say what has happened.
+CHANGES_SHOWN = 6
 
 
 class InstanceError(PipelineError):
@@ -33,10 +39,17 @@ class InstanceError(PipelineError):
 
 @dataclass(frozen=True)
 class Work:
-    """The months to be run, oldest first, and which of their assets; None is all of them."""
+    """The months to be run, oldest first, and which of their assets; None is all of them.
+
+    empty : those of them that are passed over. waits : the first month whose data are not all there, and so is not
+    among them, nor is a later one. notes : what a person has to know of the source, in sentences.
+    """
 
     months: Sequence[date]
     assets: Sequence[str] | None = None
+    empty: Collection[date] = ()
+    waits: date | None = None
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -44,13 +57,15 @@ class MonthResult:
     """How a month's run ended, in words for a person.
 
     error : why it was not published; None when it was. warned : what the checks found that failed and did not stop it.
-    remark : what went wrong after it was published, with the report.
+    remark : what went wrong after it was published, with the report. passed_over : it has no order line, and nothing is
+    published for it.
     """
 
     month: date
     error: str | None = None
     warned: Sequence[str] = ()
     remark: str | None = None
+    passed_over: bool = False
 
 
 def enter(config: Config) -> Path:
@@ -87,30 +102,88 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
     """What has to be done for `wanted` to be published. Ask under the run lock: a run before may have done it.
 
     The warehouse says whether a month came to its end; so a month that was killed half-way is run again, and a
-    published file that is missing, or behind the warehouse, is only copied again. Raises PublishError when the
-    warehouse has lost months, and MonthOrderError when a month has no finished month before it to stand on.
+    published file that is missing, behind the warehouse, or of an older version, is only copied again. Raises
+    PublishError when the warehouse has lost months, MonthOrderError when a month has no finished month before it to
+    stand on, and SourceError where the source is not what it was and `source.late_data` is stop.
     """
     from segment_pipeline.database.store import prepare
     from segment_pipeline.publishing.catalogue import TABLES
     from segment_pipeline.publishing.publish import (
         PUBLISHING_ASSET,
         known_months,
+        lacks_columns,
         publications,
         published_months,
         refuse_loss,
     )
 
-    with Pipeline(config_path=str(config.path)).warehouse.transaction(report) as connection:
+    warehouse = Pipeline(config_path=str(config.path)).warehouse
+    with warehouse.transaction(report) as connection:
         prepare(connection, TABLES, config.raw_feature_names)
         finished, published = known_months(connection), publications(connection)
     refuse_loss(config.published_path, finished)
     due = sorted(month for month in wanted if force or not finished.get(month))
     _refuse_gap(config, due, finished)
+    work = _heed_source(config, wanted, due, finished, warehouse, report)
     seen = published_months(config.published_path)
     unseen = sorted(month for month in wanted if seen.get(month) != published.get(month))
-    if unseen and not due:
-        return Work(unseen[-1:], [PUBLISHING_ASSET, REPORT_ASSET])
-    return Work(due)
+    if not work.months and (unseen or (seen and lacks_columns(config.published_path))):
+        return replace(work, months=(unseen or sorted(seen))[-1:], assets=[PUBLISHING_ASSET, REPORT_ASSET])
+    return work
+
+
+def _heed_source(
+    config: Config,
+    wanted: Collection[date],
+    due: Sequence[date],
+    finished: Mapping[date, bool],
+    warehouse: "Warehouse",
+    report: Callable[[str], None],
+) -> Work:
+    """What of the months that are due can be done with the source as it is, and what has to be done besides."""
+    from segment_pipeline.sources.over_time.outlook import look_at_source
+
+    stand = [month for month, whole in finished.items() if whole and month not in due]
+    try:
+        with warehouse.connect(report) as connection:
+            outlook = look_at_source(connection, config, stand, due)
+    except SourceError as error:
+        # a month that is run says so itself
+        return Work(due, notes=[] if due else [f"The source was not compared with what it was: {error}"])
+    notes = []
+    stale = [month for month in stand if outlook.changes and month >= min(one.month for one in outlook.changes)]
+    renewed = [month for month in stale if month in wanted and config.source.late_data == "renew"]
+    if stale:
+        notes.append(_of_changes(config, [str(one) for one in outlook.changes], stale, renewed))
+    if stale and config.source.late_data == "stop":
+        raise SourceError(f"{notes[0]} Nothing was run (source.late_data: stop).")
+    months = sorted({*due, *renewed})
+    waits, end = outlook.waits or (None, None)
+    if waits is not None:
+        months = [month for month in months if month < waits]
+        notes.append(
+            f"{month_key(waits)} waits for its data: {end}. It is run once they are there; if they are, set "
+            f"source.feed_ends_early: warn in {config.path}, and run again."
+        )
+    empty = outlook.empty if config.quality.empty_month == "skip" else ()
+    return Work(months, empty=empty, waits=waits, notes=notes)
+
+
+def _of_changes(config: Config, changes: Sequence[str], stale: Sequence[date], renewed: Sequence[date]) -> str:
+    said = f"The source is not what it was when {_span(stale)} {'were' if len(stale) > 1 else 'was'} run: "
+    said += "; ".join(changes[:CHANGES_SHOWN])
+    if len(changes) > CHANGES_SHOWN:
+        said += f"; and {len(changes) - CHANGES_SHOWN} more"
+    left = [month for month in stale if month not in renewed]
+    if not left:
+        return f"{said}. {_span(renewed)} {'are' if len(renewed) > 1 else 'is'} run again (source.late_data: renew)."
+    command = f"segment-pipeline run --config {quote(str(config.path))} --months {_span(left)} --force"
+    return f"{said}. To renew what stands on it: {command}"
+
+
+def _span(months: Sequence[date]) -> str:
+    first, last = month_key(min(months)), month_key(max(months))
+    return first if first == last else f"{first}..{last}"
 
 
 def _refuse_gap(config: Config, due: Sequence[date], finished: Mapping[date, bool]) -> None:
@@ -120,8 +193,7 @@ def _refuse_gap(config: Config, due: Sequence[date], finished: Mapping[date, boo
         stands_on = max((earlier for earlier, whole in finished.items() if whole and earlier < month), default=None)
         first = config.first_month if stands_on is None else add_months(stands_on, 1)
         if first < month:
-            last = add_months(month, -1)
-            span = month_key(first) if first == last else f"{month_key(first)}..{month_key(last)}"
+            span = _span([first, add_months(month, -1)])
             raise MonthOrderError(
                 f"{month_key(month)} cannot run: {span} before it is missing or was left half-made. "
                 f"Run first: segment-pipeline run --config {quote(str(config.path))} --months {span}"
@@ -141,6 +213,9 @@ def run_months(work: Work, listener: Callable[[dg.DagsterEvent | str], None] | N
     ProgressHandler.listener = listener
     with _history() as instance:
         for month in work.months:
+            if month in work.empty:
+                yield _pass_over(month)
+                continue
             run = job.execute_in_process(
                 instance=instance,
                 partition_key=month_key(month),
@@ -177,6 +252,18 @@ def _history() -> Iterator[dg.DagsterInstance]:
             f"Fix {home}/dagster.yaml, or see to the disk; or move the folder away and run again: that loses the run "
             f"history, and no month."
         ) from error
+
+
+def _pass_over(month: date) -> MonthResult:
+    from segment_pipeline.publishing.passing_over import pass_over
+
+    pipeline = Pipeline(config_path=os.environ[CONFIG_VARIABLE])
+    try:
+        with pipeline.warehouse.transaction() as connection:
+            pass_over(connection, pipeline.config, month)
+    except PipelineError as error:
+        return MonthResult(month, str(error))
+    return MonthResult(month, passed_over=True)
 
 
 def _result(month: date, run: dg.ExecuteInProcessResult) -> MonthResult:

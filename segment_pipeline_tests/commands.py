@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ class Started:
 
 
 class Commands:
-    """Starts commands; `moment` names one of MOMENTS, at which the process kills itself."""
+    """Starts commands; `moment` names one of MOMENTS, at which the process kills itself, `days_ahead` how far the
+    process's clock is ahead of the true one, below 0 how far behind."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._count = folder, 0
@@ -77,6 +79,7 @@ class Commands:
         self,
         *arguments: str,
         moment: str | None = None,
+        days_ahead: float = 0,
         environment: dict[str, str] | None = None,
         err: Path | None = None,
     ) -> Started:
@@ -86,13 +89,15 @@ class Commands:
         err = err or self._folder / f"{self._count}.err"
         out.touch()
         err.touch()
-        request = {"arguments": arguments, "moment": moment, "environment": environment or {}}
+        request = {"arguments": arguments, "moment": moment, "days_ahead": days_ahead}
+        request |= {"environment": environment or {}}
         pid = self.ask(request | {"out": str(out), "err": str(err)})
         return Started(self, pid, out, err)
 
-    def run(self, shop: Shop, *arguments: str, moment: str | None = None) -> Finished:
+    def run(self, shop: Shop, *arguments: str, moment: str | None = None, days_ahead: float = 0) -> Finished:
         """`segment-pipeline run` on the shop, to its end."""
-        return self.start("run", "--config", str(shop.config_path), *arguments, moment=moment).wait()
+        command = "run", "--config", str(shop.config_path), *arguments
+        return self.start(*command, moment=moment, days_ahead=days_ahead).wait()
 
     def close(self) -> None:
         self._process.communicate(timeout=30)
@@ -162,6 +167,7 @@ def _be_a_command(request: dict[str, Any]) -> None:
     os.environ.update(request["environment"])
     if request["moment"]:
         _die_at(request["moment"])
+    _set_clock(request["days_ahead"])
     code = 70  # an exception that nobody caught
     try:
         code = main(request["arguments"])
@@ -173,6 +179,18 @@ def _be_a_command(request: dict[str, Any]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _set_clock(days_ahead: float) -> None:
+    """Let the time that a run writes down be that of a clock which is wrong."""
+    from segment_pipeline.orchestration import resources
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(days=days_ahead)
+
+    resources.datetime = Clock  # type: ignore[misc]
 
 
 def _die_at(moment: str) -> None:

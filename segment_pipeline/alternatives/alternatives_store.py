@@ -69,7 +69,7 @@ def is_due(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -
     # one that cannot be used is not tried again every month, but once the file has changed
     used = connection.execute(
         "SELECT config_hash FROM pipeline_runs WHERE asset = 'alternative_segmentations' AND month = ? "
-        "ORDER BY finished_at DESC LIMIT 1",
+        "ORDER BY sequence DESC LIMIT 1",
         [last],
     ).fetchone()
     return used is None or used[0] != config.config_hash

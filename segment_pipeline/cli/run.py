@@ -51,6 +51,8 @@ def run_command(config: Config, chosen: argparse.Namespace) -> int:
         _say_what_is_due(config, chosen, wanted, work, say)
         failed, warned = _run_with_progress(work, console, say)
         now = month_fingerprints(config.published_path, followed)
+    for note in work.notes:
+        print(note, file=sys.stderr)
     _warn_of_outdated(chosen, there, [month for month in followed if now.get(month) != before.get(month)])
     if failed is None:
         _warn_of_campaigns_without_months(config, chosen)
@@ -59,7 +61,7 @@ def run_command(config: Config, chosen: argparse.Namespace) -> int:
     if failed is not None:
         print(failed, file=sys.stderr)
         return EXIT_FAILED
-    if not chosen.quiet:
+    if not chosen.quiet and config.published_path.exists():
         _print_summary(config, work)
     return 0
 
@@ -75,12 +77,14 @@ def _say_what_is_due(
 ) -> None:
     from segment_pipeline.publishing.publish import months_of_other_settings
 
-    if not work.months:
-        say(f"Nothing to do: {_span(wanted)} stand in the published file. To run months again, add --force.")
+    stand = [month for month in wanted if work.waits is None or month < work.waits]
+    if not work.months and stand:
+        say(f"Nothing to do: {_span(stand)} stand in the published file. To run months again, add --force.")
     if work.assets:
-        say(f"{config.published_path.name} is missing or behind the warehouse: it is published again.")
+        name = config.published_path.name
+        say(f"{name} is missing, behind the warehouse or of an older version: it is published again.")
     others = months_of_other_settings(config.published_path, config.config_hash)
-    stale = [month for month in others if month not in work.months]
+    stale = [month for month in others if month not in work.months or work.assets]
     if stale:
         say(
             f"{_span(stale)} were made with other settings than {chosen.config} has now. To rebuild them: "
@@ -183,7 +187,8 @@ def _run_with_progress(
             done += 1
             progress.advance(task)
             seconds = time.monotonic() - started
-            say(f"{month_key(result.month)} published ({done} of {len(work.months)}, {seconds:.0f} s)")
+            how = "passed over, as it has no order line" if result.passed_over else "published"
+            say(f"{month_key(result.month)} {how} ({done} of {len(work.months)}, {seconds:.0f} s)")
             if result.remark is not None:
                 print(f"{month_key(result.month)} has no new report. {result.remark}", file=sys.stderr)
     return None, warned

@@ -279,9 +279,18 @@ class Config(Settings):
         """12 hex digits that change when a value changes which can change a result.
 
         Taken over the validated values with the defaults filled in: comments, order of keys and spelling (`1` or
-        `1.0`) do not count, nor do `output_dir` and `operation`, so that two machines agree.
+        `1.0`) do not count, nor do `output_dir` and `operation`, so that two machines agree, nor what decides only
+        whether a month is run.
         """
-        content = self.model_dump(mode="json", exclude={"output_dir", "operation"})
+        content = self.model_dump(
+            mode="json",
+            exclude={
+                "output_dir": True,
+                "operation": True,
+                "source": {"late_data", "feed_ends_early"},
+                "quality": {"empty_month"},
+            },
+        )
         text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -39,6 +39,12 @@ class QualitySettings(Settings):
         ge=2,
         le=1_000_000_000,
     )
+    empty_month: Literal["stop", "skip"] = setting(
+        "stop",
+        "",
+        "What happens in a month without an order line, though the source goes on after it: the run stops, or passes "
+        "the month over.",
+    )
     outlier_sd: float = setting(
         3.0, "standard deviations", "Beyond this, in the transformed feature, a value counts as an outlier.", gt=0
     )

@@ -126,6 +126,18 @@ class Source(Settings):
     )
     snapshots: SnapshotsSource | None = setting(None, "", "A file of ready-made features per month.")
     query: QuerySource | None = setting(None, "", "SQL of your own that returns the features.")
+    late_data: Literal["warn", "renew", "stop"] = setting(
+        "warn",
+        "",
+        "What happens when the data of a month that has run are not what they were: a warning, that month and all "
+        "later ones run again, or nothing runs.",
+    )
+    feed_ends_early: Literal["wait", "warn"] = setting(
+        "wait",
+        "",
+        "What happens to a month before whose end the data stop, for longer than they ever did: it waits for the rest, "
+        "or runs with a warning.",
+    )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Source":

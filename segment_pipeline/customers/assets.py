@@ -17,13 +17,13 @@ from segment_pipeline.customers.tables import (
     VALIDATED_FEATURES,
 )
 from segment_pipeline.errors import ModelError
-from segment_pipeline.months import add_months, parse_month
+from segment_pipeline.months import add_months, month_key, parse_month
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
 from segment_pipeline.orchestration.pictures import picture
-from segment_pipeline.orchestration.resources import Pipeline
-from segment_pipeline.sources.tables import CUSTOMER_CATEGORIES, RAW_CUSTOMERS
+from segment_pipeline.orchestration.resources import Pipeline, Step
+from segment_pipeline.sources.tables import CUSTOMER_CATEGORIES, RAW_CUSTOMERS, SOURCE_MONTHS
 
 if TYPE_CHECKING:
     from segment_pipeline.customers.split_store import SplitCounts
@@ -34,6 +34,21 @@ ORDER_LINES_HAVE_DATES = CheckSpec(
     "order_lines_have_dates",
     "Few order lines have an unreadable or future date, and so are in no month.",
     blocking=True,
+)
+SOURCE_IS_AS_IT_WAS = CheckSpec(
+    "earlier_months_are_as_they_were",
+    "The source holds of earlier months what it held when they were run.",
+    blocking=True,
+)
+FEEDS_REACH_THE_END = CheckSpec(
+    "feeds_reach_the_end_of_the_month",
+    "No feed is silent before the end of the month for longer than it ever was.",
+    blocking=True,
+)
+NOTHING_COMES_TWICE = CheckSpec(
+    "nothing_is_delivered_twice",
+    "Few lines repeat another, and the rows are not those of the month before.",
+    blocking=False,
 )
 NO_ROW_WAS_LOST = CheckSpec(
     "raw_equals_accepted_plus_rejected", "No row was lost: raw = accepted + rejected.", blocking=True
@@ -49,7 +64,11 @@ TOO_FEW = (
 
 
 @monthly_asset(
-    RAW_CUSTOMERS, beside=[CUSTOMER_CATEGORIES], group="customers", kinds=SQL_KINDS, checks=[ORDER_LINES_HAVE_DATES]
+    RAW_CUSTOMERS,
+    beside=[CUSTOMER_CATEGORIES, SOURCE_MONTHS],
+    group="customers",
+    kinds=SQL_KINDS,
+    checks=[ORDER_LINES_HAVE_DATES, SOURCE_IS_AS_IT_WAS, FEEDS_REACH_THE_END, NOTHING_COMES_TWICE],
 )
 def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.sources.sources import load_raw_customers
@@ -62,6 +81,7 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
             _dates(lines, step.config.quality.max_rejected_share),
             advice="Fix source.orders.ordered_at, or the dates in the source that are unreadable or in the future.",
         )
+        step.judge(*_over_time(step), advice="See source.late_data and source.feed_ends_early in the configuration.")
     figures = {f"order_lines/{name}": count for name, count in lines.items()}
     for feed, events in counts.events.items():
         figures |= {f"events/{feed}/{name}": count for name, count in asdict(events).items()}
@@ -74,6 +94,34 @@ def _dates(lines: Mapping[str, int], allowed: float) -> dg.AssetCheckResult:
     share = (undated + future) / max(1, undated + future + lines.get("in_window", 0))
     observed = {"undated": undated, "future": future, "share": share}
     return checks.result(ORDER_LINES_HAVE_DATES, share <= allowed, observed, {"share": allowed})
+
+
+def _over_time(step: Step) -> list[dg.AssetCheckResult]:
+    """Keep what this month stands on, and judge the source beside what it was."""
+    from segment_pipeline.sources.over_time.contents import changes_before, read_contents, write_contents
+    from segment_pipeline.sources.over_time.copies import copies_in_words
+    from segment_pipeline.sources.over_time.outlook import ends_of
+
+    connection, config, month = step.connection, step.config, step.month
+    read_contents(connection, config)
+    write_contents(connection, config, month)
+    changed, ends = changes_before(connection, config, month), ends_of(connection, month)
+    first = min((one.month for one in changed), default=month)
+    renew = f"renew with segment-pipeline run --months {month_key(first)}..{month_key(month)} --force"
+    waits = config.source.feed_ends_early == "wait" and not all(end.goes_on for end in ends)
+    twice = copies_in_words(connection, config, month)
+    return [
+        _in_words(SOURCE_IS_AS_IT_WAS, changed, renew, blocks=config.source.late_data == "stop"),
+        _in_words(FEEDS_REACH_THE_END, ends, "deliver the rest, and run the month again", blocks=waits),
+        _in_words(NOTHING_COMES_TWICE, twice, "deliver them once, and run the month again"),
+    ]
+
+
+def _in_words(
+    check: CheckSpec, problems: Sequence[object], advice: str, *, blocks: bool = False
+) -> dg.AssetCheckResult:
+    limit = {"problems": "none"} if blocks else {"advice": advice}
+    return checks.result(check, not problems, {"problems": [str(one) for one in problems]}, limit, blocks=blocks)
 
 
 @monthly_asset(

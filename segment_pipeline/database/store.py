@@ -180,7 +180,7 @@ def _add_column(connection: duckdb.DuckDBPyConnection, table: str, column: Colum
     name = identifier(column.name)
     connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {column.type}")
     if column.before is not None:
-        connection.execute(f"UPDATE {table} SET {name} = {literal(column.before)}")
+        connection.execute(f"UPDATE {table} SET {name} = {column.before}")
 
 
 def replace_month(

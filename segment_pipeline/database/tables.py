@@ -18,7 +18,7 @@ class UnfitRowsError(Exception):
 @dataclass(frozen=True)
 class Column:
     """One column: DuckDB type, unit ("" where there is none) and a sentence for the people who query it. before : what
-    it says in rows that are older than the column; None for NULL."""
+    it says in rows that are older than the column, as SQL; None for NULL."""
 
     name: str
     type: str

@@ -12,7 +12,7 @@ COVARIANCE_TYPE = Column(
     "",
     "What the components' covariances have in common: full (nothing), diagonal (no correlation within a component), "
     "tied (all are the same) or spherical (equal width in all features).",
-    before="full",
+    before="'full'",
 )
 
 

@@ -73,4 +73,9 @@ def gate(month: date, results: Sequence[dg.AssetCheckResult], advice: str = "") 
 def _text(found: dg.AssetCheckResult, key: str) -> str:
     value = found.metadata[key]
     data = value.data if isinstance(value, dg.JsonMetadataValue) else value
-    return ", ".join(f"{name} {shown}" for name, shown in data.items()) if isinstance(data, dict) else str(data)
+    if not isinstance(data, dict):
+        return str(data)
+    # a list is in words, as in failures.warning_of
+    return ", ".join(
+        "; ".join(map(str, shown)) if isinstance(shown, list) else f"{name} {shown}" for name, shown in data.items()
+    )

@@ -134,6 +134,9 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
         with self.warehouse.transaction(context.log.warning) as connection:
             step = Step(connection, self.config, month)
             yield step
+            (written,) = step.connection.execute(
+                f"SELECT coalesce(max(sequence), 0) FROM {PIPELINE_RUNS.name}"
+            ).fetchone() or (0,)
             record = {
                 "run_id": context.run.run_id,
                 "month": month,
@@ -143,6 +146,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
                 "config_hash": self.config.config_hash,
                 "code_version": __version__,
                 "finished_at": datetime.now(UTC).replace(tzinfo=None),
+                "sequence": written + 1,
             }
             insert_rows(connection, PIPELINE_RUNS, [record])
 

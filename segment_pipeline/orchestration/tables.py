@@ -13,9 +13,16 @@ PIPELINE_RUNS = Table(
         Column("seconds", "DOUBLE", "seconds", "How long it took."),
         Column("config_hash", "VARCHAR", "", "Hash of the user's file at that time."),
         Column("code_version", "VARCHAR", "", "Version of segment_pipeline."),
-        Column("finished_at", "TIMESTAMP", "UTC", "When it finished."),
+        Column("finished_at", "TIMESTAMP", "UTC", "When it finished, by the clock of that machine."),
+        Column(
+            "sequence",
+            "BIGINT",
+            "",
+            "The how-manieth row this is; what was written after what is told by it, for a clock may be wrong.",
+            before="rowid + 1",  # rows are only ever added
+        ),
     ),
-    ("finished_at", "month", "asset"),
+    ("sequence",),
 )
 
 

@@ -73,11 +73,12 @@ def _published_metadata(relations: Iterable[Table | View]) -> dict[str, Any]:
 )
 def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.database.store import month_rows
-    from segment_pipeline.publishing.publish import put_in_place, write_beside
+    from segment_pipeline.publishing.publish import put_in_place, refuse_torn, write_beside
 
     published = pipeline.config.published_path
     # The row that says "published" is committed first, so that it stands in the file it speaks of.
     with pipeline.step(context) as step:
+        refuse_torn(step.connection, step.month)
         step.rows = month_rows(step.connection, MONTHLY_ASSIGNMENTS, step.month)
         told = _digest(step)
     with pipeline.read(context) as connection:

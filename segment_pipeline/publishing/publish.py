@@ -21,7 +21,9 @@ from segment_pipeline.database.tables import Table
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
+from segment_pipeline.publishing.agreement import disagreements
 from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, VIEWS, dictionary_rows
+from segment_pipeline.publishing.passing_over import PASSED_OVER
 from segment_pipeline.publishing.score_sql import latest_scoring, macro_ddl
 from segment_pipeline.publishing.tables import DATA_DICTIONARY
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
@@ -64,15 +66,33 @@ def published_months(published: Path) -> dict[date, datetime]:
         return publications(connection)
 
 
+def lacks_columns(published: Path) -> bool:
+    """Whether an older version has made the published file: a table, or a column, is not there yet."""
+    if not published.exists():
+        return False
+    with reading(published) as connection:
+        main = f"{_current_database(connection)}.main"
+        return any(not set(table.column_names) <= _columns(connection, main, table.name) for table in PUBLISHED_TABLES)
+
+
 def publications(connection: duckdb.DuckDBPyConnection) -> dict[date, datetime]:
     """When each month was published last, as the warehouse, or the published file, has it.
 
     A run that is killed between the two leaves the warehouse ahead of the file.
     """
     rows = connection.execute(
-        f"SELECT month, max(finished_at) FROM {PIPELINE_RUNS.name} WHERE asset = {literal(PUBLISHING_ASSET)} GROUP BY 1"
+        f"SELECT month, arg_max(finished_at, {_order(connection)}) FROM {PIPELINE_RUNS.name} "
+        f"WHERE asset = {literal(PUBLISHING_ASSET)} GROUP BY month"
     ).fetchall()
     return dict(rows)
+
+
+def _order(connection: duckdb.DuckDBPyConnection) -> str:
+    """By what the rows of pipeline_runs follow one another, as SQL: the clock may have been wrong. Rows of a published
+    file that an older version has made, or that were taken over from one, have nothing else."""
+    clock, database = "epoch_us(finished_at)", _current_database(connection)
+    has_sequence = "sequence" in _columns(connection, f"{database}.main", PIPELINE_RUNS.name)
+    return f"coalesce(sequence, {clock})" if has_sequence else clock
 
 
 def months_of_other_settings(published: Path, config_hash: str) -> list[date]:
@@ -83,7 +103,7 @@ def months_of_other_settings(published: Path, config_hash: str) -> list[date]:
         # publishing only copies: it says nothing of the settings with which a month was made
         rows = connection.execute(
             f"SELECT month FROM {PIPELINE_RUNS.name} WHERE asset <> {literal(PUBLISHING_ASSET)} "
-            "GROUP BY month HAVING arg_max(config_hash, finished_at) <> ? ORDER BY month",
+            f"GROUP BY month HAVING arg_max(config_hash, {_order(connection)}) <> ? ORDER BY month",
             [config_hash],
         ).fetchall()
     return [row[0] for row in rows]
@@ -101,18 +121,30 @@ def month_fingerprints(published: Path, months: Collection[date]) -> dict[date, 
     return dict(rows)
 
 
-def known_months(connection: duckdb.DuckDBPyConnection, schema: str = "main") -> dict[date, bool]:
+def known_months(connection: duckdb.DuckDBPyConnection) -> dict[date, bool]:
     """Every month of which the warehouse has anything, and whether its run came to its end.
 
-    It did when nothing was written after the last time that it was published; a run that failed or was killed, or some
-    assets materialized by hand, leave a month that did not.
+    It did when nothing was written after the last time that it was published, or passed over, and its tables tell of
+    the same customers; a run that failed or was killed, or some assets materialized by hand, leave one that did not.
     """
-    published_at = f"max(finished_at) FILTER (asset = {literal(PUBLISHING_ASSET)})"
+    ends = ", ".join(map(literal, (PUBLISHING_ASSET, PASSED_OVER)))
+    published = f"max(sequence) FILTER (asset IN ({ends}))"
     rows = connection.execute(
-        f"SELECT month, coalesce(max(finished_at) <= {published_at}, false) "
-        f"FROM {schema}.{PIPELINE_RUNS.name} GROUP BY month ORDER BY month"
+        f"SELECT month, coalesce(max(sequence) <= {published}, false) "
+        f"FROM {PIPELINE_RUNS.name} GROUP BY month ORDER BY month"
     ).fetchall()
-    return dict(rows)
+    torn = disagreements(connection)
+    return {month: whole and month not in torn for month, whole in rows}
+
+
+def refuse_torn(connection: duckdb.DuckDBPyConnection, month: date) -> None:
+    """Raise PublishError if the tables of the month are of several runs."""
+    said = disagreements(connection).get(month)
+    if said is not None:
+        raise PublishError(
+            f"The tables of {month_key(month)} are not of one run, and nothing was published: {said}. "
+            f"Run the whole month again: segment-pipeline run --months {month_key(month)} --force"
+        )
 
 
 def refuse_loss(published: Path, known: Collection[date]) -> None:

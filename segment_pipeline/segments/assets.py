@@ -208,7 +208,7 @@ def _matrix_drawn(moves: Rows, measuring_champion: "SegmentModel | None") -> dic
 @monthly_asset(
     DRIFT_ALERTS,
     beside=[FEATURE_DRIFT],
-    deps=[validated_features, selected_model, candidate_models, monthly_assignments],
+    deps=[raw_customers, validated_features, selected_model, candidate_models, monthly_assignments],
     follows_itself=True,  # last month's alerts say which of this month's are new
     group="segments",
 )

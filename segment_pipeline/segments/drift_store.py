@@ -14,6 +14,7 @@ from segment_pipeline.models.champions_store import previous_champion, scores_in
 from segment_pipeline.months import add_months, month_key
 from segment_pipeline.segments.drift import feature_drift, in_words, largest_shifts
 from segment_pipeline.segments.tables import DRIFT_ALERTS, FEATURE_DRIFT, MONTHLY_ASSIGNMENTS
+from segment_pipeline.sources.over_time.contents import changes_before
 from segment_pipeline.words import figure
 
 Figure = tuple[str, str | None, float, float, bool]
@@ -32,6 +33,9 @@ def base_figures(connection: duckdb.DuckDBPyConnection, config: Config, month: d
     if before:
         change, limit = abs(now - before) / before, config.quality.max_row_count_change
         figures.append(("customers_change", None, change, limit, change > limit))
+    changed = {one.of_month for one in changes_before(connection, config, month)}
+    if changed:
+        figures.append(("changed_months", None, float(len(changed)), 0.0, True))
     return figures
 
 

@@ -105,6 +105,23 @@ def remember(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: 
     write_rows(connection, SEGMENT_DYNAMICS, month, _dynamics(model) if promoted else [])
 
 
+def remember_nobody(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date) -> None:
+    """Write what the champion knows at the end of a month in which nobody could be seen: what it knew of each customer,
+    one step of the chain later. Nothing is written of a champion without a memory."""
+    if model.memory is None:
+        return
+    _forget(connection, model, f"month = {month_literal(month)}")
+    insert_query(
+        connection,
+        MEMORY_STATES,
+        f"""
+        SELECT {month_literal(month)} AS month, customer_id, model_version,
+            {prior_sql(model.memory, "s.probabilities", "true")} AS probabilities
+        FROM {MEMORY_STATES.name} AS s WHERE {_states_of(model, add_months(month, -1))} ORDER BY customer_id
+        """,
+    )
+
+
 def scored_rows(
     connection: duckdb.DuckDBPyConnection, model: SegmentModel, customers: CustomersOfMonth, until: date | None = None
 ) -> str:

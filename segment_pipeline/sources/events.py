@@ -54,8 +54,11 @@ class Feed:
     features: tuple[Feature, ...]
     carried: tuple[str, ...]
 
-    def sql(self) -> str:
-        """The feed's rows with settled names and types, and `is_event`; those at or after as_of are among them."""
+    def sql(self, **more: str) -> str:
+        """The feed's rows with settled names and types, and `is_event`; those at or after as_of are among them.
+
+        more : expressions over a row of the source, by the names that they get.
+        """
         of, kinds = self.expressions, self.types
         identity = text_id(of["customer_id"], kinds["customer_id"])
         return f"""
@@ -63,6 +66,7 @@ class Feed:
                 {timestamp(of["occurred_at"], kinds["occurred_at"])} AS occurred_at,
                 ({of.get("where", "true")}\n) AS is_event
                 {"".join(f", source.{identifier(name)}" for name in self.carried)}
+                {"".join(f", {text} AS {identifier(name)}" for name, text in more.items())}
             FROM {self.source.sql} AS source
         """
 

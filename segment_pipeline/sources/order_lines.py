@@ -193,7 +193,8 @@ def count_lines(
         span = f"its lines go from {first} to {last}" if first is not None else "no line has a readable date"
         raise SourceError(
             f"{path} has no order line in {month_key(month)}: {span}. "
-            f"Deliver that month's data, or set last_month in the configuration, then run again."
+            f"Deliver that month's data, or set last_month in the configuration, then run again. Where nothing was "
+            f"sold in it, set quality.empty_month: skip, and it is passed over."
         )
     return {"in_window": in_window_count, "undated": undated, "future": future, "undecided": undecided}
 

@@ -41,4 +41,24 @@ CUSTOMER_CATEGORIES = Table(
 )
 
 
-TABLES = (RAW_CUSTOMERS, CUSTOMER_CATEGORIES)
+SOURCE_MONTHS = Table(
+    "source_months",
+    "What the source held of each month when a month that stands on it was run, so that a later change of it is found.",
+    (
+        MONTH,
+        Column("feed", "VARCHAR", "", "order lines, a feed of source.events, or rows: ready-made customers."),
+        Column("of_month", "DATE", "month", "The month in which the lines lie; of rows, the month itself."),
+        Column("lines", "BIGINT", "rows", "Order lines, events or rows in it."),
+        Column("customers", "BIGINT", "customers", "Customers who have one."),
+        Column("amount", "DECIMAL(38, 4)", "currency", "What the order lines add up to; NULL of other feeds."),
+        Column(
+            "fingerprint", "VARCHAR", "", "Changes with any value, not with their order; DuckDB's version before it."
+        ),
+        Column("definition", "VARCHAR", "", "Hash of what the configuration says of the source: which lines count."),
+    ),
+    ("month", "feed", "of_month"),
+    published=False,
+)
+
+
+TABLES = (RAW_CUSTOMERS, CUSTOMER_CATEGORIES, SOURCE_MONTHS)

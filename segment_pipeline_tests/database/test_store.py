@@ -220,3 +220,17 @@ def test_a_warehouse_of_an_older_version_gets_the_columns_that_it_lacks():
         prepare(connection, TABLES, ("visits",))
         rows = connection.execute("SELECT segment_id, overlap, margin FROM segment_lineage").fetchall()
         assert rows == [(3, 0.9, None)]
+
+
+def test_the_rows_of_an_older_run_log_are_numbered_as_they_were_written_and_not_by_their_clock():
+    with duckdb.connect() as connection:
+        prepare(connection, TABLES, ())
+        connection.execute("ALTER TABLE pipeline_runs DROP COLUMN sequence")
+        for asset, day in (("first", 9), ("second", 7), ("third", 8)):
+            connection.execute(
+                "INSERT INTO pipeline_runs (month, asset, finished_at) VALUES ('2023-01-01', ?, make_date(2023, 2, ?))",
+                [asset, day],
+            )
+        prepare(connection, TABLES, ())
+        rows = connection.execute("SELECT asset FROM pipeline_runs ORDER BY sequence").fetchall()
+        assert rows == [("first",), ("second",), ("third",)]

@@ -15,7 +15,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 # asset | group | kinds | depends on (@-1: the month before) | checks (!: blocks the month)
 ASSETS = """
-raw_customers | customers | duckdb sql | | order_lines_have_dates!
+raw_customers | customers | duckdb sql | | earlier_months_are_as_they_were! feeds_reach_the_end_of_the_month! \
+nothing_is_delivered_twice order_lines_have_dates!
 validated_features | customers | duckdb sql | raw_customers | columns_and_types! customer_ids_unique_and_present! \
 enough_customers! raw_equals_accepted_plus_rejected! row_count_close_to_previous_month share_rejected_within_limit! \
 values_within_valid_range!
@@ -31,7 +32,7 @@ segment_profiles | segments | duckdb sql | monthly_assignments raw_customers sel
 transition_deltas | segments | duckdb sql | \
 monthly_assignments raw_customers selected_model validated_features | transitions_reconcile!
 drift_alerts | segments | duckdb python | \
-candidate_models drift_alerts@-1 monthly_assignments selected_model validated_features |
+candidate_models drift_alerts@-1 monthly_assignments raw_customers selected_model validated_features |
 journey_paths | journeys | duckdb sql | monthly_assignments segment_profiles selected_model validated_features |
 churn_risk | journeys | duckdb python | monthly_assignments raw_customers selected_model validated_features |
 early_warnings | journeys | duckdb sql | churn_risk customer_actions early_warnings@-1 \

@@ -11,12 +11,14 @@ import pytest
 
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.store import Warehouse
+from segment_pipeline.publishing.agreement import disagreements
 from segment_pipeline.publishing.publish import (
     PublishError,
     known_months,
     month_fingerprints,
     published_months,
     put_in_place,
+    refuse_torn,
     write_beside,
 )
 from segment_pipeline_tests.shop import Shop, published_content, query
@@ -39,7 +41,8 @@ def publish(shop: Shop) -> None:
 def materialize_by_hand(connection: duckdb.DuckDBPyConnection, month: date) -> None:
     """What an asset materialized alone leaves in the run log."""
     connection.execute(
-        "INSERT INTO pipeline_runs SELECT * REPLACE ('by hand' AS run_id, finished_at + INTERVAL 1 DAY AS finished_at) "
+        "INSERT INTO pipeline_runs SELECT * REPLACE ('by hand' AS run_id, "
+        "(SELECT max(sequence) + 1 FROM pipeline_runs) AS sequence) "
         "FROM pipeline_runs WHERE month = ? AND asset = 'segment_profiles'",
         [month],
     )
@@ -79,8 +82,49 @@ def test_a_month_that_was_never_finished_is_not_published(copy):
     assert query(copy.published, "SELECT max(month) FROM monthly_assignments") == [(MAY,)]
 
 
+def test_a_month_whose_tables_tell_of_different_customers_is_unfinished_and_keeps_what_consumers_see(
+    copy, three_months
+):
+    """As a version that went by the clock left it: half of one run, half of another, and written down as published."""
+    with warehouse_of(copy) as connection:
+        connection.execute("DELETE FROM monthly_assignments WHERE month = ? AND customer_id < 'c00100'", [APRIL])
+        assert known_months(connection) == {MARCH: True, APRIL: False, MAY: True}
+        with pytest.raises(PublishError, match=r"2023-04 are not of one run.*--months 2023-04 --force"):
+            refuse_torn(connection, APRIL)
+        refuse_torn(connection, MAY)
+    publish(copy)
+    assert published_content(copy.published) == published_content(three_months.published)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("DELETE FROM customer_actions WHERE month = $1 AND customer_id < 'c00100'", "customer_actions tells of"),
+        ("DELETE FROM transition_deltas WHERE month = $1 AND customer_id < 'c00100'", "transition_deltas tells of"),
+        ("UPDATE transition_matrix SET customers = customers + 1 WHERE month = $1", "transition_matrix tells of"),
+        ("UPDATE segment_profiles SET segment_id = segment_id + 7 WHERE month = $1", "has other segments"),
+        ("UPDATE segment_profiles SET customers = customers + 1 WHERE month = $1", "segment_profiles tells of"),
+        ("DELETE FROM validated_features WHERE month = $1 AND customer_id < 'c00100'", "validated_features tells of"),
+    ],
+)
+def test_each_table_of_a_month_is_compared_with_its_assignments(copy, change, said):
+    with warehouse_of(copy) as connection:
+        assert disagreements(connection) == {}
+        connection.execute(change, [APRIL])
+        found = disagreements(connection)
+    assert set(found) == {APRIL}
+    assert said in found[APRIL]
+
+
 def test_a_customer_who_stands_twice_is_not_published(copy, three_months):
     with warehouse_of(copy) as connection:
+        # and another of the segment not at all, so that the numbers agree
+        connection.execute(
+            "DELETE FROM monthly_assignments WHERE month = $1 AND customer_id = (SELECT max(a.customer_id) "
+            "FROM monthly_assignments AS a JOIN monthly_assignments AS b USING (month, segment_id) WHERE a.month = $1 "
+            "AND b.customer_id = (SELECT min(customer_id) FROM monthly_assignments WHERE month = $1))",
+            [MAY],
+        )
         connection.execute(
             "INSERT INTO monthly_assignments SELECT * FROM monthly_assignments WHERE month = ? "
             "ORDER BY customer_id LIMIT 1",

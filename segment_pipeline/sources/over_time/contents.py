@@ -1,0 +1,229 @@
+"""What the source holds of each month, and how that differs from what it held when a month was run.
+
+A month that has run stands on the lines of its own month and of all before it. What they were is kept with it, as
+counts, a sum and a fingerprint, so that lines which arrive late, change or go are found by whatever run comes next. Of
+the user's own SQL only the month that is run is known: it may read anything, and need not give an old month again.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from contextlib import chdir
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import duckdb
+
+from segment_pipeline.config.config import Config
+from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.store import insert_query, month_literal
+from segment_pipeline.months import month_key
+from segment_pipeline.sources.events import Feed, open_feeds
+from segment_pipeline.sources.order_lines import CLOCK_TOLERANCE, OrderLines, open_order_lines
+from segment_pipeline.sources.ready_made import lies_here
+from segment_pipeline.sources.sources import read_customers
+from segment_pipeline.sources.tables import RAW_CUSTOMERS, SOURCE_MONTHS
+
+ORDER_LINES, ROWS = "order lines", "rows"
+
+# what decides whether a month is run, and not what is read
+_POLICIES = {"window_months", "late_data", "feed_ends_early"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the source holds of a month more (below 0: less) than when a month that stands on it was run.
+
+    customers : the change of how many have a line. amount : None where the feed has none. month : the first one run
+    that stands on what was there before.
+    """
+
+    feed: str
+    of_month: date
+    month: date
+    lines: int
+    customers: int
+    amount: Decimal | None
+
+    def __str__(self) -> str:
+        if not self.lines and not self.customers and not self.amount:
+            size = "as many, with other values"
+        else:
+            money = "" if self.amount is None else f", {self.amount:+,.2f} in money"
+            size = f"{self.lines:+,} ({self.customers:+,} customers{money})"
+        return f"{self.feed} of {month_key(self.of_month)}: {size}"
+
+
+def read_contents(connection: duckdb.DuckDBPyConnection, config: Config, months: Collection[date] = ()) -> None:
+    """Fill the temporary table `source_contents`: what the source holds now, a row for each feed and month, with the
+    columns of SOURCE_MONTHS but the month and the definition, and `days`: bit d is set where the month's d-th has a
+    line, NULL of rows.
+
+    months : of ready-made customers, which months are read; their files must be on this machine. Lines whose date is
+    missing or later than the present are in no month. Raises SourceError.
+    """
+    connection.execute("SET python_enable_replacements = false")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE source_contents AS {_no_contents()}")
+    if config.source.orders is None:
+        snapshots = config.source.snapshots
+        for month in sorted(months):
+            if snapshots is not None and lies_here(snapshots, config, month):
+                read_customers(connection, config, month)
+                connection.execute(f"INSERT INTO source_contents {_of_rows(config, month, 'source_customers')}")
+                connection.execute("DROP TABLE source_customers")
+        return
+    with chdir(config.path.parent):
+        feeds: list[OrderLines | Feed] = [open_order_lines(connection, config), *open_feeds(connection, config)]
+        for feed in feeds:
+            try:
+                connection.execute(f"INSERT INTO source_contents {_of_feed(feed)}")
+            except duckdb.Error as error:
+                raise feed.failed(error) from error
+
+
+def write_contents(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> None:
+    """Keep what a month that is being run stands on. Call it when its `raw_customers` are written and, of order lines,
+    `read_contents` was called."""
+    held = "SELECT * FROM source_contents"
+    if config.source.orders is None:
+        held = _of_rows(config, month, f"(FROM {RAW_CUSTOMERS.name} WHERE month = {month_literal(month)})")
+    connection.execute(f"DELETE FROM {SOURCE_MONTHS.name} WHERE month = ?", [month])
+    insert_query(
+        connection,
+        SOURCE_MONTHS,
+        f"""
+        SELECT {month_literal(month)} AS month, * EXCLUDE (days), {literal(_definition(config))} AS definition
+        FROM ({held}) WHERE of_month <= {month_literal(month)} ORDER BY feed, of_month
+        """,
+    )
+
+
+def changes(
+    connection: duckdb.DuckDBPyConnection, config: Config, run: Collection[date], now: str = "source_contents"
+) -> list[Change]:
+    """How what the source holds `now` differs from what the months of `run` stand on, by feed and month of the lines.
+
+    A month that was run under another definition of the source, or by a version that did not keep what it stood on,
+    says nothing.
+    """
+    if not run:
+        return []
+    listed = ", ".join(month_literal(month) for month in run)
+    rows = connection.execute(
+        f"""
+        WITH held AS (
+            SELECT * FROM {SOURCE_MONTHS.name} WHERE definition = $definition AND month IN ({listed})
+        ),
+        runs AS (SELECT DISTINCT month, feed FROM held),
+        now AS (
+            SELECT r.month, c.feed, c.of_month, c.lines, c.customers, c.amount, c.fingerprint
+            FROM runs AS r JOIN {now} AS c ON c.feed = r.feed
+                AND (c.of_month = r.month OR (c.of_month < r.month AND c.feed <> $rows))
+        )
+        SELECT feed, of_month, min(month),
+            arg_min(coalesce(n.lines, 0) - coalesce(h.lines, 0), month),
+            arg_min(coalesce(n.customers, 0) - coalesce(h.customers, 0), month),
+            CASE WHEN feed = $orders
+                THEN arg_min(coalesce(n.amount, 0) - coalesce(h.amount, 0), month) END
+        FROM now AS n FULL JOIN held AS h USING (month, feed, of_month)
+        WHERE (n.lines IS NOT NULL OR feed <> $rows) AND (
+            n.lines IS DISTINCT FROM h.lines OR n.customers IS DISTINCT FROM h.customers
+            OR n.amount IS DISTINCT FROM h.amount
+            -- another DuckDB may compute another fingerprint
+            OR (n.fingerprint <> h.fingerprint
+                AND split_part(n.fingerprint, ':', 1) = split_part(h.fingerprint, ':', 1))
+        )
+        GROUP BY feed, of_month ORDER BY of_month, feed
+        """,
+        {"definition": _definition(config), "orders": ORDER_LINES, "rows": ROWS},
+    ).fetchall()
+    return [Change(*row) for row in rows]
+
+
+def changes_before(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[Change]:
+    """How what the source held when `month` was run differs from what the months before it stand on."""
+    earlier = connection.execute(f"SELECT DISTINCT month FROM {SOURCE_MONTHS.name} WHERE month < ?", [month]).fetchall()
+    then = f"(FROM {SOURCE_MONTHS.name} WHERE month = {month_literal(month)})"
+    return changes(connection, config, [row[0] for row in earlier], then)
+
+
+def line_days(connection: duckdb.DuckDBPyConnection) -> dict[str, list[date]]:
+    """The days on which each feed of `source_contents` has a line, ascending."""
+    found = connection.execute(
+        "SELECT feed, of_month, days FROM source_contents WHERE days IS NOT NULL ORDER BY feed, of_month"
+    ).fetchall()
+    days: dict[str, list[date]] = {}
+    for feed, month, bits in found:
+        days.setdefault(feed, []).extend(month.replace(day=day) for day in range(1, 32) if bits >> day & 1)
+    return days
+
+
+def rows_of_month_before(connection: duckdb.DuckDBPyConnection, month: date, before: date) -> int:
+    """How many rows a month of ready-made customers has, if they are those of the month `before`; else 0."""
+    found = connection.execute(
+        f"""
+        SELECT a.lines FROM {SOURCE_MONTHS.name} AS a JOIN {SOURCE_MONTHS.name} AS b USING (feed, fingerprint, lines)
+        WHERE feed = ? AND a.month = ? AND b.month = ?
+        """,
+        [ROWS, month, before],
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def _of_feed(feed: OrderLines | Feed) -> str:
+    """A query of the contents of order lines, or of a feed of events. Lines are first folded into customers: a
+    customer then counts once, and nothing has to be counted apart."""
+    if isinstance(feed, OrderLines):
+        name, rows, at, amount = ORDER_LINES, f"({feed.sql(categories=False)}) WHERE is_line", "ordered_at", "amount"
+        values = ["order_id", at, amount, "product_id", "category"]
+    else:
+        name, rows, at, amount = feed.name, f"({feed.sql()}) WHERE is_event", "occurred_at", "NULL"
+        values = [at]
+    listed = ", ".join(["customer_id", *values, *map(identifier, feed.carried)])
+    present = (datetime.now(UTC) + CLOCK_TOLERANCE).replace(tzinfo=None).isoformat(sep=" ")
+    return f"""
+        SELECT {literal(name)} AS feed, of_month, sum(lines), count(customer_id), sum(amount),
+            {_printed("sum(content)")}, bit_or(days)
+        FROM (
+            SELECT CAST(date_trunc('month', {at}) AS DATE) AS of_month, customer_id, count(*) AS lines,
+                sum({amount}) AS amount, sum(hash({listed})) AS content,
+                bit_or(CAST(1 AS BIGINT) << CAST(day({at}) AS INTEGER)) AS days
+            FROM {rows} AND isfinite({at}) AND {at} < TIMESTAMP {literal(present)}
+            GROUP BY of_month, customer_id
+        ) GROUP BY of_month
+    """
+
+
+def _of_rows(config: Config, month: date, relation: str) -> str:
+    """The contents of a month of ready-made customers."""
+    listed = ", ".join(["customer_id", *map(identifier, config.feature_names)])
+    return f"""
+        SELECT {literal(ROWS)} AS feed, {month_literal(month)} AS of_month, count(*) AS lines,
+            count(DISTINCT customer_id) AS customers, CAST(NULL AS DECIMAL(38, 4)) AS amount,
+            {_printed(f"sum(hash({listed}))")} AS fingerprint, CAST(NULL AS BIGINT) AS days
+        FROM {relation} AS customers
+    """
+
+
+def _no_contents() -> str:
+    columns = {column.name: column.type for column in SOURCE_MONTHS.columns} | {"days": "BIGINT"}
+    kept = {name: kind for name, kind in columns.items() if name not in ("month", "definition")}
+    return "SELECT " + ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in kept.items()) + " WHERE false"
+
+
+def _printed(total: str) -> str:
+    """The sum of hashes as a fingerprint, beside the version that has made them."""
+    return f"{literal(duckdb.__version__)} || ':' || {total}"
+
+
+def _definition(config: Config) -> str:
+    source = config.source.model_dump(mode="json", exclude=_POLICIES)
+    features: Sequence[object] = (
+        [(one.name, one.missing) for one in config.features]
+        if config.source.orders is None
+        # they name columns that are read beside the settled ones
+        else [(one.of_lines, one.of_events and one.of_events.value) for one in config.features if one.is_own]
+    )
+    text = json.dumps([source, features], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
