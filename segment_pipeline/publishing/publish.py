@@ -314,8 +314,8 @@ def _check(draft: Path, counts: dict[str, int]) -> None:
         ).fetchone()
         if twice is not None:
             raise PublishError(
-                f"Customer {twice[1]} stands twice in {month_key(twice[0])}; nothing was published. Run that month "
-                f"again with --force."
+                f"A customer stands twice in {month_key(twice[0])}; nothing was published. Run that month again with "
+                f"--force."
             )
 
 

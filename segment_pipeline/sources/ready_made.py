@@ -19,6 +19,7 @@ from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.sources.expressions import NUMERIC_TYPES, reading_failed, text_id
 from segment_pipeline.sources.files import Relation, describe, local_files, open_files
+from segment_pipeline.sources.people.delivered import Delivered, delivered
 
 
 @contextmanager
@@ -54,14 +55,16 @@ def lies_here(snapshots: SnapshotsSource, config: Config, month: date) -> bool:
     return "://" not in path and bool(local_files(path))
 
 
-def read_ready_made(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> int:
-    """Fill `source_customers` with the month's ready-made customers; returns how many rows. Raises SourceError."""
+def read_ready_made(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> tuple[int, int]:
+    """Fill `source_customers` with the month's ready-made customers; returns how many rows, and how many of the ids are
+    forgotten. Raises SourceError."""
     with ready_made_rows(connection, config, month) as (source, customer_id):
         refuse_unfit_columns(source, customer_id, config.feature_names)
+        identity = text_id(identifier(customer_id), source.columns[customer_id.lower()])
+        people = delivered(connection, source, identity, "rows", row_each=True)
         try:
             connection.execute(
-                "CREATE OR REPLACE TEMP TABLE source_customers AS "
-                f"{_ready_made_features(source, customer_id, config.feature_names)}"
+                f"CREATE OR REPLACE TEMP TABLE source_customers AS {_ready_made_features(people, config.feature_names)}"
             )
             found = connection.execute("SELECT count(*) FROM source_customers").fetchone()
         except duckdb.Error as error:
@@ -70,7 +73,7 @@ def read_ready_made(connection: duckdb.DuckDBPyConnection, config: Config, month
         source.refuse_changed()
     if not found or found[0] == 0:
         raise SourceError(f"{source.path} holds no customers. Deliver the data, then run the month again.")
-    return int(found[0])
+    return int(found[0]), people.forgotten
 
 
 def _path_of(snapshots: SnapshotsSource, config: Config, month: date) -> str:
@@ -169,7 +172,7 @@ def refuse_unfit_columns(source: Relation, customer_id: str, feature_names: Sequ
             )
 
 
-def _ready_made_features(source: Relation, customer_id: str, feature_names: Sequence[str]) -> str:
+def _ready_made_features(people: Delivered, feature_names: Sequence[str]) -> str:
     """One row per source row: the features as numbers where they read as numbers, their text where they do not."""
     numbers = ", ".join(f"TRY_CAST({identifier(name)} AS DOUBLE) AS {identifier(name)}" for name in feature_names)
     unreadable = ", ".join(
@@ -177,13 +180,13 @@ def _ready_made_features(source: Relation, customer_id: str, feature_names: Sequ
         f"THEN {{'key': {literal(name)}, 'value': CAST({identifier(name)} AS VARCHAR)}} END"
         for name in feature_names
     )
-    identity = text_id(identifier(customer_id), source.columns[customer_id.lower()])
+    identity = people.customer_id
     return f"""
         SELECT {identity} AS customer_id, CAST(NULL AS DATE) AS first_seen,
             CASE WHEN {identity} IS NULL THEN 1 ELSE count(*) OVER (PARTITION BY {identity}) END AS copies,
             CAST(0 AS BIGINT) AS unreadable_amounts, CAST(0 AS BIGINT) AS missing_order_ids,
             map_from_entries(list_filter([{unreadable}], lambda entry: entry IS NOT NULL)) AS unreadable_values,
             {numbers}
-        FROM {source.sql} AS source
+        FROM {people.rows()}
         ORDER BY ALL
     """

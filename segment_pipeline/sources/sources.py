@@ -39,6 +39,8 @@ from segment_pipeline.sources.order_lines import (
     window_of,
 )
 from segment_pipeline.sources.own_features import refuse_unfit_features
+from segment_pipeline.sources.people.delivered import delivered
+from segment_pipeline.sources.people.tables import REMOVED_ROWS
 from segment_pipeline.sources.ready_made import (
     lies_here,
     open_ready_made,
@@ -52,12 +54,14 @@ from segment_pipeline.sources.tables import RAW_CUSTOMERS
 @dataclass(frozen=True)
 class SourceCounts:
     """What a month's reading of the source found. `rows` are raw customers; `lines` is None without order lines;
-    `events` are those of each feed, `filled` the customers who got a feature's `missing` value, by feature."""
+    `events` are those of each feed, `filled` the customers who got a feature's `missing` value, by feature. `forgotten`
+    customers are delivered, and left out with all their rows."""
 
     rows: int
     lines: LineCounts | None = None
     events: Mapping[str, EventCounts] = field(default_factory=dict)
     filled: Mapping[str, int] = field(default_factory=dict)
+    forgotten: int = 0
 
 
 def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
@@ -70,6 +74,8 @@ def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, mo
     replace_month(connection, RAW_CUSTOMERS, month, customers, config.raw_feature_names)
     connection.execute("DROP TABLE source_customers")
     write_categories(connection, month)
+    # the month is made anew from who is there
+    connection.execute(f"DELETE FROM {REMOVED_ROWS.name} WHERE month = ?", [month])
     return counts
 
 
@@ -79,7 +85,8 @@ def read_customers(connection: duckdb.DuckDBPyConnection, config: Config, month:
     there are none. Raises SourceError."""
     if config.source.orders is None:
         no_categories(connection)
-        return SourceCounts(read_ready_made(connection, config, month), filled=fill_missing(connection, config))
+        rows, forgotten = read_ready_made(connection, config, month)
+        return SourceCounts(rows, filled=fill_missing(connection, config), forgotten=forgotten)
     # Relative paths in the user's SQL start where the configuration lies. DuckDB's own search path would come after
     # the current folder, and cannot hold a comma.
     with chdir(config.path.parent):
@@ -158,7 +165,7 @@ def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: d
     for feed in feeds:
         feed.source.refuse_changed()
     counted = LineCounts(**counts, anonymous_orders=anonymous, uncategorised=uncategorised)
-    return SourceCounts(rows, counted, events, filled)
+    return SourceCounts(rows, counted, events, filled, lines.people.forgotten)
 
 
 def load_categories(connection: duckdb.DuckDBPyConnection, config: Config, month: date, expression: str) -> None:
@@ -182,8 +189,9 @@ def load_categories(connection: duckdb.DuckDBPyConnection, config: Config, month
         else:
             relation, customer_id = open_ready_made(connection, config, month)
             identity = text_id(identifier(customer_id), relation.columns[customer_id.lower()])
+            people = delivered(connection, relation, identity, "rows", row_each=True)
             value = _text_of_row(connection, relation, key)
-            rows = f"SELECT {identity} AS customer_id, {value} AS value, 1 AS lines FROM {relation.sql} AS source"
+            rows = f"SELECT {people.customer_id} AS customer_id, {value} AS value, 1 AS lines FROM {people.rows()}"
         try:
             connection.execute(f"""
                 CREATE OR REPLACE TEMP TABLE categories AS SELECT customer_id, value FROM ({rows})

@@ -1,6 +1,7 @@
 """What a month's source gives."""
 
 from segment_pipeline.database.tables import CUSTOMER_ID, MONTH, Column, Table
+from segment_pipeline.sources.people import tables as people
 
 RAW_CUSTOMERS = Table(
     "raw_customers",
@@ -61,4 +62,4 @@ SOURCE_MONTHS = Table(
 )
 
 
-TABLES = (RAW_CUSTOMERS, CUSTOMER_CATEGORIES, SOURCE_MONTHS)
+TABLES = (RAW_CUSTOMERS, CUSTOMER_CATEGORIES, SOURCE_MONTHS, *people.TABLES)
