@@ -77,7 +77,7 @@ def enter(config: Config) -> Path:
     from segment_pipeline.database.store import cannot_write, make_folder
 
     os.environ[CONFIG_VARIABLE] = str(config.path)
-    home = Path(os.environ.get("DAGSTER_HOME") or config.output_dir / "dagster_home").absolute()
+    home = instance_home(config)
     make_folder(home)
     settings = home / "dagster.yaml"
     try:
@@ -89,6 +89,11 @@ def enter(config: Config) -> Path:
         raise cannot_write(settings, error) from error
     os.environ["DAGSTER_HOME"] = str(home)
     return home
+
+
+def instance_home(config: Config) -> Path:
+    """The folder of the user's Dagster instance, whether it is there or not."""
+    return Path(os.environ.get("DAGSTER_HOME") or config.output_dir / "dagster_home").absolute()
 
 
 def closed_months() -> list[date]:
@@ -108,6 +113,7 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
     """
     from segment_pipeline.database.store import prepare
     from segment_pipeline.publishing.catalogue import TABLES
+    from segment_pipeline.publishing.people import unfinished
     from segment_pipeline.publishing.publish import (
         PUBLISHING_ASSET,
         known_months,
@@ -121,10 +127,14 @@ def plan(config: Config, wanted: Sequence[date], *, force: bool, report: Callabl
     with warehouse.transaction(report) as connection:
         prepare(connection, TABLES, config.raw_feature_names)
         finished, published = known_months(connection), publications(connection)
+        half_done = unfinished(connection)
     refuse_loss(config.published_path, finished)
     due = sorted(month for month in wanted if force or not finished.get(month))
     _refuse_gap(config, due, finished)
     work = _heed_source(config, wanted, due, finished, warehouse, report)
+    if half_done:
+        left = f"segment-pipeline {' and '.join(half_done)} has not come to its end: run the same command again."
+        work = replace(work, notes=[*work.notes, left])
     seen = published_months(config.published_path)
     unseen = sorted(month for month in wanted if seen.get(month) != published.get(month))
     if not work.months and (unseen or (seen and lacks_columns(config.published_path))):

@@ -40,37 +40,44 @@ class PeopleError(PipelineError):
 
 @dataclass(frozen=True)
 class Operation:
-    """What an operation did. ids : of whom files may tell, also those that the people asked for have now. customers :
-    asked for. known : those of them with rows. rows : theirs, of which `removed` are gone. former : ids that were
-    forgotten or merged before."""
+    """What was done. ids : of which nothing is to be left. known : how many of them have rows. rows : how many, of
+    which `removed` are gone. before : ids of which it was done before."""
 
     ids: Sequence[str]
-    customers: int
     known: int
     rows: int
     removed: int
-    former: Sequence[str] = ()
+    before: Sequence[str] = ()
 
 
 def forget(connection: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> Operation:
-    """Take all rows of these customers out of the warehouse, and remember salted hashes of their ids. Call it inside a
-    transaction, when `shift_contents` has taken them from what closed months stand on.
-
-    An id that was merged stands for the person, whose id of today is forgotten with it; and so are the person's others.
+    """Take all rows of these customers out of the warehouse, and remember salted hashes of their ids: those that were
+    merged with them as well. Call it inside a transaction, after `leave_source`. Raises PeopleError where one has
+    another id now.
     """
-    asked = list(dict.fromkeys(ids))
-    former = name_people(connection, asked)
+    former = name_people(connection, ids)
+    for old, now in former.items():
+        if now is not None:
+            raise PeopleError(
+                f"{old} has been {now} since they were merged; nothing was forgotten. Name {now} instead."
+            )
     known, rows = _count(connection)
-    removed = 0
-    for table in TABLES_OF_PEOPLE:
-        theirs = f"customer_id IN (SELECT customer_id FROM {PEOPLE})"
-        removed += _remove(connection, table, theirs, FORGOTTEN)
+    removed = sum(
+        _remove(connection, table, f"customer_id IN (SELECT customer_id FROM {PEOPLE})", FORGOTTEN)
+        for table in TABLES_OF_PEOPLE
+    )
     connection.execute(
         f"UPDATE {FORMER_CUSTOMERS.name} SET customer_id = NULL WHERE customer_id IN (SELECT customer_id FROM {PEOPLE})"
     )
-    _remember(connection, f"SELECT customer_id, NULL FROM {PEOPLE}")
-    everybody = [row[0] for row in connection.execute(f"SELECT customer_id FROM {PEOPLE} ORDER BY 1").fetchall()]
-    return Operation(everybody, len(asked), known, rows, removed, former)
+    _remember(connection, None)
+    return Operation(list(dict.fromkeys(ids)), known, rows, removed, list(former))
+
+
+def leave_source(connection: duckdb.DuckDBPyConnection, config: Config, ids: Sequence[str]) -> None:
+    """Take what the source holds of these customers from what closed months stand on, so that their going is no change
+    of the source. Call it before they are forgotten, inside the transaction. Raises SourceError."""
+    name_people(connection, ids)
+    shift_contents(connection, config, PEOPLE, -1)
 
 
 def merge(connection: duckdb.DuckDBPyConnection, config: Config, old: str, new: str) -> Operation:
@@ -78,39 +85,43 @@ def merge(connection: duckdb.DuckDBPyConnection, config: Config, old: str, new: 
     inside a transaction.
 
     In a month in which `new` is a customer already, or has a row of the same kind, that row stays and the one of `old`
-    goes: it counts among `removed_rows`. Raises PeopleError where one of them is forgotten or merged already, and
+    goes: it counts among `removed_rows`. Raises PeopleError where one of them is forgotten, or merged with a third, and
     SourceError.
     """
     if old == new:
         raise PeopleError(f"{old} and {new} are the same id: there is nothing to merge.")
-    for one in name_people(connection, [old, new]):
+    former = name_people(connection, [old, new])
+    if former == {old: new}:
+        return Operation([old], 0, 0, 0, [old])
+    for one, now in former.items():
         raise PeopleError(
-            f"{one} was forgotten or merged before, and is no customer any more: nothing was merged. Name the id that "
-            "the person has now."
+            f"{one} {'is forgotten' if now is None else f'has been {now} since they were merged'}; nothing was merged."
         )
     shift_contents(connection, config, PEOPLE, -1)
     name_people(connection, [old])
     known, rows = _count(connection)
-    removed = sum(_hand_over(connection, table, old, new) for table in TABLES_OF_PEOPLE)
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE taken AS
+        SELECT DISTINCT month FROM {RAW_CUSTOMERS.name} WHERE customer_id = {literal(new)}
+    """)
+    removed = sum(_hand_over(connection, table, old, new, "FROM taken") for table in TABLES_OF_PEOPLE)
     connection.execute(f"UPDATE {FORMER_CUSTOMERS.name} SET customer_id = ? WHERE customer_id = ?", [new, old])
-    _remember(connection, f"SELECT customer_id, {literal(new)} FROM {PEOPLE}")
+    _remember(connection, new)
     name_people(connection, [new])
     shift_contents(connection, config, PEOPLE, 1)
-    return Operation([old], 1, known, rows, removed)
+    return Operation([old], known, rows, removed)
 
 
-def name_people(connection: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> list[str]:
-    """Fill PEOPLE with the ids and those that these people have now; returns the ids that are former ones already."""
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {PEOPLE} (customer_id VARCHAR)")
-    connection.execute(f"INSERT INTO {PEOPLE} SELECT DISTINCT unnest(?)", [list(ids)])
+def name_people(connection: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> dict[str, str | None]:
+    """Fill PEOPLE with the ids; returns which are nobody's already, with what they are now, None where forgotten."""
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {PEOPLE} AS SELECT DISTINCT unnest(?) AS customer_id", [list(ids)]
+    )
     found = connection.execute(f"""
         SELECT p.customer_id, f.customer_id FROM {PEOPLE} AS p
         JOIN {FORMER_CUSTOMERS.name} AS f ON f.id_hash = {hashed("p.customer_id")} ORDER BY 1
     """).fetchall()
-    now = sorted({now for _, now in found if now is not None} - set(ids))
-    if now:
-        connection.execute(f"INSERT INTO {PEOPLE} SELECT unnest(?)", [now])
-    return [former for former, _ in found]
+    return dict(found)
 
 
 def record(connection: duckdb.DuckDBPyConnection, kind: str, done: Operation) -> None:
@@ -122,7 +133,7 @@ def record(connection: duckdb.DuckDBPyConnection, kind: str, done: Operation) ->
         "operation": before + 1,
         "kind": kind,
         "at": datetime.now(UTC).replace(tzinfo=None),
-        "customers": done.customers,
+        "customers": len(done.ids),
         "known": done.known,
         "rows": done.rows,
         "finished": False,
@@ -172,27 +183,24 @@ def _remove(connection: duckdb.DuckDBPyConnection, table: Table, condition: str,
     return int(deleted[0]) if deleted else 0
 
 
-def _hand_over(connection: duckdb.DuckDBPyConnection, table: Table, old: str, new: str) -> int:
-    """Give the rows of `old` to `new`, but for those that go; returns how many these are."""
+def _hand_over(connection: duckdb.DuckDBPyConnection, table: Table, old: str, new: str, taken: str) -> int:
+    """Give the rows of `old` to `new`, but for those of months that are `taken`, as SQL, and of which `new` has a row;
+    returns how many these are."""
     name, of_old = identifier(table.name), f"customer_id = {literal(old)}"
-    taken = " UNION ALL ".join(
-        f"SELECT month FROM {identifier(other)} WHERE customer_id = {literal(new)}"
-        for other in dict.fromkeys((RAW_CUSTOMERS.name, table.name))
-    )
-    removed = _remove(connection, table, f"{of_old} AND month IN ({taken})", MERGED)
+    has_row = f"SELECT month FROM {name} WHERE customer_id = {literal(new)}"
+    removed = _remove(connection, table, f"{of_old} AND (month IN ({has_row}) OR month IN ({taken}))", MERGED)
     connection.execute(f"UPDATE {name} SET customer_id = {literal(new)} WHERE {of_old}")
     return removed
 
 
-def _remember(connection: duckdb.DuckDBPyConnection, people: str) -> None:
-    """Keep the hashes of ids. people : a query of the id and of what it is now, NULL where it is nobody."""
-    salt = connection.execute(f"SELECT min(salt) FROM {FORMER_CUSTOMERS.name}").fetchone()
-    kept = salt[0] if salt and salt[0] is not None else secrets.token_hex(16)
+def _remember(connection: duckdb.DuckDBPyConnection, now: str | None) -> None:
+    """Keep the hashes of PEOPLE. now : the id that they have; None where they are nobody."""
+    (salt,) = connection.execute(f"SELECT min(salt) FROM {FORMER_CUSTOMERS.name}").fetchone() or (None,)
     connection.execute(
         f"""
         INSERT INTO {FORMER_CUSTOMERS.name} (id_hash, salt, customer_id)
-        SELECT sha256($salt || p.id), $salt, p.now FROM ({people}) AS p(id, now)
-        ANTI JOIN {FORMER_CUSTOMERS.name} AS f ON f.id_hash = sha256($salt || p.id)
+        SELECT sha256($salt || p.customer_id), $salt, $now FROM {PEOPLE} AS p
+        ANTI JOIN {FORMER_CUSTOMERS.name} AS f ON f.id_hash = sha256($salt || p.customer_id)
         """,
-        {"salt": kept},
+        {"salt": salt or secrets.token_hex(16), "now": now},
     )

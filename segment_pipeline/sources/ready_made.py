@@ -13,7 +13,7 @@ import duckdb
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import QuerySource, SnapshotsSource, resolve_source_path
 from segment_pipeline.database.quoting import identifier, literal
-from segment_pipeline.database.store import in_memory, reason
+from segment_pipeline.database.store import SPILL, in_memory, reason
 from segment_pipeline.database.user_sql import what_it_does_beside_reading
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months, as_of, month_key
@@ -114,9 +114,7 @@ def _query_connection(config: Config) -> duckdb.DuckDBPyConnection:
     settings: dict[str, str | int] = {"memory_limit": config.operation.memory_limit}
     if config.operation.threads is not None:
         settings["threads"] = config.operation.threads
-    return in_memory(
-        **settings, temp_directory=str(config.output_dir / ".duckdb_spill"), arrow_lossless_conversion=True
-    )
+    return in_memory(**settings, temp_directory=str(config.output_dir / SPILL), arrow_lossless_conversion=True)
 
 
 def _dates_used(connection: duckdb.DuckDBPyConnection, text: str, path: str) -> set[str]:

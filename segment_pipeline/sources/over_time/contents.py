@@ -73,9 +73,8 @@ def read_contents(
         for month in sorted(months):
             if snapshots is not None and lies_here(snapshots, config, month):
                 read_customers(connection, config, month)
-                connection.execute(
-                    f"INSERT INTO source_contents {_of_rows(config, month_literal(month), 'source_customers')}"
-                )
+                rows = _of_rows(config, month_literal(month), "source_customers")
+                connection.execute(f"INSERT INTO source_contents {rows}")
                 connection.execute("DROP TABLE source_customers")
         return
     with chdir(config.path.parent):

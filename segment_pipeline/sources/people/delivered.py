@@ -59,7 +59,7 @@ def delivered(
 
     The ids are read once, if anybody was ever forgotten or merged. Raises SourceError where they cannot be.
     """
-    if not anybody_is_former(connection):
+    if not _anybody(connection):
         return Delivered(source.sql, text)
     table = identifier(f"former ids of {name}")
     try:
@@ -93,8 +93,7 @@ def hashed(customer_id: str, former: str = FORMER_CUSTOMERS.name) -> str:
     return f"sha256((SELECT min(salt) FROM {former}) || {customer_id})"
 
 
-def anybody_is_former(connection: duckdb.DuckDBPyConnection, former: str = FORMER_CUSTOMERS.name) -> bool:
-    """Whether anybody was ever forgotten or merged."""
+def _anybody(connection: duckdb.DuckDBPyConnection) -> bool:
     if not is_there(connection, FORMER_CUSTOMERS.name):  # a source can be looked at without a warehouse
         return False
-    return connection.execute(f"SELECT 1 FROM {former} LIMIT 1").fetchone() is not None
+    return connection.execute(f"SELECT 1 FROM {FORMER_CUSTOMERS.name} LIMIT 1").fetchone() is not None
