@@ -32,7 +32,8 @@ first_month: 2023-03
 last_month: 2023-04
 source:
   orders: {path: orders.parquet, customer_id: customer, order_id: line, ordered_at: at, amount: amount}
-features: [{name: orders, unit: orders, transform: log1p, resolution: 1, meaning: How often.}]
+features: [{name: orders, unit: orders, transform: log1p, resolution: 1, valid: {min: 0},
+            meaning: How often.}]
 """
 
 
