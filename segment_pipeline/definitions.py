@@ -17,13 +17,14 @@ from segment_pipeline.customers import assets as customers
 from segment_pipeline.early_warnings import assets as early_warnings
 from segment_pipeline.models import assets as models
 from segment_pipeline.movement import assets as movement
-from segment_pipeline.orchestration.jobs import monthly_schedule, monthly_segmentation, progress
+from segment_pipeline.orchestration.jobs import monthly_segmentation, progress
 from segment_pipeline.orchestration.resources import WEBHOOK_VARIABLE, Notifier, Pipeline
 from segment_pipeline.orchestration.sensors import notify_drift_alerts, notify_month, notify_run_failure
 from segment_pipeline.orchestration.settings import config_path
 from segment_pipeline.publishing import assets as publishing
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES, TABLES
 from segment_pipeline.report import assets as report
+from segment_pipeline.schedule import monthly_schedule
 from segment_pipeline.segments import assets as segments
 from segment_pipeline.validation import assets as validation
 

@@ -180,8 +180,7 @@ def _heed_source(
 
 
 def _of_changes(config: Config, changes: Sequence[str], stale: Sequence[date], renewed: Sequence[date]) -> str:
-    said = f"The source is not what it was when {_span(stale)} {'were' if len(stale) > 1 else 'was'} run: "
-    said += "; ".join(changes[:CHANGES_SHOWN])
+    said = f"The source has changed since {_span(stale)} ran: {'; '.join(changes[:CHANGES_SHOWN])}"
     if len(changes) > CHANGES_SHOWN:
         said += f"; and {len(changes) - CHANGES_SHOWN} more"
     left = [month for month in stale if month not in renewed]

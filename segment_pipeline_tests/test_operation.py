@@ -76,8 +76,9 @@ def holds_the_lock(shop: Shop, pid: int) -> bool:
     return bool(text) and json.loads(text)["pid"] == pid
 
 
-def start(commands: Commands, shop: Shop, *arguments: str, moment: str | None = None) -> Started:
-    return commands.start("run", "--config", str(shop.config_path), *arguments, moment=moment)
+def start(commands: Commands, shop: Shop, *arguments: str, moment: str | None = None, days_ahead: float = 0) -> Started:
+    command = "run", "--config", str(shop.config_path), *arguments
+    return commands.start(*command, moment=moment, days_ahead=days_ahead)
 
 
 @contextmanager
@@ -129,8 +130,8 @@ def test_a_run_killed_at_any_step_leaves_whole_months_and_the_next_completes_the
 def test_runs_killed_while_they_replace_months_take_nothing_from_consumers(commands, copy, three_months):
     expected = months_of(three_months.published)
     moments = random.Random(20230301)  # noqa: S311 - a seed, not a secret
-    for _ in range(3):
-        run = start(commands, copy, "--quiet", "--force")
+    for days_ahead in (2, -2, 0):  # and the clock is put back and forth between them
+        run = start(commands, copy, "--quiet", "--force", days_ahead=days_ahead)
         eventually(lambda pid=run.pid: holds_the_lock(copy, pid))
         time.sleep(moments.uniform(0, 5))
         run.kill()

@@ -41,6 +41,7 @@ from segment_pipeline.early_warnings.tables import (
 )
 from segment_pipeline.models.champions_store import require_champion, scores_in
 from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.models.tables import CHAMPIONS
 from segment_pipeline.months import add_months, as_of
 from segment_pipeline.segments.memory_store import expected_memberships, has_seen
 from segment_pipeline.sources.order_lines import load_orderers
@@ -72,7 +73,8 @@ _LABEL = f"SELECT 1 FROM {OBSERVED_SILENCE.name} AS s WHERE s.month = a.month AN
 def observe_silence(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[date]:
     """Label the customers whose horizon is over at the as_of of `month` and who have no label yet; returns the months.
 
-    Usually that is one month; a month that was made again with other customers has those labelled here.
+    Usually that is one month; a month that was made again with other customers has those labelled here. One whose
+    horizon reaches into a month that was passed over is never labelled: nobody could order then.
     """
     connection.execute(f"DELETE FROM {OBSERVED_SILENCE.name} WHERE observed_in = ?", [month])
     known = connection.execute(
@@ -81,9 +83,16 @@ def observe_silence(connection: duckdb.DuckDBPyConnection, config: Config, month
     ).fetchall()
     if config.recency_feature is None:
         return []
-    due = [earlier for (earlier,) in known if observed_before(earlier, month, config.warnings.horizon_days)]
+    horizon = timedelta(days=config.warnings.horizon_days)
+    closed = _passed_over(connection)
+    due = [
+        earlier
+        for (earlier,) in known
+        if observed_before(earlier, month, config.warnings.horizon_days)
+        and not any(earlier < one < as_of(earlier) + horizon for one in closed)
+    ]
     for earlier in due:
-        start, end = as_of(earlier), as_of(earlier) + timedelta(days=config.warnings.horizon_days)
+        start, end = as_of(earlier), as_of(earlier) + horizon
         if config.source.orders is not None:
             load_orderers(connection, config, start, end)
         else:
@@ -99,6 +108,14 @@ def observe_silence(connection: duckdb.DuckDBPyConnection, config: Config, month
         )
         connection.execute("DROP TABLE orderers")
     return due
+
+
+def _passed_over(connection: duckdb.DuckDBPyConnection) -> list[date]:
+    """The months that have a champion and no customers."""
+    found = connection.execute(f"""
+        SELECT month FROM {CHAMPIONS.name} ANTI JOIN (SELECT DISTINCT month FROM monthly_assignments) USING (month)
+    """)
+    return [row[0] for row in found.fetchall()]
 
 
 def write_churn_risk(

@@ -1,35 +1,15 @@
-"""The monthly job, its schedule, and the log that a progress display listens to."""
+"""The monthly job, and the log that a progress display listens to."""
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
 
 import dagster as dg
-
-from segment_pipeline.orchestration.partitions import monthly_partitions
 
 monthly_segmentation = dg.define_asset_job(
     "monthly_segmentation",
     selection=dg.AssetSelection.all(),
     description="Segment one closed month, from its raw customers to the published file.",
 )
-
-
-# Dagster's own schedule for a partitioned job asks for the last partition again each month once the partitions have
-# ended (last_month in the user's file), and each of them would be a new run. This one then skips.
-@dg.schedule(
-    job=monthly_segmentation,
-    cron_schedule="0 6 2 * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="On the 2nd of the month at 06:00 UTC, segment the month just closed.",
-)
-def monthly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    closed = context.scheduled_execution_time.replace(day=1) - timedelta(days=1)
-    key = f"{closed:%Y-%m}"
-    if key not in monthly_partitions.get_partition_keys(current_time=context.scheduled_execution_time):
-        return dg.SkipReason(f"{key} lies outside first_month..last_month of the user's file.")
-    return dg.RunRequest(run_key=key, partition_key=key)
 
 
 Listener = Callable[[dg.DagsterEvent | str], None]

@@ -174,6 +174,8 @@ def _found_of_orders(
         guesses.append(f"order lines count where  {request.where}  (--where)")
     ids, values = _features_of_orders(connection, request, table, month, window)
     source = {"window_months": window, "orders": _orders_source(request, table, request.out)}
+    if not monthly:
+        source["feed_ends_early"] = "warn"  # a first look is at what is there
     resolutions = {name: ORDER_FEATURES[name].resolution for name in values}
     return _Found(month, ids, values, source, guesses, resolutions=resolutions)
 

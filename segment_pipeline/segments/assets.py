@@ -244,7 +244,8 @@ def _drift_drawn(history: Rows) -> dg.MarkdownMetadataValue:
 @monthly_asset(
     JOURNEY_PATHS,
     beside=[JOURNEY_CONVERSION],
-    # It reads the five months before as well: that they are there is what every month's champion has checked.
+    # It reads the five months before as well: that they are there, or were passed over, is what every month's champion
+    # has checked.
     deps=[validated_features, selected_model, monthly_assignments, segment_profiles],
     group="journeys",
     kinds=SQL_KINDS,

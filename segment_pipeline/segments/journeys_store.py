@@ -7,6 +7,7 @@ then change although the customer did not move, and such rows are marked. A mont
 """
 
 from datetime import date
+from itertools import takewhile
 
 import duckdb
 
@@ -26,10 +27,10 @@ COMMON_PATHS = 100
 
 def write_journeys(connection: duckdb.DuckDBPyConnection, champion: SegmentModel, month: date) -> tuple[int, int]:
     """Paths and conversions that end with `month`, which `champion` serves; returns the rows of both. Empty as long as
-    there is one month."""
-    first = connection.execute("SELECT min(month) FROM monthly_assignments").fetchone()
-    known = first[0] if first and first[0] is not None else month
-    lengths = [length for length in LENGTHS if add_months(month, 1 - length) >= known]
+    there is one month, or the one before was passed over: nobody was seen then, and nobody had lapsed."""
+    there = {row[0] for row in connection.execute("SELECT DISTINCT month FROM monthly_assignments").fetchall()}
+    unbroken = list(takewhile(lambda ago: add_months(month, -ago) in there, range(LENGTHS[-1])))
+    lengths = [length for length in LENGTHS if length <= len(unbroken)]
     unseen = _gather_states(connection, champion, month)
     refits = {length: any(ago < length for ago in unseen) for length in lengths}
     paths = " UNION ALL ".join(_paths(month, length, refits[length]) for length in lengths)

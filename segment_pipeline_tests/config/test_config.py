@@ -75,6 +75,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "max_rejected_share": 0.05,
         "max_row_count_change": 0.5,
         "min_customers": 500,
+        "empty_month": "stop",
         "outlier_sd": 3.0,
     }
     assert RefitSettings().model_dump() == {
@@ -172,8 +173,11 @@ def test_the_hash_ignores_spelling_place_and_machine() -> None:
     config = parse_config(BASE, FILE)
     reordered = f"# a comment\n{BASE}".replace("min: 0", "min: 0.0")
     same = parse_config(
-        "model: {seed: 42}\noutput_dir: elsewhere\noperation: {threads: 2}\n" + reordered, Path("other/file.yaml")
+        "model: {seed: 42}\noutput_dir: elsewhere\noperation: {threads: 2}\nquality: {empty_month: skip}\n"
+        + reordered.replace("source:", "source:\n  late_data: renew\n  feed_ends_early: warn", 1),
+        Path("other/file.yaml"),
     )
+    assert (same.source.late_data, same.source.feed_ends_early) == ("renew", "warn")
     assert re.fullmatch(r"[0-9a-f]{12}", config.config_hash)
     assert same.config_hash == config.config_hash
 

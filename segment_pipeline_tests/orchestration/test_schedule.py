@@ -6,6 +6,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from segment_pipeline import schedule
+from segment_pipeline.config.config import load_config
+from segment_pipeline_tests.shop import order_lines, write_parquet
+
 
 def tick(at: datetime) -> Any:
     from segment_pipeline.definitions import defs
@@ -36,10 +40,28 @@ def test_a_tick_outside_the_users_months_is_skipped(at):
     assert "outside first_month..last_month" in found.skip_message
 
 
-def test_it_ticks_on_the_second_of_the_month_at_six_utc_once_it_is_switched_on():
+def test_it_ticks_from_the_second_of_the_month_on_at_six_utc_once_it_is_switched_on():
     from segment_pipeline.definitions import defs
 
-    schedule = defs.resolve_schedule_def("monthly_schedule")
-    assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 6 2 * *", "UTC")
-    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
-    assert schedule.job_name == "monthly_segmentation"
+    its = defs.resolve_schedule_def("monthly_schedule")
+    assert (its.cron_schedule, its.execution_timezone) == ("0 6 2-31 * *", "UTC")
+    assert its.default_status == dg.DefaultScheduleStatus.STOPPED
+    assert its.job_name == "monthly_segmentation"
+
+
+def test_a_month_is_asked_for_once_its_data_are_there(shop, monkeypatch):
+    monkeypatch.setattr(schedule, "location_config", lambda: load_config(shop.config_path))
+    lines = order_lines()
+    early = [i for i, at in enumerate(lines["ordered_at"]) if f"{at:%Y-%m-%d}" < "2023-06-20"]
+    write_parquet({name: [values[i] for i in early] for name, values in lines.items()}, shop.orders_path)
+    waiting = tick(datetime(2023, 7, 2, 6, tzinfo=UTC))
+    assert not waiting.run_requests
+    assert "2023-06 waits for its data: order lines: none after 2023-06-19, 11 days before" in waiting.skip_message
+    write_parquet(lines, shop.orders_path)
+    (request,) = tick(datetime(2023, 7, 3, 6, tzinfo=UTC)).run_requests
+    assert request.run_key == "2023-06"
+
+
+def test_a_month_that_is_published_is_not_asked_for(three_months, monkeypatch):
+    monkeypatch.setattr(schedule, "location_config", lambda: load_config(three_months.config_path))
+    assert "2023-05 is published" in tick(datetime(2023, 6, 15, 6, tzinfo=UTC)).skip_message

@@ -16,7 +16,7 @@ from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.months import add_months
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segments.assignments_store import reconciliation, write_assignments, write_transitions
-from segment_pipeline.segments.memory_store import remember
+from segment_pipeline.segments.memory_store import remember, remember_nobody
 from segment_pipeline_tests.mixture.test_markov import APART, QUIET, simulated
 from segment_pipeline_tests.models.test_scoring import random_memory
 
@@ -352,3 +352,22 @@ def test_expected_moves_add_up_to_the_memberships_of_both_months(warehouse, t):
     ).fetchone()
     assert lapsed[0] > 0
     assert lapsed[1] == pytest.approx(lapsed[0], abs=1e-6)
+
+
+def test_a_month_in_which_nobody_is_seen_is_one_step_of_the_chain():
+    def known(connection, t):
+        rows = connection.execute(
+            "SELECT customer_id, probabilities FROM memory_states WHERE month = ? AND model_version = 3 ORDER BY 1",
+            [add_months(JANUARY, t)],
+        ).fetchall()
+        return [row[0] for row in rows], np.array([row[1] for row in rows])
+
+    with filled() as connection:
+        for t in range(MONTHS - 1):
+            run(connection, t)
+        remember_nobody(connection, SECOND, add_months(JANUARY, MONTHS - 1))
+        remember_nobody(connection, WITHOUT, add_months(JANUARY, MONTHS))
+        (who, before), (still, after) = known(connection, MONTHS - 2), known(connection, MONTHS - 1)
+        assert who == still
+        np.testing.assert_allclose(after, before @ SECOND.memory.transitions, rtol=1e-12)
+        assert len(known(connection, MONTHS)[0]) == 0

@@ -19,7 +19,7 @@ _FEWEST_DAYS = 3
 
 @dataclass(frozen=True)
 class FeedEnd:
-    """A feed that is silent before the end of a month for longer than it ever was.
+    """A feed that is silent before the end of a month for longer than it ever was, or since before the month.
 
     last : its last day with a line before the month's end. silent : the days after it until the month ends. longest :
     the most days in a row without a line until then. goes_on : there are lines after the month, so that nothing more is
@@ -49,9 +49,11 @@ def feed_end(feed: str, days: Sequence[date], month: date) -> FeedEnd | None:
         return None
     silent = (end - until[-1]).days - 1
     longest = max((later - earlier).days - 1 for earlier, later in pairwise(until))
-    if silent <= longest + _MORE_THAN_EVER:
+    goes_on = len(until) < len(days)
+    # a month without a line at the end of all is not there yet, however long the feed was silent before
+    if silent <= longest + _MORE_THAN_EVER and (goes_on or until[-1] >= month):
         return None
-    return FeedEnd(feed, until[-1], silent, longest, goes_on=len(until) < len(days))
+    return FeedEnd(feed, until[-1], silent, longest, goes_on)
 
 
 def _days(count: int) -> str:
