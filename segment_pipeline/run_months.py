@@ -6,10 +6,13 @@ backfill advances one month per 30-second tick.
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
+from glob import has_magic
+from hashlib import sha256
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -72,28 +75,47 @@ def enter(config: Config) -> Path:
     """Point this process, and what it starts, at the user's file and its Dagster instance; returns the instance's home.
 
     Call it before the code location is imported. An instance without a dagster.yaml gets the shipped one. Raises
-    WarehouseError when the folder cannot be written.
+    WarehouseError when the folder cannot be written, InstanceError when DAGSTER_HOME cannot be used.
     """
-    from segment_pipeline.database.store import cannot_write, make_folder
+    from segment_pipeline.database.store import cannot_write
 
     os.environ[CONFIG_VARIABLE] = str(config.path)
     home = instance_home(config)
-    make_folder(home)
     settings = home / "dagster.yaml"
     try:
+        home.mkdir(parents=True, exist_ok=True)
         if not settings.exists():
             draft = settings.with_name(f".dagster.yaml.{os.getpid()}")
             shutil.copyfile(SHIPPED_INSTANCE, draft)
             os.replace(draft, settings)  # in one step: a second process that starts now must not read half of it
     except OSError as error:
+        if os.environ.get("DAGSTER_HOME"):
+            raise InstanceError(
+                f"{settings} cannot be written: {error.strerror}. Set DAGSTER_HOME to a folder in which this user may "
+                "create files, or take it out of the environment: Dagster's history then lies beside the published "
+                "file."
+            ) from error
         raise cannot_write(settings, error) from error
     os.environ["DAGSTER_HOME"] = str(home)
     return home
 
 
 def instance_home(config: Config) -> Path:
-    """The folder of the user's Dagster instance, whether it is there or not."""
-    return Path(os.environ.get("DAGSTER_HOME") or config.output_dir / "dagster_home").absolute()
+    """Where Dagster keeps its settings and history: where the environment says, or beside the published file.
+
+    Dagster takes the path of its settings for a pattern, and in a folder such as `shop [2024]` finds none, telemetry
+    and all. A history beside such a folder lies among the user's temporary files; it is the runs', and no month's.
+    """
+    given = os.environ.get("DAGSTER_HOME")
+    home = Path(given or config.output_dir / "dagster_home").absolute()
+    if not has_magic(str(home)):
+        return home
+    if given:
+        raise InstanceError(
+            f"DAGSTER_HOME is {home}: Dagster reads no settings in a folder with [, ], * or ? in its name. Set it to "
+            "one without."
+        )
+    return Path(tempfile.gettempdir()) / f"segment_pipeline-{os.getuid()}" / sha256(str(home).encode()).hexdigest()[:16]
 
 
 def closed_months() -> list[date]:

@@ -94,10 +94,17 @@ class Commands:
         pid = self.ask(request | {"out": str(out), "err": str(err)})
         return Started(self, pid, out, err)
 
-    def run(self, shop: Shop, *arguments: str, moment: str | None = None, days_ahead: float = 0) -> Finished:
+    def run(
+        self,
+        shop: Shop,
+        *arguments: str,
+        moment: str | None = None,
+        days_ahead: float = 0,
+        environment: dict[str, str] | None = None,
+    ) -> Finished:
         """`segment-pipeline run` on the shop, to its end."""
         command = "run", "--config", str(shop.config_path), *arguments
-        return self.start(*command, moment=moment, days_ahead=days_ahead).wait()
+        return self.start(*command, moment=moment, days_ahead=days_ahead, environment=environment).wait()
 
     def close(self) -> None:
         self._process.communicate(timeout=30)

@@ -1,8 +1,18 @@
-"""`python -m segment_pipeline.cli`, as `segment-pipeline`."""
+"""Where `segment-pipeline`, and `python -m segment_pipeline.cli`, begin."""
 
 import sys
 
-from segment_pipeline.cli.main import main
+
+def begin() -> int:
+    """The command line; Ctrl-C is no traceback, also while modules are read."""
+    try:
+        from segment_pipeline.cli.main import main
+
+        return main()
+    except KeyboardInterrupt:
+        print("Stopped before anything began.", file=sys.stderr)
+        return 1
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(begin())

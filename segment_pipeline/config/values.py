@@ -65,6 +65,12 @@ def not_blank(text: str) -> str:
     return text
 
 
+def followed(file: Path) -> Path:
+    """The file itself, or what it leads to if it is a link: a file put in its place would take that of the link,
+    and what it led to would go stale."""
+    return file.resolve() if file.is_symlink() else file
+
+
 def one_line(text: str) -> str:
     if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in text):
         raise refusal(

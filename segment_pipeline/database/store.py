@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 
 import duckdb
 
+from segment_pipeline.config.values import followed
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.tables import Column, Table
 from segment_pipeline.errors import PipelineError, WarehouseBusyError
@@ -92,16 +94,17 @@ class Warehouse:
     def rewrite(self, report: Report = print) -> None:
         """Copy everything into a fresh file, and put that in the place of this one in one step: what was deleted stays
         in blocks of the old one that DuckDB means to use again. Hold the run lock."""
-        draft, spill = self.path.with_name(f".{self.path.name}.draft"), self.path.parent / SPILL
-        for leftover in self.path.parent.glob(f"{draft.name}*"):
+        path = followed(self.path)
+        draft = path.with_name(f".{path.name}.draft")
+        for leftover in path.parent.glob(f"{draft.name}*"):
             leftover.unlink()  # a killed process's
         with self.connect(report) as connection:
             connection.execute("CHECKPOINT")
             connection.execute(f"ATTACH {literal(str(draft))} AS draft (STORAGE_VERSION {literal(STORAGE_VERSION)})")
             connection.execute(f"COPY FROM DATABASE {identifier(self.path.stem)} TO draft")
             connection.execute("DETACH draft")
-        put_durably(draft, self.path)
-        shutil.rmtree(spill, ignore_errors=True)
+        put_durably(draft, path)
+        shutil.rmtree(self.path.parent / SPILL, ignore_errors=True)
 
     def _open(self, report: Report) -> duckdb.DuckDBPyConnection:
         make_folder(self.path.parent)
@@ -195,18 +198,37 @@ def first_line(error: Exception) -> str:
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], feature_names: tuple[str, ...]) -> None:
-    """Create the tables that are missing, and the columns that a newer version or a changed configuration adds."""
-    found = connection.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'main'")
-    columns: dict[str, set[str]] = {}
-    for name, column in found.fetchall():
-        columns.setdefault(name, set()).add(column)
+    """Create the tables that are missing, and the columns that a newer version or a changed configuration adds.
+
+    Raises WarehouseError where a column has another type than it was made with: its values are not ours.
+    """
+    found = connection.execute(
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE schema_name = 'main'"
+    )
+    columns: dict[str, dict[str, str]] = {}
+    for name, column, kind in found.fetchall():
+        columns.setdefault(name, {})[column] = kind
     for table in tables:
         if table.name in columns:
             for column in table.columns:
-                if column.name not in columns[table.name]:
+                kind = columns[table.name].get(column.name)
+                if kind is None:
                     _add_column(connection, identifier(table.name), column)
+                elif kind != _as_duckdb_says(column.type):
+                    raise WarehouseError(
+                        f"The warehouse has {table.name}.{column.name} as {kind}, and it was made as {column.type}: "
+                        "another program has changed it. Put a backup in the warehouse's place, or move it and "
+                        "segments.duckdb away and run again; without a backup all months are rebuilt."
+                    )
         for statement in table.ddl(feature_names):
             connection.execute(statement)
+
+
+@cache
+def _as_duckdb_says(kind: str) -> str:
+    """A type as `duckdb_columns` puts it: DECIMAL(38, 4) is DECIMAL(38,4) there."""
+    with in_memory() as connection:
+        return str(connection.execute(f"DESCRIBE SELECT CAST(NULL AS {kind}) AS value").fetchall()[0][1])
 
 
 def _add_column(connection: duckdb.DuckDBPyConnection, table: str, column: Column) -> None:

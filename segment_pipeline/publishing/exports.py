@@ -20,6 +20,7 @@ from typing import Any
 
 import duckdb
 
+from segment_pipeline.config.values import followed
 from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import first_line, month_literal
 from segment_pipeline.errors import PipelineError
@@ -126,7 +127,7 @@ def export_month(
                 for leftover in earlier - set(drafts):
                     (folder / leftover).unlink(missing_ok=True)
                 for file, draft in drafts.items():
-                    os.replace(draft, folder / file)
+                    os.replace(draft, followed(folder / file))
                 os.replace(draft_manifest, folder / MANIFEST)
         except OSError as error:
             raise _cannot_write(folder, error.strerror or str(error)) from error

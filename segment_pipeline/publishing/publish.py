@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from segment_pipeline.config.model import TierSettings
+from segment_pipeline.config.values import followed
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.rows import insert_rows
 from segment_pipeline.database.store import STORAGE_VERSION, first_line, lock_holder, month_literal, put_durably
@@ -167,7 +168,8 @@ def write_beside(connection: duckdb.DuckDBPyConnection, published: Path, tiers: 
     not come to its end keeps the rows that consumers see now. Raises PublishError. After any
     error, close the connection: it still has the draft attached.
     """
-    for leftover in published.parent.glob(f".{published.name}.*"):
+    beside = _beside(published, "*")
+    for leftover in beside.parent.glob(beside.name):
         leftover.unlink()  # a killed run's; we hold the run lock, so nobody is writing it
     known = known_months(connection)
     refuse_loss(published, known)
@@ -200,7 +202,7 @@ def put_in_place(draft: Path, published: Path) -> None:
     draft.chmod(draft.stat().st_mode & ~0o222)
     # Left by such a program when it crashed. It belongs to the old file, and the new one could not be opened beside it.
     _write_ahead_log(published).unlink(missing_ok=True)
-    put_durably(draft, published)
+    put_durably(draft, followed(published))
 
 
 @contextmanager
@@ -232,7 +234,8 @@ def _held_for_writing(published: Path) -> bool:
 
 
 def _beside(published: Path, purpose: str) -> Path:
-    return published.with_name(f".{published.name}.{purpose}")
+    file = followed(published)  # on the disk on which it lies, so that it can be replaced in one step
+    return file.with_name(f".{file.name}.{purpose}")
 
 
 def _write_ahead_log(file: Path) -> Path:

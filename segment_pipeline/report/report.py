@@ -24,6 +24,7 @@ import duckdb
 
 from segment_pipeline import charts, words
 from segment_pipeline.config.order_features import MONETARY
+from segment_pipeline.config.values import followed
 from segment_pipeline.database.rows import Row
 from segment_pipeline.mixture.candidates import CandidateKey
 from segment_pipeline.models.selection import elbow_of
@@ -58,7 +59,7 @@ def write_report(connection: duckdb.DuckDBPyConnection, name: str, month: date, 
     """Render the month and put it in place in one step; a reader never sees half a page. Raises ReportError."""
     started = time.perf_counter()
     page, sentences = render(connection, name, month)
-    path = report_path(folder, month)
+    path = followed(report_path(folder, month))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
