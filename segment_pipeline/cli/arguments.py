@@ -255,6 +255,11 @@ def command_parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--delta", action="store_true", help="only who was added, changed or removed since last month")
     export.add_argument("--format", choices=("parquet", "csv", "both"), default="both", help="default: %(default)s")
+    export.add_argument(
+        "--spreadsheet",
+        action="store_true",
+        help="for a CSV that people open: text that a spreadsheet would run as a formula (=, +, -, @) begins with '",
+    )
     export.set_defaults(command=export_command)
 
     score = commands.add_parser(

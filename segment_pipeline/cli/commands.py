@@ -87,6 +87,7 @@ def export_command(config: Config, chosen: argparse.Namespace) -> int:
         month=chosen.month,
         delta=chosen.delta,
         formats=tuple(FORMATS) if chosen.format == "both" else (chosen.format,),
+        spreadsheet=chosen.spreadsheet,
     )
     for file in export.manifest["files"]:
         print(f"{export.folder / file['name']}: {file['rows']:,} customers, {file['bytes']:,} bytes")

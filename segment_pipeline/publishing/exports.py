@@ -21,7 +21,7 @@ from typing import Any
 import duckdb
 
 from segment_pipeline.config.values import followed
-from segment_pipeline.database.quoting import literal
+from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import first_line, month_literal
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import add_months, month_key
@@ -83,12 +83,14 @@ def export_month(
     month: date | None = None,
     delta: bool = False,
     formats: Sequence[str] = tuple(FORMATS),
+    spreadsheet: bool = False,
 ) -> Export:
     """Write a published month's customers, or with `delta` what changed since the month before, and a manifest.
 
     name : the configuration's, for the manifest. folder : default exports/MONTH/full (or delta) beside the published
-    file. month : default the latest. formats : of FORMATS. A customer who was there the month before and is not now has
-    a row `removed` in a delta, with nothing but its id: apply the rows by customer_id to last month's full export and
+    file. month : default the latest. formats : of FORMATS. spreadsheet : CSV as `for_spreadsheet` puts it. A customer
+    who was there the month before and is not now has a row `removed` in a delta, with nothing but its id: apply the
+    rows by customer_id to last month's full export and
     it holds this month's. Raises ExportError, and PublishError when the published file cannot be read.
     """
     if not published.exists():
@@ -111,7 +113,10 @@ def export_month(
                 drafts = {f"{stem}.{format}": Path(draft_folder) / f"{stem}.{format}" for format in formats}
                 connection.execute(f"CREATE TEMP TABLE exported AS {query}")
                 for draft in drafts.values():
-                    _write(connection, draft)
+                    query = "FROM exported"
+                    if spreadsheet and draft.suffix == ".csv":
+                        query = for_spreadsheet(connection, query)
+                    _write(connection, draft, query)
                 manifest = {
                     "config": name,
                     "kind": kind,
@@ -185,9 +190,21 @@ def _delta(month: date, before: date) -> str:
     """
 
 
-def _write(connection: duckdb.DuckDBPyConnection, draft: Path) -> None:
+def for_spreadsheet(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """The query, with no text that is a formula to a spreadsheet: what begins as one gets an apostrophe before it, and
+    is then not the text that other programs know."""
+    columns = connection.execute(f"DESCRIBE {query}").fetchall()
+    texts = [identifier(name) for name, kind, *_ in columns if kind == "VARCHAR"]
+    harmless = ", ".join(
+        f"CASE WHEN regexp_matches({text}, '^[=+@\\t\\r-]') THEN '''' || {text} ELSE {text} END AS {text}"
+        for text in texts
+    )
+    return f"SELECT * REPLACE ({harmless}) FROM ({query})" if texts else query
+
+
+def _write(connection: duckdb.DuckDBPyConnection, draft: Path, query: str) -> None:
     try:
-        connection.execute(f"COPY (FROM exported) TO {literal(str(draft))} ({FORMATS[draft.suffix[1:]]})")
+        connection.execute(f"COPY ({query}) TO {literal(str(draft))} ({FORMATS[draft.suffix[1:]]})")
     except duckdb.IOException as error:
         raise _cannot_write(draft.parent.parent, first_line(error)) from error
 

@@ -19,6 +19,7 @@ from segment_pipeline.customers.simplest import SimplestSegments
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import InputError
 from segment_pipeline.months import month_key
+from segment_pipeline.publishing.exports import for_spreadsheet
 from segment_pipeline.publishing.publish import reading
 from segment_pipeline.quickstart.csv_table import put_customers, put_order_lines
 from segment_pipeline.quickstart.plan import Plan
@@ -106,23 +107,29 @@ def put_data(connection: duckdb.DuckDBPyConnection, plan: Plan, folder: Path) ->
 
 
 def write_customers(published: Path, file: Path) -> None:
-    """Every customer of the published month with a probability per segment, as CSV."""
+    """Every customer of the published month with a probability per segment, as CSV that a spreadsheet may open."""
     with reading(published) as connection:
         ids = [row[0] for row in connection.execute("SELECT segment_id FROM current_profiles ORDER BY 1").fetchall()]
         each = ", ".join(
             f"probabilities[list_position(segment_ids, {segment_id})] AS {identifier(f'probability_{segment_id}')}"
             for segment_id in ids
         )
-        connection.execute(
-            f"COPY (SELECT customer_id, segment_id, segment_name, max_probability, {each}, second_segment_id, "
-            f"second_probability, tier, is_hybrid FROM current_assignments ORDER BY customer_id) "
-            f"TO {literal(str(file))} (FORMAT csv, HEADER)"
+        query = (
+            f"SELECT customer_id, segment_id, segment_name, max_probability, {each}, second_segment_id, "
+            "second_probability, tier, is_hybrid FROM current_assignments ORDER BY customer_id"
         )
+        connection.execute(f"COPY ({for_spreadsheet(connection, query)}) TO {literal(str(file))} (FORMAT csv, HEADER)")
+
+
+def _harmless(text: str) -> str:
+    """The text as `for_spreadsheet` puts it."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def write_simplest(plan: Plan, found: SimplestSegments, file: Path) -> None:
     """Every customer with its group and the figures that decide it, as CSV."""
-    columns = {"customer_id": plan.ids, "segment": np.array([*found.names, ""])[found.labels]}
+    ids = np.array([_harmless(one) for one in plan.ids.tolist()], dtype=np.str_)
+    columns = {"customer_id": ids, "segment": np.array([*found.names, ""])[found.labels]}
     columns |= {cut.feature: plan.values[cut.feature] for cut in found.cuts}
     with file.open("w", encoding="utf-8", newline="") as target:
         rows = csv.writer(target)

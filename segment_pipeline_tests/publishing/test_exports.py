@@ -239,6 +239,15 @@ def test_csv_lines_end_as_rfc_4180_has_it_and_hostile_ids_come_through(by_hand, 
     assert {file.name for file in tmp_path.iterdir()} == {"customers.csv", "manifest.json"}
 
 
+def test_a_spreadsheet_runs_nothing_of_what_it_is_given(by_hand, tmp_path):
+    harmless, formulas = ["a=1", "'x", "1-2"], ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\tx"]
+    publish(by_hand, {MAY: dict.fromkeys([*harmless, *formulas], (1, 0.5, None, None, None))})
+    export_month(by_hand, "x", folder=tmp_path, month=MAY, spreadsheet=True)
+    written = {row[1] for row in read_csv(tmp_path / "customers.csv")[1:]}
+    assert written == {*harmless, *(f"'{formula}" for formula in formulas)}
+    assert {row[1] for row in read(tmp_path / "customers.parquet")} == {*harmless, *formulas}  # nobody opens it there
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
