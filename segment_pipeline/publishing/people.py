@@ -18,7 +18,7 @@ from segment_pipeline.database.rows import insert_rows
 from segment_pipeline.database.tables import Table
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.publishing.catalogue import TABLES
-from segment_pipeline.sources.over_time.contents import shift_contents
+from segment_pipeline.sources.over_time.contents import read_contents, shift_contents
 from segment_pipeline.sources.people.delivered import hashed
 from segment_pipeline.sources.people.tables import FORMER_CUSTOMERS, PEOPLE_OPERATIONS, REMOVED_ROWS
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
@@ -93,11 +93,12 @@ def merge(connection: duckdb.DuckDBPyConnection, config: Config, old: str, new: 
     former = name_people(connection, [old, new])
     if former == {old: new}:
         return Operation([old], 0, 0, 0, [old])
-    for one, now in former.items():
+    if former:
+        one, now = next(iter(former.items()))
         raise PeopleError(
             f"{one} {'is forgotten' if now is None else f'has been {now} since they were merged'}; nothing was merged."
         )
-    shift_contents(connection, config, PEOPLE, -1)
+    _leave_source_for(connection, config, old, new)
     name_people(connection, [old])
     known, rows = _count(connection)
     connection.execute(f"""
@@ -126,11 +127,9 @@ def name_people(connection: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> di
 
 def record(connection: duckdb.DuckDBPyConnection, kind: str, done: Operation) -> None:
     """Write down that it was done: when, and to how many; not to whom."""
-    (before,) = connection.execute(f"SELECT coalesce(max(operation), 0) FROM {PEOPLE_OPERATIONS.name}").fetchone() or (
-        0,
-    )
+    before = connection.execute(f"SELECT count(*) FROM {PEOPLE_OPERATIONS.name}").fetchone()
     row = {
-        "operation": before + 1,
+        "operation": 1 + (before[0] if before else 0),
         "kind": kind,
         "at": datetime.now(UTC).replace(tzinfo=None),
         "customers": len(done.ids),
@@ -162,6 +161,17 @@ def _count(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
     )
     found = connection.execute(f"SELECT count(DISTINCT customer_id), count(*) FROM ({theirs})").fetchone()
     return found or (0, 0)
+
+
+def _leave_source_for(connection: duckdb.DuckDBPyConnection, config: Config, old: str, new: str) -> None:
+    """Take what the source holds of both from what closed months stand on. A source that knows `old` no more, and in
+    those months knew no `new`, has given its lines to `new` already."""
+    name_people(connection, [old])
+    read_contents(connection, config, among=PEOPLE)
+    delivered = connection.execute("SELECT 1 FROM source_contents").fetchone()
+    known = connection.execute(f"SELECT 1 FROM {RAW_CUSTOMERS.name} WHERE customer_id = ?", [new]).fetchone()
+    name_people(connection, [new] if delivered is None and known is None else [old, new])
+    shift_contents(connection, config, PEOPLE, -1, old if delivered is None and known is None else None)
 
 
 def _remove(connection: duckdb.DuckDBPyConnection, table: Table, condition: str, why: str) -> int:

@@ -191,6 +191,19 @@ def test_a_merged_customer_is_neither_gone_nor_new(people, two_months, commands)
     assert query(people.published, "SELECT count(*) FROM monthly_assignments WHERE month = '2023-04-01'") == april
 
 
+@pytest.mark.process
+def test_a_source_that_has_given_the_old_lines_to_the_new_id_has_not_changed(people, commands):
+    other = people.folder / "other.parquet"
+    duckdb.execute(f"""
+        COPY (SELECT * REPLACE (CASE customer WHEN '{OLD}' THEN '{NEW}' ELSE customer END AS customer)
+            FROM '{people.orders_path}') TO '{other}'
+    """)
+    other.replace(people.orders_path)
+    assert "not what it was" in commands.run(people).err
+    assert main(["merge", OLD, "into", NEW, "--config", str(people.config_path)]) == 0
+    assert "not what it was" not in commands.run(people).err
+
+
 def test_merging_keeps_the_row_of_the_new_id_where_both_have_one_and_counts_the_other(people, two_months):
     before = query(people.warehouse, f"SELECT * FROM monthly_assignments WHERE customer_id = '{ANA}' ORDER BY month")
     assert main(["merge", NUMBER, "into", ANA, "--config", str(people.config_path)]) == 0

@@ -56,14 +56,19 @@ class Change:
 
 
 def read_contents(
-    connection: duckdb.DuckDBPyConnection, config: Config, months: Collection[date] = (), among: str | None = None
+    connection: duckdb.DuckDBPyConnection,
+    config: Config,
+    months: Collection[date] = (),
+    among: str | None = None,
+    called: str | None = None,
 ) -> None:
     """Fill the temporary table `source_contents`: what the source holds now, a row for each feed and month, with the
     columns of SOURCE_MONTHS but the month and the definition, and `days`: bit d is set where the month's d-th has a
     line, NULL of rows.
 
     months : of ready-made customers, which months are read; their files must be on this machine. among : a relation
-    with the customer_id of those of order lines and feeds who count; all where None. Lines whose date is missing or
+    with the customer_id of those of order lines and feeds who count; all where None. called : the id for which theirs
+    is taken, where it is another. Lines whose date is missing or
     later than the present are in no month. Raises SourceError.
     """
     connection.execute("SET python_enable_replacements = false")
@@ -81,7 +86,7 @@ def read_contents(
         feeds: list[OrderLines | Feed] = [open_order_lines(connection, config), *open_feeds(connection, config)]
         for feed in feeds:
             try:
-                connection.execute(f"INSERT INTO source_contents {_of_feed(feed, among)}")
+                connection.execute(f"INSERT INTO source_contents {_of_feed(feed, among, called)}")
             except duckdb.Error as error:
                 raise feed.failed(error) from error
 
@@ -177,7 +182,7 @@ def rows_of_month_before(connection: duckdb.DuckDBPyConnection, month: date, bef
     return int(found[0]) if found else 0
 
 
-def _of_feed(feed: OrderLines | Feed, among: str | None) -> str:
+def _of_feed(feed: OrderLines | Feed, among: str | None, called: str | None) -> str:
     """A query of the contents of order lines, or of a feed of events. Lines are first folded into customers: a
     customer then counts once, and nothing has to be counted apart."""
     if isinstance(feed, OrderLines):
@@ -186,7 +191,8 @@ def _of_feed(feed: OrderLines | Feed, among: str | None) -> str:
     else:
         name, rows, at, amount = feed.name, f"({feed.sql()}) WHERE is_event", "occurred_at", "NULL"
         values = [at]
-    listed = ", ".join(["customer_id", *values, *map(identifier, feed.carried)])
+    who = "customer_id" if called is None else literal(called)
+    listed = ", ".join([who, *values, *map(identifier, feed.carried)])
     condition = "true" if among is None else f"customer_id IN (SELECT customer_id FROM {among})"
     present = (datetime.now(UTC) + CLOCK_TOLERANCE).replace(tzinfo=None).isoformat(sep=" ")
     return f"""
@@ -202,14 +208,17 @@ def _of_feed(feed: OrderLines | Feed, among: str | None) -> str:
     """
 
 
-def shift_contents(connection: duckdb.DuckDBPyConnection, config: Config, customers: str, sign: int) -> None:
+def shift_contents(
+    connection: duckdb.DuckDBPyConnection, config: Config, customers: str, sign: int, called: str | None = None
+) -> None:
     """Take (-1) what the source holds of some customers from what closed months stand on, or add it (+1): what a person
     has had removed is no change of the source.
 
-    customers : a relation with their customer_id. Call it before they are forgotten or merged; and of a merged one
-    again afterwards. Raises SourceError.
+    customers : a relation with their customer_id. called : the id that their lines had when those months were run,
+    where that was another. Call it before they are forgotten or merged; and of a merged one again afterwards. Raises
+    SourceError.
     """
-    read_contents(connection, config, among=customers)
+    read_contents(connection, config, among=customers, called=called)
     if config.source.orders is None:
         theirs = f"FROM {RAW_CUSTOMERS.name} SEMI JOIN {customers} USING (customer_id)"
         connection.execute(f"""
