@@ -245,17 +245,17 @@ def run_months(work: Work, listener: Callable[[dg.DagsterEvent | str], None] | N
     with _history() as instance:
         for month in work.months:
             if month in work.empty:
-                yield _pass_over(month)
-                continue
-            run = job.execute_in_process(
-                instance=instance,
-                partition_key=month_key(month),
-                asset_selection=None if work.assets is None else [dg.AssetKey(name) for name in work.assets],
-                run_config={"loggers": {"progress": {}}},
-                tags={PID_TAG: str(os.getpid())},
-                raise_on_error=False,
-            )
-            result = _result(month, run)
+                result = _pass_over(month)
+            else:
+                run = job.execute_in_process(
+                    instance=instance,
+                    partition_key=month_key(month),
+                    asset_selection=None if work.assets is None else [dg.AssetKey(name) for name in work.assets],
+                    run_config={"loggers": {"progress": {}}},
+                    tags={PID_TAG: str(os.getpid())},
+                    raise_on_error=False,
+                )
+                result = _result(month, run)
             yield result
             if result.error is not None:
                 return

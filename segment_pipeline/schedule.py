@@ -34,13 +34,12 @@ def monthly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | d
 def _why_not(month: date) -> str | None:
     """Why there is nothing to run, or not yet. What cannot be read is for the run to say, and so for who is told of
     failures."""
-    import duckdb
-
+    from segment_pipeline.database.store import in_memory
     from segment_pipeline.publishing.publish import published_months
     from segment_pipeline.sources.over_time.outlook import look_at_source
 
     config = location_config()
-    with suppress(PipelineError), duckdb.connect() as connection:
+    with suppress(PipelineError), in_memory() as connection:
         if month in published_months(config.published_path):
             return "is published."
         waits = look_at_source(connection, config, [], [month]).waits

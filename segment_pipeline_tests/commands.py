@@ -103,7 +103,7 @@ class Commands:
         environment: dict[str, str] | None = None,
     ) -> Finished:
         """`segment-pipeline run` on the shop, to its end."""
-        command = "run", "--config", str(shop.config_path), *arguments
+        command = ("run", "--config", str(shop.config_path), *arguments)
         return self.start(*command, moment=moment, days_ahead=days_ahead, environment=environment).wait()
 
     def close(self) -> None:

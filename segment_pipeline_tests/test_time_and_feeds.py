@@ -221,3 +221,13 @@ def test_a_month_in_which_the_shop_was_closed_is_passed_over_where_that_is_wante
     before = published_content(shop.published)
     assert commands.run(shop, "--force", "--quiet").code == 0
     assert published_content(shop.published) == before
+
+
+def test_the_first_month_cannot_be_passed_over_and_nothing_runs_after_it(commands, shop):
+    write_parquet(kept(order_lines(), lambda _, at: not at.startswith("2023-03")), shop.orders_path)
+    shop.configure(more="quality: {empty_month: skip}")
+    stopped = commands.run(shop)
+    assert stopped.code == 1
+    assert "2023-03 has no order line, and it is the first month" in stopped.err
+    assert "2023-04..2023-06 stand on it and were not tried" in stopped.err
+    assert not shop.published.exists()

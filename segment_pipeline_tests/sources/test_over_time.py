@@ -203,6 +203,7 @@ def test_a_month_without_a_line_between_others_is_empty_and_one_after_the_last_w
     outlook = look_at_source(connection, config, [], [MARCH, APRIL, MAY, JUNE])
     assert outlook.waits is not None  # though it was silent for a whole month before
     assert (outlook.empty, outlook.waits[0]) == ({APRIL}, JUNE)
+    assert look_at_source(connection, config, [MARCH, APRIL], []).empty == {APRIL}  # it may have to be renewed
 
 
 # --- what comes twice -------------------------------------------------------------------------------------------------

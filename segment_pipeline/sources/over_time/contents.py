@@ -71,7 +71,6 @@ def read_contents(
     is taken, where it is another. Lines whose date is missing or
     later than the present are in no month. Raises SourceError.
     """
-    connection.execute("SET python_enable_replacements = false")
     connection.execute(f"CREATE OR REPLACE TEMP TABLE source_contents AS {_no_contents()}")
     if config.source.orders is None:
         snapshots = config.source.snapshots

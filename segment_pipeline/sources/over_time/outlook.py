@@ -16,7 +16,7 @@ from segment_pipeline.sources.over_time.rhythm import FeedEnd, feed_end
 @dataclass(frozen=True)
 class Outlook:
     """changes : of months that have run. waits : the first month to be run whose feed ends early, if one does, and how;
-    later ones have to wait as well. empty : those to be run in which there is no order line, and none is to come."""
+    later ones have to wait as well. empty : those, of either kind, without an order line, and none is to come."""
 
     changes: Sequence[Change] = ()
     waits: tuple[date, FeedEnd] | None = None
@@ -31,7 +31,7 @@ def look_at_source(
     ends = {month: [end for end in ends_of(connection, month) if not end.goes_on] for month in due}
     waits = next(((month, early[0]) for month, early in ends.items() if early), None)
     days = line_days(connection).get(ORDER_LINES)
-    empty = [month for month in due if days is not None and not ends[month] and not _has_line(days, month)]
+    empty = [month for month in (*run, *due) if days is not None and not ends.get(month) and not _has_line(days, month)]
     return Outlook(
         changes(connection, config, run),
         waits if config.source.feed_ends_early == "wait" else None,
