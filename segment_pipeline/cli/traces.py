@@ -127,6 +127,7 @@ def _renew_exports(config: Config, ids: Collection[str]) -> Iterator[str]:
                 month=parse_month(folder.parent.name),
                 delta=folder.name == "delta",
                 formats=[file.suffix[1:] for file in files],
+                spreadsheet=_for_a_spreadsheet(folder),
             )
             yield f"{folder} is written again."
         except (ExportError, ValueError) as error:
@@ -135,13 +136,21 @@ def _renew_exports(config: Config, ids: Collection[str]) -> Iterator[str]:
             yield f"The files in {folder} are removed: they cannot be made again ({error})."
 
 
+def _for_a_spreadsheet(export: Path) -> bool:
+    try:
+        return bool(json.loads((export / MANIFEST).read_text(encoding="utf-8")).get("spreadsheet"))
+    except (OSError, ValueError):  # killed before it was written
+        return False
+
+
 def _tells(file: Path, ids: Collection[str]) -> bool:
-    """Whether an export has a row about one of them; so has what is no export."""
+    """Whether an export has a row about one of them, also as a spreadsheet has them; so has what is no export."""
     read = "read_csv(?, all_varchar = true)" if file.suffix == ".csv" else "read_parquet(?)"
     with in_memory() as connection:
         try:
             found = connection.execute(
-                f"SELECT 1 FROM {read} WHERE customer_id IN (SELECT unnest(?)) LIMIT 1", [str(file), list(ids)]
+                f"SELECT 1 FROM {read} WHERE customer_id IN (SELECT unnest(?)) LIMIT 1",
+                [str(file), [*ids, *(f"'{one}" for one in ids)]],
             ).fetchone()
         except duckdb.Error:
             return True
