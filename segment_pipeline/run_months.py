@@ -80,7 +80,7 @@ def enter(config: Config) -> Path:
     from segment_pipeline.database.store import cannot_write
 
     os.environ[CONFIG_VARIABLE] = str(config.path)
-    home = _home_of(config)
+    home = instance_home(config)
     settings = home / "dagster.yaml"
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def enter(config: Config) -> Path:
     return home
 
 
-def _home_of(config: Config) -> Path:
+def instance_home(config: Config) -> Path:
     """Where Dagster keeps its settings and history: where the environment says, or beside the published file.
 
     Dagster takes the path of its settings for a pattern, and in a folder such as `shop [2024]` finds none, telemetry
@@ -144,6 +144,7 @@ def plan(
     from segment_pipeline.database.store import prepare
     from segment_pipeline.orchestration.project import refuse_other_project
     from segment_pipeline.publishing.catalogue import TABLES
+    from segment_pipeline.publishing.people import unfinished
     from segment_pipeline.publishing.publish import (
         PUBLISHING_ASSET,
         accept_loss_of,
@@ -161,9 +162,13 @@ def plan(
         accept_loss_of(config.published_path, connection, accepted)
         refuse_loss(config.published_path, connection)
         finished, published = known_months(connection), publications(connection)
+        half_done = unfinished(connection)
     due = sorted(month for month in wanted if force or not finished.get(month))
     _refuse_gap(config, due, finished)
     work = _heed_source(config, wanted, due, finished, warehouse, report)
+    if half_done:
+        left = f"segment-pipeline {' and '.join(half_done)} has not come to its end: run the same command again."
+        work = replace(work, notes=[*work.notes, left])
     seen = published_months(config.published_path)
     unseen = sorted(month for month in wanted if seen.get(month) != published.get(month))
     if not work.months and (unseen or (seen and lacks_columns(config.published_path))):

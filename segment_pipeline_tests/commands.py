@@ -202,6 +202,8 @@ def _set_clock(days_ahead: float) -> None:
 
 def _die_at(moment: str) -> None:
     """Patch the run so that it kills itself: before or after an asset's commit, or inside publishing."""
+    from segment_pipeline.cli import people
+    from segment_pipeline.database import store
     from segment_pipeline.orchestration.resources import Pipeline
     from segment_pipeline.publishing import publish
 
@@ -230,11 +232,13 @@ def _die_at(moment: str) -> None:
             die()
 
     inside = {
+        "rows are taken out": lambda: afterwards(people, "_change"),
+        "warehouse is rewritten": lambda: afterwards(store.Warehouse, "rewrite"),
         "draft is full": lambda: afterwards(publish, "_copy"),
         "draft is complete": lambda: instead(publish, "_check"),
         "draft is checked": lambda: afterwards(publish, "_check"),
-        "draft is on disk": lambda: afterwards(publish, "_sync"),
-        "file is replaced": lambda: setattr(publish, "_sync", lambda path: path.is_dir() and die()),
+        "draft is on disk": lambda: afterwards(store, "_sync"),
+        "file is replaced": lambda: setattr(store, "_sync", lambda path: path.is_dir() and die()),
     }
     if moment in inside:
         inside[moment]()

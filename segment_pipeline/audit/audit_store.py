@@ -37,6 +37,7 @@ from segment_pipeline.months import month_key
 from segment_pipeline.segments.profiles_store import feature_units, spend_sql
 from segment_pipeline.sources.expressions import text_id
 from segment_pipeline.sources.files import Relation, open_files
+from segment_pipeline.sources.people.delivered import delivered
 from segment_pipeline.sources.ready_made import ready_made_rows
 from segment_pipeline.words import counted
 
@@ -164,12 +165,13 @@ def _load_labels(connection: duckdb.DuckDBPyConnection, config: Config, audit: A
             f"nullif(trim({text_id(identifier(column), source.columns[column.lower()])}), '')"
             for column in (customer_id, audit.segment)
         )
+        people = delivered(connection, source, who, "labels")
         try:
             connection.execute(f"""
                 CREATE OR REPLACE TEMP TABLE audit_labels AS
                 SELECT customer_id, min(label) AS label, count(*) AS copies,
                     coalesce(min(label) <> max(label), false) AS conflicting
-                FROM (SELECT {who} AS customer_id, {label} AS label FROM {source.sql} AS source)
+                FROM (SELECT {people.customer_id} AS customer_id, {label} AS label FROM {people.rows()})
                 GROUP BY customer_id
             """)
         except duckdb.Error as error:

@@ -28,6 +28,7 @@ from segment_pipeline.sources.expressions import (
     timestamp,
 )
 from segment_pipeline.sources.files import open_files
+from segment_pipeline.sources.people.delivered import delivered
 
 USABLE = "customer_id IS NOT NULL AND value >= 0"
 
@@ -70,7 +71,9 @@ def outcomes_table(
     expressions = bound(given, source)
     types = expression_types(connection, source, "outcomes", expressions)
     refuse_unfit_types(source, "outcomes", given, types)
-    customer_id = text_id(expressions["customer_id"], types["customer_id"])
+    identity = text_id(expressions["customer_id"], types["customer_id"])
+    people = delivered(connection, source, identity, "outcomes")
+    customer_id = people.customer_id
     occurred_at = timestamp(expressions["occurred_at"], types["occurred_at"], config.source.time_zone)
     try:
         connection.execute(
@@ -81,7 +84,7 @@ def outcomes_table(
                     {occurred_at} AS occurred_at,
                     -- exact, so that a sum does not depend on the order of the rows
                     TRY_CAST(({expressions["value"]}\n) AS DECIMAL(18, 4)) AS value
-                FROM {source.sql} AS source
+                FROM {people.rows()}
             )
             WHERE occurred_at < {month_literal(as_of(month))} OR occurred_at IS NULL
             """

@@ -18,6 +18,7 @@ from segment_pipeline.cli.commands import (
     score_sql_command,
     ui_command,
 )
+from segment_pipeline.cli.people import forget_command, merge_command
 from segment_pipeline.cli.run import run_command
 from segment_pipeline.months import month_range, parse_month
 from segment_pipeline.publishing.dialects import DIALECTS
@@ -114,6 +115,30 @@ examples:
 
 exit code:
   0 the report is in place, 1 it is not, 2 nothing was tried
+"""
+
+
+FORGET_EPILOG = """\
+examples:
+  segment-pipeline forget 730451                        every trace of this customer
+  segment-pipeline forget ana@example.com ben@example.com
+  segment-pipeline forget 730451 --dry-run              how many rows that would be
+
+Forget first, then delete at the source: what the source still holds of them is left out, and no later run takes that
+for a change. Stopped or killed, the same command goes on. Close Dagster's UI and daemon before.
+
+exit code:
+  0 no trace is left, 1 something is (the message says what), 2 nothing was tried
+"""
+
+
+MERGE_EPILOG = """\
+examples:
+  segment-pipeline merge 1204 into 730451               whatever there is of 1204 is 730451's
+  segment-pipeline merge 1204 into 730451 --dry-run     how many rows that would be
+
+exit code:
+  0 they are one customer, 1 they are not (the message says why), 2 nothing was tried
 """
 
 
@@ -273,6 +298,32 @@ def command_parser() -> argparse.ArgumentParser:
     report.add_argument("--month", type=_month, metavar="MONTH", help="for example 2017-12 (default: the latest)")
     report.set_defaults(command=report_command)
 
+    forget = commands.add_parser(
+        "forget",
+        help="leave no trace of customers who ask for it, and let nobody bring them back",
+        description="Take customers out of the warehouse, the published file, reports, exports and Dagster's history.\n"
+        "Figures of segments and of all customers stay as they were; the rows that are gone are counted beside them.",
+        epilog=FORGET_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    forget.add_argument("customer_ids", nargs="+", metavar="CUSTOMER_ID", help="as the source has it")
+    forget.set_defaults(command=forget_command)
+
+    merge = commands.add_parser(
+        "merge",
+        help="say that two ids are the same person",
+        description="Give a customer's past to the id that the person has now. In months that have both, the row of\n"
+        "the new id stays.",
+        epilog=MERGE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    merge.add_argument("old", metavar="OLD", help="the id that is no more")
+    merge.add_argument("into", type=str.lower, choices=("into",), metavar="into")
+    merge.add_argument("new", metavar="NEW", help="the id that the person has now")
+    merge.set_defaults(command=merge_command)
+    for command in (forget, merge):
+        command.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+
     quickstart = commands.add_parser(
         "quickstart",
         help="a file in sixty seconds: segments, report and a configuration to go on with",
@@ -313,7 +364,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_guesses(init)
     init.set_defaults(start=init_command)
 
-    for command in (run, export, score, report, ui, check, features):
+    for command in (run, export, score, report, ui, check, features, forget, merge):
         command.add_argument(
             "--config",
             type=Path,

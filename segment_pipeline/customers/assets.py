@@ -101,7 +101,7 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     for feed, events in counts.events.items():
         figures |= {f"events/{feed}/{name}": count for name, count in asdict(events).items()}
     figures |= {f"missing_filled/{name}": count for name, count in counts.filled.items()}
-    return step.result({"customers": counts.rows, **figures})
+    return step.result({"customers": counts.rows, "forgotten": counts.forgotten, **figures})
 
 
 def _dates(parts: "Sequence[Part]", allowed: float) -> dg.AssetCheckResult:

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,12 +22,16 @@ from pathlib import Path
 
 import duckdb
 
+from segment_pipeline.config.values import followed
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.tables import Column, Table
 from segment_pipeline.errors import PipelineError, WarehouseBusyError
 
 # Clients of DuckDB 1.5 read this format; 2.0's own they cannot. Same size and speed.
 STORAGE_VERSION = "v1.5.0"
+
+SPILL = ".duckdb_spill"
+"""The folder beside the warehouse for what does not fit into memory."""
 
 Report = Callable[[str], None]
 # What to call a connection where DuckDB is not known by name.
@@ -98,13 +103,28 @@ class Warehouse:
             yield connection
             connection.commit()  # whatever raises before this line: closing the connection rolls back
 
+    def rewrite(self, report: Report = print) -> None:
+        """Copy everything into a fresh file, and put that in the place of this one in one step: what was deleted stays
+        in blocks of the old one that DuckDB means to use again. Hold the run lock."""
+        path = followed(self.path)
+        draft = path.with_name(f".{path.name}.draft")
+        for leftover in path.parent.glob(f"{draft.name}*"):
+            leftover.unlink()  # a killed process's
+        with self.connect(report) as connection:
+            connection.execute("CHECKPOINT")
+            connection.execute(f"ATTACH {literal(str(draft))} AS draft (STORAGE_VERSION {literal(STORAGE_VERSION)})")
+            connection.execute(f"COPY FROM DATABASE {identifier(self.path.stem)} TO draft")
+            connection.execute("DETACH draft")
+        put_durably(draft, path)
+        shutil.rmtree(self.path.parent / SPILL, ignore_errors=True)
+
     def _open(self, report: Report) -> duckdb.DuckDBPyConnection:
         make_folder(self.path.parent)
         # One configuration for the whole process: DuckDB refuses a second one on the same file.
         settings = NO_EXTENSIONS | {
             "storage_compatibility_version": STORAGE_VERSION,
             "memory_limit": self.memory_limit,
-            "temp_directory": str(self.path.parent / ".duckdb_spill"),
+            "temp_directory": str(self.path.parent / SPILL),
         }
         if self.threads is not None:
             settings["threads"] = self.threads
@@ -167,6 +187,21 @@ def cannot_write(path: Path, error: OSError) -> WarehouseError:
         f"{path} cannot be written: {error.strerror}. Make output_dir in the configuration a folder in which this user "
         f"may create files, on a disk with space left, and run again."
     )
+
+
+def put_durably(draft: Path, path: Path) -> None:
+    """Put a file in the place of another, in one step and on the disk."""
+    _sync(draft)
+    os.replace(draft, path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def first_line(error: Exception) -> str:

@@ -91,7 +91,7 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
         figures = warning_figures(step.connection, step.month)
         head = head_of_queue(step.connection, step.month)
         *rules, whole = standings_of(step.connection, step.month)
-    queue = as_table(head, priority=int, customer_id=str, churn_risk=float, within_budget=bool, evidence=str)
+    queue = as_table(head, priority=int, churn_risk=float, within_budget=bool, evidence=str)
     taking_part = as_table(map(vars, rules), warning=str, takes_part=bool, sentence=str)
     return step.result({**figures, "contact_list": whole.sentence, "taking_part": taking_part, "head_of_queue": queue})
 

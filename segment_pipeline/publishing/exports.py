@@ -120,6 +120,7 @@ def export_month(
                 manifest = {
                     "config": name,
                     "kind": kind,
+                    "spreadsheet": spreadsheet,
                     "month": month_key(month),
                     "previous_month": None if before is None else month_key(before),
                     "published_at": f"{months[month].isoformat()}Z",

@@ -17,7 +17,7 @@ from segment_pipeline.config.model import TierSettings
 from segment_pipeline.config.values import followed
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.rows import insert_rows
-from segment_pipeline.database.store import STORAGE_VERSION, first_line, lock_holder, month_literal
+from segment_pipeline.database.store import STORAGE_VERSION, first_line, lock_holder, month_literal, put_durably
 from segment_pipeline.database.tables import Table
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
@@ -28,6 +28,8 @@ from segment_pipeline.publishing.passing_over import PASSED_OVER
 from segment_pipeline.publishing.score_sql import latest_scoring, macro_ddl
 from segment_pipeline.publishing.tables import DATA_DICTIONARY
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
+from segment_pipeline.sources.people.delivered import hashed
+from segment_pipeline.sources.people.tables import FORMER_CUSTOMERS
 
 # A month stands in the published file once this asset has a row for it in pipeline_runs.
 PUBLISHING_ASSET = "published_segments"
@@ -225,12 +227,9 @@ def put_in_place(draft: Path, published: Path) -> None:
     # Readers only: one program that opens the file for writing, as some BI tools do with every file, locks all the
     # others out of it.
     draft.chmod(draft.stat().st_mode & ~0o222)
-    _sync(draft)
     # Left by such a program when it crashed. It belongs to the old file, and the new one could not be opened beside it.
     _write_ahead_log(published).unlink(missing_ok=True)
-    file = followed(published)
-    os.replace(draft, file)
-    _sync(file.parent)
+    put_durably(draft, followed(published))
 
 
 @contextmanager
@@ -290,7 +289,9 @@ def _copy(
                 continue
             counts[table.name] = _copy_months(connection, f"{warehouse}.main", table, "NOT IN", unfinished)
             if now is not None:
-                counts[table.name] += _copy_months(connection, "published.main", table, "IN", unfinished)
+                counts[table.name] += _copy_months(
+                    connection, "published.main", table, "IN", unfinished, f"{warehouse}.main"
+                )
         counts[DATA_DICTIONARY.name] = insert_rows(connection, DATA_DICTIONARY, dictionary_rows())
         connection.commit()
         if now is not None:
@@ -299,9 +300,15 @@ def _copy(
 
 
 def _copy_months(
-    connection: duckdb.DuckDBPyConnection, source: str, table: Table, membership: str, months: list[date]
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    table: Table,
+    membership: str,
+    months: list[date],
+    former_in: str | None = None,
 ) -> int:
-    """Copy the rows of `table` whose month is IN, or NOT IN, `months`. By name: an older file may lack columns."""
+    """Copy the rows of `table` whose month is IN, or NOT IN, `months`. By name: an older file may lack columns.
+    former_in : the schema that knows the ids that are nobody's now, where the source may still have rows of theirs."""
     there = _columns(connection, source, table.name)
     columns = [name for name in table.column_names if name in there]
     if not columns:
@@ -310,6 +317,9 @@ def _copy_months(
     key = ", ".join(identifier(name) for name in table.key)
     chosen = ", ".join(month_literal(month) for month in months)
     condition = f"{identifier(table.month_column)} {membership} ({chosen})" if months else "true"
+    if former_in is not None and "customer_id" in columns:
+        former = f"{former_in}.{FORMER_CUSTOMERS.name}"
+        condition += f" AND coalesce({hashed('customer_id', former)} NOT IN (SELECT id_hash FROM {former}), true)"
     copied = connection.execute(
         f"INSERT INTO {identifier(table.name)} ({listed}) "
         f"SELECT {listed} FROM {source}.{identifier(table.name)} WHERE {condition} ORDER BY {key}"
@@ -345,14 +355,6 @@ def _check(draft: Path, counts: dict[str, int]) -> None:
         ).fetchone()
         if twice is not None:
             raise PublishError(
-                f"Customer {twice[1]} stands twice in {month_key(twice[0])}; nothing was published. Run that month "
-                f"again with --force."
+                f"A customer stands twice in {month_key(twice[0])}; nothing was published. Run that month again with "
+                f"--force."
             )
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

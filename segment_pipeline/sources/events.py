@@ -27,6 +27,7 @@ from segment_pipeline.sources.expressions import (
 )
 from segment_pipeline.sources.files import Relation, open_files
 from segment_pipeline.sources.order_lines import instant, window_of
+from segment_pipeline.sources.people.delivered import Delivered, delivered
 
 EVENT_COLUMNS = ("customer_id", "occurred_at", "is_event")
 """The settled columns of an event, whatever the feed calls its own."""
@@ -45,10 +46,12 @@ class EventCounts:
 
 @dataclass(frozen=True)
 class Feed:
-    """An open feed: its rows, the features that are made of them, and the columns of its own that these name."""
+    """An open feed: its rows, with their customers, the features that are made of them, and the columns of its own that
+    these name."""
 
     name: str
     source: Relation
+    people: Delivered
     expressions: Mapping[str, str]
     types: Mapping[str, str]
     features: tuple[Feature, ...]
@@ -61,14 +64,14 @@ class Feed:
         more : expressions over a row of the source, by the names that they get.
         """
         of, kinds = self.expressions, self.types
-        identity = text_id(of["customer_id"], kinds["customer_id"])
+        identity = self.people.customer_id
         return f"""
             SELECT CASE WHEN trim({identity}) <> '' THEN {identity} END AS customer_id,
                 {timestamp(of["occurred_at"], kinds["occurred_at"], self.time_zone)} AS occurred_at,
                 ({of.get("where", "true")}\n) AS is_event
                 {"".join(f", source.{identifier(name)}" for name in self.carried)}
                 {"".join(f", {text} AS {identifier(name)}" for name, text in more.items())}
-            FROM {self.source.sql} AS source
+            FROM {self.people.rows()}
         """
 
     def failed(self, error: duckdb.Error) -> SourceError:
@@ -100,7 +103,9 @@ def _open(connection: duckdb.DuckDBPyConnection, config: Config, index: int, eve
     features = tuple(one for one in config.features if one.of_events is not None and one.of_events.feed == events.feed)
     named = named_columns([value_of(one) for one in features])
     carried = tuple(sorted(name for name in named if name in source.columns and name not in EVENT_COLUMNS))
-    return Feed(events.feed, source, expressions, types, features, carried, config.source.time_zone)
+    identity = text_id(expressions["customer_id"], types["customer_id"])
+    people = delivered(connection, source, identity, events.feed)
+    return Feed(events.feed, source, people, expressions, types, features, carried, config.source.time_zone)
 
 
 def count_events(connection: duckdb.DuckDBPyConnection, feed: Feed, config: Config, month: date) -> EventCounts:

@@ -33,6 +33,7 @@ from segment_pipeline.sources.expressions import (
     with_columns,
 )
 from segment_pipeline.sources.files import Form, Relation, open_files
+from segment_pipeline.sources.people.delivered import Delivered, delivered
 from segment_pipeline.sources.products import CATEGORY, PRODUCTS, Products, open_products
 
 # A clock that is ahead, or a time zone, is no wrong date.
@@ -46,9 +47,10 @@ LINE_COLUMNS = ("customer_id", "order_id", "ordered_at", "amount", "product_id",
 class OrderLines:
     """The files, the configured expressions over a row of them with their types, and the source's own columns that are
     carried beside the settled ones, for the features that name them. products : where their categories come from, if
-    not from the line. time_zone : whose local times moments become."""
+    not from the line. people : the source's rows with their customers. time_zone : whose local times moments become."""
 
     source: Relation
+    people: Delivered
     expressions: Mapping[str, str]
     types: Mapping[str, str]
     carried: tuple[str, ...] = ()
@@ -65,14 +67,14 @@ class OrderLines:
         of, kinds = self.expressions, self.types
         product_id = _key(of["product_id"], kinds["product_id"]) if "product_id" in of else "NULL"
         category = category_text(of["category"], kinds["category"]) if "category" in of else "NULL"
-        rows = f"{self.source.sql} AS source"
+        joins = ""
         if self.products is not None and categories:
             category = f"products.{identifier(CATEGORY)}"
-            rows += f" LEFT JOIN {PRODUCTS} AS products ON {self.products.is_of(of['product_id'], kinds['product_id'])}"
+            joins = f" LEFT JOIN {PRODUCTS} AS products ON {self.products.is_of(of['product_id'], kinds['product_id'])}"
         others = {name: f"source.{identifier(name)}" for name in self.carried} | more
         return f"""
             SELECT
-                {text_id(of["customer_id"], kinds["customer_id"])} AS customer_id,
+                {self.people.customer_id} AS customer_id,
                 {_key(of["order_id"], kinds["order_id"])} AS order_id,
                 -- nothing but a cast: a filter on it then skips the parts of a Parquet file that hold other months
                 {timestamp(of["ordered_at"], kinds["ordered_at"], self.time_zone)} AS ordered_at,
@@ -81,7 +83,7 @@ class OrderLines:
                 {category} AS category,
                 ({of.get("where", "true")}\n) AS is_line
                 {"".join(f", {text} AS {identifier(name)}" for name, text in others.items())}
-            FROM {rows}
+            FROM {self.people.rows(joins)}
         """
 
     def refuse_changed(self) -> None:
@@ -116,7 +118,9 @@ def open_order_lines(connection: duckdb.DuckDBPyConnection, config: Config) -> O
     named = named_columns([one.of_lines for one in config.features if one.of_lines is not None])
     carried = tuple(sorted(name for name in named if name in source.columns and name not in LINE_COLUMNS))
     products = None if config.source.products is None else open_products(connection, config, config.source.products)
-    return OrderLines(source, expressions, types, carried, products, config.source.time_zone)
+    identity = text_id(expressions["customer_id"], types["customer_id"])
+    people = delivered(connection, source, identity, "order lines")
+    return OrderLines(source, people, expressions, types, carried, products, config.source.time_zone)
 
 
 def orders_of(config: Config) -> OrdersSource:

@@ -13,7 +13,7 @@ import duckdb
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import QuerySource, SnapshotsSource, resolve_source_path
 from segment_pipeline.database.quoting import identifier, literal
-from segment_pipeline.database.store import in_memory, reason
+from segment_pipeline.database.store import SPILL, in_memory, reason
 from segment_pipeline.database.user_sql import what_it_does_beside_reading
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months, as_of, month_key
@@ -25,6 +25,7 @@ from segment_pipeline.sources.expressions import (
     with_columns,
 )
 from segment_pipeline.sources.files import Form, Relation, describe, local_files, open_files
+from segment_pipeline.sources.people.delivered import Delivered, delivered
 from segment_pipeline.sources.reconciliation import Part, account_for_rows, parts_of_rows
 
 
@@ -77,25 +78,26 @@ def lies_here(snapshots: SnapshotsSource, config: Config, month: date) -> bool:
     return "://" not in path and bool(local_files(path))
 
 
-def read_ready_made(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[Part]:
+def read_ready_made(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> tuple[list[Part], int]:
     """Fill `source_customers` with the month's ready-made customers, and `source_accounts` with what counts of them;
-    returns what became of the rows. Raises SourceError."""
+    returns what became of the rows, and how many of the ids are forgotten. Raises SourceError."""
     with ready_made_rows(connection, config, month) as (source, customer_id):
         refuse_unfit_columns(source, customer_id, config.feature_names)
+        identity = text_id(identifier(customer_id), source.columns[customer_id.lower()])
+        people = delivered(connection, source, identity, "rows", row_each=True)
         try:
             connection.execute(
-                "CREATE OR REPLACE TEMP TABLE source_customers AS "
-                f"{_ready_made_features(source, customer_id, config.feature_names)}"
+                f"CREATE OR REPLACE TEMP TABLE source_customers AS {_ready_made_features(people, config.feature_names)}"
             )
             account_for_rows(connection, config)
-            parts = parts_of_rows(connection, config, source, customer_id)
+            parts = parts_of_rows(connection, config, people)
         except duckdb.Error as error:
             source.refuse_changed()
             raise reading_failed(source, "customers", error) from error
         source.refuse_changed()
     if not parts:
         raise SourceError(f"{source.path} holds no customers. Deliver the data, then run the month again.")
-    return parts
+    return parts, people.forgotten
 
 
 def _path_of(snapshots: SnapshotsSource, config: Config, month: date) -> str:
@@ -136,9 +138,7 @@ def _query_connection(config: Config) -> duckdb.DuckDBPyConnection:
     settings: dict[str, str | int] = {"memory_limit": config.operation.memory_limit}
     if config.operation.threads is not None:
         settings["threads"] = config.operation.threads
-    return in_memory(
-        **settings, temp_directory=str(config.output_dir / ".duckdb_spill"), arrow_lossless_conversion=True
-    )
+    return in_memory(**settings, temp_directory=str(config.output_dir / SPILL), arrow_lossless_conversion=True)
 
 
 def _dates_used(connection: duckdb.DuckDBPyConnection, text: str, path: str) -> set[str]:
@@ -194,7 +194,7 @@ def refuse_unfit_columns(source: Relation, customer_id: str, feature_names: Sequ
             )
 
 
-def _ready_made_features(source: Relation, customer_id: str, feature_names: Sequence[str]) -> str:
+def _ready_made_features(people: Delivered, feature_names: Sequence[str]) -> str:
     """One row per source row: the features as numbers where they read as numbers, their text where they do not."""
     numbers = ", ".join(f"TRY_CAST({identifier(name)} AS DOUBLE) AS {identifier(name)}" for name in feature_names)
     unreadable = ", ".join(
@@ -202,13 +202,13 @@ def _ready_made_features(source: Relation, customer_id: str, feature_names: Sequ
         f"THEN {{'key': {literal(name)}, 'value': CAST({identifier(name)} AS VARCHAR)}} END"
         for name in feature_names
     )
-    identity = text_id(identifier(customer_id), source.columns[customer_id.lower()])
+    identity = people.customer_id
     return f"""
         SELECT {identity} AS customer_id, CAST(NULL AS DATE) AS first_seen,
             CASE WHEN {identity} IS NULL THEN 1 ELSE count(*) OVER (PARTITION BY {identity}) END AS copies,
             CAST(0 AS BIGINT) AS unreadable_amounts, CAST(0 AS BIGINT) AS missing_order_ids,
             map_from_entries(list_filter([{unreadable}], lambda entry: entry IS NOT NULL)) AS unreadable_values,
             {numbers}
-        FROM {source.sql} AS source
+        FROM {people.rows()}
         ORDER BY ALL
     """

@@ -7,9 +7,10 @@ source is read (order_lines.py, ready_made.py), and which customers are rejected
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import duckdb
 
@@ -19,17 +20,20 @@ from segment_pipeline.database.rows import is_there, write_rows
 from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import month_key
-from segment_pipeline.sources.expressions import is_date, text_id
-from segment_pipeline.sources.files import Relation
+from segment_pipeline.sources.expressions import is_date
 from segment_pipeline.sources.order_lines import CLOCK_TOLERANCE, OrderLines
+from segment_pipeline.sources.people.delivered import Delivered
 from segment_pipeline.sources.tables import CUSTOMER_LINES, SOURCE_PARTS, SOURCE_RECONCILIATION
 
 USED = "used"
 OUTSIDE = ("before the window", "after the month")
 """Reasons of lines that are of other months, and no loss."""
 
+FORMER = "forgotten or merged"
+
 REASONS = {
     "repeated row": "repeat another in every column",
+    FORMER: "are of customers who are forgotten, or have another id now",
     OUTSIDE[0]: "lie before the window",
     OUTSIDE[1]: "lie after the month",
     "left out by where": "are left out by where",
@@ -148,7 +152,20 @@ def parts_of_lines(
         of_month += in_month
     if of_month == 0:
         raise _no_lines(connection, lines, month)
+    former = lines.people.left_out()
+    if former is not None:
+        parts.append(_of_former(connection, replace(lines, people=former)))
     return _in_order(parts)
+
+
+def _of_former(connection: duckdb.DuckDBPyConnection, lines: OrderLines) -> Part:
+    found = connection.execute(f"""
+        SELECT count(*), count(DISTINCT (customer_id, order_id)), count(DISTINCT customer_id), sum(amount),
+            count(*) - count(amount), count(*) FILTER (amount < 0), sum(amount) FILTER (amount < 0)
+        FROM ({lines.sql(categories=False)})
+    """).fetchone()
+    assert found is not None  # noqa: S101 - for mypy: an aggregate has a row
+    return Part(FORMER, *found)
 
 
 _REASON_OF_LINE = f"""
@@ -185,12 +202,21 @@ def _no_lines(connection: duckdb.DuckDBPyConnection, lines: OrderLines, month: d
     )
 
 
-def parts_of_rows(
-    connection: duckdb.DuckDBPyConnection, config: Config, source: Relation, customer_id: str
-) -> list[Part]:
+def parts_of_rows(connection: duckdb.DuckDBPyConnection, config: Config, people: Delivered) -> list[Part]:
     """The rows of ready-made customers by what the rows themselves tell; the contract judges them later."""
-    identity = text_id(identifier(customer_id), source.columns[customer_id.lower()])
-    found = connection.execute(f"""
+    former = people.left_out()
+    found = _rows_by_reason(connection, config, people)
+    if former is not None:
+        found += [(FORMER, *one[1:]) for one in _rows_by_reason(connection, config, former)]
+    spent = config.monetary_feature is not None
+    return _in_order(
+        Part(reason, rows, None, customers, *of_money) if spent else Part(reason, rows, None, customers, None)
+        for reason, rows, customers, *of_money in found
+    )
+
+
+def _rows_by_reason(connection: duckdb.DuckDBPyConnection, config: Config, people: Delivered) -> list[tuple[Any, ...]]:
+    return connection.execute(f"""
         SELECT CASE WHEN NOT {visible("customer_id")} THEN 'no customer' WHEN copies > 1 THEN 'customer repeated'
                 ELSE '{USED}' END AS reason,
             CAST(sum(copies) AS BIGINT), count(DISTINCT customer_id) FILTER ({visible("customer_id")}), sum(money),
@@ -198,16 +224,11 @@ def parts_of_rows(
         FROM (
             SELECT customer_id, count(*) AS copies, sum(money) AS money, count(money) AS with_money,
                 count(*) FILTER (money < 0) AS below_zero, sum(money) FILTER (money < 0) AS below_zero_money
-            FROM (SELECT {identity} AS customer_id, {_money_of_rows(config)} AS money FROM {source.sql} AS source)
+            FROM (SELECT {people.customer_id} AS customer_id, {_money_of_rows(config)} AS money FROM {people.rows()})
             GROUP BY customer_id
         )
         GROUP BY reason
     """).fetchall()
-    spent = config.monetary_feature is not None
-    return _in_order(
-        Part(reason, rows, None, customers, *of_money) if spent else Part(reason, rows, None, customers, None)
-        for reason, rows, customers, *of_money in found
-    )
 
 
 def account_for_rows(connection: duckdb.DuckDBPyConnection, config: Config) -> None:

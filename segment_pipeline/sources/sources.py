@@ -36,6 +36,8 @@ from segment_pipeline.sources.order_lines import (
     window_of,
 )
 from segment_pipeline.sources.own_features import refuse_unfit_features
+from segment_pipeline.sources.people.delivered import delivered
+from segment_pipeline.sources.people.tables import REMOVED_ROWS
 from segment_pipeline.sources.ready_made import (
     lies_here,
     open_ready_made,
@@ -52,13 +54,14 @@ class SourceCounts:
     """What a month's reading of the source found. `rows` are raw customers; `parts` what became of the lines of the
     source, before customers are judged; `uncategorised` those of the window without a category, None where there are no
     order lines; `events` are those of each feed, `filled` the customers who got a feature's `missing` value, by
-    feature."""
+    feature. `forgotten` customers are delivered, and left out with all their rows."""
 
     rows: int
     parts: Sequence[Part]
     uncategorised: int | None = None
     events: Mapping[str, EventCounts] = field(default_factory=dict)
     filled: Mapping[str, int] = field(default_factory=dict)
+    forgotten: int = 0
 
 
 def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
@@ -72,6 +75,8 @@ def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, mo
     connection.execute("DROP TABLE source_customers")
     write_categories(connection, month)
     write_parts(connection, month, counts.parts)
+    # the month is made anew from who is there
+    connection.execute(f"DELETE FROM {REMOVED_ROWS.name} WHERE month = ?", [month])
     return counts
 
 
@@ -81,8 +86,9 @@ def read_customers(connection: duckdb.DuckDBPyConnection, config: Config, month:
     there are none; and `source_accounts` with the lines of each that count. Raises SourceError."""
     if config.source.orders is None:
         no_categories(connection)
-        parts = read_ready_made(connection, config, month)
-        return SourceCounts(sum(one.lines for one in parts), parts, filled=fill_missing(connection, config))
+        parts, forgotten = read_ready_made(connection, config, month)
+        (rows,) = connection.execute("SELECT count(*) FROM source_customers").fetchone() or (0,)
+        return SourceCounts(rows, parts, filled=fill_missing(connection, config), forgotten=forgotten)
     # Relative paths in the user's SQL start where the configuration lies. DuckDB's own search path would come after
     # the current folder, and cannot hold a comma.
     with chdir(config.path.parent):
@@ -169,7 +175,7 @@ def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: d
     lines.refuse_changed()
     for feed in feeds:
         feed.source.refuse_changed()
-    return SourceCounts(rows, parts, uncategorised, events, filled)
+    return SourceCounts(rows, parts, uncategorised, events, filled, lines.people.forgotten)
 
 
 def fill_missing(connection: duckdb.DuckDBPyConnection, config: Config) -> dict[str, int]:
@@ -212,8 +218,9 @@ def load_categories(connection: duckdb.DuckDBPyConnection, config: Config, month
         else:
             relation, customer_id = open_ready_made(connection, config, month)
             identity = text_id(identifier(customer_id), relation.columns[customer_id.lower()])
+            people = delivered(connection, relation, identity, "rows", row_each=True)
             value = _text_of_row(connection, relation, key)
-            rows = f"SELECT {identity} AS customer_id, {value} AS value, 1 AS lines FROM {relation.sql} AS source"
+            rows = f"SELECT {people.customer_id} AS customer_id, {value} AS value, 1 AS lines FROM {people.rows()}"
         try:
             connection.execute(f"""
                 CREATE OR REPLACE TEMP TABLE categories AS SELECT customer_id, value FROM ({rows})

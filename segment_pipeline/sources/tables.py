@@ -1,6 +1,7 @@
 """What a month's source gives."""
 
 from segment_pipeline.database.tables import CUSTOMER_ID, MONTH, Column, Table
+from segment_pipeline.sources.people import tables as people
 
 RAW_CUSTOMERS = Table(
     "raw_customers",
@@ -117,7 +118,7 @@ SOURCE_RECONCILIATION = Table(
             "reason",
             "VARCHAR",
             "",
-            "used; before the window, after the month (of other months); left out by where, undecided by where (it is "
+            "used; forgotten or merged; before the window, after the month (of other months); left out by where, undecided by where (it is "
             "neither true nor false of them), no readable date, later than today (when the month was run), no customer "
             "(no id, or a blank one), customer repeated (several rows of one), no readable amount, customer rejected "
             "(see rejected_customers).",
@@ -149,4 +150,7 @@ SOURCE_MONTHS = Table(
 )
 
 
-TABLES = (RAW_CUSTOMERS, CUSTOMER_CATEGORIES, SOURCE_PARTS, CUSTOMER_LINES, SOURCE_MONTHS, SOURCE_RECONCILIATION)
+TABLES = (
+    *(RAW_CUSTOMERS, CUSTOMER_CATEGORIES, SOURCE_PARTS, CUSTOMER_LINES, SOURCE_MONTHS, SOURCE_RECONCILIATION),
+    *people.TABLES,
+)

@@ -264,10 +264,9 @@ def test_a_month_made_again_learns_and_judges_the_same(judged: Shop, tmp_path, m
 def the_ui_shows_the_head_of_the_queue_and_the_pooled_backtest(result, shop: Shop) -> None:
     (warnings,) = result.asset_materializations_for_node("early_warnings")
     head = [record.data for record in warnings.metadata["head_of_queue"].records]
-    first = query(
-        shop.published, "SELECT DISTINCT priority, customer_id FROM early_warnings WHERE month = '2023-05-01'"
-    )
-    assert [(row["priority"], row["customer_id"]) for row in head] == sorted(row for row in first if row[0])[:10]
+    first = query(shop.published, "SELECT DISTINCT priority FROM early_warnings WHERE month = '2023-05-01'")
+    assert [row["priority"] for row in head] == sorted(row[0] for row in first if row[0])[:10]
+    assert "customer_id" not in head[0]  # Dagster's history names nobody
     assert all(row["evidence"] and row["within_budget"] for row in head)
     assert warnings.metadata["contact_list"].value.startswith("by churn risk alone")
     standings = {row.data["warning"]: row.data["takes_part"] for row in warnings.metadata["taking_part"].records}

@@ -126,6 +126,7 @@ def test_the_manifest_tells_the_truth_and_stands_beside_its_files_only(three_mon
     assert {key: value for key, value in manifest.items() if key != "files"} == {
         "config": "shop",
         "kind": "delta",
+        "spreadsheet": False,
         "month": "2023-05",
         "previous_month": "2023-04",
         "published_at": f"{published_at.isoformat()}Z",

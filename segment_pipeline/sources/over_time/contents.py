@@ -55,13 +55,21 @@ class Change:
         return f"{self.feed} of {month_key(self.of_month)}: {size}"
 
 
-def read_contents(connection: duckdb.DuckDBPyConnection, config: Config, months: Collection[date] = ()) -> None:
+def read_contents(
+    connection: duckdb.DuckDBPyConnection,
+    config: Config,
+    months: Collection[date] = (),
+    among: str | None = None,
+    called: str | None = None,
+) -> None:
     """Fill the temporary table `source_contents`: what the source holds now, a row for each feed and month, with the
     columns of SOURCE_MONTHS but the month and the definition, and `days`: bit d is set where the month's d-th has a
     line, NULL of rows.
 
-    months : of ready-made customers, which months are read; their files must be on this machine. Lines whose date is
-    missing or later than the present are in no month. Raises SourceError.
+    months : of ready-made customers, which months are read; their files must be on this machine. among : a relation
+    with the customer_id of those of order lines and feeds who count; all where None. called : the id for which theirs
+    is taken, where it is another. Lines whose date is missing or
+    later than the present are in no month. Raises SourceError.
     """
     connection.execute(f"CREATE OR REPLACE TEMP TABLE source_contents AS {_no_contents()}")
     if config.source.orders is None:
@@ -69,14 +77,15 @@ def read_contents(connection: duckdb.DuckDBPyConnection, config: Config, months:
         for month in sorted(months):
             if snapshots is not None and lies_here(snapshots, config, month):
                 read_customers(connection, config, month)
-                connection.execute(f"INSERT INTO source_contents {_of_rows(config, month, 'source_customers')}")
+                rows = _of_rows(config, month_literal(month), "source_customers")
+                connection.execute(f"INSERT INTO source_contents {rows}")
                 connection.execute("DROP TABLE source_customers")
         return
     with chdir(config.path.parent):
         feeds: list[OrderLines | Feed] = [open_order_lines(connection, config), *open_feeds(connection, config)]
         for feed in feeds:
             try:
-                connection.execute(f"INSERT INTO source_contents {_of_feed(feed)}")
+                connection.execute(f"INSERT INTO source_contents {_of_feed(feed, among, called)}")
             except duckdb.Error as error:
                 raise feed.failed(error) from error
 
@@ -86,7 +95,9 @@ def write_contents(connection: duckdb.DuckDBPyConnection, config: Config, month:
     `read_contents` was called."""
     held = "SELECT * FROM source_contents"
     if config.source.orders is None:
-        held = _of_rows(config, month, f"(FROM {RAW_CUSTOMERS.name} WHERE month = {month_literal(month)})")
+        held = _of_rows(
+            config, month_literal(month), f"(FROM {RAW_CUSTOMERS.name} WHERE month = {month_literal(month)})"
+        )
     connection.execute(f"DELETE FROM {SOURCE_MONTHS.name} WHERE month = ?", [month])
     insert_query(
         connection,
@@ -170,7 +181,7 @@ def rows_of_month_before(connection: duckdb.DuckDBPyConnection, month: date, bef
     return int(found[0]) if found else 0
 
 
-def _of_feed(feed: OrderLines | Feed) -> str:
+def _of_feed(feed: OrderLines | Feed, among: str | None, called: str | None) -> str:
     """A query of the contents of order lines, or of a feed of events. Lines are first folded into customers: a
     customer then counts once, and nothing has to be counted apart."""
     if isinstance(feed, OrderLines):
@@ -179,7 +190,9 @@ def _of_feed(feed: OrderLines | Feed) -> str:
     else:
         name, rows, at, amount = feed.name, f"({feed.sql()}) WHERE is_event", "occurred_at", "NULL"
         values = [at]
-    listed = ", ".join(["customer_id", *values, *map(identifier, feed.carried)])
+    who = "customer_id" if called is None else literal(called)
+    listed = ", ".join([who, *values, *map(identifier, feed.carried)])
+    condition = "true" if among is None else f"customer_id IN (SELECT customer_id FROM {among})"
     present = (datetime.now(UTC) + CLOCK_TOLERANCE).replace(tzinfo=None).isoformat(sep=" ")
     return f"""
         SELECT {literal(name)} AS feed, of_month, sum(lines), count(customer_id), sum(amount),
@@ -188,17 +201,49 @@ def _of_feed(feed: OrderLines | Feed) -> str:
             SELECT CAST(date_trunc('month', {at}) AS DATE) AS of_month, customer_id, count(*) AS lines,
                 sum({amount}) AS amount, sum(hash({listed})) AS content,
                 bit_or(CAST(1 AS BIGINT) << CAST(day({at}) AS INTEGER)) AS days
-            FROM {rows} AND isfinite({at}) AND {at} < TIMESTAMP {literal(present)}
+            FROM {rows} AND {condition} AND isfinite({at}) AND {at} < TIMESTAMP {literal(present)}
             GROUP BY of_month, customer_id
         ) GROUP BY of_month
     """
 
 
-def _of_rows(config: Config, month: date, relation: str) -> str:
-    """The contents of a month of ready-made customers."""
+def shift_contents(
+    connection: duckdb.DuckDBPyConnection, config: Config, customers: str, sign: int, called: str | None = None
+) -> None:
+    """Take (-1) what the source holds of some customers from what closed months stand on, or add it (+1): what a person
+    has had removed is no change of the source.
+
+    customers : a relation with their customer_id. called : the id that their lines had when those months were run,
+    where that was another. Call it before they are forgotten or merged; and of a merged one again afterwards. Raises
+    SourceError.
+    """
+    read_contents(connection, config, among=customers, called=called)
+    if config.source.orders is None:
+        theirs = f"FROM {RAW_CUSTOMERS.name} SEMI JOIN {customers} USING (customer_id)"
+        connection.execute(f"""
+            INSERT INTO source_contents {_of_rows(config, "month", f"({theirs})")} GROUP BY month
+        """)
+    connection.execute(
+        f"""
+        UPDATE {SOURCE_MONTHS.name} AS s SET lines = s.lines + $sign * c.lines,
+            customers = s.customers + $sign * c.customers,
+            amount = CASE WHEN c.amount IS NULL THEN s.amount ELSE s.amount + $sign * c.amount END,
+            fingerprint = CASE
+                WHEN split_part(s.fingerprint, ':', 1) <> split_part(c.fingerprint, ':', 1) THEN s.fingerprint
+                ELSE split_part(s.fingerprint, ':', 1) || ':' || (CAST(split_part(s.fingerprint, ':', 2) AS HUGEINT)
+                    + $sign * CAST(split_part(c.fingerprint, ':', 2) AS HUGEINT)) END
+        FROM source_contents AS c WHERE c.feed = s.feed AND c.of_month = s.of_month AND s.definition = $definition
+        """,
+        {"sign": sign, "definition": _definition(config)},
+    )
+    connection.execute(f"DELETE FROM {SOURCE_MONTHS.name} WHERE lines = 0")
+
+
+def _of_rows(config: Config, month: str, relation: str) -> str:
+    """The contents of a month of ready-made customers; month : as SQL."""
     listed = ", ".join(["customer_id", *map(identifier, config.feature_names)])
     return f"""
-        SELECT {literal(ROWS)} AS feed, {month_literal(month)} AS of_month, count(*) AS lines,
+        SELECT {literal(ROWS)} AS feed, {month} AS of_month, count(*) AS lines,
             count(DISTINCT customer_id) AS customers, CAST(NULL AS DECIMAL(38, 4)) AS amount,
             {_printed(f"sum(hash({listed}))")} AS fingerprint, CAST(NULL AS BIGINT) AS days
         FROM {relation} AS customers
