@@ -118,9 +118,10 @@ SOURCE_RECONCILIATION = Table(
             "reason",
             "VARCHAR",
             "",
-            "used; forgotten or merged; before the window, after the month (of other months); left out by where, undecided by where (it is "
-            "neither true nor false of them), no readable date, later than today (when the month was run), no customer "
-            "(no id, or a blank one), customer repeated (several rows of one), no readable amount, customer rejected "
+            "used; forgotten or merged (see `segment-pipeline forget`); before the window, after the month (of other "
+            "months); left out by where, undecided by where (it is neither true nor false of them), no readable date, "
+            "later than today (when the month was run), no customer (no id, or a blank one), customer repeated "
+            "(several rows of one), no readable amount, customer rejected "
             "(see rejected_customers).",
         ),
         Column("is_used", "BOOLEAN", "", "Whether the month's features are made of them."),
