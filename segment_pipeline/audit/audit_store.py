@@ -36,7 +36,7 @@ from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import month_key
 from segment_pipeline.segments.profiles_store import feature_units, spend_sql
 from segment_pipeline.sources.expressions import text_id
-from segment_pipeline.sources.files import Relation, open_files
+from segment_pipeline.sources.files import Relation, local_files, open_files
 from segment_pipeline.sources.people.delivered import delivered
 from segment_pipeline.sources.ready_made import ready_made_rows
 from segment_pipeline.words import counted
@@ -159,8 +159,6 @@ def write_audit(connection: duckdb.DuckDBPyConnection, month: date, audit: Audit
 def _load_labels(connection: duckdb.DuckDBPyConnection, config: Config, audit: AuditSource, month: date) -> None:
     """Fill `audit_labels` (customer_id, label, ...), one row a customer, and `audited`: those of them in the month."""
     with _label_rows(connection, config, audit, month) as (source, customer_id):
-        for key, column in (("customer_id", customer_id), ("segment", audit.segment)):
-            _refuse_missing(source, f"audit.{key}", column)
         who, label = (
             f"nullif(trim({text_id(identifier(column), source.columns[column.lower()])}), '')"
             for column in (customer_id, audit.segment)
@@ -196,14 +194,34 @@ def _label_rows(
 ) -> Iterator[tuple[Relation, str]]:
     """The rows with the labels, and the column of their customers."""
     if audit.path is None or audit.customer_id is None:
-        with ready_made_rows(connection, config, month, {audit.segment.lower()}) as found:
-            yield found
+        with ready_made_rows(connection, config, month, {audit.segment.lower()}) as (source, customer_id):
+            _refuse_missing(source, "audit.segment", audit.segment)
+            yield source, customer_id
         return
-    path = resolve_source_path(audit.path.replace("{month}", month_key(month)), config.path.parent)
+    columns = {audit.customer_id.lower(), audit.segment.lower()}
     try:
-        yield open_files(connection, path, {audit.customer_id.lower(), audit.segment.lower()}), audit.customer_id
+        source = open_files(connection, _labels_path(config, audit.path, month), columns)
     except SourceError as error:
         raise SourceError(f"audit: {error}") from error
+    for key, column in (("customer_id", audit.customer_id), ("segment", audit.segment)):
+        _refuse_missing(source, f"audit.{key}", column)
+    yield source, audit.customer_id
+
+
+def _labels_path(config: Config, path: str, month: date) -> str:
+    return resolve_source_path(path.replace("{month}", month_key(month)), config.path.parent)
+
+
+def check_labels(connection: duckdb.DuckDBPyConnection, config: Config, months: Sequence[date]) -> None:
+    """Open the company's own segments as a run would, of the latest of these months whose file is there. Raises
+    SourceError."""
+    audit = config.audit
+    if audit is None or audit.path is None:
+        return  # a column of the source, which is opened as such
+    path = audit.path
+    there = [one for one in months if local_files(_labels_path(config, path, one))]
+    with _label_rows(connection, config, audit, max(there, default=min(months))):
+        pass
 
 
 def _refuse_missing(source: Relation, key: str, column: str) -> None:

@@ -5,7 +5,7 @@ that ask for the same kind the one that asks for more goes first, and then the o
 a campaign covers the action that a customer would get, the customer's arm decides whether it is that one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 
 import duckdb
@@ -154,16 +154,25 @@ def action_gaps(
     return without_action(connection, month) if actions else 0, unreached
 
 
-def unknown_segments(connection: duckdb.DuckDBPyConnection, actions: Sequence[Action]) -> list[str]:
-    """Which actions ask for segments that the latest published month does not have, by their keys."""
+def unknown_segments(
+    connection: duckdb.DuckDBPyConnection, actions: Sequence[Action], named: Iterable[int] = ()
+) -> list[str]:
+    """Which actions ask for segments that the latest published month does not have, by their keys; and which of those
+    that the user has named it does not have."""
     rows = connection.execute(
         "SELECT month, segment_id FROM segment_profiles WHERE month = (SELECT max(month) FROM segment_profiles) "
         "ORDER BY segment_id"
     ).fetchall()
     ids = [segment_id for _, segment_id in rows]
-    return [
-        f"actions[{index}].{key} ({action.action_id}): found segment {asked}; {month_key(rows[0][0])} has "
-        f"{', '.join(map(str, ids))}. Nobody gets this action while that is so."
+    has = f"{month_key(rows[0][0])} has {', '.join(map(str, ids))}" if rows else ""
+    unnamed = [
+        f"segments.{asked}: found segment {asked}; {has}. The name waits for a segment of that number."
+        for asked in named
+        if rows and asked not in ids
+    ]
+    return unnamed + [
+        f"actions[{index}].{key} ({action.action_id}): found segment {asked}; {has}. Nobody gets this action while "
+        "that is so."
         for index, action in enumerate(actions)
         for key, all_asked in (("pair", action.pair or ()), ("segment", [action.segment]))
         for asked in all_asked

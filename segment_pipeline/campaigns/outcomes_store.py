@@ -27,7 +27,7 @@ from segment_pipeline.sources.expressions import (
     text_id,
     timestamp,
 )
-from segment_pipeline.sources.files import open_files
+from segment_pipeline.sources.files import Relation, open_files
 from segment_pipeline.sources.people.delivered import delivered
 
 USABLE = "customer_id IS NOT NULL AND value >= 0"
@@ -56,6 +56,20 @@ class OutcomeCounts:
         return [f"outcomes.{key}: found {count:,} {what}; they do not count" for key, count, what in found if count]
 
 
+def open_outcomes(
+    connection: duckdb.DuckDBPyConnection, config: Config, outcomes: OutcomesSource
+) -> tuple[Relation, dict[str, str], dict[str, str]]:
+    """The file, opened, and by key the expressions over it and their types. Raises SourceError."""
+    path = resolve_source_path(outcomes.path, config.path.parent)
+    given = {key: str(text) for key, text in outcomes.model_dump(exclude={"path"}).items()}
+    key = f"outcomes.path ({config.path.name}:{config.line_of('outcomes', 'path')})"
+    source = open_files(connection, path, columns_of_ids_alone(given, ("customer_id",)), key)
+    expressions = bound(given, source)
+    types = expression_types(connection, source, "outcomes", expressions)
+    refuse_unfit_types(source, "outcomes", given, types)
+    return source, expressions, types
+
+
 @contextmanager
 def outcomes_table(
     connection: duckdb.DuckDBPyConnection, config: Config, outcomes: OutcomesSource, month: date
@@ -64,13 +78,7 @@ def outcomes_table(
 
     Raises SourceError, naming file, key, found and expected.
     """
-    path = resolve_source_path(outcomes.path, config.path.parent)
-    given = {key: str(text) for key, text in outcomes.model_dump(exclude={"path"}).items()}
-    key = f"outcomes.path ({config.path.name}:{config.line_of('outcomes', 'path')})"
-    source = open_files(connection, path, columns_of_ids_alone(given, ("customer_id",)), key)
-    expressions = bound(given, source)
-    types = expression_types(connection, source, "outcomes", expressions)
-    refuse_unfit_types(source, "outcomes", given, types)
+    source, expressions, types = open_outcomes(connection, config, outcomes)
     identity = text_id(expressions["customer_id"], types["customer_id"])
     people = delivered(connection, source, identity, "outcomes")
     customer_id = people.customer_id
@@ -92,7 +100,7 @@ def outcomes_table(
     except duckdb.Error as error:
         source.refuse_changed()
         raise SourceError(
-            f"{path}: reading the outcomes failed: {source.complaint(error)} Deliver the data again, or fix the "
+            f"{source.path}: reading the outcomes failed: {source.complaint(error)} Deliver the data again, or fix the "
             "expressions under `outcomes`, then run the month again."
         ) from error
     source.refuse_changed()

@@ -173,16 +173,7 @@ def ui_command(config: Config, chosen: argparse.Namespace) -> int:
 
 
 def check_command(config: Config, _: argparse.Namespace) -> int:
-    from segment_pipeline.database.store import scratch
-    from segment_pipeline.quickstart.request import last_closed_month
-    from segment_pipeline.sources.sources import check_source
-
-    closed = last_closed_month()
-    with scratch(config.operation.memory_limit) as connection:
-        try:
-            check_source(connection, config, month_range(config.first_month, max(config.first_month, closed)))
-        except SourceError as error:
-            raise ConfigError(str(error)) from error
+    _open_what_is_named(config)
     if config.alternatives.rules:
         from segment_pipeline.alternatives.alternatives_store import rules_that_fail
 
@@ -190,12 +181,12 @@ def check_command(config: Config, _: argparse.Namespace) -> int:
         if failing:
             raise ConfigError("\n".join(f"{config.path}: {problem}" for problem in failing))
     campaigns = f"{len(load_campaigns(config))} campaigns, " if config.campaigns is not None else ""
-    if config.published_path.exists() and any(action.pair or action.segment is not None for action in config.actions):
+    if config.published_path.exists() and (config.actions or config.segments):
         from segment_pipeline.campaigns.actions_store import unknown_segments
         from segment_pipeline.publishing.publish import reading
 
         with reading(config.published_path) as connection:
-            for remark in unknown_segments(connection, config.actions):
+            for remark in unknown_segments(connection, config.actions, config.segments):
                 print(f"{config.path}: {remark}", file=sys.stderr)
     print(
         f"{config.path}: fine. {len(config.features)} features, {campaigns}"
@@ -203,3 +194,22 @@ def check_command(config: Config, _: argparse.Namespace) -> int:
         "were not read."
     )
     return 0
+
+
+def _open_what_is_named(config: Config) -> None:
+    """Every file that the configuration names, and the columns and expressions over it. Raises ConfigError."""
+    from segment_pipeline.audit.audit_store import check_labels
+    from segment_pipeline.campaigns.outcomes_store import open_outcomes
+    from segment_pipeline.database.store import scratch
+    from segment_pipeline.quickstart.request import last_closed_month
+    from segment_pipeline.sources.sources import check_source
+
+    months = month_range(config.first_month, max(config.first_month, last_closed_month()))
+    with scratch(config.operation.memory_limit) as connection:
+        try:
+            check_source(connection, config, months)
+            check_labels(connection, config, months)
+            if config.outcomes is not None:
+                open_outcomes(connection, config, config.outcomes)
+        except SourceError as error:
+            raise ConfigError(str(error)) from error

@@ -252,6 +252,30 @@ def test_a_wrong_key_is_refused_with_file_and_line(commands, three_months, shop)
     )
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("outcomes: {path: gone.csv, customer_id: c, occurred_at: t, value: v}", "gone.csv does not exist"),
+        ("outcomes: {path: orders.parquet, customer_id: customer, occurred_at: nosuch, value: amount}", "nosuch"),
+        ("audit: {path: gone.csv, customer_id: c, segment: s}", "audit: "),
+        ("audit: {path: orders.parquet, customer_id: customer, segment: nosuch}", "audit.segment: column nosuch is"),
+    ],
+)
+def test_check_opens_every_file_that_is_named(commands, shop, more, said):
+    shop.configure(more=more)
+    ended = commands.start("check", "--config", str(shop.config_path)).wait()
+    assert ended.code == 2
+    assert said in ended.err
+
+
+def test_check_knows_the_segments_that_are_published(commands, copy):
+    copy.configure(last_month="2023-05", more="segments: {1: {name: Regulars}, 77: {name: Nobody}}")
+    ended = commands.start("check", "--config", str(copy.config_path)).wait()
+    assert ended.code == 0
+    assert "segments.77: found segment 77; 2023-05 has " in ended.err
+    assert "segments.1:" not in ended.err
+
+
 def test_check_reads_the_campaign_file_as_well(commands, shop):
     shop.configure(more="campaigns: {file: campaigns.yaml}")
     campaigns = shop.folder / "campaigns.yaml"
