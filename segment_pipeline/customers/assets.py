@@ -64,6 +64,9 @@ NOTHING_COMES_TWICE = CheckSpec(
     "Few lines repeat another, and the rows are not those of the month before.",
     blocking=False,
 )
+AMOUNTS_ARE_KEPT = CheckSpec(
+    "amounts_keep_their_value", "Amounts are those of the source: four decimals are enough for them.", blocking=False
+)
 NO_ROW_WAS_LOST = CheckSpec(
     "raw_equals_accepted_plus_rejected", "No row was lost: raw = accepted + rejected.", blocking=True
 )
@@ -71,6 +74,8 @@ FEATURES_ARE_INDEPENDENT = CheckSpec(
     "features_are_independent", "No feature is constant or repeats the others.", blocking=True
 )
 
+MOST_LOST = 1e-4
+"""Share of the amounts that may be lost where they are kept with four decimals."""
 TOO_FEW = (
     "A mixture fitted to so few customers finds groups that are chance and gone a month later: wait for more of them, "
     "or take in more (source.window_months, source.orders.where). "
@@ -82,7 +87,7 @@ TOO_FEW = (
     beside=[CUSTOMER_CATEGORIES, SOURCE_PARTS, CUSTOMER_LINES, SOURCE_MONTHS],
     group="customers",
     kinds=SQL_KINDS,
-    checks=[ORDER_LINES_HAVE_DATES, SOURCE_IS_AS_IT_WAS, FEEDS_REACH_THE_END, NOTHING_COMES_TWICE],
+    checks=[ORDER_LINES_HAVE_DATES, AMOUNTS_ARE_KEPT, SOURCE_IS_AS_IT_WAS, FEEDS_REACH_THE_END, NOTHING_COMES_TWICE],
 )
 def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.sources.sources import load_raw_customers
@@ -92,6 +97,7 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
         step.rows = counts.rows
         step.judge(
             _dates(counts.parts, step.config.quality.max_rejected_share),
+            _kept(counts.lost_by_rounding),
             advice="Fix source.orders.ordered_at, or the dates in the source that are unreadable or in the future.",
         )
         step.judge(*_over_time(step), advice="See source.late_data and source.feed_ends_early in the configuration.")
@@ -112,6 +118,13 @@ def _dates(parts: "Sequence[Part]", allowed: float) -> dg.AssetCheckResult:
     share = (undated + future) / max(1, undated + future + in_window)
     observed = {"undated": undated, "future": future, "share": share}
     return checks.result(ORDER_LINES_HAVE_DATES, share <= allowed, observed, {"share": allowed})
+
+
+def _kept(lost: float) -> dg.AssetCheckResult:
+    advice = "take source.orders.amount a thousand times, and say so in the features' unit"
+    return checks.result(
+        AMOUNTS_ARE_KEPT, lost <= MOST_LOST, {"lost by rounding": lost}, {"share": MOST_LOST, "advice": advice}
+    )
 
 
 def _over_time(step: Step) -> list[dg.AssetCheckResult]:

@@ -7,6 +7,7 @@ Amounts are exact decimals: a parallel sum of doubles depends on the order of th
 not give the same bits twice.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ from segment_pipeline.sources.products import CATEGORY, PRODUCTS, Products, open
 # A clock that is ahead, or a time zone, is no wrong date.
 CLOCK_TOLERANCE = timedelta(days=1)
 
+AMOUNT = "DECIMAL(18, 4)"
+"""Money as a line has it."""
 LINE_COLUMNS = ("customer_id", "order_id", "ordered_at", "amount", "product_id", "category", "is_line")
 """The settled columns of a line, whatever the source calls its own."""
 
@@ -78,7 +81,7 @@ class OrderLines:
                 {_key(of["order_id"], kinds["order_id"])} AS order_id,
                 -- nothing but a cast: a filter on it then skips the parts of a Parquet file that hold other months
                 {timestamp(of["ordered_at"], kinds["ordered_at"], self.time_zone)} AS ordered_at,
-                TRY_CAST(({of["amount"]}\n) AS DECIMAL(18, 4)) AS amount,
+                TRY_CAST(({of["amount"]}\n) AS {AMOUNT}) AS amount,
                 {product_id} AS product_id,
                 {category} AS category,
                 ({of.get("where", "true")}\n) AS is_line
@@ -121,6 +124,21 @@ def open_order_lines(connection: duckdb.DuckDBPyConnection, config: Config) -> O
     identity = text_id(expressions["customer_id"], types["customer_id"])
     people = delivered(connection, source, identity, "order lines")
     return OrderLines(source, people, expressions, types, carried, products, config.source.time_zone)
+
+
+def lost_by_rounding(connection: duckdb.DuckDBPyConnection, lines: OrderLines) -> float:
+    """The share, 0..1, by which the amounts of the source differ from what is kept of them, AMOUNT: next to nothing for
+    money, and all of it for prices of a hundred-thousandth. Raises duckdb.Error."""
+    if re.match(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DECIMAL\(\d+,[0-4]\))$", lines.types["amount"]):
+        return 0.0
+    found = connection.execute(f"""
+        SELECT sum(abs(given - CAST(kept AS DOUBLE))) / nullif(sum(abs(given)), 0) FROM (
+            SELECT given, TRY_CAST(given AS {AMOUNT}) AS kept FROM (
+                SELECT TRY_CAST(({lines.expressions["amount"]}\n) AS DOUBLE) AS given FROM {lines.source.sql} AS source
+            )
+        ) WHERE kept IS NOT NULL
+    """).fetchone()
+    return float(found[0] or 0) if found else 0.0
 
 
 def orders_of(config: Config) -> OrdersSource:

@@ -32,6 +32,7 @@ from segment_pipeline.sources.folding import fold_order_lines
 from segment_pipeline.sources.order_lines import (
     covered_months,
     instant,
+    lost_by_rounding,
     open_order_lines,
     window_of,
 )
@@ -54,7 +55,8 @@ class SourceCounts:
     """What a month's reading of the source found. `rows` are raw customers; `parts` what became of the lines of the
     source, before customers are judged; `uncategorised` those of the window without a category, None where there are no
     order lines; `events` are those of each feed, `filled` the customers who got a feature's `missing` value, by
-    feature. `forgotten` customers are delivered, and left out with all their rows."""
+    feature. `forgotten` customers are delivered, and left out with all their rows. `lost_by_rounding` is the share of
+    the amounts that is not kept."""
 
     rows: int
     parts: Sequence[Part]
@@ -62,6 +64,7 @@ class SourceCounts:
     events: Mapping[str, EventCounts] = field(default_factory=dict)
     filled: Mapping[str, int] = field(default_factory=dict)
     forgotten: int = 0
+    lost_by_rounding: float = 0.0
 
 
 def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
@@ -168,14 +171,14 @@ def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: d
         filled = fill_missing(connection, config)
         events = {name: replace(one, silent_customers=silent[name]) for name, one in events.items()}
         (rows,) = connection.execute("SELECT count(*) FROM source_customers").fetchone() or (0,)
-        uncategorised = lines_without_category(connection)
+        uncategorised, rounded = lines_without_category(connection), lost_by_rounding(connection, lines)
         refuse_unknown_categories(connection, config, lines.sql(), month)
     except duckdb.Error as error:
         raise lines.failed(error) from error
     lines.refuse_changed()
     for feed in feeds:
         feed.source.refuse_changed()
-    return SourceCounts(rows, parts, uncategorised, events, filled, lines.people.forgotten)
+    return SourceCounts(rows, parts, uncategorised, events, filled, lines.people.forgotten, rounded)
 
 
 def fill_missing(connection: duckdb.DuckDBPyConnection, config: Config) -> dict[str, int]:

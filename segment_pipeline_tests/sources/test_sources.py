@@ -247,6 +247,25 @@ def lines_of(counts: SourceCounts) -> dict[str, int]:
     return {one.reason: one.lines for one in counts.parts}
 
 
+@pytest.mark.parametrize(
+    ("amounts", "lost"),
+    [
+        ((19.99, 0.07, -3.5, 1e9), (0.0, 1e-12)),
+        ((1.23456, 7.65432), (1e-6, 1e-4)),
+        ((0.00002, 0.00003), (1.0, 1.0)),
+        ((0.00015, math.nan, math.inf, None), (0.3, 0.4)),
+    ],
+)
+def test_what_four_decimals_lose_of_the_amounts_is_known(
+    tmp_path: Path, amounts: tuple[float | None, ...], lost: tuple[float, float]
+) -> None:
+    write(tmp_path / "o.parquet", [("a", "1", "2023-03-01", amount, "p") for amount in amounts])
+    counts, _ = load(orders_from(tmp_path, "o.parquet"))
+    assert lost[0] <= counts.lost_by_rounding <= lost[1]
+    counts, _ = load(orders_from(tmp_path, "o.parquet", amount="TRY_CAST(round(paid * 1000) AS DECIMAL(18, 2))"))
+    assert counts.lost_by_rounding == 0
+
+
 def test_amounts_that_are_no_number_are_counted(tmp_path: Path) -> None:
     amounts = [1.0, None, math.nan, math.inf, -math.inf, 1e15]
     write(tmp_path / "o.parquet", [("a", "1", "2023-03-01", amount, "p") for amount in amounts])
