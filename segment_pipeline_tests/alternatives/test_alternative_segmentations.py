@@ -88,7 +88,7 @@ def test_a_verdict_and_its_findings_stand_beside_the_champion(grown):
     assert len(verdicts) == 1
     assert verdicts[0][1] == 1
     findings = dict(query(grown.warehouse, "SELECT finding, holds FROM suitability_findings"))
-    assert len(findings) == 14
+    assert len(findings) == 15
     assert not findings["few_customers"]
 
 
