@@ -46,8 +46,9 @@ def test_a_recipe_answers_its_question(finished_demo, title):
 SHOWN = """
 import json, resource, sys, duckdb
 
-resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
 with duckdb.connect(sys.argv[1], read_only=True, config={"memory_limit": "1GB"}) as connection:
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 30), used + (4 << 30)))
     for query in json.load(sys.stdin):
         assert "│" in str(connection.sql(query.strip().rstrip(";"))), query
 """

@@ -55,7 +55,7 @@ def test_a_warehouse_that_is_damaged_in_its_middle_says_so(commands: Commands, c
     os.truncate(copy.warehouse, copy.warehouse.stat().st_size - 300_000)
     ended = commands.run(copy, "--quiet", "--force", "--months", "2023-05")
     assert ended.code == 1
-    assert "Put a backup in its place" in ended.err
+    assert "put a backup in its place" in ended.err
     assert "defect" not in ended.err
     assert copy.published.read_bytes() == before
 

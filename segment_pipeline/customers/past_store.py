@@ -38,7 +38,7 @@ def fill_past(connection: duckdb.DuckDBPyConnection, config: Config, month: date
         try:
             read_customers(connection, config, past)
         except SourceError as error:
-            if isinstance(error.__cause__, duckdb.Error):  # the transaction has ended with it
+            if error.__cause__ is not None:  # it cannot be read; and after DuckDB's, the transaction has ended
                 raise
             break  # an older file may lack what later ones have: the past ends there
         limits = judge_rows(connection, config, contract, "source_customers")

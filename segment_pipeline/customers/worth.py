@@ -101,11 +101,18 @@ def feature_worth(
     ]
 
 
-def why_none_is_sound(space: FeatureSpace, X: Array, seed: int, hurdle: tuple[str, float] | None = None) -> str | None:
+def why_none_is_sound(
+    space: FeatureSpace,
+    X: Array,
+    seed: int,
+    hurdle: tuple[str, float] | None = None,
+    components: Sequence[int] = SEARCHED_COMPONENTS,
+) -> str | None:
     """Why no quick mixture of these features is sound, in words, of the one with fewest components; None where one is.
 
     X : (n, d) customers in original units. hurdle : feature and value of those who are a segment by rule; the mixtures
-    are of the others. They are fitted to a sample, and judged by all, as the candidates of a month are.
+    are of the others. components : the numbers that are tried. They are fitted to a sample, and judged by all, as the
+    candidates of a month are.
     """
     if hurdle is not None:
         X = X[~hurdle_in(space, *hurdle).holds(space.transform(X))]
@@ -117,7 +124,7 @@ def why_none_is_sound(space: FeatureSpace, X: Array, seed: int, hurdle: tuple[st
         return explain_dependence(dependence)
     spread, rows = rounding_variance(space, X), _sampled(len(Z), seed)
     reason = None
-    for k in SEARCHED_COMPONENTS:
+    for k in components:
         if k + space.n_features > len(rows):
             break
         (found,) = search_mixtures(

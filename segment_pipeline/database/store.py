@@ -92,6 +92,10 @@ class Warehouse:
         connection = self._open(report)
         try:
             yield connection
+        except duckdb.Error as error:
+            if self._is_torn(first_line(error)):
+                raise self._damaged(error) from error
+            raise
         finally:
             connection.close()
 
@@ -133,11 +137,20 @@ class Warehouse:
                 lambda: duckdb.connect(str(self.path), config=settings), self.path, self.lock_timeout, report
             )
         except duckdb.Error as error:
-            raise WarehouseError(
-                f"{self.path} cannot be opened ({first_line(error)}). If the file is damaged, put a backup in its "
-                f"place or move it and segments.duckdb away, and run again; without a backup all months are rebuilt."
-            ) from error
+            raise self._damaged(error) from error
         return _set_up(connection)
+
+    def _is_torn(self, message: str) -> bool:
+        """Whether DuckDB says that it cannot read on in the warehouse, and not in a file of the user's."""
+        return message.startswith("Corrupt database file") or (
+            "Could not read enough bytes" in message and self.path.name in message
+        )
+
+    def _damaged(self, error: duckdb.Error) -> WarehouseError:
+        return WarehouseError(
+            f"{self.path} cannot be opened ({first_line(error)}). If the file is damaged, put a backup in its place or "
+            "move it and segments.duckdb away, and run again; without a backup all months are rebuilt."
+        )
 
 
 def _patiently(

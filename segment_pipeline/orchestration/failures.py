@@ -20,7 +20,6 @@ _KINDS = {
     "WarehouseError": "The warehouse cannot be used",
     "PublishError": "The published file cannot be replaced",
 }
-_DAMAGED = ("Corrupt database file", "IO Error: Could not read enough bytes from file")
 _INTERRUPTIONS = {"DagsterExecutionInterruptedError", "InterruptException", "KeyboardInterrupt"}
 
 
@@ -53,11 +52,6 @@ class Failure:
         if self.ours:
             return self.message
         where = f" in {self.step}" if self.step else ""
-        if self.message.startswith(_DAMAGED):
-            return (
-                f"The warehouse is damaged{where}: {self.message}. Put a backup in its place, or move it and "
-                "segments.duckdb away, and run again; without a backup all months are rebuilt."
-            )
         if self.error in _OF_THE_MACHINE:
             return (
                 f"{self.error}{where}: {self.message}. See to disk space, memory and file permissions, and run again."

@@ -122,7 +122,7 @@ def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly:
     if request.no_hurdle or request.hurdle is not None:
         proposal = without_hurdle(proposal)
     if request.features is None:
-        proposal = without_what_spoils(proposal, found.values, request.seed, request.hurdle)
+        proposal = without_what_spoils(proposal, found.values, request.seed, request.hurdle, request.segments)
     once = table.orders is not None and customers > 0 and bool(np.all(found.values[FREQUENCY] == 1))
     obstacle = one_order_each(request.file) if once else why_no_mixture(request, customers, proposal)
     if obstacle is not None and monthly:

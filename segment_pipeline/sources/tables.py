@@ -35,7 +35,7 @@ CUSTOMER_CATEGORIES = Table(
         MONTH,
         CUSTOMER_ID,
         Column("category", "VARCHAR", "", "The category; (other) for all but the ten, (none) for lines without one."),
-        Column("spend", "DECIMAL(38, 4)", "currency", "What the customer spent on it, net of refunds, at least 0."),
+        Column("spend", "DECIMAL(38,4)", "currency", "What the customer spent on it, net of refunds, at least 0."),
     ),
     ("month", "customer_id", "category"),
     published=False,
@@ -47,7 +47,7 @@ _LINES = Column(
 )
 _MONEY = Column(
     "money",
-    "DECIMAL(38, 4)",
+    "DECIMAL(38,4)",
     "currency",
     "What their readable amounts come to, net of refunds; of ready-made customers what these spent. NULL where no "
     "amount can be read, or nothing says what is spent.",
@@ -60,7 +60,7 @@ _BELOW_ZERO = (
         "How many of them have an amount below 0: what came back, or was put right. NULL where nothing says what is "
         "spent.",
     ),
-    Column("below_zero_money", "DECIMAL(38, 4)", "currency", "What these come to, which is part of the money."),
+    Column("below_zero_money", "DECIMAL(38,4)", "currency", "What these come to, which is part of the money."),
 )
 _PART = (
     _LINES,
@@ -140,7 +140,7 @@ SOURCE_MONTHS = Table(
         Column("of_month", "DATE", "month", "The month in which the lines lie; of rows, the month itself."),
         Column("lines", "BIGINT", "rows", "Order lines, events or rows in it."),
         Column("customers", "BIGINT", "customers", "Customers who have one."),
-        Column("amount", "DECIMAL(38, 4)", "currency", "What the order lines add up to; NULL of other feeds."),
+        Column("amount", "DECIMAL(38,4)", "currency", "What the order lines add up to; NULL of other feeds."),
         Column(
             "fingerprint", "VARCHAR", "", "Changes with any value, not with their order; DuckDB's version before it."
         ),

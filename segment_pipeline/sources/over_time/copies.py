@@ -16,6 +16,7 @@ from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.sources.events import Feed, open_feeds
 from segment_pipeline.sources.order_lines import OrderLines, instant, open_order_lines
 from segment_pipeline.sources.over_time.contents import ORDER_LINES, rows_of_month_before
+from segment_pipeline.words import percent
 
 ACCEPTED = 0.01
 """Share of a month's lines that may repeat another: somebody buys the same twice and is billed in two equal lines. Of
@@ -39,7 +40,7 @@ class Copies:
     def __str__(self) -> str:
         money = "" if self.amount is None else f", {self.amount:,.2f} in money"
         files = "".join(f"; {os.path.basename(copy)} is {os.path.basename(other)} again" for copy, other in self.files)
-        return f"{self.feed}: {self.lines:,} repeat another in every column ({self.share:.0%}{money}){files}"
+        return f"{self.feed}: {self.lines:,} repeat another in every column ({percent(self.share)}{money}){files}"
 
 
 def copies_in_words(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[str]:

@@ -188,10 +188,11 @@ def _rewritten(file: str, *encodings: tuple[str, str]) -> Text:
                 lines = io.TextIOWrapper(stream, encoding=codec, newline=None)
                 while part := lines.read(_CHUNK):
                     target.write(part)
-        except UnicodeDecodeError:
+        except UnicodeDecodeError as error:
+            unknown = error
             continue
         return Text(str(draft), encoding)
-    raise SourceError(f"{file} begins like {encodings[0][1]} and is not. Save it as CSV (UTF-8).")
+    raise SourceError(f"{file} begins like {encodings[0][1]} and is not. Save it as CSV (UTF-8).") from unknown
 
 
 def _sheet(file: str) -> Text:
