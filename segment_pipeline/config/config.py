@@ -295,6 +295,11 @@ class Config(Settings):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
+    def project(self) -> str:
+        """How pipeline_runs calls this configuration: its name, and its file."""
+        return f"{self.name} ({self.path.name})"
+
+    @property
     def warehouse_path(self) -> Path:
         """The pipeline's own database."""
         return self.output_dir / "warehouse.duckdb"

@@ -5,11 +5,6 @@ from segment_pipeline.database.store import Connection, WarehouseError
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
 
 
-def project_of(config: Config) -> str:
-    """How pipeline_runs calls the configuration."""
-    return f"{config.name} ({config.path.name})"
-
-
 def refuse_other_project(connection: Connection, config: Config) -> None:
     """Raises WarehouseError where another configuration has run last. One whose name or whose file has changed is the
     same; rows of before the column say nothing."""
@@ -20,7 +15,7 @@ def refuse_other_project(connection: Connection, config: Config) -> None:
     if last is None or last.startswith(f"{config.name} (") or last.endswith(f"({config.path.name})"):
         return
     raise WarehouseError(
-        f"{config.warehouse_path} holds the months of {last}, and this is {project_of(config)}. Give this one an "
+        f"{config.warehouse_path} holds the months of {last}, and this is {config.project}. Give this one an "
         "output_dir of its own, such as output_dir: "
         f"{config.path.stem}_output; or move warehouse.duckdb and segments.duckdb away, if they are of no use any more."
     )

@@ -130,7 +130,6 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
         The block sets `step.rows`.
         """
         from segment_pipeline.database.rows import insert_rows
-        from segment_pipeline.orchestration.project import project_of
 
         started = self._since(context.asset_key)
         month = parse_month(context.partition_key)
@@ -147,7 +146,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
                 "rows": step.rows,
                 "seconds": time.perf_counter() - started,
                 "config_hash": self.config.config_hash,
-                "project": project_of(self.config),
+                "project": self.config.project,
                 "code_version": __version__,
                 "finished_at": datetime.now(UTC).replace(tzinfo=None),
                 "sequence": written + 1,

@@ -17,7 +17,6 @@ from segment_pipeline.errors import SourceError
 from segment_pipeline.models.champions_store import previous_champion
 from segment_pipeline.models.tables import CHAMPIONS
 from segment_pipeline.months import month_key
-from segment_pipeline.orchestration.project import project_of
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segments.memory_store import remember_nobody
@@ -53,7 +52,7 @@ def pass_over(connection: duckdb.DuckDBPyConnection, config: Config, month: date
         "rows": 0,
         "seconds": 0.0,
         "config_hash": config.config_hash,
-        "project": project_of(config),
+        "project": config.project,
         "code_version": __version__,
         "finished_at": datetime.now(UTC).replace(tzinfo=None),
         "sequence": written + 1,

@@ -217,7 +217,7 @@ def test_a_file_that_a_glob_finds_twice_is_named_with_what_it_adds(connection, t
     write(tmp_path / "orders_again.csv", rows)
     (said,) = copies_in_words(connection, config, MARCH)
     assert said == (
-        "order lines: 31 repeat another in every column (50%, 2,309.50 in money); orders_again.csv is orders.csv again"
+        "order lines: 31 repeat another in every column (50 %, 2,309.50 in money); orders_again.csv is orders.csv again"
     )
 
 
