@@ -1,5 +1,7 @@
 """Whoever is forgotten or merged: nothing that a source delivers brings them back."""
 
+from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.database.store import Warehouse, prepare
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.publishing.people import forget, merge
+from segment_pipeline.sources.reconciliation import FORMER, Part, part
 from segment_pipeline.sources.sources import load_categories, load_raw_customers
 from segment_pipeline_tests.source_files import LINES, MARCH, configured, orders_from, snapshots_from, write
 
@@ -28,6 +31,10 @@ def read(config: Config, *, gone: tuple[str, ...] = (), merged: tuple[tuple[str,
         return dict(connection.execute("FROM categories").fetchall())
 
 
+def whole(parts: Sequence[Part]) -> int:
+    return sum(one.lines for one in parts)
+
+
 @pytest.fixture
 def orders(tmp_path: Path) -> Config:
     write(tmp_path / "orders.parquet", LINES)
@@ -39,6 +46,13 @@ def test_lines_of_a_forgotten_customer_are_left_out_and_the_customer_is_counted(
     counts, rest = read(orders, gone=("a", "nobody"))
     assert (before.forgotten, counts.forgotten) == (0, 1)
     assert rest == {name: row for name, row in all_of_them.items() if name != "a"}
+    # and its lines and money are a part of their own, so that the parts are still the whole source
+    gone = part(counts.parts, FORMER)
+    amounts = [Decimal(str(line[3])) for line in LINES if line[0] == "a" and line[3] is not None]
+    assert (gone.lines, gone.customers) == (sum(line[0] == "a" for line in LINES), 1)
+    assert gone.money == sum(amounts)
+    assert whole(counts.parts) == whole(before.parts) == len(LINES)
+    assert part(before.parts, FORMER).lines == 0
 
 
 def test_lines_of_a_merged_customer_are_folded_as_if_they_had_the_new_id(tmp_path: Path, orders: Config) -> None:
@@ -69,6 +83,7 @@ def test_of_ready_made_rows_the_one_of_the_new_id_counts_where_both_are_delivere
     assert {name: row[-1] for name, row in rows.items()} == {"new": 2, "other": 3, "stays": 6}
     assert (counts.rows, counts.forgotten) == (3, 1)
     assert all(row[1] == 1 for row in rows.values())  # no copies
+    assert (part(counts.parts, FORMER).lines, whole(counts.parts)) == (3, 6)
 
 
 def test_a_file_may_call_its_columns_as_the_pipeline_calls_its_own(tmp_path: Path) -> None:
