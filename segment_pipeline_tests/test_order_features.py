@@ -12,13 +12,13 @@ import pytest
 from segment_pipeline.config.config import Config, load_config, parse_config
 from segment_pipeline.config.order_features import CURRENCY, ORDER_FEATURES, OrderFeature, Words
 from segment_pipeline.config.source import OrdersSource
+from segment_pipeline.config.starter_file import starter_text
 from segment_pipeline.database.store import prepare
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.models.naming import name_segments
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES, TABLES
 from segment_pipeline.publishing.score_sql import latest_scoring, score_sql
 from segment_pipeline.quickstart.command import Request, explore
-from segment_pipeline.quickstart.starter_file import starter_text
 from segment_pipeline.sources.sources import load_raw_customers
 from segment_pipeline.words import deed
 from segment_pipeline_tests.shop import FIRST_MONTH, Shop, order_lines, query

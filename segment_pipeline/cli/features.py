@@ -17,6 +17,7 @@ from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.config.source import Feature
+from segment_pipeline.config.starter_file import scalar
 from segment_pipeline.customers.worth import FeatureWorth, LaterWindow, feature_worth, only_grows
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.store import scratch
@@ -26,7 +27,6 @@ from segment_pipeline.months import add_months, month_key
 from segment_pipeline.quickstart.messages import plain_speech, results_console
 from segment_pipeline.quickstart.proposal import MAX_MISSING_SHARE, FeatureProposal, Overrides, propose_features
 from segment_pipeline.quickstart.request import last_closed_month
-from segment_pipeline.quickstart.starter_file import scalar
 from segment_pipeline.sources.sources import numbers_of_source, read_customers
 from segment_pipeline.words import percent
 

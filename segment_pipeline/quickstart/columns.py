@@ -50,6 +50,9 @@ MISSING = (
 )
 """Texts, in lower case, that stand for no value."""
 
+_VALUES = "column_values"
+_FILLED = "bare <> ''"
+
 _NO_VALUE = "|".join(map(re.escape, MISSING))
 
 DATE_FORMATS = {
@@ -154,20 +157,24 @@ def describe_column(
 ) -> Column:
     """What the texts of one column are. decimal : the mark. is_date, date_format : what the user has said of it.
     time_zone : whose local times moments become; None to take times as they stand."""
+    _list_values(connection, name)
     number = number_sql("value", decimal)
-    known, filled, distinct, numbers, shares, plain, low, high, whole, pointed, rounded, example = only_row(
+    counted = [
+        "value IS NOT NULL",
+        _FILLED,
+        "number IS NOT NULL",
+        r"value LIKE '%\%' ESCAPE '\'",
+        f"regexp_full_match(value, {literal(_PLAIN_NUMBER[decimal])})",
+        "number = floor(number)",
+        r"value LIKE '%.0' AND regexp_full_match(value, '\d+\.0+')",
+        r"value ILIKE '%e%' AND regexp_full_match(value, '\d([.,]\d+)?[eE]\+?\d+')",
+    ]
+    distinct, example, low, high, known, filled, numbers, shares, plain, whole, pointed, rounded = only_row(
         connection,
-        rf"""
-        SELECT count(value), count(*) FILTER (bare <> ''), count(DISTINCT value), count(number),
-            count(*) FILTER (value LIKE '%\%' ESCAPE '\'),
-            count(*) FILTER (regexp_full_match(value, {literal(_PLAIN_NUMBER[decimal])})),
-            min(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}),
-            max(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}),
-            count(*) FILTER (number = floor(number)),
-            count(*) FILTER (value LIKE '%.0' AND regexp_full_match(value, '\d+\.0+')),
-            count(*) FILTER (value ILIKE '%e%' AND regexp_full_match(value, '\d([.,]\d+)?[eE]\+?\d+')),
-            min(value)
-        FROM (SELECT value, bare, {number} AS number FROM {_known_values(name)})
+        f"""
+        SELECT count(value), min(value), min(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}),
+            max(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}), {", ".join(map(_rows, counted))}
+        FROM (SELECT value, bare, lines, {number} AS number FROM {_VALUES})
         """,
     )
     pointed_ids = known > 0 and pointed == known
@@ -177,10 +184,10 @@ def describe_column(
     if is_date and date_format is not None:
         return _as_said(connection, column, _in_zone(column, date_format, time_zone))
     if numbers >= NEARLY_ALL * known:
-        numeric_date = _numeric_date(connection, name, low, high) if is_date or _called_a_time(name) else ""
+        numeric_date = _numeric_date(connection, low, high) if is_date or _called_a_time(name) else ""
         if numeric_date:
             return _dated_in_all_forms(connection, column, _in_zone(column, numeric_date, time_zone))
-        unit = "share" if shares >= NEARLY_ALL * known else _currency(connection, name)
+        unit = "share" if shares >= NEARLY_ALL * known else _currency(connection)
         column = replace(
             column,
             kind="number",
@@ -190,7 +197,7 @@ def describe_column(
             whole=whole == numbers,
         )
         return _with_samples(connection, column, number)
-    found, ambiguous = _text_date(connection, name, date_format)
+    found, ambiguous = _text_date(connection, date_format)
     if not found:
         return column
     dated = replace(_dated_in_all_forms(connection, column, _in_zone(column, found, time_zone)), ambiguous=ambiguous)
@@ -231,7 +238,7 @@ def decimal_mark(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) ->
 
     12.5 can only be a point, 12,5 only a comma; 1.234 can be both, and decides nothing.
     """
-    profiled = _profiled(connection)
+    profiled = profiled_rows(connection)
     counted = [_written_with(connection, profiled, name) for name in names]
     counts = dict(zip(_NUMBER, map(sum, zip(*counted, strict=True)), strict=True))
     if counts[","] > counts["."]:
@@ -264,7 +271,7 @@ def _points_of_thousands(connection: duckdb.DuckDBPyConnection, names: Sequence[
                 count(*) FILTER (regexp_full_match(value, '[+-]?\d{{1,3}}')),
                 count(*) FILTER (NOT regexp_full_match(value, '[+-]?([1-9]\d{{0,2}}(\.\d{{3}})+|\d{{1,3}})')),
                 min(value) FILTER (value LIKE '%.%')
-            FROM (SELECT {value} AS value FROM {_profiled(connection)})
+            FROM (SELECT {value} AS value FROM {profiled_rows(connection)})
             """,
         )
         if pointed >= 20 and others == 0 and (bare_small or _ends_in_noughts(connection, name)):
@@ -274,9 +281,8 @@ def _points_of_thousands(connection: duckdb.DuckDBPyConnection, names: Sequence[
 
 def _ends_in_noughts(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
     """Whether most numbers end in .000 or .500, as whole thousands of a small currency do and no measure does."""
-    (share,) = only_row(
-        connection, rf"SELECT avg(CAST(regexp_matches(value, '\.[05]00$') AS DOUBLE)) FROM {_known_values(name)}"
-    )
+    noughts = rf"regexp_matches({known_sql(name)}, '\.[05]00$')"
+    (share,) = only_row(connection, f"SELECT avg(CAST({noughts} AS DOUBLE)) FROM {profiled_rows(connection)}")
     return bool(share is not None and share > 0.5)
 
 
@@ -291,7 +297,7 @@ def _example_of_comma(connection: duckdb.DuckDBPyConnection, names: Sequence[str
     return "1,5"
 
 
-def _profiled(connection: duckdb.DuckDBPyConnection) -> str:
+def profiled_rows(connection: duckdb.DuckDBPyConnection) -> str:
     """At most PROFILED_ROWS of the rows, evenly spread."""
     rows = int(only_row(connection, "SELECT count(*) FROM raw_rows")[0])
     every = max(1, -(-rows // PROFILED_ROWS))
@@ -322,9 +328,24 @@ def known_sql(name: str) -> str:
     return f"CASE WHEN NOT regexp_full_match(lower({value}), {literal(_NO_VALUE)}) THEN {value} END"
 
 
-def _known_values(name: str) -> str:
-    """The known texts of a column as `value`, and all as `bare`, a row of `raw_rows` each."""
-    return f"(SELECT {known_sql(name)} AS value, {bare_sql(name)} AS bare FROM raw_rows)"
+def _list_values(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Fill the temporary table _VALUES with the different texts of a column as `bare`, those that are known as `value`,
+    and how many `lines` have them: what a text is, is asked once of each."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE {_VALUES} AS
+        SELECT bare, {known_sql("bare")} AS value, lines
+        FROM (SELECT {bare_sql(name)} AS bare, count(*) AS lines FROM raw_rows GROUP BY bare)
+    """)
+
+
+def _some_values(most: int) -> str:
+    """So many of the known texts, whichever, and always the same."""
+    return f"(SELECT value FROM {_VALUES} WHERE value IS NOT NULL ORDER BY hash(value), value LIMIT {most})"
+
+
+def _rows(condition: str) -> str:
+    """How many rows have a text of _VALUES of which the condition is true."""
+    return f"CAST(coalesce(sum(lines) FILTER ({condition}), 0) AS BIGINT)"
 
 
 def number_sql(value: str, decimal: str) -> str:
@@ -401,11 +422,11 @@ def _bare_number(value: str) -> str:
 # --- numbers and dates ------------------------------------------------------------------------------------------------
 
 
-def _currency(connection: duckdb.DuckDBPyConnection, name: str) -> str:
+def _currency(connection: duckdb.DuckDBPyConnection) -> str:
     """The currency that most of the column's texts name; "" for none."""
-    shares = ", ".join(f"avg(CAST(contains({identifier(name)}, {literal(sign)}) AS DOUBLE))" for sign in _CURRENCY)
-    found = only_row(connection, f"SELECT {shares} FROM raw_rows")
-    return next((code for code, share in zip(_CURRENCY.values(), found, strict=True) if (share or 0) > 0.5), "")
+    named = ", ".join(_rows(f"contains(bare, {literal(sign)})") for sign in _CURRENCY)
+    texts, *found = only_row(connection, f"SELECT {_rows('bare IS NOT NULL')}, {named} FROM {_VALUES}")
+    return next((code for code, rows in zip(_CURRENCY.values(), found, strict=True) if rows > 0.5 * texts), "")
 
 
 def _with_samples(connection: duckdb.DuckDBPyConnection, column: Column, number: str) -> Column:
@@ -413,13 +434,12 @@ def _with_samples(connection: duckdb.DuckDBPyConnection, column: Column, number:
     if not column.unreadable:
         return column
     found = connection.execute(
-        f"SELECT DISTINCT value FROM {_known_values(column.name)} "
-        f"WHERE value IS NOT NULL AND {number} IS NULL ORDER BY 1 LIMIT 3"
+        f"SELECT value FROM {_VALUES} WHERE value IS NOT NULL AND {number} IS NULL ORDER BY value LIMIT 3"
     ).fetchall()
     return replace(column, samples=tuple(row[0] for row in found))
 
 
-def _numeric_date(connection: duckdb.DuckDBPyConnection, name: str, low: float | None, high: float | None) -> str:
+def _numeric_date(connection: duckdb.DuckDBPyConnection, low: float | None, high: float | None) -> str:
     """How numbers in a column of times are times: since 1970, between 1989 and 2036, or as 20241231; "" if not.
 
     low, high : of the numbers that may be dates; None where there is none.
@@ -435,33 +455,28 @@ def _numeric_date(connection: duckdb.DuckDBPyConnection, name: str, low: float |
     if low >= 19000101 and high <= 21001231:
         fails = only_row(
             connection,
-            f"SELECT count(*) FROM {_known_values(name)} "
+            f"SELECT count(*) FROM {_VALUES} "
             f"WHERE value IS NOT NULL AND rtrim(value, '0') <> '' AND try_strptime(value, '%Y%m%d') IS NULL",
         )
         return "%Y%m%d" if fails[0] == 0 else ""
     return ""
 
 
-def _text_date(connection: duckdb.DuckDBPyConnection, name: str, given: str | None) -> tuple[str, bool]:
+def _text_date(connection: duckdb.DuckDBPyConnection, given: str | None) -> tuple[str, bool]:
     """The format in which a column's texts are dates, and whether another one would read them as well.
 
     Where all days are below 13 day and month can be told apart by the span only: the wrong one scatters a few weeks
     over the whole year.
     """
     formats = [ISO] + ([given] if given else [day + time for day in DATE_FORMATS for time in TIMES])
-    if not _may_be_dates(connection, name, formats[1:]):
+    if not _may_be_dates(connection, formats[1:]):
         return "", False
-    sampled = f"(SELECT DISTINCT {known_sql(name)} AS value FROM {_profiled(connection)} ORDER BY 1)"
-    sample = (
-        f"(SELECT value FROM (SELECT value, row_number() OVER () AS place, count(*) OVER () AS rows FROM {sampled} "
-        f"WHERE value IS NOT NULL) WHERE place % greatest(1, rows // 2000) = 0)"
-    )
     tried = ", ".join(
         f"count({moment}) FILTER (year({moment}) BETWEEN 1900 AND 2100 OR year({moment}) IN (1, 9999)), "
         f"date_diff('day', min({moment}), max({moment}))"
         for moment in (_strict("value", one) for one in formats)
     )
-    total, *found = only_row(connection, f"SELECT count(*), {tried} FROM {sample}")
+    total, *found = only_row(connection, f"SELECT count(*), {tried} FROM {_some_values(2000)}")
     reads = {one: (found[2 * i], found[2 * i + 1] or 0) for i, one in enumerate(formats)}
     best = max(count for count, _ in reads.values())
     if total == 0 or best < _FIRST_FORM * total:
@@ -471,12 +486,12 @@ def _text_date(connection: duckdb.DuckDBPyConnection, name: str, given: str | No
     return chosen, len(readers) > 1
 
 
-def _second_form(connection: duckdb.DuckDBPyConnection, name: str, first: str) -> str:
+def _second_form(connection: duckdb.DuckDBPyConnection, first: str) -> str:
     """The form in which all dates are written that are not in the first; "" where there is none, where a text could be
     of both, or where two forms would make different days of them."""
     forms = [one for one in (ISO, SERIAL, *(day + time for day in DATE_FORMATS for time in TIMES)) if one != first]
-    rest = f"SELECT DISTINCT value FROM {_known_values(name)} WHERE {time_sql('value', first)} IS NULL ORDER BY 1"
-    for rows in (f"({rest} LIMIT 2000)", f"({rest})"):  # most forms are out of the question soon
+    rest = f"SELECT value FROM {_VALUES} WHERE value IS NOT NULL AND {time_sql('value', first)} IS NULL"
+    for rows in (f"({rest} ORDER BY value LIMIT 2000)", f"({rest})"):  # most forms are out of the question soon
         counts = ", ".join(
             f"count({moment}), sum(epoch_us({moment}))" for moment in (_strict("value", one) for one in forms)
         )
@@ -486,7 +501,7 @@ def _second_form(connection: duckdb.DuckDBPyConnection, name: str, first: str) -
             return ""
         forms = list(reads)
     both = f"{time_sql('value', first)} IS NOT NULL AND {time_sql('value', forms[0])} IS NOT NULL"
-    (of_both,) = only_row(connection, f"SELECT count(*) FROM {_known_values(name)} WHERE {both}")
+    (of_both,) = only_row(connection, f"SELECT count(*) FROM {_VALUES} WHERE {both}")
     return "" if of_both else forms[0]
 
 
@@ -497,13 +512,12 @@ def _strict(value: str, form: str) -> str:
     return time_sql(_iso_only(value) if form == ISO else value, form)
 
 
-def _may_be_dates(connection: duckdb.DuckDBPyConnection, name: str, formats: Sequence[str]) -> bool:
-    """Whether enough of the first texts are dates in any of the formats: trying each on its own takes a second."""
+def _may_be_dates(connection: duckdb.DuckDBPyConnection, formats: Sequence[str]) -> bool:
+    """Whether enough of some texts are dates in any of the formats: trying each on its own takes a second."""
     moment = f"coalesce({time_sql(_iso_only('value'), ISO)}, try_strptime(value, {string_list(formats)}))"
     share = only_row(
         connection,
-        f"SELECT avg(CAST({moment} IS NOT NULL AS DOUBLE)) "
-        f"FROM (FROM {_known_values(name)} WHERE value IS NOT NULL LIMIT 200)",
+        f"SELECT avg(CAST({moment} IS NOT NULL AS DOUBLE)) FROM {_some_values(200)}",
     )
     return bool((share[0] or 0) >= _FIRST_FORM)
 
@@ -516,7 +530,7 @@ def _iso_only(value: str) -> str:
 def _dated_in_all_forms(connection: duckdb.DuckDBPyConnection, column: Column, first: str) -> Column:
     """The column as one of dates that are written so, and the others in a second form where there is one."""
     found = _dated(connection, column, first)
-    second = _second_form(connection, column.name, first) if found.unreadable else ""
+    second = _second_form(connection, first) if found.unreadable else ""
     return _dated(connection, column, first, second) if second else found
 
 
@@ -524,16 +538,16 @@ def _dated(connection: duckdb.DuckDBPyConnection, column: Column, date_format: s
     """The column as one of dates that are written so, or in a second form."""
     column = replace(column, kind="date", date_format=date_format, second_format=second)
     moment = dates_sql("value", column)
-    believed = f"moment >= DATE '{NO_DATES[0]}' AND moment < DATE '{NO_DATES[1]}'"
+    believed, past = f"moment >= DATE '{NO_DATES[0]}' AND moment < DATE '{NO_DATES[1]}'", f"DATE '{tomorrow()}'"
     read, filled, days, plain, sentinels, future, first, last, last_past = only_row(
         connection,
-        f"SELECT count(moment), count(*) FILTER (bare <> ''), "
-        f"count(*) FILTER (regexp_full_match(value, {literal(_DAY)})), "
-        f"count(*) FILTER (regexp_full_match(value, {literal(_PLAIN_TIME)})), "
-        f"count(moment) FILTER (NOT ({believed})), count(moment) FILTER ({believed} AND moment > DATE '{tomorrow()}'), "
+        f"SELECT {_rows('moment IS NOT NULL')}, {_rows(_FILLED)}, "
+        f"{_rows(f'regexp_full_match(value, {literal(_DAY)})')}, "
+        f"{_rows(f'regexp_full_match(value, {literal(_PLAIN_TIME)})')}, "
+        f"{_rows(f'NOT ({believed})')}, {_rows(f'{believed} AND moment > {past}')}, "
         f"CAST(min(moment) FILTER ({believed}) AS DATE), CAST(max(moment) FILTER ({believed}) AS DATE), "
-        f"CAST(max(moment) FILTER ({believed} AND moment <= DATE '{tomorrow()}') AS DATE) "
-        f"FROM (SELECT value, bare, {moment} AS moment FROM {_known_values(column.name)})",
+        f"CAST(max(moment) FILTER ({believed} AND moment <= {past}) AS DATE) "
+        f"FROM (SELECT value, bare, lines, {moment} AS moment FROM {_VALUES})",
     )
     few = 0 < future <= FEW_IN_FUTURE * read
     column = replace(

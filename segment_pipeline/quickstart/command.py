@@ -19,7 +19,7 @@ from segment_pipeline.database.store import RunLock, scratch
 from segment_pipeline.errors import NothingFoundError, PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
-from segment_pipeline.quickstart.csv_table import lines_that_are_no_orders, read_table, refuse_currencies
+from segment_pipeline.quickstart.csv_table import read_table
 from segment_pipeline.quickstart.folder import (
     CUSTOMERS,
     SIMPLEST,
@@ -42,6 +42,7 @@ from segment_pipeline.quickstart.messages import (
     results_console,
     why_nothing,
 )
+from segment_pipeline.quickstart.no_sales import lines_that_are_no_orders, refuse_currencies
 from segment_pipeline.quickstart.plan import Plan, account_of_lines, explore
 from segment_pipeline.quickstart.proposal import features_to_cut
 from segment_pipeline.quickstart.request import Request

@@ -15,6 +15,7 @@ from shlex import quote
 import duckdb
 import numpy as np
 
+from segment_pipeline.config.starter_file import starter_text
 from segment_pipeline.customers.simplest import SimplestSegments
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import InputError
@@ -22,7 +23,6 @@ from segment_pipeline.publishing.exports import for_spreadsheet
 from segment_pipeline.publishing.publish import reading
 from segment_pipeline.quickstart.plan import Plan, put_customers
 from segment_pipeline.quickstart.request import Request
-from segment_pipeline.quickstart.starter_file import starter_text
 
 CONFIGURATION, CUSTOMERS = "segmentation.yaml", "customers_with_probabilities.csv"
 SIMPLEST = "customers_by_rule.csv"

@@ -19,6 +19,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.config.starter_file import scalar
 from segment_pipeline.customers.simplest import SimplestSegments
 from segment_pipeline.customers.worth import FeatureWorth
 from segment_pipeline.errors import NothingFoundError
@@ -28,7 +29,6 @@ from segment_pipeline.quickstart.csv_table import Table
 from segment_pipeline.quickstart.plan import Plan
 from segment_pipeline.quickstart.proposal import LeftOut
 from segment_pipeline.quickstart.request import ENOUGH_CUSTOMERS, Request
-from segment_pipeline.quickstart.starter_file import scalar
 from segment_pipeline.sources.reconciliation import OF_REJECTED, REASONS, USED, Part, read_account
 from segment_pipeline.words import figure, percent
 

@@ -20,6 +20,7 @@ import numpy as np
 from segment_pipeline.arrays import Array, Texts
 from segment_pipeline.config.config import Config, parse_config
 from segment_pipeline.config.order_features import FREQUENCY, MONETARY, ORDER_FEATURES
+from segment_pipeline.config.starter_file import Starter, StarterFeature, starter_text
 from segment_pipeline.customers.worth import FeatureWorth
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.store import prepare
@@ -33,16 +34,18 @@ from segment_pipeline.quickstart.csv_table import (
     customer_ids,
     feature_columns,
     features_of,
-    lines_that_are_no_orders,
-    notes_on_lines,
     numbers_of,
     order_expressions,
     read_table,
     reference_day,
-    refuse_currencies,
-    repeated_lines,
     snapshot_columns,
     texts_of,
+)
+from segment_pipeline.quickstart.no_sales import (
+    lines_that_are_no_orders,
+    notes_on_lines,
+    refuse_currencies,
+    repeated_lines,
 )
 from segment_pipeline.quickstart.proposal import (
     Proposal,
@@ -60,7 +63,6 @@ from segment_pipeline.quickstart.request import (
 )
 from segment_pipeline.quickstart.roles import Orders, one_order_each
 from segment_pipeline.quickstart.starter import starter_of
-from segment_pipeline.quickstart.starter_file import Starter, StarterFeature, starter_text
 from segment_pipeline.quickstart.text import files_of, shown
 from segment_pipeline.sources.order_lines import open_order_lines, window_of
 from segment_pipeline.sources.reconciliation import Part, account_in_words, parts_of_lines

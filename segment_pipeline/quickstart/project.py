@@ -19,6 +19,7 @@ import duckdb
 import segment_pipeline
 from segment_pipeline.config.config import parse_config
 from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, ORDER_VALUE, RECENCY
+from segment_pipeline.config.starter_file import Starter, StarterFeature, starter_text
 from segment_pipeline.database.store import scratch
 from segment_pipeline.errors import InputError
 from segment_pipeline.months import add_months, month_key, month_range
@@ -26,7 +27,6 @@ from segment_pipeline.quickstart.folder import CONFIGURATION, writing
 from segment_pipeline.quickstart.messages import Say, plain_speech, print_plan, results_console
 from segment_pipeline.quickstart.plan import USUAL_WINDOW, Plan, copies_of, explore, put_customers
 from segment_pipeline.quickstart.request import Request, last_closed_month
-from segment_pipeline.quickstart.starter_file import Starter, StarterFeature, starter_text
 from segment_pipeline.sources.order_lines import first_month_with
 
 WORKSPACE = """\

@@ -15,7 +15,16 @@ from functools import cache
 import duckdb
 
 from segment_pipeline.column_names import hints_of, words_of
-from segment_pipeline.quickstart.columns import Column, known_sql, moment_sql, number_sql, only_row
+from segment_pipeline.database.quoting import identifier
+from segment_pipeline.quickstart.columns import (
+    PROFILED_ROWS,
+    Column,
+    known_sql,
+    moment_sql,
+    number_sql,
+    only_row,
+    profiled_rows,
+)
 
 ENOUGH = {"customer": 2.5, "date": 0.0, "order": 2.5, "amount": 1.5, "quantity": 2.0, "product": 1.5}
 """Points below which a column is not taken for that."""
@@ -26,6 +35,8 @@ TIE = 0.25
 _SAME = 0.95
 _TESTED = 12
 """Columns, those with the best names first, whose values are looked into."""
+_VALUES_TESTED = 200
+"""Different values at least, of which a share of all values is told."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,8 @@ def _ranked(scores: Iterable[Score]) -> list[Score]:
 
 
 class Evidence:
-    """What the values of `raw_rows` do, looked up once each. rows : of the file."""
+    """What the values of `raw_rows` do, looked up once each, in a large file on a part of its rows. rows : of the
+    file."""
 
     def __init__(
         self, connection: duckdb.DuckDBPyConnection, columns: Mapping[str, Column], decimal: str, rows: int
@@ -75,13 +87,24 @@ class Evidence:
     def value(self, name: str) -> str:
         return self.day(name) if self.columns[name].kind == "date" else known_sql(name)
 
+    def _some_rows(self, key: str) -> str:
+        """About PROFILED_ROWS of the rows as `raw_rows`, of each value of a column all or none: what is asked of a
+        value takes all its rows. Where too few values would be left, each has many rows, and any of them tell."""
+        column = self.columns[key]
+        every = column.known // PROFILED_ROWS
+        if every < 2:
+            return "raw_rows"
+        if column.distinct < _VALUES_TESTED * every:
+            return f"{profiled_rows(self._connection)} AS raw_rows"
+        return f"(SELECT * FROM raw_rows WHERE hash({identifier(key)}) % {every} = 0) AS raw_rows"
+
     def _returning(self, name: str, date: str) -> tuple[float, float]:
         """Shares of the column's lines whose value comes on more than one day, and whose value is an e-mail."""
         return self._two_shares(f"""
             SELECT sum(lines) FILTER (days > 1) / sum(lines), sum(lines) FILTER (contains(value, '@')) / sum(lines)
             FROM (
                 SELECT {known_sql(name)} AS value, count(*) AS lines, count(DISTINCT {self.day(date)}) AS days
-                FROM raw_rows GROUP BY 1 HAVING value IS NOT NULL
+                FROM {self._some_rows(name)} GROUP BY 1 HAVING value IS NOT NULL
             )
         """)
 
@@ -95,7 +118,7 @@ class Evidence:
         found = only_row(
             self._connection,
             f"SELECT avg(CAST(one AS DOUBLE)) FROM (SELECT {held} AS one FROM (SELECT {named}, {counted} "
-            f"FROM raw_rows) WHERE {known} GROUP BY {groups})",
+            f"FROM {self._some_rows(keys[0])}) WHERE {known} GROUP BY {groups})",
         )
         return float(found[0] or 0)
 
@@ -108,7 +131,7 @@ class Evidence:
                 SELECT count(*) AS lines, count(value) AS known, count(DISTINCT value) AS different
                 FROM (
                     SELECT DISTINCT {known_sql(order)} AS number, {self.number(name)} AS value, hash(raw_rows) AS line
-                    FROM raw_rows
+                    FROM {self._some_rows(order)}
                 )
                 WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
             )
@@ -125,7 +148,8 @@ class Evidence:
             self._connection,
             f"""
             SELECT count(*) FILTER (pieces > 1), regr_slope(ln(price), ln(pieces))
-            FROM (SELECT {self.number(price)} AS price, {self.number(quantity)} AS pieces FROM raw_rows)
+            FROM (SELECT {self.number(price)} AS price, {self.number(quantity)} AS pieces
+                FROM {profiled_rows(self._connection)})
             WHERE price > 0 AND pieces > 0
             """,
         )
@@ -139,7 +163,8 @@ class Evidence:
             first, second = (self.day(name) if kinds == {"date"} else self.number(name) for name in (one, other))
             equal = only_row(
                 self._connection,
-                f"SELECT avg(CAST({first} IS NOT DISTINCT FROM {second} AS DOUBLE)) FROM raw_rows",
+                f"SELECT avg(CAST({first} IS NOT DISTINCT FROM {second} AS DOUBLE)) "
+                f"FROM {profiled_rows(self._connection)}",
             )
             return float(equal[0] or 0) >= _SAME
         return self.one_each((one,), (other,)) >= _SAME and self.one_each((other,), (one,)) >= _SAME

@@ -1,7 +1,7 @@
 """What stands in the `segmentation.yaml` to start from: a proposal as the keys of the user's file.
 
-Here: the thresholds, words and comments that fit the file. Not here: how such a file reads (starter_file.py), and what
-is proposed (proposal.py).
+Here: the thresholds, words and comments that fit the file. Not here: how such a file reads (config/starter_file.py),
+and what is proposed (proposal.py).
 """
 
 import re
@@ -10,11 +10,11 @@ from datetime import date
 from pathlib import Path
 
 from segment_pipeline.config.order_features import ORDER_FEATURES
+from segment_pipeline.config.starter_file import Starter, StarterFeature, scalar
 from segment_pipeline.months import add_months, month_key
 from segment_pipeline.quickstart.csv_table import Table, features_of
 from segment_pipeline.quickstart.proposal import FeatureProposal, Proposal
 from segment_pipeline.quickstart.request import ENOUGH_CUSTOMERS, FEWEST_CUSTOMERS, Request, last_closed_month
-from segment_pipeline.quickstart.starter_file import Starter, StarterFeature, scalar
 
 MOST_SEGMENTS = 8
 """As many as `model.max_segments` allows by default. More are never chosen, so a first look does not try them."""

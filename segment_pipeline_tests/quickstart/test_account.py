@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from segment_pipeline.config.config import parse_config
+from segment_pipeline.config.starter_file import starter_text
 from segment_pipeline.customers.contract import build_contract
 from segment_pipeline.customers.split_store import split_customers
 from segment_pipeline.database.store import in_memory, prepare
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.quickstart.plan import explore
 from segment_pipeline.quickstart.request import Request
-from segment_pipeline.quickstart.starter_file import starter_text
 from segment_pipeline.sources.reconciliation import Part, read_account, write_reconciliation
 from segment_pipeline.sources.sources import load_raw_customers
 from segment_pipeline_tests.quickstart.test_reading import HEADER, as_csv, figures, right, shop

@@ -19,11 +19,11 @@ from rich.console import Console
 
 from segment_pipeline.cli.main import main
 from segment_pipeline.config.config import load_config, parse_config
+from segment_pipeline.config.starter_file import starter_text
 from segment_pipeline.errors import InputError
 from segment_pipeline.quickstart.messages import print_plan
 from segment_pipeline.quickstart.plan import Plan, explore
 from segment_pipeline.quickstart.request import Request
-from segment_pipeline.quickstart.starter_file import starter_text
 from segment_pipeline_tests.commands import Commands, Finished
 from segment_pipeline_tests.shop import order_lines, query
 

@@ -1,6 +1,6 @@
 """The text of a `segmentation.yaml` to start from: what was found in somebody's data, and every other key explained.
 
-Here: how such a file reads. Not here: what is proposed in it (proposal.py), and which keys there are
+Here: how such a file reads. Not here: what is proposed in it (quickstart/), and which keys there are
 (config.py, from which the explanations come).
 """
 
