@@ -6,6 +6,8 @@ from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pydantic_core import PydanticCustomError
+
 from segment_pipeline import __version__
 from segment_pipeline.cli.commands import (
     check_command,
@@ -20,6 +22,7 @@ from segment_pipeline.cli.commands import (
 )
 from segment_pipeline.cli.people import forget_command, merge_command
 from segment_pipeline.cli.run import run_command
+from segment_pipeline.config.values import amount_of_memory
 from segment_pipeline.months import month_range, parse_month
 from segment_pipeline.publishing.dialects import DIALECTS
 
@@ -443,6 +446,12 @@ def _add_guesses(command: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--seed", metavar="N", type=int, default=42, help="of every random choice (default: %(default)s)"
     )
+    model.add_argument(
+        "--memory-limit",
+        metavar="4GB",
+        type=_memory,
+        help="what DuckDB may use before it spills to disk, now and in each month (default: 4GB)",
+    )
 
 
 def _separator(text: str) -> str:
@@ -520,6 +529,13 @@ def _month(text: str) -> date:
         return parse_month(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _memory(text: str) -> str:
+    try:
+        return amount_of_memory(text)
+    except PydanticCustomError as error:
+        raise argparse.ArgumentTypeError("expected an amount of memory such as 4GB or 512MB") from error
 
 
 def _months(text: str) -> list[date]:

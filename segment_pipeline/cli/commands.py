@@ -48,6 +48,7 @@ def _request(chosen: argparse.Namespace, out: Path) -> "Request":
         date_format=chosen.date_format,
         repeats_once=chosen.repeats == "once",
         time_zone=chosen.time_zone,
+        memory_limit=chosen.memory_limit,
         seed=chosen.seed,
     )
 

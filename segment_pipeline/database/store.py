@@ -61,12 +61,12 @@ def _set_up(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
 
 
 @contextmanager
-def scratch(memory_limit: str = "4GB") -> Iterator[duckdb.DuckDBPyConnection]:
-    """As `in_memory`, to look at files with: what does not fit into the limit, as a run has it by default, is on disk
-    for as long."""
+def scratch(memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """As `in_memory`, to look at files with: what does not fit into the limit is on disk for as long. None : what
+    a run has by default."""
     with (
         tempfile.TemporaryDirectory(prefix="segment_pipeline_") as folder,
-        in_memory(memory_limit=memory_limit, temp_directory=folder) as connection,
+        in_memory(memory_limit=memory_limit or "4GB", temp_directory=folder) as connection,
     ):
         yield connection
 

@@ -53,9 +53,10 @@ def quickstart(request: Request) -> int:
     delivered under its own name. Raises PipelineError."""
     refuse_foreign_folder(request.out)
     console = results_console()
-    with scratch() as connection, progress_line() as progress:
+    with progress_line() as progress:
         progress(f"reading {request.file.name}")
-        plan = explore(connection, request)
+        with scratch(request.memory_limit) as connection:
+            plan = explore(connection, request)
         print_plan(plan, console)
 
         def tell(step: str) -> None:
@@ -88,7 +89,7 @@ def _of_known_customers(plan: Plan) -> dict[str, Array]:
 
 def inspect(request: Request) -> int:
     """What each column would be taken for, and why; nothing is fitted or written. Raises PipelineError."""
-    with scratch() as connection:
+    with scratch(request.memory_limit) as connection:
         table = read_table(connection, request.file, request.hints(), request.more)
         warnings = lines_that_are_no_orders(connection, table, request.where)
         account = account_of_lines(connection, request, table)

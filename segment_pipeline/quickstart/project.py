@@ -81,7 +81,7 @@ def initialise(folder: Path, request: Request | None) -> int:
             ["Fix data/segmentation.yaml: where your orders are, and what their columns are called."],
         )
         return 0
-    with scratch() as connection:
+    with scratch(request.memory_limit) as connection:
         plan = explore(connection, request, monthly=True)
         print_plan(plan, console)
         changed = _ask_for_features(request, plan) if asked else request

@@ -30,7 +30,8 @@ class Request:
 
     file may be a pattern of several files of the same columns; more : others beside it. where : SQL over an order
     line, which counts where it is true. segments : smallest and largest number to try. covariance : types of
-    covariances to try. hurdle : "feature=value", or "none" for no segment by rule.
+    covariances to try. hurdle : "feature=value", or "none" for no segment by rule. memory_limit : what DuckDB may use,
+    as in "4GB".
     """
 
     file: Path
@@ -56,6 +57,7 @@ class Request:
     repeats_once: bool = False
     time_zone: str | None = None
     more: Sequence[Path] = ()
+    memory_limit: str | None = None
     seed: int = 42
 
     def hints(self) -> Hints:
@@ -93,6 +95,7 @@ class Request:
             "--hurdle": "none" if self.no_hurdle else f"{self.hurdle[0]}={self.hurdle[1]:g}" if self.hurdle else None,
             "--month": month_key(self.month) if self.month is not None else None,
             "--window-months": str(self.window_months) if self.window_months is not None else None,
+            "--memory-limit": self.memory_limit,
             "--seed": str(self.seed) if self.seed != Request.seed else None,
         }
         given = [part for flag, value in said.items() if value is not None for part in (flag, value)]

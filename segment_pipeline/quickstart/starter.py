@@ -75,7 +75,8 @@ def _settings(request: Request, proposal: Proposal, *, few: bool, monthly: bool)
     if proposal.rejected > 0.05:
         quality["max_rejected_share"] = f"{min(1.0, proposal.rejected + 0.01):.2f}"
     roles = {"recency": proposal.recency, "frequency": proposal.frequency}
-    found = {"model": model, "quality": quality}
+    operation = {} if request.memory_limit is None else {"memory_limit": scalar(request.memory_limit)}
+    found = {"model": model, "quality": quality, "operation": operation}
     if all(roles.values()):
         found["roles"] = {key: scalar(name) for key, name in roles.items()}
     return {section: keys for section, keys in found.items() if keys}
