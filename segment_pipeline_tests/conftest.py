@@ -151,8 +151,9 @@ def copy(three_months: Shop, tmp_path: Path) -> Shop:
 
 
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """A folder that `make` fills, in this test run: the first worker that needs it makes it, the others wait."""
-    base = tmp_path_factory.getbasetemp()
+    """A folder that `make` fills, in this test run: the first worker that needs it makes it, the others wait. Many runs
+    share what they make where SEGMENT_PIPELINE_MADE_ONCE names a folder for it (benchmarks/mutants.py)."""
+    base = Path(os.environ.get("SEGMENT_PIPELINE_MADE_ONCE") or tmp_path_factory.getbasetemp())
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent  # the workers' own folders stand in it
     folder, made = base / name, base / f"{name}.made"

@@ -1,0 +1,296 @@
+"""How many small faults the tests notice: one character or word of a module is changed, and its tests are run.
+
+A fault is one that a hand slips into, in Python (the operators of cosmic-ray) or in the text of SQL (`SqlSlip`): a
+comparison that takes in its limit, a sum for a difference, a join that loses rows. Of each group of modules PLACES
+places are drawn, and at each of them one fault, by a seed: a place in long arithmetic counts no more than a comparison.
+A fault is noticed when a test fails, or does not come to its end.
+
+Run as `python benchmarks/mutants.py [GROUP ...]`, from the repository's own environment. Faults that were noticed are
+written down in .cache/ and not tried again, so after a new test only those are that went by; `--anew` forgets them.
+"""
+
+import argparse
+import ast
+import difflib
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.operators.operator import Example, Operator
+from cosmic_ray.operators.provider import OperatorProvider
+from real_months import record
+
+ROOT = Path(__file__).parents[1]
+NOTICED = ROOT / ".cache" / "mutants.json"
+SEED, PLACES = 2026, 40
+
+
+OF_THE_CHAIN = ("mixture/test_panel.py", "mixture/test_markov.py", "mixture/test_memory_candidates.py")
+OF_TRANSITIONS = ("segments/test_journeys.py", "segments/test_memory.py")
+OF_WARNINGS = (
+    "early_warnings/test_warning_rules.py",
+    "early_warnings/test_early_warnings.py",
+    "early_warnings/test_contact_list.py",
+)
+OF_PUBLISHING = ("publishing/test_publish.py",)
+
+# Group -> module of segment_pipeline/ -> files of segment_pipeline_tests/, the quickest first.
+GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "mixture": {
+        "mixture/em.py": ("mixture/test_em.py", "mixture/test_estimator.py", "mixture/test_candidates.py"),
+        "mixture/degeneracy.py": ("mixture/test_candidates.py",),
+        "mixture/chain/candidates.py": ("mixture/test_memory_candidates.py",),
+        "mixture/chain/customer_months.py": OF_THE_CHAIN,
+        "mixture/chain/forward_backward.py": OF_THE_CHAIN,
+        "mixture/chain/markov.py": OF_THE_CHAIN,
+        "mixture/chain/memory.py": OF_THE_CHAIN,
+        "mixture/chain/panel.py": OF_THE_CHAIN,
+    },
+    "scoring": {
+        "models/scoring.py": ("models/test_scoring.py",),
+        "models/alignment.py": ("models/test_alignment.py",),
+    },
+    "transitions": {
+        "segments/month_before_store.py": ("segments/test_journeys.py",),
+        "segments/journeys_store.py": ("segments/test_journeys.py",),
+        "segments/assignments_store.py": OF_TRANSITIONS,
+        "segments/soft_moves.py": OF_TRANSITIONS,
+    },
+    "warnings": {"early_warnings/rules_store.py": OF_WARNINGS, "early_warnings/contact_list.py": OF_WARNINGS},
+    "publishing": {
+        "publishing/publish.py": OF_PUBLISHING,
+        "publishing/agreement.py": OF_PUBLISHING,
+        "publishing/passing_over.py": OF_PUBLISHING,
+    },
+}
+
+# Replacements that a hand slips into; those that no test can miss, as of a sum by a shift of bits, would flatter us.
+SLIPS = [
+    "ReplaceBinaryOperator_(Add_Sub|Sub_Add|Mul_Div|Div_Mul|FloorDiv_Mul|BitAnd_BitOr)",
+    "ReplaceComparisonOperator_(Eq_NotEq|NotEq_Eq|Lt_LtE|LtE_Lt|Gt_GtE|GtE_Gt|Lt_GtE|Gt_LtE|Is_IsNot|IsNot_Is)",
+    "ReplaceUnaryOperator_Delete_(USub|Not|Invert)",
+    "AddNot|ReplaceTrueWithFalse|ReplaceFalseWithTrue|ReplaceAndWithOr|ReplaceOrWithAnd",
+    "ReplaceBreakWithContinue|ReplaceContinueWithBreak|NumberReplacer|ZeroIterationForLoop",
+]
+
+SQL_SLIPS = {
+    r" < ": " <= ",
+    r" <= ": " < ",
+    r" > ": " >= ",
+    r" >= ": " > ",
+    r" = ": " <> ",
+    r" <> ": " = ",
+    r" \+ ": " - ",
+    r" - ": " + ",
+    r"(?<!SELECT) \* (?!FROM|EXCLUDE|REPLACE)": " / ",
+    r" / ": " * ",
+    r"\bAND\b": "OR",
+    r"\bOR\b": "AND",
+    r"\bLEFT JOIN\b": "JOIN",
+    r"\bFULL JOIN\b": "LEFT JOIN",
+    r"\bANTI JOIN\b": "SEMI JOIN",
+    r"\bSEMI JOIN\b": "ANTI JOIN",
+    r"\bIS NULL\b": "IS NOT NULL",
+    r"\bIS NOT NULL\b": "IS NULL",
+    r"\bNOT IN\b": "IN",
+    r"(?<!NOT )\bIN \(": "NOT IN (",
+    r"\bNULLS LAST\b": "NULLS FIRST",
+    r"\bDESC\b": "ASC",
+    r"\bDISTINCT\b": "",
+    r"\bleast\(": "greatest(",
+    r"\bgreatest\(": "least(",
+    r"\bmin\(": "max(",
+    r"\bmax\(": "min(",
+    r"\btrue\b": "false",
+    r"\bfalse\b": "true",
+    r"(?<![\w.'])0(?![\w.'])": "1",
+    r"(?<![\w.'])1(?![\w.'])": "2",
+}
+
+
+class SqlSlip(Operator):  # type: ignore[misc]  # cosmic-ray has no types
+    """One of SQL_SLIPS, in a text that is SQL."""
+
+    def mutation_positions(self, node):
+        for found, _ in self._slips(node):
+            yield node.start_pos, found.span()
+
+    def mutate(self, node, index):
+        found, instead = list(self._slips(node))[index]
+        node.value = node.value[: found.start()] + instead + node.value[found.end() :]
+        return node
+
+    def _slips(self, node) -> Iterator[tuple[re.Match[str], str]]:
+        is_text = node.type in ("string", "fstring_string") and node.parent.type != "simple_stmt"  # no docstring
+        if is_text and not _is_prose(node.value):
+            for slip, instead in SQL_SLIPS.items():
+                for found in re.finditer(slip, node.value):
+                    yield found, instead
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        return (Example("x = 'WHERE a < 1'", "x = 'WHERE a <= 1'"),)
+
+
+def _is_prose(text: str) -> bool:
+    """Messages hold words one after another, and none of SQL's."""
+    return not re.search(r"\b[A-Z]{2,}\b", text) and bool(re.search(r"[a-z]{2,}:? [a-z]{2,}", text))
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """module : as in GROUPS. source : all of it, with the fault."""
+
+    module: str
+    source: str
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(f"{self.module}\n{self.source}".encode()).hexdigest()
+
+    def __str__(self) -> str:
+        """The line before and after."""
+        before = (ROOT / "segment_pipeline" / self.module).read_text("utf-8").splitlines()
+        lines = list(difflib.unified_diff(before, self.source.splitlines(), n=0, lineterm=""))[2:]
+        place = re.search(r"-(\d+)", lines[0])
+        said = "\n".join(f"    {line[0]} {line[1:].strip()}" for line in lines[1:])
+        return f"{self.module}:{place[1] if place else '?'}\n{said}"
+
+
+def mutants_of(modules: Iterable[str], seed: str, places: int) -> list[Mutant]:
+    """One fault at each of the places drawn; more places go on from fewer."""
+    slips = defaultdict(list)
+    for module in modules:
+        source = (ROOT / "segment_pipeline" / module).read_text("utf-8")
+        nodes = list(ast_nodes(get_ast(source)))
+        for operator in _operators():
+            positions = [position for node in nodes for position in operator.mutation_positions(node)]
+            for occurrence, position in enumerate(positions):
+                slips[module, position].append((source, operator, occurrence))
+    found = []
+    drawn = sorted(slips)
+    random.Random(seed).shuffle(drawn)  # noqa: S311
+    for place in drawn[:places]:
+        mutated = mutate_code(*random.Random(f"{seed} {place}").choice(slips[place]))  # noqa: S311
+        ast.parse(mutated)  # what is no Python is no fault that anybody commits
+        found.append(Mutant(place[0], mutated))
+    return found
+
+
+def _operators() -> list[Operator]:
+    of_python = OperatorProvider()
+    chosen = [name for name in of_python if any(re.fullmatch(slip, name) for slip in SLIPS)]
+    return [*(of_python[name]() for name in chosen), SqlSlip()]
+
+
+class Bench:
+    """A copy of the repository in which modules are replaced, and tests run: a process for each file of tests, forked
+    from one that has the libraries loaded. Months that tests share are made once, by the program as it is; tests that
+    start commands take minutes, and are left out."""
+
+    LOADED = ("numpy", "scipy.stats", "scipy.optimize", "sklearn.mixture", "sklearn.cluster", "duckdb", "pyarrow")
+    LOADED += ("pandas", "dagster", "pydantic", "statsmodels.api", "hypothesis", "pytest", "great_expectations")
+
+    def __init__(self, folder: Path) -> None:
+        self.copy = folder / "copy"
+        for name in ("segment_pipeline", "segment_pipeline_tests", "data", "docs", "pyproject.toml", "README.md"):
+            copied = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+            self.copy.mkdir(exist_ok=True)
+            copied(ROOT / name, self.copy / name)
+        (folder / "made").mkdir()
+        NOTICED.parent.mkdir(exist_ok=True)
+        os.environ["SEGMENT_PIPELINE_MADE_ONCE"] = str(folder / "made")
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(self.copy), *filter(None, [os.environ.get("PYTHONPATH")])])
+        os.environ["TMPDIR"] = str(folder)
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(list(self.LOADED))
+
+    def try_out(self, tests: Sequence[str]) -> float:
+        """Seconds that each of the files may take at most. Raises SystemExit if one fails without a fault."""
+        longest = 0.0
+        for test in tests:
+            started = time.perf_counter()
+            if not self._passes(test, None):
+                raise SystemExit(f"{test} fails without any fault:\n{(self.copy.parent / 'said.txt').read_text()}")
+            longest = max(longest, time.perf_counter() - started)
+        return 30 + 3 * longest
+
+    def notices(self, mutant: Mutant, tests: Sequence[str], timeout: float) -> bool:
+        there = self.copy / "segment_pipeline" / mutant.module
+        there.write_text(mutant.source, "utf-8")
+        try:
+            return not all(self._passes(test, timeout) for test in tests)
+        finally:
+            shutil.copy2(ROOT / "segment_pipeline" / mutant.module, there)  # with its time: compiled code stays valid
+
+    def _passes(self, test: str, timeout: float | None) -> bool:
+        run = self.context.Process(target=_run, args=(self.copy, test))
+        run.start()
+        run.join(timeout)
+        if run.exitcode is None:
+            os.killpg(run.pid, signal.SIGKILL)
+            run.join()
+        return run.exitcode == 0
+
+
+def _run(copy: Path, test: str) -> None:
+    """One file of tests, in a process and group of its own."""
+    os.setsid()
+    os.chdir(copy)
+    sys.path.insert(0, str(copy))
+    sys.dont_write_bytecode = True
+    out = os.open(copy.parent / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    import pytest
+
+    file = copy / "segment_pipeline_tests" / test
+    sys.exit(pytest.main(["-x", "-q", "-n0", "-p", "no:cacheprovider", "-m", "not process", str(file)]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("groups", nargs="*", default=list(GROUPS), metavar="GROUP", help=", ".join(GROUPS))
+    parser.add_argument("--places", type=int, default=PLACES)
+    parser.add_argument("--anew", action="store_true", help="try those again that were noticed before")
+    asked = parser.parse_args()
+    noticed = set() if asked.anew or not NOTICED.exists() else set(json.loads(NOTICED.read_text()))
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        for name in asked.groups:
+            tests = GROUPS[name]
+            timeout = bench.try_out(sorted({test for of_module in tests.values() for test in of_module}))
+            tried = mutants_of(tests, f"{SEED} {name}", asked.places)
+            for mutant in tried:
+                if mutant.key in noticed:
+                    continue
+                if bench.notices(mutant, tests[mutant.module], timeout):
+                    noticed.add(mutant.key)
+                    NOTICED.write_text(json.dumps(sorted(noticed)))
+                else:
+                    print(f"  went by: {mutant}", flush=True)
+            rows.append([name, len(tried), sum(mutant.key in noticed for mutant in tried)])
+            print(*rows[-1], flush=True)
+    rows.append(["all", *(sum(row[i] for row in rows) for i in (1, 2))])
+    shares = [[*row, f"{100 * row[2] / row[1]:.0f} %"] for row in rows]
+    if set(asked.groups) == set(GROUPS):
+        record("mutants-score", "Small faults that the tests notice", ["modules", "faults", "noticed", "share"], shares)
+
+
+if __name__ == "__main__":
+    main()
