@@ -41,8 +41,8 @@ from segment_pipeline.early_warnings.tables import (
 )
 from segment_pipeline.models.champions_store import require_champion, scores_in
 from segment_pipeline.models.model import SegmentModel
-from segment_pipeline.models.tables import CHAMPIONS
 from segment_pipeline.months import add_months, as_of
+from segment_pipeline.segments.assignments_store import passed_over
 from segment_pipeline.segments.memory_store import expected_memberships, has_seen
 from segment_pipeline.sources.order_lines import load_orderers
 
@@ -84,7 +84,7 @@ def observe_silence(connection: duckdb.DuckDBPyConnection, config: Config, month
     if config.recency_feature is None:
         return []
     horizon = timedelta(days=config.warnings.horizon_days)
-    closed = _passed_over(connection)
+    closed = passed_over(connection)
     due = [
         earlier
         for (earlier,) in known
@@ -108,14 +108,6 @@ def observe_silence(connection: duckdb.DuckDBPyConnection, config: Config, month
         )
         connection.execute("DROP TABLE orderers")
     return due
-
-
-def _passed_over(connection: duckdb.DuckDBPyConnection) -> list[date]:
-    """The months that have a champion and no customers."""
-    found = connection.execute(f"""
-        SELECT month FROM {CHAMPIONS.name} ANTI JOIN (SELECT DISTINCT month FROM monthly_assignments) USING (month)
-    """)
-    return [row[0] for row in found.fetchall()]
 
 
 def write_churn_risk(
