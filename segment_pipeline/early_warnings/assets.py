@@ -120,7 +120,15 @@ def _back_test(quality: Sequence[Row]) -> dg.TableMetadataValue:
     EARLY_WARNINGS,
     beside=[CONTACT_LIST_RULES],
     # customer_actions: whom a campaign leaves alone has no place in the queue
-    deps=[validated_features, selected_model, monthly_assignments, transition_deltas, churn_risk, customer_actions],
+    deps=[
+        validated_features,
+        selected_model,
+        monthly_assignments,
+        transition_deltas,
+        churn_risk,
+        customer_value,
+        customer_actions,
+    ],
     follows_itself=True,  # last month's warnings say which of this month's are new
     group="journeys",
     kinds=SQL_KINDS,
@@ -141,7 +149,7 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
         figures = warning_figures(step.connection, step.month)
         head = head_of_queue(step.connection, step.month)
         *rules, whole = standings_of(step.connection, step.month)
-    queue = as_table(head, priority=int, churn_risk=float, within_budget=bool, evidence=str)
+    queue = as_table(head, priority=int, churn_risk=float, revenue_at_risk=float, within_budget=bool, evidence=str)
     taking_part = as_table(map(vars, rules), warning=str, takes_part=bool, sentence=str)
     return step.result({**figures, "contact_list": whole.sentence, "taking_part": taking_part, "head_of_queue": queue})
 
@@ -149,7 +157,15 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
 @monthly_asset(
     WARNING_BACKTEST_HISTORY,
     # It judges the warnings of the months before, whose silence this month has come to know.
-    deps=[raw_customers, selected_model, monthly_assignments, churn_risk, customer_actions, early_warnings],
+    deps=[
+        raw_customers,
+        selected_model,
+        monthly_assignments,
+        churn_risk,
+        customer_value,
+        customer_actions,
+        early_warnings,
+    ],
     group="journeys",
 )
 def warning_backtest(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
@@ -174,7 +190,12 @@ def _pooled(rows: "Iterable[BacktestRow]") -> dg.TableMetadataValue:
         at_random=str,
         longest_silent=str,
         highest_churn_risk=str,
+        highest_revenue_at_risk=str,
         churn_risk_less_silent_95=str,
+        money_lost=float,
+        random_money_lost=float,
+        churn_risk_money_lost=float,
+        revenue_at_risk_money_lost=float,
     )
 
 
@@ -189,6 +210,8 @@ def _in_per_cent(row: "BacktestRow") -> dict[str, Any]:
         "at_random": _share(row.base_rate),
         "longest_silent": _share(row.recency_precision),
         "highest_churn_risk": _share(row.churn_risk_precision),
+        "highest_revenue_at_risk": _share(row.revenue_at_risk_precision),
+        **{name: value for name, value in vars(row).items() if name.endswith("money_lost")},
         "churn_risk_less_silent_95": None if low is None or high is None else f"{points(low)} to {points(high)} points",
     }
 

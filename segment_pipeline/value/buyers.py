@@ -1,8 +1,8 @@
 """What a customer will buy and spend, from how often, how recently and for how much it has bought: BG/NBD, Gamma-Gamma.
 
-Fader, Hardie and Lee (2005, "Counting your customers" the easy way, Marketing Science 24) for the purchases: while alive
-a customer buys at random at a rate of its own (gamma over customers), and after each purchase is lost for good with a
-probability of its own (beta). Fader and Hardie (2013, The gamma-gamma model of monetary value) for what a purchase is
+Fader, Hardie and Lee (2005, "Counting your customers" the easy way, Marketing Science 24) for the purchases: while
+alive a customer buys at random at a rate of its own (gamma over customers), and after each purchase is lost for good
+with a probability of its own (beta). Fader and Hardie (2013, The gamma-gamma model of monetary value) for what one is
 worth. A purchase is a day with an order.
 
 Here: maximum likelihood, and expectations in closed form. Not here: which method is believed (forecast.py), and the
@@ -88,8 +88,8 @@ def fit_purchases(repeats: Array, recency: Array, age: Array) -> PurchaseModel:
 
 
 def fit_spend(purchases: Array, mean: Array) -> SpendModel:
-    """The Gamma-Gamma of highest likelihood. purchases : (n,) how many a customer made, at least 1. mean : (n,) money of
-    one, on average, above 0."""
+    """The Gamma-Gamma of highest likelihood. purchases : (n,) how many a customer made, at least 1. mean : (n,) money
+    of one, on average, above 0."""
     unit = float(mean.mean())
     money = mean / unit
 
