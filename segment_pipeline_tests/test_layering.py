@@ -34,6 +34,7 @@ ROOMS = (
     "models",
     "segments",
     "campaigns",
+    "value",
     "early_warnings",
     "movement",
     "audit",

@@ -1,6 +1,7 @@
-"""How likely a customer is to fall silent, whom to worry about, and whether such worries came true."""
+"""How likely a customer is to fall silent, what that would cost, whom to worry about, and whether such worries came
+true."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,20 @@ from segment_pipeline.orchestration.metadata import as_list, as_table
 from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
 from segment_pipeline.orchestration.resources import Pipeline
 from segment_pipeline.segments.assets import monthly_assignments, transition_deltas
+from segment_pipeline.value.tables import (
+    CUSTOMER_VALUE,
+    CUSTOMER_VALUE_QUALITY,
+    OBSERVED_SPEND,
+    SEGMENT_VALUE,
+    SPEND_FORECASTS,
+)
 from segment_pipeline.words import percent, points
 
 if TYPE_CHECKING:
     from segment_pipeline.early_warnings.backtest import BacktestRow
     from segment_pipeline.early_warnings.churn import ChurnRisk, ForecastQuality, Refusal
+
+Row = Mapping[str, Any]
 
 
 @monthly_asset(
@@ -67,10 +77,58 @@ def _quality(quality: "Iterable[tuple[date, str, ForecastQuality]]") -> dg.Markd
 
 
 @monthly_asset(
+    CUSTOMER_VALUE,
+    beside=[SPEND_FORECASTS, OBSERVED_SPEND, CUSTOMER_VALUE_QUALITY, SEGMENT_VALUE],
+    # It stands here, and not in its own room, because what is at risk is the risk's and the value's together.
+    deps=[raw_customers, selected_model, monthly_assignments, churn_risk],
+    group="journeys",
+    follows_itself=True,  # the forecasts of the months before, of which this month knows what came
+)
+def customer_value(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
+    from segment_pipeline.value.value_store import money_of, quality_of, segments_money, write_value
+
+    with pipeline.step(context) as step:
+        step.rows = write_value(step.connection, step.config, step.month, CHURN_RISK.name)
+        money = money_of(step.connection, step.month)
+        segments = segments_money(step.connection, step.month)
+        quality = quality_of(step.connection, step.month)
+    return step.result({**_money(money), **_money_of_segments(segments), "back_test": _back_test(quality)})
+
+
+def _money(money: Row | None) -> dict[str, Any]:
+    from segment_pipeline.value.forecast import METHODS
+
+    if money is None:
+        return {"no_value": "Nothing is known of what customers spend: the source has no order lines with amounts."}
+    by = {name: METHODS[money[name]] for name in ("method", "method_12")}
+    return {**by, **{name: money[name] for name in ("expected_spend_3", "expected_spend_12")}} | (
+        {} if money["revenue_at_risk"] is None else {"revenue_at_risk": money["revenue_at_risk"]}
+    )
+
+
+def _money_of_segments(segments: Sequence[Row]) -> dict[str, Any]:
+    columns = ("month_revenue", "month_revenue_share", "expected_spend_3", "expected_spend_12", "revenue_at_risk")
+    return {"money": as_table(segments, segment_id=int, customers=int, **dict.fromkeys(columns, float))}
+
+
+def _back_test(quality: Sequence[Row]) -> dg.TableMetadataValue:
+    """How near each method has come so far."""
+    return as_table(quality, horizon_months=int, method=str, months=int, mean_absolute_error=float)
+
+
+@monthly_asset(
     EARLY_WARNINGS,
     beside=[CONTACT_LIST_RULES],
     # customer_actions: whom a campaign leaves alone has no place in the queue
-    deps=[validated_features, selected_model, monthly_assignments, transition_deltas, churn_risk, customer_actions],
+    deps=[
+        validated_features,
+        selected_model,
+        monthly_assignments,
+        transition_deltas,
+        churn_risk,
+        customer_value,
+        customer_actions,
+    ],
     follows_itself=True,  # last month's warnings say which of this month's are new
     group="journeys",
     kinds=SQL_KINDS,
@@ -91,7 +149,7 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
         figures = warning_figures(step.connection, step.month)
         head = head_of_queue(step.connection, step.month)
         *rules, whole = standings_of(step.connection, step.month)
-    queue = as_table(head, priority=int, churn_risk=float, within_budget=bool, evidence=str)
+    queue = as_table(head, priority=int, churn_risk=float, revenue_at_risk=float, within_budget=bool, evidence=str)
     taking_part = as_table(map(vars, rules), warning=str, takes_part=bool, sentence=str)
     return step.result({**figures, "contact_list": whole.sentence, "taking_part": taking_part, "head_of_queue": queue})
 
@@ -99,7 +157,15 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
 @monthly_asset(
     WARNING_BACKTEST_HISTORY,
     # It judges the warnings of the months before, whose silence this month has come to know.
-    deps=[raw_customers, selected_model, monthly_assignments, churn_risk, customer_actions, early_warnings],
+    deps=[
+        raw_customers,
+        selected_model,
+        monthly_assignments,
+        churn_risk,
+        customer_value,
+        customer_actions,
+        early_warnings,
+    ],
     group="journeys",
 )
 def warning_backtest(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
@@ -124,7 +190,12 @@ def _pooled(rows: "Iterable[BacktestRow]") -> dg.TableMetadataValue:
         at_random=str,
         longest_silent=str,
         highest_churn_risk=str,
+        highest_revenue_at_risk=str,
         churn_risk_less_silent_95=str,
+        money_lost=float,
+        random_money_lost=float,
+        churn_risk_money_lost=float,
+        revenue_at_risk_money_lost=float,
     )
 
 
@@ -139,6 +210,8 @@ def _in_per_cent(row: "BacktestRow") -> dict[str, Any]:
         "at_random": _share(row.base_rate),
         "longest_silent": _share(row.recency_precision),
         "highest_churn_risk": _share(row.churn_risk_precision),
+        "highest_revenue_at_risk": _share(row.revenue_at_risk_precision),
+        **{name: value for name, value in vars(row).items() if name.endswith("money_lost")},
         "churn_risk_less_silent_95": None if low is None or high is None else f"{points(low)} to {points(high)} points",
     }
 

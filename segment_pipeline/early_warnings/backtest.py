@@ -1,8 +1,8 @@
 """Back-test: were the warnings right, and were they better than the obvious?
 
-Here: precision, recall, lift and lead time of alerts against the silence that followed, beside churn risk, the longest
-silent and chance, all at the same volume and over the same customers. Not here: who is alerted (rules_store.py) and
-how risk is learned (churn.py).
+Here: precision, recall, lift, lead time and lost money of alerts against the silence that followed, beside churn risk,
+revenue at risk, the longest silent and chance, all at the same volume and over the same customers. Not here: who is
+alerted (rules_store.py) and how risk is learned (churn.py).
 
 The rivals of a rule may choose only among customers about whom the rule was asked, and name as many of them as it did,
 month by month. A month whose horizon has not been observed counts nowhere.
@@ -44,6 +44,8 @@ class WarnedMonth:
     or not; None: everybody with a warning.
     days_since_last_order : (n,) at as_of. churn_risk : (n,) probability of silence, 0..1; None where it was refused.
     silent : (n,) no order within the horizon after as_of; None until that has been observed.
+    revenue_at_risk : (n,) money, what ranks the contact list, below 0 where it is not known; yearly_spend : (n,) money,
+    0 or more, what a customer spends in a year at the pace of the last window; None where no order lines tell them.
     """
 
     month: date
@@ -55,6 +57,8 @@ class WarnedMonth:
     silent: Flags | None
     contact_allowed: Flags | None = None
     to_contact: Flags | None = None
+    revenue_at_risk: Array | None = None
+    yearly_spend: Array | None = None
 
     def judged_on(self, judged: Judged) -> "WarnedMonth":
         """The month with the customers and the alerts that a question of the back-test is about."""
@@ -86,6 +90,9 @@ class BacktestRow:
     difference : the first less the second, with its interval of 95 % over customers (`difference_interval`).
     lead_time_days : median over the true alerts of how long before the naive rule "no order for horizon_days" they
     came, 0 or more; churn_risk_lead_time_days, recency_lead_time_days : that of the rivals' true alerts.
+    money_lost : yearly spend of the alerted who kept silent, which is what a contact in time could have kept;
+    random_money_lost, churn_risk_money_lost, revenue_at_risk_money_lost : that of as many customers by these rankings,
+    at random on average. revenue_at_risk_precision : of the last of them.
     """
 
     judged: Judged
@@ -110,6 +117,11 @@ class BacktestRow:
     churn_risk_lead_time_days: float | None
     recency_lead_time_days: float | None
     horizon_days: int
+    revenue_at_risk_precision: float | None = None
+    money_lost: float | None = None
+    random_money_lost: float | None = None
+    churn_risk_money_lost: float | None = None
+    revenue_at_risk_money_lost: float | None = None
 
 
 def backtest(months: Sequence[WarnedMonth], horizon_days: int = 90, judged: Judged = "engaged") -> list[BacktestRow]:
@@ -155,11 +167,13 @@ def difference_interval(hits: Array, chosen: Array, rival_hits: Array, rival_cho
 
 @dataclass(frozen=True, eq=False)
 class _Choice:
-    """Whom somebody chose, over some months: (c,) times per customer, times rightly; lead times of the right ones."""
+    """Whom somebody chose, over some months: (c,) times per customer, times rightly; lead times of the right ones, and
+    their yearly spend together, None where it is not known of every month."""
 
     chosen: Array
     hits: Array
     lead_times: Array
+    money: float | None
 
     @property
     def precision(self) -> float:
@@ -187,7 +201,7 @@ def _row(
     eligible = sum(int(m.eligible.sum()) for m in months)
     silent = sum(int((m.eligible & _labels(m)).sum()) for m in months)
     base_rate = silent / eligible if eligible else None
-    rule = risk = recency = None
+    rule = risk = recency = value = None
     interval = difference = None
     if volume:
         rule = _choice(months, alerts, horizon_days)
@@ -197,6 +211,9 @@ def _row(
         if len(risks) == len(months):
             risk = _choice(months, _rivals(months, alerts, risks), horizon_days)
             difference = difference_interval(risk.hits, risk.chosen, recency.hits, recency.chosen)
+        values = [m.revenue_at_risk for m in months if m.revenue_at_risk is not None]
+        if len(values) == len(months):
+            value = _choice(months, _rivals(months, alerts, values), horizon_days)
     return BacktestRow(
         judged=judged,
         month=month,
@@ -220,6 +237,11 @@ def _row(
         churn_risk_lead_time_days=risk.median_lead_time if risk else None,
         recency_lead_time_days=recency.median_lead_time if recency else None,
         horizon_days=horizon_days,
+        revenue_at_risk_precision=value.precision if value else None,
+        money_lost=rule.money if rule else None,
+        random_money_lost=_money_at_random(months, alerts) if rule and rule.money is not None else None,
+        churn_risk_money_lost=risk.money if risk else None,
+        revenue_at_risk_money_lost=value.money if value else None,
     )
 
 
@@ -241,7 +263,27 @@ def _choice(months: Sequence[WarnedMonth], flags: Sequence[Flags], horizon_days:
         np.bincount(customer, chosen, len(known)).astype(np.float64),
         np.bincount(customer, hits, len(known)).astype(np.float64),
         left,
+        _money(months, flags),
     )
+
+
+def _money(months: Sequence[WarnedMonth], flags: Sequence[Flags]) -> float | None:
+    """What the customers of these flags who kept silent spend in a year; None where it is not known of every month."""
+    lost = [
+        float(m.yearly_spend[chosen & _labels(m)].sum())
+        for m, chosen in zip(months, flags, strict=True)
+        if m.yearly_spend is not None
+    ]
+    return sum(lost) if len(lost) == len(months) else None
+
+
+def _money_at_random(months: Sequence[WarnedMonth], alerts: Sequence[Flags]) -> float:
+    """What is lost with as many of the eligible in each month, drawn at random, on average."""
+    drawn = [
+        (_money([m], [m.eligible]) or 0.0) * float(flags.sum() / max(1, m.eligible.sum()))
+        for m, flags in zip(months, alerts, strict=True)
+    ]
+    return sum(drawn)
 
 
 def _influence(hits: Array, chosen: Array) -> Array:

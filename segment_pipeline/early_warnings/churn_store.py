@@ -41,10 +41,11 @@ from segment_pipeline.early_warnings.tables import (
 )
 from segment_pipeline.models.champions_store import require_champion, scores_in
 from segment_pipeline.models.model import SegmentModel
-from segment_pipeline.models.tables import CHAMPIONS
 from segment_pipeline.months import add_months, as_of
+from segment_pipeline.segments.assignments_store import passed_over
 from segment_pipeline.segments.memory_store import expected_memberships, has_seen
 from segment_pipeline.sources.order_lines import load_orderers
+from segment_pipeline.value.tables import CUSTOMER_VALUE, SPEND_FORECASTS
 
 TRAINING_MONTHS = 12
 """The latest observed months teach; those before are another time."""
@@ -84,7 +85,7 @@ def observe_silence(connection: duckdb.DuckDBPyConnection, config: Config, month
     if config.recency_feature is None:
         return []
     horizon = timedelta(days=config.warnings.horizon_days)
-    closed = _passed_over(connection)
+    closed = passed_over(connection)
     due = [
         earlier
         for (earlier,) in known
@@ -108,14 +109,6 @@ def observe_silence(connection: duckdb.DuckDBPyConnection, config: Config, month
         )
         connection.execute("DROP TABLE orderers")
     return due
-
-
-def _passed_over(connection: duckdb.DuckDBPyConnection) -> list[date]:
-    """The months that have a champion and no customers."""
-    found = connection.execute(f"""
-        SELECT month FROM {CHAMPIONS.name} ANTI JOIN (SELECT DISTINCT month FROM monthly_assignments) USING (month)
-    """)
-    return [row[0] for row in found.fetchall()]
 
 
 def write_churn_risk(
@@ -304,12 +297,16 @@ def _warned_month(
         f"""
         SELECT e.customer_id, greatest(e.engaged, coalesce(any_value(b.engaged), 0)) > {limit} AS eligible,
             any_value(v.{recency}) AS days_since_last_order, any_value(r.churn_risk) AS churn_risk,
+            coalesce(any_value(m.revenue_at_risk), -1E0) AS revenue_at_risk,
+            coalesce(any_value(y.own_window_12), 0E0) AS yearly_spend,
             any_value(s.silent) AS silent, coalesce(bool_or(w.within_budget), false) AS to_contact,
             coalesce(any_value(c.arm) <> 'control', true) AS contact_allowed, {flags}
         FROM ({_engaged(champion, month)}) AS e
         LEFT JOIN {engaged_before} AS b ON b.customer_id = e.customer_id
         LEFT JOIN raw_customers AS v ON v.month = {month_literal(month)} AND v.customer_id = e.customer_id
         LEFT JOIN {CHURN_RISK.name} AS r ON r.month = {month_literal(month)} AND r.customer_id = e.customer_id
+        LEFT JOIN {CUSTOMER_VALUE.name} AS m ON m.month = {month_literal(month)} AND m.customer_id = e.customer_id
+        LEFT JOIN {SPEND_FORECASTS.name} AS y ON y.month = {month_literal(month)} AND y.customer_id = e.customer_id
         JOIN {OBSERVED_SILENCE.name} AS s ON s.month = {month_literal(month)} AND s.customer_id = e.customer_id
         LEFT JOIN customer_actions AS c ON c.month = {month_literal(month)} AND c.customer_id = e.customer_id
         LEFT JOIN early_warnings AS w
@@ -319,6 +316,7 @@ def _warned_month(
     )
     alerts = {rule.name: np.asarray(found[rule.name], dtype=bool) for rule in rules}
     risk = np.asarray(np.ma.filled(found["churn_risk"].astype(np.float64), np.nan))
+    at_risk, yearly = (np.asarray(found[name], dtype=np.float64) for name in ("revenue_at_risk", "yearly_spend"))
     return WarnedMonth(
         month,
         found["customer_id"].astype(str),
@@ -329,6 +327,8 @@ def _warned_month(
         np.asarray(found["silent"], dtype=bool),
         np.asarray(found["contact_allowed"], dtype=bool),
         np.asarray(found["to_contact"], dtype=bool),
+        at_risk if (at_risk >= 0).any() else None,
+        yearly if yearly.any() else None,
     )
 
 

@@ -1,8 +1,9 @@
 """Whose warnings decide whom to contact: each rule by what became of its own, and how that is told.
 
-Contact is for those who are most likely to fall silent, so the list is ranked by churn risk, and a warning has to earn
-its place before it. Here: which rules have, and why the others have not. Not here: the back-test that they are judged
-by (backtest.py), and the list itself (rules_store.py).
+Contact is for those through whose silence most would be lost, so the list is ranked by revenue at risk, or by churn
+risk where nobody knows what a customer is worth, and a warning has to earn its place before it. Here: which rules have,
+and why the others have not. Not here: the back-test that they are judged by (backtest.py), and the list itself
+(rules_store.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,15 +22,18 @@ class Standing:
     sentence: str
 
 
-def standings(rules: Sequence[str], judged: Mapping[str, BacktestRow], *, ranked: bool) -> list[Standing]:
+def standings(
+    rules: Sequence[str], judged: Mapping[str, BacktestRow], *, ranked: bool, by_money: bool = False
+) -> list[Standing]:
     """The standing of every rule, and last that of the list.
 
     judged : what is known of a rule's warnings among all customers, all observed months together. ranked : whether the
-    month has a churn risk.
+    month has a churn risk. by_money : whether it also has the value of customers, so that revenue at risk ranks.
     """
     found = [_standing(rule, judged.get(rule)) for rule in rules]
     proven = [standing.warning for standing in found if standing.takes_part]
-    return [*found, Standing(WHOLE, bool(proven), _told(proven, ranked))]
+    ranking = None if not ranked else "revenue at risk" if by_money else "churn risk"
+    return [*found, Standing(WHOLE, bool(proven), _told(proven, ranking))]
 
 
 def _standing(rule: str, row: BacktestRow | None) -> Standing:
@@ -55,13 +59,13 @@ def _standing(rule: str, row: BacktestRow | None) -> Standing:
     return Standing(rule, True, f"{told}.")
 
 
-def _told(proven: Sequence[str], ranked: bool) -> str:
-    """What the list stands on, to follow the number of customers to contact."""
+def _told(proven: Sequence[str], ranking: str | None) -> str:
+    """What the list stands on, to follow the number of customers to contact. ranking : by what, if by anything."""
     named = listed([rule.replace("_", " ") for rule in proven])
-    if proven and ranked:
-        return f"first those of whom {named} warns, ranked by churn risk"
+    if proven and ranking:
+        return f"first those of whom {named} warns, ranked by {ranking}"
     if proven:
         return f"those of whom {named} warns; there is no churn risk yet"
-    if ranked:
-        return "by churn risk alone: no warning has proven to find more"
+    if ranking:
+        return f"by {ranking} alone: no warning has proven to find more"
     return "there is no churn risk yet, and no warning has proven to be worth a call"

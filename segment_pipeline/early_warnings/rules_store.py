@@ -23,12 +23,14 @@ from segment_pipeline.early_warnings.tables import (
     CONTACT_LIST_RULES,
     EARLY_WARNINGS,
     HIGH_CHURN_RISK,
+    REVENUE_AT_RISK,
     WARNING_BACKTEST_HISTORY,
 )
 from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.months import add_months
+from segment_pipeline.value.tables import CUSTOMER_VALUE
 
-_BY_A_RULE = f"warning <> {literal(HIGH_CHURN_RISK)}"
+_BY_A_RULE = f"warning NOT IN ({literal(HIGH_CHURN_RISK)}, {literal(REVENUE_AT_RISK)})"
 
 STANDING = {"engaged": 3, "casual": 2, "at_risk": 1, "dormant": 0}
 """Role -> how high it stands; a move to a lower one is a downgrade."""
@@ -51,7 +53,8 @@ def write_early_warnings(
     """
     last = month_literal(add_months(month, -1))
     names = [rule.name for rule in rules]
-    found = standings(names, _judged_before(connection, month), ranked=month_rows(connection, CHURN_RISK, month) > 0)
+    ranked, by_money = (month_rows(connection, table, month) > 0 for table in (CHURN_RISK, CUSTOMER_VALUE))
+    found = standings(names, _judged_before(connection, month), ranked=ranked, by_money=by_money)
     write_rows(connection, CONTACT_LIST_RULES, month, [vars(standing) for standing in found])
     proven = [standing.warning for standing in found if standing.takes_part and standing.warning != WHOLE]
     return replace_month(
@@ -69,8 +72,7 @@ def write_early_warnings(
         found AS (
             SELECT * FROM named
             UNION ALL
-            SELECT q.customer_id, {literal(HIGH_CHURN_RISK)} AS warning,
-                'churn risk ' || {in_points("q.churn_risk")} || ' %' AS evidence
+            SELECT q.customer_id, {_placed_by("q")}
             FROM queue AS q ANTI JOIN proven AS p ON p.customer_id = q.customer_id WHERE q.is_chosen
         ),
         standing AS (SELECT * FROM early_warnings WHERE month = {last} AND status <> 'resolved'),
@@ -82,7 +84,8 @@ def write_early_warnings(
             FROM found AS f FULL JOIN standing AS s ON s.customer_id = f.customer_id AND s.warning = f.warning
         )
         SELECT {month_literal(month)} AS month, e.customer_id, e.warning, e.status, e.first_month,
-            n.engaged_probability, n.dormant_probability, n.engaged_change, n.churn_risk, e.evidence,
+            n.engaged_probability, n.dormant_probability, n.engaged_change, n.churn_risk,
+            n.revenue_at_risk, e.evidence,
             coalesce(n.contact_allowed, true) AS contact_allowed,
             CASE WHEN e.status <> 'resolved' THEN CAST(q.priority AS INTEGER) END AS priority,
             CASE WHEN e.status <> 'resolved' THEN coalesce(q.is_chosen, false) END AS within_budget
@@ -138,7 +141,8 @@ def head_of_queue(connection: duckdb.DuckDBPyConnection, month: date, places: in
     """The most urgent customers of the month, a row for each, with what speaks for it."""
     cursor = connection.execute(
         """
-        SELECT priority, customer_id, any_value(churn_risk) AS churn_risk, any_value(within_budget) AS within_budget,
+        SELECT priority, customer_id, any_value(churn_risk) AS churn_risk,
+            any_value(revenue_at_risk) AS revenue_at_risk, any_value(within_budget) AS within_budget,
             string_agg(warning || ': ' || evidence, '; ' ORDER BY warning) AS evidence
         FROM early_warnings WHERE month = ? AND priority <= ? GROUP BY priority, customer_id ORDER BY priority
         """,
@@ -156,7 +160,7 @@ def probability_of(model: SegmentModel, roles: Sequence[str], probabilities: str
 
 def _customers(champion: SegmentModel, measuring_champion: SegmentModel | None, month: date) -> str:
     """A row for every customer of the month, with the columns that a rule may speak of (`WarningRule`), the churn risk,
-    and whether a campaign allows contact."""
+    what it puts at risk, and whether a campaign allows contact."""
     return f"""
         SELECT a.customer_id, {probability_of(champion, ("engaged",), "a.probabilities")} AS engaged_probability,
             {probability_of(champion, ("at_risk", "dormant"), "a.probabilities")} AS dormant_probability,
@@ -165,11 +169,13 @@ def _customers(champion: SegmentModel, measuring_champion: SegmentModel | None, 
             {_by_segment(measuring_champion, "d.to_segment_id", _name)} AS to_name,
             {_by_segment(measuring_champion, "d.from_segment_id", _standing)} AS from_standing,
             {_by_segment(measuring_champion, "d.to_segment_id", _standing)} AS to_standing,
-            r.churn_risk, coalesce(c.arm <> 'control', true) AS contact_allowed
+            r.churn_risk, v.expected_spend_12, v.revenue_at_risk,
+            coalesce(c.arm <> 'control', true) AS contact_allowed
         FROM monthly_assignments AS a
         LEFT JOIN transition_deltas AS d ON d.month = a.month AND d.customer_id = a.customer_id
             AND d.from_segment_id IS NOT NULL AND d.to_segment_id IS NOT NULL
         LEFT JOIN churn_risk AS r ON r.month = a.month AND r.customer_id = a.customer_id
+        LEFT JOIN {CUSTOMER_VALUE.name} AS v ON v.month = a.month AND v.customer_id = a.customer_id
         LEFT JOIN customer_actions AS c ON c.month = a.month AND c.customer_id = a.customer_id
         WHERE a.month = {month_literal(month)}
     """
@@ -226,28 +232,49 @@ def _urgency(rules: Sequence[WarningRule]) -> str:
 
 
 def _queue(budget: int | None) -> str:
-    """Everybody who may be contacted, with the `priority`, and who `is_chosen` for the contact list: the riskiest of
-    those whom a proven rule names, then the riskiest of all. Of whom neither a risk nor a rule tells is not in it.
+    """Everybody who may be contacted, with the `priority`, and who `is_chosen` for the contact list: those whom a
+    proven rule names, then all others, each by the revenue at risk or, where no value is known, by churn risk. Of
+    whom neither a risk nor a rule tells is not in it.
 
     Without a budget it has as many places as there are customers with a warning.
     """
-    by_risk = "churn_risk DESC NULLS LAST, urgency NULLS LAST, engaged_change NULLS LAST, customer_id"
+    by_risk = """revenue_at_risk DESC NULLS LAST, churn_risk DESC NULLS LAST, urgency NULLS LAST,
+        engaged_change NULLS LAST, customer_id"""
     places = """(SELECT count(*) FROM customers AS c SEMI JOIN named AS n ON n.customer_id = c.customer_id
         WHERE c.contact_allowed)"""
     return f"""
-        SELECT customer_id, churn_risk, is_chosen,
+        SELECT customer_id, churn_risk, expected_spend_12, revenue_at_risk, is_chosen,
             row_number() OVER (ORDER BY CASE WHEN is_chosen THEN 0 ELSE 1 END, {by_risk}) AS priority
         FROM (
             SELECT *, row_number() OVER (ORDER BY CASE WHEN is_proven THEN 0 ELSE 1 END, {by_risk})
                 <= {places if budget is None else budget} AS is_chosen
             FROM (
-                SELECT c.customer_id, c.churn_risk, p.urgency, p.customer_id IS NOT NULL AS is_proven,
+                SELECT c.customer_id, c.churn_risk, c.expected_spend_12, c.revenue_at_risk, p.urgency,
+                    p.customer_id IS NOT NULL AS is_proven,
                     CASE WHEN p.customer_id IS NOT NULL THEN c.engaged_change END AS engaged_change
                 FROM customers AS c LEFT JOIN proven AS p ON p.customer_id = c.customer_id
                 WHERE c.contact_allowed AND (c.churn_risk IS NOT NULL OR p.customer_id IS NOT NULL)
             ) AS candidates
         ) AS taken
     """
+
+
+def _placed_by(queue: str) -> str:
+    """`warning` and `evidence` of who is on the list without a rule: what has put the customer there."""
+    risk = f"'churn risk ' || {in_points(f'{queue}.churn_risk')} || ' %'"
+    at_risk, expected = (_money(f"{queue}.{column}") for column in ("revenue_at_risk", "expected_spend_12"))
+    by_money = f"{queue}.revenue_at_risk IS NOT NULL"
+    return f"""
+        CASE WHEN {by_money} THEN {literal(REVENUE_AT_RISK)} ELSE {literal(HIGH_CHURN_RISK)} END AS warning,
+        CASE WHEN {by_money} THEN {at_risk} || ' at risk: ' || {risk} || ' of ' || {expected} || ' expected in a year'
+            ELSE {risk} END AS evidence
+    """
+
+
+def _money(amount: str) -> str:
+    """An amount as text: whole from 100 on, with two decimals below."""
+    whole, exact = (f"CAST(CAST({amount} AS DECIMAL(38, {decimals})) AS VARCHAR)" for decimals in (0, 2))
+    return f"CASE WHEN abs({amount}) >= 100 THEN {whole} ELSE {exact} END"
 
 
 def _judged_before(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str, BacktestRow]:

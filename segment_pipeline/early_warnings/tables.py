@@ -108,6 +108,22 @@ _BACKTEST_COLUMNS = (
     Column("difference", "DOUBLE", "-1..1", "churn_risk_precision less recency_precision; above 0 is better."),
     Column("difference_low", "DOUBLE", "-1..1", "Lower end of its 95 % interval over customers."),
     Column("difference_high", "DOUBLE", "-1..1", "Upper end of its 95 % interval over customers."),
+    Column(
+        "revenue_at_risk_precision",
+        "DOUBLE",
+        "0..1",
+        "Precision of as many customers with the highest revenue at risk; NULL where it is not known.",
+    ),
+    Column(
+        "money_lost",
+        "DOUBLE",
+        "currency",
+        "What the warned who fell silent spend in a year at the pace of their last window: a contact in time could "
+        "have kept it, so higher is better. NULL where a month of the row does not tell it.",
+    ),
+    Column("random_money_lost", "DOUBLE", "currency", "The same of as many customers at random."),
+    Column("churn_risk_money_lost", "DOUBLE", "currency", "The same of as many of the highest churn risk."),
+    Column("revenue_at_risk_money_lost", "DOUBLE", "currency", "The same of as many with the highest revenue at risk."),
     Column("lead_time_days", "DOUBLE", "days", "Median lead of the true warnings over waiting for the whole horizon."),
     Column("churn_risk_lead_time_days", "DOUBLE", "days", "The same for the highest churn risk."),
     Column("recency_lead_time_days", "DOUBLE", "days", "The same for the longest silent."),
@@ -154,15 +170,16 @@ CONTACT_LIST_RULES = Table(
 )
 
 
-HIGH_CHURN_RISK = "high_churn_risk"
-"""The name under which a customer stands on the contact list whom no rule that takes part has put there."""
+HIGH_CHURN_RISK, REVENUE_AT_RISK = "high_churn_risk", "revenue_at_risk"
+"""The names under which a customer stands on the contact list whom no rule that takes part has put there: by what is
+ranked where nobody knows what customers are worth, and where it is known."""
 
-_RULES = sorted([HIGH_CHURN_RISK, *(rule.name for rule in WARNING_RULES)])
+_RULES = sorted([HIGH_CHURN_RISK, REVENUE_AT_RISK, *(rule.name for rule in WARNING_RULES)])
 
 EARLY_WARNINGS = Table(
     "early_warnings",
-    "An alert on a customer who still orders, with its evidence, and the contact list: who is on it by churn risk "
-    f"alone has a row {HIGH_CHURN_RISK}.",
+    "An alert on a customer who still orders, with its evidence, and the contact list: who is on it by revenue at risk "
+    f"alone has a row {REVENUE_AT_RISK}, or {HIGH_CHURN_RISK} where no value is known.",
     (
         MONTH,
         CUSTOMER_ID,
@@ -196,13 +213,15 @@ EARLY_WARNINGS = Table(
             "Change of the engaged probability since the month before; one measuring champion.",
         ),
         Column("churn_risk", "DOUBLE", "0..1", "See the table churn_risk; NULL while it is refused."),
+        Column("revenue_at_risk", "DOUBLE", "currency", "See the table customer_value; NULL while it is not known."),
         Column("evidence", "VARCHAR", "", "What was found, in words."),
         Column(
             "priority",
             "INTEGER",
             "",
             "Place of the customer in the queue of all customers, 1 is the most urgent: first the contact list, then "
-            "the others, both by churn risk. NULL when resolved, not to be contacted, or while nothing tells who is.",
+            "the others, both by revenue at risk, or by churn risk where no value is known. "
+            "NULL when resolved, not to be contacted, or while nothing tells who is.",
         ),
         Column(
             "within_budget",

@@ -18,12 +18,14 @@ from segment_pipeline.publishing import tables as publishing
 from segment_pipeline.segments import tables as segments
 from segment_pipeline.sources import tables as sources
 from segment_pipeline.validation import tables as validation
+from segment_pipeline.value import tables as value
 
 TABLES: tuple[Table, ...] = (
     *sources.TABLES,
     *customers.TABLES,
     *models.TABLES,
     *segments.TABLES,
+    *value.TABLES,
     *early_warnings.TABLES,
     *movement.TABLES,
     *campaigns.TABLES,

@@ -14,7 +14,7 @@ from segment_pipeline.database.rows import exact_mean
 from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.models.scoring import assignment_sql, membership_sql
-from segment_pipeline.models.tables import PRIOR
+from segment_pipeline.models.tables import CHAMPIONS, PRIOR
 from segment_pipeline.months import add_months
 from segment_pipeline.segments.memory_store import customers_of, scored_rows, seen_memberships
 from segment_pipeline.segments.soft_moves import expected_moves_sql, moved_sql
@@ -39,6 +39,15 @@ def write_assignments(
         ORDER BY now.customer_id
     """
     return replace_month(connection, MONTHLY_ASSIGNMENTS, month, query)
+
+
+def passed_over(connection: duckdb.DuckDBPyConnection) -> list[date]:
+    """The months that have a champion and no customers."""
+    found = connection.execute(f"""
+        SELECT month FROM {CHAMPIONS.name}
+        ANTI JOIN (SELECT DISTINCT month FROM {MONTHLY_ASSIGNMENTS.name}) USING (month)
+    """)
+    return [row[0] for row in found.fetchall()]
 
 
 def assignment_figures(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str, float]:

@@ -219,15 +219,18 @@ def load_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, mont
     _load_of_lines(connection, config, "order_lines", query, as_of(month))
 
 
-def load_order_days(connection: duckdb.DuckDBPyConnection, config: Config, month: date, customers: str) -> None:
-    """Fill the temporary table `order_days` with the days on which the customers in the relation `customers` have
-    ordered, ever and before the end of `month`, and what they spent: customer_id, day, spend.
+def load_order_days(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, customers: str | None = None
+) -> None:
+    """Fill the temporary table `order_days` with the days on which the customers in the relation `customers`, or all,
+    have ordered, ever and before the end of `month`, and what they spent: customer_id, day, spend.
 
     The source must be one of order lines. Raises SourceError.
     """
+    among = "" if customers is None else f"SEMI JOIN {customers} AS wanted USING (customer_id)"
     query = f"""
         SELECT customer_id, CAST(ordered_at AS DATE) AS day, CAST(coalesce(sum(amount), 0) AS DOUBLE) AS spend
-        FROM lines SEMI JOIN {customers} AS wanted USING (customer_id) GROUP BY customer_id, day
+        FROM lines {among} GROUP BY customer_id, day
     """
     _load_of_lines(connection, config, "order_days", query, as_of(month))
 

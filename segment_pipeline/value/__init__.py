@@ -1,0 +1,1 @@
+"""What a customer is expected to spend, by whichever method has come nearest."""
