@@ -71,6 +71,48 @@ MONTHLY_ASSIGNMENTS = Table(
 )
 
 
+CUSTOMER_CHANGES = Table(
+    "customer_changes",
+    "Why a customer is in its segment, against the month before: the change of the log-odds of that segment against all "
+    "others, by this month's champion in both months, as a sum of what each feature and the months before contribute. "
+    "Who was not there the month before, or could not be seen then, has no row.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column("segment_id", "INTEGER", "", "The segment that is spoken of: the customer's in this month."),
+        Column(
+            "log_odds",
+            "DOUBLE",
+            "nats",
+            "ln(p / (1 - p)) of that segment's probability; NULL where a rule (model.hurdle) decides.",
+        ),
+        Column(
+            "change_of_log_odds",
+            "DOUBLE",
+            "nats",
+            "That less the same of the month before: above 0, the customer has come nearer to the segment. NULL "
+            "where a rule decides in one of the two.",
+        ),
+        Column(
+            "reason_1",
+            "VARCHAR",
+            "",
+            "What contributed most to the change, whichever way: a feature, or the months before. NULL where nothing "
+            "has changed; where a rule decides, the rule's feature.",
+        ),
+        Column("contribution_1", "DOUBLE", "nats", "Its part of the change: above 0, it speaks for the segment."),
+        Column("reason_2", "VARCHAR", "", "What contributed second most; NULL likewise."),
+        Column("contribution_2", "DOUBLE", "nats", "Its part of the change."),
+        Column("reasons", "VARCHAR[]", "", "All: the champion's features, and the months before if it has a memory."),
+        Column(
+            "contributions", "DOUBLE[]", "nats", "The part of each of reasons; they sum to the change. NULL likewise."
+        ),
+        MODEL_VERSION,
+    ),
+    ("month", "customer_id"),
+)
+
+
 MEMORY_STATES = Table(
     "memory_states",
     "What a champion with memory knows of a customer at the end of a month: what it scores the next month with. Who "
@@ -531,6 +573,7 @@ CUSTOMER_JOURNEY = View(
 
 TABLES = (
     MONTHLY_ASSIGNMENTS,
+    CUSTOMER_CHANGES,
     MEMORY_STATES,
     SEGMENT_DYNAMICS,
     SEGMENT_PROFILES,
