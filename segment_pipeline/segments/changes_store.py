@@ -4,7 +4,7 @@ The log-odds of a segment are ln(sum of its components' weight times density) le
 months are those of this month's champion, so a refit is no reason. The split has two steps, and both are exact:
 
 - The change of a logarithm of a sum is the sum of the changes of the logarithms of its terms, each weighted with the
-  logarithmic mean of the term over that of the sum (Montgomery 1937; Ang 2004, "LMDI"), L(x, y) = (x - y) / (ln x - ln y).
+  logarithmic mean of the term over that of the sum: L(x, y) = (x - y) / (ln x - ln y) (Montgomery 1937; Ang 2004).
 - A term's logarithm is a quadratic form of the features, and of that the change is the gradient at the midpoint times
   the change of the features: what integrated gradients along the straight line give (Sundararajan, Taly & Yan 2017),
   and Aumann and Shapley's value (1974). Where the champion has a memory, what the months before expect of the segment
@@ -46,14 +46,12 @@ def write_changes(connection: duckdb.DuckDBPyConnection, model: SegmentModel, mo
     before = add_months(month, -1)
     # a champion that has just been promoted has looked at the months before with what is known today
     until = month if model.trained_month == month else before
-    rows = [
-        scored_rows(connection, model, customers_of(month)),
-        scored_rows(connection, model, customers_of(before), until),
-    ]
+    now = scored_rows(connection, model, customers_of(month))
+    then = scored_rows(connection, model, customers_of(before), until)
     segments = f"SELECT customer_id, segment_id FROM {MONTHLY_ASSIGNMENTS.name} WHERE month = {month_literal(month)}"
     query = f"""
         SELECT {month_literal(month)} AS month, changes.*, {model.model_version} AS model_version
-        FROM ({changes_sql(model, *rows, segments)}) AS changes ORDER BY customer_id
+        FROM ({changes_sql(model, now, then, segments)}) AS changes ORDER BY customer_id
     """
     return replace_month(connection, CUSTOMER_CHANGES, month, query)
 
@@ -125,11 +123,11 @@ def _parts_sql(model: SegmentModel, now: str, before: str, segments: str) -> str
         for side, told in _SIDES.items()
     )
     sums = ", ".join(
-        f"{month}{side}_peak + ln("
+        f"{month}{side}_peak + ln(greatest({SMALLEST_PRIOR}, "  # where a rule decides there is nothing to sum
         + " + ".join(
             f"CASE WHEN {told}({own[c]}) THEN exp({month}{c} - {month}{side}_peak) ELSE 0E0 END" for c in components
         )
-        + f") AS {month}{side}"
+        + f")) AS {month}{side}"
         for month in "nb"
         for side, told in _SIDES.items()
     )
@@ -177,15 +175,10 @@ def _terms_sql(model: SegmentModel, now: str, before: str, segments: str) -> str
     """A query of customer_id, segment_id, by_rule and, of each component c, the logarithm of its term in both months
     (n0, b0, ...) and what each reason contributes to its change (g0_0, ...)."""
     d, mixture, components = model.space.n_features, model.mixture, _components(model)
-    precisions = np.linalg.inv(mixture.covariances)
     of_month = {month: f"({_month_sql(model, rows)})" for month, rows in (("n", now), ("b", before))}
     steps = ", ".join(f"n.t{j} - b.t{j} AS step{j}, (n.t{j} + b.t{j}) * 5E-1 AS mid{j}" for j in range(d))
     logs = ", ".join(f"{month}.c{c} AS {month}{c}" for c in components for month in "nb")
-    columns = [
-        f"-step{j} * ({' + '.join(f'{number(precisions[c, j, i])} * (mid{i} - {number(mixture.means[c, i])})' for i in range(d))}) AS g{c}_{j}"
-        for c in components
-        for j in range(d)
-    ]
+    columns = [f"-step{j} * ({_pull(model, c, j)}) AS g{c}_{j}" for c in components for j in range(d)]
     rule = "false"
     if mixture.hurdle is not None:
         h = mixture.hurdle.component
@@ -202,6 +195,12 @@ def _terms_sql(model: SegmentModel, now: str, before: str, segments: str) -> str
             JOIN {of_month["b"]} AS b ON b.customer_id = s.customer_id
         ) AS both_months
     """
+
+
+def _pull(model: SegmentModel, c: int, j: int) -> str:
+    """How fast the logarithm of component c's density falls along feature j, at the midpoint."""
+    precision, mean = np.linalg.inv(model.mixture.covariances[c])[j], model.mixture.means[c]
+    return " + ".join(f"{number(precision[i])} * (mid{i} - {number(mean[i])})" for i in range(len(mean)))
 
 
 def _month_sql(model: SegmentModel, rows: str) -> str:

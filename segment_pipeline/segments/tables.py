@@ -73,7 +73,7 @@ MONTHLY_ASSIGNMENTS = Table(
 
 CUSTOMER_CHANGES = Table(
     "customer_changes",
-    "Why a customer is in its segment, against the month before: the change of the log-odds of that segment against all "
+    "Why a customer is in its segment, beside the month before: the change of the log-odds of that segment against all "
     "others, by this month's champion in both months, as a sum of what each feature and the months before contribute. "
     "Who was not there the month before, or could not be seen then, has no row.",
     (
@@ -162,7 +162,10 @@ SEGMENT_PROFILES = Table(
     (
         MONTH,
         SEGMENT_ID,
-        Column("name", "VARCHAR", "", "The segment's name; it stays while the segment continues."),
+        Column("name", "VARCHAR", "", "The same as segment_name, under its name of before; read that."),
+        Column(
+            "segment_name", "VARCHAR", "", "The segment's name; it stays while the segment continues.", before="name"
+        ),
         Column("role", "VARCHAR", "", "engaged, casual, at_risk or dormant; NULL where the features cannot tell."),
         Column("customers", "BIGINT", "customers", "Customers whose largest probability is this segment."),
         Column("share", "DOUBLE", "0..1", "Share of the month's assigned customers."),
@@ -443,10 +446,11 @@ MEMBERSHIP = View(
         CUSTOMER_ID,
         SEGMENT_ID,
         Column("segment_name", "VARCHAR", "", "The segment's name."),
+        Column("role", "VARCHAR", "", "The segment's role: engaged, casual, at_risk or dormant; NULL without roles."),
         Column("probability", "DOUBLE", "0..1", "Membership probability; over a customer's segments they sum to 1."),
     ),
     """
-    SELECT m.month, m.customer_id, m.segment_id, p.name AS segment_name, m.probability
+    SELECT m.month, m.customer_id, m.segment_id, p.segment_name, p.role, m.probability
     FROM (
         SELECT month, customer_id, unnest(segment_ids) AS segment_id, unnest(probabilities) AS probability
         FROM monthly_assignments
@@ -470,6 +474,31 @@ CURRENT_PROFILES = View(
     SEGMENT_PROFILES.columns,
     "SELECT * FROM segment_profiles WHERE month = (SELECT max(month) FROM segment_profiles)",
 )
+
+
+MOVES = """
+ranked AS (
+    SELECT month, segment_id, role,
+        CASE role WHEN 'engaged' THEN 3 WHEN 'casual' THEN 2 WHEN 'at_risk' THEN 1 WHEN 'dormant' THEN 0 END
+            AS height
+    FROM segment_profiles
+),
+measured AS (
+    SELECT a.month, a.customer_id, a.segment_id, a.segment_name, a.max_probability, a.tier, a.model_version,
+        -- both segments of a movement are one champion's, who serves the month of `roles_of`
+        CASE WHEN a.previous_segment_id IS NULL AND d.model_version <> a.model_version
+            THEN a.month - INTERVAL 1 MONTH ELSE a.month END AS roles_of,
+        CASE WHEN a.previous_segment_id IS NOT NULL THEN a.previous_segment_id
+            WHEN d.model_version IS NOT NULL THEN d.from_segment_id END AS before_id,
+        CASE WHEN a.previous_segment_id IS NULL AND d.model_version <> a.model_version
+            THEN d.to_segment_id ELSE a.segment_id END AS now_id, d.from_state
+    FROM monthly_assignments AS a
+    LEFT JOIN transition_deltas AS d ON d.month = a.month AND d.customer_id = a.customer_id
+)
+"""
+"""Common table expressions of the views that tell of movement: `ranked`, the months' segments by the height of their
+role; `measured`, the assignments with before_id and now_id, the two segments of a movement, both of one champion: that
+of the month `roles_of`."""
 
 
 CUSTOMER_JOURNEY = View(
@@ -519,25 +548,8 @@ CUSTOMER_JOURNEY = View(
             "moved, or has that segment again since a refit.",
         ),
     ),
-    """
-    WITH ranked AS (
-        SELECT month, segment_id, role,
-            CASE role WHEN 'engaged' THEN 3 WHEN 'casual' THEN 2 WHEN 'at_risk' THEN 1 WHEN 'dormant' THEN 0 END
-                AS height
-        FROM segment_profiles
-    ),
-    measured AS (
-        SELECT a.month, a.customer_id, a.segment_id, a.segment_name, a.max_probability, a.tier, a.model_version,
-            -- both segments of a movement are one champion's, who serves the month of `roles_of`
-            CASE WHEN a.previous_segment_id IS NULL AND d.model_version <> a.model_version
-                THEN a.month - INTERVAL 1 MONTH ELSE a.month END AS roles_of,
-            CASE WHEN a.previous_segment_id IS NOT NULL THEN a.previous_segment_id
-                WHEN d.model_version IS NOT NULL THEN d.from_segment_id END AS before_id,
-            CASE WHEN a.previous_segment_id IS NULL AND d.model_version <> a.model_version
-                THEN d.to_segment_id ELSE a.segment_id END AS now_id
-        FROM monthly_assignments AS a
-        LEFT JOIN transition_deltas AS d ON d.month = a.month AND d.customer_id = a.customer_id
-    ),
+    f"""
+    WITH {MOVES},
     ordered AS (
         SELECT m.*, r.role, lag(m.month) OVER customer AS previous_month,
             CASE WHEN lag(m.month) OVER customer < m.month - INTERVAL 1 MONTH THEN lag(m.segment_id) OVER customer
