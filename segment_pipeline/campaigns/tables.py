@@ -1,6 +1,6 @@
 """What to do with whom, and whether it worked."""
 
-from segment_pipeline.database.tables import CUSTOMER_ID, MONTH, Column, Table
+from segment_pipeline.database.tables import CUSTOMER_ID, MONTH, Column, Table, View
 
 CUSTOMER_ACTIONS = Table(
     "customer_actions",
@@ -124,4 +124,72 @@ AUDIENCE_FEED = Table(
 )
 
 
+ACTION_RESULTS = View(
+    "action_results",
+    "What came of the actions of a campaign in each of its arms: campaign_lift, a row for each arm, with the actions "
+    "that its customers were given. An arm of a segment may have several, one for each tier: the result is theirs "
+    "together.",
+    (
+        Column("month", "DATE", "month", "The closed month whose run measured it."),
+        Column("campaign", "VARCHAR", "", "Its name in the campaign file."),
+        Column("segment_id", "INTEGER", "", "Segment of its customers when it began; NULL for the whole campaign."),
+        Column("segment_name", "VARCHAR", "", "That segment's name then; NULL likewise."),
+        Column("arm", "VARCHAR", "", "matched, random or control."),
+        Column("actions", "VARCHAR", "", "What its customers were given, with commas between; none in control."),
+        Column("customers", "BIGINT", "customers", "Customers assigned to the arm."),
+        Column("metric", "VARCHAR", "", "conversion (share of customers with an outcome) or value (mean a customer)."),
+        Column("result", "DOUBLE", "0..1, or currency", "The metric among them."),
+        Column(
+            "lift_against_control",
+            "DOUBLE",
+            "0..1, or currency",
+            "What matched changed against no contact; NULL in other arms, without a control, or where it is withheld.",
+        ),
+        Column("lift_low", "DOUBLE", "0..1, or currency", "Lower end of that lift's 95 % interval; NULL likewise."),
+        Column("lift_high", "DOUBLE", "0..1, or currency", "Upper end."),
+        Column("verdict", "VARCHAR", "", "That of the comparison with control or, without one, with random."),
+    ),
+    """
+    WITH compared AS (
+        SELECT month, campaign, segment_id, metric, max(matched) AS matched, max(random) AS random,
+            max(control) AS control, max(matched_customers) AS matched_customers,
+            max(random_customers) AS random_customers, max(control_customers) AS control_customers,
+            max(CASE WHEN against = 'control' THEN lift END) AS lift,
+            max(CASE WHEN against = 'control' THEN lift_low END) AS lift_low,
+            max(CASE WHEN against = 'control' THEN lift_high END) AS lift_high,
+            coalesce(max(CASE WHEN against = 'control' THEN verdict END), max(verdict)) AS verdict
+        FROM campaign_lift WHERE sample_ratio_p IS NOT NULL GROUP BY month, campaign, segment_id, metric
+    ),
+    arms AS (
+        SELECT *, 'matched' AS arm, matched_customers AS customers, matched AS result FROM compared
+        UNION ALL SELECT *, 'random', random_customers, random FROM compared
+        UNION ALL SELECT *, 'control', control_customers, control FROM compared
+    ),
+    assigned AS (
+        SELECT DISTINCT c.campaign, c.segment_id, c.arm, c.action_id, a.segment_name
+        FROM customer_actions AS c
+        JOIN monthly_assignments AS a ON a.month = c.month AND a.customer_id = c.customer_id
+        WHERE c.campaign IS NOT NULL
+    ),
+    given AS (
+        SELECT campaign, segment_id, arm, min(segment_name) AS segment_name,
+            string_agg(DISTINCT action_id, ', ' ORDER BY action_id) AS actions
+        FROM assigned GROUP BY campaign, segment_id, arm
+        UNION ALL
+        SELECT campaign, NULL, arm, NULL, string_agg(DISTINCT action_id, ', ' ORDER BY action_id)
+        FROM assigned GROUP BY campaign, arm
+    )
+    SELECT r.month, r.campaign, r.segment_id, g.segment_name, r.arm, coalesce(g.actions, 'none') AS actions,
+        r.customers, r.metric, r.result, CASE r.arm WHEN 'matched' THEN r.lift END AS lift_against_control,
+        CASE r.arm WHEN 'matched' THEN r.lift_low END AS lift_low,
+        CASE r.arm WHEN 'matched' THEN r.lift_high END AS lift_high, r.verdict
+    FROM arms AS r
+    LEFT JOIN given AS g ON g.campaign = r.campaign AND g.arm = r.arm AND g.segment_id IS NOT DISTINCT FROM r.segment_id
+    WHERE r.customers > 0
+    """,
+)
+
+
 TABLES = (CUSTOMER_ACTIONS, AUDIENCE_FEED, CAMPAIGN_PLANS, CAMPAIGN_LIFT)
+
+VIEWS = (ACTION_RESULTS,)

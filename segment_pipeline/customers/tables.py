@@ -7,7 +7,6 @@ VALIDATED_FEATURES = Table(
     "An accepted customer with its features in original units.",
     (MONTH, CUSTOMER_ID),
     ("month", "customer_id"),
-    published=False,
     features=True,
 )
 

@@ -24,6 +24,9 @@ from segment_pipeline.models.tables import PRIOR
 SMALLEST_PRIOR = "1E-300"
 """What an impossible segment counts as, so that its logarithm is finite."""
 
+OUT_OF_REACH = -1e300
+"""Log density of a component for which, by the rule of another, a row is not."""
+
 _NO_MEMORY = (
     "CAST(NULL AS DOUBLE[]) AS month_only_probabilities, CAST(NULL AS DOUBLE[]) AS next_probabilities, "
     "CAST(NULL AS DOUBLE) AS next_lapse_probability"
@@ -135,23 +138,30 @@ def _densities_sql(
     """A query of the `carried` columns and, for each segment, the log of the sum of its components' weights (k,) times
     densities, as columns of this letter; where a rule decides for another segment, out of reach. known : further
     columns of the result, as "expression AS q0" over those of `relation`."""
-    mixture = model.mixture
+    parts = model.mixture.parts
+    if parts is None:
+        return components_sql(model, relation, carried, letter, weights, known)
+    kept = ", ".join([carried, *map(_alias, known)])
+    sums = ", ".join(f"{_log_sum([f'c{k}' for k in part])} AS {letter}{segment}" for segment, part in enumerate(parts))
+    return f"SELECT {kept}, {sums} FROM ({components_sql(model, relation, carried, 'c', weights, known)}) AS components"
+
+
+def components_sql(
+    model: SegmentModel, relation: str, carried: str, letter: str, weights: Array, known: Sequence[str] = ()
+) -> str:
+    """A query of the `carried` columns and, for each component, the log of its weight (k,) times its density; far below
+    every other where a rule decides for another segment. letter, known : as in `_densities_sql`."""
     z = [f"{expression} AS z{j}" for j, expression in enumerate(standardised_sql(model.space))]
     standardised = f"(SELECT {', '.join([carried, *known, *z])} FROM {relation} AS scored_rows) AS standardised"
-    carried = ", ".join([carried, *(column.rpartition(" ")[2] for column in known)])
-
-    def columns(name: str) -> str:
-        return ", ".join(
-            f"{_ruled(model, k, _log_density(model, k, math.log(weights[k])))} AS {name}{k}"
-            for k in range(mixture.n_components)
-        )
-
-    if mixture.parts is None:
-        return f"SELECT {carried}, {columns(letter)} FROM {standardised}"
-    sums = ", ".join(
-        f"{_log_sum([f'c{k}' for k in part])} AS {letter}{segment}" for segment, part in enumerate(mixture.parts)
+    densities = ", ".join(
+        f"{_ruled(model, k, _log_density(model, k, math.log(weights[k])))} AS {letter}{k}"
+        for k in range(model.mixture.n_components)
     )
-    return f"SELECT {carried}, {sums} FROM (SELECT {carried}, {columns('c')} FROM {standardised}) AS components"
+    return f"SELECT {', '.join([carried, *map(_alias, known)])}, {densities} FROM {standardised}"
+
+
+def _alias(column: str) -> str:
+    return column.rpartition(" ")[2]
 
 
 def _log_sum(logarithms: Sequence[str]) -> str:
@@ -237,7 +247,7 @@ def _ruled(model: SegmentModel, k: int, log_joint: str) -> str:
         return log_joint
     holds = f"z{hurdle.feature} BETWEEN {number(hurdle.low)} AND {number(hurdle.high)}"
     applies = holds if k == hurdle.component else f"NOT ({holds})"
-    return f"CASE WHEN {applies} THEN {log_joint} ELSE {number(-1e300)} END"
+    return f"CASE WHEN {applies} THEN {log_joint} ELSE {number(OUT_OF_REACH)} END"
 
 
 def _log_density(model: SegmentModel, k: int, log_weight: float) -> str:

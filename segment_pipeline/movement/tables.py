@@ -204,4 +204,62 @@ FORECAST_QUALITY = View(
 
 TABLES = (MOVEMENT_REFERENCE, KNOWN_CUSTOMER_STATES, SEGMENT_FORECAST, FORECAST_OUTCOMES)
 
-VIEWS = (FORECAST_QUALITY,)
+SEGMENT_MOVES = View(
+    "segment_moves",
+    "Where the customers of each segment went, and where those of each came from, by name: transition_matrix, beside "
+    "what chance alone makes. Both states are segments of the champion that measures both months.",
+    (
+        MONTH,
+        Column("from_state", "VARCHAR", "", "Segment id as text in the month before; or new, returned, rejected."),
+        Column("from_name", "VARCHAR", "", "That segment's name, or the state."),
+        Column("from_role", "VARCHAR", "", "That segment's role; NULL where it is no segment, or without roles."),
+        Column("to_state", "VARCHAR", "", "Segment id as text in this month; or lapsed, rejected."),
+        Column("to_name", "VARCHAR", "", "That segment's name, or the state."),
+        Column("to_role", "VARCHAR", "", "That segment's role; NULL likewise."),
+        Column("customers", "BIGINT", "customers", "Customers who made this move."),
+        Column("customers_before", "BIGINT", "customers", "All customers in from_state."),
+        Column("share", "DOUBLE", "0..1", "Share of these who made it."),
+        Column(
+            "share_by_chance",
+            "DOUBLE",
+            "0..1",
+            "The share of customers who do not change: see movement_reference. NULL where that is not known: of who is "
+            "new, returned or rejected, and always of lapsed, as customers in random order keep all their orders.",
+        ),
+        Column("beside_chance", "VARCHAR", "", "above, within or below what chance alone makes; NULL likewise."),
+    ),
+    """
+    WITH named AS (
+        SELECT m.month, m.from_state, m.to_state, m.customers, m.share, d.model_version,
+            sum(m.customers) OVER (PARTITION BY m.month, m.from_state) AS customers_before
+        FROM transition_matrix AS m
+        LEFT JOIN (
+            SELECT month, max(model_version) AS model_version FROM transition_deltas GROUP BY month
+        ) AS d ON d.month = m.month
+    ),
+    segments AS (
+        SELECT p.month, p.model_version, CAST(p.segment_id AS VARCHAR) AS state, p.segment_name, p.role
+        FROM segment_profiles AS p
+    ),
+    -- as the champion that measures called them: in a month of promotion that of the month before
+    called AS (
+        SELECT n.month, s.state, arg_max(s.segment_name, s.month) AS segment_name, arg_max(s.role, s.month) AS role
+        FROM (SELECT DISTINCT month, model_version FROM named) AS n
+        JOIN segments AS s ON s.month <= n.month AND s.month >= n.month - INTERVAL 1 MONTH
+            AND (s.model_version = n.model_version OR n.model_version IS NULL)
+        GROUP BY n.month, s.state
+    )
+    SELECT n.month, n.from_state, coalesce(f.segment_name, n.from_state) AS from_name, f.role AS from_role, n.to_state,
+        coalesce(t.segment_name, n.to_state) AS to_name, t.role AS to_role, n.customers,
+        CAST(n.customers_before AS BIGINT) AS customers_before, n.share, c.expected_by_chance AS share_by_chance,
+        c.beside_chance
+    FROM named AS n
+    LEFT JOIN called AS f ON f.month = n.month AND f.state = n.from_state
+    LEFT JOIN called AS t ON t.month = n.month AND t.state = n.to_state
+    LEFT JOIN movement_reference AS c ON c.month = n.month AND c.measure = 'transition'
+        AND c.from_state = n.from_state AND c.to_state = n.to_state
+    """,
+)
+
+
+VIEWS = (FORECAST_QUALITY, SEGMENT_MOVES)

@@ -9,7 +9,7 @@ import dagster as dg
 from segment_pipeline.alternatives.assets import alternative_segmentations
 from segment_pipeline.audit.assets import outlier_groups, segment_audit
 from segment_pipeline.campaigns.assets import campaign_lift, customer_actions
-from segment_pipeline.customers.assets import scaled_matrix, validated_features
+from segment_pipeline.customers.assets import raw_customers, scaled_matrix, validated_features
 from segment_pipeline.database.tables import Table, View
 from segment_pipeline.early_warnings.assets import churn_risk, early_warnings, warning_backtest
 from segment_pipeline.models.assets import candidate_models, selected_model
@@ -46,6 +46,7 @@ def _published_metadata(relations: Iterable[Table | View]) -> dict[str, Any]:
     "The file for SQL consumers, replaced in one step by a checked copy of every published table.",
     # all that write a published table, in the order of the stages
     deps=[
+        raw_customers,
         validated_features,
         scaled_matrix,
         candidate_models,

@@ -1,7 +1,7 @@
 """Every table and view, collected from the stages that declare them, and what follows: `data_dictionary`, the published
 file, and the names that a feature cannot have."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from segment_pipeline.alternatives import tables as alternatives
 from segment_pipeline.audit import tables as audit
@@ -15,6 +15,7 @@ from segment_pipeline.models.tables import PRIOR
 from segment_pipeline.movement import tables as movement
 from segment_pipeline.orchestration import tables as orchestration
 from segment_pipeline.publishing import tables as publishing
+from segment_pipeline.publishing.customer_months import customer_views
 from segment_pipeline.segments import tables as segments
 from segment_pipeline.sources import tables as sources
 from segment_pipeline.validation import tables as validation
@@ -40,7 +41,16 @@ TABLES: tuple[Table, ...] = (
 
 PUBLISHED_TABLES = tuple(table for table in TABLES if table.published)
 
-VIEWS: tuple[View, ...] = (*segments.VIEWS, *early_warnings.VIEWS, *movement.VIEWS)
+
+def published_views(features: Sequence[str] = ()) -> tuple[View, ...]:
+    """Every view of a file that is published with these columns of features."""
+    valued = any(table.name == "customer_value" for table in PUBLISHED_TABLES)
+    stages = (*segments.VIEWS, *early_warnings.VIEWS, *movement.VIEWS, *campaigns.VIEWS)
+    return (*stages, *customer_views(features, valued=valued))
+
+
+VIEWS = published_views()
+"""Without columns of features, which no two projects have in common."""
 
 RESERVED_NAMES = frozenset(
     name.casefold()
@@ -61,10 +71,11 @@ RESERVED_NAMES = frozenset(
 """Names that a feature cannot have, in lower case: `load_config` refuses them in any case."""
 
 
-def dictionary_rows() -> list[Mapping[str, str | None]]:
-    """The rows of `data_dictionary`: one per published table and view, then one per column of each."""
+def dictionary_rows(features: Sequence[str] = ()) -> list[Mapping[str, str | None]]:
+    """The rows of `data_dictionary`: one per published table and view, then one per column of each. features : the
+    columns of features that the file is published with."""
     rows: list[Mapping[str, str | None]] = []
-    for kind, relations in (("TABLE", PUBLISHED_TABLES), ("VIEW", VIEWS)):
+    for kind, relations in (("TABLE", PUBLISHED_TABLES), ("VIEW", published_views(features))):
         for relation in relations:
             rows.append(
                 {"table_name": relation.name, "column_name": None, "type": kind, "unit": None}

@@ -6,7 +6,7 @@ kills the writer, the published file is the last good one.
 
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import date, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ import duckdb
 
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.config.values import followed
+from segment_pipeline.customers.tables import FEATURE_LIMITS, VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.rows import insert_rows
 from segment_pipeline.database.store import STORAGE_VERSION, first_line, lock_holder, month_literal, put_durably
@@ -23,7 +24,7 @@ from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
 from segment_pipeline.publishing.agreement import disagreements
-from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, VIEWS, dictionary_rows
+from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES, VIEWS, dictionary_rows, published_views
 from segment_pipeline.publishing.passing_over import PASSED_OVER
 from segment_pipeline.publishing.score_sql import latest_scoring, macro_ddl
 from segment_pipeline.publishing.tables import DATA_DICTIONARY
@@ -204,12 +205,13 @@ def write_beside(connection: duckdb.DuckDBPyConnection, published: Path, tiers: 
     warehouse = identifier(_current_database(connection))
     connection.execute(f"ATTACH {literal(str(draft))} AS draft (STORAGE_VERSION {literal(STORAGE_VERSION)})")
     connection.execute("USE draft")
+    features = _features(connection, warehouse)
     for table in PUBLISHED_TABLES:
-        for statement in table.ddl():
+        for statement in table.ddl(features):
             connection.execute(statement)
     unfinished = [month for month, finished in known.items() if not finished]
-    counts = _copy(connection, warehouse, published, unfinished)
-    for view in VIEWS:
+    counts = _copy(connection, warehouse, published, unfinished, features)
+    for view in published_views(features):
         for statement in view.ddl():
             connection.execute(statement)
     scoring = latest_scoring(connection, tiers)
@@ -275,9 +277,13 @@ def _current_database(connection: duckdb.DuckDBPyConnection) -> str:
 
 
 def _copy(
-    connection: duckdb.DuckDBPyConnection, warehouse: str, published: Path, unfinished: list[date]
+    connection: duckdb.DuckDBPyConnection,
+    warehouse: str,
+    published: Path,
+    unfinished: list[date],
+    features: Sequence[str],
 ) -> dict[str, int]:
-    """Fill the draft in one transaction; returns the rows of each table."""
+    """Fill the draft in one transaction; returns the rows of each table. features : columns of those that have any."""
     counts = {}
     keep = bool(unfinished) and published.exists()
     with _readable(published) if keep else nullcontext() as now:
@@ -287,12 +293,13 @@ def _copy(
         for table in PUBLISHED_TABLES:
             if table is DATA_DICTIONARY:
                 continue
-            counts[table.name] = _copy_months(connection, f"{warehouse}.main", table, "NOT IN", unfinished)
+            names = [*table.column_names, *(features if table.features else ())]
+            counts[table.name] = _copy_months(connection, f"{warehouse}.main", table, names, "NOT IN", unfinished)
             if now is not None:
                 counts[table.name] += _copy_months(
-                    connection, "published.main", table, "IN", unfinished, f"{warehouse}.main"
+                    connection, "published.main", table, names, "IN", unfinished, f"{warehouse}.main"
                 )
-        counts[DATA_DICTIONARY.name] = insert_rows(connection, DATA_DICTIONARY, dictionary_rows())
+        counts[DATA_DICTIONARY.name] = insert_rows(connection, DATA_DICTIONARY, dictionary_rows(features))
         connection.commit()
         if now is not None:
             connection.execute("DETACH published")
@@ -303,14 +310,16 @@ def _copy_months(
     connection: duckdb.DuckDBPyConnection,
     source: str,
     table: Table,
+    names: Sequence[str],
     membership: str,
     months: list[date],
     former_in: str | None = None,
 ) -> int:
-    """Copy the rows of `table` whose month is IN, or NOT IN, `months`. By name: an older file may lack columns.
+    """Copy the columns `names` of the rows of `table` whose month is IN, or NOT IN, `months`; an older file may lack
+    some.
     former_in : the schema that knows the ids that are nobody's now, where the source may still have rows of theirs."""
     there = _columns(connection, source, table.name)
-    columns = [name for name in table.column_names if name in there]
+    columns = [name for name in names if name in there]
     if not columns:
         return 0
     listed = ", ".join(identifier(name) for name in columns)
@@ -325,6 +334,17 @@ def _copy_months(
         f"SELECT {listed} FROM {source}.{identifier(table.name)} WHERE {condition} ORDER BY {key}"
     ).fetchone()
     return int(copied[0]) if copied else 0
+
+
+def _features(connection: duckdb.DuckDBPyConnection, warehouse: str) -> list[str]:
+    """The features that any month has segmented or described its customers by, as columns of validated_features."""
+    rows = connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = 'main' AND table_name = ? "
+        f"AND lower(column_name) IN (SELECT lower(feature) FROM {warehouse}.main.{FEATURE_LIMITS.name}) "
+        "ORDER BY column_index",
+        [warehouse.strip('"'), VALIDATED_FEATURES.name],
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, source: str, table: str) -> set[str]:

@@ -16,6 +16,7 @@ from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asse
 from segment_pipeline.orchestration.pictures import picture
 from segment_pipeline.orchestration.resources import Pipeline
 from segment_pipeline.segments.tables import (
+    CUSTOMER_CHANGES,
     DRIFT_ALERTS,
     FEATURE_DRIFT,
     JOURNEY_CONVERSION,
@@ -50,7 +51,7 @@ TRANSITIONS_RECONCILE = CheckSpec(
 
 @monthly_asset(
     MONTHLY_ASSIGNMENTS,
-    beside=[MEMORY_STATES, SEGMENT_DYNAMICS],
+    beside=[MEMORY_STATES, SEGMENT_DYNAMICS, CUSTOMER_CHANGES],
     # Of the source's customers, those of a champion with memory: who is new, and who was there before.
     deps=[raw_customers, selected_model, validated_features],
     follows_itself=True,  # what a champion with memory knew of each customer at the end of the month before
@@ -62,6 +63,7 @@ def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -
     from segment_pipeline.database.store import month_rows
     from segment_pipeline.models.champions_store import require_champion
     from segment_pipeline.segments.assignments_store import assignment_figures, write_assignments
+    from segment_pipeline.segments.changes_store import write_changes
     from segment_pipeline.segments.charts_store import certainty_bins
     from segment_pipeline.segments.memory_store import remember
     from segment_pipeline.segments.month_before_store import seen_before
@@ -71,6 +73,7 @@ def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -
         remember(step.connection, champion, step.month, step.config.memory.months)
         before = seen_before(step.connection, champion, step.month)
         step.rows = write_assignments(step.connection, champion, step.month, step.config.tiers, before)
+        write_changes(step.connection, champion, step.month, seen_before=before is not None)
         figures = assignment_figures(step.connection, step.month)
         step.judge(
             _sums(figures["largest_sum_error"]),

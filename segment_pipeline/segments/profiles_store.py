@@ -115,7 +115,7 @@ def write_profiles(connection: duckdb.DuckDBPyConnection, month: date, profiles:
             population = means[row.feature]
             rows.append(vars(row) | {"population_mean": population, "index": _index(row.mean, population)})
     write_rows(connection, SEGMENT_FEATURE_PROFILES, month, rows)
-    segments = [without(profile, "features", "population") for profile in profiles]
+    segments = [{**without(profile, "features", "population"), "segment_name": profile.name} for profile in profiles]
     return write_rows(connection, SEGMENT_PROFILES, month, segments)
 
 

@@ -71,6 +71,48 @@ MONTHLY_ASSIGNMENTS = Table(
 )
 
 
+CUSTOMER_CHANGES = Table(
+    "customer_changes",
+    "Why a customer is in its segment, beside the month before: the change of the log-odds of that segment against all "
+    "others, by this month's champion in both months, as a sum of what each feature and the months before contribute. "
+    "Who was not there the month before, or could not be seen then, has no row.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column("segment_id", "INTEGER", "", "The segment that is spoken of: the customer's in this month."),
+        Column(
+            "log_odds",
+            "DOUBLE",
+            "nats",
+            "ln(p / (1 - p)) of that segment's probability; NULL where a rule (model.hurdle) decides.",
+        ),
+        Column(
+            "change_of_log_odds",
+            "DOUBLE",
+            "nats",
+            "That less the same of the month before: above 0, the customer has come nearer to the segment. NULL "
+            "where a rule decides in one of the two.",
+        ),
+        Column(
+            "reason_1",
+            "VARCHAR",
+            "",
+            "What contributed most to the change, whichever way: a feature, or the months before. NULL where nothing "
+            "has changed; where a rule decides, the rule's feature.",
+        ),
+        Column("contribution_1", "DOUBLE", "nats", "Its part of the change: above 0, it speaks for the segment."),
+        Column("reason_2", "VARCHAR", "", "What contributed second most; NULL likewise."),
+        Column("contribution_2", "DOUBLE", "nats", "Its part of the change."),
+        Column("reasons", "VARCHAR[]", "", "All: the champion's features, and the months before if it has a memory."),
+        Column(
+            "contributions", "DOUBLE[]", "nats", "The part of each of reasons; they sum to the change. NULL likewise."
+        ),
+        MODEL_VERSION,
+    ),
+    ("month", "customer_id"),
+)
+
+
 MEMORY_STATES = Table(
     "memory_states",
     "What a champion with memory knows of a customer at the end of a month: what it scores the next month with. Who "
@@ -120,7 +162,10 @@ SEGMENT_PROFILES = Table(
     (
         MONTH,
         SEGMENT_ID,
-        Column("name", "VARCHAR", "", "The segment's name; it stays while the segment continues."),
+        Column("name", "VARCHAR", "", "The same as segment_name, under its name of before; read that."),
+        Column(
+            "segment_name", "VARCHAR", "", "The segment's name; it stays while the segment continues.", before="name"
+        ),
         Column("role", "VARCHAR", "", "engaged, casual, at_risk or dormant; NULL where the features cannot tell."),
         Column("customers", "BIGINT", "customers", "Customers whose largest probability is this segment."),
         Column("share", "DOUBLE", "0..1", "Share of the month's assigned customers."),
@@ -401,10 +446,11 @@ MEMBERSHIP = View(
         CUSTOMER_ID,
         SEGMENT_ID,
         Column("segment_name", "VARCHAR", "", "The segment's name."),
+        Column("role", "VARCHAR", "", "The segment's role: engaged, casual, at_risk or dormant; NULL without roles."),
         Column("probability", "DOUBLE", "0..1", "Membership probability; over a customer's segments they sum to 1."),
     ),
     """
-    SELECT m.month, m.customer_id, m.segment_id, p.name AS segment_name, m.probability
+    SELECT m.month, m.customer_id, m.segment_id, p.segment_name, p.role, m.probability
     FROM (
         SELECT month, customer_id, unnest(segment_ids) AS segment_id, unnest(probabilities) AS probability
         FROM monthly_assignments
@@ -428,6 +474,31 @@ CURRENT_PROFILES = View(
     SEGMENT_PROFILES.columns,
     "SELECT * FROM segment_profiles WHERE month = (SELECT max(month) FROM segment_profiles)",
 )
+
+
+MOVES = """
+ranked AS (
+    SELECT month, segment_id, role,
+        CASE role WHEN 'engaged' THEN 3 WHEN 'casual' THEN 2 WHEN 'at_risk' THEN 1 WHEN 'dormant' THEN 0 END
+            AS height
+    FROM segment_profiles
+),
+measured AS (
+    SELECT a.month, a.customer_id, a.segment_id, a.segment_name, a.max_probability, a.tier, a.model_version,
+        -- both segments of a movement are one champion's, who serves the month of `roles_of`
+        CASE WHEN a.previous_segment_id IS NULL AND d.model_version <> a.model_version
+            THEN a.month - INTERVAL 1 MONTH ELSE a.month END AS roles_of,
+        CASE WHEN a.previous_segment_id IS NOT NULL THEN a.previous_segment_id
+            WHEN d.model_version IS NOT NULL THEN d.from_segment_id END AS before_id,
+        CASE WHEN a.previous_segment_id IS NULL AND d.model_version <> a.model_version
+            THEN d.to_segment_id ELSE a.segment_id END AS now_id, d.from_state
+    FROM monthly_assignments AS a
+    LEFT JOIN transition_deltas AS d ON d.month = a.month AND d.customer_id = a.customer_id
+)
+"""
+"""Common table expressions of the views that tell of movement: `ranked`, the months' segments by the height of their
+role; `measured`, the assignments with before_id and now_id, the two segments of a movement, both of one champion: that
+of the month `roles_of`."""
 
 
 CUSTOMER_JOURNEY = View(
@@ -477,25 +548,8 @@ CUSTOMER_JOURNEY = View(
             "moved, or has that segment again since a refit.",
         ),
     ),
-    """
-    WITH ranked AS (
-        SELECT month, segment_id, role,
-            CASE role WHEN 'engaged' THEN 3 WHEN 'casual' THEN 2 WHEN 'at_risk' THEN 1 WHEN 'dormant' THEN 0 END
-                AS height
-        FROM segment_profiles
-    ),
-    measured AS (
-        SELECT a.month, a.customer_id, a.segment_id, a.segment_name, a.max_probability, a.tier, a.model_version,
-            -- both segments of a movement are one champion's, who serves the month of `roles_of`
-            CASE WHEN a.previous_segment_id IS NULL AND d.model_version <> a.model_version
-                THEN a.month - INTERVAL 1 MONTH ELSE a.month END AS roles_of,
-            CASE WHEN a.previous_segment_id IS NOT NULL THEN a.previous_segment_id
-                WHEN d.model_version IS NOT NULL THEN d.from_segment_id END AS before_id,
-            CASE WHEN a.previous_segment_id IS NULL AND d.model_version <> a.model_version
-                THEN d.to_segment_id ELSE a.segment_id END AS now_id
-        FROM monthly_assignments AS a
-        LEFT JOIN transition_deltas AS d ON d.month = a.month AND d.customer_id = a.customer_id
-    ),
+    f"""
+    WITH {MOVES},
     ordered AS (
         SELECT m.*, r.role, lag(m.month) OVER customer AS previous_month,
             CASE WHEN lag(m.month) OVER customer < m.month - INTERVAL 1 MONTH THEN lag(m.segment_id) OVER customer
@@ -531,6 +585,7 @@ CUSTOMER_JOURNEY = View(
 
 TABLES = (
     MONTHLY_ASSIGNMENTS,
+    CUSTOMER_CHANGES,
     MEMORY_STATES,
     SEGMENT_DYNAMICS,
     SEGMENT_PROFILES,

@@ -55,6 +55,7 @@ def fold_order_lines(
     the contract rejects it, and the count stays honest.
     """
     start, end = map(instant, window_of(config, month))
+    of_month = f"ordered_at >= {instant(month)}"
     in_window = f"is_line AND ordered_at >= {start} AND ordered_at < {end}"
     made = _made(connection, config, lines, window_of(config, month)[1])
     of = {
@@ -78,7 +79,8 @@ def fold_order_lines(
         "source_accounts": f"""
             SELECT customer_id, CAST(sum(lines - unreadable_amounts) AS BIGINT) AS lines, count(*) AS orders,
                 sum(amount) AS money, CAST(sum(below_zero) AS BIGINT) AS below_zero,
-                sum(below_zero_money) AS below_zero_money
+                sum(below_zero_money) AS below_zero_money, count(*) FILTER ({of_month}) AS month_orders,
+                coalesce(sum(amount) FILTER ({of_month}), 0) AS month_money
             FROM source_orders WHERE lines > unreadable_amounts AND {visible("customer_id")} GROUP BY customer_id
         """,
         "source_history": f"""

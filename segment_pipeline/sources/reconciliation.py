@@ -23,7 +23,7 @@ from segment_pipeline.months import month_key
 from segment_pipeline.sources.expressions import is_date
 from segment_pipeline.sources.order_lines import CLOCK_TOLERANCE, OrderLines
 from segment_pipeline.sources.people.delivered import Delivered
-from segment_pipeline.sources.tables import CUSTOMER_LINES, SOURCE_PARTS, SOURCE_RECONCILIATION
+from segment_pipeline.sources.tables import CUSTOMER_LINES, RAW_CUSTOMERS, SOURCE_PARTS, SOURCE_RECONCILIATION
 
 USED = "used"
 OUTSIDE = ("before the window", "after the month")
@@ -237,7 +237,8 @@ def account_for_rows(connection: duckdb.DuckDBPyConnection, config: Config) -> N
         CREATE OR REPLACE TEMP TABLE source_accounts AS
         SELECT customer_id, CAST(1 AS BIGINT) AS lines, CAST(NULL AS BIGINT) AS orders,
             {_money_of_rows(config)} AS money, CAST(money < 0 AS BIGINT) AS below_zero,
-            CASE WHEN money < 0 THEN money END AS below_zero_money
+            CASE WHEN money < 0 THEN money END AS below_zero_money,
+            CAST(NULL AS BIGINT) AS month_orders, CAST(NULL AS DECIMAL(38, 4)) AS month_money
         FROM source_customers WHERE {visible("customer_id")} AND copies = 1
     """)
 
@@ -258,9 +259,14 @@ def _in_order(parts: Iterable[Part]) -> list[Part]:
 
 
 def write_parts(connection: duckdb.DuckDBPyConnection, month: date, parts: Sequence[Part]) -> None:
-    """Replace the month of `source_parts`, and of `customer_lines` by `source_accounts`, which is dropped."""
+    """Replace the month of `source_parts`, and of `customer_lines` by `source_accounts`, which is dropped. Call it when
+    the month's `raw_customers` are written."""
     write_rows(connection, SOURCE_PARTS, month, [asdict(one) for one in parts])
-    replace_month(connection, CUSTOMER_LINES, month, f"SELECT {month_literal(month)} AS month, * FROM source_accounts")
+    lines = f"""
+        SELECT {month_literal(month)} AS month, a.*, c.first_seen FROM source_accounts AS a
+        LEFT JOIN {RAW_CUSTOMERS.name} AS c ON c.month = {month_literal(month)} AND c.customer_id = a.customer_id
+    """
+    replace_month(connection, CUSTOMER_LINES, month, lines)
     connection.execute("DROP TABLE source_accounts")
 
 

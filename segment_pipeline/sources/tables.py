@@ -93,7 +93,7 @@ SOURCE_PARTS = Table(
 
 CUSTOMER_LINES = Table(
     "customer_lines",
-    "The lines of the window that a customer's features are made of.",
+    "The lines of the window that a customer's features are made of, and those of them that lie in the month itself.",
     (
         MONTH,
         CUSTOMER_ID,
@@ -101,9 +101,16 @@ CUSTOMER_LINES = Table(
         Column("orders", "BIGINT", "orders", "Their orders; NULL of ready-made customers."),
         _MONEY,
         *_BELOW_ZERO,
+        Column(
+            "month_orders",
+            "BIGINT",
+            "orders",
+            "Orders of the month alone; NULL of ready-made customers, and in months of before there was this column.",
+        ),
+        Column("month_money", "DECIMAL(38,4)", "currency", "What these come to, net of refunds; NULL likewise."),
+        Column("first_seen", "DATE", "date", "Day of the customer's first order in the source; NULL where unknown."),
     ),
     ("month", "customer_id"),
-    published=False,
 )
 
 
