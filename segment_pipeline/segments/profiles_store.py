@@ -11,7 +11,7 @@ from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, OR
 from segment_pipeline.config.source import Feature
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import exact_mean, exact_sum, without, write_rows
-from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.segments.month_before_store import shares_before
 from segment_pipeline.segments.profiles import FeatureFigure, narrative
 from segment_pipeline.segments.tables import SEGMENT_FEATURE_PROFILES, SEGMENT_PROFILES
@@ -85,7 +85,8 @@ def profile_segments(
     for segment in champion.segments:
         customers, hybrid_share = sizes.get(segment.segment_id, (0, None))
         own = tuple(row for row in features if row.segment_id == segment.segment_id)
-        told = _narrative(segment.name, segment.role, customers, everyone, hybrid_share, own, population, config)
+        revenue_share = spend.get(segment.segment_id, 0.0) / revenue if revenue > 0 else None
+        told = _narrative(segment, customers, everyone, revenue_share, own, population, config)
         profiles.append(
             Profile(
                 segment.segment_id,
@@ -95,7 +96,7 @@ def profile_segments(
                 customers / everyone,
                 before.get(segment.segment_id),
                 spend.get(segment.segment_id, 0.0) if spend else None,
-                spend.get(segment.segment_id, 0.0) / revenue if revenue > 0 else None,
+                revenue_share,
                 hybrid_share,
                 told,
                 champion.model_version,
@@ -187,17 +188,16 @@ def _feature_profiles(connection: duckdb.DuckDBPyConnection, config: Config, mon
 
 
 def _narrative(
-    name: str,
-    role: str | None,
+    segment: Segment,
     customers: int,
     everyone: int,
-    hybrid_share: float | None,
+    revenue_share: float | None,
     own: Sequence[FeatureProfile],
     population: Sequence[FeatureProfile],
     config: Config,
 ) -> str:
-    if hybrid_share is None:
-        return f"{name}: no customer this month."
+    if not customers:
+        return f"{segment.name}: no customer this month."
     means = {row.feature: row.mean for row in population}
 
     def figures(features: Sequence[Feature]) -> list[FeatureFigure]:
@@ -208,4 +208,4 @@ def _narrative(
 
     # what nobody configured is not told: most of it repeats the model's own features
     of_model, portraits = figures(config.model_features), figures(config.portrait_features)
-    return narrative(name, role, customers, customers / everyone, hybrid_share, of_model, portraits)
+    return narrative(segment.name, segment.role, customers, customers / everyone, revenue_share, of_model, portraits)
