@@ -7,7 +7,7 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, ORDER_VALUE
+from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, ORDER_VALUE, better_of
 from segment_pipeline.config.source import Feature
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import exact_mean, exact_sum, without, write_rows
@@ -120,10 +120,16 @@ def write_profiles(connection: duckdb.DuckDBPyConnection, month: date, profiles:
     return write_rows(connection, SEGMENT_PROFILES, month, segments)
 
 
-def index_rows(profiles: Sequence[Profile]) -> list[dict[str, object]]:
-    """segment_id, name, feature, unit, mean and index of every feature of every segment."""
+def index_rows(profiles: Sequence[Profile], config: Config) -> list[dict[str, object]]:
+    """segment_id, name, feature, unit, mean, index of every feature of every segment, and which values are better."""
+    said = {feature.name: feature.better for feature in config.features if feature.better is not None}
     return [
-        {"name": profile.name, "index": _index(row.mean, population.mean), **vars(row)}
+        {
+            "name": profile.name,
+            "index": _index(row.mean, population.mean),
+            "better": said.get(row.feature, better_of(row.feature)),
+            **vars(row),
+        }
         for profile in profiles
         for row in profile.features
         for population in profile.population
