@@ -39,7 +39,9 @@ ACCENT, WARN = "#0077cc", "#dd0033"
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 """What vl-convert measures texts with, so that a browser that draws them cuts none off."""
 HEAT = ("#9a4a00", "#e8a860", "#f3f1ec", "#7fb4e6", "#00508f")
-"""Below the population brown, above it blue: the two hues that colour-blind people tell apart best."""
+"""Bad news brown, good news blue: the two hues that colour-blind people tell apart best."""
+NEUTRAL = ("#f3f1ec", "#c3cbd6", "#8796a9")
+"""How far from the population, where nobody says which way is good."""
 SPARKS = "▁▂▃▄▅▆▇█"
 PER_CENT = "format(100 * datum.value, '.1~f') + ' %'"
 """A share on an axis, as `words.percent` has it in sentences."""
@@ -103,28 +105,40 @@ def sparkline_svg(values: Sequence[float], colour: str) -> str:
     )
 
 
-def heat_of_index(index: float | None) -> tuple[str, str]:
-    """Ground and ink of a cell whose index is 100 for the population: 25 and below, and 400 and above, are full."""
+def heat_of_index(index: float | None, better: str | None = None) -> tuple[str, str]:
+    """Ground and ink of a cell whose index is 100 for the population; 25 and below, and 400 and above, are full.
+
+    better : higher, lower, or None: which values are good news (blue) and which bad (brown); of None only how far it
+    lies from the population is shown.
+    """
     if index is None:
-        return HEAT[2], INK
+        return _blend(HEAT, 2.0)
     ratio = max(-2.0, min(2.0, math.log2(index / 100))) if index > 0 else -2.0
-    return _blend(ratio + 2.0)
+    if better is None:
+        return _blend(NEUTRAL, abs(ratio))
+    return _blend(HEAT, 2.0 + (ratio if better == "higher" else -ratio))
 
 
 def heat_of_share(share: float) -> tuple[str, str]:
     """Ground and ink of a cell with a share, 0..1; 0.8 and above are full."""
-    return _blend(2.0 + 2.0 * min(1.0, share / 0.8))
+    return _blend(HEAT, 2.0 + 2.0 * min(1.0, share / 0.8))
 
 
-def _blend(place: float) -> tuple[str, str]:
-    """The colour at `place` (0..4) of HEAT, and the ink that is legible on it."""
-    lower = min(int(place), len(HEAT) - 2)
-    pair = [[int(HEAT[i][j : j + 2], 16) for j in (1, 3, 5)] for i in (lower, lower + 1)]
-    mixed = [round(a + (b - a) * (place - lower)) for a, b in zip(*pair, strict=True)]
-    # where black and white ink have the same contrast (WCAG 2)
-    return "#" + "".join(f"{c:02x}" for c in mixed), "#ffffff" if _luminance(
-        [c / 255 for c in mixed]
-    ) < 0.179 else "#000000"
+def ink_on(colour: str) -> str:
+    """Black or white, whichever is the more legible on it: where both have the same contrast (WCAG 2) they part."""
+    return "#ffffff" if _luminance([channel / 255 for channel in _channels(colour)]) < 0.179 else "#000000"
+
+
+def _blend(scale: Sequence[str], place: float) -> tuple[str, str]:
+    """The colour at `place` (0 to its length less 1) of a scale, and the ink that is legible on it."""
+    lower = min(int(place), len(scale) - 2)
+    pair = _channels(scale[lower]), _channels(scale[lower + 1])
+    mixed = "#" + "".join(f"{round(a + (b - a) * (place - lower)):02x}" for a, b in zip(*pair, strict=True))
+    return mixed, ink_on(mixed)
+
+
+def _channels(colour: str) -> list[int]:
+    return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
 
 
 def _luminance(colour: Sequence[float]) -> float:
@@ -244,13 +258,13 @@ def feature_distributions(bins: Rows, limits: Rows) -> "alt.FacetChart":
 def profile_heat_map(profiles: Rows) -> "alt.LayerChart":
     """Segments against the population: index 100 is the mean of all customers, 200 twice and 50 half of it.
 
-    profiles : segment_id, name, feature, mean, unit, index.
+    profiles : segment_id, name, feature, mean, unit, index, and better: higher, lower or None.
     """
     import altair as alt
 
     rows = []
     for row in profiles:
-        fill, ink = heat_of_index(row["index"])
+        fill, ink = heat_of_index(row["index"], row["better"])
         index = _shown(row["index"], ".0f")
         words = f"{row['name']}, {row['feature']}: {figure(row['mean'])} {row['unit']}, index {index}"
         rows.append(
@@ -474,12 +488,15 @@ def backtest(rows: Rows) -> "alt.LayerChart":
     return bars + dots
 
 
-def journey_flow(moves: Rows, names: Mapping[str, str], colours: Mapping[int, str]) -> str:
+def journey_flow(
+    moves: Rows, names: Mapping[str, str], colours: Mapping[int, str], *, narrow: bool = False
+) -> str:
     """An SVG of last month's states (left) flowing into this month's (right), as thick as they have customers.
 
-    moves : from_state, to_state, customers of one month. names : state -> what it is called.
+    moves : from_state, to_state, customers of one month. names : state -> what it is called. narrow : as wide as a
+    phone, its names on the flows and not beside them.
     """
-    width, height, bar, gap, label = 760.0, 420.0, 14.0, 10.0, 215.0
+    width, height, bar, gap, label = (360.0, 420.0, 10.0, 14.0, 0.0) if narrow else (760.0, 420.0, 14.0, 10.0, 215.0)
     left, right = _totals(moves, "from_state"), _totals(moves, "to_state")
     everyone = sum(left.values())
     if not everyone:
@@ -488,7 +505,11 @@ def journey_flow(moves: Rows, names: Mapping[str, str], colours: Mapping[int, st
     x0, x1 = label, width - label - bar
     parts = []
     starts, ends = _stack(left, scale, gap), _stack(right, scale, gap)
-    for title, x, anchor in (("month before", x0 + bar, "end"), ("this month", x1, "start")):
+    before, after = ("start", "end") if narrow else ("end", "start")
+    for title, x, anchor in (
+        ("month before", x0 if narrow else x0 + bar, before),
+        ("this month", x1 + bar if narrow else x1, after),
+    ):
         parts.append(f'<text x="{x:g}" y="12" text-anchor="{anchor}" class="quiet">{title}</text>')
     offsets, arrivals = dict(starts), dict(ends)
     order = {state: place for place, state in enumerate(right)}
@@ -509,8 +530,8 @@ def journey_flow(moves: Rows, names: Mapping[str, str], colours: Mapping[int, st
         fill = _state_colour(move["from_state"], colours)
         parts.append(f'<path d="{path}" fill="{fill}" fill-opacity="0.38" {_spoken(words)}/>')
     for totals, tops, x, text_x, anchor in (
-        (left, starts, x0, x0 - 8, "end"),
-        (right, ends, x1, x1 + bar + 8, "start"),
+        (left, starts, x0, x0 + bar + 6 if narrow else x0 - 8, before),
+        (right, ends, x1, x1 - 6 if narrow else x1 + bar + 8, after),
     ):
         for state, count in totals.items():
             tall, words = max(1.0, count * scale), f"{_state(state, names)}: {counted(count)}"
@@ -518,10 +539,11 @@ def journey_flow(moves: Rows, names: Mapping[str, str], colours: Mapping[int, st
                 f'<rect x="{x:.1f}" y="{tops[state]:.1f}" width="{bar:g}" height="{tall:.1f}" rx="2" '
                 f'fill="{_state_colour(state, colours)}" {_spoken(words)}/>'
                 f'<text x="{text_x:.1f}" y="{tops[state] + tall / 2 + 4:.1f}" text-anchor="{anchor}">'
-                f"{escape(_shortened(_state(state, names)))}</text>"
+                f"{escape(_shortened(_state(state, names), 24 if narrow else 34))}</text>"
             )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="marks" viewBox="0 0 {width:g} {height:g}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="marks {"narrow" if narrow else "wide"}" '
+        f'viewBox="0 0 {width:g} {height:g}" '
         f'width="{width:g}" height="{height:g}" font-family="{FONT}" font-size="12" fill="currentColor">'
         f"{''.join(parts)}</svg>"
     )
@@ -605,7 +627,7 @@ def _state_colour(state: str, colours: Mapping[int, str]) -> str:
     return colours.get(int(state), QUIET) if state.isdigit() else QUIET
 
 
-def _shortened(text: str, longest: int = 34) -> str:
+def _shortened(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 

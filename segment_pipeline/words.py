@@ -76,6 +76,14 @@ def counted(number: int, thing: str = "customer") -> str:
 
 ROLE_WORDS = {"engaged": "engaged", "casual": "casual", "at_risk": "at risk", "dormant": "dormant"}
 
+ROLE_NOUNS = {
+    "engaged": "Loyal regulars",
+    "casual": "Occasional customers",
+    "at_risk": "Slipping regulars",
+    "dormant": "Sleeping customers",
+}
+"""What a marketer calls the customers of a role."""
+
 
 def listed(things: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`; nothing of nothing."""

@@ -280,13 +280,14 @@ class Config(Settings):
 
         Taken over the validated values with the defaults filled in: comments, order of keys and spelling (`1` or
         `1.0`) do not count, nor do `output_dir` and `operation`, so that two machines agree, nor what decides only
-        whether a month is run.
+        whether a month is run, or which colour a figure has.
         """
         content = self.model_dump(
             mode="json",
             exclude={
                 "output_dir": True,
                 "operation": True,
+                "features": {"__all__": {"better"}},
                 "source": {"late_data", "feed_ends_early"},
                 "quality": {"empty_month"},
             },

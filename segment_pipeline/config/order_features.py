@@ -21,6 +21,9 @@ Part = Literal["recency", "frequency", "monetary", "order_value", "gap"]
 a customer is worth, or frequency times `order_value` where it is not there, and beside the usual `gap` of a customer a
 silence is long or short."""
 
+Better = Literal["higher", "lower"]
+"""Which values of a feature are good news for who sells; None where that is nobody's to say."""
+
 
 @dataclass(frozen=True)
 class Words:
@@ -45,6 +48,7 @@ class OrderFeature:
     definition : what it is, exactly; meaning : a sentence that a marketer understands.
     needs : optional keys of `source.orders` without which it is NULL, and may not be configured.
     plays : the part that the pipeline gives this feature; every part is played by exactly one.
+    better : see `Better`.
     transform, lowest : where a file to start from is written without data to look at.
     of_nothing : the value of a customer without an order in the window, NULL where there is none.
     costly : worth its time only where the configuration names it; NULL elsewhere, and never proposed.
@@ -60,6 +64,7 @@ class OrderFeature:
     words: Words
     needs: tuple[str, ...] = ()
     plays: Part | None = None
+    better: Better | None = None
     transform: str = "log1p"
     lowest: float = 0.0
     of_nothing: float | None = None
@@ -95,6 +100,7 @@ _DECLARED = (
             deed_of_one="last ordered {} day ago",
         ),
         plays="recency",
+        better="lower",
     ),
     OrderFeature(
         name="orders",
@@ -110,6 +116,7 @@ _DECLARED = (
             deed_of_one="placed {} order",
         ),
         plays="frequency",
+        better="higher",
         lowest=1.0,
         of_nothing=0.0,
     ),
@@ -127,6 +134,7 @@ _DECLARED = (
             deed_of_one="spent {}",
         ),
         plays="monetary",
+        better="higher",
         of_nothing=0.0,
     ),
     OrderFeature(
@@ -143,6 +151,7 @@ _DECLARED = (
             deed_of_one="spends {} an order",
         ),
         plays="order_value",
+        better="higher",
     ),
     OrderFeature(
         name="products_per_order",
@@ -158,6 +167,7 @@ _DECLARED = (
             deed_of_one="buys {} product an order",
         ),
         needs=("product_id",),
+        better="higher",
     ),
     # the one that cannot be had from orders: a product may be in several of them
     OrderFeature(
@@ -174,6 +184,7 @@ _DECLARED = (
             deed_of_one="bought {} product",
         ),
         needs=("product_id",),
+        better="higher",
         of_nothing=0.0,
         costly=True,
     ),
@@ -206,6 +217,7 @@ _DECLARED = (
             deed_of_one="orders every {} day",
         ),
         plays="gap",
+        better="lower",
     ),
     OrderFeature(
         name="categories",
@@ -221,6 +233,7 @@ _DECLARED = (
             deed_of_one="bought from {} category",
         ),
         needs=("category",),
+        better="higher",
         of_nothing=0.0,
     ),
     OrderFeature(
@@ -255,3 +268,8 @@ def _that_plays(part: Part) -> str:
 RECENCY, FREQUENCY = _that_plays("recency"), _that_plays("frequency")
 MONETARY, ORDER_VALUE = _that_plays("monetary"), _that_plays("order_value")
 GAP = _that_plays("gap")
+
+
+def better_of(feature: str) -> Better | None:
+    """Which values of a feature of order lines are good news; None of any other."""
+    return ORDER_FEATURES[feature].better if feature in ORDER_FEATURES else None

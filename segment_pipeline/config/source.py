@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from segment_pipeline.config.order_features import ORDER_FEATURES
+from segment_pipeline.config.order_features import ORDER_FEATURES, Better
 from segment_pipeline.config.values import (
     Expression,
     Name,
@@ -333,6 +333,12 @@ class Feature(Settings):
         "",
         "model: the mixture is fitted to it; portrait: it describes the segments, and has no say in who belongs to "
         "which. Of a portrait feature a missing or impossible value is left out, and rejects nobody.",
+    )
+    better: Better | None = setting(
+        None,
+        "",
+        "Which values are good news, so that a report's colours say good and bad: higher or lower; when left out, as "
+        "the feature of order lines of that name has it, and of any other neither.",
     )
     transform: Literal["none", "log", "log1p", "logit"] = setting(
         "none", "", "What makes the feature less skewed; log and log1p for counts and money, logit for shares."

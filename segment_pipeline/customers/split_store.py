@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.config.order_features import better_of
 from segment_pipeline.config.source import Feature
 from segment_pipeline.customers.contract import Contract
 from segment_pipeline.customers.tables import FEATURE_LIMITS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
@@ -165,6 +166,7 @@ def _limits_row(feature: Feature, limits: Limits) -> dict[str, object]:
         "use": feature.use,
         "unit": feature.unit,
         "meaning": " ".join(text for text in (feature.meaning, feature.definition) if text),
+        "better": feature.better or better_of(feature.name),
         "definition": feature.definition or None,
         "lowest": feature.valid.min,
         "highest": feature.valid.max,

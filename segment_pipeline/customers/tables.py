@@ -54,6 +54,7 @@ FEATURE_LIMITS = Table(
         ),
         Column("unit", "VARCHAR", "", "The feature's unit."),
         Column("meaning", "VARCHAR", "", "What the feature says of a customer, in a sentence."),
+        Column("better", "VARCHAR", "", "higher or lower: which values are good news. NULL where nobody has said so."),
         Column(
             "definition",
             "VARCHAR",

@@ -7,8 +7,9 @@ from itertools import chain, count
 import numpy as np
 
 from segment_pipeline.arrays import Array
+from segment_pipeline.config.order_features import FREQUENCY, GAP, RECENCY
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.words import ROLE_WORDS, capitalised, traits_of
+from segment_pipeline.words import ROLE_NOUNS, capitalised, traits_of
 
 DORMANT_SILENCE = 1.0
 """Mean days since the last order, in standard deviations above the population: from here a segment is dormant."""
@@ -37,6 +38,10 @@ MARKED = 1.0
 """Distance from which the name says "very"."""
 
 
+SAID_BY_ROLE = (RECENCY, FREQUENCY, GAP)
+"""Features that a role already speaks of: who is a loyal regular is recent and frequent."""
+
+
 def assign_roles(recency_z: Array | None, frequency_z: Array | None) -> list[str | None]:
     """The role of each segment from its silence and frequency; the first rule that fits decides, every segment has one.
 
@@ -53,11 +58,12 @@ def assign_roles(recency_z: Array | None, frequency_z: Array | None) -> list[str
 def name_segments(
     z_means: Array, names: Sequence[str], roles: Sequence[str | None], taken: Collection[str] = ()
 ) -> list[str]:
-    """A readable name for each segment, such as "Frequent, big baskets"; no two alike and none in `taken`.
+    """A readable name for each segment, such as "Loyal regulars, big baskets", or "Frequent, big baskets" where there
+    are no roles; no two alike and none in `taken`.
 
     z_means : (k, d) how far each segment's means lie from the population's, in its standard deviations
-    (`shown_standing`). The two most notable features name a
-    segment; where that is not unique a third, then its role, then a number.
+    (`shown_standing`). A role names a segment with the most notable feature that it does not speak of itself; without
+    one the two most notable features do. Where that is not unique more features follow, then a number.
     """
     used = {name.casefold() for name in taken}
     result = []
@@ -112,14 +118,18 @@ def _role(silence: float, orders: float) -> str:
 
 def _name_options(means: Array, names: Sequence[str], role: str | None) -> Iterator[str]:
     """Names for one segment, the best first, without end."""
-    order = np.argsort(-np.abs(means), kind="stable")
-    traits = [_trait(names[j], float(means[j])) for j in order if abs(means[j]) >= NOTABLE]
-    short = capitalised(", ".join(traits[:2]) or "average customers")
-    yield short
-    if len(traits) > 2:
-        yield capitalised(", ".join(traits[:3]))
+    notable = [j for j in np.argsort(-np.abs(means), kind="stable") if abs(means[j]) >= NOTABLE]
     if role is not None:
-        yield f"{short} ({ROLE_WORDS[role]})"
+        notable.sort(key=lambda j: names[j] in SAID_BY_ROLE)  # the role's own come last
+    said = [_trait(names[j], float(means[j])) for j in notable]
+    shortest = 2
+    if role is not None:
+        said = [ROLE_NOUNS[role], *said]
+        shortest = 2 if notable and names[notable[0]] not in SAID_BY_ROLE else 1
+    short = capitalised(", ".join(said[:shortest]) or "average customers")
+    yield short
+    if len(said) > shortest:
+        yield capitalised(", ".join(said[: shortest + 1]))
     for number in count(2):
         yield f"{short} {number}"
 

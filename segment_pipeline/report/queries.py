@@ -22,7 +22,7 @@ from segment_pipeline.sources.reconciliation import read_account
 
 Story = dict[str, Any]
 
-QUEUE_ROWS = 20
+QUEUE_ROWS = 10
 SAMPLE_ROWS = 3
 PATH_ROWS = 8
 
@@ -58,6 +58,7 @@ def read_story(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
         "model_features": [row[0] for row in json.loads(champion["feature_schema"])] if champion else [],
         "candidates": _candidates(connection, champion["trained_month"] if champion else month),
         "challengers": _candidates(connection, month),
+        "better": _better(connection, month),
         **_segments(connection, month),
         **_journeys(connection, month),
         **_attention(connection, month),
@@ -109,6 +110,12 @@ def _categories(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]
     )
 
 
+def _better(connection: duckdb.DuckDBPyConnection, month: date) -> Mapping[str, str | None]:
+    """Of each configured feature, which values are good news; empty in a file of before that was said."""
+    rows = read_rows(connection, "SELECT * FROM feature_limits WHERE month = ?", month)
+    return {row["feature"]: row["better"] for row in rows if "better" in row}
+
+
 def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     of_month = {
         "features": """
@@ -134,14 +141,15 @@ def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
             LEFT JOIN churn_risk AS r ON r.month = s.month AND r.customer_id = s.customer_id
             ORDER BY s.segment_id, s.kind DESC, s.goodness DESC, s.customer_id
         """,
+        # of each segment, and of all (segment_id NULL)
         "actions": """
             SELECT segment_id, action_id, any_value(what) AS what, any_value(owner) AS owner,
                 any_value(channel) AS channel, any_value(kpi) AS kpi, max(measure_until) AS measure_until,
                 count(*) AS customers
             FROM customer_actions WHERE month = ? AND action_id IS NOT NULL
-            GROUP BY segment_id, action_id
-            QUALIFY row_number() OVER (PARTITION BY segment_id ORDER BY customers DESC, action_id) <= 3
-            ORDER BY segment_id, customers DESC, action_id
+            GROUP BY GROUPING SETS ((segment_id, action_id), (action_id))
+            QUALIFY row_number() OVER (PARTITION BY segment_id ORDER BY customers DESC, action_id) <= 4
+            ORDER BY segment_id NULLS FIRST, customers DESC, action_id
         """,
     }
     history = share_history(connection, month)
@@ -188,10 +196,25 @@ def _journeys(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
 
 
 def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
+    valued = is_there(connection, "customer_value")
+    value = "customer_value" if valued else "(SELECT NULL AS month, NULL AS customer_id, NULL AS revenue_at_risk)"
     return {
         "warned": warning_figures(connection, month),
         "list_stands_on": contact_list_told(connection, month),
         "standings": [vars(standing) for standing in standings_of(connection, month)[:-1]],
+        "at_risk": _first(
+            read_rows(
+                connection,
+                f"""
+                SELECT sum(revenue_at_risk) AS of_all, sum(revenue_at_risk) FILTER (
+                    customer_id IN (SELECT customer_id FROM early_warnings WHERE month = ? AND within_budget)
+                ) AS of_list
+                FROM {value} WHERE month = ? HAVING of_all IS NOT NULL
+                """,
+                month,
+                month,
+            )
+        ),
         "queue": read_rows(
             connection,
             f"""
@@ -203,11 +226,13 @@ def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
                 WHERE month = ? AND status <> 'resolved' AND priority IS NOT NULL AND within_budget
                 GROUP BY customer_id ORDER BY priority, customer_id LIMIT {QUEUE_ROWS}
             )
-            SELECT u.*, m.segment_id, m.segment_name, a.action_id, a.what FROM urgent AS u
+            SELECT u.*, m.segment_id, m.segment_name, a.action_id, a.what, v.revenue_at_risk FROM urgent AS u
             LEFT JOIN monthly_assignments AS m ON m.month = ? AND m.customer_id = u.customer_id
             LEFT JOIN customer_actions AS a ON a.month = ? AND a.customer_id = u.customer_id
+            LEFT JOIN {value} AS v ON v.month = ? AND v.customer_id = u.customer_id
             ORDER BY u.priority, u.customer_id
             """,
+            month,
             month,
             month,
             month,

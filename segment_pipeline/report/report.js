@@ -23,9 +23,6 @@
   document.addEventListener("keydown", function (event) {
     if (event.key === "Escape") { tip.hidden = true; }
   });
-  document.querySelectorAll("[data-latest-right]").forEach(function (chart) {
-    chart.scrollLeft = chart.scrollWidth; // on a phone a chart is wider than the page, and the latest month counts
-  });
   var button = document.getElementById("theme");
   button.hidden = false;
   button.addEventListener("click", function () {

@@ -2,13 +2,13 @@
 
 Everything in it comes from the published file, and the same file gives the same bytes. Charts are SVG drawn here, with
 a few lines of script for hovering: a quarter of a megabyte, where Vega's own offline bundle alone is 0.9 MB
-(benchmarks/report.py). What belongs here: the words, and putting the page together. Rows: queries.py; drawing:
-charts.py.
+(benchmarks/report.py). It is a briefing of a few pages, with all figures and the method folded into an appendix that is
+printed where it is unfolded. What belongs here: putting the page together. Rows: queries.py; the first screen's words:
+briefing.py; a segment's card: cards.py; drawing: charts.py.
 """
 
 import base64
 import hashlib
-import math
 import os
 import re
 import time
@@ -17,34 +17,42 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from segment_pipeline import charts, words
-from segment_pipeline.config.order_features import MONETARY
+from segment_pipeline import charts
 from segment_pipeline.config.values import followed
 from segment_pipeline.database.rows import Row
 from segment_pipeline.mixture.candidates import CandidateKey
 from segment_pipeline.models.selection import elbow_of
-from segment_pipeline.months import add_months, as_of, month_key, months_between
-from segment_pipeline.movement.chance import chance_in_words, in_words
+from segment_pipeline.months import add_months, as_of, month_key
+from segment_pipeline.movement.chance import in_words
+from segment_pipeline.report.briefing import (
+    brief,
+    finding_of_moves,
+    finding_of_shares,
+    headline_figures,
+    left_out_of_window,
+    money_of,
+)
+from segment_pipeline.report.cards import cards, placed_features
 from segment_pipeline.report.queries import ReportError, Story, read_story
+from segment_pipeline.report.shown import day_name, figure, fixed, month_name, percent, points, spoken, whole
 from segment_pipeline.segments.charts_store import share_trend
-from segment_pipeline.sources.reconciliation import OUTSIDE, REASONS, USED, Part
 
 HERE = Path(__file__).parent
 TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
-MISSING = "–"
+BAR_MONTHS = 12
+"""Months whose shares stand above one another as bars."""
 _PER_CENT = re.compile(r"(?<=\d) %")
 _REFUSED = re.compile(r" Refused: (.*?\))\.(?= [A-Z]|$)")
 
 
 @dataclass(frozen=True)
 class Report:
-    """A report in place: where, how large (bytes), how long it took (seconds), and its first five sentences."""
+    """A report in place: where, how large (bytes), how long it took (seconds), and its five answers, a sentence each."""
 
     path: Path
     size: int
@@ -78,14 +86,14 @@ def write_report(connection: duckdb.DuckDBPyConnection, name: str, month: date, 
 
 
 def render(connection: duckdb.DuckDBPyConnection, name: str, month: date) -> tuple[str, list[str]]:
-    """The page of `month` as text, and its five sentences. `connection` leads to the published file.
+    """The page of `month` as text, and its five answers, a sentence each. `connection` leads to the published file.
 
     Raises ReportError when the month is not in it.
     """
     import jinja2
 
     story = read_story(connection, month)
-    sentences = five_sentences(story)
+    briefing = brief(story)
     script = (HERE / SCRIPT).read_text(encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
@@ -104,13 +112,14 @@ def render(connection: duckdb.DuckDBPyConnection, name: str, month: date) -> tup
         "spoken": spoken,
         "month_key": month_key,
         "month_name": month_name,
+        "day_name": day_name,
     }
     environment.filters |= filters
     page = environment.get_template(TEMPLATE).render(
         story,
         name=name,
-        sentences=sentences,
-        verdict=next((row["verdict"] for row in story["suitability"]), None),
+        briefing=briefing,
+        headline_figures=headline_figures(story),
         style=_believed((HERE / STYLE).read_text(encoding="utf-8")),
         script=_believed(script),
         # only the script of this page runs, whatever a name may contain
@@ -118,7 +127,7 @@ def render(connection: duckdb.DuckDBPyConnection, name: str, month: date) -> tup
         **_drawings(story),
         **_derived(story),
     )
-    return page, sentences
+    return page, briefing.sentences
 
 
 _SEEN = {
@@ -127,100 +136,6 @@ _SEEN = {
     "base_shift": "must have moved for the sizes of the segments to change as they did (what moves everybody alike)",
 }
 """The movements of `movement_reference` that the page tells in a line each."""
-
-
-def five_sentences(story: Story) -> list[str]:
-    """The month for who reads nothing else: who, what changed, who moved, whom to contact, whether to trust."""
-    return [_who(story), _what_changed(story), _who_moved(story), _whom_to_contact(story), _whether_to_trust(story)]
-
-
-def _who(story: Story) -> str:
-    segments, base = story["segments"], story["base"]
-    largest, revenue = segments[0], segments[0].get("revenue_share")
-    spent = "" if revenue is None else f" of them and {percent(revenue)} of what was spent"
-    return (
-        f"In {month_name(story['month'])}, {whole(base['customers'])} customers stood in {len(segments)} segments; the "
-        f"largest, {largest['name']}, held {percent(largest['share'])}{spent}, and "
-        f"{percent(base['hybrid_share'])} of all customers leaned to a second segment as well."
-    )
-
-
-def _what_changed(story: Story) -> str:
-    changed = [row for row in story["segments"] if row["change"] is not None]
-    if not changed and len(story["months"]) > 1:
-        return "Shares cannot be compared with the month before: it lacks a feature of the model that serves now."
-    if not changed:
-        return "Shares have no month before to be compared with: these segments are new."
-    up, down = max(changed, key=lambda row: row["change"]), min(changed, key=lambda row: row["change"])
-    if up["change"] < 0.0005 and down["change"] > -0.0005:
-        return "No segment's share changed since the month before."
-    grew, shrank = points(up["change"]).lstrip("+"), points(-down["change"]).lstrip("+")
-    refit = story["champion"] is not None and story["champion"]["trained_month"] == story["month"]
-    return (
-        f"{up['name']} grew most, by {grew} points to {percent(up['share'])}; {down['name']} shrank most, by {shrank} "
-        f"points to {percent(down['share'])}{', both months as the new model sees them' if refit else ''}."
-    )
-
-
-def _who_moved(story: Story) -> str:
-    moved = story["movement"]
-    if moved is None:
-        return "Who moved is known from the second month on."
-    both = moved["moved"] + moved["stayed"]
-    share = f" ({percent(moved['moved'] / both)})" if both else ""
-    said = f"{whole(moved['moved'])} of {whole(both)} customers{share} changed segment, where "
-    said += chance_in_words(story["chance"])
-    if moved["unmeasured"]:
-        said = "Who changed segment is not known, as no model sees both months: their features differ"
-    new, returned, lapsed = (whole(moved[name]) for name in ("new", "returned", "lapsed"))
-    return f"{said}; {new} were new, {returned} came back and {lapsed} lapsed."
-
-
-def _whom_to_contact(story: Story) -> str:
-    warned = story["warned"]
-    if not warned["new"] and not warned["ongoing"]:
-        return "No customer needs attention."
-    said = (
-        f"{whole(warned['to_contact'])} customers need attention ({whole(warned['new'])} new warnings, "
-        f"{whole(warned['ongoing'])} ongoing)"
-    )
-    if story["list_stands_on"] is not None:
-        said += f", {story['list_stands_on']}"
-    if warned["left_out"]:
-        said += f" ({whole(warned['left_out'])} with a warning are not among them)"
-    judged = story["contact_list"]
-    if judged is None:
-        return f"{said}; whether such a list comes true is not known yet."
-    said += (
-        f"; of those to be contacted in the past {percent(judged['precision'], 1)} fell silent, where a random choice "
-        f"would have had {percent(judged['base_rate'], 1)}"
-    )
-    if judged["churn_risk_precision"] is not None:
-        said += f" and as many customers of the highest churn risk {percent(judged['churn_risk_precision'], 1)}"
-    return f"{said}."
-
-
-def _whether_to_trust(story: Story) -> str:
-    champion, alerts = story["champion"], [row for row in story["alerts"] if row["fired"]]
-    served = months_between(champion["trained_month"], story["month"]) + 1
-    said = (
-        f"Model {champion['model_version']} of {month_name(champion['trained_month'])} served for its "
-        f"{_ordinal(served)} month"
-    )
-    if alerts and served > 1:
-        said += f", with {len(alerts)} {'alert' if len(alerts) == 1 else 'alerts'} that it may no longer fit"
-    elif alerts:
-        said += f", for which {len(alerts)} {'alert' if len(alerts) == 1 else 'alerts'} called"
-    verdict = next((row["verdict"] for row in story["suitability"]), None)
-    if verdict:
-        said += f"; the verdict on its use here: {spoken(verdict)}"
-    held = [row for row in story["model_validation"] if row["passed"] is not None]
-    broken = [row for row in held if not row["passed"]]
-    if not broken:
-        return f"{said}."
-    named = ", ".join(spoken(metric) for metric in dict.fromkeys(row["metric"] for row in broken))
-    breaks = "breaks its limit" if len(broken) == 1 else "break their limit"
-    return f"{said}; {len(broken)} of {len(held)} validation figures {breaks}: {named}."
 
 
 def _drawings(story: Story) -> dict[str, Any]:
@@ -245,62 +160,50 @@ def _drawings(story: Story) -> dict[str, Any]:
         )
         if candidates
         else None,
-        "shares_chart": charts.svg(
-            charts.shares_over_time(
-                story["history"],
-                colours,
-                [version["trained_month"] for version in story["versions"]],
-                legend=False,
-            )
-        ),
         "certainty_chart": charts.svg(
             charts.histograms(
                 story["certainty"],
                 {"max_probability": "largest probability", "entropy": "uncertainty (0 certain, 1 all alike)"},
             )
         ),
-        "flow_chart": charts.journey_flow(story["moves"], names, colours) or None,
+        # drawn for the width of a page and for that of a phone: the style shows the one that fits
+        "flow_chart": "".join(
+            charts.journey_flow(story["moves"], names, colours, narrow=narrow) for narrow in (False, True)
+        ),
         "drift_chart": charts.svg(charts.drift_over_months(story["drift"])) if story["drift"] else None,
         "backtest_chart": charts.svg(charts.backtest(judged)) if judged else None,
     }
     return {
         "colours": colours,
+        "inks": {segment_id: charts.ink_on(colour) for segment_id, colour in colours.items()},
         "names": names,
         "trends": {segment_id: _believed(trend) for segment_id, trend in trends.items()},
-        **{name: None if text is None else _believed(text) for name, text in drawn.items()},
+        **{name: _believed(text) if text else None for name, text in drawn.items()},
     }
 
 
 def _derived(story: Story) -> dict[str, Any]:
     """What the template lays out and no table holds."""
-    matrix = {(row["from_state"], row["to_state"]): row for row in story["moves"]}
-    by_segment: dict[int, list[Row]] = {row["segment_id"]: [] for row in story["segments"]}
-    spans = _spans(story["features"])
+    features = placed_features(story)
     rationale = story["champion"]["rationale"] or "" if story["champion"] else ""
-    order = {name: place for place, name in enumerate(story["model_features"])}
-    ranked = sorted(story["features"], key=lambda row: (order.get(row["feature"], 99), row["feature"]))
-    for row in ranked:
-        ground, ink = charts.heat_of_index(row["index"])
-        place = spans[row["feature"]]
-        by_segment.setdefault(row["segment_id"], []).append(
-            row
-            | {"ground": ground, "ink": ink, "in_model": row["feature"] in order}
-            | {f"{name}_at": place(row[name]) for name in ("p10", "p50", "p90", "population_mean")}
-        )
+    shown = story["months"][-BAR_MONTHS:]
+    of_months = {month: [row for row in story["history"] if row["month"] == month] for month in reversed(shown)}
+    names = segment_names(story["history"])
     return {
+        "money": money_of(story),
+        "cards": cards(story, features),
+        "bars": of_months,
+        # a bar carries the names of its segments where no bar above it has the same
+        "named": {max(month for month in shown if _served(of_months[month]) == served) for served in map(_served, of_months.values())},
+        "shares_found": finding_of_shares(story),
+        "moves_found": finding_of_moves(story, names) if story["moves"] else "",
         "left_out": left_out_of_window(story["account"]),
-        # the card's heading says name and role already
-        "profiled": {
-            row["segment_id"]: row["narrative"].removeprefix(f"{row['name']}, {spoken(row['role'])}: ")
-            for row in story["segments"]
-        },
-        "features_of": by_segment,
-        "cell_of": {(row["segment_id"], row["feature"]): row for rows in by_segment.values() for row in rows},
-        "feature_names": list(dict.fromkeys(row["feature"] for row in ranked)),
-        "money": next((row["unit"] for row in ranked if row["feature"] == MONETARY), ""),
+        "features_of": features,
+        "cell_of": {(row["segment_id"], row["feature"]): row for rows in features.values() for row in rows},
+        "feature_names": list(dict.fromkeys(row["feature"] for rows in features.values() for row in rows)),
         "from_states": charts.states(story["moves"], "from_state") if story["moves"] else [],
         "to_states": charts.states(story["moves"], "to_state") if story["moves"] else [],
-        "matrix": matrix,
+        "matrix": {(row["from_state"], row["to_state"]): row for row in story["moves"]},
         "beside": {
             (row["from_state"], row["to_state"]): row for row in story["chance"] if row["measure"] == "transition"
         },
@@ -309,7 +212,6 @@ def _derived(story: Story) -> dict[str, Any]:
             *((f"warned: {spoken(row['warning'])}", row) for row in story["chance"] if row["measure"] == "warning"),
         ],
         "in_words": in_words,
-        "chance_moved": chance_in_words(story["chance"]),
         "forecast_as_now": any(row["served_by"] != "memory" for row in story["forecast"]),
         "heat_of_share": charts.heat_of_share,
         "next_month": as_of(story["month"]),
@@ -322,21 +224,8 @@ def _derived(story: Story) -> dict[str, Any]:
     }
 
 
-def left_out_of_window(account: Sequence[Part]) -> list[str]:
-    """What share of the window's lines and money each reason leaves out: 25 % of the order lines and 24 % of the money
-    (158,684) have no customer."""
-    window = [one for one in account if one.reason not in OUTSIDE]
-    lines, money = sum(one.lines for one in window), sum(one.money for one in window if one.money is not None)
-    found = []
-    for one in window:
-        if one.reason == USED:
-            continue
-        unit = "rows" if one.orders is None else "order lines"
-        said = f"{words.percent(one.lines / lines)} of the {unit}"
-        if one.money is not None and 0 < one.money < money:
-            said += f" and {words.percent(float(one.money / money))} of the money ({one.money:,.0f})"
-        found.append(f"{said} {REASONS[one.reason]}.")
-    return found
+def _served(rows: Sequence[Row]) -> frozenset[int]:
+    return frozenset(row["segment_id"] for row in rows)
 
 
 def elbow_among(candidates: Sequence[Mapping[str, Any]]) -> CandidateKey | None:
@@ -346,34 +235,12 @@ def elbow_among(candidates: Sequence[Mapping[str, Any]]) -> CandidateKey | None:
 
 
 def segment_names(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The name of every segment there has been, by its id as text: the latest, and with the id where two share it."""
+    """The name of every segment there has been, by its id as text: the latest, and with the id where two of a month
+    share it."""
     names = {str(row["segment_id"]): row["name"] for row in history}
-    shared = {name for name, count in Counter(names.values()).items() if count > 1}
+    of_months = Counter((row["month"], row["name"]) for row in history)
+    shared = {name for (_, name), count in of_months.items() if count > 1}
     return {key: f"{name} ({key})" if name in shared else name for key, name in names.items()}
-
-
-def _spans(features: Sequence[Row]) -> dict[str, Any]:
-    """For each feature, a function from its values to 0..100 % of a bar that all segments share.
-
-    Features that are never negative are drawn on a log1p scale: most have a few very large values.
-    """
-    spans = {}
-    for feature in {row["feature"] for row in features}:
-        values = [
-            row[name]
-            for row in features
-            if row["feature"] == feature
-            for name in ("p10", "p50", "p90", "population_mean")
-            if row[name] is not None
-        ]
-        bend = math.log1p if values and min(values) >= 0 else float
-        low, high = (bend(min(values)), bend(max(values))) if values else (0.0, 1.0)
-
-        def place(value: float | None, bend: Any = bend, low: float = low, width: float = high - low) -> float | None:
-            return None if value is None else round(100 * (bend(value) - low) / (width or 1.0), 1)
-
-        spans[feature] = place
-    return spans
 
 
 def _believed(text: str) -> Any:
@@ -386,58 +253,3 @@ def _believed(text: str) -> Any:
 def _unbroken(value: Any) -> Any:
     """Text of the tables and of our own with no line ending between a figure and its per cent sign; else the value."""
     return _PER_CENT.sub("\N{NO-BREAK SPACE}%", value) if type(value) is str else value
-
-
-def whole(value: Any) -> str:
-    """1234.0 -> 1,234"""
-    return MISSING if _unknown(value) else f"{value:,.0f}"
-
-
-def percent(value: Any, digits: int = 0) -> str:
-    """0.256 -> 26 %"""
-    return MISSING if _unknown(value) else words.percent(value, digits)
-
-
-def points(value: Any) -> str:
-    """A change of a share, in percentage points: 0.05 -> +5.0"""
-    return MISSING if _unknown(value) else _with_minus(words.points(value))
-
-
-def figure(value: Any) -> str:
-    """A number in as many digits as a reader needs; text, yes or no as they are."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return value
-    if _unknown(value):
-        return MISSING
-    return _with_minus(words.figure(value, 3))
-
-
-def fixed(value: Any, digits: int = 2) -> str:
-    """A number in a column of its kind: 0.9 -> 0.90"""
-    return MISSING if _unknown(value) else _with_minus(f"{value:,.{digits}f}")
-
-
-def spoken(value: str) -> str:
-    """days_since_last_order -> days since last order"""
-    return str(value).replace("_", " ")
-
-
-def month_name(month: date) -> str:
-    """December 2017"""
-    return f"{month:%B} {month.year}"
-
-
-def _with_minus(text: str) -> str:
-    """With the minus that is as wide as a plus."""
-    return text.replace("-", "−")
-
-
-def _unknown(value: Any) -> bool:
-    return not isinstance(value, int | float | Decimal) or not math.isfinite(value)
-
-
-def _ordinal(number: int) -> str:
-    suffix = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{suffix}"

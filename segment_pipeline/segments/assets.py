@@ -115,7 +115,7 @@ def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
     from segment_pipeline.models.champions_store import require_champion
     from segment_pipeline.segments.categories_store import write_segment_categories
     from segment_pipeline.segments.charts_store import share_history
-    from segment_pipeline.segments.profiles_store import profile_segments, write_profiles
+    from segment_pipeline.segments.profiles_store import index_rows, profile_segments, write_profiles
 
     with pipeline.step(context) as step:
         champion = require_champion(step.connection, step.config, step.month)
@@ -123,7 +123,8 @@ def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
         step.rows = write_profiles(step.connection, step.month, profiles)
         write_segment_categories(step.connection, step.month)
         history = share_history(step.connection, step.month)
-    return step.result({**_sizes(profiles), **_over_months(profiles, history), **_profiles_drawn(profiles, history)})
+    drawn = _profiles_drawn(index_rows(profiles, step.config), history)
+    return step.result({**_sizes(profiles), **_over_months(profiles, history), **drawn})
 
 
 def _sizes(profiles: "Sequence[Profile]") -> dict[str, Any]:
@@ -155,15 +156,14 @@ def _over_months(profiles: "Sequence[Profile]", history: Rows) -> dict[str, Any]
     }
 
 
-def _profiles_drawn(profiles: "Sequence[Profile]", history: Rows) -> dict[str, Any]:
+def _profiles_drawn(indices: Rows, history: Rows) -> dict[str, Any]:
     from segment_pipeline.charts import profile_heat_map, segment_colours, shares_over_time
-    from segment_pipeline.segments.profiles_store import index_rows
 
     over_time = shares_over_time(history, segment_colours((row["month"], row["segment_id"]) for row in history))
-    heat_map = profile_heat_map(index_rows(profiles))
+    heat_map = profile_heat_map(indices)
     return {
         "shares_over_time": picture(over_time, "Share of customers in each segment, month by month"),
-        "profile_heat_map": picture(heat_map, "Each feature's index, 100 for the population"),
+        "profile_heat_map": picture(heat_map, "Each feature's index, 100 for the population; blue is good news, brown bad, grey neither"),
     }
 
 

@@ -3,13 +3,18 @@
 Not here: the figures (profiles_store.py, in original units), the segment's name and role (models/naming.py).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segment_pipeline.words import ROLE_WORDS, counted, measured, percent, readable
+from segment_pipeline.config.order_features import FREQUENCY
+from segment_pipeline.words import ROLE_WORDS, counted, deed, listed, measured, percent
 
 _WORTH_TELLING = 0.1
 """Relative difference from the population's mean below which a narrative is silent."""
+
+_AS_GOOD_AS_EQUAL = 0.03
+"""Relative difference that no reader would act on."""
 
 
 @dataclass(frozen=True)
@@ -27,31 +32,56 @@ def narrative(
     role: str | None,
     customers: int,
     share: float,
-    hybrid_share: float,
+    revenue_share: float | None,
     figures: Sequence[FeatureFigure],
     portraits: Sequence[FeatureFigure] = (),
 ) -> str:
-    """One to three plain sentences on a segment, with figures in original units.
+    """Two plain sentences on a segment: who they are, with figures in original units, and why they are worth what they
+    are or, where the source does not tell that, what else is known of them.
 
-    share : of all customers, 0..1. hybrid_share : of the segment's customers who also belong elsewhere, 0..1. figures :
-    one per feature of the model; those that differ most from the population are told, at most three. portraits : of
-    features that the model does not know; of those at most two.
+    share : of all customers, 0..1. revenue_share : of what all customers spent, 0..1; None where it is not known.
+    figures : one per feature of the model; those that differ most from the population are told, at most three.
+    portraits : of features that the model does not know; of those at most two.
     """
     rated = f", {ROLE_WORDS[role]}" if role is not None else ""
-    first = (
-        f"{name}{rated}: {counted(customers)}, {percent(share)} of all; "
-        f"{percent(hybrid_share)} of them also lean to another segment."
-    )
+    spent = "" if revenue_share is None else f" and {percent(revenue_share)} of what was spent"
     told = _notable(figures, 3)
-    said = f"On average: {told}." if told else "On average they behave like the population."
+    average = f"on average one of them {told}" if told else "on average they behave like all customers"
+    first = f"{name}{rated}: {counted(customers)}, {percent(share)} of all{spent}; {average}."
     beside = _notable(portraits, 2)
-    return f"{first} {said} Beside that: {beside}." if beside else f"{first} {said}"
+    second = _why(revenue_share, share, [*figures, *portraits]) or (f"Beside that, one {beside}." if beside else "")
+    return f"{first} {second}".strip()
+
+
+def _why(revenue_share: float | None, share: float, figures: Sequence[FeatureFigure]) -> str:
+    """What a customer of the segment spends beside the average one, as the product of how often they order and of what
+    an order is worth; "" where that is not known, or they spend as much."""
+    often = next((one for one in figures if one.feature == FREQUENCY), None)
+    if not revenue_share or often is None or min(often.mean, often.population_mean) <= 0:
+        return ""
+    spend, orders = revenue_share / share, often.mean / often.population_mean
+    if abs(spend - 1) < _WORTH_TELLING:
+        return ""
+    causes = [
+        (orders, f"they order {_compared(orders, 'often')}"),
+        (spend / orders, f"an order is worth {_compared(spend / orders, '')}"),
+    ]
+    main, other = sorted(causes, key=lambda cause: -abs(math.log(cause[0])))
+    return f"They spend {_compared(spend, '')} than the average customer, mostly because {main[1]}; {other[1]}."
+
+
+def _compared(ratio: float, how: str) -> str:
+    """97 % more, 75 % less often, about as often."""
+    if abs(ratio - 1) < _AS_GOOD_AS_EQUAL:
+        return f"about as {how or 'much'}"
+    return f"{percent(abs(ratio - 1))} {'more' if ratio > 1 else 'less'} {how}".strip()
 
 
 def _notable(figures: Sequence[FeatureFigure], most: int) -> str:
     """Those that differ most from the population, in words; "" where none does."""
     ranked = sorted(figures, key=lambda one: -_relative_difference(one))[:most]
-    return "; ".join(_in_words(one) for one in ranked if _relative_difference(one) >= _WORTH_TELLING)
+    told = [one for one in ranked if _relative_difference(one) >= _WORTH_TELLING]
+    return listed([_in_words(one, "" if place else "all customers: ") for place, one in enumerate(told)])
 
 
 def _relative_difference(one: FeatureFigure) -> float:
@@ -63,6 +93,6 @@ def _relative_difference(one: FeatureFigure) -> float:
     return abs(one.mean - one.population_mean) / size if size > 0 else 0.0
 
 
-def _in_words(one: FeatureFigure) -> str:
+def _in_words(one: FeatureFigure, of_whom: str) -> str:
     of_all = measured(one.population_mean, "share" if one.unit == "share" else "")
-    return f"{readable(one.feature)} {measured(one.mean, one.unit, one.feature)} (all customers: {of_all})"
+    return f"{deed(one.feature, one.mean, one.unit)} ({of_whom}{of_all})"

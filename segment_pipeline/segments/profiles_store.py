@@ -7,11 +7,11 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, ORDER_VALUE
+from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, ORDER_VALUE, better_of
 from segment_pipeline.config.source import Feature
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import exact_mean, exact_sum, without, write_rows
-from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.segments.month_before_store import shares_before
 from segment_pipeline.segments.profiles import FeatureFigure, narrative
 from segment_pipeline.segments.tables import SEGMENT_FEATURE_PROFILES, SEGMENT_PROFILES
@@ -85,7 +85,8 @@ def profile_segments(
     for segment in champion.segments:
         customers, hybrid_share = sizes.get(segment.segment_id, (0, None))
         own = tuple(row for row in features if row.segment_id == segment.segment_id)
-        told = _narrative(segment.name, segment.role, customers, everyone, hybrid_share, own, population, config)
+        revenue_share = spend.get(segment.segment_id, 0.0) / revenue if revenue > 0 else None
+        told = _narrative(segment, customers, everyone, revenue_share, own, population, config)
         profiles.append(
             Profile(
                 segment.segment_id,
@@ -95,7 +96,7 @@ def profile_segments(
                 customers / everyone,
                 before.get(segment.segment_id),
                 spend.get(segment.segment_id, 0.0) if spend else None,
-                spend.get(segment.segment_id, 0.0) / revenue if revenue > 0 else None,
+                revenue_share,
                 hybrid_share,
                 told,
                 champion.model_version,
@@ -119,10 +120,16 @@ def write_profiles(connection: duckdb.DuckDBPyConnection, month: date, profiles:
     return write_rows(connection, SEGMENT_PROFILES, month, segments)
 
 
-def index_rows(profiles: Sequence[Profile]) -> list[dict[str, object]]:
-    """segment_id, name, feature, unit, mean and index of every feature of every segment."""
+def index_rows(profiles: Sequence[Profile], config: Config) -> list[dict[str, object]]:
+    """segment_id, name, feature, unit, mean, index of every feature of every segment, and which values are better."""
+    said = {feature.name: feature.better for feature in config.features if feature.better is not None}
     return [
-        {"name": profile.name, "index": _index(row.mean, population.mean), **vars(row)}
+        {
+            "name": profile.name,
+            "index": _index(row.mean, population.mean),
+            "better": said.get(row.feature, better_of(row.feature)),
+            **vars(row),
+        }
         for profile in profiles
         for row in profile.features
         for population in profile.population
@@ -187,17 +194,16 @@ def _feature_profiles(connection: duckdb.DuckDBPyConnection, config: Config, mon
 
 
 def _narrative(
-    name: str,
-    role: str | None,
+    segment: Segment,
     customers: int,
     everyone: int,
-    hybrid_share: float | None,
+    revenue_share: float | None,
     own: Sequence[FeatureProfile],
     population: Sequence[FeatureProfile],
     config: Config,
 ) -> str:
-    if hybrid_share is None:
-        return f"{name}: no customer this month."
+    if not customers:
+        return f"{segment.name}: no customer this month."
     means = {row.feature: row.mean for row in population}
 
     def figures(features: Sequence[Feature]) -> list[FeatureFigure]:
@@ -208,4 +214,4 @@ def _narrative(
 
     # what nobody configured is not told: most of it repeats the model's own features
     of_model, portraits = figures(config.model_features), figures(config.portrait_features)
-    return narrative(name, role, customers, customers / everyone, hybrid_share, of_model, portraits)
+    return narrative(segment.name, segment.role, customers, customers / everyone, revenue_share, of_model, portraits)

@@ -1,5 +1,7 @@
 """From figures to words: total rules, unique names, sentences with figures."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -95,6 +97,16 @@ def test_a_name_says_high_where_the_mean_beside_it_is_high(seed: int, transform:
         assert ((standing[k] > 0) == higher).all()
 
 
+def test_a_role_names_a_segment_with_what_it_does_not_say_itself() -> None:
+    means = np.array([[-1.2, 0.6, 0.5], [1.4, -1.2, 0.0], [0.0, -0.4, 0.1], [0.1, -0.5, 0.0]])
+    assert name_segments(means, NAMES, ["engaged", "dormant", "casual", "casual"]) == [
+        "Loyal regulars, big baskets",
+        "Sleeping customers",
+        "Occasional customers",
+        "Occasional customers, infrequent",
+    ]
+
+
 def test_features_of_the_users_own_are_named_too() -> None:
     assert name_segments(np.array([[2.0, -0.5]]), ("support_tickets", 'app "opens" 🛒'), [None]) == [
         'Very high support tickets, low app "opens" 🛒'
@@ -109,7 +121,10 @@ def test_a_name_speaks_of_the_features_that_it_was_given_for(means: list[float],
     for name in (first, again):
         spoken_of = [feature for feature in features if speaks_of(name, feature)]
         assert set(spoken_of) <= set(notable)
-        assert len(spoken_of) >= min(2, len(notable))
+        beside_the_role = [
+            feature for feature in notable if role is None or feature == features[2] or feature[:3] == "app"
+        ]
+        assert len(spoken_of) >= min(2 if role is None else 1, len(beside_the_role))
 
 
 def test_a_name_speaks_of_no_feature_whose_words_are_only_a_part_of_others() -> None:
@@ -118,43 +133,65 @@ def test_a_name_speaks_of_no_feature_whose_words_are_only_a_part_of_others() -> 
     assert not speaks_of("Very low store visits", "visits")
 
 
-def test_a_narrative_tells_size_and_the_largest_differences_in_original_units() -> None:
+def test_a_narrative_tells_who_they_are_and_why_they_are_worth_what_they_are() -> None:
     text = narrative(
-        "Frequent, big baskets",
+        "Loyal regulars",
         "engaged",
         1234,
         0.31,
-        0.12,
-        [FeatureFigure("orders", "orders", 24.2, 11.8), FeatureFigure("average_order_value", "USD", 30.0, 29.5)],
+        0.62,
+        [FeatureFigure("orders", "orders", 24.0, 15.0), FeatureFigure("average_order_value", "USD", 30.0, 29.5)],
     )
-    assert "1,234 customers, 31 % of all" in text
-    assert "orders 24.2 (all customers: 11.8)" in text
-    assert "USD" not in text
+    assert text == (
+        "Loyal regulars, engaged: 1,234 customers, 31 % of all and 62 % of what was spent; on average one of them placed "
+        "24 orders (all customers: 15). They spend 100 % more than the average customer, mostly because they order 60 % "
+        "more often; an order is worth 25 % more."
+    )
 
 
-def test_a_narrative_tells_portraits_after_what_makes_the_segment() -> None:
+@given(st.floats(0.2, 0.8), st.floats(0.2, 0.8), st.floats(2, 20), st.floats(2, 20))
+def test_the_two_causes_of_what_they_spend_multiply_to_it(
+    share: float, revenue: float, own: float, all_: float
+) -> None:
+    text = narrative("A", None, 10, share, revenue, [FeatureFigure("orders", "orders", own, all_)])
+    if abs(revenue / share - 1) < 0.1:
+        assert "They spend" not in text
+        return
+    ratio = r"(?:about as (?:often|much)|(\d+) % (more|less))"
+    spend, orders, worth = (
+        1 + {None: 0, "more": 1, "less": -1}[found[2]] * int(found[1] or 0) / 100
+        for found in (
+            re.search(before + ratio, text) for before in ("They spend ", "they order ", "an order is worth ")
+        )
+    )
+    assert abs(orders - own / all_) <= 0.031
+    assert abs(spend - revenue / share) <= 0.031
+    assert abs(worth - revenue / share / (own / all_)) <= 0.031
+
+
+def test_a_narrative_of_a_shop_without_money_tells_portraits_after_what_makes_the_segment() -> None:
     figures = [FeatureFigure("orders", "orders", 24.2, 11.8)]
     portraits = [
         FeatureFigure("total_spend", "EUR", 812.0, 240.0),
         FeatureFigure("margin", "", 0.21, 0.2),
         FeatureFigure("organic_share", "", 0.4, 0.2),
     ]
-    text = narrative("Frequent", "engaged", 10, 0.5, 0.0, figures, portraits)
+    text = narrative("Frequent", "engaged", 10, 0.5, None, figures, portraits)
     assert text.endswith(
-        "On average: orders 24.2 (all customers: 11.8). Beside that: total spend 812 EUR (all customers: 240); "
-        "organic share 0.4 (all customers: 0.2)."
+        "on average one of them placed 24.2 orders (all customers: 11.8). Beside that, one spent 812 EUR (all customers: "
+        "240) and has organic share 0.4 (0.2)."
     )
-    like_all = narrative("Average customers", None, 10, 0.5, 0.0, [], portraits[1:2])
-    assert like_all.endswith("On average they behave like the population.")
+    like_all = narrative("Average customers", None, 10, 0.5, None, [], portraits[1:2])
+    assert like_all.endswith("on average they behave like all customers.")
 
 
 def test_a_narrative_of_a_segment_like_everybody_says_so() -> None:
-    text = narrative("Average customers", None, 10, 0.5, 0.0, [FeatureFigure("orders", "", 0.0, 0.0)])
-    assert text.endswith("On average they behave like the population.")
+    text = narrative("Average customers", None, 10, 0.5, 0.5, [FeatureFigure("orders", "", 0.0, 0.0)])
+    assert text.endswith("on average they behave like all customers.")
 
 
 def test_a_feature_of_the_users_own_is_told_by_its_name_and_a_share_in_per_cent() -> None:
     figures = [FeatureFigure("night_share", "share", 0.3612, 0.2), FeatureFigure("visits", "visits", 4.0, 1.5)]
-    text = narrative("Night owls", None, 10, 0.5, 0.0, figures)
-    assert "visits 4 (all customers: 1.5); night share 36 % (all customers: 20 %)" in text
+    text = narrative("Night owls", None, 10, 0.5, None, figures)
+    assert "has visits 4 (all customers: 1.5) and has night share 36 % (20 %)" in text
     assert deed("night_share", 0.3612, "share") == "has night share 36 %"

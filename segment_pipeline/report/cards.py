@@ -1,0 +1,118 @@
+"""What a segment's card shows: who they are, what sets them apart for better or worse, and who is two things at once."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from segment_pipeline import charts
+from segment_pipeline.config.order_features import MONETARY, better_of
+from segment_pipeline.database.rows import Row
+from segment_pipeline.report.queries import Story
+from segment_pipeline.report.shown import percent
+from segment_pipeline.words import ROLE_WORDS, capitalised, deed
+
+APART = 3
+"""Features that a card shows, those that set the segment apart most."""
+
+AS_ALL = 0.05
+"""Relative difference from all customers below which a feature is neither good nor bad news."""
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A feature that sets a segment apart: what its average customer did, how far that lies from all customers, and
+    what news that is: good, bad, or "" where nobody says which way is good."""
+
+    did: str
+    beside_all: str
+    news: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A segment of the month. who : its narrative, two sentences. pairs : with which segments its hybrids share, the
+    commonest first; example : one of these hybrids, None without any."""
+
+    segment: Row
+    who: str
+    apart: Sequence[Apart]
+    actions: Sequence[Row]
+    pairs: Sequence[Row]
+    example: Row | None
+
+
+def cards(story: Story, features: dict[int, list[Row]]) -> list[Card]:
+    """The cards of the month, the largest segment first. features : of `placed_features`."""
+    found = []
+    for segment in story["segments"]:
+        mine = {
+            name: [row for row in story[name] if row["segment_id"] == segment["segment_id"]]
+            for name in ("actions", "hybrids", "samples")
+        }
+        # the card's heading says name and role already
+        role = "" if segment["role"] is None else f", {ROLE_WORDS[segment['role']]}"
+        who = segment["narrative"].removeprefix(f"{segment['name']}{role}: ")
+        example = next((row for row in mine["samples"] if row["kind"] == "hybrid"), None)
+        apart = _apart(features[segment["segment_id"]])
+        found.append(Card(segment, capitalised(who), apart, mine["actions"], mine["hybrids"], example))
+    return found
+
+
+def placed_features(story: Story) -> dict[int, list[Row]]:
+    """The features of each segment, the model's first: with the colour of its index, and where on a bar of 0..100 %,
+    which all segments share, its customers lie."""
+    spans = _spans(story["features"])
+    order = {name: place for place, name in enumerate(story["model_features"])}
+    found: dict[int, list[Row]] = {row["segment_id"]: [] for row in story["segments"]}
+    for row in sorted(story["features"], key=lambda row: (order.get(row["feature"], 99), row["feature"])):
+        better = story["better"].get(row["feature"], better_of(row["feature"]))
+        ground, ink = charts.heat_of_index(row["index"], better)
+        place = spans[row["feature"]]
+        found.setdefault(row["segment_id"], []).append(
+            row
+            | {"ground": ground, "ink": ink, "better": better, "in_model": row["feature"] in order}
+            | {f"{name}_at": place(row[name]) for name in ("p10", "p50", "p90", "population_mean")}
+        )
+    return found
+
+
+def _apart(features: Sequence[Row]) -> list[Apart]:
+    """Those of the model first, as portraits mostly repeat them; what they spend stands on the card anyway."""
+    told = [row for row in features if row["index"] and row["feature"] != MONETARY]
+    told.sort(key=lambda row: (not row["in_model"], -abs(math.log(row["index"]/100))))
+    return [_beside_all(row) for row in told[:APART]]
+
+
+def _beside_all(row: Row) -> Apart:
+    difference, did = row["index"] / 100 - 1, capitalised(deed(row["feature"], row["mean"], row["unit"]))
+    if abs(difference) < AS_ALL:
+        return Apart(did, "as all customers", "")
+    higher = difference > 0
+    beside = f"{percent(abs(difference))} {'more' if higher else 'less'} than all"
+    news = "" if row["better"] is None else "good" if (row["better"] == "higher") == higher else "bad"
+    return Apart(did, beside, news)
+
+
+def _spans(features: Sequence[Row]) -> dict[str, Any]:
+    """For each feature, a function from its values to 0..100 % of a bar that all segments share.
+
+    Features that are never negative are drawn on a log1p scale: most have a few very large values.
+    """
+    spans = {}
+    for feature in {row["feature"] for row in features}:
+        values = [
+            row[name]
+            for row in features
+            if row["feature"] == feature
+            for name in ("p10", "p50", "p90", "population_mean")
+            if row[name] is not None
+        ]
+        bend = math.log1p if values and min(values) >= 0 else float
+        low, high = (bend(min(values)), bend(max(values))) if values else (0.0, 1.0)
+
+        def place(value: float | None, bend: Any = bend, low: float = low, width: float = high - low) -> float | None:
+            return None if value is None else round(100 * (bend(value) - low) / (width or 1.0), 1)
+
+        spans[feature] = place
+    return spans
