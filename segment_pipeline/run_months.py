@@ -4,6 +4,7 @@ A loop of in-process runs is the fastest way that still leaves runs, partitions 
 backfill advances one month per 30-second tick.
 """
 
+import getpass
 import os
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.errors import MonthOrderError, PipelineError, SourceError
 from segment_pipeline.months import add_months, month_key, parse_month
 from segment_pipeline.orchestration.failures import Failure, explain, warning_of
-from segment_pipeline.orchestration.resources import PID_TAG, Pipeline
+from segment_pipeline.orchestration.resources import LAUNCHED_BY_TAG, PID_TAG, Pipeline
 from segment_pipeline.orchestration.settings import CONFIG_VARIABLE
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ def run_months(work: Work, listener: Callable[[dg.DagsterEvent | str], None] | N
                     partition_key=month_key(month),
                     asset_selection=None if work.assets is None else [dg.AssetKey(name) for name in work.assets],
                     run_config={"loggers": {"progress": {}}},
-                    tags={PID_TAG: str(os.getpid())},
+                    tags={PID_TAG: str(os.getpid()), LAUNCHED_BY_TAG: f"segment-pipeline run ({_user()})"},
                     raise_on_error=False,
                 )
                 result = _result(month, run)
@@ -340,6 +341,13 @@ def _close_orphans(instance: dg.DagsterInstance) -> None:
         pid = run.tags.get(PID_TAG)
         if pid is not None and not _alive(int(pid)):
             instance.report_run_failed(run, f"The process of this run ({pid}) was ended from outside.")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"user {os.getuid()}"
 
 
 def _alive(pid: int) -> bool:

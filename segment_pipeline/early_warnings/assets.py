@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     beside=[OBSERVED_SILENCE, ORDER_HISTORIES, CHURN_RISK_MODELS, CHURN_RISK_QUALITY],
     # It reads the months before as well, as they were known at this month's end.
     deps=[raw_customers, validated_features, selected_model, monthly_assignments],
-    group="journeys",
 )
 def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.early_warnings.churn_store import observe_silence, write_churn_risk, write_quality
@@ -72,7 +71,6 @@ def _quality(quality: "Iterable[tuple[date, str, ForecastQuality]]") -> dg.Markd
     # customer_actions: whom a campaign leaves alone has no place in the queue
     deps=[validated_features, selected_model, monthly_assignments, transition_deltas, churn_risk, customer_actions],
     follows_itself=True,  # last month's warnings say which of this month's are new
-    group="journeys",
     kinds=SQL_KINDS,
 )
 def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
@@ -100,7 +98,6 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
     WARNING_BACKTEST_HISTORY,
     # It judges the warnings of the months before, whose silence this month has come to know.
     deps=[raw_customers, selected_model, monthly_assignments, churn_risk, customer_actions, early_warnings],
-    group="journeys",
 )
 def warning_backtest(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.early_warnings.churn_store import write_backtest

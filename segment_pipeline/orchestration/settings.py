@@ -8,6 +8,7 @@ import os
 from functools import cache
 from pathlib import Path
 
+from segment_pipeline import __version__
 from segment_pipeline.config.config import Config, load_config
 
 CONFIG_VARIABLE = "SEGMENT_PIPELINE_CONFIG"
@@ -17,6 +18,12 @@ DEFAULT_CONFIG = Path("data/segmentation.yaml")
 def config_path() -> Path:
     """The user's file, absolute."""
     return Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG).absolute()
+
+
+def made_by() -> str:
+    """Version of the code and hash of the settings, as 0.5.0+1f0c…: what was made by another, Dagster calls out of
+    sync."""
+    return f"{__version__}+{location_config().config_hash}"
 
 
 @cache

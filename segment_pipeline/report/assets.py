@@ -13,7 +13,6 @@ from segment_pipeline.publishing.assets import published_segments
 @monthly_asset(
     "The month's report: one HTML file beside the published file, made from nothing else.",
     deps=[published_segments],
-    group="publishing",
     kinds={"html", "altair"},
     metadata={"dagster/uri": (location_config().published_path.parent / "reports").as_uri()},
 )
