@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from glob import has_magic
 from hashlib import sha256
@@ -60,14 +60,15 @@ class Work:
 class MonthResult:
     """How a month's run ended, in words for a person.
 
-    error : why it was not published; None when it was. warned : what the checks found that failed and did not stop it.
+    error : why it was not published; None when it was. warned : the checks that failed and did not stop it, and what
+    each found.
     remark : what went wrong after it was published, with the report. passed_over : it has no order line, and nothing is
     published for it.
     """
 
     month: date
     error: str | None = None
-    warned: Sequence[str] = ()
+    warned: Mapping[str, str] = field(default_factory=dict)
     remark: str | None = None
     passed_over: bool = False
 
@@ -265,7 +266,7 @@ def run_months(work: Work, listener: Callable[[dg.DagsterEvent | str], None] | N
                     partition_key=month_key(month),
                     asset_selection=None if work.assets is None else [dg.AssetKey(name) for name in work.assets],
                     run_config={"loggers": {"progress": {}}},
-                    tags={PID_TAG: str(os.getpid()), LAUNCHED_BY_TAG: f"segment-pipeline run ({_user()})"},
+                    tags={PID_TAG: str(os.getpid()), LAUNCHED_BY_TAG: f"{_user()}, command line"},
                     raise_on_error=False,
                 )
                 result = _result(month, run)
@@ -311,7 +312,7 @@ def _pass_over(month: date) -> MonthResult:
 
 
 def _result(month: date, run: dg.ExecuteInProcessResult) -> MonthResult:
-    said = [text for text in map(warning_of, run.all_events) if text is not None]
+    said = dict(found for found in map(warning_of, run.all_events) if found is not None)
     if run.success:
         return MonthResult(month, warned=said)
     failure = _first_failure(run)

@@ -94,9 +94,9 @@ def _is_news(record: logging.LogRecord) -> bool:
     return _NOT_REACHED.search(record.getMessage()) is None
 
 
-def warning_of(event: dg.DagsterEvent) -> str | None:
-    """What a check found that failed and did not stop the month, if `event` is its; else None."""
+def warning_of(event: dg.DagsterEvent) -> tuple[str, str] | None:
+    """The name of a check that failed and did not stop the month, and what it found, if `event` is its; else None."""
     found = event.event_specific_data
     if not isinstance(found, dg.AssetCheckEvaluation) or found.passed or found.severity != dg.AssetCheckSeverity.WARN:
         return None
-    return f"{found.check_name}: {found.description}"
+    return found.check_name, found.description or ""

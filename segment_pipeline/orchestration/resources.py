@@ -96,7 +96,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         from segment_pipeline.database.store import RunLock, prepare
-        from segment_pipeline.orchestration.project import refuse_other_project
+        from segment_pipeline.orchestration.project import keep_settings, refuse_other_project
 
         log = context.log or logging.getLogger(__name__)
         if context.log:
@@ -113,6 +113,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
             with self.warehouse.transaction(log.warning) as connection:
                 prepare(connection, self.tables, self.config.raw_feature_names)
                 refuse_other_project(connection, self.config)
+                keep_settings(connection, self.config)
         except BaseException:  # Dagster tears down only what was set up: nobody else would let go of the lock
             self._lock.__exit__()
             raise
