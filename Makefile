@@ -3,10 +3,17 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= data/segmentation.yaml
+PORT ?= 3000
 OLD_DUCKDB := .cache/duckdb-1.5
 # Uncompiled bytecode makes every import 2-4 times slower: whatever the shell says, Python may write it here.
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# pip tells of each package; what a person wants to know is how far it is.
+SHELL := bash
+PACKAGES := $(shell grep -c '^[a-zA-Z0-9].*==' requirements.lock)
+SHOW_PACKAGES = /^Collecting / { n++; if (n % 20 == 0 || n == $(PACKAGES)) { print "  " n " of $(PACKAGES) packages fetched"; fflush() } } \
+  /^Installing collected/ { print "  installing them"; fflush() }
 
 .PHONY: help run test test-fast lint ui docs pictures wheel lock clean-outputs
 .DEFAULT_GOAL := help
@@ -28,8 +35,8 @@ lint: $(VENV)/ready  ## ruff (style, formatting) and mypy (types)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-ui: $(VENV)/ready  ## the Dagster UI on http://127.0.0.1:3000
-	@$(BIN)/segment-pipeline ui --config $(CONFIG)
+ui: $(VENV)/ready  ## the Dagster UI on http://127.0.0.1:3000, or make ui PORT=3010
+	@$(BIN)/segment-pipeline ui --config $(CONFIG) --port $(PORT)
 
 docs: $(VENV)/ready  ## write what docs/ says that the code knows or a benchmark has measured
 	@$(BIN)/python -m tools.reference docs
@@ -57,8 +64,9 @@ $(VENV)/ready: requirements.lock
 	@echo "Setting up $(VENV) (once, about two minutes)"
 	@rm -rf $(VENV)
 	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); echo "make: could not create $(VENV). Debian keeps that module in a package of its own: apt-get install python3-venv, then call make again." >&2; exit 1; }
-	@$(BIN)/python -m pip install -qq --no-compile --require-hashes --requirement requirements.lock
+	@set -o pipefail; $(BIN)/python -m pip install --no-compile --progress-bar off --require-hashes --requirement requirements.lock | awk '$(SHOW_PACKAGES)'
 	@$(BIN)/python -m pip install -qq --no-compile --no-deps --no-build-isolation --editable .
+	@echo "  compiling them"
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 	@touch $@
 

@@ -24,7 +24,7 @@ from segment_pipeline.orchestration.settings import config_path
 from segment_pipeline.publishing import assets as publishing
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES, TABLES
 from segment_pipeline.report import assets as report
-from segment_pipeline.schedule import monthly_schedule
+from segment_pipeline.schedule import freshness_checks, freshness_sensor, monthly_schedule
 from segment_pipeline.segments import assets as segments
 from segment_pipeline.validation import assets as validation
 
@@ -49,24 +49,28 @@ def resources(config_path: Path) -> dict[str, object]:
 load_config(config_path(), RESERVED_NAMES)
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules(
-        [
-            customers,
-            models,
-            segments,
-            campaigns,
-            early_warnings,
-            movement,
-            audit,
-            validation,
-            alternatives,
-            publishing,
-            report,
-        ]
-    ),
+    assets=[
+        *customers.SOURCES,
+        *dg.load_assets_from_modules(
+            [
+                customers,
+                models,
+                segments,
+                campaigns,
+                early_warnings,
+                movement,
+                audit,
+                validation,
+                alternatives,
+                publishing,
+                report,
+            ]
+        ),
+    ],
+    asset_checks=freshness_checks,
     jobs=[monthly_segmentation],
     schedules=[monthly_schedule],
-    sensors=[notify_drift_alerts, notify_month, notify_run_failure],
+    sensors=[notify_drift_alerts, notify_month, notify_run_failure, freshness_sensor],
     resources=resources(config_path()),
     loggers={"console": dg.colored_console_logger, "progress": progress},
     # One process a run: DuckDB has one writer, and a process per step would cost 90 CPU seconds a month in imports.

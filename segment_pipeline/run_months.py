@@ -4,12 +4,13 @@ A loop of in-process runs is the fastest way that still leaves runs, partitions 
 backfill advances one month per 30-second tick.
 """
 
+import getpass
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from glob import has_magic
 from hashlib import sha256
@@ -23,7 +24,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.errors import MonthOrderError, PipelineError, SourceError
 from segment_pipeline.months import add_months, month_key, parse_month
 from segment_pipeline.orchestration.failures import Failure, explain, warning_of
-from segment_pipeline.orchestration.resources import PID_TAG, Pipeline
+from segment_pipeline.orchestration.resources import LAUNCHED_BY_TAG, PID_TAG, Pipeline
 from segment_pipeline.orchestration.settings import CONFIG_VARIABLE
 
 if TYPE_CHECKING:
@@ -59,14 +60,15 @@ class Work:
 class MonthResult:
     """How a month's run ended, in words for a person.
 
-    error : why it was not published; None when it was. warned : what the checks found that failed and did not stop it.
+    error : why it was not published; None when it was. warned : the checks that failed and did not stop it, and what
+    each found.
     remark : what went wrong after it was published, with the report. passed_over : it has no order line, and nothing is
     published for it.
     """
 
     month: date
     error: str | None = None
-    warned: Sequence[str] = ()
+    warned: Mapping[str, str] = field(default_factory=dict)
     remark: str | None = None
     passed_over: bool = False
 
@@ -264,7 +266,7 @@ def run_months(work: Work, listener: Callable[[dg.DagsterEvent | str], None] | N
                     partition_key=month_key(month),
                     asset_selection=None if work.assets is None else [dg.AssetKey(name) for name in work.assets],
                     run_config={"loggers": {"progress": {}}},
-                    tags={PID_TAG: str(os.getpid())},
+                    tags={PID_TAG: str(os.getpid()), LAUNCHED_BY_TAG: f"{_user()}, command line"},
                     raise_on_error=False,
                 )
                 result = _result(month, run)
@@ -310,7 +312,7 @@ def _pass_over(month: date) -> MonthResult:
 
 
 def _result(month: date, run: dg.ExecuteInProcessResult) -> MonthResult:
-    said = [text for text in map(warning_of, run.all_events) if text is not None]
+    said = dict(found for found in map(warning_of, run.all_events) if found is not None)
     if run.success:
         return MonthResult(month, warned=said)
     failure = _first_failure(run)
@@ -340,6 +342,13 @@ def _close_orphans(instance: dg.DagsterInstance) -> None:
         pid = run.tags.get(PID_TAG)
         if pid is not None and not _alive(int(pid)):
             instance.report_run_failed(run, f"The process of this run ({pid}) was ended from outside.")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"user {os.getuid()}"
 
 
 def _alive(pid: int) -> bool:

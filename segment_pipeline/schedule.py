@@ -1,5 +1,6 @@
-"""When the daemon asks for a month: once it is closed and its data are there."""
+"""When the daemon asks for a month: once it is closed and its data are there. And from when on it is late."""
 
+import warnings
 from contextlib import suppress
 from datetime import date, timedelta
 
@@ -10,6 +11,21 @@ from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration.jobs import monthly_segmentation
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.settings import location_config
+from segment_pipeline.publishing.assets import published_segments
+
+LATE_FROM = "0 6 10 * *"
+"""The 10th, 06:00 UTC: from then on the month that closed last has to be published."""
+
+# FreshnessPolicy, which is to follow these, asks when an asset was last materialized, whatever the month: a repair of
+# last spring would hide that this month is missing. These ask for the month.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", dg.SupersessionWarning)
+    freshness_checks = dg.build_time_partition_freshness_checks(
+        assets=[published_segments], deadline_cron=LATE_FROM, severity=dg.AssetCheckSeverity.WARN
+    )
+    freshness_sensor = dg.build_sensor_for_freshness_checks(
+        freshness_checks=freshness_checks, minimum_interval_seconds=3600, name="look_for_late_months"
+    )
 
 
 # Dagster's own schedule for a partitioned job asks for the last partition again each month once the partitions have

@@ -42,7 +42,6 @@ class AlternativesConfig(dg.Config):
     beside=[SEGMENT_HIERARCHY, SUITABILITY, SUITABILITY_FINDINGS],
     # churn_risk: it labels the customers whose silence is known by now, with which the methods' foresight is measured
     deps=[raw_customers, validated_features, selected_model, monthly_assignments, churn_risk],
-    group="validation",
     checks=[ALTERNATIVES_CAN_BE_COMPUTED],
 )
 def alternative_segmentations(

@@ -40,7 +40,6 @@ AUDIT_CAN_BE_MADE = CheckSpec(
     SEGMENT_AUDIT,
     beside=[SEGMENT_AUDIT_SUMMARY, SEGMENT_AUDIT_CUSTOMERS],
     deps=[raw_customers, validated_features, scaled_matrix, selected_model, monthly_assignments],
-    group="validation",
     kinds=SQL_KINDS,
     checks=[AUDIT_CAN_BE_MADE],
 )
@@ -79,7 +78,6 @@ def _findings(found: "Audit") -> dict[str, Any]:
     OUTLIER_GROUPS,
     beside=[OUTLIER_GROUP_PROFILES, OUTLIER_CUSTOMERS],
     deps=[monthly_assignments, scaled_matrix, validated_features],
-    group="validation",
     kinds=SQL_KINDS,
 )
 def outlier_groups(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:

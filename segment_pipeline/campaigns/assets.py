@@ -42,7 +42,6 @@ OUTCOMES_CAN_BE_USED = CheckSpec(
     CUSTOMER_ACTIONS,
     beside=[AUDIENCE_FEED, CAMPAIGN_PLANS],
     deps=[selected_model, monthly_assignments, transition_deltas],
-    group="actions",
     kinds=SQL_KINDS,
     checks=[EVERYBODY_HAS_AN_ACTION, EVERY_ACTION_REACHES_SOMEBODY, CAMPAIGNS_ARE_VALID],
 )
@@ -62,7 +61,7 @@ def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
         without, unreached = action_gaps(step.connection, champion, step.month, actions)
         step.judge(
             _nobody_without(without, len(actions)),
-            checks.result(EVERY_ACTION_REACHES_SOMEBODY, not unreached, {"unreached": unreached}, {}),
+            checks.result(EVERY_ACTION_REACHES_SOMEBODY, not unreached, {"unreached": unreached}, {"unreached": []}),
             _campaigns_valid(known),
         )
     names = [campaign.campaign for campaign in running]
@@ -91,7 +90,6 @@ def _campaigns_valid(known: "KnownCampaigns") -> dg.AssetCheckResult:
     CAMPAIGN_LIFT,
     # It also reads the arms of the month in which a campaign began: the champion has checked that no month is missing.
     deps=[raw_customers, customer_actions],
-    group="actions",
     checks=[OUTCOMES_CAN_BE_USED],
 )
 def campaign_lift(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -30,12 +31,14 @@ USUAL_CONFIG, CONFIG_HERE = Path("data/segmentation.yaml"), Path("segmentation.y
 """Where a project has the user's file, and where a quickstart leaves it."""
 
 
-EPILOG = """\
+BEGIN = """\
 begin with one of:
   segment-pipeline quickstart customers.csv          one CSV, segments within a minute, nothing to set up
   segment-pipeline init my_shop --from orders.csv    a project for every month, from your own data
   segment-pipeline run                               segment what is due, in a folder with data/segmentation.yaml
-
+"""
+EPILOG = f"""\
+{BEGIN}
 `segment-pipeline COMMAND --help` has examples and exit codes. Every key of the configuration is explained in the file
 itself; tutorial and how-to pages are in docs/.
 """
@@ -227,7 +230,12 @@ def command_parser() -> argparse.ArgumentParser:
         epilog=UI_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    ui.add_argument("--port", type=int, default=3000, help="port on 127.0.0.1 (default: %(default)s)")
+    ui.add_argument(
+        "--port",
+        type=_port,
+        default=os.environ.get("PORT", "3000"),
+        help="port on 127.0.0.1 (default: PORT of the environment, or 3000)",
+    )
     ui.set_defaults(command=ui_command)
 
     check = commands.add_parser(
@@ -400,7 +408,7 @@ def _add_guesses(command: argparse.ArgumentParser) -> None:
         default="keep",
         help="rows that repeat another in every column: count each, or once (default: %(default)s)",
     )
-    how.add_argument("--date-format", metavar="FORMAT", help="for example %%d/%%m/%%Y")
+    how.add_argument("--date-format", metavar="FORMAT", type=_date_format, help="for example %%d/%%m/%%Y")
     how.add_argument(
         "--time-zone",
         metavar="ZONE",
@@ -452,6 +460,22 @@ def _add_guesses(command: argparse.ArgumentParser) -> None:
         type=_memory,
         help="what DuckDB may use before it spills to disk, now and in each month (default: 4GB)",
     )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65_536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; write a number from 1 to 65535, such as 3001")
+    return int(text)
+
+
+def _date_format(text: str) -> str:
+    import duckdb
+
+    try:
+        duckdb.execute("SELECT try_strptime('', ?)", [text])
+    except duckdb.Error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no way to write dates; write one such as %d/%m/%Y") from error
+    return text
 
 
 def _separator(text: str) -> str:

@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import signal
+import socket
 import sys
 from pathlib import Path
 from shlex import quote
@@ -158,7 +159,10 @@ def report_command(config: Config, chosen: argparse.Namespace) -> int:
 
 def ui_command(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline import run_months
+    from segment_pipeline.cli.reports_server import serve_reports
+    from segment_pipeline.orchestration.settings import REPORTS_VARIABLE
 
+    _refuse_taken(chosen.port)
     home = run_months.enter(config)
     # Our own, whatever workspace.yaml lies in the current folder; the location's name is the one that it has there.
     workspace = home / "workspace.yaml"
@@ -166,11 +170,25 @@ def ui_command(config: Config, chosen: argparse.Namespace) -> int:
         "load_from:\n  - python_module:\n      module_name: segment_pipeline.definitions\n"
         "      location_name: segment_pipeline\n"
     )
+    if not os.environ.get(REPORTS_VARIABLE):
+        os.environ[REPORTS_VARIABLE] = serve_reports(config.published_path.parent / "reports", chosen.port + 1)
+    # `dagster dev` advises a tool that is not among this project's, and says of itself that it is superseded by it
+    quiet = ["-W", "ignore:Function `dev_command`:FutureWarning"]
     command = ["dagster", "dev", "--workspace", str(workspace), "--host", "127.0.0.1", "--port", str(chosen.port)]
     # A shell starts what it runs in the background with SIGINT ignored, Dagster takes SIGTERM for SIGINT, and then
     # nothing ended it, nor the four processes below it, but SIGKILL, one by one.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606 - no shell, fixed program
+    os.execv(sys.executable, [sys.executable, *quiet, "-m", *command])  # noqa: S606 - no shell, fixed program
+
+
+def _refuse_taken(port: int) -> None:
+    """Raises PipelineError where something answers on the port: Dagster would say so in the middle of a traceback."""
+    with socket.socket() as there:
+        if there.connect_ex(("127.0.0.1", port)) == 0:
+            raise PipelineError(
+                f"Port {port} is taken, perhaps by another Dagster UI: look at http://127.0.0.1:{port}, or name another "
+                f"port: segment-pipeline ui --port {min(port + 10, 65_535)}"
+            )
 
 
 def check_command(config: Config, _: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from segment_pipeline.cli.arguments import CONFIG_HERE, USUAL_CONFIG, command_parser
+from segment_pipeline.cli.arguments import BEGIN, CONFIG_HERE, USUAL_CONFIG, command_parser
 from segment_pipeline.cli.commands import EXIT_FAILED, EXIT_USAGE
 from segment_pipeline.config.config import load_config
 from segment_pipeline.errors import ConfigError, PipelineError
@@ -12,7 +12,12 @@ from segment_pipeline.publishing.catalogue import RESERVED_NAMES
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0: done; 1: a month was not published; 2: nothing was tried)."""
-    chosen = command_parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if not given:
+        print(f"segment-pipeline: who your customers are becoming, month after month\n\n{BEGIN}", file=sys.stderr)
+        print("`segment-pipeline --help` has all commands.", file=sys.stderr)
+        return EXIT_USAGE
+    chosen = command_parser().parse_args(given)
     try:
         if hasattr(chosen, "start"):  # it makes a configuration, and needs none
             return int(chosen.start(chosen))

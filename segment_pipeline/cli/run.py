@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -57,14 +57,21 @@ def run_command(config: Config, chosen: argparse.Namespace) -> int:
     _warn_of_outdated(chosen, there, [month for month in followed if now.get(month) != before.get(month)])
     if failed is None:
         _warn_of_campaigns_without_months(config, chosen)
-    for text, months in warned.items():
-        say(f"Warning, {_span(months)}: {text}")
+    if failed is None and not chosen.quiet and config.published_path.exists():
+        _print_summary(config, work)
+    for check, found in warned.items():
+        say(_warning(check, found))
     if failed is not None:
         print(failed, file=sys.stderr)
         return EXIT_FAILED
-    if not chosen.quiet and config.published_path.exists():
-        _print_summary(config, work)
     return 0
+
+
+def _warning(check: str, found: Mapping[date, str]) -> str:
+    """All that a check warns of in a line: the months, and what it found in the last of them."""
+    last = max(found)
+    as_of_last = f"{month_key(last)}: " if len(set(found.values())) > 1 else ""
+    return f"Warning, {_spans(sorted(found))}: {check}: {as_of_last}{found[last]}"
 
 
 def _followed_by_older_work(work: "Work", there: Collection[date]) -> list[date]:
@@ -76,6 +83,8 @@ def _followed_by_older_work(work: "Work", there: Collection[date]) -> list[date]
 def _say_what_is_due(
     config: Config, chosen: argparse.Namespace, wanted: Sequence[date], work: "Work", say: Callable[[str], None]
 ) -> None:
+    from segment_pipeline.orchestration.project import changed_settings
+    from segment_pipeline.orchestration.resources import Pipeline
     from segment_pipeline.publishing.publish import months_of_other_settings
 
     stand = [month for month in wanted if work.waits is None or month < work.waits]
@@ -87,8 +96,11 @@ def _say_what_is_due(
     others = months_of_other_settings(config.published_path, config.config_hash)
     stale = [month for month in others if month not in work.months or work.assets]
     if stale:
+        with Pipeline(config_path=str(config.path)).warehouse.connect(say) as connection:
+            changed = changed_settings(connection, config, stale)
         say(
-            f"{_span(stale)} were made with other settings than {chosen.config} has now. To rebuild them: "
+            f"{_span(stale)} were made with other settings than {chosen.config} has now"
+            f"{f' ({changed})' if changed else ''}. To rebuild them: "
             f"segment-pipeline run --config {quote(str(chosen.config))} --months {_span(stale)} --force"
         )
 
@@ -137,6 +149,17 @@ def _span(months: Sequence[date]) -> str:
     return first if first == last else f"{first}..{last}"
 
 
+def _spans(months: Sequence[date]) -> str:
+    """Months, ascending, those without a gap together: 2017-04..2017-06, 2017-12."""
+    stretches: list[list[date]] = []
+    for month in months:
+        if stretches and month == add_months(stretches[-1][-1], 1):
+            stretches[-1].append(month)
+        else:
+            stretches.append([month])
+    return ", ".join(map(_span, stretches))
+
+
 def _wanted_months(config: Config, asked: list[date] | None) -> list[date]:
     from segment_pipeline.run_months import closed_months
 
@@ -154,9 +177,9 @@ def _wanted_months(config: Config, asked: list[date] | None) -> list[date]:
 
 def _run_with_progress(
     work: "Work", console: "Console", say: Callable[[str], None]
-) -> tuple[str | None, dict[str, list[date]]]:
+) -> tuple[str | None, dict[str, dict[date, str]]]:
     """Run the months, with a line for each that is published; returns what to say of the one that failed, if one did,
-    and what the checks warn of, with the months in which they do.
+    and of each check that warns what it found in which month.
 
     A terminal shows a bar as well while it lasts; a log does not.
     """
@@ -166,7 +189,7 @@ def _run_with_progress(
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     done, started = 0, time.monotonic()
-    warned: dict[str, list[date]] = {}
+    warned: dict[str, dict[date, str]] = {}
     with Progress(
         *columns, console=console, transient=True, disable=not (console.is_terminal and work.months)
     ) as progress:
@@ -179,8 +202,8 @@ def _run_with_progress(
                 progress.update(task, description=f"{month_key(work.months[done])} {event.step_key}")
 
         for result in run_months(work, listen):
-            for text in result.warned:
-                warned.setdefault(text, []).append(result.month)
+            for check, found in result.warned.items():
+                warned.setdefault(check, {})[result.month] = found
             if result.error is not None:
                 skipped = work.months[done + 1 :]
                 untried = f"\n{_span(skipped)} stand on it and were not tried." if skipped else ""

@@ -275,12 +275,12 @@ class Config(Settings):
         return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in key).removeprefix(".")
 
     @property
-    def config_hash(self) -> str:
-        """12 hex digits that change when a value changes which can change a result.
+    def settings(self) -> str:
+        """The values that can change a result, as JSON.
 
-        Taken over the validated values with the defaults filled in: comments, order of keys and spelling (`1` or
-        `1.0`) do not count, nor do `output_dir` and `operation`, so that two machines agree, nor what decides only
-        whether a month is run, or which colour a figure has.
+        The validated ones with the defaults filled in: comments, order of keys and spelling (`1` or `1.0`) do not
+        count, nor do `output_dir` and `operation`, so that two machines agree, nor what decides only whether a month is
+        run, or which colour a figure has.
         """
         content = self.model_dump(
             mode="json",
@@ -292,8 +292,12 @@ class Config(Settings):
                 "quality": {"empty_month"},
             },
         )
-        text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+
+    @property
+    def config_hash(self) -> str:
+        """12 hex digits that change with `settings`."""
+        return hashlib.sha256(self.settings.encode()).hexdigest()[:12]
 
     @property
     def project(self) -> str:

@@ -24,6 +24,8 @@ from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
 from segment_pipeline.orchestration.pictures import picture
 from segment_pipeline.orchestration.resources import Pipeline, Step
+from segment_pipeline.orchestration.settings import location_config
+from segment_pipeline.sources.assets import observations, source_assets
 from segment_pipeline.sources.tables import (
     CUSTOMER_CATEGORIES,
     CUSTOMER_LINES,
@@ -74,6 +76,8 @@ FEATURES_ARE_INDEPENDENT = CheckSpec(
     "features_are_independent", "No feature is constant or repeats the others.", blocking=True
 )
 
+SOURCES = source_assets(location_config())
+
 MOST_LOST = 1e-4
 """Share of the amounts that may be lost where they are kept with four decimals."""
 TOO_FEW = (
@@ -85,7 +89,7 @@ TOO_FEW = (
 @monthly_asset(
     RAW_CUSTOMERS,
     beside=[CUSTOMER_CATEGORIES, SOURCE_PARTS, CUSTOMER_LINES, SOURCE_MONTHS],
-    group="customers",
+    deps=SOURCES,
     kinds=SQL_KINDS,
     checks=[ORDER_LINES_HAVE_DATES, AMOUNTS_ARE_KEPT, SOURCE_IS_AS_IT_WAS, FEEDS_REACH_THE_END, NOTHING_COMES_TWICE],
 )
@@ -101,6 +105,8 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
             advice="Fix source.orders.ordered_at, or the dates in the source that are unreadable or in the future.",
         )
         step.judge(*_over_time(step), advice="See source.late_data and source.feed_ends_early in the configuration.")
+        for seen in observations(step.connection, step.config, step.month):
+            context.log_event(seen)
     figures = {f"source/{one.reason.replace(' ', '_')}": one.lines for one in counts.parts}
     if counts.uncategorised is not None:
         figures["source/uncategorised"] = counts.uncategorised
@@ -123,7 +129,10 @@ def _dates(parts: "Sequence[Part]", allowed: float) -> dg.AssetCheckResult:
 def _kept(lost: float) -> dg.AssetCheckResult:
     advice = "take source.orders.amount a thousand times, and say so in the features' unit"
     return checks.result(
-        AMOUNTS_ARE_KEPT, lost <= MOST_LOST, {"lost by rounding": lost}, {"share": MOST_LOST, "advice": advice}
+        AMOUNTS_ARE_KEPT,
+        lost <= MOST_LOST,
+        {"share lost": lost},
+        {"share lost": MOST_LOST, "advice": advice},
     )
 
 
@@ -151,7 +160,7 @@ def _over_time(step: Step) -> list[dg.AssetCheckResult]:
 def _in_words(
     check: CheckSpec, problems: Sequence[object], advice: str, *, blocks: bool = False
 ) -> dg.AssetCheckResult:
-    limit = {"problems": "none"} if blocks else {"advice": advice}
+    limit = {"problems": [], **({} if blocks else {"advice": advice})}
     return checks.result(check, not problems, {"problems": [str(one) for one in problems]}, limit, blocks=blocks)
 
 
@@ -159,7 +168,6 @@ def _in_words(
     VALIDATED_FEATURES,
     beside=[REJECTED_CUSTOMERS, FEATURE_LIMITS, SOURCE_RECONCILIATION, PAST_FEATURES],
     deps=[raw_customers],
-    group="customers",
     kinds=SQL_KINDS,
     checks=[*CHECK_SPECS, NO_ROW_WAS_LOST, SOURCE_IS_ACCOUNTED_FOR],
 )
@@ -240,7 +248,6 @@ def _split_figures(split: "SplitCounts") -> dict[str, Any]:
     SCALED_MATRIX,
     beside=[FEATURE_SPACES, FEATURE_DIAGNOSTICS],
     deps=[validated_features],
-    group="customers",
     checks=[FEATURES_ARE_INDEPENDENT],
 )
 def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
@@ -282,11 +289,11 @@ def _independence(
     """It blocks at bootstrap only: later the champion goes on serving, and nothing but its challengers is lost."""
     largest = max(diagnostics, key=lambda row: row.max_correlation)
     observed = (
-        {"found": found.combination, "smallest_eigenvalue": found.smallest_eigenvalue}
+        {"problems": [found.combination], "smallest_eigenvalue": found.smallest_eigenvalue}
         if found is not None
-        else {"largest_correlation": largest.max_correlation, "of": [largest.feature, largest.correlated_with]}
+        else {"problems": [], "largest_correlation": largest.max_correlation}
     )
-    return checks.result(FEATURES_ARE_INDEPENDENT, found is None, observed, {"dependence": "none"}, blocks=blocks)
+    return checks.result(FEATURES_ARE_INDEPENDENT, found is None, observed, {"problems": []}, blocks=blocks)
 
 
 def _feature_figures(diagnostics: "Sequence[FeatureDiagnostics]", worth: "Sequence[FeatureWorth]") -> dict[str, Any]:

@@ -318,7 +318,7 @@ def _types_in_words(
     missing = [column for column in unsound if column not in frame.columns]
     wrong = {column: str(frame[column].dtype) for column in unsound if column in frame.columns}
     limit = {"customer_id": CUSTOMER_ID_TYPE, **{feature.name: FEATURE_TYPE for feature in contract.features}}
-    return {"missing_columns": missing, "wrong_types": wrong}, limit
+    return {"missing_columns": missing, "wrong_types": wrong}, {"missing_columns": [], "wrong_types": {}, **limit}
 
 
 def _ids_in_numbers(
@@ -354,7 +354,7 @@ def _values_in_words(
         "values_outside": sum(_unexpected_count(found) for found in about_values),
         "features_outside": features_outside,
     }
-    return observed, {feature.name: _range_in_words(feature) for feature in features}
+    return observed, {"values_outside": 0, **{feature.name: _range_in_words(feature) for feature in features}}
 
 
 def _unexpected_count(found: _Judged) -> int:

@@ -45,7 +45,6 @@ Row = Mapping[str, Any]
     beside=[OBSERVED_SILENCE, ORDER_HISTORIES, CHURN_RISK_MODELS, CHURN_RISK_QUALITY],
     # It reads the months before as well, as they were known at this month's end.
     deps=[raw_customers, validated_features, selected_model, monthly_assignments],
-    group="journeys",
 )
 def churn_risk(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.early_warnings.churn_store import observe_silence, write_churn_risk, write_quality
@@ -130,7 +129,6 @@ def _back_test(quality: Sequence[Row]) -> dg.TableMetadataValue:
         customer_actions,
     ],
     follows_itself=True,  # last month's warnings say which of this month's are new
-    group="journeys",
     kinds=SQL_KINDS,
 )
 def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
@@ -166,7 +164,6 @@ def early_warnings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
         customer_actions,
         early_warnings,
     ],
-    group="journeys",
 )
 def warning_backtest(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.early_warnings.churn_store import write_backtest

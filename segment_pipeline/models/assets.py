@@ -44,7 +44,6 @@ CHAMPION_IS_STABLE = CheckSpec(
     CANDIDATE_MODELS,
     beside=[CANDIDATE_PARAMETERS, CANDIDATE_CHOICES],
     deps=[raw_customers, scaled_matrix, validated_features],
-    group="mixtures",
     checks=[HAS_ADMISSIBLE_CANDIDATE],
 )
 def candidate_models(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
@@ -80,7 +79,7 @@ def _admissible(found: "Challengers") -> int:
 def _any_admissible(found: "Challengers") -> dg.AssetCheckResult:
     admissible = _admissible(found)
     observed = {"admissible": admissible, "candidates": len(found.candidates)}
-    return checks.result(HAS_ADMISSIBLE_CANDIDATE, admissible > 0, observed, {"at_least": 1})
+    return checks.result(HAS_ADMISSIBLE_CANDIDATE, admissible > 0, observed, {"admissible at least": 1})
 
 
 def _choice_figures(found: "Challengers") -> dict[str, Any]:
@@ -151,7 +150,6 @@ class SelectedModelConfig(dg.Config):
     deps=[candidate_models, raw_customers, scaled_matrix, validated_features],
     # The champion of the month before. This orders a backfill; that the month is there is checked in the code.
     follows_itself=True,
-    group="mixtures",
     checks=[CHAMPION_NOT_DEGENERATE, CHAMPION_IS_STABLE],
 )
 def selected_model(
@@ -183,15 +181,15 @@ def _not_degenerate(degeneracy: str | None, decision: "Decision") -> dg.AssetChe
     return checks.result(
         CHAMPION_NOT_DEGENERATE,
         degeneracy is None,
-        {"found": degeneracy or "sound"},
-        {"degenerate": False},
+        {"problems": [degeneracy] if degeneracy else []},
+        {"problems": []},
         blocks=decision.promoted,
     )
 
 
 def _is_stable(stability: float | None, least: float) -> dg.AssetCheckResult:
     passed = stability is not None and stability >= least
-    return checks.result(CHAMPION_IS_STABLE, passed, {"stability": stability}, {"at_least": least})
+    return checks.result(CHAMPION_IS_STABLE, passed, {"stability": stability}, {"stability at least": least})
 
 
 def _decision_figures(decision: "Decision") -> dict[str, Any]:

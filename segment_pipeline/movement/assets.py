@@ -31,7 +31,6 @@ Rows = Sequence[Mapping[str, Any]]
     MOVEMENT_REFERENCE,
     # It reads the months before as well, as far back as a memory looks: who was there is drawn from.
     deps=[raw_customers, validated_features, selected_model, monthly_assignments, transition_deltas, early_warnings],
-    group="journeys",
     kinds=SQL_KINDS,
 )
 def movement_reference(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
@@ -63,7 +62,6 @@ def _beside_chance(rows: Rows) -> dg.TableMetadataValue:
     beside=[FORECAST_OUTCOMES, KNOWN_CUSTOMER_STATES],
     deps=[raw_customers, validated_features, selected_model, monthly_assignments, transition_deltas],
     follows_itself=True,  # the forecasts of the months before, whose month has come
-    group="journeys",
 )
 def segment_forecast(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.models.champions_store import require_champion

@@ -14,7 +14,8 @@ import dagster as dg
 from segment_pipeline.errors import ContractError, PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.orchestration.check_types import CheckSpec, ExpectationResult
-from segment_pipeline.orchestration.metadata import as_table
+from segment_pipeline.orchestration.metadata import as_table, rounded
+from segment_pipeline.words import figure
 
 
 def result(
@@ -26,12 +27,16 @@ def result(
     blocks: bool = True,
     expectations: Sequence[ExpectationResult] = (),
 ) -> dg.AssetCheckResult:
-    """One check's verdict with what was seen and what was allowed.
+    """One check's verdict with what was seen and what was allowed; `advice` in the limit is what to do, in words.
 
-    Its severity follows from its declaration; `blocks` False lets a blocking check only warn, this time. The single
-    expectations behind it go into its metadata: a check each would cost more than all the rest of the month.
+    Its description is its promise or, where it failed, what was found. Its severity follows from its declaration;
+    `blocks` False lets a blocking check only warn, this time. Each number, and how long each list is, stands by itself
+    too: the UI plots those over the months. The single expectations go into the metadata: a check each would cost more
+    than all the rest of the month.
     """
     metadata: dict[str, dg.MetadataValue] = {
+        **_numbers("observed", observed),
+        **_numbers("limit", limit),
         "observed": dg.MetadataValue.json(dict(observed)),
         "limit": dg.MetadataValue.json(dict(limit)),
     }
@@ -43,9 +48,43 @@ def result(
         check_name=check.name,
         passed=bool(passed),
         severity=dg.AssetCheckSeverity.ERROR if check.blocking and blocks else dg.AssetCheckSeverity.WARN,
-        description=check.description,
+        description=check.description if passed else _what_failed(observed, limit),
         metadata=metadata,
     )
+
+
+def _numbers(prefix: str, values: Mapping[str, object]) -> dict[str, dg.MetadataValue]:
+    counted = {name: len(value) if isinstance(value, list | dict) else value for name, value in values.items()}
+    return {
+        f"{prefix}/{name.replace(' ', '_')}": dg.MetadataValue.int(value)
+        if isinstance(value, int)
+        else dg.MetadataValue.float(rounded(value))
+        for name, value in counted.items()
+        if isinstance(value, int | float)
+    }
+
+
+def _what_failed(observed: Mapping[str, object], limit: Mapping[str, object]) -> str:
+    """`share 0.1; allowed: share 0.05; what to do.`"""
+    # what is wrong stands in words where it can; figures beside it are for the UI
+    found = _in_words({"problems": observed["problems"]} if observed.get("problems") else observed)
+    allowed = _in_words({name: value for name, value in limit.items() if name != "advice"})
+    advice = str(limit.get("advice", ""))
+    told = "; ".join(filter(None, [found, allowed and f"allowed: {allowed}", advice]))
+    return told if told.endswith((".", "?", "!")) else f"{told}."
+
+
+def _in_words(values: Mapping[str, object]) -> str:
+    return "; ".join(filter(None, (_value_in_words(name.replace("_", " "), value) for name, value in values.items())))
+
+
+def _value_in_words(name: str, value: object) -> str:
+    """A list is in words already."""
+    if isinstance(value, list):
+        return "; ".join(str(part).removesuffix(".") for part in value)
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {found}" for key, found in value.items())
+    return f"{name} {figure(value, 3) if isinstance(value, float) else 'unknown' if value is None else value}"
 
 
 class GateClosedError(Exception):
@@ -64,18 +103,9 @@ def gate(month: date, results: Sequence[dg.AssetCheckResult], advice: str = "") 
     """Raise GateClosedError if one of the results has failed and blocks. `advice` is what to do then, in a sentence."""
     failed = [found for found in results if not found.passed and found.severity == dg.AssetCheckSeverity.ERROR]
     if failed:
-        said = "; ".join(
-            f"{found.check_name}: found {_text(found, 'observed')}, allowed {_text(found, 'limit')}" for found in failed
-        )
-        raise GateClosedError(ContractError(f"{month_key(month)} was not written. {said}. {advice}"), results)
-
-
-def _text(found: dg.AssetCheckResult, key: str) -> str:
-    value = found.metadata[key]
-    data = value.data if isinstance(value, dg.JsonMetadataValue) else value
-    if not isinstance(data, dict):
-        return str(data)
-    # a list is in words, as in failures.warning_of
-    return ", ".join(
-        "; ".join(map(str, shown)) if isinstance(shown, list) else f"{name} {shown}" for name, shown in data.items()
-    )
+        said = " ".join(f"{found.check_name}: {found.description}" for found in failed)
+        told = [
+            found._replace(description=f"{found.description} {advice}".strip()) if found in failed else found
+            for found in results
+        ]
+        raise GateClosedError(ContractError(f"{month_key(month)} was not written. {said} {advice}".strip()), told)

@@ -1,12 +1,10 @@
 """What a run says to a person: the error that stopped it, and the checks that failed, without the machinery around."""
 
-from collections.abc import Mapping
+import logging
+import re
 from dataclasses import dataclass
-from typing import Any
 
 import dagster as dg
-
-from segment_pipeline.words import figure
 
 # What the machine, and not this project, is to blame for: a full disk, too little memory, a file that went away.
 _OF_THE_MACHINE = {"IOException", "OutOfMemoryException", "MemoryError", "OSError", "PermissionError"}
@@ -20,6 +18,7 @@ _KINDS = {
     "WarehouseError": "The warehouse cannot be used",
     "PublishError": "The published file cannot be replaced",
 }
+_NOT_REACHED = re.compile(r"Dependencies for step \S+ (failed|were not executed): .*Not executing\.$")
 _INTERRUPTIONS = {"DagsterExecutionInterruptedError", "InterruptException", "KeyboardInterrupt"}
 
 
@@ -82,30 +81,22 @@ def explain(event: dg.DagsterEvent) -> Failure | None:
     )
 
 
-def warning_of(event: dg.DagsterEvent) -> str | None:
-    """What a check found that failed and did not stop the month, if `event` is its; else None."""
+def tell_once(log: dg.DagsterLogManager) -> None:
+    """Keep out of a run's log the red line that Dagster writes for each step that a failed one takes with it: the
+    failure stands among twenty of them, and the graph shows what was not reached."""
+    # With dagster >=1.13,<1.14 each step's logger is made anew over these; a filter on the logger itself is lost.
+    below = log._dagster_handler
+    for place in (*below._handlers, *below._loggers):
+        place.addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return _NOT_REACHED.search(record.getMessage()) is None
+
+
+def warning_of(event: dg.DagsterEvent) -> tuple[str, str] | None:
+    """The name of a check that failed and did not stop the month, and what it found, if `event` is its; else None."""
     found = event.event_specific_data
     if not isinstance(found, dg.AssetCheckEvaluation) or found.passed or found.severity != dg.AssetCheckSeverity.WARN:
         return None
-    observed, limit = (_data(found, name) for name in ("observed", "limit"))
-    advice = limit.pop("advice", None)
-    # what is wrong stands in words where it can; figures beside it are for the UI
-    said = _in_words({"problems": observed["problems"]} if observed.get("problems") else observed)
-    allowed = _in_words({name: value for name, value in limit.items() if value != []})
-    told = f"{found.check_name}: {said}{f'; allowed: {allowed}' if allowed else ''}{f'; {advice}' if advice else ''}"
-    return told if told.endswith((".", "?", "!")) else f"{told}."
-
-
-def _data(found: dg.AssetCheckEvaluation, name: str) -> dict[str, Any]:
-    value = found.metadata.get(name)
-    return dict(value.data) if isinstance(value, dg.JsonMetadataValue) and isinstance(value.data, dict) else {}
-
-
-def _in_words(values: Mapping[str, Any]) -> str:
-    return "; ".join(
-        "; ".join(str(part).removesuffix(".") for part in value)
-        if isinstance(value, list)
-        else f"{name.replace('_', ' ')} {figure(value, 3) if isinstance(value, float) else value}"
-        for name, value in values.items()
-        if value != []
-    )
+    return found.check_name, found.description or ""

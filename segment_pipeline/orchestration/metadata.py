@@ -1,13 +1,17 @@
 """What assets say in the UI: of themselves their table and its columns, of a month rows and lists."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
 
 from segment_pipeline.config.order_features import ORDER_FEATURES
-from segment_pipeline.database.tables import Column, Table
+from segment_pipeline.database.tables import MONTH, Column, Table
 from segment_pipeline.orchestration.settings import location_config
+
+DIGITS = 4
+"""Of a fraction, as the UI shows it; the tables have it whole."""
 
 
 def table_metadata(table: Table) -> dict[str, Any]:
@@ -33,17 +37,47 @@ def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
     )
 
 
+def column_lineage(
+    about: Mapping[str, Any], deps: Iterable[dg.AssetsDefinition | dg.AssetSpec]
+) -> dict[str, dg.MetadataValue]:
+    """Where the columns of an asset come from, as far as declarations tell: those that an asset it stands on declares
+    in the same words. about : metadata with the asset's own columns. The month, which all have, is left out."""
+    specs = [spec for dep in deps for spec in ([dep] if isinstance(dep, dg.AssetSpec) else dep.specs)]
+    found = {
+        column.name: [
+            dg.TableColumnDep(asset_key=spec.key, column_name=column.name)
+            for spec in specs
+            if column.name != MONTH.name and column in _schema(spec.metadata).columns
+        ]
+        for column in _schema(about).columns
+    }
+    known = dg.TableColumnLineage({name: sources for name, sources in found.items() if sources})
+    return {"dagster/column_lineage": dg.MetadataValue.column_lineage(known)} if known.deps_by_column else {}
+
+
+def _schema(metadata: Mapping[str, Any]) -> dg.TableSchema:
+    schema: dg.TableSchema = metadata.get("dagster/column_schema", dg.TableSchema([]))
+    return schema
+
+
 def as_table(rows: Iterable[Mapping[str, Any]], **columns: type) -> dg.TableMetadataValue:
     """The named columns of some rows, each of one type: str, int, float or bool.
 
     None is left empty, and a row may have more keys than are shown. Raises KeyError for one that a row lacks.
     """
     return dg.MetadataValue.table(
-        [dg.TableRecord({name: "" if row[name] is None else row[name] for name in columns}) for row in rows],
+        [dg.TableRecord({name: "" if row[name] is None else rounded(row[name]) for name in columns}) for row in rows],
         schema=dg.TableSchema(
             [dg.TableColumn(name, "string" if kind is str else kind.__name__) for name, kind in columns.items()]
         ),
     )
+
+
+def rounded(value: Any) -> Any:
+    """A fraction with four digits that tell something, as 0.2346 or 21.53; what is none as it is."""
+    if not isinstance(value, float) or not math.isfinite(value) or value == 0:
+        return value
+    return round(value, max(0, DIGITS - 1 - math.floor(math.log10(abs(value)))))
 
 
 def as_list(sentences: Iterable[str], otherwise: str = "") -> dg.MarkdownMetadataValue:

@@ -14,8 +14,9 @@ import dagster as dg
 from segment_pipeline.database.tables import Table
 from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.checks import GateClosedError
-from segment_pipeline.orchestration.metadata import table_metadata
+from segment_pipeline.orchestration.metadata import column_lineage, rounded, table_metadata
 from segment_pipeline.orchestration.partitions import monthly_partitions
+from segment_pipeline.orchestration.settings import made_by
 
 # The one reason for the narrow dagster pin in pyproject.toml; here, because only this module uses the preview.
 warnings.filterwarnings(
@@ -35,21 +36,21 @@ Events = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
 def monthly_asset(
     makes: Table | str,
     *,
-    group: str,
-    deps: Sequence[dg.AssetsDefinition] = (),
+    deps: Sequence[dg.AssetsDefinition | dg.AssetSpec] = (),
     beside: Sequence[Table] = (),
     checks: Sequence[CheckSpec] = (),
     kinds: AbstractSet[str] = KINDS,
     follows_itself: bool = False,
     metadata: Mapping[str, Any] | None = None,
 ) -> Callable[[Story], dg.AssetsDefinition]:
-    """An asset with a partition for each closed month, called as the function below is.
+    """An asset with a partition for each closed month, called as the function below is, in the group of its room.
 
     makes : the table that it fills; of an asset that is no table, what it is, in a sentence. beside : the tables that
     it fills along with that one. checks : what it judges before it commits (`Step.judge`). follows_itself : it reads
     what it made of the month before, so a backfill goes month by month. metadata : besides the table's own.
     """
     description, about = (makes, {}) if isinstance(makes, str) else (_description(makes, beside), table_metadata(makes))
+    about = {**about, **(metadata or {})}
 
     def asset_of(story: Story) -> dg.AssetsDefinition:
         name = story.__name__
@@ -57,23 +58,33 @@ def monthly_asset(
             deps=[*deps, *([dg.AssetDep(name, partition_mapping=MONTH_BEFORE)] if follows_itself else [])],
             partitions_def=monthly_partitions,
             check_specs=[_check_spec(name, check) for check in checks],
-            group_name=group,
+            group_name=story.__module__.split(".")[-2],
             owners=OWNERS,
             kinds=set(kinds),
+            tags={tag: "" for tag, has_it in _tags(checks, follows_itself) if has_it},
+            code_version=made_by(),
             description=description,
-            metadata={**about, **(metadata or {})},
-        )(_events_of(story))
+            metadata=about,
+        )(_events_of(story, column_lineage(about, deps)))
 
     return asset_of
 
 
-def _events_of(story: Story) -> Callable[..., Events]:
+def _tags(checks: Sequence[CheckSpec], follows_itself: bool) -> Iterator[tuple[str, bool]]:
+    """What the UI can be asked for, as `tag:can_stop_the_month`."""
+    yield "can_stop_the_month", any(check.blocking for check in checks)
+    yield "needs_the_month_before", follows_itself
+
+
+def _events_of(story: Story, lineage: Mapping[str, Any]) -> Callable[..., Events]:
     """What Dagster is told: the month's result or, at a closed gate, every check's, and then the error."""
 
     @wraps(story)
     def events(*arguments: Any, **named: Any) -> Events:
         try:
-            yield story(*arguments, **named)
+            result = story(*arguments, **named)
+            told = {name: rounded(value) for name, value in (result.metadata or {}).items()}
+            yield result._replace(metadata={**told, **lineage})
         except GateClosedError as closed:
             yield from closed.results
             raise closed.error from None

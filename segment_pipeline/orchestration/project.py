@@ -1,8 +1,17 @@
-"""Whose warehouse it is: two configurations in one folder would write into one another's months."""
+"""Whose warehouse it is, for two configurations in one folder would write into one another's months; and what of a
+configuration has changed since a month was made with it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Any
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.database.store import Connection, WarehouseError
-from segment_pipeline.orchestration.tables import PIPELINE_RUNS
+from segment_pipeline.database.store import Connection, WarehouseError, month_literal
+from segment_pipeline.orchestration.tables import PIPELINE_RUNS, RUN_SETTINGS
+
+CHANGES_SHOWN, VALUE_SHOWN = 4, 40
+"""Settings, and characters of a value."""
 
 
 def refuse_other_project(connection: Connection, config: Config) -> None:
@@ -19,3 +28,48 @@ def refuse_other_project(connection: Connection, config: Config) -> None:
         "output_dir of its own, such as output_dir: "
         f"{config.path.stem}_output; or move warehouse.duckdb and segments.duckdb away, if they are of no use any more."
     )
+
+
+def keep_settings(connection: Connection, config: Config) -> None:
+    """Keep what stands behind this configuration's hash, where it is not known yet."""
+    connection.execute(
+        f"INSERT INTO {RUN_SETTINGS.name} BY NAME SELECT $hash AS config_hash, $settings AS settings "
+        f"WHERE NOT EXISTS (FROM {RUN_SETTINGS.name} WHERE config_hash = $hash)",
+        {"hash": config.config_hash, "settings": config.settings},
+    )
+
+
+def changed_settings(connection: Connection, config: Config, months: Sequence[date]) -> str:
+    """The settings that have changed since these months were made, as `model.seed was 42 and is 43`; "" where that was
+    by a version that did not keep them."""
+    rows = connection.execute(
+        f"""
+        SELECT DISTINCT settings FROM {RUN_SETTINGS.name} SEMI JOIN (
+            SELECT arg_max(config_hash, sequence) AS config_hash FROM {PIPELINE_RUNS.name}
+            WHERE month IN ({", ".join(map(month_literal, months))}) GROUP BY month
+        ) USING (config_hash) ORDER BY settings
+        """
+    ).fetchall()
+    now = json.loads(config.settings)
+    found = list(dict.fromkeys(change for (then,) in rows for change in _differences("", json.loads(then), now)))
+    more = f"; and {len(found) - CHANGES_SHOWN} more" if len(found) > CHANGES_SHOWN else ""
+    return "; ".join(found[:CHANGES_SHOWN]) + more
+
+
+def _differences(key: str, then: Any, now: Any) -> Iterator[str]:
+    if isinstance(then, dict) and isinstance(now, dict):
+        for name in sorted({*then, *now}):
+            yield from _differences(f"{key}.{name}".removeprefix("."), then.get(name), now.get(name))
+    elif isinstance(then, list) and isinstance(now, list):
+        for place in range(max(len(then), len(now))):
+            before, after = (values[place] if place < len(values) else None for values in (then, now))
+            yield from _differences(f"{key}[{place}]", before, after)
+    elif then != now:
+        yield f"{key} was {_shown(then)} and is {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict) and "name" in value:  # of a whole feature its name
+        value = value["name"]
+    text = "not set" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= VALUE_SHOWN else f"{text[:VALUE_SHOWN]}..."

@@ -22,6 +22,7 @@ from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.database.tables import Table
 from segment_pipeline.months import parse_month
 from segment_pipeline.orchestration import checks
+from segment_pipeline.orchestration.failures import tell_once
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 WEBHOOK_VARIABLE = "SEGMENT_PIPELINE_WEBHOOK_URL"
 # Which process a run is in, so that a run whose process was killed can be told from one that is at work.
 PID_TAG = "segment_pipeline/pid"
+# Dagster's own: the UI shows it as who has launched a run, and a schedule's or its own runs without it.
+LAUNCHED_BY_TAG = "user"
 
 
 def run_lock_path(config: Config) -> Path:
@@ -93,9 +96,11 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         from segment_pipeline.database.store import RunLock, prepare
-        from segment_pipeline.orchestration.project import refuse_other_project
+        from segment_pipeline.orchestration.project import keep_settings, refuse_other_project
 
         log = context.log or logging.getLogger(__name__)
+        if context.log:
+            tell_once(context.log)
         purpose = f"run {context.run.run_id[:8]}" if context.run else "a run"
         self._lock = RunLock(
             run_lock_path(self.config), self.config.operation.lock_timeout_minutes * 60, purpose, log.warning
@@ -108,6 +113,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
             with self.warehouse.transaction(log.warning) as connection:
                 prepare(connection, self.tables, self.config.raw_feature_names)
                 refuse_other_project(connection, self.config)
+                keep_settings(connection, self.config)
         except BaseException:  # Dagster tears down only what was set up: nobody else would let go of the lock
             self._lock.__exit__()
             raise

@@ -26,5 +26,16 @@ PIPELINE_RUNS = Table(
     ("sequence",),
 )
 
+RUN_SETTINGS = Table(
+    "run_settings",
+    "The settings behind each config_hash of pipeline_runs, so that a change of them is told by its name.",
+    (
+        Column("config_hash", "VARCHAR", "", "Hash of the user's file."),
+        Column("settings", "VARCHAR", "", "Its values that can change a result, as JSON."),
+    ),
+    ("config_hash",),
+    published=False,
+)
 
-TABLES = (PIPELINE_RUNS,)
+
+TABLES = (PIPELINE_RUNS, RUN_SETTINGS)

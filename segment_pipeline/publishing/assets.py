@@ -68,7 +68,6 @@ def _published_metadata(relations: Iterable[Table | View]) -> dict[str, Any]:
         segment_audit,
         outlier_groups,
     ],
-    group="publishing",
     kinds=SQL_KINDS,
     metadata=_published_metadata([*PUBLISHED_TABLES, *VIEWS]),
 )

@@ -132,6 +132,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
     _refuse_unmet_format(connection, path, columns, hints.date_format)
     _refuse_rounded_ids(path, columns, hints)
     roles = find_roles(path, Evidence(connection, columns, decimal, rows), hints, file.renamed)
+    _refuse_other_format(path, columns, roles, hints.date_format)
     nobody, folded, people = _who(connection, columns, roles)
     return Table(
         path,
@@ -218,6 +219,21 @@ def _refuse_unmet_format(
         f"--date-format {date_format!r}: no column of {path} is written so; {shown(called[0])} has {sample!r}, for "
         "example. Leave the flag out, or give the format of these."
     )
+
+
+def _refuse_other_format(path: Path, columns: Mapping[str, Column], roles: Roles, date_format: str | None) -> None:
+    """Raises InputError where another column is written as the user said than that which tells when an order was."""
+    if date_format is None or roles.orders is None:
+        return
+    written = {name: column.date_format.partition(" in ")[0] for name, column in columns.items()}
+    when = columns[roles.orders.date]
+    if written[when.name] != date_format:
+        other = next(name for name, form in written.items() if form == date_format)
+        raise InputError(
+            f"--date-format {date_format!r}: {shown(when.name)} of {path}, which tells when an order was placed, is "
+            f"not written so (such as {when.example!r}), and {shown(other)} is. Say which is meant: --date; or leave "
+            "--date-format out."
+        )
 
 
 def _refuse_rounded_ids(path: Path, columns: Mapping[str, Column], hints: Hints) -> None:

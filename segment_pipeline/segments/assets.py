@@ -55,7 +55,6 @@ TRANSITIONS_RECONCILE = CheckSpec(
     # Of the source's customers, those of a champion with memory: who is new, and who was there before.
     deps=[raw_customers, selected_model, validated_features],
     follows_itself=True,  # what a champion with memory knew of each customer at the end of the month before
-    group="segments",
     kinds=SQL_KINDS,
     checks=[PROBABILITIES_SUM_TO_ONE, EVERYBODY_IS_ASSIGNED],
 )
@@ -108,7 +107,6 @@ def _certainty(bins: Rows) -> dg.MarkdownMetadataValue:
     beside=[SEGMENT_FEATURE_PROFILES, SEGMENT_CATEGORIES],
     # Of the source's customers: what they spent on which category.
     deps=[raw_customers, selected_model, validated_features, monthly_assignments],
-    group="segments",
     kinds=SQL_KINDS,
 )
 def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
@@ -171,7 +169,6 @@ def _profiles_drawn(indices: Rows, history: Rows) -> dict[str, Any]:
     TRANSITION_DELTAS,
     beside=[TRANSITION_MATRIX],
     deps=[raw_customers, validated_features, selected_model, monthly_assignments],
-    group="segments",
     kinds=SQL_KINDS,
     checks=[TRANSITIONS_RECONCILE],
 )
@@ -213,7 +210,6 @@ def _matrix_drawn(moves: Rows, measuring_champion: "SegmentModel | None") -> dic
     beside=[FEATURE_DRIFT],
     deps=[raw_customers, validated_features, selected_model, candidate_models, monthly_assignments],
     follows_itself=True,  # last month's alerts say which of this month's are new
-    group="segments",
 )
 def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.segments import drift_store
@@ -250,7 +246,6 @@ def _drift_drawn(history: Rows) -> dg.MarkdownMetadataValue:
     # It reads the five months before as well: that they are there, or were passed over, is what every month's champion
     # has checked.
     deps=[validated_features, selected_model, monthly_assignments, segment_profiles],
-    group="journeys",
     kinds=SQL_KINDS,
 )
 def journey_paths(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:

@@ -88,7 +88,6 @@ KEY_FIGURES = {
         monthly_assignments,
         churn_risk,
     ],
-    group="validation",
     checks=[*VALIDATED],
 )
 def model_validation(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:

@@ -73,7 +73,7 @@ def test_every_table_is_filled_by_one_asset_that_says_so():
     ],
 )
 def test_a_description_names_the_tables_beside(beside, described):
-    @monthly_asset(FIRST, beside=beside, group="tests")
+    @monthly_asset(FIRST, beside=beside)
     def first() -> dg.MaterializeResult:
         return dg.MaterializeResult()
 
@@ -81,7 +81,7 @@ def test_a_description_names_the_tables_beside(beside, described):
 
 
 def test_an_asset_without_a_table_says_what_it_is():
-    @monthly_asset("A page.", group="tests", kinds={"html"}, metadata={"dagster/uri": "file:///page"})
+    @monthly_asset("A page.", kinds={"html"}, metadata={"dagster/uri": "file:///page"})
     def page() -> dg.MaterializeResult:
         return dg.MaterializeResult()
 
@@ -93,7 +93,7 @@ def test_an_asset_without_a_table_says_what_it_is():
 def judged(stops: bool, *, blocks: bool = True) -> tuple[dg.ExecuteInProcessResult, str | None]:
     """One month of an asset with two checks, of which `warns` fails and `stops` passes as told; and what it died of."""
 
-    @monthly_asset(FIRST, group="tests", checks=[STOPS, WARNS])
+    @monthly_asset(FIRST, checks=[STOPS, WARNS])
     def first(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         verdicts = [
             checks.result(STOPS, stops, {"rows": 3}, {"rows": 2}, blocks=blocks),

@@ -109,6 +109,34 @@ def write_contents(connection: duckdb.DuckDBPyConnection, config: Config, month:
     )
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a month found in a feed: its own lines, who has one, and what order lines add up to.
+
+    version : changes when anything changes of what the month stands on, its own lines or earlier ones.
+    """
+
+    feed: str
+    lines: int
+    customers: int
+    amount: Decimal | None
+    version: str
+
+
+def contents_of(connection: duckdb.DuckDBPyConnection, month: date) -> list[Contents]:
+    """What a month that is being run found in each feed, once `write_contents` was called."""
+    rows = connection.execute(
+        f"""
+        SELECT feed, coalesce(sum(lines) FILTER (WHERE of_month = $month), 0),
+            coalesce(sum(customers) FILTER (WHERE of_month = $month), 0), sum(amount) FILTER (WHERE of_month = $month),
+            md5(string_agg(of_month || ' ' || fingerprint, ', ' ORDER BY of_month))
+        FROM {SOURCE_MONTHS.name} WHERE month = $month GROUP BY feed ORDER BY feed
+        """,
+        {"month": month},
+    ).fetchall()
+    return [Contents(feed, int(lines), int(customers), *rest) for feed, lines, customers, *rest in rows]
+
+
 def changes(
     connection: duckdb.DuckDBPyConnection, config: Config, run: Collection[date], now: str = "source_contents"
 ) -> list[Change]:
