@@ -8,6 +8,7 @@ The points are few and whole where they can be: a plain name gives 3 or 4, what 
 that says something else takes 4, so that no other single thing makes up for it.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +27,7 @@ from segment_pipeline.quickstart.columns import (
     profiled_rows,
 )
 
-ENOUGH = {"customer": 2.5, "date": 0.0, "order": 2.5, "amount": 1.5, "quantity": 2.0, "product": 1.5}
+ENOUGH = {"customer": 2.5, "date": -math.inf, "order": 2.5, "amount": 1.5, "quantity": 2.0, "product": 1.5}
 """Points below which a column is not taken for that."""
 
 TIE = 0.25

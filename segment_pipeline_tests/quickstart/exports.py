@@ -2,7 +2,8 @@
 column. The lines are made here, so that what is right is known."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 
@@ -122,6 +123,22 @@ EXPORTS: Mapping[str, str] = {
         "InvoiceNo: number* | StockCode: sku* | Description: name | Quantity: pieces* | InvoiceDate: us time* | "
         "UnitPrice: price* | CustomerID: pointed* | Country: France"
     ),
+    "klaviyo": (
+        "Event: Placed Order | $event_id: code* | Timestamp: unix* | Profile ID: person | Email: email* | $value: "
+        "total* | Item Count: pieces | Source Name: web | Campaign: empty"
+    ),
+    "hubspot": (
+        "Record ID: number* | Deal Name: Renewal | Deal Stage: closedwon | Close Date: time* | Amount: total* | Deal "
+        "owner: Anna | Associated Contact: person | Associated Contact IDs: person* | Last Activity Date: later"
+    ),
+    "lightspeed": (
+        "Sale ID: number* | Completed: us* | Register: Till 1 | Customer Number: person* | Item: name* | System ID: "
+        "sku | Qty: pieces | Retail: price | Subtotal: value | Discount: 0.00 | Tax: tax | Total: value*"
+    ),
+    "wix": (
+        "Order number: number* | Date created: long day* | Contact email: email* | Item: name | Qty: pieces* | SKU: "
+        "sku* | Price: price* | Refunded qty: 0 | Fulfillment status: Fulfilled | Shipping label: empty | Tip: 0.00"
+    ),
     "cdnow": "customer: person* | date: compact* | pieces: pieces | spent: total*",
     "polish": "Nr klienta: person* | Nr zamówienia: number* | Data zamówienia: german* | Produkt: sku* | Kwota: comma*",
     "french": (
@@ -165,7 +182,7 @@ def lines(seed: int = 3) -> list[dict[str, object]]:
 ONE_LINE_AN_ORDER = {
     *("magento", "stripe", "etsy", "bigcommerce", "prestashop", "shopware", "paypal", "datev", "quickbooks", "odoo"),
     *("salesforce", "cdnow", "polish", "french", "italian", "dutch", "swedish", "portuguese", "loyalty till"),
-    "olist payments",
+    *("olist payments", "klaviyo", "hubspot"),
 }
 """Those that have no products, so that a row is an order."""
 
@@ -182,6 +199,30 @@ def export(name: str) -> tuple[list[str], list[list[str]], list[str]]:
         if name not in ONE_LINE_AN_ORDER or line["line"] == 1
     ]
     return header, rows, roles
+
+
+def truth(name: str, day: date) -> dict[str, tuple[int, float, int]]:
+    """customer -> orders, spend, and days between the last order and this day, of one of EXPORTS, by hand."""
+    columns = [column.rsplit(": ", 1)[1] for column in EXPORTS[name].split(" | ")]
+    what_for = {what.rstrip("*").removeprefix("once ") for what in columns if what.endswith("*")}
+    (customer,) = what_for & {"person", "email", "pointed"}
+    of_order = bool(what_for & {"total", "euros", "comma"})
+    counted: dict[str, tuple[set[object], Decimal, date]] = {}
+    for line in lines():
+        who, first = _cell(customer, line, comma=False).removesuffix(".0"), line["line"] == 1
+        if not who or (name in ONE_LINE_AN_ORDER and not first):
+            continue
+        amount = Decimal(0)
+        if of_order and first:
+            amount = Decimal(f"{line['total']:.2f}")
+        elif not of_order:
+            amount = int(str(line["pieces"])) * Decimal(f"{line['price']:.2f}")
+        at = line["at"]
+        assert isinstance(at, datetime)
+        orders, spend, last = counted.get(who, (set(), Decimal(0), at.date()))
+        order = at.date() if name == "cdnow" else line["order"]
+        counted[who] = (orders | {order}, spend + amount, max(last, at.date()))
+    return {who: (len(orders), float(spend), (day - last).days) for who, (orders, spend, last) in counted.items()}
 
 
 def _cell(what: str, line: Mapping[str, object], *, comma: bool) -> str:
@@ -213,6 +254,8 @@ def _cell(what: str, line: Mapping[str, object], *, comma: bool) -> str:
         "german": f"{at:%d.%m.%Y}",
         "french": f"{at:%d/%m/%Y}",
         "compact": f"{at:%Y%m%d}",
+        "long day": f"{at:%b %d, %Y}",
+        "unix": f"{at.replace(tzinfo=UTC).timestamp():.0f}",
         "total": f"{total:.2f}",
         "euros": f"€{total:.2f}",
         "net": f"{total / 1.19:.2f}",

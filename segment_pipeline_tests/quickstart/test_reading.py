@@ -20,15 +20,16 @@ from hypothesis import strategies as st
 
 from segment_pipeline.cli.main import main
 from segment_pipeline.errors import InputError, QuestionError
+from segment_pipeline.months import as_of
 from segment_pipeline.quickstart.columns import known_sql, number_sql
 from segment_pipeline.quickstart.csv_table import Table, read_table
-from segment_pipeline.quickstart.plan import explore
+from segment_pipeline.quickstart.plan import Plan, explore
 from segment_pipeline.quickstart.request import Request
 from segment_pipeline.quickstart.roles import Hints
 from segment_pipeline.sources.expressions import columns_of_ids_alone
 from segment_pipeline.sources.files import open_files
 from segment_pipeline.sources.text.headers import find_header
-from segment_pipeline_tests.quickstart.exports import EXPORTS, export, lines
+from segment_pipeline_tests.quickstart.exports import EXPORTS, export, lines, truth
 
 Rows = list[list[object]]
 HEADER = ["customer_id", "order_id", "order_date", "total"]
@@ -70,19 +71,23 @@ def table_of(path: Path, *more: Path, **said: object) -> Table:
 Figures = Mapping[str, tuple[int, float, int]]
 
 
-def figures(path: Path, *more: Path, **said: object) -> tuple[Figures, list[str]]:
-    """customer -> orders, spend and days since the last order at the end of 2024, as the pipeline makes them of the
-    file; and what is said of it."""
+def looked_at(path: Path, *more: Path, **said: object) -> tuple[Figures, Plan]:
+    """customer -> orders, spend and days since the last order at the end of 2024, or of the month that is said, as the
+    pipeline makes them of the file; and what is to be done with it."""
+    asked = {"month": date(2024, 12, 1), "window_months": 12, "features": FEATURES, **said}
     with duckdb.connect() as connection:
-        request = Request(
-            path, path.parent / "out", more=more, month=date(2024, 12, 1), window_months=12, features=FEATURES, **said
-        )
-        plan = explore(connection, request)
+        plan = explore(connection, Request(path, path.parent / "out", more=more, **asked))
         found = connection.execute(
             "SELECT customer_id, orders, total_spend, days_since_last_order FROM raw_customers "
             "WHERE trim(coalesce(customer_id, '')) <> ''"
         ).fetchall()
-    return {who: (int(n), round(spend, 2), int(days)) for who, n, spend, days in found}, [*plan.guesses, *plan.warnings]
+    return {who: (int(n), round(spend, 2), int(days)) for who, n, spend, days in found}, plan
+
+
+def figures(path: Path, *more: Path, **said: object) -> tuple[Figures, list[str]]:
+    """As `looked_at`, and what is said of the file."""
+    found, plan = looked_at(path, *more, **said)
+    return found, [*plan.guesses, *plan.warnings]
 
 
 FEATURES = ["orders", "average_order_value", "days_since_last_order"]
@@ -402,19 +407,32 @@ def test_dates_that_could_be_of_two_forms_are_left_out_and_told(write):
 # --- roles ------------------------------------------------------------------------------------------------------------
 
 
+ASKED = {
+    "salesforce": (
+        r"which column is the date.*'Close Date'.*--date 'Created Date'",
+        {"ordered_at": "Close Date"},
+    )
+}
+"""Export -> the question that it is, and the flag that answers it."""
+
+
 @pytest.mark.parametrize("name", EXPORTS)
-def test_an_export_of_a_known_system_is_understood_without_a_flag(write, name):
+def test_an_export_of_a_known_system_gives_the_right_figures_without_a_flag_or_asks_for_one(write, name):
     header, rows, roles = export(name)
-    path = write("export.csv", as_csv(header, rows, ";"))
-    if name == "salesforce":
-        with pytest.raises(QuestionError, match=r"which column is the date.*'Close Date'.*--date 'Created Date'"):
+    path, said = write("export.csv", as_csv(header, rows, ";")), {}
+    if name in ASKED:
+        question, said = ASKED[name]
+        with pytest.raises(QuestionError, match=question):
             table_of(path)
-        return
-    table = table_of(path)
-    orders = table.orders
+    last = lines()[-1]["at"]
+    assert isinstance(last, datetime)
+    month = last.date().replace(day=1)
+    found, plan = looked_at(path, month=month, **said)
+    orders = plan.table.orders
     assert orders is not None
-    taken = (table.customer_id, orders.date, orders.amount, orders.order_id, orders.product_id, orders.quantity)
-    assert {one for one in taken if one is not None} == set(roles)
+    of_lines = (orders.date, orders.amount, orders.order_id, orders.product_id, orders.quantity)
+    assert {plan.table.customer_id, *(one for one in of_lines if one is not None)} == set(roles)
+    assert found == truth(name, as_of(month))
 
 
 def test_without_an_order_id_an_order_is_what_a_customer_bought_at_one_moment(write):

@@ -1,0 +1,184 @@
+"""Order lines that may be no sales: cancelled or returned, without an amount, there twice, in another currency.
+
+Here: what is found of them, said with the flag that decides, and the question where nothing can be assumed. Not here:
+which column is what (roles.py), and which lines the pipeline leaves out by itself (sources/reconciliation.py).
+"""
+
+import re
+from dataclasses import replace
+from decimal import Decimal
+
+import duckdb
+
+from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.errors import QuestionError
+from segment_pipeline.quickstart.columns import Column, bare_sql, known_sql, number_sql, only_row
+from segment_pipeline.quickstart.csv_table import Table
+from segment_pipeline.quickstart.roles import Orders
+from segment_pipeline.quickstart.text import shown
+from segment_pipeline.sources.reconciliation import Part
+
+_UNDONE = (
+    "cancel|return|refund|storn|void|charge_?back|retour|reject|declined|failed|erstattet|widerruf|annul|pending|draft"
+    "|devuelt|devol|reembols|anulad|annulat|rimbors|remboursé|avbruten|återbetal|zwrot|anulowan|abandon|on-hold"
+)
+_CURRENCY_NAME = re.compile(r"currency|curr$|währung|waehrung|devise|moneda|valuta|waluta|moeda", re.IGNORECASE)
+_MOST_STATES = 20
+"""Different texts up to which a column says in what state an order is."""
+
+
+def lines_that_are_no_orders(
+    connection: duckdb.DuckDBPyConnection, table: Table, where: str | None = None
+) -> list[str]:
+    """What among the order lines that are used may be no order, one sentence each with lines, orders and money. where :
+    which lines the user lets count; who says so has seen to the states."""
+    if table.orders is None:
+        return []
+    undone = "" if where is not None else _undone_lines(connection, table, table.orders)
+    told = (undone, *_odd_orders(connection, table, table.orders))
+    return [sentence for sentence in told if sentence]
+
+
+def notes_on_lines(table: Table) -> dict[str, str]:
+    """Reason of sources/reconciliation.py -> what more to say of the lines that are left out for it."""
+    if table.orders is None:
+        return {}
+    day, amount = table.columns[table.orders.date], table.columns[table.orders.amount]
+    named = f" (blank, {', '.join(map(repr, table.nobody))})" if table.nobody else ""
+
+    def such_as(column: Column) -> str:
+        return f" in {shown(column.name)}" + (
+            f", such as {', '.join(map(repr, column.samples))}" if column.samples else ""
+        )
+
+    return {
+        "below zero": "  (--where)",
+        "repeated row": ": they are left out  (--repeats keep)",
+        "before the window": "  (--window-months)",
+        "after the month": "  (--month)",
+        "left out by where": "  (--where)",
+        "undecided by where": "  (--where)",
+        "no readable date": f"{such_as(day)}: they are left out  (--date-format)",
+        "no customer": f"{named}: they are left out",
+        "no readable amount": f"{such_as(amount)}: their customers are rejected",
+    }
+
+
+def _amount_sql(table: Table, orders: Orders) -> str:
+    """An expression over `raw_rows` of what a line cost."""
+    parts = [part for part in (orders.quantity, orders.amount) if part is not None]
+    return " * ".join(number_sql(known_sql(part), table.decimal) for part in parts)
+
+
+def repeated_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> Part:
+    """The lines that were taken out because they repeat another in every column."""
+    return _counted(connection, table, orders, "true", "repeated_rows")
+
+
+def _counted(
+    connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders, condition: str, rows: str = "raw_rows"
+) -> Part:
+    """The lines of which a condition is true, with their orders and money."""
+    customer, moment = known_sql(table.customer_id), known_sql(orders.date)
+    order = f"concat({customer}, ' ', {moment})" if orders.order_id is None else known_sql(orders.order_id)
+    lines, of, customers, money = only_row(
+        connection,
+        f"SELECT count(*), count(DISTINCT {order}), count(DISTINCT {customer}), "
+        f"sum(CAST({_amount_sql(table, orders)} AS DECIMAL(18, 4))) FROM {rows} WHERE {condition}",
+    )
+    return Part("repeated row", lines, of, customers, money)
+
+
+def _told(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders, condition: str) -> str:
+    """The lines of which a condition is true, in words; "" where there is none."""
+    found = _counted(connection, table, orders, condition)
+    return replace(found, money=found.money or Decimal(0)).told(table.rows) if found.lines else ""
+
+
+def _odd_orders(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> list[str]:
+    """What becomes of orders without an amount, and of lines that are there twice."""
+    if orders.order_id is None:
+        return []
+    order, amount = known_sql(orders.order_id), _amount_sql(table, orders)
+    lacking = f"(SELECT {order} FROM raw_rows GROUP BY 1 HAVING count({amount}) = 0)"
+    several = "(SELECT hash(raw_rows) FROM raw_rows GROUP BY 1 HAVING count(*) > 1)"  # usually none
+    repeated = (
+        f"(SELECT rowid FROM raw_rows WHERE hash(raw_rows) IN {several} "
+        "QUALIFY row_number() OVER (PARTITION BY hash(raw_rows)) > 1)"
+    )
+    blank = _told(connection, table, orders, f"{order} IN {lacking}") if table.blanks else ""
+    twice = _told(connection, table, orders, f"rowid IN {repeated}")
+    return [
+        f"{lines} {what}"
+        for lines, what in (
+            (blank, f"have no {orders.amount}: they count as orders, and add nothing to what a customer spent"),
+            (
+                twice,
+                "repeat another in every column, as overlapping exports do: they count again, unless you say  "
+                "--repeats once",
+            ),
+        )
+        if lines
+    ]
+
+
+def _undone_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> str:
+    """What the first column of states says of lines that were cancelled or came back; "" where none does."""
+    of_orders = (table.customer_id, orders.order_id, orders.product_id, orders.date, orders.amount, orders.quantity)
+    for column in table.columns.values():
+        if column.name in of_orders or column.distinct > _MOST_STATES:
+            continue
+        name = identifier(column.name)
+        undone = f"regexp_matches({name}, '{_UNDONE}', 'i')"
+        if re.search(_UNDONE, column.name, re.IGNORECASE) and column.distinct == 2:  # is_cancelled
+            undone = f"lower({bare_sql(column.name)}) IN ('1', 'true', 't', 'yes', 'y', 'x', 'ja', 'oui', 'si', 'tak')"
+        elif column.kind != "text":
+            continue
+        states = connection.execute(
+            f"SELECT {name}, count(*) FROM raw_rows WHERE {undone} GROUP BY 1 ORDER BY 2 DESC, 1"
+        ).fetchall()
+        if states and len(states) < column.distinct:
+            listed = ", ".join(f"{count:,} are {state!r}" for state, count in states)
+            lines = _told(connection, table, orders, undone)
+            written = column.name if shown(column.name) == column.name else name
+            where = f"{written} NOT IN ({', '.join(literal(state) for state, _ in states)})"
+            where = (
+                f"{where} OR {written} IS NULL" if _orders_many(table, orders) < column.known < table.rows else where
+            )
+            quoted = where.replace("\\", "\\\\").replace('"', '\\"')
+            return (
+                f"{shown(column.name)}: of {table.rows:,} order lines {listed}, {lines.partition('(')[2][:-1]}; they "
+                f'count as orders, unless you add  --where "{quoted}"'
+            )
+    return ""
+
+
+def _orders_many(table: Table, orders: Orders) -> int:
+    """Orders by their number; 0 without one. A column with so many texts stands on the first line of an order, and
+    the others go as it goes."""
+    return 0 if orders.order_id is None else table.columns[orders.order_id].distinct
+
+
+def refuse_currencies(connection: duckdb.DuckDBPyConnection, table: Table, where: str | None) -> None:
+    """Raises QuestionError where the amounts are in several currencies, which cannot be added up. where : which lines
+    count; of these, as far as that can be told of the file's texts."""
+    for column in table.columns.values():
+        if table.orders is None or column.kind != "text" or not _CURRENCY_NAME.search(column.name):
+            continue
+        text = bare_sql(column.name)
+        coded = f"regexp_full_match({text}, '[A-Za-z]{{3}}')"
+        counted = f"SELECT upper({text}) AS code, count(*) FROM raw_rows WHERE {coded}"
+        ordered = "GROUP BY code ORDER BY count(*) DESC, code"
+        try:
+            found = connection.execute(f"{counted} AND ({where or 'true'}\n) {ordered}").fetchall()
+        except duckdb.Error:  # it calculates with what is text here: who names the currency has answered
+            named = where is not None and column.name.casefold() in where.casefold()
+            found = [] if named else connection.execute(f"{counted} {ordered}").fetchall()
+        if len(found) > 1:
+            told = ", ".join(f"{lines:,} lines in {code}" for code, lines in found)
+            where_name = column.name if shown(column.name) == column.name else f'\\"{column.name}\\"'
+            raise QuestionError(
+                f"{table.path}: {shown(column.name)} has {told}; amounts of several currencies are not added up. "
+                f"Say which lines count:  --where \"{where_name} = '{found[0][0]}'\"  Or convert them first, in a "
+                "file in which all are the same."
+            )
