@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from segment_pipeline import __version__
 from segment_pipeline.cli.commands import (
     check_command,
+    explain_command,
     export_command,
     features_command,
     init_command,
@@ -86,6 +87,18 @@ examples:
 
 exit code:
   0 the files are in place, 1 they are not and the folder is as it was, 2 nothing was tried
+"""
+
+
+EXPLAIN_EPILOG = """\
+examples:
+  segment-pipeline explain 730451                    where this customer is now, and what moved it there
+  segment-pipeline explain 730451 --month 2017-11    an older month
+
+The same in SQL: customer_months, and all that moved it in customer_changes.
+
+exit code:
+  0 the story is told, 1 nothing is known of the customer, 2 nothing was tried
 """
 
 
@@ -280,6 +293,18 @@ def command_parser() -> argparse.ArgumentParser:
     )
     export.set_defaults(command=export_command)
 
+    explain = commands.add_parser(
+        "explain",
+        help="one customer's story: where it is, what moved it, what is expected",
+        description="Say why a customer is in its segment: what each feature has contributed since the month before,\n"
+        "adding up to the change, and what is expected next. Only the published file is read.",
+        epilog=EXPLAIN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    explain.add_argument("customer_id", metavar="CUSTOMER_ID", help="as the source has it")
+    explain.add_argument("--month", type=_month, metavar="MONTH", help="for example 2017-12 (default: its latest)")
+    explain.set_defaults(command=explain_command)
+
     score = commands.add_parser(
         "score-sql",
         help="write the champion as one SQL query, to score customers in your own warehouse",
@@ -375,7 +400,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_guesses(init)
     init.set_defaults(start=init_command)
 
-    for command in (run, export, score, report, ui, check, features, forget, merge):
+    for command in (run, export, explain, score, report, ui, check, features, forget, merge):
         command.add_argument(
             "--config",
             type=Path,

@@ -99,16 +99,31 @@ def export_command(config: Config, chosen: argparse.Namespace) -> int:
     return 0
 
 
+def explain_command(config: Config, chosen: argparse.Namespace) -> int:
+    from segment_pipeline.publishing.explain import explain
+    from segment_pipeline.publishing.publish import reading
+
+    _require_published(config)
+    with reading(config.published_path) as connection:
+        for line in explain(connection, chosen.customer_id, chosen.month):
+            print(line)
+    return 0
+
+
+def _require_published(config: Config) -> None:
+    if not config.published_path.exists():
+        raise PipelineError(
+            f"{config.published_path} does not exist: nothing is published yet. "
+            f"Run: segment-pipeline run --config {quote(str(config.path))}"
+        )
+
+
 def score_sql_command(config: Config, chosen: argparse.Namespace) -> int:
     from segment_pipeline.publishing.publish import months_of_other_settings, reading
     from segment_pipeline.publishing.score_sql import latest_scoring, score_sql
 
     published = config.published_path
-    if not published.exists():
-        raise PipelineError(
-            f"{published} does not exist: nothing is published yet. "
-            f"Run: segment-pipeline run --config {quote(str(config.path))}"
-        )
+    _require_published(config)
     with reading(published) as connection:
         scoring = latest_scoring(connection, config.tiers)
     if scoring is None:

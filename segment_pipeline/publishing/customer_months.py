@@ -12,9 +12,9 @@ from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.tables import CUSTOMER_ID, MODEL_VERSION, MONTH, Column, View
 from segment_pipeline.segments.tables import MOVES
 
-# Column -> its expression. a = monthly_assignments, m = its movement, p, q and b = profiles of the segment, the second
-# and the one before, x = customer_changes, l = customer_lines, r = churn_risk, v = customer_value, w = the standing
-# early_warnings, c = customer_actions.
+# Column -> its expression. a = monthly_assignments, m = its movement, p, q, b and e = profiles of the segment, the
+# second, the one before and the one expected, x = customer_changes, l = customer_lines, r = churn_risk,
+# v = customer_value, w = the standing early_warnings, c = customer_actions.
 _COLUMNS: tuple[tuple[Column, str], ...] = (
     (MONTH, "a.month"),
     (CUSTOMER_ID, "a.customer_id"),
@@ -86,8 +86,9 @@ _COLUMNS: tuple[tuple[Column, str], ...] = (
             "The likeliest of the segments next month, as if the customer were there; NULL under a champion without "
             "memory.",
         ),
-        "a.segment_ids[list_position(a.next_probabilities, list_max(a.next_probabilities))]",
+        "e.segment_id",
     ),
+    (Column("next_segment_name", "VARCHAR", "", "That segment's name; NULL likewise."), "e.segment_name"),
     (
         Column("next_probability", "DOUBLE", "0..1", "Probability of that, of having lapsed left in."),
         "list_max(a.next_probabilities)",
@@ -208,6 +209,8 @@ _JOINED = f"""
     LEFT JOIN segment_profiles AS p ON p.month = a.month AND p.segment_id = a.segment_id
     LEFT JOIN segment_profiles AS q ON q.month = a.month AND q.segment_id = a.second_segment_id
     LEFT JOIN segment_profiles AS b ON b.month = a.month AND b.month = m.roles_of AND b.segment_id = m.before_id
+    LEFT JOIN segment_profiles AS e ON e.month = a.month
+        AND e.segment_id = a.segment_ids[list_position(a.next_probabilities, list_max(a.next_probabilities))]
     LEFT JOIN ranked AS below ON below.month = m.roles_of AND below.segment_id = m.before_id
     LEFT JOIN ranked AS above ON above.month = m.roles_of AND above.segment_id = m.now_id
     LEFT JOIN customer_changes AS x ON x.month = a.month AND x.customer_id = a.customer_id

@@ -40,6 +40,13 @@ the whole query."""
 _SMALLEST_EXPONENT = -700.0
 """exp() of less is 0 to any purpose; PostgreSQL raises an error where it underflows, from -746 on."""
 
+_AS_QUERY = (
+    rf"CASE WHEN regexp_matches({SCORED_TABLE}, '^\s*(\(|(select|with|from|values)\s)', 'i') "
+    rf"THEN 'FROM (' || {SCORED_TABLE} || ')' "
+    rf"ELSE 'FROM query_table(''' || replace({SCORED_TABLE}, '''', '''''') || ''')' END"
+)
+"""The macro's parameter, the name of a table or a query, as the text of a query."""
+
 # A query of any rows knows no month before.
 _COLUMNS = tuple(
     column
@@ -102,18 +109,45 @@ def macro_ddl(scoring: Scoring) -> list[str]:
     """The statements that create the table macro `score` in the published file, and say what it does."""
     about = (
         f"The segments of {month_key(scoring.month)} (model version {scoring.model.model_version}) for the rows of any "
-        f"table or query with customer_id and {', '.join(scoring.model.space.names)}: SELECT * FROM score(my_table). "
-        f"A row that the pipeline would have rejected has NULLs and, in the column {REFUSED}, the reason."
+        f"table or query with customer_id and {', '.join(scoring.model.space.names)}: SELECT * FROM score(my_table) or "
+        f"SELECT * FROM score('SELECT ... FROM my_table'). A row that the pipeline would have rejected has NULLs and, "
+        f"in the column {REFUSED}, the reason; text that is no number is not_finite."
     )
     if scoring.model.memory is not None:
         about += f" {_about_previous(scoring.model)}"
-    # Under a LIMIT DuckDB looks for the table below and writes out every expression in terms of its columns, which here
-    # takes more memory than there is. It stops looking at a join.
-    rows = f"(SELECT given.* FROM (SELECT 1) AS one CROSS JOIN query_table({SCORED_TABLE}) AS given)"
     return [
-        f"CREATE OR REPLACE MACRO {MACRO}({SCORED_TABLE}) AS TABLE {score_query(scoring, rows)}",
+        f"CREATE OR REPLACE MACRO {MACRO}({SCORED_TABLE}) AS TABLE {score_query(scoring, _given_rows(scoring))}",
         f"COMMENT ON MACRO TABLE {MACRO} IS {literal(about)}",
     ]
+
+
+def _given_rows(scoring: Scoring) -> str:
+    """The rows of the macro's parameter, which is the name of a table or, as text, a query. Text that is no number is
+    NaN, and a column that is missing an error which says so.
+
+    Under a LIMIT DuckDB looks for the table below and writes out every expression in terms of its columns, which here
+    takes more memory than there is. It stops looking at a join.
+    """
+    names = scoring.model.space.names
+    expected = f"score needs customer_id and {', '.join(names)}, each as a column of the table or query; there is no "
+    absent = [
+        f"CAST(error({literal(expected + name)}) AS {kind}) AS {identifier(name)}"
+        for name, kind in (("customer_id", "VARCHAR"), *((name, "DOUBLE") for name in names))
+    ]
+    columns = [identifier(name) for name in names]
+    numbers = [
+        f"CASE WHEN given.{column} IS NULL THEN NULL "
+        f"ELSE coalesce(TRY_CAST(given.{column} AS DOUBLE), CAST('NaN' AS DOUBLE)) END AS {column}"
+        for column in columns
+    ]
+    previous = [PREVIOUS] if scoring.model.memory is not None else []
+    absent += [f"CAST(NULL AS DOUBLE[]) AS {name}" for name in previous]
+    # where the table has no such column, its name means that of `absent`
+    return (
+        f"(SELECT {', '.join(['given.customer_id', *numbers, *(f'given.{name}' for name in previous)])} "
+        f"FROM (SELECT {', '.join(absent)}) AS absent CROSS JOIN LATERAL "
+        f"(SELECT {', '.join(['customer_id', *columns, *previous])} FROM query({_AS_QUERY}) AS found) AS given)"
+    )
 
 
 def _about_previous(model: SegmentModel) -> str:

@@ -141,6 +141,31 @@ def test_the_macro_scores_tables_views_and_queries_by_name(customers):
     assert result(connection, "SELECT * FROM score('customers')") == everybody
     assert len(result(connection, "SELECT * FROM score(seven)")) == 7
     assert len(result(connection, "WITH few AS (FROM customers LIMIT 3) SELECT * FROM score(few)")) == 3
+    few = "SELECT * FROM score('SELECT * FROM customers WHERE customer_id < ''000009''')"
+    assert result(connection, few).keys() == {f"{i:06d}" for i in range(9)}
+    assert len(result(connection, "FROM score('  with few as (from customers limit 3) from few')")) == 3
+    assert result(connection, "FROM score('(FROM customers)')") == everybody
+    connection.execute('CREATE SCHEMA shop; CREATE TABLE shop."it\'s from May" AS FROM customers')
+    assert result(connection, 'FROM score(shop."it\'s from May")') == everybody
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+def test_the_macro_says_which_column_is_missing_and_which_text_is_no_number(customers, remembers):
+    model = random_model(3, 3, 2, ["visits", "Mean Spend"])
+    model = replace(model, memory=random_memory(3, 3) if remembers else None)
+    connection = customers(model, random_customers(model, 3, 5))
+    for statement in macro_ddl(scoring_of(model)):
+        connection.execute(statement)
+    everybody = result(connection, "FROM score(customers)")
+    for missing in ("customer_id", "visits", "Mean Spend"):
+        said = f"score needs customer_id and visits, Mean Spend.* there is no {missing}"
+        with pytest.raises(duckdb.Error, match=said):
+            connection.execute(f"FROM score('SELECT * EXCLUDE (\"{missing}\") FROM customers')").fetchall()
+    text = "CASE customer_id WHEN ''000003'' THEN ''many'' ELSE CAST(visits AS VARCHAR) END"
+    told = result(connection, f"FROM score('SELECT * REPLACE ({text} AS visits) FROM customers')")
+    assert told.pop("000003")["refused"] == "not_finite:visits"
+    del everybody["000003"]
+    assert told == everybody
 
 
 def test_the_command_line_offers_every_dialect_and_no_other(capsys):

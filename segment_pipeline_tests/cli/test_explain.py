@@ -1,0 +1,56 @@
+"""One customer's story on the command line says what the published file says, and where there is none, why."""
+
+import re
+
+import pytest
+
+from segment_pipeline.cli.main import main
+from segment_pipeline_tests.shop import query
+
+
+def told(capsys, shop, *arguments: str) -> tuple[int, str, str]:
+    code = main(["explain", *arguments, "--config", str(shop.config_path)])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_the_story_of_a_customer_who_moved_names_all_that_moved_it(three_months, capsys):
+    ((customer, name, before, change),) = query(
+        three_months.published,
+        "SELECT customer_id, segment_name, previous_segment_name, change_of_log_odds FROM customer_months "
+        "WHERE month = '2023-05-01' AND movement LIKE 'moved%' ORDER BY change_of_log_odds DESC LIMIT 1",
+    )
+    code, story, _ = told(capsys, three_months, customer)
+    assert code == 0
+    assert story.startswith(f"{customer} in 2023-05\n")
+    assert f"Segment: {name} (" in story
+    assert f"from {before}." in story
+    *parts, total = [float(number) for number in re.findall(r"^ +([+-]\d+\.\d\d)  ", story, re.MULTILINE)]
+    assert len(parts) == 4
+    assert sum(parts) == pytest.approx(total, abs=0.005 * (len(parts) + 1))
+    assert total == pytest.approx(change, abs=0.006)
+    assert re.search(r"orders: \d+ to \d+", story)
+
+
+def test_a_month_is_told_as_it_was_and_the_first_has_no_reasons(three_months, capsys):
+    ((customer,),) = query(
+        three_months.published, "SELECT min(customer_id) FROM customer_months WHERE month = '2023-03-01'"
+    )
+    code, story, _ = told(capsys, three_months, customer, "--month", "2023-03")
+    assert (code, story.splitlines()[0]) == (0, f"{customer} in 2023-03")
+    assert "What moved it: not known" in story
+
+
+def test_who_is_not_there_is_said_to_be_nobody_or_to_be_there_in_other_months(three_months, capsys):
+    code, story, said = told(capsys, three_months, "nobody")
+    assert (code, story) == (1, "")
+    assert "nobody stands in no published month" in said
+    ((gone,),) = query(
+        three_months.published,
+        "SELECT min(customer_id) FROM transition_deltas WHERE month = '2023-05-01' AND to_state = 'lapsed'",
+    )
+    code, story, said = told(capsys, three_months, gone, "--month", "2023-05")
+    assert (code, story) == (1, "")
+    assert f"{gone} has no segment in 2023-05: no order in its window" in said
+    code, story, _ = told(capsys, three_months, gone)
+    assert (code, story.splitlines()[0]) == (0, f"{gone} in 2023-04")
