@@ -49,24 +49,21 @@ def resources(config_path: Path) -> dict[str, object]:
 load_config(config_path(), RESERVED_NAMES)
 
 defs = dg.Definitions(
-    assets=[
-        *customers.SOURCES,
-        *dg.load_assets_from_modules(
-            [
-                customers,
-                models,
-                segments,
-                campaigns,
-                early_warnings,
-                movement,
-                audit,
-                validation,
-                alternatives,
-                publishing,
-                report,
-            ]
-        ),
-    ],
+    assets=dg.load_assets_from_modules(
+        [
+            customers,
+            models,
+            segments,
+            campaigns,
+            early_warnings,
+            movement,
+            audit,
+            validation,
+            alternatives,
+            publishing,
+            report,
+        ]
+    ),
     asset_checks=freshness_checks,
     jobs=[monthly_segmentation],
     schedules=[monthly_schedule],

@@ -145,16 +145,16 @@ def breakages(shop: Shop) -> Iterator[tuple[str, str]]:
     a_fifth = "CASE WHEN hash(order_id) % 5 = 0 THEN"
     shop.orders_path.write_bytes(whole)
     rewrite(f"SELECT * REPLACE ({a_fifth} NULL ELSE ordered_at END AS ordered_at) {lines}")
-    yield "dates gone", r"order_lines_have_dates: found undated \d+, future 0, share 0\.\d+, allowed share 0\.05"
+    yield "dates gone", r"order_lines_have_dates: undated \d+; future 0; share 0\.\d+; allowed: share 0\.05"
     shop.orders_path.write_bytes(whole)
     rewrite(f"SELECT * REPLACE ({a_fifth} ordered_at + INTERVAL 100 YEARS ELSE ordered_at END AS ordered_at) {lines}")
-    yield "dates in the future", r"order_lines_have_dates: found undated 0, future \d+, share 0\.\d+"
+    yield "dates in the future", r"order_lines_have_dates: undated 0; future \d+; share 0\.\d+"
     shop.orders_path.write_bytes(whole)
     rewrite(f"SELECT * REPLACE (CASE WHEN hash(customer) % 5 = 0 THEN 'NaN'::DOUBLE ELSE amount END AS amount) {lines}")
-    yield "amounts of nothing", r"share_rejected_within_limit: found rejected_share 0\.\d+.*unreadable_amount"
+    yield "amounts of nothing", r"share_rejected_within_limit: rejected share 0\.\d+.*unreadable_amount"
     shop.orders_path.write_bytes(whole)
     rewrite(f"SELECT * {lines} WHERE hash(customer) % 3 = 0")
-    yield "customers gone", r"enough_customers: found customers \d+, allowed customers 500"
+    yield "customers gone", r"enough_customers: customers \d+; allowed: customers 500"
 
 
 def test_a_broken_source_is_named_and_every_month_stays_as_it_was(
@@ -318,8 +318,8 @@ def test_a_failing_gate_leaves_the_month_and_its_verdict_and_stops_what_follows(
     assert {name: query(snapshots.warehouse, f"FROM {name} ORDER BY ALL") for name in names} == before
     told = failure(result)
     assert told.startswith(
-        "2023-03 was not written. share_rejected_within_limit: found rejected_share 0.1, rejected_rows 60, "
-        "raw_rows 600, allowed rejected_share 0.05."
+        "2023-03 was not written. share_rejected_within_limit: rejected share 0.1; rejected rows 60; "
+        "raw rows 600; allowed: rejected share 0.05."
     )
     assert "Rejected rows by reason: below_minimum:visits 60. Fix the source" in told
     assert "published months are untouched" in told
@@ -350,7 +350,7 @@ def test_a_first_month_of_features_that_repeat_one_another_leaves_no_matrix(
     assert re.match(r"segment_pipeline\.errors\.ModelError: 2023-03: .*(calls|visits)", error.cause.message)
     (found,) = (row for row in result.get_asset_check_evaluations() if row.check_name == "features_are_independent")
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
-    assert "calls" in found.metadata["observed"].value["found"]
+    assert "calls" in found.metadata["observed"].value["problems"][0]
     assert not result.asset_materializations_for_node("scaled_matrix")
     assert query(snapshots.warehouse, "FROM scaled_matrix") == []
 
@@ -360,7 +360,7 @@ def test_too_few_customers_are_said_in_plain_words(snapshots: Customers, materia
     result = materialize(snapshots, "2023-03", selection=FIRST_TWO, raise_on_error=False)
     assert not result.success
     told = failure(result)
-    assert told.startswith("2023-03 was not written. enough_customers: found customers 499, allowed customers 500.")
+    assert told.startswith("2023-03 was not written. enough_customers: customers 499; allowed: customers 500.")
     assert "groups that are chance" in told
     assert "source.window_months" in told
     snapshots.deliver(clean(500), AS_NUMBERS)

@@ -201,8 +201,8 @@ def _refuse_taken(port: int) -> None:
     with socket.socket() as there:
         if there.connect_ex(("127.0.0.1", port)) == 0:
             raise PipelineError(
-                f"Port {port} is taken, perhaps by another Dagster UI: look at http://127.0.0.1:{port}, or name another "
-                f"port: segment-pipeline ui --port {min(port + 10, 65_535)}"
+                f"Port {port} is taken, perhaps by another Dagster UI: look at http://127.0.0.1:{port}, or name "
+                f"another: segment-pipeline ui --port {min(port + 10, 65_535)}"
             )
 
 

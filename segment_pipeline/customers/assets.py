@@ -99,11 +99,8 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     with pipeline.step(context) as step:
         counts = load_raw_customers(step.connection, step.config, step.month)
         step.rows = counts.rows
-        step.judge(
-            _dates(counts.parts, step.config.quality.max_rejected_share),
-            _kept(counts.lost_by_rounding),
-            advice="Fix source.orders.ordered_at, or the dates in the source that are unreadable or in the future.",
-        )
+        dated = _dates(counts.parts, step.config.quality.max_rejected_share)
+        step.judge(dated, _kept(counts.lost_by_rounding), advice="" if dated.passed else _advice_on_dates(step))
         step.judge(*_over_time(step), advice="See source.late_data and source.feed_ends_early in the configuration.")
         for seen in observations(step.connection, step.config, step.month):
             context.log_event(seen)
@@ -124,6 +121,14 @@ def _dates(parts: "Sequence[Part]", allowed: float) -> dg.AssetCheckResult:
     share = (undated + future) / max(1, undated + future + in_window)
     observed = {"undated": undated, "future": future, "share": share}
     return checks.result(ORDER_LINES_HAVE_DATES, share <= allowed, observed, {"share": allowed})
+
+
+def _advice_on_dates(step: Step) -> str:
+    from segment_pipeline.sources.order_lines import unreadable_date
+
+    example = unreadable_date(step.connection, step.config)
+    such_as = "" if example is None else f", such as {example!r},"
+    return f"Fix source.orders.ordered_at, or the dates in the source{such_as} that are unreadable or in the future."
 
 
 def _kept(lost: float) -> dg.AssetCheckResult:

@@ -37,12 +37,10 @@ def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
     )
 
 
-def column_lineage(
-    about: Mapping[str, Any], deps: Iterable[dg.AssetsDefinition | dg.AssetSpec]
-) -> dict[str, dg.MetadataValue]:
+def column_lineage(about: Mapping[str, Any], deps: Iterable[dg.AssetsDefinition]) -> dict[str, dg.MetadataValue]:
     """Where the columns of an asset come from, as far as declarations tell: those that an asset it stands on declares
     in the same words. about : metadata with the asset's own columns. The month, which all have, is left out."""
-    specs = [spec for dep in deps for spec in ([dep] if isinstance(dep, dg.AssetSpec) else dep.specs)]
+    specs = [spec for dep in deps for spec in dep.specs]
     found = {
         column.name: [
             dg.TableColumnDep(asset_key=spec.key, column_name=column.name)

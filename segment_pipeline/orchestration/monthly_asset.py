@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -36,7 +37,7 @@ Events = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
 def monthly_asset(
     makes: Table | str,
     *,
-    deps: Sequence[dg.AssetsDefinition | dg.AssetSpec] = (),
+    deps: Sequence[dg.AssetsDefinition] = (),
     beside: Sequence[Table] = (),
     checks: Sequence[CheckSpec] = (),
     kinds: AbstractSet[str] = KINDS,
@@ -58,7 +59,7 @@ def monthly_asset(
             deps=[*deps, *([dg.AssetDep(name, partition_mapping=MONTH_BEFORE)] if follows_itself else [])],
             partitions_def=monthly_partitions,
             check_specs=[_check_spec(name, check) for check in checks],
-            group_name=story.__module__.split(".")[-2],
+            group_name=Path(story.__code__.co_filename).parent.name,
             owners=OWNERS,
             kinds=set(kinds),
             tags={tag: "" for tag, has_it in _tags(checks, follows_itself) if has_it},

@@ -251,7 +251,8 @@ def _month_of_orders(request: Request, table: Table, orders: Orders, *, monthly:
     when = table.columns[orders.date]
     if when.first is None or when.last is None:
         raise InputError(
-            f"{table.path}: {when.name} has no readable date. Say how they are written: --date-format '%d/%m/%Y'"
+            f"{table.path}: {when.name} has no readable date, but such as {when.example!r}. Say how they are written: "
+            "--date-format '%d/%m/%Y'"
         )
     closed = last_closed_month()
     if request.month is not None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import duckdb
 
 
-def source_assets(config: Config) -> list[dg.AssetSpec]:
+def source_assets(config: Config) -> list[dg.AssetsDefinition]:
     """What the user's file names as its source: order lines or ready-made customers, and each feed of events."""
     source = config.source
     places = [
@@ -22,8 +22,8 @@ def source_assets(config: Config) -> list[dg.AssetSpec]:
         (source.query and source.query.file, "The customers and features that the user's own SQL returns"),
     ]
     return [
-        *(_spec(_key(config), f"{what}: {place}.") for place, what in places if place is not None),
-        *(_spec(_key(config, feed.feed), f"A feed of dated events: {feed.path}.") for feed in source.events),
+        *(_made_by_others(_key(config), f"{what}: {place}.") for place, what in places if place is not None),
+        *(_made_by_others(_key(config, feed.feed), f"A feed of dated events: {feed.path}.") for feed in source.events),
     ]
 
 
@@ -54,5 +54,6 @@ def _key(config: Config, feed: str = "") -> dg.AssetKey:
     return dg.AssetKey(next(key for key, kind in kinds.items() if getattr(config.source, kind) is not None))
 
 
-def _spec(key: dg.AssetKey, description: str) -> dg.AssetSpec:
-    return dg.AssetSpec(key, description=description, group_name="sources", partitions_def=monthly_partitions)
+def _made_by_others(key: dg.AssetKey, description: str) -> dg.AssetsDefinition:
+    spec = dg.AssetSpec(key, description=description, group_name="sources", partitions_def=monthly_partitions)
+    return dg.AssetsDefinition(specs=[spec])

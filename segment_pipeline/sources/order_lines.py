@@ -27,6 +27,7 @@ from segment_pipeline.sources.expressions import (
     columns_of_ids_alone,
     expression_types,
     is_date,
+    mentions,
     reading_failed,
     refuse_unfit_types,
     text_id,
@@ -139,6 +140,23 @@ def lost_by_rounding(connection: duckdb.DuckDBPyConnection, lines: OrderLines) -
         ) WHERE kept IS NOT NULL
     """).fetchone()
     return float(found[0] or 0) if found else 0.0
+
+
+def unreadable_date(connection: duckdb.DuckDBPyConnection, config: Config) -> str | None:
+    """What is written where one of the order lines should have its date; None where nothing is.
+    Raises SourceError."""
+    with chdir(config.path.parent):
+        lines = open_order_lines(connection, config)
+        columns = [identifier(name) for name in lines.source.columns if mentions(lines.expressions["ordered_at"], name)]
+        written = f"concat_ws(' ', {', '.join(['NULL', *(f'CAST({name} AS VARCHAR)' for name in columns)])})"
+        try:
+            found = connection.execute(f"""
+                SELECT min(written) FROM ({lines.sql(categories=False, written=written)})
+                WHERE is_line AND NOT coalesce({is_date("ordered_at")}, false) AND trim(written) <> ''
+            """).fetchone()
+        except duckdb.Error as error:
+            raise lines.failed(error) from error
+    return None if found is None else found[0]
 
 
 def orders_of(config: Config) -> OrdersSource:

@@ -8,10 +8,12 @@ import socket
 import subprocess
 import sys
 import threading
+from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import requests
 
 from segment_pipeline_tests.commands import Finished, eventually
 from segment_pipeline_tests.shop import published_content
@@ -40,7 +42,7 @@ def test_a_log_gets_one_line_for_each_month_and_then_the_summary(commands, copy)
         r"^\d+ +\S.* +\d+ +\d+\.\d % +[+-]\d+\.\d points",
         r"^Moved: \d+ changed segment \(chance alone moves \d+ to \d+\), \d+ stayed; \d+ new, \d+ returned, \d+ lap",
         r"^Warnings: \d+ new, \d+ ongoing( \(.* \(chance alone \d+ to \d+\)\))?; \d+ customers to contact .*\.$",
-        r"^Hybrid customers spend \d+ % (more|less) than customers of a single segment .*: .*40 % to 60 % more.*\.$",
+        r"^Hybrid customers spend (about as much as|\d+ % (more|less) than) customers of a single segment .* interval",
         r"^Rejected: nobody\.$",
         r"^Model 1, from 2023-03: \d segments; bootstrap\.$",
         r"^Alerts in 2023-05: none\.$|^Alert \(",
@@ -208,19 +210,85 @@ def test_ui_starts_dagster_on_the_users_file_under_the_known_location_name(shop,
 
     monkeypatch.setattr(os, "execv", replace_this_process)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(os, "environ", os.environ | {"SEGMENT_PIPELINE_REPORTS_URL": "http://reports.example/"})
     monkeypatch.chdir(shop.folder)
     with pytest.raises(SystemExit):
         main(["ui", "--config", str(shop.config_path), "--port", "3456"])
     workspace = shop.folder / "dagster_home" / "workspace.yaml"
-    assert started[0][1:4] == ["-m", "dagster", "dev"]
-    assert started[0][4:] == ["--workspace", str(workspace), "--host", "127.0.0.1", "--port", "3456"]
+    assert started[0][1:6] == ["-W", "ignore:Function `dev_command`:FutureWarning", "-m", "dagster", "dev"]
+    assert started[0][6:] == ["--workspace", str(workspace), "--host", "127.0.0.1", "--port", "3456"]
     assert "location_name: segment_pipeline\n" in workspace.read_text()
     assert os.environ["SEGMENT_PIPELINE_CONFIG"] == str(shop.config_path)
     assert os.environ["DAGSTER_HOME"] == str(shop.folder / "dagster_home")
 
 
+def test_the_reports_are_served_for_as_long_as_the_process_lives_however_it_ends(tmp_path):
+    (tmp_path / "2023-05.html").write_text("<p>The report.</p>")
+    code = (
+        "import sys, time; from pathlib import Path; from segment_pipeline.cli.reports_server import serve_reports; "
+        f"print(serve_reports(Path({str(tmp_path)!r}), 0), flush=True); time.sleep(120)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert requests.get(f"{address}2023-05.html", timeout=10).text == "<p>The report.</p>"
+        assert "2023-05.html" in requests.get(address, timeout=10).text
+        process.kill()
+
+    def is_gone() -> bool:
+        try:
+            requests.get(address, timeout=10)
+        except requests.RequestException:
+            return True
+        return False
+
+    eventually(is_gone, 30)
+
+
 # --- what it refuses --------------------------------------------------------------------------------------------------
+
+
+def test_without_a_command_it_shows_the_three_ways_to_begin(commands):
+    ended = commands.start().wait()
+    assert_refused(ended, 2, "segment-pipeline quickstart customers.csv", "segment-pipeline init my_shop", " run ")
+    assert "required: COMMAND" not in ended.err
+
+
+def test_a_port_that_is_taken_or_none_is_refused(commands, shop):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ui = ("ui", "--config", str(shop.config_path))
+        assert_refused(commands.start(*ui, "--port", str(port)).wait(), 1, f"Port {port} is taken", "--port ")
+    assert_refused(commands.start(*ui, "--port", "99999").wait(), 2, "--port", "'99999' is no port")
+    assert_refused(commands.start(*ui, environment={"PORT": "http"}).wait(), 2, "--port", "'http' is no port")
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("%q", "'%q' is no way to write dates"),
+        ("%d/%m/%Y", "--date-format '%d/%m/%Y': no column of"),
+        ("dates", "--date-format 'dates': no column of"),
+        # it fits the second column, and which is meant nobody said
+        ("%d.%m.%Y", "day of {file}, which tells when an order was placed, is not written so (such as '2024-01-01')"),
+    ],
+)
+@pytest.mark.parametrize("command", ["inspect", "quickstart", "init"])
+def test_a_date_format_that_does_not_fit_is_refused_and_no_other_is_read(commands, tmp_path, command, written, said):
+    file = tmp_path / "orders.csv"
+    days = [date(2024, 1, 1) + timedelta(days=number % 150) for number in range(900)]
+    rows = [
+        f"c{number % 90},o{number},{day},{day + timedelta(days=3):%d.%m.%Y},{number % 40 + 5}.5"
+        for number, day in enumerate(days)
+    ]
+    file.write_text("\n".join(["customer,order,day,paid,total", *rows]))
+    place = {"inspect": [str(file)], "quickstart": [str(file), "--out", str(tmp_path / "out")]}
+    arguments = place.get(command, [str(tmp_path / "project"), "--from", str(file)])
+    ended = commands.start(command, *arguments, "--date-format", written).wait()
+    assert_refused(ended, 2, said.format(file=file))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["orders.csv"]
 
 
 @pytest.mark.parametrize(
@@ -374,6 +442,7 @@ def test_changed_settings_are_noticed_and_change_nothing_by_themselves(commands,
     ended = commands.run(copy)
     assert ended.code == 0
     assert "2023-03..2023-05 were made with other settings" in ended.err
+    assert f"than {copy.config_path} has now (tiers.dominant was 0.8 and is 0.9). To rebuild them" in ended.err
     assert "--months 2023-03..2023-05 --force" in ended.err
     assert published_content(copy.published) == published_content(three_months.published)
 

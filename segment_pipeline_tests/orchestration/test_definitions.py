@@ -11,18 +11,24 @@ import dagster as dg
 import pytest
 import yaml
 
+from segment_pipeline.config.config import load_config
+from segment_pipeline.orchestration.jobs import FRESHNESS_CHECK
+from segment_pipeline.sources.assets import source_assets
+from segment_pipeline_tests.shop import Shop
+
 REPOSITORY = Path(__file__).parents[2]
 
 # asset | group | kinds | depends on (@-1: the month before) | checks (!: blocks the month)
 ASSETS = """
-raw_customers | customers | duckdb sql | | amounts_keep_their_value earlier_months_are_as_they_were! \
+order_lines | sources | | |
+raw_customers | customers | duckdb sql | order_lines | amounts_keep_their_value earlier_months_are_as_they_were! \
 feeds_reach_the_end_of_the_month! nothing_is_delivered_twice order_lines_have_dates!
 validated_features | customers | duckdb sql | raw_customers | columns_and_types! customer_ids_unique_and_present! \
 enough_customers! raw_equals_accepted_plus_rejected! row_count_close_to_previous_month share_rejected_within_limit! \
 source_is_accounted_for! values_within_valid_range!
 scaled_matrix | customers | duckdb python | validated_features | features_are_independent!
-candidate_models | mixtures | duckdb python | raw_customers scaled_matrix validated_features | has_admissible_candidate
-selected_model | mixtures | duckdb python | \
+candidate_models | models | duckdb python | raw_customers scaled_matrix validated_features | has_admissible_candidate
+selected_model | models | duckdb python | \
 candidate_models raw_customers scaled_matrix selected_model@-1 validated_features | \
 champion_is_stable champion_not_degenerate!
 monthly_assignments | segments | duckdb sql | \
@@ -33,33 +39,33 @@ transition_deltas | segments | duckdb sql | \
 monthly_assignments raw_customers selected_model validated_features | transitions_reconcile!
 drift_alerts | segments | duckdb python | \
 candidate_models drift_alerts@-1 monthly_assignments raw_customers selected_model validated_features |
-journey_paths | journeys | duckdb sql | monthly_assignments segment_profiles selected_model validated_features |
-churn_risk | journeys | duckdb python | monthly_assignments raw_customers selected_model validated_features |
-early_warnings | journeys | duckdb sql | churn_risk customer_actions early_warnings@-1 \
+journey_paths | segments | duckdb sql | monthly_assignments segment_profiles selected_model validated_features |
+churn_risk | early_warnings | duckdb python | monthly_assignments raw_customers selected_model validated_features |
+early_warnings | early_warnings | duckdb sql | churn_risk customer_actions early_warnings@-1 \
 monthly_assignments selected_model transition_deltas validated_features |
-warning_backtest | journeys | duckdb python | \
+warning_backtest | early_warnings | duckdb python | \
 churn_risk customer_actions early_warnings monthly_assignments raw_customers selected_model |
-movement_reference | journeys | duckdb sql | early_warnings monthly_assignments raw_customers selected_model \
+movement_reference | movement | duckdb sql | early_warnings monthly_assignments raw_customers selected_model \
 transition_deltas validated_features |
-segment_forecast | journeys | duckdb python | monthly_assignments raw_customers segment_forecast@-1 selected_model \
+segment_forecast | movement | duckdb python | monthly_assignments raw_customers segment_forecast@-1 selected_model \
 transition_deltas validated_features |
-customer_actions | actions | duckdb sql | monthly_assignments selected_model transition_deltas | \
+customer_actions | campaigns | duckdb sql | monthly_assignments selected_model transition_deltas | \
 campaigns_are_valid every_action_reaches_somebody every_customer_has_an_action
-campaign_lift | actions | duckdb python | customer_actions raw_customers | outcomes_can_be_used
+campaign_lift | campaigns | duckdb python | customer_actions raw_customers | outcomes_can_be_used
 model_validation | validation | duckdb python | \
 candidate_models churn_risk monthly_assignments raw_customers scaled_matrix selected_model validated_features | \
 heldout_gap_is_small next_month_comes_as_expected predicts_what_follows probabilities_are_calibrated \
 segments_are_separate stable_over_time
-alternative_segmentations | validation | duckdb python | churn_risk monthly_assignments raw_customers selected_model \
+alternative_segmentations | alternatives | duckdb python | churn_risk monthly_assignments raw_customers selected_model \
 validated_features | alternatives_can_be_computed
-segment_audit | validation | duckdb sql | \
+segment_audit | audit | duckdb sql | \
 monthly_assignments raw_customers scaled_matrix selected_model validated_features | audit_can_be_made
-outlier_groups | validation | duckdb sql | monthly_assignments scaled_matrix validated_features |
+outlier_groups | audit | duckdb sql | monthly_assignments scaled_matrix validated_features |
 published_segments | publishing | duckdb sql | alternative_segmentations campaign_lift candidate_models \
 churn_risk customer_actions drift_alerts early_warnings journey_paths model_validation monthly_assignments \
 movement_reference outlier_groups scaled_matrix segment_audit segment_forecast segment_profiles selected_model \
 transition_deltas validated_features warning_backtest |
-segment_report | publishing | altair html | published_segments |
+segment_report | report | altair html | published_segments |
 """
 
 
@@ -96,6 +102,8 @@ def test_every_asset_says_what_it_is_who_owns_it_and_what_its_columns_mean():
     for spec, _ in specs():
         name = spec.key.to_user_string()
         assert len(spec.description or "") > 20, name
+        if name == "order_lines":  # others make it, and have it
+            continue
         assert spec.owners == ["team:customer-analytics"], name
         assert {"dagster/table_name", "dagster/uri"} & set(spec.metadata), name
         if name == "segment_report":  # a page has no columns
@@ -128,13 +136,44 @@ def test_partitions_are_the_closed_months_of_the_users_file():
     assert monthly_partitions.get_partition_keys()[-1] == "2023-12"
 
 
+def test_every_source_is_an_asset(tmp_path):
+    shop = Shop(tmp_path).configure(more="")
+    more = "  events:\n    - {feed: visits, path: visits.csv, customer_id: c, occurred_at: t}\nfeatures:"
+    shop.config_path.write_text(shop.config_path.read_text().replace("features:", more, 1))
+    found = {
+        spec.key.to_user_string(): spec for made in source_assets(load_config(shop.config_path)) for spec in made.specs
+    }
+    assert set(found) == {"order_lines", "events/visits"}
+    assert "orders.parquet" in (found["order_lines"].description or "")
+    assert "visits.csv" in (found["events/visits"].description or "")
+
+
+@pytest.mark.parametrize(("published", "late"), [("2023-12", False), ("2023-11", True)])
+def test_a_month_is_late_when_it_is_not_published_by_the_tenth_whatever_else_was_run(published, late):
+    """A repair of an older month, today, does not make up for it."""
+    from segment_pipeline.definitions import defs
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        for month in (published, "2023-03"):
+            instance.report_runless_asset_event(dg.AssetMaterialization("published_segments", partition=month))
+        run = dg.materialize(
+            [*(defs.assets or []), *(defs.asset_checks or [])],
+            selection=dg.AssetSelection.checks(FRESHNESS_CHECK),
+            resources=defs.resources,
+            instance=instance,
+        )
+    (found,) = run.get_asset_check_evaluations()
+    assert found.passed is not late
+
+
 def test_the_job_makes_every_asset_in_one_process():
     from segment_pipeline.definitions import defs
 
     job = defs.resolve_job_def("monthly_segmentation")
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == {
         row.partition(" ")[0] for row in ASSETS.strip().splitlines()
-    }
+    } - {"order_lines"}
+    assert FRESHNESS_CHECK not in job.asset_layer.asset_graph.asset_check_keys
     assert job.executor_def is dg.in_process_executor
 
 
@@ -143,7 +182,7 @@ def test_the_code_location_validates():
 
     dg.Definitions.validate_loadable(defs)
     names = {sensor.name for sensor in defs.sensors or []}
-    assert names == {"notify_run_failure", "notify_drift_alerts", "notify_month"}
+    assert names == {"notify_run_failure", "notify_drift_alerts", "notify_month", "look_for_late_months"}
 
 
 @pytest.mark.process

@@ -7,6 +7,8 @@ import duckdb
 import pytest
 
 from segment_pipeline.errors import SourceError
+from segment_pipeline.orchestration.check_types import CheckSpec
+from segment_pipeline.orchestration.checks import result
 from segment_pipeline.orchestration.failures import Failure, explain, warning_of
 
 
@@ -62,30 +64,16 @@ def test_being_stopped_is_no_error(fail, stopped):
     assert failure_of(fail).interrupted == stopped
 
 
-def test_a_warning_rounds_its_figures_and_ends_as_a_sentence_does():
-    def warned(observed: dict[str, object], limit: dict[str, object]) -> str | None:
-        @dg.asset(check_specs=[dg.AssetCheckSpec("stable", asset="step")])
-        def step():
-            yield dg.MaterializeResult(
-                check_results=[
-                    dg.AssetCheckResult(
-                        check_name="stable",
-                        passed=False,
-                        severity=dg.AssetCheckSeverity.WARN,
-                        metadata={"observed": observed, "limit": limit},
-                    )
-                ]
-            )
+def test_a_warning_is_a_check_that_failed_and_did_not_stop_the_month():
+    warns = CheckSpec("stable", "It is stable.", blocking=False)
 
-        run = dg.materialize([step], instance=dg.DagsterInstance.ephemeral())
-        return next(found for found in map(warning_of, run.all_events) if found)
+    @dg.asset(check_specs=[dg.AssetCheckSpec(name, asset="step") for name in ("stable", "stops")])
+    def step():
+        stops = CheckSpec("stops", "It stops.", blocking=True)
+        yield dg.MaterializeResult(
+            check_results=[result(warns, False, {"moved": 3}, {"moved": 2}), result(stops, False, {"moved": 3}, {})]
+        )
 
-    assert warned(
-        {"stability over time": 0.39522218915712715, "spend": 20188.25, "customers": 12345, "failed": ["It moved."]},
-        {"stability over time": 0.5},
-    ) == (
-        "stable: stability over time 0.395; spend 20,188; customers 12345; It moved; allowed: stability over time 0.5."
-    )
-    assert warned({"problems": ["One.", "Is the column free text?"]}, {"problems": []}) == (
-        "stable: One; Is the column free text?"
-    )
+    run = dg.materialize([step], instance=dg.DagsterInstance.ephemeral())
+    found = [said for said in map(warning_of, run.all_events) if said]
+    assert found == [("stable", "moved 3; allowed: moved 2.")]

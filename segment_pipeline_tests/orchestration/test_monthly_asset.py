@@ -1,6 +1,7 @@
 """What all assets share: one declaration, one gate, one way to show rows; and that each reads as a story."""
 
 import ast
+import logging
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -9,11 +10,15 @@ import dagster as dg
 import pytest
 
 import segment_pipeline
-from segment_pipeline.database.tables import MONTH, Table
+from segment_pipeline import __version__
+from segment_pipeline.database.tables import MONTH, Column, Table
 from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.check_types import CheckSpec
+from segment_pipeline.orchestration.failures import tell_once
 from segment_pipeline.orchestration.metadata import as_list, as_table
 from segment_pipeline.orchestration.monthly_asset import monthly_asset
+from segment_pipeline.orchestration.resources import Pipeline
+from segment_pipeline.orchestration.settings import location_config
 
 LONGEST = 25
 
@@ -39,13 +44,14 @@ def test_an_asset_reads_as_a_story():
     from segment_pipeline.definitions import defs
 
     lines = stories()
-    assert {spec.key.to_user_string() for asset in defs.assets or [] for spec in asset.specs} <= set(lines)
+    made = {spec.key.to_user_string() for asset in defs.assets or [] if asset.is_executable for spec in asset.specs}
+    assert made <= set(lines)
     assert {name: count for name, count in lines.items() if count > LONGEST} == {}
 
 
 def test_every_table_is_filled_by_one_asset_that_says_so():
     from segment_pipeline.definitions import defs
-    from segment_pipeline.orchestration.tables import PIPELINE_RUNS
+    from segment_pipeline.orchestration.tables import TABLES as RUNS
     from segment_pipeline.publishing.catalogue import TABLES
     from segment_pipeline.publishing.tables import DATA_DICTIONARY
     from segment_pipeline.sources.people import tables as people
@@ -57,7 +63,7 @@ def test_every_table_is_filled_by_one_asset_that_says_so():
             words = beside.rstrip(".").replace(" and ", ", ").split(", ")
             filled.update({spec.metadata["dagster/table_name"].removeprefix("warehouse.main."), *words})
     # what a command writes, or every step
-    of_no_asset = {PIPELINE_RUNS.name, DATA_DICTIONARY.name, *(table.name for table in people.TABLES)}
+    of_no_asset = {table.name for table in (*RUNS, DATA_DICTIONARY, *people.TABLES)}
     assert {table.name: filled[table.name] for table in TABLES if table.name not in of_no_asset} == {
         table.name: 1 for table in TABLES if table.name not in of_no_asset
     }
@@ -109,6 +115,116 @@ def judged(stops: bool, *, blocks: bool = True) -> tuple[dg.ExecuteInProcessResu
     return run, errors[0].cause.message.strip() if errors else None
 
 
+def test_a_failed_check_says_what_it_found_and_what_to_do_and_gives_its_numbers():
+    run, _ = judged(stops=False)
+    stops, warns = run.get_asset_check_evaluations()
+    assert stops.description == "rows 3; allowed: rows 2. Do this."
+    assert warns.description == "rows 3."
+    assert (stops.metadata["observed/rows"].value, stops.metadata["limit/rows"].value) == (3, 2)
+
+
+def test_a_check_counts_its_lists_and_rounds_its_fractions():
+    found = checks.result(
+        WARNS,
+        False,
+        {"stability over time": 0.39522218915712715, "spend": 20188.25, "problems": [], "found": "words", "no": None},
+        {"stability over time": 0.5, "problems": [], "advice": "see to it"},
+    )
+    numbers = {name: value.value for name, value in found.metadata.items() if "/" in name}
+    assert numbers == {
+        "observed/stability_over_time": 0.3952,
+        "observed/spend": 20188.0,
+        "observed/problems": 0,
+        "limit/stability_over_time": 0.5,
+        "limit/problems": 0,
+    }
+    assert found.description == (
+        "stability over time 0.395; spend 20,188; found words; no unknown; allowed: stability over time 0.5; see to it."
+    )
+    told = checks.result(WARNS, False, {"problems": ["One.", "Is the column free text?"], "rows": 3}, {"problems": []})
+    assert told.description == "One; Is the column free text?"
+    assert checks.result(WARNS, True, {"rows": 3}, {}).description == "It warns."
+
+
+def test_after_a_failed_step_the_log_has_no_red_line_for_each_that_stands_on_it():
+    """What a run logs as errors: the failure of the step, and of the run."""
+
+    class Listening(Pipeline):
+        def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+            tell_once(context.log)
+
+        def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+            pass
+
+    @monthly_asset(FIRST)
+    def first(pipeline: Listening) -> dg.MaterializeResult:
+        raise ValueError("no")
+
+    @monthly_asset(SECOND, deps=[first])
+    def second(pipeline: Listening) -> dg.MaterializeResult:
+        return dg.MaterializeResult()
+
+    @monthly_asset(THIRD, deps=[second])
+    def third(pipeline: Listening) -> dg.MaterializeResult:
+        return dg.MaterializeResult()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = dg.materialize(
+            [first, second, third],
+            partition_key="2023-03",
+            raise_on_error=False,
+            resources={"pipeline": Listening(config_path="")},
+            instance=instance,
+        )
+        errors = [entry for entry in instance.all_logs(run.run_id) if entry.level >= logging.ERROR]
+    assert [entry.dagster_event_type for entry in errors] == [
+        dg.DagsterEventType.STEP_FAILURE,
+        dg.DagsterEventType.RUN_FAILURE,
+    ]
+
+
+def test_an_asset_says_by_which_code_and_settings_it_is_made_and_what_can_stop_it():
+    @monthly_asset(FIRST, checks=[STOPS])
+    def first() -> dg.MaterializeResult:
+        return dg.MaterializeResult()
+
+    @monthly_asset(SECOND, checks=[WARNS], follows_itself=True)
+    def second() -> dg.MaterializeResult:
+        return dg.MaterializeResult()
+
+    (stopped,), (followed,) = first.specs, second.specs
+    assert stopped.code_version == followed.code_version == f"{__version__}+{location_config().config_hash}"
+    assert "can_stop_the_month" in stopped.tags
+    assert "can_stop_the_month" not in followed.tags
+    assert ("needs_the_month_before" in stopped.tags, "needs_the_month_before" in followed.tags) == (False, True)
+    assert stopped.group_name == "orchestration"  # the folder of this test
+
+
+def test_figures_are_rounded_and_columns_lead_to_where_they_are_declared_in_the_same_words():
+    amount = Column("amount", "DOUBLE", "EUR", "What was paid.")
+    paid = Table("paid", "Who paid.", (MONTH, amount, Column("share", "DOUBLE", "", "Of all.")), ("month",))
+    spent = Table("spent", "Who spent.", (MONTH, amount, Column("share", "DOUBLE", "", "Of some.")), ("month",))
+
+    @monthly_asset(paid)
+    def who_paid() -> dg.MaterializeResult:
+        return dg.MaterializeResult()
+
+    @monthly_asset(spent, deps=[who_paid])
+    def who_spent() -> dg.MaterializeResult:
+        return dg.MaterializeResult(metadata={"share": 0.21498732, "money": 51234.7, "error": 1.23456e-13, "rows": 12})
+
+    run = dg.materialize([who_paid, who_spent], partition_key="2023-03", instance=dg.DagsterInstance.ephemeral())
+    (told,) = (made.metadata for made in run.asset_materializations_for_node("who_spent"))
+    assert {name: told[name].value for name in ("share", "money", "error", "rows")} == {
+        "share": 0.215,
+        "money": 51235.0,
+        "error": 1.235e-13,
+        "rows": 12,
+    }
+    lineage = told["dagster/column_lineage"].column_lineage.deps_by_column
+    assert lineage == {"amount": [dg.TableColumnDep(asset_key=dg.AssetKey("who_paid"), column_name="amount")]}
+
+
 def verdicts_of(run: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str]]:
     return {found.check_name: (found.passed, found.severity.name) for found in run.get_asset_check_evaluations()}
 
@@ -117,7 +233,7 @@ def test_a_closed_gate_shows_every_verdict_and_stops_the_month():
     run, error = judged(stops=False)
     assert verdicts_of(run) == {"stops": (False, "ERROR"), "warns": (False, "WARN")}
     assert error == (
-        "segment_pipeline.errors.ContractError: 2023-03 was not written. stops: found rows 3, allowed rows 2. Do this."
+        "segment_pipeline.errors.ContractError: 2023-03 was not written. stops: rows 3; allowed: rows 2. Do this."
     )
     assert not run.asset_materializations_for_node("first")
 

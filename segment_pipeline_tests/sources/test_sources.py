@@ -13,12 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from segment_pipeline.config.config import load_config
 from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import prepare
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import parse_month
 from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline.sources.order_lines import unreadable_date
 from segment_pipeline.sources.reconciliation import Part, part
 from segment_pipeline.sources.sources import SourceCounts, load_raw_customers, months_before
 from segment_pipeline_tests.shop import Shop, query
@@ -656,3 +658,17 @@ def test_a_date_of_the_year_9999_is_in_no_month_and_stops_none(tmp_path: Path) -
     with duckdb.connect() as connection:
         before = months_before(connection, config, parse_month("2023-04"), 5)
     assert before == [parse_month(key) for key in ("2023-02", "2023-03")]
+
+
+def test_an_unreadable_date_is_shown_as_it_is_written(tmp_path: Path) -> None:
+    """Its text stands in the columns of the expression, which makes nothing of it."""
+    shop = Shop(tmp_path).configure()
+    settings = shop.config_path.read_text().replace("orders.parquet", "orders.csv")
+    written = "ordered_at: try_strptime(day || ' ' || hour, '%d.%m.%Y %H')"
+    shop.config_path.write_text(settings.replace("ordered_at: ordered_at", written))
+    rows = ["customer,order_id,day,hour,amount,product", "a,1,01.02.2023,10,5,p", "b,2,31.02.2023,11,5,p"]
+    (tmp_path / "orders.csv").write_text("\n".join(rows))
+    with duckdb.connect() as connection:
+        assert unreadable_date(connection, load_config(shop.config_path)) == "31.02.2023 11"
+        (tmp_path / "orders.csv").write_text("\n".join(rows[:2]))
+        assert unreadable_date(connection, load_config(shop.config_path)) is None

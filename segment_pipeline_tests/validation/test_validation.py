@@ -428,7 +428,7 @@ def test_hybrids_are_compared_with_all_others_and_with_those_of_a_single_segment
     assert (everybody.subject, single.subject) == ("", "dominant")
     assert everybody.low < 1.0 < everybody.high
     assert single.low < 1.5 < single.high
-    assert "than all others (" in everybody.sentence
+    assert "as all others (" in everybody.sentence
     assert "than customers of a single segment (tier dominant) (" in single.sentence
     _, nobody = hybrid_spend(Hybrids(spend, kind == 0, np.zeros(20_000, dtype=bool)))
     assert (nobody.subject, nobody.value) == ("dominant", None)
