@@ -8,7 +8,7 @@ OLD_DUCKDB := .cache/duckdb-1.5
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-fast lint ui docs pictures wheel lock clean-outputs
+.PHONY: help run test test-fast lint ui docs pictures wheel lock newest clean-outputs
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -48,6 +48,9 @@ clean-outputs:  ## delete what `make run` made (the warehouse, the published fil
 lock:  ## renew requirements.lock after a change of pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --quiet --output-file requirements.lock
+
+newest: $(VENV)/ready  ## the quick tests with the newest release of every dependency, in an environment of its own
+	@$(BIN)/python -m tools.newest
 
 # The marker is written last: a set-up that was interrupted starts over.
 # Every dependency stands in the lock, so only the lock decides whether the set-up is up to date.
