@@ -29,9 +29,10 @@ def dependencies() -> list[Requirement]:
     return [Requirement(line) for line in sum(project["optional-dependencies"].values(), project["dependencies"])]
 
 
-def _python(*arguments: str, **options: bool) -> "subprocess.CompletedProcess[str]":
+def _python(*arguments: str, capture: bool = False) -> subprocess.CompletedProcess[str]:
     command = [str(HOME / "bin" / "python"), "-m", *arguments]
-    return subprocess.run(command, cwd=ROOT, text=True, check=False, **options)  # type: ignore[call-overload, no-any-return]  # noqa: S603
+    out = subprocess.PIPE if capture else None
+    return subprocess.run(command, cwd=ROOT, text=True, stdout=out, check=False)  # noqa: S603
 
 
 def install(*arguments: str) -> None:
@@ -42,8 +43,8 @@ def install(*arguments: str) -> None:
 
 def versions() -> dict[str, str]:
     """Of all that is installed."""
-    found = _python("pip", "list", "--format=freeze", "--disable-pip-version-check", capture_output=True).stdout
-    return {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in found.split()}
+    listed = _python("pip", "list", "--format=freeze", "--disable-pip-version-check", capture=True).stdout.split()
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in listed)}
 
 
 def lock() -> None:
