@@ -15,7 +15,7 @@ PACKAGES := $(shell grep -c '^[a-zA-Z0-9].*==' requirements.lock)
 SHOW_PACKAGES = /^Collecting / { n++; if (n % 20 == 0 || n == $(PACKAGES)) { print "  " n " of $(PACKAGES) packages fetched"; fflush() } } \
   /^Installing collected/ { print "  installing them"; fflush() }
 
-.PHONY: help run test test-fast lint ui docs pictures wheel lock clean-outputs
+.PHONY: help run test test-fast lint ui docs pictures wheel lock newest clean-outputs
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -55,6 +55,9 @@ clean-outputs:  ## delete what `make run` made (the warehouse, the published fil
 lock:  ## renew requirements.lock after a change of pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --quiet --output-file requirements.lock
+
+newest: $(VENV)/ready  ## the quick tests with the newest release of every dependency, in an environment of its own
+	@$(BIN)/python -m tools.newest
 
 # The marker is written last: a set-up that was interrupted starts over.
 # Every dependency stands in the lock, so only the lock decides whether the set-up is up to date.

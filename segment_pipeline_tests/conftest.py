@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from segment_pipeline_tests.commands import Commands, shared_commands
 from segment_pipeline_tests.shop import Shop, order_lines, write_parquet
@@ -22,6 +23,10 @@ Shop(_LOCATION).configure(last_month="2023-12")
 os.environ["SEGMENT_PIPELINE_CONFIG"] = str(_LOCATION / "segmentation.yaml")
 os.environ.pop("DAGSTER_HOME", None)
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
+
+# How long an example takes is the machine's business: a busy one fails no test.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 # Who asks for the fixture does what the mark says; tests that start processes by themselves are marked by hand.
 MARK_OF_FIXTURE = {

@@ -17,7 +17,13 @@ from segment_pipeline.database.store import prepare
 from segment_pipeline.early_warnings.backtest import BacktestRow, backtest, most_urgent
 from segment_pipeline.early_warnings.churn_store import write_backtest
 from segment_pipeline.early_warnings.contact_list import WHOLE, standings
-from segment_pipeline.early_warnings.rules_store import contact_list_told, standings_of, write_early_warnings
+from segment_pipeline.early_warnings.rules_store import (
+    contact_list_told,
+    head_of_queue,
+    standings_of,
+    warning_figures,
+    write_early_warnings,
+)
 from segment_pipeline.early_warnings.tables import WARNING_BACKTEST_HISTORY
 from segment_pipeline.models.champions_store import previous_champion, require_champion
 from segment_pipeline.months import add_months
@@ -83,6 +89,7 @@ def test_a_rule_takes_part_only_above_chance_and_not_below_churn_risk():
     assert not standing(precision_low=0.25).takes_part
     assert standing(precision_low=0.25 + 2**-20).takes_part
     assert not standing(churn_risk_precision=0.375 + 2**-20).takes_part
+    assert not standing(precision=0.2, precision_low=0.26).takes_part
     # in months without a churn risk there is nothing but chance to be better than
     assert standing(churn_risk_precision=None).takes_part
     assert not standing(alerts=0, precision=None, precision_low=None, churn_risk_precision=None).takes_part
@@ -94,6 +101,12 @@ def test_each_standing_says_why():
         "as many of the highest churn risk 37.5 %."
     )
     assert standing(precision_low=0.2).sentence.endswith("at random 25.0 %: that may be chance.")
+    assert standing(precision=0.2, precision_low=0.1).sentence.endswith("at random 25.0 %: no better than chance.")
+    assert standing(precision=0.25, precision_low=0.1).sentence.endswith("at random 25.0 %: that may be chance.")
+    assert standing(churn_risk_precision=None).sentence.endswith("of as many customers at random 25.0 %.")
+    assert standing(alerts=0).sentence == "In the 3 months that are judged it has warned of nobody."
+    assert standing(base_rate=None).sentence == "None of its warnings has been judged yet."
+    assert standing(alerts=0, months=0, precision=None).sentence == "None of its warnings has been judged yet."
     assert standing(churn_risk_precision=0.5).sentence.endswith("but the list is better without it.")
     (never, _) = standings([RULE], {}, ranked=True)
     assert (never.takes_part, never.sentence) == (False, "None of its warnings has been judged yet.")
@@ -155,6 +168,55 @@ def test_without_a_churn_risk_only_a_proven_rule_makes_a_list(warehouse):
     known(warehouse, MARCH, churn_risk_precision=None)
     write_early_warnings(warehouse, MODEL, MODEL, APRIL, WarningSettings(monthly_budget=3))
     assert on_the_list(warehouse, APRIL) == [(1, "c0", "segment_downgrade")]
+
+
+def test_whom_a_campaign_leaves_alone_costs_nobody_a_place(warehouse):
+    """The riskiest of all is a control: warned of, and not on the list, which is as long as it would be without."""
+    four_customers(warehouse, APRIL, risks=(0.2, 0.9, 0.5, 0.4))
+    customer(warehouse, APRIL, "control", (0.35, 0.3, 0.35), risk=0.99)
+    for name, arm in (("control", "control"), ("c1", "treatment")):
+        warehouse.execute("INSERT INTO customer_actions (month, customer_id, arm) VALUES (?, ?, ?)", [APRIL, name, arm])
+    write_early_warnings(warehouse, MODEL, MODEL, APRIL, DEFAULTS)
+    assert [row[:2] for row in on_the_list(warehouse, APRIL)] == [(1, "c1"), (2, "c2")]
+    columns = ("customer_id", "priority", "within_budget", "contact_allowed")
+    assert ("control", None, False, False) in warnings(warehouse, APRIL, *columns)
+    # c0 and c3 are warned of and not on the list
+    figures = warning_figures(warehouse, APRIL)
+    assert figures == {"new": 3, "ongoing": 0, "resolved": 0, "to_contact": 2, "left_out": 2, "left_alone": 1}
+
+
+def test_the_head_of_the_queue_tells_all_that_speaks_for_a_customer(warehouse):
+    for month in (APRIL, MAY):
+        four_customers(warehouse, month)
+        write_early_warnings(warehouse, MODEL, MODEL, month, WarningSettings(monthly_budget=3))
+    assert head_of_queue(warehouse, APRIL, places=3) == [
+        {
+            "priority": place,
+            "customer_id": customer_id,
+            "churn_risk": risk,
+            "within_budget": True,
+            "evidence": evidence,
+        }
+        for place, customer_id, risk, evidence in (
+            (1, "c1", 0.9, "high_churn_risk: churn risk 90 %"),
+            (2, "c2", 0.5, "high_churn_risk: churn risk 50 %"),
+            (
+                3,
+                "c3",
+                0.4,
+                "high_churn_risk: churn risk 40 %; mixed_signal: engaged 35 %, at risk or dormant 35 %",
+            ),
+        )
+    ]
+    assert [row["within_budget"] for row in head_of_queue(warehouse, APRIL)] == [True, True, True, False]
+    # a month later they are the same warnings, and each is counted once
+    figures = warning_figures(warehouse, MAY)
+    assert figures == {"new": 0, "ongoing": 2, "resolved": 0, "to_contact": 3, "left_out": 1, "left_alone": 0}
+
+
+def test_a_file_of_before_there_were_standings_tells_nothing(warehouse):
+    warehouse.execute("DROP TABLE contact_list_rules")
+    assert (standings_of(warehouse, APRIL), contact_list_told(warehouse, APRIL)) == ([], None)
 
 
 def test_who_leaves_the_list_is_resolved_once(warehouse):

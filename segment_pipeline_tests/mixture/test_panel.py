@@ -52,6 +52,48 @@ def test_taking_customers_and_months_keeps_their_rows() -> None:
         panel.until(4)
 
 
+def test_a_first_order_that_was_delivered_late_is_missing_and_one_after_the_panel_is_of_nobody_yet() -> None:
+    """The customer of number 0 ordered first in the panel's first month, number 1 in its last, number 2 after it."""
+    panel = Panel.of(
+        np.array([0, 1, 3]),
+        np.array([1, 2, 0]),
+        np.array([[1.0], [2.0], [3.0]]),
+        first_months=np.array([0, 1, 3, -1]),
+        n_months=3,
+    )
+    assert panel.states.tolist() == [
+        [MISSING, SEEN, LAPSED],
+        [BEFORE, MISSING, SEEN],
+        [BEFORE, BEFORE, BEFORE],
+        [SEEN, LAPSED, LAPSED],
+    ]
+    assert panel.is_new.tolist() == [True, True, True, False]
+
+
+def test_who_was_a_customer_the_month_before_is_known() -> None:
+    panel = small()
+    assert panel.known_before.tolist() == [False, True, True, False, False]
+    assert panel.months_of_rows.tolist() == [0, 1, 2, 1, 2]
+    assert panel.customers_of_rows.tolist() == [0, 0, 0, 1, 2]
+
+
+def test_the_variance_of_a_rounded_value_stays_with_its_row() -> None:
+    rows = np.array([[3.0], [1.0], [2.0], [10.0], [20.0]])
+    panel = Panel.of(
+        np.array([0, 0, 0, 1, 2]),
+        np.array([2, 0, 1, 1, 2]),
+        rows,
+        first_months=np.array([-1, 1, -5]),
+        n_months=3,
+        rounding_variance=rows / 100,
+    )
+    for one in (panel, panel.take(np.array([2, 0])), panel.take(np.array([], dtype=int)), panel.until(2)):
+        assert one.rounding_variance is not None
+        np.testing.assert_array_equal(one.rounding_variance, one.rows / 100)
+    with pytest.raises(ValueError, match="rounding_variance must have the shape of rows"):
+        Panel(panel.states, panel.rows, panel.is_new, rows[:4])
+
+
 @given(st.integers(0, 1000), st.integers(1, 60), st.integers(1, 6), st.integers(1, 20))
 @settings(max_examples=40, deadline=None)
 def test_the_chunks_hold_every_row_once_in_the_order_of_months(seed: int, n: int, months: int, size: int) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from segment_pipeline.config.model import AlignmentSettings
 from segment_pipeline.mixture.candidates import Mixture
-from segment_pipeline.models.alignment import Alignment, align, soft_jaccard, wasserstein_distances
+from segment_pipeline.models.alignment import Alignment, align, kept_share, soft_jaccard, wasserstein_distances
 
 SETTINGS = AlignmentSettings()
 
@@ -75,6 +75,62 @@ def test_a_small_segment_never_gives_its_id_to_a_large_one_that_swallowed_it() -
     new = np.where(labels == 0, 0, np.tile([0, 1, 2], 334)[: len(labels)])
     result = align(hard(labels, 4), hard(new, 3), [1, 2, 3, 4], 5, SETTINGS)
     assert 1 not in result.segment_ids
+
+
+def certain(*moves: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Certain memberships, old and new, of so many customers from each old segment in each new component."""
+    old, new, customers = (np.array(column) for column in zip(*moves, strict=True))
+    return np.eye(old.max() + 1)[old.repeat(customers)], np.eye(new.max() + 1)[new.repeat(customers)]
+
+
+@pytest.mark.parametrize(
+    ("moves", "limits", "ids"),
+    [
+        # 7 of 10 members lie in the partner
+        ([(0, 0, 7), (0, 1, 3), (1, 1, 20)], {"survival": 0.7}, (1, 2)),
+        ([(0, 0, 7), (0, 1, 3), (1, 1, 20)], {"survival": 0.71}, (3, 2)),
+        # 10 of the partner's 20 members come from there, and 10 of 22
+        ([(0, 0, 10), (1, 0, 5), (2, 0, 5), (1, 1, 15), (2, 2, 15)], {}, (1, 2, 3)),
+        ([(0, 0, 10), (1, 0, 6), (2, 0, 6), (1, 1, 15), (2, 2, 15)], {}, (4, 2, 3)),
+        # the overlap is 6 of 8, that of the next best 2 of 8
+        ([(0, 0, 6), (0, 1, 2)], {"min_margin": 0.5}, (1, 2)),
+        ([(0, 0, 6), (0, 1, 2)], {"min_margin": 0.51}, (2, 3)),
+    ],
+)
+def test_who_reaches_a_limit_keeps_the_id_and_who_does_not_gets_another(moves, limits, ids) -> None:
+    old, new = certain(*moves)
+    old_ids = range(1, old.shape[1] + 1)
+    result = align(old, new, old_ids, len(old_ids) + 1, AlignmentSettings(**limits))
+    assert result.segment_ids == ids
+
+
+@pytest.mark.parametrize(
+    ("moves", "limits", "relation"),
+    [
+        # a piece that is 3 of 10 members of the old segment, where the rest goes on
+        ([(0, 0, 7), (0, 1, 3)], {"split": 0.3}, "split"),
+        ([(0, 0, 7), (0, 1, 3)], {"split": 0.31, "survival": 0.7}, "split"),  # all of it comes from there
+        ([(0, 0, 20), (1, 1, 14), (0, 2, 3), (1, 2, 6)], {"split": 0.3, "survival": 0.7}, "split"),
+        ([(0, 0, 20), (1, 1, 14), (0, 2, 3), (1, 2, 6)], {"split": 0.31, "survival": 0.7}, "born"),
+        # a piece that is 7 of 100 members of the old segment, and of which 7 of 10 come from there
+        ([(0, 0, 93), (0, 2, 7), (1, 1, 97), (1, 2, 3)], {"survival": 0.7}, "split"),
+        ([(0, 0, 93), (0, 2, 7), (1, 1, 97), (1, 2, 3)], {"survival": 0.71}, "born"),
+    ],
+)
+def test_a_piece_is_told_by_its_share_of_the_old_segment_or_by_where_its_members_come_from(
+    moves, limits, relation
+) -> None:
+    old, new = certain(*moves)
+    old_ids = range(1, old.shape[1] + 1)
+    result = align(old, new, old_ids, len(old_ids) + 1, AlignmentSettings(**limits))
+    assert [row.relation for row in result.lineage if row.segment_id == result.segment_ids[-1]] == [relation]
+
+
+def test_the_share_that_keeps_its_id_is_counted_by_the_likeliest_segment() -> None:
+    old, new = certain((0, 0, 45), (0, 1, 5), (1, 1, 50))
+    assert kept_share(old, new, [3, 8], SETTINGS) == 0.95
+    assert kept_share(old, new[:, ::-1], [3, 8], SETTINGS) == 0.95  # ids, not columns
+    assert kept_share(old, old, [3, 8], SETTINGS) == 1.0
 
 
 def test_unrelated_partitions_share_no_id() -> None:
@@ -151,7 +207,9 @@ def test_the_wasserstein_distance_of_shifted_and_scaled_gaussians_is_known() -> 
     ("old", "new", "ids", "next_id", "message"),
     [
         (np.eye(2), np.eye(3), [1, 2], 3, "same customers"),
-        (np.eye(2), np.eye(2), [1, 1], 3, "different ids"),
+        (np.eye(2), np.eye(2), [1, 1], 3, "2 old components need as many different ids"),
+        (np.eye(3)[:, :2], np.eye(3), [1, 2, 3], 4, "2 old components need as many different ids"),
+        (np.empty((0, 2)), np.empty((0, 2)), [1, 2], 3, "same customers"),
         (np.eye(2), np.eye(2), [1, 2], 2, "greater than every id"),
     ],
 )

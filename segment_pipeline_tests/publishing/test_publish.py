@@ -14,10 +14,15 @@ from segment_pipeline.database.store import Warehouse
 from segment_pipeline.publishing.agreement import disagreements
 from segment_pipeline.publishing.publish import (
     PublishError,
+    accept_loss_of,
     known_months,
+    lacks_columns,
+    lost_months,
     month_fingerprints,
+    months_of_other_settings,
     published_months,
     put_in_place,
+    refuse_loss,
     refuse_torn,
     write_beside,
 )
@@ -146,6 +151,44 @@ def test_months_that_the_warehouse_has_lost_are_not_taken_from_consumers(copy, t
     assert published_content(copy.published) == published_content(three_months.published)
 
 
+def test_one_lost_month_is_named_once(copy):
+    with warehouse_of(copy) as connection:
+        connection.execute("DELETE FROM pipeline_runs WHERE month = ?", [APRIL])
+        assert lost_months(copy.published, connection) == [APRIL]
+        with pytest.raises(PublishError, match=r"segments\.duckdb has 2023-04 as runs.*--accept-loss 2023-04;"):
+            refuse_loss(copy.published, connection)
+
+
+def test_the_file_is_kept_under_another_name_where_all_that_is_lost_is_accepted(copy):
+    content = copy.published.read_bytes()
+    kept = [copy.folder / f"segments.kept_{number}.duckdb" for number in (1, 2)]
+    with warehouse_of(copy) as connection:
+        accept_loss_of(copy.published, connection, [MARCH, APRIL])  # nothing is lost
+        connection.execute("DELETE FROM pipeline_runs WHERE month < ?", [MAY])
+        for accepted in ([], [APRIL], [APRIL, MAY]):
+            accept_loss_of(copy.published, connection, accepted)
+            assert copy.published.exists()
+        accept_loss_of(copy.published, connection, [MARCH, APRIL])
+        assert (copy.published.exists(), kept[0].read_bytes()) == (False, content)
+        copy.published.write_bytes(content)
+        accept_loss_of(copy.published, connection, [MARCH, APRIL, MAY])
+        assert [file.read_bytes() for file in kept] == [content, content]
+        refuse_loss(copy.published, connection)  # there is nothing left to lose
+
+
+def test_a_forgotten_customer_does_not_come_back_from_the_file_that_consumers_see(copy):
+    """Of a half-made month the file lends its rows: not those of a customer who has been forgotten since."""
+    with warehouse_of(copy) as connection:
+        materialize_by_hand(connection, APRIL)
+        connection.execute("INSERT INTO former_customers VALUES (sha256('saltc00007'), 'salt', NULL)")
+    publish(copy)
+    of_whom = "SELECT month FROM monthly_assignments WHERE customer_id = '{}' ORDER BY month"
+    assert query(copy.published, of_whom.format("c00007")) == [(MARCH,), (MAY,)]
+    assert query(copy.published, of_whom.format("c00010")) == [(MARCH,), (APRIL,), (MAY,)]
+    (at_large,) = query(copy.published, "SELECT count(*) FROM segment_profiles WHERE month = DATE '2023-04-01'")
+    assert at_large > (0,)
+
+
 def test_what_a_killed_run_left_beside_is_cleared_away(copy):
     before = sorted(copy.folder.iterdir())
     for name in (".segments.duckdb.draft", ".segments.duckdb.draft.wal", ".segments.duckdb.4711"):
@@ -181,8 +224,49 @@ def test_a_program_that_crashed_with_changes_to_the_file_leaves_no_trace_in_the_
     assert published_content(copy.published) == published_content(three_months.published)
 
 
+def test_a_file_of_an_older_version_is_told_by_what_it_lacks(copy):
+    assert not lacks_columns(copy.published)
+    copy.published.chmod(0o644)
+    with duckdb.connect(str(copy.published)) as connection:
+        connection.execute("ALTER TABLE pipeline_runs DROP COLUMN sequence")
+    assert lacks_columns(copy.published)
+    assert set(published_months(copy.published)) == {MARCH, APRIL, MAY}  # then by the clock
+
+
+def test_months_that_were_made_with_other_settings_are_named_whoever_copied_them(copy):
+    (used,) = query(copy.published, "SELECT DISTINCT config_hash FROM pipeline_runs")
+    with warehouse_of(copy) as connection:
+        connection.execute("UPDATE pipeline_runs SET config_hash = 'other' WHERE month = ?", [MARCH])
+        connection.execute("UPDATE pipeline_runs SET config_hash = 'other' WHERE asset = 'published_segments'")
+    publish(copy)
+    assert months_of_other_settings(copy.published, used[0]) == [MARCH]
+    assert months_of_other_settings(copy.published, "other") == [APRIL, MAY]
+
+
+def test_readers_hold_the_file_together_and_nobody_can_write_it(copy):
+    copy.published.chmod(0o666)
+    publish(copy)
+    assert copy.published.stat().st_mode & 0o222 == 0
+    with duckdb.connect(str(copy.published), read_only=True):
+        assert set(published_months(copy.published)) == {MARCH, APRIL, MAY}
+
+
+def test_the_views_and_the_scoring_of_the_latest_month_are_in_the_file_again(copy, three_months):
+    publish(copy)
+    for there in (
+        "SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY 1",
+        "SELECT function_name, macro_definition FROM duckdb_functions() WHERE NOT internal ORDER BY ALL",
+        "SELECT table_name, comment FROM duckdb_tables() ORDER BY 1",
+    ):
+        found = query(copy.published, there)
+        assert found
+        assert found == query(three_months.published, there)
+
+
 def test_no_file_has_no_months(tmp_path):
     assert published_months(tmp_path / "segments.duckdb") == {}
+    assert not lacks_columns(tmp_path / "segments.duckdb")
+    assert months_of_other_settings(tmp_path / "segments.duckdb", "any") == []
 
 
 def test_a_file_that_cannot_be_read_is_named_with_what_to_do(tmp_path):
