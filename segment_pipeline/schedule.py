@@ -1,13 +1,14 @@
 """When the daemon asks for a month: once it is closed and its data are there. And from when on it is late."""
 
 import warnings
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 
 import dagster as dg
 
 from segment_pipeline.errors import PipelineError
-from segment_pipeline.months import parse_month
+from segment_pipeline.months import month_key, parse_month
 from segment_pipeline.orchestration.jobs import monthly_segmentation
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.settings import location_config
@@ -29,35 +30,48 @@ with warnings.catch_warnings():
 
 
 # Dagster's own schedule for a partitioned job asks for the last partition again each month once the partitions have
-# ended (last_month in the user's file), and each of them would be a new run. This one then skips.
+# ended (last_month in the user's file), and each of them would be a new run. This one then skips. Of the ticks that a
+# daemon slept over Dagster evaluates the last one only, so each asks for all the months that are due.
 @dg.schedule(
     job=monthly_segmentation,
     cron_schedule="0 6 2-31 * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description="From the 2nd of the month on, each day at 06:00 UTC until its data are there: segment the month just "
-    "closed, once.",
+    "closed, once; and before it those that nobody asked for since the last one that is published.",
 )
-def monthly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    closed = context.scheduled_execution_time.replace(day=1) - timedelta(days=1)
-    key = f"{closed:%Y-%m}"
-    if key not in monthly_partitions.get_partition_keys(current_time=context.scheduled_execution_time):
-        return dg.SkipReason(f"{key} lies outside first_month..last_month of the user's file.")
-    why_not = _why_not(parse_month(key))
-    return dg.SkipReason(f"{key} {why_not}") if why_not else dg.RunRequest(run_key=key, partition_key=key)
+def monthly_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    now = context.scheduled_execution_time
+    closed = (now.replace(day=1) - timedelta(days=1)).date().replace(day=1)
+    months = [parse_month(key) for key in monthly_partitions.get_partition_keys(current_time=now)]
+    published = _published()
+    due = [month for month in months if (month > max(published) if published else month == closed)]
+    due, why_not = _with_their_data(due)
+    if due:
+        return [dg.RunRequest(run_key=key, partition_key=key) for key in map(month_key, due)]
+    if closed not in months:
+        why_not = f"{month_key(closed)} lies outside first_month..last_month of the user's file."
+    return dg.SkipReason(why_not or f"{month_key(closed)} is published.")
 
 
-def _why_not(month: date) -> str | None:
-    """Why there is nothing to run, or not yet. What cannot be read is for the run to say, and so for who is told of
-    failures."""
-    from segment_pipeline.database.store import in_memory
+def _published() -> Collection[date]:
     from segment_pipeline.publishing.publish import published_months
+
+    with suppress(PipelineError):  # what cannot be read is for the run to say, and so for who is told of failures
+        return published_months(location_config().published_path)
+    return ()
+
+
+def _with_their_data(due: Sequence[date]) -> tuple[Sequence[date], str | None]:
+    """The months before the first that has to wait, without those that are passed over; and for what that one waits."""
+    from segment_pipeline.database.store import in_memory
     from segment_pipeline.sources.over_time.outlook import look_at_source
 
     config = location_config()
     with suppress(PipelineError), in_memory() as connection:
-        if month in published_months(config.published_path):
-            return "is published."
-        waits = look_at_source(connection, config, [], [month]).waits
-        return f"waits for its data: {waits[1]}." if waits is not None else None
-    return None
+        outlook = look_at_source(connection, config, [], due)
+        passed_over = outlook.empty if config.quality.empty_month == "skip" else ()
+        waits, end = outlook.waits or (None, None)
+        there = [month for month in due if (waits is None or month < waits) and month not in passed_over]
+        return there, None if waits is None else f"{month_key(waits)} waits for its data: {end}."
+    return due, None

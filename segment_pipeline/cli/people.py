@@ -30,7 +30,8 @@ def forget_command(config: Config, chosen: argparse.Namespace) -> int:
     _refuse_blank(ids)
 
     def whole(connection: "Connection") -> "Operation":
-        leave_source(connection, config, ids)
+        if leave_source(connection, config, ids):
+            print("The source had dropped them before: what it has lost since its months ran is theirs, and no change.")
         return forget(connection, ids)
 
     def rows_alone(connection: "Connection") -> "Operation":

@@ -19,6 +19,7 @@ from segment_pipeline.database.rows import write_rows
 from segment_pipeline.database.store import month_literal, month_rows, replace_month
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.months import month_key
+from segment_pipeline.sources.people.delivered import made_anew
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def split_customers(
     capped = _count_capped(connection, config, contract, limits)
     left_out = _count_left_out(connection, contract, limits)
     connection.execute("DROP TABLE judged")
+    made_anew(connection, month)
     raw = month_rows(connection, RAW_CUSTOMERS, month)
     return SplitCounts(raw, accepted, rejected, capped, dict(reasons), left_out)
 

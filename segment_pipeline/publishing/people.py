@@ -18,10 +18,11 @@ from segment_pipeline.database.rows import insert_rows
 from segment_pipeline.database.tables import Table
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.publishing.catalogue import TABLES
-from segment_pipeline.sources.over_time.contents import read_contents, shift_contents
+from segment_pipeline.sources.over_time.contents import read_contents, settle_departure, shift_contents
 from segment_pipeline.sources.people.delivered import hashed
 from segment_pipeline.sources.people.tables import FORMER_CUSTOMERS, PEOPLE_OPERATIONS, REMOVED_ROWS
-from segment_pipeline.sources.tables import RAW_CUSTOMERS
+from segment_pipeline.sources.reconciliation import count_as_former
+from segment_pipeline.sources.tables import CUSTOMER_LINES, RAW_CUSTOMERS
 
 TABLES_OF_PEOPLE = tuple(
     table for table in TABLES if "customer_id" in table.column_names and table is not FORMER_CUSTOMERS
@@ -73,11 +74,13 @@ def forget(connection: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> Operati
     return Operation(list(dict.fromkeys(ids)), known, rows, removed, list(former))
 
 
-def leave_source(connection: duckdb.DuckDBPyConnection, config: Config, ids: Sequence[str]) -> None:
+def leave_source(connection: duckdb.DuckDBPyConnection, config: Config, ids: Sequence[str]) -> bool:
     """Take what the source holds of these customers from what closed months stand on, so that their going is no change
-    of the source. Call it before they are forgotten, inside the transaction. Raises SourceError."""
+    of the source; returns whether they had gone before, and that is settled. Call it before they are forgotten, inside
+    the transaction. Raises SourceError."""
     name_people(connection, ids)
     shift_contents(connection, config, PEOPLE, -1)
+    return settle_departure(connection, config, PEOPLE)
 
 
 def merge(connection: duckdb.DuckDBPyConnection, config: Config, old: str, new: str) -> Operation:
@@ -176,6 +179,8 @@ def _leave_source_for(connection: duckdb.DuckDBPyConnection, config: Config, old
 
 def _remove(connection: duckdb.DuckDBPyConnection, table: Table, condition: str, why: str) -> int:
     """Delete these rows of a table, and count them beside its months; returns how many."""
+    if table is CUSTOMER_LINES:
+        count_as_former(connection, condition)
     name = identifier(table.name)
     state = next((column for column in ("to_state", "segment_id") if column in table.column_names), "NULL")
     connection.execute(f"""

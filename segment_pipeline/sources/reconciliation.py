@@ -270,6 +270,30 @@ def write_parts(connection: duckdb.DuckDBPyConnection, month: date, parts: Seque
     connection.execute("DROP TABLE source_accounts")
 
 
+def count_as_former(connection: duckdb.DuckDBPyConnection, condition: str) -> None:
+    """Move the lines of some customers from those that are used to those of former customers, in the parts of all
+    months, so that a month whose customers are judged again still adds up. condition : which rows of `customer_lines`
+    are theirs, as SQL. Call it before these go."""
+    amounts = ("lines", "orders", "customers", "money", "without_amount", "below_zero", "below_zero_money")
+    shifted = ", ".join(f"{name} = coalesce(p.{name} + n.{name}, p.{name}, n.{name})" for name in amounts)
+    taken = ", ".join(f"-{name}" for name in amounts)
+    connection.execute(f"""
+        MERGE INTO {SOURCE_PARTS.name} AS p USING (
+            WITH theirs AS (
+                SELECT month, CAST(sum(lines) AS BIGINT) AS lines, CAST(sum(orders) AS BIGINT) AS orders,
+                    count(*) AS customers, sum(money) AS money,
+                    CAST(sum(lines) FILTER (money IS NULL) AS BIGINT) AS without_amount,
+                    CAST(sum(below_zero) AS BIGINT) AS below_zero, sum(below_zero_money) AS below_zero_money
+                FROM {CUSTOMER_LINES.name} WHERE {condition} GROUP BY month
+            )
+            SELECT '{FORMER}' AS reason, * FROM theirs UNION ALL SELECT '{USED}', month, {taken} FROM theirs
+        ) AS n ON p.month = n.month AND p.reason = n.reason
+        WHEN MATCHED THEN UPDATE SET {shifted}
+        WHEN NOT MATCHED THEN INSERT (month, reason, {", ".join(amounts)})
+            VALUES (n.month, n.reason, {", ".join(f"n.{name}" for name in amounts)})
+    """)
+
+
 def read_account(connection: duckdb.DuckDBPyConnection, month: date) -> list[Part]:
     """The month's account; empty in a file from before there was one."""
     if not is_there(connection, SOURCE_RECONCILIATION.name):

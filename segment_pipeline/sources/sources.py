@@ -37,8 +37,7 @@ from segment_pipeline.sources.order_lines import (
     window_of,
 )
 from segment_pipeline.sources.own_features import refuse_unfit_features
-from segment_pipeline.sources.people.delivered import delivered
-from segment_pipeline.sources.people.tables import REMOVED_ROWS
+from segment_pipeline.sources.people.delivered import delivered, made_anew
 from segment_pipeline.sources.ready_made import (
     lies_here,
     open_ready_made,
@@ -78,8 +77,7 @@ def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, mo
     connection.execute("DROP TABLE source_customers")
     write_categories(connection, month)
     write_parts(connection, month, counts.parts)
-    # the month is made anew from who is there
-    connection.execute(f"DELETE FROM {REMOVED_ROWS.name} WHERE month = ?", [month])
+    made_anew(connection, month)
     return counts
 
 

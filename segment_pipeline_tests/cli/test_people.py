@@ -205,6 +205,50 @@ def test_a_source_that_has_given_the_old_lines_to_the_new_id_has_not_changed(peo
     assert CHANGED not in commands.run(people).err
 
 
+def drop_at_the_source(shop: Shop, *customers: str) -> None:
+    """Delete their lines in the export."""
+    other = shop.folder / "other.parquet"
+    listed = ", ".join(f"'{one}'" for one in customers)
+    duckdb.execute(f"COPY (FROM '{shop.orders_path}' WHERE customer NOT IN ({listed})) TO '{other}' (FORMAT parquet)")
+    other.replace(shop.orders_path)
+
+
+@pytest.mark.process
+def test_a_source_that_dropped_the_person_before_has_not_changed_once_it_is_forgotten(people, commands):
+    drop_at_the_source(people, ANA)
+    assert CHANGED in commands.run(people).err
+    forgotten = commands.start("forget", ANA, "--config", str(people.config_path)).wait()
+    assert "The source had dropped them before" in forgotten.out
+    again = commands.run(people).err
+    assert CHANGED not in again
+    assert "Nothing to do" in again
+
+
+@pytest.mark.process
+def test_what_a_source_has_lost_besides_is_told_after_the_person_is_forgotten(people, commands):
+    drop_at_the_source(people, ANA, "c00006")
+    forgotten = commands.start("forget", ANA, "--config", str(people.config_path)).wait()
+    assert "had dropped them before" not in forgotten.out
+    assert CHANGED in commands.run(people).err
+
+
+@pytest.mark.parametrize(
+    "command", [["forget", ANA], ["merge", NUMBER, "into", ANA]], ids=["forgotten", "merged with another customer"]
+)
+def test_a_month_may_be_made_again_from_its_accepted_customers_on(people, materialize, command):
+    """As the UI does from an asset on: what the source held of who has gone is a part of the account."""
+    assert main([*command, "--config", str(people.config_path)]) == 0
+    account = "SELECT sum(lines), sum(money) FROM source_reconciliation WHERE month = '2023-04-01'"
+    before = query(people.published, account)
+    assets = query(people.warehouse, "SELECT DISTINCT asset FROM pipeline_runs WHERE asset <> 'raw_customers'")
+    assert materialize(people, "2023-04", selection=[name for (name,) in assets]).success
+    assert query(people.published, account) == before
+    gone = "SELECT customers, lines > 0 FROM source_reconciliation WHERE reason = 'forgotten or merged'"
+    assert query(people.published, gone) == [(1, True)]
+    with duckdb.connect(str(people.warehouse), read_only=True) as connection:
+        assert disagreements(connection) == {}
+
+
 def test_merging_keeps_the_row_of_the_new_id_where_both_have_one_and_counts_the_other(people, two_months):
     before = query(people.warehouse, f"SELECT * FROM monthly_assignments WHERE customer_id = '{ANA}' ORDER BY month")
     assert main(["merge", NUMBER, "into", ANA, "--config", str(people.config_path)]) == 0

@@ -65,3 +65,17 @@ def test_a_month_is_asked_for_once_its_data_are_there(shop, monkeypatch):
 def test_a_month_that_is_published_is_not_asked_for(three_months, monkeypatch):
     monkeypatch.setattr(schedule, "location_config", lambda: load_config(three_months.config_path))
     assert "2023-05 is published" in tick(datetime(2023, 6, 15, 6, tzinfo=UTC)).skip_message
+
+
+def test_months_that_nobody_asked_for_since_the_last_published_one_come_first(three_months, monkeypatch):
+    config = load_config(three_months.config_path)
+    monkeypatch.setattr(schedule, "location_config", lambda: config)
+    monkeypatch.setattr(schedule, "_with_their_data", lambda due: (due, None))  # its source ends in June
+    found = tick(datetime(2023, 9, 20, 6, tzinfo=UTC)).run_requests
+    assert [one.partition_key for one in found] == ["2023-06", "2023-07", "2023-08"]
+
+
+def test_months_before_one_that_waits_are_asked_for(copy, monkeypatch):
+    monkeypatch.setattr(schedule, "location_config", lambda: load_config(copy.config_path))
+    (request,) = tick(datetime(2023, 8, 2, 6, tzinfo=UTC)).run_requests  # of July there is no line yet
+    assert request.run_key == "2023-06"

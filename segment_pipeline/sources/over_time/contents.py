@@ -23,7 +23,7 @@ from segment_pipeline.sources.events import Feed, open_feeds
 from segment_pipeline.sources.order_lines import CLOCK_TOLERANCE, OrderLines, open_order_lines
 from segment_pipeline.sources.ready_made import lies_here
 from segment_pipeline.sources.sources import read_customers
-from segment_pipeline.sources.tables import RAW_CUSTOMERS, SOURCE_MONTHS
+from segment_pipeline.sources.tables import CUSTOMER_LINES, RAW_CUSTOMERS, SOURCE_MONTHS
 
 ORDER_LINES, ROWS = "order lines", "rows"
 
@@ -265,6 +265,55 @@ def shift_contents(
         {"sign": sign, "definition": _definition(config)},
     )
     connection.execute(f"DELETE FROM {SOURCE_MONTHS.name} WHERE lines = 0")
+
+
+def settle_departure(connection: duckdb.DuckDBPyConnection, config: Config, customers: str) -> bool:
+    """Take what the order lines and feeds have lost for what some customers had, where the source had dropped these
+    before they are forgotten, and it is exactly theirs; returns whether it is.
+
+    It is where each month that has run used as many lines of theirs, and as much money, as its window has lost since,
+    and nowhere more customers are gone than these. customers : a relation with their customer_id. Call it before their
+    rows go. Raises SourceError.
+    """
+    read_contents(connection, config, among=customers)
+    if config.source.orders is None or connection.execute("SELECT 1 FROM source_contents").fetchone():
+        return False
+    read_contents(connection, config)
+    held = f"(FROM {SOURCE_MONTHS.name} WHERE definition = {literal(_definition(config))})"
+    window = f"INTERVAL {config.source.window_months - 1} MONTH"
+    found = connection.execute(f"""
+        WITH lost AS (
+            SELECT h.month, h.of_month, h.feed, h.lines - coalesce(c.lines, 0) AS lines,
+                h.customers - coalesce(c.customers, 0) AS customers, h.amount - coalesce(c.amount, 0) AS money
+            FROM {held} AS h LEFT JOIN source_contents AS c USING (feed, of_month)
+        ),
+        in_window AS (
+            SELECT month, sum(lines) AS lines, sum(money) AS money FROM lost
+            WHERE feed = {literal(ORDER_LINES)} AND of_month >= month - {window} GROUP BY month
+        ),
+        theirs AS (
+            SELECT month, sum(lines) AS lines, sum(money) AS money
+            FROM {CUSTOMER_LINES.name} SEMI JOIN {customers} USING (customer_id) GROUP BY month
+        )
+        SELECT coalesce(sum(in_window.lines), 0) > 0 AND bool_and(in_window.lines = coalesce(theirs.lines, 0)
+            AND in_window.money = coalesce(theirs.money, 0)) AND NOT EXISTS (
+                FROM lost WHERE lines < 0 OR customers NOT BETWEEN 0 AND (SELECT count(*) FROM {customers})
+            )
+        FROM in_window LEFT JOIN theirs USING (month)
+    """).fetchone()
+    if not found or not found[0]:
+        return False
+    connection.execute(f"""
+        MERGE INTO {SOURCE_MONTHS.name} AS s USING (
+            SELECT h.month, h.feed, h.of_month, c.* EXCLUDE (feed, of_month)
+            FROM {held} AS h LEFT JOIN source_contents AS c USING (feed, of_month)
+            WHERE h.lines IS DISTINCT FROM c.lines
+        ) AS n ON s.month = n.month AND s.feed = n.feed AND s.of_month = n.of_month
+        WHEN MATCHED AND n.lines IS NULL THEN DELETE
+        WHEN MATCHED THEN UPDATE SET lines = n.lines, customers = n.customers, amount = n.amount,
+            fingerprint = n.fingerprint
+    """)
+    return True
 
 
 def _of_rows(config: Config, month: str, relation: str) -> str:

@@ -6,6 +6,7 @@ read as they are, and nothing is paid for it.
 """
 
 from dataclasses import dataclass, replace
+from datetime import date
 
 import duckdb
 
@@ -13,7 +14,7 @@ from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import is_there
 from segment_pipeline.sources.expressions import reading_failed
 from segment_pipeline.sources.files import Relation
-from segment_pipeline.sources.people.tables import FORMER_CUSTOMERS
+from segment_pipeline.sources.people.tables import FORMER_CUSTOMERS, REMOVED_ROWS
 
 # called as no file calls its own: expressions over a row are not to find two of a name
 _FORMER, _DELIVERED, _NOW, _FORGOTTEN = map(
@@ -98,6 +99,11 @@ def hashed(customer_id: str, former: str = FORMER_CUSTOMERS.name) -> str:
     """What is kept of an id, as SQL, where FORMER_CUSTOMERS has a row. former : that table, in full where it is of
     another database than the current one."""
     return f"sha256((SELECT min(salt) FROM {former}) || {customer_id})"
+
+
+def made_anew(connection: duckdb.DuckDBPyConnection, month: date) -> None:
+    """Forget how many rows the month has lost: its customers are made anew, from who is there."""
+    connection.execute(f"DELETE FROM {REMOVED_ROWS.name} WHERE month = ?", [month])
 
 
 def _anybody(connection: duckdb.DuckDBPyConnection) -> bool:
