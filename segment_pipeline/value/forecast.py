@@ -1,7 +1,6 @@
 """Which forecast of spend is believed, and how far to believe it: by what became of the forecasts of earlier months.
 
-Here: the methods, the choice among them and the interval around the chosen one. Not here: what each method says
-(buyers.py, value_store.py).
+Here: the choice and the interval around what is chosen. Not here: what each method says (buyers.py, value_store.py).
 """
 
 from collections.abc import Collection, Mapping
@@ -10,21 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segment_pipeline.arrays import Array
-
-HORIZONS = (3, 12)
-"""Months ahead."""
-
-OWN_WINDOW = "own_window"
-
-METHODS = {
-    "bg_nbd": "BG/NBD and Gamma-Gamma",
-    OWN_WINDOW: "own last window",
-    "chain": "the segments' chain",
-    "blend": "half BG/NBD, half own last window",
-}
-"""The methods by name, with what they are in words: purchases expected by BG/NBD times their worth by Gamma-Gamma; what
-the customer spent in its last window, by the month; what the segments it is expected in spend; the mean of the first
-two, the second of them brought to the total of the first. The halves are not tuned."""
+from segment_pipeline.value.methods import METHODS, OWN_WINDOW
 
 LEVEL = 0.8
 """Of the customers, this share is to lie in the interval."""

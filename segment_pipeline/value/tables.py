@@ -1,7 +1,7 @@
 """What customers are expected to spend, what each method said of it, and how near it came."""
 
 from segment_pipeline.database.tables import CUSTOMER_ID, MONTH, SEGMENT_ID, Column, Table
-from segment_pipeline.value.forecast import HORIZONS, METHODS
+from segment_pipeline.value.methods import HORIZONS, METHODS
 
 _METHODS = ", ".join(f"{name} ({words})" for name, words in METHODS.items())
 
