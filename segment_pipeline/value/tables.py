@@ -86,6 +86,7 @@ CUSTOMER_VALUE_QUALITY = Table(
         Column("horizon_months", "INTEGER", "months", "How far ahead they looked."),
         Column("method", "VARCHAR", "", f"{_METHODS}."),
         Column("customers", "BIGINT", "customers", "Customers of whom something was forecast."),
+        Column("mean_spend", "DOUBLE", "currency", "What they then spent, on average."),
         Column("mean_absolute_error", "DOUBLE", "currency", "Mean distance from what was spent; lower is better."),
         Column(
             "bias",

@@ -230,6 +230,7 @@ def _write_quality(connection: duckdb.DuckDBPyConnection, month: date) -> None:
     judged = " UNION ALL ".join(
         f"""
         SELECT f.month, {horizon} AS horizon_months, {literal(method)} AS method, count(*) AS customers,
+            {exact_sum("s.spend")} / count(*) AS mean_spend,
             {exact_sum(f"abs(f.{method}_{horizon} - s.spend)")} / count(*) AS mean_absolute_error,
             {exact_sum(f"f.{method}_{horizon}")} / nullif({exact_sum("s.spend")}, 0E0) - 1E0 AS bias,
             CASE WHEN {_serves(method, horizon)}

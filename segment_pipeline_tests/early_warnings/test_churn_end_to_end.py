@@ -82,10 +82,10 @@ def test_the_first_months_are_refused_with_the_reason_and_the_third_is_predicted
     assert kinds > rows / 2
 
 
-def test_warnings_are_ranked_by_churn_risk_and_kept_within_the_budget(judged: Shop) -> None:
+def test_warnings_are_ranked_by_revenue_at_risk_and_kept_within_the_budget(judged: Shop) -> None:
     queue = query(
         judged.published,
-        "SELECT DISTINCT priority, churn_risk, within_budget FROM early_warnings "
+        "SELECT DISTINCT priority, revenue_at_risk, within_budget FROM early_warnings "
         "WHERE month = '2023-05-01' AND status <> 'resolved' ORDER BY priority",
     )
     assert len(queue) > 40

@@ -55,7 +55,8 @@ def test_what_bg_nbd_says_in_sql_is_what_it_says_in_numpy(shop: Shop):
         shop.warehouse,
         f"""
         WITH days AS (
-            SELECT customer, CAST(ordered_at AS DATE) AS day, CAST(sum(CAST(amount AS DECIMAL(18, 4))) AS DOUBLE) AS spend
+            SELECT customer, CAST(ordered_at AS DATE) AS day,
+                CAST(sum(CAST(amount AS DECIMAL(18, 4))) AS DOUBLE) AS spend
             FROM '{shop.orders_path}' WHERE ordered_at < '{as_of(JULY)}' GROUP BY ALL
         ),
         pasts AS (
@@ -211,7 +212,8 @@ def test_nothing_after_a_month_has_a_part_in_what_is_said_of_it(copy: Shop):
 def test_a_shop_whose_orders_are_worth_nothing_has_no_value(copy: Shop):
     with duckdb.connect() as connection:
         connection.execute(
-            f"COPY (SELECT * REPLACE (0.0 AS amount) FROM '{copy.orders_path}') TO '{copy.orders_path}.free' (FORMAT parquet)"
+            f"COPY (SELECT * REPLACE (0.0 AS amount) FROM '{copy.orders_path}') TO '{copy.orders_path}.free' "
+            "(FORMAT parquet)"
         )
     Path(f"{copy.orders_path}.free").replace(copy.orders_path)
     with duckdb.connect(str(copy.warehouse)) as connection:
@@ -225,7 +227,7 @@ def test_a_shop_whose_orders_are_worth_nothing_has_no_value(copy: Shop):
 def test_a_shop_without_order_lines_has_no_value():
     config = parse_config(
         "name: s\nfirst_month: 2023-03\nsource: {snapshots: {path: 's.csv', customer_id: id}}\n"
-        "features: [{name: visits, transform: log1p}, {name: spend, transform: log1p}]\n",
+        "features: [{name: visits}, {name: spend}]\n",
         Path("segmentation.yaml"),
     )
     with duckdb.connect() as connection:
