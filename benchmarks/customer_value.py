@@ -1,11 +1,10 @@
-"""Expected spend of the next three months, as `customer_value` serves it, beside each method alone: how far off, how much
-too much in all, how often the interval of 80 % holds what came. And what a contact list of 100 places keeps: money of
-those who then fell silent, by revenue at risk, by churn risk and at random.
+"""Expected spend of the next three months, as `customer_value` serves it, beside each method alone: how far off, how
+much too much in all, how often the interval of 80 % holds what came. And what a contact list of 100 places keeps: money
+of those who then fell silent, by revenue at risk, by churn risk and at random.
 
-Out of time: both shops are run by the pipeline, and the last three months are judged whose spend is known. The method of
-each was chosen, and its interval made, from months that were over before. The forms of the methods were written while
-looking at these shops; there is nothing in them that was fitted to the judged months but what their customers had done
-by then.
+Out of time: both shops are run by the pipeline, and the last three months are judged whose spend is known. The method
+of each was chosen, and its interval made, from months that were over before. Which methods there are was decided with
+these shops in sight; the halves of the blend, the bins and the levels are not tuned.
 
 `python customer_value.py [NAME=FOLDER ...]` writes the tables; folders are of finished runs (real_months.shops).
 """
