@@ -24,6 +24,7 @@ from segment_pipeline.orchestration.metadata import as_list, as_table
 from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
 from segment_pipeline.orchestration.resources import Pipeline
 from segment_pipeline.segments.assets import monthly_assignments, transition_deltas
+from segment_pipeline.value.methods import METHODS
 from segment_pipeline.value.tables import (
     CUSTOMER_VALUE,
     CUSTOMER_VALUE_QUALITY,
@@ -79,7 +80,7 @@ def _quality(quality: "Iterable[tuple[date, str, ForecastQuality]]") -> dg.Markd
     CUSTOMER_VALUE,
     beside=[SPEND_FORECASTS, OBSERVED_SPEND, CUSTOMER_VALUE_QUALITY, SEGMENT_VALUE],
     # It stands here, and not in its own room, because what is at risk is the risk's and the value's together.
-    deps=[raw_customers, selected_model, monthly_assignments, churn_risk],
+    deps=[selected_model, monthly_assignments, churn_risk],
     follows_itself=True,  # the forecasts of the months before, of which this month knows what came
 )
 def customer_value(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
@@ -94,8 +95,6 @@ def customer_value(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
 
 
 def _money(money: Row | None) -> dict[str, Any]:
-    from segment_pipeline.value.forecast import METHODS
-
     if money is None:
         return {"no_value": "Nothing is known of what customers spend: the source has no order lines with amounts."}
     by = {name: METHODS[money[name]] for name in ("method", "method_12")}

@@ -35,6 +35,7 @@ from segment_pipeline.sources.folding import fold_order_lines
 from segment_pipeline.sources.order_lines import load_order_lines
 from segment_pipeline.sources.sources import fill_missing
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
+from segment_pipeline.value import tables as value
 
 COPIES = 5000
 """Copies of customers in random order, at most: with so many, a share of 10 % is known to half a point either way."""
@@ -48,6 +49,7 @@ STAGE_TABLES = (
     *models.TABLES,
     *segments.TABLES,
     *campaigns.TABLES,
+    *value.TABLES,
     *early_warnings.TABLES,
 )
 NO_ORDER_LINES = "Chance is known of order lines only: ready-made rows do not tell a customer's gaps and baskets."

@@ -11,7 +11,7 @@ from segment_pipeline.audit.assets import outlier_groups, segment_audit
 from segment_pipeline.campaigns.assets import campaign_lift, customer_actions
 from segment_pipeline.customers.assets import raw_customers, scaled_matrix, validated_features
 from segment_pipeline.database.tables import Table, View
-from segment_pipeline.early_warnings.assets import churn_risk, early_warnings, warning_backtest
+from segment_pipeline.early_warnings.assets import churn_risk, customer_value, early_warnings, warning_backtest
 from segment_pipeline.models.assets import candidate_models, selected_model
 from segment_pipeline.movement.assets import movement_reference, segment_forecast
 from segment_pipeline.orchestration.metadata import column_schema
@@ -59,6 +59,7 @@ def _published_metadata(relations: Iterable[Table | View]) -> dict[str, Any]:
         customer_actions,
         campaign_lift,
         churn_risk,
+        customer_value,
         early_warnings,
         warning_backtest,
         movement_reference,

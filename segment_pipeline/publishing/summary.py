@@ -10,13 +10,16 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from segment_pipeline.database.rows import Row
+from segment_pipeline.database.rows import Row, is_there
 from segment_pipeline.early_warnings.rules_store import contact_list_told, warning_figures
 from segment_pipeline.months import month_key
 from segment_pipeline.movement.reference_store import chance_moved, chance_warned
 from segment_pipeline.segments.assignments_store import movement_figures
 from segment_pipeline.segments.charts_store import share_history
 from segment_pipeline.sources.reconciliation import OUTSIDE, USED, Part, account_in_words, part, read_account
+from segment_pipeline.value.methods import METHODS
+from segment_pipeline.value.tables import CUSTOMER_VALUE
+from segment_pipeline.value.value_store import money_of, segments_money
 from segment_pipeline.words import figure, percent, points
 
 
@@ -28,6 +31,8 @@ class Summary:
     months: Sequence[date]
     customers: int
     segments: Sequence[Row]
+    money: Row | None
+    at_risk: Mapping[int, float | None]
     moved: Mapping[str, int]
     chance: str
     account: Sequence[Part]
@@ -53,6 +58,7 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
     last = months[-1]
     segments = [row for row in share_history(connection, last) if row["month"] == last]
     account = read_account(connection, last)
+    is_valued = is_there(connection, CUSTOMER_VALUE.name)  # a file of before has no such table
     # the orders of nobody are lines that are left out, and no customer who was rejected
     somebody = "NOT list_contains(reasons, 'missing_customer_id')" if part(account, USED).orders is not None else "true"
     return Summary(
@@ -60,6 +66,10 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
         months=months,
         customers=rows("SELECT count(*) FROM current_assignments")[0][0],
         segments=sorted(segments, key=lambda row: (-row["share"], row["segment_id"])),
+        money=money_of(connection, last) if is_valued else None,
+        at_risk={row["segment_id"]: row["revenue_at_risk"] for row in segments_money(connection, last)}
+        if is_valued
+        else {},
         moved=movement_figures(connection, last),
         chance=chance_moved(connection, months[-1]),
         account=account,
@@ -119,13 +129,19 @@ def print_summary(summary: Summary, console: Console) -> None:
     say("")
     say(f"{summary.name}: {len(summary.months)} months published, {month_key(summary.months[0])} to {last}.")
     say(f"In {last}: {summary.customers:,} customers in {len(summary.segments)} segments.")
-    table = Table("id", "segment", "role", "customers", "share", "vs month before", box=None, pad_edge=False)
+    table = Table(
+        "id", "segment", "role", "customers", "share", "vs month before", "revenue", "at risk", box=None, pad_edge=False
+    )
     for row in summary.segments:
         against = "" if row["change"] is None else f"{points(row['change'])} points"
         role, share = (row["role"] or "").replace("_", " "), percent(row["share"], 1)
-        cells = (str(row["segment_id"]), row["name"], role, f"{row['customers']:,}", share, against)
+        revenue, at_risk = row.get("revenue_share"), summary.at_risk.get(row["segment_id"])
+        money = ("" if revenue is None else percent(revenue, 1), "" if at_risk is None else f"{at_risk:,.0f}")
+        cells = (str(row["segment_id"]), row["name"], role, f"{row['customers']:,}", share, against, *money)
         table.add_row(*(_escaped(cell) for cell in cells))
     console.print(table)
+    if summary.money is not None:
+        say(_money_line(summary.money))
     if sum(summary.moved.values()):
         say(_moved_line(summary.moved, summary.chance, f", {summary.moved['stayed']:,} stayed"))
     say(_warnings_line(summary.warnings, summary.warned, summary.contact_list))
@@ -181,6 +197,14 @@ def digest(
     lines.append(f"Drift alerts fired: {fired_alerts}.")
     lines += campaigns
     return "\n".join(lines)
+
+
+def _money_line(money: Row) -> str:
+    """money : as of `money_of`."""
+    expected = [f"{money[f'expected_spend_{months}']:,.0f} in the next {months} months" for months in (3, 12)]
+    at_risk = money["revenue_at_risk"]
+    said = "" if at_risk is None else f"; {at_risk:,.0f} of that is at risk"
+    return f"Money: these customers are expected to spend {' and '.join(expected)} ({METHODS[money['method']]}){said}."
 
 
 def _moved_line(moved: Mapping[str, int], chance: str, stayed: str = "") -> str:

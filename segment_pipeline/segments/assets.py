@@ -137,6 +137,8 @@ def _sizes(profiles: "Sequence[Profile]") -> dict[str, Any]:
             customers=int,
             share=float,
             share_before=float,
+            total_spend=float,
+            average_spend=float,
             revenue_share=float,
         ),
     }

@@ -54,7 +54,7 @@ class FeatureProfile:
 @dataclass(frozen=True)
 class Profile:
     """A segment of the month. hybrid_share is None, and `features` empty, when nobody is in it; share_before where it
-    cannot be known, total_spend and revenue_share where the source does not tell."""
+    cannot be known, total_spend, average_spend and revenue_share where the source does not tell."""
 
     segment_id: int
     name: str
@@ -63,6 +63,7 @@ class Profile:
     share: float
     share_before: float | None
     total_spend: float | None
+    average_spend: float | None
     revenue_share: float | None
     hybrid_share: float | None
     narrative: str
@@ -84,8 +85,9 @@ def profile_segments(
     profiles = []
     for segment in champion.segments:
         customers, hybrid_share = sizes.get(segment.segment_id, (0, None))
+        spent = spend.get(segment.segment_id, 0.0) if spend else None
         own = tuple(row for row in features if row.segment_id == segment.segment_id)
-        revenue_share = spend.get(segment.segment_id, 0.0) / revenue if revenue > 0 else None
+        revenue_share = spent / revenue if spent is not None and revenue > 0 else None
         told = _narrative(segment, customers, everyone, revenue_share, own, population, config)
         profiles.append(
             Profile(
@@ -95,7 +97,8 @@ def profile_segments(
                 customers,
                 customers / everyone,
                 before.get(segment.segment_id),
-                spend.get(segment.segment_id, 0.0) if spend else None,
+                spent,
+                spent / customers if spent is not None and customers else None,
                 revenue_share,
                 hybrid_share,
                 told,

@@ -184,6 +184,13 @@ SEGMENT_PROFILES = Table(
             "What its customers spent in the window, as far as their spend is known; NULL where no feature tells it.",
         ),
         Column(
+            "average_spend",
+            "DOUBLE",
+            "currency",
+            "total_spend over customers: what one of them spent in the window. NULL likewise, and of nobody.",
+            before="total_spend / nullif(customers, 0)",
+        ),
+        Column(
             "revenue_share",
             "DOUBLE",
             "share",

@@ -15,7 +15,7 @@ from segment_pipeline.database.quoting import number, visible
 from segment_pipeline.database.rows import exact_sum, hashed_below, read_columns
 from segment_pipeline.months import add_months, as_of
 from segment_pipeline.value.buyers import MOST_SILENCE, PurchaseModel, SpendModel, fit_purchases, fit_spend
-from segment_pipeline.value.forecast import HORIZONS
+from segment_pipeline.value.methods import HORIZONS
 
 FITTED = 25_000
 """Customers that a model is fitted to: its parameters are then known to a few per cent."""

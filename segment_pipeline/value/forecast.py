@@ -1,7 +1,6 @@
 """Which forecast of spend is believed, and how far to believe it: by what became of the forecasts of earlier months.
 
-Here: the methods, the choice among them and the interval around the chosen one. Not here: what each method says
-(buyers.py, value_store.py).
+Here: the choice and the interval around what is chosen. Not here: what each method says (buyers.py, value_store.py).
 """
 
 from collections.abc import Collection, Mapping
@@ -10,21 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segment_pipeline.arrays import Array
-
-HORIZONS = (3, 12)
-"""Months ahead."""
-
-OWN_WINDOW = "own_window"
-
-METHODS = {
-    "bg_nbd": "BG/NBD and Gamma-Gamma",
-    OWN_WINDOW: "own last window",
-    "chain": "the segments' chain",
-    "blend": "half BG/NBD, half own last window",
-}
-"""The methods by name, with what they are in words: purchases expected by BG/NBD times their worth by Gamma-Gamma; what
-the customer spent in its last window, by the month; what the segments it is expected in spend; the mean of the first
-two, the second of them brought to the total of the first. The halves are not tuned."""
+from segment_pipeline.value.methods import METHODS, OWN_WINDOW
 
 LEVEL = 0.8
 """Of the customers, this share is to lie in the interval."""
@@ -60,8 +45,8 @@ def fit_intervals(forecast: Array, came: Array) -> Intervals | None:
     """Split-conformal intervals (Lei et al. 2018, section 2.3) within bins of equally many customers. forecast, came :
     (n,) money, of earlier months; the first 0 or more. None with fewer than FEWEST.
 
-    An interval leaves out equally many customers on either side. Where more than a tenth of a bin spent nothing, and
-    nobody less, it starts at 0 and leaves out the highest fifth: with both ends it would hold nine in ten.
+    An interval leaves out equally many customers on either side. Where nobody can be left out below, because more than
+    a tenth of a bin spent nothing and that is the least, all that is left out lies above.
     """
     if len(forecast) < FEWEST:
         return None
@@ -74,8 +59,8 @@ def fit_intervals(forecast: Array, came: Array) -> Intervals | None:
 
 def _ends(quotients: Array) -> tuple[float, float]:
     """The quotients (n,), ascending, between which a further one lies with the probability LEVEL or a little more."""
-    n, tail = len(quotients), (1 - LEVEL) / 2
-    low = quotients[max(0, int(np.floor((n + 1) * tail)) - 1)]
-    tail = 0.0 if quotients[0] == low == 0 else tail
-    high = quotients[min(n - 1, int(np.ceil((n + 1) * (LEVEL + tail))) - 1)]
+    n = len(quotients)
+    low = quotients[max(0, int(np.floor((n + 1) * (1 - LEVEL) / 2)) - 1)]
+    below = int(np.searchsorted(quotients, low))
+    high = quotients[min(n - 1, below + int(np.ceil((n + 1) * LEVEL)))]
     return float(low), float(high)

@@ -1,7 +1,7 @@
 """What customers are expected to spend, what each method said of it, and how near it came."""
 
 from segment_pipeline.database.tables import CUSTOMER_ID, MONTH, SEGMENT_ID, Column, Table
-from segment_pipeline.value.forecast import HORIZONS, METHODS
+from segment_pipeline.value.methods import HORIZONS, METHODS
 
 _METHODS = ", ".join(f"{name} ({words})" for name, words in METHODS.items())
 
@@ -86,6 +86,7 @@ CUSTOMER_VALUE_QUALITY = Table(
         Column("horizon_months", "INTEGER", "months", "How far ahead they looked."),
         Column("method", "VARCHAR", "", f"{_METHODS}."),
         Column("customers", "BIGINT", "customers", "Customers of whom something was forecast."),
+        Column("mean_spend", "DOUBLE", "currency", "What they then spent, on average."),
         Column("mean_absolute_error", "DOUBLE", "currency", "Mean distance from what was spent; lower is better."),
         Column(
             "bias",

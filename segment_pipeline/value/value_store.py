@@ -23,7 +23,8 @@ from segment_pipeline.months import add_months, as_of
 from segment_pipeline.segments.assignments_store import passed_over
 from segment_pipeline.sources.order_lines import load_order_days
 from segment_pipeline.value.buyers_store import expected_sql, fit_buyers, write_pasts
-from segment_pipeline.value.forecast import HORIZONS, METHODS, OWN_WINDOW, Intervals, best_of, fit_intervals
+from segment_pipeline.value.forecast import Intervals, best_of, fit_intervals
+from segment_pipeline.value.methods import HORIZONS, METHODS, OWN_WINDOW
 from segment_pipeline.value.tables import (
     CUSTOMER_VALUE,
     CUSTOMER_VALUE_QUALITY,
@@ -229,6 +230,7 @@ def _write_quality(connection: duckdb.DuckDBPyConnection, month: date) -> None:
     judged = " UNION ALL ".join(
         f"""
         SELECT f.month, {horizon} AS horizon_months, {literal(method)} AS method, count(*) AS customers,
+            {exact_sum("s.spend")} / count(*) AS mean_spend,
             {exact_sum(f"abs(f.{method}_{horizon} - s.spend)")} / count(*) AS mean_absolute_error,
             {exact_sum(f"f.{method}_{horizon}")} / nullif({exact_sum("s.spend")}, 0E0) - 1E0 AS bias,
             CASE WHEN {_serves(method, horizon)}

@@ -82,10 +82,10 @@ def test_the_first_months_are_refused_with_the_reason_and_the_third_is_predicted
     assert kinds > rows / 2
 
 
-def test_warnings_are_ranked_by_churn_risk_and_kept_within_the_budget(judged: Shop) -> None:
+def test_warnings_are_ranked_by_revenue_at_risk_and_kept_within_the_budget(judged: Shop) -> None:
     queue = query(
         judged.published,
-        "SELECT DISTINCT priority, churn_risk, within_budget FROM early_warnings "
+        "SELECT DISTINCT priority, revenue_at_risk, within_budget FROM early_warnings "
         "WHERE month = '2023-05-01' AND status <> 'resolved' ORDER BY priority",
     )
     assert len(queue) > 40
@@ -123,9 +123,10 @@ def test_the_contact_list_is_judged_beside_rivals_that_choose_among_everybody(ju
     others."""
     shop = Shop(shutil.copytree(judged.folder, tmp_path / "copy")).configure(last_month="2023-06", more=WARNINGS)
     assert materialize(shop, "2023-06").success
-    ((alerts, eligible, base_rate, precision, recency, at_risk, months),) = query(
+    ((alerts, eligible, base_rate, precision, recency, by_risk, at_risk, months),) = query(
         shop.published,
-        "SELECT alerts, eligible, base_rate, precision, recency_precision, churn_risk_precision, months "
+        "SELECT alerts, eligible, base_rate, precision, recency_precision, churn_risk_precision, "
+        "revenue_at_risk_precision, months "
         "FROM warning_backtest WHERE month = '2023-05-01' AND warning = 'any' AND judged = 'within_budget'",
     )
     silent = "avg(CAST(silent AS INTEGER))"
@@ -143,8 +144,15 @@ def test_the_contact_list_is_judged_beside_rivals_that_choose_among_everybody(ju
     assert query(shop.warehouse, f"SELECT {silent} FROM ({may}) SEMI JOIN ({longest}) USING (customer_id)") == [
         (recency,)
     ]
-    # the list is churn risk alone, and so exactly as right
+    riskiest = (
+        "SELECT customer_id FROM churn_risk WHERE month = '2023-05-01' ORDER BY churn_risk DESC, customer_id LIMIT 40"
+    )
+    assert query(shop.warehouse, f"SELECT {silent} FROM ({may}) SEMI JOIN ({riskiest}) USING (customer_id)") == [
+        (by_risk,)
+    ]
+    # the list is revenue at risk alone, and so exactly as right
     assert (alerts, months, precision) == (40, 1, at_risk)
+    the_money_that_was_lost_is_counted(shop, may, on_it, riskiest)
     ((all_warned,),) = query(
         shop.published,
         "SELECT alerts FROM warning_backtest WHERE month = '2023-05-01' AND warning = 'any' AND judged = 'everybody'",
@@ -152,8 +160,27 @@ def test_the_contact_list_is_judged_beside_rivals_that_choose_among_everybody(ju
     assert query(
         shop.published,
         "SELECT count(DISTINCT customer_id) FROM early_warnings "
-        "WHERE month = '2023-05-01' AND status <> 'resolved' AND warning <> 'high_churn_risk'",
+        "WHERE month = '2023-05-01' AND status <> 'resolved' AND warning NOT IN ('high_churn_risk', 'revenue_at_risk')",
     ) == [(all_warned,)]
+
+
+def the_money_that_was_lost_is_counted(shop: Shop, may: str, on_it: str, riskiest: str) -> None:
+    """Who fell silent of the list and of the 40 riskiest: four times what each spent in the window of three months."""
+    spent = "SELECT customer_id, greatest(total_spend, 0) AS spend FROM raw_customers WHERE month = '2023-05-01'"
+    silent = f"SELECT customer_id, 4 * spend AS spend FROM ({spent}) SEMI JOIN ({may} AND silent) USING (customer_id)"
+    ((lost, by_chance, by_risk, at_risk),) = query(
+        shop.published,
+        "SELECT money_lost, random_money_lost, churn_risk_money_lost, revenue_at_risk_money_lost "
+        "FROM warning_backtest WHERE month = '2023-05-01' AND warning = 'any' AND judged = 'within_budget'",
+    )
+    for chosen, found in ((on_it, lost), (riskiest, by_risk)):
+        ((counted,),) = query(
+            shop.warehouse, f"SELECT sum(spend) FROM ({silent}) SEMI JOIN ({chosen}) USING (customer_id)"
+        )
+        assert found == pytest.approx(counted)
+    ((share,),) = query(shop.warehouse, f"SELECT 40 * sum(spend) / (SELECT count(*) FROM ({may})) FROM ({silent})")
+    assert (lost, by_chance) == (at_risk, pytest.approx(share))
+    assert lost > by_chance
 
 
 def with_customers_at_risk(judged: Shop, folder: Path, keys: str = "") -> Shop:
@@ -268,7 +295,7 @@ def the_ui_shows_the_head_of_the_queue_and_the_pooled_backtest(result, shop: Sho
     assert [row["priority"] for row in head] == sorted(row[0] for row in first if row[0])[:10]
     assert "customer_id" not in head[0]  # Dagster's history names nobody
     assert all(row["evidence"] and row["within_budget"] for row in head)
-    assert warnings.metadata["contact_list"].value.startswith("by churn risk alone")
+    assert warnings.metadata["contact_list"].value.startswith("by revenue at risk alone")
     standings = {row.data["warning"]: row.data["takes_part"] for row in warnings.metadata["taking_part"].records}
     assert standings == {rule.name: False for rule in WARNING_RULES}
     (backtest,) = result.asset_materializations_for_node("warning_backtest")

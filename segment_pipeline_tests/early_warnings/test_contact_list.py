@@ -1,4 +1,4 @@
-"""Who is on the contact list: by churn risk, and by the rules whose own back-test has earned it."""
+"""Who is on the contact list: by revenue at risk or churn risk, and by the rules whose own back-test has earned it."""
 
 import shutil
 from dataclasses import replace
@@ -302,22 +302,23 @@ def test_a_planted_rule_takes_part_when_it_is_right_and_not_when_it_is_chance(ju
     assert told["mixed_signal"].takes_part
     assert not told["declining_engagement"].takes_part
     assert told["declining_engagement"].sentence.endswith("no better than chance.")
-    assert told[WHOLE].sentence == "first those of whom mixed signal warns, ranked by churn risk"
+    assert told[WHOLE].sentence == "first those of whom mixed signal warns, ranked by revenue at risk"
 
 
-def test_on_the_shop_the_list_is_churn_risk_alone_and_the_summary_says_so(judged: Shop, commands):
+def test_on_the_shop_the_list_is_revenue_at_risk_alone_and_the_summary_says_so(judged: Shop, commands):
     on_it = query(
         judged.published, "SELECT DISTINCT customer_id FROM early_warnings WHERE month = '2023-05-01' AND within_budget"
     )
-    riskiest = query(
+    most_at_risk = query(
         judged.published,
-        "SELECT customer_id FROM churn_risk WHERE month = '2023-05-01' ORDER BY churn_risk DESC, customer_id LIMIT 40",
+        "SELECT customer_id FROM customer_value WHERE month = '2023-05-01' "
+        "ORDER BY revenue_at_risk DESC, customer_id LIMIT 40",
     )
     standing_rules = query(judged.published, "SELECT warning FROM contact_list_rules WHERE takes_part")
     assert standing_rules == []
-    assert sorted(on_it) == sorted(riskiest)
+    assert sorted(on_it) == sorted(most_at_risk)
     said = commands.run(judged).out
-    assert "40 customers to contact (by churn risk alone: no warning has proven to find more)" in said
+    assert "40 customers to contact (by revenue at risk alone: no warning has proven to find more)" in said
     (first,) = query(
         judged.published, "SELECT sentence FROM contact_list_rules WHERE month = '2023-03-01' AND warning = 'any'"
     )

@@ -41,10 +41,12 @@ drift_alerts | segments | duckdb python | \
 candidate_models drift_alerts@-1 monthly_assignments raw_customers selected_model validated_features |
 journey_paths | segments | duckdb sql | monthly_assignments segment_profiles selected_model validated_features |
 churn_risk | early_warnings | duckdb python | monthly_assignments raw_customers selected_model validated_features |
-early_warnings | early_warnings | duckdb sql | churn_risk customer_actions early_warnings@-1 \
+customer_value | early_warnings | duckdb python | \
+churn_risk customer_value@-1 monthly_assignments selected_model |
+early_warnings | early_warnings | duckdb sql | churn_risk customer_actions customer_value early_warnings@-1 \
 monthly_assignments selected_model transition_deltas validated_features |
 warning_backtest | early_warnings | duckdb python | \
-churn_risk customer_actions early_warnings monthly_assignments raw_customers selected_model |
+churn_risk customer_actions customer_value early_warnings monthly_assignments raw_customers selected_model |
 movement_reference | movement | duckdb sql | early_warnings monthly_assignments raw_customers selected_model \
 transition_deltas validated_features |
 segment_forecast | movement | duckdb python | monthly_assignments raw_customers segment_forecast@-1 selected_model \
@@ -62,9 +64,9 @@ segment_audit | audit | duckdb sql | \
 monthly_assignments raw_customers scaled_matrix selected_model validated_features | audit_can_be_made
 outlier_groups | audit | duckdb sql | monthly_assignments scaled_matrix validated_features |
 published_segments | publishing | duckdb sql | alternative_segmentations campaign_lift candidate_models \
-churn_risk customer_actions drift_alerts early_warnings journey_paths model_validation monthly_assignments \
-movement_reference outlier_groups scaled_matrix segment_audit segment_forecast segment_profiles selected_model \
-transition_deltas validated_features warning_backtest |
+churn_risk customer_actions customer_value drift_alerts early_warnings journey_paths model_validation \
+monthly_assignments movement_reference outlier_groups scaled_matrix segment_audit segment_forecast segment_profiles \
+selected_model transition_deltas validated_features warning_backtest |
 segment_report | report | altair html | published_segments |
 """
 
