@@ -26,10 +26,10 @@ def name_command(config: Config, chosen: argparse.Namespace) -> int:
     written = with_value(text, key, json.dumps(chosen.name, ensure_ascii=False))
     _refuse_other_changes(config, written, chosen.segment_id, chosen.name)
     _put_in_place(config.path, written)
+    again = f"segment-pipeline run --config {quote(str(config.path))} --months {month_key(month)} --force"
     print(
         f"{config.path}: segment {chosen.segment_id}, {latest[chosen.segment_id]}, is called {chosen.name} from the "
-        f"next month on. To have it in a month that is published: segment-pipeline run --config {quote(str(config.path))} "
-        f"--months {month_key(month)} --force"
+        f"next month on. To have it in the month that is published last: {again}"
     )
     return 0
 

@@ -122,7 +122,7 @@ def with_value(text: str, path: KeyPath, value: str) -> str:
     A key that is not there becomes the first of its mapping, and at the top level the last, or takes the place of its
     own commented line, `#key: {}`. For a text that `load_located` reads; whoever writes the result reads it again.
     """
-    node: yaml.Node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     for depth, step in enumerate(path):
         found = _child(node, step)
         if found is None:
@@ -140,8 +140,9 @@ def _with_entry(text: str, node: yaml.Node, path: KeyPath, value: str) -> str:
     if node.flow_style:
         return f"{text[: start.index + 1]}{entry}{', ' if node.value else ''}{text[start.index + 1 :]}"
     if start.column == 0:
+        newline = "" if text.endswith("\n") else "\n"
         shown = re.compile(rf"^#{re.escape(str(path[0]))}: \{{\}}", re.MULTILINE)
-        return shown.sub(lambda _: entry, text, count=1) if shown.search(text) else f"{text.rstrip()}\n{entry}\n"
+        return shown.sub(lambda _: entry, text, count=1) if shown.search(text) else f"{text}{newline}{entry}\n"
     return f"{text[: start.index]}{entry}\n{' ' * start.column}{text[start.index :]}"
 
 
