@@ -20,11 +20,13 @@ import jinja2  # noqa: F401
 import vl_convert
 
 from segment_pipeline import charts
+from segment_pipeline.config.order_features import better_of
+from segment_pipeline.customers.charts_store import feature_bins
 from segment_pipeline.months import month_key, parse_month
 from segment_pipeline.report import queries
 from segment_pipeline.report.report import elbow_among, render, segment_names
 
-LIMIT_SECONDS, LIMIT_BYTES, REPEATS = 3.0, 3_000_000, 5
+LIMIT_SECONDS, LIMIT_BYTES, REPEATS = 3.0, 500_000, 5
 
 
 def main(folder: Path, month_text: str | None) -> None:
@@ -35,7 +37,7 @@ def main(folder: Path, month_text: str | None) -> None:
         again = median(lambda: render(connection, "benchmark", month))
         story = queries.read_story(connection, month)
     with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as connection:
-        bins, limits = queries.feature_bins(connection, month, story["model_features"])
+        bins, limits = feature_bins(connection, month, story["model_features"])
     drawn = pictures(story, bins, limits)
     png_time = median(lambda: [charts.png(chart) for chart in drawn.values()])
     sizes = [len(charts.png(chart)) for chart in drawn.values()]
@@ -61,7 +63,9 @@ def pictures(story: queries.Story, bins: list[queries.Row], limits: list[queries
     """What the assets draw in a month."""
     colours = charts.segment_colours((row["month"], row["segment_id"]) for row in story["history"])
     names = segment_names(story["history"])
-    features = [row | {"name": names[str(row["segment_id"])]} for row in story["features"]]
+    features = [
+        row | {"name": names[str(row["segment_id"])], "better": better_of(row["feature"])} for row in story["features"]
+    ]
     return {
         "bic": charts.bic_curve(story["challengers"], None, elbow_among(story["challengers"])),
         "features": charts.feature_distributions(bins, limits),

@@ -488,9 +488,7 @@ def backtest(rows: Rows) -> "alt.LayerChart":
     return bars + dots
 
 
-def journey_flow(
-    moves: Rows, names: Mapping[str, str], colours: Mapping[int, str], *, narrow: bool = False
-) -> str:
+def journey_flow(moves: Rows, names: Mapping[str, str], colours: Mapping[int, str], *, narrow: bool = False) -> str:
     """An SVG of last month's states (left) flowing into this month's (right), as thick as they have customers.
 
     moves : from_state, to_state, customers of one month. names : state -> what it is called. narrow : as wide as a

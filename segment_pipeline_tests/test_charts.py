@@ -61,9 +61,22 @@ def test_no_two_segment_colours_look_alike_to_anybody(sight):
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) >= 0.085
 
 
+@pytest.mark.parametrize("better", ["higher", "lower", None])
 @pytest.mark.parametrize("index", [None, 0, 8, 40, 75, 100, 140, 250, 900])
-def test_the_ink_of_a_heat_map_is_legible_on_its_cell(index):
-    assert contrast(*charts.heat_of_index(index)) >= 4.5
+def test_the_ink_of_a_heat_map_is_legible_on_its_cell(index, better):
+    assert contrast(*charts.heat_of_index(index, better)) >= 4.5
+
+
+def test_a_heat_map_is_blue_where_the_news_is_good_and_grey_where_nobody_says():
+    silent, recent = charts.heat_of_index(400, "lower"), charts.heat_of_index(25, "lower")
+    assert (silent[0], recent[0]) == (charts.HEAT[0], charts.HEAT[-1])
+    assert charts.heat_of_index(400, "higher") == recent
+    assert charts.heat_of_index(400) == charts.heat_of_index(25)
+    assert charts.heat_of_index(400)[0] == charts.NEUTRAL[-1]
+
+
+def test_the_ink_on_a_segments_colour_is_legible():
+    assert min(contrast(colour, charts.ink_on(colour)) for colour in charts.PALETTE) >= 4.5
 
 
 def test_a_segment_keeps_its_colour_over_months_and_refits():
@@ -125,7 +138,8 @@ def every_chart(name):
     """Each chart, of rows in which whatever a user may name has this name."""
     colours = charts.segment_colours([(JUNE, 1), (JUNE, 2)])
     profiles = [
-        {"segment_id": i, "name": name, "feature": name, "mean": 3.0, "unit": name, "index": 50.0 * i} for i in (1, 2)
+        {"segment_id": i, "name": name, "feature": name, "mean": 3.0, "unit": name, "index": 50.0 * i, "better": None}
+        for i in (1, 2)
     ]
     bins = [
         {"feature": name, "stage": stage, "low": float(i), "high": i + 1.0, "customers": 5}
@@ -155,6 +169,7 @@ def every_chart(name):
         "drift": charts.drift_over_months(drift),
         "backtest": charts.backtest(judged),
         "flow": charts.journey_flow(moves(), names, colours),
+        "flow on a phone": charts.journey_flow(moves(), names, colours, narrow=True),
     }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from segment_pipeline import charts
+from segment_pipeline.config.order_features import better_of
 from segment_pipeline.report.queries import read_story
 from segment_pipeline.report.report import elbow_among, segment_names
 
@@ -39,7 +40,9 @@ def pictures(published: Path) -> dict[str, str]:
     colours = charts.segment_colours((row["month"], row["segment_id"]) for row in history)
     refits = [version["trained_month"] for version in story["versions"]]
     names = {row["segment_id"]: row["name"] for row in story["segments"]}
-    features = [row | {"name": names[row["segment_id"]]} for row in story["features"]]
+    features = [
+        row | {"name": names[row["segment_id"]], "better": better_of(row["feature"])} for row in story["features"]
+    ]
     drawn = {
         "segment-shares": charts.shares_over_time(history, colours, refits),
         "segment-profiles": charts.profile_heat_map(features),

@@ -22,6 +22,7 @@ from segment_pipeline.cli.commands import (
     score_sql_command,
     ui_command,
 )
+from segment_pipeline.cli.names import name_command
 from segment_pipeline.cli.people import forget_command, merge_command
 from segment_pipeline.cli.run import run_command
 from segment_pipeline.config.values import amount_of_memory
@@ -134,6 +135,15 @@ examples:
 
 exit code:
   0 the report is in place, 1 it is not, 2 nothing was tried
+"""
+
+
+NAME_EPILOG = """\
+examples:
+  segment-pipeline name 6 "Weekend families"       what reports, tables and files call segment 6 from the next run on
+
+exit code:
+  0 the name stands in the configuration, 1 nothing is published yet, 2 it cannot be written: nothing was changed
 """
 
 
@@ -334,6 +344,17 @@ def command_parser() -> argparse.ArgumentParser:
     report.add_argument("--month", type=_month, metavar="MONTH", help="for example 2017-12 (default: the latest)")
     report.set_defaults(command=report_command)
 
+    name = commands.add_parser(
+        "name",
+        help="call a segment by a name of your own",
+        description="Write the name under `segments` in the configuration; all else there, comments too, stays.",
+        epilog=NAME_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    name.add_argument("segment_id", type=int, metavar="SEGMENT_ID", help="as the report and the tables have it")
+    name.add_argument("name", metavar="NAME", help="in quotes where it has blanks")
+    name.set_defaults(command=name_command)
+
     forget = commands.add_parser(
         "forget",
         help="leave no trace of customers who ask for it, and let nobody bring them back",
@@ -400,7 +421,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_guesses(init)
     init.set_defaults(start=init_command)
 
-    for command in (run, export, explain, score, report, ui, check, features, forget, merge):
+    for command in (run, export, explain, score, report, ui, check, features, name, forget, merge):
         command.add_argument(
             "--config",
             type=Path,

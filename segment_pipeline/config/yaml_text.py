@@ -116,6 +116,36 @@ def show(value: object) -> str:
     return text if text.isprintable() else ascii(text)
 
 
+def with_value(text: str, path: KeyPath, value: str) -> str:
+    """The text with `value`, written as YAML, under these keys; all else, comments too, stays as it was.
+
+    A key that is not there becomes the first of its mapping, and at the top level the last, or takes the place of its
+    own commented line, `#key: {}`. For a text that `load_located` reads; whoever writes the result reads it again.
+    """
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    for depth, step in enumerate(path):
+        found = _child(node, step)
+        if found is None:
+            return _with_entry(text, node, path[depth:], value)
+        node = found[1]
+    return text[: node.start_mark.index] + value + text[node.end_mark.index :]
+
+
+def _with_entry(text: str, node: yaml.Node, path: KeyPath, value: str) -> str:
+    for step in reversed(path[1:]):
+        value = f"{{{step}: {value}}}"
+    entry, start = f"{path[0]}: {value}", node.start_mark
+    if not isinstance(node, yaml.MappingNode):  # a key with nothing behind it
+        return f"{text[: start.index]} {{{entry}}}{text[node.end_mark.index :]}"
+    if node.flow_style:
+        return f"{text[: start.index + 1]}{entry}{', ' if node.value else ''}{text[start.index + 1 :]}"
+    if start.column == 0:
+        newline = "" if text.endswith("\n") else "\n"
+        shown = re.compile(rf"^#{re.escape(str(path[0]))}: \{{\}}", re.MULTILINE)
+        return shown.sub(lambda _: entry, text, count=1) if shown.search(text) else f"{text}{newline}{entry}\n"
+    return f"{text[: start.index]}{entry}\n{' ' * start.column}{text[start.index :]}"
+
+
 def _syntax_problem(line: int, what: str) -> Problem:
     return Problem(
         line,

@@ -6,15 +6,13 @@ What belongs here: what a marketer is told first, and which figures decide it. W
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 from segment_pipeline import words
 from segment_pipeline.config.order_features import MONETARY
-from segment_pipeline.database.rows import Row
 from segment_pipeline.months import add_months, months_between
 from segment_pipeline.movement.chance import chance_in_words
 from segment_pipeline.report.queries import Story
-from segment_pipeline.report.shown import change, month_name, percent, points, spoken, unknown, whole
+from segment_pipeline.report.shown import change, percent, points, spoken, unknown, whole
 from segment_pipeline.sources.reconciliation import FORMER, OUTSIDE, REASONS, USED, Part
 
 LEFT_OUT_MUCH = 0.05
@@ -24,7 +22,7 @@ LEFT_OUT_ON_PURPOSE = ("left out by where", FORMER)
 """What the user has asked to be left out, which is no reason for care."""
 
 UNEQUAL = 0.05
-"""How far a segment's share of revenue lies from its share of customers where it is worth a title."""
+"""By how much a segment's share of revenue is above its share of customers where it is worth a title."""
 
 BROKEN = {
     "heldout_gap": "the segments fit the customers that they were made from better than others",
@@ -110,11 +108,11 @@ def money_of(story: Story) -> str:
 
 
 def finding_of_shares(story: Story) -> str:
-    """The title of the shares: whose revenue is most out of step with how many they are."""
+    """The title of the shares: who brings most beside how many they are."""
     told = [row for row in story["segments"] if not unknown(row.get("revenue_share"))]
     if told:
-        first = max(told, key=lambda row: abs(row["revenue_share"] - row["share"]))
-        if abs(first["revenue_share"] - first["share"]) >= UNEQUAL:
+        first = max(told, key=lambda row: row["revenue_share"] - row["share"])
+        if first["revenue_share"] - first["share"] >= UNEQUAL:
             return (
                 f"{first['name']} are {percent(first['share'])} of the customers and bring "
                 f"{percent(first['revenue_share'])} of what is spent"
@@ -171,13 +169,13 @@ def _changed(story: Story) -> Answer:
     both, told = moved["moved"] + moved["stayed"], chance_in_words(story["chance"])
     seen = f"{whole(moved['moved'])} of {whole(both)} customers changed segment"
     beside = chance["beside_chance"] if chance is not None and chance["reason"] is None else None
-    opening = {"above": "More than chance: ", "within": "Nothing beyond chance: ", "below": "Less than chance: "}
-    return Answer(f"{opening.get(beside, '')}{seen}, where {told}.", more)
+    opening = {"above": "More than chance: ", "within": "No more than chance: ", "below": "Less than chance: "}
+    return Answer(f"{opening.get(str(beside), '')}{seen}, where {told}.", more)
 
 
 def _flows_beyond_chance(story: Story) -> list[str]:
     """The two largest flows between segments that chance does not explain."""
-    names = {str(row["segment_id"]): row["name"] for row in story["history"]}
+    names = {str(row["segment_id"]): str(row["name"]) for row in story["history"]}
     flows = [
         row
         for row in story["chance"]
@@ -185,7 +183,7 @@ def _flows_beyond_chance(story: Story) -> list[str]:
     ]
     flows.sort(key=lambda row: (-row["observed_customers"], row["from_state"], row["to_state"]))
     return [
-        f"{names.get(row['from_state'], row['from_state'])} → {names.get(row['to_state'], row['to_state'])}: "
+        f"Beyond chance: {names.get(row['from_state'])} → {names.get(row['to_state'])}: "
         f"{whole(row['observed_customers'])}, where chance makes {whole(row['chance_low'] * row['customers'])} to "
         f"{whole(row['chance_high'] * row['customers'])}."
         for row in flows[:2]
@@ -204,7 +202,9 @@ def _sizes_told(story: Story) -> str:
     beyond = shift is not None and shift["beside_chance"] == "above"
     known = shift is not None and shift["reason"] is None
     weight = (", beyond chance" if beyond else ", which chance explains") if known else ""
-    return f"Largest change of size: {most['name']}, {points(most['change'])} points to {percent(most['share'])}{weight}."
+    return (
+        f"Largest change of size: {most['name']}, {points(most['change'])} points to {percent(most['share'])}{weight}."
+    )
 
 
 def _refit_told(story: Story) -> list[str]:
@@ -214,8 +214,8 @@ def _refit_told(story: Story) -> list[str]:
         return []
     before = max((row for row in versions if row is not champion), key=lambda row: row["model_version"])
     return [
-        f"A new model began: {champion['n_segments']} segments, {before['n_segments']} before. That step is its own; all "
-        "changes here compare both months by one model."
+        f"A new model began: {champion['n_segments']} segments, {before['n_segments']} before. That step is its own; "
+        "all changes here compare both months by one model."
     ]
 
 
@@ -226,10 +226,8 @@ def _attention(story: Story) -> Answer:
     risk = story["at_risk"]
     said = f"{words.counted(warned['to_contact'])} on this month's contact list"
     if risk is not None and risk["of_list"] is not None:
-        money = f" {money_of(story)}".rstrip()
-        said += (
-            f", with {whole(risk['of_list'])}{money} of next year's revenue at risk of {whole(risk['of_all'])}{money} in all"
-        )
+        of_list, of_all = (f"{whole(risk[of])} {money_of(story)}".rstrip() for of in ("of_list", "of_all"))
+        said += f", with {of_list} of next year's revenue at risk, of {of_all} in all"
     more = [f"Chosen {stands_on}."] if stands_on else []
     judged = story["contact_list"]
     if judged is not None:
@@ -243,7 +241,9 @@ def _attention(story: Story) -> Answer:
 def _actions(story: Story) -> Answer:
     of_all = [row for row in story["actions"] if row["segment_id"] is None]
     if not of_all:
-        return Answer("No action is configured: give each segment one, with an owner, under actions in the configuration.")
+        return Answer(
+            "No action is configured: give each segment one, with an owner, under actions in the configuration."
+        )
     told = [f"{row['what'] or spoken(row['action_id'])} ({whole(row['customers'])}, {row['owner']})" for row in of_all]
     return Answer(" ".join(told))
 
@@ -256,9 +256,7 @@ def _trust(story: Story) -> Answer:
     if cautions:
         more = [f"{words.capitalised(one)}." for one in cautions[1:]]
         return Answer(f"Yes, with care: {cautions[0]}.", [*more, *_checks_passed(story)], "amber")
-    champion = story["champion"]
-    since = f", and have held since {month_name(champion['trained_month'])}" if champion is not None else ""
-    return Answer(f"Yes: the segments passed every check{since}.", (), "green")
+    return Answer("Yes: nothing speaks against these segments.", _checks_passed(story), "green")
 
 
 def _checks_passed(story: Story) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a segment's card shows: who they are, what sets them apart for better or worse, and who is two things at once."""
+"""What a segment's card shows: who they are, what sets them apart for better or worse, and who is two at once."""
 
 import math
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ def placed_features(story: Story) -> dict[int, list[Row]]:
 def _apart(features: Sequence[Row]) -> list[Apart]:
     """Those of the model first, as portraits mostly repeat them; what they spend stands on the card anyway."""
     told = [row for row in features if row["index"] and row["feature"] != MONETARY]
-    told.sort(key=lambda row: (not row["in_model"], -abs(math.log(row["index"]/100))))
+    told.sort(key=lambda row: (not row["in_model"], -abs(math.log(row["index"] / 100))))
     return [_beside_all(row) for row in told[:APART]]
 
 

@@ -52,7 +52,7 @@ _REFUSED = re.compile(r" Refused: (.*?\))\.(?= [A-Z]|$)")
 
 @dataclass(frozen=True)
 class Report:
-    """A report in place: where, how large (bytes), how long it took (seconds), and its five answers, a sentence each."""
+    """A report in place: where, how large (bytes), how long it took (seconds), and a sentence for each answer."""
 
     path: Path
     size: int
@@ -193,8 +193,8 @@ def _derived(story: Story) -> dict[str, Any]:
         "money": money_of(story),
         "cards": cards(story, features),
         "bars": of_months,
-        # a bar carries the names of its segments where no bar above it has the same
-        "named": {max(month for month in shown if _served(of_months[month]) == served) for served in map(_served, of_months.values())},
+        # a bar carries the names of its segments where none above it has the same
+        "named": set({_served(rows): month for month, rows in reversed(of_months.items())}.values()),
         "shares_found": finding_of_shares(story),
         "moves_found": finding_of_moves(story, names) if story["moves"] else "",
         "left_out": left_out_of_window(story["account"]),

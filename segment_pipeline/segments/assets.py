@@ -163,7 +163,9 @@ def _profiles_drawn(indices: Rows, history: Rows) -> dict[str, Any]:
     heat_map = profile_heat_map(indices)
     return {
         "shares_over_time": picture(over_time, "Share of customers in each segment, month by month"),
-        "profile_heat_map": picture(heat_map, "Each feature's index, 100 for the population; blue is good news, brown bad, grey neither"),
+        "profile_heat_map": picture(
+            heat_map, "Each feature's index, 100 for all; blue is good news, brown bad, grey neither"
+        ),
     }
 
 

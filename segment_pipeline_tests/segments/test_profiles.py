@@ -143,9 +143,9 @@ def test_a_narrative_tells_who_they_are_and_why_they_are_worth_what_they_are() -
         [FeatureFigure("orders", "orders", 24.0, 15.0), FeatureFigure("average_order_value", "USD", 30.0, 29.5)],
     )
     assert text == (
-        "Loyal regulars, engaged: 1,234 customers, 31 % of all and 62 % of what was spent; on average one of them placed "
-        "24 orders (all customers: 15). They spend 100 % more than the average customer, mostly because they order 60 % "
-        "more often; an order is worth 25 % more."
+        "Loyal regulars, engaged: 1,234 customers, 31 % of all and 62 % of what was spent; on average one of them "
+        "placed 24 orders (all customers: 15). They spend 100 % more than the average customer, mostly because they "
+        "order 60 % more often; an order is worth 25 % more."
     )
 
 
@@ -178,8 +178,8 @@ def test_a_narrative_of_a_shop_without_money_tells_portraits_after_what_makes_th
     ]
     text = narrative("Frequent", "engaged", 10, 0.5, None, figures, portraits)
     assert text.endswith(
-        "on average one of them placed 24.2 orders (all customers: 11.8). Beside that, one spent 812 EUR (all customers: "
-        "240) and has organic share 0.4 (0.2)."
+        "on average one of them placed 24.2 orders (all customers: 11.8). Beside that, one spent 812 EUR (all "
+        "customers: 240) and has organic share 0.4 (0.2)."
     )
     like_all = narrative("Average customers", None, 10, 0.5, None, [], portraits[1:2])
     assert like_all.endswith("on average they behave like all customers.")
