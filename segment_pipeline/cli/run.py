@@ -50,7 +50,7 @@ def run_command(config: Config, chosen: argparse.Namespace) -> int:
         followed = _followed_by_older_work(work, there)
         before = month_fingerprints(config.published_path, followed)
         _say_what_is_due(config, chosen, wanted, work, say)
-        failed, warned = _run_with_progress(work, console, say)
+        failed, behind, warned = _run_with_progress(work, console, say)
         now = month_fingerprints(config.published_path, followed)
     for note in work.notes:
         print(note, file=sys.stderr)
@@ -59,12 +59,14 @@ def run_command(config: Config, chosen: argparse.Namespace) -> int:
         _warn_of_campaigns_without_months(config, chosen)
     for text, months in warned.items():
         say(f"Warning, {_span(months)}: {text}")
+    if behind is not None:
+        print(behind, file=sys.stderr)
     if failed is not None:
         print(failed, file=sys.stderr)
         return EXIT_FAILED
     if not chosen.quiet and config.published_path.exists():
         _print_summary(config, work)
-    return 0
+    return 0 if behind is None else EXIT_FAILED
 
 
 def _followed_by_older_work(work: "Work", there: Collection[date]) -> list[date]:
@@ -76,14 +78,16 @@ def _followed_by_older_work(work: "Work", there: Collection[date]) -> list[date]
 def _say_what_is_due(
     config: Config, chosen: argparse.Namespace, wanted: Sequence[date], work: "Work", say: Callable[[str], None]
 ) -> None:
-    from segment_pipeline.publishing.publish import months_of_other_settings
+    from segment_pipeline.publishing.publish import PUBLISHING_ASSET, months_of_other_settings
 
     stand = [month for month in wanted if work.waits is None or month < work.waits]
     if not work.months and stand:
         say(f"Nothing to do: {_span(stand)} stand in the published file. To run months again, add --force.")
-    if work.assets:
+    if work.assets and PUBLISHING_ASSET in work.assets:
         name = config.published_path.name
         say(f"{name} is missing, behind the warehouse or of an older version: it is published again.")
+    elif work.assets:
+        say(f"Behind {config.published_path.name}, and filled again: {', '.join(work.assets)}.")
     others = months_of_other_settings(config.published_path, config.config_hash)
     stale = [month for month in others if month not in work.months or work.assets]
     if stale:
@@ -154,9 +158,9 @@ def _wanted_months(config: Config, asked: list[date] | None) -> list[date]:
 
 def _run_with_progress(
     work: "Work", console: "Console", say: Callable[[str], None]
-) -> tuple[str | None, dict[str, list[date]]]:
+) -> tuple[str | None, str | None, dict[str, list[date]]]:
     """Run the months, with a line for each that is published; returns what to say of the one that failed, if one did,
-    and what the checks warn of, with the months in which they do.
+    of the stores that lack the last one, and what the checks warn of, with the months in which they do.
 
     A terminal shows a bar as well while it lasts; a log does not.
     """
@@ -167,6 +171,7 @@ def _run_with_progress(
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     done, started = 0, time.monotonic()
     warned: dict[str, list[date]] = {}
+    behind = None
     with Progress(
         *columns, console=console, transient=True, disable=not (console.is_terminal and work.months)
     ) as progress:
@@ -184,12 +189,16 @@ def _run_with_progress(
             if result.error is not None:
                 skipped = work.months[done + 1 :]
                 untried = f"\n{_span(skipped)} stand on it and were not tried." if skipped else ""
-                return f"{month_key(result.month)} failed and was not published. {result.error}{untried}", warned
-            done += 1
+                return (
+                    f"{month_key(result.month)} failed and was not published. {result.error}{untried}",
+                    behind,
+                    warned,
+                )
+            done, behind = done + 1, result.behind
             progress.advance(task)
             seconds = time.monotonic() - started
             how = "passed over, as it has no order line" if result.passed_over else "published"
             say(f"{month_key(result.month)} {how} ({done} of {len(work.months)}, {seconds:.0f} s)")
             if result.remark is not None:
                 print(f"{month_key(result.month)} has no new report. {result.remark}", file=sys.stderr)
-    return None, warned
+    return None, behind, warned

@@ -19,6 +19,7 @@ _KINDS = {
     "WarehouseBusyError": "The warehouse is held by another process",
     "WarehouseError": "The warehouse cannot be used",
     "PublishError": "The published file cannot be replaced",
+    "StoreError": "The month is published, and a store beside the published file cannot be filled",
 }
 _INTERRUPTIONS = {"DagsterExecutionInterruptedError", "InterruptException", "KeyboardInterrupt"}
 

@@ -6,13 +6,12 @@ from segment_pipeline.orchestration.tables import PIPELINE_RUNS
 
 
 def refuse_other_project(connection: Connection, config: Config) -> None:
-    """Raises WarehouseError where another configuration has run last. One whose name or whose file has changed is the
-    same; rows of before the column say nothing."""
+    """Raises WarehouseError where another configuration has run last."""
     found = connection.execute(
         f"SELECT arg_max(project, sequence) FROM {PIPELINE_RUNS.name} WHERE project IS NOT NULL"
     ).fetchone()
     last = found[0] if found else None
-    if last is None or last.startswith(f"{config.name} (") or last.endswith(f"({config.path.name})"):
+    if config.is_project(last):
         return
     raise WarehouseError(
         f"{config.warehouse_path} holds the months of {last}, and this is {config.project}. Give this one an "
