@@ -23,6 +23,7 @@ from segment_pipeline.orchestration.sensors import notify_drift_alerts, notify_m
 from segment_pipeline.orchestration.settings import config_path
 from segment_pipeline.publishing import assets as publishing
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES, TABLES
+from segment_pipeline.publishing.stores.assets import STORE_ASSETS
 from segment_pipeline.report import assets as report
 from segment_pipeline.schedule import freshness_checks, freshness_sensor, monthly_schedule
 from segment_pipeline.segments import assets as segments
@@ -49,21 +50,24 @@ def resources(config_path: Path) -> dict[str, object]:
 load_config(config_path(), RESERVED_NAMES)
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules(
-        [
-            customers,
-            models,
-            segments,
-            campaigns,
-            early_warnings,
-            movement,
-            audit,
-            validation,
-            alternatives,
-            publishing,
-            report,
-        ]
-    ),
+    assets=[
+        *dg.load_assets_from_modules(
+            [
+                customers,
+                models,
+                segments,
+                campaigns,
+                early_warnings,
+                movement,
+                audit,
+                validation,
+                alternatives,
+                publishing,
+                report,
+            ]
+        ),
+        *STORE_ASSETS,
+    ],
     asset_checks=freshness_checks,
     jobs=[monthly_segmentation],
     schedules=[monthly_schedule],

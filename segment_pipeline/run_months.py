@@ -23,7 +23,7 @@ import dagster as dg
 from segment_pipeline.config.config import Config
 from segment_pipeline.errors import MonthOrderError, PipelineError, SourceError
 from segment_pipeline.months import add_months, month_key, parse_month
-from segment_pipeline.orchestration.failures import Failure, explain, warning_of
+from segment_pipeline.orchestration.failures import explain, warning_of
 from segment_pipeline.orchestration.resources import LAUNCHED_BY_TAG, PID_TAG, Pipeline
 from segment_pipeline.orchestration.settings import CONFIG_VARIABLE
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from segment_pipeline.database.store import Warehouse
 
 SHIPPED_INSTANCE = Path(__file__).parent / "orchestration" / "dagster.yaml"
-# It comes after the month is published: without it the month is whole.
+# It comes after the month is published, as the stores do: without them the month is whole.
 REPORT_ASSET = "segment_report"
 # Of the months that have changed, the first few say what has happened.
 CHANGES_SHOWN = 6
@@ -61,15 +61,15 @@ class MonthResult:
     """How a month's run ended, in words for a person.
 
     error : why it was not published; None when it was. warned : the checks that failed and did not stop it, and what
-    each found.
-    remark : what went wrong after it was published, with the report. passed_over : it has no order line, and nothing is
-    published for it.
+    each found. remark : what went wrong after it was published, with the report. behind : the same, with a store beside
+    the published file. passed_over : it has no order line, and nothing is published for it.
     """
 
     month: date
     error: str | None = None
     warned: Mapping[str, str] = field(default_factory=dict)
     remark: str | None = None
+    behind: str | None = None
     passed_over: bool = False
 
 
@@ -139,7 +139,8 @@ def plan(
     accepted : months that a newer warehouse has published, and that this one may overwrite.
 
     The warehouse says whether a month came to its end; so a month that was killed half-way is run again, and a
-    published file that is missing, behind the warehouse, or of an older version, is only copied again. Raises
+    published file that is missing, behind the warehouse, or of an older version, is only copied again, as is a store
+    that is behind the published file. Raises
     PublishError when the warehouse has lost months, MonthOrderError when a month has no finished month before it to
     stand on, and SourceError where the source is not what it was and `source.late_data` is stop.
     """
@@ -156,6 +157,7 @@ def plan(
         published_months,
         refuse_loss,
     )
+    from segment_pipeline.publishing.stores.filling import assets_behind, stores_of
 
     warehouse = Pipeline(config_path=str(config.path)).warehouse
     with warehouse.transaction(report) as connection:
@@ -174,7 +176,10 @@ def plan(
     seen = published_months(config.published_path)
     unseen = sorted(month for month in wanted if seen.get(month) != published.get(month))
     if not work.months and (unseen or (seen and lacks_columns(config.published_path))):
-        return replace(work, months=(unseen or sorted(seen))[-1:], assets=[PUBLISHING_ASSET, REPORT_ASSET])
+        stores = [store.asset for store in stores_of(config)]
+        return replace(work, months=(unseen or sorted(seen))[-1:], assets=[PUBLISHING_ASSET, *stores, REPORT_ASSET])
+    if not work.months and seen and (behind := assets_behind(config)):
+        return replace(work, months=[max(seen)], assets=behind)
     return work
 
 
@@ -312,20 +317,20 @@ def _pass_over(month: date) -> MonthResult:
 
 
 def _result(month: date, run: dg.ExecuteInProcessResult) -> MonthResult:
+    from segment_pipeline.publishing.stores.parts import STORE_NAMES
+
     said = dict(found for found in map(warning_of, run.all_events) if found is not None)
     if run.success:
         return MonthResult(month, warned=said)
-    failure = _first_failure(run)
-    if failure is not None and failure.interrupted:
+    failures = [failure for failure in map(explain, run.all_events) if failure is not None]
+    if failures and failures[0].interrupted:
         raise KeyboardInterrupt
-    why = str(failure or "The run ended without saying why; open it in the Dagster UI.")
-    if {event.step_key for event in run.all_events if event.is_step_failure} == {REPORT_ASSET}:
-        return MonthResult(month, warned=said, remark=why)
+    steps = {failure.step: str(failure) for failure in failures if failure.step is not None}
+    if steps and steps.keys() <= {REPORT_ASSET, *STORE_NAMES}:
+        behind = [why for step, why in steps.items() if step in STORE_NAMES]
+        return MonthResult(month, warned=said, remark=steps.get(REPORT_ASSET), behind="\n".join(behind) or None)
+    why = str(failures[0]) if failures else "The run ended without saying why; open it in the Dagster UI."
     return MonthResult(month, why, said)
-
-
-def _first_failure(run: dg.ExecuteInProcessResult) -> Failure | None:
-    return next((failure for failure in map(explain, run.all_events) if failure is not None), None)
 
 
 def _close_orphans(instance: dg.DagsterInstance) -> None:

@@ -55,7 +55,8 @@ examples:
   segment-pipeline run --quiet                      for cron: nothing is printed unless something is wrong
 
 exit code:
-  0 every month asked for is published, 1 one is not, 2 nothing was tried
+  0 every month asked for is published, 1 one is not, or stands in segments.duckdb and not in a store that `publish`
+  names, 2 nothing was tried
 
 A run that was stopped or killed takes nothing away: run the same command again to go on.
 """

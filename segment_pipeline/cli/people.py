@@ -106,6 +106,7 @@ def _follow(config: Config, kind: str, ids: Sequence[str]) -> None:
     from segment_pipeline.orchestration.resources import Pipeline
     from segment_pipeline.publishing.people import record_end
     from segment_pipeline.publishing.publish import put_in_place, write_beside
+    from segment_pipeline.publishing.stores.filling import fill, stores_of
     from segment_pipeline.run_months import instance_home
 
     warehouse = Pipeline(config_path=str(config.path)).warehouse
@@ -118,6 +119,11 @@ def _follow(config: Config, kind: str, ids: Sequence[str]) -> None:
             print(sentence)
     for sentence in clear_history(instance_home(config), ids):
         print(sentence)
+    if config.published_path.exists():
+        for store in stores_of(config):
+            fill(store)
+            store.clear()
+            print(f"{store.place}: filled again, and what was replaced is cleared away.")
     with warehouse.transaction() as connection:
         record_end(connection, kind)
 

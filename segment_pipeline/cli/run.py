@@ -50,7 +50,7 @@ def run_command(config: Config, chosen: argparse.Namespace) -> int:
         followed = _followed_by_older_work(work, there)
         before = month_fingerprints(config.published_path, followed)
         _say_what_is_due(config, chosen, wanted, work, say)
-        failed, warned = _run_with_progress(work, console, say)
+        failed, behind, warned = _run_with_progress(work, console, say)
         now = month_fingerprints(config.published_path, followed)
     for note in work.notes:
         print(note, file=sys.stderr)
@@ -61,10 +61,10 @@ def run_command(config: Config, chosen: argparse.Namespace) -> int:
         _print_summary(config, work)
     for check, found in warned.items():
         say(_warning(check, found))
-    if failed is not None:
-        print(failed, file=sys.stderr)
-        return EXIT_FAILED
-    return 0
+    for said in (behind, failed):
+        if said is not None:
+            print(said, file=sys.stderr)
+    return 0 if behind is None and failed is None else EXIT_FAILED
 
 
 def _warning(check: str, found: Mapping[date, str]) -> str:
@@ -85,14 +85,16 @@ def _say_what_is_due(
 ) -> None:
     from segment_pipeline.orchestration.project import changed_settings
     from segment_pipeline.orchestration.resources import Pipeline
-    from segment_pipeline.publishing.publish import months_of_other_settings
+    from segment_pipeline.publishing.publish import PUBLISHING_ASSET, months_of_other_settings
 
     stand = [month for month in wanted if work.waits is None or month < work.waits]
     if not work.months and stand:
         say(f"Nothing to do: {_span(stand)} stand in the published file. To run months again, add --force.")
-    if work.assets:
+    if work.assets and PUBLISHING_ASSET in work.assets:
         name = config.published_path.name
         say(f"{name} is missing, behind the warehouse or of an older version: it is published again.")
+    elif work.assets:
+        say(f"Behind {config.published_path.name}, and filled again: {', '.join(work.assets)}.")
     others = months_of_other_settings(config.published_path, config.config_hash)
     stale = [month for month in others if month not in work.months or work.assets]
     if stale:
@@ -177,9 +179,9 @@ def _wanted_months(config: Config, asked: list[date] | None) -> list[date]:
 
 def _run_with_progress(
     work: "Work", console: "Console", say: Callable[[str], None]
-) -> tuple[str | None, dict[str, dict[date, str]]]:
+) -> tuple[str | None, str | None, dict[str, dict[date, str]]]:
     """Run the months, with a line for each that is published; returns what to say of the one that failed, if one did,
-    and of each check that warns what it found in which month.
+    of the stores that lack the last one, and of each check that warns what it found in which month.
 
     A terminal shows a bar as well while it lasts; a log does not.
     """
@@ -190,6 +192,7 @@ def _run_with_progress(
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     done, started = 0, time.monotonic()
     warned: dict[str, dict[date, str]] = {}
+    behind = None
     with Progress(
         *columns, console=console, transient=True, disable=not (console.is_terminal and work.months)
     ) as progress:
@@ -207,12 +210,16 @@ def _run_with_progress(
             if result.error is not None:
                 skipped = work.months[done + 1 :]
                 untried = f"\n{_span(skipped)} stand on it and were not tried." if skipped else ""
-                return f"{month_key(result.month)} failed and was not published. {result.error}{untried}", warned
-            done += 1
+                return (
+                    f"{month_key(result.month)} failed and was not published. {result.error}{untried}",
+                    behind,
+                    warned,
+                )
+            done, behind = done + 1, result.behind
             progress.advance(task)
             seconds = time.monotonic() - started
             how = "passed over, as it has no order line" if result.passed_over else "published"
             say(f"{month_key(result.month)} {how} ({done} of {len(work.months)}, {seconds:.0f} s)")
             if result.remark is not None:
                 print(f"{month_key(result.month)} has no new report. {result.remark}", file=sys.stderr)
-    return None, warned
+    return None, behind, warned

@@ -42,6 +42,7 @@ from segment_pipeline.config.stages import (
     CampaignsFile,
     OperationSettings,
     OutcomesSource,
+    PublishSettings,
     ValidationSettings,
 )
 from segment_pipeline.config.values import (
@@ -119,6 +120,7 @@ class Config(Settings):
         None, "", "The segments that the company already uses, to be compared with these; none when left out."
     )
     alternatives: Annotated[AlternativeSettings, BeforeValidator(empty_means_defaults)] = AlternativeSettings()
+    publish: Annotated[PublishSettings, BeforeValidator(empty_means_defaults)] = PublishSettings()
     operation: Annotated[OperationSettings, BeforeValidator(empty_means_defaults)] = OperationSettings()
 
     _path: Path = PrivateAttr(default=Path("segmentation.yaml"))
@@ -279,13 +281,14 @@ class Config(Settings):
         """The values that can change a result, as JSON.
 
         The validated ones with the defaults filled in: comments, order of keys and spelling (`1` or `1.0`) do not
-        count, nor do `output_dir` and `operation`, so that two machines agree, nor what decides only whether a month is
+        count, nor do `output_dir`, `publish` and `operation`, so that two machines agree, nor what decides only whether a month is
         run, or which colour a figure has.
         """
         content = self.model_dump(
             mode="json",
             exclude={
                 "output_dir": True,
+                "publish": True,
                 "operation": True,
                 "features": {"__all__": {"better"}},
                 "source": {"late_data", "feed_ends_early"},
@@ -303,6 +306,11 @@ class Config(Settings):
     def project(self) -> str:
         """How pipeline_runs calls this configuration: its name, and its file."""
         return f"{self.name} ({self.path.name})"
+
+    def is_project(self, called: str | None) -> bool:
+        """Whether pipeline_runs calls this configuration so, or did before its name or its file changed; rows of before
+        the column, None, say nothing."""
+        return called is None or called.startswith(f"{self.name} (") or called.endswith(f"({self.path.name})")
 
     @property
     def warehouse_path(self) -> Path:

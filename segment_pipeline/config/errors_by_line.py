@@ -110,7 +110,7 @@ class SettingDoc:
 
 
 def docs_of(model: type[BaseModel], prefix: str) -> Iterator[SettingDoc]:
-    for name, field in model.model_fields.items():
+    for name, field in _fields_by_key(model).items():
         inner, repeated = _model_in(field.annotation)
         if inner is not None:
             yield from docs_of(inner, f"{prefix}{name}{repeated}.")
@@ -125,6 +125,11 @@ def docs_of(model: type[BaseModel], prefix: str) -> Iterator[SettingDoc]:
             _allowed(field),
             str(extra["meaning"]),
         )
+
+
+def _fields_by_key(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """A model's fields by their keys in the file, which a word of pydantic's own keeps from being their names."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _model_in(annotation: Any) -> tuple[type[BaseModel] | None, str]:
@@ -145,9 +150,9 @@ def _field_at(path: KeyPath, root: type[BaseModel]) -> FieldInfo | None:
     model: type[BaseModel] | None = root
     field: FieldInfo | None = None
     for step in path:
-        if model is None or not isinstance(step, str) or step not in model.model_fields:
+        if model is None or not isinstance(step, str) or step not in _fields_by_key(model):
             continue
-        field = model.model_fields[step]
+        field = _fields_by_key(model)[step]
         model = _model_in(field.annotation)[0]
     return field
 
@@ -156,7 +161,7 @@ def _keys_of(path: KeyPath, root: type[BaseModel]) -> list[str]:
     """The keys that the mapping at `path` may have."""
     field = _field_at(path, root)
     model = _model_in(field.annotation)[0] if field else root
-    return list(model.model_fields) if model else []
+    return list(_fields_by_key(model)) if model else []
 
 
 def _allowed(field: FieldInfo) -> str:
@@ -174,7 +179,7 @@ def _allowed(field: FieldInfo) -> str:
         return "true or false"
     model = _model_in(kind)[0]
     if model is not None:
-        return f"a mapping with the keys {', '.join(model.model_fields)}"
+        return f"a mapping with the keys {', '.join(_fields_by_key(model))}"
     return "text (in quotes where YAML reads a number, a date or true/false)"
 
 

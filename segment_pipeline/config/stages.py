@@ -1,8 +1,10 @@
-"""The sections of the stages that follow the segments: actions, campaigns, validation, audit, operation.
+"""The sections of the stages that follow the segments: actions, campaigns, validation, audit, publish, operation.
 
 That of the warnings stands beside their rules, in warning_rules.py.
 """
 
+import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -18,6 +20,7 @@ from segment_pipeline.config.values import (
     Name,
     Role,
     Settings,
+    absolute_path,
     amount_of_memory,
     empty_means_defaults,
     list_as_tuple,
@@ -173,6 +176,41 @@ class AlternativeSettings(Settings):
         None,
         "",
         f"Feature that says what a customer spends, for the quintile rule; {MONETARY} of order lines.",
+    )
+
+
+ADDRESS = "postgresql://USER@HOST:PORT/DATABASE, or $NAME for the environment variable that has it"
+
+
+def _address(value: object) -> object:
+    """The address of a server. What was found is not repeated: it may have a password."""
+    if isinstance(value, dict | list) or (
+        isinstance(value, str) and not re.match(r"postgres(ql)?://|\$[A-Za-z_]\w*$", value)
+    ):
+        raise refusal((), "something else", ADDRESS)
+    return value
+
+
+class PublishSettings(Settings):
+    """Stores that are filled from the published file, each as soon as a month stands in it. Nothing here changes a
+    result."""
+
+    postgres: Annotated[str | None, BeforeValidator(_address)] = setting(
+        None,
+        "",
+        "A PostgreSQL database that is to have every published table and view; none when left out. A password is best "
+        "kept out of this file: in the variable, in PGPASSWORD or in ~/.pgpass.",
+        allowed=ADDRESS,
+        repr=False,
+    )
+    # pydantic has a use of its own for the key's name
+    postgres_schema: Name = setting("segments", "", "The schema there, made where it is missing.", alias="schema")
+    parquet: Annotated[Path | None, BeforeValidator(absolute_path)] = setting(
+        None,
+        "",
+        "A folder that is to have every published table as Parquet by month, relative to this file; none when left "
+        "out.",
+        allowed="text: the path of a folder",
     )
 
 

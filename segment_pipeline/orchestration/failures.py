@@ -17,6 +17,7 @@ _KINDS = {
     "WarehouseBusyError": "The warehouse is held by another process",
     "WarehouseError": "The warehouse cannot be used",
     "PublishError": "The published file cannot be replaced",
+    "StoreError": "The month is published, and a store beside the published file cannot be filled",
 }
 _NOT_REACHED = re.compile(r"Dependencies for step \S+ (failed|were not executed): .*Not executing\.$")
 _INTERRUPTIONS = {"DagsterExecutionInterruptedError", "InterruptException", "KeyboardInterrupt"}

@@ -15,13 +15,12 @@ CHANGES_SHOWN, VALUE_SHOWN = 4, 40
 
 
 def refuse_other_project(connection: Connection, config: Config) -> None:
-    """Raises WarehouseError where another configuration has run last. One whose name or whose file has changed is the
-    same; rows of before the column say nothing."""
+    """Raises WarehouseError where another configuration has run last."""
     found = connection.execute(
         f"SELECT arg_max(project, sequence) FROM {PIPELINE_RUNS.name} WHERE project IS NOT NULL"
     ).fetchone()
     last = found[0] if found else None
-    if last is None or last.startswith(f"{config.name} (") or last.endswith(f"({config.path.name})"):
+    if config.is_project(last):
         return
     raise WarehouseError(
         f"{config.warehouse_path} holds the months of {last}, and this is {config.project}. Give this one an "

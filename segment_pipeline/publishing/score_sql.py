@@ -48,7 +48,7 @@ _AS_QUERY = (
 """The macro's parameter, the name of a table or a query, as the text of a query."""
 
 # A query of any rows knows no month before.
-_COLUMNS = tuple(
+SCORED_COLUMNS = tuple(
     column
     for column in MONTHLY_ASSIGNMENTS.columns
     if column.name not in {"month", "customer_id", "previous_segment_id"}
@@ -107,14 +107,9 @@ def latest_scoring(connection: duckdb.DuckDBPyConnection, tiers: TierSettings) -
 
 def macro_ddl(scoring: Scoring) -> list[str]:
     """The statements that create the table macro `score` in the published file, and say what it does."""
-    about = (
-        f"The segments of {month_key(scoring.month)} (model version {scoring.model.model_version}) for the rows of any "
-        f"table or query with customer_id and {', '.join(scoring.model.space.names)}: SELECT * FROM score(my_table) or "
-        f"SELECT * FROM score('SELECT ... FROM my_table'). A row that the pipeline would have rejected has NULLs and, "
-        f"in the column {REFUSED}, the reason; text that is no number is not_finite."
+    about = about_scoring(
+        scoring, f"SELECT * FROM {MACRO}(my_table) or SELECT * FROM {MACRO}('SELECT ... FROM my_table')"
     )
-    if scoring.model.memory is not None:
-        about += f" {_about_previous(scoring.model)}"
     return [
         f"CREATE OR REPLACE MACRO {MACRO}({SCORED_TABLE}) AS TABLE {score_query(scoring, _given_rows(scoring))}",
         f"COMMENT ON MACRO TABLE {MACRO} IS {literal(about)}",
@@ -148,6 +143,16 @@ def _given_rows(scoring: Scoring) -> str:
         f"FROM (SELECT {', '.join(absent)}) AS absent CROSS JOIN LATERAL "
         f"(SELECT {', '.join(['customer_id', *columns, *previous])} FROM query({_AS_QUERY}) AS found) AS given)"
     )
+
+
+def about_scoring(scoring: Scoring, example: str) -> str:
+    """What `score` does, with an example, for who finds it in a database."""
+    about = (
+        f"The segments of {month_key(scoring.month)} (model version {scoring.model.model_version}) for the rows of any "
+        f"table or query with customer_id and {', '.join(scoring.model.space.names)}: {example}. "
+        f"A row that the pipeline would have rejected has NULLs and, in the column {REFUSED}, the reason."
+    )
+    return about if scoring.model.memory is None else f"{about} {_about_previous(scoring.model)}"
 
 
 def _about_previous(model: SegmentModel) -> str:
@@ -192,7 +197,9 @@ def score_query(scoring: Scoring, relation: str, *, remembers: bool = True) -> s
         prior = prior_sql(memory, PRIOR, "false") if remembers else f"[{', '.join(map(number, memory.new))}]"
         columns = ", ".join(column for _, column in features)
         rows = f"(SELECT customer_id, {REFUSED}, {columns}, {prior} AS {PRIOR} FROM {rows} AS remembered)"
-    shown = ", ".join(f"CASE WHEN {REFUSED} IS NULL THEN {column.name} END AS {column.name}" for column in _COLUMNS)
+    shown = ", ".join(
+        f"CASE WHEN {REFUSED} IS NULL THEN {column.name} END AS {column.name}" for column in SCORED_COLUMNS
+    )
     scored = assignment_sql(scoring.model, rows, scoring.tiers, ("customer_id", REFUSED))
     return f"SELECT customer_id, {shown}, {REFUSED} FROM ({scored}) AS scored"
 
@@ -249,6 +256,12 @@ def score_sql(scoring: Scoring, dialect: str, table: str, window_months: int | N
     dialect : of DIALECTS. table : as it is written there, such as shop.customers. window_months : of a source of order
     lines, whose features have definitions of ours. Raises PipelineError where `table` is not the name of one.
     """
+    head = _head(scoring, dialect, table, window_months)
+    return f"{head}{translated(scoring, dialect, table)};\n"
+
+
+def translated(scoring: Scoring, dialect: str, table: str) -> str:
+    """The query of `score_sql` alone."""
     import sqlglot
     from sqlglot import exp
 
@@ -259,7 +272,7 @@ def score_sql(scoring: Scoring, dialect: str, table: str, window_months: int | N
     named = _table(table, dialect)
     named.set("alias", scored.args["alias"])
     scored.replace(named)
-    return f"{_head(scoring, dialect, table, window_months)}{query.sql(dialect=dialect, pretty=True)};\n"
+    return str(query.sql(dialect=dialect, pretty=True))
 
 
 def _table(table: str, dialect: str) -> "exp.Table":
@@ -322,7 +335,7 @@ def _head(scoring: Scoring, dialect: str, table: str, window_months: int | None)
         *_memory_lines(model, dialect),
         "",
         "Result: one row for each, in no order.",
-        *_indented(f"{', '.join(column.name for column in _COLUMNS)}: as in data_dictionary;"),
+        *_indented(f"{', '.join(column.name for column in SCORED_COLUMNS)}: as in data_dictionary;"),
         "  probabilities has one entry for each of segment_ids.",
         "  refused: NULL, or why the pipeline would have rejected the row, whose other columns are then NULL:",
         "  missing_customer_id, or missing, not_finite, below_minimum, above_maximum or outlier, with :feature.",

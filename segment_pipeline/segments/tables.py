@@ -571,7 +571,9 @@ CUSTOMER_JOURNEY = View(
     ),
     stayed AS (
         SELECT *, max(CASE WHEN moved IS NOT FALSE THEN month END)
-            OVER (PARTITION BY customer_id ORDER BY month) AS changed_at
+            OVER (PARTITION BY customer_id ORDER BY month) AS changed_at,
+            -- the one before_id since the last move is what it left; PostgreSQL has no IGNORE NULLS to ask for it
+            count(CASE WHEN moved THEN before_id END) OVER (PARTITION BY customer_id ORDER BY month) AS moves
         FROM ordered
     )
     SELECT month, customer_id, segment_id, segment_name, max_probability, tier, model_version, role, previous_month,
@@ -581,9 +583,7 @@ CUSTOMER_JOURNEY = View(
         changed_at,
         row_number() OVER (PARTITION BY customer_id, changed_at ORDER BY month) AS months_in_segment,
         nullif(
-            last_value(CASE WHEN moved THEN before_id END IGNORE NULLS)
-                OVER (PARTITION BY customer_id ORDER BY month),
-            segment_id
+            max(CASE WHEN moved THEN before_id END) OVER (PARTITION BY customer_id, moves), segment_id
         ) AS previous_different_segment_id
     FROM stayed
     """,

@@ -367,6 +367,7 @@ SECTIONS = [
     "validation",
     "audit",
     "alternatives",
+    "publish",
     "operation",
 ]
 

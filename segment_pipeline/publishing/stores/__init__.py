@@ -1,0 +1,1 @@
+"""Stores beside the published file, filled from it."""
