@@ -281,8 +281,8 @@ class Config(Settings):
         """The values that can change a result, as JSON.
 
         The validated ones with the defaults filled in: comments, order of keys and spelling (`1` or `1.0`) do not
-        count, nor do `output_dir`, `publish` and `operation`, so that two machines agree, nor what decides only whether a month is
-        run, or which colour a figure has.
+        count, nor do `output_dir`, `publish` and `operation`, so that two machines agree, nor what decides only whether
+        a month is run, or which colour a figure has.
         """
         content = self.model_dump(
             mode="json",

@@ -19,7 +19,6 @@ _SETTINGS = location_config().publish
 @monthly_asset(
     "The published tables, views and the function score in PostgreSQL: all months, as the published file has them.",
     deps=[published_segments],
-    group="publishing",
     kinds={"postgres", "sql"},
     metadata={"dagster/table_name": f"{_SETTINGS.postgres_schema}.monthly_assignments"},
 )
@@ -32,7 +31,6 @@ def published_postgres(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
 @monthly_asset(
     "The published tables as Parquet, a folder for each table and month: all months, as the published file has them.",
     deps=[published_segments],
-    group="publishing",
     kinds={"parquet", "sql"},
     metadata={"dagster/uri": _SETTINGS.parquet.as_uri()} if _SETTINGS.parquet else None,
 )
