@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from segment_pipeline.cli.main import main
 from segment_pipeline.errors import InputError, QuestionError
 from segment_pipeline.months import as_of
+from segment_pipeline.quickstart import columns, scores
 from segment_pipeline.quickstart.columns import known_sql, number_sql
 from segment_pipeline.quickstart.csv_table import Table, read_table
 from segment_pipeline.quickstart.plan import Plan, explore
@@ -433,6 +434,20 @@ def test_an_export_of_a_known_system_gives_the_right_figures_without_a_flag_or_a
     of_lines = (orders.date, orders.amount, orders.order_id, orders.product_id, orders.quantity)
     assert {plan.table.customer_id, *(one for one in of_lines if one is not None)} == set(roles)
     assert found == truth(name, as_of(month))
+
+
+@pytest.mark.parametrize("name", ["shopify", "olist items", "sap", "online retail", "french", "klaviyo"])
+def test_of_a_large_file_a_part_of_the_rows_tells_the_same_roles(write, monkeypatch, name):
+    for module in (columns, scores):
+        monkeypatch.setattr(module, "PROFILED_ROWS", 300)
+    monkeypatch.setattr(scores, "_VALUES_TESTED", 20)
+    header, rows, roles = export(name)
+    table = table_of(write("export.csv", as_csv(header, rows, ";")))
+    orders = table.orders
+    assert orders is not None
+    of_lines = (orders.date, orders.amount, orders.order_id, orders.product_id, orders.quantity)
+    assert {table.customer_id, *(one for one in of_lines if one is not None)} == set(roles)
+    assert table.rows == len(rows) == table.columns[orders.date].known
 
 
 def test_without_an_order_id_an_order_is_what_a_customer_bought_at_one_moment(write):
