@@ -65,19 +65,10 @@ def main() -> None:
                 file = Path(name) / "orders.csv"
                 write(file, size, codec)
                 cli = ("-m", "segment_pipeline.cli.main")
-                within = ("--memory-limit", chosen.memory_limit)
+                asked = (str(file), "--memory-limit", chosen.memory_limit)
                 said = {
-                    "inspect": (*cli, "inspect", str(file), *within),
-                    "quickstart": (
-                        *cli,
-                        "quickstart",
-                        str(file),
-                        "--out",
-                        f"{name}/out",
-                        "--segments",
-                        "2..3",
-                        *within,
-                    ),
+                    "inspect": (*cli, "inspect", *asked),
+                    "quickstart": (*cli, "quickstart", *asked, "--out", f"{name}/out", "--segments", "2..3"),
                     "pandas": ("-c", PANDAS, str(file), codec),
                 }
                 for what in chosen.commands:

@@ -187,6 +187,12 @@ def shaped(name: str, rows: Rows, folder: Path) -> Path:
         "orders.jsonl": lambda path: path.write_text(
             "\n".join(json.dumps(dict(zip(HEADER, map(str, row), strict=True))) for row in rows)
         ),
+        "objects.jsonl": lambda path: path.write_text(
+            "\n".join(
+                json.dumps({"customer": {"id": int(who)}, "order": {"id": n, "at": str(at), "total": total}})
+                for who, n, at, total in rows
+            )
+        ),
         "orders.xlsx": lambda path: workbook(
             [["Orders of 2024"], HEADER, *([int(who), int(n), serial(at), total] for who, n, at, total in rows)], path
         ),
@@ -210,8 +216,8 @@ def shaped(name: str, rows: Rows, folder: Path) -> Path:
 
 SHAPES = (
     *("plain.csv", "break in a header.csv", "break in a header, unix.csv", "sep line.csv", "title.csv", "title;.csv"),
-    *("utf16.csv", "packed.csv.gz", "orders.parquet", "orders.jsonl", "orders.xlsx", "serial.csv"),
-    *("floats as ids.csv", "compact date.csv", "magento date.csv"),
+    *("utf16.csv", "packed.csv.gz", "orders.parquet", "orders.jsonl", "objects.jsonl", "orders.xlsx"),
+    *("serial.csv", "floats as ids.csv", "compact date.csv", "magento date.csv"),
 )
 
 
@@ -482,6 +488,25 @@ def test_every_role_is_said_with_the_next_best_and_why(write):
     said = "\n".join(table_of(write("orders.csv", as_csv(header, rows))).guesses)
     assert re.search(r"customer cust_id: called like a customer, .*; next store_id \(.*\)  \(--customer-id\)", said)
     assert re.search(r"amount total: .*; next freight \(called like a charge or a share\)  \(--amount\)", said)
+
+
+def test_rows_without_anything_called_a_customer_are_a_question_and_not_customers(write):
+    header = ["text", "IBAN", "booked", "in"]
+    rows = [[f"no. {order}", f"DE{who}", at, total] for who, order, at, total in shop()]
+    path = write("account.csv", as_csv(header, rows))
+    with pytest.raises(QuestionError, match=r"--customer-id IBAN --date booked --amount COLUMN .* --customer-id text"):
+        table_of(path)
+    assert figures(path, customer_id="IBAN", ordered_at="booked", amount="in")[0] == right(
+        [[f"DE{who}", order, at, total] for who, order, at, total in shop()]
+    )
+    assert table_of(path, customer_id="text").orders is None
+
+
+def test_a_column_for_each_month_is_no_missing_header(write):
+    months = [f"2024-{month:02}" for month in range(1, 13)]
+    rows = [[f"k{i}", *(round(10 + i / (month + 1), 2) for month in range(12))] for i in range(200)]
+    table = table_of(write("customers.csv", as_csv(["client", *months], rows)))
+    assert [one.name for one in table.numbers()] == months
 
 
 def test_two_customers_of_one_order_are_a_question_with_the_flag_that_answers_it(write, tmp_path, capsys):
