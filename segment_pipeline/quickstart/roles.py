@@ -13,6 +13,7 @@ from typing import Any
 from segment_pipeline.errors import InputError, QuestionError
 from segment_pipeline.quickstart.columns import Column
 from segment_pipeline.quickstart.scores import (
+    COMES_BACK,
     ENOUGH,
     TIE,
     Evidence,
@@ -124,7 +125,23 @@ def _roles_of_rows(path: Path, evidence: Evidence, hints: Hints) -> Roles:
             f"different. Name it: --customer-id COLUMN. Columns: {listed}."
         )
     _refuse_repeated_ids(path, evidence.columns, choice.column, evidence.rows)
+    if hints.customer_id is None and customer_name(choice.column)[0] <= 0:
+        _refuse_lines_of_nobody(path, evidence, choice.column)
     return Roles(choice.column, None, (choice,))
+
+
+def _refuse_lines_of_nobody(path: Path, evidence: Evidence, customer: str) -> None:
+    """Raises QuestionError where rows may as well be order lines: of what is different in each only that speaks for a
+    customer, and something else comes back on other days."""
+    dates = rank_dates(evidence)
+    back = rank_customers_of_lines(evidence, dates[0].column) if dates else []
+    if back and back[0].points >= COMES_BACK:
+        date, who = shlex.quote(dates[0].column), back[0].column
+        raise QuestionError(
+            f"{path}: is a row a customer, or an order? {shown(customer)} is different in every row, and is not called "
+            f"like a customer; {shown(who)} comes back on other days. For orders say  --customer-id {shlex.quote(who)} "
+            f"--date {date} --amount COLUMN  or for customers  --customer-id {shlex.quote(customer)}"
+        )
 
 
 def _roles_of_lines(path: Path, evidence: Evidence, hints: Hints) -> Roles | None:

@@ -33,6 +33,9 @@ ENOUGH = {"customer": 2.5, "date": -math.inf, "order": 2.5, "amount": 1.5, "quan
 TIE = 0.25
 """Points by which the best has to be ahead of another column that says something else."""
 
+COMES_BACK = 2.0
+"""Points of a column whose values come back on other days, as customers do."""
+
 _SAME = 0.95
 _TESTED = 12
 """Columns, those with the best names first, whose values are looked into."""
@@ -223,7 +226,7 @@ def _as_customer_of_lines(evidence: Evidence, name: str, date: str) -> list[Part
     returning, emails = evidence.returning(name, date)
     filled, lines_each = column.known / evidence.rows, column.known / column.distinct
     return [
-        (2.0, "comes back on other days")
+        (COMES_BACK, "comes back on other days")
         if returning >= 0.3
         else (1.0, "sometimes comes back on other days")
         if returning >= 0.1

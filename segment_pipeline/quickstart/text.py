@@ -25,7 +25,7 @@ def load_rows(
     with _in_terms_of_input():
         files = rows_as_text(connection, [file for given in (path, *more) for file in files_of(given)], separator)
     for file in files:
-        _refuse_header(file)
+        _refuse_one_column(file)
     _refuse_other_columns(files)
     for file in files:
         into = "CREATE OR REPLACE TEMP TABLE raw_rows AS" if file is files[0] else "INSERT INTO raw_rows BY NAME"
@@ -36,6 +36,7 @@ def load_rows(
             raise InputError(
                 f"{file.file} cannot be read: {found} Fix that line, or name the separator with --sep, and try again."
             ) from error
+    _refuse_no_header(connection, files[0])
     return files
 
 
@@ -59,15 +60,25 @@ def files_of(path: Path) -> list[str]:
     return found
 
 
-def _refuse_header(file: TextRows) -> None:
-    """Raises InputError where the columns have no names, or there is but one."""
+def _refuse_one_column(file: TextRows) -> None:
+    """Raises InputError where there is but one column."""
     if len(file.names) < 2:
         raise InputError(
             f"{file.file} has one column, {shown(file.names[0][:60]) if file.names else 'without a name'}, as far as "
             "can be seen; expected an id and features beside it. Where another character stands between the columns, "
             "name it: --sep ';'"
         )
-    if sum(_looks_like_a_value(name) for name in file.names) > len(file.names) / 2:
+
+
+def _refuse_no_header(connection: duckdb.DuckDBPyConnection, file: TextRows) -> None:
+    """Raises InputError where most names are written as the values below them are: 12.50, but not 2025-01 above it."""
+    below = zip(*connection.execute("FROM raw_rows LIMIT 100").fetchall(), strict=True)
+    shapes = zip(file.names, map(set, below), strict=False)  # no row at all is for the reader of the table to tell
+    alike = sum(
+        _looks_like_a_value(name) and _shape(name) in {_shape(value) for value in values if value is not None}
+        for name, values in shapes
+    )
+    if alike > len(file.names) / 2:
         raise InputError(
             f"{file.file} has no header: its first line reads {shown(' '.join(file.names)[:80])}. Put the columns' "
             "names into the first line, and try again."
@@ -87,6 +98,10 @@ def _refuse_other_columns(files: Sequence[TextRows]) -> None:
 
 def _looks_like_a_value(name: str) -> bool:
     return re.fullmatch(r"[-+]?[\d.,:/ -]+", name.strip()) is not None
+
+
+def _shape(text: str) -> str:
+    return re.sub(r"\d+", "9", text.strip())
 
 
 def shown(text: str) -> str:

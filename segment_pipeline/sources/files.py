@@ -12,10 +12,12 @@ with no guess at all.
 import glob
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import duckdb
+from duckdb.sqltypes import DuckDBPyType
 
 from segment_pipeline.database.quoting import identifier, literal, string_list
 from segment_pipeline.database.store import reason
@@ -269,14 +271,33 @@ def _typed_as_text(connection: duckdb.DuckDBPyConnection, file: str) -> TextRows
 
 
 def _json_as_text(connection: duckdb.DuckDBPyConnection, file: str) -> TextRows:
-    """Which of its values are dates or numbers is not guessed, for that depends on all of them."""
+    """Which of its values are dates or numbers is not guessed, for that depends on all of them. What lies within an
+    object is a column, user.id; a list stays a text."""
     listed = _file_list([file])
     try:
-        found = describe(connection, f"read_json({listed}, sample_size = -1)")
+        found = connection.sql(f"FROM read_json({listed}, sample_size = -1)")
     except duckdb.Error as error:
         raise _unreadable(file, error) from error
-    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name, _ in found)
-    return _named(connection, file, f"read_json({listed}, columns = {{{columns}}})", "JSON")
+    columns = ", ".join(f"{literal(name)}: 'JSON'" for name in found.columns)
+    leaves = [leaf for name, kind in zip(found.columns, found.types, strict=True) for leaf in _leaves((name,), kind)]
+    values = ", ".join(f"{_at(path)} AS {identifier('.'.join(path))}" for path in leaves)
+    return _named(connection, file, f"(SELECT {values} FROM read_json({listed}, columns = {{{columns}}}))", "JSON")
+
+
+def _leaves(path: tuple[str, ...], kind: DuckDBPyType) -> Iterator[tuple[str, ...]]:
+    """The paths to what is no object, below this one."""
+    if kind.id != "struct":
+        yield path
+        return
+    for name, below in cast("list[tuple[str, DuckDBPyType]]", kind.children):
+        yield from _leaves((*path, name), below)
+
+
+def _at(path: Sequence[str]) -> str:
+    """The text at a path into objects."""
+    column, *names = path
+    quoted = "".join(f'."{name}"' for name in names)
+    return f"json_extract_string({identifier(column)}, {literal(f'${quoted}')})"
 
 
 def _named(connection: duckdb.DuckDBPyConnection, file: str, relation: str, written: str) -> TextRows:

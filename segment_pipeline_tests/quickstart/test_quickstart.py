@@ -520,6 +520,7 @@ def test_what_the_user_says_goes_before_what_was_found(write):
         segments=(3, 5),
         covariance=["full", "diagonal"],
         hurdle=("orders", 1.0),
+        memory_limit="2GB",
         seed=9,
     )
     config = parse_config(starter_text(plan.starter), path)
@@ -530,6 +531,7 @@ def test_what_the_user_says_goes_before_what_was_found(write):
     assert config.first_month == config.last_month == date(2020, 2, 1)
     assert (config.model.n_components, config.model.max_segments, config.model.seed) == ((3, 5), 5, 9)
     assert config.model.covariance_types == ("full", "diagonal")
+    assert config.operation.memory_limit == "2GB"
     assert config.model.hurdle is not None
     assert (config.model.hurdle.feature, config.model.hurdle.value) == ("orders", 1.0)
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from segment_pipeline.cli.main import main
 from segment_pipeline.errors import InputError, QuestionError
 from segment_pipeline.months import as_of
+from segment_pipeline.quickstart import columns, scores
 from segment_pipeline.quickstart.columns import known_sql, number_sql
 from segment_pipeline.quickstart.csv_table import Table, read_table
 from segment_pipeline.quickstart.plan import Plan, explore
@@ -186,6 +187,12 @@ def shaped(name: str, rows: Rows, folder: Path) -> Path:
         "orders.jsonl": lambda path: path.write_text(
             "\n".join(json.dumps(dict(zip(HEADER, map(str, row), strict=True))) for row in rows)
         ),
+        "objects.jsonl": lambda path: path.write_text(
+            "\n".join(
+                json.dumps({"customer": {"id": int(who)}, "order": {"id": n, "at": str(at), "total": total}})
+                for who, n, at, total in rows
+            )
+        ),
         "orders.xlsx": lambda path: workbook(
             [["Orders of 2024"], HEADER, *([int(who), int(n), serial(at), total] for who, n, at, total in rows)], path
         ),
@@ -209,8 +216,8 @@ def shaped(name: str, rows: Rows, folder: Path) -> Path:
 
 SHAPES = (
     *("plain.csv", "break in a header.csv", "break in a header, unix.csv", "sep line.csv", "title.csv", "title;.csv"),
-    *("utf16.csv", "packed.csv.gz", "orders.parquet", "orders.jsonl", "orders.xlsx", "serial.csv"),
-    *("floats as ids.csv", "compact date.csv", "magento date.csv"),
+    *("utf16.csv", "packed.csv.gz", "orders.parquet", "orders.jsonl", "objects.jsonl", "orders.xlsx"),
+    *("serial.csv", "floats as ids.csv", "compact date.csv", "magento date.csv"),
 )
 
 
@@ -435,6 +442,20 @@ def test_an_export_of_a_known_system_gives_the_right_figures_without_a_flag_or_a
     assert found == truth(name, as_of(month))
 
 
+@pytest.mark.parametrize("name", ["shopify", "olist items", "sap", "online retail", "french", "klaviyo"])
+def test_of_a_large_file_a_part_of_the_rows_tells_the_same_roles(write, monkeypatch, name):
+    for module in (columns, scores):
+        monkeypatch.setattr(module, "PROFILED_ROWS", 300)
+    monkeypatch.setattr(scores, "_VALUES_TESTED", 20)
+    header, rows, roles = export(name)
+    table = table_of(write("export.csv", as_csv(header, rows, ";")))
+    orders = table.orders
+    assert orders is not None
+    of_lines = (orders.date, orders.amount, orders.order_id, orders.product_id, orders.quantity)
+    assert {table.customer_id, *(one for one in of_lines if one is not None)} == set(roles)
+    assert table.rows == len(rows) == table.columns[orders.date].known
+
+
 def test_without_an_order_id_an_order_is_what_a_customer_bought_at_one_moment(write):
     rows = shop()
     path = write("orders.csv", as_csv(["customer_id", "date", "amount"], without(rows, 1)))
@@ -467,6 +488,25 @@ def test_every_role_is_said_with_the_next_best_and_why(write):
     said = "\n".join(table_of(write("orders.csv", as_csv(header, rows))).guesses)
     assert re.search(r"customer cust_id: called like a customer, .*; next store_id \(.*\)  \(--customer-id\)", said)
     assert re.search(r"amount total: .*; next freight \(called like a charge or a share\)  \(--amount\)", said)
+
+
+def test_rows_without_anything_called_a_customer_are_a_question_and_not_customers(write):
+    header = ["text", "IBAN", "booked", "in"]
+    rows = [[f"no. {order}", f"DE{who}", at, total] for who, order, at, total in shop()]
+    path = write("account.csv", as_csv(header, rows))
+    with pytest.raises(QuestionError, match=r"--customer-id IBAN --date booked --amount COLUMN .* --customer-id text"):
+        table_of(path)
+    assert figures(path, customer_id="IBAN", ordered_at="booked", amount="in")[0] == right(
+        [[f"DE{who}", order, at, total] for who, order, at, total in shop()]
+    )
+    assert table_of(path, customer_id="text").orders is None
+
+
+def test_a_column_for_each_month_is_no_missing_header(write):
+    months = [f"2024-{month:02}" for month in range(1, 13)]
+    rows = [[f"k{i}", *(round(10 + i / (month + 1), 2) for month in range(12))] for i in range(200)]
+    table = table_of(write("customers.csv", as_csv(["client", *months], rows)))
+    assert [one.name for one in table.numbers()] == months
 
 
 def test_two_customers_of_one_order_are_a_question_with_the_flag_that_answers_it(write, tmp_path, capsys):
