@@ -57,6 +57,13 @@ def test_the_quick_product_and_the_whitened_one_agree(monkeypatch: pytest.Monkey
     np.testing.assert_allclose(quick[1], whitened[1], atol=1e-11)
 
 
+@pytest.mark.parametrize(("offset", "taken"), [(0.0, "product"), (1e5, "whitened")])
+def test_the_quick_product_is_taken_unless_it_would_lose_digits(offset: float, taken: str) -> None:
+    rows, em = Rows(overlapping(500, 3, 2, 0) + offset), StackedEM(2, np.full(2, 1e-6), None)
+    parameters = core.Parameters.of(np.ones((1, 1)), np.full((1, 1, 2), offset), np.eye(2)[None, None])
+    assert em.log_joint(parameters, rows)[1].__name__ == taken
+
+
 def test_a_row_too_far_out_for_the_quick_exponential_gets_its_exact_membership() -> None:
     Z = np.vstack([overlapping(300, 2, 2, 0), [[400.0, 380.0]]])
     rows, em = Rows(Z), StackedEM(2, np.full(2, 1e-6), None)

@@ -254,6 +254,7 @@ def test_tempering_weakens_the_evidence_of_a_fit_and_nothing_that_is_scored() ->
     )
     assert plain.score(panel) > tempered.score(panel)
     scored = MarkovMixture.of(tempered.mixture_, tempered.memory_)
+    assert scored.converged_
     assert scored.score(panel) == tempered.score(panel)
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segment_pipeline.mixture.chain import panel as core
 from segment_pipeline.mixture.chain.panel import BEFORE, LAPSED, MISSING, SEEN, Panel
 
 
@@ -109,6 +110,19 @@ def test_the_chunks_hold_every_row_once_in_the_order_of_months(seed: int, n: int
         for t, month in enumerate(chunk.months):
             assert (of_row[month.rows] == t).all()
             assert month.rows.stop - month.rows.start == (states[chunk.first : chunk.last, t] == SEEN).sum()
+
+
+def test_a_small_panel_is_built_once_and_a_large_one_for_each_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five rows of one feature, whose phi has three numbers."""
+    monkeypatch.setattr(core, "_KEPT_NUMBERS", 15)
+    kept = small().for_passes
+    monkeypatch.setattr(core, "_KEPT_NUMBERS", 14)
+    built = small().for_passes
+    for rows, same in ((kept, True), (built, False)):
+        (first,), (second,) = ([build() for build in rows.chunks()] for _ in range(2))
+        assert (first[1] is second[1]) == same
+        np.testing.assert_array_equal(first[1].X, [[1.0], [2.0], [10.0], [3.0], [20.0]])
+        assert rows.center == 36 / 5
 
 
 @pytest.mark.parametrize(
