@@ -19,8 +19,8 @@ Break = Callable[[Shop], object]
 
 # what a message advises with
 WHAT_TO_DO = re.compile(
-    r"\b(allowed|expected|did you mean|write|fix|deliver|set|name|run|give|close|put|save|see to|use|choose|raise|"
-    r"move|free|invalid choice|wants|has|quote|indent)\b",
+    r"\b(allowed|expected|write it|fix|deliver|name (the|another)|run( it first|:| again)|put|save it|raise it|make|"
+    r"ask|free|invalid choice|ends before|must be in|which has)\b",
     re.IGNORECASE,
 )
 MOST_LINES, MOST_CHARACTERS = 12, 1500
@@ -238,7 +238,7 @@ QUERIES = {
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_an_expression_that_does_more_or_less_than_read_a_row(refused: Callable[..., None], expression: str) -> None:
     key, _, text = expression.partition(": ")
-    old = f"{key}: {dict(customer_id='customer').get(key, key)}\n"
+    old = "customer_id: customer\n" if key == "customer_id" else f"{key}: {key}\n"
 
     def change(shop: Shop) -> None:
         line = f'{key}: "{text}"\n'
