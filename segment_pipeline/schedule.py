@@ -45,8 +45,9 @@ def monthly_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunReques
     closed = (now.replace(day=1) - timedelta(days=1)).date().replace(day=1)
     months = [parse_month(key) for key in monthly_partitions.get_partition_keys(current_time=now)]
     published = _published()
-    due = [month for month in months if (month > max(published) if published else month == closed)]
-    due, why_not = _with_their_data(due)
+    due, why_not = _with_their_data(
+        [month for month in months if (month > max(published) if published else month == closed)]
+    )
     if due:
         return [dg.RunRequest(run_key=key, partition_key=key) for key in map(month_key, due)]
     if closed not in months:

@@ -87,11 +87,14 @@ class Warehouse:
     def connect(self, report: Report = print) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection for a few statements.
 
-        Raises WarehouseBusyError when another process keeps the file, WarehouseError when the file cannot be opened.
+        Raises WarehouseBusyError when another process keeps the file, WarehouseError when the file cannot be opened, or
+        the memory limit does not do.
         """
         connection = self._open(report)
         try:
             yield connection
+        except duckdb.OutOfMemoryException as error:
+            raise self._too_small(error) from error
         except duckdb.Error as error:
             if self._is_torn(first_line(error)):
                 raise self._damaged(error) from error
@@ -136,6 +139,8 @@ class Warehouse:
             connection = _patiently(
                 lambda: duckdb.connect(str(self.path), config=settings), self.path, self.lock_timeout, report
             )
+        except duckdb.OutOfMemoryException as error:
+            raise self._too_small(error) from error
         except duckdb.Error as error:
             raise self._damaged(error) from error
         return _set_up(connection)
@@ -144,6 +149,12 @@ class Warehouse:
         """Whether DuckDB says that it cannot read on in the warehouse, and not in a file of the user's."""
         return message.startswith("Corrupt database file") or (
             "Could not read enough bytes" in message and self.path.name in message
+        )
+
+    def _too_small(self, error: duckdb.Error) -> WarehouseError:
+        return WarehouseError(
+            f"{self.path}: operation.memory_limit is {self.memory_limit}, and that does not do ({first_line(error)}). "
+            "Raise it in the configuration, or free disk space beside the warehouse, and run again."
         )
 
     def _damaged(self, error: duckdb.Error) -> WarehouseError:

@@ -92,7 +92,7 @@ def merge(connection: duckdb.DuckDBPyConnection, config: Config, old: str, new: 
     SourceError.
     """
     if old == new:
-        raise PeopleError(f"{old} and {new} are the same id: there is nothing to merge.")
+        raise PeopleError(f"{old} and {new} are the same id; name the id that is no more, and that of today.")
     former = name_people(connection, [old, new])
     if former == {old: new}:
         return Operation([old], 0, 0, 0, [old])

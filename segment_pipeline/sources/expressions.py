@@ -158,7 +158,8 @@ def _type_of(connection: duckdb.DuckDBPyConnection, source: Relation, key: str, 
             f"{source.path}: {key} is {expression!r}; found {written}, expected an expression that reads the row, and "
             "at most files. Fix that key in the configuration."
         )
-    query = f"SELECT ({expression}\n) AS value FROM {source.sql} AS source"
+    # beside the row itself no aggregate of many rows can stand
+    query = f"SELECT ({expression}\n) AS value, source AS row FROM {source.sql} AS source"
     try:
         one_statement = len(connection.extract_statements(query)) == 1
         found = connection.execute(f"DESCRIBE {query}").fetchall() if one_statement else []
@@ -169,7 +170,7 @@ def _type_of(connection: duckdb.DuckDBPyConnection, source: Relation, key: str, 
             f"columns {source.column_list}. Found: {reason(error)} Fix the source, or that key in the configuration."
             f"{quoting if isinstance(error, duckdb.ParserException) else ''}"
         ) from error
-    if len(found) != 1:
+    if len(found) != 2:
         raise SourceError(
             f"{source.path}: {key} is {expression!r}; expected one SQL expression, found several. "
             f"Fix that key in the configuration."

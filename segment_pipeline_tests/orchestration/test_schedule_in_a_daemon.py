@@ -1,5 +1,5 @@
-"""The schedule in a real daemon, with its code server, queue and runs in processes of their own. Only their clock is not
-the true one: nobody waits for the 2nd of a month."""
+"""The schedule in a real daemon, with its code server, queue and runs in processes of their own. Only their clock is
+not the true one: nobody waits for the 2nd of a month."""
 
 import os
 import signal
