@@ -79,7 +79,8 @@ def test_what_bg_nbd_says_in_sql_is_what_it_says_in_numpy(shop: Shop):
         weeks = (add_months(as_of(JULY), months) - as_of(JULY)).days / 7
         alive = 1 + purchases.lost_odds(repeats, recency, age)
         expected = purchases.if_alive(repeats, age, weeks) / alive * each
-        np.testing.assert_allclose(found[there], expected[there], rtol=1e-6)
+        # the fit ends a little elsewhere where the sums of its inputs differ in the last bits
+        np.testing.assert_allclose(found[there], expected[there], rtol=2e-5)
 
 
 def test_the_own_window_is_what_was_spent_in_it_and_the_blend_lies_between_at_the_others_level(shop: Shop):
