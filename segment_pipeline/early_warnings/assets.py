@@ -98,9 +98,8 @@ def _money(money: Row | None) -> dict[str, Any]:
     if money is None:
         return {"no_value": "Nothing is known of what customers spend: the source has no order lines with amounts."}
     by = {name: METHODS[money[name]] for name in ("method", "method_12")}
-    return {**by, **{name: money[name] for name in ("expected_spend_3", "expected_spend_12")}} | (
-        {} if money["revenue_at_risk"] is None else {"revenue_at_risk": money["revenue_at_risk"]}
-    )
+    figures = ("expected_spend_3", "expected_spend_12", "revenue_at_risk")
+    return {**by, **{name: round(money[name], 2) for name in figures if money[name] is not None}}
 
 
 def _money_of_segments(segments: Sequence[Row]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from segment_pipeline.sources.reconciliation import OUTSIDE, USED, Part, account
 from segment_pipeline.value.methods import METHODS
 from segment_pipeline.value.tables import CUSTOMER_VALUE
 from segment_pipeline.value.value_store import money_of, segments_money
-from segment_pipeline.words import figure, percent, points
+from segment_pipeline.words import figure, listed, percent, points
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Summary:
     customers: int
     segments: Sequence[Row]
     money: Row | None
-    at_risk: Mapping[int, float | None]
+    money_of_segments: Sequence[Row]
     moved: Mapping[str, int]
     chance: str
     account: Sequence[Part]
@@ -67,9 +67,7 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
         customers=rows("SELECT count(*) FROM current_assignments")[0][0],
         segments=sorted(segments, key=lambda row: (-row["share"], row["segment_id"])),
         money=money_of(connection, last) if is_valued else None,
-        at_risk={row["segment_id"]: row["revenue_at_risk"] for row in segments_money(connection, last)}
-        if is_valued
-        else {},
+        money_of_segments=segments_money(connection, last) if is_valued else [],
         moved=movement_figures(connection, last),
         chance=chance_moved(connection, months[-1]),
         account=account,
@@ -129,19 +127,15 @@ def print_summary(summary: Summary, console: Console) -> None:
     say("")
     say(f"{summary.name}: {len(summary.months)} months published, {month_key(summary.months[0])} to {last}.")
     say(f"In {last}: {summary.customers:,} customers in {len(summary.segments)} segments.")
-    table = Table(
-        "id", "segment", "role", "customers", "share", "vs month before", "revenue", "at risk", box=None, pad_edge=False
-    )
+    table = Table("id", "segment", "role", "customers", "share", "vs month before", box=None, pad_edge=False)
     for row in summary.segments:
         against = "" if row["change"] is None else f"{points(row['change'])} points"
         role, share = (row["role"] or "").replace("_", " "), percent(row["share"], 1)
-        revenue, at_risk = row.get("revenue_share"), summary.at_risk.get(row["segment_id"])
-        money = ("" if revenue is None else percent(revenue, 1), "" if at_risk is None else f"{at_risk:,.0f}")
-        cells = (str(row["segment_id"]), row["name"], role, f"{row['customers']:,}", share, against, *money)
+        cells = (str(row["segment_id"]), row["name"], role, f"{row['customers']:,}", share, against)
         table.add_row(*(_escaped(cell) for cell in cells))
     console.print(table)
     if summary.money is not None:
-        say(_money_line(summary.money))
+        say(_money_line(summary.money, summary.money_of_segments))
     if sum(summary.moved.values()):
         say(_moved_line(summary.moved, summary.chance, f", {summary.moved['stayed']:,} stayed"))
     say(_warnings_line(summary.warnings, summary.warned, summary.contact_list))
@@ -199,12 +193,15 @@ def digest(
     return "\n".join(lines)
 
 
-def _money_line(money: Row) -> str:
-    """money : as of `money_of`."""
+def _money_line(money: Row, segments: Sequence[Row]) -> str:
+    """money, segments : as of `money_of` and `segments_money`."""
     expected = [f"{money[f'expected_spend_{months}']:,.0f} in the next {months} months" for months in (3, 12)]
-    at_risk = money["revenue_at_risk"]
-    said = "" if at_risk is None else f"; {at_risk:,.0f} of that is at risk"
-    return f"Money: these customers are expected to spend {' and '.join(expected)} ({METHODS[money['method']]}){said}."
+    said = f"Money: these customers are expected to spend {' and '.join(expected)} ({METHODS[money['method']]})"
+    if money["revenue_at_risk"] is None:
+        return f"{said}."
+    most = sorted(segments, key=lambda row: -(row["revenue_at_risk"] or 0.0))
+    told = listed([f"{row['revenue_at_risk'] or 0.0:,.0f} in segment {row['segment_id']}" for row in most])
+    return f"{said}; {money['revenue_at_risk']:,.0f} of that is at risk, {told}."
 
 
 def _moved_line(moved: Mapping[str, int], chance: str, stayed: str = "") -> str:

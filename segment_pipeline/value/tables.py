@@ -70,8 +70,7 @@ CUSTOMER_VALUE = Table(
             "revenue_at_risk",
             "DOUBLE",
             "currency",
-            "churn_risk times expected_spend_12, at least 0: what is likely to be lost. NULL while there is no churn "
-            "risk.",
+            "churn_risk times expected_spend_12: what is likely to be lost. NULL while there is no churn risk.",
         ),
     ),
     ("month", "customer_id"),

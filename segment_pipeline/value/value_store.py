@@ -98,8 +98,8 @@ def quality_of(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
     return read_rows(
         connection,
         f"""
-        SELECT horizon_months, method, count(*) AS months, sum(mean_absolute_error * customers) / sum(customers)
-            AS mean_absolute_error
+        SELECT horizon_months, method, count(*) AS months,
+            {exact_sum("mean_absolute_error * customers")} / sum(customers) AS mean_absolute_error
         FROM ({_judged(month)}) GROUP BY horizon_months, method ORDER BY horizon_months, mean_absolute_error, method
         """,
     )
@@ -179,7 +179,7 @@ def _chain_sql(
         f"SELECT {means} FROM monthly_assignments AS a JOIN pasts AS p ON p.customer_id = a.customer_id "
         f"WHERE a.month = {month_literal(month)}"
     ).fetchall()[0]
-    a_month = np.array([(value or 0.0) / window_months for value in found])
+    a_month = np.array([max(0.0, value or 0.0) / window_months for value in found])
     steps = champion.memory.transitions[:k]
     spend: dict[int, str] = {}
     for horizon in HORIZONS:
@@ -306,7 +306,7 @@ def _write_customers(connection: duckdb.DuckDBPyConnection, month: date, risks: 
         CUSTOMER_VALUE,
         month,
         f"""
-        SELECT v.*, r.churn_risk * greatest(v.expected_spend_12, 0E0) AS revenue_at_risk
+        SELECT v.*, r.churn_risk * v.expected_spend_12 AS revenue_at_risk
         FROM (
             SELECT month, customer_id, {columns}, {shorter} AS method, {longer} AS method_12
             FROM {SPEND_FORECASTS.name} WHERE month = {month_literal(month)}
@@ -342,7 +342,9 @@ def _write_segments(connection: duckdb.DuckDBPyConnection, month: date) -> None:
         SEGMENT_VALUE,
         month,
         f"""
-        SELECT *, month_revenue / nullif(greatest(sum(month_revenue) OVER (), 0E0), 0E0) AS month_revenue_share
+        SELECT *, CASE WHEN sum(CAST(month_revenue AS DECIMAL(38, 4))) OVER () > 0
+            THEN month_revenue / CAST(sum(CAST(month_revenue AS DECIMAL(38, 4))) OVER () AS DOUBLE) END
+            AS month_revenue_share
         FROM (
             SELECT a.month, a.segment_id, count(*) AS customers,
                 coalesce({exact_sum("p.in_month")}, 0E0) AS month_revenue,

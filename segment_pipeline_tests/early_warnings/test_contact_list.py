@@ -147,6 +147,30 @@ def test_where_no_rule_has_proven_itself_the_list_is_churn_risk_alone_and_says_s
     assert evidence.keys() == {"c0 segment_downgrade", "c1 high_churn_risk", "c2 high_churn_risk", "c3 mixed_signal"}
 
 
+def test_where_it_is_known_what_customers_are_worth_the_list_goes_by_revenue_at_risk(warehouse):
+    four_customers(warehouse, APRIL)
+    for name, expected, at_risk in (("c1", 10.0, 9.0), ("c2", 1000.0, 500.0), ("c3", 80.004, 32.0016)):
+        warehouse.execute(
+            "INSERT INTO customer_value (month, customer_id, expected_spend_12, revenue_at_risk) VALUES (?, ?, ?, ?)",
+            [APRIL, name, expected, at_risk],
+        )
+    write_early_warnings(warehouse, MODEL, MODEL, APRIL, WarningSettings(monthly_budget=3))
+    # c1 is the riskiest, and has least to lose
+    assert [row[:2] for row in on_the_list(warehouse, APRIL) if row[2] == "revenue_at_risk"] == [
+        (1, "c2"),
+        (2, "c3"),
+        (3, "c1"),
+    ]
+    assert contact_list_told(warehouse, APRIL) == "by revenue at risk alone: no warning has proven to find more"
+    evidence = dict(warnings(warehouse, APRIL, "customer_id || ' ' || warning", "evidence"))
+    assert evidence["c2 revenue_at_risk"] == "500 at risk: churn risk 50 % of 1000 expected in a year"
+    assert evidence["c3 revenue_at_risk"] == "32.00 at risk: churn risk 40 % of 80.00 expected in a year"
+    assert dict(warnings(warehouse, APRIL, "customer_id", "revenue_at_risk"))["c2"] == 500.0
+    # of whom nobody knows what they are worth comes after them, by churn risk
+    write_early_warnings(warehouse, MODEL, MODEL, APRIL, WarningSettings(monthly_budget=4))
+    assert (4, "c0", "high_churn_risk") in on_the_list(warehouse, APRIL)
+
+
 def test_a_rule_that_has_proven_itself_puts_its_customers_on_the_list(warehouse):
     four_customers(warehouse, APRIL)
     known(warehouse, MARCH)
@@ -319,6 +343,7 @@ def test_on_the_shop_the_list_is_revenue_at_risk_alone_and_the_summary_says_so(j
     assert sorted(on_it) == sorted(most_at_risk)
     said = commands.run(judged).out
     assert "40 customers to contact (by revenue at risk alone: no warning has proven to find more)" in said
+    assert "Money: these customers are expected to spend " in said
     (first,) = query(
         judged.published, "SELECT sentence FROM contact_list_rules WHERE month = '2023-03-01' AND warning = 'any'"
     )

@@ -1,5 +1,6 @@
 """Customer value over real months of a shop with a memory: what is said, from what, when, and what comes of it."""
 
+import io
 import shutil
 from datetime import date
 from pathlib import Path
@@ -7,12 +8,14 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
+from rich.console import Console
 
 from segment_pipeline.config.config import load_config, parse_config
 from segment_pipeline.database.store import prepare
 from segment_pipeline.months import add_months, as_of
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.publishing.people import TABLES_OF_PEOPLE
+from segment_pipeline.publishing.summary import print_summary, summarise
 from segment_pipeline.value.buyers import fit_purchases, fit_spend
 from segment_pipeline.value.tables import TABLES as VALUE_TABLES
 from segment_pipeline.value.value_store import money_of, quality_of, write_value
@@ -79,7 +82,8 @@ def test_what_bg_nbd_says_in_sql_is_what_it_says_in_numpy(shop: Shop):
         weeks = (add_months(as_of(JULY), months) - as_of(JULY)).days / 7
         alive = 1 + purchases.lost_odds(repeats, recency, age)
         expected = purchases.if_alive(repeats, age, weeks) / alive * each
-        np.testing.assert_allclose(found[there], expected[there], rtol=1e-6)
+        # the fit ends a little elsewhere where the sums of its inputs differ in the last bits
+        np.testing.assert_allclose(found[there], expected[there], rtol=2e-5)
 
 
 def test_the_own_window_is_what_was_spent_in_it_and_the_blend_lies_between_at_the_others_level(shop: Shop):
@@ -179,6 +183,22 @@ def test_revenue_at_risk_is_the_churn_risk_of_a_year_and_segments_are_their_cust
         money = money_of(connection, JULY)
     assert money is not None
     assert (money["expected_spend_12"], money["revenue_at_risk"]) == (pytest.approx(expected), pytest.approx(at_risk))
+
+
+def test_after_a_run_the_money_is_told_and_of_a_file_of_before_there_was_any_nothing_is(copy: Shop):
+    copy.published.chmod(0o644)
+    with duckdb.connect(str(copy.published)) as connection:
+        summary = summarise("shop", copy.published, connection)
+        assert summary.money is not None
+        assert sum(row["revenue_at_risk"] for row in summary.money_of_segments) == pytest.approx(
+            summary.money["revenue_at_risk"]
+        )
+        console = Console(record=True, width=400, file=io.StringIO())
+        print_summary(summary, console)
+        assert f" {summary.money['revenue_at_risk']:,.0f} of that is at risk, " in console.export_text()
+        for table in ("customer_value", "segment_value"):
+            connection.execute(f"DROP TABLE {table}")
+        assert summarise("shop", copy.published, connection).money is None
 
 
 def test_a_month_that_is_made_again_and_an_older_warehouse_come_to_the_same_bits(copy: Shop):
