@@ -45,6 +45,7 @@ LOOKS_BACK = {
 }
 # (asset, dependency) -> what it is for, where no table is read.
 WITHOUT_A_TABLE = {
+    ("raw_customers", "order_lines"): "the user's files",
     ("segment_report", "published_segments"): "the report reads the published file",
     ("alternative_segmentations", "raw_customers"): "the same",
     ("alternative_segmentations", "monthly_assignments"): "only a champion with memory knows the months before",

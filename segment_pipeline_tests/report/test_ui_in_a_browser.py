@@ -29,29 +29,26 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def ui(three_months: Shop, chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a web server on a copy of the three months' instance."""
+    """The address of the UI on a copy of the three months."""
     folder = tmp_path_factory.mktemp("ui") / "shop"
     shutil.copytree(three_months.folder, folder)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {
-        "DAGSTER_HOME": str(folder / "dagster_home"),
-        "SEGMENT_PIPELINE_CONFIG": str(Shop(folder).config_path),
-    }
+    command = ["segment_pipeline.cli", "ui", "--config", str(Shop(folder).config_path), "--port", str(port)]
     server = subprocess.Popen(
-        [sys.executable, "-m", "dagster_webserver", "-m", "segment_pipeline.definitions", "-p", str(port)],
-        env=os.environ | environment,
+        [sys.executable, "-m", *command],
+        env={name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        eventually(lambda: answers(address), timeout=120)
+        eventually(lambda: answers(address), timeout=180)
         yield address
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=90)
 
 
 def answers(address: str) -> bool:
@@ -78,13 +75,40 @@ def look_at(chromium: str, address: str, home: Path, expected: str) -> str:
 
 def test_the_asset_graph_shows_every_stage_and_the_report_after_the_published_file(ui, chromium, tmp_path):
     shown = look_at(chromium, f"{ui}/asset-groups", tmp_path, "publishing")
-    for group in ("customers", "mixtures", "segments", "journeys", "actions", "publishing"):
+    for group in ("sources", "customers", "models", "segments", "campaigns", "early_warnings", "publishing", "report"):
         assert group in shown
-    location = "__repository__@segment_pipeline.definitions"
-    page = f"{ui}/locations/{location}/asset-groups/publishing/lineage"
+    location = "__repository__@segment_pipeline"
+    page = f"{ui}/locations/{location}/asset-groups/report/lineage"
     shown = look_at(chromium, page, tmp_path, "segment_report")
     assert "published_segments" in shown
     assert "segment_report" in shown
+
+
+def test_the_source_shows_what_a_month_found_in_it(ui, chromium, tmp_path):
+    shown = look_at(chromium, f"{ui}/assets/order_lines?view=overview", tmp_path, "customers</")
+    assert "External Asset" in shown
+    assert "orders.parquet" in shown
+    assert "lines" in shown
+
+
+def test_a_check_shows_its_numbers_and_plots_them(ui, chromium, tmp_path):
+    page = f"{ui}/assets/validated_features?view=checks&checkDetail=enough_customers"
+    shown = look_at(chromium, page, tmp_path, "limit/customers")
+    assert "observed/customers" in shown
+    assert "Plots are automatically generated" not in shown
+
+
+def test_a_run_says_who_has_launched_it(ui, chromium, tmp_path):
+    shown = look_at(chromium, f"{ui}/runs", tmp_path, "command line")
+    assert "Manually launched" not in shown
+
+
+def test_the_reports_are_a_link_that_a_browser_follows(ui, chromium, tmp_path):
+    shown = look_at(chromium, f"{ui}/assets/segment_report?view=overview", tmp_path, 'href="http://127.0.0.1:')
+    address = re.search(r'href="(http://127\.0\.0\.1:\d+/)"', shown)
+    assert address is not None
+    page = look_at(chromium, f"{address[1]}2023-05.html", tmp_path, "</html>")
+    assert "May 2023" in page
 
 
 def test_an_asset_shows_its_figures_inline_and_its_chart_behind_a_click(ui, chromium, tmp_path):
