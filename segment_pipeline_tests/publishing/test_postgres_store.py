@@ -289,7 +289,7 @@ def test_a_wrong_password_is_told_without_it_and_the_right_one_comes_from_the_en
     postgres.run("CREATE ROLE locked LOGIN PASSWORD 'right'", "GRANT CREATE ON DATABASE shop TO locked")
     postgres.run("SELECT pg_reload_conf()")
     address = database.replace("tests@", "locked:wr0ng@")
-    with pytest.raises(StoreError, match=r"password authentication failed.*Set the password in the variable") as told:
+    with pytest.raises(StoreError, match=r"password authentication failed.* the password\. That can") as told:
         fill(PostgresStore(naming(copy, f'{{postgres: "{address}"}}')))
     assert "wr0ng" not in str(told.value)
     assert main(["check", "--config", str(copy.config_path)]) == 2
