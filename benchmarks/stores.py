@@ -80,12 +80,15 @@ def copies(published: Path, address: str, folder: Path) -> tuple[float, float]:
             started = time.perf_counter()
             file.execute(f"COPY {table} TO '{folder}/{table}.parquet' (COMPRESSION zstd)")
             of_parquet += time.perf_counter() - started
-            there.execute(f"CREATE TABLE {table} ({', '.join(f'"{n}" {type_of(k)}' for n, k in columns.items())})")
+            declared = ", ".join(f'"{name}" {type_of(kind)}' for name, kind in columns.items())
+            there.execute(f"CREATE TABLE {table} ({declared})")
             started = time.perf_counter()
-            with there.cursor().copy(f"COPY {table} FROM STDIN (FORMAT csv)") as copy:
-                with (folder / f"{table}.csv").open("rb") as content:
-                    while block := content.read(1 << 20):
-                        copy.write(block)
+            with (
+                (folder / f"{table}.csv").open("rb") as content,
+                there.cursor().copy(f"COPY {table} FROM STDIN (FORMAT csv)") as copy,
+            ):
+                while block := content.read(1 << 20):
+                    copy.write(block)
             of_csv += time.perf_counter() - started
         started = time.perf_counter()
         there.commit()
@@ -146,11 +149,9 @@ def main(demo: Path) -> None:
             if name == "demo":
                 double(config.published_path)
                 moments = random.Random(1)  # noqa: S311 - a seed, not a secret
-                killed, torn = kill(config, address, [moments.uniform(0, 1.5 * of_postgres / 4) for _ in range(KILLS)])
+                killed, torn = kill(config, address, [moments.uniform(0, of_postgres / 4) for _ in range(KILLS)])
                 after, _ = seconds_to_fill(config)[0]
-    print(
-        f"\n{killed} of {KILLS} fillings killed at work, {torn} left half a publication; the next took {after:.1f} s."
-    )
+    print(f"\n{killed} of {KILLS} fillings killed at work, {torn} left half a publication; the next: {after:.1f} s.")
 
 
 if __name__ == "__main__":

@@ -304,7 +304,7 @@ def test_a_wrong_password_is_told_without_it_and_the_right_one_comes_from_the_en
 
 
 def test_the_roles_of_the_guide_are_enough_and_check_says_which_right_is_missing(copy, database):
-    (roles,) = re.findall(r"```sql\n(CREATE ROLE segments_publisher.*?)```", GUIDE.read_text(), re.DOTALL)
+    (roles,) = re.findall(r"```postgresql\n(CREATE ROLE segments_publisher.*?)```", GUIDE.read_text(), re.DOTALL)
     with session(database) as owner:
         owner.execute("CREATE ROLE nobody_in_particular LOGIN")
         poor = database.replace("tests@", "nobody_in_particular@")
