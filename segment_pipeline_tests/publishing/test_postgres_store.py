@@ -354,14 +354,17 @@ def test_who_is_forgotten_or_merged_is_so_there_too(copy, database):
         time.sleep(0.2)
 
 
-def test_a_run_that_finds_nothing_to_do_brings_a_store_what_it_lacks(commands, copy, database):
+def test_a_run_publishes_although_a_store_is_away_and_the_next_brings_it_what_it_lacks(commands, copy, database):
     naming(copy, '{postgres: "postgresql://tests@127.0.0.1:1/shop", parquet: lake}')
-    away = commands.run(copy)
+    away = commands.run(copy, "--force", "--months", "2023-05")
     assert away.code == 1
-    assert "Behind segments.duckdb, and filled again: published_postgres, published_parquet" in away.err
-    assert "segments.duckdb, and is brought here" in away.err
-    naming(copy, f'{{postgres: "{database}", parquet: lake}}')
-    assert commands.run(copy).code == 0
+    assert "2023-05 published" in away.err
+    assert re.search(r"database shop on 127\.0\.0\.1: .* is published stands in segments\.duckdb", away.err)
+    config = naming(copy, f'{{postgres: "{database}", parquet: lake}}')
+    assert assets_behind(config) == ["published_postgres"]
+    behind = commands.run(copy)  # every month is published
+    assert behind.code == 0
+    assert "Behind segments.duckdb, and filled again: published_postgres." in behind.err
     assert_same(copy.published, database)
     again = commands.run(copy)
     assert again.code == 0
