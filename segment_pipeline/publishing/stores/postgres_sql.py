@@ -78,7 +78,7 @@ def _views(published: duckdb.DuckDBPyConnection) -> tuple[dict[str, str], list[s
     for name, sql in published.execute(
         "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal ORDER BY view_name"
     ).fetchall():
-        view = sqlglot.parse_one(sql, read="duckdb").transform(_portable)
+        view = sqlglot.parse_one(sql, read="duckdb").transform(_portable, copy=False)
         view.set("replace", True)
         try:
             statements[name] = view.sql("postgres", unsupported_level=sqlglot.ErrorLevel.RAISE)
