@@ -7,9 +7,9 @@ that lie ready, into tables without an index; beside Parquet one COPY of each ta
 purpose, as the tests start it.
 """
 
+import multiprocessing
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +24,6 @@ from segment_pipeline.publishing.stores.filling import fill, stores_of
 from segment_pipeline.publishing.stores.parts import parts_of
 from segment_pipeline.publishing.stores.postgres_sql import columns_of, type_of, value_of
 from segment_pipeline_tests.postgres import binaries, server
-from segment_pipeline_tests.publishing.stores import FILLING
 
 CUSTOMERS, KILLS = 1_000_000, 50
 
@@ -112,15 +111,15 @@ def kill(config: Config, address: str, moments: Iterable[float]) -> tuple[int, i
     store, killed, torn = stores_of(config)[0], 0, 0
     with duckdb.connect(str(config.published_path), read_only=True) as file:
         whole = {frozenset(store.parts()), frozenset(parts_of(file))}
-    code = FILLING.replace("(store,) =", "store, _ =")
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([fill.__module__])
     for moment in moments:
-        arguments = [sys.executable, "-c", code, str(config.path)]
-        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            time.sleep(moment)
-            process.kill()
-        killed += process.returncode != 0
+        process = processes.Process(target=fill, args=(store,))
+        process.start()
+        process.join(moment)
+        process.kill()
+        process.join()
+        killed += process.exitcode != 0
         parts = store.parts()
         with psycopg.connect(address, options="-c search_path=segments") as there:
             rows = dict(there.execute("SELECT month, count(*) FROM monthly_assignments GROUP BY 1").fetchall())
@@ -130,8 +129,6 @@ def kill(config: Config, address: str, moments: Iterable[float]) -> tuple[int, i
 
 
 def main(demo: Path) -> None:
-    print("| | rows | PostgreSQL (s) | ratio to COPY of CSV | Parquet (s) | ratio to COPY |")
-    print("|---|---|---|---|---|---|")
     with server(binaries()) as postgres, tempfile.TemporaryDirectory() as temporary:  # type: ignore[arg-type]
         folder = Path(temporary)
         for name in ("demo", "million"):
@@ -143,15 +140,14 @@ def main(demo: Path) -> None:
             (of_postgres, rows), (of_parquet, _) = seconds_to_fill(config)
             csv, parquet = copies(config.published_path, address, folder / "copies")
             print(
-                f"| {name} | {rows:,} | {of_postgres:.1f} | {of_postgres / csv:.1f} | {of_parquet:.1f} "
-                f"| {of_parquet / parquet:.1f} |"
+                f"{name}: {rows:,} rows. PostgreSQL {of_postgres:.1f} s, {of_postgres / csv:.1f} times COPY of CSV. "
+                f"Parquet {of_parquet:.1f} s, {of_parquet / parquet:.1f} times COPY."
             )
             if name == "demo":
                 double(config.published_path)
                 moments = random.Random(1)  # noqa: S311 - a seed, not a secret
                 killed, torn = kill(config, address, [moments.uniform(0, of_postgres / 4) for _ in range(KILLS)])
-                after, _ = seconds_to_fill(config)[0]
-    print(f"\n{killed} of {KILLS} fillings killed at work, {torn} left half a publication; the next: {after:.1f} s.")
+                print(f"{killed} of {KILLS} fillings killed at work, {torn} left half a publication.")
 
 
 if __name__ == "__main__":
