@@ -359,8 +359,9 @@ def command_parser() -> argparse.ArgumentParser:
     forget = commands.add_parser(
         "forget",
         help="leave no trace of customers who ask for it, and let nobody bring them back",
-        description="Take customers out of the warehouse, the published file, reports, exports and Dagster's history.\n"
-        "Figures of segments and of all customers stay as they were; the rows that are gone are counted beside them.",
+        description="Take customers out of the warehouse, the published file, stores, reports, exports and Dagster's\n"
+        "history. Figures of segments and of all customers stay as they were; the rows that are gone are counted\n"
+        "beside them.",
         epilog=FORGET_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -267,7 +267,7 @@ def translated(scoring: Scoring, dialect: str, table: str) -> str:
 
     remembers = dialect in REMEMBERING
     query = sqlglot.parse_one(score_query(scoring, SCORED_TABLE, remembers=remembers), read="duckdb")
-    query = query.transform(_portable, dialect)
+    query = query.transform(_portable, dialect, copy=False)
     (scored,) = (node for node in query.find_all(exp.Table) if node.name == SCORED_TABLE)
     named = _table(table, dialect)
     named.set("alias", scored.args["alias"])

@@ -289,7 +289,7 @@ def test_a_wrong_password_is_told_without_it_and_the_right_one_comes_from_the_en
     postgres.run("CREATE ROLE locked LOGIN PASSWORD 'right'", "GRANT CREATE ON DATABASE shop TO locked")
     postgres.run("SELECT pg_reload_conf()")
     address = database.replace("tests@", "locked:wr0ng@")
-    with pytest.raises(StoreError, match=r"password authentication failed.*Set the password in the variable") as told:
+    with pytest.raises(StoreError, match=r"password authentication failed.* the password\. That can") as told:
         fill(PostgresStore(naming(copy, f'{{postgres: "{address}"}}')))
     assert "wr0ng" not in str(told.value)
     assert main(["check", "--config", str(copy.config_path)]) == 2
@@ -304,7 +304,7 @@ def test_a_wrong_password_is_told_without_it_and_the_right_one_comes_from_the_en
 
 
 def test_the_roles_of_the_guide_are_enough_and_check_says_which_right_is_missing(copy, database):
-    (roles,) = re.findall(r"```sql\n(CREATE ROLE segments_publisher.*?)```", GUIDE.read_text(), re.DOTALL)
+    (roles,) = re.findall(r"```postgresql\n(CREATE ROLE segments_publisher.*?)```", GUIDE.read_text(), re.DOTALL)
     with session(database) as owner:
         owner.execute("CREATE ROLE nobody_in_particular LOGIN")
         poor = database.replace("tests@", "nobody_in_particular@")
@@ -354,14 +354,17 @@ def test_who_is_forgotten_or_merged_is_so_there_too(copy, database):
         time.sleep(0.2)
 
 
-def test_a_run_that_finds_nothing_to_do_brings_a_store_what_it_lacks(commands, copy, database):
+def test_a_run_publishes_although_a_store_is_away_and_the_next_brings_it_what_it_lacks(commands, copy, database):
     naming(copy, '{postgres: "postgresql://tests@127.0.0.1:1/shop", parquet: lake}')
-    away = commands.run(copy)
+    away = commands.run(copy, "--force", "--months", "2023-05")
     assert away.code == 1
-    assert "Behind segments.duckdb, and filled again: published_postgres, published_parquet" in away.err
-    assert "segments.duckdb, and is brought here" in away.err
-    naming(copy, f'{{postgres: "{database}", parquet: lake}}')
-    assert commands.run(copy).code == 0
+    assert "2023-05 published" in away.err
+    assert re.search(r"database shop on 127\.0\.0\.1: .* is published stands in segments\.duckdb", away.err)
+    config = naming(copy, f'{{postgres: "{database}", parquet: lake}}')
+    assert assets_behind(config) == ["published_postgres"]
+    behind = commands.run(copy)  # every month is published
+    assert behind.code == 0
+    assert "Behind segments.duckdb, and filled again: published_postgres." in behind.err
     assert_same(copy.published, database)
     again = commands.run(copy)
     assert again.code == 0

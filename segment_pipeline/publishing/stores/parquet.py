@@ -89,7 +89,7 @@ class ParquetStore:
         file = self.folder / CURRENT / MANIFEST
         try:
             return dict(json.loads(file.read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, ValueError) as error:
             raise StoreError(f"{file} cannot be read ({error}). Move {self.folder} away, and run again.") from error

@@ -68,16 +68,17 @@ class PostgresStore:
         return f"schema {self.schema} of PostgreSQL database {about.get('dbname', '')} on {host}"
 
     def parts(self) -> set[Part]:
-        with self._connected() as server:
+        with self._connected() as server, self._transaction(server):
             return _held(server)
 
     def bring(self, published: duckdb.DuckDBPyConnection, wanted: set[Part]) -> list[str]:
         tables = columns_of(published)
         definitions, left_out = definitions_of(published, self.config.tiers)
         with self._connected() as server:
-            self._refuse_other(server)
-            self._make_what_is_missing(server, tables)
-            with server.transaction():
+            with self._transaction(server):
+                self._refuse_other(server)
+                self._make_what_is_missing(server, tables)
+            with self._transaction(server):
                 # two that fill at once would each delete what the other has not committed; readers read on
                 server.execute(f"LOCK TABLE {STORE_PARTS} IN SHARE ROW EXCLUSIVE MODE")
                 held = _held(server)
@@ -88,14 +89,15 @@ class PostgresStore:
                 return left_out + _define(server, definitions)
 
     def clear(self) -> None:
+        tables = {part.table for part in self.parts()}
         with self._connected() as server:
-            for name in sorted({part.table for part in _held(server)}):
+            for table in sorted(tables):
                 # what is deleted lies in its pages until then; truncating them would lock readers out
-                server.execute(f"VACUUM (TRUNCATE false) {identifier(name)}")
+                server.execute(f"VACUUM (TRUNCATE false) {identifier(self.schema)}.{identifier(table)}")
 
     def problems(self) -> list[str]:
         try:
-            with self._connected() as server:
+            with self._connected() as server, self._transaction(server):
                 self._refuse_other(server)
                 return self._missing_rights(server)
         except StoreError as error:
@@ -131,20 +133,19 @@ class PostgresStore:
         ):
             there.setdefault(table, set()).add(column)
         months = {table.name: table.month_column for table in PUBLISHED_TABLES}
-        with server.transaction():
-            if not _one(server, f"SELECT to_regnamespace({literal(identifier(self.schema))}) IS NOT NULL"):
-                server.execute(f"CREATE SCHEMA {identifier(self.schema)}")
-            if STORE_DEFINITIONS not in there:
-                server.execute(_OWN)
-            for name, columns in tables.items():
-                lacking = {column: kind for column, kind in columns.items() if column not in there.get(name, ())}
-                if name not in there:
-                    server.execute(f"CREATE TABLE {identifier(name)} ({_declared(lacking)})")
-                    if months[name] in columns:
-                        # small, and enough to find a month, whose rows lie together
-                        server.execute(f"CREATE INDEX ON {identifier(name)} USING brin ({identifier(months[name])})")
-                elif lacking:
-                    server.execute(f"ALTER TABLE {identifier(name)} {_declared(lacking, 'ADD COLUMN ')}")
+        if not _one(server, f"SELECT to_regnamespace({literal(identifier(self.schema))}) IS NOT NULL"):
+            server.execute(f"CREATE SCHEMA {identifier(self.schema)}")
+        if STORE_DEFINITIONS not in there:
+            server.execute(_OWN)
+        for name, columns in tables.items():
+            lacking = {column: kind for column, kind in columns.items() if column not in there.get(name, ())}
+            if name not in there:
+                server.execute(f"CREATE TABLE {identifier(name)} ({_declared(lacking)})")
+                if months[name] in columns:
+                    # small, and enough to find a month, whose rows lie together
+                    server.execute(f"CREATE INDEX ON {identifier(name)} USING brin ({identifier(months[name])})")
+            elif lacking:
+                server.execute(f"ALTER TABLE {identifier(name)} {_declared(lacking, 'ADD COLUMN ')}")
 
     def _address(self) -> dict[str, Any]:
         """The server, as libpq's keywords. Raises StoreError, without a word of the address: it may have a password."""
@@ -174,18 +175,27 @@ class PostgresStore:
 
     @contextmanager
     def _connected(self) -> Iterator["psycopg.Connection"]:
-        """A session in the schema; each statement by itself, but in a transaction. Raises StoreError."""
+        """A session in which each statement is by itself, but in a transaction. Raises StoreError."""
         address = self._address()
         import psycopg
 
         settings = {"connect_timeout": PATIENCE, "application_name": "segment_pipeline", "client_encoding": "UTF8"}
         try:
-            with psycopg.connect(**(settings | address), autocommit=True) as server:
-                server.execute("SELECT set_config('search_path', %s, false)", [identifier(self.schema)])
-                server.execute("SELECT set_config('lock_timeout', %s, false)", [f"{PATIENCE}s"])
+            # no prepared statements: a pooler between hands the session to others after each transaction
+            with psycopg.connect(**(settings | address), autocommit=True, prepare_threshold=None) as server:
                 yield server
         except psycopg.Error as error:
             raise StoreError(f"{self.place}: {_told(error, address)}") from None
+
+    @contextmanager
+    def _transaction(self, server: "psycopg.Connection") -> Iterator[None]:
+        """A transaction in the schema: all of it, or nothing."""
+        with server.transaction():
+            server.execute(
+                "SELECT set_config('search_path', %s, true), set_config('lock_timeout', %s, true)",
+                [identifier(self.schema), f"{PATIENCE}s"],
+            )
+            yield
 
 
 def _one(server: "psycopg.Connection", query: str) -> Any:
@@ -263,15 +273,18 @@ def _refusal(server: "psycopg.Connection", statements: str) -> str | None:
     return None
 
 
+_UNREACHED = (
+    "See whether the server is up, can be reached from here, and knows the database, the user and the password. That "
+    "can stand in the variable that publish.postgres names, in PGPASSWORD or in ~/.pgpass. "
+)
+_RIGHTS = "`segment-pipeline check` says which right is missing. "
 _ADVICE = {
-    "28P01": "Set the password in the variable that publish.postgres names, in PGPASSWORD or in ~/.pgpass.",
-    "28000": "See whether the user may log in to this database from here (pg_hba.conf).",
-    "3D000": "Create the database, or correct publish.postgres.",
-    "42501": "`segment-pipeline check` says which right is missing.",
-    "55P03": f"Another session has kept a table locked for {PATIENCE} seconds: pg_stat_activity says which.",
-    "53100": "Make room on the server's disk.",
+    "42501": _RIGHTS,  # insufficient privilege
+    "3F000": _RIGHTS,  # a schema that the user may not look into is none
+    "55P03": f"Another session has kept a table locked for {PATIENCE} seconds: pg_stat_activity says which. ",
+    "53100": "Make room on the server's disk. ",
 }
-"""What to do, by PostgreSQL's code of the error."""
+"""What to do, by PostgreSQL's code of the error; one that has none did not come from a server."""
 
 
 def _told(error: "psycopg.Error", address: Mapping[str, Any]) -> str:
@@ -279,5 +292,5 @@ def _told(error: "psycopg.Error", address: Mapping[str, Any]) -> str:
     said = first_line(error)
     if address.get("password"):
         said = said.replace(address["password"], "***")
-    advice = _ADVICE.get(error.sqlstate or "", "See whether the server is up, and can be reached from here.")
-    return f"{said}. {advice} Then run again: what is published stands in segments.duckdb, and is brought here."
+    advice = _UNREACHED if error.sqlstate is None else _ADVICE.get(error.sqlstate, "")
+    return f"{said}. {advice}Then run again: what is published stands in segments.duckdb, and is brought here."

@@ -7,7 +7,10 @@ from sqlglot import exp
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.publishing.score_sql import SCORED_COLUMNS, Scoring, about_scoring, latest_scoring, translated
+from segment_pipeline.publishing.stores.parts import StoreError
 from segment_pipeline.publishing.tables import MACRO, REFUSED, SCORED_TABLE
+
+LONGEST_NAME = 63
 
 _TYPES = {
     "BOOLEAN": "boolean",
@@ -45,12 +48,15 @@ def value_of(column: str, kind: str) -> str:
 
 
 def columns_of(published: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
-    """The columns of every table of the published file, with DuckDB's types."""
+    """The columns of every table of the published file, with DuckDB's types. Raises StoreError where PostgreSQL would
+    cut a name off, and so take two for one."""
     found: dict[str, dict[str, str]] = {}
     for table, column, kind in published.execute(
         "SELECT table_name, column_name, data_type FROM duckdb_columns() "
         "WHERE table_name IN (SELECT table_name FROM duckdb_tables()) ORDER BY table_name, column_index"
     ).fetchall():
+        if len(column.encode()) > LONGEST_NAME:
+            raise StoreError(f"{table}.{column}: PostgreSQL has names of at most {LONGEST_NAME} bytes. Shorten it.")
         found.setdefault(table, {})[column] = kind
     return found
 
@@ -72,7 +78,7 @@ def _views(published: duckdb.DuckDBPyConnection) -> tuple[dict[str, str], list[s
     for name, sql in published.execute(
         "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal ORDER BY view_name"
     ).fetchall():
-        view = sqlglot.parse_one(sql, read="duckdb").transform(_portable)
+        view = sqlglot.parse_one(sql, read="duckdb").transform(_portable, copy=False)
         view.set("replace", True)
         try:
             statements[name] = view.sql("postgres", unsupported_level=sqlglot.ErrorLevel.RAISE)
