@@ -1,4 +1,4 @@
-"""One month of 1 million customers: what moved them, transitions, warnings, tiers and actions, audiences and journeys, in DuckDB.
+"""One month of 1 million customers: tiers, what moved them, transitions, warnings, actions, audiences and journeys.
 
 Each step runs as its asset runs it: in a connection of its own to a warehouse file, in one transaction, under a memory
 limit of 4 GB. Beside it stands a plain scan (every value of every row is read and hashed) of the month's rows of the

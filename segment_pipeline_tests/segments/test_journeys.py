@@ -12,8 +12,8 @@ from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.months import add_months
 from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline.publishing.customer_months import CUSTOMER_JOURNEY
 from segment_pipeline.segments.journeys_store import write_journeys
-from segment_pipeline.segments.tables import CUSTOMER_JOURNEY
 
 JANUARY = date(2023, 1, 1)
 ROLES = {1: "engaged", 2: "casual", 3: "dormant", 4: "casual"}
