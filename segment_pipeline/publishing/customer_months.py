@@ -164,7 +164,7 @@ _COLUMNS: tuple[tuple[Column, str], ...] = (
             "Its segment the month before as this month's champion sees it; NULL for who was in none, and where that "
             "cannot be seen.",
         ),
-        "b.segment_id",
+        "CASE WHEN m.roles_of = a.month THEN m.before_id END",
     ),
     (Column("previous_segment_name", "VARCHAR", "", "That segment's name; NULL likewise."), "b.segment_name"),
     (Column("previous_role", "VARCHAR", "", "That segment's role; NULL likewise, and without roles."), "b.role"),
@@ -315,7 +315,7 @@ _JOINED = f"""
     JOIN measured AS m ON m.month = a.month AND m.customer_id = a.customer_id
     LEFT JOIN segment_profiles AS p ON p.month = a.month AND p.segment_id = a.segment_id
     LEFT JOIN segment_profiles AS q ON q.month = a.month AND q.segment_id = a.second_segment_id
-    LEFT JOIN segment_profiles AS b ON b.month = a.month AND b.month = m.roles_of AND b.segment_id = m.before_id
+    LEFT JOIN segment_profiles AS b ON b.month = a.month AND a.month = m.roles_of AND b.segment_id = m.before_id
     LEFT JOIN segment_profiles AS e ON e.month = a.month
         AND e.segment_id = a.segment_ids[list_position(a.next_probabilities, list_max(a.next_probabilities))]
     LEFT JOIN ranked AS below ON below.month = m.roles_of AND below.segment_id = m.before_id
