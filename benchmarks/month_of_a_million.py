@@ -1,4 +1,4 @@
-"""One month of 1 million customers: transitions, warnings, tiers and actions, audiences and journeys, in DuckDB.
+"""One month of 1 million customers: tiers, what moved them, transitions, warnings, actions, audiences and journeys.
 
 Each step runs as its asset runs it: in a connection of its own to a warehouse file, in one transaction, under a memory
 limit of 4 GB. Beside it stands a plain scan (every value of every row is read and hashed) of the month's rows of the
@@ -29,6 +29,7 @@ from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.months import add_months
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.segments.assignments_store import write_assignments, write_transitions
+from segment_pipeline.segments.changes_store import write_changes
 from segment_pipeline.segments.journeys_store import write_journeys
 
 CUSTOMERS, FEATURES, COMPONENTS, REPEATS, LIMIT = 1_000_000, 6, 6, 3, "4GB"
@@ -138,6 +139,11 @@ def one_month(model: SegmentModel) -> list[Figures]:
             "write_assignments (tiers)",
             lambda c: write_assignments(c, model, MONTH, tiers),
             ("validated_features", "monthly_assignments"),
+        ),
+        (
+            "write_changes",
+            lambda c: write_changes(c, model, MONTH, seen_before=True),
+            ("validated_features", "monthly_assignments", "customer_changes"),
         ),
         (
             "write_transitions",

@@ -15,7 +15,7 @@ from segment_pipeline.models.tables import PRIOR
 from segment_pipeline.movement import tables as movement
 from segment_pipeline.orchestration import tables as orchestration
 from segment_pipeline.publishing import tables as publishing
-from segment_pipeline.publishing.customer_months import customer_views
+from segment_pipeline.publishing.customer_months import CUSTOMER_JOURNEY, customer_views
 from segment_pipeline.segments import tables as segments
 from segment_pipeline.sources import tables as sources
 from segment_pipeline.validation import tables as validation
@@ -46,7 +46,7 @@ def published_views(features: Sequence[str] = ()) -> tuple[View, ...]:
     """Every view of a file that is published with these columns of features."""
     valued = any(table.name == "customer_value" for table in PUBLISHED_TABLES)
     stages = (*segments.VIEWS, *early_warnings.VIEWS, *movement.VIEWS, *campaigns.VIEWS)
-    return (*stages, *customer_views(features, valued=valued))
+    return (*stages, CUSTOMER_JOURNEY, *customer_views(features, valued=valued))
 
 
 VIEWS = published_views()

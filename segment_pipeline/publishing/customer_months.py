@@ -1,4 +1,5 @@
-"""All that is known of a customer in a month as one wide row, so that an analyst's question is one query.
+"""A customer month by month: its journey, and all that is known of it as one wide row, so that an analyst's question is
+one query.
 
 Views and no tables: what they show stands in the published tables already, whose later columns, and whose customers who
 are forgotten or merged, they follow by themselves. Of 1.4 million customer-months a total over all months takes 1.7 s,
@@ -10,7 +11,113 @@ from collections.abc import Iterable, Sequence
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.tables import CUSTOMER_ID, MODEL_VERSION, MONTH, Column, View
-from segment_pipeline.segments.tables import MOVES
+from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
+
+_MOVES = """
+ranked AS (
+    SELECT month, segment_id, role,
+        CASE role WHEN 'engaged' THEN 3 WHEN 'casual' THEN 2 WHEN 'at_risk' THEN 1 WHEN 'dormant' THEN 0 END
+            AS height
+    FROM segment_profiles
+),
+measured AS (
+    SELECT a.month, a.customer_id, a.segment_id, a.segment_name, a.max_probability, a.tier, a.model_version,
+        -- both segments of a movement are one champion's, who serves the month of `roles_of`
+        CASE WHEN a.previous_segment_id IS NULL AND d.model_version <> a.model_version
+            THEN a.month - INTERVAL 1 MONTH ELSE a.month END AS roles_of,
+        CASE WHEN a.previous_segment_id IS NOT NULL THEN a.previous_segment_id
+            WHEN d.model_version IS NOT NULL THEN d.from_segment_id END AS before_id,
+        CASE WHEN a.previous_segment_id IS NULL AND d.model_version <> a.model_version
+            THEN d.to_segment_id ELSE a.segment_id END AS now_id, d.from_state
+    FROM monthly_assignments AS a
+    LEFT JOIN transition_deltas AS d ON d.month = a.month AND d.customer_id = a.customer_id
+)
+"""
+"""Common table expressions of the views that tell of movement: `ranked`, the months' segments by the height of their
+role; `measured`, the assignments with before_id and now_id, the two segments of a movement, both of one champion: that
+of the month `roles_of`."""
+
+
+_TOLD_IN_ORDER = {"month", "customer_id", "segment_id", "segment_name", "max_probability", "tier", "model_version"}
+
+CUSTOMER_JOURNEY = View(
+    "customer_journey",
+    "A customer's months in order: where it was before, since when it has been where it is, and which way it went.",
+    (
+        *(column for column in MONTHLY_ASSIGNMENTS.columns if column.name in _TOLD_IN_ORDER),
+        Column("role", "VARCHAR", "", "Role of its segment: engaged, casual, at_risk or dormant; NULL without roles."),
+        Column("previous_month", "DATE", "month", "The customer's month before this one; NULL for its first."),
+        Column(
+            "previous_segment_id",
+            "INTEGER",
+            "",
+            "Its segment in previous_month: the month before as this month's champion sees it, an older one as it was "
+            "published. NULL for its first month, and where the month before cannot be seen.",
+        ),
+        Column(
+            "moved",
+            "BOOLEAN",
+            "",
+            "Whether segment_id differs from previous_segment_id, both by this month's champion: a refit alone is no "
+            "movement. Where that cannot see the month before, both by the champion of then. NULL without a month "
+            "before, and where neither sees both.",
+        ),
+        Column(
+            "direction",
+            "VARCHAR",
+            "",
+            "Of a movement: up, down, or lateral between segments of one role (dormant, at_risk, casual, engaged "
+            "ascend); NULL where it did not move, or without roles.",
+        ),
+        Column("changed_at", "DATE", "month", "Month of its last movement, or of its first or returning month."),
+        Column(
+            "months_in_segment",
+            "BIGINT",
+            "months",
+            "Months with an assignment since changed_at, both included; a refit alone does not start them again.",
+        ),
+        Column(
+            "previous_different_segment_id",
+            "INTEGER",
+            "",
+            "The segment that it left at its last movement, by the champion of that time; NULL when it has not "
+            "moved, or has that segment again since a refit.",
+        ),
+    ),
+    f"""
+    WITH {_MOVES},
+    ordered AS (
+        SELECT m.*, r.role, lag(m.month) OVER customer AS previous_month,
+            CASE WHEN lag(m.month) OVER customer < m.month - INTERVAL 1 MONTH THEN lag(m.segment_id) OVER customer
+                WHEN m.roles_of = m.month THEN m.before_id END AS previous_segment_id,
+            m.before_id <> m.now_id AS moved,
+            above.height - below.height AS ascent
+        FROM measured AS m
+        LEFT JOIN ranked AS r ON r.month = m.month AND r.segment_id = m.segment_id
+        LEFT JOIN ranked AS below ON below.month = m.roles_of AND below.segment_id = m.before_id
+        LEFT JOIN ranked AS above ON above.month = m.roles_of AND above.segment_id = m.now_id
+        WINDOW customer AS (PARTITION BY m.customer_id ORDER BY m.month)
+    ),
+    stayed AS (
+        SELECT *, max(CASE WHEN moved IS NOT FALSE THEN month END)
+            OVER (PARTITION BY customer_id ORDER BY month) AS changed_at,
+            -- the one before_id since the last move is what it left; PostgreSQL has no IGNORE NULLS to ask for it
+            count(CASE WHEN moved THEN before_id END) OVER (PARTITION BY customer_id ORDER BY month) AS moves
+        FROM ordered
+    )
+    SELECT month, customer_id, segment_id, segment_name, max_probability, tier, model_version, role, previous_month,
+        previous_segment_id, moved,
+        CASE WHEN moved THEN CASE WHEN ascent > 0 THEN 'up' WHEN ascent < 0 THEN 'down' WHEN ascent = 0 THEN 'lateral'
+            END END AS direction,
+        changed_at,
+        row_number() OVER (PARTITION BY customer_id, changed_at ORDER BY month) AS months_in_segment,
+        nullif(
+            max(CASE WHEN moved THEN before_id END) OVER (PARTITION BY customer_id, moves), segment_id
+        ) AS previous_different_segment_id
+    FROM stayed
+    """,
+)
+
 
 # Column -> its expression. a = monthly_assignments, m = its movement, p, q, b and e = profiles of the segment, the
 # second, the one before and the one expected, x = customer_changes, l = customer_lines, r = churn_risk,
@@ -57,7 +164,7 @@ _COLUMNS: tuple[tuple[Column, str], ...] = (
             "Its segment the month before as this month's champion sees it; NULL for who was in none, and where that "
             "cannot be seen.",
         ),
-        "b.segment_id",
+        "CASE WHEN m.roles_of = a.month THEN m.before_id END",
     ),
     (Column("previous_segment_name", "VARCHAR", "", "That segment's name; NULL likewise."), "b.segment_name"),
     (Column("previous_role", "VARCHAR", "", "That segment's role; NULL likewise, and without roles."), "b.role"),
@@ -177,7 +284,7 @@ def customer_views(features: Sequence[str] = (), *, valued: bool) -> tuple[View,
             "what is expected of it and what to do. After these columns there is one for each feature, in original "
             "units. Who had no order in the window has no row: lapsed customers stand in segment_moves.",
             columns,
-            f"WITH {MOVES} SELECT {listed} {_JOINED.format(value='customer_value' if valued else f'({_NO_VALUE})')}",
+            f"WITH {_MOVES} SELECT {listed} {_JOINED.format(value='customer_value' if valued else f'({_NO_VALUE})')}",
         ),
         View(
             "customer_now",
@@ -208,7 +315,7 @@ _JOINED = f"""
     JOIN measured AS m ON m.month = a.month AND m.customer_id = a.customer_id
     LEFT JOIN segment_profiles AS p ON p.month = a.month AND p.segment_id = a.segment_id
     LEFT JOIN segment_profiles AS q ON q.month = a.month AND q.segment_id = a.second_segment_id
-    LEFT JOIN segment_profiles AS b ON b.month = a.month AND b.month = m.roles_of AND b.segment_id = m.before_id
+    LEFT JOIN segment_profiles AS b ON b.month = a.month AND a.month = m.roles_of AND b.segment_id = m.before_id
     LEFT JOIN segment_profiles AS e ON e.month = a.month
         AND e.segment_id = a.segment_ids[list_position(a.next_probabilities, list_max(a.next_probabilities))]
     LEFT JOIN ranked AS below ON below.month = m.roles_of AND below.segment_id = m.before_id

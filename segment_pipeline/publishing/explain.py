@@ -27,15 +27,16 @@ def explain(connection: duckdb.DuckDBPyConnection, customer_id: str, month: date
 
     Raises ExplainError, where the customer is not there, with the months in which it is.
     """
-    (now,) = read_rows(
+    found = read_rows(
         connection,
         "SELECT * FROM customer_months WHERE customer_id = ? AND month = coalesce(?, month) "
         "ORDER BY month DESC LIMIT 1",
         customer_id,
         month,
-    ) or [None]
-    if now is None:
+    )
+    if not found:
         raise _nobody(connection, customer_id, month)
+    now = found[0]
     changes = read_rows(
         connection, "SELECT * FROM customer_changes WHERE customer_id = ? AND month = ?", customer_id, now["month"]
     )

@@ -440,11 +440,6 @@ FEATURE_DRIFT = Table(
 )
 
 
-def _columns_of(table: Table, *names: str) -> tuple[Column, ...]:
-    by_name = {column.name: column for column in table.columns}
-    return tuple(by_name[name] for name in names)
-
-
 MEMBERSHIP = View(
     "membership",
     "One row per month, customer and segment: the probabilities of monthly_assignments, unnested.",
@@ -483,113 +478,6 @@ CURRENT_PROFILES = View(
 )
 
 
-MOVES = """
-ranked AS (
-    SELECT month, segment_id, role,
-        CASE role WHEN 'engaged' THEN 3 WHEN 'casual' THEN 2 WHEN 'at_risk' THEN 1 WHEN 'dormant' THEN 0 END
-            AS height
-    FROM segment_profiles
-),
-measured AS (
-    SELECT a.month, a.customer_id, a.segment_id, a.segment_name, a.max_probability, a.tier, a.model_version,
-        -- both segments of a movement are one champion's, who serves the month of `roles_of`
-        CASE WHEN a.previous_segment_id IS NULL AND d.model_version <> a.model_version
-            THEN a.month - INTERVAL 1 MONTH ELSE a.month END AS roles_of,
-        CASE WHEN a.previous_segment_id IS NOT NULL THEN a.previous_segment_id
-            WHEN d.model_version IS NOT NULL THEN d.from_segment_id END AS before_id,
-        CASE WHEN a.previous_segment_id IS NULL AND d.model_version <> a.model_version
-            THEN d.to_segment_id ELSE a.segment_id END AS now_id, d.from_state
-    FROM monthly_assignments AS a
-    LEFT JOIN transition_deltas AS d ON d.month = a.month AND d.customer_id = a.customer_id
-)
-"""
-"""Common table expressions of the views that tell of movement: `ranked`, the months' segments by the height of their
-role; `measured`, the assignments with before_id and now_id, the two segments of a movement, both of one champion: that
-of the month `roles_of`."""
-
-
-CUSTOMER_JOURNEY = View(
-    "customer_journey",
-    "A customer's months in order: where it was before, since when it has been where it is, and which way it went.",
-    (
-        *_columns_of(
-            MONTHLY_ASSIGNMENTS, "month", "customer_id", "segment_id", "segment_name", "max_probability", "tier"
-        ),
-        MODEL_VERSION,
-        Column("role", "VARCHAR", "", "Role of its segment: engaged, casual, at_risk or dormant; NULL without roles."),
-        Column("previous_month", "DATE", "month", "The customer's month before this one; NULL for its first."),
-        Column(
-            "previous_segment_id",
-            "INTEGER",
-            "",
-            "Its segment in previous_month: the month before as this month's champion sees it, an older one as it was "
-            "published. NULL for its first month, and where the month before cannot be seen.",
-        ),
-        Column(
-            "moved",
-            "BOOLEAN",
-            "",
-            "Whether segment_id differs from previous_segment_id, both by this month's champion: a refit alone is no "
-            "movement. Where that cannot see the month before, both by the champion of then. NULL without a month "
-            "before, and where neither sees both.",
-        ),
-        Column(
-            "direction",
-            "VARCHAR",
-            "",
-            "Of a movement: up, down, or lateral between segments of one role (dormant, at_risk, casual, engaged "
-            "ascend); NULL where it did not move, or without roles.",
-        ),
-        Column("changed_at", "DATE", "month", "Month of its last movement, or of its first or returning month."),
-        Column(
-            "months_in_segment",
-            "BIGINT",
-            "months",
-            "Months with an assignment since changed_at, both included; a refit alone does not start them again.",
-        ),
-        Column(
-            "previous_different_segment_id",
-            "INTEGER",
-            "",
-            "The segment that it left at its last movement, by the champion of that time; NULL when it has not "
-            "moved, or has that segment again since a refit.",
-        ),
-    ),
-    f"""
-    WITH {MOVES},
-    ordered AS (
-        SELECT m.*, r.role, lag(m.month) OVER customer AS previous_month,
-            CASE WHEN lag(m.month) OVER customer < m.month - INTERVAL 1 MONTH THEN lag(m.segment_id) OVER customer
-                WHEN m.roles_of = m.month THEN m.before_id END AS previous_segment_id,
-            m.before_id <> m.now_id AS moved,
-            above.height - below.height AS ascent
-        FROM measured AS m
-        LEFT JOIN ranked AS r ON r.month = m.month AND r.segment_id = m.segment_id
-        LEFT JOIN ranked AS below ON below.month = m.roles_of AND below.segment_id = m.before_id
-        LEFT JOIN ranked AS above ON above.month = m.roles_of AND above.segment_id = m.now_id
-        WINDOW customer AS (PARTITION BY m.customer_id ORDER BY m.month)
-    ),
-    stayed AS (
-        SELECT *, max(CASE WHEN moved IS NOT FALSE THEN month END)
-            OVER (PARTITION BY customer_id ORDER BY month) AS changed_at,
-            -- the one before_id since the last move is what it left; PostgreSQL has no IGNORE NULLS to ask for it
-            count(CASE WHEN moved THEN before_id END) OVER (PARTITION BY customer_id ORDER BY month) AS moves
-        FROM ordered
-    )
-    SELECT month, customer_id, segment_id, segment_name, max_probability, tier, model_version, role, previous_month,
-        previous_segment_id, moved,
-        CASE WHEN moved THEN CASE WHEN ascent > 0 THEN 'up' WHEN ascent < 0 THEN 'down' WHEN ascent = 0 THEN 'lateral'
-            END END AS direction,
-        changed_at,
-        row_number() OVER (PARTITION BY customer_id, changed_at ORDER BY month) AS months_in_segment,
-        nullif(
-            max(CASE WHEN moved THEN before_id END) OVER (PARTITION BY customer_id, moves), segment_id
-        ) AS previous_different_segment_id
-    FROM stayed
-    """,
-)
-
-
 TABLES = (
     MONTHLY_ASSIGNMENTS,
     CUSTOMER_CHANGES,
@@ -607,4 +495,4 @@ TABLES = (
 DRIFT_TABLES = (DRIFT_ALERTS, FEATURE_DRIFT)
 """Not whom the segments hold, but whether the model still fits: told after the audit."""
 
-VIEWS = (MEMBERSHIP, CURRENT_ASSIGNMENTS, CURRENT_PROFILES, CUSTOMER_JOURNEY)
+VIEWS = (MEMBERSHIP, CURRENT_ASSIGNMENTS, CURRENT_PROFILES)

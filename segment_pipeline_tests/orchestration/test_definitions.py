@@ -65,8 +65,8 @@ monthly_assignments raw_customers scaled_matrix selected_model validated_feature
 outlier_groups | audit | duckdb sql | monthly_assignments scaled_matrix validated_features |
 published_segments | publishing | duckdb sql | alternative_segmentations campaign_lift candidate_models \
 churn_risk customer_actions customer_value drift_alerts early_warnings journey_paths model_validation \
-monthly_assignments movement_reference outlier_groups scaled_matrix segment_audit segment_forecast segment_profiles \
-selected_model transition_deltas validated_features warning_backtest |
+monthly_assignments movement_reference outlier_groups raw_customers scaled_matrix segment_audit segment_forecast \
+segment_profiles selected_model transition_deltas validated_features warning_backtest |
 segment_report | report | altair html | published_segments |
 """
 

@@ -12,8 +12,8 @@ from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.months import add_months
 from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline.publishing.customer_months import CUSTOMER_JOURNEY, customer_views
 from segment_pipeline.segments.journeys_store import write_journeys
-from segment_pipeline.segments.tables import CUSTOMER_JOURNEY
 
 JANUARY = date(2023, 1, 1)
 ROLES = {1: "engaged", 2: "casual", 3: "dormant", 4: "casual"}
@@ -242,3 +242,21 @@ def test_a_path_over_a_refit_is_that_of_the_champion_that_sees_all_of_it(warehou
     write_journeys(warehouse, champion(2), date(2023, 4, 1))
     assert {months: paths(warehouse, months) for months in (2, 3, 4)} == told
     assert warehouse.execute("SELECT bool_or(crosses_refit) FROM journey_paths").fetchone() == (False,)
+
+
+@pytest.mark.parametrize("sees_february", [True, False])
+def test_the_wide_row_and_the_journey_tell_of_the_same_movement_in_a_refit_too(warehouse, sees_february):
+    refit_in_march(warehouse, sees_february=sees_february)
+    for view in (CUSTOMER_JOURNEY, *customer_views(valued=False)):
+        for statement in view.ddl():
+            warehouse.execute(statement)
+    rows = warehouse.execute("""
+        SELECT m.movement, m.previous_segment_id, m.segment_id, moved, direction, j.previous_segment_id
+        FROM customer_months AS m JOIN customer_journey AS j USING (month, customer_id) WHERE moved IS NOT NULL
+    """).fetchall()
+    assert {row[0] for row in rows} >= {"stayed", "moved up", "moved down", "moved sideways"}
+    for movement, before, now, moved, direction, told in rows:
+        way = {"lateral": "sideways", None: ""}.get(direction, direction)  # no role, no way
+        assert movement == (f"moved {way}".strip() if moved else "stayed")
+        assert before == told
+        assert before is None or moved is (before != now)
