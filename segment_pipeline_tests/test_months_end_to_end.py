@@ -243,7 +243,7 @@ def test_portraits_are_shown_and_have_no_say_in_who_is_where(shop, three_months,
     ):
         assert shown_id == segment_id
         assert (shown_mean, shown_known) == pytest.approx((mean, known), rel=1e-9)
-        assert "Beside that: " in narrative
+        assert "Beside that, one " in narrative
     unusual = query(
         shop.warehouse,
         "SELECT count(*) > 0, count(z) FROM outlier_group_profiles WHERE feature IN ('total_spend', 'tenure_days')",

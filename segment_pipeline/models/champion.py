@@ -14,6 +14,7 @@ import numpy as np
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
+from segment_pipeline.config.order_features import GAP
 from segment_pipeline.errors import ModelError
 from segment_pipeline.mixture.candidates import Mixture, find_degeneracy, heldout_rows
 from segment_pipeline.mixture.chain.customer_months import CustomerMonths
@@ -351,7 +352,7 @@ def _promote(inputs: DecisionInputs, challenger: Mixture, config: Config) -> tup
         inputs.month,
         inputs.space,
         ordered,
-        _segments(inputs, [ids[k] for k in order], new[:, order], _name_of_rule(ordered, config)),
+        _segments(inputs, [ids[k] for k in order], new[:, order], _name_of_rule(ordered, config), config),
         atypical_below=0.0,
         memory=None if inputs.challenger_memory is None else inputs.challenger_memory.ordered(order),
     )
@@ -370,7 +371,9 @@ def _name_of_rule(mixture: Mixture, config: Config) -> dict[int, str]:
     }
 
 
-def _segments(inputs: DecisionInputs, ids: Sequence[int], R: Array, given_names: dict[int, str]) -> tuple[Segment, ...]:
+def _segments(
+    inputs: DecisionInputs, ids: Sequence[int], R: Array, given_names: dict[int, str], config: Config
+) -> tuple[Segment, ...]:
     """Who continues keeps its name and role; who is new gets them from its members' means, as does the name that speaks
     of a feature which the model has no more. A given name wins."""
     known = {s.segment_id: s for s in inputs.previous.segments} if inputs.previous is not None else {}
@@ -391,6 +394,7 @@ def _segments(inputs: DecisionInputs, ids: Sequence[int], R: Array, given_names:
         inputs.space.names,
         [roles[k] for k in fresh],
         [*given_names.values(), *(known[i].name for k, i in enumerate(ids) if i in known and k not in given_names)],
+        (config.roles.recency, config.roles.frequency, GAP),
     )
     named = dict(zip(fresh, names, strict=True)) | given_names
     return tuple(

@@ -7,7 +7,6 @@ from itertools import chain, count
 import numpy as np
 
 from segment_pipeline.arrays import Array
-from segment_pipeline.config.order_features import FREQUENCY, GAP, RECENCY
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.words import ROLE_NOUNS, capitalised, traits_of
 
@@ -38,10 +37,6 @@ MARKED = 1.0
 """Distance from which the name says "very"."""
 
 
-SAID_BY_ROLE = (RECENCY, FREQUENCY, GAP)
-"""Features that a role already speaks of: who is a loyal regular is recent and frequent."""
-
-
 def assign_roles(recency_z: Array | None, frequency_z: Array | None) -> list[str | None]:
     """The role of each segment from its silence and frequency; the first rule that fits decides, every segment has one.
 
@@ -56,19 +51,26 @@ def assign_roles(recency_z: Array | None, frequency_z: Array | None) -> list[str
 
 
 def name_segments(
-    z_means: Array, names: Sequence[str], roles: Sequence[str | None], taken: Collection[str] = ()
+    z_means: Array,
+    names: Sequence[str],
+    roles: Sequence[str | None],
+    taken: Collection[str] = (),
+    said_by_role: Collection[str] = (),
 ) -> list[str]:
     """A readable name for each segment, such as "Loyal regulars, big baskets", or "Frequent, big baskets" where there
     are no roles; no two alike and none in `taken`.
 
     z_means : (k, d) how far each segment's means lie from the population's, in its standard deviations
-    (`shown_standing`). A role names a segment with the most notable feature that it does not speak of itself; without
+    (`shown_standing`). said_by_role : features that a role already speaks of, as who is a loyal regular is recent and
+    frequent. A role names a segment with the most notable feature that it does not speak of itself; without
     one the two most notable features do. Where that is not unique more features follow, then a number.
     """
     used = {name.casefold() for name in taken}
     result = []
     for means, role in zip(z_means, roles, strict=True):
-        name = next(option for option in _name_options(means, names, role) if option.casefold() not in used)
+        name = next(
+            option for option in _name_options(means, names, role, said_by_role) if option.casefold() not in used
+        )
         used.add(name.casefold())
         result.append(name)
     return result
@@ -116,16 +118,16 @@ def _role(silence: float, orders: float) -> str:
     return "casual"
 
 
-def _name_options(means: Array, names: Sequence[str], role: str | None) -> Iterator[str]:
+def _name_options(means: Array, names: Sequence[str], role: str | None, said_by_role: Collection[str]) -> Iterator[str]:
     """Names for one segment, the best first, without end."""
     notable = [j for j in np.argsort(-np.abs(means), kind="stable") if abs(means[j]) >= NOTABLE]
     if role is not None:
-        notable.sort(key=lambda j: names[j] in SAID_BY_ROLE)  # the role's own come last
+        notable.sort(key=lambda j: names[j] in said_by_role)  # the role's own come last
     said = [_trait(names[j], float(means[j])) for j in notable]
     shortest = 2
     if role is not None:
         said = [ROLE_NOUNS[role], *said]
-        shortest = 2 if notable and names[notable[0]] not in SAID_BY_ROLE else 1
+        shortest = 2 if notable and names[notable[0]] not in said_by_role else 1
     short = capitalised(", ".join(said[:shortest]) or "average customers")
     yield short
     if len(said) > shortest:

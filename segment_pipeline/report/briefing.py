@@ -9,10 +9,11 @@ from datetime import date
 
 from segment_pipeline import words
 from segment_pipeline.config.order_features import MONETARY
+from segment_pipeline.database.rows import Row
 from segment_pipeline.months import add_months, months_between
 from segment_pipeline.movement.chance import chance_in_words
 from segment_pipeline.report.queries import Story
-from segment_pipeline.report.shown import change, percent, points, spoken, unknown, whole
+from segment_pipeline.report.shown import change, month_name, percent, points, spoken, unknown, whole
 from segment_pipeline.sources.reconciliation import FORMER, OUTSIDE, REASONS, USED, Part
 
 LEFT_OUT_MUCH = 0.05
@@ -76,27 +77,19 @@ def brief(story: Story) -> Briefing:
 
 
 def headline_figures(story: Story) -> list[tuple[str, str, list[str]]]:
-    """Customers and, where the source tells it, what they spent: figure, what it is, and beside the month before and a
-    year ago where those are known."""
-    sizes = _sizes(story)
-    customers, spend = sizes[story["month"]]
-    earlier = [(words_, sizes.get(add_months(story["month"], -ago))) for words_, ago in _EARLIER]
-    found = [
-        (
-            whole(customers),
-            "customers",
-            [f"{change(customers, then[0])} {words_}" for words_, then in earlier if then is not None],
-        )
-    ]
-    if spend is not None:
-        found.append(
-            (
-                whole(spend),
-                f"{money_of(story)} spent in the months looked at".strip(),
-                [f"{change(spend, then[1])} {words_}" for words_, then in earlier if then is not None and then[1]],
-            )
-        )
+    """Customers and, where the source tells it, what they spent in the month, or in the window where only that is
+    known: figure, what it is, and beside the month before and a year ago where those are known."""
+    month, customers, spends = story["month"], _sizes(story), _spends(story)
+    found = [(whole(customers[month]), "customers", _beside(customers, month))]
+    if spends.get(month) is not None:
+        when = f"in {month_name(month)}" if story["money_of_segments"] else "in the months looked at"
+        found.append((whole(spends[month]), f"{money_of(story)} spent {when}".strip(), _beside(spends, month)))
     return found
+
+
+def _beside(figures: Mapping[date, float | None], month: date) -> list[str]:
+    earlier = [(words_, figures.get(add_months(month, -ago))) for words_, ago in _EARLIER]
+    return [f"{change(figures[month], then)} {words_}" for words_, then in earlier if then]
 
 
 _EARLIER = (("on last month", 1), ("on a year ago", 12))
@@ -136,14 +129,25 @@ def finding_of_moves(story: Story, names: Mapping[str, str]) -> str:
     )
 
 
-def _sizes(story: Story) -> dict[date, tuple[int, float | None]]:
-    """Customers of each month, and what they spent where that is known."""
-    found = {}
-    for month in {row["month"] for row in story["history"]}:
-        rows = [row for row in story["history"] if row["month"] == month]
-        spends = [row.get("total_spend") for row in rows]
-        known = [spend for spend in spends if spend is not None]
-        found[month] = sum(row["customers"] for row in rows), sum(known) if len(known) == len(rows) else None
+def _sizes(story: Story) -> dict[date, float | None]:
+    """Customers of each month."""
+    return _sums(story["history"], "customers")
+
+
+def _spends(story: Story) -> dict[date, float | None]:
+    """What was spent in each month or, where the file does not tell that, in the window that ends with it."""
+    if story["money_of_segments"]:
+        return _sums(story["money_of_segments"], "month_revenue")
+    return _sums(story["history"], "total_spend")
+
+
+def _sums(rows: Sequence[Row], column: str) -> dict[date, float | None]:
+    """The sum of each month; None where it is not known of every segment."""
+    found: dict[date, float | None] = {}
+    for month in sorted({row["month"] for row in rows}):
+        values = [row.get(column) for row in rows if row["month"] == month]
+        known = [value for value in values if value is not None]
+        found[month] = sum(known) if len(known) == len(values) else None
     return found
 
 

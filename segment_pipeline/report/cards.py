@@ -31,10 +31,12 @@ class Apart:
 
 @dataclass(frozen=True)
 class Card:
-    """A segment of the month. who : its narrative, two sentences. pairs : with which segments its hybrids share, the
-    commonest first; example : one of these hybrids, None without any."""
+    """A segment of the month. at_risk : what it is likely to lose of the next year's revenue; None where that is not
+    known. who : its narrative, two sentences. pairs : with which segments its hybrids share, the commonest first;
+    example : one of these hybrids, None without any."""
 
     segment: Row
+    at_risk: float | None
     who: str
     apart: Sequence[Apart]
     actions: Sequence[Row]
@@ -45,6 +47,7 @@ class Card:
 def cards(story: Story, features: dict[int, list[Row]]) -> list[Card]:
     """The cards of the month, the largest segment first. features : of `placed_features`."""
     found = []
+    risks = {r["segment_id"]: r["revenue_at_risk"] for r in story["money_of_segments"] if r["month"] == story["month"]}
     for segment in story["segments"]:
         mine = {
             name: [row for row in story[name] if row["segment_id"] == segment["segment_id"]]
@@ -55,7 +58,8 @@ def cards(story: Story, features: dict[int, list[Row]]) -> list[Card]:
         who = segment["narrative"].removeprefix(f"{segment['name']}{role}: ")
         example = next((row for row in mine["samples"] if row["kind"] == "hybrid"), None)
         apart = _apart(features[segment["segment_id"]])
-        found.append(Card(segment, capitalised(who), apart, mine["actions"], mine["hybrids"], example))
+        at_risk = risks.get(segment["segment_id"])
+        found.append(Card(segment, at_risk, capitalised(who), apart, mine["actions"], mine["hybrids"], example))
     return found
 
 

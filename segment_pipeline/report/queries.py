@@ -59,6 +59,7 @@ def read_story(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
         "candidates": _candidates(connection, champion["trained_month"] if champion else month),
         "challengers": _candidates(connection, month),
         "better": _better(connection, month),
+        "money_of_segments": _money(connection, month),
         **_segments(connection, month),
         **_journeys(connection, month),
         **_attention(connection, month),
@@ -114,6 +115,19 @@ def _better(connection: duckdb.DuckDBPyConnection, month: date) -> Mapping[str, 
     """Of each configured feature, which values are good news; empty in a file of before that was said."""
     rows = read_rows(connection, "SELECT * FROM feature_limits WHERE month = ?", month)
     return {row["feature"]: row["better"] for row in rows if "better" in row}
+
+
+def _money(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    """What each segment spent in every month so far, and what of the next twelve is at risk; none where the file does
+    not tell it."""
+    if not is_there(connection, "segment_value"):
+        return []
+    return read_rows(
+        connection,
+        "SELECT month, segment_id, month_revenue, revenue_at_risk FROM segment_value WHERE month <= ? "
+        "ORDER BY month, segment_id",
+        month,
+    )
 
 
 def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:

@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segment_pipeline.config.order_features import FREQUENCY
-from segment_pipeline.words import ROLE_WORDS, counted, deed, listed, measured, percent
+from segment_pipeline.config.order_features import FREQUENCY, MONETARY
+from segment_pipeline.words import ROLE_WORDS, capitalised, counted, deed, listed, measured, percent
 
 _WORTH_TELLING = 0.1
 """Relative difference from the population's mean below which a narrative is silent."""
@@ -37,7 +37,7 @@ def narrative(
     portraits: Sequence[FeatureFigure] = (),
 ) -> str:
     """Two plain sentences on a segment: who they are, with figures in original units, and why they are worth what they
-    are or, where the source does not tell that, what else is known of them.
+    are, where the source tells that, with what else is known of them.
 
     share : of all customers, 0..1. revenue_share : of what all customers spent, 0..1; None where it is not known.
     figures : one per feature of the model; those that differ most from the population are told, at most three.
@@ -48,9 +48,10 @@ def narrative(
     told = _notable(figures, 3)
     average = f"on average one of them {told}" if told else "on average they behave like all customers"
     first = f"{name}{rated}: {counted(customers)}, {percent(share)} of all{spent}; {average}."
-    beside = _notable(portraits, 2)
-    second = _why(revenue_share, share, [*figures, *portraits]) or (f"Beside that, one {beside}." if beside else "")
-    return f"{first} {second}".strip()
+    why = _why(revenue_share, share, [*figures, *portraits])
+    beside = _notable([one for one in portraits if not (why and one.feature == MONETARY)], 2)
+    second = "; ".join(text for text in (why, f"beside that, one {beside}" if beside else "") if text)
+    return f"{first} {capitalised(second)}." if second else first
 
 
 def _why(revenue_share: float | None, share: float, figures: Sequence[FeatureFigure]) -> str:
@@ -67,7 +68,7 @@ def _why(revenue_share: float | None, share: float, figures: Sequence[FeatureFig
         (spend / orders, f"an order is worth {_compared(spend / orders, '')}"),
     ]
     main, other = sorted(causes, key=lambda cause: -abs(math.log(cause[0])))
-    return f"They spend {_compared(spend, '')} than the average customer, mostly because {main[1]}; {other[1]}."
+    return f"they spend {_compared(spend, '')} than the average customer, mostly because {main[1]}; {other[1]}"
 
 
 def _compared(ratio: float, how: str) -> str:

@@ -215,6 +215,10 @@ def _narrative(
             FeatureFigure(row.feature, row.unit, row.mean, means[row.feature]) for row in own if row.feature in names
         ]
 
+    # of whom nothing is known of the spend, a share of it tells nothing
+    telling = {config.monetary_feature} if config.monetary_feature is not None else {FREQUENCY, ORDER_VALUE}
+    if any(row.known_share < 1 for row in [*own, *population] if row.feature in telling):
+        revenue_share = None
     # what nobody configured is not told: most of it repeats the model's own features
     of_model, portraits = figures(config.model_features), figures(config.portrait_features)
     return narrative(segment.name, segment.role, customers, customers / everyone, revenue_share, of_model, portraits)

@@ -383,6 +383,7 @@ def story(**changes):
             chance | {"measure": "moved", "beside_chance": "above"},
             chance | {"measure": "base_shift", "beside_chance": "within"},
         ],
+        "money_of_segments": [],
         "warned": {"to_contact": 9},
         "queue": [{"customer_id": "a"}],
         "at_risk": None,
@@ -508,7 +509,17 @@ def test_the_title_of_the_shares_is_what_they_show():
     assert finding_of_shares(story(segments=poor)) == "Regulars are the largest segment, 60 % of the customers"
 
 
+def test_what_was_spent_in_the_month_itself_is_told_where_the_file_has_it():
+    spent = [
+        {"month": month, "segment_id": segment_id, "month_revenue": revenue, "revenue_at_risk": None}
+        for month, revenue in ((APRIL, 10_000.0), (MAY, 12_000.0))
+        for segment_id in (1, 2)
+    ]
+    assert "24,000 EUR spent in May 2023 (+20.0 % on last month)" in briefed(money_of_segments=spent).base.said
+
+
 VALUE = """
+DROP TABLE IF EXISTS customer_value;
 CREATE TABLE customer_value AS SELECT month, customer_id, 12.5E0 AS revenue_at_risk FROM monthly_assignments
 """
 
