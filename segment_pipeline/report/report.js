@@ -1,4 +1,5 @@
-// Hovering over a mark says its figures, as readers aloud hear them; the button overrides the system's light or dark.
+// Hovering over a mark says its figures, as readers aloud hear them; a link to what is folded unfolds it; the button
+// overrides the system's light or dark.
 (function () {
   "use strict";
   var tip = document.getElementById("tip");
@@ -23,6 +24,12 @@
   document.addEventListener("keydown", function (event) {
     if (event.key === "Escape") { tip.hidden = true; }
   });
+  function unfold() {
+    var target = document.getElementById(window.location.hash.slice(1));
+    if (target && target.tagName === "DETAILS") { target.open = true; }
+  }
+  window.addEventListener("hashchange", unfold);
+  unfold();
   var button = document.getElementById("theme");
   button.hidden = false;
   button.addEventListener("click", function () {

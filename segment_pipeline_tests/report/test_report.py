@@ -570,7 +570,7 @@ def test_it_opens_in_a_browser_without_a_network_a_request_or_an_error(three_mon
     command = [
         *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"),
         *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=2000", f"--user-data-dir={tmp_path / 'browser'}"),
-        *(f"--log-net-log={tmp_path / 'net.json'}", "--dump-dom", report.as_uri()),
+        *(f"--log-net-log={tmp_path / 'net.json'}", "--dump-dom", f"{report.as_uri()}#glossary"),
     ]
     environment = os.environ | {"HOME": str(tmp_path)}
     opened = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
@@ -579,6 +579,7 @@ def test_it_opens_in_a_browser_without_a_network_a_request_or_an_error(three_mon
     assert in_order(page)
     (button,) = (button for button in page.attributes("button") if button.get("id") == "theme")
     assert "hidden" not in button  # the script ran, under the page's own policy
+    assert [fold["id"] for fold in page.attributes("details") if "open" in fold] == ["glossary"]
     asked = set(re.findall(r'"url":"https?://([^"/]+)', (tmp_path / "net.json").read_text()))
     # the browser's own calls home, which go nowhere
     assert not {host for host in asked if not host.endswith((".google.com", ".googleapis.com", ".gvt1.com"))}
