@@ -122,6 +122,24 @@ def test_every_check_says_what_it_promises():
             assert (check.description or "").endswith("."), check.name
 
 
+@pytest.mark.months
+def test_what_every_check_of_a_month_found_and_allows_are_numbers_that_the_ui_plots(three_months):
+    """Of a figure that so small a shop does not give there is nothing to plot."""
+    with dg.DagsterInstance.from_config(str(three_months.folder / "dagster_home")) as instance:
+        (run,) = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "2023-05"}))
+        events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    found = [event.get_dagster_event().asset_check_evaluation_data for event in events]
+    without = {
+        (one.check_name, kind)
+        for one in found
+        for kind in ("observed/", "limit/")
+        if not one.metadata["observed"].value.get("not_computed")
+        and not any(name.startswith(kind) for name in one.metadata)
+    }
+    assert len(found) >= 30
+    assert without == {("next_month_comes_as_expected", "limit/")}  # only a champion with memory expects anything
+
+
 def test_all_assets_and_checks_share_the_one_partitions_object():
     from segment_pipeline.orchestration.partitions import monthly_partitions
 
