@@ -109,10 +109,8 @@ def kill(way: Way, begun: Shop, commands: Commands, moments: random.Random) -> l
             changed += left == after
             harmed += left not in (before, after)
             again = way.run(shop, commands, moments.uniform(-DAYS, DAYS))
-            ends = compared(shop.published) == after and compared(shop.warehouse) == warehouse
-            unequal += again.code != 0 or not ends
-            if again.code != 0 or not ends:
-                print(way.name, again, [t for t, rows in compared(shop.published).items() if rows != after.get(t)])
+            ends = (again.code, compared(shop.published), compared(shop.warehouse))
+            unequal += ends != (0, after, warehouse)
         shutil.rmtree(shop.folder)
     for folder in (ready.folder, whole.folder):
         shutil.rmtree(folder)

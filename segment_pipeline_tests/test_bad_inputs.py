@@ -46,6 +46,9 @@ def refused(copy: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
     def run(break_it: Break, command: list[str], pattern: str) -> None:
         monkeypatch.chdir(copy.folder)
+        # `run` points its process at the project
+        monkeypatch.setenv("DAGSTER_HOME", str(copy.folder / "dagster_home"))
+        monkeypatch.setenv("SEGMENT_PIPELINE_CONFIG", os.environ["SEGMENT_PIPELINE_CONFIG"])
         before = untouched(copy)
         break_it(copy)
         try:
