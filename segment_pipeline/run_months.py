@@ -61,8 +61,7 @@ class MonthResult:
 
     error : why it was not published; None when it was. warned : what the checks found that failed and did not stop it.
     remark : what went wrong after it was published, with the report. behind : the same, with a store beside the
-    published file. passed_over : it has no order line, and nothing is
-    published for it.
+    published file. passed_over : it has no order line, and nothing is published for it.
     """
 
     month: date
@@ -140,9 +139,9 @@ def plan(
 
     The warehouse says whether a month came to its end; so a month that was killed half-way is run again, and a
     published file that is missing, behind the warehouse, or of an older version, is only copied again, as is a store
-    that is behind the published file. Raises
-    PublishError when the warehouse has lost months, MonthOrderError when a month has no finished month before it to
-    stand on, and SourceError where the source is not what it was and `source.late_data` is stop.
+    that is behind the published file. Raises PublishError when the warehouse has lost months, MonthOrderError when a
+    month has no finished month before it to stand on, and SourceError where the source is not what it was and
+    `source.late_data` is stop.
     """
     from segment_pipeline.database.store import prepare
     from segment_pipeline.orchestration.project import refuse_other_project
