@@ -140,9 +140,9 @@ def plan(
 
     The warehouse says whether a month came to its end; so a month that was killed half-way is run again, and a
     published file that is missing, behind the warehouse, or of an older version, is only copied again, as is a store
-    that is behind the published file. Raises
-    PublishError when the warehouse has lost months, MonthOrderError when a month has no finished month before it to
-    stand on, and SourceError where the source is not what it was and `source.late_data` is stop.
+    that is behind the published file. Raises PublishError when the warehouse has lost months, MonthOrderError when a
+    month has no finished month before it to stand on, and SourceError where the source is not what it was and
+    `source.late_data` is stop.
     """
     from segment_pipeline.database.store import prepare
     from segment_pipeline.orchestration.project import refuse_other_project

@@ -210,12 +210,10 @@ def _run_with_progress(
             if result.error is not None:
                 skipped = work.months[done + 1 :]
                 untried = f"\n{_span(skipped)} stand on it and were not tried." if skipped else ""
-                return (
-                    f"{month_key(result.month)} failed and was not published. {result.error}{untried}",
-                    behind,
-                    warned,
-                )
-            done, behind = done + 1, result.behind
+                said = f"{month_key(result.month)} failed and was not published. {result.error}{untried}"
+                return said, behind, warned
+            done += 1
+            behind = behind if result.passed_over else result.behind
             progress.advance(task)
             seconds = time.monotonic() - started
             how = "passed over, as it has no order line" if result.passed_over else "published"
