@@ -22,7 +22,7 @@ DECIDED = {
     "audit/outliers_store.py": "accepted customers have every feature of the model",
     "customers/charts_store.py": "finite values only",
     "sources/folding.py": "coalesced; and of the first order and event the one that there is",
-    "segments/changes_store.py": "contributions are all there, or none where a rule decides; a prior that is not is the smallest",
+    "segments/changes_store.py": "contributions are all there, or none where a rule decides; no prior is the least",
     "value/buyers_store.py": "spend of days that have a line, and so a value; the silence of somebody who has bought",
     "value/value_store.py": "a sum that is 0 where nothing was spent; bounds are missing where the value itself is",
     "campaigns/actions_store.py": "a hybrid has a second segment",

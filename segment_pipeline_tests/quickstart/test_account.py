@@ -24,7 +24,7 @@ from segment_pipeline.quickstart.plan import explore
 from segment_pipeline.quickstart.request import Request
 from segment_pipeline.sources.reconciliation import Part, read_account, write_reconciliation
 from segment_pipeline.sources.sources import load_raw_customers
-from segment_pipeline_tests.quickstart.test_reading import HEADER, as_csv, figures, right, shop
+from segment_pipeline_tests.quickstart.reading import HEADER, as_csv, figures, right, shop
 
 COLUMNS = ["customer_id", "order_id", "order_date", "total", "status", "currency"]
 WHERE = "status <> 'cancelled' AND currency = 'EUR'"

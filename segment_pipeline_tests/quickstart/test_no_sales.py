@@ -1,0 +1,173 @@
+"""Lines that are no sales, or are there twice: told with their orders and money, and never added up unasked."""
+
+import csv
+import time
+from datetime import date, datetime
+
+import duckdb
+import numpy as np
+import pytest
+
+from segment_pipeline.errors import InputError, QuestionError
+from segment_pipeline.quickstart.columns import known_sql, number_sql
+from segment_pipeline.quickstart.plan import explore
+from segment_pipeline.quickstart.request import Request
+from segment_pipeline_tests.quickstart.reading import (
+    HEADER,
+    as_csv,
+    figures,
+    right,
+    shop,
+    table_of,
+)
+
+
+@pytest.mark.parametrize("nobody", ["", "Guest", "NULL", "0"])
+def test_orders_of_nobody_are_left_out_and_told_as_orders_and_money(write, nobody):
+    rows = shop()
+    anonymous, named = rows[::5], [row for i, row in enumerate(rows) if i % 5]
+    shown = [[nobody if i % 5 == 0 else row[0], *row[1:]] for i, row in enumerate(rows)]
+    found, said = figures(write("orders.csv", as_csv(HEADER, shown)))
+    assert found == right(named)
+    money = (
+        f"300 of 1,500 order lines (300 orders, {sum(float(str(row[3])) for row in anonymous):,.2f}) have no customer"
+    )
+    assert any(sentence.startswith(money) for sentence in said), said
+
+
+def test_an_address_is_the_same_however_it_is_written(write):
+    rows = [[f"c{row[0]}@example.org", *row[1:]] for row in shop()]
+    ways = (str.upper, str.title, lambda text: f" {text}", str)
+    shown = [[ways[i % 4](str(row[0])), *row[1:]] for i, row in enumerate(rows)]
+    found, said = figures(write("orders.csv", as_csv(["email", *HEADER[1:]], shown)))
+    assert found == right(rows)
+    assert any("ways of writing the addresses of 150 people" in sentence for sentence in said)
+
+
+def test_ids_that_a_spreadsheet_has_rounded_are_refused_by_their_column(write):
+    rows = [[f"5.0{int(str(row[0])) % 9}E+12", *row[1:]] for row in shop()]
+    with pytest.raises(InputError, match=r"customer_id has ids such as '5\.0\dE\+12'.*rounded"):
+        table_of(write("orders.csv", as_csv(HEADER, rows)))
+
+
+def test_several_currencies_are_never_added_up(write):
+    rows = [[*row, ("EUR", "USD", "EUR")[i % 3]] for i, row in enumerate(shop())]
+    path = write("orders.csv", as_csv([*HEADER, "currency"], rows))
+    with pytest.raises(QuestionError, match=r"1,000 lines in EUR, 500 lines in USD.*--where \"currency = 'EUR'\""):
+        figures(path)
+    found, _ = figures(path, where="currency = 'EUR'")
+    assert found == right([row[:4] for row in rows if row[4] == "EUR"])
+    with pytest.raises(QuestionError, match=r"1,000 lines in EUR, 500 lines in USD"):
+        figures(path, where="currency IN ('EUR', 'USD')")  # to name the column is no answer
+    with pytest.raises(QuestionError, match=r"1,000 lines in EUR, 500 lines in USD"):
+        figures(path, where="currency <> 'GBP'")
+
+
+@pytest.mark.parametrize(
+    ("column", "state", "usual"),
+    [
+        ("is_cancelled", "1", "0"),
+        ("status", "draft", "completed"),
+        ("Status", "storniert", "versandt"),
+        ("estado", "devuelto", "entregado"),
+        ("status", "anulowane", "wysłane"),
+    ],
+)
+def test_what_looks_like_no_sale_is_told_with_its_money_and_how_to_leave_it_out(write, column, state, usual):
+    rows = [[*row, state if i % 10 == 0 else usual] for i, row in enumerate(shop())]
+    _, said = figures(write("orders.csv", as_csv([*HEADER, column], rows)))
+    money = f"{sum(float(str(row[3])) for row in rows[::10]):,.2f}"
+    told = next(sentence for sentence in said if sentence.startswith(f"{column}: of 1,500"))
+    assert f"150 are '{state}', 150 orders, {money}; they count as orders, unless you add  --where" in told
+    where = told.partition('--where "')[2][:-1]
+    found, _ = figures(write("orders.csv", as_csv([*HEADER, column], rows)), where=where)
+    assert found == right([row[:4] for row in rows if row[4] == usual])
+
+
+def test_lines_that_are_there_twice_and_orders_without_an_amount_are_told(write):
+    rows = shop()
+    twice = write("twice.csv", as_csv(HEADER, rows + rows[:200]))
+    money = sum(float(str(row[3])) for row in rows[:200])
+    told = f"200 of 1,700 order lines (200 orders, {money:,.2f}) repeat another in every column"
+    assert any(sentence.startswith(told) for sentence in figures(twice)[1])
+    blank = write("blank.csv", as_csv(HEADER, [[*row[:3], "" if i < 40 else row[3]] for i, row in enumerate(rows)]))
+    assert any("40 of 1,500 order lines (40 orders, 0.00) have no total" in sentence for sentence in figures(blank)[1])
+
+
+def test_lines_of_invoices_with_returns_and_nameless_customers_come_out_to_the_cent(write):
+    """As Online Retail has them: price times quantity, a C before the number of a return, a quarter without a
+    customer, and dates such as 12/1/2010 8:26."""
+    random = np.random.default_rng(2)
+    rows: list[list[object]] = []
+    expected: dict[str, tuple[set[str], float, date]] = {}
+    for number, row in enumerate(shop(orders=2500)):
+        who, at = str(row[0]), row[2]
+        assert isinstance(at, datetime)
+        returned, named = number % 50 == 7, number % 4 != 1
+        invoice = f"{'C' if returned else ''}{536_000 + number}"
+        for _ in range(int(random.integers(1, 5))):
+            pieces, price = (
+                int(random.integers(1, 13)) * (-1 if returned else 1),
+                float(random.integers(20, 2000)) / 100,
+            )
+            moment = f"{at.month}/{at.day}/{at.year} {at.hour}:{at.minute:02}"
+            sku = int(random.integers(0, 300))
+            rows.append([invoice, f"{84_000 + sku}", f"THING {sku}", pieces, moment, price, who if named else "", "UK"])
+            if named:
+                orders, spend, last = expected.get(who, (set(), 0.0, at.date()))
+                expected[who] = (orders | {invoice}, spend + pieces * price, max(last, at.date()))
+    header = ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"]
+    found, said = figures(write("online_retail.csv", as_csv(header, rows)))
+    assert found == {
+        who: (len(orders), round(spend, 2), (date(2025, 1, 1) - last).days)
+        for who, (orders, spend, last) in expected.items()
+    }
+    nameless = [row for row in rows if row[6] == ""]
+    money = sum(int(str(row[3])) * float(str(row[5])) for row in nameless)
+    orders = len({row[0] for row in nameless})
+    told = f"{len(nameless):,} of {len(rows):,} order lines ({orders:,} orders, {money:,.2f}) have no customer"
+    assert any(sentence.startswith(told) for sentence in said), said
+    back = sum(int(str(row[3])) < 0 and row[6] != "" for row in rows)
+    assert any(sentence.startswith(f"{back:,} of") and "below zero" in sentence for sentence in said), said
+
+
+def test_repeated_lines_are_told_and_count_once_where_that_is_said(write):
+    rows = shop()
+    overlapping = write("orders.csv", as_csv(HEADER, [*rows, *rows[900:1200]]))
+    with duckdb.connect() as connection:
+        plain = explore(connection, Request(write("once.csv", as_csv(HEADER, rows)), overlapping.parent))
+        twice = explore(connection, Request(overlapping, overlapping.parent))
+        once = explore(connection, Request(overlapping, overlapping.parent, repeats_once=True))
+    assert any(one.startswith("300 of 1,800 order lines") and "--repeats once" in one for one in twice.warnings)
+    assert not any("--repeats once" in one for one in once.warnings)
+    assert any(
+        one.startswith("300 of 1,800 order lines (300 orders") and "--repeats keep" in one for one in once.guesses
+    )
+    assert (once.ids == plain.ids).all()
+    np.testing.assert_array_equal(once.values["total_spend"], plain.values["total_spend"])
+    assert twice.values["total_spend"].sum() > plain.values["total_spend"].sum()
+
+
+def test_a_table_of_266_numbers_a_customer_is_understood_within_a_minute(tmp_path):
+    random = np.random.default_rng(11)
+    columns = {f"spend_{i}": np.round(np.exp(random.normal(3, 1, 600)), 2) for i in range(266)}
+    path = tmp_path / "wide.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["customer_id", *columns])
+        rows.writerows([f"c{i}", *values] for i, values in enumerate(zip(*columns.values(), strict=True)))
+    began = time.perf_counter()
+    plan = explore(duckdb.connect(), Request(path, tmp_path / "out"))
+    assert time.perf_counter() - began < 60
+    assert len(plan.proposal.features) + len(plan.proposal.left_out) == 266
+    assert np.allclose(plan.values["spend_265"], columns["spend_265"])
+
+
+def test_the_numbers_of_many_columns_are_read_without_a_join():
+    """A list of texts that stand for no value is a join for every time that it is named: five for each number."""
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE raw_rows AS SELECT '1' AS a, 'n/a' AS b")
+    numbers = ", ".join(number_sql(known_sql(name), ",") for name in "ab")
+    assert connection.execute(f"SELECT {numbers} FROM raw_rows").fetchall() == [(1.0, None)]
+    (plan,) = connection.execute(f"EXPLAIN SELECT {numbers} FROM raw_rows").fetchall()
+    assert "join" not in str(plan).casefold()
