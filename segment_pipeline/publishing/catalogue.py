@@ -44,9 +44,8 @@ PUBLISHED_TABLES = tuple(table for table in TABLES if table.published)
 
 def published_views(features: Sequence[str] = ()) -> tuple[View, ...]:
     """Every view of a file that is published with these columns of features."""
-    valued = any(table.name == "customer_value" for table in PUBLISHED_TABLES)
     stages = (*segments.VIEWS, *early_warnings.VIEWS, *movement.VIEWS, *campaigns.VIEWS)
-    return (*stages, CUSTOMER_JOURNEY, *customer_views(features, valued=valued))
+    return (*stages, CUSTOMER_JOURNEY, *customer_views(features))
 
 
 VIEWS = published_views()

@@ -254,17 +254,13 @@ _COLUMNS: tuple[tuple[Column, str], ...] = (
     (Column("arm", "VARCHAR", "", "Arm of the campaign; NULL without one."), "c.arm"),
     (MODEL_VERSION, "a.model_version"),
 )
-_NO_VALUE = (
-    "SELECT NULL AS month, NULL AS customer_id, CAST(NULL AS DOUBLE) AS expected_spend_3, "
-    "CAST(NULL AS DOUBLE) AS expected_spend_12, CAST(NULL AS DOUBLE) AS revenue_at_risk WHERE false"
-)
 
 
-def customer_views(features: Sequence[str] = (), *, valued: bool) -> tuple[View, View]:
+def customer_views(features: Sequence[str] = ()) -> tuple[View, View]:
     """`customer_months` and `customer_now` of a file whose validated_features has these feature columns.
 
-    valued : whether it has the table customer_value. A feature whose name another column has stands as feature_NAME:
-    what we call a column is the same in every project, and no name that was allowed so far is refused.
+    A feature whose name another column has stands as feature_NAME: what we call a column is the same in every project,
+    and no name that was allowed so far is refused.
     """
     named = {
         feature: Column(name, "DOUBLE", "the feature's unit", _about(feature))
@@ -284,7 +280,7 @@ def customer_views(features: Sequence[str] = (), *, valued: bool) -> tuple[View,
             "what is expected of it and what to do. After these columns there is one for each feature, in original "
             "units. Who had no order in the window has no row: lapsed customers stand in segment_moves.",
             columns,
-            f"WITH {_MOVES} SELECT {listed} {_JOINED.format(value='customer_value' if valued else f'({_NO_VALUE})')}",
+            f"WITH {_MOVES} SELECT {listed} {_JOINED}",
         ),
         View(
             "customer_now",
@@ -323,7 +319,7 @@ _JOINED = f"""
     LEFT JOIN customer_changes AS x ON x.month = a.month AND x.customer_id = a.customer_id
     LEFT JOIN customer_lines AS l ON l.month = a.month AND l.customer_id = a.customer_id
     LEFT JOIN churn_risk AS r ON r.month = a.month AND r.customer_id = a.customer_id
-    LEFT JOIN {{value}} AS v ON v.month = a.month AND v.customer_id = a.customer_id
+    LEFT JOIN customer_value AS v ON v.month = a.month AND v.customer_id = a.customer_id
     LEFT JOIN (
         SELECT month, customer_id, string_agg(warning, ', ' ORDER BY warning) AS warnings,
             bool_or(within_budget) AS on_contact_list

@@ -83,7 +83,7 @@ def published(truth: Shop):
                 _fill_moves(connection, truth, i, month)
         _fill_campaign(connection, truth)
         views = [view for view in published_views() if not view.name.startswith("customer_")]
-        for view in [*views, *customer_views(FEATURES, valued=True)]:
+        for view in [*views, *customer_views(FEATURES)]:
             for statement in view.ddl():
                 connection.execute(statement)
         yield connection

@@ -247,7 +247,7 @@ def test_a_path_over_a_refit_is_that_of_the_champion_that_sees_all_of_it(warehou
 @pytest.mark.parametrize("sees_february", [True, False])
 def test_the_wide_row_and_the_journey_tell_of_the_same_movement_in_a_refit_too(warehouse, sees_february):
     refit_in_march(warehouse, sees_february=sees_february)
-    for view in (CUSTOMER_JOURNEY, *customer_views(valued=False)):
+    for view in (CUSTOMER_JOURNEY, *customer_views()):
         for statement in view.ddl():
             warehouse.execute(statement)
     rows = warehouse.execute("""

@@ -93,7 +93,12 @@ _SPANS = {"to_years": 0, "to_months": 1, "to_weeks": 2, "to_days": 3}
 
 def _portable(node: exp.Expression) -> exp.Expression:
     """One node of a view as DuckDB keeps it, where sqlglot leaves it as it is."""
-    place = _SPANS.get(node.name.lower()) if isinstance(node, exp.Anonymous) else None
+    if isinstance(node, exp.ArrayMax):
+        return exp.maybe_parse(f"(SELECT max(one) FROM unnest({node.this.sql('postgres')}) AS one)", dialect="postgres")
+    name = node.name.lower() if isinstance(node, exp.Anonymous) else ""
+    if name == "list_position":
+        node.set("this", "ARRAY_POSITION")  # the node itself, so that what stands in it is looked at as well
+    place = _SPANS.get(name)
     if place is None:
         return node
     before = [exp.Literal.number(0) for _ in range(place)]
