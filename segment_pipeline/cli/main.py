@@ -1,5 +1,6 @@
 """`segment-pipeline`: a thin face over the functions that Dagster runs as well."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except PipelineError as error:
         print(error, file=sys.stderr)
+        return EXIT_FAILED
+    except BrokenPipeError:  # `... | head` has read enough; what is still to be written has nobody to read it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except (KeyboardInterrupt, RuntimeError) as error:
         # DuckDB makes the second of Ctrl-C in the middle of a query

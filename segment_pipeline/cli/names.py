@@ -20,6 +20,9 @@ def name_command(config: Config, chosen: argparse.Namespace) -> int:
     if chosen.segment_id not in latest:
         there = "; ".join(f"{segment_id} {name}" for segment_id, name in latest.items())
         raise ConfigError(f"SEGMENT_ID: found {chosen.segment_id}; allowed: a segment of the latest month: {there}")
+    other = next((one for one, name in latest.items() if name == chosen.name and one != chosen.segment_id), None)
+    if other is not None:
+        raise ConfigError(f"NAME: found {chosen.name}, as segment {other} is called; allowed: a name of its own")
     key = ("segments", chosen.segment_id, "name")
     text = config.path.read_bytes().decode("utf-8-sig")
     # a text in JSON is one in YAML

@@ -94,7 +94,7 @@ def _say_what_is_due(
         name = config.published_path.name
         say(f"{name} is missing, behind the warehouse or of an older version: it is published again.")
     elif work.assets:
-        say(f"Behind {config.published_path.name}, and filled again: {', '.join(work.assets)}.")
+        say(f"Behind {config.published_path.name}, and to be filled again: {', '.join(work.assets)}.")
     others = months_of_other_settings(config.published_path, config.config_hash)
     stale = [month for month in others if month not in work.months or work.assets]
     if stale:

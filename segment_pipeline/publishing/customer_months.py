@@ -201,7 +201,12 @@ _COLUMNS: tuple[tuple[Column, str], ...] = (
         "list_max(a.next_probabilities)",
     ),
     (
-        Column("next_lapse_probability", "DOUBLE", "0..1", "Probability of having lapsed next month; NULL likewise."),
+        Column(
+            "next_lapse_probability",
+            "DOUBLE",
+            "0..1",
+            "Of having lapsed next month; see monthly_assignments.",
+        ),
         "a.next_lapse_probability",
     ),
     (

@@ -42,6 +42,7 @@ def explain(connection: duckdb.DuckDBPyConnection, customer_id: str, month: date
     )
     return [
         f"{customer_id} in {month_key(now['month'])}",
+        *_whether_it_left(connection, now, month),
         "",
         *_where(connection, now),
         *_why(connection, now, changes[0] if changes else None),
@@ -49,6 +50,16 @@ def explain(connection: duckdb.DuckDBPyConnection, customer_id: str, month: date
         *_what_comes(now),
         *_what_it_stands_on(connection, now),
     ]
+
+
+def _whether_it_left(connection: duckdb.DuckDBPyConnection, now: Row, asked: date | None) -> Iterator[str]:
+    """That the latest month of the customer is not the latest of all, where nobody has asked for a month."""
+    (latest,) = connection.execute("SELECT max(month) FROM monthly_assignments").fetchone() or (None,)
+    if asked is None and latest is not None and now["month"] < latest:
+        yield (
+            f"Not there any more: in {month_key(add_months(now['month'], 1))} no order in the window, or rejected. "
+            f"What follows is of {month_key(now['month'])}."
+        )
 
 
 def _nobody(connection: duckdb.DuckDBPyConnection, customer_id: str, month: date | None) -> ExplainError:
@@ -140,7 +151,6 @@ def _what_comes(now: Row) -> Iterator[str]:
     expected = []
     if now["next_segment_name"] is not None:
         expected.append(f"{now['next_segment_name']} next month with {percent(now['next_probability'], 1)}")
-        expected.append(f"lapsed with {percent(now['next_lapse_probability'], 1)}")
     if now["churn_risk"] is not None:
         expected.append(f"silent with {percent(now['churn_risk'], 1)} (churn risk)")
     if now["expected_spend_3"] is not None:

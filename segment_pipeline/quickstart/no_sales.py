@@ -142,20 +142,23 @@ def _undone_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: O
             lines = _told(connection, table, orders, undone)
             written = column.name if shown(column.name) == column.name else name
             where = f"{written} NOT IN ({', '.join(literal(state) for state, _ in states)})"
-            where = (
-                f"{where} OR {written} IS NULL" if _orders_many(table, orders) < column.known < table.rows else where
-            )
+            blank = column.known < table.rows
+            of_first_line = blank and column.known <= _orders_many(table, orders)
+            if blank and not of_first_line:
+                where = f"{where} OR {written} IS NULL"
             quoted = where.replace("\\", "\\\\").replace('"', '\\"')
+            more = (
+                "  It then reads the first line of each order only, and so not its products." if of_first_line else ""
+            )
             return (
                 f"{shown(column.name)}: of {table.rows:,} order lines {listed}, {lines.partition('(')[2][:-1]}; they "
-                f'count as orders, unless you add  --where "{quoted}"'
+                f'count as orders, unless you add  --where "{quoted}"{more}'
             )
     return ""
 
 
 def _orders_many(table: Table, orders: Orders) -> int:
-    """Orders by their number; 0 without one. A column with so many texts stands on the first line of an order, and
-    the others go as it goes."""
+    """Orders by their number; 0 without one. A column with so many texts stands on the first line of an order only."""
     return 0 if orders.order_id is None else table.columns[orders.order_id].distinct
 
 

@@ -38,12 +38,11 @@ load_from:
       location_name: segment_pipeline
 """
 
+# Everything beside the configuration may hold customers: the files that a run writes, and those that it reads.
 GITIGNORE = """\
-data/*.duckdb
-data/*.duckdb.wal
-data/.*.lock
-data/reports/
-data/exports/
+data/*
+!data/*.yaml
+!data/dagster_home/
 data/dagster_home/*
 !data/dagster_home/dagster.yaml
 """

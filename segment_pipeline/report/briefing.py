@@ -108,7 +108,7 @@ def finding_of_shares(story: Story) -> str:
         if first["revenue_share"] - first["share"] >= UNEQUAL:
             return (
                 f"{first['name']} are {percent(first['share'])} of the customers and bring "
-                f"{percent(first['revenue_share'])} of what is spent"
+                f"{percent(first['revenue_share'])} of what was spent in the months looked at"
             )
     largest = story["segments"][0]
     return f"{largest['name']} are the largest segment, {percent(largest['share'])} of the customers"
@@ -162,9 +162,7 @@ def _changed(story: Story) -> Answer:
     moved = story["movement"]
     if moved is None:
         return Answer("This is the first month: what changes is known from the second on.")
-    coming = (
-        f"{whole(moved['new'])} new, {whole(moved['returned'])} came back, {whole(moved['lapsed'])} stopped ordering."
-    )
+    coming = f"{whole(moved['new'])} new, {whole(moved['returned'])} came back, {whole(moved['lapsed'])} lapsed."
     more = [*_flows_beyond_chance(story), _sizes_told(story), coming, *_refit_told(story)]
     if moved["unmeasured"]:
         said = "Who changed segment is not known, as no model sees both months: their features differ."
@@ -173,7 +171,7 @@ def _changed(story: Story) -> Answer:
     both, told = moved["moved"] + moved["stayed"], chance_in_words(story["chance"])
     seen = f"{whole(moved['moved'])} of {whole(both)} customers changed segment"
     beside = chance["beside_chance"] if chance is not None and chance["reason"] is None else None
-    opening = {"above": "More than chance: ", "within": "No more than chance: ", "below": "Less than chance: "}
+    opening = {"above": "More than chance: ", "within": "In all no more than chance: ", "below": "Less than chance: "}
     return Answer(f"{opening.get(str(beside), '')}{seen}, where {told}.", more)
 
 
@@ -218,15 +216,17 @@ def _refit_told(story: Story) -> list[str]:
         return []
     before = max((row for row in versions if row is not champion), key=lambda row: row["model_version"])
     return [
-        f"A new model began: {champion['n_segments']} segments, {before['n_segments']} before. That step is its own; "
-        "all changes here compare both months by one model."
+        f"A new model began: {champion['n_segments']} segments, {before['n_segments']} before. That step is its own: "
+        "who moved is told by the model before, in both months, and how large segments are by the new one, in both."
     ]
 
 
 def _attention(story: Story) -> Answer:
     warned, stands_on = story["warned"], story["list_stands_on"]
     if not story["queue"]:
-        return Answer(f"Nobody: {stands_on or 'no customer has a warning'}.")
+        learned = story["risk_model"] is not None and story["risk_model"]["refused"] is None
+        who = "Nobody" if learned else "Not known yet"
+        return Answer(f"{who}: {stands_on or 'no customer has a warning'}.")
     risk = story["at_risk"]
     said = f"{words.counted(warned['to_contact'])} on this month's contact list"
     if risk is not None and risk["of_list"] is not None:
@@ -235,11 +235,22 @@ def _attention(story: Story) -> Answer:
     more = [f"Chosen {stands_on}."] if stands_on else []
     judged = story["contact_list"]
     if judged is not None:
-        more.append(
-            f"Of those on earlier lists {percent(judged['precision'])} fell silent; of a random choice "
-            f"{percent(judged['base_rate'])}."
-        )
+        more.append(_list_judged(judged, money_of(story)))
     return Answer(f"{said}.", more)
+
+
+def _list_judged(judged: Row, money: str) -> str:
+    """How many of those on earlier lists fell silent and, where it is known, what they had spent in a year, beside as
+    many chosen otherwise."""
+    rivals = [("Of those on earlier lists", "precision", "money_lost", " fell silent")]
+    if judged["churn_risk_precision"] is not None:
+        rivals.append(("of as many by churn risk alone", "churn_risk_precision", "churn_risk_money_lost", ""))
+    rivals.append(("of a random choice", "base_rate", "random_money_lost", ""))
+    told = []
+    for who, silent, lost, verb in rivals:
+        worth = "" if judged.get(lost) is None else f", worth {whole(judged[lost])} {money}".rstrip()
+        told.append(f"{who} {percent(judged[silent])}{verb}{worth}{' a year' if worth and verb else ''}")
+    return f"{'; '.join(told)}."
 
 
 def _actions(story: Story) -> Answer:

@@ -73,7 +73,7 @@ def _base(connection: duckdb.DuckDBPyConnection, month: date) -> Row:
         connection,
         """
         SELECT count(*) AS customers, any_value(model_version) AS model_version,
-            avg(max_probability) AS mean_max_probability, avg(CAST(is_hybrid AS DOUBLE)) AS hybrid_share,
+            avg(max_probability) AS mean_max_probability, avg(CAST(tier = 'hybrid' AS DOUBLE)) AS hybrid_share,
             count(*) FILTER (is_atypical) AS atypical,
             count(*) FILTER (tier = 'dominant') AS dominant, count(*) FILTER (tier = 'hybrid') AS hybrid,
             count(*) FILTER (tier = 'leaning') AS leaning, count(*) FILTER (tier = 'diffuse') AS diffuse
@@ -137,12 +137,12 @@ def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
         """,
         "hybrids": """
             SELECT segment_id, second_segment_id, count(*) AS customers FROM monthly_assignments
-            WHERE month = ? AND is_hybrid GROUP BY ALL ORDER BY segment_id, customers DESC, second_segment_id
+            WHERE month = ? AND tier = 'hybrid' GROUP BY ALL ORDER BY segment_id, customers DESC, second_segment_id
         """,
         "samples": f"""
             WITH ranked AS (
                 SELECT month, customer_id, segment_id, max_probability, second_segment_id, second_probability, tier,
-                    CASE WHEN tier = 'dominant' THEN 'typical' WHEN is_hybrid THEN 'hybrid' END AS kind,
+                    CASE tier WHEN 'dominant' THEN 'typical' WHEN 'hybrid' THEN 'hybrid' END AS kind,
                     CASE WHEN tier = 'dominant' THEN log_likelihood ELSE second_probability END AS goodness
                 FROM monthly_assignments WHERE month = ?
             ),

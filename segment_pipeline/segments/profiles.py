@@ -55,8 +55,8 @@ def narrative(
 
 
 def _why(revenue_share: float | None, share: float, figures: Sequence[FeatureFigure]) -> str:
-    """What a customer of the segment spends beside the average one, as the product of how often they order and of what
-    an order is worth; "" where that is not known, or they spend as much."""
+    """What a customer of the segment spends beside the average one, and which explains more of it, how often they order
+    or what their orders together are worth; "" where that is not known, or they spend as much."""
     often = next((one for one in figures if one.feature == FREQUENCY), None)
     if not revenue_share or often is None or min(often.mean, often.population_mean) <= 0:
         return ""
@@ -65,10 +65,11 @@ def _why(revenue_share: float | None, share: float, figures: Sequence[FeatureFig
         return ""
     causes = [
         (orders, f"they order {_compared(orders, 'often')}"),
-        (spend / orders, f"an order is worth {_compared(spend / orders, '')}"),
+        (spend / orders, f"their orders are worth {_compared(spend / orders, '')}"),
     ]
-    main, other = sorted(causes, key=lambda cause: -abs(math.log(cause[0])))
-    return f"they spend {_compared(spend, '')} than the average customer, mostly because {main[1]}; {other[1]}"
+    # the other is not told: a mean of all orders may lie on another side than that of the customers' own means
+    _, main = max(causes, key=lambda cause: abs(math.log(cause[0])))
+    return f"they spend {_compared(spend, '')} than the average customer, mostly because {main}"
 
 
 def _compared(ratio: float, how: str) -> str:

@@ -62,8 +62,9 @@ MONTHLY_ASSIGNMENTS = Table(
             "next_lapse_probability",
             "DOUBLE",
             "0..1",
-            "Probability of having no order in the window that ends next month; lower is better. NULL under a champion "
-            "without memory.",
+            "Probability of having no order in the window that ends next month, of all customers of such memberships, "
+            "whenever they ordered last: right on average; of one of them churn_risk knows more. Lower is better. NULL "
+            "under a champion without memory.",
         ),
         MODEL_VERSION,
     ),

@@ -54,3 +54,4 @@ def test_who_is_not_there_is_said_to_be_nobody_or_to_be_there_in_other_months(th
     assert f"{gone} has no segment in 2023-05: no order in its window" in said
     code, story, _ = told(capsys, three_months, gone)
     assert (code, story.splitlines()[0]) == (0, f"{gone} in 2023-04")
+    assert "Not there any more: in 2023-05 no order in the window, or rejected." in story

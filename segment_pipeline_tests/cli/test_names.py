@@ -76,6 +76,9 @@ def test_an_unknown_segment_or_a_name_that_another_has_changes_nothing(copy, cap
     assert f"found 999; allowed: a segment of the latest month: {first} " in capsys.readouterr().err
     assert main(["name", str(second), "ours", "--config", str(copy.config_path)]) == 2
     assert "a name of its own" in capsys.readouterr().err
+    (_, theirs) = next(pair for pair in copy_segments(copy) if pair[0] not in (first, second))
+    assert main(["name", str(second), theirs, "--config", str(copy.config_path)]) == 2
+    assert "a name of its own" in capsys.readouterr().err
     assert copy.config_path.read_bytes() == written
 
 

@@ -364,7 +364,7 @@ def test_a_run_publishes_although_a_store_is_away_and_the_next_brings_it_what_it
     assert assets_behind(config) == ["published_postgres"]
     behind = commands.run(copy)  # every month is published
     assert behind.code == 0
-    assert "Behind segments.duckdb, and filled again: published_postgres." in behind.err
+    assert "Behind segments.duckdb, and to be filled again: published_postgres." in behind.err
     assert_same(copy.published, database)
     again = commands.run(copy)
     assert again.code == 0

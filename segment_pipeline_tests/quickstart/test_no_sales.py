@@ -84,6 +84,19 @@ def test_what_looks_like_no_sale_is_told_with_its_money_and_how_to_leave_it_out(
     assert found == right([row[:4] for row in rows if row[4] == usual])
 
 
+def test_where_only_the_first_line_of_an_order_has_its_state_that_is_said_with_the_advice(write):
+    rows = [
+        [*order[:3], order[3] if line == 0 else "", ("refunded" if i % 10 == 0 else "paid") if line == 0 else ""]
+        for i, order in enumerate(shop())
+        for line in range(2)
+    ]
+    path = write("orders.csv", as_csv([*HEADER, "Financial Status"], rows))
+    told = next(sentence for sentence in figures(path)[1] if sentence.startswith("'Financial Status'"))
+    assert told.endswith("It then reads the first line of each order only, and so not its products.")
+    where = told.partition('--where "')[2].partition(')"')[0].replace('\\"', '"') + ")"
+    assert figures(path, where=where)[0] == right([row[:4] for row in rows if row[4] == "paid"])
+
+
 def test_lines_that_are_there_twice_and_orders_without_an_amount_are_told(write):
     rows = shop()
     twice = write("twice.csv", as_csv(HEADER, rows + rows[:200]))

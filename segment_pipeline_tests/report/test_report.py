@@ -226,7 +226,7 @@ def test_a_file_in_which_little_was_computed_still_makes_a_page(published):
         change(published, f"DELETE FROM {table}")
     page = page_of(published, MAY)
     assert in_order(page)
-    assert "Nobody: " in page.text
+    assert "Not known yet: " in page.text
     assert "No action is configured" in page.text
     assert not {"journeys", "warnings", "drift"} & set(page.ids)
 
@@ -385,6 +385,7 @@ def story(**changes):
         ],
         "money_of_segments": [],
         "warned": {"to_contact": 9},
+        "risk_model": {"refused": None},
         "queue": [{"customer_id": "a"}],
         "at_risk": None,
         "list_stands_on": "by churn risk alone: no warning has proven to find more",
@@ -417,7 +418,7 @@ def test_the_five_answers_say_how_the_base_is_what_changed_whom_to_see_to_what_t
     ]
     assert answers.changed.more == [
         "Largest change of size: Regulars, +5.0 points to 60 %, which chance explains.",
-        "5 new, 2 came back, 7 stopped ordering.",
+        "5 new, 2 came back, 7 lapsed.",
     ]
 
 
@@ -436,7 +437,7 @@ def test_what_is_beyond_chance_is_told_by_its_size_and_what_is_not_says_so():
     back = flow | {"from_state": "2", "to_state": "1", "beside_chance": "within"}
     calm = [row | {"beside_chance": "within"} for row in story()["chance"]]
     changed = briefed(chance=[*calm, flow, back]).changed
-    assert changed.said.startswith("No more than chance: 30 of 1,000")
+    assert changed.said.startswith("In all no more than chance: 30 of 1,000")
     assert changed.more[0] == "Beyond chance: Regulars → Guests: 25, where chance makes 6 to 18."
     assert not any("Guests → Regulars" in said for said in changed.more)
 
@@ -446,8 +447,8 @@ def test_in_the_month_of_a_refit_the_models_own_step_is_named_and_is_no_change_o
     before = {"model_version": 1, "trained_month": MARCH, "n_segments": 5}
     told = briefed(champion=champion, versions=[before, champion]).changed.more
     assert told[-1] == (
-        "A new model began: 2 segments, 5 before. That step is its own; all changes here compare both months by one "
-        "model."
+        "A new model began: 2 segments, 5 before. That step is its own: who moved is told by the model before, in both "
+        "months, and how large segments are by the new one, in both."
     )
     assert "A new model" not in " ".join(briefed(versions=[before, champion]).changed.more)
 
@@ -464,17 +465,21 @@ def test_what_no_model_can_compare_is_said_and_not_made_up():
 
 def test_who_needs_us_comes_with_the_revenue_at_risk_and_with_how_such_lists_came_true():
     attention = briefed(
-        at_risk={"of_list": 1200.4, "of_all": 9000.0}, contact_list={"precision": 0.41, "base_rate": 0.043}
+        at_risk={"of_list": 1200.4, "of_all": 9000.0},
+        contact_list={"precision": 0.24, "base_rate": 0.043, "churn_risk_precision": 0.41}
+        | {"money_lost": 19_536.6, "churn_risk_money_lost": 10_055.7, "random_money_lost": 3848.3},
     ).attention
     assert attention.said == (
         "9 customers on this month's contact list, with 1,200 EUR of next year's revenue at risk, of 9,000 EUR in all."
     )
     assert attention.more == [
         "Chosen by churn risk alone: no warning has proven to find more.",
-        "Of those on earlier lists 41 % fell silent; of a random choice 4 %.",
+        "Of those on earlier lists 24 % fell silent, worth 19,537 EUR a year; of as many by churn risk alone 41 %, "
+        "worth 10,056 EUR; of a random choice 4 %, worth 3,848 EUR.",
     ]
-    nobody = briefed(queue=[], list_stands_on="there is no churn risk yet").attention
-    assert nobody.said == "Nobody: there is no churn risk yet."
+    early = briefed(queue=[], risk_model={"refused": "too early"}, list_stands_on="there is no churn risk yet")
+    assert early.attention.said == "Not known yet: there is no churn risk yet."
+    assert briefed(queue=[], list_stands_on=None).attention.said == "Nobody: no customer has a warning."
 
 
 def test_the_light_is_green_amber_or_red_and_says_why():
@@ -504,7 +509,10 @@ def test_much_of_the_source_that_is_left_out_is_a_reason_for_care_unless_it_was_
 
 
 def test_the_title_of_the_shares_is_what_they_show():
-    assert finding_of_shares(story()) == "Regulars are 60 % of the customers and bring 80 % of what is spent"
+    assert (
+        finding_of_shares(story())
+        == "Regulars are 60 % of the customers and bring 80 % of what was spent in the months looked at"
+    )
     poor = [row | {"revenue_share": None} for row in story()["segments"]]
     assert finding_of_shares(story(segments=poor)) == "Regulars are the largest segment, 60 % of the customers"
 

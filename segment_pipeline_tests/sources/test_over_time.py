@@ -221,6 +221,16 @@ def test_a_file_that_a_glob_finds_twice_is_named_with_what_it_adds(connection, t
     )
 
 
+def test_rows_differ_by_all_their_columns_whatever_one_is_called(connection, tmp_path):
+    config, rows = configured(tmp_path), daily_orders(date(2023, 1, 1), date(2023, 3, 31))
+    path = tmp_path / "orders.csv"
+    write(path, rows)
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([f"{header},Source", *(f"{line},web" for line in lines)]) + "\n")
+    kept(connection, config, MARCH)
+    assert copies_in_words(connection, config, MARCH) == []
+
+
 def test_one_line_in_many_that_repeats_another_is_a_purchase(connection, tmp_path):
     config, rows = configured(tmp_path), daily_orders(date(2023, 1, 1), date(2023, 3, 31)) * 1
     rows = [f"{row[:-3]}.{cents:02d}" for row in rows for cents in range(10)]

@@ -12,6 +12,7 @@ from itertools import combinations
 import duckdb
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.database.quoting import identifier
 from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.sources.events import Feed, open_feeds
 from segment_pipeline.sources.order_lines import OrderLines, instant, open_order_lines
@@ -61,12 +62,17 @@ def find_copies(connection: duckdb.DuckDBPyConnection, config: Config, month: da
     return [found for found in (lines, *feeds) if found.share > ACCEPTED]
 
 
+def _whole_row(feed: OrderLines | Feed) -> str:
+    """A hash of all columns of a row, by their names: one of them may be called as the relation is."""
+    return f"hash({', '.join(map(identifier, feed.source.columns))})"
+
+
 def _copies(connection: duckdb.DuckDBPyConnection, feed: OrderLines | Feed, month: date) -> Copies:
     if isinstance(feed, OrderLines):
-        name, rows = ORDER_LINES, feed.sql(categories=False, row="hash(source)")
+        name, rows = ORDER_LINES, feed.sql(categories=False, row=_whole_row(feed))
         counts, at, amount = "is_line", "ordered_at", "amount"
     else:
-        name, rows = feed.name, feed.sql(row="hash(source)")
+        name, rows = feed.name, feed.sql(row=_whole_row(feed))
         counts, at, amount = "is_event", "occurred_at", "NULL"
     try:
         lines, repeated, money = connection.execute(f"""
