@@ -89,7 +89,13 @@ def test_a_project_in_a_folder_with_brackets_has_dagsters_settings_all_the_same(
 @pytest.mark.process
 @pytest.mark.parametrize("seconds", [0.15, 0.3, 0.6])
 def test_ctrl_c_in_the_first_second_is_no_traceback(copy: Shop, seconds: float) -> None:
-    begin = "import sys; print('here', file=sys.stderr); import segment_pipeline.cli.__main__ as m; sys.exit(m.begin())"
+    begin = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background processes ignore it
+print('here', file=sys.stderr)
+import segment_pipeline.cli.__main__ as m
+sys.exit(m.begin())
+"""
     command = [sys.executable, "-c", begin, "run", "--config", str(copy.config_path), "--force"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stderr is not None

@@ -370,7 +370,7 @@ def test_too_few_customers_are_said_in_plain_words(snapshots: Customers, materia
 def test_nothing_but_bad_rows_stops_the_month(snapshots: Customers, materialize: Callable[..., Any]) -> None:
     snapshots.features(VISITS, SPEND).deliver([(None, None, None)] * 3, AS_NUMBERS)
     result = materialize(snapshots, "2023-03", selection=FIRST_TWO, raise_on_error=False)
-    assert "share_rejected_within_limit: found rejected_share 1.0, rejected_rows 3, raw_rows 3" in failure(result)
+    assert "share_rejected_within_limit: rejected share 1; rejected rows 3; raw rows 3; allowed: " in failure(result)
 
 
 # --- names and values are data ----------------------------------------------------------------------------------------

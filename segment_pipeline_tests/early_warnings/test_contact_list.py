@@ -218,6 +218,7 @@ def test_the_head_of_the_queue_tells_all_that_speaks_for_a_customer(warehouse):
             "priority": place,
             "customer_id": customer_id,
             "churn_risk": risk,
+            "revenue_at_risk": None,
             "within_budget": True,
             "evidence": evidence,
         }

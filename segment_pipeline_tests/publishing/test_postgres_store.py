@@ -103,7 +103,7 @@ def test_every_table_and_view_is_there_with_its_words_and_what_is_the_same_is_no
     store = filled(copy, database)
     assert_same(copy.published, database)
     assert ask(
-        database, "SELECT obj_description('membership'::regclass), col_description('membership'::regclass, 5)"
+        database, "SELECT obj_description('membership'::regclass), col_description('membership'::regclass, 6)"
     ) == [
         (
             "One row per month, customer and segment: the probabilities of monthly_assignments, unnested.",

@@ -95,6 +95,10 @@ def _portable(node: exp.Expression) -> exp.Expression:
     """One node of a view as DuckDB keeps it, where sqlglot leaves it as it is."""
     if isinstance(node, exp.ArrayMax):
         return exp.maybe_parse(f"(SELECT max(one) FROM unnest({node.this.sql('postgres')}) AS one)", dialect="postgres")
+    if isinstance(node, exp.ArgMax):
+        what, by = (part.sql("postgres") for part in (node.this, node.expression))
+        first = f"(array_agg({what} ORDER BY {by} DESC) FILTER (WHERE {what} IS NOT NULL AND {by} IS NOT NULL))[1]"
+        return exp.maybe_parse(first, dialect="postgres")
     name = node.name.lower() if isinstance(node, exp.Anonymous) else ""
     if name == "list_position":
         node.set("this", "ARRAY_POSITION")  # the node itself, so that what stands in it is looked at as well
