@@ -41,8 +41,8 @@ BROKEN = {
 }
 """What it means that a figure of `model_validation` breaks its limit."""
 
-USABLE = ("mixture", "k_means_would_serve")
-"""Verdicts under which these segments may be worked with."""
+USABLE = ("mixture", "k_means_would_serve", "too_few_customers")
+"""Verdicts under which these segments may be worked with, the first without care."""
 
 
 @dataclass(frozen=True)
@@ -282,6 +282,9 @@ def _checks_passed(story: Story) -> list[str]:
 def _cautions(story: Story) -> list[str]:
     """What speaks for care, the heaviest first: drift, validation, what is left out of the source, the verdict."""
     found = []
+    judged = next(iter(story["suitability"]), None)
+    if judged is not None and judged["verdict"] == "too_few_customers":
+        found.append("the customers are few, so take these segments for a first impression")
     champion, fired = story["champion"], [row for row in story["alerts"] if row["fired"]]
     if fired and champion is not None and months_between(champion["trained_month"], story["month"]):
         named = words.listed(list(dict.fromkeys(spoken(row["metric"]) for row in fired)))
@@ -293,10 +296,9 @@ def _cautions(story: Story) -> list[str]:
         for reason, share, told in _left_out(story["account"])
         if share >= LEFT_OUT_MUCH and reason not in LEFT_OUT_ON_PURPOSE
     ]
-    judged = next(iter(story["suitability"]), None)
     if judged is None:
         found.append("nobody has judged yet whether such segments suit these customers")
-    elif judged["verdict"] != USABLE[0]:
+    elif judged["verdict"] == "k_means_would_serve":
         found.append("a simpler method (k-means) would draw the same segments")
     return list(dict.fromkeys(found))
 

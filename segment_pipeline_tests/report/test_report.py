@@ -495,6 +495,11 @@ def test_the_light_is_green_amber_or_red_and_says_why():
     assert drifted.said.endswith("the customers have changed since the segments were drawn (mean shift).")
     red = briefed(suitability=[{"verdict": "no_segments", "reason": "No segments here: one crowd. More."}]).trust
     assert (red.light, red.said) == ("red", "No. No segments here: one crowd.")
+    few = briefed(suitability=[{"verdict": "too_few_customers", "reason": "Few. More."}]).trust
+    assert (few.light, few.said) == (
+        "amber",
+        "Yes, with care: the customers are few, so take these segments for a first impression.",
+    )
     assert briefed().trust.light == "green"
 
 
