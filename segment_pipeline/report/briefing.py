@@ -22,6 +22,9 @@ LEFT_OUT_MUCH = 0.05
 LEFT_OUT_ON_PURPOSE = ("left out by where", FORMER)
 """What the user has asked to be left out, which is no reason for care."""
 
+RISK_OFF = 1.25
+"""A ratio of those who fell silent to those foretold from which on, or below its inverse, the risk is called off."""
+
 UNEQUAL = 0.05
 """By how much a segment's share of revenue is above its share of customers where it is worth a title."""
 
@@ -108,7 +111,7 @@ def finding_of_shares(story: Story) -> str:
         if first["revenue_share"] - first["share"] >= UNEQUAL:
             return (
                 f"{first['name']} are {percent(first['share'])} of the customers and bring "
-                f"{percent(first['revenue_share'])} of what was spent in the months looked at"
+                f"{percent(first['revenue_share'])} of what was spent"
             )
     largest = story["segments"][0]
     return f"{largest['name']} are the largest segment, {percent(largest['share'])} of the customers"
@@ -236,6 +239,7 @@ def _attention(story: Story) -> Answer:
     judged = story["contact_list"]
     if judged is not None:
         more.append(_list_judged(judged, money_of(story)))
+    more += _risk_judged(story)
     return Answer(f"{said}.", more)
 
 
@@ -251,6 +255,22 @@ def _list_judged(judged: Row, money: str) -> str:
         worth = "" if judged.get(lost) is None else f", worth {whole(judged[lost])} {money}".rstrip()
         told.append(f"{who} {percent(judged[silent])}{verb}{worth}{' a year' if worth and verb else ''}")
     return f"{'; '.join(told)}."
+
+
+def _risk_judged(story: Story) -> list[str]:
+    """By how much the churn risk was off for all customers together, in the latest month whose silence is known, where
+    that is much: what is at risk is then as far off."""
+    known = [row for row in story["risk_quality"] if row["inputs"] == "all" and row["mean_probability"]]
+    if not known:
+        return []
+    latest = max(known, key=lambda row: row["month"])
+    ratio = latest["base_rate"] / latest["mean_probability"]
+    if 1 / RISK_OFF < ratio < RISK_OFF:
+        return []
+    way = "low" if ratio > 1 else "high"
+    return [
+        f"Of {month_name(latest['month'])} {ratio:.1f} times as many fell silent as foretold: take it for too {way}."
+    ]
 
 
 def _actions(story: Story) -> Answer:

@@ -386,6 +386,7 @@ def story(**changes):
         "money_of_segments": [],
         "warned": {"to_contact": 9},
         "risk_model": {"refused": None},
+        "risk_quality": [],
         "queue": [{"customer_id": "a"}],
         "at_risk": None,
         "list_stands_on": "by churn risk alone: no warning has proven to find more",
@@ -477,6 +478,10 @@ def test_who_needs_us_comes_with_the_revenue_at_risk_and_with_how_such_lists_cam
         "Of those on earlier lists 24 % fell silent, worth 19,537 EUR a year; of as many by churn risk alone 41 %, "
         "worth 10,056 EUR; of a random choice 4 %, worth 3,848 EUR.",
     ]
+    quality = {"month": MARCH, "inputs": "all", "base_rate": 0.042, "mean_probability": 0.028}
+    off = briefed(risk_quality=[quality, quality | {"inputs": "memberships", "mean_probability": 0.042}]).attention.more
+    assert off[-1] == "Of March 2023 1.5 times as many fell silent as foretold: take it for too low."
+    assert len(briefed(risk_quality=[quality | {"mean_probability": 0.04}]).attention.more) == len(off) - 1
     early = briefed(queue=[], risk_model={"refused": "too early"}, list_stands_on="there is no churn risk yet")
     assert early.attention.said == "Not known yet: there is no churn risk yet."
     assert briefed(queue=[], list_stands_on=None).attention.said == "Nobody: no customer has a warning."
@@ -514,10 +519,7 @@ def test_much_of_the_source_that_is_left_out_is_a_reason_for_care_unless_it_was_
 
 
 def test_the_title_of_the_shares_is_what_they_show():
-    assert (
-        finding_of_shares(story())
-        == "Regulars are 60 % of the customers and bring 80 % of what was spent in the months looked at"
-    )
+    assert finding_of_shares(story()) == "Regulars are 60 % of the customers and bring 80 % of what was spent"
     poor = [row | {"revenue_share": None} for row in story()["segments"]]
     assert finding_of_shares(story(segments=poor)) == "Regulars are the largest segment, 60 % of the customers"
 
