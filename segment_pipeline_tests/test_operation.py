@@ -517,12 +517,6 @@ def test_the_data_dictionary_is_what_stands_in_the_file(three_months):
             "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'main' AND NOT internal "
             "AND coalesce(comment, '') = ''"
         ).fetchall()
-    # the features' columns, which no two projects have in common, are told by feature_limits
-    features = {row[0] for row in query(three_months.published, "SELECT DISTINCT feature FROM feature_limits")}
-    assert {(name, column): type_ for name, column, type_ in described} == {
-        (name, column): type_
-        for (name, column), type_ in actual.items()
-        if name not in {"validated_features", "customer_months", "customer_now"} or column not in features
-    }
+    assert {(name, column): type_ for name, column, type_ in described} == actual
     assert sorted(row[0] for row in tables) == sorted(relations)
     assert without_comment == []

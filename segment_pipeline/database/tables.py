@@ -75,14 +75,15 @@ class Table:
         name = f"{identifier(schema)}.{identifier(self.name)}"
         declared = ", ".join(f"{identifier(column.name)} {column.type}" for column in self.columns)
         statements = [f"CREATE TABLE IF NOT EXISTS {name} ({declared})"]
-        if self.features:
-            statements += [
-                f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {identifier(feature)} DOUBLE" for feature in feature_names
-            ]
+        features = [feature_column(feature) for feature in feature_names] if self.features else []
+        statements += [
+            f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {identifier(column.name)} {column.type}"
+            for column in features
+        ]
         statements.append(f"COMMENT ON TABLE {name} IS {literal(self.description)}")
         statements += [
             f"COMMENT ON COLUMN {name}.{identifier(column.name)} IS {literal(comment(column))}"
-            for column in self.columns
+            for column in (*self.columns, *features)
         ]
         return statements
 
@@ -106,6 +107,12 @@ class View:
                 for column in self.columns
             ),
         ]
+
+
+def feature_column(feature: str) -> Column:
+    """The column of a feature, in a table or view that has one for each."""
+    about = f"The feature {feature}, see feature_limits; NULL in months without it, and where it is not known."
+    return Column(feature, "DOUBLE", "the feature's unit", about)
 
 
 def comment(column: Column) -> str:

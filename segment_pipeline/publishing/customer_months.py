@@ -7,10 +7,11 @@ over one month 0.4 s, and a customer's months 0.05 s; as a table each publicatio
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
-from segment_pipeline.database.tables import CUSTOMER_ID, MODEL_VERSION, MONTH, Column, View
+from segment_pipeline.database.tables import CUSTOMER_ID, MODEL_VERSION, MONTH, Column, View, feature_column
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
 
 _MOVES = """
@@ -267,10 +268,7 @@ def customer_views(features: Sequence[str] = ()) -> tuple[View, View]:
     A feature whose name another column has stands as feature_NAME: what we call a column is the same in every project,
     and no name that was allowed so far is refused.
     """
-    named = {
-        feature: Column(name, "DOUBLE", "the feature's unit", _about(feature))
-        for feature, name in _told_apart(features)
-    }
+    named = {feature: replace(feature_column(feature), name=name) for feature, name in _told_apart(features)}
     columns = (*(column for column, _ in _COLUMNS), *named.values())
     listed = ", ".join(
         [
@@ -294,10 +292,6 @@ def customer_views(features: Sequence[str] = ()) -> tuple[View, View]:
             "SELECT * FROM customer_months WHERE month = (SELECT max(month) FROM monthly_assignments)",
         ),
     )
-
-
-def _about(feature: str) -> str:
-    return f"The feature {feature}, see feature_limits; NULL in months without it, and where it is not known."
 
 
 def _told_apart(features: Iterable[str]) -> Iterable[tuple[str, str]]:
