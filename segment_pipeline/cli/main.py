@@ -28,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not getattr(chosen, "quiet", False):
             for warning in config.remarks:
                 print(f"{chosen.config}: {warning}", file=sys.stderr)
-        return int(chosen.command(config, chosen))
+        code = int(chosen.command(config, chosen))
+        sys.stdout.flush()  # here, and not when Python ends: nobody may be there any more to read it
+        return code
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE

@@ -1,6 +1,9 @@
 """One customer's story on the command line says what the published file says, and where there is none, why."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -30,6 +33,21 @@ def test_the_story_of_a_customer_who_moved_names_all_that_moved_it(three_months,
     assert sum(parts) == pytest.approx(total, abs=0.005 * (len(parts) + 1))
     assert total == pytest.approx(change, abs=0.006)
     assert re.search(r"orders: \d+ to \d+", story)
+
+
+@pytest.mark.process
+def test_a_reader_who_has_read_enough_is_no_traceback(three_months):
+    ((customer,),) = query(three_months.published, "SELECT min(customer_id) FROM customer_now")
+    command = [sys.executable, "-m", "segment_pipeline.cli", "explain", customer, "--config"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ended = subprocess.run(
+            [*command, str(three_months.config_path)], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+        )
+    finally:
+        os.close(writer)
+    assert (ended.returncode, ended.stderr) == (1, "")
 
 
 def test_a_month_is_told_as_it_was_and_the_first_has_no_reasons(three_months, capsys):

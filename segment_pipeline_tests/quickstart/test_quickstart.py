@@ -560,6 +560,7 @@ def test_a_project_from_order_lines_runs(commands, write, tmp_path):
     made = commands.start("init", str(project), "--from", str(path), "--segments", "2..4").wait()
     assert made.code == 0, made
     assert {"workspace.yaml", "README.md", ".gitignore", "data"} == set(os.listdir(project))
+    assert (project / ".gitignore").read_text().splitlines()[:2] == ["data/*", "!data/*.yaml"]  # customers' files
     config = load_config(project / "data" / "segmentation.yaml")
     assert config.source.orders is not None
     assert (config.first_month, config.source.window_months) == (date(2023, 3, 1), 3)
