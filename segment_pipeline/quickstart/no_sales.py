@@ -114,8 +114,7 @@ def _odd_orders(connection: duckdb.DuckDBPyConnection, table: Table, orders: Ord
             (blank, f"have no {orders.amount}: they count as orders, and add nothing to what a customer spent"),
             (
                 twice,
-                "repeat another in every column, as overlapping exports do: they count again, unless you say  "
-                "--repeats once",
+                "repeat another in every column: they count again, unless you say  --repeats once",
             ),
         )
         if lines

@@ -169,11 +169,13 @@ def _roles_of_lines(path: Path, evidence: Evidence, hints: Hints) -> Roles | Non
         customer = replace(customer, column=next(once, None), why="called like a customer, each with one order")
     if customer.column is None:
         raise InputError(_nobody(path, evidence, date, amount))
-    if hints.amount is None and repeated_on_lines(evidence, str(amount.column), order.column):
-        raise QuestionError(
-            f"{path}: {shown(str(amount.column))} is {amount.why}. Is there an amount of the line? Name it: --amount "
-            "COLUMN. Or give a file with one line per order."
-        )
+    if repeated_on_lines(evidence, str(amount.column), order.column):
+        if hints.amount is None:
+            raise QuestionError(
+                f"{path}: {shown(str(amount.column))} is {amount.why}. Is there an amount of the line? Name it: "
+                "--amount COLUMN. Or give a file with one line per order."
+            )
+        amount = replace(amount, why="as you said, though it is the same on all lines of an order, and each adds it")
     quantity = _quantity(evidence, hints, str(amount.column))
     product = _choose(
         path,

@@ -449,11 +449,13 @@ def test_columns_that_say_the_same_are_no_question(write):
     assert table.customer_id == "customer_id"
 
 
-def test_an_amount_that_stands_on_every_line_of_an_order_is_not_added_up(write):
+def test_an_amount_that_stands_on_every_line_of_an_order_is_not_added_up(write, capsys):
     rows = [[f"{line['who']}", f"{line['order']}", line["at"], f"P{line['line']}", line["total"]] for line in lines()]
     path = write("orders.csv", as_csv(["customer_id", "order_id", "order_date", "product", "order_total"], rows))
     with pytest.raises(QuestionError, match=r"order_total is .*repeated on each of its lines.*--amount"):
         table_of(path)
+    assert main(["inspect", str(path), "--amount", "order_total"]) == 0
+    assert "as you said, though it is the same on all lines of an order, and each adds it" in capsys.readouterr().out
 
 
 def test_a_price_that_grows_with_the_pieces_is_the_lines(write):
