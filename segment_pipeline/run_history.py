@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 
 
 def open_instance(home: str) -> dg.DagsterInstance:
-    """The persistent instance of this home, to be closed; as Dagster makes it where its history is in no SQLite files."""
+    """The persistent instance of this home, to be closed. One that keeps no SQLite files is as Dagster makes it."""
     ref = InstanceRef.from_dir(home)
     data = ref.storage_data
     if data and data.class_name == DagsterSqliteStorage.__name__:

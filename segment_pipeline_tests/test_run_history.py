@@ -1,4 +1,4 @@
-"""The run history that the command line keeps open: Dagster's own to whoever reads it, also while it runs or is killed."""
+"""The run history kept open by the command line: Dagster's own to whoever reads it, while it runs or when killed."""
 
 import os
 import signal
