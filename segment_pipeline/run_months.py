@@ -286,8 +286,10 @@ def _history() -> Iterator[dg.DagsterInstance]:
     from sqlalchemy.exc import SQLAlchemyError
     from yaml import YAMLError
 
+    from segment_pipeline.run_history import open_instance
+
     try:
-        with dg.DagsterInstance.get() as instance:
+        with open_instance(os.environ["DAGSTER_HOME"]) as instance:
             _close_orphans(instance)
             try:
                 yield instance

@@ -45,6 +45,7 @@ ROOMS = (
     # what runs them, and faces
     "schedule",
     "definitions",
+    "run_history",
     "run_months",
     "quickstart",
     "cli",
