@@ -4,9 +4,13 @@ DuckDB lets a SELECT delete rows and write files, in a WITH. Whoever writes an e
 customers, and what is published must not depend on how he does.
 """
 
+import atexit
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
+
+import duckdb
 
 from segment_pipeline.database.store import in_memory
 
@@ -14,15 +18,44 @@ _READING = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE",
 """The kinds of query that change nothing; one that DuckDB adds is refused until it stands here."""
 
 
+@cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    connection = in_memory(threads=1)
+    atexit.register(connection.close)
+    return connection
+
+
+def ask_parser(query: str, *parameters: str) -> list[tuple[Any, ...]]:
+    """The rows of a query of trees, or of functions. It is asked of a database in memory, for the form of a tree is
+    that of a database's storage version: one for the whole process, as to open it takes longer than all its answers."""
+    with _parser().cursor() as parser:
+        return parser.execute(query, parameters).fetchall()
+
+
+def syntax_tree(text: str) -> dict[str, Any]:
+    """The tree of SQL as DuckDB's parser makes it, with `error` where it is none."""
+    tree: dict[str, Any] = json.loads(_serialized(text))
+    return tree
+
+
+@cache
+def _serialized(text: str) -> str:
+    return str(ask_parser("SELECT json_serialize_sql(?)", text)[0][0])
+
+
+def text_of(tree: dict[str, Any]) -> str:
+    """The SQL of a tree."""
+    return str(ask_parser("SELECT json_deserialize_sql(?)", json.dumps(tree))[0][0])
+
+
+@cache
 def what_it_does_beside_reading(text: str, *, names_tables: bool = True) -> str | None:
     """What in the SQL is no reading of what it names, in words; None of SQL that only reads, or that is none.
 
     names_tables : whether it may name tables, as a query that stands on its own; an expression over a row is run beside
     the pipeline's own tables, and may name files only.
     """
-    with in_memory() as parser:  # the form of a tree is that of a database's storage version
-        (found,) = parser.execute("SELECT json_serialize_sql(?)", [text]).fetchone() or ("{}",)
-    tree = json.loads(found)
+    tree = syntax_tree(text)
     if tree["error"]:
         return None  # whoever runs it says why it is none
     own = {entry["key"].lower() for node in _nodes(tree) for entry in node.get("cte_map", {}).get("map", ())}

@@ -11,18 +11,19 @@ NaN, makes the customer's result NULL. Aggregates that cannot be had exactly are
 
 import copy
 import difflib
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Any
 
 import duckdb
 
 from segment_pipeline.config.values import either
 from segment_pipeline.config.yaml_text import show
-from segment_pipeline.database.store import in_memory, reason
+from segment_pipeline.database.store import reason
+from segment_pipeline.database.user_sql import ask_parser, syntax_tree, text_of
 from segment_pipeline.sources.expressions import NUMERIC_TYPES
 
 Node = dict[str, Any]
@@ -82,46 +83,39 @@ class Names:
         raise UnfitError(f"the unknown column {show(name)}", f"the columns {either(known)}{hint}")
 
 
-def open_parser() -> duckdb.DuckDBPyConnection:
-    """Where trees are made. A database in memory, for the form of a tree is that of a database's storage version."""
-    return in_memory()
-
-
 def named_columns(texts: Sequence[str]) -> set[str]:
     """The columns that sound expressions name, in lower case; those that are none are passed over."""
-    named: set[str] = set()
-    with open_parser() as parser:
-        for text in texts:
-            with suppress(UnfitError):
-                named |= {_column(node) for node in _nodes(parsed(parser, text)) if node["class"] == "COLUMN_REF"}
-    return named
+    return {name for text in texts for name in _named_columns(text)}
 
 
-def refuse_unfit(parser: duckdb.DuckDBPyConnection, text: str, names: Names) -> None:
+@cache
+def _named_columns(text: str) -> frozenset[str]:
+    with suppress(UnfitError):
+        return frozenset(_column(node) for node in _nodes(parsed(text)) if node["class"] == "COLUMN_REF")
+    return frozenset()
+
+
+def refuse_unfit(text: str, names: Names) -> None:
     """Raises UnfitError unless the text is one aggregate expression over these columns whose value depends on nothing
     but a customer's rows. Whether it is a number, only the rows' types can say: `refuse_no_number`."""
-    _Reader(_kinds_of_functions(parser), names).read(parsed(parser, text))
+    _Reader(_kinds_of_functions(), names).read(parsed(text))
 
 
-def refuse_no_number(
-    parser: duckdb.DuckDBPyConnection, connection: duckdb.DuckDBPyConnection, text: str, rows: str
-) -> None:
+def refuse_no_number(connection: duckdb.DuckDBPyConnection, text: str, rows: str) -> None:
     """Raises UnfitError unless a sound expression is a number over this relation."""
-    kind = _type_of(connection, settled(parser, connection, text, rows, date(2000, 1, 1)), rows)
+    kind = _type_of(connection, settled(connection, text, rows, date(2000, 1, 1)), rows)
     if not NUMERIC_TYPES.match(kind) or kind == "BOOLEAN":
         hint = ": write CAST(... AS INTEGER)" if kind == "BOOLEAN" else ""
         raise UnfitError(f"{show(text)}, which gives {kind}", f"an aggregate expression that gives a number{hint}")
 
 
-def settled(
-    parser: duckdb.DuckDBPyConnection, connection: duckdb.DuckDBPyConnection, text: str, rows: str, end: date
-) -> str:
+def settled(connection: duckdb.DuckDBPyConnection, text: str, rows: str, end: date) -> str:
     """A sound expression as it is run over the relation `rows`: `as_of` a date, sums exact, and what is divided without
     a remainder by 0, which DuckDB takes for the end of the statement, NULL.
 
     Raises UnfitError where DuckDB cannot make sense of it over these rows.
     """
-    day = _parsed_sql(parser, f"CAST('{end.isoformat()}' AS DATE)")
+    day = _parsed_sql(f"CAST('{end.isoformat()}' AS DATE)")
 
     def settle(node: Node) -> Node:
         if node["class"] == "COLUMN_REF" and _column(node) == AS_OF:
@@ -131,20 +125,19 @@ def settled(
         arguments = [one["expression"] for one in node["arguments"]]
         name = node["function_name"].lower()
         if name in ("//", "%", "mod"):
-            node["arguments"][1]["expression"] = _filled(parser, "nullif(x, 0)", arguments[1])
-        if name in SUMS and _type_of(connection, _sql(parser, arguments[0]), rows) in ("DOUBLE", "FLOAT"):
-            return _filled(parser, EXACT_SUM if name == "sum" else EXACT_MEAN, arguments[0], node)
+            node["arguments"][1]["expression"] = _filled("nullif(x, 0)", arguments[1])
+        if name in SUMS and _type_of(connection, _sql(arguments[0]), rows) in ("DOUBLE", "FLOAT"):
+            return _filled(EXACT_SUM if name == "sum" else EXACT_MEAN, arguments[0], node)
         return node
 
-    return _sql(parser, _rebuilt(parsed(parser, text), settle))
+    return _sql(_rebuilt(parsed(text), settle))
 
 
-def parsed(parser: duckdb.DuckDBPyConnection, text: str) -> Node:
+def parsed(text: str) -> Node:
     """The syntax tree of the text as one expression. Raises UnfitError."""
     one = "one SQL expression, an aggregate over a customer's rows"
     # the newline ends a comment in the text
-    (found,) = parser.execute("SELECT json_serialize_sql(?)", [f"SELECT ({text}\n)"]).fetchone() or ("{}",)
-    tree = json.loads(found)
+    tree = syntax_tree(f"SELECT ({text}\n)")
     if tree["error"] and tree["error_type"] == "not implemented":
         raise UnfitError(f"a second statement in {show(text)}", one)
     if tree["error"]:
@@ -240,13 +233,14 @@ def _is_zero(node: Node) -> bool:
         return False
 
 
-def _kinds_of_functions(parser: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    found = parser.execute("""
+@cache
+def _kinds_of_functions() -> dict[str, str]:
+    found = ask_parser("""
         SELECT lower(function_name), CASE WHEN bool_or(function_type = 'aggregate') THEN 'aggregate'
             WHEN bool_or(stability <> 'CONSISTENT') THEN 'unsteady'
             WHEN bool_or(function_type = 'scalar') THEN 'scalar' ELSE 'macro' END
         FROM duckdb_functions() WHERE function_type IN ('aggregate', 'scalar', 'macro') GROUP BY 1
-    """).fetchall()
+    """)
     return dict(found)
 
 
@@ -280,7 +274,7 @@ def _rebuilt(node: Any, change: Any) -> Any:
     return change(whole) if "class" in whole and whole["class"] != "TYPE" else whole
 
 
-def _filled(parser: duckdb.DuckDBPyConnection, template: str, x: Node, of: Node | None = None) -> Node:
+def _filled(template: str, x: Node, of: Node | None = None) -> Node:
     """The template's tree with an expression for x; its aggregates are taken over the rows that those of `of` are."""
 
     def fill(node: Node) -> Node:
@@ -290,21 +284,19 @@ def _filled(parser: duckdb.DuckDBPyConnection, template: str, x: Node, of: Node 
             return node | {"filter": copy.deepcopy(of["filter"]), "distinct": of["distinct"]}
         return node
 
-    filled: Node = _rebuilt(_parsed_sql(parser, template), fill)
+    filled: Node = _rebuilt(_parsed_sql(template), fill)
     return filled
 
 
-def _parsed_sql(parser: duckdb.DuckDBPyConnection, sql: str) -> Node:
-    return parsed(parser, sql) | {"alias": ""}
+def _parsed_sql(sql: str) -> Node:
+    return parsed(sql) | {"alias": ""}
 
 
-def _sql(parser: duckdb.DuckDBPyConnection, expression: Node) -> str:
+def _sql(expression: Node) -> str:
     """The text of a tree."""
-    (whole,) = parser.execute("SELECT json_serialize_sql('SELECT 1')").fetchone() or ("{}",)
-    statement = json.loads(whole)
+    statement = syntax_tree("SELECT 1")
     statement["statements"][0]["node"]["select_list"] = [expression | {"alias": ""}]
-    (text,) = parser.execute("SELECT json_deserialize_sql(?)", [json.dumps(statement)]).fetchone() or ("",)
-    return str(text).removeprefix("SELECT ")
+    return text_of(statement).removeprefix("SELECT ")
 
 
 def _type_of(connection: duckdb.DuckDBPyConnection, expression: str, rows: str) -> str:

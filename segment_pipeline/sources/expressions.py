@@ -54,7 +54,7 @@ def expression_types(
     connection: duckdb.DuckDBPyConnection, source: Relation, section: str, expressions: Mapping[str, str]
 ) -> dict[str, str]:
     """The DuckDB type of each expression. Raises SourceError where one is none."""
-    return {key: _type_of(connection, source, f"{section}.{key}", text) for key, text in expressions.items()}
+    return {key: _known_type(connection, source, f"{section}.{key}", text) for key, text in expressions.items()}
 
 
 def refuse_unfit_types(source: Relation, section: str, given: Mapping[str, str], types: Mapping[str, str]) -> None:
@@ -144,6 +144,22 @@ def _unquoted(text: str) -> str:
 def mentions(expression: str, column: str) -> bool:
     """Whether an expression may name the column."""
     return re.search(rf"(?<!\w){re.escape(column)}(?!\w)", expression.lower()) is not None
+
+
+def _known_type(connection: duckdb.DuckDBPyConnection, source: Relation, key: str, expression: str) -> str:
+    """The type of the expression, asked once of files that are what they were. One that reads a file of its own is
+    asked again: that one may have changed."""
+    known = _types.get((source.sql, expression))
+    if known is not None and known[0] == source.stamps:
+        return known[1]
+    kind = _type_of(connection, source, key, expression)
+    if source.stamps and not mentions(expression, "from"):
+        _types[source.sql, expression] = source.stamps, kind
+    return kind
+
+
+_types: dict[tuple[str, str], tuple[Mapping[str, tuple[int, int]], str]] = {}
+"""Relation and expression -> the stamps of its files, and the expression's type."""
 
 
 def _type_of(connection: duckdb.DuckDBPyConnection, source: Relation, key: str, expression: str) -> str:

@@ -17,7 +17,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES
 from segment_pipeline.config.source import Feature
 from segment_pipeline.database.quoting import identifier, literal, number, visible
-from segment_pipeline.sources.aggregates import named_columns, open_parser, settled
+from segment_pipeline.sources.aggregates import named_columns, settled
 from segment_pipeline.sources.events import Feed, fold_events, value_of
 from segment_pipeline.sources.expressions import is_date
 from segment_pipeline.sources.order_lines import instant, window_of
@@ -149,10 +149,7 @@ def _made(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, end
         Made(one.name, "categories", _share(one.spend_share)) for one in config.features if one.spend_share is not None
     ]
     own = {one.name: one.of_lines for one in config.features if one.of_lines is not None}
-    with open_parser() as parser:
-        return made + [
-            Made(name, "lines", settled(parser, connection, text, f"({lines})", end)) for name, text in own.items()
-        ]
+    return made + [Made(name, "lines", settled(connection, text, f"({lines})", end)) for name, text in own.items()]
 
 
 def _share(category: str) -> str:
@@ -204,8 +201,7 @@ def _columns(made: Iterable[Made]) -> str:
 def _made_of_events(connection: duckdb.DuckDBPyConnection, config: Config, feed: Feed, month: date) -> dict[str, str]:
     """The features of a feed as aggregates over its rows."""
     end = window_of(config, month)[1]
-    with open_parser() as parser:
-        return {one.name: settled(parser, connection, value_of(one), f"({feed.sql()})", end) for one in feed.features}
+    return {one.name: settled(connection, value_of(one), f"({feed.sql()})", end) for one in feed.features}
 
 
 def _silent(connection: duckdb.DuckDBPyConnection, table: str) -> int:

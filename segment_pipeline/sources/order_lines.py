@@ -51,7 +51,8 @@ LINE_COLUMNS = ("customer_id", "order_id", "ordered_at", "amount", "product_id",
 class OrderLines:
     """The files, the configured expressions over a row of them with their types, and the source's own columns that are
     carried beside the settled ones, for the features that name them. products : where their categories come from, if
-    not from the line. people : the source's rows with their customers. time_zone : whose local times moments become."""
+    not from the line, and somebody asks for them: to look up the product of each line takes its time. people : the
+    source's rows with their customers. time_zone : whose local times moments become."""
 
     source: Relation
     people: Delivered
@@ -61,10 +62,9 @@ class OrderLines:
     products: Products | None = None
     time_zone: str = "UTC"
 
-    def sql(self, *, categories: bool = True, **more: str) -> str:
+    def sql(self, **more: str) -> str:
         """The source's rows with settled names and types, and `is_line`; rows at or after as_of are still among them.
 
-        categories : False where nobody asks for them: to look up the product of each line takes its time.
         more : expressions over a row of the source, by the names that they get. The newline after each expression ends
         a comment in it.
         """
@@ -72,7 +72,7 @@ class OrderLines:
         product_id = _key(of["product_id"], kinds["product_id"]) if "product_id" in of else "NULL"
         category = category_text(of["category"], kinds["category"]) if "category" in of else "NULL"
         joins = ""
-        if self.products is not None and categories:
+        if self.products is not None:
             category = f"products.{identifier(CATEGORY)}"
             joins = f" LEFT JOIN {PRODUCTS} AS products ON {self.products.is_of(of['product_id'], kinds['product_id'])}"
         others = {name: f"source.{identifier(name)}" for name in self.carried} | more
@@ -102,10 +102,11 @@ class OrderLines:
         return reading_failed(self.source, "order lines", error)
 
 
-def open_order_lines(connection: duckdb.DuckDBPyConnection, config: Config) -> OrderLines:
+def open_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, *, categories: bool = False) -> OrderLines:
     """The files, opened, and the expressions over them, typed. Raises SourceError.
 
-    Relative paths start in the current folder: be where the configuration lies.
+    Relative paths start in the current folder: be where the configuration lies. categories : whether the file of
+    products that may give them is read; without it, the lines of such a source have none.
     """
     orders = orders_of(config)
     given = orders.expressions
@@ -121,7 +122,9 @@ def open_order_lines(connection: duckdb.DuckDBPyConnection, config: Config) -> O
     refuse_unfit_types(source, "source.orders", given, types)
     named = named_columns([one.of_lines for one in config.features if one.of_lines is not None])
     carried = tuple(sorted(name for name in named if name in source.columns and name not in LINE_COLUMNS))
-    products = None if config.source.products is None else open_products(connection, config, config.source.products)
+    products = (
+        open_products(connection, config, config.source.products) if categories and config.source.products else None
+    )
     identity = text_id(expressions["customer_id"], types["customer_id"])
     people = delivered(connection, source, identity, "order lines")
     return OrderLines(source, people, expressions, types, carried, products, config.source.time_zone)
@@ -151,7 +154,7 @@ def unreadable_date(connection: duckdb.DuckDBPyConnection, config: Config) -> st
         written = f"concat_ws(' ', {', '.join(['NULL', *(f'CAST({name} AS VARCHAR)' for name in columns)])})"
         try:
             found = connection.execute(f"""
-                SELECT min(written) FROM ({lines.sql(categories=False, written=written)})
+                SELECT min(written) FROM ({lines.sql(written=written)})
                 WHERE is_line AND NOT coalesce({is_date("ordered_at")}, false) AND trim(written) <> ''
             """).fetchone()
         except duckdb.Error as error:
@@ -183,7 +186,7 @@ def covered_months(connection: duckdb.DuckDBPyConnection, config: Config) -> set
     try:
         found = connection.execute(f"""
             SELECT CAST(date_trunc('month', ordered_at) AS DATE) AS month, min(CAST(ordered_at AS DATE))
-            FROM ({lines.sql(categories=False)})
+            FROM ({lines.sql()})
             WHERE is_line AND {is_date("ordered_at")} AND ordered_at < {instant(present)}
             GROUP BY month ORDER BY month
         """).fetchall()
@@ -207,7 +210,7 @@ def first_month_with(
     )
     try:
         found = connection.execute(
-            f"SELECT {counts} FROM ({lines.sql(categories=False)}) WHERE is_line AND trim(customer_id) <> ''"
+            f"SELECT {counts} FROM ({lines.sql()}) WHERE is_line AND trim(customer_id) <> ''"
         ).fetchone()
     except duckdb.Error as error:
         raise lines.failed(error) from error
@@ -234,7 +237,7 @@ def load_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, mont
     The source must be one of order lines. Raises SourceError.
     """
     query = f"SELECT * FROM lines SEMI JOIN {customers} AS wanted USING (customer_id)"
-    _load_of_lines(connection, config, "order_lines", query, as_of(month))
+    _load_of_lines(connection, config, "order_lines", query, as_of(month), categories=True)
 
 
 def load_order_days(
@@ -253,10 +256,18 @@ def load_order_days(
     _load_of_lines(connection, config, "order_days", query, as_of(month))
 
 
-def _load_of_lines(connection: duckdb.DuckDBPyConnection, config: Config, table: str, query: str, end: date) -> None:
+def _load_of_lines(
+    connection: duckdb.DuckDBPyConnection,
+    config: Config,
+    table: str,
+    query: str,
+    end: date,
+    *,
+    categories: bool = False,
+) -> None:
     """Fill a temporary table with what a query makes of `lines`, the order lines before `end`."""
     with chdir(config.path.parent):
-        lines = open_order_lines(connection, config)
+        lines = open_order_lines(connection, config, categories=categories)
         try:
             connection.execute(f"""
                 CREATE OR REPLACE TEMP TABLE {table} AS

@@ -14,7 +14,7 @@ from segment_pipeline.config.errors_by_line import error_report
 from segment_pipeline.config.yaml_text import KeyPath, Problem
 from segment_pipeline.database.store import scratch
 from segment_pipeline.errors import ConfigError
-from segment_pipeline.sources.aggregates import AS_OF, Names, UnfitError, open_parser, refuse_no_number, refuse_unfit
+from segment_pipeline.sources.aggregates import AS_OF, Names, UnfitError, refuse_no_number, refuse_unfit
 from segment_pipeline.sources.events import EVENT_COLUMNS, Feed, open_feeds, value_of
 from segment_pipeline.sources.order_lines import LINE_COLUMNS, OrderLines, open_order_lines
 
@@ -26,8 +26,8 @@ def check_own_features(config: Config) -> None:
         return
     with scratch(config.operation.memory_limit) as connection, chdir(config.path.parent):
         connection.execute("SET python_enable_replacements = false")
-        lines, feeds = open_order_lines(connection, config), open_feeds(connection, config)
-        refuse_unfit_features(connection, config, lines, feeds)
+        lines = open_order_lines(connection, config, categories=True)
+        refuse_unfit_features(connection, config, lines, open_feeds(connection, config))
 
 
 def refuse_unfit_features(
@@ -46,39 +46,30 @@ def _unfit_of_lines(connection: duckdb.DuckDBPyConnection, config: Config, lines
     settled = dict.fromkeys((*LINE_COLUMNS, AS_OF), "")
     settled |= {key: "" if key in given else f"source.orders.{key}" for key in ("product_id", "category")}
     names = Names(settled, [name for name in lines.source.columns if name not in settled])
-    with open_parser() as parser:
-        return [
-            problem
-            for index, feature in enumerate(config.features)
-            if feature.of_lines is not None
-            for problem in _unfit(
-                parser, connection, config, ("features", index, "of_lines"), feature.of_lines, names, f"({lines.sql()})"
-            )
-        ]
+    return [
+        problem
+        for index, feature in enumerate(config.features)
+        if feature.of_lines is not None
+        for problem in _unfit(
+            connection, config, ("features", index, "of_lines"), feature.of_lines, names, f"({lines.sql()})"
+        )
+    ]
 
 
 def _unfit_of_events(connection: duckdb.DuckDBPyConnection, config: Config, feed: Feed) -> list[Problem]:
     settled = dict.fromkeys((*EVENT_COLUMNS, AS_OF), "")
     names = Names(settled, [name for name in feed.source.columns if name not in settled])
-    with open_parser() as parser:
-        return [
-            problem
-            for index, feature in enumerate(config.features)
-            if feature in feed.features
-            for problem in _unfit(
-                parser,
-                connection,
-                config,
-                ("features", index, "of_events", "value"),
-                value_of(feature),
-                names,
-                f"({feed.sql()})",
-            )
-        ]
+    return [
+        problem
+        for index, feature in enumerate(config.features)
+        if feature in feed.features
+        for problem in _unfit(
+            connection, config, ("features", index, "of_events", "value"), value_of(feature), names, f"({feed.sql()})"
+        )
+    ]
 
 
 def _unfit(
-    parser: duckdb.DuckDBPyConnection,
     connection: duckdb.DuckDBPyConnection,
     config: Config,
     key: KeyPath,
@@ -87,8 +78,8 @@ def _unfit(
     rows: str,
 ) -> list[Problem]:
     try:
-        refuse_unfit(parser, text, names)
-        refuse_no_number(parser, connection, text, rows)
+        refuse_unfit(text, names)
+        refuse_no_number(connection, text, rows)
     except UnfitError as error:
         return [Problem(config.line_of(*key), config.label_of(*key), error.found, error.allowed)]
     return []

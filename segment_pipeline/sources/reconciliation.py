@@ -120,7 +120,7 @@ def parts_of_lines(
         SELECT reason, customer_id, order_id, count(*) AS lines, count(amount) AS readable, sum(amount) AS money,
             count(*) FILTER (amount < 0) AS below_zero, sum(amount) FILTER (amount < 0) AS below_zero_money,
             count(*) FILTER (ordered_at >= $month) AS of_month
-        FROM (SELECT *, {_REASON_OF_LINE} AS reason FROM ({lines.sql(categories=False)}))
+        FROM (SELECT *, {_REASON_OF_LINE} AS reason FROM ({lines.sql()}))
         GROUP BY reason, customer_id, order_id
     """
     # an order is a customer's, also where nobody knows whose
@@ -162,7 +162,7 @@ def _of_former(connection: duckdb.DuckDBPyConnection, lines: OrderLines) -> Part
     found = connection.execute(f"""
         SELECT count(*), count(DISTINCT (customer_id, order_id)), count(DISTINCT customer_id), sum(amount),
             count(*) - count(amount), count(*) FILTER (amount < 0), sum(amount) FILTER (amount < 0)
-        FROM ({lines.sql(categories=False)})
+        FROM ({lines.sql()})
     """).fetchone()
     assert found is not None  # noqa: S101 - for mypy: an aggregate has a row
     return Part(FORMER, *found)
@@ -187,7 +187,7 @@ def _no_lines(connection: duckdb.DuckDBPyConnection, lines: OrderLines, month: d
     count, first, last = connection.execute(f"""
         SELECT count(*), CAST(CAST(min(ordered_at) FILTER ({dated}) AS DATE) AS VARCHAR),
             CAST(CAST(max(ordered_at) FILTER ({dated}) AS DATE) AS VARCHAR)
-        FROM ({lines.sql(categories=False)}) WHERE is_line
+        FROM ({lines.sql()}) WHERE is_line
     """).fetchone() or (0, None, None)
     path = lines.source.path
     if count == 0:

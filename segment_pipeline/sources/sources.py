@@ -103,9 +103,8 @@ def check_source(connection: duckdb.DuckDBPyConnection, config: Config, months: 
     snapshots = config.source.snapshots
     if config.source.orders is not None:
         with chdir(config.path.parent):
-            refuse_unfit_features(
-                connection, config, open_order_lines(connection, config), open_feeds(connection, config)
-            )
+            lines = open_order_lines(connection, config, categories=True)
+            refuse_unfit_features(connection, config, lines, open_feeds(connection, config))
         return
     with chdir(config.path.parent):
         there = [one for one in months if snapshots is None or lies_here(snapshots, config, one)]
@@ -159,13 +158,14 @@ def months_before(connection: duckdb.DuckDBPyConnection, config: Config, month: 
 
 
 def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
-    lines = open_order_lines(connection, config)
+    lines = open_order_lines(connection, config, categories=True)
+    plain = replace(lines, products=None)
     feeds = open_feeds(connection, config)
     refuse_unfit_features(connection, config, lines, feeds)
     try:
-        parts = parts_of_lines(connection, lines, window_of(config, month), month)
+        parts = parts_of_lines(connection, plain, window_of(config, month), month)
         events = {feed.name: count_events(connection, feed, config, month) for feed in feeds}
-        silent = fold_order_lines(connection, config, lines.sql(), month, feeds, lines.sql(categories=False))
+        silent = fold_order_lines(connection, config, lines.sql(), month, feeds, plain.sql())
         filled = fill_missing(connection, config)
         events = {name: replace(one, silent_customers=silent[name]) for name, one in events.items()}
         (rows,) = connection.execute("SELECT count(*) FROM source_customers").fetchone() or (0,)

@@ -213,7 +213,7 @@ def _of_feed(feed: OrderLines | Feed, among: str | None, called: str | None) -> 
     """A query of the contents of order lines, or of a feed of events. Lines are first folded into customers: a
     customer then counts once, and nothing has to be counted apart."""
     if isinstance(feed, OrderLines):
-        name, rows, at, amount = ORDER_LINES, f"({feed.sql(categories=False)}) WHERE is_line", "ordered_at", "amount"
+        name, rows, at, amount = ORDER_LINES, f"({feed.sql()}) WHERE is_line", "ordered_at", "amount"
         values = ["order_id", at, amount, "product_id", "category"]
     else:
         name, rows, at, amount = feed.name, f"({feed.sql()}) WHERE is_event", "occurred_at", "NULL"

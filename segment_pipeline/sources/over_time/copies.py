@@ -69,7 +69,7 @@ def _whole_row(feed: OrderLines | Feed) -> str:
 
 def _copies(connection: duckdb.DuckDBPyConnection, feed: OrderLines | Feed, month: date) -> Copies:
     if isinstance(feed, OrderLines):
-        name, rows = ORDER_LINES, feed.sql(categories=False, row=_whole_row(feed))
+        name, rows = ORDER_LINES, feed.sql(row=_whole_row(feed))
         counts, at, amount = "is_line", "ordered_at", "amount"
     else:
         name, rows = feed.name, feed.sql(row=_whole_row(feed))
