@@ -104,8 +104,8 @@ def _follow(config: Config, kind: str, ids: Sequence[str]) -> None:
     """Let everything that is made from the warehouse follow, and the blocks of its own file."""
     from segment_pipeline.cli.traces import clear_history, renew_files
     from segment_pipeline.orchestration.resources import Pipeline
+    from segment_pipeline.publishing.draft import put_in_place, write_beside
     from segment_pipeline.publishing.people import record_end
-    from segment_pipeline.publishing.publish import put_in_place, write_beside
     from segment_pipeline.publishing.stores.filling import fill, stores_of
     from segment_pipeline.run_months import instance_home
 

@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -24,7 +24,7 @@ import duckdb
 
 from segment_pipeline.config.values import followed
 from segment_pipeline.database.quoting import identifier, literal
-from segment_pipeline.database.tables import Column, Table
+from segment_pipeline.database.tables import Table, comment
 from segment_pipeline.errors import PipelineError, WarehouseBusyError
 
 # Clients of DuckDB 1.5 read this format; 2.0's own they cannot. Same size and speed.
@@ -234,30 +234,55 @@ def first_line(error: Exception) -> str:
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], feature_names: tuple[str, ...]) -> None:
-    """Create the tables that are missing, and the columns that a newer version or a changed configuration adds.
+    """Create the tables that are missing, and the columns that a newer version or a changed configuration adds; all
+    of them, and no statement else, where everything is there.
 
     Raises WarehouseError where a column has another type than it was made with: its values are not ours.
     """
-    found = connection.execute(
-        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE schema_name = 'main'"
-    )
-    columns: dict[str, dict[str, str]] = {}
-    for name, column, kind in found.fetchall():
-        columns.setdefault(name, {})[column] = kind
-    for table in tables:
-        if table.name in columns:
-            for column in table.columns:
-                kind = columns[table.name].get(column.name)
-                if kind is None:
-                    _add_column(connection, identifier(table.name), column)
-                elif kind != _as_duckdb_says(column.type):
-                    raise WarehouseError(
-                        f"The warehouse has {table.name}.{column.name} as {kind}, and it was made as {column.type}: "
-                        "another program has changed it. Put a backup in the warehouse's place, or move it and "
-                        "segments.duckdb away and run again; without a backup all months are rebuilt."
-                    )
-        for statement in table.ddl(feature_names):
-            connection.execute(statement)
+    standing = _standing(connection)
+    statements = [
+        statement
+        for table in tables
+        for statement in (
+            _lacking(table, feature_names, standing[table.name]) if table.name in standing else table.ddl(feature_names)
+        )
+    ]
+    if statements:
+        connection.execute("; ".join(statements))
+
+
+def _standing(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, tuple[str, str]]]:
+    """Type and comment of each column that is there, by table and name in lower case; those of the table itself under
+    an empty name."""
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    ours = "database_name = current_database() AND schema_name = 'main'"
+    for table, column, kind, said in connection.execute(f"""
+        SELECT table_name, '', 'TABLE', comment FROM duckdb_tables() WHERE {ours}
+        UNION ALL SELECT table_name, lower(column_name), data_type, comment FROM duckdb_columns() WHERE {ours}
+    """).fetchall():
+        found.setdefault(table, {})[column] = kind, said
+    return found
+
+
+def _lacking(table: Table, feature_names: Iterable[str], there: Mapping[str, tuple[str, str]]) -> list[str]:
+    """The statements that make what is there of a table what is declared."""
+    statements = [] if there[""][1] == table.description else [table.comment_on_table]
+    for column in table.with_features(feature_names):
+        kind, said = there.get(column.name.lower(), (None, None))
+        name = identifier(column.name)
+        if kind is None:
+            statements.append(f"ALTER TABLE {table.sql_name} ADD COLUMN {name} {column.type}")
+            if column.before is not None:
+                statements.append(f"UPDATE {table.sql_name} SET {name} = {column.before}")
+        elif kind != _as_duckdb_says(column.type):
+            raise WarehouseError(
+                f"The warehouse has {table.name}.{column.name} as {kind}, and it was made as {column.type}: "
+                "another program has changed it. Put a backup in the warehouse's place, or move it and "
+                "segments.duckdb away and run again; without a backup all months are rebuilt."
+            )
+        if said != comment(column):
+            statements.append(table.comment_on(column))
+    return statements
 
 
 @cache
@@ -265,13 +290,6 @@ def _as_duckdb_says(kind: str) -> str:
     """A type as `duckdb_columns` puts it: DECIMAL(38, 4) is DECIMAL(38,4) there."""
     with in_memory() as connection:
         return str(connection.execute(f"DESCRIBE SELECT CAST(NULL AS {kind}) AS value").fetchall()[0][1])
-
-
-def _add_column(connection: duckdb.DuckDBPyConnection, table: str, column: Column) -> None:
-    name = identifier(column.name)
-    connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {column.type}")
-    if column.before is not None:
-        connection.execute(f"UPDATE {table} SET {name} = {column.before}")
 
 
 def replace_month(

@@ -70,22 +70,30 @@ class Table:
                 "other. Say NULL where there is no value, and declare a column that is new in the table."
             )
 
-    def ddl(self, feature_names: Iterable[str] = (), schema: str = "main") -> list[str]:
-        """The statements that create the table where it is missing, add columns that it lacks, and comment all."""
-        name = f"{identifier(schema)}.{identifier(self.name)}"
-        declared = ", ".join(f"{identifier(column.name)} {column.type}" for column in self.columns)
-        statements = [f"CREATE TABLE IF NOT EXISTS {name} ({declared})"]
-        features = [feature_column(feature) for feature in feature_names] if self.features else []
-        statements += [
-            f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS {identifier(column.name)} {column.type}"
-            for column in features
+    def with_features(self, features: Iterable[str]) -> tuple[Column, ...]:
+        """Its columns, and one for each of these features where it has them."""
+        return (*self.columns, *map(feature_column, features)) if self.features else self.columns
+
+    def ddl(self, features: Iterable[str] = ()) -> list[str]:
+        """The statements that create the table and comment all of it."""
+        columns = self.with_features(features)
+        declared = ", ".join(f"{identifier(column.name)} {column.type}" for column in columns)
+        return [
+            f"CREATE TABLE {self.sql_name} ({declared})",
+            self.comment_on_table,
+            *(self.comment_on(column) for column in columns),
         ]
-        statements.append(f"COMMENT ON TABLE {name} IS {literal(self.description)}")
-        statements += [
-            f"COMMENT ON COLUMN {name}.{identifier(column.name)} IS {literal(comment(column))}"
-            for column in (*self.columns, *features)
-        ]
-        return statements
+
+    @property
+    def sql_name(self) -> str:
+        return f"main.{identifier(self.name)}"
+
+    @property
+    def comment_on_table(self) -> str:
+        return f"COMMENT ON TABLE {self.sql_name} IS {literal(self.description)}"
+
+    def comment_on(self, column: Column) -> str:
+        return f"COMMENT ON COLUMN {self.sql_name}.{identifier(column.name)} IS {literal(comment(column))}"
 
 
 @dataclass(frozen=True)

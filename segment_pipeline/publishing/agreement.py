@@ -5,11 +5,13 @@ A month that was run again in part has tables of two runs. That something was wr
 materialized by hand in between.
 """
 
+from collections.abc import Collection
 from datetime import date
 
 import duckdb
 
 from segment_pipeline.database.quoting import literal
+from segment_pipeline.database.store import month_literal
 from segment_pipeline.sources.people.tables import REMOVED_ROWS
 
 # month, and of how many customers a table tells; a table without rows of a month tells nothing, which is no
@@ -29,11 +31,15 @@ def _removed(table: str, state: str) -> str:
     return f"SELECT month, {state} AS state, rows FROM {REMOVED_ROWS.name} WHERE table_name = {literal(table)}"
 
 
-def disagreements(connection: duckdb.DuckDBPyConnection) -> dict[date, str]:
-    """Of each month of the warehouse whose tables contradict one another, which do, in words.
+def disagreements(connection: duckdb.DuckDBPyConnection, among: Collection[date] | None = None) -> dict[date, str]:
+    """Of each month of the warehouse whose tables contradict one another, which do, in words. among : these months
+    alone.
 
     Rows that `forget` and `merge` have removed count as if they were there: the figures have not changed.
     """
+    if among is not None and not among:
+        return {}
+    chosen = "true" if among is None else f"month IN ({', '.join(map(month_literal, among))})"
     others = " UNION ALL ".join(
         f"""
         SELECT {literal(table)} AS table_name, month, told.customers + coalesce(lost.rows, 0) AS customers
@@ -41,20 +47,22 @@ def disagreements(connection: duckdb.DuckDBPyConnection) -> dict[date, str]:
             SELECT month, sum(rows) FROM ({_removed(table, "coalesce(state, '')")})
             WHERE state NOT IN ('lapsed', 'rejected') GROUP BY month
         ) AS lost(month, rows) USING (month)
+        WHERE {chosen}
         """
         for table, query in _TOLD.items()
     )
     found = connection.execute(f"""
         WITH assigned AS (
             SELECT month, segment_id, CAST(sum(customers) AS BIGINT) AS customers FROM (
-                SELECT month, segment_id, count(*) AS customers FROM monthly_assignments GROUP BY ALL
+                SELECT month, segment_id, count(*) AS customers FROM monthly_assignments
+                WHERE {chosen} GROUP BY ALL
                 UNION ALL {_removed("monthly_assignments", "CAST(state AS INTEGER)")}
             ) GROUP BY ALL
         ),
         of_month AS (SELECT month, sum(customers) AS customers FROM assigned GROUP BY month),
         of_segments AS (
             SELECT month, sum(abs(coalesce(a.customers, 0) - coalesce(p.customers, 0))) AS customers
-            FROM assigned AS a FULL JOIN segment_profiles AS p USING (month, segment_id) GROUP BY month
+            FROM assigned AS a FULL JOIN segment_profiles AS p USING (month, segment_id) WHERE {chosen} GROUP BY month
         ),
         said AS (
             SELECT month, table_name || ' tells of ' || told.customers AS what

@@ -74,7 +74,8 @@ def _published_metadata(relations: Iterable[Table | View]) -> dict[str, Any]:
 )
 def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.database.store import month_rows
-    from segment_pipeline.publishing.publish import put_in_place, refuse_torn, write_beside
+    from segment_pipeline.publishing.draft import put_in_place, write_beside
+    from segment_pipeline.publishing.publish import refuse_torn
 
     published = pipeline.config.published_path
     # The row that says "published" is committed first, so that it stands in the file it speaks of.

@@ -8,7 +8,7 @@ from segment_pipeline.audit import tables as audit
 from segment_pipeline.campaigns import tables as campaigns
 from segment_pipeline.customers import contract
 from segment_pipeline.customers import tables as customers
-from segment_pipeline.database.tables import Column, Table, View, feature_column
+from segment_pipeline.database.tables import Table, View
 from segment_pipeline.early_warnings import tables as early_warnings
 from segment_pipeline.models import tables as models
 from segment_pipeline.models.tables import PRIOR
@@ -70,12 +70,6 @@ RESERVED_NAMES = frozenset(
 """Names that a feature cannot have, in lower case: `load_config` refuses them in any case."""
 
 
-def _feature_columns(relation: Table | View, features: Sequence[str]) -> list[Column]:
-    """Those of a table that has a column for each feature; a view declares its own."""
-    has_them = isinstance(relation, Table) and relation.features
-    return [feature_column(feature) for feature in features] if has_them else []
-
-
 def dictionary_rows(features: Sequence[str] = ()) -> list[Mapping[str, str | None]]:
     """The rows of `data_dictionary`: one per published table and view, then one per column of each. features : the
     columns of features that the file is published with."""
@@ -89,6 +83,6 @@ def dictionary_rows(features: Sequence[str] = ()) -> list[Mapping[str, str | Non
             rows += [
                 {"table_name": relation.name, "column_name": column.name, "type": column.type}
                 | {"unit": column.unit or None, "description": column.description}
-                for column in (*relation.columns, *_feature_columns(relation, features))
+                for column in (relation.with_features(features) if isinstance(relation, Table) else relation.columns)
             ]
     return rows

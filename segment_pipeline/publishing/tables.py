@@ -15,8 +15,19 @@ DATA_DICTIONARY = Table(
     ("table_name", "column_name"),
 )
 
+PUBLISHED_PARTS = Table(
+    "published_parts",
+    "What stands in this file, by table and month: whoever keeps a copy sees from it which months have changed.",
+    (
+        Column("table_name", "VARCHAR", "", "The table; those that tell of the file itself are not told of."),
+        Column("month", "DATE", "month", "The month by whose run the rows were written."),
+        Column("rows", "BIGINT", "rows", "How many there are."),
+        Column("fingerprint", "VARCHAR", "", "Another number where any value of them is another."),
+    ),
+    ("table_name", "month"),
+)
 
-TABLES = (DATA_DICTIONARY,)
+TABLES = (DATA_DICTIONARY, PUBLISHED_PARTS)
 
 MACRO = "score"
 

@@ -13,6 +13,7 @@ import pytest
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.store import Warehouse
 from segment_pipeline.publishing.agreement import disagreements
+from segment_pipeline.publishing.draft import put_in_place, write_beside
 from segment_pipeline.publishing.publish import (
     PublishError,
     accept_loss_of,
@@ -22,10 +23,8 @@ from segment_pipeline.publishing.publish import (
     month_fingerprints,
     months_of_other_settings,
     published_months,
-    put_in_place,
     refuse_loss,
     refuse_torn,
-    write_beside,
 )
 from segment_pipeline_tests.shop import Shop, published_content, query
 
