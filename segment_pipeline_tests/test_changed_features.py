@@ -231,6 +231,65 @@ def test_no_journey_contradicts_itself(shop):
     assert rows[0][3] > 0
 
 
+def test_events_add_up_to_what_moved_and_to_what_each_segment_has_gained(shop):
+    """By one model in every month: that which measures the movement, and where it served both months, what they say."""
+    gained_and_lost = """
+        SELECT month, segment_id, sum(change) AS change FROM (
+            SELECT month, segment_id, CASE event WHEN 'left' THEN -1 ELSE 1 END AS change FROM segment_events
+            WHERE event <> 'forecast'
+            UNION ALL SELECT month, from_segment_id, -1 FROM segment_events WHERE event = 'moved'
+        ) GROUP BY ALL HAVING sum(change) <> 0
+    """
+    of_moves = """
+        SELECT month, state AS segment_id, sum(change) AS change FROM (
+            SELECT month, to_segment_id AS state, 1 AS change FROM transition_deltas WHERE model_version IS NOT NULL
+            UNION ALL SELECT month, from_segment_id, -1 FROM transition_deltas WHERE model_version IS NOT NULL
+        ) WHERE state IS NOT NULL GROUP BY ALL HAVING sum(change) <> 0
+    """
+    measured = "(SELECT DISTINCT month FROM transition_deltas WHERE model_version IS NOT NULL)"
+    assert query(
+        shop.published, f"SELECT * FROM ({gained_and_lost}) SEMI JOIN {measured} USING (month) ORDER BY ALL"
+    ) == (query(shop.published, f"SELECT * FROM ({of_moves}) ORDER BY ALL"))
+    off, months = query(
+        shop.published,
+        f"""
+        SELECT count(*) FILTER (n.customers - b.customers <> coalesce(e.change, 0)), count(DISTINCT n.month)
+        FROM segment_profiles AS n
+        JOIN segment_profiles AS b ON b.month = n.month - INTERVAL 1 MONTH AND b.segment_id = n.segment_id
+            AND b.model_version = n.model_version
+        LEFT JOIN ({gained_and_lost}) AS e ON e.month = n.month AND e.segment_id = n.segment_id
+        """,
+    )[0]
+    assert (off, months >= 3) == (0, True)
+
+
+def test_an_event_is_told_once_and_by_name(shop):
+    found = query(
+        shop.published,
+        """
+        SELECT count(*) - count(DISTINCT (month, customer_id, event = 'forecast')),
+            count(*) FILTER (segment_name IS NULL OR from_segment_id IS NOT NULL AND from_segment_name IS NULL),
+            count(*) FILTER ((event IN ('entered', 'left')) <> (reason IS NOT NULL)),
+            count(*) FILTER (probability IS NOT NULL AND probability NOT BETWEEN 0 AND 1 + 1e-9)
+        FROM segment_events
+        """,
+    )
+    assert found == [(0, 0, 0, 0)]
+    forecast = "SELECT month, customer_id, segment_id FROM segment_events WHERE event = 'forecast' ORDER BY ALL"
+    expected = "SELECT month, customer_id, next_segment_id FROM customer_months WHERE next_segment_id <> segment_id"
+    assert query(shop.published, forecast) == query(shop.published, f"{expected} ORDER BY ALL")
+    # the segment is the customer's own wherever this month's champion measures
+    assert query(
+        shop.published,
+        """
+        SELECT count(*) FILTER (e.segment_id <> a.segment_id OR e.probability <> a.max_probability)
+        FROM segment_events AS e JOIN monthly_assignments AS a USING (month, customer_id)
+        JOIN (SELECT month, max(model_version) AS measured FROM transition_deltas GROUP BY month) USING (month)
+        WHERE event IN ('entered', 'moved') AND measured = model_version
+        """,
+    ) == [(0,)]
+
+
 def test_every_report_tells_shares_and_movement_or_why_not(shop):
     with duckdb.connect(str(shop.published), read_only=True) as connection:
         for month in MONTHS[1:]:

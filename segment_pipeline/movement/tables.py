@@ -1,6 +1,6 @@
 """Movement beside chance, what is expected of the segments, and how it came out."""
 
-from segment_pipeline.database.tables import MODEL_VERSION, MONTH, Column, Table, View
+from segment_pipeline.database.tables import CUSTOMER_ID, MODEL_VERSION, MONTH, Column, Table, View
 
 MOVEMENT_REFERENCE = Table(
     "movement_reference",
@@ -204,6 +204,19 @@ FORECAST_QUALITY = View(
 
 TABLES = (MOVEMENT_REFERENCE, KNOWN_CUSTOMER_STATES, SEGMENT_FORECAST, FORECAST_OUTCOMES)
 
+_CALLED = """
+    measuring AS (SELECT month, max(model_version) AS model_version FROM transition_deltas GROUP BY month),
+    -- as the champion that measures called them: in a month of promotion that of the month before
+    called AS (
+        SELECT m.month, p.segment_id, arg_max(p.segment_name, p.month) AS segment_name, arg_max(p.role, p.month) AS role
+        FROM measuring AS m
+        JOIN segment_profiles AS p ON p.month <= m.month AND p.month >= m.month - INTERVAL 1 MONTH
+            AND (p.model_version = m.model_version OR m.model_version IS NULL)
+        GROUP BY m.month, p.segment_id
+    )"""
+"""Common table expressions of the views that name both segments of a movement: `called`, the segments of each month's
+measuring champion."""
+
 SEGMENT_MOVES = View(
     "segment_moves",
     "Where the customers of each segment went, and where those of each came from, by name: transition_matrix, beside "
@@ -228,38 +241,99 @@ SEGMENT_MOVES = View(
         ),
         Column("beside_chance", "VARCHAR", "", "above, within or below what chance alone makes; NULL likewise."),
     ),
-    """
+    f"""
     WITH named AS (
-        SELECT m.month, m.from_state, m.to_state, m.customers, m.share, d.model_version,
-            sum(m.customers) OVER (PARTITION BY m.month, m.from_state) AS customers_before
-        FROM transition_matrix AS m
-        LEFT JOIN (
-            SELECT month, max(model_version) AS model_version FROM transition_deltas GROUP BY month
-        ) AS d ON d.month = m.month
+        SELECT *, sum(customers) OVER (PARTITION BY month, from_state) AS customers_before FROM transition_matrix
     ),
-    segments AS (
-        SELECT p.month, p.model_version, CAST(p.segment_id AS VARCHAR) AS state, p.segment_name, p.role
-        FROM segment_profiles AS p
-    ),
-    -- as the champion that measures called them: in a month of promotion that of the month before
-    called AS (
-        SELECT n.month, s.state, arg_max(s.segment_name, s.month) AS segment_name, arg_max(s.role, s.month) AS role
-        FROM (SELECT DISTINCT month, model_version FROM named) AS n
-        JOIN segments AS s ON s.month <= n.month AND s.month >= n.month - INTERVAL 1 MONTH
-            AND (s.model_version = n.model_version OR n.model_version IS NULL)
-        GROUP BY n.month, s.state
-    )
+    {_CALLED}
     SELECT n.month, n.from_state, coalesce(f.segment_name, n.from_state) AS from_name, f.role AS from_role, n.to_state,
         coalesce(t.segment_name, n.to_state) AS to_name, t.role AS to_role, n.customers,
         CAST(n.customers_before AS BIGINT) AS customers_before, n.share, c.expected_by_chance AS share_by_chance,
         c.beside_chance
     FROM named AS n
-    LEFT JOIN called AS f ON f.month = n.month AND f.state = n.from_state
-    LEFT JOIN called AS t ON t.month = n.month AND t.state = n.to_state
+    LEFT JOIN called AS f ON f.month = n.month AND CAST(f.segment_id AS VARCHAR) = n.from_state
+    LEFT JOIN called AS t ON t.month = n.month AND CAST(t.segment_id AS VARCHAR) = n.to_state
     LEFT JOIN movement_reference AS c ON c.month = n.month AND c.measure = 'transition'
         AND c.from_state = n.from_state AND c.to_state = n.to_state
     """,
 )
 
 
-VIEWS = (FORECAST_QUALITY, SEGMENT_MOVES)
+SEGMENT_EVENTS = View(
+    "segment_events",
+    "What happened to whom, for those who act on changes: a row for each customer and event of a month. Its segments "
+    "are those of the champion that measures both months, so a refit alone is no event, and entered and moved in, less "
+    "left and moved out, is what segment_moves changes a segment by. What a list that follows the published segments "
+    "has to add and take out stands in audience_feed.",
+    (
+        MONTH,
+        CUSTOMER_ID,
+        Column(
+            "event",
+            "VARCHAR",
+            "",
+            "entered: is in a segment and was in none the month before. left: the reverse. moved: from one segment to "
+            "another. forecast: next month, if there, likeliest in another segment than now; each month anew, under a "
+            "champion with memory. A customer has at most one of the first three, and a forecast beside it.",
+        ),
+        Column(
+            "reason",
+            "VARCHAR",
+            "",
+            "Of entered: new (not known before), returned (ordered again after it had lapsed) or rejected (by the data "
+            "contract, the month before). Of left: lapsed (no order in the window any more) or rejected. Else NULL.",
+        ),
+        Column(
+            "segment_id", "INTEGER", "", "The segment that was entered or left, moved to, or is likeliest next month."
+        ),
+        Column("segment_name", "VARCHAR", "", "That segment's name."),
+        Column("from_segment_id", "INTEGER", "", "Of moved: where it was. Of forecast: where it is. Else NULL."),
+        Column("from_segment_name", "VARCHAR", "", "That segment's name; NULL likewise."),
+        Column(
+            "probability",
+            "DOUBLE",
+            "0..1",
+            "Of entered and moved: of being in the segment, as in monthly_assignments; of left: of having been there "
+            "the month before; of forecast: that of next_probabilities. NULL where the month's champion has no such "
+            "segment any more.",
+        ),
+    ),
+    f"""
+    WITH {_CALLED},
+    told AS (
+        SELECT month, customer_id,
+            CASE WHEN from_segment_id IS NULL THEN 'entered' WHEN to_segment_id IS NULL THEN 'left' ELSE 'moved' END
+                AS event,
+            CASE WHEN from_segment_id IS NULL THEN from_state WHEN to_segment_id IS NULL THEN to_state END AS reason,
+            coalesce(to_segment_id, from_segment_id) AS segment_id,
+            CASE WHEN to_segment_id IS NOT NULL THEN from_segment_id END AS from_segment_id,
+            CASE WHEN to_segment_id IS NULL THEN month - INTERVAL 1 MONTH ELSE month END AS seen_in
+        FROM transition_deltas
+        -- where no champion sees both months, other ids are no movement
+        WHERE from_segment_id IS NULL AND to_segment_id IS NOT NULL
+            OR from_segment_id IS NOT NULL AND to_segment_id IS NULL
+            OR from_segment_id <> to_segment_id AND model_version IS NOT NULL
+    ),
+    expected AS (
+        SELECT month, customer_id, segment_id, list_max(next_probabilities) AS probability,
+            segment_ids[list_position(next_probabilities, list_max(next_probabilities))] AS next_segment_id
+        FROM monthly_assignments
+    )
+    SELECT t.month, t.customer_id, t.event, t.reason, t.segment_id, n.segment_name, t.from_segment_id,
+        f.segment_name AS from_segment_name, a.probabilities[list_position(a.segment_ids, t.segment_id)] AS probability
+    FROM told AS t
+    LEFT JOIN called AS n ON n.month = t.month AND n.segment_id = t.segment_id
+    LEFT JOIN called AS f ON f.month = t.month AND f.segment_id = t.from_segment_id
+    LEFT JOIN monthly_assignments AS a ON a.month = t.seen_in AND a.customer_id = t.customer_id
+    UNION ALL
+    SELECT e.month, e.customer_id, 'forecast', NULL, e.next_segment_id, n.segment_name, e.segment_id, f.segment_name,
+        e.probability
+    FROM expected AS e
+    LEFT JOIN segment_profiles AS n ON n.month = e.month AND n.segment_id = e.next_segment_id
+    LEFT JOIN segment_profiles AS f ON f.month = e.month AND f.segment_id = e.segment_id
+    WHERE e.next_segment_id <> e.segment_id
+    """,
+)
+
+
+VIEWS = (FORECAST_QUALITY, SEGMENT_MOVES, SEGMENT_EVENTS)
