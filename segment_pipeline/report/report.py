@@ -151,27 +151,23 @@ def _drawings(story: Story) -> dict[str, Any]:
         for row in story["segments"]
     }
     drawn = {
-        "bic_chart": charts.svg(
-            charts.bic_curve(
-                candidates,
-                (champion["covariance_type"], champion["n_components"]) if champion else None,
-                elbow_among(candidates),
-            )
+        "bic_chart": charts.bic_curve(
+            candidates,
+            (champion["covariance_type"], champion["n_components"]) if champion else None,
+            elbow_among(candidates),
         )
         if candidates
         else None,
-        "certainty_chart": charts.svg(
-            charts.histograms(
-                story["certainty"],
-                {"max_probability": "largest probability", "entropy": "uncertainty (0 certain, 1 all alike)"},
-            )
+        "certainty_chart": charts.histograms(
+            story["certainty"],
+            {"max_probability": "largest probability", "entropy": "uncertainty (0 certain, 1 all alike)"},
         ),
         # drawn for the width of a page and for that of a phone: the style shows the one that fits
         "flow_chart": "".join(
             charts.journey_flow(story["moves"], names, colours, narrow=narrow) for narrow in (False, True)
         ),
-        "drift_chart": charts.svg(charts.drift_over_months(story["drift"])) if story["drift"] else None,
-        "backtest_chart": charts.svg(charts.backtest(judged)) if judged else None,
+        "drift_chart": charts.drift_over_months(story["drift"]) if story["drift"] else None,
+        "backtest_chart": charts.backtest(judged) if judged else None,
     }
     return {
         "colours": colours,
