@@ -1,8 +1,7 @@
 """The report of a month: one HTML file that a marketer opens, offline, and a printer takes.
 
-Everything in it comes from the published file, and the same file gives the same bytes. Charts are SVG drawn here, with
-a few lines of script for hovering: a quarter of a megabyte, where Vega's own offline bundle alone is 0.9 MB
-(benchmarks/report.py). It is a briefing of a few pages, with all figures and the method folded into an appendix that is
+Everything in it comes from the published file, and the same file gives the same bytes. Charts are SVG, with a few lines
+of script for hovering: a fifth of a megabyte (benchmarks/report.py). It is a briefing of a few pages, with all figures and the method folded into an appendix that is
 printed where it is unfolded. What belongs here: putting the page together. Rows: queries.py; the first screen's words:
 briefing.py; a segment's card: cards.py; drawing: charts.py.
 """
