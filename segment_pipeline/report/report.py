@@ -1,9 +1,9 @@
 """The report of a month: one HTML file that a marketer opens, offline, and a printer takes.
 
 Everything in it comes from the published file, and the same file gives the same bytes. Charts are SVG, with a few lines
-of script for hovering: a fifth of a megabyte (benchmarks/report.py). It is a briefing of a few pages, with all figures and the method folded into an appendix that is
-printed where it is unfolded. What belongs here: putting the page together. Rows: queries.py; the first screen's words:
-briefing.py; a segment's card: cards.py; drawing: charts.py.
+of script for hovering: a fifth of a megabyte (benchmarks/report.py). It is a briefing of a few pages, with all figures
+and the method folded into an appendix that is printed where it is unfolded. What belongs here: putting the page
+together. Rows: queries.py; the first screen's words: briefing.py; a segment's card: cards.py; drawing: charts.py.
 """
 
 import base64
