@@ -1,28 +1,42 @@
-"""Charts of the report and of the Dagster UI: plain rows in, an Altair chart (or, for the journeys, SVG text) out.
+"""Charts of the report and of the Dagster UI: plain rows in, SVG text out.
 
-What belongs here: how a figure is drawn, one theme, one colour a segment. What does not: where the rows come from.
-Altair and vl-convert are imported inside the functions, for whoever only loads the code location draws nothing.
+What belongs here: which figure a chart shows and how, one theme, one colour a segment. What does not: where the rows
+come from, and what axes and marks are made of (drawing.py).
 
-Text and axes are drawn in `currentColor`, so that an SVG takes its ink from the page and is legible on light and dark;
-a PNG has a white ground of its own. Marks carry their figures in words as `aria-label`, which a page shows on hover.
+Text and axes are drawn in `currentColor`, so that a chart takes its ink from the page and is legible on light and dark;
+`on_paper` gives it an ink and a ground of its own. Marks carry their figures in words as `aria-label`, which a page
+shows on hover.
 """
 
 import colorsys
-import hashlib
 import itertools
-import json
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from segment_pipeline.drawing import (
+    FONT,
+    QUIET,
+    Names,
+    Numbers,
+    Part,
+    Plot,
+    Shares,
+    around,
+    chart,
+    element,
+    grid,
+    legend,
+    point,
+    rect,
+    shortened,
+    spoken,
+    text,
+)
 from segment_pipeline.months import month_key
 from segment_pipeline.words import counted, figure, percent
-
-if TYPE_CHECKING:
-    import altair as alt
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -34,19 +48,13 @@ PALETTE = (
 0.125..0.30, and as far apart as that allows for people with normal sight, protanopia and deuteranopia (Machado et al.
 2009; at least 0.09 in OKLab between any two)."""
 
-INK, PAPER, QUIET = "#1d2430", "#ffffff", "#8a94a3"
+INK, PAPER = "#1d2430", "#ffffff"
 ACCENT, WARN = "#0077cc", "#dd0033"
-FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
-"""What vl-convert measures texts with, so that a browser that draws them cuts none off."""
 HEAT = ("#9a4a00", "#e8a860", "#f3f1ec", "#7fb4e6", "#00508f")
 """Bad news brown, good news blue: the two hues that colour-blind people tell apart best."""
 NEUTRAL = ("#f3f1ec", "#c3cbd6", "#8796a9")
 """How far from the population, where nobody says which way is good."""
 SPARKS = "▁▂▃▄▅▆▇█"
-PER_CENT = "format(100 * datum.value, '.1~f') + ' %'"
-"""A share on an axis, as `words.percent` has it in sentences."""
-MAX_PNG_BYTES = 100_000
-_CLIP = re.compile(r"(?<=id=\")clip\d+(?=\")|(?<=url\(#)clip\d+(?=\))")
 
 
 def segment_colours(history: Iterable[tuple[date, int]]) -> dict[int, str]:
@@ -147,292 +155,206 @@ def _luminance(colour: Sequence[float]) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def bic_curve(candidates: Rows, chosen: tuple[str, int] | None, elbow: tuple[str, int] | None) -> "alt.VConcatChart":
+def bic_curve(candidates: Rows, chosen: tuple[str, int] | None, elbow: tuple[str, int] | None) -> str:
     """BIC (lower is better) and stability (higher is better) over the number of components, of each type of
     covariances.
 
     candidates : rows of candidate_models of one month. chosen : covariance_type and n_components that served, or None.
     elbow : likewise, see `models.selection.elbow_of`. Refused candidates are hollow.
     """
-    import altair as alt
-
-    names = ("covariance_type", "n_components", "bic", "stability", "admissible")
-    rows = [
-        {name: row[name] for name in names}
-        for row in candidates
-        if row["bic"] is not None and math.isfinite(row["bic"])
-    ]
-    admissible = [row for row in rows if row["admissible"]]
-    best = min(admissible, key=lambda row: row["bic"], default=None)
-    lowest = None if best is None else (best["covariance_type"], best["n_components"])
-    several = len({row["covariance_type"] for row in rows}) > 1
-    for row in rows:
-        key = row["covariance_type"], row["n_components"]
-        marks = {"chosen": chosen, "lowest BIC": lowest, "elbow": elbow}
-        row["mark"] = ", ".join(word for word, marked in marks.items() if marked == key)
-        row["state"] = "chosen" if key == chosen else ("admissible" if row["admissible"] else "refused")
-        kind = f"{row['n_components']} components" + (f", {row['covariance_type']}" if several else "")
-        row["words"] = f"{kind}, {row['state']}: BIC {row['bic']:,.0f}, stability {_shown(row['stability'], '.2f')}" + (
-            f" ({row['mark']})" if row["mark"] else ""
-        )
-    x = alt.X("n_components:O", title="number of components", axis=alt.Axis(labelAngle=0))
-    state = alt.Scale(domain=["chosen", "admissible", "refused"], range=[WARN, ACCENT, "transparent"])
-    base = alt.Chart(alt.Data(values=rows), width=560, height=210)
-    scale = alt.Scale(zero=False, padding=24)
-    y = alt.Y("bic:Q", title="BIC (lower is better)", scale=scale, axis=alt.Axis(format=",.0f"))
-    types = ["full", "tied", "diagonal", "spherical"]
-    by_type = {"strokeDash": alt.StrokeDash("covariance_type:N", title="covariances", sort=types)} if several else {}
-    beside = {"xOffset": alt.XOffset("covariance_type:N", sort=types)} if several else {}
-    line = base.mark_line(color=ACCENT, strokeWidth=2, aria=False).encode(x=x, y=y, **by_type)
-    points = base.mark_point(filled=True, size=110, stroke=ACCENT, strokeWidth=2, opacity=1).encode(
-        x=x, y=y, fill=alt.Fill("state:N", scale=state, title=None), description="words:N"
-    )
-    label = base.mark_text(dy=18, fontWeight="bold", color=alt.ExprRef("ink"), aria=False)
-    labels = label.encode(x=x, y=y, text="mark:N")
-    stability = (
-        alt.Chart(alt.Data(values=rows), width=560, height=70)
-        .mark_bar(size=6 if several else 22, cornerRadiusEnd=3)
-        .encode(
-            x=x,
-            y=alt.Y(
-                "stability:Q",
-                title="stability",
-                scale=alt.Scale(domain=[0, 1]),
-                axis=alt.Axis(values=[0, 0.5, 1]),
-            ),
-            color=alt.Color(
-                "state:N",
-                scale=alt.Scale(domain=["chosen", "admissible", "refused"], range=[WARN, ACCENT, QUIET]),
-                legend=None,
-            ),
-            description="words:N",
-            **beside,
-        )
-    )
-    return alt.vconcat(line + points + labels, stability, spacing=14).resolve_scale(color="independent")
+    rows = [row for row in candidates if row["bic"] is not None and math.isfinite(row["bic"])]
+    best = min((row for row in rows if row["admissible"]), key=lambda row: row["bic"], default=None)
+    marked = {"chosen": chosen, "lowest BIC": best and _candidate(best), "elbow": elbow}
+    types = [kind for kind in DASHES if any(row["covariance_type"] == kind for row in rows)]
+    x = Names([str(k) for k in sorted({row["n_components"] for row in rows})])
+    bic = Plot(560, 210, x, around([row["bic"] for row in rows], zero=False, margin=0.12))
+    bars = Plot(560, 70, x, Numbers(0.0, 1.0))
+    wide = x.band(560) * 0.7 / max(1, len(types))
+    curves, points, stability = [], [], []
+    for place, kind in enumerate(types):
+        of_kind = sorted((row for row in rows if row["covariance_type"] == kind), key=lambda row: row["n_components"])
+        ends = [(str(row["n_components"]), row["bic"]) for row in of_kind]
+        curves.append(bic.line(ends, ACCENT, stroke_dasharray=DASHES[kind]))
+        if len(types) > 1:
+            last, height = ends[-1]
+            curves.append(text(bic.across(last) + 10, bic.down(height) + 4, kind, "start"))
+        for row in of_kind:
+            marks = ", ".join(word for word, key in marked.items() if key == _candidate(row))
+            state = "chosen" if chosen == _candidate(row) else "admissible" if row["admissible"] else "refused"
+            words = (
+                f"{row['n_components']} components{f', {kind}' if len(types) > 1 else ''}, {state}: "
+                f"BIC {row['bic']:,.0f}, stability {_shown(row['stability'], '.2f')}{f' ({marks})' if marks else ''}"
+            )
+            across, down = bic.across(str(row["n_components"])), bic.down(row["bic"])
+            fill = {"chosen": WARN, "admissible": ACCENT, "refused": "transparent"}[state]
+            points.append(point(across, down, fill, stroke=ACCENT, stroke_width=2, radius=5.0, words=words))
+            points.append(text(across, down + 20, marks, font_weight="bold") if marks else "")
+            if row["stability"] is not None:
+                left, top = across + (place - len(types) / 2) * wide, bars.down(row["stability"])
+                grey = QUIET if state == "refused" else fill
+                stability.append(rect(left, top, wide - 1, 70 - top, fill=grey, words=words))
+    room = 70 if len(types) > 1 else 16
+    over = bic.with_axes([*curves, *points], y_title="BIC (lower is better)", right=room)
+    under = bars.with_axes(stability, x_title="number of components (hollow: refused)", y_title="stability", right=room)
+    return chart(grid([over, under]))
 
 
-def feature_distributions(bins: Rows, limits: Rows) -> "alt.FacetChart":
+DASHES = {"full": "none", "tied": "7 3", "diagonal": "2 3", "spherical": "8 3 2 3"}
+"""Type of covariances -> how its curve is dashed."""
+
+
+def _candidate(row: Mapping[str, Any]) -> tuple[str, int]:
+    return row["covariance_type"], row["n_components"]
+
+
+def feature_distributions(bins: Rows, limits: Rows) -> str:
     """Each feature before and after its transform, side by side, with lines at 3 SD from the mean.
 
     bins : feature, stage ("original" or "standardised"), low, high, customers; low and high in the stage's unit.
     limits : feature, stage, value: where the lines stand.
     """
-    import altair as alt
-
-    rows: list[dict[str, Any]] = [
-        dict(row)
-        | {
-            "words": f"{row['feature']}, {row['stage']}: {counted(row['customers'])} from "
-            f"{figure(row['low'], 3)} to {figure(row['high'], 3)}"
-        }
-        for row in bins
-    ]
-    rows += [{**row, "limit": row["value"]} for row in limits]
-    base = alt.Chart(width=250, height=90)
-    bars = (
-        base.mark_bar(color=ACCENT, opacity=0.75)
-        .encode(
-            x=alt.X("low:Q", bin="binned", title=None),
-            x2="high:Q",
-            y=alt.Y("customers:Q", title="customers"),
-            description="words:N",
+    plots = []
+    for feature, stage in sorted({(row["feature"], row["stage"]) for row in bins}):
+        rows, ends = (
+            [row for row in some if (row["feature"], row["stage"]) == (feature, stage)] for some in (bins, limits)
         )
-        .transform_filter("isValid(datum.customers)")
-    )
-    lines = (
-        base.mark_rule(color=WARN, strokeDash=[4, 3], aria=False)
-        .encode(x="limit:Q")
-        .transform_filter("isValid(datum.limit)")
-    )
-    return (
-        alt.layer(bars, lines, data=alt.Data(values=rows))
-        .facet(
-            row=alt.Row("feature:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left", labelLimit=150)),
-            column=alt.Column("stage:N", title=None),
+        values = [*(row["low"] for row in rows), *(row["high"] for row in rows), *(row["value"] for row in ends)]
+        tall = around([row["customers"] for row in rows])
+        plot = Plot(250, 80, around(values, zero=False), tall)
+        lines = [
+            plot.line([(row["value"], 0.0), (row["value"], tall.high)], WARN, stroke_dasharray="4 3") for row in ends
+        ]
+        plots.append(
+            plot.with_axes([*_histogram(plot, rows, f"{feature}, {stage}: "), *lines], title=f"{feature}, {stage}")
         )
-        .resolve_scale(x="independent", y="independent")
-    )
+    return chart(grid(plots, 2))
 
 
-def profile_heat_map(profiles: Rows) -> "alt.LayerChart":
+def _histogram(plot: Plot, rows: Rows, of: str = "", digits: int = 3) -> Iterator[str]:
+    for row in rows:
+        ends = " to ".join(figure(row[end], digits) for end in ("low", "high"))
+        words = f"{of}{counted(row['customers'])} from {ends}"
+        yield plot.bar(
+            row["low"], row["high"], 0, row["customers"], fill=ACCENT, stroke=PAPER, stroke_width=0.6, words=words
+        )
+
+
+def profile_heat_map(profiles: Rows) -> str:
     """Segments against the population: index 100 is the mean of all customers, 200 twice and 50 half of it.
 
     profiles : segment_id, name, feature, mean, unit, index, and better: higher, lower or None.
     """
-    import altair as alt
-
-    rows = []
+    cells = []
     for row in profiles:
-        fill, ink = heat_of_index(row["index"], row["better"])
         index = _shown(row["index"], ".0f")
-        words = f"{row['name']}, {row['feature']}: {figure(row['mean'])} {row['unit']}, index {index}"
-        rows.append(
-            {
-                "segment": f"{row['segment_id']} {row['name']}",
-                "feature": row["feature"].replace("_", " "),
-                "fill": fill,
-                "ink": ink,
-                "shown": index,
-                "words": words.strip(),
-            }
-        )
-    base = alt.Chart(alt.Data(values=rows), width=alt.Step(92), height=alt.Step(34)).encode(
-        x=alt.X("feature:N", title=None, axis=alt.Axis(orient="top", labelAngle=-20)),
-        y=alt.Y("segment:N", title=None, axis=alt.Axis(labelLimit=260)),
-    )
-    cells = base.mark_rect(cornerRadius=3).encode(color=alt.Color("fill:N", scale=None), description="words:N")
-    return cells + base.mark_text(aria=False).encode(text="shown:N", color=alt.Color("ink:N", scale=None))
+        words = f"{row['name']}, {row['feature']}: {figure(row['mean'])} {row['unit']}, index {index}".strip()
+        name, feature = f"{row['segment_id']} {row['name']}", row["feature"].replace("_", " ")
+        cells.append((name, feature, index, heat_of_index(row["index"], row["better"]), words))
+    return chart(_table(cells, step=92))
 
 
-def transition_matrix(moves: Rows, names: Mapping[str, str]) -> "alt.LayerChart":
+def transition_matrix(moves: Rows, names: Mapping[str, str]) -> str:
     """Where the customers of each state went: shares of the row. moves : rows of transition_matrix of one month."""
-    import altair as alt
-
-    rows = []
-    for row in moves:
+    order = {side: states(moves, side) for side in ("from_state", "to_state")}
+    cells = []
+    for row in sorted(moves, key=lambda row: [states.index(row[side]) for side, states in order.items()]):
         came, went = (_numbered(row[side], names) for side in ("from_state", "to_state"))
-        fill, ink = heat_of_share(row["share"])
         words = f"from {came} to {went}: {counted(row['customers'])}, {percent(row['share'])}"
-        cell = {"from": came, "to": went, "shown": percent(row["share"]), "fill": fill, "ink": ink, "words": words}
-        rows.append(cell)
-    order = {side: [_numbered(state, names) for state in states(moves, side)] for side in ("from_state", "to_state")}
-    base = alt.Chart(alt.Data(values=rows), width=alt.Step(86), height=alt.Step(34)).encode(
-        x=alt.X(
-            "to:N",
-            sort=order["to_state"],
-            title="this month",
-            axis=alt.Axis(orient="top", labelAngle=-20, labelLimit=150),
-        ),
-        y=alt.Y("from:N", sort=order["from_state"], title="month before", axis=alt.Axis(labelLimit=240)),
+        cells.append((came, went, percent(row["share"]), heat_of_share(row["share"]), words))
+    columns = [_numbered(state, names) for state in order["to_state"]]
+    return chart(_table(cells, step=86, columns=columns, x_title="this month", y_title="month before"))
+
+
+def _table(
+    cells: Sequence[tuple[str, str, str, tuple[str, str], str]],
+    step: float,
+    columns: Sequence[str] = (),
+    x_title: str = "",
+    y_title: str = "",
+) -> Part:
+    """Row, column, what stands there, its ground and ink, and the words; rows, and columns that are not given, in their
+    order."""
+    rows, columns = (
+        list(dict.fromkeys(found)) for found in ([cell[0] for cell in cells], columns or [cell[1] for cell in cells])
     )
-    cells = base.mark_rect(cornerRadius=3).encode(color=alt.Color("fill:N", scale=None), description="words:N")
-    return cells + base.mark_text(aria=False).encode(text="shown:N", color=alt.Color("ink:N", scale=None))
+    tall = 34
+    plot = Plot(
+        step * len(columns),
+        tall * len(rows),
+        Names([shortened(name, 24) for name in columns]),
+        Names([shortened(name, 42) for name in rows]),
+    )
+    marks = []
+    for row, column, shown, (fill, ink), words in cells:
+        x, y = columns.index(column) * step, rows.index(row) * tall
+        marks.append(rect(x + 1, y + 1, step - 2, tall - 2, rx=3, fill=fill, words=words))
+        marks.append(text(x + step / 2, y + tall / 2 + 4, shown, fill=ink, aria_hidden="true"))
+    return plot.with_axes(marks, x_title=x_title, y_title=y_title)
 
 
-def shares_over_time(
-    shares: Rows, colours: Mapping[int, str], refits: Sequence[date] = (), *, legend: bool = True
-) -> "alt.LayerChart":
+def shares_over_time(shares: Rows, colours: Mapping[int, str], refits: Sequence[date] = ()) -> str:
     """How the customers were divided, month by month; months in which a new model began have a dashed line before them.
 
-    shares : month, segment_id, name, share, customers. legend : False where the page names the colours itself.
+    shares : month, segment_id, name, share, customers.
     """
-    import altair as alt
-
-    rows = [
-        {
-            "month": month_key(row["month"]),
-            "segment": str(row["segment_id"]),
-            "share": row["share"],
-            "words": f"{month_key(row['month'])}, {row['name']}: {percent(row['share'], 1)}, "
-            f"{counted(row['customers'])}",
-        }
-        for row in shares
-    ]
-    latest = {str(row["segment_id"]): f"{row['segment_id']} {row['name']}" for row in shares}
-    ids = sorted(latest, key=int)
-    months = sorted({row["month"] for row in rows})
-    x = alt.X("month:O", title=None, axis=alt.Axis(labelAngle=0 if len(months) <= 12 else -45, labelOverlap=True))
-    bars = (
-        alt.Chart(alt.Data(values=rows), width=620, height=240)
-        .mark_bar(stroke=PAPER, strokeWidth=0.6)
-        .encode(
-            x=x,
-            y=alt.Y(
-                "share:Q",
-                title="share of customers",
-                axis=alt.Axis(labelExpr=PER_CENT),
-                stack="zero",
-                scale=alt.Scale(domain=[0, 1]),
-            ),
-            color=alt.Color(
-                "segment:N",
-                title=None,
-                scale=alt.Scale(domain=ids, range=[colours[int(i)] for i in ids]),
-                legend=alt.Legend(
-                    orient="bottom",
-                    columns=2,
-                    labelLimit=300,
-                    symbolType="square",
-                    # a segment's name is data: it goes into the expression as a JSON text, never as code
-                    labelExpr=f"({json.dumps(latest)})[datum.label]",
-                )
-                if legend
-                else None,
-            ),
-            order=alt.Order("segment:N"),
-            description="words:N",
-        )
-    )
-    begun = [{"month": month_key(month)} for month in refits if month_key(month) in months[1:]]
-    rules = (
-        alt.Chart(alt.Data(values=begun))
-        .mark_rule(color=alt.ExprRef("ink"), strokeDash=[5, 3], strokeWidth=1.5, aria=False)
-        .encode(x=alt.X("month:O", bandPosition=0))
-    )
-    return bars + rules if begun else alt.layer(bars)
-
-
-def histograms(bins: Rows, titles: Mapping[str, str]) -> "alt.HConcatChart":
-    """How sure the memberships are. bins : measure, low, high (0..1), customers; titles : measure -> axis title."""
-    import altair as alt
-
-    charts = []
-    for measure, title in titles.items():
-        rows = [
-            dict(row) | {"words": f"{counted(row['customers'])} from {row['low']:.2f} to {row['high']:.2f}"}
-            for row in bins
-            if row["measure"] == measure
-        ]
-        charts.append(
-            alt.Chart(alt.Data(values=rows), width=260, height=120)
-            .mark_bar(color=ACCENT, stroke=PAPER, strokeWidth=0.6)
-            .encode(
-                x=alt.X("low:Q", bin="binned", title=title, scale=alt.Scale(domain=[0, 1])),
-                x2="high:Q",
-                y=alt.Y("customers:Q", title="customers"),
-                description="words:N",
+    latest = {row["segment_id"]: f"{row['segment_id']} {row['name']}" for row in shares}
+    months = sorted({month_key(row["month"]) for row in shares})
+    plot = Plot(620, 240, Names(months), Shares(0.0, 1.0))
+    wide = plot.x.band(620) * 0.9 if isinstance(plot.x, Names) else 0.0
+    tops, bars = dict.fromkeys(months, 0.0), []
+    for row in sorted(shares, key=lambda row: row["segment_id"]):
+        month = month_key(row["month"])
+        bottom, tops[month] = tops[month], tops[month] + row["share"]
+        words = f"{month}, {row['name']}: {percent(row['share'], 1)}, {counted(row['customers'])}"
+        upper, lower = plot.down(tops[month]), plot.down(bottom)
+        left = plot.across(month) - wide / 2
+        colour = colours[row["segment_id"]]
+        bars.append(rect(left, upper, wide, lower - upper, fill=colour, stroke=PAPER, stroke_width=0.6, words=words))
+    for refit in refits:
+        if month_key(refit) in months[1:]:
+            edge = plot.across(month_key(refit)) - wide / 1.8
+            bars.append(
+                element("path", d=f"M{edge:.1f},0V240", stroke="currentColor", stroke_width=1.5, stroke_dasharray="5 3")
             )
-        )
-    return alt.hconcat(*charts, spacing=30)
+    entries = [("square", colours[segment_id], latest[segment_id]) for segment_id in sorted(latest)]
+    return chart(grid([plot.with_axes(bars, y_title="share of customers"), legend(entries, 620)]))
 
 
-def drift_over_months(figures: Rows) -> "alt.FacetChart":
+def histograms(bins: Rows, titles: Mapping[str, str]) -> str:
+    """How sure the memberships are. bins : measure, low, high (0..1), customers; titles : measure -> axis title."""
+    plots = []
+    for measure, title in titles.items():
+        rows = [row for row in bins if row["measure"] == measure]
+        plot = Plot(260, 120, Numbers(0.0, 1.0), around([row["customers"] for row in rows]))
+        plots.append(plot.with_axes(_histogram(plot, rows, digits=2), x_title=title, y_title="customers"))
+    return chart(grid(plots, 2, gap=30))
+
+
+def drift_over_months(figures: Rows) -> str:
     """Each drift metric over the months with its limit (dashed); a red point is a limit crossed.
 
     figures : month, metric, value, threshold, fired; one row per month and metric. A metric without a value, because
     what it measured is not there any more, has no point.
     """
-    import altair as alt
-
-    rows = [
-        {
-            "month": month_key(row["month"]),
-            "metric": row["metric"].replace("_", " "),
-            "value": row["value"],
-            "threshold": row["threshold"],
-            "fired": bool(row["fired"]),
-            "words": f"{month_key(row['month'])}, {row['metric']}: {figure(row['value'], 3)}, "
-            f"limit {figure(row['threshold'], 3)}" + (", crossed" if row["fired"] else ""),
-        }
+    known = [
+        row
         for row in figures
         if row["value"] is not None and math.isfinite(row["value"]) and math.isfinite(row["threshold"])
     ]
-    base = alt.Chart(width=180, height=90).encode(
-        x=alt.X("month:O", title=None, axis=alt.Axis(labels=False, ticks=False))
-    )
-    line = base.mark_line(color=ACCENT, aria=False).encode(y=alt.Y("value:Q", title=None))
-    limit = base.mark_line(color=QUIET, strokeDash=[4, 3], aria=False).encode(y="threshold:Q")
-    points = base.mark_point(filled=True, size=50, opacity=1).encode(
-        y="value:Q",
-        color=alt.Color("fired:N", scale=alt.Scale(domain=[False, True], range=[ACCENT, WARN]), legend=None),
-        description="words:N",
-    )
-    return (
-        alt.layer(limit, line, points, data=alt.Data(values=rows))
-        .facet(alt.Facet("metric:N", title=None), columns=3)
-        .resolve_scale(y="independent")
-    )
+    months = Names(sorted({month_key(row["month"]) for row in known}), unnamed=True)
+    plots = []
+    for metric in sorted({row["metric"] for row in known}):
+        rows = sorted((row for row in known if row["metric"] == metric), key=lambda row: row["month"])
+        plot = Plot(180, 90, months, around([row[one] for row in rows for one in ("value", "threshold")]))
+        values, limits = ([(month_key(row["month"]), row[one]) for row in rows] for one in ("value", "threshold"))
+        marks = [plot.line(limits, QUIET, stroke_dasharray="4 3"), plot.line(values, ACCENT)]
+        for row, (month, value) in zip(rows, values, strict=True):
+            words = f"{month}, {metric}: {figure(value, 3)}, limit {figure(row['threshold'], 3)}"
+            words += ", crossed" if row["fired"] else ""
+            colour = WARN if row["fired"] else ACCENT
+            marks.append(point(plot.across(month), plot.down(value), colour, radius=3.5, words=words))
+        plots.append(plot.with_axes(marks, title=metric.replace("_", " ")))
+    return chart(grid(plots, 3))
 
 
 CHOICES = {
@@ -443,49 +365,30 @@ CHOICES = {
 }
 
 
-def backtest(rows: Rows) -> "alt.LayerChart":
+def backtest(rows: Rows) -> str:
     """How often warnings came true, with their 95 % interval, beside other ways to choose as many customers.
 
     rows : the pooled rows (month NULL) of the back-test that have alerts.
     """
-    import altair as alt
-
-    points, intervals = [], []
+    warnings = sorted({row["warning"].replace("_", " ") for row in rows})
+    shares = [row[column] for row in rows for column in (*CHOICES, "precision_high") if row[column] is not None]
+    limits = around(shares)
+    plot = Plot(480, 40 * len(warnings), Shares(limits.low, limits.high), Names(warnings))
+    marks = []
     for row in rows:
         warning = row["warning"].replace("_", " ")
-        intervals.append({"warning": warning, "low": row["precision_low"], "high": row["precision_high"]})
-        for column, (chosen_by, _, _) in CHOICES.items():
-            if row[column] is not None:
-                words = f"{warning}, {chosen_by}: {percent(row[column], 1)} of {row['alerts']:,} fell silent"
-                if column == "precision" and row["precision_low"] is not None:
-                    words += f", interval {percent(row['precision_low'], 1)} to {percent(row['precision_high'], 1)}"
-                points.append({"warning": warning, "by": chosen_by, "value": row[column], "words": words})
-    names = [name for name, _, _ in CHOICES.values()]
-    y, axis = alt.Y("warning:N", title=None, axis=alt.Axis(labelLimit=200)), alt.Axis(labelExpr=PER_CENT, tickCount=6)
-    bars = (
-        alt.Chart(alt.Data(values=intervals), width=480, height=alt.Step(40))
-        .mark_rule(color=ACCENT, strokeWidth=2, aria=False)
-        .encode(x=alt.X("low:Q", title="share who then fell silent", axis=axis), x2="high:Q", y=y)
-    )
-    dots = (
-        alt.Chart(alt.Data(values=points))
-        .mark_point(filled=True, size=90, opacity=1)
-        .encode(
-            x="value:Q",
-            y=y,
-            color=alt.Color(
-                "by:N",
-                title=None,
-                scale=alt.Scale(domain=names, range=[colour for _, _, colour in CHOICES.values()]),
-                legend=alt.Legend(orient="bottom"),
-            ),
-            shape=alt.Shape(
-                "by:N", title=None, scale=alt.Scale(domain=names, range=[shape for _, shape, _ in CHOICES.values()])
-            ),
-            description="words:N",
-        )
-    )
-    return bars + dots
+        interval = row["precision_low"], row["precision_high"]
+        if None not in interval:
+            marks.append(plot.line([(end, warning) for end in interval], ACCENT))
+        for column, (chosen_by, shape, colour) in CHOICES.items():
+            if row[column] is None:
+                continue
+            words = f"{warning}, {chosen_by}: {percent(row[column], 1)} of {row['alerts']:,} fell silent"
+            if column == "precision" and row["precision_low"] is not None:
+                words += f", interval {percent(row['precision_low'], 1)} to {percent(row['precision_high'], 1)}"
+            marks.append(point(plot.across(row[column]), plot.down(warning), colour, shape=shape, words=words))
+    drawn = plot.with_axes(marks, x_title="share who then fell silent")
+    return chart(grid([drawn, legend([(shape, colour, words) for words, shape, colour in CHOICES.values()], 480)]))
 
 
 def journey_flow(moves: Rows, names: Mapping[str, str], colours: Mapping[int, str], *, narrow: bool = False) -> str:
@@ -526,7 +429,7 @@ def journey_flow(moves: Rows, names: Mapping[str, str], colours: Mapping[int, st
             f"{counted(move['customers'])}"
         )
         fill = _state_colour(move["from_state"], colours)
-        parts.append(f'<path d="{path}" fill="{fill}" fill-opacity="0.38" {_spoken(words)}/>')
+        parts.append(f'<path d="{path}" fill="{fill}" fill-opacity="0.38" {spoken(words)}/>')
     for totals, tops, x, text_x, anchor in (
         (left, starts, x0, x0 + bar + 6 if narrow else x0 - 8, before),
         (right, ends, x1, x1 - 6 if narrow else x1 + bar + 8, after),
@@ -535,9 +438,9 @@ def journey_flow(moves: Rows, names: Mapping[str, str], colours: Mapping[int, st
             tall, words = max(1.0, count * scale), f"{_state(state, names)}: {counted(count)}"
             parts.append(
                 f'<rect x="{x:.1f}" y="{tops[state]:.1f}" width="{bar:g}" height="{tall:.1f}" rx="2" '
-                f'fill="{_state_colour(state, colours)}" {_spoken(words)}/>'
+                f'fill="{_state_colour(state, colours)}" {spoken(words)}/>'
                 f'<text x="{text_x:.1f}" y="{tops[state] + tall / 2 + 4:.1f}" text-anchor="{anchor}">'
-                f"{escape(_shortened(_state(state, names), 24 if narrow else 34))}</text>"
+                f"{escape(shortened(_state(state, names), 24 if narrow else 34))}</text>"
             )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="marks {"narrow" if narrow else "wide"}" '
@@ -552,60 +455,10 @@ def states(moves: Rows, side: str) -> list[str]:
     return sorted({row[side] for row in moves}, key=lambda state: (not state.isdigit(), state.zfill(9)))
 
 
-def svg(chart: "alt.TopLevelMixin") -> str:
-    """The chart as SVG text for a page: transparent, in the page's ink, scaled by the page."""
-    return _drawn(chart, ink="currentColor", ground="transparent")
-
-
-def paper_svg(chart: "alt.TopLevelMixin | str") -> str:
-    """The chart (or the journeys' SVG text) as SVG text in dark ink on white, for where no page gives it its ink."""
-    if not isinstance(chart, str):
-        return _drawn(chart, ink=INK, ground=PAPER)
-    opened, close, rest = chart.partition(">")
-    # in a text both quotes would be escaped, so that this is the drawing's own attribute
-    opened = opened.replace('fill="currentColor"', f'fill="{INK}"')
-    return f'{opened}{close}<rect width="100%" height="100%" fill="{PAPER}"/>{rest}'
-
-
-def _drawn(chart: "alt.TopLevelMixin", ink: str, ground: str) -> str:
-    import vl_convert
-
-    drawn = str(vl_convert.vegalite_to_svg(_spec(chart, ink=ink, ground=ground)))
-    # Vega numbers clip paths through the life of the process: the same chart must give the same text, and two charts on
-    # one page must not share an id
-    numbers = {found: str(place) for place, found in enumerate(dict.fromkeys(_CLIP.findall(drawn)))}
-    own = hashlib.sha256(_CLIP.sub("clip", drawn).encode()).hexdigest()[:8]
-    return _CLIP.sub(lambda found: f"clip-{own}-{numbers[found.group()]}", drawn)
-
-
-def png(chart: "alt.TopLevelMixin | str", scale: float = 1.25) -> bytes:
-    """The chart (or SVG text) as a picture on white, below 100 kB: coarser, where finer would be larger."""
-    import vl_convert
-
-    drawn = paper_svg(chart)
-    picture = bytes(vl_convert.svg_to_png(drawn, scale=scale))
-    while len(picture) >= MAX_PNG_BYTES and scale > 0.4:
-        scale *= 0.8
-        picture = bytes(vl_convert.svg_to_png(drawn, scale=scale))
-    return picture
-
-
-def _spec(chart: "alt.TopLevelMixin", ink: str, ground: str) -> dict[str, Any]:
-    """The chart's Vega-Lite under the one theme."""
-    spec = chart.to_dict(validate=False)
-    text = {"labelColor": ink, "titleColor": ink, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal"}
-    spec["background"] = ground
-    spec["config"] = {
-        "font": FONT,
-        "view": {"stroke": None},
-        "text": {"color": ink, "fontSize": 11},
-        # what they say stands in the page's own words: only marks are spoken
-        "axis": text | {"gridColor": ink, "gridOpacity": 0.12, "domain": False, "tickColor": QUIET, "aria": False},
-        "legend": text | {"aria": False},
-        "header": text | {"labelFontWeight": "bold"},
-    }
-    spec["params"] = [{"name": "ink", "value": ink}, *spec.get("params", ())]
-    return dict(spec)
+def on_paper(drawn: str) -> str:
+    """A chart in dark ink on white, for where no page gives it its ink."""
+    opened, close, rest = drawn.partition(">")
+    return f'{opened} color="{INK}"{close}<rect width="100%" height="100%" fill="{PAPER}"/>{rest}'
 
 
 def _shown(value: float | None, form: str) -> str:
@@ -623,14 +476,6 @@ def _state(state: str, names: Mapping[str, str]) -> str:
 
 def _state_colour(state: str, colours: Mapping[int, str]) -> str:
     return colours.get(int(state), QUIET) if state.isdigit() else QUIET
-
-
-def _shortened(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def _spoken(words: str) -> str:
-    return f'role="graphics-symbol" aria-label="{escape(words, quote=True)}"'
 
 
 def _totals(moves: Rows, side: str) -> dict[str, int]:

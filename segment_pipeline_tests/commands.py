@@ -145,14 +145,12 @@ def _serve() -> None:
 
 def _import_what_a_run_imports() -> None:
     """All but the code location: which months it has, it reads from the user's file when it is imported."""
-    import altair  # noqa: F401
     import dagster as dg
     import great_expectations  # noqa: F401
     import pyarrow  # noqa: F401
     import rich.progress  # noqa: F401
     import scipy.optimize  # noqa: F401
     import sklearn.cluster  # noqa: F401
-    import vl_convert  # noqa: F401
 
     import segment_pipeline.cli.main
     import segment_pipeline.customers.expectations

@@ -25,6 +25,7 @@ ROOMS = (
     "words",
     "column_names",
     "database",
+    "drawing",
     "charts",
     "mixture",
     "orchestration",
@@ -72,8 +73,8 @@ KNOWS: Mapping[tuple[str, ...], tuple[frozenset[str], re.Pattern[str]]] = {
     ),
     DAGSTER: (frozenset({"orchestration", *FACES}), re.compile(r"assets\.py")),
     ("great_expectations", "pandas"): (
-        frozenset({"charts"}),
-        re.compile(r"expectations\.py|split_store\.py|\w+_chart\.py"),
+        frozenset(),
+        re.compile(r"expectations\.py|split_store\.py"),
     ),
     ("rich",): (frozenset({"cli", "quickstart"}), re.compile(r"summary\.py")),
 }

@@ -52,7 +52,7 @@ def pictures(published: Path) -> dict[str, str]:
         "journeys": charts.journey_flow(story["moves"], segment_names(history), colours),
         "warnings-judged": charts.backtest([row for row in story["backtest"] if row["alerts"]]),
     }
-    return {f"{name}.svg": charts.paper_svg(chart) for name, chart in drawn.items()}
+    return {f"{name}.svg": charts.on_paper(chart) for name, chart in drawn.items()}
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from segment_pipeline.orchestration import checks
 from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.metadata import as_list, as_table
 from segment_pipeline.orchestration.monthly_asset import SQL_KINDS, monthly_asset
-from segment_pipeline.orchestration.pictures import markdown_of
+from segment_pipeline.orchestration.pictures import picture
 from segment_pipeline.orchestration.resources import Pipeline
 from segment_pipeline.segments.assets import monthly_assignments
 
@@ -103,4 +103,4 @@ def _recommendations(groups: "Sequence[JudgedGroup]") -> dict[str, Any]:
 def _chart(points: "OutlierPoints | None") -> dict[str, Any]:
     from segment_pipeline.audit.outlier_chart import outlier_chart
 
-    return {} if points is None else {"chart": markdown_of(outlier_chart(points), points.title)}
+    return {} if points is None else {"chart": picture(outlier_chart(points), points.title)}

@@ -4,13 +4,10 @@ Here: the picture. Not here: the figures (customers/worth.py).
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from segment_pipeline.charts import ACCENT
 from segment_pipeline.customers.worth import FeatureWorth
-
-if TYPE_CHECKING:
-    import altair as alt
+from segment_pipeline.drawing import Names, Part, Plot, around, chart, grid, rect, shortened
 
 MEASURES = {
     "separates": "separates segments",
@@ -21,25 +18,21 @@ MEASURES = {
 """The figures that are drawn, and what each bar says; of the last, less is better."""
 
 
-def worth_bars(worth: Sequence[FeatureWorth]) -> "alt.Chart":
+def worth_bars(worth: Sequence[FeatureWorth]) -> str:
     """One row of bars a feature, in the order given; figures that are not known have none."""
-    import altair as alt
-
-    rows = [
-        {"feature": one.feature, "measure": said, "value": value, "words": f"{one.feature}, {said}: {value:.2f}"}
-        for one in worth
-        for name, said in MEASURES.items()
-        if (value := getattr(one, name)) is not None
-    ]
-    there = [said for said in MEASURES.values() if any(row["measure"] == said for row in rows)]
-    return (
-        alt.Chart(alt.Data(values=rows), width=110, height=alt.Step(20))
-        .mark_bar(color=ACCENT, opacity=0.75)
-        .encode(
-            x=alt.X("value:Q", title=None),
-            y=alt.Y("feature:N", title=None, sort=[one.feature for one in worth], axis=alt.Axis(labelLimit=200)),
-            column=alt.Column("measure:N", title=None, sort=there),
-            description="words:N",
-        )
-        .resolve_scale(x="independent")
-    )
+    features = Names([shortened(one.feature, 34) for one in worth])
+    plots: list[Part] = []
+    for name, said in MEASURES.items():
+        known = [(place, one.feature, getattr(one, name)) for place, one in enumerate(worth)]
+        known = [bar for bar in known if bar[2] is not None]
+        if not known:
+            continue
+        scale = around([value for _, _, value in known])
+        plot = Plot(120, 20 * len(worth), scale, features if not plots else Names(features.names, unnamed=True))
+        bars = []
+        for place, feature, value in known:
+            left, right = sorted((plot.across(0.0), plot.across(value)))
+            words = f"{feature}, {said}: {value:.2f}"
+            bars.append(rect(left, 20 * place + 2, right - left, 16, fill=ACCENT, fill_opacity=0.75, words=words))
+        plots.append(plot.with_axes(bars, title=said))
+    return chart(grid(plots, len(MEASURES)))

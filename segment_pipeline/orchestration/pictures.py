@@ -5,21 +5,13 @@ of block characters, stand inline beside it.
 """
 
 import base64
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
-if TYPE_CHECKING:
-    import altair as alt
 
+def picture(chart: str, says: str) -> dg.MarkdownMetadataValue:
+    """The chart, SVG text, as Markdown with an image in it; `says` is what it shows, for who cannot see it."""
+    from segment_pipeline.charts import on_paper
 
-def picture(chart: "alt.TopLevelMixin | str", says: str) -> dg.MarkdownMetadataValue:
-    """The chart as Markdown with a PNG in it; `says` is what it shows, for who cannot see it."""
-    from segment_pipeline.charts import png
-
-    return markdown_of(png(chart), says)
-
-
-def markdown_of(png: bytes, says: str) -> dg.MarkdownMetadataValue:
-    """A picture that is drawn already."""
-    return dg.MetadataValue.md(f"![{says}](data:image/png;base64,{base64.b64encode(png).decode()})")
+    image = base64.b64encode(on_paper(chart).encode()).decode()
+    return dg.MetadataValue.md(f"![{says}](data:image/svg+xml;base64,{image})")

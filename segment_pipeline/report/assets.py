@@ -19,7 +19,7 @@ def _opens(key: str, page: str = "") -> dict[str, dg.MetadataValue]:
 @monthly_asset(
     "The month's report: one HTML file beside the published file, made from nothing else.",
     deps=[published_segments],
-    kinds={"html", "altair"},
+    kinds={"html"},
     metadata={
         "dagster/uri": (location_config().published_path.parent / "reports").as_uri(),
         **_opens("reports"),

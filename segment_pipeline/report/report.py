@@ -1,10 +1,9 @@
 """The report of a month: one HTML file that a marketer opens, offline, and a printer takes.
 
-Everything in it comes from the published file, and the same file gives the same bytes. Charts are SVG drawn here, with
-a few lines of script for hovering: a quarter of a megabyte, where Vega's own offline bundle alone is 0.9 MB
-(benchmarks/report.py). It is a briefing of a few pages, with all figures and the method folded into an appendix that is
-printed where it is unfolded. What belongs here: putting the page together. Rows: queries.py; the first screen's words:
-briefing.py; a segment's card: cards.py; drawing: charts.py.
+Everything in it comes from the published file, and the same file gives the same bytes. Charts are SVG, with a few lines
+of script for hovering: a fifth of a megabyte (benchmarks/report.py). It is a briefing of a few pages, with all figures
+and the method folded into an appendix that is printed where it is unfolded. What belongs here: putting the page
+together. Rows: queries.py; the first screen's words: briefing.py; a segment's card: cards.py; drawing: charts.py.
 """
 
 import base64
@@ -151,27 +150,23 @@ def _drawings(story: Story) -> dict[str, Any]:
         for row in story["segments"]
     }
     drawn = {
-        "bic_chart": charts.svg(
-            charts.bic_curve(
-                candidates,
-                (champion["covariance_type"], champion["n_components"]) if champion else None,
-                elbow_among(candidates),
-            )
+        "bic_chart": charts.bic_curve(
+            candidates,
+            (champion["covariance_type"], champion["n_components"]) if champion else None,
+            elbow_among(candidates),
         )
         if candidates
         else None,
-        "certainty_chart": charts.svg(
-            charts.histograms(
-                story["certainty"],
-                {"max_probability": "largest probability", "entropy": "uncertainty (0 certain, 1 all alike)"},
-            )
+        "certainty_chart": charts.histograms(
+            story["certainty"],
+            {"max_probability": "largest probability", "entropy": "uncertainty (0 certain, 1 all alike)"},
         ),
         # drawn for the width of a page and for that of a phone: the style shows the one that fits
         "flow_chart": "".join(
             charts.journey_flow(story["moves"], names, colours, narrow=narrow) for narrow in (False, True)
         ),
-        "drift_chart": charts.svg(charts.drift_over_months(story["drift"])) if story["drift"] else None,
-        "backtest_chart": charts.svg(charts.backtest(judged)) if judged else None,
+        "drift_chart": charts.drift_over_months(story["drift"]) if story["drift"] else None,
+        "backtest_chart": charts.backtest(judged) if judged else None,
     }
     return {
         "colours": colours,

@@ -2,13 +2,12 @@
 
 import base64
 import shutil
-import struct
 from typing import Any
+from xml.etree import ElementTree
 
 import dagster as dg
 import pytest
 
-from segment_pipeline.charts import MAX_PNG_BYTES
 from segment_pipeline_tests.shop import Shop
 
 PICTURES = {
@@ -36,16 +35,16 @@ def metadata(three_months: Shop, tmp_path_factory: pytest.TempPathFactory) -> di
     return {asset: dict(event.asset_materialization.metadata) for asset, event in events.items()}
 
 
-def test_each_asset_has_its_picture_as_a_small_png_with_words_beside_it(metadata):
+def test_each_asset_has_its_picture_as_a_small_svg_with_words_beside_it(metadata):
     for asset, keys in PICTURES.items():
         for key in keys:
-            words, _, data = metadata[asset][key].value.partition("](data:image/png;base64,")
+            words, _, data = metadata[asset][key].value.partition("](data:image/svg+xml;base64,")
             picture = base64.b64decode(data.removesuffix(")"))
             assert len(words) > 20, key
-            assert len(picture) < MAX_PNG_BYTES, key
-            width, height = struct.unpack(">II", picture[16:24])
-            assert width > 300, key
-            assert height > 80, key
+            assert len(picture) < 100_000, key
+            page = ElementTree.fromstring(picture)
+            assert int(page.get("width", "")) > 300, key
+            assert int(page.get("height", "")) > 80, key
 
 
 def test_what_stands_inline_is_short_enough_for_the_ui(metadata):

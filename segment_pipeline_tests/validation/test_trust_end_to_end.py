@@ -45,7 +45,7 @@ def test_a_month_publishes_its_audit_and_its_unusual_customers(shop_with_grades,
     audit = result.asset_materializations_for_node("segment_audit")[0].metadata
     assert "adjusted Rand index" in audit["findings"].value
     groups = result.asset_materializations_for_node("outlier_groups")[0].metadata
-    assert groups["chart"].value.startswith("![Unusual customers of 2023-03](data:image/png;base64,")
+    assert groups["chart"].value.startswith("![Unusual customers of 2023-03](data:image/svg+xml;base64,")
     assert groups["recommendations"].records[0].data["recommendation"] in ("keep", "cap", "reject")
     unusual = f"SELECT count(*) FROM outlier_customers WHERE {MARCH}"
     assert query(shop_with_grades.published, unusual) == [(groups["unusual_customers"].value,)]

@@ -1,0 +1,102 @@
+"""Where a month's CPU seconds go, by kind of work: the demo's first months, as `segment-pipeline run` does them.
+
+    PYTHONPATH=CHECKOUT python benchmarks/where_a_month_goes.py     # of another version, the named alternative
+
+A clock of the process's own CPU time, its threads and what it starts along with it, asks every two milliseconds what
+the innermost part of the program is that has a kind. Seconds that pass on the wall tell little on a machine that has
+other things to do; CPU seconds there are up to a third more than on a quiet one.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+
+from segment_pipeline.cli.main import main as segment_pipeline
+
+CONFIG = Path(__file__).parents[1] / "data" / "segmentation.yaml"
+MONTHS = {"2017-03": "first", "2017-04": "no refit", "2017-05": "refit", "2017-06": "no refit"}
+"""Month -> what it is; the first imports, and starts what a process starts once."""
+EVERY_SECONDS = 0.002
+KINDS = {
+    "<frozen importlib": "imports",
+    "/segment_pipeline/charts.py": "pictures",
+    "_chart.py": "pictures",
+    "/segment_pipeline/report/": "report",
+    "/segment_pipeline/sources/": "sources",
+    "/segment_pipeline/customers/expectations.py": "great-expectations",
+    "/segment_pipeline/customers/": "features",
+    "/segment_pipeline/models/": "search",
+    "/segment_pipeline/segments/": "scoring and segments",
+    "/segment_pipeline/movement/": "movement",
+    "/segment_pipeline/validation/": "validation",
+    "/segment_pipeline/early_warnings/": "warnings and value",
+    "/segment_pipeline/value/": "warnings and value",
+    "/segment_pipeline/campaigns/": "campaigns, audit, alternatives",
+    "/segment_pipeline/audit/": "campaigns, audit, alternatives",
+    "/segment_pipeline/alternatives/": "campaigns, audit, alternatives",
+    "/segment_pipeline/publishing/": "publishing",
+    "/segment_pipeline/orchestration/": "transactions and checks",
+    "/site-packages/dagster": "Dagster's own",
+    "": "everything else",
+}
+"""Part of a file's path -> kind of what is done there, and in whatever it calls that has none; the first that fits."""
+
+
+class Clock:
+    """CPU seconds by kind."""
+
+    def __init__(self) -> None:
+        self.spent: Counter[str] = Counter()
+        self._at = cpu_seconds()
+        signal.signal(signal.SIGPROF, self._note)
+        signal.setitimer(signal.ITIMER_PROF, EVERY_SECONDS, EVERY_SECONDS)
+
+    def take(self) -> Counter[str]:
+        """What was spent since it was last asked."""
+        taken, self.spent = self.spent, Counter()
+        return taken
+
+    def _note(self, _: int, frame: FrameType | None) -> None:
+        now = cpu_seconds()
+        self.spent[_kind(frame)] += now - self._at
+        self._at = now
+
+
+def cpu_seconds() -> float:
+    return sum(os.times()[:4])
+
+
+def _kind(frame: FrameType | None) -> str:
+    while frame is not None:
+        path = frame.f_code.co_filename
+        found = next(kind for part, kind in KINDS.items() if part in path)
+        if found != KINDS[""]:
+            return found
+        frame = frame.f_back
+    return KINDS[""]
+
+
+def main() -> None:
+    clock = Clock()
+    spent = {}
+    with tempfile.TemporaryDirectory() as folder:
+        config = shutil.copyfile(CONFIG, Path(folder) / CONFIG.name)
+        for month in MONTHS:
+            if segment_pipeline(["run", "--config", str(config), "--months", month, "--quiet"]) != 0:
+                sys.exit(f"{month} failed.")
+            spent[month] = clock.take()
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    print(f"| CPU seconds | {' | '.join(f'{month}, {what}' for month, what in MONTHS.items())} |")
+    print("|---" * (len(MONTHS) + 1) + "|")
+    for kind in dict.fromkeys(KINDS.values()):
+        print(f"| {kind} | {' | '.join(f'{month[kind]:.2f}' for month in spent.values())} |")
+    print(f"| together | {' | '.join(f'{month.total():.1f}' for month in spent.values())} |")
+
+
+if __name__ == "__main__":
+    main()
