@@ -38,22 +38,28 @@ def fold_months(connection: duckdb.DuckDBPyConnection, config: Config, month: da
     with chdir(config.path.parent):
         lines = open_order_lines(connection, config)
         read_contents(connection, config)
-        known = f"of_month <= {month_literal(month)} AND feed = {literal(ORDER_LINES)}"
-        held = f"SELECT * EXCLUDE (days) FROM source_contents WHERE {known}"
-        kept = f"SELECT * EXCLUDE (definition) FROM {FOLDED_MONTHS.name} WHERE {known}"
-        stands = f"of_month IN (SELECT of_month FROM ({held} INTERSECT {kept}))"
-        found = connection.execute(f"SELECT of_month FROM ({held}) WHERE NOT {stands} ORDER BY of_month").fetchall()
-        for table in (FOLDED_ORDERS, FOLDED_MONTHS):  # whose condition is asked of FOLDED_MONTHS, and so comes last
-            connection.execute(f"DELETE FROM {table.name} WHERE of_month <= {month_literal(month)} AND NOT {stands}")
-        months = [of_month for (of_month,) in found]
-        if months:
-            try:
-                insert_query(connection, FOLDED_ORDERS, _folded(lines.sql(), months))
-            except duckdb.Error as error:
-                raise lines.failed(error) from error
-            lines.refuse_changed()
-            added = f"SELECT *, {literal(definition_of(config))} AS definition FROM ({held}) WHERE NOT {stands}"
-            insert_query(connection, FOLDED_MONTHS, added)
+        try:
+            months = fold_contents(connection, config, lines.sql(), month)
+        except duckdb.Error as error:
+            raise lines.failed(error) from error
+        lines.refuse_changed()
+    return months
+
+
+def fold_contents(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, month: date) -> Sequence[date]:
+    """As `fold_months`, where `source_contents` says already what the relation `lines` holds. Raises duckdb.Error."""
+    until = f"of_month <= {month_literal(month)}"
+    held = f"SELECT * EXCLUDE (days) FROM source_contents WHERE {until} AND feed = {literal(ORDER_LINES)}"
+    kept = f"SELECT * EXCLUDE (definition) FROM {FOLDED_MONTHS.name}"
+    stands = f"of_month IN (SELECT of_month FROM ({held} INTERSECT {kept}))"
+    found = connection.execute(f"SELECT of_month FROM ({held}) WHERE NOT {stands} ORDER BY of_month").fetchall()
+    for table in (FOLDED_ORDERS, FOLDED_MONTHS):  # whose rows the condition asks for, and so go last
+        connection.execute(f"DELETE FROM {table.name} WHERE {until} AND NOT {stands}")
+    months = [of_month for (of_month,) in found]
+    if months:
+        insert_query(connection, FOLDED_ORDERS, _folded(lines, months))
+        added = f"SELECT *, {literal(definition_of(config))} AS definition FROM ({held}) WHERE NOT {stands}"
+        insert_query(connection, FOLDED_MONTHS, added)
     return months
 
 
