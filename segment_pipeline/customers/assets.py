@@ -29,6 +29,8 @@ from segment_pipeline.sources.assets import observations, source_assets
 from segment_pipeline.sources.tables import (
     CUSTOMER_CATEGORIES,
     CUSTOMER_LINES,
+    FOLDED_MONTHS,
+    FOLDED_ORDERS,
     RAW_CUSTOMERS,
     SOURCE_MONTHS,
     SOURCE_PARTS,
@@ -88,16 +90,18 @@ TOO_FEW = (
 
 @monthly_asset(
     RAW_CUSTOMERS,
-    beside=[CUSTOMER_CATEGORIES, SOURCE_PARTS, CUSTOMER_LINES, SOURCE_MONTHS],
+    beside=[CUSTOMER_CATEGORIES, SOURCE_PARTS, CUSTOMER_LINES, SOURCE_MONTHS, FOLDED_ORDERS, FOLDED_MONTHS],
     deps=SOURCES,
     kinds=SQL_KINDS,
     checks=[ORDER_LINES_HAVE_DATES, AMOUNTS_ARE_KEPT, SOURCE_IS_AS_IT_WAS, FEEDS_REACH_THE_END, NOTHING_COMES_TWICE],
 )
 def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
+    from segment_pipeline.sources.over_time.folded import fold_months
     from segment_pipeline.sources.sources import load_raw_customers
 
     with pipeline.step(context) as step:
-        counts = load_raw_customers(step.connection, step.config, step.month)
+        anew = fold_months(step.connection, step.config, step.month)
+        counts = load_raw_customers(step.connection, step.config, step.month, folded=True)
         step.rows = counts.rows
         dated = _dates(counts.parts, step.config.quality.max_rejected_share)
         step.judge(dated, _kept(counts.lost_by_rounding), advice="" if dated.passed else _advice_on_dates(step))
@@ -110,7 +114,12 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     for feed, events in counts.events.items():
         figures |= {f"events/{feed}/{name}": count for name, count in asdict(events).items()}
     figures |= {f"missing_filled/{name}": count for name, count in counts.filled.items()}
-    return step.result({"customers": counts.rows, "forgotten": counts.forgotten, **figures})
+    return step.result({"customers": counts.rows, "forgotten": counts.forgotten, **figures, **_read_anew(anew)})
+
+
+def _read_anew(months: "Sequence[date]") -> dict[str, object]:
+    """Whose lines were aggregated, and not taken as they were kept."""
+    return {"source/months_folded": len(months), "months folded": ", ".join(map(month_key, months)) or "none"}
 
 
 def _dates(parts: "Sequence[Part]", allowed: float) -> dg.AssetCheckResult:
@@ -143,12 +152,11 @@ def _kept(lost: float) -> dg.AssetCheckResult:
 
 def _over_time(step: Step) -> list[dg.AssetCheckResult]:
     """Keep what this month stands on, and judge the source beside what it was."""
-    from segment_pipeline.sources.over_time.contents import changes_before, read_contents, write_contents
+    from segment_pipeline.sources.over_time.contents import changes_before, write_contents
     from segment_pipeline.sources.over_time.copies import copies_in_words
     from segment_pipeline.sources.over_time.outlook import ends_of
 
     connection, config, month = step.connection, step.config, step.month
-    read_contents(connection, config)
     write_contents(connection, config, month)
     changed, ends = changes_before(connection, config, month), ends_of(connection, month)
     first = min((one.month for one in changed), default=month)

@@ -95,7 +95,7 @@ def observe_silence(connection: duckdb.DuckDBPyConnection, config: Config, month
     for earlier in due:
         start, end = as_of(earlier), as_of(earlier) + horizon
         if config.source.orders is not None:
-            load_orderers(connection, config, start, end)
+            load_orderers(connection, config, month, start, end)
         else:
             _orderers_of_snapshots(connection, config, start, end)
         insert_query(

@@ -22,12 +22,10 @@ from segment_pipeline.sources.over_time.contents import read_contents, settle_de
 from segment_pipeline.sources.people.delivered import hashed
 from segment_pipeline.sources.people.tables import FORMER_CUSTOMERS, PEOPLE_OPERATIONS, REMOVED_ROWS
 from segment_pipeline.sources.reconciliation import count_as_former
-from segment_pipeline.sources.tables import CUSTOMER_LINES, RAW_CUSTOMERS
+from segment_pipeline.sources.tables import CUSTOMER_LINES, FOLDED_ORDERS, RAW_CUSTOMERS
 
-TABLES_OF_PEOPLE = tuple(
-    table for table in TABLES if "customer_id" in table.column_names and table is not FORMER_CUSTOMERS
-)
-"""Every table with a row about a customer; each has a month, too."""
+TABLES_OF_PEOPLE = tuple(table for table in TABLES if {"month", "customer_id"} <= set(table.column_names))
+"""Every table with a row about a customer of a month."""
 
 PEOPLE = "people"
 """The temporary table with the ids that an operation is about."""
@@ -67,6 +65,7 @@ def forget(connection: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> Operati
         _remove(connection, table, f"customer_id IN (SELECT customer_id FROM {PEOPLE})", FORGOTTEN)
         for table in TABLES_OF_PEOPLE
     )
+    connection.execute(f"DELETE FROM {FOLDED_ORDERS.name} WHERE customer_id IN (SELECT customer_id FROM {PEOPLE})")
     connection.execute(
         f"UPDATE {FORMER_CUSTOMERS.name} SET customer_id = NULL WHERE customer_id IN (SELECT customer_id FROM {PEOPLE})"
     )
@@ -109,7 +108,8 @@ def merge(connection: duckdb.DuckDBPyConnection, config: Config, old: str, new: 
         SELECT DISTINCT month FROM {RAW_CUSTOMERS.name} WHERE customer_id = {literal(new)}
     """)
     removed = sum(_hand_over(connection, table, old, new, "FROM taken") for table in TABLES_OF_PEOPLE)
-    connection.execute(f"UPDATE {FORMER_CUSTOMERS.name} SET customer_id = ? WHERE customer_id = ?", [new, old])
+    for table in (FOLDED_ORDERS, FORMER_CUSTOMERS):
+        connection.execute(f"UPDATE {table.name} SET customer_id = ? WHERE customer_id = ?", [new, old])
     _remember(connection, new)
     name_people(connection, [new])
     shift_contents(connection, config, PEOPLE, 1)

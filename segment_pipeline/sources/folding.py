@@ -1,7 +1,7 @@
 """Order lines folded into customers: one row each, with the features that order lines give.
 
-A month is aggregated from the raw lines themselves, not from stored partial sums: it depends on nothing but the lines,
-and an order or a product that spans two months is counted once. Here: the statements. Not here: which features there
+A month is aggregated from the lines, or from what earlier months have folded of them (over_time/folded.py), to the same
+bits: an order or a product that spans two months is counted once. Here: the statements. Not here: which features there
 are (config/order_features.py), and how those of the user's own are checked (aggregates.py).
 """
 
@@ -21,6 +21,24 @@ from segment_pipeline.sources.aggregates import named_columns, settled
 from segment_pipeline.sources.events import Feed, fold_events, value_of
 from segment_pipeline.sources.expressions import is_date
 from segment_pipeline.sources.order_lines import instant, window_of
+from segment_pipeline.sources.tables import FOLDED_ORDERS
+
+FOLDED = """
+    min(ordered_at) AS ordered_at, sum(amount) AS amount, count(DISTINCT product_id) AS products,
+    count(*) FILTER (amount IS NULL) AS unreadable_amounts, count(*) FILTER (order_id IS NULL) AS missing_order_ids,
+    count(*) AS lines, count(*) FILTER (amount < 0) AS below_zero, sum(amount) FILTER (amount < 0) AS below_zero_money
+"""
+"""The lines of an order as one row."""
+
+HASHED = "CASE WHEN order_id IS NOT NULL THEN hash(order_id) END"
+"""What stands for the id of an order in `folded_orders`, as SQL over a line."""
+
+_ADDED = ("products", "unreadable_amounts", "missing_order_ids", "lines", "below_zero")
+MERGED = f"""
+    min(ordered_at) AS ordered_at, sum(amount) AS amount, sum(below_zero_money) AS below_zero_money,
+    {", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in _ADDED)}
+"""
+"""Such rows of parts of an order as one row: the same, but of products, which may be in several of them."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,8 @@ def fold_order_lines(
     month: date,
     feeds: Sequence[Feed] = (),
     plain: str = "",
+    *,
+    folded: bool = False,
 ) -> dict[str, int]:
     """Fill the temporary table `source_customers` with a row for every customer who has an order in the month's window,
     or as `source.customers` says an event: the columns of `raw_customers` but the month. Features that nobody asks for
@@ -48,7 +68,7 @@ def fold_order_lines(
 
     lines : a relation with the columns of `OrderLines.sql`. Of lines with categories, what each customer spent on which
     stays in the temporary table `source_categories`; it is empty otherwise. plain : the same lines without their
-    categories, if these take time to look up.
+    categories, if these take time to look up. folded : whether `folded_orders` has them all, up to the month's end.
 
     Lines are folded into orders, and orders into customers, one statement each, which spills to disk what does not fit
     into the memory limit; all at once would need room for every step together. Missing customer ids fold into one row:
@@ -56,7 +76,7 @@ def fold_order_lines(
     """
     start, end = map(instant, window_of(config, month))
     of_month = f"ordered_at >= {instant(month)}"
-    in_window = f"is_line AND ordered_at >= {start} AND ordered_at < {end}"
+    in_window = f"ordered_at >= {start} AND ordered_at < {end}"
     made = _made(connection, config, lines, window_of(config, month)[1])
     of = {
         over: _columns(one for one in made if one.over == over) for over in ("orders", "lines", "categories", "history")
@@ -66,15 +86,12 @@ def fold_order_lines(
         fold_events(connection, feed, config, month, table, _made_of_events(connection, config, feed, month))
     has_categories = "category" in config.source.given
     plain = plain or lines
+    past = FOLDED_ORDERS.name if folded else f"(FROM ({plain}) WHERE is_line)"
     named = named_columns([one.of_lines for one in config.features if one.of_lines is not None])
     steps = {
         "source_orders": f"""
-            SELECT customer_id, order_id, min(ordered_at) AS ordered_at, sum(amount) AS amount,
-                count(DISTINCT product_id) AS products,
-                count(*) FILTER (amount IS NULL) AS unreadable_amounts,
-                count(*) FILTER (order_id IS NULL) AS missing_order_ids, count(*) AS lines,
-                count(*) FILTER (amount < 0) AS below_zero, sum(amount) FILTER (amount < 0) AS below_zero_money
-            FROM ({plain}) WHERE {in_window} GROUP BY customer_id, order_id
+            SELECT customer_id, order_id, {MERGED if folded else FOLDED}, count(*) AS rows
+            FROM {past} WHERE {in_window} GROUP BY customer_id, order_id
         """,
         "source_accounts": f"""
             SELECT customer_id, CAST(sum(lines - unreadable_amounts) AS BIGINT) AS lines, count(*) AS orders,
@@ -85,18 +102,18 @@ def fold_order_lines(
         """,
         "source_history": f"""
             SELECT customer_id, CAST(min(ordered_at) AS DATE) AS first_seen {of["history"]}
-            FROM ({plain}) WHERE is_line AND ordered_at < {end} AND {is_date("ordered_at")} GROUP BY customer_id
+            FROM {past} WHERE ordered_at < {end} AND {is_date("ordered_at")} GROUP BY customer_id
         """,
         "source_window": f"""
             SELECT customer_id {of["lines"]}
             FROM ({lines if "category" in named else plain})
-            WHERE {in_window if of["lines"] else "false"} GROUP BY customer_id
+            WHERE {in_window if of["lines"] else "false"} AND is_line GROUP BY customer_id
         """,
         # one row: what the user's own aggregates are over no lines
         "source_no_lines": f"SELECT count(*) AS customer_id {of['lines']} FROM ({lines}) WHERE false",
         "source_categories": f"""
             SELECT customer_id, category, greatest(coalesce(sum(amount), 0), 0) AS spend, count(*) AS lines
-            FROM ({lines}) WHERE {in_window if has_categories else "false"} GROUP BY customer_id, category
+            FROM ({lines}) WHERE {in_window if has_categories else "false"} AND is_line GROUP BY customer_id, category
         """,
         "source_folded": f"""
             SELECT customer_id, CAST(sum(unreadable_amounts) AS BIGINT) AS unreadable_amounts,
@@ -130,11 +147,30 @@ def fold_order_lines(
     }
     for table, query in steps.items():
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
+        if table == "source_orders" and folded and "product_id" in config.source.given:
+            _count_products(connection, f"({plain}) WHERE {in_window} AND is_line")
     silent = {feed.name: _silent(connection, table) for table, feed in of_events.items()}
     for table in (*steps, *of_events):
         if table not in ("source_customers", "source_categories", "source_accounts"):
             connection.execute(f"DROP TABLE {table}")
     return silent
+
+
+def _count_products(connection: duckdb.DuckDBPyConnection, window: str) -> None:
+    """Count the different products of orders that were merged from several rows: each of these has counted its own.
+    window : the lines, as what stands behind FROM."""
+    several = "SELECT customer_id, order_id FROM source_orders WHERE rows > 1"
+    if not connection.execute(f"{several} LIMIT 1").fetchone():
+        return
+    connection.execute(f"""
+        UPDATE source_orders AS o SET products = n.products FROM (
+            SELECT l.customer_id, l.order_id, count(DISTINCT product_id) AS products
+            FROM (SELECT customer_id, {HASHED} AS order_id, product_id FROM {window}) AS l
+            JOIN ({several}) AS s ON s.customer_id IS NOT DISTINCT FROM l.customer_id
+                AND s.order_id IS NOT DISTINCT FROM l.order_id
+            GROUP BY l.customer_id, l.order_id
+        ) AS n WHERE n.customer_id IS NOT DISTINCT FROM o.customer_id AND n.order_id IS NOT DISTINCT FROM o.order_id
+    """)
 
 
 def _made(connection: duckdb.DuckDBPyConnection, config: Config, lines: str, end: date) -> list[Made]:

@@ -66,12 +66,15 @@ class SourceCounts:
     lost_by_rounding: float = 0.0
 
 
-def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
+def load_raw_customers(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, *, folded: bool = False
+) -> SourceCounts:
     """Read the configured source as it stood at the end of `month` and replace that month of `raw_customers`.
 
-    Call it inside a transaction. Raises SourceError, naming file, column, found and expected.
+    Call it inside a transaction. folded : whether the months were folded (`fold_months`), so that the past need not be
+    read. Raises SourceError, naming file, column, found and expected.
     """
-    counts = read_customers(connection, config, month)
+    counts = read_customers(connection, config, month, folded=folded)
     customers = f"SELECT {month_literal(month)} AS month, * FROM source_customers"
     replace_month(connection, RAW_CUSTOMERS, month, customers, config.raw_feature_names)
     connection.execute("DROP TABLE source_customers")
@@ -81,10 +84,13 @@ def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, mo
     return counts
 
 
-def read_customers(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
+def read_customers(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, *, folded: bool = False
+) -> SourceCounts:
     """Fill the temporary table `source_customers` with the source as it stood at the end of `month`: the columns of
     `raw_customers` but the month; `source_categories` with what each customer spent on which category, empty where
-    there are none; and `source_accounts` with the lines of each that count. Raises SourceError."""
+    there are none; and `source_accounts` with the lines of each that count. folded : see `load_raw_customers`. Raises
+    SourceError."""
     if config.source.orders is None:
         no_categories(connection)
         parts, forgotten = read_ready_made(connection, config, month)
@@ -93,7 +99,7 @@ def read_customers(connection: duckdb.DuckDBPyConnection, config: Config, month:
     # Relative paths in the user's SQL start where the configuration lies. DuckDB's own search path would come after
     # the current folder, and cannot hold a comma.
     with chdir(config.path.parent):
-        return _read_orders(connection, config, month)
+        return _read_orders(connection, config, month, folded)
 
 
 def check_source(connection: duckdb.DuckDBPyConnection, config: Config, months: Sequence[date]) -> None:
@@ -157,7 +163,7 @@ def months_before(connection: duckdb.DuckDBPyConnection, config: Config, month: 
     return list(takewhile(covered.__contains__, wanted))[::-1]
 
 
-def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
+def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: date, folded: bool) -> SourceCounts:
     lines = open_order_lines(connection, config, categories=True)
     plain = replace(lines, products=None)
     feeds = open_feeds(connection, config)
@@ -165,7 +171,7 @@ def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: d
     try:
         parts = parts_of_lines(connection, plain, window_of(config, month), month)
         events = {feed.name: count_events(connection, feed, config, month) for feed in feeds}
-        silent = fold_order_lines(connection, config, lines.sql(), month, feeds, plain.sql())
+        silent = fold_order_lines(connection, config, lines.sql(), month, feeds, plain.sql(), folded=folded)
         filled = fill_missing(connection, config)
         events = {name: replace(one, silent_customers=silent[name]) for name, one in events.items()}
         (rows,) = connection.execute("SELECT count(*) FROM source_customers").fetchone() or (0,)

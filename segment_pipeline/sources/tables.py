@@ -158,7 +158,39 @@ SOURCE_MONTHS = Table(
 )
 
 
+FOLDED_ORDERS = Table(
+    "folded_orders",
+    "An order's lines of one day, folded: what a month reads of the past instead of the lines.",
+    (
+        Column("of_month", "DATE", "month", "The month in which the day lies."),
+        CUSTOMER_ID,
+        Column("order_id", "UBIGINT", "", "Stands for the order: a hash of its id; NULL where the lines have none."),
+        Column("ordered_at", "TIMESTAMP", "", "The first of the lines."),
+        Column("amount", "DECIMAL(38,4)", "currency", "What their readable amounts come to; NULL where none is."),
+        Column("products", "BIGINT", "products", "Different products among them."),
+        Column("unreadable_amounts", "BIGINT", "order lines", "Lines whose amount is missing or not a finite number."),
+        Column("missing_order_ids", "BIGINT", "order lines", "Lines without an order id: all of them, or none."),
+        _LINES,
+        *_BELOW_ZERO,
+    ),
+    ("of_month", "customer_id", "order_id", "ordered_at"),
+    published=False,
+    month_column="of_month",
+)
+
+
+FOLDED_MONTHS = Table(
+    "folded_months",
+    "What the source held of a month when its lines were folded into folded_orders, which stand while it holds that.",
+    tuple(column for column in SOURCE_MONTHS.columns if column is not MONTH),
+    ("of_month",),
+    published=False,
+    month_column="of_month",
+)
+
+
 TABLES = (
     *(RAW_CUSTOMERS, CUSTOMER_CATEGORIES, SOURCE_PARTS, CUSTOMER_LINES, SOURCE_MONTHS, SOURCE_RECONCILIATION),
+    *(FOLDED_ORDERS, FOLDED_MONTHS),
     *people.TABLES,
 )

@@ -193,7 +193,7 @@ def _spend(
         return Missing("only a source of order lines tells what customers spent in one month.")
     if not month_rows(connection, VALIDATED_FEATURES, earlier):
         return _NO_MONTH_BEFORE
-    load_orderers(connection, config, as_of(earlier), as_of(month))
+    load_orderers(connection, config, month, as_of(earlier), as_of(month))
     spent = "LEFT JOIN orderers AS o ON o.customer_id = v.customer_id"
     outcome = _outcome(connection, config, champion, earlier, "coalesce(o.spend, 0E0)", spent)
     connection.execute("DROP TABLE orderers")

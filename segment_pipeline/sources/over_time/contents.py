@@ -20,12 +20,12 @@ from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import insert_query, month_literal
 from segment_pipeline.months import month_key
 from segment_pipeline.sources.events import Feed, open_feeds
-from segment_pipeline.sources.order_lines import CLOCK_TOLERANCE, OrderLines, open_order_lines
+from segment_pipeline.sources.order_lines import CLOCK_TOLERANCE, ORDER_LINES, OrderLines, open_order_lines
 from segment_pipeline.sources.ready_made import lies_here
 from segment_pipeline.sources.sources import read_customers
-from segment_pipeline.sources.tables import CUSTOMER_LINES, RAW_CUSTOMERS, SOURCE_MONTHS
+from segment_pipeline.sources.tables import CUSTOMER_LINES, FOLDED_MONTHS, RAW_CUSTOMERS, SOURCE_MONTHS
 
-ORDER_LINES, ROWS = "order lines", "rows"
+ROWS = "rows"
 
 # what decides whether a month is run, and not what is read
 _POLICIES = {"window_months", "late_data", "feed_ends_early"}
@@ -103,7 +103,7 @@ def write_contents(connection: duckdb.DuckDBPyConnection, config: Config, month:
         connection,
         SOURCE_MONTHS,
         f"""
-        SELECT {month_literal(month)} AS month, * EXCLUDE (days), {literal(_definition(config))} AS definition
+        SELECT {month_literal(month)} AS month, * EXCLUDE (days), {literal(definition_of(config))} AS definition
         FROM ({held}) WHERE of_month <= {month_literal(month)} ORDER BY feed, of_month
         """,
     )
@@ -174,7 +174,7 @@ def changes(
         )
         GROUP BY feed, of_month ORDER BY of_month, feed
         """,
-        {"definition": _definition(config), "orders": ORDER_LINES, "rows": ROWS},
+        {"definition": definition_of(config), "orders": ORDER_LINES, "rows": ROWS},
     ).fetchall()
     return [Change(*row) for row in rows]
 
@@ -251,9 +251,10 @@ def shift_contents(
         connection.execute(f"""
             INSERT INTO source_contents {_of_rows(config, "month", f"({theirs})")} GROUP BY month
         """)
-    connection.execute(
-        f"""
-        UPDATE {SOURCE_MONTHS.name} AS s SET lines = s.lines + $sign * c.lines,
+    for table in (SOURCE_MONTHS, FOLDED_MONTHS):
+        connection.execute(
+            f"""
+        UPDATE {table.name} AS s SET lines = s.lines + $sign * c.lines,
             customers = s.customers + $sign * c.customers,
             amount = CASE WHEN c.amount IS NULL THEN s.amount ELSE s.amount + $sign * c.amount END,
             fingerprint = CASE
@@ -262,9 +263,9 @@ def shift_contents(
                     + $sign * CAST(split_part(c.fingerprint, ':', 2) AS HUGEINT)) END
         FROM source_contents AS c WHERE c.feed = s.feed AND c.of_month = s.of_month AND s.definition = $definition
         """,
-        {"sign": sign, "definition": _definition(config)},
-    )
-    connection.execute(f"DELETE FROM {SOURCE_MONTHS.name} WHERE lines = 0")
+            {"sign": sign, "definition": definition_of(config)},
+        )
+        connection.execute(f"DELETE FROM {table.name} WHERE lines = 0")
 
 
 def settle_departure(connection: duckdb.DuckDBPyConnection, config: Config, customers: str) -> bool:
@@ -279,7 +280,7 @@ def settle_departure(connection: duckdb.DuckDBPyConnection, config: Config, cust
     if config.source.orders is None or connection.execute("SELECT 1 FROM source_contents").fetchone():
         return False
     read_contents(connection, config)
-    held = f"(FROM {SOURCE_MONTHS.name} WHERE definition = {literal(_definition(config))})"
+    held = f"(FROM {SOURCE_MONTHS.name} WHERE definition = {literal(definition_of(config))})"
     window = f"INTERVAL {config.source.window_months - 1} MONTH"
     found = connection.execute(f"""
         WITH lost AS (
@@ -338,7 +339,8 @@ def _printed(total: str) -> str:
     return f"{literal(duckdb.__version__)} || ':' || {total}"
 
 
-def _definition(config: Config) -> str:
+def definition_of(config: Config) -> str:
+    """Stands for what the configuration says of the source."""
     source = config.source.model_dump(mode="json", exclude=_POLICIES)
     features: Sequence[object] = (
         [(one.name, one.missing) for one in config.features]

@@ -15,8 +15,8 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.sources.events import Feed, open_feeds
-from segment_pipeline.sources.order_lines import OrderLines, instant, open_order_lines
-from segment_pipeline.sources.over_time.contents import ORDER_LINES, rows_of_month_before
+from segment_pipeline.sources.order_lines import ORDER_LINES, OrderLines, instant, open_order_lines
+from segment_pipeline.sources.over_time.contents import rows_of_month_before
 from segment_pipeline.words import percent
 
 ACCEPTED = 0.01

@@ -9,7 +9,8 @@ import duckdb
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.months import as_of
-from segment_pipeline.sources.over_time.contents import ORDER_LINES, Change, changes, line_days, read_contents
+from segment_pipeline.sources.order_lines import ORDER_LINES
+from segment_pipeline.sources.over_time.contents import Change, changes, line_days, read_contents
 from segment_pipeline.sources.over_time.rhythm import FeedEnd, feed_end
 
 
