@@ -37,8 +37,8 @@ def write_candidates(
         CANDIDATE_MODELS,
         month,
         [
-            without(candidate, "mixture", "memory", "degeneracy", "basin_gap", "merged")
-            | {"n_segments": candidate.n_segments if candidate.merged is None else None}
+            without(candidate, "mixture", "memory", "degeneracy", "basin_gap", "examined")
+            | {"n_segments": candidate.n_segments if candidate.examined is None else None}
             | {
                 "covariance_type": candidate.covariance_type,
                 "stability": candidate.stability if isfinite(candidate.stability) else None,

@@ -6,7 +6,7 @@ is for the refit triggers (refit.py).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -102,26 +102,31 @@ def _flicker(memory: Memory, least: float) -> list[str]:
     ]
 
 
-def merged_in_turn(
-    candidates: Sequence[Candidate], model: "ModelSettings", within: float = 0.0, min_kept: float = 0.0
+def examined_in_turn(
+    candidates: Sequence[Candidate],
+    model: "ModelSettings",
+    within: float = 0.0,
+    min_kept: float = 0.0,
+    kept: Callable[[Candidate], float] | None = None,
 ) -> list[Candidate]:
-    """The candidates, those that may be chosen with their components merged to segments (`Candidate.merged`).
+    """The candidates, those that may be chosen examined (`Candidate.examined`).
 
     It takes time, so they are asked in the order of the criterion until one may serve; then only those whose criterion
-    is worse by at most `within`, for they may count as its equals. With criterion "elbow" all are asked. What is
-    degenerate or has not converged no merging mends.
+    is worse by at most `within`, for they may count as its equals, and that keep more customers in their segment than
+    the best of all so far. With criterion "elbow" all are asked. kept : as in `Continuity`, of any candidate; None
+    where there is nothing to keep, and the first that may serve is chosen.
     """
     found: dict[CandidateKey, Candidate] = {}
-    limit = math.inf
+    limit, most = math.inf, -math.inf
     for candidate in sorted(candidates, key=lambda c: (_score(c, model), c.n_components, c.covariance_type)):
         if _score(candidate, model) > limit:
             break
-        if candidate.merged is None or candidate.degenerate or not candidate.converged:
+        if candidate.examined is None or (kept is not None and kept(candidate) <= most):
             continue
-        found[candidate.key] = candidate.merged(min_kept)
-        serves = not judge(found[candidate.key], model, min_kept)
-        if serves and model.criterion != "elbow":
-            limit = min(limit, _score(candidate, model) + within)
+        asked = found[candidate.key] = candidate.examined(min_kept)
+        if model.criterion != "elbow" and not judge(asked, model, min_kept):
+            limit = min(limit, _score(asked, model) + within)
+            most = most if kept is None else max(most, kept(asked))
     return [found.get(candidate.key, candidate) for candidate in candidates]
 
 

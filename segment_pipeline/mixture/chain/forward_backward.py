@@ -50,14 +50,18 @@ def forward_pass(chunk: Chunk, joint: Array, memory: Memory, tempering: float = 
     peak = joint.max(axis=0)
     joint -= peak
     np.exp(joint, out=joint)
+    if not joint.shape[1]:
+        joint = np.zeros((k, 1))  # nobody is seen in any month, and to nobody's place one can point
     forward = np.empty((T, states, chunk.size))
-    emissions = np.zeros((T, states, chunk.size))
+    emissions = np.empty((T, states, chunk.size))
     scales, log_likelihood = np.empty((T, chunk.size)), np.empty((T, chunk.size))
     step = np.ascontiguousarray(memory.transitions.T)
     begin_new, begin_back = np.append(memory.new, 0.0)[:, None], memory.transitions[k][:, None]
     for t, month in enumerate(chunk.months):
         emission = emissions[t]
-        emission[:k, month.seen] = joint[:, month.rows]
+        joint.take(month.place, axis=1, out=emission[:k], mode="clip")  # twice as fast as to assign to month.seen
+        emission[:, month.unseen] = 0.0
+        emission[k, month.seen] = 0.0
         emission[k, month.lapsed] = 1.0
         emission[:, month.missing] = 1.0
         ahead = np.matmul(step, forward[t - 1], out=forward[t]) if t else forward[t]
@@ -173,7 +177,7 @@ class MemoryEM(Accelerated[PanelRows]):
         for t in range(len(chunk.months) - 1, -1, -1):
             month = chunk.months[t]
             np.multiply(found.forward[t], backward, out=now)
-            R[:, month.rows] = now[:k, month.seen]
+            R[:, month.rows] = now[:k].take(month.seen, axis=1)  # a third of the time of now[:k, month.seen]
             for column, begins in ((-3, month.new), (-2, month.old), (-1, month.back)):
                 if len(begins):
                     sums[:, column] += now[:, begins].sum(axis=1)

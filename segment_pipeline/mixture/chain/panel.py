@@ -175,11 +175,14 @@ class Panel:
 @dataclass(frozen=True, eq=False)
 class Month:
     """One month of a chunk: what is known, and who begins: new, there before the panel, and back from having lapsed
-    before it. Each is an index of customers, or a slice of all; `before` are those who have not begun."""
+    before it. Each is an index of customers; `before` are those who have not begun, `unseen` all but the seen. rows :
+    of the chunk. place : (c,) which of its rows is each customer's; any, of the unseen."""
 
     before: Labels
-    seen: Labels | slice
+    seen: Labels
+    unseen: Labels
     rows: slice
+    place: Labels
     lapsed: Labels
     missing: Labels
     new: Labels
@@ -206,13 +209,18 @@ class Chunk:
         nobody = np.arange(0)
         months, position = [], 0
         for t in range(states.shape[1]):
-            seen = np.flatnonzero(states[:, t] == SEEN)
+            is_seen = states[:, t] == SEEN
+            seen = np.flatnonzero(is_seen)
+            place = np.zeros(len(states), dtype=np.intp)
+            place[seen] = np.arange(position, position + len(seen))
             starting = begins == t
             months.append(
                 Month(
                     np.flatnonzero(states[:, t] == BEFORE),
-                    slice(None) if len(seen) == last - first else seen,
+                    seen,
+                    np.flatnonzero(~is_seen),
                     slice(position, position + len(seen)),
+                    place,
                     np.flatnonzero(states[:, t] == LAPSED),
                     np.flatnonzero(states[:, t] == MISSING),
                     np.flatnonzero(starting & is_new),
