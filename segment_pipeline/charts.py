@@ -152,7 +152,7 @@ def bic_curve(candidates: Rows, chosen: tuple[str, int] | None, elbow: tuple[str
     covariances.
 
     candidates : rows of candidate_models of one month. chosen : covariance_type and n_components that served, or None.
-    elbow : likewise, see `models.selection.elbow_of`. Refused candidates are hollow.
+    elbow : likewise, see `models.selection.elbow_of`. Refused candidates are hollow; grey, of whom nobody had to ask.
     """
     import altair as alt
 
@@ -171,12 +171,15 @@ def bic_curve(candidates: Rows, chosen: tuple[str, int] | None, elbow: tuple[str
         marks = {"chosen": chosen, "lowest BIC": lowest, "elbow": elbow}
         row["mark"] = ", ".join(word for word, marked in marks.items() if marked == key)
         row["state"] = "chosen" if key == chosen else ("admissible" if row["admissible"] else "refused")
+        if row["state"] == "refused" and (row["stability"] is None or math.isnan(row["stability"])):
+            row["state"] = "not asked"
         kind = f"{row['n_components']} components" + (f", {row['covariance_type']}" if several else "")
         row["words"] = f"{kind}, {row['state']}: BIC {row['bic']:,.0f}, stability {_shown(row['stability'], '.2f')}" + (
             f" ({row['mark']})" if row["mark"] else ""
         )
     x = alt.X("n_components:O", title="number of components", axis=alt.Axis(labelAngle=0))
-    state = alt.Scale(domain=["chosen", "admissible", "refused"], range=[WARN, ACCENT, "transparent"])
+    states = ["chosen", "admissible", "refused", "not asked"]
+    state = alt.Scale(domain=states, range=[WARN, ACCENT, "transparent", QUIET])
     base = alt.Chart(alt.Data(values=rows), width=560, height=210)
     scale = alt.Scale(zero=False, padding=24)
     y = alt.Y("bic:Q", title="BIC (lower is better)", scale=scale, axis=alt.Axis(format=",.0f"))

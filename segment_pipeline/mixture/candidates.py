@@ -76,9 +76,8 @@ class Candidate:
 
     bic, aic, icl : lower is better; from the plain log-likelihood, without prior. train_log_likelihood,
     heldout_log_likelihood : mean nats per customer, of Z, higher is better; held out = fitted on 80 %, from where the
-    mixture stands, and measured on the rest; NaN with memory, as next_log_score is None, until it is examined. stability
-    : mean adjusted Rand index between independent searches, 1 = the same partition each time; NaN where there was one
-    search only.
+    mixture stands, and measured on the rest. stability : mean adjusted Rand index between independent searches, 1 = the
+    same partition each time; NaN where there was one search only.
     smallest_share : smallest weight, 0..1. min_separation : smallest Bhattacharyya distance between two components, 0 =
     the same component twice; infinite for a single component. basin_gap : BIC of the second best distinct solution
     minus this one's, >= 0; NaN when every run ended in the same solution. degeneracy : why the fit is a spike and not a
@@ -86,7 +85,8 @@ class Candidate:
 
     memory : of a candidate that has one, fitted to a panel of months. Weights are the shares in the last month, on
     which bic, aic, icl, shares, separation, stability and degeneracy are judged too, each customer once; the
-    log-likelihoods are of that month given those before. panel_bic : of all months and the chain, with the number of
+    log-likelihoods are of that month given those before. Until it is examined, heldout_log_likelihood is NaN, and
+    panel_bic and next_log_score are None. panel_bic : of all months and the chain, with the number of
     customers; it falls with every segment that tells customers apart who differ for good, and chooses nothing.
     next_log_score : mean log
     density of a month's features given the months before it, nats per customer-month, of the fifth of the customers

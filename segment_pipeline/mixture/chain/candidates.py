@@ -161,10 +161,9 @@ def fit_memory_candidates(
     is, on which `next_log_score` is measured and degeneracy is judged; None where the two are one. champion : last
     month's, in the coordinates of the panel, one more start for its own kind. known : last month's candidates,
     likewise; where there is one of every size of a type, its first search only goes on from them. variance_floor, seed,
-    names, covariance_types : as in `fit_candidates`. Further searches, for stability, are made of a candidate when it is
-    examined, and where two agree there is no third: what they cost is spent on those alone that may serve. Same
-    arguments, same bits, whatever the number of threads. Raises ValueError where the panel cannot carry so many
-    components.
+    names, covariance_types : as in `fit_candidates`. There is one search until a candidate is examined
+    (`Candidate.examined`): what others cost is spent on those alone that may serve. Same arguments, same bits, whatever
+    the number of threads. Raises ValueError where the panel cannot carry so many components.
     """
     names = tuple(names) if names is not None else tuple(f"feature {j + 1}" for j in range(panel.n_features))
     exact = replace(panel, rounding_variance=None) if exact is None else exact
@@ -257,8 +256,10 @@ def fit_memory_candidates(
             best = chains[0]
             if few is panel:
                 whole = best
+            elif best is first:
+                whole = again(whole, panel, n_jobs=-1)
             else:
-                whole = again(whole if best is first else best, panel, n_jobs=-1)
+                whole = again(best, panel, n_jobs=-1)
             unseen = Chain(again(best, training, tol=FINALIST_TOLERANCE).model, panel.take(heldout))
             ahead = Chain(unseen.model, exact.take(heldout))
             found = replace(
@@ -298,9 +299,7 @@ def few_customers(panel: Panel, seed: int, most: int) -> Panel:
     return panel.take(np.sort(order[rows <= most]))
 
 
-def _candidate(
-    chain: Chain, exact: Panel, floor: Array, names: Sequence[str], searches: Sequence[Chain]
-) -> Candidate:
+def _candidate(chain: Chain, exact: Panel, floor: Array, names: Sequence[str], searches: Sequence[Chain]) -> Candidate:
     """Sum up. chain : fitted to the panel. exact : that panel with every value as it is. searches : what independent
     searches have found on the same customers, the best first."""
     model, R = chain.model, chain.memberships
