@@ -302,7 +302,7 @@ def test_with_memory_too_a_type_that_cannot_win_is_searched_once(monkeypatch: py
     assert is_of_type(best.mixture.covariances, "tied")
     assert best.memory is not None
     assert best.examined is not None
-    settings = ModelSettings(covariance_types=list(types))
+    settings = ModelSettings(covariance=types)
     asked = [one for one in examined_in_turn(found, settings) if one.examined is None]
     assert [one.key for one in asked] == [("tied", 3)]
     assert asked[0].stability > 0.9
