@@ -13,7 +13,7 @@ from real_months import record
 from segment_pipeline.config.model import ModelSettings
 from segment_pipeline.mixture.candidates import Candidate, adjusted_rand_index, fit_candidates
 from segment_pipeline.mixture.covariances import COVARIANCE_TYPES, CovarianceType
-from segment_pipeline.models.selection import choose, merged_in_turn
+from segment_pipeline.models.selection import choose, examined_in_turn
 from segment_pipeline_tests.shaped_groups import FEATURES, SHARES, customers_of, groups_of
 
 CUSTOMERS, DRAWS, SIZES = (150, 300, 600, 1200), 10, range(2, 7)
@@ -24,7 +24,7 @@ def taken(Z: np.ndarray, types: Sequence[CovarianceType], seed: int) -> tuple[Ca
     began = time.process_time()
     candidates = fit_candidates(Z, SIZES, variance_floor=np.full(Z.shape[1], 1e-3), seed=seed, covariance_types=types)
     settings = ModelSettings()
-    choice = choose(merged_in_turn(candidates, settings), settings).candidate
+    choice = choose(examined_in_turn(candidates, settings), settings).candidate
     return choice, time.process_time() - began
 
 

@@ -24,7 +24,7 @@ from segment_pipeline.mixture.gaussian import Parts, summed
 from segment_pipeline.mixture.merging import each_alone, entropy_path
 from segment_pipeline.mixture.resolution import what_the_fit_sees
 from segment_pipeline.mixture.skewed import KINDS, Rows, fit_groups
-from segment_pipeline.models.selection import choose, merged_in_turn
+from segment_pipeline.models.selection import choose, examined_in_turn
 from segment_pipeline_tests.hidden_states import made_from
 from segment_pipeline_tests.skewed_groups import skewed_groups, standardised
 
@@ -48,7 +48,7 @@ def chosen(Z: Array, seed: int) -> tuple[Candidate | None, Candidate | None]:
         fit_candidates(Z, SIZES, variance_floor=np.full(Z.shape[1], 1e-3), seed=seed),
         ModelSettings(),
     )
-    return choose(candidates, settings).candidate, choose(merged_in_turn(candidates, settings), settings).candidate
+    return choose(candidates, settings).candidate, choose(examined_in_turn(candidates, settings), settings).candidate
 
 
 def elbow_of_entropy(R: Array) -> Parts:
@@ -133,7 +133,7 @@ def real(title: str, config: Config, ends: Sequence[MonthEnd]) -> list[list[obje
             seen, SIZES, variance_floor=space.variance_floor, seed=42, rounding_variance=rounding_variance
         )
         row: list[object] = [title, f"{end.month:%Y-%m}"]
-        for merged in (candidates, merged_in_turn(candidates, config.model)):
+        for merged in (candidates, examined_in_turn(candidates, config.model)):
             taken = choose(merged, config.model).candidate
             if taken is None:
                 row += [None, None, None] if merged is candidates else [None, None, None, None]

@@ -160,7 +160,7 @@ def bic_curve(candidates: Rows, chosen: tuple[str, int] | None, elbow: tuple[str
     covariances.
 
     candidates : rows of candidate_models of one month. chosen : covariance_type and n_components that served, or None.
-    elbow : likewise, see `models.selection.elbow_of`. Refused candidates are hollow.
+    elbow : likewise, see `models.selection.elbow_of`. Refused candidates are hollow; grey, of whom nobody had to ask.
     """
     rows = [row for row in candidates if row["bic"] is not None and math.isfinite(row["bic"])]
     best = min((row for row in rows if row["admissible"]), key=lambda row: row["bic"], default=None)
@@ -180,22 +180,24 @@ def bic_curve(candidates: Rows, chosen: tuple[str, int] | None, elbow: tuple[str
             curves.append(text(bic.across(last) + 10, bic.down(height) + 4, kind, "start"))
         for row in of_kind:
             marks = ", ".join(word for word, key in marked.items() if key == _candidate(row))
-            state = "chosen" if chosen == _candidate(row) else "admissible" if row["admissible"] else "refused"
+            asked = row["stability"] is not None and math.isfinite(row["stability"])
+            state = "admissible" if row["admissible"] else "refused" if asked else "not asked"
+            state = "chosen" if chosen == _candidate(row) else state
             words = (
                 f"{row['n_components']} components{f', {kind}' if len(types) > 1 else ''}, {state}: "
                 f"BIC {row['bic']:,.0f}, stability {_shown(row['stability'], '.2f')}{f' ({marks})' if marks else ''}"
             )
             across, down = bic.across(str(row["n_components"])), bic.down(row["bic"])
-            fill = {"chosen": WARN, "admissible": ACCENT, "refused": "transparent"}[state]
+            fill = {"chosen": WARN, "admissible": ACCENT, "refused": "transparent", "not asked": QUIET}[state]
             points.append(point(across, down, fill, stroke=ACCENT, stroke_width=2, radius=5.0, words=words))
             points.append(text(across, down + 20, marks, font_weight="bold") if marks else "")
-            if row["stability"] is not None:
+            if asked:
                 left, top = across + (place - len(types) / 2) * wide, bars.down(row["stability"])
                 grey = QUIET if state == "refused" else fill
                 stability.append(rect(left, top, wide - 1, 70 - top, fill=grey, words=words))
     room = 70 if len(types) > 1 else 16
     over = bic.with_axes([*curves, *points], y_title="BIC (lower is better)", right=room)
-    under = bars.with_axes(stability, x_title="number of components (hollow: refused)", y_title="stability", right=room)
+    under = bars.with_axes(stability, x_title="number of components (hollow: refused, grey: not asked)", y_title="stability", right=room)
     return chart(grid([over, under]))
 
 

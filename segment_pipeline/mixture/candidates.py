@@ -77,7 +77,7 @@ class Candidate:
     bic, aic, icl : lower is better; from the plain log-likelihood, without prior. train_log_likelihood,
     heldout_log_likelihood : mean nats per customer, of Z, higher is better; held out = fitted on 80 %, from where the
     mixture stands, and measured on the rest. stability : mean adjusted Rand index between independent searches, 1 = the
-    same partition each time; NaN where there was one search only, for covariances of its type cannot win.
+    same partition each time; NaN where there was one search only.
     smallest_share : smallest weight, 0..1. min_separation : smallest Bhattacharyya distance between two components, 0 =
     the same component twice; infinite for a single component. basin_gap : BIC of the second best distinct solution
     minus this one's, >= 0; NaN when every run ended in the same solution. degeneracy : why the fit is a spike and not a
@@ -85,17 +85,19 @@ class Candidate:
 
     memory : of a candidate that has one, fitted to a panel of months. Weights are the shares in the last month, on
     which bic, aic, icl, shares, separation, stability and degeneracy are judged too, each customer once; the
-    log-likelihoods are of that month given those before. panel_bic : of all months and the chain, with the number of
+    log-likelihoods are of that month given those before. Until it is examined, heldout_log_likelihood is NaN, and
+    panel_bic and next_log_score are None. panel_bic : of all months and the chain, with the number of
     customers; it falls with every segment that tells customers apart who differ for good, and chooses nothing.
     next_log_score : mean log
     density of a month's features given the months before it, nats per customer-month, of the fifth of the customers
     that a fit on the others has not seen; higher is better. min_kept : of the two segments between which customers
     flicker most, what `Memory.flicker` says, 0..1. None without memory.
 
-    merged : gives the same candidate with those components as one segment that describe one group, and those between
-    which customers flicker more than its argument allows (`memory.min_kept`); None for one that it has given. Share,
-    separation, stability and min_kept are then of the segments. It is a question of some tenths of a second, which
-    need not be asked of candidates that cannot serve.
+    examined : gives the same candidate as it may serve; None for one that it has given. Those components are then one
+    segment that describe one group, and those between which customers flicker more than its argument allows
+    (`memory.min_kept`); share, separation, stability and min_kept are of the segments. One with memory, which so far
+    knows one search, is searched for again, so that it may be another and better fit. It takes some tenths of a second
+    to seconds, which need not be spent on candidates that cannot serve.
     """
 
     n_components: int
@@ -116,7 +118,7 @@ class Candidate:
     panel_bic: float | None = None
     next_log_score: float | None = None
     min_kept: float | None = None
-    merged: "Callable[[float], Candidate] | None" = None
+    examined: "Callable[[float], Candidate] | None" = None
 
     @property
     def covariance_type(self) -> CovarianceType:
@@ -250,7 +252,7 @@ def _beside_the_rule(
         mixture = with_rule(candidate.mixture, hurdle, share, *component)
         log_likelihood = float(mixture.log_likelihood(Z, rounding_variance).sum())
         score = mixture.n_parameters * float(np.log(len(Z))) - 2.0 * log_likelihood
-        merged = candidate.merged
+        examined = candidate.examined
         return replace(
             candidate,
             n_components=mixture.n_components,
@@ -263,7 +265,7 @@ def _beside_the_rule(
                 share * (unseen + np.log(share)) + (1.0 - share) * (candidate.heldout_log_likelihood + np.log1p(-share))
             ),
             smallest_share=float(mixture.shares.min()),
-            merged=None if merged is None else lambda least: beside(merged(least)),
+            examined=None if examined is None else lambda least: beside(examined(least)),
         )
 
     return [beside(candidate) for candidate in rest]
@@ -348,10 +350,12 @@ def _candidate(
     def parts(one: Mixture) -> Parts:
         return merge_components(one, Z, floor, rounding_variance)
 
-    def merged(_: float) -> Candidate:
+    def examined(_: float) -> Candidate:
+        if candidate.degenerate or not candidate.converged:
+            return replace(candidate, examined=None)  # no merging mends it
         found = (search.model.mixture_ for search in searches)
         memberships = (summed(one.responsibilities(Z, rounding_variance), parts(one)) for one in found)
-        return with_parts(replace(candidate, merged=None), parts(mixture), memberships)
+        return with_parts(replace(candidate, examined=None), parts(mixture), memberships)
 
     candidate = Candidate(
         n_components=mixture.n_components,
@@ -368,7 +372,7 @@ def _candidate(
         degenerate=reasons[chosen] is not None,
         degeneracy=reasons[chosen],
         basin_gap=max(0.0, min(others) - score) if others else float("nan"),
-        merged=merged,
+        examined=examined,
     )
     return candidate
 

@@ -35,7 +35,7 @@ CHAMPION_NOT_DEGENERATE = CheckSpec(
 )
 CHAMPION_IS_STABLE = CheckSpec(
     "champion_is_stable",
-    "The champion's stability, when it was promoted, reaches model.min_stability.",
+    "The champion's stability, when it was promoted, reaches model.min_stability, where it is known.",
     blocking=False,
 )
 
@@ -188,7 +188,7 @@ def _not_degenerate(degeneracy: str | None, decision: "Decision") -> dg.AssetChe
 
 
 def _is_stable(stability: float | None, least: float) -> dg.AssetCheckResult:
-    passed = stability is not None and stability >= least
+    passed = stability is None or stability >= least
     return checks.result(CHAMPION_IS_STABLE, passed, {"stability": stability}, {"stability at least": least})
 
 

@@ -37,11 +37,12 @@ def write_candidates(
         CANDIDATE_MODELS,
         month,
         [
-            without(candidate, "mixture", "memory", "degeneracy", "basin_gap", "merged")
-            | {"n_segments": candidate.n_segments if candidate.merged is None else None}
+            without(candidate, "mixture", "memory", "degeneracy", "basin_gap", "examined")
+            | {"n_segments": candidate.n_segments if candidate.examined is None else None}
+            | {"covariance_type": candidate.covariance_type}
             | {
-                "covariance_type": candidate.covariance_type,
-                "stability": candidate.stability if isfinite(candidate.stability) else None,
+                name: figure if isfinite(figure := getattr(candidate, name)) else None
+                for name in ("stability", "heldout_log_likelihood")
             }
             | {"admissible": not reasons, "selected": chosen is not None and candidate.key == chosen.key}
             for candidate, reasons in zip(candidates, refusals, strict=True)

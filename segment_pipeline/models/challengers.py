@@ -4,7 +4,7 @@ Here: one month, from features in original units to a choice. Not here: the sear
 the choice replaces the champion (champion.py).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from segment_pipeline.mixture.resolution import what_the_fit_sees
 from segment_pipeline.models.advice import spoiling_advice
 from segment_pipeline.models.alignment import kept_share
 from segment_pipeline.models.model import SegmentModel, express_in
-from segment_pipeline.models.selection import Choice, Continuity, choose, judge, merged_in_turn
+from segment_pipeline.models.selection import Choice, Continuity, choose, examined_in_turn, judge
 
 if TYPE_CHECKING:
     from segment_pipeline.config.config import Config
@@ -102,8 +102,10 @@ def fit_challengers(
     spoilt = spoiling_advice(space, X[left]) if candidates and all(one.degenerate for one in candidates) else ""
     remarks = " ".join(filter(None, [obstacle, spoilt or atoms]))  # a rule for the value may fail in the same way
     min_kept = config.memory.min_kept
-    candidates = merged_in_turn(candidates, settings, _equal_within(X, config), min_kept)
-    continuity = _continuity(candidates, space, X, config, champion)
+    kept = _kept(Z, X, config, champion if champion is not None and champion.space.names == space.names else None)
+    within = _equal_within(X, config)
+    candidates = examined_in_turn(candidates, settings, within if kept else 0.0, min_kept, kept)
+    continuity = Continuity(within, {one.key: kept(one) for one in candidates}) if kept else None
     choice = choose(candidates, settings, space.names, remarks, continuity, min_kept)
     return Challengers(candidates, [judge(candidate, settings, min_kept) for candidate in candidates], choice)
 
@@ -163,23 +165,13 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}"
 
 
-def _continuity(
-    candidates: list[Candidate],
-    space: FeatureSpace,
-    X: Array,
-    config: "Config",
-    champion: SegmentModel | None,
-) -> Continuity | None:
-    if champion is None or champion.space.names != space.names:
+def _kept(Z: Array, X: Array, config: "Config", champion: SegmentModel | None) -> Callable[[Candidate], float] | None:
+    """What share of the customers, Z in the coordinates of a candidate and X in original units, would keep their
+    segment id under it; None without a champion."""
+    if champion is None:
         return None
-    old, Z = champion.responsibilities(X), space.transform(X)
-    return Continuity(
-        _equal_within(X, config),
-        {
-            c.key: kept_share(old, c.mixture.responsibilities(Z), champion.segment_ids, config.alignment)
-            for c in candidates
-        },
-    )
+    old, segment_ids = champion.responsibilities(X), champion.segment_ids
+    return lambda one: kept_share(old, one.mixture.responsibilities(Z), segment_ids, config.alignment)
 
 
 def _equal_within(X: Array, config: "Config") -> float:

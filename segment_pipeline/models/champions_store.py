@@ -68,7 +68,8 @@ def measuring_champion(connection: duckdb.DuckDBPyConnection, config: Config, mo
 
 
 def stability_at_promotion(connection: duckdb.DuckDBPyConnection, champion: SegmentModel) -> float | None:
-    """The stability (-1..1) with which the champion was chosen; None where its month was run again since."""
+    """The stability (-1..1) with which the champion was chosen; None where its month was run again since, and of one
+    that is not the month's challenger but follows the customers."""
     found = connection.execute(
         "SELECT stability FROM candidate_models WHERE month = ? AND covariance_type = ? AND n_components = ?",
         [champion.trained_month, champion.mixture.covariance_type, champion.mixture.n_components],

@@ -6,7 +6,7 @@ is for the refit triggers (refit.py).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ import numpy as np
 from segment_pipeline.mixture.candidates import Candidate, CandidateKey
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.models.advice import merge_advice
-from segment_pipeline.words import percent
+from segment_pipeline.words import listed, percent
 
 if TYPE_CHECKING:
     from segment_pipeline.config.model import ModelSettings
@@ -25,7 +25,7 @@ MIN_ELBOW_BEND = 0.1
 """How far below the straight line between the first and the last admissible fit an elbow must dip, as a share of the
 whole fall. A straight line has no elbow."""
 
-_LEFT_OUT = "its type of covariances cannot win: BIC is clearly higher, so there was one search and no other"
+_NOT_ASKED = "cannot win: others describe the customers better, so there was one search and no other"
 
 _CRITERIA = {"bic": "BIC", "icl": "ICL", "elbow": "the elbow of the BIC curve"}
 
@@ -35,8 +35,8 @@ class Choice:
     """Which candidate is best, and why.
 
     candidate : None when none is admissible. minimum : the admissible with the lowest criterion (BIC or ICL). elbow :
-    where the BIC curve of the admissible bends most, None when it does not bend. runner_up : second best admissible.
-    rationale : plain words.
+    where the BIC curve bends most, of the admissible and of those that nobody asked for; None when it does not bend.
+    runner_up : second best of these. rationale : plain words.
     """
 
     candidate: Candidate | None
@@ -65,7 +65,7 @@ def judge(candidate: Candidate, model: "ModelSettings", min_kept: float = 0.0) -
     if not all(math.isfinite(figure) for figure in figures):
         return ("its figures are not finite",)
     if math.isnan(candidate.stability):
-        return (_LEFT_OUT,)
+        return (_NOT_ASKED,)
     reasons = []
     if candidate.degenerate:
         reasons.append(f"degenerate: {candidate.degeneracy}")
@@ -102,26 +102,31 @@ def _flicker(memory: Memory, least: float) -> list[str]:
     ]
 
 
-def merged_in_turn(
-    candidates: Sequence[Candidate], model: "ModelSettings", within: float = 0.0, min_kept: float = 0.0
+def examined_in_turn(
+    candidates: Sequence[Candidate],
+    model: "ModelSettings",
+    within: float = 0.0,
+    min_kept: float = 0.0,
+    kept: Callable[[Candidate], float] | None = None,
 ) -> list[Candidate]:
-    """The candidates, those that may be chosen with their components merged to segments (`Candidate.merged`).
+    """The candidates, those that may be chosen examined (`Candidate.examined`).
 
     It takes time, so they are asked in the order of the criterion until one may serve; then only those whose criterion
-    is worse by at most `within`, for they may count as its equals. With criterion "elbow" all are asked. What is
-    degenerate or has not converged no merging mends.
+    is worse by at most `within`, for they may count as its equals, and that keep more customers in their segment than
+    the best of all so far. With criterion "elbow" all are asked. kept : as in `Continuity`, of any candidate; None
+    where there is nothing to keep, and the first that may serve is chosen.
     """
     found: dict[CandidateKey, Candidate] = {}
-    limit = math.inf
+    limit, most = math.inf, -math.inf
     for candidate in sorted(candidates, key=lambda c: (_score(c, model), c.n_components, c.covariance_type)):
         if _score(candidate, model) > limit:
             break
-        if candidate.merged is None or candidate.degenerate or not candidate.converged:
+        if candidate.examined is None or (kept is not None and kept(candidate) <= most):
             continue
-        found[candidate.key] = candidate.merged(min_kept)
-        serves = not judge(found[candidate.key], model, min_kept)
-        if serves and model.criterion != "elbow":
-            limit = min(limit, _score(candidate, model) + within)
+        asked = found[candidate.key] = candidate.examined(min_kept)
+        if model.criterion != "elbow" and not judge(asked, model, min_kept):
+            limit = min(limit, _score(asked, model) + within)
+            most = most if kept is None else max(most, kept(asked))
     return [found.get(candidate.key, candidate) for candidate in candidates]
 
 
@@ -153,8 +158,16 @@ def choose(
         return Choice(None, None, None, None, " ".join(filter(None, [_nothing_admissible(refusals, remarks), remarks])))
 
     by_icl = model.criterion == "icl"
-    ranked = sorted(admissible, key=lambda c: (_score(c, model), c.n_components, c.covariance_type))
-    elbow = elbow_of({c.key: c.bic for c in admissible})
+
+    def order(candidate: Candidate) -> tuple[float, int, str]:
+        return _score(candidate, model), candidate.n_components, candidate.covariance_type
+
+    ranked = sorted(admissible, key=order)
+    shown = admissible
+    if model.criterion != "elbow":
+        # whether searches would find these again nobody had to ask; what they are compares them with the best
+        shown = [c for c in candidates if refusals[c.key] in ((), (_NOT_ASKED,)) and not c.degenerate]
+    elbow = elbow_of({c.key: c.bic for c in shown})
     best = ranked[0]
     if model.criterion == "elbow" and elbow is not None:
         best = next(c for c in admissible if c.key == elbow)
@@ -162,7 +175,7 @@ def choose(
     if continuity is not None and model.criterion != "elbow":
         best, equals = _most_continuous(ranked, by_icl, continuity)
         by = equals or by
-    runner_up = next((c for c in ranked if c is not best), None)
+    runner_up = min((c for c in shown if c is not best), key=order, default=None)
     rationale = _rationale(best, ranked[0], runner_up, elbow, refusals, model, by)
     advice = [merge_advice(best.mixture, names) if names is not None else "", remarks]
     rationale = " ".join(filter(None, [rationale, *advice]))
@@ -241,7 +254,7 @@ def _rationale(
         bend = f"the BIC curve bends most at {_named(elbow, several)}, from where more segments help less"
     sentences.append(f"{minimum}; {bend}.")
     if runner_up is None:
-        sentences.append("There is no admissible runner-up.")
+        sentences.append("There is no runner-up.")
     else:
         gap = _score(runner_up, model) - _score(best, model)
         words = f"{abs(gap):,.0f} {unit} {'worse' if gap >= 0 else 'better'}"
@@ -289,10 +302,14 @@ def _refused_in_words(refusals: dict[CandidateKey, tuple[str, ...]]) -> str:
     refused = [
         f"{_named(key, several)} ({'; '.join(reasons)})"
         for key, reasons in sorted(refusals.items())
-        if reasons not in ((), (_LEFT_OUT,))
+        if reasons not in ((), (_NOT_ASKED,))
     ]
-    left_out = sorted({key[0] for key, reasons in refusals.items() if reasons == (_LEFT_OUT,)})
-    refused += [f"all with {covariance_type} covariances ({_LEFT_OUT})" for covariance_type in left_out]
+    not_asked = [key for key, reasons in refusals.items() if reasons == (_NOT_ASKED,)]
+    for covariance_type, keys in groupby(sorted(not_asked), key=lambda key: key[0]):
+        of_type = [str(k) for _, k in keys]
+        everyone = several and len(of_type) == sum(key[0] == covariance_type for key in refusals)
+        named = "all" if everyone else listed(of_type)
+        refused.append(f"{named}{f' with {covariance_type} covariances' if several else ''} ({_NOT_ASKED})")
     return f"Refused: {', '.join(refused)}." if refused else ""
 
 

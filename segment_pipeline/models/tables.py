@@ -42,15 +42,16 @@ CANDIDATE_MODELS = Table(
             "heldout_log_likelihood",
             "DOUBLE",
             "nats per customer",
-            "Mean log-likelihood of the 20 % of customers that a fit on the other 80 % did not see; higher is better.",
+            "Mean log-likelihood of the 20 % of customers that a fit on the other 80 % did not see; higher is better. "
+            "NULL with memory where there was one search.",
         ),
         Column(
             "stability",
             "DOUBLE",
             "-1..1",
-            "Mean adjusted Rand index between independent searches with different seeds; higher is better. With "
-            "memory, of a number of segments that cannot win: between the best fit and where further searches would "
-            "begin. NULL where its type of covariances cannot win, so that there was one search.",
+            "Mean adjusted Rand index between independent searches with different seeds; higher is better. NULL where "
+            "it cannot win, as others describe the customers better, so that there was one search: of its type of "
+            "covariances or, with memory, of this number of components.",
         ),
         Column("smallest_share", "DOUBLE", "0..1", "Weight of the smallest segment."),
         Column(
@@ -63,14 +64,15 @@ CANDIDATE_MODELS = Table(
             "DOUBLE",
             "",
             "BIC of all the panel's months and the way between them; lower is better, but it falls with every segment "
-            "that tells customers apart who differ for good, so it does not choose. NULL without memory.",
+            "that tells customers apart who differ for good, so it does not choose. NULL without memory, and where "
+            "there was one search.",
         ),
         Column(
             "next_log_score",
             "DOUBLE",
             "nats per customer and month",
             "Mean log density of a month's features given the months before, of the 20 % of customers that a fit on "
-            "the other 80 % did not see; higher is better. NULL without memory.",
+            "the other 80 % did not see; higher is better. NULL without memory, and where there was one search.",
         ),
         Column(
             "min_kept",

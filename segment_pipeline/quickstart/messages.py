@@ -356,7 +356,7 @@ _REFUSALS = {
     "more than the": "more segments than a team can act on",
     "flicker": "two segments exchange customers as if by chance",
     "its figures": "its figures are not finite",
-    "its type": "its type of covariances cannot win",
+    "cannot win": "cannot win",
 }
 """How a refusal begins, and what to say of it; one that is not here is told up to its colon."""
 

@@ -66,7 +66,7 @@ def read_evidence(connection: duckdb.DuckDBPyConnection, config: Config, month: 
         X=X,
         prior=prior,
         memberships=champion.responsibilities(X, prior=prior),
-        stability=Missing("the month of its promotion was run again since, with other candidates.")
+        stability=Missing("no search for it is known: it followed the customers, or its month was run again since.")
         if stability is None
         else stability,
         overlap=_overlap(connection, config, before, month),

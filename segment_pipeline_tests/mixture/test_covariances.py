@@ -26,7 +26,7 @@ from segment_pipeline.mixture.gaussian import Hurdle, Mixture, bic
 from segment_pipeline.mixture.hurdle import rule_component, with_rule
 from segment_pipeline.mixture.search import refitted, search_mixtures
 from segment_pipeline.mixture.starts import kmeans_labels
-from segment_pipeline.models.selection import choose, merged_in_turn
+from segment_pipeline.models.selection import choose, examined_in_turn
 from segment_pipeline_tests.mixture.test_em import overlapping
 from segment_pipeline_tests.mixture.test_markov import APART, QUIET, simulated
 from segment_pipeline_tests.shaped_groups import customers_of, groups_of
@@ -260,7 +260,7 @@ def test_a_list_finds_the_type_of_known_groups_in_most_draws(truth, customers) -
         labels, Z = customers_of(groups_of(truth, draw), customers, draw)
         floor = np.full(Z.shape[1], 1e-3)
         found = fit_candidates(Z, range(3, 6), variance_floor=floor, seed=draw, covariance_types=COVARIANCE_TYPES)
-        chosen = choose(merged_in_turn(found, ModelSettings()), ModelSettings()).candidate
+        chosen = choose(examined_in_turn(found, ModelSettings()), ModelSettings()).candidate
         assert chosen is not None
         right += chosen.covariance_type == truth
         agree += adjusted_rand_index(chosen.mixture.log_joint(Z).argmax(axis=1), labels) / 3
@@ -300,11 +300,12 @@ def test_with_memory_too_a_type_that_cannot_win_is_searched_once(monkeypatch: py
     best = min(found, key=lambda one: one.bic)
     assert best.key == ("tied", 3)
     assert is_of_type(best.mixture.covariances, "tied")
-    assert best.stability > 0.9
     assert best.memory is not None
-    left_out = {one.covariance_type for one in found if np.isnan(one.stability)}
-    assert "diagonal" in left_out
-    assert "tied" not in left_out
+    assert best.examined is not None
+    settings = ModelSettings(covariance=types)
+    asked = [one for one in examined_in_turn(found, settings) if one.examined is None]
+    assert [one.key for one in asked] == [("tied", 3)]
+    assert asked[0].stability > 0.9
     count = {one: sum(kind == one for kind, _ in fitted) for one in types}
     assert count["diagonal"] < count["tied"]
     # the month after goes on from there, each type from its own

@@ -1,11 +1,13 @@
 """Candidates with memory on panels of known truth."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from segment_pipeline.mixture.candidates import adjusted_rand_index, heldout_rows
+from segment_pipeline.mixture.candidates import Candidate, adjusted_rand_index, heldout_rows
 from segment_pipeline.mixture.chain import candidates
 from segment_pipeline.mixture.chain.candidates import Chain, few_customers, fit_memory_candidates
 from segment_pipeline.mixture.chain.markov import MarkovMixture
@@ -21,8 +23,14 @@ def panel() -> Panel:
     return simulated(APART, QUIET, 900, 6, seed=1)[0]
 
 
+def examined(panel: Panel, sizes: Sequence[int], **how: Any) -> list[Candidate]:
+    """All candidates of a panel as they may serve."""
+    found = [one.examined for one in fit_memory_candidates(panel, sizes, variance_floor=FLOOR, **how)]
+    return [ask(0.0) for ask in found if ask is not None]
+
+
 def test_the_segments_and_the_chain_that_made_the_panel_are_found(panel: Panel) -> None:
-    candidates = fit_memory_candidates(panel, [2, 3, 4], variance_floor=FLOOR, seed=1)
+    candidates = examined(panel, [2, 3, 4], seed=1)
     assert [candidate.n_components for candidate in candidates] == [2, 3, 4]
     best = min(candidates, key=lambda candidate: candidate.bic)
     assert best.n_components == 3
@@ -37,7 +45,7 @@ def test_the_segments_and_the_chain_that_made_the_panel_are_found(panel: Panel) 
 
 
 def test_its_figures_are_those_of_the_chain(panel: Panel) -> None:
-    (found,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
+    (found,) = examined(panel, [3], seed=1)
     assert found.memory is not None
     model = MarkovMixture.of(found.mixture, found.memory)
     assert found.panel_bic == pytest.approx(model.bic(panel))
@@ -61,7 +69,7 @@ def test_customers_who_differ_for_good_make_no_segments() -> None:
     panel = simulated(APART, QUIET, 800, 8, seed=4)[0]
     offsets = np.random.default_rng(5).normal(0.0, 0.4, (panel.n_customers, panel.n_features))
     lasting = replace(panel, rows=panel.rows + offsets[panel.customers_of_rows])
-    found = fit_memory_candidates(lasting, range(2, 7), variance_floor=FLOOR, seed=1)
+    found = examined(lasting, range(2, 7), seed=1)
     assert min(found, key=lambda c: c.bic).n_components == 3
     assert min(found, key=lambda c: c.panel_bic or 0.0).n_components > 3
     scores = [candidate.next_log_score or 0.0 for candidate in found]
@@ -69,7 +77,7 @@ def test_customers_who_differ_for_good_make_no_segments() -> None:
 
 
 def test_the_next_month_is_predicted_for_customers_that_the_fit_has_not_seen(panel: Panel) -> None:
-    (found,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
+    (found,) = examined(panel, [3], seed=1)
     unseen = panel.take(heldout_rows(panel.n_customers, 1))
     truth = Chain(MarkovMixture.of(APART, QUIET), unseen).log_likelihood(unseen.known_before)
     static = APART.log_likelihood(unseen.rows[unseen.known_before]).mean()
@@ -83,9 +91,9 @@ def test_the_next_month_is_predicted_for_customers_that_the_fit_has_not_seen(pan
 
 def test_it_is_told_of_values_as_they_are(panel: Panel) -> None:
     """Rounding is for the fit alone: what is predicted is the value that will be seen."""
-    (plain,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
+    (plain,) = examined(panel, [3], seed=1)
     spread = replace(panel, rounding_variance=np.full(panel.rows.shape, 0.02))
-    (found,) = fit_memory_candidates(spread, [3], variance_floor=FLOOR, seed=1)
+    (found,) = examined(spread, [3], seed=1)
     assert plain.next_log_score is not None
     assert found.next_log_score == pytest.approx(plain.next_log_score, abs=0.01)
     assert found.heldout_log_likelihood < plain.heldout_log_likelihood - 0.01
@@ -95,7 +103,7 @@ def test_same_arguments_same_bits_whatever_the_number_of_threads(panel: Panel, m
     threads = []
     for rows in (0, 10**9):  # as many threads as there are cores, and one
         monkeypatch.setattr(candidates, "ONE_THREAD_ROWS", rows)
-        threads.append(fit_memory_candidates(panel, [2, 3], variance_floor=FLOOR, seed=5))
+        threads.append(examined(panel, [2, 3], seed=5))
     for one, other in zip(*threads, strict=True):
         assert one.memory is not None
         assert other.memory is not None
@@ -105,13 +113,9 @@ def test_same_arguments_same_bits_whatever_the_number_of_threads(panel: Panel, m
 
 
 def test_last_months_champion_is_one_more_start(panel: Panel) -> None:
-    (plain,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
-    done: list[int] = []
-    (warm,) = fit_memory_candidates(
-        panel, [3], variance_floor=FLOOR, seed=1, champion=(APART, QUIET), progress=done.append
-    )
+    (plain,) = examined(panel, [3], seed=1)
+    (warm,) = examined(panel, [3], seed=1, champion=(APART, QUIET))
     assert warm.bic == pytest.approx(plain.bic, abs=0.5)
-    assert done == [3]
 
 
 def test_the_first_search_goes_on_from_last_months_candidates_and_the_others_begin_anew(panel: Panel) -> None:
@@ -119,55 +123,61 @@ def test_the_first_search_goes_on_from_last_months_candidates_and_the_others_beg
     sizes = [2, 3, 4]
     before = fit_memory_candidates(panel.until(5), sizes, variance_floor=FLOOR, seed=1)
     known = [(candidate.mixture, candidate.memory) for candidate in before if candidate.memory is not None]
-    cold = fit_memory_candidates(panel, sizes, variance_floor=FLOOR, seed=1)
-    warm, again = (
-        fit_memory_candidates(panel, sizes, variance_floor=FLOOR, seed=1, known=known[::order]) for order in (1, -1)
-    )
+    cold = examined(panel, sizes, seed=1)
+    warm, again = (examined(panel, sizes, seed=1, known=known[::order]) for order in (1, -1))
     for one, other, same in zip(cold, warm, again, strict=True):
         assert one.panel_bic is not None
+        assert other.panel_bic is not None
         assert other.panel_bic <= one.panel_bic + 2.0
         assert same.panel_bic == other.panel_bic
     assert warm[1].stability > 0.99
 
 
-def test_of_sizes_that_cannot_win_the_other_searches_only_say_where_they_begin(
-    panel: Panel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, search = [], candidates.search_mixtures
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The sizes of every search for starts, as they happen."""
+    asked: list[list[int]] = []
+    search = candidates.search_mixtures
     monkeypatch.setattr(
         candidates,
         "search_mixtures",
         lambda rows, sizes, **how: asked.append(list(sizes)) or search(rows, sizes, **how),
     )
+    return asked
+
+
+def test_only_who_is_examined_is_searched_for_again(panel: Panel, searches: list[list[int]]) -> None:
     two, three, seven = fit_memory_candidates(panel, [2, 3, 7], variance_floor=FLOOR, seed=1)
-    assert seven.bic - three.bic > 2.0 * candidates.CANNOT_WIN * (panel.states[:, -1] == SEEN).sum()
-    assert two.bic > three.bic
-    assert asked == [[2, 3, 7], [2, 3, 7]]  # with no six to split, the seven begin from a search
-    assert np.isfinite([seven.bic, seven.stability, seven.heldout_log_likelihood]).all()
+    assert searches == [[2, 3, 7]]
+    assert np.isnan([two.stability, three.stability, seven.heldout_log_likelihood]).all()
+    assert three.next_log_score is three.panel_bic is None
+    assert three.examined is not None
+    found = three.examined(0.0)
+    assert searches[1:] == [[2, 3]]
+    assert found.examined is None
+    assert found.bic <= three.bic + 0.5
+    assert found.stability > 0.99
+    assert np.isfinite([found.heldout_log_likelihood, found.next_log_score, found.panel_bic]).all()
 
 
-def test_a_third_search_only_looks_where_two_end_apart(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, search = [], candidates.search_mixtures
-    monkeypatch.setattr(
-        candidates,
-        "search_mixtures",
-        lambda rows, sizes, **how: asked.append(list(sizes)) or search(rows, sizes, **how),
-    )
-    agreed = fit_memory_candidates(panel, [2, 3], variance_floor=FLOOR, seed=1)
-    assert asked == [[2, 3]] * 2
-    asked.clear()
+def test_a_third_search_only_looks_where_two_end_apart(
+    panel: Panel, searches: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (agreed,) = examined(panel, [3], seed=1)
+    assert searches == [[3]] * 2
+    searches.clear()
     monkeypatch.setattr(candidates, "SAME_BASIN", 1.1)  # more than any two agree
-    apart = fit_memory_candidates(panel, [2, 3], variance_floor=FLOOR, seed=1)
-    assert asked == [[2, 3]] * 3
-    assert [one.bic for one in apart] == pytest.approx([one.bic for one in agreed], abs=0.5)
+    (apart,) = examined(panel, [3], seed=1)
+    assert searches == [[3]] * 3
+    assert apart.bic == pytest.approx(agreed.bic, abs=0.5)
 
 
 def test_a_large_panel_is_searched_on_a_sample_and_fitted_whole(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
-    (whole,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
+    (whole,) = examined(panel, [3], seed=1)
     monkeypatch.setattr(candidates, "FEW_ROWS", 1500)
     few = few_customers(panel, 1, 1500)
     assert 1450 < len(few.rows) <= 1500
-    (found,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
+    (found,) = examined(panel, [3], seed=1)
     assert found.bic == pytest.approx(whole.bic, abs=1.0)
     agree = [MarkovMixture.of(one.mixture, one.memory).filter(panel)[:, -1] for one in (whole, found) if one.memory]
     there = panel.states[:, -1] == SEEN

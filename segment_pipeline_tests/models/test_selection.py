@@ -11,7 +11,7 @@ from segment_pipeline.config.model import ModelSettings
 from segment_pipeline.mixture.candidates import Candidate, Mixture
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.covariances import CovarianceType
-from segment_pipeline.models.selection import Continuity, choose, find_elbow, judge, merged_in_turn
+from segment_pipeline.models.selection import Continuity, choose, examined_in_turn, find_elbow, judge
 
 SETTINGS = ModelSettings()
 
@@ -137,7 +137,7 @@ def test_of_several_types_of_covariances_the_criterion_takes_the_best_and_the_wo
         "BIC is lowest at 4 diagonal (200",
         "Runner-up: 4 segments with full covariances, 20 BIC worse",
         "Refused: 4 tied (independent searches disagree",
-        "all with spherical covariances (its type of covariances cannot win",
+        "all with spherical covariances (cannot win: others describe the customers better",
     ):
         assert words in choice.rationale
     assert choice.rationale.count("cannot win") == 1
@@ -204,14 +204,14 @@ def to_segments(k: int, score: float, parts: tuple[tuple[int, ...], ...], asked:
     """A candidate whose components are these segments, on which searches agree, once it is asked."""
     plain = candidate(k, score, stability=0.5)
 
-    def merged(_: float) -> Candidate:
+    def examined(_: float) -> Candidate:
         asked.append(k)
-        return replace(plain, mixture=replace(plain.mixture, parts=parts), merged=None, stability=0.95)
+        return replace(plain, mixture=replace(plain.mixture, parts=parts), examined=None, stability=0.95)
 
-    return replace(plain, merged=merged)
+    return replace(plain, examined=examined)
 
 
-def test_components_are_merged_in_the_order_of_the_criterion_until_a_candidate_may_serve() -> None:
+def test_candidates_are_examined_in_the_order_of_the_criterion_until_a_candidate_may_serve() -> None:
     asked: list[int] = []
     candidates = [
         to_segments(3, 300.0, ((0,), (1,), (2,)), asked),
@@ -219,7 +219,7 @@ def test_components_are_merged_in_the_order_of_the_criterion_until_a_candidate_m
         to_segments(9, 100.0, tuple((k,) for k in range(9)), asked),
     ]
 
-    merged = merged_in_turn(candidates, SETTINGS)
+    merged = examined_in_turn(candidates, SETTINGS)
     choice = choose(merged, SETTINGS)
 
     assert asked == [9, 4]
@@ -228,21 +228,37 @@ def test_components_are_merged_in_the_order_of_the_criterion_until_a_candidate_m
     assert (choice.candidate.n_components, choice.candidate.n_segments) == (4, 3)
     assert "3 segments (from 4 components" in choice.rationale
     assert "more than the 8 segments" in choice.rationale
-    merged_in_turn(candidates, SETTINGS, within=100.0)  # what counts as equal is asked too
+    examined_in_turn(candidates, SETTINGS, within=100.0)  # what counts as equal is asked too
     assert asked == [9, 4, 9, 4, 3]
 
 
 def test_more_components_than_a_team_can_act_on_may_serve_as_few_segments_but_not_as_one() -> None:
     nine = to_segments(9, 100.0, (tuple(range(5)), tuple(range(5, 9))), [])
-    (merged,) = merged_in_turn([nine], SETTINGS)
+    (merged,) = examined_in_turn([nine], SETTINGS)
     assert judge(merged, SETTINGS) == ()
 
     (reason,) = judge(replace(merged, mixture=replace(merged.mixture, parts=(tuple(range(9)),))), SETTINGS)
     assert "one group" in reason
 
 
-def test_what_no_merging_mends_is_not_asked() -> None:
+def test_of_equals_those_are_examined_that_keep_more_customers() -> None:
     asked: list[int] = []
-    spike = replace(to_segments(4, 100.0, ((0, 1), (2,), (3,)), asked), degenerate=True, degeneracy="a spike")
-    assert merged_in_turn([spike], SETTINGS) == [spike]
-    assert asked == []
+    each = {k: tuple((one,) for one in range(k)) for k in (3, 4, 5, 6)}
+    tried = [to_segments(k, score, each[k], asked) for k, score in ((3, 100.0), (4, 110.0), (5, 120.0), (6, 500.0))]
+    kept = {3: 0.6, 4: 0.5, 5: 0.9, 6: 1.0}
+    found = examined_in_turn(tried, SETTINGS, 50.0, kept=lambda one: kept[one.n_components])
+    assert asked == [3, 5]
+    choice = choose(found, SETTINGS, continuity=Continuity(50.0, {one.key: kept[one.n_components] for one in found}))
+    assert choice.candidate is found[2]
+
+
+def test_who_was_not_asked_may_not_serve_but_is_compared() -> None:
+    tried = [candidate(k, score, stability=float("nan")) for k, score in ((2, 300.0), (4, 120.0), (5, 140.0))]
+    choice = choose([*tried, candidate(3, 100.0), candidate(9, 50.0, stability=0.1)], SETTINGS)
+    assert choice.candidate is not None
+    assert (choice.candidate.n_components, choice.runner_up) == (3, ("full", 4))
+    assert "Runner-up: 4 segments, 20 BIC worse" in choice.rationale
+    assert "2, 4 and 5 (cannot win: others describe the customers better" in choice.rationale
+    assert choose(tried, SETTINGS).candidate is None
+    by_elbow = SETTINGS.model_copy(update={"criterion": "elbow"})
+    assert choose([*tried, candidate(3, 100.0)], by_elbow).runner_up is None

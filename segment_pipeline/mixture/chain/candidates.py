@@ -11,7 +11,7 @@ score one month ahead go on improving up to nine segments; BIC of the last month
 (benchmarks/number_of_segments.py).
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,9 +22,7 @@ import numpy as np
 
 from segment_pipeline.arrays import Array, Flags
 from segment_pipeline.mixture.candidates import (
-    CANNOT_WIN,
     ONE_THREAD_ROWS,
-    STABILITY_SEARCHES,
     Candidate,
     CandidateKey,
     agreement,
@@ -63,6 +61,10 @@ FINALIST_TOLERANCE = 1e-4
 """So many merges of a larger chain are starts, and so many of the starts run on until they nearly rest: a dozen
 iterations do not tell yet which ends highest. With two of them, on more rows, one search in nine missed the demo's best
 three segments by 990 BIC."""
+
+LOOK_ITERATIONS = 3
+"""A candidate that nobody has asked for yet goes on with all customers for so many passes, one cycle of SQUAREM: its
+figures are then near enough to say who is to be asked."""
 
 FEW_ROWS = 20_000
 """Of a panel with more customer-months a sample of customers with so many decides which fit is best; that one goes on
@@ -150,7 +152,6 @@ def fit_memory_candidates(
     exact: Panel | None = None,
     champion: tuple[Mixture, Memory] | None = None,
     known: Sequence[tuple[Mixture, Memory]] = (),
-    progress: Callable[[int], None] | None = None,
     names: Sequence[str] | None = None,
     covariance_types: Sequence[CovarianceType] = ("full",),
 ) -> list[Candidate]:
@@ -160,9 +161,9 @@ def fit_memory_candidates(
     is, on which `next_log_score` is measured and degeneracy is judged; None where the two are one. champion : last
     month's, in the coordinates of the panel, one more start for its own kind. known : last month's candidates,
     likewise; where there is one of every size of a type, its first search only goes on from them. variance_floor, seed,
-    progress, names, covariance_types : as in `fit_candidates`. Where two searches agree, there is no third. Same
-    arguments, same bits, whatever the number of threads. Raises ValueError where the panel cannot carry so many
-    components.
+    names, covariance_types : as in `fit_candidates`. There is one search until a candidate is examined
+    (`Candidate.examined`): what others cost is spent on those alone that may serve. Same arguments, same bits, whatever
+    the number of threads. Raises ValueError where the panel cannot carry so many components.
     """
     names = tuple(names) if names is not None else tuple(f"feature {j + 1}" for j in range(panel.n_features))
     exact = replace(panel, rounding_variance=None) if exact is None else exact
@@ -198,24 +199,14 @@ def fit_memory_candidates(
             return chain
         return max(chain, fit(few, *champion), key=posterior)
 
-    def can_win(first: Collection[Chain]) -> list[CandidateKey]:
-        """Which candidates the further searches explore: of the type of the best by BIC that is sound, those with up to
-        as many components; and all that describe the last month nearly as well. Of the others of a type they say where
-        they begin; a type without any they leave out."""
-        scores = {chain.key: chain.bic_of_the_last_month for chain in first}
-        sound = [chain.key for chain in first if chain.degeneracy(few_exact, variance_floor, names) is None]
-        best = min(sound or scores, key=lambda key: scores[key])
-        limit = scores[best] + 2.0 * CANNOT_WIN * float((few.states[:, -1] == SEEN).sum())
-        return [key for key, score in scores.items() if (key[0] == best[0] and key[1] <= best[1]) or score <= limit]
-
     def search(covariance_type: CovarianceType, s: int, wanted: Collection[int]) -> dict[int, Chain]:
-        """The best chain for every number of components that one independent search has found: for those wanted, and
-        for the others where it begins."""
+        """The best chain that an independent search has found for the numbers of components wanted, which it begins
+        with their neighbours: splits of one with fewer, merges of one with more."""
         random = np.random.default_rng((seed, s, 2))
+        sizes = [k for k in sorted(n_components) if min(wanted) - 1 <= k <= max(wanted) + 1]
         pooled = search_mixtures(
             few.rows,
-            # merges of one more are starts too, and larger ones begin from splits
-            [k for k in sorted(n_components) if k <= max(wanted) + 1 or k - 1 not in n_components],
+            sizes,
             rounding_variance=few.rounding_variance,
             random_state=(seed, s),
             covariance_type=covariance_type,
@@ -225,8 +216,8 @@ def fit_memory_candidates(
         )
         begun = {found.n_components: [found.model.mixture_, *found.alternatives] for found in pooled}
         ended: dict[int, Chain] = {}
-        for k in sorted(n_components):
-            starts = begun.get(k, []) + (splits(ended[k - 1].mixture, random) if k - 1 in ended else [])
+        for k in sizes:
+            starts = begun[k] + (splits(ended[k - 1].mixture, random) if k - 1 in ended else [])
             if k in wanted:
                 ended[k] = best_from(starts)
             else:
@@ -238,7 +229,7 @@ def fit_memory_candidates(
                 merged = best_from(merges(ended[k + 1].mixture)[:MERGES], finalists=1)
                 ended[k] = max(ended[k], merged, key=posterior)
             ended[k] = again(ended[k], few)
-        return ended
+        return {k: ended[k] for k in wanted}
 
     def first_search(covariance_type: CovarianceType) -> dict[int, Chain]:
         """Where everything is known from the month before, it goes on from there: the months are nearly the same."""
@@ -246,56 +237,52 @@ def fit_memory_candidates(
             return search(covariance_type, 0, n_components)
         return {k: or_the_champion(fit(few, *before[covariance_type, k])) for k in n_components}
 
-    def searches_of(covariance_type: CovarianceType, first: dict[int, Chain]) -> list[dict[int, Chain]]:
-        """What independent searches for a type have found: the first; a second for those that can win, which
-        says of the others where it begins; and a third where these two end apart."""
-        of_type = [k for one, k in wanted if one == covariance_type]
-        searches = [first, search(covariance_type, 1, of_type)] if of_type else [first]
-        for s in range(2, STABILITY_SEARCHES):
-            unsure = [k for k in of_type if not agree(searches, k)]
-            if unsure:
-                another = search(covariance_type, s, unsure)
-                searches.append({k: another[k] for k in unsure})
-        return searches
+    def candidate(first: Chain) -> Candidate:
+        """What the first search says. With all customers it takes a look only; it goes on when it is examined."""
+        whole = first if few is panel else again(first, panel, max_iter=LOOK_ITERATIONS)
+        found = _candidate(whole, exact, variance_floor, names, [first])
+        return replace(found, converged=first.model.converged_, examined=lambda least: examined(first, whole, least))
 
-    def candidate(chains: Sequence[Chain], tol: float) -> Candidate:
-        reasons = [chain.degeneracy(few_exact, variance_floor, names) for chain in chains]
-        # A sound fit goes before a degenerate one, whatever their posteriors.
-        chosen = min(range(len(chains)), key=lambda s: (reasons[s] is not None, -posterior(chains[s])))
-        best = chains[chosen]
-        others = [chain for chain in chains if chain is not best]
-        whole = best if few is panel else again(best, panel, tol=tol)
-        unseen = Chain(again(best, training, tol=FINALIST_TOLERANCE).model, panel.take(heldout))
-        degeneracy = whole.degeneracy(exact, variance_floor, names)
-        candidate = _candidate(whole, unseen, exact.take(heldout), degeneracy, best, others)
-
-        def merged(least: float) -> Candidate:
-            found = (chain.memberships_in(chain.parts(variance_floor, least)) for chain in (best, *others))
-            return with_parts(replace(candidate, merged=None), whole.parts(variance_floor, least), found)
-
-        return replace(candidate, merged=merged)
+    def examined(first: Chain, whole: Chain, least: float) -> Candidate:
+        """What further searches make of it: a second and, where the two end apart, a third. The best of them goes on
+        with all customers."""
+        covariance_type, k = first.key
+        with one_blas_thread():
+            chains = [first, search(covariance_type, 1, [k])[k]]
+            if not agree(*chains):
+                chains.append(search(covariance_type, 2, [k])[k])
+            # A sound fit goes before a degenerate one, whatever their posteriors.
+            chains.sort(key=lambda c: (c.degeneracy(few_exact, variance_floor, names) is not None, -posterior(c)))
+            best = chains[0]
+            if few is panel:
+                whole = best
+            elif best is first:
+                whole = again(whole, panel, n_jobs=-1)
+            else:
+                whole = again(best, panel, n_jobs=-1)
+            unseen = Chain(again(best, training, tol=FINALIST_TOLERANCE).model, panel.take(heldout))
+            ahead = Chain(unseen.model, exact.take(heldout))
+            found = replace(
+                _candidate(whole, exact, variance_floor, names, chains),
+                panel_bic=whole.model.bic(panel),
+                heldout_log_likelihood=unseen.log_likelihood(unseen.last),
+                next_log_score=ahead.log_likelihood(ahead.panel.known_before),
+            )
+            if found.degenerate or not found.converged:
+                return found
+            memberships = (chain.memberships_in(chain.parts(variance_floor, least)) for chain in chains)
+            return with_parts(found, whole.parts(variance_floor, least), memberships)
 
     threads = thread_count(-1) if len(panel.rows) > ONE_THREAD_ROWS else 1
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-        firsts = list(pool.map(first_search, covariance_types))
-        wanted = can_win([chain for found in firsts for chain in found.values()])
-        searches = dict(zip(covariance_types, pool.map(searches_of, covariance_types, firsts), strict=True))
-
-        def summed_up(key: CandidateKey) -> Candidate:
-            covariance_type, k = key
-            found = [one[k] for one in searches[covariance_type] if k in one]
-            judged = candidate(found, TOLERANCE if key in wanted else FINALIST_TOLERANCE)
-            if progress is not None:
-                progress(k)
-            return judged
-
-        return list(pool.map(summed_up, product(covariance_types, n_components)))
+        firsts = dict(zip(covariance_types, pool.map(first_search, covariance_types), strict=True))
+        return list(pool.map(candidate, [firsts[one][k] for one, k in product(covariance_types, n_components)]))
 
 
-def agree(searches: Sequence[Mapping[int, Chain]], k: int) -> bool:
-    """Whether all searches put the last month's customers into the same k segments."""
-    labels = [found[k].memberships.argmax(axis=1) for found in searches if k in found]
-    return all(adjusted_rand_index(labels[0], other) >= SAME_BASIN for other in labels[1:])
+def agree(one: Chain, other: Chain) -> bool:
+    """Whether both put the last month's customers into the same segments."""
+    labels = [chain.memberships.argmax(axis=1) for chain in (one, other)]
+    return adjusted_rand_index(*labels) >= SAME_BASIN
 
 
 def posterior(chain: Chain) -> float:
@@ -312,22 +299,21 @@ def few_customers(panel: Panel, seed: int, most: int) -> Panel:
     return panel.take(np.sort(order[rows <= most]))
 
 
-def _candidate(
-    chain: Chain, unseen: Chain, unseen_exact: Panel, degeneracy: str | None, best: Chain, others: Sequence[Chain]
-) -> Candidate:
-    """Sum up. chain : fitted to the panel. unseen, unseen_exact : a chain and the panel of customers that it has not
-    seen, as a fit sees them and as they are. best, others : fits from independent searches, to the same customers."""
+def _candidate(chain: Chain, exact: Panel, floor: Array, names: Sequence[str], searches: Sequence[Chain]) -> Candidate:
+    """Sum up. chain : fitted to the panel. exact : that panel with every value as it is. searches : what independent
+    searches have found on the same customers, the best first."""
     model, R = chain.model, chain.memberships
     k, customers, parameters = model.n_components, len(R), chain.mixture.n_parameters
     score = chain.bic_of_the_last_month
     entropy = -float(np.sum(R * np.log(np.maximum(R, np.finfo(float).tiny))))
-    labels = [one.memberships.argmax(axis=1) for one in (best, *others)]
+    best, *others = searches
+    labels = [one.memberships.argmax(axis=1) for one in searches]
     apart = [
         one.model.bic(one.panel)
         for one, partition in zip(others, labels[1:], strict=True)
         if adjusted_rand_index(partition, labels[0]) < SAME_BASIN
     ]
-    ahead = Chain(unseen.model, unseen_exact)
+    degeneracy = chain.degeneracy(exact, floor, names)
     return Candidate(
         n_components=k,
         mixture=chain.mixture,
@@ -335,7 +321,7 @@ def _candidate(
         aic=score + parameters * (2.0 - float(np.log(customers))),
         icl=score + 2.0 * entropy,
         train_log_likelihood=chain.log_likelihood(chain.last),
-        heldout_log_likelihood=unseen.log_likelihood(unseen.last),
+        heldout_log_likelihood=float("nan"),
         stability=agreement(labels),
         smallest_share=float(chain.mixture.weights.min()),
         min_separation=float(bhattacharyya_distances(chain.mixture).min()),
@@ -344,7 +330,5 @@ def _candidate(
         degeneracy=degeneracy,
         basin_gap=max(0.0, min(apart) - best.model.bic(best.panel)) if apart else float("nan"),
         memory=model.memory_,
-        panel_bic=model.bic(chain.panel),
-        next_log_score=ahead.log_likelihood(unseen_exact.known_before),
         min_kept=float(model.memory_.flicker().min()),
     )

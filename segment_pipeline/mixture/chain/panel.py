@@ -21,8 +21,8 @@ CHUNK_CUSTOMERS = 4096
 """Customers whose months are passed through together: a month of them stays in the processor's cache."""
 
 
-_KEPT_NUMBERS = 8_000_000
-"""phi of a panel is kept, not rebuilt in every pass, up to this many numbers (64 MB)."""
+_KEPT_NUMBERS = 12_000_000
+"""phi of a panel is kept, not rebuilt in every pass, up to this many numbers (96 MB)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,11 +175,14 @@ class Panel:
 @dataclass(frozen=True, eq=False)
 class Month:
     """One month of a chunk: what is known, and who begins: new, there before the panel, and back from having lapsed
-    before it. Each is an index of customers, or a slice of all; `before` are those who have not begun."""
+    before it. Each is an index of customers; `before` are those who have not begun, `unseen` all but the seen. rows :
+    of the chunk. place : (c,) which of its rows is each customer's; any, of the unseen."""
 
     before: Labels
-    seen: Labels | slice
+    seen: Labels
+    unseen: Labels
     rows: slice
+    place: Labels
     lapsed: Labels
     missing: Labels
     new: Labels
@@ -206,13 +209,18 @@ class Chunk:
         nobody = np.arange(0)
         months, position = [], 0
         for t in range(states.shape[1]):
-            seen = np.flatnonzero(states[:, t] == SEEN)
+            is_seen = states[:, t] == SEEN
+            seen = np.flatnonzero(is_seen)
+            place = np.zeros(len(states), dtype=np.intp)
+            place[seen] = np.arange(position, position + len(seen))
             starting = begins == t
             months.append(
                 Month(
                     np.flatnonzero(states[:, t] == BEFORE),
-                    slice(None) if len(seen) == last - first else seen,
+                    seen,
+                    np.flatnonzero(~is_seen),
                     slice(position, position + len(seen)),
+                    place,
                     np.flatnonzero(states[:, t] == LAPSED),
                     np.flatnonzero(states[:, t] == MISSING),
                     np.flatnonzero(starting & is_new),
@@ -236,22 +244,16 @@ class PanelRows:
         self.panel = panel
         self.center = panel.rows.mean(axis=0)
         self.total = float(len(panel.rows))
+        self._chunks = list(panel.chunks())
         d = panel.n_features
         keep = len(panel.rows) * (1 + d + d * (d + 1) // 2) <= _KEPT_NUMBERS
-        self._kept = list(self._build()) if keep else None
+        self._kept = [self._rows(chunk) for chunk in self._chunks] if keep else None
 
     def chunks(self) -> Iterator[Callable[[], tuple[Chunk, Rows]]]:
-        """Each chunk when it is called for, so that only those at work are held in memory."""
-        if self._kept is not None:
-            for pair in self._kept:
-                yield lambda pair=pair: pair  # type: ignore[misc]
-        else:
-            for chunk in self.panel.chunks():
-                yield lambda chunk=chunk: (chunk, self._rows(chunk))  # type: ignore[misc]
-
-    def _build(self) -> Iterator[tuple[Chunk, Rows]]:
-        for chunk in self.panel.chunks():
-            yield chunk, self._rows(chunk)
+        """Each chunk when it is called for, so that only the phi of those at work are held in memory."""
+        for index, chunk in enumerate(self._chunks):
+            kept = None if self._kept is None else self._kept[index]
+            yield lambda chunk=chunk, kept=kept: (chunk, kept or self._rows(chunk))  # type: ignore[misc]
 
     def _rows(self, chunk: Chunk) -> Rows:
         variance = self.panel.rounding_variance
