@@ -140,6 +140,17 @@ def changed_months(connection: duckdb.DuckDBPyConnection, published: Path, featu
         return months if relied_on else None
 
 
+def tell_parts(connection: duckdb.DuckDBPyConnection, months: Collection[date] | None = None) -> None:
+    """Let `published_parts` say of these months what stands in the tables; None is all."""
+
+    def chosen(table: Table) -> str:
+        return "true" if months is None else _of_months(table, months)
+
+    _delete(connection, PUBLISHED_PARTS, chosen(PUBLISHED_PARTS))
+    parts = " UNION ALL ".join(parts_sql(table, chosen(table)) for table in COPIED_TABLES)
+    insert_query(connection, PUBLISHED_PARTS, parts)
+
+
 def parts_sql(table: Table, condition: str = "true") -> str:
     """A query with the rows of `published_parts` about those of a table."""
     month = identifier(table.month_column) if table.month_column in table.column_names else "NULL"
@@ -227,7 +238,7 @@ def _write_all(
                 counts[table.name] = _copy(connection, warehouse, table, names, f"({kept}) IS NOT TRUE")
                 if now is not None:
                     counts[table.name] += _keep(connection, warehouse, table, names, kept)
-            insert_query(connection, PUBLISHED_PARTS, " UNION ALL ".join(map(parts_sql, COPIED_TABLES)))
+            tell_parts(connection)
             counts[DATA_DICTIONARY.name] = insert_rows(connection, DATA_DICTIONARY, dictionary_rows(features))
         if now is not None:
             connection.execute("DETACH published")
@@ -246,9 +257,7 @@ def _replace(
             (before,) = connection.execute(f"SELECT count(*) FROM {identifier(table.name)}").fetchone() or (0,)
             gone = _delete(connection, table, theirs)
             counts[table.name] = before - gone + _copy(connection, warehouse, table, names, theirs)
-        _delete(connection, PUBLISHED_PARTS, _of_months(PUBLISHED_PARTS, months))
-        parts = " UNION ALL ".join(parts_sql(table, _of_months(table, months)) for table in COPIED_TABLES)
-        insert_query(connection, PUBLISHED_PARTS, parts)
+        tell_parts(connection, months)
     return counts
 
 
