@@ -183,7 +183,7 @@ def _people_have_changed(connection: duckdb.DuckDBPyConnection, since: int) -> b
 
 def _free_share(connection: duckdb.DuckDBPyConnection) -> float:
     """Of the blocks of a file, those in which nothing is."""
-    found = connection.execute("SELECT free_blocks / greatest(total_blocks, 1) FROM pragma_database_size()").fetchone()
+    found = connection.execute("SELECT free_blocks / total_blocks FROM pragma_database_size()").fetchone()
     return float(found[0]) if found else 0.0
 
 
