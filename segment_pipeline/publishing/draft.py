@@ -20,7 +20,7 @@ from segment_pipeline.config.values import followed
 from segment_pipeline.customers.tables import FEATURE_LIMITS, VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.rows import insert_rows, is_there, read_rows
-from segment_pipeline.database.store import STORAGE_VERSION, insert_query, month_literal, put_durably
+from segment_pipeline.database.store import STORAGE_VERSION, cannot_write, insert_query, month_literal, put_durably
 from segment_pipeline.database.tables import Table
 from segment_pipeline.months import month_key
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
@@ -68,7 +68,7 @@ def write_beside(connection: duckdb.DuckDBPyConnection, published: Path, tiers: 
     unfinished = [month for month, finished in known.items() if not finished]
     draft = beside(published, "draft")
     if changed is not None:
-        shutil.copyfile(published, draft)
+        _copy_file(published, draft)
     connection.execute(f"ATTACH {literal(str(draft))} AS draft (STORAGE_VERSION {literal(STORAGE_VERSION)})")
     connection.execute("USE draft")
     if changed is None:
@@ -158,6 +158,19 @@ def parts_sql(table: Table, condition: str = "true") -> str:
         f"SELECT {literal(table.name)} AS table_name, CAST({month} AS DATE) AS month, count(*) AS rows, "
         f"CAST(sum(hash(t)) AS VARCHAR) AS fingerprint FROM {identifier(table.name)} AS t WHERE {condition} GROUP BY 2"
     )
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """Copy a file; where the file system lets files share their blocks, none is written. Raises WarehouseError."""
+    try:
+        with source.open("rb") as there, target.open("wb") as here:
+            while os.copy_file_range(there.fileno(), here.fileno(), 2**30):
+                pass
+    except (AttributeError, OSError):  # not every system has it, and not for every disk
+        try:
+            shutil.copyfile(source, target)
+        except OSError as error:
+            raise cannot_write(target, error) from error
 
 
 def _stamp(connection: duckdb.DuckDBPyConnection) -> int:
