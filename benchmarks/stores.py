@@ -20,6 +20,7 @@ import duckdb
 import psycopg
 
 from segment_pipeline.config.config import Config, load_config
+from segment_pipeline.publishing.draft import tell_parts
 from segment_pipeline.publishing.stores.filling import fill, stores_of
 from segment_pipeline.publishing.stores.parts import parts_of
 from segment_pipeline.publishing.stores.postgres_sql import columns_of, type_of, value_of
@@ -56,6 +57,7 @@ def grow(published: Path) -> None:
             )
             connection.execute(f"DELETE FROM {table}")
             connection.execute(f"INSERT INTO {table} FROM grown")
+        tell_parts(connection)
 
 
 def seconds_to_fill(config: Config) -> list[tuple[float, int]]:
@@ -103,6 +105,7 @@ def double(published: Path) -> None:
             "INSERT INTO monthly_assignments SELECT * REPLACE (customer_id || '-2' AS customer_id) "
             "FROM monthly_assignments"
         )
+        tell_parts(connection)
 
 
 def kill(config: Config, address: str, moments: Iterable[float]) -> tuple[int, int]:

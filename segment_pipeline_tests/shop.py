@@ -119,11 +119,12 @@ def query(path: Path, sql: str) -> list[tuple]:  # type: ignore[type-arg]
 
 
 def published_content(path: Path) -> dict[str, list[tuple]]:  # type: ignore[type-arg]
-    """Every published table in a settled order, less the run log, whose times differ between runs."""
+    """Every published table in a settled order, less the run log, whose times differ between runs, and what tells of
+    it."""
     with duckdb.connect(str(path), read_only=True) as connection:
         tables = [row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()]
         return {
             table: connection.execute(f'SELECT * FROM "{table}" ORDER BY ALL').fetchall()
             for table in tables
-            if table != "pipeline_runs"
+            if table not in {"pipeline_runs", "published_parts"}
         }

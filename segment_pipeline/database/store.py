@@ -1,8 +1,9 @@
 """The warehouse file: short connections, whole-month transactions, and one writer at a time.
 
 DuckDB lets one process write a file, and a process that only reads it blocks the writer too. So every connection here
-is short, is closed whatever happens, and waits its turn with a jittered retry that says for whom it waits. Above it
-stands the run lock, held for a whole run, so that two runs never interleave their months.
+is short, is closed whatever happens, and waits its turn with a jittered retry that says for whom it waits. The file may
+stay open from one step of a run to the next, and not while something is computed. Above it stands the run lock, held
+for a whole run, so that two runs never interleave their months.
 """
 
 import fcntl
@@ -234,8 +235,8 @@ def first_line(error: Exception) -> str:
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], feature_names: tuple[str, ...]) -> None:
-    """Create the tables that are missing, and the columns that a newer version or a changed configuration adds; all
-    of them, and no statement else, where everything is there.
+    """Create the tables that are missing, add the columns of a newer version or a changed configuration, and renew the
+    comments that say something else.
 
     Raises WarehouseError where a column has another type than it was made with: its values are not ours.
     """

@@ -76,6 +76,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
     reserved_names: ClassVar[frozenset[str]] = frozenset()
 
     _lock: "RunLock | None" = PrivateAttr(default=None)
+    _open: "Connection | None" = PrivateAttr(default=None)
     _timed: tuple[dg.AssetKey | None, float] = PrivateAttr(default=(None, 0.0))
 
     @cached_property
@@ -119,6 +120,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
             raise
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        self._let_go()
         if self._lock is not None:
             self._lock.__exit__()
 
@@ -126,20 +128,25 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
     def read(self, context: dg.AssetExecutionContext) -> Iterator["Connection"]:
         """A short connection for reading, so that a long computation after it does not hold the file."""
         self._since(context.asset_key)
-        with self.warehouse.connect(context.log.warning) as connection:
-            yield connection
+        try:
+            with self.warehouse.connect(context.log.warning) as connection:
+                yield connection
+        finally:
+            self._let_go()
 
     @contextmanager
     def step(self, context: dg.AssetExecutionContext) -> Iterator[Step]:
         """One transaction: what the block writes and the row of pipeline_runs about it, or nothing.
 
-        The block sets `step.rows`.
+        The block sets `step.rows`. The file stays open for the next step, which mostly follows at once: opening and
+        closing it costs more than many a step.
         """
         from segment_pipeline.database.rows import insert_rows
 
         started = self._since(context.asset_key)
         month = parse_month(context.partition_key)
         with self.warehouse.transaction(context.log.warning) as connection:
+            self._open = self._open or connection.cursor()
             step = Step(connection, self.config, month)
             yield step
             (written,) = step.connection.execute(
@@ -158,6 +165,12 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
                 "sequence": written + 1,
             }
             insert_rows(connection, PIPELINE_RUNS, [record])
+
+    def _let_go(self) -> None:
+        """Close the file, if a step has left it open."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
 
     def _since(self, asset: dg.AssetKey) -> float:
         """When this asset first asked for the warehouse: most read, then compute at length, then write."""

@@ -7,10 +7,11 @@ Whatever kills the writer, the published file is the last good one.
 
 import os
 import shutil
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -18,8 +19,8 @@ from segment_pipeline.config.model import TierSettings
 from segment_pipeline.config.values import followed
 from segment_pipeline.customers.tables import FEATURE_LIMITS, VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier, literal
-from segment_pipeline.database.rows import insert_rows, read_rows
-from segment_pipeline.database.store import STORAGE_VERSION, insert_query, month_literal, put_durably
+from segment_pipeline.database.rows import insert_rows, is_there, read_rows
+from segment_pipeline.database.store import STORAGE_VERSION, cannot_write, insert_query, month_literal, put_durably
 from segment_pipeline.database.tables import Table
 from segment_pipeline.months import month_key
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
@@ -45,8 +46,8 @@ from segment_pipeline.sources.people.tables import FORMER_CUSTOMERS, PEOPLE_OPER
 COPIED_TABLES = tuple(table for table in PUBLISHED_TABLES if table not in (DATA_DICTIONARY, PUBLISHED_PARTS))
 """Those whose rows the warehouse has: the others tell of the file itself."""
 
-FREE_SHARE = 1 / 3
-"""A copy with more of its blocks free is not worth it: what was replaced lay there, 1.5 times what is needed."""
+FREE_SHARE = 1 / 2
+"""Where more of its blocks are free, a copy is not worth it: twice as long as what is in it."""
 
 
 def write_beside(connection: duckdb.DuckDBPyConnection, published: Path, tiers: TierSettings) -> Path:
@@ -61,31 +62,35 @@ def write_beside(connection: duckdb.DuckDBPyConnection, published: Path, tiers: 
         leftover.unlink()  # a killed run's; we hold the run lock, so nobody is writing it
     refuse_loss(published, connection)
     warehouse = identifier(current_database(connection))
-    features = _features(connection, warehouse)
+    features = published_features(connection)
     changed = changed_months(connection, published, features)
     known = known_months(connection, changed)
     unfinished = [month for month, finished in known.items() if not finished]
     draft = beside(published, "draft")
     if changed is not None:
-        shutil.copyfile(published, draft)
+        _copy_file(published, draft)
     connection.execute(f"ATTACH {literal(str(draft))} AS draft (STORAGE_VERSION {literal(STORAGE_VERSION)})")
     connection.execute("USE draft")
-    connection.begin()
     if changed is None:
         counts = _write_all(connection, warehouse, published, unfinished, features)
     else:
         counts = _replace(connection, warehouse, sorted(changed.difference(unfinished)), features)
-    _run(connection, (statement for view in published_views(features) for statement in view.ddl()))
-    scoring = latest_scoring(connection, tiers)
-    if scoring is not None:
-        _run(connection, macro_ddl(scoring))
+    _define(connection, tiers, features)
     stamp = _stamp(connection)
-    connection.commit()
     connection.execute(f"USE {warehouse}")
     connection.execute("DETACH draft")
     _check(draft, counts, [month for month, finished in known.items() if finished])
     os.utime(draft, (stamp, stamp))
     return draft
+
+
+def _define(connection: duckdb.DuckDBPyConnection, tiers: TierSettings, features: Sequence[str]) -> None:
+    """Make the views and the macro of a draft, as this version and its latest month have them."""
+    with _at_once(connection):
+        _run(connection, (statement for view in published_views(features) for statement in view.ddl()))
+        scoring = latest_scoring(connection, tiers)
+        if scoring is not None:
+            _run(connection, macro_ddl(scoring))
 
 
 def put_in_place(draft: Path, published: Path) -> None:
@@ -98,6 +103,17 @@ def put_in_place(draft: Path, published: Path) -> None:
     put_durably(draft, followed(published))
 
 
+def published_features(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The features that any month has segmented or described its customers by, as columns of validated_features."""
+    rows = connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'main' "
+        f"AND table_name = ? AND lower(column_name) IN (SELECT lower(feature) FROM {FEATURE_LIMITS.name}) "
+        "ORDER BY column_index",
+        [VALIDATED_FEATURES.name],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
 def changed_months(connection: duckdb.DuckDBPyConnection, published: Path, features: Sequence[str]) -> set[date] | None:
     """The months of which the warehouse and the published file do not have the same runs; None where the others need
     not be the same in both, or a copy of the file is of no use.
@@ -106,23 +122,33 @@ def changed_months(connection: duckdb.DuckDBPyConnection, published: Path, featu
     left the same rows. `forget` and `merge` change rows besides, and whoever writes to the file itself changes its
     time. features : the columns of features that it is to have.
     """
-    try:
-        if not published.exists() or is_somebody_elses(published):
-            return None
-        with reading(published) as there:
-            if read_rows(there, f"FROM {DATA_DICTIONARY.name}") != dictionary_rows(features):
-                return None  # another version has made it, or for other features
-            stamp = _stamp(there)
-            months = {month for month, *_ in _runs(there) ^ _runs(connection)}
-            relied_on = (
-                int(published.stat().st_mtime) == stamp
-                and not _people_have_changed(connection, stamp)
-                and _free_share(there) <= FREE_SHARE
-                and _rows_of_others(there, months) == _rows_of_others(connection, months)
-            )
-            return months if relied_on else None
-    except (duckdb.Error, PublishError):
+    if not published.exists() or is_somebody_elses(published):
         return None
+    with reading(published) as there:
+        if not is_there(there, DATA_DICTIONARY.name):
+            return None
+        if read_rows(there, f"FROM {DATA_DICTIONARY.name}") != dictionary_rows(features):
+            return None  # another version has made it, or for other features
+        stamp = _stamp(there)
+        months = {month for month, _ in _runs(there) ^ _runs(connection)}
+        relied_on = (
+            int(published.stat().st_mtime) == stamp
+            and not _people_have_changed(connection, stamp)
+            and _free_share(there) <= FREE_SHARE
+            and _rows_of_others(there, months) == _rows_of_others(connection, months)
+        )
+        return months if relied_on else None
+
+
+def tell_parts(connection: duckdb.DuckDBPyConnection, months: Collection[date] | None = None) -> None:
+    """Let `published_parts` say of these months what stands in the tables; None is all."""
+
+    def chosen(table: Table) -> str:
+        return "true" if months is None else _of_months(table, months)
+
+    _delete(connection, PUBLISHED_PARTS, chosen(PUBLISHED_PARTS))
+    parts = " UNION ALL ".join(parts_sql(table, chosen(table)) for table in COPIED_TABLES)
+    insert_query(connection, PUBLISHED_PARTS, parts)
 
 
 def parts_sql(table: Table, condition: str = "true") -> str:
@@ -134,21 +160,35 @@ def parts_sql(table: Table, condition: str = "true") -> str:
     )
 
 
+def _copy_file(source: Path, target: Path) -> None:
+    """Copy a file; where the file system lets files share their blocks, none is written. Raises WarehouseError."""
+    try:
+        with source.open("rb") as there, target.open("wb") as here:
+            while os.copy_file_range(there.fileno(), here.fileno(), 2**30):
+                pass
+    except (AttributeError, OSError):  # not every system has it, and not for every disk
+        try:
+            shutil.copyfile(source, target)
+        except OSError as error:
+            raise cannot_write(target, error) from error
+
+
 def _stamp(connection: duckdb.DuckDBPyConnection) -> int:
     """When the last of a published file's runs ended, in seconds: the file's time, as long as nobody else writes it."""
     found = connection.execute(f"SELECT floor(epoch(max(finished_at))) FROM {PIPELINE_RUNS.name}").fetchone()
     return int(found[0] or 0) if found else 0
 
 
-def _runs(connection: duckdb.DuckDBPyConnection) -> set[tuple[date, str, str, int]]:
-    return set(connection.execute(f"SELECT month, run_id, asset, sequence FROM {PIPELINE_RUNS.name}").fetchall())
+def _runs(connection: duckdb.DuckDBPyConnection) -> set[tuple[date, Any]]:
+    columns = ", ".join(name for name in PIPELINE_RUNS.column_names if name != "month")
+    return set(connection.execute(f"SELECT month, ({columns}) FROM {PIPELINE_RUNS.name}").fetchall())
 
 
 def _people_have_changed(connection: duckdb.DuckDBPyConnection, since: int) -> bool:
     """Whether somebody was forgotten or merged after that time, or is being so."""
     return (
         connection.execute(
-            f"SELECT 1 FROM {PEOPLE_OPERATIONS.name} WHERE NOT finished OR epoch(at) >= ? LIMIT 1", [since]
+            f'SELECT 1 FROM {PEOPLE_OPERATIONS.name} WHERE NOT finished OR epoch("at") >= ? LIMIT 1', [since]
         ).fetchone()
         is not None
     )
@@ -156,7 +196,7 @@ def _people_have_changed(connection: duckdb.DuckDBPyConnection, since: int) -> b
 
 def _free_share(connection: duckdb.DuckDBPyConnection) -> float:
     """Of the blocks of a file, those in which nothing is."""
-    found = connection.execute("SELECT free_blocks / greatest(total_blocks, 1) FROM pragma_database_size()").fetchone()
+    found = connection.execute("SELECT free_blocks / total_blocks FROM pragma_database_size()").fetchone()
     return float(found[0]) if found else 0.0
 
 
@@ -181,6 +221,14 @@ def _run(connection: duckdb.DuckDBPyConnection, statements: Iterable[str]) -> No
         connection.execute(statement)
 
 
+@contextmanager
+def _at_once(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """A transaction, which is faster than one for each statement; a draft that fails is not used."""
+    connection.begin()
+    yield
+    connection.commit()
+
+
 def _write_all(
     connection: duckdb.DuckDBPyConnection,
     warehouse: str,
@@ -194,19 +242,19 @@ def _write_all(
     with readable(published) if keep else nullcontext() as now:
         if now is not None:
             connection.execute(f"ATTACH {literal(str(now))} AS published (READ_ONLY)")
-        for table in PUBLISHED_TABLES:
-            _run(connection, table.ddl(features))
-        for table in COPIED_TABLES:
-            of_unfinished = _of_months(table, unfinished)
-            counts[table.name] = _copy(
-                connection, f"{warehouse}.main", table, features, f"NOT ({of_unfinished})" if unfinished else "true"
-            )
-            if now is not None:
-                counts[table.name] += _copy(
-                    connection, "published.main", table, features, of_unfinished, f"{warehouse}.main"
-                )
-            insert_query(connection, PUBLISHED_PARTS, parts_sql(table))
-        counts[DATA_DICTIONARY.name] = insert_rows(connection, DATA_DICTIONARY, dictionary_rows(features))
+        with _at_once(connection):
+            for table in PUBLISHED_TABLES:
+                _run(connection, table.ddl(features))
+            for table in COPIED_TABLES:
+                kept = _of_months(table, unfinished)
+                names = [column.name for column in table.with_features(features)]
+                counts[table.name] = _copy(connection, warehouse, table, names, f"({kept}) IS NOT TRUE")
+                if now is not None:
+                    counts[table.name] += _keep(connection, warehouse, table, names, kept)
+            tell_parts(connection)
+            counts[DATA_DICTIONARY.name] = insert_rows(connection, DATA_DICTIONARY, dictionary_rows(features))
+        if now is not None:
+            connection.execute("DETACH published")
     return counts
 
 
@@ -215,51 +263,46 @@ def _replace(
 ) -> dict[str, int]:
     """Replace months in a draft that is a copy of the published file; returns the rows of each table."""
     counts = {}
-    connection.execute(f"DELETE FROM {PUBLISHED_PARTS.name} WHERE {_of_months(PUBLISHED_PARTS, months)}")
-    for table in COPIED_TABLES:
-        theirs = _of_months(table, months)
-        (before,) = connection.execute(f"SELECT count(*) FROM {identifier(table.name)}").fetchone() or (0,)
-        (gone,) = connection.execute(f"DELETE FROM {identifier(table.name)} WHERE {theirs}").fetchone() or (0,)
-        counts[table.name] = before - gone + _copy(connection, f"{warehouse}.main", table, features, theirs)
-        insert_query(connection, PUBLISHED_PARTS, parts_sql(table, theirs))
+    with _at_once(connection):
+        for table in COPIED_TABLES:
+            theirs = _of_months(table, months)
+            names = [column.name for column in table.with_features(features)]
+            (before,) = connection.execute(f"SELECT count(*) FROM {identifier(table.name)}").fetchone() or (0,)
+            gone = _delete(connection, table, theirs)
+            counts[table.name] = before - gone + _copy(connection, warehouse, table, names, theirs)
+        tell_parts(connection, months)
     return counts
 
 
-def _copy(
-    connection: duckdb.DuckDBPyConnection,
-    source: str,
-    table: Table,
-    features: Sequence[str],
-    condition: str,
-    former_in: str | None = None,
+def _delete(connection: duckdb.DuckDBPyConnection, table: Table, condition: str) -> int:
+    deleted = connection.execute(f"DELETE FROM {identifier(table.name)} WHERE {condition}").fetchone()
+    return int(deleted[0]) if deleted else 0
+
+
+def _keep(
+    connection: duckdb.DuckDBPyConnection, warehouse: str, table: Table, names: Sequence[str], condition: str
 ) -> int:
-    """Copy the rows of `table` that meet the condition; returns how many. An older file may lack some columns.
-    former_in : the schema that knows the ids that are nobody's now, where the source may still have rows of theirs."""
-    there = columns_in(connection, source, table.name)
-    columns = [column.name for column in table.with_features(features) if column.name in there]
-    if not columns:
-        return 0
-    listed = ", ".join(identifier(name) for name in columns)
-    key = ", ".join(identifier(name) for name in table.key)
-    if former_in is not None and "customer_id" in columns:
-        former = f"{former_in}.{FORMER_CUSTOMERS.name}"
+    """Copy rows from the published file, as `_copy` does: an older one may lack columns, and have rows of those who
+    are nobody now."""
+    there = columns_in(connection, "published.main", table.name)
+    common = [name for name in names if name in there]
+    if "customer_id" in common:
+        former = f"{warehouse}.main.{FORMER_CUSTOMERS.name}"
         condition += f" AND coalesce({hashed('customer_id', former)} NOT IN (SELECT id_hash FROM {former}), true)"
+    return _copy(connection, "published", table, common, condition) if common else 0
+
+
+def _copy(
+    connection: duckdb.DuckDBPyConnection, database: str, table: Table, names: Sequence[str], condition: str
+) -> int:
+    """Copy these columns of the rows of `table` that meet the condition; returns how many."""
+    listed = ", ".join(identifier(name) for name in names)
+    key = ", ".join(identifier(name) for name in table.key)
     copied = connection.execute(
         f"INSERT INTO {identifier(table.name)} ({listed}) "
-        f"SELECT {listed} FROM {source}.{identifier(table.name)} WHERE {condition} ORDER BY {key}"
+        f"SELECT {listed} FROM {database}.main.{identifier(table.name)} WHERE {condition} ORDER BY {key}"
     ).fetchone()
     return int(copied[0]) if copied else 0
-
-
-def _features(connection: duckdb.DuckDBPyConnection, warehouse: str) -> list[str]:
-    """The features that any month has segmented or described its customers by, as columns of validated_features."""
-    rows = connection.execute(
-        "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = 'main' AND table_name = ? "
-        f"AND lower(column_name) IN (SELECT lower(feature) FROM {warehouse}.main.{FEATURE_LIMITS.name}) "
-        "ORDER BY column_index",
-        [warehouse.strip('"'), VALIDATED_FEATURES.name],
-    ).fetchall()
-    return [row[0] for row in rows]
 
 
 def _check(draft: Path, counts: dict[str, int], months: Collection[date]) -> None:

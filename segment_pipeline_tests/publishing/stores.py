@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from segment_pipeline.config.config import Config, load_config
+from segment_pipeline.publishing.draft import tell_parts
 from segment_pipeline_tests.shop import Shop
 
 FILLING = """\
@@ -39,6 +40,7 @@ def changed(published: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     shutil.copyfile(published, draft)
     with duckdb.connect(str(draft)) as connection:
         yield connection
+        tell_parts(connection)
     draft.replace(published)
 
 

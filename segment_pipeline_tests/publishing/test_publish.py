@@ -13,7 +13,7 @@ import pytest
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.store import Warehouse
 from segment_pipeline.publishing.agreement import disagreements
-from segment_pipeline.publishing.draft import put_in_place, write_beside
+from segment_pipeline.publishing.draft import changed_months, published_features, put_in_place, write_beside
 from segment_pipeline.publishing.publish import (
     PublishError,
     accept_loss_of,
@@ -59,6 +59,103 @@ def test_a_file_published_again_says_the_same(copy, three_months):
     assert published_content(copy.published) == published_content(three_months.published)
     assert query(copy.published, "SELECT * FROM pipeline_runs ORDER BY ALL") == before
     assert set(published_months(copy.published)) == {MARCH, APRIL, MAY}
+
+
+def run_again(connection: duckdb.DuckDBPyConnection, month: date) -> None:
+    """As a run leaves a month that it has made again: with a row of its own, the last, that says it is published."""
+    connection.execute(
+        "INSERT INTO pipeline_runs SELECT * REPLACE ('again' AS run_id, "
+        "(SELECT max(sequence) + 1 FROM pipeline_runs) AS sequence) "
+        "FROM pipeline_runs WHERE month = ? AND asset = 'published_segments'",
+        [month],
+    )
+
+
+def changed(shop: Shop) -> set[date] | None:
+    with warehouse_of(shop) as connection:
+        return changed_months(connection, shop.published, published_features(connection))
+
+
+def test_only_the_months_that_were_run_since_are_written_again(copy, three_months):
+    """Whatever else the warehouse has become, nobody has run it: the file says what it said."""
+    assert changed(copy) == set()
+    with warehouse_of(copy) as connection:
+        connection.execute("UPDATE segment_profiles SET name = 'run again' WHERE month = ?", [APRIL])
+        connection.execute("UPDATE segment_profiles SET name = 'not run' WHERE month = ?", [MAY])
+        run_again(connection, APRIL)
+    assert changed(copy) == {APRIL}
+    publish(copy)
+    names = "SELECT DISTINCT month, name FROM segment_profiles WHERE name IN ('run again', 'not run')"
+    assert query(copy.published, names) == [(APRIL, "run again")]
+    for table in ("monthly_assignments", "customer_lines", "validated_features", "data_dictionary"):
+        rows = f"SELECT * FROM {table} ORDER BY ALL"
+        assert query(copy.published, rows) == query(three_months.published, rows)
+    assert changed(copy) == set()
+
+
+def test_a_file_of_replaced_months_is_the_one_that_is_written_whole(copy, tmp_path):
+    with warehouse_of(copy) as connection:
+        connection.execute("UPDATE segment_profiles SET name = 'run again' WHERE month <> ?", [MARCH])
+        connection.execute("DELETE FROM churn_risk WHERE month = ?", [MAY])
+        for month in (MAY, APRIL):
+            run_again(connection, month)
+    publish(copy)
+    replaced = copy.published.rename(tmp_path / "replaced.duckdb")
+    publish(copy)
+    assert published_content(replaced) == published_content(copy.published)
+    both = [query(file, "FROM published_parts ORDER BY ALL") for file in (replaced, copy.published)]
+    assert both[0] == both[1] != []
+
+
+@pytest.mark.parametrize(
+    "doubt",
+    [
+        "INSERT INTO feature_diagnostics SELECT * FROM feature_diagnostics WHERE month = DATE '2023-03-01' LIMIT 1",
+        "INSERT INTO people_operations VALUES (1, 'merge', TIMESTAMP '2000-01-01', 1, 1, 9, false)",
+        "INSERT INTO people_operations VALUES (1, 'merge', TIMESTAMP '2200-01-01', 1, 1, 9, true)",
+    ],
+)
+def test_all_is_written_anew_where_the_warehouse_may_have_other_rows_of_months_that_nobody_has_run(copy, doubt):
+    with warehouse_of(copy) as connection:
+        connection.execute("INSERT INTO people_operations VALUES (0, 'merge', TIMESTAMP '2000-01-01', 1, 1, 9, true)")
+        connection.execute("UPDATE segment_profiles SET name = 'another' WHERE month = ?", [MARCH])
+    assert changed(copy) == set()
+    with warehouse_of(copy) as connection:
+        connection.execute(doubt)
+    assert changed(copy) is None
+    publish(copy)
+    assert query(copy.published, "SELECT DISTINCT month FROM segment_profiles WHERE name = 'another'") == [(MARCH,)]
+
+
+@pytest.mark.parametrize(
+    "doubt",
+    [
+        "UPDATE segment_profiles SET name = 'theirs'",
+        "COMMENT ON TABLE segment_profiles IS 'theirs'",
+        "UPDATE data_dictionary SET description = 'of an older version' WHERE column_name = 'segment_id'",
+        "DROP TABLE data_dictionary",
+    ],
+)
+def test_all_is_written_anew_where_somebody_has_written_to_the_file_or_another_version_made_it(
+    copy, three_months, doubt
+):
+    copy.published.chmod(0o644)
+    with duckdb.connect(str(copy.published)) as connection:
+        connection.execute(doubt)
+    assert changed(copy) is None
+    publish(copy)
+    assert published_content(copy.published) == published_content(three_months.published)
+    assert changed(copy) == set()
+
+
+def test_a_file_does_not_grow_with_what_was_replaced(copy):
+    sizes = []
+    for _ in range(6):
+        with warehouse_of(copy) as connection:
+            run_again(connection, APRIL)
+        publish(copy)
+        sizes.append(copy.published.stat().st_size)
+    assert max(sizes) < 2 * sizes[0]
 
 
 def test_a_month_that_is_half_made_keeps_the_rows_that_consumers_see(copy, three_months):
@@ -140,6 +237,7 @@ def test_a_customer_who_stands_twice_is_not_published(copy, three_months):
             "ORDER BY customer_id LIMIT 1",
             [MAY],
         )
+        run_again(connection, MAY)
     with pytest.raises(PublishError, match=r"stands twice in 2023-05; nothing was published.*--force"):
         publish(copy)
     assert published_content(copy.published) == published_content(three_months.published)
@@ -186,6 +284,7 @@ def test_a_forgotten_customer_does_not_come_back_from_the_file_that_consumers_se
     with warehouse_of(copy) as connection:
         materialize_by_hand(connection, APRIL)
         connection.execute("INSERT INTO former_customers VALUES (sha256('saltc00007'), 'salt', NULL)")
+        connection.execute("INSERT INTO people_operations VALUES (1, 'forget', now(), 1, 1, 9, false)")
     publish(copy)
     of_whom = "SELECT month FROM monthly_assignments WHERE customer_id = '{}' ORDER BY month"
     assert query(copy.published, of_whom.format("c00007")) == [(MARCH,), (MAY,)]
@@ -298,6 +397,7 @@ def test_a_months_fingerprint_changes_with_its_assignments_alone(copy):
             "WHERE month = ? AND customer_id = (SELECT min(customer_id) FROM monthly_assignments WHERE month = ?)",
             [MAY, MAY],
         )
+        run_again(connection, MAY)
     publish(copy)
     after = month_fingerprints(copy.published, [APRIL, MAY])
     assert before[APRIL] == after[APRIL]

@@ -17,6 +17,8 @@ from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.store import month_literal
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES
+from segment_pipeline.publishing.draft import COPIED_TABLES, parts_sql
+from segment_pipeline.publishing.tables import PUBLISHED_PARTS
 
 STORE_NAMES = frozenset({"published_postgres", "published_parquet"})
 """The assets that fill a store."""
@@ -86,17 +88,13 @@ class Store(Protocol):
 
 
 def parts_of(published: duckdb.DuckDBPyConnection) -> set[Part]:
-    """Every part of the published file."""
+    """Every part of the published file, as the file tells of it, or, where it does not, as it is: what tells of the
+    file itself, and all that an older version has made."""
     names = {row[0] for row in published.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    found = set()
-    for table in PUBLISHED_TABLES:
-        if table.name not in names:
-            continue  # an older version has made the file
-        column = table.month_column if table.month_column in table.column_names else None
-        month = identifier(column) if column else "NULL"
-        rows = published.execute(
-            f"SELECT CAST({month} AS DATE), count(*), CAST(sum(hash(t)) AS VARCHAR) FROM {identifier(table.name)} AS t "
-            "GROUP BY 1"
-        ).fetchall()
-        found |= {Part(table.name, column, *row) for row in rows}
-    return found
+    told = COPIED_TABLES if PUBLISHED_PARTS.name in names else ()
+    queries = [parts_sql(table) for table in PUBLISHED_TABLES if table.name in names and table not in told]
+    if told:
+        queries.append(f"SELECT {', '.join(PUBLISHED_PARTS.column_names)} FROM {PUBLISHED_PARTS.name}")
+    columns = {table.name: table.month_column for table in PUBLISHED_TABLES if table.month_column in table.column_names}
+    rows = published.execute(" UNION ALL ".join(queries)).fetchall()
+    return {Part(table, columns.get(table), *found) for table, *found in rows}

@@ -8,6 +8,7 @@ dropped, so that what others have made on top of it, and whom they let in, stays
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from hashlib import sha256
@@ -235,14 +236,27 @@ def _copy(
     named = ", ".join(map(identifier, columns))
     with server.cursor() as cursor:
         with cursor.copy(f"COPY {identifier(table)} ({named}) FROM STDIN (FORMAT csv)") as copy:
-            for batch in rows.to_arrow_reader(BATCH):
-                text = pa.BufferOutputStream()
-                csv.write_csv(batch, text, csv.WriteOptions(include_header=False))
-                copy.write(memoryview(text.getvalue()))
+            for text in _ahead(map(_as_csv, rows.to_arrow_reader(BATCH))):
+                copy.write(text)
         expected = sum(part.rows for part in parts)
         if cursor.rowcount != expected:
             raise StoreError(f"{table}: {cursor.rowcount} rows of {expected} have arrived. Run again.")
         cursor.executemany(f"INSERT INTO {STORE_PARTS} VALUES (%s, %s, %s, %s, %s)", [astuple(part) for part in parts])
+
+
+def _as_csv(batch: pa.RecordBatch) -> memoryview:
+    text = pa.BufferOutputStream()
+    csv.write_csv(batch, text, csv.WriteOptions(include_header=False))
+    return memoryview(text.getvalue())
+
+
+def _ahead(texts: Iterator[memoryview]) -> Iterator[memoryview]:
+    """The same, each made while the server takes the one before it."""
+    with ThreadPoolExecutor(1) as maker:
+        following = maker.submit(next, texts, None)
+        while (text := following.result()) is not None:
+            following = maker.submit(next, texts, None)
+            yield text
 
 
 def _define(server: "psycopg.Connection", definitions: Mapping[str, str]) -> list[str]:
