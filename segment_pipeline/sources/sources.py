@@ -81,10 +81,14 @@ def load_raw_customers(connection: duckdb.DuckDBPyConnection, config: Config, mo
     return counts
 
 
-def read_customers(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
+def read_customers(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, *, accounted: bool = True
+) -> SourceCounts:
     """Fill the temporary table `source_customers` with the source as it stood at the end of `month`: the columns of
     `raw_customers` but the month; `source_categories` with what each customer spent on which category, empty where
-    there are none; and `source_accounts` with the lines of each that count. Raises SourceError."""
+    there are none; and `source_accounts` with the lines of each that count. Raises SourceError.
+
+    accounted : False where nobody asks for the parts of order lines: every line of the source is read for them."""
     if config.source.orders is None:
         no_categories(connection)
         parts, forgotten = read_ready_made(connection, config, month)
@@ -93,7 +97,7 @@ def read_customers(connection: duckdb.DuckDBPyConnection, config: Config, month:
     # Relative paths in the user's SQL start where the configuration lies. DuckDB's own search path would come after
     # the current folder, and cannot hold a comma.
     with chdir(config.path.parent):
-        return _read_orders(connection, config, month)
+        return _read_orders(connection, config, month, accounted)
 
 
 def check_source(connection: duckdb.DuckDBPyConnection, config: Config, months: Sequence[date]) -> None:
@@ -158,12 +162,12 @@ def months_before(connection: duckdb.DuckDBPyConnection, config: Config, month: 
     return list(takewhile(covered.__contains__, wanted))[::-1]
 
 
-def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SourceCounts:
+def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: date, accounted: bool) -> SourceCounts:
     lines = open_order_lines(connection, config)
     feeds = open_feeds(connection, config)
     refuse_unfit_features(connection, config, lines, feeds)
     try:
-        parts = parts_of_lines(connection, lines, window_of(config, month), month)
+        parts = parts_of_lines(connection, lines, window_of(config, month), month) if accounted else []
         events = {feed.name: count_events(connection, feed, config, month) for feed in feeds}
         silent = fold_order_lines(connection, config, lines.sql(), month, feeds, lines.sql(categories=False))
         filled = fill_missing(connection, config)
