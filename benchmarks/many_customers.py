@@ -1,5 +1,5 @@
-"""A month of many customers, from their order lines to the report, as `segment-pipeline run` does it in a process of its
-own: time, processor time, memory, what went over the disk; and a month of ten times as many beside it.
+"""A month of many customers, from their order lines to the report, as `segment-pipeline run` does it in a process of
+its own: time, processor time, memory, what went over the disk; and a month of ten times as many beside it.
 
     python benchmarks/many_customers.py --customers 1000000 10000000 --folder SOMEWHERE
 
@@ -208,8 +208,8 @@ def main() -> None:
                 shutil.rmtree(folder, ignore_errors=True)
     for customers, figures in zip(chosen.customers[1:], found[1:], strict=True):
         ratios = ", ".join(
-            f"{name} {now.seconds / found[0][name].seconds:.1f} times the time, {now.cpu / found[0][name].cpu:.1f} times the CPU time"
-            for name, now in figures.items()
+            f"{name} {now.seconds / before.seconds:.1f} times the time, {now.cpu / before.cpu:.1f} times the CPU time"
+            for (name, now), before in zip(figures.items(), found[0].values(), strict=True)
         )
         print(f"{customers:,} : {chosen.customers[0]:,} customers: {ratios}")
 

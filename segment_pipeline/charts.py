@@ -197,7 +197,9 @@ def bic_curve(candidates: Rows, chosen: tuple[str, int] | None, elbow: tuple[str
                 stability.append(rect(left, top, wide - 1, 70 - top, fill=grey, words=words))
     room = 70 if len(types) > 1 else 16
     over = bic.with_axes([*curves, *points], y_title="BIC (lower is better)", right=room)
-    under = bars.with_axes(stability, x_title="number of components (hollow: refused, grey: not asked)", y_title="stability", right=room)
+    under = bars.with_axes(
+        stability, x_title="number of components (hollow: refused, grey: not asked)", y_title="stability", right=room
+    )
     return chart(grid([over, under]))
 
 

@@ -173,6 +173,11 @@ class ListeningPipeline(SegmentPipeline):
             yield self._listening(context, connection)
 
     @contextmanager
+    def aside(self, context: dg.AssetExecutionContext) -> Iterator[duckdb.DuckDBPyConnection]:
+        with super().aside(context) as connection:
+            yield self._listening(context, connection)
+
+    @contextmanager
     def step(self, context: dg.AssetExecutionContext) -> Iterator[Step]:
         with super().step(context) as step:
             step.connection = self._listening(context, step.connection)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -38,6 +39,7 @@ from segment_pipeline.sources.tables import (
 )
 
 if TYPE_CHECKING:
+    from segment_pipeline.customers.contract import Contract
     from segment_pipeline.customers.split_store import SplitCounts
     from segment_pipeline.customers.worth import FeatureWorth
     from segment_pipeline.mixture.features import Dependence, FeatureDiagnostics
@@ -186,10 +188,8 @@ def _in_words(
 )
 def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.customers.contract import build_contract
-    from segment_pipeline.customers.expectations import validate_month
     from segment_pipeline.customers.past_store import fill_past
-    from segment_pipeline.customers.split_store import accepted_frame, split_customers
-    from segment_pipeline.database.store import month_rows
+    from segment_pipeline.customers.split_store import split_customers
     from segment_pipeline.sources.reconciliation import write_reconciliation
 
     with pipeline.step(context) as step:
@@ -197,18 +197,27 @@ def validated_features(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
         split = split_customers(step.connection, step.config, contract, step.month)
         difference = write_reconciliation(step.connection, step.config, step.month, VALIDATED_FEATURES.name)
         step.rows = split.accepted
-        outcomes = validate_month(
-            accepted_frame(step.connection, step.config, step.month),
-            contract,
-            raw_rows=split.raw,
-            rejected_rows=split.rejected,
-            previous_rows=month_rows(step.connection, VALIDATED_FEATURES, add_months(step.month, -1)) or None,
-            config=step.config,
-        )
+        outcomes = _outcomes(step, contract, split)
         advice = _advice(split, step.config.quality.min_customers, _later_first_month(step, split))
         step.judge(*map(_outcome, outcomes), _none_lost(split), _accounted_for(difference), advice=advice)
-        months_before = fill_past(step.connection, step.config, step.month)
+        months_before = fill_past(partial(pipeline.aside, context), step.config, step.month)
     return step.result({**_split_figures(split), "months_before": len(months_before)})
+
+
+def _outcomes(step: Step, contract: "Contract", split: "SplitCounts") -> "list[CheckOutcome]":
+    from segment_pipeline.customers.expectations import LOOKED_AT, validate_month
+    from segment_pipeline.customers.split_store import accepted_frame
+    from segment_pipeline.database.store import month_rows
+
+    return validate_month(
+        accepted_frame(step.connection, step.config, step.month, LOOKED_AT),
+        contract,
+        customers=split.accepted,
+        raw_rows=split.raw,
+        rejected_rows=split.rejected,
+        previous_rows=month_rows(step.connection, VALIDATED_FEATURES, add_months(step.month, -1)) or None,
+        config=step.config,
+    )
 
 
 def _outcome(found: CheckOutcome) -> dg.AssetCheckResult:

@@ -1,5 +1,7 @@
 """The gate: great-expectations looks at the accepted customers of a month, as a second pair of eyes after the SQL.
 
+The contract's SQL has judged every row by then; of a large month this is a look at a sample of LOOKED_AT customers.
+
 What belongs here: the suite that the contract's rules imply, and its results as outcomes a person would name. What does
 not: the rules themselves (`contract`), and what a failed outcome does to the month (the assets).
 
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 LARGEST_DOUBLE = 1.7976931348623157e308
 FEATURE_TYPE, CUSTOMER_ID_TYPE = "float64", "str"
+
+LOOKED_AT = 200_000
+"""Customers of whom a month is looked at, about: what stands for more is the same SQL again and again, and each of a
+million would take 200 MB."""
 
 UNSEEN_KINDS: frozenset[Kind] = frozenset({"unreadable_amount", "missing_order_id", "outlier"})
 """Rules that leave no trace in accepted rows: they are about order lines, or about limits of the month itself."""
@@ -133,6 +139,7 @@ def validate_month(
     frame: "pd.DataFrame",
     contract: Contract,
     *,
+    customers: int,
     raw_rows: int,
     rejected_rows: int,
     previous_rows: int | None,
@@ -140,29 +147,30 @@ def validate_month(
 ) -> list[CheckOutcome]:
     """Judge a month's accepted customers; one outcome per `CHECK_SPECS`, in that order.
 
-    frame : one row per accepted customer, with `customer_id` (str) and a float64 column per feature, original units;
-        a column `month` or others may stand beside them.
+    frame : one row per accepted customer, or of a sample that has all rows of a customer or none, with `customer_id`
+        (str) and a float64 column per feature, original units; a column `month` or others may stand beside them.
+    customers : how many accepted customers there are.
     raw_rows, rejected_rows : rows of the month before the split, and those of them that were rejected.
     previous_rows : accepted customers of the month before, None when there is none.
 
     Raises ExpectationRaisedError when an expectation could not be evaluated. Data that break an expectation, a column
     that is missing or of a wrong type among them, are an outcome with `passed` False and never an exception.
     """
-    frame, customers = _with_text_ids(frame), len(frame)
+    frame = _with_text_ids(frame)
     share = rejected_rows / raw_rows if raw_rows else 0.0
-    structure = _judge(
-        frame, [*_present(expected_types(contract), frame), *_expected_counts(customers, previous_rows, config)]
-    )
-    sound = {found.expected.column for found in structure if found.passed} - {None}
-    values = _judge(frame, [expected for expected in expected_values(contract) if expected.column in sound])
-    shares = _judge(_one_row_frame(rejected_share=share), _expected_share(config))
-
-    judged = [*structure, *values, *shares]
-    unsound = [column for column in ("customer_id", *config.model_feature_names) if column not in sound]
+    types = expected_types(contract)
+    unsound = [found.column for found in types if found.column is not None and not _is_of_type(frame, found)]
+    values = [expected for expected in expected_values(contract) if expected.column not in unsound]
+    figures = _one_row_frame(customers=customers, rejected_share=share)
+    judged = [
+        *_judge(frame, [*_present(types, frame), *values]),
+        *_judge(figures, [*_expected_counts(previous_rows, config), *_expected_share(config)]),
+    ]
+    seen = {"customers": customers, "looked_at": len(frame)}
     observed_and_limit: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "columns_and_types": _types_in_words(frame, unsound, contract),
-        "customer_ids_unique_and_present": _ids_in_numbers(judged, customers, unsound),
-        "values_within_valid_range": _values_in_words(judged, contract.features, customers, unsound),
+        "customer_ids_unique_and_present": _ids_in_numbers(judged, seen, unsound),
+        "values_within_valid_range": _values_in_words(judged, contract.features, seen, unsound),
         "share_rejected_within_limit": (
             {"rejected_share": share, "rejected_rows": rejected_rows, "raw_rows": raw_rows},
             {"rejected_share": config.quality.max_rejected_share},
@@ -221,24 +229,28 @@ def _outcome(
 # --- what the month as a whole has to be ------------------------------------------------------------------------------
 
 
-def _expected_counts(customers: int, previous_rows: int | None, config: Config) -> list[Expected]:
-    expected = [
-        Expected("enough_customers", "ExpectTableRowCountToBeBetween", {"min_value": config.quality.min_customers})
-    ]
+def _expected_counts(previous_rows: int | None, config: Config) -> list[Expected]:
+    def expected(check: str, **limits: int) -> Expected:
+        return Expected(check, "ExpectColumnValuesToBeBetween", {"column": "customers", **limits})
+
+    found = [expected("enough_customers", min_value=config.quality.min_customers)]
     if previous_rows:
         change = config.quality.max_row_count_change
         # 1e-9: a change of exactly the limit passes, whatever the rounding of the product
-        bounds = {
-            "min_value": max(0, math.ceil(previous_rows * (1 - change) - 1e-9)),
-            "max_value": math.floor(previous_rows * (1 + change) + 1e-9),
-        }
-        expected.append(Expected("row_count_close_to_previous_month", "ExpectTableRowCountToBeBetween", bounds))
-    return expected
+        least = max(0, math.ceil(previous_rows * (1 - change) - 1e-9))
+        most = math.floor(previous_rows * (1 + change) + 1e-9)
+        found.append(expected("row_count_close_to_previous_month", min_value=least, max_value=most))
+    return found
 
 
 def _expected_share(config: Config) -> list[Expected]:
     between = {"column": "rejected_share", "min_value": 0.0, "max_value": config.quality.max_rejected_share}
     return [Expected("share_rejected_within_limit", "ExpectColumnValuesToBeBetween", between)]
+
+
+def _is_of_type(frame: "pd.DataFrame", expected: Expected) -> bool:
+    column = expected.arguments["column"]
+    return column in frame.columns and str(frame[column].dtype) == expected.arguments["type_"]
 
 
 def _present(expected: Sequence[Expected], frame: "pd.DataFrame") -> list[Expected]:
@@ -322,14 +334,14 @@ def _types_in_words(
 
 
 def _ids_in_numbers(
-    judged: Sequence[_Judged], customers: int, unsound: Sequence[str]
+    judged: Sequence[_Judged], seen: Mapping[str, int], unsound: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     words = {
         "ExpectColumnValuesToNotBeNull": "missing",
         "ExpectColumnValuesToMatchRegex": "blank",
         "ExpectColumnValuesToBeUnique": "duplicated",
     }
-    observed: dict[str, Any] = {"customers": customers}
+    observed: dict[str, Any] = dict(seen)
     for found in judged:
         if found.expected.check == "customer_ids_unique_and_present":
             observed[words[found.expected.expectation]] = _unexpected_count(found)
@@ -339,7 +351,7 @@ def _ids_in_numbers(
 
 
 def _values_in_words(
-    judged: Sequence[_Judged], features: Sequence[Feature], customers: int, unsound: Sequence[str]
+    judged: Sequence[_Judged], features: Sequence[Feature], seen: Mapping[str, int], unsound: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     about_values = [found for found in judged if found.expected.check == "values_within_valid_range"]
     features_outside: dict[str, str] = {}  # below its own key: a feature may be called anything, also "customers"
@@ -350,7 +362,7 @@ def _values_in_words(
         elif failed:
             features_outside[feature.name] = "; ".join(_result_in_words(found.result) for found in failed)
     observed = {
-        "customers": customers,
+        **seen,
         "values_outside": sum(_unexpected_count(found) for found in about_values),
         "features_outside": features_outside,
     }

@@ -15,7 +15,7 @@ from segment_pipeline.customers.contract import Contract
 from segment_pipeline.customers.tables import FEATURE_LIMITS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
 from segment_pipeline.customers.transforms import transform_sql
 from segment_pipeline.database.quoting import clamped, identifier, literal, number
-from segment_pipeline.database.rows import write_rows
+from segment_pipeline.database.rows import drawn_sql, write_rows
 from segment_pipeline.database.store import month_literal, month_rows, replace_month
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.months import month_key
@@ -244,9 +244,13 @@ def _count_left_out(connection: duckdb.DuckDBPyConnection, contract: Contract, l
     return {rule.code: count for rule, count in zip(rules, found, strict=True) if count}
 
 
-def accepted_frame(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> "pd.DataFrame":
-    """The month's accepted customers, id and the model's features, for great-expectations."""
+def accepted_frame(connection: duckdb.DuckDBPyConnection, config: Config, month: date, sample: int) -> "pd.DataFrame":
+    """The month's accepted customers, id and the model's features, for great-expectations; of more than `sample`, about
+    so many, with whoever has no id."""
     columns = ", ".join(identifier(name) for name in config.model_feature_names)
+    drawn = drawn_sql(connection, VALIDATED_FEATURES.name, month, sample)
     return connection.execute(
-        f"SELECT customer_id, {columns} FROM validated_features WHERE month = ? ORDER BY customer_id", [month]
+        f"SELECT customer_id, {columns} FROM {VALIDATED_FEATURES.name} WHERE month = ? AND ({drawn}) IS NOT FALSE "
+        "ORDER BY customer_id",
+        [month],
     ).df()

@@ -111,6 +111,11 @@ class Warehouse:
             yield connection
             connection.commit()  # whatever raises before this line: closing the connection rolls back
 
+    def has_spilled(self) -> bool:
+        """Whether a connection of this process that is open has put on disk what did not fit into memory: DuckDB makes
+        a file of its process's then, and keeps it until it is closed."""
+        return any((self.path.parent / SPILL).glob(f"duckdb_temp_{os.getpid()}_*"))
+
     def rewrite(self, report: Report = print) -> None:
         """Copy everything into a fresh file, and put that in the place of this one in one step: what was deleted stays
         in blocks of the old one that DuckDB means to use again. Hold the run lock."""

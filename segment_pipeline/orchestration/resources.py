@@ -78,6 +78,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
     _lock: "RunLock | None" = PrivateAttr(default=None)
     _open: "Connection | None" = PrivateAttr(default=None)
     _timed: tuple[dg.AssetKey | None, float] = PrivateAttr(default=(None, 0.0))
+    _spilled: dict[str, None] = PrivateAttr(default_factory=dict)
 
     @cached_property
     def config(self) -> Config:
@@ -107,7 +108,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
             run_lock_path(self.config), self.config.operation.lock_timeout_minutes * 60, purpose, log.warning
         )
         self._lock.__enter__()
-        self._timed = None, 0.0
+        self._timed, self._spilled = (None, 0.0), {}
         try:
             if context.run and context.instance and PID_TAG not in context.run.tags:
                 context.instance.add_run_tags(context.run.run_id, {PID_TAG: str(os.getpid())})
@@ -123,6 +124,12 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
         self._let_go()
         if self._lock is not None:
             self._lock.__exit__()
+        if self._spilled and context.log:
+            context.log.warning(
+                f"{', '.join(self._spilled)}: more than operation.memory_limit ({self.config.operation.memory_limit}) "
+                "holds, so DuckDB put the rest on disk meanwhile. The result is the same; with a higher limit it takes "
+                "less time."
+            )
 
     @contextmanager
     def read(self, context: dg.AssetExecutionContext) -> Iterator["Connection"]:
@@ -131,8 +138,17 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
         try:
             with self.warehouse.connect(context.log.warning) as connection:
                 yield connection
+                self._note_spill(context)
         finally:
             self._let_go()
+
+    @contextmanager
+    def aside(self, context: dg.AssetExecutionContext) -> Iterator["Connection"]:
+        """A transaction of its own beside the step's: until the end of one, DuckDB keeps what its temporary tables
+        held."""
+        with self.warehouse.transaction(context.log.warning) as connection:
+            yield connection
+            self._note_spill(context)
 
     @contextmanager
     def step(self, context: dg.AssetExecutionContext) -> Iterator[Step]:
@@ -165,6 +181,11 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
                 "sequence": written + 1,
             }
             insert_rows(connection, PIPELINE_RUNS, [record])
+            self._note_spill(context)
+
+    def _note_spill(self, context: dg.AssetExecutionContext) -> None:
+        if self.warehouse.has_spilled():
+            self._spilled[context.asset_key.to_user_string()] = None
 
     def _let_go(self) -> None:
         """Close the file, if a step has left it open."""

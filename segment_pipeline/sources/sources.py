@@ -85,12 +85,19 @@ def load_raw_customers(
 
 
 def read_customers(
-    connection: duckdb.DuckDBPyConnection, config: Config, month: date, *, folded: bool = False
+    connection: duckdb.DuckDBPyConnection,
+    config: Config,
+    month: date,
+    *,
+    folded: bool = False,
+    accounted: bool = True,
 ) -> SourceCounts:
     """Fill the temporary table `source_customers` with the source as it stood at the end of `month`: the columns of
     `raw_customers` but the month; `source_categories` with what each customer spent on which category, empty where
-    there are none; and `source_accounts` with the lines of each that count. folded : see `load_raw_customers`. Raises
-    SourceError."""
+    there are none; and `source_accounts` with the lines of each that count. Raises SourceError.
+
+    folded : see `load_raw_customers`. accounted : False where nobody asks for the parts of order lines: every line of
+    the source is read for them."""
     if config.source.orders is None:
         no_categories(connection)
         parts, forgotten = read_ready_made(connection, config, month)
@@ -99,7 +106,7 @@ def read_customers(
     # Relative paths in the user's SQL start where the configuration lies. DuckDB's own search path would come after
     # the current folder, and cannot hold a comma.
     with chdir(config.path.parent):
-        return _read_orders(connection, config, month, folded)
+        return _read_orders(connection, config, month, folded=folded, accounted=accounted)
 
 
 def check_source(connection: duckdb.DuckDBPyConnection, config: Config, months: Sequence[date]) -> None:
@@ -163,13 +170,15 @@ def months_before(connection: duckdb.DuckDBPyConnection, config: Config, month: 
     return list(takewhile(covered.__contains__, wanted))[::-1]
 
 
-def _read_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: date, folded: bool) -> SourceCounts:
+def _read_orders(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, *, folded: bool, accounted: bool
+) -> SourceCounts:
     lines = open_order_lines(connection, config, categories=True)
     plain = replace(lines, products=None)
     feeds = open_feeds(connection, config)
     refuse_unfit_features(connection, config, lines, feeds)
     try:
-        parts = parts_of_lines(connection, plain, window_of(config, month), month)
+        parts = parts_of_lines(connection, plain, window_of(config, month), month) if accounted else []
         events = {feed.name: count_events(connection, feed, config, month) for feed in feeds}
         silent = fold_order_lines(connection, config, lines.sql(), month, feeds, plain.sql(), folded=folded)
         filled = fill_missing(connection, config)

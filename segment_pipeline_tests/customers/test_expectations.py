@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from segment_pipeline.customers.expectations import (
     expected_values,
     validate_month,
 )
+from segment_pipeline.customers.split_store import accepted_frame
+from segment_pipeline.database.store import month_literal, prepare
+from segment_pipeline.publishing.catalogue import TABLES
 
 FEATURES = [
     {"name": "orders", "transform": "log1p", "valid": {"min": 1}},
@@ -66,11 +70,13 @@ def judge(
     raw_rows: int = 610,
     rejected_rows: int = 10,
     previous_rows: int | None = 550,
+    customers: int | None = None,
 ) -> dict[str, CheckOutcome]:
     config = config or config_with()
     outcomes = validate_month(
         frame,
         build_contract(config),
+        customers=len(frame) if customers is None else customers,
         raw_rows=raw_rows,
         rejected_rows=rejected_rows,
         previous_rows=previous_rows,
@@ -134,7 +140,7 @@ def test_ids_have_to_be_there_and_be_unique(customer_id: str | None, observed: d
     outcomes = judge(with_values(customer_id=(0, customer_id)))
     assert failed(outcomes) == ["customer_ids_unique_and_present"]
     found = outcomes["customer_ids_unique_and_present"]
-    assert found.observed == {"customers": 600, "missing": 0, "blank": 0, "duplicated": 0, **observed}
+    assert found.observed == {"customers": 600, "looked_at": 600, "missing": 0, "blank": 0, "duplicated": 0, **observed}
     assert found.limit == {"missing": 0, "blank": 0, "duplicated": 0}
 
 
@@ -208,6 +214,15 @@ def test_a_month_without_a_single_customer_fails_for_that_reason_only() -> None:
     assert failed(judge(empty, raw_rows=0, rejected_rows=0, previous_rows=None)) == ["enough_customers"]
 
 
+def test_of_a_sample_the_month_is_judged_by_its_customers_and_says_how_many_were_looked_at() -> None:
+    outcomes = judge(with_values(orders=(3, -1.0)), raw_rows=10_010, previous_rows=9_000, customers=10_000)
+    assert failed(outcomes) == ["values_within_valid_range"]
+    for name in ("customer_ids_unique_and_present", "values_within_valid_range"):
+        observed = outcomes[name].observed
+        assert (observed["customers"], observed["looked_at"]) == (10_000, 600)
+    assert outcomes["enough_customers"].observed == {"customers": 10_000}
+
+
 def test_only_the_comparison_with_last_month_lets_the_month_through() -> None:
     outcomes = judge(good_month())
     warning = [name for name, outcome in outcomes.items() if not outcome.check.blocking]
@@ -276,7 +291,7 @@ features: [{name: orders, valid: {min: 1}}]
 assert "great_expectations" not in sys.modules, "imported too early"
 frame = pd.DataFrame({"customer_id": ["a", "a", None], "orders": [1.0, -1.0, float("inf")]})
 outcomes = validate_month(
-    frame, build_contract(config), raw_rows=3, rejected_rows=0, previous_rows=None, config=config
+    frame, build_contract(config), customers=3, raw_rows=3, rejected_rows=0, previous_rows=None, config=config
 )
 assert [outcome.passed for outcome in outcomes] == [True, False, False, True, True, False]
 """
@@ -303,3 +318,22 @@ def test_the_gate_loads_great_expectations_only_when_it_validates() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_of_a_large_month_a_sample_is_looked_at_with_all_copies_of_an_id_and_whoever_has_none() -> None:
+    import duckdb
+
+    config, month = config_with(), date(2023, 6, 1)
+    with duckdb.connect() as connection:
+        prepare(connection, TABLES, config.raw_feature_names)
+        connection.execute(f"""
+            INSERT INTO validated_features BY NAME
+            SELECT {month_literal(month)} AS month, 'c' || range // 2 AS customer_id FROM range(8000)
+            UNION ALL SELECT {month_literal(month)}, NULL
+        """)
+        frame = accepted_frame(connection, config, month, 2000)
+        assert list(frame.columns) == ["customer_id", *config.model_feature_names]
+        assert 1800 < len(frame) < 2200
+        assert frame["customer_id"].isna().sum() == 1
+        assert set(frame["customer_id"].dropna().value_counts()) == {2}
+        assert len(accepted_frame(connection, config, month, 8001)) == 8001

@@ -1,6 +1,7 @@
 """The months before the first: read from the source as any month, kept apart, and only where it shows them whole."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -31,15 +32,21 @@ def shop_config(shop: Shop, more: str = "") -> Config:
 
 
 def first_month(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[date]:
-    """What the first month's asset does, in its transaction."""
+    """What the first month's asset does, in transactions of these."""
     prepare(connection, TABLES, config.raw_feature_names)
-    connection.begin()
-    load_raw_customers(connection, config, month)
-    split_customers(connection, config, build_contract(config), month)
+    with transaction(connection) as own:
+        load_raw_customers(own, config, month)
+        split_customers(own, config, build_contract(config), month)
     remembering = config.model_copy(update={"model": config.model.model_copy(update={"memory": True})})
-    found = fill_past(connection, remembering, month)
-    connection.commit()
-    return found
+    return fill_past(lambda: transaction(connection), remembering, month)
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    with connection.cursor() as own:
+        own.begin()
+        yield own
+        own.commit()
 
 
 def test_the_past_is_what_its_months_would_have_been(connection: duckdb.DuckDBPyConnection, shop: Shop) -> None:
@@ -162,4 +169,4 @@ def test_nobody_knows_how_far_back_the_users_own_sql_can_look(
 
 def test_without_a_memory_there_is_no_past(connection: duckdb.DuckDBPyConnection, shop: Shop) -> None:
     prepare(connection, TABLES, shop_config(shop).raw_feature_names)
-    assert fill_past(connection, shop_config(shop), JUNE) == []
+    assert fill_past(lambda: transaction(connection), shop_config(shop), JUNE) == []

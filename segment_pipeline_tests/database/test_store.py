@@ -50,6 +50,17 @@ def holder(code: str, path: Path) -> Iterator[subprocess.Popen[str]]:
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 
+def test_it_is_known_whether_what_did_not_fit_into_memory_went_over_the_disk(tmp_path):
+    small = Warehouse(tmp_path / "warehouse.duckdb", lock_timeout=0.3, memory_limit="60MB", threads=1)
+    with small.connect() as connection:
+        connection.execute("CREATE TABLE t AS SELECT md5(CAST(range AS VARCHAR)) AS x FROM range(10)")
+        assert not small.has_spilled()
+        connection.execute("CREATE TABLE u AS SELECT md5(CAST(range AS VARCHAR)) AS x FROM range(2_000_000) ORDER BY x")
+        assert small.has_spilled()
+    with small.connect():
+        assert not small.has_spilled()
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_transaction_that_raises_leaves_nothing(warehouse, error):
     with warehouse.transaction() as connection:

@@ -278,3 +278,33 @@ def test_a_table_may_be_empty_and_may_lack_no_column():
 def test_sentences_are_shown_as_a_list():
     assert as_list(["One.", "Two."]).value == "- One.\n- Two."
     assert as_list([], otherwise="None.").value == "None."
+
+
+def test_a_run_says_once_which_of_its_assets_needed_more_memory_than_there_is(tmp_path, capsys):
+    path = tmp_path / "segmentation.yaml"
+    path.write_text(
+        "name: shop\nfirst_month: 2023-03\nsource: {snapshots: {path: x.csv, customer_id: id}}\n"
+        "features: [{name: orders}]\noperation: {memory_limit: 60MB, threads: 1}\n"
+    )
+
+    @monthly_asset("It sorts more than it can hold, twice.")
+    def large(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
+        for opened in (pipeline.read, pipeline.aside):
+            with opened(context) as connection:
+                connection.execute(
+                    "CREATE TEMP TABLE t AS SELECT md5(CAST(range AS VARCHAR)) AS x FROM range(2_000_000) ORDER BY x"
+                )
+        return dg.MaterializeResult()
+
+    @monthly_asset("It needs next to nothing.")
+    def small(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
+        with pipeline.step(context) as step:
+            return step.result({})
+
+    from segment_pipeline.definitions import SegmentPipeline
+
+    given = {"pipeline": SegmentPipeline(config_path=str(path))}
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert dg.materialize([large, small], partition_key="2023-03", resources=given, instance=instance).success
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "memory_limit" in line]
+    assert "- large: more than operation.memory_limit (60MB) holds" in said
