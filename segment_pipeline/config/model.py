@@ -233,13 +233,20 @@ class RefitSettings(Settings):
 
 
 class DriftSettings(Settings):
-    """How far a feature's distribution may be from that of the customers to whom the champion was fitted.
+    """How far a feature's distribution may be from that of the customers to whom the champion was fitted, and an
+    audience's size from what its own past months lead one to expect.
 
     An alert, never a refit. With few customers chance alone exceeds these limits, and the limit of chance counts."""
 
     max_psi: float = setting(0.1, "population stability index", "Above it a feature's distribution has changed.", gt=0)
     max_wasserstein: float = setting(
         0.2, "standard deviations", "Wasserstein distance above which a feature's distribution has changed.", gt=0
+    )
+    max_audience_change: float = setting(
+        0.2,
+        "share",
+        "A segment or tier that has grown or shrunk by more than this, beside how it changes as a rule, has jumped.",
+        gt=0,
     )
 
 

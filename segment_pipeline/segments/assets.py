@@ -44,6 +44,11 @@ PROBABILITIES_SUM_TO_ONE = CheckSpec(
 EVERYBODY_IS_ASSIGNED = CheckSpec(
     "every_accepted_customer_assigned", "As many assignments as accepted customers.", blocking=True
 )
+AUDIENCES_KEEP_THEIR_SIZE = CheckSpec(
+    "audiences_change_as_usual",
+    "No segment and no tier has grown or shrunk beyond what its own past months explain.",
+    blocking=False,
+)
 TRANSITIONS_RECONCILE = CheckSpec(
     "transitions_reconcile", "The moves add up to the customers of both months, exactly.", blocking=True
 )
@@ -212,8 +217,9 @@ def _matrix_drawn(moves: Rows, measuring_champion: "SegmentModel | None") -> dic
 @monthly_asset(
     DRIFT_ALERTS,
     beside=[FEATURE_DRIFT],
-    deps=[raw_customers, validated_features, selected_model, candidate_models, monthly_assignments],
+    deps=[raw_customers, validated_features, selected_model, candidate_models, monthly_assignments, segment_profiles],
     follows_itself=True,  # last month's alerts say which of this month's are new
+    checks=[AUDIENCES_KEEP_THEIR_SIZE],
 )
 def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.segments import drift_store
@@ -222,6 +228,9 @@ def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Ma
     with pipeline.step(context) as step:
         figures = drift_store.base_figures(step.connection, step.config, step.month)
         figures += drift_store.write_feature_drift(step.connection, step.config, step.month)
+        sizes, jumped = drift_store.audience_figures(step.connection, step.config, step.month)
+        step.judge(_as_usual(len(sizes), jumped))
+        figures += sizes
         step.rows = drift_store.write_drift_alerts(step.connection, step.month, figures)
         counts = drift_store.alert_counts(step.connection, step.month)
         fired = drift_store.fired_alerts(step.connection, step.month)
@@ -236,6 +245,13 @@ def drift_alerts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.Ma
             "drift_over_months": _drift_drawn(history),
         }
     )
+
+
+def _as_usual(audiences: int, jumped: Sequence[str]) -> dg.AssetCheckResult:
+    """audiences : how many could be judged. jumped : what those are and were that have jumped, in words."""
+    observed = {"audiences": audiences, "jumped": len(jumped), "problems": list(jumped)}
+    limit = {"jumped": 0, "advice": "Look at segment_events for who came and who went; see docs/how-to/thresholds.md."}
+    return checks.result(AUDIENCES_KEEP_THEIR_SIZE, not jumped, observed, limit)
 
 
 def _drift_drawn(history: Rows) -> dg.MarkdownMetadataValue:

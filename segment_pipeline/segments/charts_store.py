@@ -64,11 +64,13 @@ def month_moves(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]
 
 
 def drift_history(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
-    """The last two years of each drift metric; the largest, where it has a figure for each segment or feature."""
+    """The last two years of each drift metric; of one for each segment or feature, that which is farthest
+    beyond its limit, or nearest to it."""
     return read_rows(
         connection,
         """
-        SELECT month, metric, max(value) AS value, any_value(threshold) AS threshold, bool_or(fired) AS fired
+        SELECT month, metric, arg_max(value, value - threshold) AS value,
+            coalesce(arg_max(threshold, value - threshold), any_value(threshold)) AS threshold, bool_or(fired) AS fired
         FROM drift_alerts WHERE month BETWEEN ? AND ? AND metric <> 'feature_schema_changed'
         GROUP BY month, metric ORDER BY metric, month
         """,

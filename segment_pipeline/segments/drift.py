@@ -1,12 +1,15 @@
-"""How far this month's customers, feature by feature, are from those that the champion was fitted to.
+"""How far this month's customers, feature by feature, are from those that the champion was fitted to; and whether an
+audience has jumped.
 
-Here: two distances between a feature's distribution then and now, and how large each is by chance alone. They say that
-the base has changed, and not that the model has become wrong: what it means to the model is measured by
-models/refit.py, and stands beside it. So they raise an alert, and never a refit.
+Here: two distances between a feature's distribution then and now, and the change of an audience's size beside its past
+changes; and how large each is by chance alone. They say that the base has changed, and not that the model has become
+wrong: what it means to the model is measured by models/refit.py, and stands beside it. So they raise an alert, and
+never a refit.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -15,6 +18,9 @@ from segment_pipeline.mixture.features import FeatureSpace
 
 BY_CHANCE = 0.001
 """Share of stationary months in which one feature exceeds a limit that its sample size sets."""
+
+JUMPS_BY_CHANCE = 1 / 240
+"""Share of quiet months in which an audience's size is beyond what its own past sets as its limit: once in 20 years."""
 
 _BINS = 10
 _GRID = 256
@@ -102,6 +108,30 @@ def _wasserstein_by_chance(then: Array, now: Array, bridges: Array) -> float:
     """
     widths = np.diff(np.quantile(np.concatenate([then, now]), np.arange(1, _GRID + 1) / _GRID))
     return float(np.quantile(bridges @ widths, 1 - BY_CHANCE) * np.sqrt(1 / len(then) + 1 / len(now)))
+
+
+def size_change(past: Array, now: float, smallest: float) -> tuple[float, float]:
+    """By what share an audience has grown, or was larger, beside how it changes as a rule; and the limit of that.
+
+    past (n,), now : changes of the logarithm of its size from a month to the next, n of 2 or more. smallest : the share
+    from which on a change matters; the limit is that, or what its own past sets if larger. As a rule is the median of
+    the past, whose mean distance from it is the spread: one jump of before moves the first not at all, and the second
+    by its n-th part, where a standard deviation would hide the next jump for years.
+    """
+    usual = np.median(past)
+    by_chance = _spreads_by_chance(len(past)) * np.mean(np.abs(past - usual))
+    return float(np.expm1(abs(now - usual))), max(smallest, float(np.expm1(by_chance)))
+
+
+@cache
+def _spreads_by_chance(n: int) -> float:
+    """What the distance of one more normal number from the median of n others exceeds in JUMPS_BY_CHANCE of cases, in
+    mean distances of those from it: found by drawing them."""
+    drawn = np.random.default_rng(n).normal(size=(100_000, n + 1))
+    past, now = drawn[:, :-1], drawn[:, -1]
+    usual = np.median(past, axis=1)
+    spread = np.mean(np.abs(past - usual[:, None]), axis=1)
+    return float(np.quantile(np.abs(now - usual) / spread, 1 - JUMPS_BY_CHANCE))
 
 
 def in_words(drift: FeatureDrift, since: str, moved_segment: int | None, moved_by: float | None) -> str:

@@ -1,6 +1,8 @@
 """Drift alerts of a month: the refit triggers, how the base has changed, and the state of each alert."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import duckdb
@@ -8,17 +10,30 @@ import numpy as np
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
-from segment_pipeline.database.rows import feature_matrix, write_rows
+from segment_pipeline.database.rows import feature_matrix, read_rows, write_rows
 from segment_pipeline.database.store import month_literal, month_rows, replace_month
 from segment_pipeline.models.champions_store import previous_champion, scores_in
 from segment_pipeline.months import add_months, month_key
-from segment_pipeline.segments.drift import feature_drift, in_words, largest_shifts
+from segment_pipeline.segments.charts_store import HISTORY_MONTHS
+from segment_pipeline.segments.drift import feature_drift, in_words, largest_shifts, size_change
 from segment_pipeline.segments.tables import DRIFT_ALERTS, FEATURE_DRIFT, MONTHLY_ASSIGNMENTS
 from segment_pipeline.sources.over_time.contents import changes_before
 from segment_pipeline.words import figure
 
-Figure = tuple[str, str | None, float, float, bool]
-"""metric, feature, value, threshold, fired"""
+FEWEST_CHANGES = 6
+"""Past changes of an audience's size from which on one more is judged: from fewer, chance reaches any limit."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A row of `drift_alerts` before its state is known; has fired, unless it says otherwise, beyond its threshold."""
+
+    metric: str
+    value: float
+    threshold: float
+    fired: bool
+    feature: str | None = None
+    segment_id: int | None = None
 
 
 def base_figures(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[Figure]:
@@ -29,14 +44,69 @@ def base_figures(connection: duckdb.DuckDBPyConnection, config: Config, month: d
         "SELECT count(*) FROM candidate_models WHERE month = ? AND admissible", [month]
     ).fetchone()
     count = admissible[0] if admissible else 0
-    figures: list[Figure] = [("admissible_candidates", None, float(count), 1.0, count < 1)]
+    figures = [Figure("admissible_candidates", float(count), 1.0, count < 1)]
     if before:
         change, limit = abs(now - before) / before, config.quality.max_row_count_change
-        figures.append(("customers_change", None, change, limit, change > limit))
+        figures.append(Figure("customers_change", change, limit, change > limit))
     changed = {one.of_month for one in changes_before(connection, config, month)}
     if changed:
-        figures.append(("changed_months", None, float(len(changed)), 0.0, True))
+        figures.append(Figure("changed_months", float(len(changed)), 0.0, True))
     return figures
+
+
+def audience_figures(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date
+) -> tuple[list[Figure], list[str]]:
+    """How each segment and tier has changed in size, beside its own past changes; and of those that have jumped, what
+    their customers were and are, in words. None of an audience of which too few changes are known.
+
+    Both sizes of a change are one model's: a refit is no jump, and none stands in an audience's past.
+    """
+    rows = read_rows(
+        connection,
+        """
+        WITH assigned AS (
+            SELECT month, tier, model_version, count(*) AS customers FROM monthly_assignments
+            WHERE month BETWEEN ? AND ? GROUP BY ALL
+        ),
+        of_month AS (
+            SELECT month, any_value(model_version) AS model_version, sum(customers) AS customers FROM assigned
+            GROUP BY month
+        ),
+        of_tiers AS (
+            SELECT m.month, m.model_version, t.tier, coalesce(a.customers, 0) AS customers
+            FROM of_month AS m CROSS JOIN (SELECT DISTINCT tier FROM assigned) AS t
+            LEFT JOIN assigned AS a ON a.month = m.month AND a.tier = t.tier
+        )
+        SELECT p.month, p.segment_id, CAST(NULL AS VARCHAR) AS tier, 'segment ' || p.segment_id AS audience,
+            p.customers AS now, CAST(round(p.share_before * b.customers) AS BIGINT) AS before
+        FROM segment_profiles AS p
+        JOIN of_month AS m ON m.month = p.month
+        JOIN of_month AS b ON b.month = p.month - INTERVAL 1 MONTH
+        WHERE p.share_before IS NOT NULL
+        UNION ALL
+        SELECT n.month, NULL, n.tier, 'the tier ' || n.tier, n.customers, b.customers
+        FROM of_tiers AS n
+        JOIN of_tiers AS b ON b.month = n.month - INTERVAL 1 MONTH AND b.tier = n.tier
+            AND b.model_version = n.model_version
+        ORDER BY audience, month
+        """,
+        add_months(month, -HISTORY_MONTHS),
+        month,
+    )
+    changes = defaultdict(list)
+    for row in rows:
+        changes[row["audience"]].append(np.log((row["now"] + 0.5) / (row["before"] + 0.5)))
+    figures, jumped = [], []
+    for row in rows:
+        *past, now = changes[row["audience"]]
+        if row["month"] != month or len(past) < FEWEST_CHANGES:
+            continue
+        value, limit = size_change(np.array(past), now, config.drift.max_audience_change)
+        figures.append(Figure("audience_size", value, limit, value > limit, row["tier"], row["segment_id"]))
+        if value > limit:
+            jumped.append(f"{row['audience']} has {row['now']:,} customers, {row['before']:,} the month before")
+    return figures, jumped
 
 
 def write_feature_drift(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[Figure]:
@@ -79,7 +149,7 @@ def write_feature_drift(connection: duckdb.DuckDBPyConnection, config: Config, m
                     ("population_psi", drift.psi, drift.psi_limit),
                     ("population_wasserstein", drift.wasserstein, drift.wasserstein_limit),
                 ):
-                    figures.append((metric, drift.feature, value, limit, value > limit))
+                    figures.append(Figure(metric, value, limit, value > limit, drift.feature))
     write_rows(connection, FEATURE_DRIFT, month, rows)
     return figures
 
@@ -88,11 +158,12 @@ def write_drift_alerts(connection: duckdb.DuckDBPyConnection, month: date, figur
     """Replace the month: one row per figure, and one for each alert of last month whose figure is not measured any more
     (its segment was retired, say), so that every alert that was new is seen to end."""
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE base_figures (metric VARCHAR, feature VARCHAR, value DOUBLE, "
-        "threshold DOUBLE, fired BOOLEAN)"
+        "CREATE OR REPLACE TEMP TABLE base_figures (metric VARCHAR, value DOUBLE, threshold DOUBLE, fired BOOLEAN, "
+        "feature VARCHAR, segment_id INTEGER)"
     )
     if figures:
-        connection.executemany("INSERT INTO base_figures VALUES (?, ?, ?, ?, ?)", [list(figure) for figure in figures])
+        rows_of = [list(vars(figure).values()) for figure in figures]
+        connection.executemany("INSERT INTO base_figures VALUES (?, ?, ?, ?, ?, ?)", rows_of)
     rows = replace_month(
         connection,
         DRIFT_ALERTS,
@@ -102,7 +173,7 @@ def write_drift_alerts(connection: duckdb.DuckDBPyConnection, month: date, figur
             SELECT metric, segment_id, feature, value, threshold, fired, severity, months_fired FROM refit_triggers
             WHERE month = {month_literal(month)}
             UNION ALL
-            SELECT metric, CAST(NULL AS INTEGER), feature, value, threshold, fired,
+            SELECT metric, segment_id, feature, value, threshold, fired,
                 CASE WHEN fired THEN 'alert' END, CAST(NULL AS INTEGER)
             FROM base_figures
         ),

@@ -395,7 +395,7 @@ DRIFT_ALERTS = Table(
         MONTH,
         Column("metric", "VARCHAR", "", "What was measured; see docs/how-to/thresholds.md."),
         Column("segment_id", "INTEGER", "", "The segment it concerns; NULL for the whole base."),
-        Column("feature", "VARCHAR", "", "The feature it concerns; NULL where none."),
+        Column("feature", "VARCHAR", "", "The feature it concerns, or the tier of an audience_size; NULL where none."),
         Column("value", "DOUBLE", "the metric's unit", "The figure."),
         Column("threshold", "DOUBLE", "the metric's unit", "The configured limit."),
         Column("fired", "BOOLEAN", "", "Whether the limit was crossed this month."),

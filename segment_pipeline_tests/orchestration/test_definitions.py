@@ -38,7 +38,8 @@ segment_profiles | segments | duckdb sql | monthly_assignments raw_customers sel
 transition_deltas | segments | duckdb sql | \
 monthly_assignments raw_customers selected_model validated_features | transitions_reconcile!
 drift_alerts | segments | duckdb python | \
-candidate_models drift_alerts@-1 monthly_assignments raw_customers selected_model validated_features |
+candidate_models drift_alerts@-1 monthly_assignments raw_customers segment_profiles selected_model \
+validated_features | audiences_change_as_usual
 journey_paths | segments | duckdb sql | monthly_assignments segment_profiles selected_model validated_features |
 churn_risk | early_warnings | duckdb python | monthly_assignments raw_customers selected_model validated_features |
 customer_value | early_warnings | duckdb python | \
