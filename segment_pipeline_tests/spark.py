@@ -9,7 +9,7 @@ from typing import Any
 
 ENGINES = {
     "sail": "Sail IS NOT INSTALLED: pip install pysail pyspark-client",
-    "java": "Apache Spark IS NOT INSTALLED: it takes Java and, in an environment of its own, pip install pyspark[connect]",
+    "java": "Apache Spark IS NOT INSTALLED: it takes Java and an environment of its own (.ci/run makes one)",
 }
 """What can be started, and what is said where it cannot."""
 
