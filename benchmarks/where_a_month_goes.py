@@ -19,11 +19,11 @@ from types import FrameType
 from segment_pipeline.cli.main import main as segment_pipeline
 
 CONFIG = Path(__file__).parents[1] / "data" / "segmentation.yaml"
-MONTHS = {"2017-03": "first", "2017-04": "no refit", "2017-05": "refit", "2017-06": "no refit"}
+MONTHS = {"2017-03": "first", "2017-04": "no refit", "2017-05": "refit"}
 """Month -> what it is; the first imports, and starts what a process starts once."""
 EVERY_SECONDS = 0.002
+IMPORTS, REST = "imports", "everything else"
 KINDS = {
-    "<frozen importlib": "imports",
     "/segment_pipeline/charts.py": "pictures",
     "_chart.py": "pictures",
     "/segment_pipeline/report/": "report",
@@ -42,7 +42,7 @@ KINDS = {
     "/segment_pipeline/publishing/": "publishing",
     "/segment_pipeline/orchestration/": "transactions and checks",
     "/site-packages/dagster": "Dagster's own",
-    "": "everything else",
+    "": REST,
 }
 """Part of a file's path -> kind of what is done there, and in whatever it calls that has none; the first that fits."""
 
@@ -72,13 +72,14 @@ def cpu_seconds() -> float:
 
 
 def _kind(frame: FrameType | None) -> str:
+    files = []
     while frame is not None:
-        path = frame.f_code.co_filename
-        found = next(kind for part, kind in KINDS.items() if part in path)
-        if found != KINDS[""]:
-            return found
+        files.append(frame.f_code.co_filename)
         frame = frame.f_back
-    return KINDS[""]
+    if any(file.startswith("<frozen importlib") for file in files):
+        return IMPORTS
+    found = (next(kind for part, kind in KINDS.items() if part in file) for file in files)
+    return next((kind for kind in found if kind != REST), REST)
 
 
 def main() -> None:
@@ -93,7 +94,7 @@ def main() -> None:
     signal.setitimer(signal.ITIMER_PROF, 0)
     print(f"| CPU seconds | {' | '.join(f'{month}, {what}' for month, what in MONTHS.items())} |")
     print("|---" * (len(MONTHS) + 1) + "|")
-    for kind in dict.fromkeys(KINDS.values()):
+    for kind in (IMPORTS, *dict.fromkeys(KINDS.values())):
         print(f"| {kind} | {' | '.join(f'{month[kind]:.2f}' for month in spent.values())} |")
     print(f"| together | {' | '.join(f'{month.total():.1f}' for month in spent.values())} |")
 

@@ -461,8 +461,9 @@ def states(moves: Rows, side: str) -> list[str]:
 
 def on_paper(drawn: str) -> str:
     """A chart in dark ink on white, for where no page gives it its ink."""
-    opened, close, rest = drawn.partition(">")
-    return f'{opened} color="{INK}"{close}<rect width="100%" height="100%" fill="{PAPER}"/>{rest}'
+    # in a text both quotes would be escaped, so that these are attributes of the drawing's own
+    opened, close, rest = drawn.replace('="currentColor"', f'="{INK}"').partition(">")
+    return f'{opened}{close}<rect width="100%" height="100%" fill="{PAPER}"/>{rest}'
 
 
 def _shown(value: float | None, form: str) -> str:

@@ -40,22 +40,22 @@ def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
 def column_lineage(about: Mapping[str, Any], deps: Iterable[dg.AssetsDefinition]) -> dict[str, dg.MetadataValue]:
     """Where the columns of an asset come from, as far as declarations tell: those that an asset it stands on declares
     in the same words. about : metadata with the asset's own columns. The month, which all have, is left out."""
-    specs = [spec for dep in deps for spec in dep.specs]
+    declared = {spec.key: _columns(spec.metadata) for dep in deps for spec in dep.specs}
     found = {
-        column.name: [
-            dg.TableColumnDep(asset_key=spec.key, column_name=column.name)
-            for spec in specs
-            if column.name != MONTH.name and column in _schema(spec.metadata).columns
+        name: [
+            dg.TableColumnDep(asset_key=key, column_name=name)
+            for key, columns in declared.items()
+            if name != MONTH.name and columns.get(name) == column
         ]
-        for column in _schema(about).columns
+        for name, column in _columns(about).items()
     }
     known = dg.TableColumnLineage({name: sources for name, sources in found.items() if sources})
     return {"dagster/column_lineage": dg.MetadataValue.column_lineage(known)} if known.deps_by_column else {}
 
 
-def _schema(metadata: Mapping[str, Any]) -> dg.TableSchema:
-    schema: dg.TableSchema = metadata.get("dagster/column_schema", dg.TableSchema([]))
-    return schema
+def _columns(metadata: Mapping[str, Any]) -> dict[str, dg.TableColumn]:
+    schema: dg.TableSchema | None = metadata.get("dagster/column_schema")
+    return {column.name: column for column in schema.columns} if schema else {}
 
 
 def as_table(rows: Iterable[Mapping[str, Any]], **columns: type) -> dg.TableMetadataValue:
