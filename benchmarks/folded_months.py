@@ -1,8 +1,9 @@
-"""The end of a month from what earlier months have folded, against the same from all order lines: CPU, and bits.
+"""What a month asks of its order lines, from what earlier months have folded against from the lines: CPU, and bits.
 
-Two years of simulated lines, a Parquet file a month, five lines an order, a window of three months. Of the past nothing
-is read but `folded_orders`; the month's own lines are folded first, which counts. Not counted on either side: what the
-source holds of each month (`source_months.py`), which every month reads. 150 million lines, or as many as are named.
+Two years of simulated lines, a Parquet file a month, five lines an order, a window of three months. A month asks for
+its customers' features, for all days on which customers have ordered (what they will spend), for those of its own ones
+(the risk that they leave), and for who ordered in a month. Before that its own lines are folded, which counts. What the
+source holds of each month is read on both sides (`source_months.py`). 150 million lines, or as many as are named.
 """
 
 import resource
@@ -14,13 +15,13 @@ from pathlib import Path
 import duckdb
 
 from segment_pipeline.config.config import Config, load_config
-from segment_pipeline.database.quoting import literal
+from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import Warehouse, prepare
-from segment_pipeline.months import add_months, parse_month
+from segment_pipeline.months import add_months, as_of, parse_month
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.sources.folding import fold_order_lines
-from segment_pipeline.sources.order_lines import open_order_lines
-from segment_pipeline.sources.over_time.contents import read_contents
+from segment_pipeline.sources.order_lines import load_order_days, load_orderers, open_order_lines
+from segment_pipeline.sources.over_time.contents import read_contents, write_contents
 from segment_pipeline.sources.over_time.folded import fold_contents
 
 MONTHS, LINES_AN_ORDER, LINES_A_CUSTOMER = 24, 5, 15
@@ -66,30 +67,55 @@ def simulate(folder: Path, lines: int) -> None:
 def measure(config: Config) -> None:
     with Warehouse(config.warehouse_path, 5, "4GB").transaction() as connection:
         prepare(connection, TABLES, config.raw_feature_names)
-        contents = cpu_seconds(lambda: read_contents(connection, config))
         lines = open_order_lines(connection, config).sql()
+        contents = cpu_seconds(lambda: read_contents(connection, config))
         past = cpu_seconds(lambda: fold_contents(connection, config, lines, add_months(LAST, -1)))
+        of_lines = ask(connection, config, lines, "of_lines", folded=False)
         new = cpu_seconds(lambda: fold_contents(connection, config, lines, LAST))
-        merged = cpu_seconds(lambda: fold_order_lines(connection, config, lines, LAST, folded=True))
-        connection.execute("CREATE TEMP TABLE merged AS FROM source_customers")
-        direct = cpu_seconds(lambda: fold_order_lines(connection, config, lines, LAST))
-        (differences,) = connection.execute("""
-            SELECT count(*) FROM ((FROM merged EXCEPT FROM source_customers) UNION ALL (FROM source_customers EXCEPT
-            FROM merged))
-        """).fetchone() or (None,)
-        (read, customers, folded) = connection.execute("""
-            SELECT (SELECT sum(lines) FROM folded_months), (SELECT count(*) FROM merged), (SELECT count(*) FROM
-            folded_orders)
-        """).fetchone() or (0, 0, 0)
-    print(
-        "| order lines | folded orders | customers of the month | from all lines | month folded | merged | ratio "
-        "| customers that differ | once: 23 months folded | contents read |"
-    )
-    print("|---" * 10 + "|")
-    print(
-        f"| {read:,} | {folded:,} | {customers:,} | {direct:.1f} s | {new:.1f} s | {merged:.1f} s "
-        f"| {(new + merged) / direct:.2f} | {differences} | {past:.1f} s | {contents:.1f} s |"
-    )
+        write_contents(connection, config, LAST)
+        merged = ask(connection, config, lines, "merged", folded=True)
+        (read,), (folded,) = connection.execute("""
+            SELECT sum(lines) FROM folded_months UNION ALL SELECT count(*) FROM folded_orders
+        """).fetchall()
+        print(f"{read:,} order lines, {folded:,} folded orders; contents read in {contents:.1f} CPU s, the 23 months")
+        print(f"before the last folded in {past:.1f} CPU s, once.\n")
+        print("| asked for | rows | that differ | from the lines | folded | ratio |\n|---|---|---|---|---|---|")
+        print(f"| the month's lines folded | | | | {new:.1f} s | |")
+        for question, seconds in of_lines.items():
+            rows, differ = compared(connection, question)
+            taken = merged[question]
+            print(f"| {question} | {rows:,} | {differ:,} | {seconds:.1f} s | {taken:.1f} s | {taken / seconds:.2f} |")
+    whole, total = sum(of_lines.values()), new + sum(merged.values())
+    print(f"| all | | | {whole:.1f} s | {total:.1f} s | {total / whole:.2f} |")
+    features = (new + merged["source_customers"]) / of_lines["source_customers"]
+    print(f"\nFeatures alone, with the month folded: {features:.2f}")
+
+
+def ask(
+    connection: duckdb.DuckDBPyConnection, config: Config, lines: str, kept_as: str, *, folded: bool
+) -> dict[str, float]:
+    """The CPU seconds of each question, by the table that answers it; which stays under a name of its own."""
+    questions: dict[str, Callable[[], object]] = {
+        "source_customers": lambda: fold_order_lines(connection, config, lines, LAST, folded=folded),
+        "order_days": lambda: load_order_days(connection, config, LAST),
+        "order_days of the month's customers": lambda: load_order_days(connection, config, LAST, "source_customers"),
+        "orderers": lambda: load_orderers(connection, config, LAST, LAST, as_of(LAST)),
+    }
+    taken = {}
+    for question, answer in questions.items():
+        taken[question] = cpu_seconds(answer)
+        table = question.partition(" ")[0]
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {identifier(f'{question}, {kept_as}')} AS FROM {table}")
+    return taken
+
+
+def compared(connection: duckdb.DuckDBPyConnection, question: str) -> tuple[int, int]:
+    """How many rows the answer has, and how many of either answer the other has not."""
+    one, other = (f"FROM {identifier(f'{question}, {kept_as}')}" for kept_as in ("of_lines", "merged"))
+    found = connection.execute(f"""
+        SELECT (SELECT count(*) {one}), count(*) FROM (({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one}))
+    """).fetchone()
+    return found or (0, 0)
 
 
 def cpu_seconds(what: Callable[[], object]) -> float:

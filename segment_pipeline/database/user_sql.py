@@ -21,7 +21,7 @@ _READING = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE",
 @cache
 def _parser() -> duckdb.DuckDBPyConnection:
     connection = in_memory(threads=1)
-    atexit.register(connection.close)
+    atexit.register(_parser.cache_clear)  # or it outlives DuckDB's module, which says so
     return connection
 
 

@@ -16,6 +16,7 @@ from segment_pipeline.sources.order_lines import load_order_days, load_orderers
 from segment_pipeline.sources.over_time.contents import write_contents
 from segment_pipeline.sources.over_time.folded import fold_months
 from segment_pipeline.sources.sources import load_raw_customers
+from segment_pipeline.sources.tables import TABLES as OF_SOURCES
 from segment_pipeline_tests.source_files import MARCH, orders_from
 
 FIRST = datetime(2022, 11, 28)
@@ -55,7 +56,7 @@ def made(connection: duckdb.DuckDBPyConnection) -> dict[str, list[tuple]]:
 
 def run_month(connection: duckdb.DuckDBPyConnection, config, *, folded: bool) -> tuple[dict, list[date]]:
     """What a month makes, and the months that it folded for it."""
-    prepare(connection, TABLES, config.raw_feature_names)
+    prepare(connection, OF_SOURCES, config.raw_feature_names)
     months = fold_months(connection, config, MARCH) if folded else []
     load_raw_customers(connection, config, MARCH, folded=folded)
     if folded:
@@ -70,7 +71,7 @@ def directly(config) -> dict[str, list[tuple]]:
         return run_month(connection, config, folded=False)[0]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(first=LINES, late=LINES, gone=st.sets(st.integers(0, 39)), changed=st.integers(0, 39))
 def test_whatever_arrives_late_goes_or_changes_the_merged_parts_are_the_lines(
     tmp_path_factory, first, late, gone, changed
@@ -105,6 +106,7 @@ def shop(tmp_path):
     config, path = orders_from(tmp_path, "lines.parquet"), tmp_path / "lines.parquet"
     write_lines(path, year())
     with duckdb.connect() as connection:
+        prepare(connection, TABLES, config.raw_feature_names)
         _, folded = run_month(connection, config, folded=True)
         assert folded == MONTHS
         yield connection, config, path
