@@ -1,10 +1,10 @@
 """The candidates with memory, month after month: going on from last month's and searching again for those alone that
 may serve, as the pipeline does, against every candidate searched anew and searched again in every month.
 
-Month-ends of CDNOW, and simulated customers of three and four groups (as in number_of_segments.py). `BIC more`: BIC of the choice less
-that of the exhaustive search, the mean over months, and the worst month: below 0 the choice describes the month better.
-`log score more`: of the choice, one month ahead, of customers that the fit has not seen; above 0 is better. `time`: of
-the processor, as a ratio.
+Month-ends of CDNOW, and simulated customers of three and four groups (as in number_of_segments.py). `BIC more`: BIC of
+the choice less that of the exhaustive search, the mean over months, and the worst month: below 0 the choice describes
+the month better. `log score more`: of the choice, one month ahead, of customers that the fit has not seen; above 0 is
+better. `time`: of the processor, as a ratio.
 Bars: no more than 2 BIC worse on average, half of the time.
 
 `python warm_search.py`; three minutes on two cores.
