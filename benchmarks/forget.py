@@ -23,7 +23,7 @@ from segment_pipeline.cli.main import main as segment_pipeline
 from segment_pipeline.config.config import load_config
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.store import Warehouse
-from segment_pipeline.publishing.publish import put_in_place, write_beside
+from segment_pipeline.publishing.draft import put_in_place, write_beside
 from segment_pipeline.segments.assignments_store import write_assignments, write_transitions
 
 ASKED, REPEATS, LINES_EACH = (1, 100), 3, 10
