@@ -91,7 +91,7 @@ class Warehouse:
         Raises WarehouseBusyError when another process keeps the file, WarehouseError when the file cannot be opened, or
         the memory limit does not do.
         """
-        connection = self._open(report)
+        connection = self.open(report)
         try:
             yield connection
         except duckdb.OutOfMemoryException as error:
@@ -131,7 +131,9 @@ class Warehouse:
         put_durably(draft, path)
         shutil.rmtree(self.path.parent / SPILL, ignore_errors=True)
 
-    def _open(self, report: Report) -> duckdb.DuckDBPyConnection:
+    def open(self, report: Report = print) -> duckdb.DuckDBPyConnection:
+        """A connection for its caller to close: as long as one is open, further ones cost next to nothing. Raises as
+        `connect` does."""
         make_folder(self.path.parent)
         # One configuration for the whole process: DuckDB refuses a second one on the same file.
         settings = NO_EXTENSIONS | {

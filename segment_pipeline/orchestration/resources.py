@@ -162,7 +162,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
         started = self._since(context.asset_key)
         month = parse_month(context.partition_key)
         with self.warehouse.transaction(context.log.warning) as connection:
-            self._open = self._open or connection.cursor()
+            self._open = self._open or self.warehouse.open(context.log.warning)
             step = Step(connection, self.config, month)
             yield step
             (written,) = step.connection.execute(

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 
 import segment_pipeline
@@ -19,6 +20,8 @@ from segment_pipeline.orchestration.metadata import as_list, as_table
 from segment_pipeline.orchestration.monthly_asset import monthly_asset
 from segment_pipeline.orchestration.resources import Pipeline
 from segment_pipeline.orchestration.settings import location_config
+from segment_pipeline.orchestration.tables import TABLES as RUN_TABLES
+from segment_pipeline_tests.shop import Shop
 
 LONGEST = 25
 
@@ -51,9 +54,8 @@ def test_an_asset_reads_as_a_story():
 
 def test_every_table_is_filled_by_one_asset_that_says_so():
     from segment_pipeline.definitions import defs
-    from segment_pipeline.orchestration.tables import TABLES as RUNS
     from segment_pipeline.publishing.catalogue import TABLES
-    from segment_pipeline.publishing.tables import DATA_DICTIONARY
+    from segment_pipeline.publishing.tables import TABLES as OF_THE_FILE
     from segment_pipeline.sources.people import tables as people
 
     filled: Counter[str] = Counter()
@@ -63,7 +65,7 @@ def test_every_table_is_filled_by_one_asset_that_says_so():
             words = beside.rstrip(".").replace(" and ", ", ").split(", ")
             filled.update({spec.metadata["dagster/table_name"].removeprefix("warehouse.main."), *words})
     # what a command writes, or every step
-    of_no_asset = {table.name for table in (*RUNS, DATA_DICTIONARY, *people.TABLES)}
+    of_no_asset = {table.name for table in (*RUN_TABLES, *OF_THE_FILE, *people.TABLES)}
     assert {table.name: filled[table.name] for table in TABLES if table.name not in of_no_asset} == {
         table.name: 1 for table in TABLES if table.name not in of_no_asset
     }
@@ -181,6 +183,49 @@ def test_after_a_failed_step_the_log_has_no_red_line_for_each_that_stands_on_it(
         dg.DagsterEventType.STEP_FAILURE,
         dg.DagsterEventType.RUN_FAILURE,
     ]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_warehouse_stays_open_from_step_to_step_and_not_while_something_is_computed(tmp_path, fails):
+    shop = Shop(tmp_path).configure()
+    open_after = []
+
+    class Watched(Pipeline):
+        tables = RUN_TABLES
+
+    def look() -> None:
+        try:  # DuckDB refuses other settings while the file is open in this process
+            duckdb.connect(str(shop.warehouse), config={"threads": 7}).close()
+            open_after.append(False)
+        except duckdb.ConnectionException:
+            open_after.append(True)
+
+    @monthly_asset(FIRST)
+    def first(context: dg.AssetExecutionContext, pipeline: Watched) -> dg.MaterializeResult:
+        look()
+        with pipeline.step(context):
+            pass
+        look()
+        return dg.MaterializeResult()
+
+    @monthly_asset(SECOND, deps=[first])
+    def second(context: dg.AssetExecutionContext, pipeline: Watched) -> dg.MaterializeResult:
+        with pipeline.read(context):
+            pass
+        look()
+        with pipeline.step(context):
+            assert not fails
+        return dg.MaterializeResult()
+
+    run = dg.materialize(
+        [first, second],
+        partition_key="2023-03",
+        raise_on_error=False,
+        resources={"pipeline": Watched(config_path=str(shop.config_path))},
+        instance=dg.DagsterInstance.ephemeral(),
+    )
+    look()
+    assert (run.success, open_after) == (not fails, [False, True, False, False])
 
 
 def test_an_asset_says_by_which_code_and_settings_it_is_made_and_what_can_stop_it():

@@ -46,9 +46,10 @@ class ParquetStore:
     def bring(self, published: duckdb.DuckDBPyConnection, wanted: set[Part]) -> list[str]:
         self._refuse_other()
         held, current = self._held(), self.folder / CURRENT
-        if held.keys() == wanted:
-            return []
         try:
+            if held.keys() == wanted:
+                self._clear_away()
+                return []
             self.folder.mkdir(parents=True, exist_ok=True)
             draft = self.folder / ".draft"
             shutil.rmtree(draft, ignore_errors=True)  # a killed process's
@@ -132,7 +133,7 @@ class ParquetStore:
         file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def _show(self, draft: Path) -> None:
-        """Let `current` lead to the draft, in one step, and clear away what it has led to."""
+        """Let `current` lead to the draft, in one step."""
         numbers = [int(path.name) for path in self.folder.iterdir() if path.name.isdecimal()]
         shown = self.folder / str(max(numbers, default=0) + 1)
         os.replace(draft, shown)
@@ -140,8 +141,14 @@ class ParquetStore:
         link.unlink(missing_ok=True)
         link.symlink_to(shown.name)
         put_durably(link, self.folder / CURRENT)
-        for number in numbers:
-            shutil.rmtree(self.folder / str(number))
+        self._clear_away()
+
+    def _clear_away(self) -> None:
+        """Remove the publications to which `current` does not lead, of which a killed process may have left one."""
+        shown = (self.folder / CURRENT).resolve().name
+        for path in self.folder.iterdir():
+            if path.name.isdecimal() and path.name != shown:
+                shutil.rmtree(path)
 
 
 def _path_of(part: Part) -> str:
