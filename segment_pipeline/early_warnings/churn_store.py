@@ -5,7 +5,7 @@ month at whose as_of that horizon is over, and never before; everything here rea
 month that runs. Not here: the model (churn.py) and the judgement of alerts (backtest.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import date, timedelta
 
@@ -13,14 +13,16 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from segment_pipeline.arrays import Array, Labels, Texts
+from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule
+from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier, literal, number
-from segment_pipeline.database.rows import feature_matrix, insert_rows, read_columns, write_rows
+from segment_pipeline.database.rows import drawn_sql, insert_rows, read_columns, write_rows
 from segment_pipeline.database.store import insert_query, month_literal
 from segment_pipeline.early_warnings.backtest import JUDGED, WHOLE, BacktestRow, WarnedMonth, backtest
 from segment_pipeline.early_warnings.churn import (
+    HISTORY,
     ChurnRisk,
     CustomerMonth,
     ForecastQuality,
@@ -30,20 +32,21 @@ from segment_pipeline.early_warnings.churn import (
     forecast_quality,
     observed_before,
 )
-from segment_pipeline.early_warnings.histories_store import histories, write_histories
+from segment_pipeline.early_warnings.histories_store import histories_tell, write_histories
 from segment_pipeline.early_warnings.rules_store import probability_of
 from segment_pipeline.early_warnings.tables import (
     CHURN_RISK,
     CHURN_RISK_MODELS,
     CHURN_RISK_QUALITY,
     OBSERVED_SILENCE,
+    ORDER_HISTORIES,
     WARNING_BACKTEST_HISTORY,
 )
 from segment_pipeline.models.champions_store import require_champion, scores_in
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months, as_of
 from segment_pipeline.segments.assignments_store import passed_over
-from segment_pipeline.segments.memory_store import expected_memberships, has_seen
+from segment_pipeline.segments.memory_store import customers_of, has_seen, prior_columns, prior_of, scored_rows
 from segment_pipeline.sources.order_lines import load_orderers
 from segment_pipeline.value.tables import CUSTOMER_VALUE, SPEND_FORECASTS
 
@@ -52,9 +55,6 @@ TRAINING_MONTHS = 12
 
 TRAINING_ROWS = 100_000
 """Customers of one month that are learned from, at most."""
-
-EVERYBODY = 2**62
-"""A sample as large as any base."""
 
 SCORED_ROWS = 100_000
 """Customers predicted at once: each has some dozens of inputs."""
@@ -127,8 +127,7 @@ def write_churn_risk(
     connection.execute(f"DELETE FROM {CHURN_RISK.name} WHERE month = ?", [month])
     rows = 0
     if isinstance(model, ChurnRisk):
-        scored = _customer_month(connection, config, champion, month, sample=None)
-        for part in _in_parts(scored):
+        for part in _everybody(connection, config, champion, month):
             found = {"customer_id": part.customer_ids, "churn_risk": model.predict(part)}
             connection.register("predicted", _arrow(found))
             rows += insert_query(connection, CHURN_RISK, f"SELECT {month_literal(month)} AS month, * FROM predicted")
@@ -158,7 +157,7 @@ def write_quality(
         silent = np.asarray(rows["silent"], dtype=bool)
         found.append((earlier, "all", forecast_quality(np.asarray(rows["churn_risk"], dtype=np.float64), silent)))
         champion = require_champion(connection, config, earlier)
-        judged = _customer_month(connection, config, champion, earlier, sample=TRAINING_ROWS)
+        judged = _labelled(connection, config, champion, earlier)
         training = _training(connection, config, champion, earlier)
         for name, groups in INPUTS.items():
             if name == "history" and judged.history is None:
@@ -222,7 +221,7 @@ def _training(
         [month, TRAINING_MONTHS],
     ).fetchall()
     found = [
-        _customer_month(connection, config, champion, earlier, sample=TRAINING_ROWS)
+        _labelled(connection, config, champion, earlier)
         for (earlier,) in known
         if observed_before(earlier, month, config.warnings.horizon_days)
         and scores_in(connection, champion, earlier)
@@ -231,52 +230,90 @@ def _training(
     return [customers for customers in found if config.source.orders is None or customers.history is not None]
 
 
-def _customer_month(
-    connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, month: date, sample: int | None
+def _labelled(
+    connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, month: date
 ) -> CustomerMonth:
-    names, most = champion.space.names, sample or EVERYBODY
-    ids, X = feature_matrix(connection, "validated_features", month, names, most)
-    prior = expected_memberships(connection, champion, month, most)
-    history = histories(connection, config, month, most)
-    R_before = np.full((len(ids), len(champion.segments)), np.nan)
-    if history is None or sample is not None:  # with a history shifts are only measured beside it, on a sample
-        _fill_memberships_before(connection, champion, month, ids, R_before)
-    customers = CustomerMonth(
+    """Those of the month's customers whose silence is known, with it; of very many, a sample."""
+    drawn = drawn_sql(connection, VALIDATED_FEATURES.name, month, TRAINING_ROWS)
+    told = histories_tell(connection, config, month, drawn)
+    found = read_columns(
+        connection, f"{_seen_sql(connection, champion, month, drawn, told=told, shifts=True)} ORDER BY customer_id"
+    )
+    silent = np.ma.asarray(found["silent"])
+    known = ~np.ma.getmaskarray(silent)
+    customers = _customers(champion, month, {name: values[known] for name, values in found.items()})
+    return replace(customers, silent=np.asarray(silent[known], dtype=bool))
+
+
+def _everybody(
+    connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, month: date
+) -> Iterator[CustomerMonth]:
+    """All customers of the month, by their ids, SCORED_ROWS at once: of more, each has some dozens of inputs."""
+    told = histories_tell(connection, config, month)
+    # with a history shifts are only measured beside it
+    seen = _seen_sql(connection, champion, month, told=told, shifts=not told)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE to_predict AS {seen} ORDER BY customer_id")
+    (customers,) = connection.execute("SELECT count(*) FROM to_predict").fetchone() or (0,)
+    for start in range(0, customers, SCORED_ROWS):
+        part = f"rowid >= {start} AND rowid < {start + SCORED_ROWS}"
+        yield _customers(
+            champion, month, read_columns(connection, f"SELECT * FROM to_predict WHERE {part} ORDER BY rowid")
+        )
+    connection.execute("DROP TABLE to_predict")
+
+
+def _seen_sql(
+    connection: duckdb.DuckDBPyConnection,
+    champion: SegmentModel,
+    month: date,
+    drawn: str = "true",
+    *,
+    told: bool,
+    shifts: bool,
+) -> str:
+    """A query of what `_customers` reads of those of the month's customers who are drawn. told : with their histories.
+    shifts : with what the champion saw of them a month earlier, where it can."""
+    before, names, of_month = add_months(month, -1), champion.space.names, f"month = {month_literal(month)}"
+    columns = ["n.customer_id", *(f"n.{identifier(name)} AS now_{j}" for j, name in enumerate(names))]
+    columns += [*prior_columns(champion, "n", "now"), "s.silent"]
+    joins = f"LEFT JOIN {OBSERVED_SILENCE.name} AS s ON s.{of_month} AND s.customer_id = n.customer_id"
+    if shifts and scores_in(connection, champion, before) and has_seen(connection, champion, before):
+        columns += ["b.customer_id IS NOT NULL AS was_there", *prior_columns(champion, "b", "before")]
+        columns += [f"b.{identifier(name)} AS before_{j}" for j, name in enumerate(names)]
+        then = scored_rows(connection, champion, customers_of(before))
+        joins += f" LEFT JOIN {then} AS b ON b.customer_id = n.customer_id"
+    if told:
+        columns += [f"h.{name} AS history_{j}" for j, name in enumerate(HISTORY)]
+        joins += f" JOIN {ORDER_HISTORIES.name} AS h ON h.{of_month} AND h.customer_id = n.customer_id"
+    now = f"(SELECT * FROM {scored_rows(connection, champion, customers_of(month))} AS seen WHERE {drawn})"
+    return f"SELECT {', '.join(columns)} FROM {now} AS n {joins}"
+
+
+def _customers(champion: SegmentModel, month: date, found: Mapping[str, NDArray[np.generic]]) -> CustomerMonth:
+    """Rows of `_seen_sql` as arrays, without labels."""
+    d = len(champion.space.names)
+    X = _matrix(found, "now", d)
+    R_before = np.full((len(X), len(champion.segments)), np.nan)
+    if "was_there" in found and found["was_there"].any():
+        there = np.asarray(found["was_there"], dtype=bool)
+        then = {name: values[there] for name, values in found.items()}
+        R_before[there] = champion.responsibilities(
+            _matrix(then, "before", d), prior=prior_of(champion, then, "before")
+        )
+    return CustomerMonth(
         month,
-        ids.astype(str),
+        found["customer_id"].astype(str),
         champion.space.transform(X),
-        champion.responsibilities(X, prior=prior),
+        champion.responsibilities(X, prior=prior_of(champion, found, "now")),
         R_before,
         None,
-        history,
+        _matrix(found, "history", len(HISTORY)) if "history_0" in found else None,
     )
-    return customers if sample is None else _labelled(connection, customers)
 
 
-def _fill_memberships_before(
-    connection: duckdb.DuckDBPyConnection, champion: SegmentModel, month: date, ids: Texts, R_before: Array
-) -> None:
-    """Put into R_before (n, k) the memberships that the customers ids (n,) had a month earlier, of those who were
-    there."""
-    before = add_months(month, -1)
-    if scores_in(connection, champion, before) and has_seen(connection, champion, before):
-        earlier_ids, X = feature_matrix(connection, "validated_features", before, champion.space.names, EVERYBODY)
-        _, here, there = np.intersect1d(ids, earlier_ids, assume_unique=True, return_indices=True)
-        if len(here):
-            prior = expected_memberships(connection, champion, before, EVERYBODY)
-            R_before[here] = champion.responsibilities(X[there], prior=None if prior is None else prior[there])
-
-
-def _labelled(connection: duckdb.DuckDBPyConnection, customers: CustomerMonth) -> CustomerMonth:
-    """Those of the customers whose silence is known, with it."""
-    found = read_columns(
-        connection,
-        f"SELECT customer_id, silent FROM {OBSERVED_SILENCE.name} WHERE month = {month_literal(customers.month)}",
-    )
-    _, here, there = np.intersect1d(
-        customers.customer_ids, found["customer_id"].astype(str), assume_unique=True, return_indices=True
-    )
-    return replace(_rows_of(customers, here), silent=np.asarray(found["silent"], dtype=bool)[there])
+def _matrix(found: Mapping[str, NDArray[np.generic]], which: str, columns: int) -> Array:
+    parts = [np.ma.filled(np.ma.asarray(found[f"{which}_{j}"], dtype=np.float64), np.nan) for j in range(columns)]
+    return np.column_stack(parts)
 
 
 def _warned_month(
@@ -337,24 +374,6 @@ def _engaged(champion: SegmentModel, month: date) -> str:
     return (
         f"SELECT customer_id, coalesce({engaged}, 0E0) AS engaged FROM monthly_assignments "
         f"WHERE month = {month_literal(month)}"
-    )
-
-
-def _in_parts(month: CustomerMonth) -> Iterator[CustomerMonth]:
-    for start in range(0, len(month.customer_ids), SCORED_ROWS):
-        yield _rows_of(month, slice(start, start + SCORED_ROWS))
-
-
-def _rows_of(month: CustomerMonth, chosen: slice | Labels) -> CustomerMonth:
-    """These rows, without labels."""
-    return replace(
-        month,
-        customer_ids=month.customer_ids[chosen],
-        Z=month.Z[chosen],
-        R=month.R[chosen],
-        R_before=month.R_before[chosen],
-        silent=None,
-        history=None if month.history is None else month.history[chosen],
     )
 
 

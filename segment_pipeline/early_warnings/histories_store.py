@@ -7,14 +7,11 @@ Only order lines tell it. Here: the rows of `order_histories`, one statement a m
 from datetime import date
 
 import duckdb
-import numpy as np
 
-from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
-from segment_pipeline.database.rows import exact_mean, feature_matrix
+from segment_pipeline.database.rows import exact_mean
 from segment_pipeline.database.store import month_literal, replace_month
-from segment_pipeline.early_warnings.churn import HISTORY
 from segment_pipeline.early_warnings.tables import ORDER_HISTORIES
 from segment_pipeline.months import as_of
 from segment_pipeline.sources.order_lines import load_order_days
@@ -28,18 +25,18 @@ def write_histories(connection: duckdb.DuckDBPyConnection, config: Config, month
     connection.execute("DROP TABLE order_days")
 
 
-def histories(connection: duckdb.DuckDBPyConnection, config: Config, month: date, sample: int) -> Array | None:
-    """(n, h) the columns HISTORY of the customers whom `feature_matrix` gives of validated_features, in that order.
+def histories_tell(connection: duckdb.DuckDBPyConnection, config: Config, month: date, drawn: str = "true") -> bool:
+    """Whether `order_histories` tells of every accepted customer of the month who is drawn.
 
-    A month that lacks them, because an earlier version has made it, gets them now. None where nothing tells them: the
-    source has no order lines, or has lost those of some of the customers.
+    A month that lacks them, because an earlier version has made it, gets them now. Nothing tells them where the source
+    has no order lines, or has lost those of some of the customers. drawn : a condition on customer_id.
     """
     if config.source.orders is None:
-        return None
+        return False
     if not _are_there(connection, month):
         write_histories(connection, config, month)
-    known = feature_matrix(connection, ORDER_HISTORIES.name, month, HISTORY, sample)[1]
-    return None if np.isnan(known[:, 0]).any() else known
+    unknown = f"month = {month_literal(month)} AND days_since_last_order IS NULL AND {drawn}"
+    return not connection.execute(f"SELECT 1 FROM {ORDER_HISTORIES.name} WHERE {unknown} LIMIT 1").fetchall()
 
 
 def _are_there(connection: duckdb.DuckDBPyConnection, month: date) -> bool:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from segment_pipeline.config.config import load_config
+from segment_pipeline.database.rows import feature_matrix
 from segment_pipeline.database.store import prepare
 from segment_pipeline.early_warnings.churn import HISTORY
-from segment_pipeline.early_warnings.histories_store import histories, write_histories
+from segment_pipeline.early_warnings.histories_store import histories_tell, write_histories
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline_tests.shop import Shop, write_parquet
 
@@ -49,8 +50,15 @@ def accept(connection, month, *customers):
         connection.execute("INSERT INTO validated_features (month, customer_id) VALUES (?, ?)", [month, customer])
 
 
+def histories(connection, config, month):
+    """(n, h) those of the month's customers by id; None where nothing tells them."""
+    if not histories_tell(connection, config, month):
+        return None
+    return feature_matrix(connection, "order_histories", month, HISTORY, 100)[1]
+
+
 def test_the_figures_are_those_of_all_orders_before_the_end_of_the_month(warehouse):
-    found = histories(*warehouse, MARCH, 100)
+    found = histories(*warehouse, MARCH)
     often, once = (dict(zip(HISTORY, row, strict=True)) for row in found)
     silences, gaps = np.array([30.0, 445.0, 455.0]), np.log([10.0, 415.0])
     for days in (30, 60, 90):
@@ -67,27 +75,27 @@ def test_a_month_that_lacks_them_or_has_those_of_other_customers_gets_its_own(wa
     connection, config = warehouse
     write_histories(connection, config, MARCH)
     connection.execute("DELETE FROM validated_features WHERE customer_id = 'often'")
-    assert histories(connection, config, MARCH, 100).shape == (1, len(HISTORY))
+    assert histories(connection, config, MARCH).shape == (1, len(HISTORY))
     accept(connection, MARCH, "often")
-    assert histories(connection, config, MARCH, 100).shape == (2, len(HISTORY))
+    assert histories(connection, config, MARCH).shape == (2, len(HISTORY))
 
 
 def test_of_customers_whose_lines_the_source_has_lost_nothing_is_told(warehouse):
     connection, config = warehouse
     accept(connection, MARCH, "gone")
-    assert histories(connection, config, MARCH, 100) is None
+    assert histories(connection, config, MARCH) is None
     accept(connection, APRIL, "often", "once")
-    assert histories(connection, config, APRIL, 100)[0, 0] == 30
+    assert histories(connection, config, APRIL)[0, 0] == 30
 
 
 def test_what_has_been_noted_stays_when_the_source_forgets(warehouse, shop):
     connection, config = warehouse
-    noted = histories(connection, config, MARCH, 100)
+    noted = histories(connection, config, MARCH)
     write_parquet(
         {"customer": ["new"], "ordered_at": [datetime(2023, 4, 2)], "amount": [1.0], "order_id": [1], "product": [1]},
         shop.orders_path,
     )
-    np.testing.assert_array_equal(histories(connection, config, MARCH, 100), noted)
+    np.testing.assert_array_equal(histories(connection, config, MARCH), noted)
 
 
 def test_ready_made_customers_have_no_history(warehouse, tmp_path):
@@ -97,4 +105,4 @@ def test_ready_made_customers_have_no_history(warehouse, tmp_path):
         "name: ready\nfirst_month: 2023-03\nsource:\n  snapshots: {path: 'c_{month}.csv', customer_id: id}\n"
         "features:\n  - {name: visits, valid: {min: 0}}\n  - {name: spend, valid: {min: 0}}\n"
     )
-    assert histories(connection, load_config(path), MARCH, 100) is None
+    assert histories(connection, load_config(path), MARCH) is None
