@@ -9,6 +9,7 @@ import functools
 import gc
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -57,7 +58,8 @@ class Started:
 
 class Commands:
     """Starts commands; `moment` names one of MOMENTS, at which the process kills itself, `days_ahead` how far the
-    process's clock is ahead of the true one, below 0 how far behind."""
+    process's clock is ahead of the true one, below 0 how far behind; `largest_file` how many bytes a file of it may
+    have, as if no more fitted on the disk."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._count = folder, 0
@@ -81,6 +83,7 @@ class Commands:
         moment: str | None = None,
         days_ahead: float = 0,
         environment: dict[str, str] | None = None,
+        largest_file: int | None = None,
         err: Path | None = None,
     ) -> Started:
         """Start a command; `err` is where its stderr goes, such as a terminal."""
@@ -90,7 +93,7 @@ class Commands:
         out.touch()
         err.touch()
         request = {"arguments": arguments, "moment": moment, "days_ahead": days_ahead}
-        request |= {"environment": environment or {}}
+        request |= {"environment": environment or {}, "largest_file": largest_file}
         pid = self.ask(request | {"out": str(out), "err": str(err)})
         return Started(self, pid, out, err)
 
@@ -101,10 +104,16 @@ class Commands:
         moment: str | None = None,
         days_ahead: float = 0,
         environment: dict[str, str] | None = None,
+        largest_file: int | None = None,
     ) -> Finished:
         """`segment-pipeline run` on the shop, to its end."""
-        command = ("run", "--config", str(shop.config_path), *arguments)
-        return self.start(*command, moment=moment, days_ahead=days_ahead, environment=environment).wait()
+        return self.start(
+            *("run", "--config", str(shop.config_path), *arguments),
+            moment=moment,
+            days_ahead=days_ahead,
+            environment=environment,
+            largest_file=largest_file,
+        ).wait()
 
     def close(self) -> None:
         self._process.communicate(timeout=30)
@@ -173,6 +182,8 @@ def _be_a_command(request: dict[str, Any]) -> None:
     if request["moment"]:
         _die_at(request["moment"])
     _set_clock(request["days_ahead"])
+    if request["largest_file"] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"], resource.RLIM_INFINITY))
     code = 70  # an exception that nobody caught
     try:
         code = main(request["arguments"])

@@ -88,8 +88,8 @@ class Warehouse:
     def connect(self, report: Report = print) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection for a few statements.
 
-        Raises WarehouseBusyError when another process keeps the file, WarehouseError when the file cannot be opened, or
-        the memory limit does not do.
+        Raises WarehouseBusyError when another process keeps the file, WarehouseError when the file cannot be opened or
+        written, or the memory limit does not do.
         """
         connection = self.open(report)
         try:
@@ -99,6 +99,8 @@ class Warehouse:
         except duckdb.Error as error:
             if self._is_torn(first_line(error)):
                 raise self._damaged(error) from error
+            if "Could not write file" in first_line(error):
+                raise self._no_room(error) from error
             raise
         finally:
             connection.close()
@@ -163,6 +165,12 @@ class Warehouse:
         return WarehouseError(
             f"{self.path}: operation.memory_limit is {self.memory_limit}, and that does not do ({first_line(error)}). "
             "Raise it in the configuration, or free disk space beside the warehouse, and run again."
+        )
+
+    def _no_room(self, error: duckdb.Error) -> WarehouseError:
+        return WarehouseError(
+            f"{self.path} cannot be written ({first_line(error)}). Free disk space there, and run again: what did not "
+            "fit is not in the file, and all that was there before is."
         )
 
     def _damaged(self, error: duckdb.Error) -> WarehouseError:
