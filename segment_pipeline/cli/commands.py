@@ -216,7 +216,10 @@ def check_command(config: Config, _: argparse.Namespace) -> int:
             raise ConfigError("\n".join(f"{config.path}: {problem}" for problem in failing))
     from segment_pipeline.publishing.stores.filling import stores_of
 
-    missing = [problem for store in stores_of(config) for problem in store.problems()]
+    from segment_pipeline.database.engines.spark import engine_of
+
+    places = [*stores_of(config), *filter(None, [engine_of(config)])]
+    missing = [problem for place in places for problem in place.problems()]
     if missing:
         raise ConfigError("\n".join(f"{config.path}: {problem}" for problem in missing))
     campaigns = f"{len(load_campaigns(config))} campaigns, " if config.campaigns is not None else ""

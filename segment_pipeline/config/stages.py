@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    Field,
     model_validator,
 )
 
@@ -211,6 +212,41 @@ class PublishSettings(Settings):
         "A folder that is to have every published table as Parquet by month, relative to this file; none when left "
         "out.",
         allowed="text: the path of a folder",
+    )
+
+
+def _spark_address(value: object) -> object:
+    """The address of a Spark Connect server. What was found is not repeated: it may have a token."""
+    if isinstance(value, dict | list) or (
+        isinstance(value, str) and not re.match(r"sc://[^\s/;:]+(:\d+)?(/;\S*)?$|\$[A-Za-z_]\w*$", value)
+    ):
+        raise refusal((), "something else", SPARK_ADDRESS)
+    return value
+
+
+SPARK_ADDRESS = "sc://HOST:PORT, or $NAME for the environment variable that has it"
+
+
+class EngineSettings(Settings):
+    """Where the customers of a month are worked on: a Spark Connect server, in the place of this machine. Nothing here
+    changes a result."""
+
+    spark: Annotated[str, BeforeValidator(_spark_address)] = setting(
+        ...,
+        "",
+        "The Spark Connect server. A token is best kept out of this file, in the variable.",
+        allowed=SPARK_ADDRESS,
+        repr=False,
+    )
+    database: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$")] = setting(
+        "segments", "", "The database (schema) there for the tables, made where it is missing; or CATALOG.SCHEMA."
+    )
+    table_format: Literal["parquet", "delta", "iceberg"] = setting("parquet", "", "Their format.", alias="format")
+    location: Expression | None = setting(
+        None,
+        "",
+        "Where their files lie, as a URL or a folder that the server can open; where its catalogue says when left out. "
+        "A server without a lasting catalogue, such as Sail by itself, needs it.",
     )
 
 

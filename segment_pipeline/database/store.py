@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -26,6 +27,9 @@ from segment_pipeline.config.values import followed
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.tables import Column, Table
 from segment_pipeline.errors import PipelineError, WarehouseBusyError
+
+if TYPE_CHECKING:
+    from segment_pipeline.database.engines.spark import Spark
 
 # Clients of DuckDB 1.5 read this format; 2.0's own they cannot. Same size and speed.
 STORAGE_VERSION = "v1.5.0"
@@ -76,12 +80,14 @@ class Warehouse:
     """The pipeline's own DuckDB file.
 
     `lock_timeout` is in seconds; `memory_limit` is DuckDB's, such as "4GB"; `threads` None lets DuckDB take all cores.
+    `engine` is where the customers live, None : in this file.
     """
 
     path: Path
     lock_timeout: float
     memory_limit: str
     threads: int | None = None
+    engine: "Spark | None" = None
 
     @contextmanager
     def connect(self, report: Report = print) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -92,6 +98,8 @@ class Warehouse:
         """
         connection = self._open(report)
         try:
+            if self.engine is not None:
+                connection = self.engine.over(connection)
             yield connection
         except duckdb.OutOfMemoryException as error:
             raise self._too_small(error) from error

@@ -18,7 +18,14 @@ from segment_pipeline.config.values import followed
 from segment_pipeline.customers.tables import FEATURE_LIMITS, VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.rows import insert_rows
-from segment_pipeline.database.store import STORAGE_VERSION, first_line, lock_holder, month_literal, put_durably
+from segment_pipeline.database.store import (
+    STORAGE_VERSION,
+    Warehouse,
+    first_line,
+    lock_holder,
+    month_literal,
+    put_durably,
+)
 from segment_pipeline.database.tables import Table
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
@@ -232,6 +239,15 @@ def put_in_place(draft: Path, published: Path) -> None:
     # Left by such a program when it crashed. It belongs to the old file, and the new one could not be opened beside it.
     _write_ahead_log(published).unlink(missing_ok=True)
     put_durably(draft, followed(published))
+
+
+def show_in_catalogue(warehouse: Warehouse, *, unfinished: bool = False) -> None:
+    """Where the customers live in another engine, let the readers of its catalogue see what the published file says:
+    the months whose runs have come to their end. unfinished : the others as well, whose rows somebody has left."""
+    if warehouse.engine is not None:
+        with warehouse.connect() as connection:
+            known = known_months(connection)
+            warehouse.engine.publish(connection, [month for month, whole in known.items() if whole or unfinished])
 
 
 @contextmanager
