@@ -1,0 +1,435 @@
+"""DuckDB's SQL in Spark's words: the same rows on Apache Spark, Databricks and Sail, or an error that says why not.
+
+sqlglot knows the grammars of both and takes many things for the same that are not. So nothing is translated that does
+not stand here: what means the same is listed, what means something else is put in other words, and everything besides
+is refused. The other words are those that all of these engines understand alike, measured with benchmarks/engines.py.
+
+Left to the engines: how a double is written as text (1.0E-4 for 0.0001), an order of rows that nobody asked for, and
+what DuckDB computes where they stop, such as a division by zero. Sail alone lets integers overflow without a word.
+"""
+
+import re
+from collections.abc import Callable
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
+
+from segment_pipeline.errors import PipelineError
+
+BLANKS = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+"""What DuckDB's trim takes away."""
+
+
+class ForeignSqlError(PipelineError):
+    """A statement has something that Spark might understand otherwise than DuckDB."""
+
+
+class _AsWritten(DuckDB):  # type: ignore[misc]  # sqlglot has no types for mypy here
+    """DuckDB's grammar, with the numbers in brackets as they are written: sqlglot counts some of them from 0, and makes
+    path[-1] path[-2]."""
+
+    INDEX_OFFSET = 0
+
+
+def to_spark(query: str) -> str:
+    """A query of DuckDB's as one of Spark's, with the same columns and rows. Raises ForeignSqlError."""
+    try:
+        tree = sqlglot.parse_one(query, read=_AsWritten)
+    except sqlglot.ParseError as error:
+        raise ForeignSqlError(f"Not to be read as DuckDB's SQL: {error}") from error
+    for select in tree.find_all(exp.Select):
+        _name_all(select)
+    # what stands within first, so that what is made of it is complete, and not looked at again
+    for node in reversed(list(tree.walk())):
+        rewritten = _in_other_words(node)
+        if rewritten is node:
+            continue
+        if node is tree:
+            tree = rewritten
+        else:
+            node.replace(rewritten)
+    try:
+        return str(tree.sql("spark", unsupported_level=sqlglot.ErrorLevel.RAISE))
+    except sqlglot.UnsupportedError as error:
+        raise ForeignSqlError(f"Spark has no words for it: {error}") from error
+
+
+def _in_other_words(node: exp.Expression) -> exp.Expression:
+    if isinstance(node, exp.Anonymous):
+        rewrite = _FUNCTIONS.get(node.name.lower())
+    else:
+        rewrite = _REWRITES.get(type(node))
+    if rewrite is not None:
+        return rewrite(node)
+    if type(node) not in _THE_SAME:
+        raise _refused(node, "nobody has looked at what Spark makes of it")
+    return node
+
+
+def _refused(node: exp.Expression, why: str) -> ForeignSqlError:
+    shown = " ".join(node.sql(_AsWritten).split())[:200]
+    return ForeignSqlError(f"This SQL runs in DuckDB only: {why}. Put it in other words: {shown}")
+
+
+_THE_SAME = frozenset(
+    {
+        *(exp.Select, exp.From, exp.Where, exp.Having, exp.Limit, exp.Offset, exp.Order, exp.Subquery, exp.With),
+        *(exp.CTE, exp.Values, exp.Tuple, exp.Identifier, exp.TableAlias, exp.Column, exp.Alias, exp.Var, exp.Qualify),
+        *(exp.Except, exp.Intersect, exp.GroupingSets, exp.IgnoreNulls, exp.Paren, exp.Exists),
+        *(exp.Literal, exp.Boolean, exp.Null, exp.DataType, exp.DataTypeParam, exp.Array, exp.Struct, exp.PropertyEQ),
+        *(exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between, exp.Is),
+        *(exp.NullSafeEQ, exp.NullSafeNEQ, exp.Case, exp.If, exp.Coalesce, exp.Nullif, exp.Greatest, exp.Least),
+        *(exp.Mul, exp.Neg, exp.Mod, exp.Abs, exp.Exp, exp.Sqrt, exp.Pow, exp.Floor, exp.DPipe, exp.MD5, exp.Left),
+        *(exp.Right, exp.Year, exp.Month, exp.Day, exp.Count, exp.Sum, exp.Min, exp.Max, exp.AnyValue, exp.LogicalAnd),
+        *(exp.LogicalOr, exp.StddevSamp, exp.Filter, exp.Window, exp.RowNumber, exp.DenseRank, exp.Lag, exp.Lead),
+        *(
+            exp.Transform,
+            exp.ArrayFilter,
+            exp.ArrayAppend,
+            exp.ArrayMax,
+            exp.MapKeys,
+            exp.Dot,
+            exp.JSONKeyValue,
+            exp.Interval,
+            exp.ToDays,
+        ),
+    }
+)
+"""What both mean the same by, NULL and NaN included, or what one of the rewrites around it looks after."""
+
+
+# --- what is the same as long as nobody asks for more -----------------------------------------------------------------
+
+
+def _only(*refused: str) -> Callable[[exp.Expression], exp.Expression]:
+    """The node as it is, unless it has one of these additions."""
+
+    def checked(node: exp.Expression) -> exp.Expression:
+        for addition in refused:
+            if node.args.get(addition):
+                raise _refused(node, f"{addition.strip('_')} is not understood by every engine")
+        return node
+
+    return checked
+
+
+def _join(node: exp.Expression) -> exp.Expression:
+    if node.args.get("method") or node.args.get("kind") in {"ASOF", "POSITIONAL"}:
+        raise _refused(node, "such a join is DuckDB's own")
+    return node
+
+
+def _table(node: exp.Expression) -> exp.Expression:
+    if not isinstance(node.this, exp.Identifier):
+        raise _refused(node, "a function that makes rows, such as one that reads a file, is the engine's business")
+    return _only("pivots", "sample", "version")(node)
+
+
+def _in(node: exp.Expression) -> exp.Expression:
+    if node.args.get("query") and isinstance(node.parent, exp.Not) and node.find_ancestor(exp.Where) is None:
+        raise _refused(node, "NOT IN of a query, outside of WHERE, is not NULL in Spark where it is in DuckDB")
+    return node
+
+
+def _lambda(node: exp.Expression) -> exp.Expression:
+    if len(node.expressions) != 1:
+        raise _refused(node, "DuckDB counts the places of a list from 1, Spark from 0")
+    return node
+
+
+def _window_rows(node: exp.Expression) -> exp.Expression:
+    if str(node.args.get("kind")).upper() != "ROWS":
+        raise _refused(node, "a window over a range of values has its own rules in each engine")
+    return node
+
+
+def _listed(node: exp.Expression) -> exp.Expression:
+    if not isinstance(node.this, exp.Order):
+        raise _refused(node, "an order of what is put together has to be said")
+    return node
+
+
+def _pattern(node: exp.Expression) -> exp.Expression:
+    """A regular expression that is one class of characters: RE2, Java and Rust differ in what is beyond."""
+    pattern = node.expression
+    one_class = r"\[\^?([^\[\]\\&~]|\\x[0-9a-f]{2})+\]"
+    if node.args.get("flag") or not pattern.is_string or not re.fullmatch(one_class, pattern.name):
+        raise _refused(node, "regular expressions are not the same everywhere")
+    return node
+
+
+def _unnest(node: exp.Expression) -> exp.Expression:
+    select = node.find_ancestor(exp.Select)
+    beside = [] if select is None else [one for one in select.find_all(exp.Explode) if one.parent_select is select]
+    if len(beside) > 1:
+        raise _refused(node, "two lists unnested side by side are all their pairs in Sail")
+    return _only("expressions")(node)
+
+
+# --- other words ------------------------------------------------------------------------------------------------------
+
+
+def _call(name: str, *arguments: exp.Expression) -> exp.Expression:
+    return exp.Anonymous(this=name, expressions=list(arguments))
+
+
+def _cast_to(expression: exp.Expression, kind: str) -> exp.Expression:
+    return exp.Cast(this=expression, to=exp.DataType.build(kind, dialect="spark"))
+
+
+def _double(expression: exp.Expression) -> exp.Expression:
+    """The expression as a double: Spark computes with decimals where DuckDB does not."""
+    return expression if _is_double(expression) else _cast_to(expression, "DOUBLE")
+
+
+def _is_double(expression: exp.Expression) -> bool:
+    inner = expression.unnest()
+    if isinstance(inner, exp.Cast):
+        return bool(inner.to.this == exp.DType.DOUBLE)
+    if isinstance(inner, exp.Literal):
+        return not inner.is_string and "e" in inner.name.lower()
+    if isinstance(inner, exp.Add | exp.Sub | exp.Mul):
+        return _is_double(inner.left) or _is_double(inner.right)
+    return isinstance(inner, exp.Exp | exp.Sqrt)
+
+
+def _name_all(select: exp.Expression) -> None:
+    """GROUP BY ALL and ORDER BY ALL, which Sail does not know, as the columns or their places."""
+    group, order = select.args.get("group"), select.args.get("order")
+    ordered = order is not None and [one for one in order.expressions if one.this.name.upper() == "ALL"]
+    if not ordered and (group is None or not group.args.get("all")):
+        return
+    shown = [one.unalias() for one in select.selects]
+    if select.is_star:
+        raise _refused(select, "which columns * has is not written in the statement")
+    if group is not None and group.args.get("all"):
+        keys = [
+            one.copy() for one in shown if not one.find(exp.AggFunc, exp.Window) and not isinstance(one, exp.Literal)
+        ]
+        select.set("group", exp.Group(expressions=keys) if keys else None)
+    if ordered:
+        places = [exp.Literal.number(place + 1) for place in range(len(shown))]
+        select.set("order", exp.Order(expressions=[exp.Ordered(this=one, nulls_first=False) for one in places]))
+
+
+def _division(node: exp.Expression) -> exp.Expression:
+    return exp.Div(this=_double(node.this), expression=node.expression, typed=True, safe=False)
+
+
+def _sum_of_days(node: exp.Expression) -> exp.Expression:
+    """DuckDB's date plus an interval is a moment, Spark's a date."""
+    left, right = node.this, node.expression
+    if isinstance(left, exp.Interval | exp.ToDays):
+        raise _refused(node, "an interval has to stand behind what it is added to")
+    if isinstance(right, exp.Interval):
+        return type(node)(this=_cast_to(left, "TIMESTAMP_NTZ"), expression=right)
+    if isinstance(right, exp.ToDays):
+        return type(node)(this=_cast_to(left, "TIMESTAMP_NTZ"), expression=_call("make_dt_interval", right.this))
+    return node
+
+
+def _cast(node: exp.Expression) -> exp.Expression:
+    inner, to = node.this, node.to
+    if not _is_known_type(to):
+        raise _refused(node, "the type has no like one")
+    if to.this not in {exp.DType.INT, exp.DType.BIGINT}:
+        return node
+    if isinstance(inner, exp.DPipe) and inner.left.is_string and inner.left.name == "0x":
+        return _cast_to(_call("conv", inner.right, exp.Literal.number(16), exp.Literal.number(10)), "BIGINT")
+    if _is_whole(inner):
+        return node
+    # DuckDB rounds a fraction, to the even one, and Spark cuts it off
+    whole = exp.EQ(this=_cast_to(node.copy(), "DOUBLE"), expression=_cast_to(inner.copy(), "DOUBLE"))
+    return _stop_unless(whole, node, f"a fraction was to become {to.sql()}: round it")
+
+
+def _stop_unless(condition: exp.Expression, then: exp.Expression, why: str) -> exp.Expression:
+    """The expression where a condition holds, NULL where that is NULL, and the end of the statement otherwise."""
+    stop = _call("raise_error", exp.Literal.string(why))
+    return exp.Case().when(condition, then).when(exp.not_(condition), stop)
+
+
+_TYPES = frozenset(
+    exp.DType[name]
+    for name in ("DOUBLE", "INT", "BIGINT", "TEXT", "VARCHAR", "DATE", "TIMESTAMPNTZ", "BOOLEAN", "DECIMAL")
+)
+
+
+def _is_known_type(kind: exp.Expression) -> bool:
+    if kind.this in {exp.DType.ARRAY, exp.DType.LIST, exp.DType.MAP}:
+        return all(_is_known_type(one) for one in kind.expressions)
+    return kind.this in _TYPES
+
+
+def _is_whole(expression: exp.Expression) -> bool:
+    """Whether it is a whole number, or true or false, by what is written; a sum that is made one is of whole numbers,
+    and only too wide in DuckDB."""
+    inner = expression.unnest()
+    if isinstance(inner, exp.Coalesce):
+        return all(map(_is_whole, [inner.this, *inner.expressions]))
+    if isinstance(inner, exp.Filter | exp.Window):
+        return _is_whole(inner.this)
+    if isinstance(inner, exp.Literal):
+        return not inner.is_string and inner.is_int
+    return isinstance(inner, _WHOLE)
+
+
+_WHOLE = (
+    *(exp.Predicate, exp.And, exp.Or, exp.Not, exp.Sum, exp.Count, exp.Round, exp.Floor, exp.Null, exp.RowNumber),
+    *(exp.Day, exp.Month, exp.Year),
+)
+
+
+def _logarithm(node: exp.Expression) -> exp.Expression:
+    """Spark's ln of 0 and less is NULL, DuckDB's none."""
+    return _stop_unless(exp.GT(this=_alone(node.this), expression=exp.Literal.number(0)), node, "ln of 0 or less")
+
+
+def _alone(expression: exp.Expression) -> exp.Expression:
+    """A copy that binds tighter than what it is put into."""
+    copied = expression.copy()
+    return exp.Paren(this=copied) if isinstance(copied, exp.Binary) else copied
+
+
+def _days_between(node: exp.Expression) -> exp.Expression:
+    """DuckDB counts the borders of days, months and years between two moments; Spark, how often a whole one fits."""
+    unit, last, first = str(node.args["unit"]).upper(), node.this, node.expression
+    if unit == "DAY":
+        return _call("datediff", _cast_to(last, "DATE"), _cast_to(first, "DATE"))
+    if unit not in {"MONTH", "YEAR"}:
+        raise _refused(node, "between two moments only days, months and years are counted")
+
+    def counted(moment: exp.Expression) -> exp.Expression:
+        years = _call("year", moment.copy())
+        if unit == "YEAR":
+            return years
+        months = exp.Mul(this=years, expression=exp.Literal.number(12))
+        return exp.Paren(this=exp.Add(this=months, expression=_call("month", moment.copy())))
+
+    return exp.Paren(this=exp.Sub(this=counted(last), expression=counted(first)))
+
+
+def _element(node: exp.Expression) -> exp.Expression:
+    """What stands at a place of a list or map, NULL where there is none; the places count from 1."""
+    (at,) = node.expressions
+    if not isinstance(at, exp.Slice):
+        return _call("try_element_at", node.this, at)
+    first, last = at.this, at.expression
+    if not all(isinstance(one, exp.Literal) and one.is_int for one in (first, last)):
+        raise _refused(node, "both ends of a part of a list have to be numbers")
+    return _call("slice", node.this, first, exp.Literal.number(int(last.name) - int(first.name) + 1))
+
+
+def _contains(node: exp.Expression) -> exp.Expression:
+    """Spark says NULL, and not false, where a list without the value has a NULL."""
+    place = _call("array_position", node.this, node.expression)
+    return exp.Paren(this=exp.GT(this=place, expression=exp.Literal.number(0)))
+
+
+def _at_the_largest(node: exp.Expression) -> exp.Expression:
+    """DuckDB passes over rows without a value, Spark over those without a rank only."""
+    known = exp.Not(this=exp.Is(this=_alone(node.this), expression=exp.Null()))
+    around = node.parent
+    if isinstance(around, exp.Filter):
+        around.expression.set("this", exp.And(this=exp.Paren(this=around.expression.this), expression=known))
+        return node
+    return exp.Filter(this=node.copy(), expression=exp.Where(this=known))
+
+
+def _trim(node: exp.Expression) -> exp.Expression:
+    if set(node.args) - {"this"} and any(node.args.get(one) for one in set(node.args) - {"this"}):
+        raise _refused(node, "trim is known here without further words")
+    return exp.Trim(this=node.this, expression=exp.Literal.string(BLANKS), position="BOTH")
+
+
+def _json(node: exp.Expression) -> exp.Expression:
+    """Sail leaves keys without a value out of an object, and of a map it does not; so each is written by itself."""
+    pairs = []
+    for pair in node.expressions:
+        one = _call("to_json", _call("map", pair.this, pair.expression))
+        inside = exp.Literal.string("^.(.*).$"), exp.Literal.number(1)
+        pairs.append(_call("regexp_extract", one, *inside))
+    listed = _call("concat_ws", exp.Literal.string(","), *pairs)
+    return _call("concat", exp.Literal.string("{"), listed, exp.Literal.string("}"))
+
+
+def _empty_map(node: exp.Expression) -> exp.Expression:
+    if not isinstance(node.this, exp.Struct) or node.this.expressions:
+        raise _refused(node, "a map is known here while it is empty")
+    return _call("map")
+
+
+def _quantile(node: exp.Expression) -> exp.Expression:
+    if not isinstance(node.expression, exp.Literal):
+        raise _refused(node, "a quantile has to be one number")
+    return _call("percentile", _double(node.this), _cast_to(node.expression, "DOUBLE"))
+
+
+def _median(node: exp.Expression) -> exp.Expression:
+    return _call("percentile", _double(node.this), _cast_to(exp.Literal.number("0.5"), "DOUBLE"))
+
+
+def _mean(node: exp.Expression) -> exp.Expression:
+    return exp.Avg(this=_double(node.this))
+
+
+def _is_finite(node: exp.Expression) -> exp.Expression:
+    """NaN is above every number, in all of these engines."""
+    (value,) = node.expressions
+    infinity = _cast_to(exp.Literal.string("Infinity"), "DOUBLE")
+    return exp.Paren(this=exp.LT(this=_call("abs", _double(value)), expression=infinity))
+
+
+def _list_sum(node: exp.Expression) -> exp.Expression:
+    """NULLs are passed over, and the sum of nothing is NULL."""
+    (values,) = node.expressions
+    total = "aggregate(filter(a, e -> e IS NOT NULL), CAST(NULL AS DOUBLE), (s, e) -> coalesce(s, 0E0) + e)"
+    summed = sqlglot.parse_one(total, read="spark")
+    next(one for one in summed.find_all(exp.Column) if one.name == "a").replace(values)
+    return summed
+
+
+def _place(node: exp.Expression) -> exp.Expression:
+    return exp.Nullif(this=_call("array_position", *node.expressions), expression=exp.Literal.number(0))
+
+
+_REWRITES: dict[type[exp.Expression], Callable[[exp.Expression], exp.Expression]] = {
+    exp.Add: _sum_of_days,
+    exp.ArgMax: _at_the_largest,
+    exp.ArgMin: _at_the_largest,
+    exp.ArrayContains: _contains,
+    exp.Avg: _mean,
+    exp.Bracket: _element,
+    exp.Cast: _cast,
+    exp.DateDiff: _days_between,
+    exp.Distinct: _only("on"),
+    exp.Div: _division,
+    exp.Explode: _unnest,
+    exp.Group: _only("cube", "rollup", "totals"),
+    exp.GroupConcat: _listed,
+    exp.In: _in,
+    exp.JSONObject: _json,
+    exp.Join: _join,
+    exp.Lambda: _lambda,
+    exp.Length: lambda node: _call("array_size", node.this),
+    exp.Ln: _logarithm,
+    exp.Median: _median,
+    exp.Ordered: _only("with_fill"),
+    exp.PercentileCont: _quantile,
+    exp.RegexpLike: _pattern,
+    exp.Round: _only("decimals"),
+    exp.Slice: lambda node: node,
+    exp.Star: _only("replace", "rename"),
+    exp.Sub: _sum_of_days,
+    exp.Table: _table,
+    exp.ToMap: _empty_map,
+    exp.Trim: _trim,
+    exp.Union: _only("by_name"),
+    exp.WindowSpec: _window_rows,
+}
+_FUNCTIONS: dict[str, Callable[[exp.Expression], exp.Expression]] = {
+    "isfinite": _is_finite,
+    "list_position": _place,
+    "list_sum": _list_sum,
+}
