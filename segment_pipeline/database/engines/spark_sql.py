@@ -10,10 +10,13 @@ what DuckDB computes where they stop, such as a division by zero. Sail alone let
 
 import re
 from collections.abc import Callable
+from typing import ClassVar
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
+from sqlglot.dialects.spark import Spark
+from sqlglot.generators.spark import SparkGenerator
 
 from segment_pipeline.errors import PipelineError
 
@@ -25,17 +28,24 @@ class ForeignSqlError(PipelineError):
     """A statement has something that Spark might understand otherwise than DuckDB."""
 
 
-class _AsWritten(DuckDB):  # type: ignore[misc]  # sqlglot has no types for mypy here
+class AsWritten(DuckDB):  # type: ignore[misc]  # sqlglot has no types for mypy here
     """DuckDB's grammar, with the numbers in brackets as they are written: sqlglot counts some of them from 0, and makes
     path[-1] path[-2]."""
 
     INDEX_OFFSET = 0
 
 
+class _InPlace(Spark):  # type: ignore[misc]
+    """Spark's grammar, with every WITH where it stands: on top, two of one name would be one."""
+
+    class Generator(SparkGenerator):  # type: ignore[misc]
+        EXPRESSIONS_WITHOUT_NESTED_CTES: ClassVar[set[type[exp.Expr]]] = set()
+
+
 def to_spark(query: str) -> str:
     """A query of DuckDB's as one of Spark's, with the same columns and rows. Raises ForeignSqlError."""
     try:
-        tree = sqlglot.parse_one(query, read=_AsWritten)
+        tree = sqlglot.parse_one(query, read=AsWritten)
     except sqlglot.ParseError as error:
         raise ForeignSqlError(f"Not to be read as DuckDB's SQL: {error}") from error
     for select in tree.find_all(exp.Select):
@@ -50,7 +60,7 @@ def to_spark(query: str) -> str:
         else:
             node.replace(rewritten)
     try:
-        return str(tree.sql("spark", unsupported_level=sqlglot.ErrorLevel.RAISE))
+        return str(tree.sql(_InPlace, unsupported_level=sqlglot.ErrorLevel.RAISE))
     except sqlglot.UnsupportedError as error:
         raise ForeignSqlError(f"Spark has no words for it: {error}") from error
 
@@ -68,7 +78,7 @@ def _in_other_words(node: exp.Expression) -> exp.Expression:
 
 
 def _refused(node: exp.Expression, why: str) -> ForeignSqlError:
-    shown = " ".join(node.sql(_AsWritten).split())[:200]
+    shown = " ".join(node.sql(AsWritten).split())[:200]
     return ForeignSqlError(f"This SQL runs in DuckDB only: {why}. Put it in other words: {shown}")
 
 
