@@ -304,13 +304,11 @@ class SparkConnection:
             self._ask(f"CREATE TABLE IF NOT EXISTS {self._place(writing)} {self._storage(writing)}")
 
     def _rows_of(self, table: str, writings: Sequence[Writing]) -> str:
-        columns, month = self._columns(table), self._month_column(table)
+        columns = self._columns(table)
         parts = []
         for one in writings:
-            day = month_literal(one.month)
             values = {name: _name(name) if name in one.columns else f"CAST(NULL AS {columns[name]})" for name in columns}
-            # a constant, so that no other month is read
-            listed = ", ".join(f"{day if name == month else values[name]} AS {_name(name)}" for name in columns)
+            listed = ", ".join(f"{value} AS {_name(name)}" for name, value in values.items())
             parts.append(f"SELECT {listed} FROM {self._place(one.name)}")
         nobody = ", ".join(f"CAST(NULL AS {kind}) AS {_name(name)}" for name, kind in columns.items())
         return " UNION ALL ".join(parts) or f"SELECT {nobody} WHERE false"
