@@ -17,20 +17,7 @@ from sqlglot import TokenType, exp, parse_one, tokenize
 
 from segment_pipeline.database.engines.spark import EngineError, Session, Spark
 from segment_pipeline.database.engines.spark_sql import AsWritten, to_spark
-from segment_pipeline.database.engines.writings import (
-    READABLE,
-    Writing,
-    add_writing,
-    begin_writing,
-    end_writings,
-    living_there,
-    make_readable,
-    prepare_writings,
-    remove_month,
-    settle,
-    unneeded,
-    writings_of,
-)
+from segment_pipeline.database.engines.writings import Writing, Writings
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import in_memory, month_literal
 from segment_pipeline.database.tables import Table
@@ -58,8 +45,8 @@ class SparkConnection:
         self._written: list[str] = []
         self._fetched: list[str] = []
         self._in_transaction = False
-        prepare_writings(warehouse)
-        self._theirs = living_there(warehouse)
+        self._writings = Writings(warehouse, self._database)
+        self._theirs = self._writings.living_there()
 
     def __getattr__(self, verb: str) -> Any:
         return getattr(self._home, verb)
@@ -103,7 +90,7 @@ class SparkConnection:
             if self._written:
                 if self._in_transaction:
                     self._home.rollback()
-                self._drop([name for name in unneeded(self._home) if name in self._written])
+                self._drop([name for name in self._writings.unneeded() if name in self._written])
         finally:
             if self._session is not None:
                 self._session.close()
@@ -117,7 +104,7 @@ class SparkConnection:
             if "customer_id" not in table.key or table.name in self._theirs:
                 continue
             name, there = identifier(table.name), self._home.execute(f"FROM {identifier(table.name)} LIMIT 1").fetchall()
-            settle(self._home, table)
+            self._writings.settle(table)
             self._theirs[table.name] = table.month_column
             if there:
                 self._upload("rows_from_home", f"SELECT * FROM {name}")
@@ -126,14 +113,14 @@ class SparkConnection:
 
     def publish(self, months: Iterable[date]) -> None:
         """Let the readers of the catalogue see these months as they are now, and drop what nobody needs any more."""
-        make_readable(self._home, months)
-        for table in living_there(self._home, published=True):
-            writings = writings_of(self._home, table, READABLE)
+        self._writings.publish(months)
+        for table in self._writings.living_there(published=True):
+            writings = self._writings.of(table, readable=True)
             for writing in writings:
                 self._find(writing.name)
             view = f"{_name(self._spark.database)}.{_name(table)}"
             self._ask(f"CREATE OR REPLACE VIEW {view} AS {self._rows_of(table, writings)}")
-        self._drop(unneeded(self._home))
+        self._drop(self._writings.unneeded())
 
     # where a statement belongs
 
@@ -229,14 +216,12 @@ class SparkConnection:
         month = self._month_column(table)
         whole = _only_month(condition, month)
         if whole is not None and values is None:
-            gone = sum(one.rows for one in writings_of(self._home, table) if one.month == whole)
-            remove_month(self._home, table, whole)
-            return gone
+            return self._writings.remove(table, whole)
         columns = self._columns(table)
         found = exp.select(month, "count(*) AS rows").from_(table).where(condition.copy()).group_by(month)
         touched = dict(zip(*(column.to_pylist() for column in self._ask(self._translated(found)).columns), strict=True))
         there: dict[date, int] = {}
-        for writing in writings_of(self._home, table):
+        for writing in self._writings.of(table):
             there[writing.month] = there.get(writing.month, 0) + writing.rows
         for one, rows in touched.items():
             of_month = f"{month} = {month_literal(one)}"
@@ -246,11 +231,9 @@ class SparkConnection:
             if values is not None:
                 changed = [values.get(name, exp.column(name, quoted=True)).copy().as_(name, quoted=True) for name in columns]
                 asked.append(self._translated(exp.select(*changed).from_(table).where(of_month).where(condition.copy())))
-            new = [self._written_as(table, one_of_them, list(columns)) for one_of_them in asked]
-            remove_month(self._home, table, one)
-            for writings in new:
-                for writing in writings:
-                    add_writing(self._home, table, writing)
+            new = [writing for rows_of in asked for writing in self._written_as(table, rows_of, list(columns))]
+            self._writings.remove(table, one)
+            self._writings.add(table, new)
         return sum(touched.values())
 
     # Spark
@@ -290,7 +273,7 @@ class SparkConnection:
 
     def _show(self, table: str) -> None:
         """Make the table as it is now a temporary view."""
-        writings = writings_of(self._home, table)
+        writings = self._writings.of(table)
         if self._shown.get(table) == writings:
             return
         for writing in writings:
@@ -314,10 +297,7 @@ class SparkConnection:
         return " UNION ALL ".join(parts) or f"SELECT {nobody} WHERE false"
 
     def _append(self, table: str, asked: str, names: Sequence[str] | None) -> int:
-        writings = self._written_as(table, asked, names)
-        for writing in writings:
-            add_writing(self._home, table, writing)
-        return sum(one.rows for one in writings)
+        return self._writings.add(table, self._written_as(table, asked, names))
 
     def _written_as(self, table: str, asked: str, names: Sequence[str] | None) -> list[Writing]:
         """Write rows of a table; returns what they are, by month. names : their columns in order; None for by name."""
@@ -342,7 +322,7 @@ class SparkConnection:
 
     def _write(self, table: str, asked: str) -> str:
         name = f"{table}__{uuid4().hex[:12]}"
-        begin_writing(self._home, name)
+        self._writings.begin(name)
         self._written.append(name)
         self._ask(f"CREATE TABLE {self._place(name)} {self._storage(name)} AS {asked}")
         return name
@@ -354,7 +334,7 @@ class SparkConnection:
                 self._ask(f"INSERT OVERWRITE TABLE {self._place(name)} SELECT * FROM {self._place(name)} WHERE false")
             self._ask(f"DROP TABLE IF EXISTS {self._place(name)}")
         if writings:
-            end_writings(self._home, writings)
+            self._writings.forget(writings)
 
     def _place(self, writing: str) -> str:
         return f"{_name(self._spark.database)}.{_name(writing)}"

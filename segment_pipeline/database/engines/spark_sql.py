@@ -66,10 +66,7 @@ def to_spark(query: str) -> str:
 
 
 def _in_other_words(node: exp.Expression) -> exp.Expression:
-    if isinstance(node, exp.Anonymous):
-        rewrite = _FUNCTIONS.get(node.name.lower())
-    else:
-        rewrite = _REWRITES.get(type(node))
+    rewrite = _FUNCTIONS.get(node.name.lower()) if isinstance(node, exp.Anonymous) else _REWRITES.get(type(node))
     if rewrite is not None:
         return rewrite(node)
     if type(node) not in _THE_SAME:
@@ -127,6 +124,13 @@ def _only(*refused: str) -> Callable[[exp.Expression], exp.Expression]:
 def _join(node: exp.Expression) -> exp.Expression:
     if node.args.get("method") or node.args.get("kind") in {"ASOF", "POSITIONAL"}:
         raise _refused(node, "such a join is DuckDB's own")
+    select = node.parent
+    if node.args.get("using") and node.args.get("kind") not in {"SEMI", "ANTI"} and isinstance(select, exp.Select):
+        stars = [one for one in select.selects if one.is_star]
+        if any(isinstance(one, exp.Column) for one in stars):
+            raise _refused(node, "of a table that is joined USING a column, t.* lacks that column in Sail; say ON")
+        if stars:
+            raise _refused(node, "the columns of * come in another order where tables are joined USING one; say ON")
     return node
 
 
@@ -246,7 +250,8 @@ def _cast(node: exp.Expression) -> exp.Expression:
     if to.this not in {exp.DType.INT, exp.DType.BIGINT}:
         return node
     if isinstance(inner, exp.DPipe) and inner.left.is_string and inner.left.name == "0x":
-        return _cast_to(_call("conv", inner.right, exp.Literal.number(16), exp.Literal.number(10)), "BIGINT")
+        digits = _cast_to(inner.right, "STRING")  # of another kind of text, to Sail
+        return _cast_to(_call("conv", digits, exp.Literal.number(16), exp.Literal.number(10)), "BIGINT")
     if _is_whole(inner):
         return node
     # DuckDB rounds a fraction, to the even one, and Spark cuts it off

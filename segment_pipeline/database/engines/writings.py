@@ -1,8 +1,8 @@
-"""Which tables of the catalogue hold a month of which table: what the warehouse knows of Spark.
+"""Which tables of the catalogue hold a month of which table: what the warehouse knows of its engine.
 
-A month of customers is written as a table of its own, a writing, which nothing ever changes. Which writings a table
-consists of says the warehouse, in its own transaction: so a month stands whole or not at all, whatever file format the
-catalogue keeps and whoever is killed. Readers see those of the last publishing; what neither names is dropped.
+A month of customers is written as a table of its own, a writing, which nothing ever changes. Of which writings a table
+consists says the warehouse, in its own transaction: so a month stands whole or not at all, whatever format the files
+have and whoever is killed. Readers see those of the last publishing; what neither of them names is dropped.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,15 +11,17 @@ from datetime import date
 
 import duckdb
 
+from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.tables import MONTH, Column, Table
 
 _TABLE = Column("table_name", "VARCHAR", "", "The table.")
+_WRITING = Column("writing", "VARCHAR", "", "The table of the catalogue that holds these rows.")
 _OF_A_TABLE = (
     _TABLE,
     MONTH,
-    Column("writing", "VARCHAR", "", "The table of the catalogue that holds these rows."),
+    _WRITING,
     Column("columns", "VARCHAR[]", "", "The columns that it has."),
-    Column("rows", "BIGINT", "rows", "How many rows of the month it holds."),
+    Column("rows", "BIGINT", "rows", "How many rows it holds."),
 )
 LIVING_THERE = Table(
     "engine_tables",
@@ -33,15 +35,15 @@ LIVING_THERE = Table(
     False,
 )
 WRITINGS = Table(
-    "engine_writings", "What the customer-level tables consist of now.", _OF_A_TABLE, ("table_name", "month"), False
+    "engine_writings", "What the tables of the engine consist of now.", _OF_A_TABLE, ("table_name", "month"), False
 )
 READABLE = Table(
     "engine_readable", "What they consist of for readers of the catalogue.", _OF_A_TABLE, ("table_name", "month"), False
 )
 BEGUN = Table(
     "engine_begun",
-    "Every writing that was begun and not dropped yet, so that nothing that a killed run leaves is there for ever.",
-    (_OF_A_TABLE[2],),
+    "Every writing that was begun and is not dropped, so that nothing that a killed run leaves is there for ever.",
+    (_WRITING,),
     ("writing",),
     False,
 )
@@ -57,72 +59,81 @@ class Writing:
     rows: int
 
 
-def prepare_writings(warehouse: duckdb.DuckDBPyConnection) -> None:
-    for table in (LIVING_THERE, WRITINGS, READABLE, BEGUN):
-        for statement in table.ddl():
-            warehouse.execute(statement)
+class Writings:
+    """The writings of all tables, as the warehouse's transaction sees them."""
 
+    def __init__(self, warehouse: duckdb.DuckDBPyConnection, database: str) -> None:
+        """database : what the warehouse is called among those that are attached to the connection."""
+        self._warehouse = warehouse
+        for table in (LIVING_THERE, WRITINGS, READABLE, BEGUN):
+            for statement in table.ddl():
+                warehouse.execute(statement)
+        self._tables, self._writings, self._readable, self._begun = (
+            f"{identifier(database)}.main.{table.name}" for table in (LIVING_THERE, WRITINGS, READABLE, BEGUN)
+        )
 
-def settle(warehouse: duckdb.DuckDBPyConnection, table: Table) -> None:
-    """From now on, the table lives in the engine."""
-    warehouse.execute(
-        f"INSERT INTO {LIVING_THERE.name} VALUES (?, ?, ?)", [table.name, table.month_column, table.published]
-    )
+    def settle(self, table: Table) -> None:
+        """From now on, the table lives in the engine."""
+        self._warehouse.execute(
+            f"INSERT INTO {self._tables} VALUES (?, ?, ?)", [table.name, table.month_column, table.published]
+        )
 
+    def living_there(self, *, published: bool = False) -> dict[str, str]:
+        """The tables that live in the engine, and the column of each one's month. published : those with readers."""
+        rows = self._warehouse.execute(
+            f"SELECT table_name, month_column FROM {self._tables} WHERE published OR NOT ? ORDER BY table_name",
+            [published],
+        ).fetchall()
+        return dict(rows)
 
-def living_there(warehouse: duckdb.DuckDBPyConnection, *, published: bool = False) -> dict[str, str]:
-    """The tables that live in the engine, and of each the column of its month. published : only those with readers."""
-    rows = warehouse.execute(
-        f"SELECT table_name, month_column FROM {LIVING_THERE.name} WHERE published OR NOT ? ORDER BY table_name",
-        [published],
-    ).fetchall()
-    return dict(rows)
+    def of(self, table: str, *, readable: bool = False) -> list[Writing]:
+        """What the table consists of, by month. readable : for readers of the catalogue."""
+        rows = self._warehouse.execute(
+            f"SELECT month, writing, columns, rows FROM {self._readable if readable else self._writings} "
+            "WHERE table_name = ? ORDER BY month, writing",
+            [table],
+        ).fetchall()
+        return [Writing(*row) for row in rows]
 
+    def begin(self, name: str) -> None:
+        """Remember a writing before it is made, in a transaction of its own."""
+        with self._warehouse.cursor() as beside:
+            beside.execute(f"INSERT INTO {self._begun} VALUES (?)", [name])
 
-def writings_of(warehouse: duckdb.DuckDBPyConnection, table: str, kept: Table = WRITINGS) -> list[Writing]:
-    """What the table consists of, by month."""
-    rows = warehouse.execute(
-        f"SELECT month, writing, columns, rows FROM {kept.name} WHERE table_name = ? ORDER BY month, writing", [table]
-    ).fetchall()
-    return [Writing(*row) for row in rows]
+    def forget(self, names: Sequence[str]) -> None:
+        """Those that are dropped, likewise."""
+        with self._warehouse.cursor() as beside:
+            beside.execute(f"DELETE FROM {self._begun} WHERE writing IN (SELECT unnest(?))", [names])
 
+    def add(self, table: str, writings: Iterable[Writing]) -> int:
+        """Make them a part of the table; returns their rows."""
+        rows = 0
+        for one in writings:
+            self._warehouse.execute(
+                f"INSERT INTO {self._writings} VALUES (?, ?, ?, ?, ?)",
+                [table, one.month, one.name, list(one.columns), one.rows],
+            )
+            rows += one.rows
+        return rows
 
-def begin_writing(warehouse: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Remember it before it is made, in a transaction of its own."""
-    with warehouse.cursor() as beside:
-        beside.execute(f"INSERT INTO {BEGUN.name} VALUES (?)", [name])
+    def remove(self, table: str, month: date) -> int:
+        """Take the month out of the table; returns how many rows it had."""
+        rows = sum(one.rows for one in self.of(table) if one.month == month)
+        self._warehouse.execute(f"DELETE FROM {self._writings} WHERE table_name = ? AND month = ?", [table, month])
+        return rows
 
+    def publish(self, months: Iterable[date]) -> None:
+        """Let readers have these months as they are now; of others, what they had."""
+        these = list(months)
+        self._warehouse.execute(f"DELETE FROM {self._readable} WHERE month IN (SELECT unnest(?))", [these])
+        self._warehouse.execute(
+            f"INSERT INTO {self._readable} SELECT * FROM {self._writings} WHERE month IN (SELECT unnest(?))", [these]
+        )
 
-def end_writings(warehouse: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
-    """Forget those that are dropped."""
-    with warehouse.cursor() as beside:
-        beside.execute(f"DELETE FROM {BEGUN.name} WHERE writing IN (SELECT unnest(?))", [list(names)])
-
-
-def add_writing(warehouse: duckdb.DuckDBPyConnection, table: str, writing: Writing) -> None:
-    warehouse.execute(
-        f"INSERT INTO {WRITINGS.name} VALUES (?, ?, ?, ?, ?)",
-        [table, writing.month, writing.name, list(writing.columns), writing.rows],
-    )
-
-
-def remove_month(warehouse: duckdb.DuckDBPyConnection, table: str, month: date) -> None:
-    warehouse.execute(f"DELETE FROM {WRITINGS.name} WHERE table_name = ? AND month = ?", [table, month])
-
-
-def make_readable(warehouse: duckdb.DuckDBPyConnection, months: Iterable[date]) -> None:
-    """Let readers have these months as they are now; of others, what they had."""
-    these = list(months)
-    warehouse.execute(f"DELETE FROM {READABLE.name} WHERE month IN (SELECT unnest(?))", [these])
-    warehouse.execute(
-        f"INSERT INTO {READABLE.name} SELECT * FROM {WRITINGS.name} WHERE month IN (SELECT unnest(?))", [these]
-    )
-
-
-def unneeded(warehouse: duckdb.DuckDBPyConnection) -> list[str]:
-    """The writings that are of no table, neither now nor for readers."""
-    rows = warehouse.execute(
-        f"SELECT writing FROM {BEGUN.name} WHERE writing NOT IN (SELECT writing FROM {WRITINGS.name}) "
-        f"AND writing NOT IN (SELECT writing FROM {READABLE.name}) ORDER BY writing"
-    ).fetchall()
-    return [row[0] for row in rows]
+    def unneeded(self) -> list[str]:
+        """Those that are of no table, neither now nor for readers."""
+        rows = self._warehouse.execute(
+            f"SELECT writing FROM {self._begun} WHERE writing NOT IN (SELECT writing FROM {self._writings}) "
+            f"AND writing NOT IN (SELECT writing FROM {self._readable}) ORDER BY writing"
+        ).fetchall()
+        return [row[0] for row in rows]
