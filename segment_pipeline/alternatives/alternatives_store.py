@@ -238,7 +238,7 @@ def _rule_labels(connection: duckdb.DuckDBPyConnection, rule: str, customers: _L
     """Raises duckdb.Error where the rule is no expression over the features."""
     _refuse_writing(rule)
     month = month_literal(customers.month)
-    features = f"(SELECT * EXCLUDE (month) FROM {VALIDATED_FEATURES.name} WHERE month = {month})"
+    features = f"(SELECT * FROM {VALIDATED_FEATURES.name} WHERE month = {month})"
     return _in_order(
         connection, customers.ids, f"SELECT customer_id, CAST(({rule}\n) AS VARCHAR) AS value FROM {features}"
     )

@@ -167,7 +167,7 @@ def _find_outliers(connection: duckdb.DuckDBPyConnection, config: Config, month:
             FROM unusual
         ),
         placed AS (SELECT *, CASE {which} END AS farthest FROM measured)
-        SELECT * EXCLUDE (farthest),
+        SELECT *,
             CASE farthest {" ".join(f"WHEN {j} THEN {literal(name)}" for j, name in enumerate(names))} END
                 AS farthest_feature,
             CASE farthest {" ".join(f"WHEN {j} THEN z{j}" for j in range(len(names)))} END AS z,
@@ -231,7 +231,7 @@ def _assign_groups(connection: duckdb.DuckDBPyConnection, config: Config, mixtur
             atypical_below=-np.inf,
         )
         rest = (
-            f"(SELECT f.* EXCLUDE (month) FROM validated_features AS f SEMI JOIN outliers AS o "
+            f"(SELECT f.* FROM validated_features AS f SEMI JOIN outliers AS o "
             f"ON o.customer_id = f.customer_id AND o.found IS NULL WHERE f.month = {month_literal(month)})"
         )
         connection.execute(f"""

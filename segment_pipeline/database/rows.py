@@ -86,7 +86,7 @@ def without(record: object, *fields: str) -> Row:
 
 def exact_mean(expression: str) -> str:
     """Mean of a double over rows, the same bits in whatever order the threads deliver them (absolute error 5e-10)."""
-    return f"CAST(sum(CAST({expression} AS DECIMAL(38, 9))) AS DOUBLE) / count({expression})"
+    return f"CAST(sum(CAST({expression} AS DECIMAL(38, 9))) AS DOUBLE) / nullif(count({expression}), 0)"
 
 
 def exact_sum(expression: str) -> str:

@@ -58,13 +58,14 @@ def _histories_sql(month: date, accepted: str) -> str:
 
     Sums are of decimals: those of doubles would depend on the order of the rows.
     """
+    known = ", ".join(f"h.{name}" for name in HISTORY)
     end, gap = f"DATE '{as_of(month).isoformat()}'", f"({exact_mean('log_gap')})"
     lately = ", ".join(
         f"CAST(sum(CAST(pow(0.5E0, silence / {days}E0) AS DECIMAL(38, 9))) AS DOUBLE) AS {name}"
         for name, days in (("lately_30", 30), ("lately_60", 60), ("lately_90", 90))
     )
     return f"""
-        SELECT {month_literal(month)} AS month, c.customer_id, h.* EXCLUDE (customer_id)
+        SELECT {month_literal(month)} AS month, c.customer_id, {known}
         FROM {accepted} AS c
         LEFT JOIN (
             SELECT customer_id, CAST(min(silence) AS DOUBLE) AS days_since_last_order, {lately},

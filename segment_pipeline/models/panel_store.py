@@ -46,7 +46,7 @@ def read_customer_months(
         FROM (SELECT DISTINCT customer_id FROM panel_rows)
     """)
     found = connection.execute(
-        "SELECT customer, position, * EXCLUDE (customer, position, customer_id) "
+        f"SELECT customer, position, {listed} "
         "FROM panel_rows JOIN panel_customers USING (customer_id) ORDER BY customer, position"
     ).fetchnumpy()
     customers, positions = (np.asarray(found.pop(name), dtype=np.intp) for name in ("customer", "position"))

@@ -30,7 +30,7 @@ from segment_pipeline.words import figure
 if TYPE_CHECKING:
     from sqlglot import exp
 
-REMEMBERING = frozenset({"duckdb", "postgres"})
+REMEMBERING = frozenset({"duckdb", "postgres", "spark", "databricks"})
 """Dialects in which rows may have the column PREVIOUS; in the others a champion with memory scores all as new."""
 
 LARGEST = 1e100
@@ -265,9 +265,14 @@ def translated(scoring: Scoring, dialect: str, table: str) -> str:
     import sqlglot
     from sqlglot import exp
 
+    from segment_pipeline.database.engines.spark_sql import to_spark
+
     remembers = dialect in REMEMBERING
-    query = sqlglot.parse_one(score_query(scoring, SCORED_TABLE, remembers=remembers), read="duckdb")
-    query = query.transform(_portable, dialect, copy=False)
+    text = score_query(scoring, SCORED_TABLE, remembers=remembers)
+    if dialect in {"spark", "databricks"}:
+        query = sqlglot.parse_one(to_spark(text), read=dialect)
+    else:
+        query = sqlglot.parse_one(text, read="duckdb").transform(_portable, dialect, copy=False)
     (scored,) = (node for node in query.find_all(exp.Table) if node.name == SCORED_TABLE)
     named = _table(table, dialect)
     named.set("alias", scored.args["alias"])
@@ -304,13 +309,15 @@ def _portable(node: "exp.Expression", dialect: str) -> "exp.Expression":
         node.set("safe", False)
     if isinstance(node, exp.Greatest | exp.Least):
         node.set("ignore_nulls", False)
-    if isinstance(node, exp.Exp) and dialect == "postgres":
+    if isinstance(node, exp.Exp) and dialect in {"postgres", "redshift"}:
         vanishes = exp.LT(this=node.this.copy(), expression=exp.Literal.number(_SMALLEST_EXPONENT))
         return exp.Case().when(vanishes, exp.Literal.number(0)).else_(node.copy())
     if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Select) and dialect == "postgres":
         # Its planner would put each subquery's expressions into the next, for every p0 the whole way down to the
         # features. OFFSET 0 keeps it from that: 0.06 s for the demo's 2,327 customers, which took more than a minute.
         node.set("this", node.this.offset(0))
+    if isinstance(node, exp.DataType) and node.this == exp.DType.LIST and dialect == "redshift":
+        return exp.DataType(this=exp.DType.SUPER)
     if isinstance(node, exp.Identifier) and node.args.get("quoted") and dialect == "snowflake":
         # a column that was created without quotes has a name in upper case there
         plain = re.fullmatch("[a-z_][a-z0-9_]*", node.name)

@@ -140,9 +140,10 @@ def _score_both_months(
 def _states_sql(before: date, month: date, measuring_champion: SegmentModel | None) -> str:
     """One row per customer of either month. A customer both accepted and rejected does not exist: ids are unique."""
     rejected_before, rejected_now = customers_of(before).rejected, customers_of(month).rejected
+    k = len(measuring_champion.segments) if measuring_champion is not None else 0
+    differences = ", ".join(f"n.probabilities[{a + 1}] - b.probabilities[{a + 1}]" for a in range(k))
     changes = (
-        """CASE WHEN b.probabilities IS NOT NULL AND n.probabilities IS NOT NULL THEN
-            list_transform(list_zip(n.probabilities, b.probabilities), lambda pair: pair[1] - pair[2]) END"""
+        f"CASE WHEN b.probabilities IS NOT NULL AND n.probabilities IS NOT NULL THEN [{differences}] END"
         if measuring_champion is not None
         else "CAST(NULL AS DOUBLE[])"
     )

@@ -45,8 +45,11 @@ def certainty_bins(connection: duckdb.DuckDBPyConnection, month: date) -> list[R
         SELECT measure, least(floor(value * 20), 19) / 20 AS low, least(floor(value * 20), 19) / 20 + 0.05 AS high,
             count(*) AS customers
         FROM (
-            SELECT unnest(['max_probability', 'entropy']) AS measure, unnest([max_probability, entropy]) AS value
-            FROM monthly_assignments WHERE month = ?
+            SELECT shown.measure AS measure, shown.value AS value FROM (
+                SELECT unnest([{'measure': 'max_probability', 'value': max_probability},
+                    {'measure': 'entropy', 'value': entropy}]) AS shown
+                FROM monthly_assignments WHERE month = ?
+            ) AS both_measures
         ) GROUP BY ALL ORDER BY measure, low
         """,
         month,

@@ -101,14 +101,17 @@ def _starters(length: int) -> str:
 def _paths(month: date, length: int, crosses_refit: bool) -> str:
     steps = ", ".join(_state(ago) for ago in range(length - 1, -1, -1))
     return f"""
-        SELECT {month_literal(month)} AS month, {length} AS months, path, path[1] AS from_state, path[-1] AS to_state,
-            customers, share, CAST(place AS INTEGER) AS place, {crosses_refit} AS crosses_refit
+        SELECT {month_literal(month)} AS month, {length} AS months, path, from_state, to_state, customers, share,
+            CAST(place AS INTEGER) AS place, {crosses_refit} AS crosses_refit
         FROM (
-            SELECT path, count(*) AS customers,
-                CAST(count(*) AS DOUBLE) / sum(count(*)) OVER (PARTITION BY path[1]) AS share,
+            SELECT path, from_state, to_state, count(*) AS customers,
+                CAST(count(*) AS DOUBLE) / sum(count(*)) OVER (PARTITION BY from_state) AS share,
                 row_number() OVER (ORDER BY count(*) DESC, path) AS place
-            FROM (SELECT [{steps}] AS path FROM {_starters(length)}) AS taken
-            GROUP BY path
+            FROM (
+                SELECT [{steps}] AS path, {_state(length - 1)} AS from_state, {_state(0)} AS to_state
+                FROM {_starters(length)}
+            ) AS taken
+            GROUP BY path, from_state, to_state
         ) AS counted
         WHERE place <= {COMMON_PATHS}
     """

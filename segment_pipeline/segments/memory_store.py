@@ -40,7 +40,7 @@ def customers_of(month: date) -> CustomersOfMonth:
     of_month = f"month = {month_literal(month)}"
     return CustomersOfMonth(
         month,
-        f"(SELECT * EXCLUDE (month) FROM validated_features WHERE {of_month})",
+        f"(SELECT * FROM validated_features WHERE {of_month})",
         f"(SELECT DISTINCT customer_id FROM rejected_customers WHERE {of_month} AND trim(customer_id) <> '')",
     )
 
@@ -50,7 +50,7 @@ def past_customers_of(month: date) -> CustomersOfMonth:
     of_month = f"month = {month_literal(month)}"
     return CustomersOfMonth(
         month,
-        f"(SELECT * EXCLUDE (month, first_seen, rejected) FROM past_features WHERE {of_month} AND NOT rejected)",
+        f"(SELECT * FROM past_features WHERE {of_month} AND NOT rejected)",
         f"(SELECT DISTINCT customer_id FROM past_features WHERE {of_month} AND rejected AND trim(customer_id) <> '')",
     )
 
@@ -130,7 +130,8 @@ def scored_rows(
     if model.memory is None:
         return customers.accepted
     priors = _priors_sql(connection, model, customers, until or customers.month)
-    return f"(SELECT a.*, p.{PRIOR} FROM {customers.accepted} AS a JOIN ({priors}) AS p USING (customer_id))"
+    known = f"({priors}) AS p ON p.customer_id = a.customer_id"
+    return f"(SELECT a.*, p.{PRIOR} FROM {customers.accepted} AS a JOIN {known})"
 
 
 def expected_memberships(

@@ -70,12 +70,14 @@ def _summed_sql(moves: str, where: str, made: Sequence[Move], group: str = "") -
     """A query of from_state, to_state and expected: each of the moves made, summed over the customers `where`, in
     decimals, so that the threads' order does not matter."""
     listed = ", ".join(
-        f"{{'from_state': {old}, 'to_state': {new}, "
-        f"'expected': CAST(sum(CAST({weight} AS DECIMAL(38, 12))) AS DOUBLE)}}"
-        for old, new, weight in made
+        f"{{'from_state': {old}, 'to_state': {new}, 'expected': e{move}}}" for move, (old, new, _) in enumerate(made)
     )
+    sums = ", ".join(
+        f"CAST(sum(CAST({weight} AS DECIMAL(38, 12))) AS DOUBLE) AS e{move}" for move, (_, _, weight) in enumerate(made)
+    )
+    summed = f"SELECT {', '.join(filter(None, [group, sums]))} FROM {moves} AS moves WHERE {where}"
     return f"""
         SELECT move.from_state AS from_state, move.to_state AS to_state, move.expected AS expected FROM (
-            SELECT unnest([{listed}]) AS move FROM {moves} AS moves WHERE {where} {f"GROUP BY {group}" if group else ""}
+            SELECT unnest([{listed}]) AS move FROM ({summed} {f"GROUP BY {group}" if group else ""}) AS sums
         ) AS made
     """

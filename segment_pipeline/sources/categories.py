@@ -34,8 +34,9 @@ def write_categories(connection: duckdb.DuckDBPyConnection, month: date) -> None
     """Replace the month of `customer_categories` by `source_categories`, which is dropped."""
     rows = f"""
         WITH most AS (
-            SELECT category FROM source_categories WHERE category IS NOT NULL
-            GROUP BY category ORDER BY sum(spend) DESC, category LIMIT {KEPT}
+            SELECT category FROM (
+                SELECT category, sum(spend) AS spend FROM source_categories WHERE category IS NOT NULL GROUP BY category
+            ) AS each ORDER BY spend DESC, category LIMIT {KEPT}
         )
         SELECT {month_literal(month)} AS month, customer_id, coalesce(category, '(none)') AS category, spend
         FROM source_categories

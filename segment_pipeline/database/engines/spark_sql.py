@@ -121,6 +121,12 @@ def _only(*refused: str) -> Callable[[exp.Expression], exp.Expression]:
     return checked
 
 
+def _lateral(node: exp.Expression) -> exp.Expression:
+    if not isinstance(node.this, exp.Subquery):
+        raise _refused(node, "a function that makes rows is the engine's business")
+    return node
+
+
 def _join(node: exp.Expression) -> exp.Expression:
     if node.args.get("method") or node.args.get("kind") in {"ASOF", "POSITIONAL"}:
         raise _refused(node, "such a join is DuckDB's own")
@@ -427,6 +433,7 @@ _REWRITES: dict[type[exp.Expression], Callable[[exp.Expression], exp.Expression]
     exp.JSONObject: _json,
     exp.Join: _join,
     exp.Lambda: _lambda,
+    exp.Lateral: _lateral,
     exp.Length: lambda node: _call("array_size", node.this),
     exp.Ln: _logarithm,
     exp.Median: _median,

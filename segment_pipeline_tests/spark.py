@@ -1,0 +1,47 @@
+"""Spark Connect servers of a test's own: Sail, in this process, and Apache Spark, in a Java of its own."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+ENGINES = {
+    "sail": "Sail IS NOT INSTALLED: pip install pysail pyspark-client",
+    "java": "Apache Spark IS NOT INSTALLED: it takes Java and, in an environment of its own, pip install pyspark[connect]",
+}
+"""What can be started, and what is said where it cannot."""
+
+
+def is_there(engine: str) -> bool:
+    """Whether it can be started here: of the two packages that are called pyspark, only one brings Spark along."""
+    found = find_spec("pyspark")
+    if found is None or found.origin is None:
+        return False
+    whole = Path(found.origin).with_name("jars").is_dir()
+    return whole and shutil.which("java") is not None if engine == "java" else find_spec("pysail") is not None
+
+
+@contextmanager
+def session(engine: str) -> Iterator[Any]:
+    """A session of a server that ends with it."""
+    from pyspark.sql import SparkSession
+
+    if engine == "java":
+        started = SparkSession.builder.remote("local[2]").getOrCreate()
+        started.conf.set("spark.sql.shuffle.partitions", "2")
+        started.conf.set("spark.sql.session.timeZone", "UTC")
+        yield started
+        started.stop()
+        return
+    from pysail.spark import SparkConnectServer
+
+    server = SparkConnectServer()
+    server.start(background=True)
+    host, port = server.listening_address
+    started = SparkSession.builder.remote(f"sc://{host}:{port}").create()
+    yield started
+    with suppress(Exception):  # the server knows no answer to that
+        started.stop()
+    server.stop()
