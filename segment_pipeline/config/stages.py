@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    Field,
     model_validator,
 )
 
@@ -228,25 +227,29 @@ SPARK_ADDRESS = "sc://HOST:PORT, or $NAME for the environment variable that has 
 
 
 class EngineSettings(Settings):
-    """Where the customers of a month are worked on: a Spark Connect server, in the place of this machine. Nothing here
-    changes a result."""
+    """Where the customers are worked on, if not by DuckDB on this machine. Nothing here changes a result."""
 
-    spark: Annotated[str, BeforeValidator(_spark_address)] = setting(
-        ...,
+    spark: Annotated[str | None, BeforeValidator(_spark_address)] = setting(
+        None,
         "",
-        "The Spark Connect server. A token is best kept out of this file, in the variable.",
+        "The Spark Connect server; DuckDB on this machine when left out. A token is best kept out of this file: in the "
+        "variable.",
         allowed=SPARK_ADDRESS,
         repr=False,
     )
-    database: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$")] = setting(
-        "segments", "", "The database (schema) there for the tables, made where it is missing; or CATALOG.SCHEMA."
+    database: str = setting(
+        "segments",
+        "",
+        "The database (schema) there for the tables, made where it is missing; or CATALOG.SCHEMA.",
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$",
+        allowed="a name such as segments, or catalog.segments",
     )
     table_format: Literal["parquet", "delta", "iceberg"] = setting("parquet", "", "Their format.", alias="format")
     location: Expression | None = setting(
         None,
         "",
         "Where their files lie, as a URL or a folder that the server can open; where its catalogue says when left out. "
-        "A server without a lasting catalogue, such as Sail by itself, needs it.",
+        "A server whose catalogue ends with a session, such as Sail by itself, needs it.",
     )
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import duckdb
 
@@ -27,9 +27,6 @@ from segment_pipeline.config.values import followed
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.tables import Column, Table
 from segment_pipeline.errors import PipelineError, WarehouseBusyError
-
-if TYPE_CHECKING:
-    from segment_pipeline.database.engines.spark import Spark
 
 # Clients of DuckDB 1.5 read this format; 2.0's own they cannot. Same size and speed.
 STORAGE_VERSION = "v1.5.0"
@@ -40,6 +37,19 @@ SPILL = ".duckdb_spill"
 Report = Callable[[str], None]
 # What to call a connection where DuckDB is not known by name.
 Connection = duckdb.DuckDBPyConnection
+
+
+class Engine(Protocol):
+    """Where the tables with a row for each customer live, if not in the warehouse; see engines/."""
+
+    def over(self, warehouse: Connection) -> Connection:
+        """The connection with the engine beneath it."""
+
+    def move_in(self, connection: Connection, tables: Iterable[Table]) -> None:
+        """Let the customers of these tables live there, with what the warehouse has of them."""
+
+    def publish(self, connection: Connection, months: Iterable[date]) -> None:
+        """Let the readers of its catalogue see these months as they are now."""
 
 
 class WarehouseError(PipelineError):
@@ -87,7 +97,7 @@ class Warehouse:
     lock_timeout: float
     memory_limit: str
     threads: int | None = None
-    engine: "Spark | None" = None
+    engine: Engine | None = None
 
     @contextmanager
     def connect(self, report: Report = print) -> Iterator[duckdb.DuckDBPyConnection]:

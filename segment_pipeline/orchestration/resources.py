@@ -26,7 +26,6 @@ from segment_pipeline.orchestration.failures import tell_once
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
 
 if TYPE_CHECKING:
-    from segment_pipeline.database.engines.spark import Spark
     from segment_pipeline.database.store import Connection, RunLock, Warehouse
 
 WEBHOOK_VARIABLE = "SEGMENT_PIPELINE_WEBHOOK_URL"
@@ -85,6 +84,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
 
     @cached_property
     def warehouse(self) -> "Warehouse":
+        from segment_pipeline.database.engines.engine import engine_of
         from segment_pipeline.database.store import Warehouse
 
         operation = self.config.operation
@@ -93,15 +93,8 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
             operation.lock_timeout_minutes * 60,
             operation.memory_limit,
             operation.threads,
-            self.engine,
+            engine_of(self.config),
         )
-
-    @cached_property
-    def engine(self) -> "Spark | None":
-        """Where the tables with a row for each customer live. None : in the warehouse."""
-        from segment_pipeline.database.engines.spark import engine_of
-
-        return engine_of(self.config)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         from segment_pipeline.database.store import RunLock, prepare
@@ -121,8 +114,8 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
                 context.instance.add_run_tags(context.run.run_id, {PID_TAG: str(os.getpid())})
             with self.warehouse.transaction(log.warning) as connection:
                 prepare(connection, self.tables, self.config.raw_feature_names)
-                if self.engine is not None:
-                    self.engine.move_in(connection, self.tables)
+                if self.warehouse.engine is not None:
+                    self.warehouse.engine.move_in(connection, self.tables)
                 refuse_other_project(connection, self.config)
                 keep_settings(connection, self.config)
         except BaseException:  # Dagster tears down only what was set up: nobody else would let go of the lock

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import duckdb
-from sqlglot import TokenType, exp, parse_one, tokenize
+from sqlglot import ParseError, TokenType, exp, parse_one, tokenize
 
 from segment_pipeline.database.engines.spark import EngineError, Session, Spark
 from segment_pipeline.database.engines.spark_sql import AsWritten, to_spark
@@ -56,8 +56,8 @@ class SparkConnection:
         self._let_go()
         if not isinstance(statement, str) or not self._may_name_theirs(statement):
             return self._at_home(statement, parameters)
-        tree = parse_one(_bound(statement, parameters), read=AsWritten)
-        if not any(map(self._is_theirs, _tables(tree))):
+        tree = _parsed(_bound(statement, parameters))
+        if not self._names_theirs(tree):
             return self._at_home(statement, parameters)
         match tree:
             case exp.Describe():
@@ -70,10 +70,8 @@ class SparkConnection:
                 return self._dropped(_tables(tree)[0].name)
             case exp.Insert() if self._is_theirs(_target(tree)):
                 return self._inserted(tree)
-            case exp.Delete() if self._is_theirs(_target(tree)):
-                return self._deleted(tree)
-            case exp.Update() if self._is_theirs(_target(tree)):
-                return self._updated(tree)
+            case exp.Delete() | exp.Update() if self._is_theirs(_target(tree)):
+                return self._changed(tree)
         return self._with_fetched(tree)
 
     def begin(self) -> None:
@@ -103,7 +101,8 @@ class SparkConnection:
         for table in tables:
             if "customer_id" not in table.key or table.name in self._theirs:
                 continue
-            name, there = identifier(table.name), self._home.execute(f"FROM {identifier(table.name)} LIMIT 1").fetchall()
+            name = identifier(table.name)
+            there = self._home.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchall()
             self._writings.settle(table)
             self._theirs[table.name] = table.month_column
             if there:
@@ -113,7 +112,9 @@ class SparkConnection:
 
     def publish(self, months: Iterable[date]) -> None:
         """Let the readers of the catalogue see these months as they are now, and drop what nobody needs any more."""
+        self._home.begin()
         self._writings.publish(months)
+        self._home.commit()
         for table in self._writings.living_there(published=True):
             writings = self._writings.of(table, readable=True)
             for writing in writings:
@@ -132,6 +133,9 @@ class SparkConnection:
         if table.name in self._temporary and not table.db:
             return True
         return table.name in self._theirs and (table.catalog or self._current) == self._database
+
+    def _names_theirs(self, tree: exp.Expr) -> bool:
+        return any(map(self._is_theirs, _tables(tree)))
 
     def _at_home(self, statement: Any, parameters: Parameters) -> duckdb.DuckDBPyConnection:
         done = self._home.execute(statement) if parameters is None else self._home.execute(statement, parameters)
@@ -152,10 +156,10 @@ class SparkConnection:
 
     def _queries_for_spark(self, node: exp.Expr) -> Iterator[exp.Expr]:
         """The largest queries in a tree that name customers and no file: files lie on this machine."""
-        if isinstance(node, exp.Query) and not isinstance(node, exp.Subquery):
-            if any(map(self._is_theirs, _tables(node))) and not _names_files(node) and not _leans_on_others(node):
-                yield node
-                return
+        is_query = isinstance(node, exp.Query) and not isinstance(node, exp.Subquery)
+        if is_query and self._names_theirs(node) and not _names_files(node) and not _leans_on_others(node):
+            yield node
+            return
         for child in node.iter_expressions():
             yield from self._queries_for_spark(child)
 
@@ -190,11 +194,9 @@ class SparkConnection:
 
     def _inserted(self, tree: exp.Insert) -> duckdb.DuckDBPyConnection:
         table, query = _target(tree).name, tree.expression
-        if any(map(self._is_theirs, _tables(query))) and not _names_files(query):
+        if self._names_theirs(query):
             asked = self._translated(query)
         else:
-            if any(map(self._is_theirs, _tables(query))):
-                raise EngineError(f"{table} would be made of files and of customers at once; this is a defect.")
             self._upload("rows_from_home", query.sql(AsWritten))
             asked = "SELECT * FROM rows_from_home"
         names = [column.name for column in tree.this.expressions] if isinstance(tree.this, exp.Schema) else None
@@ -202,21 +204,19 @@ class SparkConnection:
             names = list(self._columns(table))
         return self._count(self._append(table, asked, names))
 
-    def _deleted(self, tree: exp.Delete) -> duckdb.DuckDBPyConnection:
-        table, condition = _target(tree).name, tree.args["where"].this if tree.args.get("where") else exp.true()
-        return self._count(self._rewrite(table, condition, None))
-
-    def _updated(self, tree: exp.Update) -> duckdb.DuckDBPyConnection:
-        table, condition = _target(tree).name, tree.args["where"].this if tree.args.get("where") else exp.true()
-        values = {one.this.name: one.expression for one in tree.expressions}
+    def _changed(self, tree: exp.Delete | exp.Update) -> duckdb.DuckDBPyConnection:
+        table, where = _target(tree).name, tree.args.get("where")
+        condition = exp.true() if where is None else where.this
+        month = _only_month(condition, self._theirs[table])
+        if month is not None and isinstance(tree, exp.Delete):
+            return self._count(self._writings.remove(table, month))
+        values = {one.this.name: one.expression for one in tree.expressions} if isinstance(tree, exp.Update) else None
         return self._count(self._rewrite(table, condition, values))
 
     def _rewrite(self, table: str, condition: exp.Expr, values: Mapping[str, exp.Expr] | None) -> int:
-        """Delete the rows that meet the condition or, where there are values, give them these; returns how many."""
-        month = self._month_column(table)
-        whole = _only_month(condition, month)
-        if whole is not None and values is None:
-            return self._writings.remove(table, whole)
+        """Delete the rows that meet the condition or, where there are values, give them these; returns how many. Each
+        month that has any is written anew."""
+        month = self._theirs[table]
         columns = self._columns(table)
         found = exp.select(month, "count(*) AS rows").from_(table).where(condition.copy()).group_by(month)
         touched = dict(zip(*(column.to_pylist() for column in self._ask(self._translated(found)).columns), strict=True))
@@ -226,11 +226,17 @@ class SparkConnection:
         for one, rows in touched.items():
             of_month = f"{month} = {month_literal(one)}"
             stays = exp.select(*map(identifier, columns)).from_(table).where(of_month)
-            kept = stays.where(exp.or_(exp.not_(condition.copy()), exp.Is(this=condition.copy(), expression=exp.null())))
+            kept = stays.where(
+                exp.or_(exp.not_(condition.copy()), exp.Is(this=condition.copy(), expression=exp.null()))
+            )
             asked = [] if rows == there[one] else [self._translated(kept)]
             if values is not None:
-                changed = [values.get(name, exp.column(name, quoted=True)).copy().as_(name, quoted=True) for name in columns]
-                asked.append(self._translated(exp.select(*changed).from_(table).where(of_month).where(condition.copy())))
+                changed = [
+                    values.get(name, exp.column(name, quoted=True)).copy().as_(name, quoted=True) for name in columns
+                ]
+                asked.append(
+                    self._translated(exp.select(*changed).from_(table).where(of_month).where(condition.copy()))
+                )
             new = [writing for rows_of in asked for writing in self._written_as(table, rows_of, list(columns))]
             self._writings.remove(table, one)
             self._writings.add(table, new)
@@ -266,7 +272,8 @@ class SparkConnection:
         return to_spark(query.sql(AsWritten))
 
     def _upload(self, name: str, query: str) -> None:
-        rows = self._home.execute(query).to_arrow_table()
+        self._home.complete()
+        rows = self._home.sql(query).to_arrow_table()
         if self._session is None:
             self._session = self._spark.session()
         self._session.upload(name, rows)
@@ -290,7 +297,9 @@ class SparkConnection:
         columns = self._columns(table)
         parts = []
         for one in writings:
-            values = {name: _name(name) if name in one.columns else f"CAST(NULL AS {columns[name]})" for name in columns}
+            values = {
+                name: _name(name) if name in one.columns else f"CAST(NULL AS {columns[name]})" for name in columns
+            }
             listed = ", ".join(f"{value} AS {_name(name)}" for name, value in values.items())
             parts.append(f"SELECT {listed} FROM {self._place(one.name)}")
         nobody = ", ".join(f"CAST(NULL AS {kind}) AS {_name(name)}" for name, kind in columns.items())
@@ -301,7 +310,7 @@ class SparkConnection:
 
     def _written_as(self, table: str, asked: str, names: Sequence[str] | None) -> list[Writing]:
         """Write rows of a table; returns what they are, by month. names : their columns in order; None for by name."""
-        columns, month = self._columns(table), self._month_column(table)
+        columns, month = self._columns(table), self._theirs[table]
         if names is None:
             found = self._ask(f"SELECT * FROM ({asked}) LIMIT 0").column_names
             declared = {name.lower(): name for name in columns}
@@ -352,9 +361,6 @@ class SparkConnection:
         ).fetchall()
         return {name: _spark_type(kind) for name, kind in found}
 
-    def _month_column(self, table: str) -> str:
-        return self._theirs[table]
-
 
 def _name(name: str) -> str:
     """A name, quoted as Spark does."""
@@ -379,18 +385,25 @@ def _bound(statement: str, parameters: Parameters) -> str:
     return "".join([*parts, statement[done:]])
 
 
+def _parsed(statement: str) -> exp.Expr:
+    try:
+        return parse_one(statement, read=AsWritten)
+    except ParseError as error:
+        raise EngineError(f"This SQL is DuckDB's alone, and Spark cannot be asked it ({error}): {statement}") from error
+
+
 def _value(value: object) -> str:
-    if isinstance(value, date):
+    if type(value) is date:
         return month_literal(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"
-    return exp.convert(value).sql("duckdb")
+    return str(exp.convert(value).sql("duckdb"))
 
 
 def _spark_type(kind: str) -> str:
     """A type of DuckDB's, as Spark calls it."""
     told = {"JSON": "STRING", "HUGEINT": "DECIMAL(38, 0)", "TIMESTAMP": "TIMESTAMP_NTZ"}
-    return told.get(kind) or exp.DataType.build(kind, dialect="duckdb").sql("spark")
+    return told.get(kind) or str(exp.DataType.build(kind, dialect="duckdb").sql("spark"))
 
 
 def _target(tree: exp.Expr) -> exp.Table:

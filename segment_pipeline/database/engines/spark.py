@@ -5,26 +5,22 @@ when a statement goes there: it is an extra, and nobody who stays with DuckDB ha
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from segment_pipeline.config.config import Config
 from segment_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
-    from datetime import date
-
-    import duckdb
     import pyarrow as pa
 
-    from segment_pipeline.database.engines.routing import SparkConnection
-    from segment_pipeline.database.store import Connection
-    from segment_pipeline.database.tables import Table
+TRIES, LONGEST_PAUSE = 8, 10_000
+"""How often a server that does not answer is asked again, and the longest pause between, in milliseconds: half a minute
+in all. A cluster is shared, and what runs on it starts anew at times."""
 
-TRIES = 6
-"""How often a server that does not answer is asked again, each time after a longer pause: half a minute in all."""
+MISSING = ("TABLE_OR_VIEW_NOT_FOUND", "PATH_NOT_FOUND", "UNABLE_TO_INFER_SCHEMA", "is missing from the schema")
+"""What servers say of a table that is not there, or has lost its files."""
 
 SHOWN = 300
 """Characters of what the server says."""
@@ -49,28 +45,6 @@ class Spark:
     format: str
     location: str | None
 
-    def over(self, warehouse: "duckdb.DuckDBPyConnection") -> "Connection":
-        """The connection to the warehouse, with Spark beneath it for whatever is about customers."""
-        from segment_pipeline.database.engines.routing import SparkConnection
-
-        return SparkConnection(warehouse, self)  # type: ignore[return-value]  # the verbs that this house uses of one
-
-    def move_in(self, connection: "Connection", tables: "Iterable[Table]") -> None:
-        """Let the customers of these tables live here, with what the warehouse has of them. Raises EngineError."""
-        cast("SparkConnection", connection).move_in(tables)
-
-    def publish(self, connection: "Connection", months: "Iterable[date]") -> None:
-        """Let the readers of the catalogue see these months as they are now. Raises EngineError."""
-        cast("SparkConnection", connection).publish(months)
-
-    def problems(self) -> list[str]:
-        """What keeps it from being used, in sentences."""
-        try:
-            self.session().close()
-        except EngineError as error:
-            return [str(error)]
-        return []
-
     def session(self) -> "Session":
         """A session of its own. Raises EngineError."""
         try:
@@ -83,7 +57,7 @@ class Spark:
             ) from error
         with self.told():
             spark = SparkSession.Builder().remote(self._found()).create()
-            spark.client.set_retry_policies([DefaultPolicy(max_retries=TRIES)])
+            spark.client.set_retry_policies([DefaultPolicy(max_retries=TRIES, max_backoff=LONGEST_PAUSE)])
             session = Session(self, spark)
             session.run("SELECT 1")
             spark.conf.set("spark.sql.session.timeZone", "UTC")
@@ -118,24 +92,18 @@ class Spark:
                 f"Spark does not answer at {self.server} ({said[:SHOWN]}). Start the server, or set engine.spark to "
                 "where it is; then run again: what is published stands, and a month that was begun is begun again."
             )
-        if "TABLE_OR_VIEW_NOT_FOUND" in said or "PATH_NOT_FOUND" in said:
-            return (
-                f"A table is missing in {self.database} at {self.server} ({said[:SHOWN]}). What the warehouse knows "
-                "of customers lies there: put it back, or run the months whose tables are gone again with --force."
-            )
         asked = f" It was asked: {' '.join(statement.split())[:SHOWN]}" if statement else ""
+        if any(word in said for word in MISSING):
+            return (
+                f"A table is missing in {self.database} at {self.server} ({said[:SHOWN]}). Customers of the warehouse "
+                f"lie there: put it back, or run the months whose tables are gone again with --force.{asked}"
+            )
         return f"Spark at {self.server} refused ({type(error).__name__}: {said[:SHOWN]}).{asked}"
 
     @property
     def server(self) -> str:
         """Where it is, without what follows in the address: that may be a token."""
         return self.address.partition(";")[0].rstrip("/")
-
-
-def engine_of(config: Config) -> Spark | None:
-    """The engine that the configuration names; None where the customers stay in the warehouse."""
-    engine = config.engine
-    return None if engine is None else Spark(engine.spark, engine.database, engine.table_format, engine.location)
 
 
 class Session:
