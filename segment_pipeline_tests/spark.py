@@ -9,7 +9,7 @@ from typing import Any
 
 ENGINES = {
     "sail": "Sail IS NOT INSTALLED: pip install pysail pyspark-client",
-    "java": "Apache Spark IS NOT INSTALLED: it takes Java and, in an environment of its own, pyspark[connect]",
+    "java": "Apache Spark IS NOT INSTALLED: it takes Java and an environment of its own (.ci/run makes one)",
 }
 """What can be started, and what is said where it cannot."""
 
@@ -35,20 +35,13 @@ def session(engine: str) -> Iterator[Any]:
         yield started
         started.stop()
         return
-    with sail() as address:
-        started = SparkSession.builder.remote(address).create()
-        yield started
-        with suppress(Exception):  # the server knows no answer to that
-            started.stop()
-
-
-@contextmanager
-def sail(port: int = 0) -> Iterator[str]:
-    """The address of a Sail server; without a port, of one that is free."""
     from pysail.spark import SparkConnectServer
 
-    server = SparkConnectServer("127.0.0.1", port)
+    server = SparkConnectServer()
     server.start(background=True)
     host, port = server.listening_address
-    yield f"sc://{host}:{port}"
+    started = SparkSession.builder.remote(f"sc://{host}:{port}").create()
+    yield started
+    with suppress(Exception):  # the server knows no answer to that
+        started.stop()
     server.stop()

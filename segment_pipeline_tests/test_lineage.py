@@ -19,6 +19,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from segment_pipeline.database.engines.spark_sql import ForeignSqlError, to_spark
 from segment_pipeline.definitions import SegmentPipeline, defs, resources
 from segment_pipeline.orchestration.resources import Step
 from segment_pipeline.orchestration.tables import TABLES as OF_EVERY_STEP
@@ -29,6 +30,7 @@ from segment_pipeline_tests.shop import HABITS, Shop, write_parquet
 MONTHS = ("2023-03", "2023-04")
 WAREHOUSE = "warehouse"
 CATALOGUE = {table.name for table in TABLES}
+OF_CUSTOMERS = {table.name for table in TABLES if "customer_id" in table.column_names}
 SILENT = {"description", "unregister", "extract_statements", "begin", "commit"}
 """What a connection does without running a statement that names a table."""
 MACHINERY = {table.name for table in (*OF_EVERY_STEP, *PEOPLE)}  # of every step; of whoever reads the source
@@ -82,10 +84,13 @@ class Heard:
     read: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
     own: set[str] = field(default_factory=set)
+    about_customers: dict[str, exp.Expression] = field(default_factory=dict)
+    made_of_customers: set[str] = field(default_factory=set)
 
     def note(self, statement: exp.Expression, database: str) -> None:
         """The tables of a statement; a name without a database is of the one given."""
         targets = targets_of(statement)
+        self._note_customers(statement, targets)
         for table in statement.find_all(exp.Table):
             # a table function is no name, and a common table expression is the statement's own
             if not isinstance(table.this, exp.Identifier) or is_common(table):
@@ -100,6 +105,15 @@ class Heard:
                 continue  # its own, made while another database was in use
             assert table.name in CATALOGUE, f"{table.name} is no table of the catalogue: {statement.sql('duckdb')}"
             (self.written if any(table is target for target in targets) else self.read).add(table.name)
+
+    def _note_customers(self, statement: exp.Expression, targets: list[exp.Table]) -> None:
+        """Keep the query of a statement about customers, and know what it makes for more about them."""
+        query = statement if isinstance(statement, exp.Query) else statement.args.get("expression")
+        if not isinstance(query, exp.Query):
+            return
+        if {table.name for table in query.find_all(exp.Table)} & (OF_CUSTOMERS | self.made_of_customers):
+            self.about_customers[query.sql("duckdb")] = query
+            self.made_of_customers |= {table.name for table in targets}
 
 
 def targets_of(statement: exp.Expression) -> list[exp.Table]:
@@ -274,3 +288,17 @@ def test_tables_are_told_from_what_only_looks_like_them(sql, read, written):
 def test_what_is_not_understood_is_no_gap(sql):
     with pytest.raises((AssertionError, sqlglot.ParseError)):
         Listening(None, Heard())._hear(sql)
+
+
+@pytest.mark.months
+def test_statements_about_customers_say_the_same_on_another_engine(heard):
+    refused = {}
+    for asset, what in heard.items():
+        for query in what.about_customers.values():
+            for mark in list(query.find_all(exp.Placeholder, exp.Parameter)):
+                mark.replace(exp.Null())
+            try:
+                to_spark(query.sql("duckdb"))
+            except ForeignSqlError as error:
+                refused[asset, str(error)] = query
+    assert refused == {}

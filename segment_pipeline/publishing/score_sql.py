@@ -316,7 +316,7 @@ def _portable(node: "exp.Expression", dialect: str) -> "exp.Expression":
         # Its planner would put each subquery's expressions into the next, for every p0 the whole way down to the
         # features. OFFSET 0 keeps it from that: 0.06 s for the demo's 2,327 customers, which took more than a minute.
         node.set("this", node.this.offset(0))
-    if isinstance(node, exp.DataType) and node.this == exp.DType.LIST and dialect == "redshift":
+    if isinstance(node, exp.DataType) and node.this == exp.DType.ARRAY and dialect == "redshift":
         return exp.DataType(this=exp.DType.SUPER)
     if isinstance(node, exp.Identifier) and node.args.get("quoted") and dialect == "snowflake":
         # a column that was created without quotes has a name in upper case there

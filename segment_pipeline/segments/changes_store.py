@@ -30,6 +30,9 @@ from segment_pipeline.segments.tables import CUSTOMER_CHANGES, MONTHLY_ASSIGNMEN
 THE_MONTHS_BEFORE = "the months before"
 """The reason that is no feature: what a champion with memory expected of the customer before the month began."""
 
+NO_REASON = "1E-12"
+"""Log-odds up to which a contribution is what is left of rounding, which differs from engine to engine."""
+
 _ALIKE = 1e-3
 """Difference of two logarithms below which their logarithmic mean is taken from its series, exact to 1e-14 there."""
 
@@ -87,13 +90,15 @@ def changes_sql(model: SegmentModel, now: str, before: str, segments: str) -> st
             CASE WHEN NOT by_rule THEN [{", ".join(map(value, parts))}] END AS contributions
         FROM (
             SELECT *, CASE {
-        " ".join(f"WHEN first <> {j} AND abs(part{j}) > 0E0 AND abs(part{j}) = next_largest THEN {j}" for j in parts)
+        " ".join(
+            f"WHEN first <> {j} AND abs(part{j}) > {NO_REASON} AND abs(part{j}) = next_largest THEN {j}" for j in parts
+        )
     } END AS second
             FROM (
                 SELECT *, greatest({others}, 0E0) AS next_largest
                 FROM (
                     SELECT *, CASE {
-        " ".join(f"WHEN abs(part{j}) > 0E0 AND abs(part{j}) = {largest} THEN {j}" for j in parts)
+        " ".join(f"WHEN abs(part{j}) > {NO_REASON} AND abs(part{j}) = {largest} THEN {j}" for j in parts)
     } END AS first
                     FROM ({_parts_sql(model, now, before, segments)}) AS parts
                 ) AS headed
