@@ -15,12 +15,13 @@ from uuid import uuid4
 import duckdb
 from sqlglot import ParseError, TokenType, exp, parse_one, tokenize
 
-from segment_pipeline.database.engines.spark import EngineError, Session, Spark
+from segment_pipeline.database.engines.spark import EngineError, RefusedError, Session, Spark
 from segment_pipeline.database.engines.spark_sql import AsWritten, to_spark
 from segment_pipeline.database.engines.writings import Writing, Writings
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import in_memory, month_literal
 from segment_pipeline.database.tables import Table
+from segment_pipeline.months import month_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -184,7 +185,9 @@ class SparkConnection:
             return self._with_fetched(tree)
         self._dropped(name)
         self._temporary[name] = self._write(name, self._translated(query))
-        self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {name} AS SELECT * FROM {self._place(self._temporary[name])}")
+        self._ask(
+            f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS SELECT * FROM {self._place(self._temporary[name])}"
+        )
         return self._count(0)
 
     def _dropped(self, name: str) -> duckdb.DuckDBPyConnection:
@@ -283,9 +286,16 @@ class SparkConnection:
         writings = self._writings.of(table)
         if self._shown.get(table) == writings:
             return
-        for writing in writings:
-            self._find(writing.name)
-        self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {table} AS {self._rows_of(table, writings)}")
+        try:
+            for writing in writings:
+                self._find(writing.name)
+            self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {_name(table)} AS {self._rows_of(table, writings)}")
+        except RefusedError as error:
+            months = ", ".join(sorted({month_key(one.month) for one in writings}))
+            raise EngineError(
+                f"{table} cannot be read: of its months, {months}, a table is missing in {self._spark.database}. Put "
+                f"it back, or run the months whose tables are gone again with --force. {error}"
+            ) from error
         self._shown[table] = writings
 
     def _find(self, writing: str) -> None:

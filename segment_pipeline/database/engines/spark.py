@@ -19,9 +19,6 @@ TRIES, LONGEST_PAUSE = 8, 10_000
 """How often a server that does not answer is asked again, and the longest pause between, in milliseconds: half a minute
 in all. A cluster is shared, and what runs on it starts anew at times."""
 
-MISSING = ("TABLE_OR_VIEW_NOT_FOUND", "PATH_NOT_FOUND", "UNABLE_TO_INFER_SCHEMA", "is missing from the schema")
-"""What servers say of a table that is not there, or has lost its files."""
-
 SHOWN = 300
 """Characters of what the server says."""
 
@@ -30,6 +27,10 @@ MADE_BY_US = "Segments of customers, by month; made by segment_pipeline, which d
 
 class EngineError(PipelineError):
     """Spark cannot be reached, or does not do what it was asked; what was published stands."""
+
+
+class RefusedError(EngineError):
+    """Spark was reached, and did not do it."""
 
 
 @dataclass(frozen=True)
@@ -83,22 +84,17 @@ class Spark:
         try:
             yield
         except (RpcError, PySparkException) as error:
-            raise EngineError(self._in_words(error, statement)) from error
+            raise self._in_words(error, statement) from error
 
-    def _in_words(self, error: Exception, statement: str) -> str:
+    def _in_words(self, error: Exception, statement: str) -> EngineError:
         said = " ".join(str(error).split())
         if any(word in said for word in ("UNAVAILABLE", "RETRIES_EXCEEDED", "failed to connect", "Connection refused")):
-            return (
+            return EngineError(
                 f"Spark does not answer at {self.server} ({said[:SHOWN]}). Start the server, or set engine.spark to "
                 "where it is; then run again: what is published stands, and a month that was begun is begun again."
             )
         asked = f" It was asked: {' '.join(statement.split())[:SHOWN]}" if statement else ""
-        if any(word in said for word in MISSING):
-            return (
-                f"A table is missing in {self.database} at {self.server} ({said[:SHOWN]}). Customers of the warehouse "
-                f"lie there: put it back, or run the months whose tables are gone again with --force.{asked}"
-            )
-        return f"Spark at {self.server} refused ({type(error).__name__}: {said[:SHOWN]}).{asked}"
+        return RefusedError(f"Spark at {self.server} refused ({type(error).__name__}: {said[:SHOWN]}).{asked}")
 
     @property
     def server(self) -> str:
