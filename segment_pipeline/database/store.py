@@ -262,6 +262,11 @@ def prepare(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], feat
     columns: dict[str, dict[str, str]] = {}
     for name, column, kind in found.fetchall():
         columns.setdefault(name, {})[column] = kind
+    if "engine_tables" in columns and isinstance(connection, duckdb.DuckDBPyConnection):
+        raise WarehouseError(
+            "The customers of this warehouse live elsewhere, and the configuration does not say where: put engine.spark "
+            "back."
+        )
     for table in tables:
         if table.name in columns:
             for column in table.columns:

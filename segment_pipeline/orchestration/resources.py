@@ -59,9 +59,11 @@ class Step:
         self.verdicts += verdicts
 
     def result(self, told: Mapping[str, Any]) -> dg.MaterializeResult[None]:
-        """What the asset has to tell of the month: its rows, what is given, and its verdicts."""
+        """What the asset has to tell of the month: its rows, where they are, what is given, and its verdicts."""
+        engine = self.config.engine
+        where = {} if engine.spark is None else {"engine": f"Spark, {engine.database}"}
         return dg.MaterializeResult(
-            metadata={"dagster/partition_row_count": self.rows, **told}, check_results=self.verdicts
+            metadata={"dagster/partition_row_count": self.rows, **where, **told}, check_results=self.verdicts
         )
 
 

@@ -12,7 +12,14 @@ from segment_pipeline.database.engines import spark as spark_module
 from segment_pipeline.database.engines.engine import SparkEngine
 from segment_pipeline.database.engines.spark import EngineError, Spark
 from segment_pipeline.database.quoting import literal
-from segment_pipeline.database.store import Warehouse, insert_query, month_literal, prepare, replace_month
+from segment_pipeline.database.store import (
+    Warehouse,
+    WarehouseError,
+    insert_query,
+    month_literal,
+    prepare,
+    replace_month,
+)
 from segment_pipeline.database.tables import CUSTOMER_ID, MONTH, Column, Table
 from segment_pipeline.errors import PipelineError
 from segment_pipeline_tests.spark import ENGINES, is_there, sail
@@ -186,6 +193,12 @@ def test_a_warehouse_that_had_its_customers_itself_takes_them_along(server: str,
         moved.engine.move_in(connection, [PEOPLE, TOTALS])
         replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1)))
     assert len(held(moved)) == 3
+
+
+def test_without_its_engine_a_warehouse_is_refused(warehouse: Warehouse) -> None:
+    alone = Warehouse(warehouse.path, 5, "1GB", 1)
+    with alone.connect() as connection, pytest.raises(WarehouseError, match=r"engine\.spark"):
+        prepare(connection, [PEOPLE, TOTALS], ())
 
 
 def test_a_table_that_is_missing_is_said_to_be(warehouse: Warehouse, tmp_path: Path) -> None:
