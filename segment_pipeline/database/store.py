@@ -264,8 +264,8 @@ def prepare(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], feat
         columns.setdefault(name, {})[column] = kind
     if "engine_tables" in columns and isinstance(connection, duckdb.DuckDBPyConnection):
         raise WarehouseError(
-            "The customers of this warehouse live elsewhere, and the configuration does not say where: put engine.spark "
-            "back."
+            "The customers of this warehouse live elsewhere, and the configuration does not say where: put "
+            "engine.spark back."
         )
     for table in tables:
         if table.name in columns:
