@@ -35,13 +35,20 @@ def session(engine: str) -> Iterator[Any]:
         yield started
         started.stop()
         return
+    with sail() as address:
+        started = SparkSession.builder.remote(address).create()
+        yield started
+        with suppress(Exception):  # the server knows no answer to that
+            started.stop()
+
+
+@contextmanager
+def sail(port: int = 0) -> Iterator[str]:
+    """The address of a Sail server; without a port, of one that is free."""
     from pysail.spark import SparkConnectServer
 
-    server = SparkConnectServer()
+    server = SparkConnectServer("127.0.0.1", port)
     server.start(background=True)
     host, port = server.listening_address
-    started = SparkSession.builder.remote(f"sc://{host}:{port}").create()
-    yield started
-    with suppress(Exception):  # the server knows no answer to that
-        started.stop()
+    yield f"sc://{host}:{port}"
     server.stop()

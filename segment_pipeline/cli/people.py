@@ -106,6 +106,7 @@ def _follow(config: Config, kind: str, ids: Sequence[str]) -> None:
     from segment_pipeline.orchestration.resources import Pipeline
     from segment_pipeline.publishing.draft import put_in_place, write_beside
     from segment_pipeline.publishing.people import record_end
+    from segment_pipeline.publishing.publish import show_in_catalogue
     from segment_pipeline.publishing.stores.filling import fill, stores_of
     from segment_pipeline.run_months import instance_home
 
@@ -115,6 +116,7 @@ def _follow(config: Config, kind: str, ids: Sequence[str]) -> None:
         with warehouse.connect() as connection:
             draft = write_beside(connection, config.published_path, config.tiers)
         put_in_place(draft, config.published_path)
+        show_in_catalogue(warehouse, unfinished=True)
         for sentence in renew_files(config, ids):
             print(sentence)
     for sentence in clear_history(instance_home(config), ids):

@@ -40,6 +40,7 @@ from segment_pipeline.config.stages import (
     AlternativeSettings,
     AuditSource,
     CampaignsFile,
+    EngineSettings,
     OperationSettings,
     OutcomesSource,
     PublishSettings,
@@ -121,6 +122,7 @@ class Config(Settings):
     )
     alternatives: Annotated[AlternativeSettings, BeforeValidator(empty_means_defaults)] = AlternativeSettings()
     publish: Annotated[PublishSettings, BeforeValidator(empty_means_defaults)] = PublishSettings()
+    engine: Annotated[EngineSettings, BeforeValidator(empty_means_defaults)] = EngineSettings()
     operation: Annotated[OperationSettings, BeforeValidator(empty_means_defaults)] = OperationSettings()
 
     _path: Path = PrivateAttr(default=Path("segmentation.yaml"))
@@ -281,14 +283,15 @@ class Config(Settings):
         """The values that can change a result, as JSON.
 
         The validated ones with the defaults filled in: comments, order of keys and spelling (`1` or `1.0`) do not
-        count, nor do `output_dir`, `publish` and `operation`, so that two machines agree, nor what decides only whether
-        a month is run, or which colour a figure has.
+        count, nor do `output_dir`, `publish`, `engine` and `operation`, so that two machines agree, nor what decides
+        only whether a month is run, or which colour a figure has.
         """
         content = self.model_dump(
             mode="json",
             exclude={
                 "output_dir": True,
                 "publish": True,
+                "engine": True,
                 "operation": True,
                 "features": {"__all__": {"better"}},
                 "source": {"late_data", "feed_ends_early"},

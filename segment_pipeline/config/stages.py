@@ -214,6 +214,45 @@ class PublishSettings(Settings):
     )
 
 
+def _spark_address(value: object) -> object:
+    """The address of a Spark Connect server. What was found is not repeated: it may have a token."""
+    if isinstance(value, dict | list) or (
+        isinstance(value, str) and not re.match(r"sc://[^\s/;:]+(:\d+)?(/;\S*)?$|\$[A-Za-z_]\w*$", value)
+    ):
+        raise refusal((), "something else", SPARK_ADDRESS)
+    return value
+
+
+SPARK_ADDRESS = "sc://HOST:PORT, or $NAME for the environment variable that has it"
+
+
+class EngineSettings(Settings):
+    """Where the customers are worked on, if not by DuckDB on this machine. Nothing here changes a result."""
+
+    spark: Annotated[str | None, BeforeValidator(_spark_address)] = setting(
+        None,
+        "",
+        "The Spark Connect server; DuckDB on this machine when left out. A token is best kept out of this file: in the "
+        "variable.",
+        allowed=SPARK_ADDRESS,
+        repr=False,
+    )
+    database: str = setting(
+        "segments",
+        "",
+        "The database (schema) there for the tables, made where it is missing; or CATALOG.SCHEMA.",
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$",
+        allowed="a name such as segments, or catalog.segments",
+    )
+    table_format: Literal["parquet", "delta", "iceberg"] = setting("parquet", "", "Their format.", alias="format")
+    location: Expression | None = setting(
+        None,
+        "",
+        "Where their files lie, as a URL or a folder that the server can open; where its catalogue says when left out. "
+        "A server whose catalogue ends with a session, such as Sail by itself, needs it.",
+    )
+
+
 class OperationSettings(Settings):
     """How the pipeline uses the machine. Nothing here changes a result."""
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 
@@ -37,6 +38,19 @@ SPILL = ".duckdb_spill"
 Report = Callable[[str], None]
 # What to call a connection where DuckDB is not known by name.
 Connection = duckdb.DuckDBPyConnection
+
+
+class Engine(Protocol):
+    """Where the tables with a row for each customer live, if not in the warehouse; see engines/."""
+
+    def over(self, warehouse: Connection) -> Connection:
+        """The connection with the engine beneath it."""
+
+    def move_in(self, connection: Connection, tables: Iterable[Table]) -> None:
+        """Let the customers of these tables live there, with what the warehouse has of them."""
+
+    def publish(self, connection: Connection, months: Iterable[date]) -> None:
+        """Let the readers of its catalogue see these months as they are now."""
 
 
 class WarehouseError(PipelineError):
@@ -77,12 +91,14 @@ class Warehouse:
     """The pipeline's own DuckDB file.
 
     `lock_timeout` is in seconds; `memory_limit` is DuckDB's, such as "4GB"; `threads` None lets DuckDB take all cores.
+    `engine` is where the customers live, None : in this file.
     """
 
     path: Path
     lock_timeout: float
     memory_limit: str
     threads: int | None = None
+    engine: Engine | None = None
 
     @contextmanager
     def connect(self, report: Report = print) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -93,6 +109,8 @@ class Warehouse:
         """
         connection = self.open(report)
         try:
+            if self.engine is not None:
+                connection = self.engine.over(connection)
             yield connection
         except duckdb.OutOfMemoryException as error:
             raise self._too_small(error) from error
@@ -256,6 +274,11 @@ def prepare(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], feat
     Raises WarehouseError where a column has another type than it was made with: its values are not ours.
     """
     standing = _standing(connection)
+    if "engine_tables" in standing and isinstance(connection, duckdb.DuckDBPyConnection):
+        raise WarehouseError(
+            "The customers of this warehouse live elsewhere, and the configuration does not say where: put "
+            "engine.spark back."
+        )
     statements = [
         statement
         for table in tables

@@ -17,7 +17,7 @@ from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.checks import GateClosedError
 from segment_pipeline.orchestration.metadata import column_lineage, rounded, table_metadata
 from segment_pipeline.orchestration.partitions import monthly_partitions
-from segment_pipeline.orchestration.settings import made_by
+from segment_pipeline.orchestration.settings import location_config, made_by
 
 # The one reason for the narrow dagster pin in pyproject.toml; here, because only this module uses the preview.
 warnings.filterwarnings(
@@ -28,6 +28,7 @@ warnings.filterwarnings(
 OWNERS = ["team:customer-analytics"]
 KINDS = frozenset({"duckdb", "python"})
 SQL_KINDS = frozenset({"duckdb", "sql"})
+ENGINE_KINDS = frozenset() if location_config().engine.spark is None else frozenset({"spark"})
 MONTH_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
 
 Story = Callable[..., dg.MaterializeResult[None]]
@@ -61,7 +62,7 @@ def monthly_asset(
             check_specs=[_check_spec(name, check) for check in checks],
             group_name=Path(story.__code__.co_filename).parent.name,
             owners=OWNERS,
-            kinds=set(kinds),
+            kinds={*kinds, *ENGINE_KINDS},
             tags={tag: "" for tag, has_it in _tags(checks, follows_itself) if has_it},
             code_version=made_by(),
             description=description,

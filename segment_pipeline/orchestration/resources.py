@@ -59,9 +59,11 @@ class Step:
         self.verdicts += verdicts
 
     def result(self, told: Mapping[str, Any]) -> dg.MaterializeResult[None]:
-        """What the asset has to tell of the month: its rows, what is given, and its verdicts."""
+        """What the asset has to tell of the month: its rows, where they are, what is given, and its verdicts."""
+        engine = self.config.engine
+        where = {} if engine.spark is None else {"engine": f"Spark, {engine.database}"}
         return dg.MaterializeResult(
-            metadata={"dagster/partition_row_count": self.rows, **told}, check_results=self.verdicts
+            metadata={"dagster/partition_row_count": self.rows, **where, **told}, check_results=self.verdicts
         )
 
 
@@ -86,6 +88,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
 
     @cached_property
     def warehouse(self) -> "Warehouse":
+        from segment_pipeline.database.engines.engine import engine_of
         from segment_pipeline.database.store import Warehouse
 
         operation = self.config.operation
@@ -94,6 +97,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
             operation.lock_timeout_minutes * 60,
             operation.memory_limit,
             operation.threads,
+            engine_of(self.config),
         )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
@@ -114,6 +118,8 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
                 context.instance.add_run_tags(context.run.run_id, {PID_TAG: str(os.getpid())})
             with self.warehouse.transaction(log.warning) as connection:
                 prepare(connection, self.tables, self.config.raw_feature_names)
+                if self.warehouse.engine is not None:
+                    self.warehouse.engine.move_in(connection, self.tables)
                 refuse_other_project(connection, self.config)
                 keep_settings(connection, self.config)
         except BaseException:  # Dagster tears down only what was set up: nobody else would let go of the lock

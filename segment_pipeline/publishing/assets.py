@@ -75,7 +75,7 @@ def _published_metadata(relations: Iterable[Table | View]) -> dict[str, Any]:
 def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.database.store import month_rows
     from segment_pipeline.publishing.draft import put_in_place, write_beside
-    from segment_pipeline.publishing.publish import refuse_torn
+    from segment_pipeline.publishing.publish import refuse_torn, show_in_catalogue
 
     published = pipeline.config.published_path
     # The row that says "published" is committed first, so that it stands in the file it speaks of.
@@ -86,6 +86,7 @@ def published_segments(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
     with pipeline.read(context) as connection:
         draft = write_beside(connection, published, pipeline.config.tiers)
     put_in_place(draft, published)
+    show_in_catalogue(pipeline.warehouse)
     return step.result(
         {
             "path": dg.MetadataValue.path(str(published)),

@@ -14,7 +14,7 @@ import duckdb
 
 from segment_pipeline.config.values import followed
 from segment_pipeline.database.quoting import literal
-from segment_pipeline.database.store import first_line, lock_holder, month_literal
+from segment_pipeline.database.store import Warehouse, first_line, lock_holder, month_literal
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
@@ -180,6 +180,15 @@ def accept_loss_of(published: Path, connection: duckdb.DuckDBPyConnection, accep
         while (kept := published.with_name(f"{published.stem}.kept_{number}{published.suffix}")).exists():
             number += 1
         os.replace(published, kept)
+
+
+def show_in_catalogue(warehouse: Warehouse, *, unfinished: bool = False) -> None:
+    """Where the customers live in another engine, let the readers of its catalogue see what the published file says:
+    the months whose runs have come to their end. unfinished : the others as well, whose rows somebody has left."""
+    if warehouse.engine is not None:
+        with warehouse.connect() as connection:
+            known = known_months(connection)
+            warehouse.engine.publish(connection, [month for month, whole in known.items() if whole or unfinished])
 
 
 @contextmanager

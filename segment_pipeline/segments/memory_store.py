@@ -96,13 +96,19 @@ def remember(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: 
     if model.memory is not None:
         _write_states(connection, model, customers_of(month), until=month)
     if promoted:
-        # what older champions were taken through before they served is read by nobody any more
-        connection.execute(f"""
-            DELETE FROM {MEMORY_STATES.name} AS s USING model_versions AS v
-            WHERE v.model_version = s.model_version AND v.model_version < {model.model_version}
-                AND s.month < v.trained_month
-        """)
+        _forget_before_serving(connection, model)
     write_rows(connection, SEGMENT_DYNAMICS, month, _dynamics(model) if promoted else [])
+
+
+def _forget_before_serving(connection: duckdb.DuckDBPyConnection, model: SegmentModel) -> None:
+    """What older champions were taken through before they served is read by nobody any more."""
+    older = connection.execute(
+        "SELECT model_version, trained_month FROM model_versions WHERE model_version < ? ORDER BY model_version",
+        [model.model_version],
+    ).fetchall()
+    before = " OR ".join(f"(model_version = {version} AND month < {month_literal(since)})" for version, since in older)
+    if before:
+        connection.execute(f"DELETE FROM {MEMORY_STATES.name} WHERE {before}")
 
 
 def remember_nobody(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date) -> None:

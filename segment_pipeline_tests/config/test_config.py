@@ -56,6 +56,22 @@ def test_a_minimal_file_has_all_defaults() -> None:
     assert config.operation == OperationSettings()
 
 
+@pytest.mark.parametrize(
+    "wrong", ["localhost:15002/secret", "http://host/secret", "sc://;token=secret", "{spark: secret}"]
+)
+def test_an_address_of_spark_is_one_and_is_not_repeated_where_it_is_none(wrong: str) -> None:
+    with pytest.raises(ConfigError, match="sc://HOST:PORT") as refused:
+        parse_config(BASE + f"engine: {{spark: {wrong}}}\n", FILE)
+    assert "secret" not in str(refused.value)
+
+
+def test_where_customers_are_worked_on_changes_no_result() -> None:
+    on_spark = parse_config(BASE + 'engine: {spark: "sc://host:443/;token=abc", format: delta}\n', FILE)
+    assert (on_spark.engine.database, on_spark.engine.table_format) == ("segments", "delta")
+    assert on_spark.config_hash == parse_config(BASE, FILE).config_hash
+    assert "abc" not in repr(on_spark)
+
+
 def test_the_defaults_are_those_of_the_design() -> None:
     assert ModelSettings().model_dump() == {
         "n_components": (2, 10),

@@ -368,6 +368,7 @@ SECTIONS = [
     "audit",
     "alternatives",
     "publish",
+    "engine",
     "operation",
 ]
 

@@ -1,0 +1,449 @@
+"""One connection over two engines: a statement runs where its tables are.
+
+Tables with a row for each customer live in Spark, all others in the warehouse. Whoever has a connection says what he
+always says, in DuckDB's SQL; what names customers is translated and asked of Spark, with the model-sized tables that it
+names beside it, and comes home as Arrow only where somebody fetches it or it goes into a table of the warehouse. All
+that a transaction writes stands once the warehouse commits it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import duckdb
+from sqlglot import ParseError, TokenType, exp, parse_one, tokenize
+
+from segment_pipeline.database.engines.spark import EngineError, RefusedError, Session, Spark
+from segment_pipeline.database.engines.spark_sql import AsWritten, to_spark
+from segment_pipeline.database.engines.writings import Writing, Writings
+from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.store import in_memory, month_literal
+from segment_pipeline.database.tables import Table
+from segment_pipeline.months import month_key
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SAMPLES = frozenset({"outliers", "panel_rows", "panel_customers", "sampled_customers"})
+"""Temporary tables that hold a sample of customers, or the few unusual ones: they come home."""
+
+Parameters = Sequence[object] | Mapping[str, object] | None
+
+
+class SparkConnection:
+    """What this house uses of a connection to DuckDB; see the module."""
+
+    def __init__(self, warehouse: duckdb.DuckDBPyConnection, spark: Spark) -> None:
+        self._home, self._spark = warehouse, spark
+        (self._database,) = warehouse.execute("SELECT current_database()").fetchone() or ("",)
+        self._current = self._database
+        self._session: Session | None = None
+        self._answers = in_memory()
+        self._shown: dict[str, list[Writing]] = {}
+        self._temporary: dict[str, str] = {}
+        self._written: list[str] = []
+        self._fetched: list[str] = []
+        self._in_transaction = False
+        self._writings = Writings(warehouse, self._database)
+        self._theirs = self._writings.living_there()
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._home, verb)
+
+    def execute(self, statement: Any, parameters: Parameters = None) -> duckdb.DuckDBPyConnection:
+        """As DuckDB's own: what is returned can be fetched from. Raises EngineError."""
+        self._let_go()
+        if not isinstance(statement, str) or not self._may_name_theirs(statement):
+            return self._at_home(statement, parameters)
+        tree = _parsed(_bound(statement, parameters))
+        if not self._names_theirs(tree):
+            return self._at_home(statement, parameters)
+        match tree:
+            case exp.Describe():
+                return self._described(tree.this)
+            case exp.Query():
+                return self._selected(tree)
+            case exp.Create(kind="TABLE") if tree.args.get("properties") and tree.this.name not in SAMPLES:
+                return self._created(tree)
+            case exp.Drop():
+                return self._dropped(_tables(tree)[0].name)
+            case exp.Insert() if self._is_theirs(_target(tree)):
+                return self._inserted(tree)
+            case exp.Delete() | exp.Update() if self._is_theirs(_target(tree)):
+                return self._changed(tree)
+        return self._with_fetched(tree)
+
+    def begin(self) -> None:
+        self._home.begin()
+        self._in_transaction = True
+
+    def commit(self) -> None:
+        self._home.commit()
+        self._in_transaction = False
+
+    def close(self) -> None:
+        """Closing rolls back, and what was written and not committed goes with it."""
+        try:
+            if self._written:
+                if self._in_transaction:
+                    self._home.rollback()
+                self._drop([name for name in self._writings.unneeded() if name in self._written])
+        finally:
+            if self._session is not None:
+                self._session.close()
+            self._answers.close()
+            self._home.close()
+
+    def move_in(self, tables: Iterable[Table]) -> None:
+        """Let those of the tables that have a row for each customer live in Spark, with what the warehouse has of them.
+        Call it inside a transaction."""
+        for table in tables:
+            if "customer_id" not in table.key or table.name in self._theirs:
+                continue
+            name = identifier(table.name)
+            there = self._home.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchall()
+            self._writings.settle(table)
+            self._theirs[table.name] = table.month_column
+            if there:
+                self._upload("rows_from_home", f"SELECT * FROM {name}")
+                self._append(table.name, "SELECT * FROM rows_from_home", list(self._columns(table.name)))
+                self._home.execute(f"DELETE FROM {name}")
+
+    def publish(self, months: Iterable[date]) -> None:
+        """Let the readers of the catalogue see these months as they are now, and drop what nobody needs any more."""
+        self._home.begin()
+        self._writings.publish(months)
+        self._home.commit()
+        for table in self._writings.living_there(published=True):
+            writings = self._writings.of(table, readable=True)
+            for writing in writings:
+                self._find(writing.name)
+            view = f"{_name(self._spark.database)}.{_name(table)}"
+            self._ask(f"CREATE OR REPLACE VIEW {view} AS {self._rows_of(table, writings)}")
+        self._drop(self._writings.unneeded())
+
+    # where a statement belongs
+
+    def _may_name_theirs(self, statement: str) -> bool:
+        words = set(re.findall(r"\w+", statement))
+        return not words.isdisjoint(self._theirs) or not words.isdisjoint(self._temporary)
+
+    def _is_theirs(self, table: exp.Table) -> bool:
+        if table.name in self._temporary and not table.db:
+            return True
+        return table.name in self._theirs and (table.catalog or self._current) == self._database
+
+    def _names_theirs(self, tree: exp.Expr) -> bool:
+        return any(map(self._is_theirs, _tables(tree)))
+
+    def _at_home(self, statement: Any, parameters: Parameters) -> duckdb.DuckDBPyConnection:
+        done = self._home.execute(statement) if parameters is None else self._home.execute(statement, parameters)
+        if isinstance(statement, str) and statement.startswith("USE "):
+            (self._current,) = self._home.execute("SELECT current_database()").fetchone() or ("",)
+        return done
+
+    def _with_fetched(self, tree: exp.Expr) -> duckdb.DuckDBPyConnection:
+        """A statement of the warehouse's, with what it asks of customers fetched for it."""
+        for query in list(self._queries_for_spark(tree)):
+            name = f"fetched_{len(self._fetched)}"
+            rows = self._ask(self._translated(query))
+            self._home.complete()
+            self._home.register(name, rows)
+            self._fetched.append(name)
+            query.replace(exp.select("*").from_(name) if not isinstance(query, exp.Table) else exp.to_table(name))
+        return self._home.execute(tree.sql(AsWritten))
+
+    def _queries_for_spark(self, node: exp.Expr) -> Iterator[exp.Expr]:
+        """The largest queries in a tree that name customers and no file: files lie on this machine."""
+        is_query = isinstance(node, exp.Query) and not isinstance(node, exp.Subquery)
+        if is_query and self._names_theirs(node) and not _names_files(node) and not _leans_on_others(node):
+            yield node
+            return
+        for child in node.iter_expressions():
+            yield from self._queries_for_spark(child)
+
+    def _let_go(self) -> None:
+        while self._fetched:
+            self._home.unregister(self._fetched.pop())
+
+    # statements
+
+    def _described(self, query: exp.Expr) -> duckdb.DuckDBPyConnection:
+        self._answer(self._ask(f"SELECT * FROM ({self._translated(query)}) LIMIT 0"))
+        return self._answers.execute("DESCRIBE FROM answer")
+
+    def _selected(self, query: exp.Query) -> duckdb.DuckDBPyConnection:
+        if _names_files(query):
+            return self._with_fetched(query)
+        return self._answer(self._ask(self._translated(query)))
+
+    def _created(self, tree: exp.Create) -> duckdb.DuckDBPyConnection:
+        name, query = tree.this.name, tree.expression
+        if _names_files(query):
+            return self._with_fetched(tree)
+        self._dropped(name)
+        self._temporary[name] = self._write(name, self._translated(query))
+        self._ask(
+            f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS SELECT * FROM {self._place(self._temporary[name])}"
+        )
+        return self._count(0)
+
+    def _dropped(self, name: str) -> duckdb.DuckDBPyConnection:
+        if name in self._temporary:
+            self._drop([self._temporary.pop(name)])
+        return self._count(0)
+
+    def _inserted(self, tree: exp.Insert) -> duckdb.DuckDBPyConnection:
+        table, query = _target(tree).name, tree.expression
+        if self._names_theirs(query):
+            asked = self._translated(query)
+        else:
+            self._upload("rows_from_home", query.sql(AsWritten))
+            asked = "SELECT * FROM rows_from_home"
+        names = [column.name for column in tree.this.expressions] if isinstance(tree.this, exp.Schema) else None
+        if names is None and not tree.args.get("by_name"):
+            names = list(self._columns(table))
+        return self._count(self._append(table, asked, names))
+
+    def _changed(self, tree: exp.Delete | exp.Update) -> duckdb.DuckDBPyConnection:
+        table, where = _target(tree).name, tree.args.get("where")
+        condition = exp.true() if where is None else where.this
+        month = _only_month(condition, self._theirs[table])
+        if month is not None and isinstance(tree, exp.Delete):
+            return self._count(self._writings.remove(table, month))
+        values = {one.this.name: one.expression for one in tree.expressions} if isinstance(tree, exp.Update) else None
+        return self._count(self._rewrite(table, condition, values))
+
+    def _rewrite(self, table: str, condition: exp.Expr, values: Mapping[str, exp.Expr] | None) -> int:
+        """Delete the rows that meet the condition or, where there are values, give them these; returns how many. Each
+        month that has any is written anew."""
+        month = self._theirs[table]
+        columns = self._columns(table)
+        found = exp.select(month, "count(*) AS rows").from_(table).where(condition.copy()).group_by(month)
+        touched = dict(zip(*(column.to_pylist() for column in self._ask(self._translated(found)).columns), strict=True))
+        there: dict[date, int] = {}
+        for writing in self._writings.of(table):
+            there[writing.month] = there.get(writing.month, 0) + writing.rows
+        for one, rows in touched.items():
+            of_month = f"{month} = {month_literal(one)}"
+            stays = exp.select(*map(identifier, columns)).from_(table).where(of_month)
+            kept = stays.where(
+                exp.or_(exp.not_(condition.copy()), exp.Is(this=condition.copy(), expression=exp.null()))
+            )
+            asked = [] if rows == there[one] else [self._translated(kept)]
+            if values is not None:
+                changed = [
+                    values.get(name, exp.column(name, quoted=True)).copy().as_(name, quoted=True) for name in columns
+                ]
+                asked.append(
+                    self._translated(exp.select(*changed).from_(table).where(of_month).where(condition.copy()))
+                )
+            new = [writing for rows_of in asked for writing in self._written_as(table, rows_of, list(columns))]
+            self._writings.remove(table, one)
+            self._writings.add(table, new)
+        return sum(touched.values())
+
+    # Spark
+
+    def _ask(self, statement: str) -> "pa.Table":
+        if self._session is None:
+            self._session = self._spark.session()
+        return self._session.run(statement)
+
+    def _answer(self, rows: "pa.Table") -> duckdb.DuckDBPyConnection:
+        self._answers.complete()  # a fetchone before leaves its statement open
+        self._answers.register("answer", rows)
+        return self._answers.execute("FROM answer")
+
+    def _count(self, rows: int) -> duckdb.DuckDBPyConnection:
+        """What DuckDB returns of a statement that changes rows."""
+        return self._answers.execute("SELECT ?", [rows])
+
+    def _translated(self, query: exp.Expr) -> str:
+        """The query in Spark's SQL, with every table that it names there."""
+        query = query.copy()
+        for table in _tables(query):
+            if not self._is_theirs(table):
+                place = ".".join(identifier(part.name) for part in table.parts)
+                self._upload(table.name, f"SELECT * FROM {place}")
+            elif table.name not in self._temporary:
+                self._show(table.name)
+            table.set("db", None)
+            table.set("catalog", None)
+        return to_spark(query.sql(AsWritten))
+
+    def _upload(self, name: str, query: str) -> None:
+        self._home.complete()
+        rows = self._home.sql(query).to_arrow_table()
+        if self._session is None:
+            self._session = self._spark.session()
+        self._session.upload(name, rows)
+
+    def _show(self, table: str) -> None:
+        """Make the table as it is now a temporary view."""
+        writings = self._writings.of(table)
+        if self._shown.get(table) == writings:
+            return
+        try:
+            for writing in writings:
+                self._find(writing.name)
+            self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {_name(table)} AS {self._rows_of(table, writings)}")
+        except RefusedError as error:
+            months = ", ".join(sorted({month_key(one.month) for one in writings}))
+            raise EngineError(
+                f"{table} cannot be read: of its months, {months}, a table is missing in {self._spark.database}. Put "
+                f"it back, or run the months whose tables are gone again with --force. {error}"
+            ) from error
+        self._shown[table] = writings
+
+    def _find(self, writing: str) -> None:
+        """Tell the catalogue of a writing that it may have forgotten, where it keeps none beyond a session."""
+        if self._spark.location is not None:
+            self._ask(f"CREATE TABLE IF NOT EXISTS {self._place(writing)} {self._storage(writing)}")
+
+    def _rows_of(self, table: str, writings: Sequence[Writing]) -> str:
+        columns = self._columns(table)
+        parts = []
+        for one in writings:
+            values = {
+                name: _name(name) if name in one.columns else f"CAST(NULL AS {columns[name]})" for name in columns
+            }
+            listed = ", ".join(f"{value} AS {_name(name)}" for name, value in values.items())
+            parts.append(f"SELECT {listed} FROM {self._place(one.name)}")
+        nobody = ", ".join(f"CAST(NULL AS {kind}) AS {_name(name)}" for name, kind in columns.items())
+        return " UNION ALL ".join(parts) or f"SELECT {nobody} WHERE false"
+
+    def _append(self, table: str, asked: str, names: Sequence[str] | None) -> int:
+        return self._writings.add(table, self._written_as(table, asked, names))
+
+    def _written_as(self, table: str, asked: str, names: Sequence[str] | None) -> list[Writing]:
+        """Write rows of a table; returns what they are, by month. names : their columns in order; None for by name."""
+        columns, month = self._columns(table), self._theirs[table]
+        if names is None:
+            found = self._ask(f"SELECT * FROM ({asked}) LIMIT 0").column_names
+            declared = {name.lower(): name for name in columns}
+            names = [declared[name.lower()] for name in found]
+        said = f"({asked}) AS found({', '.join(map(_name, names))})"
+        cast = ", ".join(f"CAST({_name(name)} AS {columns[name]}) AS {_name(name)}" for name in names)
+        name = self._write(table, f"SELECT {cast} FROM {said}")
+        counted = self._ask(f"SELECT {_name(month)}, count(*) FROM {self._place(name)} GROUP BY 1 ORDER BY 1")
+        months = dict(zip(*(column.to_pylist() for column in counted.columns), strict=True))
+        if len(months) == 1:
+            return [Writing(of, name, names, rows) for of, rows in months.items()]
+        rows_of = f"SELECT * FROM {self._place(name)} WHERE {_name(month)} = "
+        parts = [
+            Writing(of, self._write(table, rows_of + month_literal(of)), names, rows) for of, rows in months.items()
+        ]
+        self._drop([name])
+        return parts
+
+    def _write(self, table: str, asked: str) -> str:
+        name = f"{table}__{uuid4().hex[:12]}"
+        self._writings.begin(name)
+        self._written.append(name)
+        self._ask(f"CREATE TABLE {self._place(name)} {self._storage(name)} AS {asked}")
+        return name
+
+    def _drop(self, writings: Sequence[str]) -> None:
+        for name in writings:
+            self._find(name)
+            if self._spark.location is not None:  # of a table whose place was named, the catalogue leaves the files
+                self._ask(f"INSERT OVERWRITE TABLE {self._place(name)} SELECT * FROM {self._place(name)} WHERE false")
+            self._ask(f"DROP TABLE IF EXISTS {self._place(name)}")
+        if writings:
+            self._writings.forget(writings)
+
+    def _place(self, writing: str) -> str:
+        return f"{_name(self._spark.database)}.{_name(writing)}"
+
+    def _storage(self, writing: str) -> str:
+        where = self._spark.location
+        return f"USING {self._spark.format}" + (f" LOCATION {literal(f'{where}/{writing}')}" if where else "")
+
+    def _columns(self, table: str) -> dict[str, str]:
+        """The columns of a table, and their types as Spark has them."""
+        found = self._home.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? AND database_name = ? "
+            "AND schema_name = 'main' ORDER BY column_index",
+            [table, self._database],
+        ).fetchall()
+        return {name: _spark_type(kind) for name, kind in found}
+
+
+def _name(name: str) -> str:
+    """A name, quoted as Spark does."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _bound(statement: str, parameters: Parameters) -> str:
+    """The statement with its parameters in it, as values."""
+    if not parameters:
+        return statement
+    listed = iter(() if isinstance(parameters, Mapping) else parameters)
+    parts, done, tokens = [], 0, tokenize(statement, read="duckdb")
+    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.token_type is TokenType.PLACEHOLDER:
+            value, end = next(listed), token.end
+        elif token.token_type is TokenType.PARAMETER and after is not None and isinstance(parameters, Mapping):
+            value, end = parameters[after.text], after.end
+        else:
+            continue
+        parts += [statement[done : token.start], _value(value)]
+        done = end + 1
+    return "".join([*parts, statement[done:]])
+
+
+def _parsed(statement: str) -> exp.Expr:
+    try:
+        return parse_one(statement, read=AsWritten)
+    except ParseError as error:
+        raise EngineError(f"This SQL is DuckDB's alone, and Spark cannot be asked it ({error}): {statement}") from error
+
+
+def _value(value: object) -> str:
+    if type(value) is date:
+        return month_literal(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    return str(exp.convert(value).sql("duckdb"))
+
+
+def _spark_type(kind: str) -> str:
+    """A type of DuckDB's, as Spark calls it."""
+    told = {"JSON": "STRING", "HUGEINT": "DECIMAL(38, 0)", "TIMESTAMP": "TIMESTAMP_NTZ"}
+    return told.get(kind) or str(exp.DataType.build(kind, dialect="duckdb").sql("spark"))
+
+
+def _target(tree: exp.Expr) -> exp.Table:
+    """The table that a statement writes."""
+    return tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
+
+
+def _tables(tree: exp.Expr) -> list[exp.Table]:
+    """The tables that a statement names, without those of its own WITH, and functions."""
+    own = {one.alias for one in tree.find_all(exp.CTE)}
+    named = [one for one in tree.find_all(exp.Table) if isinstance(one.this, exp.Identifier)]
+    return [one for one in named if one.name not in own]
+
+
+def _names_files(tree: exp.Expr) -> bool:
+    return any(
+        not isinstance(one.this, exp.Identifier) and one.sql("duckdb").lower().startswith("read_")
+        for one in tree.find_all(exp.Table)
+    )
+
+
+def _leans_on_others(query: exp.Expr) -> bool:
+    """Whether it names a part of a WITH that stands around it."""
+    own = {one.alias for one in query.find_all(exp.CTE)}
+    around = {one.alias for one in query.root().find_all(exp.CTE)} - own
+    return any(one.name in around for one in query.find_all(exp.Table))
+
+
+def _only_month(condition: exp.Expr, month: str) -> date | None:
+    """The month, where the condition is that it is this one."""
+    if isinstance(condition, exp.EQ) and condition.this.name == month and isinstance(condition.expression, exp.Cast):
+        return date.fromisoformat(condition.expression.this.name)
+    return None

@@ -1,0 +1,129 @@
+"""A Spark Connect server as the engine: how it is reached, and what is said where it cannot be.
+
+Databricks, open Spark and Sail are spoken to alike, with a client in pure Python. It is imported here only, and only
+when a statement goes there: it is an extra, and nobody who stays with DuckDB has it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from segment_pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TRIES, LONGEST_PAUSE = 8, 10_000
+"""How often a server that does not answer is asked again, and the longest pause between, in milliseconds: half a minute
+in all. A cluster is shared, and what runs on it starts anew at times."""
+
+SHOWN = 300
+"""Characters of what the server says."""
+
+MADE_BY_US = "Segments of customers, by month; made by segment_pipeline, which drops what it needs no longer."
+
+
+class EngineError(PipelineError):
+    """Spark cannot be reached, or does not do what it was asked; what was published stands."""
+
+
+class RefusedError(EngineError):
+    """Spark was reached, and did not do it."""
+
+
+@dataclass(frozen=True)
+class Spark:
+    """A database of a Spark server, in which customer-level tables live.
+
+    address : sc://HOST:PORT, with all that the client is to say after it. format : of the tables, such as parquet or
+    delta. location : where they lie, as the server can open it; None leaves that to its catalogue.
+    """
+
+    address: str
+    database: str
+    format: str
+    location: str | None
+
+    def session(self) -> "Session":
+        """A session of its own. Raises EngineError."""
+        try:
+            from pyspark.sql.connect.client.retries import DefaultPolicy
+            from pyspark.sql.connect.session import SparkSession
+        except ImportError as error:
+            raise EngineError(
+                "engine.spark needs the client of Spark Connect, which is not installed: "
+                "pip install 'segment-pipeline[spark]'"
+            ) from error
+        with self.told():
+            spark = SparkSession.Builder().remote(self._found()).create()
+            spark.client.set_retry_policies([DefaultPolicy(max_retries=TRIES, max_backoff=LONGEST_PAUSE)])
+            session = Session(self, spark)
+            session.run("SELECT 1")
+            spark.conf.set("spark.sql.session.timeZone", "UTC")
+        where = f" LOCATION '{self.location}'" if self.location is not None else ""
+        session.run(f"CREATE DATABASE IF NOT EXISTS {self.database} COMMENT '{MADE_BY_US}'{where}")
+        return session
+
+    def _found(self) -> str:
+        """The address, or that of the environment variable it names."""
+        if not self.address.startswith("$"):
+            return self.address
+        found = os.environ.get(self.address[1:])
+        if found is None:
+            raise EngineError(f"engine.spark is {self.address}, and the environment has no such variable. Set it.")
+        return found
+
+    @contextmanager
+    def told(self, statement: str = "") -> Iterator[None]:
+        """Whatever the client raises, in words."""
+        from grpc import RpcError
+        from pyspark.errors import PySparkException
+
+        try:
+            yield
+        except (RpcError, PySparkException) as error:
+            raise self._in_words(error, statement) from error
+
+    def _in_words(self, error: Exception, statement: str) -> EngineError:
+        said = " ".join(str(error).split())
+        if any(word in said for word in ("UNAVAILABLE", "RETRIES_EXCEEDED", "failed to connect", "Connection refused")):
+            return EngineError(
+                f"Spark does not answer at {self.server} ({said[:SHOWN]}). Start the server, or set engine.spark to "
+                "where it is; then run again: what is published stands, and a month that was begun is begun again."
+            )
+        asked = f" It was asked: {' '.join(statement.split())[:SHOWN]}" if statement else ""
+        return RefusedError(f"Spark at {self.server} refused ({type(error).__name__}: {said[:SHOWN]}).{asked}")
+
+    @property
+    def server(self) -> str:
+        """Where it is, without what follows in the address: that may be a token."""
+        return self.address.partition(";")[0].rstrip("/")
+
+
+class Session:
+    """A session of the server: statements in its own SQL, tables in and out as Arrow."""
+
+    def __init__(self, spark: Spark, session: Any) -> None:
+        self._spark, self._session = spark, session
+
+    def run(self, statement: str) -> "pa.Table":
+        """Raises EngineError."""
+        with self._spark.told(statement):
+            return self._session.sql(statement).toArrow()
+
+    def upload(self, name: str, rows: "pa.Table") -> None:
+        """Make the rows a temporary view. Raises EngineError."""
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        with self._spark.told():
+            self._session.createDataFrame(rows, schema=from_arrow_schema(rows.schema)).createOrReplaceTempView(name)
+
+    def close(self) -> None:
+        """Whatever the server makes of it: it forgets a session by itself."""
+        try:
+            with self._spark.told():
+                self._session.stop()
+        except EngineError:
+            pass

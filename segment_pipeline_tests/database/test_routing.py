@@ -1,0 +1,228 @@
+"""Tables of customers in a real Spark Connect server, all others in the warehouse, and one connection over both."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from segment_pipeline.database.engines import spark as spark_module
+from segment_pipeline.database.engines.engine import SparkEngine
+from segment_pipeline.database.engines.spark import EngineError, Spark
+from segment_pipeline.database.quoting import literal
+from segment_pipeline.database.store import (
+    Warehouse,
+    WarehouseError,
+    insert_query,
+    month_literal,
+    prepare,
+    replace_month,
+)
+from segment_pipeline.database.tables import CUSTOMER_ID, MONTH, Column, Table
+from segment_pipeline.errors import PipelineError
+from segment_pipeline_tests.spark import ENGINES, is_there, sail
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not is_there("sail"), reason=ENGINES["sail"]),
+]
+
+PEOPLE = Table(
+    "people",
+    "A customer.",
+    (MONTH, CUSTOMER_ID, Column("chances", "DOUBLE[]", "", "Two."), Column("spend", "DECIMAL(38, 4)", "", "Money.")),
+    ("month", "customer_id"),
+)
+TOTALS = Table(
+    "totals",
+    "A month.",
+    (MONTH, Column("customers", "BIGINT", "", "How many."), Column("spend", "DOUBLE", "", "")),
+    ("month",),
+)
+MAY, JUNE = date(2023, 5, 1), date(2023, 6, 1)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with sail() as address:
+        yield address
+
+
+@pytest.fixture
+def warehouse(server: str, tmp_path: Path) -> Warehouse:
+    spark = Spark(server, "segments", "parquet", str(tmp_path / "lake"))
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", 5, "1GB", 1, SparkEngine(spark))
+    with warehouse.transaction() as connection:
+        prepare(connection, [PEOPLE, TOTALS], ())
+        warehouse.engine.move_in(connection, [PEOPLE, TOTALS])
+    return warehouse
+
+
+def rows(month: date, *people: tuple[str | None, float]) -> str:
+    listed = ", ".join(f"({'NULL' if who is None else literal(who)}, {spend})" for who, spend in people)
+    return (
+        f"SELECT {month_literal(month)} AS month, customer_id, [0.25E0, 0.75E0] AS chances, spend "
+        f"FROM (VALUES {listed}) AS v(customer_id, spend)"
+    )
+
+
+def held(warehouse: Warehouse, columns: str = "month, customer_id, spend") -> list[tuple]:  # type: ignore[type-arg]
+    with warehouse.connect() as connection:
+        return connection.execute(f"SELECT {columns} FROM people ORDER BY ALL").fetchall()
+
+
+def folders(tmp_path: Path) -> list[str]:
+    """The writings that have files."""
+    return sorted(one.name for one in (tmp_path / "lake").iterdir() if any(one.rglob("*.parquet")))
+
+
+def test_a_warehouse_without_an_engine_gives_duckdbs_own_connection(tmp_path: Path) -> None:
+    with Warehouse(tmp_path / "warehouse.duckdb", 5, "1GB", 1).connect() as connection:
+        assert type(connection) is duckdb.DuckDBPyConnection
+
+
+def test_customers_lie_in_the_lake_and_their_sums_in_the_warehouse(warehouse: Warehouse, tmp_path: Path) -> None:
+    with warehouse.transaction() as connection:
+        assert replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1.5), ("b", 2))) == 2
+        assert (
+            insert_query(
+                connection,
+                TOTALS,
+                "SELECT month, count(*) AS customers, CAST(sum(spend) AS DOUBLE) AS spend FROM people GROUP BY month",
+            )
+            == 1
+        )
+    assert len(folders(tmp_path)) == 1
+    with duckdb.connect(str(warehouse.path)) as alone:
+        assert alone.execute("SELECT count(*) FROM people").fetchall() == [(0,)]
+        assert alone.execute("FROM totals").fetchall() == [(MAY, 2, 3.5)]
+    assert held(warehouse, "customer_id, chances") == [("a", [0.25, 0.75]), ("b", [0.25, 0.75])]
+
+
+def test_both_are_asked_together_and_parameters_are_values(warehouse: Warehouse) -> None:
+    with warehouse.transaction() as connection:
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("it's", 1), ("b", 2)))
+        connection.execute("INSERT INTO totals VALUES (?, 2, 4)", [MAY])
+        found = connection.execute(
+            "SELECT p.customer_id, t.spend FROM people AS p JOIN totals AS t ON t.month = p.month "
+            "WHERE p.month = ? AND p.customer_id = ?",
+            [MAY, "it's"],
+        ).fetchall()
+        named = connection.execute(
+            "WITH those AS (SELECT * FROM people WHERE spend > $least) SELECT customer_id FROM those", {"least": 1}
+        ).fetchall()
+        connection.execute("CREATE OR REPLACE TEMP TABLE rich AS SELECT customer_id FROM people WHERE spend > 1")
+        assert connection.execute("SELECT count(*) FROM rich").fetchone() == (1,)
+        connection.register("given", pa.table({"customer_id": ["b", "z"]}))
+        both = connection.execute(
+            "SELECT g.customer_id FROM given AS g JOIN rich AS r ON r.customer_id = g.customer_id"
+        )
+        assert both.fetchall() == [("b",)]
+    assert found == [("it's", 4.0)]
+    assert named == [("b",)]
+
+
+def test_a_month_that_is_written_again_is_there_once_and_what_it_was_is_dropped(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    for spend in (1, 7):
+        with warehouse.transaction() as connection:
+            replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", spend)))
+            replace_month(connection, PEOPLE, JUNE, rows(JUNE, ("a", 3)))
+        with warehouse.connect() as connection:
+            warehouse.engine.publish(connection, [MAY, JUNE])
+    assert [float(row[2]) for row in held(warehouse)] == [7, 3]
+    assert len(folders(tmp_path)) == 2
+
+
+def test_a_transaction_that_fails_changes_nothing_and_leaves_nothing(warehouse: Warehouse, tmp_path: Path) -> None:
+    with warehouse.transaction() as connection:
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1)))
+    before = folders(tmp_path)
+    with warehouse.connect() as connection:
+        connection.begin()
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 9)))
+        connection.execute("CREATE OR REPLACE TEMP TABLE kept AS SELECT * FROM people")
+        assert connection.execute("SELECT spend FROM kept").fetchall()[0][0] == 9
+    assert held(warehouse) == [(MAY, "a", 1)]
+    assert folders(tmp_path) == before
+
+
+def test_who_goes_is_gone_from_the_files_and_who_has_no_id_stays(warehouse: Warehouse, tmp_path: Path) -> None:
+    with warehouse.transaction() as connection:
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1), ("b", 2), (None, 3)))
+        replace_month(connection, PEOPLE, JUNE, rows(JUNE, ("c", 4)))
+        connection.execute("CREATE TEMP TABLE gone AS SELECT 'a' AS customer_id")
+        deleted = connection.execute("DELETE FROM people WHERE customer_id IN (SELECT customer_id FROM gone)")
+        assert deleted.fetchone() == (1,)
+        connection.execute("UPDATE people SET customer_id = 'd' WHERE customer_id = 'c'")
+    with warehouse.connect() as connection:
+        warehouse.engine.publish(connection, [MAY, JUNE])
+    assert held(warehouse, "customer_id, spend") == [("b", 2), ("d", 4), (None, 3)]
+    found = duckdb.sql(f"SELECT customer_id FROM read_parquet('{tmp_path}/lake/*/*.parquet') ORDER BY ALL").fetchall()
+    assert found == [("b",), ("d",), (None,)]
+
+
+def test_what_a_killed_run_left_is_dropped_with_the_next_publishing(warehouse: Warehouse, tmp_path: Path) -> None:
+    with warehouse.transaction() as connection:
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1)))
+    killed = warehouse.engine.over(duckdb.connect(str(warehouse.path)))
+    killed.begin()
+    replace_month(killed, PEOPLE, JUNE, rows(JUNE, ("a", 2)))
+    killed._home.close()  # type: ignore[attr-defined]  # and nobody says goodbye to the server
+    assert len(folders(tmp_path)) == 2
+    with warehouse.connect() as connection:
+        warehouse.engine.publish(connection, [MAY])
+    assert len(folders(tmp_path)) == 1
+    assert held(warehouse) == [(MAY, "a", 1)]
+
+
+def test_a_warehouse_that_had_its_customers_itself_takes_them_along(server: str, tmp_path: Path) -> None:
+    path, spark = tmp_path / "warehouse.duckdb", Spark(server, "segments", "parquet", str(tmp_path / "lake"))
+    with Warehouse(path, 5, "1GB", 1).transaction() as connection:
+        prepare(connection, [PEOPLE, TOTALS], ())
+        for month in (MAY, JUNE):
+            replace_month(connection, PEOPLE, month, rows(month, ("a", 1), ("b", 2)))
+    moved = Warehouse(path, 5, "1GB", 1, SparkEngine(spark))
+    with moved.transaction() as connection:
+        moved.engine.move_in(connection, [PEOPLE, TOTALS])
+    assert len(held(moved)) == 4
+    with moved.transaction() as connection:
+        moved.engine.move_in(connection, [PEOPLE, TOTALS])
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1)))
+    assert len(held(moved)) == 3
+
+
+def test_without_its_engine_a_warehouse_is_refused(warehouse: Warehouse) -> None:
+    alone = Warehouse(warehouse.path, 5, "1GB", 1)
+    with alone.connect() as connection, pytest.raises(WarehouseError, match=r"engine\.spark"):
+        prepare(connection, [PEOPLE, TOTALS], ())
+
+
+def test_a_table_that_is_missing_is_said_to_be(warehouse: Warehouse, tmp_path: Path) -> None:
+    with warehouse.transaction() as connection:
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1)))
+    (lost,) = folders(tmp_path)
+    for file in (tmp_path / "lake" / lost).iterdir():
+        file.unlink()
+    (tmp_path / "lake" / lost).rmdir()
+    with pytest.raises(EngineError, match=f"--force.*{lost}"):
+        held(warehouse)
+
+
+def test_a_server_that_is_not_there_is_named_without_its_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spark_module, "TRIES", 0)
+    monkeypatch.setenv("SERVER", "sc://127.0.0.1:1/;token=secret")
+    for address in ("$SERVER", "sc://127.0.0.1:1/;token=secret"):
+        (said,) = SparkEngine(Spark(address, "segments", "parquet", None)).problems()
+        assert "does not answer" in said
+        assert "secret" not in said
+    (said,) = SparkEngine(Spark("$NO_SUCH", "segments", "parquet", None)).problems()
+    assert "$NO_SUCH" in said
+
+
+def test_sql_that_only_duckdb_understands_is_refused(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection, pytest.raises(PipelineError, match="HASH"):
+        connection.execute("SELECT hash(customer_id) FROM people").fetchall()
