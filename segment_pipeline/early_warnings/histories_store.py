@@ -12,6 +12,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.rows import exact_mean
 from segment_pipeline.database.store import month_literal, replace_month
+from segment_pipeline.early_warnings.churn import HISTORY
 from segment_pipeline.early_warnings.tables import ORDER_HISTORIES
 from segment_pipeline.months import as_of
 from segment_pipeline.sources.order_lines import load_order_days
