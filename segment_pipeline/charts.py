@@ -303,8 +303,8 @@ def shares_over_time(shares: Rows, colours: Mapping[int, str], refits: Sequence[
     """
     latest = {row["segment_id"]: f"{row['segment_id']} {row['name']}" for row in shares}
     months = sorted({month_key(row["month"]) for row in shares})
-    plot = Plot(620, 240, Names(months), Shares(0.0, 1.0))
-    wide = plot.x.band(620) * 0.9 if isinstance(plot.x, Names) else 0.0
+    scale = Names(months)
+    plot, wide = Plot(620, 240, scale, Shares(0.0, 1.0)), scale.band(620) * 0.9
     tops, bars = dict.fromkeys(months, 0.0), []
     for row in sorted(shares, key=lambda row: row["segment_id"]):
         month = month_key(row["month"])

@@ -1,8 +1,8 @@
 """What charts are made of, as SVG text: scales, a plot with its axes, marks, legends, and parts put together.
 
-A small kit of its own: a chart by Vega costs a tenth of a CPU second, and a month has twelve.
-Everything is drawn in `currentColor`, so that a page gives it its ink. Marks carry their figures in words as
-`aria-label`, which a page shows on hover; axes are hidden from readers aloud, for the page says the same in words.
+A small kit of its own: a chart by Vega costs a tenth of a CPU second, and a month has twelve. Everything is drawn in
+`currentColor`, so that a page gives it its ink. Marks carry their figures in words as `aria-label`, which a page shows
+on hover; axes are hidden from readers aloud, for the page says the same in words.
 """
 
 import math
@@ -67,7 +67,12 @@ class Names:
         return (self.names.index(name) + 0.5) * self.band(pixels)
 
     def marks(self, pixels: float) -> list[tuple[float, str]]:
-        return [] if self.unnamed else [(self.at(name, pixels), name) for name in self.names]
+        """The name of each band or, where they are narrower than a line, of every second, third, ..."""
+        if self.unnamed or not self.names:
+            return []
+        band = self.band(pixels)
+        places = range(0, len(self.names), math.ceil(LINE / band))
+        return [((place + 0.5) * band, self.names[place]) for place in places]
 
 
 Scale = Numbers | Names

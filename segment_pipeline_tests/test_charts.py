@@ -228,6 +228,21 @@ def test_every_type_of_covariances_has_a_curve_of_its_own():
     assert drawn.count('fill="none" stroke=') == 2
 
 
+def test_a_chart_of_nothing_is_an_empty_one():
+    drawn = [
+        charts.bic_curve([], None, None),
+        charts.feature_distributions([], []),
+        charts.profile_heat_map([]),
+        charts.transition_matrix([], {}),
+        charts.shares_over_time([], {}),
+        charts.histograms([], {"max_probability": "largest"}),
+        charts.drift_over_months([]),
+        charts.backtest([]),
+    ]
+    for chart in drawn:
+        assert not any(mark.get("role") for mark in ElementTree.fromstring(chart).iter())
+
+
 def test_a_month_without_moves_has_no_flow():
     assert charts.journey_flow([], {}, {}) == ""
 

@@ -42,6 +42,8 @@ def test_a_mark_lies_where_its_value_is_and_up_is_more():
 
 def test_names_have_a_band_each_and_shares_are_written_as_percent():
     assert Names(["a", "b"]).marks(100) == [(25, "a"), (75, "b")]
+    assert Names(["a", "a"]).marks(100) == [(25, "a"), (75, "a")]
+    assert len(Names([str(month) for month in range(120)]).marks(600)) == 30
     assert Names(["a", "b"], unnamed=True).marks(100) == []
     assert [words for _, words in Shares(0, 0.1).marks(100)] == ["0 %", "5 %", "10 %"]
 
