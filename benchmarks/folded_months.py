@@ -3,7 +3,7 @@
 Two years of simulated lines, a Parquet file a month, five lines an order, a window of three months. A month asks for
 its customers' features, for all days on which customers have ordered (what they will spend), for those of its own ones
 (the risk that they leave), and for who ordered in a month. Before that its own lines are folded, which counts. What the
-source holds of each month is read on both sides (`source_months.py`). 150 million lines, or as many as are named.
+source holds of each month is read on both sides (`source_months.py`). 15 million lines, or as many as are named.
 """
 
 import resource
@@ -42,7 +42,7 @@ features:
 
 
 def main() -> None:
-    lines = int(sys.argv[1]) if len(sys.argv) > 1 else 150_000_000
+    lines = int(sys.argv[1]) if len(sys.argv) > 1 else 15_000_000
     with tempfile.TemporaryDirectory(prefix="folded_months_") as folder:
         simulate(Path(folder), lines)
         (Path(folder) / "segmentation.yaml").write_text(CONFIG)
