@@ -13,10 +13,12 @@ import numpy as np
 from memory import Shop, shop_of
 from real_months import demo, print_table
 
+from segment_pipeline.config.model import ModelSettings
 from segment_pipeline.mixture.candidates import fit_candidates
 from segment_pipeline.mixture.chain.candidates import fit_memory_candidates
 from segment_pipeline.mixture.chain.markov import MarkovMixture
 from segment_pipeline.mixture.chain.panel import LAPSED, SEEN, Panel
+from segment_pipeline.models.selection import examined_in_turn
 
 CUSTOMERS, MONTHS, K = 47_000, 12, 6
 
@@ -54,8 +56,8 @@ def main() -> None:
     settings = {"variance_floor": shop.floor, "seed": 42}
     fits = {
         f"{len(some):,} customers of one month": lambda: fit_candidates(some, range(2, 11), **settings),
-        f"{panel.n_customers:,} x {MONTHS} months, {len(panel.rows):,} rows": lambda: fit_memory_candidates(
-            panel, range(2, 11), **settings
+        f"{panel.n_customers:,} x {MONTHS} months, {len(panel.rows):,} rows": lambda: examined_in_turn(
+            fit_memory_candidates(panel, range(2, 11), **settings), ModelSettings()
         ),
     }
     rows, seconds = [], []

@@ -24,7 +24,8 @@ SIZES = range(2, 10)
 
 
 def fitted(panel: Panel, floor: Array) -> Sequence[Candidate]:
-    return fit_memory_candidates(panel, SIZES, variance_floor=floor, seed=42)
+    found = fit_memory_candidates(panel, SIZES, variance_floor=floor, seed=42)
+    return [one.examined(0.0) for one in found if one.examined is not None]
 
 
 def chosen(found: Sequence[Candidate]) -> list[object]:

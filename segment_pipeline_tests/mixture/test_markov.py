@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segment_pipeline.arrays import Array
+from segment_pipeline.mixture.chain.forward_backward import forward_pass
 from segment_pipeline.mixture.chain.markov import MarkovMixture, starting_memory
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.chain.panel import BEFORE, LAPSED, MISSING, SEEN, Panel
@@ -317,3 +318,18 @@ def test_a_start_without_memory_is_a_chain() -> None:
     for rows in (memory.new, memory.before, memory.transitions):
         np.testing.assert_allclose(rows.sum(axis=-1), 1.0)
     assert (memory.transitions > 0).all()
+
+
+def test_what_is_expected_of_the_last_months_needs_no_other() -> None:
+    panel, _ = simulated(APART, QUIET, 60, 5, seed=3)
+    model = MarkovMixture.of(APART, QUIET)
+    np.testing.assert_array_equal(model.expect(panel, since=3), model.expect(panel)[:, 3:])
+
+
+def test_of_a_stretch_of_customers_whom_nobody_saw_nothing_is_learnt() -> None:
+    states = np.array([[MISSING, MISSING, LAPSED]], dtype=np.int8)
+    (chunk,) = Panel(states, np.empty((0, 2)), np.array([False])).chunks()
+    found = forward_pass(chunk, np.empty((3, 0)), QUIET)
+    np.testing.assert_allclose(found.log_likelihood[:2], 0.0, atol=1e-12)
+    np.testing.assert_allclose(found.forward[0, :, 0], QUIET.before)
+    np.testing.assert_allclose(found.forward[2, :, 0], [0.0, 0.0, 0.0, 1.0])

@@ -94,15 +94,16 @@ class Chain:
 
     @cached_property
     def expected(self) -> Array:
-        """(N, k) what is expected of each row of the panel, given the months before it."""
-        return np.asarray(self.model.expect(self.panel)[self.panel.states == SEEN])
+        """(m, k) what is expected of those who are there in the last month, given the months before it."""
+        last = self.panel.n_months - 1
+        return np.asarray(self.model.expect(self.panel, last)[self.panel.states[:, last] == SEEN, 0])
 
     @cached_property
     def memberships(self) -> Array:
         """(m, k) of those who are there in the last month, given the months up to it."""
         spread = self.panel.rounding_variance
         return self.model.mixture_.responsibilities(
-            self.panel.rows[self.last], None if spread is None else spread[self.last], prior=self.expected[self.last]
+            self.panel.rows[self.last], None if spread is None else spread[self.last], prior=self.expected
         )
 
     @cached_property
@@ -133,12 +134,22 @@ class Chain:
         spread = self.panel.rounding_variance
         return bic(self.mixture, self.panel.rows[self.last], None if spread is None else spread[self.last])
 
-    def log_likelihood(self, rows: Flags) -> float:
-        """Mean log density of the features of these rows (N,), given the months before each, nats."""
+    @property
+    def log_likelihood(self) -> float:
+        """Mean log density of the features of the last month, given the months before, nats per customer."""
+        return self._mean_log_density(self.last, self.expected)
+
+    @property
+    def next_log_score(self) -> float:
+        """The same of all months of customers of whom there is a month before, nats per customer-month."""
+        rows = self.panel.known_before
+        return self._mean_log_density(rows, self.model.expect(self.panel)[self.panel.states == SEEN][rows])
+
+    def _mean_log_density(self, rows: Flags, prior: Array) -> float:
         spread = self.panel.rounding_variance
         return float(
             self.model.mixture_.log_likelihood(
-                self.panel.rows[rows], None if spread is None else spread[rows], prior=self.expected[rows]
+                self.panel.rows[rows], None if spread is None else spread[rows], prior=prior
             ).mean()
         )
 
@@ -265,8 +276,8 @@ def fit_memory_candidates(
             found = replace(
                 _candidate(whole, exact, variance_floor, names, chains),
                 panel_bic=whole.model.bic(panel),
-                heldout_log_likelihood=unseen.log_likelihood(unseen.last),
-                next_log_score=ahead.log_likelihood(ahead.panel.known_before),
+                heldout_log_likelihood=unseen.log_likelihood,
+                next_log_score=ahead.next_log_score,
             )
             if found.degenerate or not found.converged:
                 return found
@@ -320,7 +331,7 @@ def _candidate(chain: Chain, exact: Panel, floor: Array, names: Sequence[str], s
         bic=score,
         aic=score + parameters * (2.0 - float(np.log(customers))),
         icl=score + 2.0 * entropy,
-        train_log_likelihood=chain.log_likelihood(chain.last),
+        train_log_likelihood=chain.log_likelihood,
         heldout_log_likelihood=float("nan"),
         stability=agreement(labels),
         smallest_share=float(chain.mixture.weights.min()),

@@ -63,5 +63,5 @@ class CustomerMonths:
         for one without a memory."""
         if memory is None:
             return None
-        expected = MarkovMixture.of(mixture, memory).expect(self.seen_in(space))
-        return np.asarray(expected[self.last, -1])
+        expected = MarkovMixture.of(mixture, memory).expect(self.seen_in(space), since=self.panel.n_months - 1)
+        return np.asarray(expected[self.last, 0])

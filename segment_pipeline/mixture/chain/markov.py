@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.chain.forward_backward import MemoryEM, Pass, forward_pass, log_densities
 from segment_pipeline.mixture.chain.memory import Memory
-from segment_pipeline.mixture.chain.panel import MISSING, Chunk, Panel
+from segment_pipeline.mixture.chain.panel import BEFORE, MISSING, Chunk, Panel
 from segment_pipeline.mixture.covariances import CovarianceType
 from segment_pipeline.mixture.em import Parameters, Prior, StackedEM, spike_guard
 from segment_pipeline.mixture.estimator import checked_floor, own_threads
@@ -150,19 +150,19 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         memberships = self.filter(panel)
         return self.memory_.ahead(memberships.reshape(-1, self.n_components + 1), months).reshape(memberships.shape)
 
-    def expect(self, panel: Panel) -> Array:
-        """(n, T, k) probabilities of the segments before a month is seen, given the months before it and that the
-        customer is there; NaN before a customer has begun."""
+    def expect(self, panel: Panel, since: int = 0) -> Array:
+        """(n, T - since, k) probabilities of the segments before a month is seen, given the months before it and that
+        the customer is there; NaN before a customer has begun. since : the first month that is asked for."""
         k, memory = self.n_components, self.memory_
 
         def expected(chunk: Chunk, found: Pass) -> Array:
-            out = np.ones((len(chunk.months), k, chunk.size))
-            for t, month in enumerate(chunk.months):
+            out = np.ones((len(chunk.months) - since, k, chunk.size))
+            for t, (month, ahead) in enumerate(zip(chunk.months[since:], out, strict=True), since):
                 if t:
-                    out[t] = memory.transitions[:, :k].T @ found.forward[t - 1]
-                out[t][:, month.new] = memory.new[:, None]
-                out[t][:, month.old] = memory.before[:k, None]
-                out[t][:, month.back] = memory.returning[:, None]
+                    np.matmul(memory.transitions[:, :k].T, found.forward[t - 1], out=ahead)
+                ahead[:, month.new] = memory.new[:, None]
+                ahead[:, month.old] = memory.before[:k, None]
+                ahead[:, month.back] = memory.returning[:, None]
             return np.asarray(out / np.maximum(out.sum(axis=1, keepdims=True), np.finfo(float).tiny))
 
         return self._through(panel, expected)
@@ -200,8 +200,8 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         return -2.0 * n * self.score(panel) + self.n_parameters * float(np.log(n))
 
     def _through(self, panel: Panel, wanted: Callable[[Chunk, Pass], Array]) -> Array:
-        """(n, T, .) what `wanted` (T, ., c) takes from the filter's pass over each chunk; NaN before a customer has
-        begun."""
+        """(n, t, .) what `wanted` (t, ., c) takes of the last t months from the filter's pass over each chunk; NaN
+        before a customer has begun."""
         check_is_fitted(self, "mixture_")
         if panel.n_features != self.n_features_in_:
             raise ValueError(f"the panel has {panel.n_features} features, the model {self.n_features_in_}")
@@ -219,7 +219,7 @@ class MarkovMixture(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             part = wanted(chunk, forward_pass(chunk, joint, self.memory_))
             parts.append(np.moveaxis(part, 2, 0))
         out = np.concatenate(parts)
-        out[panel.states == 0] = np.nan
+        out[panel.states[:, panel.n_months - out.shape[1] :] == BEFORE] = np.nan
         return out
 
     def _found(self, panel: Panel) -> Mixture:
