@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -267,7 +266,7 @@ def first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def prepare(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], feature_names: tuple[str, ...]) -> None:
+def prepare(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table], feature_names: tuple[str, ...]) -> None:
     """Create the tables that are missing, add the columns of a newer version or a changed configuration, and renew the
     comments that say something else.
 
@@ -279,13 +278,11 @@ def prepare(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], feat
             "The customers of this warehouse live elsewhere, and the configuration does not say where: put "
             "engine.spark back."
         )
-    statements = [
-        statement
-        for table in tables
-        for statement in (
-            _lacking(table, feature_names, standing[table.name]) if table.name in standing else table.ddl(feature_names)
-        )
-    ]
+    types = _as_duckdb_says(connection, {column.type for table in tables for column in table.with_features(["any"])})
+    statements: list[str] = []
+    for table in tables:
+        there = standing.get(table.name)
+        statements += table.ddl(feature_names) if there is None else _lacking(table, feature_names, there, types)
     if statements:
         connection.execute("; ".join(statements))
 
@@ -303,7 +300,9 @@ def _standing(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, tupl
     return found
 
 
-def _lacking(table: Table, feature_names: Iterable[str], there: Mapping[str, tuple[str, str]]) -> list[str]:
+def _lacking(
+    table: Table, feature_names: Iterable[str], there: Mapping[str, tuple[str, str]], types: Mapping[str, str]
+) -> list[str]:
     """The statements that make what is there of a table what is declared."""
     statements = [] if there[""][1] == table.description else [table.comment_on_table]
     for column in table.with_features(feature_names):
@@ -313,7 +312,7 @@ def _lacking(table: Table, feature_names: Iterable[str], there: Mapping[str, tup
             statements.append(f"ALTER TABLE {table.sql_name} ADD COLUMN {name} {column.type}")
             if column.before is not None:
                 statements.append(f"UPDATE {table.sql_name} SET {name} = {column.before}")
-        elif kind != _as_duckdb_says(column.type):
+        elif kind != types[column.type]:
             raise WarehouseError(
                 f"The warehouse has {table.name}.{column.name} as {kind}, and it was made as {column.type}: "
                 "another program has changed it. Put a backup in the warehouse's place, or move it and "
@@ -324,11 +323,14 @@ def _lacking(table: Table, feature_names: Iterable[str], there: Mapping[str, tup
     return statements
 
 
-@cache
-def _as_duckdb_says(kind: str) -> str:
-    """A type as `duckdb_columns` puts it: DECIMAL(38, 4) is DECIMAL(38,4) there."""
-    with in_memory() as connection:
-        return str(connection.execute(f"DESCRIBE SELECT CAST(NULL AS {kind}) AS value").fetchall()[0][1])
+def _as_duckdb_says(connection: duckdb.DuckDBPyConnection, types: Iterable[str]) -> dict[str, str]:
+    """Each of these types as `duckdb_columns` puts it: DECIMAL(38, 4) is DECIMAL(38,4) there."""
+    declared = sorted(types)
+    if not declared:
+        return {}
+    values = ", ".join(f"CAST(NULL AS {kind})" for kind in declared)
+    said = connection.execute(f"DESCRIBE SELECT {values}").fetchall()
+    return {kind: row[1] for kind, row in zip(declared, said, strict=True)}
 
 
 def replace_month(
