@@ -252,13 +252,14 @@ def _everybody(
     told = histories_tell(connection, config, month)
     # with a history shifts are only measured beside it
     seen = _seen_sql(connection, champion, month, told=told, shifts=not told)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE to_predict AS {seen} ORDER BY customer_id")
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE to_predict AS
+        SELECT row_number() OVER (ORDER BY customer_id) - 1 AS place, * FROM ({seen}) ORDER BY place
+    """)
     (customers,) = connection.execute("SELECT count(*) FROM to_predict").fetchone() or (0,)
     for start in range(0, customers, SCORED_ROWS):
-        part = f"rowid >= {start} AND rowid < {start + SCORED_ROWS}"
-        yield _customers(
-            champion, month, read_columns(connection, f"SELECT * FROM to_predict WHERE {part} ORDER BY rowid")
-        )
+        part = f"SELECT * FROM to_predict WHERE place >= {start} AND place < {start + SCORED_ROWS} ORDER BY place"
+        yield _customers(champion, month, read_columns(connection, part))
     connection.execute("DROP TABLE to_predict")
 
 
