@@ -1,10 +1,10 @@
-"""The statements about customers of one real month, on DuckDB and in Spark's SQL: the same rows, other rows, or refused.
+"""The statements about customers of one real month, on DuckDB and in Spark's SQL: the same rows, others, or refused.
 
-Run as `engines.py FOLDER MONTH ENGINE`, in a copy of a finished project (it is run again, with --force) and with sail or
-java for the engine (segment_pipeline_tests/spark.py says what each takes). While DuckDB makes the month, each statement
-of the warehouse's that names a table with customers keeps what its tables hold and what it gives, as Parquet. Then each
-is translated, run on the engine with the same tables, and compared cell by cell, in whatever order the rows come.
-Statements that read files are the source's; those of a database beside the warehouse stay with DuckDB.
+Run as `engines.py FOLDER MONTH ENGINE`, in a copy of a finished project (the month is run again, with --force) and with
+sail or java for the engine (segment_pipeline_tests/spark.py says what each takes). While DuckDB makes the month, each
+statement of the warehouse's that names a table with customers keeps what its tables hold and what it gives, as Parquet.
+Then each is translated, run on the engine with the same tables, and compared cell by cell, in whatever order the rows
+come. Statements that read files are the source's; those of a database beside the warehouse stay with DuckDB.
 """
 
 import datetime
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import duckdb
 from sqlglot import TokenType, exp, parse_one, tokenize
@@ -51,9 +51,9 @@ class Kept:
 class Recording:
     """A connection to the warehouse that keeps what is asked of it."""
 
-    kept: list[Kept] = []  # noqa: RUF012 - of all connections
-    of_files: Counter[str] = Counter()
-    _versions: Counter[str] = Counter()
+    kept: ClassVar[list[Kept]] = []
+    of_files: ClassVar[Counter[str]] = Counter()
+    _versions: ClassVar[Counter[str]] = Counter()
     _folder = Path(tempfile.mkdtemp(prefix="engines_"))
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
