@@ -4,8 +4,9 @@ import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -13,6 +14,7 @@ from hypothesis import settings
 
 from segment_pipeline_tests.commands import Commands, shared_commands
 from segment_pipeline_tests.shop import Shop, order_lines, write_parquet
+from segment_pipeline_tests.spark import engines, session
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -147,6 +149,13 @@ def three_months(tmp_path_factory: pytest.TempPathFactory, shop_orders: Path) ->
         assert ended.code == 0, ended
 
     return Shop(made_once(tmp_path_factory, "three_months", run))
+
+
+@pytest.fixture(scope="session", params=engines())
+def spark(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A session of Spark, once for each engine that speaks its language; see spark.py."""
+    with session(request.param) as started:
+        yield started
 
 
 @pytest.fixture

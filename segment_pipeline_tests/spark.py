@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ENGINES = {
     "sail": "Sail IS NOT INSTALLED: pip install pysail pyspark-client",
     "java": "Apache Spark IS NOT INSTALLED: it takes Java and an environment of its own (.ci/run makes one)",
@@ -23,13 +25,20 @@ def is_there(engine: str) -> bool:
     return whole and shutil.which("java") is not None if engine == "java" else find_spec("pysail") is not None
 
 
+def engines() -> list[Any]:
+    """The engines as parameters of tests, which are skipped where one is not there."""
+    marks = {name: pytest.mark.skipif(not is_there(name), reason=missing) for name, missing in ENGINES.items()}
+    return [pytest.param("sail", marks=marks["sail"]), pytest.param("java", marks=[marks["java"], pytest.mark.java])]
+
+
 @contextmanager
 def session(engine: str) -> Iterator[Any]:
     """A session of a server that ends with it."""
     from pyspark.sql import SparkSession
 
     if engine == "java":
-        started = SparkSession.builder.remote("local[2]").getOrCreate()
+        here = {"spark.connect.grpc.binding.address": "127.0.0.1", "spark.ui.enabled": "false"}
+        started = SparkSession.builder.remote("local[2]").config(map=here).getOrCreate()
         started.conf.set("spark.sql.shuffle.partitions", "2")
         started.conf.set("spark.sql.session.timeZone", "UTC")
         yield started

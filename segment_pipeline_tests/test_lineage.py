@@ -19,7 +19,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from segment_pipeline.database.engines.spark_sql import ForeignSqlError, to_spark
+from segment_pipeline.database.engines.spark_sql import AsWritten, ForeignSqlError, to_spark
 from segment_pipeline.definitions import SegmentPipeline, defs, resources
 from segment_pipeline.orchestration.resources import Step
 from segment_pipeline.orchestration.tables import TABLES as OF_EVERY_STEP
@@ -57,6 +57,12 @@ WITHOUT_A_TABLE = {
         for other in ("monthly_assignments", "raw_customers", "transition_deltas", "validated_features")
     },
 }
+
+AT_HOME = {
+    "movement_reference": "a sample's months are made once more, in a database of DuckDB's beside the warehouse",
+    "published_segments": "the published file is DuckDB's",
+}
+"""Assets whose statements about customers are asked of DuckDB, whichever engine has the customers."""
 
 EVERYTHING = """\
 warnings: {horizon_days: 30, monthly_budget: 40}
@@ -109,11 +115,11 @@ class Heard:
     def _note_customers(self, statement: exp.Expression, targets: list[exp.Table]) -> None:
         """Keep the query of a statement about customers, and know what it makes for more about them."""
         query = statement if isinstance(statement, exp.Query) else statement.args.get("expression")
-        if not isinstance(query, exp.Query):
+        if not isinstance(query, exp.Query) or any(query.find_all(exp.ReadParquet)):  # files lie on this machine
             return
         if {table.name for table in query.find_all(exp.Table)} & (OF_CUSTOMERS | self.made_of_customers):
             self.about_customers[query.sql("duckdb")] = query
-            self.made_of_customers |= {table.name for table in targets}
+            self.made_of_customers |= {table.name for table in targets} - CATALOGUE
 
 
 def targets_of(statement: exp.Expression) -> list[exp.Table]:
@@ -167,7 +173,7 @@ class Listening:
     def _hear(self, sql: str) -> None:
         if sql.startswith("COMMENT ON"):  # reads nothing, and sqlglot does not know that on a macro
             return
-        for statement in sqlglot.parse(sql, dialect="duckdb"):
+        for statement in sqlglot.parse(sql, dialect=AsWritten):
             assert statement is not None, sql
             assert not isinstance(statement, exp.Command), f"sqlglot does not understand: {sql}"
             if isinstance(statement, exp.Use):
@@ -299,11 +305,11 @@ def test_what_is_not_understood_is_no_gap(sql):
 def test_statements_about_customers_say_the_same_on_another_engine(heard):
     refused = {}
     for asset, what in heard.items():
-        for query in what.about_customers.values():
+        for query in what.about_customers.values() if asset not in AT_HOME else ():
             for mark in list(query.find_all(exp.Placeholder, exp.Parameter)):
                 mark.replace(exp.Null())
             try:
-                to_spark(query.sql("duckdb"))
+                to_spark(query)
             except ForeignSqlError as error:
                 refused[asset, str(error)] = query
     assert refused == {}

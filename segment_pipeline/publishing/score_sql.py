@@ -365,6 +365,10 @@ def _memory_lines(model: SegmentModel, dialect: str) -> list[str]:
         about = "The champion has a memory, of which this file makes no use: every row is scored as a new customer's."
     else:
         about = f"{_about_previous(model)} One that is no such list is refused as not_probabilities."
+        if dialect == "spark":
+            about = (
+                f"{about} (Sail cannot do without the column: CAST(NULL AS ARRAY<DOUBLE>) says that nothing is known.)"
+            )
     return _indented(about)
 
 

@@ -9,7 +9,6 @@ import pytest
 from segment_pipeline.database.engines.spark_sql import ForeignSqlError, to_spark
 from segment_pipeline.database.rows import exact_mean, exact_sum, hashed_below
 from segment_pipeline.database.store import in_memory
-from segment_pipeline_tests.spark import ENGINES, is_there, session
 
 CUSTOMERS = """
     SELECT customer_id, spend, orders, CAST(day AS DATE) AS day, CAST(day AS TIMESTAMP) + INTERVAL '23' HOUR AS moment,
@@ -147,15 +146,10 @@ def rows_of(table):
     return sorted(([plain(value) for value in row] for row in rows), key=repr)
 
 
-def engine(name):
-    marks = [pytest.mark.skipif(not is_there(name), reason=ENGINES[name])]
-    return pytest.param(name, marks=[*marks, pytest.mark.java] if name == "java" else marks)
-
-
-@pytest.fixture(scope="module", params=map(engine, ENGINES))
-def ask(request):
+@pytest.fixture
+def ask(spark):
     """`ask(query)`: rows of Spark, and those of DuckDB, of a query in DuckDB's SQL."""
-    with session(request.param) as spark, in_memory() as here:
+    with in_memory() as here:
         here.execute(f"CREATE TABLE customers AS {CUSTOMERS}")
         spark.createDataFrame(here.execute("FROM customers").to_arrow_table()).createOrReplaceTempView("customers")
 

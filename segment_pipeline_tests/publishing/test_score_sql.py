@@ -288,7 +288,7 @@ def test_every_dialect_parses_a_memory_and_says_what_it_makes_of_it(dialect):
     text = score_sql(scoring_of(remembering(4, 3, HOSTILE)[0]), dialect, "shop.customers")
     (tree,) = sqlglot.parse(text, read=dialect, error_level=sqlglot.ErrorLevel.RAISE)
     assert [table.sql() for table in tree.find_all(sqlglot.exp.Table)] == ["shop.customers AS raw_rows"]
-    remembers = dialect in {"duckdb", "postgres"}
+    remembers = dialect in {"duckdb", "postgres", "spark", "databricks"}
     head, _, query = text.partition("\nSELECT")
     head = " ".join(head.replace("--", " ").split())  # the comment is wrapped
     assert ("previous_probabilities" in query) is remembers
@@ -346,6 +346,28 @@ def test_postgresql_remembers_too(customers, tmp_path):
             assert found[customer]["segment_id"] == row["segment_id"]
 
 
+@pytest.mark.parametrize("dialect", ["spark", "databricks"])
+def test_spark_remembers_too(customers, spark, dialect, request):
+    model, X, previous = remembering(3, 4, HOSTILE)
+    text = score_sql(scoring_of(model), dialect, "customers")
+    connection = customers(model, X)
+    without = connection.execute("FROM customers").to_arrow_table()
+    with_previous(connection, previous)
+    known, expected_known = connection.execute("FROM customers").to_arrow_table(), by_memory(connection, model)
+    connection.execute("UPDATE customers SET previous_probabilities = NULL")
+    nothing_known = connection.execute("FROM customers").to_arrow_table()
+    expected_new = by_memory(connection, model)
+    given = [(known, expected_known), (nothing_known, expected_new), (without, expected_new)]
+    for rows, expected in given[:2] if request.node.callspec.params["spark"] == "sail" else given:
+        spark.createDataFrame(rows).createOrReplaceTempView("customers")
+        found = spark.sql(text).toArrow().to_pylist()
+        assert_same(
+            {row["customer_id"]: row for row in found},
+            {customer: row | {"refused": None} for customer, row in expected.items()},
+            within=1e-12,
+        )
+
+
 # --- on the demo ------------------------------------------------------------------------------------------------------
 
 
@@ -387,15 +409,15 @@ def consumer(demo):
         yield connection
 
 
-def assert_same(found, expected):
+def assert_same(found, expected, within=1e-9):
     assert found.keys() == expected.keys()
     for customer, row in expected.items():
         for name in FIGURES:
-            assert float(found[customer][name]) == pytest.approx(row[name], abs=1e-9, rel=0), (customer, name)
+            assert float(found[customer][name]) == pytest.approx(row[name], abs=within, rel=0), (customer, name)
         for name in WORDS:
             assert found[customer][name] == row[name], (customer, name)
         assert list(found[customer]["segment_ids"]) == row["segment_ids"]
-        assert found[customer]["probabilities"] == pytest.approx(row["probabilities"], abs=1e-9, rel=0)
+        assert found[customer]["probabilities"] == pytest.approx(row["probabilities"], abs=within, rel=0)
         assert found[customer]["refused"] is None
 
 
@@ -463,6 +485,23 @@ def test_the_file_for_postgresql_reproduces_the_months_assignments(demo, consume
     assert found.pop("missing")["refused"] == f"missing:{first}"
     assert found.pop(None)["refused"] == "missing_customer_id"
     assert_same(found, expected)
+
+
+@pytest.mark.parametrize("dialect", ["spark", "databricks"])
+def test_the_file_for_spark_reproduces_the_months_assignments(demo, consumer, asked, spark, dialect):
+    first, *others = [column[0] for column in consumer.execute("FROM shop_customers LIMIT 0").description][1:]
+    strange = [("far", "1e90"), ("nan", "'NaN'"), ("infinite", "'Infinity'"), ("negative", "-1"), ("missing", "NULL")]
+    listed = ", ".join(f"('{name}', {value}{', 1' * len(others)})" for name, value in strange)
+    rows = consumer.execute(f"FROM shop_customers UNION ALL (VALUES {listed}, (chr(160), 1{', 1' * len(others)}))")
+    spark.createDataFrame(rows.to_arrow_table()).createOrReplaceTempView("shop_customers")
+    scored = spark.sql((asked / f"{dialect}.sql").read_text()).toArrow().to_pylist()
+    found = {row["customer_id"]: row for row in scored}
+    assert math.isclose(sum(found.pop("far")["probabilities"]), 1)
+    assert found.pop("nan")["refused"] == found.pop("infinite")["refused"] == f"not_finite:{first}"
+    assert found.pop("negative")["refused"] == f"below_minimum:{first}"
+    assert found.pop("missing")["refused"] == f"missing:{first}"
+    assert found.pop("\xa0")["refused"] == "missing_customer_id"
+    assert_same(found, expected_rows(demo), within=1e-12)
 
 
 def test_a_file_without_limits_has_no_macro_and_the_command_says_what_to_do(demo, tmp_path, capsys):

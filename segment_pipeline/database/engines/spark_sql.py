@@ -42,10 +42,11 @@ class _InPlace(Spark):  # type: ignore[misc]
         EXPRESSIONS_WITHOUT_NESTED_CTES: ClassVar[set[type[exp.Expr]]] = set()
 
 
-def to_spark(query: str) -> str:
-    """A query of DuckDB's as one of Spark's, with the same columns and rows. Raises ForeignSqlError."""
+def to_spark(query: str | exp.Query) -> str:
+    """A query of DuckDB's, or what AsWritten has made of one, as one of Spark's, with the same columns and rows. Raises
+    ForeignSqlError."""
     try:
-        tree = sqlglot.parse_one(query, read=AsWritten)
+        tree = sqlglot.parse_one(query, read=AsWritten) if isinstance(query, str) else query.copy()
     except sqlglot.ParseError as error:
         raise ForeignSqlError(f"Not to be read as DuckDB's SQL: {error}") from error
     for select in tree.find_all(exp.Select):
@@ -83,7 +84,7 @@ _THE_SAME = frozenset(
     {
         *(exp.Select, exp.From, exp.Where, exp.Having, exp.Limit, exp.Offset, exp.Order, exp.Subquery, exp.With),
         *(exp.CTE, exp.Values, exp.Tuple, exp.Identifier, exp.TableAlias, exp.Column, exp.Alias, exp.Var, exp.Qualify),
-        *(exp.Except, exp.Intersect, exp.GroupingSets, exp.IgnoreNulls, exp.Paren, exp.Exists),
+        *(exp.Except, exp.Intersect, exp.GroupingSets, exp.Paren, exp.Exists),
         *(exp.Literal, exp.Boolean, exp.Null, exp.DataType, exp.DataTypeParam, exp.Array, exp.Struct, exp.PropertyEQ),
         *(exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between, exp.Is),
         *(exp.NullSafeEQ, exp.NullSafeNEQ, exp.Case, exp.If, exp.Coalesce, exp.Nullif, exp.Greatest, exp.Least),
@@ -335,11 +336,15 @@ def _element(node: exp.Expression) -> exp.Expression:
     """What stands at a place of a list or map, NULL where there is none; the places count from 1."""
     (at,) = node.expressions
     if not isinstance(at, exp.Slice):
-        return _call("try_element_at", node.this, at)
+        return _call("try_element_at", node.this, at if isinstance(at.unnest(), _WRITTEN) else _cast_to(at, "INT"))
     first, last = at.this, at.expression
     if not all(isinstance(one, exp.Literal) and one.is_int for one in (first, last)):
         raise _refused(node, "both ends of a part of a list have to be numbers")
     return _call("slice", node.this, first, exp.Literal.number(int(last.name) - int(first.name) + 1))
+
+
+_WRITTEN = (exp.Literal, exp.Neg)
+"""A place or a key that is written; a place that is computed may be of a type that Spark takes for none."""
 
 
 def _contains(node: exp.Expression) -> exp.Expression:
@@ -348,14 +353,19 @@ def _contains(node: exp.Expression) -> exp.Expression:
     return exp.Paren(this=exp.GT(this=place, expression=exp.Literal.number(0)))
 
 
-def _at_the_largest(node: exp.Expression) -> exp.Expression:
-    """DuckDB passes over rows without a value, Spark over those without a rank only."""
-    known = exp.Not(this=exp.Is(this=_alone(node.this), expression=exp.Null()))
+def _of_known(node: exp.Expression) -> exp.Expression:
+    """An aggregate that passes over rows without a value, as any_value does in DuckDB, and arg_max and arg_min do."""
+    aggregate = node.this if isinstance(node, exp.IgnoreNulls) else node
+    known = exp.Not(this=exp.Is(this=_alone(aggregate.this), expression=exp.Null()))
     around = node.parent
     if isinstance(around, exp.Filter):
         around.expression.set("this", exp.And(this=exp.Paren(this=around.expression.this), expression=known))
-        return node
-    return exp.Filter(this=node.copy(), expression=exp.Where(this=known))
+        return aggregate
+    return exp.Filter(this=aggregate.copy(), expression=exp.Where(this=known))
+
+
+def _ignoring(node: exp.Expression) -> exp.Expression:
+    return _of_known(node) if isinstance(node.this, exp.AnyValue) else node
 
 
 def _trim(node: exp.Expression) -> exp.Expression:
@@ -417,8 +427,8 @@ def _place(node: exp.Expression) -> exp.Expression:
 
 _REWRITES: dict[type[exp.Expression], Callable[[exp.Expression], exp.Expression]] = {
     exp.Add: _sum_of_days,
-    exp.ArgMax: _at_the_largest,
-    exp.ArgMin: _at_the_largest,
+    exp.ArgMax: _of_known,
+    exp.ArgMin: _of_known,
     exp.ArrayContains: _contains,
     exp.Avg: _mean,
     exp.Bracket: _element,
@@ -429,6 +439,7 @@ _REWRITES: dict[type[exp.Expression], Callable[[exp.Expression], exp.Expression]
     exp.Explode: _unnest,
     exp.Group: _only("cube", "rollup", "totals"),
     exp.GroupConcat: _listed,
+    exp.IgnoreNulls: _ignoring,
     exp.In: _in,
     exp.JSONObject: _json,
     exp.Join: _join,
