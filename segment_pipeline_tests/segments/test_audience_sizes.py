@@ -46,6 +46,8 @@ def test_a_jump_of_before_does_not_hide_the_next() -> None:
     past[3] = np.log(2)
     value, limit = size_change(past, np.log(2), 0.2)
     assert value > limit
+    # nor does it move what is usual
+    assert size_change(np.append(np.zeros(9), np.log(2)), np.log(1.5), 0.2)[0] == pytest.approx(0.5)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +132,14 @@ def test_a_tier_that_jumps_is_told_as_well(warehouse, config):
     figures, jumped = audience_figures(warehouse, config, LAST)
     assert [(figure.segment_id, figure.feature) for figure in figures if figure.fired] == [(None, "hybrid")]
     assert jumped == ["the tier hybrid has 120 customers, 52 the month before"]
+
+
+def test_a_tier_that_nobody_was_in_before_is_told(warehouse, config):
+    fill(warehouse, quiet(FEWEST_CHANGES + 2), hybrids=[0] * (FEWEST_CHANGES + 1) + [120])
+    figures, jumped = audience_figures(warehouse, config, LAST)
+    assert jumped == ["the tier hybrid has 120 customers, 0 the month before"]
+    (hybrid,) = (figure for figure in figures if figure.feature == "hybrid")
+    assert hybrid.value == pytest.approx(120.5 / 0.5 - 1)  # half a customer more in both, as nobody has no logarithm
 
 
 def test_a_refit_is_no_jump_and_none_in_the_past_either(warehouse, config):
