@@ -42,7 +42,7 @@ candidate_models drift_alerts@-1 monthly_assignments raw_customers selected_mode
 journey_paths | segments | duckdb sql | monthly_assignments segment_profiles selected_model validated_features |
 churn_risk | early_warnings | duckdb python | monthly_assignments raw_customers selected_model validated_features |
 customer_value | early_warnings | duckdb python | \
-churn_risk customer_value@-1 monthly_assignments selected_model |
+churn_risk customer_value@-1 monthly_assignments raw_customers selected_model |
 early_warnings | early_warnings | duckdb sql | churn_risk customer_actions customer_value early_warnings@-1 \
 monthly_assignments selected_model transition_deltas validated_features |
 warning_backtest | early_warnings | duckdb python | \
