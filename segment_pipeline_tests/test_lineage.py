@@ -50,7 +50,6 @@ WITHOUT_A_TABLE = {
     ("segment_report", "published_segments"): "the report reads the published file",
     ("alternative_segmentations", "raw_customers"): "the same",
     ("alternative_segmentations", "monthly_assignments"): "only a champion with memory knows the months before",
-    ("churn_risk", "raw_customers"): "ready-made customers tell by their recency who ordered; order lines are read",
     ("monthly_assignments", "raw_customers"): "only a champion with memory asks who is new; two months give none",
     **{
         ("segment_forecast", other): "only a champion with memory forecasts; two months give none"

@@ -80,7 +80,7 @@ def _quality(quality: "Iterable[tuple[date, str, ForecastQuality]]") -> dg.Markd
     CUSTOMER_VALUE,
     beside=[SPEND_FORECASTS, OBSERVED_SPEND, CUSTOMER_VALUE_QUALITY, SEGMENT_VALUE],
     # It stands here, and not in its own room, because what is at risk is the risk's and the value's together.
-    deps=[selected_model, monthly_assignments, churn_risk],
+    deps=[raw_customers, selected_model, monthly_assignments, churn_risk],
     follows_itself=True,  # the forecasts of the months before, of which this month knows what came
 )
 def customer_value(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:

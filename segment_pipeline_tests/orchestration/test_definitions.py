@@ -43,7 +43,7 @@ validated_features | audiences_change_as_usual
 journey_paths | segments | duckdb sql | monthly_assignments segment_profiles selected_model validated_features |
 churn_risk | early_warnings | duckdb python | monthly_assignments raw_customers selected_model validated_features |
 customer_value | early_warnings | duckdb python | \
-churn_risk customer_value@-1 monthly_assignments selected_model |
+churn_risk customer_value@-1 monthly_assignments raw_customers selected_model |
 early_warnings | early_warnings | duckdb sql | churn_risk customer_actions customer_value early_warnings@-1 \
 monthly_assignments selected_model transition_deltas validated_features |
 warning_backtest | early_warnings | duckdb python | \
