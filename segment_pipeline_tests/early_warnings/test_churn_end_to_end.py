@@ -10,7 +10,8 @@ import pytest
 from segment_pipeline.config.config import load_config
 from segment_pipeline.config.values import setting
 from segment_pipeline.config.warning_rules import WARNING_RULES, WarningRule, WarningSettings
-from segment_pipeline.early_warnings.churn_store import write_backtest
+from segment_pipeline.early_warnings import churn_store
+from segment_pipeline.early_warnings.churn_store import write_backtest, write_churn_risk
 from segment_pipeline.early_warnings.rules_store import write_early_warnings
 from segment_pipeline.models.champions_store import previous_champion, require_champion
 from segment_pipeline.months import month_range
@@ -80,6 +81,22 @@ def test_the_first_months_are_refused_with_the_reason_and_the_third_is_predicted
     assert (rows,) == query(judged.published, "SELECT count(*) FROM current_assignments")[0]
     assert 0 <= low < high <= 1
     assert kinds > rows / 2
+
+
+def test_customers_are_predicted_in_parts_as_all_at_once(judged: Shop, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(churn_store, "SCORED_ROWS", 50)
+    copy = shutil.copyfile(judged.folder / "warehouse.duckdb", tmp_path / "warehouse.duckdb")
+    with duckdb.connect(str(copy)) as connection:
+        connection.begin()
+        (month,) = connection.execute("SELECT max(month) FROM churn_risk").fetchone() or (None,)
+        connection.execute("CREATE TEMP TABLE at_once AS FROM churn_risk WHERE month = ?", [month])
+        customers, _ = write_churn_risk(connection, load_config(judged.config_path), month)
+        assert customers > 2 * churn_store.SCORED_ROWS
+        found = connection.execute(
+            "SELECT count(*), max(abs(a.churn_risk - r.churn_risk)) "
+            "FROM at_once AS a JOIN churn_risk AS r USING (month, customer_id)"
+        ).fetchone()
+    assert found == (customers, pytest.approx(0, abs=1e-12))
 
 
 def test_warnings_are_ranked_by_revenue_at_risk_and_kept_within_the_budget(judged: Shop) -> None:
