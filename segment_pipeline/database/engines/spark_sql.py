@@ -89,19 +89,10 @@ _THE_SAME = frozenset(
         *(exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between, exp.Is),
         *(exp.NullSafeEQ, exp.NullSafeNEQ, exp.Case, exp.If, exp.Coalesce, exp.Nullif, exp.Greatest, exp.Least),
         *(exp.Mul, exp.Neg, exp.Mod, exp.Abs, exp.Exp, exp.Sqrt, exp.Pow, exp.Floor, exp.DPipe, exp.MD5, exp.Left),
-        *(exp.Right, exp.Year, exp.Month, exp.Day, exp.Count, exp.Sum, exp.Min, exp.Max, exp.AnyValue, exp.LogicalAnd),
+        *(exp.Right, exp.Year, exp.Month, exp.Day, exp.Sum, exp.Min, exp.Max, exp.AnyValue, exp.LogicalAnd),
         *(exp.LogicalOr, exp.StddevSamp, exp.Filter, exp.Window, exp.RowNumber, exp.DenseRank, exp.Lag, exp.Lead),
-        *(
-            exp.Transform,
-            exp.ArrayFilter,
-            exp.ArrayAppend,
-            exp.ArrayMax,
-            exp.MapKeys,
-            exp.Dot,
-            exp.JSONKeyValue,
-            exp.Interval,
-            exp.ToDays,
-        ),
+        *(exp.Transform, exp.ArrayFilter, exp.ArrayAppend, exp.ArrayMax, exp.MapKeys, exp.Dot, exp.JSONKeyValue),
+        *(exp.Interval, exp.ToDays),
     }
 )
 """What both mean the same by, NULL and NaN included, or what one of the rewrites around it looks after."""
@@ -369,7 +360,7 @@ def _ignoring(node: exp.Expression) -> exp.Expression:
 
 
 def _trim(node: exp.Expression) -> exp.Expression:
-    if set(node.args) - {"this"} and any(node.args.get(one) for one in set(node.args) - {"this"}):
+    if any(value for name, value in node.args.items() if name != "this"):
         raise _refused(node, "trim is known here without further words")
     return exp.Trim(this=node.this, expression=exp.Literal.string(BLANKS), position="BOTH")
 
@@ -433,6 +424,7 @@ _REWRITES: dict[type[exp.Expression], Callable[[exp.Expression], exp.Expression]
     exp.Avg: _mean,
     exp.Bracket: _element,
     exp.Cast: _cast,
+    exp.Count: _only("expressions"),
     exp.DateDiff: _days_between,
     exp.Distinct: _only("on"),
     exp.Div: _division,
