@@ -283,8 +283,8 @@ def prepare(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table], feat
     for table in tables:
         there = standing.get(table.name)
         statements += table.ddl(feature_names) if there is None else _lacking(table, feature_names, there, types)
-    if statements:
-        connection.execute("; ".join(statements))
+    for statement in statements:
+        connection.execute(statement)
 
 
 def _standing(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, tuple[str, str]]]:

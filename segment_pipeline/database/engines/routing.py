@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 SAMPLES = frozenset({"outliers", "panel_rows", "panel_customers", "sampled_customers"})
 """Temporary tables that hold a sample of customers, or the few unusual ones: they come home."""
 
+FROM_FILES = frozenset({"folded_orders"})
+"""Tables that this machine makes of the source's files: they stay with these."""
+
 Parameters = Sequence[object] | Mapping[str, object] | None
 
 
@@ -100,7 +103,8 @@ class SparkConnection:
         """Let those of the tables that have a row for each customer live in Spark, with what the warehouse has of them.
         Call it inside a transaction."""
         for table in tables:
-            if "customer_id" not in table.key or table.name in self._theirs:
+            stays = "customer_id" not in table.key or table.name in FROM_FILES
+            if stays or table.name in self._theirs:
                 continue
             name = identifier(table.name)
             there = self._home.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchall()
@@ -430,7 +434,8 @@ def _tables(tree: exp.Expr) -> list[exp.Table]:
 
 def _names_files(tree: exp.Expr) -> bool:
     return any(
-        not isinstance(one.this, exp.Identifier) and one.sql("duckdb").lower().startswith("read_")
+        one.name in FROM_FILES
+        or (not isinstance(one.this, exp.Identifier) and one.sql("duckdb").lower().startswith("read_"))
         for one in tree.find_all(exp.Table)
     )
 

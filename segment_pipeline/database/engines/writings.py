@@ -12,6 +12,7 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.database.quoting import identifier
+from segment_pipeline.database.rows import is_there
 from segment_pipeline.database.tables import MONTH, Column, Table
 
 _TABLE = Column("table_name", "VARCHAR", "", "The table.")
@@ -65,9 +66,10 @@ class Writings:
     def __init__(self, warehouse: duckdb.DuckDBPyConnection, database: str) -> None:
         """database : what the warehouse is called among those that are attached to the connection."""
         self._warehouse = warehouse
-        for table in (LIVING_THERE, WRITINGS, READABLE, BEGUN):
-            for statement in table.ddl():
-                warehouse.execute(statement)
+        if not is_there(warehouse, BEGUN.name):
+            for table in (LIVING_THERE, WRITINGS, READABLE, BEGUN):
+                for statement in table.ddl():
+                    warehouse.execute(statement)
         self._tables, self._writings, self._readable, self._begun = (
             f"{identifier(database)}.main.{table.name}" for table in (LIVING_THERE, WRITINGS, READABLE, BEGUN)
         )
