@@ -250,5 +250,7 @@ def _slant(names: Iterable[tuple[float, str]]) -> float:
 
 
 def _written(attributes: Mapping[str, object]) -> str:
-    texts = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in attributes.items()}
+    texts = {
+        name: f"{round(value, 2):g}" if isinstance(value, float) else str(value) for name, value in attributes.items()
+    }
     return "".join(f' {name.replace("_", "-")}="{escape(value)}"' for name, value in texts.items())

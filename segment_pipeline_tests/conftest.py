@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,10 @@ Shop(_LOCATION).configure(last_month="2023-12")
 os.environ["SEGMENT_PIPELINE_CONFIG"] = str(_LOCATION / "segmentation.yaml")
 os.environ.pop("DAGSTER_HOME", None)
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
+
+# The client of Spark takes a program without a file for a run of its own doctests, and ends it: the suite's workers are
+# such programs.
+vars(sys.modules["__main__"]).setdefault("__file__", __file__)
 
 # How long an example takes is the machine's business: a busy one fails no test.
 settings.register_profile("patient", deadline=None)

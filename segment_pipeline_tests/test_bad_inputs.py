@@ -338,7 +338,7 @@ def test_a_machine_that_does_not_do_its_part(commands: Commands, copy: Shop, wha
 def test_a_disk_that_is_full(commands: Commands, copy: Shop) -> None:
     copy.configure(last_month="2023-06")
     before = untouched(copy)
-    ended = commands.run(copy, "--quiet", "--months", "2023-06", largest_file=4096)
+    ended = commands.run(copy, "--quiet", "--months", "2023-06", largest_file=1_000_000)
     assert ended.code == 1, ended
     assert_clear(ended.err, r"warehouse\.duckdb cannot be written \(.*Free disk space")
     assert untouched(copy) == before

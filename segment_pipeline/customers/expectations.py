@@ -10,7 +10,9 @@ great-expectations is imported inside the function that validates (it takes seco
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -277,13 +279,26 @@ def _one_row_frame(**values: float) -> "pd.DataFrame":
 # --- great-expectations -----------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Meanwhile, to whoever imports it, the package is not installed."""
+    there = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == package}
+    sys.modules[package] = None  # type: ignore[assignment]  # what makes an import of it fail
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+        sys.modules.update(there)
+
+
 def _judge(frame: "pd.DataFrame", expected: Sequence[Expected]) -> list[_Judged]:
     """The verdict on each expectation, in the order given. Raises ExpectationRaisedError."""
     if not expected:
         return []
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import by the versions that phone home
-    import great_expectations as gx
-    import great_expectations.expectations as gxe
+    with _hidden("pyspark"):  # it would be imported, for no use of ours: seconds, warnings, at worst an exit
+        import great_expectations as gx
+        import great_expectations.expectations as gxe
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}

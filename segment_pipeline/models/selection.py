@@ -258,7 +258,9 @@ def _rationale(
     else:
         gap = _score(runner_up, model) - _score(best, model)
         words = f"{abs(gap):,.0f} {unit} {'worse' if gap >= 0 else 'better'}"
-        sentences.append(f"Runner-up: {_told(runner_up, several)}, {words}.")
+        examined = not refusals[runner_up.key]
+        told = _told(runner_up, several) if examined else f"{_named(runner_up.key, several)} components"
+        sentences.append(f"{'Runner-up' if examined else 'Next, and not examined further'}: {told}, {words}.")
     sentences.append(
         f"Independent searches agree to {best.stability:.2f} (1 = always the same customers together); the smallest "
         f"segment holds {percent(best.smallest_share, 1)} of the customers."

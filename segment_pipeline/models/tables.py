@@ -82,7 +82,13 @@ CANDIDATE_MODELS = Table(
             "nothing: they exchange them as if by chance; 1 where no two exchange 5 % of their customers both ways. "
             "NULL without memory.",
         ),
-        Column("admissible", "BOOLEAN", "", "Whether every condition for selection holds."),
+        Column(
+            "admissible",
+            "BOOLEAN",
+            "",
+            "Whether every condition for selection holds. FALSE as well where stability is NULL: nobody had to ask, "
+            "for others describe the customers better.",
+        ),
         Column("selected", "BOOLEAN", "", "Whether this candidate is the month's choice (the challenger)."),
     ),
     ("month", "covariance_type", "n_components"),

@@ -263,7 +263,8 @@ SEGMENT_EVENTS = View(
     "segment_events",
     "What happened to whom, for those who act on changes: a row for each customer and event of a month. Its segments "
     "are those of the champion that measures both months, so a refit alone is no event, and entered and moved in, less "
-    "left and moved out, is what segment_moves changes a segment by. What a list that follows the published segments "
+    "left and moved out, is what segment_moves changes a segment by. In the month of a promotion they are those of the "
+    "champion before, by its names, while forecast is by the new one. What a list that follows the published segments "
     "has to add and take out stands in audience_feed.",
     (
         MONTH,

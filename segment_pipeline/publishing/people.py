@@ -160,7 +160,7 @@ def _count(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
     """How many of PEOPLE have rows, and how many rows."""
     theirs = " UNION ALL ".join(
         f"SELECT customer_id FROM {identifier(table.name)} SEMI JOIN {PEOPLE} USING (customer_id)"
-        for table in TABLES_OF_PEOPLE
+        for table in (*TABLES_OF_PEOPLE, FOLDED_ORDERS)
     )
     found = connection.execute(f"SELECT count(DISTINCT customer_id), count(*) FROM ({theirs})").fetchone()
     return found or (0, 0)

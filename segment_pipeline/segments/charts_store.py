@@ -72,9 +72,10 @@ def drift_history(connection: duckdb.DuckDBPyConnection, month: date) -> list[Ro
     return read_rows(
         connection,
         """
-        SELECT month, metric, arg_max(value, value - threshold) AS value,
-            coalesce(arg_max(threshold, value - threshold), any_value(threshold)) AS threshold, bool_or(fired) AS fired
-        FROM drift_alerts WHERE month BETWEEN ? AND ? AND metric <> 'feature_schema_changed'
+        SELECT month, metric, arg_max(value, reached) AS value,
+            coalesce(arg_max(threshold, reached), any_value(threshold)) AS threshold, bool_or(fired) AS fired
+        FROM (SELECT *, coalesce(value / nullif(threshold, 0), value - threshold) AS reached FROM drift_alerts)
+        WHERE month BETWEEN ? AND ? AND metric <> 'feature_schema_changed'
         GROUP BY month, metric ORDER BY metric, month
         """,
         add_months(month, 1 - HISTORY_MONTHS),

@@ -397,7 +397,12 @@ DRIFT_ALERTS = Table(
         Column("segment_id", "INTEGER", "", "The segment it concerns; NULL for the whole base."),
         Column("feature", "VARCHAR", "", "The feature it concerns, or the tier of an audience_size; NULL where none."),
         Column("value", "DOUBLE", "the metric's unit", "The figure."),
-        Column("threshold", "DOUBLE", "the metric's unit", "The configured limit."),
+        Column(
+            "threshold",
+            "DOUBLE",
+            "the metric's unit",
+            "The configured limit; of audience_size what its own past reaches, where that is more.",
+        ),
         Column("fired", "BOOLEAN", "", "Whether the limit was crossed this month."),
         Column(
             "status",

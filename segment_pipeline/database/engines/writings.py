@@ -50,6 +50,10 @@ BEGUN = Table(
 )
 
 
+LEDGER = (LIVING_THERE, WRITINGS, READABLE, BEGUN)
+"""What the warehouse knows of the engine: only one that has an engine has these tables."""
+
+
 @dataclass(frozen=True)
 class Writing:
     """A month of a table, or a part of it, and where it is."""
@@ -67,11 +71,11 @@ class Writings:
         """database : what the warehouse is called among those that are attached to the connection."""
         self._warehouse = warehouse
         if not is_there(warehouse, BEGUN.name):
-            for table in (LIVING_THERE, WRITINGS, READABLE, BEGUN):
+            for table in LEDGER:
                 for statement in table.ddl():
                     warehouse.execute(statement)
         self._tables, self._writings, self._readable, self._begun = (
-            f"{identifier(database)}.main.{table.name}" for table in (LIVING_THERE, WRITINGS, READABLE, BEGUN)
+            f"{identifier(database)}.main.{table.name}" for table in LEDGER
         )
 
     def settle(self, table: Table) -> None:
