@@ -34,6 +34,8 @@ WORD = "(former customer)"
 _DAGSTERS_OWN = frozenset({"__class__", "tags", "run_id", "step_key", "partition", "path", "pid", "timestamp"})
 
 
+SETTINGS = "dagster.yaml"
+
 PATIENCE = 10.0
 """Seconds that another program may take to let go of a file of Dagster's."""
 
@@ -82,11 +84,13 @@ def clear_history(home: Path, ids: Collection[str]) -> Iterator[str]:
             changed = _clear_database(file, names)
         elif file.suffix in (".db-wal", ".db-shm", ".db-journal"):
             continue  # of the database beside them
+        elif file.name == SETTINGS:
+            continue  # no history, and a number in it is nobody's id
         else:
             changed = _clear_text(file, names)
         if changed:
             yield f"{file}: {changed:,} entries no longer name them."
-    settings = home / "dagster.yaml"
+    settings = home / SETTINGS
     if settings.exists() and re.search(
         r"^(storage|run_storage|event_log_storage):", settings.read_text(), re.MULTILINE
     ):

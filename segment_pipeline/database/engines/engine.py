@@ -39,7 +39,7 @@ class SparkEngine:
     def problems(self) -> list[str]:
         """What keeps it from being used, in sentences."""
         try:
-            self.spark.session().close()
+            self.spark.try_out()
         except EngineError as error:
             return [str(error)]
         return []

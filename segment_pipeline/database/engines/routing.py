@@ -18,7 +18,7 @@ from sqlglot import ParseError, TokenType, exp, parse_one, tokenize
 from segment_pipeline.database.engines.spark import EngineError, RefusedError, Session, Spark
 from segment_pipeline.database.engines.spark_sql import AsWritten, to_spark
 from segment_pipeline.database.engines.writings import Writing, Writings
-from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.store import in_memory, month_literal
 from segment_pipeline.database.tables import Table
 from segment_pipeline.months import month_key
@@ -102,6 +102,8 @@ class SparkConnection:
     def move_in(self, tables: Iterable[Table]) -> None:
         """Let those of the tables that have a row for each customer live in Spark, with what the warehouse has of them.
         Call it inside a transaction."""
+        if not self._theirs:  # before the first of them leaves the warehouse
+            self._spark.try_out()
         for table in tables:
             stays = "customer_id" not in table.key or table.name in FROM_FILES
             if stays or table.name in self._theirs:
@@ -124,8 +126,7 @@ class SparkConnection:
             writings = self._writings.of(table, readable=True)
             for writing in writings:
                 self._find(writing.name)
-            view = f"{_name(self._spark.database)}.{_name(table)}"
-            self._ask(f"CREATE OR REPLACE VIEW {view} AS {self._rows_of(table, writings)}")
+            self._ask(f"CREATE OR REPLACE VIEW {self._spark.place(table)} AS {self._rows_of(table, writings)}")
         self._drop(self._writings.unneeded())
 
     # where a statement belongs
@@ -189,9 +190,8 @@ class SparkConnection:
             return self._with_fetched(tree)
         self._dropped(name)
         self._temporary[name] = self._write(name, self._translated(query))
-        self._ask(
-            f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS SELECT * FROM {self._place(self._temporary[name])}"
-        )
+        place = self._spark.place(self._temporary[name])
+        self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS SELECT * FROM {place}")
         return self._count(0)
 
     def _dropped(self, name: str) -> duckdb.DuckDBPyConnection:
@@ -305,7 +305,7 @@ class SparkConnection:
     def _find(self, writing: str) -> None:
         """Tell the catalogue of a writing that it may have forgotten, where it keeps none beyond a session."""
         if self._spark.location is not None:
-            self._ask(f"CREATE TABLE IF NOT EXISTS {self._place(writing)} {self._storage(writing)}")
+            self._ask(self._spark.found_again(writing))
 
     def _rows_of(self, table: str, writings: Sequence[Writing]) -> str:
         columns = self._columns(table)
@@ -315,7 +315,7 @@ class SparkConnection:
                 name: _name(name) if name in one.columns else f"CAST(NULL AS {columns[name]})" for name in columns
             }
             listed = ", ".join(f"{value} AS {_name(name)}" for name, value in values.items())
-            parts.append(f"SELECT {listed} FROM {self._place(one.name)}")
+            parts.append(f"SELECT {listed} FROM {self._spark.place(one.name)}")
         nobody = ", ".join(f"CAST(NULL AS {kind}) AS {_name(name)}" for name, kind in columns.items())
         return " UNION ALL ".join(parts) or f"SELECT {nobody} WHERE false"
 
@@ -332,11 +332,11 @@ class SparkConnection:
         said = f"({asked}) AS found({', '.join(map(_name, names))})"
         cast = ", ".join(f"CAST({_name(name)} AS {columns[name]}) AS {_name(name)}" for name in names)
         name = self._write(table, f"SELECT {cast} FROM {said}")
-        counted = self._ask(f"SELECT {_name(month)}, count(*) FROM {self._place(name)} GROUP BY 1 ORDER BY 1")
+        counted = self._ask(f"SELECT {_name(month)}, count(*) FROM {self._spark.place(name)} GROUP BY 1 ORDER BY 1")
         months = dict(zip(*(column.to_pylist() for column in counted.columns), strict=True))
         if len(months) == 1:
             return [Writing(of, name, names, rows) for of, rows in months.items()]
-        rows_of = f"SELECT * FROM {self._place(name)} WHERE {_name(month)} = "
+        rows_of = f"SELECT * FROM {self._spark.place(name)} WHERE {_name(month)} = "
         parts = [
             Writing(of, self._write(table, rows_of + month_literal(of)), names, rows) for of, rows in months.items()
         ]
@@ -347,24 +347,16 @@ class SparkConnection:
         name = f"{table}__{uuid4().hex[:12]}"
         self._writings.begin(name)
         self._written.append(name)
-        self._ask(f"CREATE TABLE {self._place(name)} {self._storage(name)} AS {asked}")
+        self._ask(f"CREATE TABLE {self._spark.place(name)} {self._spark.storage(name)} AS {asked}")
         return name
 
     def _drop(self, writings: Sequence[str]) -> None:
         for name in writings:
             self._find(name)
-            if self._spark.location is not None:  # of a table whose place was named, the catalogue leaves the files
-                self._ask(f"INSERT OVERWRITE TABLE {self._place(name)} SELECT * FROM {self._place(name)} WHERE false")
-            self._ask(f"DROP TABLE IF EXISTS {self._place(name)}")
+            for statement in self._spark.dropped(name):
+                self._ask(statement)
         if writings:
             self._writings.forget(writings)
-
-    def _place(self, writing: str) -> str:
-        return f"{_name(self._spark.database)}.{_name(writing)}"
-
-    def _storage(self, writing: str) -> str:
-        where = self._spark.location
-        return f"USING {self._spark.format}" + (f" LOCATION {literal(f'{where}/{writing}')}" if where else "")
 
     def _columns(self, table: str) -> dict[str, str]:
         """The columns of a table, and their types as Spark has them."""

@@ -6,10 +6,12 @@ when a statement goes there: it is an extra, and nobody who stays with DuckDB ha
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from segment_pipeline.database.quoting import literal
 from segment_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -66,6 +68,45 @@ class Spark:
         session.run(f"CREATE DATABASE IF NOT EXISTS {self.database} COMMENT '{MADE_BY_US}'{where}")
         return session
 
+    def try_out(self) -> None:
+        """Write a table, and read it in another session, as every step of a month does. Raises EngineError."""
+        name = f"tried__{uuid4().hex[:12]}"
+        with closing(self.session()) as session:
+            session.run(f"CREATE TABLE {self.place(name)} {self.storage(name)} AS SELECT 1 AS one")
+        with closing(self.session()) as session:
+            try:
+                if self.location is not None:
+                    session.run(self.found_again(name))
+                session.run(f"SELECT one FROM {self.place(name)}")
+            except RefusedError as error:
+                raise EngineError(
+                    f"The catalogue of Spark at {self.server} ends with a session, and a month's next step would not "
+                    "find what one has written. Set engine.location to a folder that the server writes to."
+                ) from error
+            for statement in self.dropped(name):
+                session.run(statement)
+
+    def place(self, table: str) -> str:
+        """What a table is called in statements."""
+        return ".".join(f"`{part}`" for part in [*self.database.split("."), table])
+
+    def storage(self, table: str) -> str:
+        """In which format it lies, and where."""
+        where = f" LOCATION {literal(f'{self.location}/{table}')}" if self.location is not None else ""
+        return f"USING {self.format}{where}"
+
+    def found_again(self, table: str) -> str:
+        """A statement that tells a catalogue of a table that it may have forgotten, where it keeps none beyond a
+        session."""
+        return f"CREATE TABLE IF NOT EXISTS {self.place(table)} {self.storage(table)}"
+
+    def dropped(self, table: str) -> list[str]:
+        """The statements after which it is gone, its rows too: of a table whose place was named, the catalogue leaves
+        the files."""
+        place = self.place(table)
+        emptied = f"INSERT OVERWRITE TABLE {place} SELECT * FROM {place} WHERE false"
+        return [*([emptied] if self.location is not None else []), f"DROP TABLE IF EXISTS {place}"]
+
     def _found(self) -> str:
         """The address, or that of the environment variable it names."""
         if not self.address.startswith("$"):
@@ -85,6 +126,11 @@ class Spark:
             yield
         except (RpcError, PySparkException) as error:
             raise self._in_words(error, statement) from error
+        except ValueError:  # of an address, whose text may hold a token
+            raise EngineError(
+                "engine.spark is no address that the client can read; expected sc://HOST:PORT, or "
+                "sc://HOST:PORT/;token=...;KEY=VALUE, with the slash."
+            ) from None
 
     def _in_words(self, error: Exception, statement: str) -> EngineError:
         said = " ".join(str(error).split())
