@@ -165,7 +165,7 @@ def _import_what_a_run_imports() -> None:
     import segment_pipeline.customers.expectations
     import segment_pipeline.mixture.candidates
     import segment_pipeline.orchestration.resources
-    import segment_pipeline.publishing.publish  # noqa: F401
+    import segment_pipeline.publishing.draft  # noqa: F401
 
     with dg.instance_for_test():  # SQLAlchemy and Alembic come with the first instance
         pass
@@ -214,7 +214,7 @@ def _die_at(moment: str) -> None:
     from segment_pipeline.cli import people
     from segment_pipeline.database import store
     from segment_pipeline.orchestration.resources import Pipeline
-    from segment_pipeline.publishing import publish
+    from segment_pipeline.publishing import draft
 
     when, _, what = moment.partition(" ")
 
@@ -243,9 +243,9 @@ def _die_at(moment: str) -> None:
     inside = {
         "rows are taken out": lambda: afterwards(people, "_change"),
         "warehouse is rewritten": lambda: afterwards(store.Warehouse, "rewrite"),
-        "draft is full": lambda: afterwards(publish, "_copy"),
-        "draft is complete": lambda: instead(publish, "_check"),
-        "draft is checked": lambda: afterwards(publish, "_check"),
+        "draft is full": lambda: afterwards(draft, "_copy"),
+        "draft is complete": lambda: instead(draft, "_check"),
+        "draft is checked": lambda: afterwards(draft, "_check"),
         "draft is on disk": lambda: afterwards(store, "_sync"),
         "file is replaced": lambda: setattr(store, "_sync", lambda path: path.is_dir() and die()),
     }

@@ -47,7 +47,8 @@ def months_of(path: Path) -> Months:
     with duckdb.connect(str(path), read_only=True) as connection:
         for table, column in connection.execute(
             "SELECT table_name, column_name FROM duckdb_columns() WHERE column_name IN ('month', 'trained_month') "
-            "AND table_name IN (SELECT table_name FROM duckdb_tables()) AND table_name <> 'pipeline_runs'"
+            "AND table_name IN (SELECT table_name FROM duckdb_tables()) "
+            "AND table_name NOT IN ('pipeline_runs', 'published_parts')"
         ).fetchall():
             for (month,) in connection.execute(f"SELECT DISTINCT {column} FROM {table}").fetchall():
                 found.setdefault(month, {})[table] = connection.execute(

@@ -19,7 +19,7 @@ from segment_pipeline.config.model import TierSettings
 from segment_pipeline.config.values import followed
 from segment_pipeline.customers.tables import FEATURE_LIMITS, VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier, literal
-from segment_pipeline.database.rows import insert_rows, is_there, read_rows
+from segment_pipeline.database.rows import insert_rows, read_rows
 from segment_pipeline.database.store import STORAGE_VERSION, cannot_write, insert_query, month_literal, put_durably
 from segment_pipeline.database.tables import Table
 from segment_pipeline.months import month_key
@@ -32,6 +32,7 @@ from segment_pipeline.publishing.publish import (
     current_database,
     is_somebody_elses,
     known_months,
+    lacks_columns,
     readable,
     reading,
     refuse_loss,
@@ -122,11 +123,9 @@ def changed_months(connection: duckdb.DuckDBPyConnection, published: Path, featu
     left the same rows. `forget` and `merge` change rows besides, and whoever writes to the file itself changes its
     time. features : the columns of features that it is to have.
     """
-    if not published.exists() or is_somebody_elses(published):
+    if not published.exists() or is_somebody_elses(published) or lacks_columns(published):
         return None
     with reading(published) as there:
-        if not is_there(there, DATA_DICTIONARY.name):
-            return None
         if read_rows(there, f"FROM {DATA_DICTIONARY.name}") != dictionary_rows(features):
             return None  # another version has made it, or for other features
         stamp = _stamp(there)

@@ -65,12 +65,14 @@ def forget(connection: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> Operati
         _remove(connection, table, f"customer_id IN (SELECT customer_id FROM {PEOPLE})", FORGOTTEN)
         for table in TABLES_OF_PEOPLE
     )
-    connection.execute(f"DELETE FROM {FOLDED_ORDERS.name} WHERE customer_id IN (SELECT customer_id FROM {PEOPLE})")
+    (folded,) = connection.execute(
+        f"DELETE FROM {FOLDED_ORDERS.name} WHERE customer_id IN (SELECT customer_id FROM {PEOPLE})"
+    ).fetchone() or (0,)
     connection.execute(
         f"UPDATE {FORMER_CUSTOMERS.name} SET customer_id = NULL WHERE customer_id IN (SELECT customer_id FROM {PEOPLE})"
     )
     _remember(connection, None)
-    return Operation(list(dict.fromkeys(ids)), known, rows, removed, list(former))
+    return Operation(list(dict.fromkeys(ids)), known, rows, removed + folded, list(former))
 
 
 def leave_source(connection: duckdb.DuckDBPyConnection, config: Config, ids: Sequence[str]) -> bool:

@@ -316,6 +316,16 @@ def test_dagsters_history_no_longer_names_who_is_forgotten_and_still_loads(histo
     assert metadata["observed"].value == {"such as": ["(former customer): -3"]}
 
 
+def test_a_setting_is_no_customer_though_it_may_be_called_like_one(history):
+    settings = history / "dagster.yaml"
+    settings.write_text("telemetry: {enabled: false}\nconcurrency: {pools: {default_limit: 1}}\n")
+    before = settings.read_text()
+    list(clear_history(history, ["1", "false"]))
+    assert settings.read_text() == before
+    with dg.DagsterInstance.get() as instance:
+        assert instance.get_latest_materialization_event(dg.AssetKey("queue")) is not None
+
+
 def test_a_history_that_another_program_holds_is_told(history, monkeypatch):
     monkeypatch.setattr("segment_pipeline.cli.traces.PATIENCE", 0.1)
     file = next(path for path in history.rglob("*.db") if b"novak" in path.read_bytes())

@@ -50,6 +50,25 @@ def server() -> Iterator[str]:
         yield address
 
 
+def test_a_catalogue_that_ends_with_a_session_is_found_before_anything_is_moved(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where Sail, which stands in this process, puts tables without a place
+    alone = Warehouse(tmp_path / "warehouse.duckdb", 5, "1GB", 1)
+    with alone.transaction() as connection:
+        prepare(connection, [PEOPLE, TOTALS], ())
+        connection.execute("INSERT INTO people VALUES (DATE '2023-05-01', 'c1', [0.5, 0.5], 1)")
+    engine = SparkEngine(Spark(server, "segments", "parquet", None))
+    assert "Set engine.location" in engine.problems()[0]
+    with (
+        pytest.raises(EngineError, match=r"Set engine\.location"),
+        Warehouse(alone.path, 5, "1GB", 1, engine).transaction() as connection,
+    ):
+        engine.move_in(connection, [PEOPLE, TOTALS])
+    with alone.connect() as connection:
+        assert connection.execute("SELECT customer_id FROM people").fetchall() == [("c1",)]
+
+
 @pytest.fixture
 def warehouse(server: str, tmp_path: Path) -> Warehouse:
     spark = Spark(server, "segments", "parquet", str(tmp_path / "lake"))

@@ -156,7 +156,7 @@ def test_what_they_spend_is_put_down_to_the_larger_of_its_two_causes(
     if abs(revenue / share - 1) < 0.1:
         assert "They spend" not in text
         return
-    ratio = r"(?:about as (?:often|much)|(\d+) % (more|less))"
+    ratio = r"(?:about as (?:often|much)|(?:over )?(\d+) % (more|less))"
 
     def told(before: str) -> float | None:
         found = re.search(before + ratio, text)
