@@ -227,7 +227,7 @@ def test_a_table_that_is_missing_is_said_to_be(warehouse: Warehouse, tmp_path: P
     for file in (tmp_path / "lake" / lost).iterdir():
         file.unlink()
     (tmp_path / "lake" / lost).rmdir()
-    with pytest.raises(EngineError, match=f"--force.*{lost}"):
+    with pytest.raises(EngineError, match=f"backup.*{lost}"):
         held(warehouse)
 
 

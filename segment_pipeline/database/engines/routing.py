@@ -298,7 +298,7 @@ class SparkConnection:
             months = ", ".join(sorted({month_key(one.month) for one in writings}))
             raise EngineError(
                 f"{table} cannot be read: of its months, {months}, a table is missing in {self._spark.database}. Put "
-                f"it back, or run the months whose tables are gone again with --force. {error}"
+                f"it back from a backup of that database, and run again. {error}"
             ) from error
         self._shown[table] = writings
 

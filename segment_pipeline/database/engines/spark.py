@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TRIES, LONGEST_PAUSE = 8, 10_000
-"""How often a server that does not answer is asked again, and the longest pause between, in milliseconds: half a minute
-in all. A cluster is shared, and what runs on it starts anew at times."""
+"""How often a server that does not answer is asked again, and the longest pause between, in milliseconds: a minute or
+two in all. A cluster is shared, and what runs on it starts anew at times."""
 
 SHOWN = 300
 """Characters of what the server says."""
