@@ -257,7 +257,7 @@ def test_who_was_not_asked_may_not_serve_but_is_compared() -> None:
     choice = choose([*tried, candidate(3, 100.0), candidate(9, 50.0, stability=0.1)], SETTINGS)
     assert choice.candidate is not None
     assert (choice.candidate.n_components, choice.runner_up) == (3, ("full", 4))
-    assert "Runner-up: 4 segments, 20 BIC worse" in choice.rationale
+    assert "Next, and not examined further: 4 components, 20 BIC worse" in choice.rationale
     assert "2, 4 and 5 (cannot win: others describe the customers better" in choice.rationale
     assert choose(tried, SETTINGS).candidate is None
     by_elbow = SETTINGS.model_copy(update={"criterion": "elbow"})
