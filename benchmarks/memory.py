@@ -9,9 +9,11 @@ better. The last rival knows no segments: a customer's own last features, plus n
 Of four and five segments, besides: every judged month against every rival (bars: demo at least 0.3 nats above the best
 of them in each month; CDNOW above the best over all months, in none more than 0.02 below); whether what is expected of
 the next month comes, lapsing included (calibration error at most 0.03 and 0.05, no tenth with 50 forecasts off by more
-than 0.15); and what can be observed: next month's lapse and number of orders, together and each alone, predicted by a
-distribution for each segment, learned from the fitted months, which memberships mix (demo: better log score with
-memory; CDNOW: not worse).
+than 0.15), by the chain alone and, as it is published, by silence: by the moves in the months before of customers who
+last ordered as long ago; who lapses, foretold by these two, by the rate of all, and by that of those who can lapse, who
+have no order that the next window holds as well, each of the months before; and what can be observed: next month's
+lapse and number of orders, together and each alone, predicted by a distribution for each segment, learned from the
+fitted months, which memberships mix (demo: better log score with memory; CDNOW: not worse).
 
 `python memory.py` prints the tables; `python memory.py hmmlearn` compares speed and likelihood with hmmlearn's
 GaussianHMM from the same starts (pip install hmmlearn). A minute on two cores without it.
@@ -27,7 +29,7 @@ from real_months import MonthEnd, cdnow, demo, record
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from segment_pipeline.arrays import Array
+from segment_pipeline.arrays import Array, Flags, Labels
 from segment_pipeline.config.config import Config
 from segment_pipeline.mixture.chain.markov import MarkovMixture, starting_memory
 from segment_pipeline.mixture.chain.panel import LAPSED, SEEN, Panel
@@ -35,7 +37,7 @@ from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.mixture.resolution import rounding_variance
 from segment_pipeline.mixture.search import search_mixtures
-from segment_pipeline.months import as_of
+from segment_pipeline.months import add_months, as_of
 
 LEAST = 1e-4
 """No forecast is taken for less: a rival that is certain and wrong would be judged by that alone."""
@@ -50,12 +52,15 @@ STEPS = 200
 @dataclass(frozen=True, eq=False)
 class Shop:
     """A panel of all months, how many of them are fitted, and the features' smallest variances. orders_next : (n, T)
-    orders in the month after, NaN of who was not there and where it is not known."""
+    orders in the month after, NaN of who was not there and where it is not known. silence : (n, T) whole months since
+    that of the last order, -1 of who was not there; of `silences`."""
 
     panel: Panel
     fitted: int
     floor: Array
     orders_next: Array
+    silence: Labels
+    silences: int
 
 
 def shop_of(config: Config, ends: Sequence[MonthEnd], fitted: int) -> Shop:
@@ -82,7 +87,13 @@ def shop_of(config: Config, ends: Sequence[MonthEnd], fitted: int) -> Shop:
     for t, end in enumerate(ends):
         if end.orders_next is not None:
             orders_next[np.searchsorted(ids, end.ids), t] = end.orders_next
-    return Shop(panel, fitted, space.variance_floor, orders_next)
+    window = config.source.window_months
+    silence = np.full(panel.states.shape, -1)
+    for t, end in enumerate(ends):
+        days = end.X[:, config.model_feature_names.index("days_since_last_order")]
+        longest = [(as_of(end.month) - add_months(end.month, -months)).days for months in range(window)]
+        silence[np.searchsorted(ids, end.ids), t] = np.searchsorted(longest, days)
+    return Shop(panel, fitted, space.variance_floor, orders_next, silence, window)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,14 +172,81 @@ def by_month(told: Told, shop: Shop) -> Array:
     return np.array([nats(told, seen, t, 1) for t in range(shop.fitted, shop.panel.n_months)])
 
 
-def calibration(shop: Shop, model: MarkovMixture) -> list[float]:
+Expected = Sequence[Array]
+"""Of each judged month, (n, k + 1) what was expected of the customers of the month before, lapsing last."""
+
+
+def by_chain(shop: Shop, model: MarkovMixture) -> Expected:
+    seen, filtered = shop.panel.states == SEEN, model.filter(shop.panel)
+    judged = range(shop.fitted, shop.panel.n_months)
+    return [model.memory_.ahead(filtered[seen[:, t - 1], t - 1]) for t in judged]
+
+
+def by_silence(shop: Shop, model: MarkovMixture) -> Expected:
+    """As it is published (segments/ahead): by the moves of all months before."""
+    seen, filtered = shop.panel.states == SEEN, model.filter(shop.panel)
+    moves = [_moves(shop, model, filtered, t) for t in range(1, shop.panel.n_months)]
+    expected = []
+    for t in range(shop.fitted, shop.panel.n_months):
+        transitions = model.memory_.by_silence(np.sum(moves[: t - 1], axis=0))
+        there = seen[:, t - 1]
+        of_each = transitions[shop.silence[there, t - 1]]
+        expected.append(np.einsum("na,nab->nb", filtered[there, t - 1], of_each))
+    return expected
+
+
+def _moves(shop: Shop, model: MarkovMixture, filtered: Array, t: int) -> Array:
+    """(w, k, k + 1) customers of each silence expected to have gone from a segment to a state by month t."""
+    k, transitions = model.n_components, model.memory_.transitions
+    states = shop.panel.states
+    moves = np.zeros((shop.silences, k, k + 1))
+    for silence in range(shop.silences):
+        there = (states[:, t - 1] == SEEN) & (shop.silence[:, t - 1] == silence)
+        stays, lapses = there & (states[:, t] == SEEN), there & (states[:, t] == LAPSED)
+        before, now = filtered[stays, t - 1, :k], filtered[stays, t, :k]
+        moves[silence, :, :k] = transitions[:k, :k] * (before.T @ (now / (before @ transitions[:k, :k])))
+        of_lapsed = filtered[lapses, t - 1, :k] * transitions[:k, k]
+        moves[silence, :, k] = (of_lapsed / of_lapsed.sum(axis=1, keepdims=True)).sum(axis=0)
+    return moves
+
+
+def lapses_foretold(shop: Shop, chain: Expected, silence: Expected) -> list[list[object]]:
+    """What foretells who lapses, with its Brier score (lower is better) and its log score, nats (higher is better)."""
+    states, seen = shop.panel.states, shop.panel.states == SEEN
+    lapsed = seen[:, :-1] & (states[:, 1:] == LAPSED)
+    known = lapsed | (seen[:, :-1] & seen[:, 1:])
+    can = known & (shop.silence[:, :-1] == shop.silences - 1)
+    told: dict[str, list[Array]] = {}
+    came = []
+    for place, t in enumerate(range(shop.fitted, shop.panel.n_months)):
+        judged, past = known[:, t - 1], np.s_[:, : t - 1]
+        came.append(lapsed[judged, t - 1])
+        of_there = judged[seen[:, t - 1]]
+        rate, rate_of_who_can = (lapsed[past].sum() / among[past].sum() for among in (known, can))
+        for name, expected in (
+            ("rate of all", np.full(judged.sum(), rate)),
+            ("the chain", chain[place][of_there, -1]),
+            ("rate of those who can", np.where(can[judged, t - 1], rate_of_who_can, 0.0)),
+            ("by silence", silence[place][of_there, -1]),
+        ):
+            told.setdefault(name, []).append(expected)
+    outcome = np.concatenate(came)
+    return [[name, *_brier_and_log(np.concatenate(expected), outcome)] for name, expected in told.items()]
+
+
+def _brier_and_log(expected: Array, outcome: Flags) -> tuple[float, float]:
+    likely = np.clip(np.where(outcome, expected, 1.0 - expected), LEAST, 1.0)
+    return float(((expected - outcome) ** 2).mean()), float(np.log(likely).mean())
+
+
+def calibration(shop: Shop, model: MarkovMixture, expected_of: Expected) -> list[float]:
     """How far what is expected of the next month, lapsing included, is off: the mean distance over tenths of the range
     of probability, and the largest of a tenth with 50 forecasts, over all judged months; and in the worst of them."""
     seen, filtered = shop.panel.states == SEEN, model.filter(shop.panel)
     months = []
-    for t in range(shop.fitted, shop.panel.n_months):
+    for t, of_month in zip(range(shop.fitted, shop.panel.n_months), expected_of, strict=True):
         there = seen[:, t - 1]
-        expected, came = model.memory_.ahead(filtered[there, t - 1]).ravel(), filtered[there, t].ravel()
+        expected, came = of_month.ravel(), filtered[there, t].ravel()
         tenth = np.minimum((expected * 10).astype(int), 9)
         months.append([np.bincount(tenth, values, 10) for values in (np.ones(len(tenth)), expected, came)])
     pooled, *each = (off(*sums) for sums in [np.sum(months, axis=0), *months])
@@ -247,7 +325,7 @@ def judge(table: str, title: str, shop: Shop, sizes: Sequence[int]) -> None:
         variance_floor=shop.floor,
         rounding_variance=train.rounding_variance,
     )
-    rows, months, followed = [], [], []
+    rows, months, followed, near, lapses = [], [], [], [], []
     for k in sizes:
         mixture = found[k - 2].model.mixture_
         rivals = memoryless(shop, mixture)
@@ -257,7 +335,10 @@ def judge(table: str, title: str, shop: Shop, sizes: Sequence[int]) -> None:
             told[name] = with_memory(shop, fitted)
             if k in JUDGED_SIZES and power == 1.0:
                 months.append(beside_rivals(shop, k, told[name], rivals))
-                followed.append([k, *calibration(shop, fitted), *predicted(shop, rivals["mixture"], told[name])])
+                ways = {"chain": by_chain(shop, fitted), "by silence": by_silence(shop, fitted)}
+                near += [[k, way, *calibration(shop, fitted, expected)] for way, expected in ways.items()]
+                lapses += [[k, *told_so] for told_so in lapses_foretold(shop, *ways.values())]
+                followed.append([k, *predicted(shop, rivals["mixture"], told[name])])
         rows += [row(name, k, one, shop) for name, one in told.items()]
     header = ("k", "model", "1 month", "3 months", "moved", "back", "0.9 stays", "calibration error")
     record(f"memory-{table}", f"{title}: {shop.panel.n_customers} customers, {shop.fitted} months fitted", header, rows)
@@ -268,9 +349,12 @@ def judge(table: str, title: str, shop: Shop, sizes: Sequence[int]) -> None:
         ("k", "pooled", *of_months),
         months,
     )
-    header = ("k", "calibration error", "worst tenth", "worst month", "its worst tenth")
+    header = ("k", "expected", "calibration error", "worst tenth", "worst month", "its worst tenth")
+    record(f"memory-{table}-expected", f"{title}: whether what is expected of the next month comes", header, near)
+    header = ("k", "foretold by", "Brier score", "log score")
+    record(f"memory-{table}-lapses", f"{title}: who lapses next month", header, lapses)
     outcomes = [f"{outcome}: {how}" for outcome in observables(shop) for how in ("alone", "memory")]
-    record(f"memory-{table}-outcomes", f"{title}: what comes of it; log scores", (*header, *outcomes), followed)
+    record(f"memory-{table}-outcomes", f"{title}: what comes of memberships; log scores", ("k", *outcomes), followed)
     print(f"own last features plus noise: {own_features(shop, 1):.3f} one month, {own_features(shop, 3):.3f} three")
 
 

@@ -19,7 +19,7 @@ from segment_pipeline.customers.transforms import standardised_sql
 from segment_pipeline.database.quoting import literal, number
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.models.model import SegmentModel
-from segment_pipeline.models.tables import PRIOR
+from segment_pipeline.models.tables import PRIOR, SILENCE
 
 SMALLEST_PRIOR = "1E-300"
 """What an impossible segment counts as, so that its logarithm is finite."""
@@ -43,18 +43,19 @@ def prior_sql(memory: Memory, before: str, known: str, *, begins: bool = False) 
     k = memory.n_components
     unseen = memory.before if begins else memory.transitions[k]
     new = [*memory.new.tolist(), 0.0]
+    states = [f"{before}[{a + 1}]" for a in range(k + 1)]
     listed = ", ".join(
-        f"CASE WHEN {before} IS NOT NULL THEN {_ahead(memory, [f'{before}[{a + 1}]' for a in range(k + 1)], b)} "
+        f"CASE WHEN {before} IS NOT NULL THEN {_ahead(memory.transitions, states, b)} "
         f"WHEN {known} THEN {number(unseen[b])} ELSE {number(new[b])} END"
         for b in range(k + 1)
     )
     return f"[{listed}]"
 
 
-def _ahead(memory: Memory, states: Sequence[str], to: int) -> str:
+def _ahead(transitions: Array, states: Sequence[str], to: int) -> str:
     """The probability of a state a month later. states : expressions of the probabilities of the first of the states,
     in their order; the others have none."""
-    return " + ".join(f"{state} * {number(memory.transitions[a, to])}" for a, state in enumerate(states))
+    return " + ".join(f"{state} * {number(transitions[a, to])}" for a, state in enumerate(states))
 
 
 def membership_sql(model: SegmentModel, relation: str, carried: Sequence[str] = ("customer_id",)) -> str:
@@ -173,12 +174,19 @@ def _log_sum(logarithms: Sequence[str]) -> str:
 
 
 def assignment_sql(
-    model: SegmentModel, relation: str, tiers: TierSettings, carried: Sequence[str] = ("customer_id",)
+    model: SegmentModel,
+    relation: str,
+    tiers: TierSettings,
+    carried: Sequence[str] = ("customer_id",),
+    by_silence: Array | None = None,
 ) -> str:
     """A query with the columns of `monthly_assignments`, less `month`, for every row of `relation`.
 
-    `relation` and `carried` are as in `membership_sql`.
+    `relation` and `carried` are as in `membership_sql`. by_silence : (w, k + 1, k + 1) the transitions of each silence
+    (`Memory.by_silence`); `relation` then has the column SILENCE. Without them, and of whom it is NULL, the next month
+    is as the model's memory has it for all customers of such memberships.
     """
+    kept = [*carried, SILENCE] if by_silence is not None else carried
     ids = [segment.segment_id for segment in model.segments]
     columns = [f"p{k}" for k in range(len(ids))]
     largest = _greatest(columns)
@@ -200,7 +208,7 @@ def assignment_sql(
             log_likelihood, log_likelihood < {number(model.atypical_below)} AS is_atypical,
             [{", ".join(str(segment_id) for segment_id in ids)}] AS segment_ids,
             [{", ".join(columns)}] AS probabilities,
-            {_explained_sql(model)},
+            {_explained_sql(model, by_silence)},
             {model.model_version} AS model_version
         FROM (
             SELECT *, {others} AS second_probability,
@@ -209,20 +217,29 @@ def assignment_sql(
                 SELECT *, {position} AS first_position
                 FROM (
                     SELECT *, {largest} AS max_probability
-                    FROM ({_posterior_sql(model, relation, ", ".join(carried))}) AS posterior
+                    FROM ({_posterior_sql(model, relation, ", ".join(kept))}) AS posterior
                 ) AS measured
             ) AS placed
         ) AS ranked
     """
 
 
-def _explained_sql(model: SegmentModel) -> str:
+def _explained_sql(model: SegmentModel, by_silence: Array | None) -> str:
     """What the month alone would say, and what is expected of the next one, from the columns of `_posterior_sql`."""
     memory = model.memory
     if memory is None:
         return _NO_MEMORY
     states = [f"p{k}" for k in range(memory.n_components)]
-    *segments, lapsed = (_ahead(memory, states, b) for b in range(memory.n_components + 1))
+
+    def next_month(to: int) -> str:
+        whoever = _ahead(memory.transitions, states, to)
+        cases = "".join(
+            f"WHEN {silence} THEN {_ahead(transitions, states, to)} "
+            for silence, transitions in enumerate(by_silence if by_silence is not None else ())
+        )
+        return f"CASE {SILENCE} {cases}ELSE {whoever} END" if cases else whoever
+
+    *segments, lapsed = (next_month(b) for b in range(memory.n_components + 1))
     month_only = ", ".join(f"m{k}" for k in range(memory.n_components))
     return (
         f"[{month_only}] AS month_only_probabilities, [{', '.join(segments)}] AS next_probabilities, "

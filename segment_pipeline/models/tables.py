@@ -6,6 +6,10 @@ PRIOR = "prior_probabilities"
 """The column of a relation that a model with memory scores: how likely each of its k segments is for the customer
 before this month's features are known, DOUBLE[] of k or more entries, those of the segments first."""
 
+SILENCE = '"(silence)"'
+"""The column of such a relation with the position of the customer's silence among those that are told apart, from 0;
+NULL where it is not known when the customer last ordered. Quoted, as no feature can be called so."""
+
 COVARIANCE_TYPE = Column(
     "covariance_type",
     "VARCHAR",

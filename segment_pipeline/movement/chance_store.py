@@ -28,6 +28,7 @@ from segment_pipeline.months import add_months
 from segment_pipeline.movement.chance import Count, Movement, reference_rows
 from segment_pipeline.movement.chance_lines_store import shuffle_lines
 from segment_pipeline.segments import tables as segments
+from segment_pipeline.segments.ahead.silence_store import known_by_silence
 from segment_pipeline.segments.assignments_store import write_assignments, write_transitions
 from segment_pipeline.segments.memory_store import months_before, remember
 from segment_pipeline.sources import tables as sources
@@ -129,6 +130,7 @@ def unchanging_movement(
     if not months:
         return FEATURE_GONE
     _shuffle_sample(connection, config, month, add_months(months[0], 1 - config.source.window_months))
+    ahead = known_by_silence(connection, config, champion, month)  # whom a rule warns of stands on what was published
     with _another_world(connection, config):
         contract = build_contract(config)
         for one in (*months, month):
@@ -143,7 +145,7 @@ def unchanging_movement(
         for one in (before, month):
             write_transitions(connection, measuring, one, has_previous=True)
         remember(connection, champion, month, config.memory.months)
-        write_assignments(connection, champion, month, config.tiers)
+        write_assignments(connection, champion, month, config.tiers, by_silence=ahead)
         write_early_warnings(connection, champion, measuring, month, config.warnings)
         found = movement_of(connection, measuring.segment_ids, month)
     connection.execute("DROP TABLE shuffled_lines")

@@ -160,7 +160,8 @@ def _about_previous(model: SegmentModel) -> str:
         f"An optional column {PREVIOUS} says what was known of the customer at the end of the month before: a list of "
         f"{len(model.segments) + 1} probabilities that sum to 1, of the segments "
         f"{', '.join(map(str, model.segment_ids))} and last of having lapsed. Without it, or where it is NULL, a row "
-        "is scored as that of a new customer."
+        "is scored as that of a new customer. What it says of the next month is what is expected of all customers of "
+        "such memberships: it does not know when the customer last ordered."
     )
 
 

@@ -27,6 +27,7 @@ from segment_pipeline.segments.tables import (
     SEGMENT_DYNAMICS,
     SEGMENT_FEATURE_PROFILES,
     SEGMENT_PROFILES,
+    SILENCE_DYNAMICS,
     TRANSITION_DELTAS,
     TRANSITION_MATRIX,
 )
@@ -56,7 +57,7 @@ TRANSITIONS_RECONCILE = CheckSpec(
 
 @monthly_asset(
     MONTHLY_ASSIGNMENTS,
-    beside=[MEMORY_STATES, SEGMENT_DYNAMICS, CUSTOMER_CHANGES],
+    beside=[MEMORY_STATES, SEGMENT_DYNAMICS, SILENCE_DYNAMICS, CUSTOMER_CHANGES],
     # Of the source's customers, those of a champion with memory: who is new, and who was there before.
     deps=[raw_customers, selected_model, validated_features],
     follows_itself=True,  # what a champion with memory knew of each customer at the end of the month before
@@ -66,6 +67,7 @@ TRANSITIONS_RECONCILE = CheckSpec(
 def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.database.store import month_rows
     from segment_pipeline.models.champions_store import require_champion
+    from segment_pipeline.segments.ahead.silence_store import write_silence_dynamics
     from segment_pipeline.segments.assignments_store import assignment_figures, write_assignments
     from segment_pipeline.segments.changes_store import write_changes
     from segment_pipeline.segments.charts_store import certainty_bins
@@ -76,7 +78,8 @@ def monthly_assignments(context: dg.AssetExecutionContext, pipeline: Pipeline) -
         champion = require_champion(step.connection, step.config, step.month)
         remember(step.connection, champion, step.month, step.config.memory.months)
         before = seen_before(step.connection, champion, step.month)
-        step.rows = write_assignments(step.connection, champion, step.month, step.config.tiers, before)
+        ahead = write_silence_dynamics(step.connection, step.config, champion, step.month)
+        step.rows = write_assignments(step.connection, champion, step.month, step.config.tiers, before, ahead)
         write_changes(step.connection, champion, step.month, seen_before=before is not None)
         figures = assignment_figures(step.connection, step.month)
         step.judge(

@@ -16,6 +16,7 @@ from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.models.scoring import assignment_sql, membership_sql
 from segment_pipeline.models.tables import CHAMPIONS, PRIOR
 from segment_pipeline.months import add_months
+from segment_pipeline.segments.ahead.silence_store import BySilence
 from segment_pipeline.segments.memory_store import customers_of, scored_rows, seen_memberships
 from segment_pipeline.segments.soft_moves import expected_moves_sql, moved_sql
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS, TRANSITION_DELTAS, TRANSITION_MATRIX
@@ -27,14 +28,19 @@ def write_assignments(
     month: date,
     tiers: TierSettings,
     seen_before: str | None = None,
+    by_silence: BySilence | None = None,
 ) -> int:
     """Score every accepted customer of the month; returns how many. A model with memory needs its states of the month
-    before: see `memory_store.remember`. seen_before : as of `month_before_store.seen_before`."""
+    before: see `memory_store.remember`. seen_before : as of `month_before_store.seen_before`. by_silence : how
+    the customers of each silence go on; without it, what is expected of the next month is the chain's."""
     rows = scored_rows(connection, model, customers_of(month))
+    if by_silence is not None:
+        rows = by_silence.told(model, rows, month)
+    ahead = None if by_silence is None else by_silence.transitions
     nobody = "SELECT CAST(NULL AS VARCHAR) AS customer_id, CAST(NULL AS INTEGER) AS segment_id WHERE false"
     query = f"""
         SELECT {month_literal(month)} AS month, now.*, before.segment_id AS previous_segment_id
-        FROM ({assignment_sql(model, rows, tiers)}) AS now
+        FROM ({assignment_sql(model, rows, tiers, by_silence=ahead)}) AS now
         LEFT JOIN ({seen_before or nobody}) AS before ON before.customer_id = now.customer_id
         ORDER BY now.customer_id
     """

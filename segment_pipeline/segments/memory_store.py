@@ -123,7 +123,7 @@ def remember_nobody(connection: duckdb.DuckDBPyConnection, model: SegmentModel, 
         f"""
         SELECT {month_literal(month)} AS month, customer_id, model_version,
             {prior_sql(model.memory, "s.probabilities", "true")} AS probabilities
-        FROM {MEMORY_STATES.name} AS s WHERE {_states_of(model, add_months(month, -1))} ORDER BY customer_id
+        FROM {MEMORY_STATES.name} AS s WHERE {states_of(model, add_months(month, -1))} ORDER BY customer_id
         """,
     )
 
@@ -192,7 +192,7 @@ def _priors_sql(
             UNION ALL SELECT customer_id FROM {customers.rejected} AS rejected
         ) AS c
         LEFT JOIN (
-            SELECT customer_id, probabilities FROM {MEMORY_STATES.name} WHERE {_states_of(model, before)}
+            SELECT customer_id, probabilities FROM {MEMORY_STATES.name} WHERE {states_of(model, before)}
         ) AS s ON s.customer_id = c.customer_id
         LEFT JOIN ({_known_customers(customers.month, until)}) AS k ON k.customer_id = c.customer_id
     """
@@ -241,11 +241,11 @@ def seen_memberships(model: SegmentModel, month: date) -> str:
     return f"""
         SELECT s.customer_id, s.probabilities[1:{len(model.segments)}] AS probabilities FROM {MEMORY_STATES.name} AS s
         SEMI JOIN {customers_of(month).accepted} AS a ON a.customer_id = s.customer_id
-        WHERE {_states_of(model, month)}
+        WHERE {states_of(model, month)}
     """
 
 
-def _states_of(model: SegmentModel, month: date) -> str:
+def states_of(model: SegmentModel, month: date) -> str:
     """A condition: what this model knows at the end of the month, and no namesake with other segments."""
     return (
         f"model_version = {model.model_version} AND month = {month_literal(month)} "
@@ -254,7 +254,7 @@ def _states_of(model: SegmentModel, month: date) -> str:
 
 
 def _has_states(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date) -> bool:
-    found = connection.execute(f"SELECT 1 FROM {MEMORY_STATES.name} WHERE {_states_of(model, month)} LIMIT 1")
+    found = connection.execute(f"SELECT 1 FROM {MEMORY_STATES.name} WHERE {states_of(model, month)} LIMIT 1")
     return found.fetchone() is not None
 
 

@@ -12,7 +12,7 @@ from segment_pipeline.database.quoting import literal, number
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.models.scoring import SMALLEST_PRIOR
-from segment_pipeline.models.tables import PRIOR
+from segment_pipeline.models.tables import PRIOR, SILENCE
 
 LAPSED = "lapsed"
 """The state of a customer without an order in the window."""
@@ -60,15 +60,43 @@ def expected_moves_sql(model: SegmentModel, moves: str) -> str:
     return f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS summed WHERE expected > 0"
 
 
+def moves_by_silence_sql(model: SegmentModel, moves: str) -> str:
+    """A query of SILENCE, from_state, to_state and `expected`, how many customers are expected to have gone from a
+    segment to a state in a month: above 0.
+
+    moves : a relation of customers with SILENCE and `before` of the earlier month, and of the later one `now` and
+    PRIOR, NULL of who has lapsed.
+    """
+    memory = model.memory
+    assert memory is not None  # noqa: S101 - for mypy: the caller has looked
+    segments = list(enumerate(literal(str(segment_id)) for segment_id in model.segment_ids))
+    lapse = [f"before[{a + 1}] * {number(memory.transitions[a, -1])}" for a, _ in segments]
+    made: list[Move] = [
+        (old, new, f"CASE WHEN now IS NULL THEN 0E0 ELSE {_pair(memory, a, b, 'before', 'now', PRIOR)} END")
+        for a, old in segments
+        for b, new in segments
+    ]
+    made += [
+        (
+            old,
+            literal(LAPSED),
+            f"CASE WHEN now IS NULL THEN {lapse[a]} / greatest({SMALLEST_PRIOR}, {' + '.join(lapse)}) ELSE 0E0 END",
+        )
+        for a, old in segments
+    ]
+    summed = _summed_sql(moves, f"{SILENCE} IS NOT NULL AND before IS NOT NULL", made, SILENCE, shown=f"{SILENCE}, ")
+    return f"SELECT * FROM ({summed}) AS summed WHERE expected > 0"
+
+
 def _pair(memory: Memory, a: int, b: int, before: str, now: str, prior: str) -> str:
     """The probability of the move from segment a to b, as an expression."""
     expected = f"{before}[{a + 1}] * {number(memory.transitions[a, b])}"
     return f"{expected} / greatest({SMALLEST_PRIOR}, {prior}[{b + 1}]) * {now}[{b + 1}]"
 
 
-def _summed_sql(moves: str, where: str, made: Sequence[Move], group: str = "") -> str:
-    """A query of from_state, to_state and expected: each of the moves made, summed over the customers `where`, in
-    decimals, so that the threads' order does not matter."""
+def _summed_sql(moves: str, where: str, made: Sequence[Move], group: str = "", shown: str = "") -> str:
+    """A query of from_state, to_state and expected, after the columns of the group that are shown: each of the moves
+    made, summed over the customers `where`, in decimals, so that the threads' order does not matter."""
     listed = ", ".join(
         f"{{'from_state': {old}, 'to_state': {new}, 'expected': e{move}}}" for move, (old, new, _) in enumerate(made)
     )
@@ -77,7 +105,7 @@ def _summed_sql(moves: str, where: str, made: Sequence[Move], group: str = "") -
     )
     summed = f"SELECT {', '.join(filter(None, [group, sums]))} FROM {moves} AS moves WHERE {where}"
     return f"""
-        SELECT move.from_state AS from_state, move.to_state AS to_state, move.expected AS expected FROM (
-            SELECT unnest([{listed}]) AS move FROM ({summed} {f"GROUP BY {group}" if group else ""}) AS sums
+        SELECT {shown}move.from_state AS from_state, move.to_state AS to_state, move.expected AS expected FROM (
+            SELECT {shown}unnest([{listed}]) AS move FROM ({summed} {f"GROUP BY {group}" if group else ""}) AS sums
         ) AS made
     """

@@ -62,9 +62,11 @@ MONTHLY_ASSIGNMENTS = Table(
             "next_lapse_probability",
             "DOUBLE",
             "0..1",
-            "Probability of having no order in the window that ends next month, of all customers of such memberships, "
-            "whenever they ordered last: right on average; of one of them churn_risk knows more. Lower is better. NULL "
-            "under a champion without memory.",
+            "Probability of having no order in the window that ends next month. Of a source of orders it is that of "
+            "customers of such memberships who last ordered as long ago (silence_dynamics): about 0 for who has an "
+            "order that the next window holds as well. Of another source, which does not tell it, that of all "
+            "customers of such memberships: right on average only. Lower is better. NULL under a champion without "
+            "memory.",
         ),
         MODEL_VERSION,
     ),
@@ -154,6 +156,43 @@ SEGMENT_DYNAMICS = Table(
         ),
     ),
     ("month", "from_state", "to_state"),
+)
+
+
+SILENCE_DYNAMICS = Table(
+    "silence_dynamics",
+    "How customers of a segment go on, told apart by how long ago they last ordered, as the months up to this one have "
+    "shown it: what next_probabilities and next_lapse_probability stand on. Of a source of orders alone; empty for a "
+    "champion without memory.",
+    (
+        MONTH,
+        MODEL_VERSION,
+        Column(
+            "months_silent",
+            "INTEGER",
+            "months",
+            "Months from that of the last order to this one, 0 for this one itself: the least of those told together, "
+            "in windows of more than 12 months. Only those of the most can lapse in a month.",
+        ),
+        Column("from_state", "VARCHAR", "", "Segment id as text."),
+        Column(
+            "to_state", "VARCHAR", "", "Segment id as text a month later, or lapsed: without an order in the window."
+        ),
+        Column(
+            "customers",
+            "DOUBLE",
+            "customers",
+            "How many are expected to have made that move, over all months that the champion remembers up to this one.",
+        ),
+        Column(
+            "probability",
+            "DOUBLE",
+            "0..1",
+            "Probability of to_state: of so many customers, and of 20 more who go on as segment_dynamics says of all. "
+            "Those of a from_state and months_silent sum to 1.",
+        ),
+    ),
+    ("month", "months_silent", "from_state", "to_state"),
 )
 
 
@@ -489,6 +528,7 @@ TABLES = (
     CUSTOMER_CHANGES,
     MEMORY_STATES,
     SEGMENT_DYNAMICS,
+    SILENCE_DYNAMICS,
     SEGMENT_PROFILES,
     SEGMENT_FEATURE_PROFILES,
     SEGMENT_CATEGORIES,

@@ -39,6 +39,7 @@ from segment_pipeline.segments.memory_store import (
     prior_of,
     scored_rows,
 )
+from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
 from segment_pipeline.sources.order_lines import load_orderers
 from segment_pipeline.validation.figures import Figure, Missing
 from segment_pipeline.validation.fit import Overlap
@@ -150,12 +151,16 @@ def _foretold(
     earlier, now = add_months(month, -1), customers_of(month)
     if not (scores_in(connection, before, month) and scores_in(connection, before, earlier)):
         return Missing("the champion of the month before cannot score both months.")
+    states = [f"expected {a}" for a in range(len(before.segments) + 1)]
+    expressions = [*(f"p.next_probabilities[{a + 1}]" for a in range(len(before.segments))), "p.next_lapse_probability"]
+    published = [f"{what} AS {identifier(state)}" for what, state in zip(expressions, states, strict=True)]
     found = read_columns(
         connection,
         f"""
         SELECT {_seen("b", before, "before")}, {_aliased("n", before.space.names, "now")},
-            n.customer_id IS NOT NULL AS is_there
+            n.customer_id IS NOT NULL AS is_there, {", ".join(published)}
         FROM {_drawn_rows(connection, before, earlier, config.validation.sample)} AS b
+        JOIN {MONTHLY_ASSIGNMENTS.name} AS p ON p.month = {month_literal(earlier)} AND p.customer_id = b.customer_id
         LEFT JOIN {now.accepted} AS n ON n.customer_id = b.customer_id
         ANTI JOIN {now.rejected} AS r ON r.customer_id = b.customer_id
         ORDER BY b.customer_id
@@ -163,7 +168,8 @@ def _foretold(
     )
     there = np.asarray(found["is_there"], dtype=bool)
     X = _matrix(found, before.space.names, "now")[there]
-    return foretell(before, _memberships(found, before, "before"), there, X)
+    expected = np.column_stack([_doubles(found[state]) for state in states])
+    return foretell(before, _memberships(found, before, "before"), there, X, expected)
 
 
 def _silence(

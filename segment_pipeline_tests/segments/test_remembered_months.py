@@ -52,8 +52,30 @@ def test_two_months_with_memory(copy, materialize):
     )
     now, month_only, ahead = (np.array([row[i] for row in rows]) for i in range(3))
     lapse = np.array([row[3] for row in rows])
-    expected = np.column_stack([now, np.zeros(len(now))]) @ model.memory.transitions
+    ((window,),) = query(copy.published, "SELECT max(months_silent) FROM silence_dynamics")
+    steps = np.array(
+        query(
+            copy.published,
+            "SELECT probability FROM silence_dynamics WHERE month = DATE '2023-05-01' "
+            "ORDER BY months_silent, from_state, to_state = 'lapsed', to_state",
+        )
+    ).reshape(window + 1, k, k + 1)
+    last_orders = query(
+        copy.warehouse,
+        """
+        SELECT 12 * (2023 - year(day)) + 5 - month(day) FROM (
+            SELECT customer_id, DATE '2023-06-01' - CAST(days_since_last_order AS INTEGER) AS day
+            FROM raw_customers WHERE month = DATE '2023-05-01'
+        ) SEMI JOIN (SELECT customer_id FROM monthly_assignments WHERE month = DATE '2023-05-01') USING (customer_id)
+        ORDER BY customer_id
+        """,
+    )
+    silence = np.array([months for (months,) in last_orders])
+    expected = np.einsum("na,nab->nb", now, steps[silence])
     np.testing.assert_allclose(np.column_stack([ahead, lapse]), expected, atol=1e-12)
+    assert lapse[silence < window].max() == 0.0 < lapse[silence == window].min()
+    ((moves,),) = query(copy.published, "SELECT sum(customers) FROM silence_dynamics WHERE month = DATE '2023-05-01'")
+    assert moves > 100
     assert np.abs(now - month_only).max() > 0.01
     moved = query(
         copy.published,
