@@ -30,12 +30,14 @@ from segment_pipeline.publishing.publish import (
     beside,
     columns_in,
     current_database,
+    is_as_published,
     is_somebody_elses,
     known_months,
     lacks_columns,
     readable,
     reading,
     refuse_loss,
+    stamp,
     write_ahead_log,
 )
 from segment_pipeline.publishing.score_sql import latest_scoring, macro_ddl
@@ -77,11 +79,11 @@ def write_beside(connection: duckdb.DuckDBPyConnection, published: Path, tiers: 
     else:
         counts = _replace(connection, warehouse, sorted(changed.difference(unfinished)), features)
     _define(connection, tiers, features)
-    stamp = _stamp(connection)
+    written = stamp(connection)
     connection.execute(f"USE {warehouse}")
     connection.execute("DETACH draft")
     _check(draft, counts, [month for month, finished in known.items() if finished])
-    os.utime(draft, (stamp, stamp))
+    os.utime(draft, (written, written))
     return draft
 
 
@@ -128,11 +130,10 @@ def changed_months(connection: duckdb.DuckDBPyConnection, published: Path, featu
     with reading(published) as there:
         if read_rows(there, f"FROM {DATA_DICTIONARY.name}") != dictionary_rows(features):
             return None  # another version has made it, or for other features
-        stamp = _stamp(there)
         months = {month for month, _ in _runs(there) ^ _runs(connection)}
         relied_on = (
-            int(published.stat().st_mtime) == stamp
-            and not _people_have_changed(connection, stamp)
+            is_as_published(published)
+            and not _people_have_changed(connection, stamp(there))
             and _free_share(there) <= FREE_SHARE
             and _rows_of_others(there, months) == _rows_of_others(connection, months)
         )
@@ -170,12 +171,6 @@ def _copy_file(source: Path, target: Path) -> None:
             shutil.copyfile(source, target)
         except OSError as error:
             raise cannot_write(target, error) from error
-
-
-def _stamp(connection: duckdb.DuckDBPyConnection) -> int:
-    """When the last of a published file's runs ended, in seconds: the file's time, as long as nobody else writes it."""
-    found = connection.execute(f"SELECT floor(epoch(max(finished_at))) FROM {PIPELINE_RUNS.name}").fetchone()
-    return int(found[0] or 0) if found else 0
 
 
 def _runs(connection: duckdb.DuckDBPyConnection) -> set[tuple[date, Any]]:
