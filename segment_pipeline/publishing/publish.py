@@ -193,9 +193,19 @@ def accept_loss_of(published: Path, connection: duckdb.DuckDBPyConnection, accep
     lost = lost_months(published, connection) if accepted else []
     if lost and set(lost) <= set(accepted):
         number = 1
-        while (kept := published.with_name(f"{published.stem}.kept_{number}{published.suffix}")).exists():
+        while (kept := _kept(published, str(number))).exists():
             number += 1
         os.replace(published, kept)
+
+
+def kept_files(published: Path) -> list[Path]:
+    """The published files that `accept_loss_of` has kept."""
+    pattern = _kept(published, "*")
+    return sorted(pattern.parent.glob(pattern.name))
+
+
+def _kept(published: Path, number: str) -> Path:
+    return published.with_name(f"{published.stem}.kept_{number}{published.suffix}")
 
 
 def show_in_catalogue(warehouse: Warehouse, *, unfinished: bool = False) -> None:
