@@ -70,20 +70,26 @@ def write_beside(connection: duckdb.DuckDBPyConnection, published: Path, tiers: 
     known = known_months(connection, changed)
     unfinished = [month for month, finished in known.items() if not finished]
     draft = beside(published, "draft")
-    if changed is not None:
-        _copy_file(published, draft)
-    connection.execute(f"ATTACH {literal(str(draft))} AS draft (STORAGE_VERSION {literal(STORAGE_VERSION)})")
-    connection.execute("USE draft")
-    if changed is None:
-        counts = _write_all(connection, warehouse, published, unfinished, features)
-    else:
-        counts = _replace(connection, warehouse, sorted(changed.difference(unfinished)), features)
-    _define(connection, tiers, features)
-    written = stamp(connection)
-    connection.execute(f"USE {warehouse}")
-    connection.execute("DETACH draft")
-    _check(draft, counts, [month for month, finished in known.items() if finished])
-    os.utime(draft, (written, written))
+    try:
+        if changed is not None:
+            _copy_file(published, draft)
+        connection.execute(f"ATTACH {literal(str(draft))} AS draft (STORAGE_VERSION {literal(STORAGE_VERSION)})")
+        connection.execute("USE draft")
+        if changed is None:
+            counts = _write_all(connection, warehouse, published, unfinished, features)
+        else:
+            counts = _replace(connection, warehouse, sorted(changed.difference(unfinished)), features)
+        _define(connection, tiers, features)
+        written = stamp(connection)
+        connection.execute(f"USE {warehouse}")
+        connection.execute("DETACH draft")
+        _check(draft, counts, [month for month, finished in known.items() if finished])
+        os.utime(draft, (written, written))
+    except BaseException:
+        # or it would keep the disk full that it has filled: nothing could be written any more, not even why
+        draft.unlink(missing_ok=True)
+        write_ahead_log(draft).unlink(missing_ok=True)
+        raise
     return draft
 
 

@@ -11,7 +11,7 @@ from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.database.store import prepare
 from segment_pipeline.months import as_of, month_range
 from segment_pipeline.publishing.catalogue import TABLES
-from segment_pipeline.publishing.people import leave_source
+from segment_pipeline.publishing.people import forget, leave_source
 from segment_pipeline.sources.over_time.contents import changes, line_days, read_contents, write_contents
 from segment_pipeline.sources.over_time.copies import copies_in_words
 from segment_pipeline.sources.over_time.outlook import look_at_source
@@ -130,7 +130,9 @@ def test_what_a_source_has_lost_of_a_person_is_settled_where_it_is_exactly_their
     connection, tmp_path, lost_besides, settled
 ):
     config, rows = configured(tmp_path), daily_orders(date(2023, 1, 1), date(2023, 6, 30))
-    theirs = ["gone,901,2023-02-20,9.25", "gone,902,2023-03-30,1.75", "gone,903,2023-03-31,2.00"]
+    theirs = [
+        f"gone,90{i},{day},{i}.25" for i, day in enumerate(["2022-12-31", "2023-02-20", "2023-03-30", "2023-03-31"])
+    ]
     write(tmp_path / "orders.csv", [*rows, *theirs])
     kept(connection, config, MARCH, APRIL)
     write(tmp_path / "orders.csv", rows[lost_besides:])
@@ -140,6 +142,16 @@ def test_what_a_source_has_lost_of_a_person_is_settled_where_it_is_exactly_their
     assert leave_source(connection, config, ["gone"]) == settled
     read_contents(connection, config)
     assert changes(connection, config, [MARCH, APRIL]) == ([] if settled else before)
+
+
+def test_whoever_alone_had_lines_in_a_month_leaves_without_a_change(connection, tmp_path):
+    config = configured(tmp_path)
+    write(tmp_path / "orders.csv", ["gone,900,2022-12-31,5.00", *daily_orders(date(2023, 1, 1), date(2023, 6, 30))])
+    kept(connection, config, MARCH, APRIL)
+    leave_source(connection, config, ["gone"])
+    forget(connection, ["gone"])
+    read_contents(connection, config)
+    assert changes(connection, config, [MARCH, APRIL]) == []
 
 
 def test_a_feed_of_events_is_followed_as_the_orders_are(connection, tmp_path):
