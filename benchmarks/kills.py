@@ -118,12 +118,12 @@ def kill(way: Way, begun: Shop, commands: Commands, moments: random.Random) -> l
 
 
 def main() -> None:
-    moments = random.Random(SEED)  # noqa: S311 - a seed, not a secret
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         commands = Commands(folder)
-        for name in ("without memory", "with memory"):
+        for number, name in enumerate(("without memory", "with memory")):
+            moments = random.Random(SEED + number)  # noqa: S311 - a seed, not a secret
             begun = three_months(folder / name, commands, memory=name == "with memory")
             for way in WAYS:
                 rows.append(kill(way, begun, commands, moments))

@@ -140,7 +140,8 @@ def plan(
 
     The warehouse says whether a month came to its end; so a month that was killed half-way is run again, and a
     published file that is missing, behind the warehouse, or of an older version, is only copied again, as is a store
-    that is behind the published file. Raises PublishError when the warehouse has lost months, MonthOrderError when a
+    that is behind the published file. A published file to which somebody else has written is made again from the
+    warehouse. Raises PublishError when the warehouse has lost months, MonthOrderError when a
     month has no finished month before it to stand on, and SourceError where the source is not what it was and
     `source.late_data` is stop.
     """
@@ -151,6 +152,7 @@ def plan(
     from segment_pipeline.publishing.publish import (
         PUBLISHING_ASSET,
         accept_loss_of,
+        is_as_published,
         known_months,
         lacks_columns,
         publications,
@@ -175,7 +177,15 @@ def plan(
         work = replace(work, notes=[*work.notes, left])
     seen = published_months(config.published_path)
     unseen = sorted(month for month in wanted if seen.get(month) != published.get(month))
-    if not work.months and (unseen or (seen and lacks_columns(config.published_path))):
+    is_older = bool(seen) and lacks_columns(config.published_path)
+    is_changed = bool(seen) and not is_older and not is_as_published(config.published_path)
+    if is_changed:
+        changed = (
+            f"{config.published_path} is not as it was published: another program has written to it, or copied it "
+            "without its time. All of it is published again, as the warehouse has it."
+        )
+        work = replace(work, notes=[*work.notes, changed])
+    if not work.months and (unseen or is_older or is_changed):
         stores = [store.asset for store in stores_of(config)]
         return replace(work, months=(unseen or sorted(seen))[-1:], assets=[PUBLISHING_ASSET, *stores, REPORT_ASSET])
     if not work.months and seen and (behind := assets_behind(config)):

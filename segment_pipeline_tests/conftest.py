@@ -2,10 +2,12 @@
 
 import gc
 import os
+import resource
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,17 @@ def spark(request: pytest.FixtureRequest) -> Iterator[Any]:
 def copy(three_months: Shop, tmp_path: Path) -> Shop:
     """`three_months`, to write in."""
     return Shop(shutil.copytree(three_months.folder, tmp_path / "copy"))
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """No file that this process writes gets larger than so many bytes, as if no more fitted on the disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:

@@ -84,6 +84,8 @@ ADDED = {
     "quality: [1, 2]": r"quality: found \[1, 2\]; allowed: a mapping",
     "quality: {outlier_sd: .inf}": r"outlier_sd: found \.inf",
     "quality: {max_row_count_change: '0,5'}": r"max_row_count_change: found '0,5'",
+    "quality: {max_row_count_change: 50}": r"max_row_count_change: found 50; allowed: a share, .* 0\.5 is 50 %",
+    "drift: {max_audience_change: 20}": r"max_audience_change: found 20; allowed: a share, .* 0\.2 is 20 %",
     "refit: {max_age_months: 010}": r"max_age_months",
     "refit: {max_age_months: 1:30}": r"max_age_months",
     "refit: {min_gain: -1}": r"refit\.min_gain: found -1",

@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from segment_pipeline_tests.commands import Commands
-from segment_pipeline_tests.shop import Shop, query
+from segment_pipeline_tests.shop import Shop, published_content, query
 
 
 def test_a_link_to_the_published_file_goes_on_leading_to_it(commands: Commands, copy: Shop, tmp_path: Path) -> None:
@@ -48,6 +48,25 @@ def test_a_column_of_another_type_in_the_warehouse_is_refused_by_name(commands: 
     assert "monthly_assignments.max_probability as INTEGER, and it was made as DOUBLE" in ended.err
     assert "Traceback" not in ended.err
     assert copy.published.read_bytes() == before
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "with a log of changes beside it"])
+def test_whoever_writes_to_the_published_file_is_told_of_where_nothing_is_due(
+    commands: Commands, copy: Shop, three_months: Shop, closed: bool
+) -> None:
+    copy.published.chmod(0o644)
+    with duckdb.connect(str(copy.published)) as connection:
+        connection.execute("UPDATE monthly_assignments SET max_probability = 0.99 WHERE month = DATE '2023-03-01'")
+        if not closed:  # as a program leaves it that crashes
+            shutil.copy(f"{copy.published}.wal", copy.folder / "log")
+    if not closed:
+        shutil.copy2(three_months.published, copy.published)
+        shutil.copy(copy.folder / "log", f"{copy.published}.wal")
+    ended = commands.run(copy, "--quiet")
+    assert ended.code == 0
+    assert f"{copy.published} is not as it was published: another program has written to it" in ended.err
+    assert published_content(copy.published) == published_content(three_months.published)
+    assert "is not as it was published" not in commands.run(copy, "--quiet").err
 
 
 def test_a_warehouse_that_is_damaged_in_its_middle_says_so(commands: Commands, copy: Shop) -> None:

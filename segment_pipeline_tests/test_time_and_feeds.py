@@ -49,7 +49,7 @@ def test_a_file_behind_the_warehouse_is_published_again_however_wrong_the_clock_
     assert killed.code == -signal.SIGKILL
     ended = commands.run(copy)
     assert ended.code == 0
-    assert "behind the warehouse or of an older version: it is published again" in ended.err
+    assert "behind the warehouse, of an older version or changed: it is published again" in ended.err
     ours = "SELECT * FROM monthly_assignments ORDER BY ALL"
     assert query(copy.published, ours) == query(copy.warehouse, ours)
 

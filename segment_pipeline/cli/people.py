@@ -102,7 +102,7 @@ def _change(config: Config, kind: str | None, work: Callable[["Connection"], "Op
 
 def _follow(config: Config, kind: str, ids: Sequence[str]) -> None:
     """Let everything that is made from the warehouse follow, and the blocks of its own file."""
-    from segment_pipeline.cli.traces import clear_history, renew_files
+    from segment_pipeline.cli.traces import clear_history, clear_kept, renew_files
     from segment_pipeline.orchestration.resources import Pipeline
     from segment_pipeline.publishing.draft import put_in_place, write_beside
     from segment_pipeline.publishing.people import record_end
@@ -119,6 +119,10 @@ def _follow(config: Config, kind: str, ids: Sequence[str]) -> None:
         show_in_catalogue(warehouse, unfinished=True)
         for sentence in renew_files(config, ids):
             print(sentence)
+    if kind == "forget":
+        with warehouse.connect() as connection:
+            for sentence in clear_kept(connection, config.published_path):
+                print(sentence)
     for sentence in clear_history(instance_home(config), ids):
         print(sentence)
     if config.published_path.exists():

@@ -92,7 +92,7 @@ def _say_what_is_due(
         say(f"Nothing to do: {_span(stand)} stand in the published file. To run months again, add --force.")
     if work.assets and PUBLISHING_ASSET in work.assets:
         name = config.published_path.name
-        say(f"{name} is missing, behind the warehouse or of an older version: it is published again.")
+        say(f"{name} is missing, behind the warehouse, of an older version or changed: it is published again.")
     elif work.assets:
         say(f"Behind {config.published_path.name}, and to be filled again: {', '.join(work.assets)}.")
     others = months_of_other_settings(config.published_path, config.config_hash)

@@ -1,4 +1,5 @@
-"""Where a customer's id stands outside the warehouse and the published file: reports, exports, Dagster's history.
+"""Where a customer's id stands outside the warehouse and the published file: files of before that were kept, reports,
+exports, Dagster's history.
 
 What is made from the published file is made from it again, or removed where it cannot be. In Dagster's history, which
 cannot, the id gives way to a word. Only files of the project's output folder and of its Dagster instance are touched.
@@ -18,14 +19,16 @@ from typing import Any
 import duckdb
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.database.quoting import identifier
-from segment_pipeline.database.store import in_memory
+from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.store import STORAGE_VERSION, in_memory, put_durably
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key, parse_month
 from segment_pipeline.publishing.exports import FORMATS, MANIFEST, ExportError, export_month
-from segment_pipeline.publishing.publish import published_months, reading
+from segment_pipeline.publishing.publish import beside, current_database, kept_files, published_months, reading
 from segment_pipeline.quickstart.folder import CUSTOMERS, SIMPLEST, write_customers
 from segment_pipeline.report.report import write_report
+from segment_pipeline.sources.people.delivered import hashed
+from segment_pipeline.sources.people.tables import FORMER_CUSTOMERS
 
 WORD = "(former customer)"
 """What stands in the place of an id."""
@@ -48,8 +51,8 @@ class TracesLeftError(PipelineError):
 
 def names_of(ids: Collection[str]) -> re.Pattern[str]:
     """Finds these ids where they stand for themselves: not within a longer word, another address or a number. As they
-    are, as JSON writes them, and HTML."""
-    written = {form for one in ids for form in (one, json.dumps(one)[1:-1], html.escape(one))}
+    are, as JSON writes them, HTML, and CSV."""
+    written = {form for one in ids for form in (one, json.dumps(one)[1:-1], html.escape(one), one.replace('"', '""'))}
     longest_first = sorted(written, key=lambda form: (-len(form), form))
     return re.compile(rf"(?<![\w@.+-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w@]|[.+-]\w)")
 
@@ -69,6 +72,37 @@ def renew_files(config: Config, ids: Collection[str]) -> Iterator[str]:
             else:
                 file.unlink()
                 yield f"{file} is removed: nothing is there to make it from."
+
+
+def clear_kept(connection: duckdb.DuckDBPyConnection, published: Path) -> Iterator[str]:
+    """Take everybody who is forgotten out of the published files that `run --accept-loss` has kept, also under ids from
+    before they were merged; says of which, a sentence each. connection : to the warehouse."""
+    warehouse = identifier(current_database(connection))
+    former = f"{warehouse}.main.{FORMER_CUSTOMERS.name}"
+    forgotten = f"{hashed('customer_id', former)} IN (SELECT id_hash FROM {former} WHERE customer_id IS NULL)"
+    for kept in kept_files(published):
+        for leftover in kept.parent.glob(beside(kept, "*").name):
+            leftover.unlink()  # a killed process's
+        less, draft = beside(kept, "less"), beside(kept, "draft")
+        shutil.copyfile(kept, less)
+        connection.execute(f"ATTACH {literal(str(less))} AS less")
+        tables = connection.execute(
+            "SELECT table_name FROM duckdb_columns() SEMI JOIN duckdb_tables() USING (database_name, table_name) "
+            "WHERE database_name = 'less' AND column_name = 'customer_id'"
+        ).fetchall()
+        rows = 0
+        for (table,) in tables:
+            deleted = connection.execute(f"DELETE FROM less.{identifier(table)} WHERE {forgotten}").fetchone()
+            rows += deleted[0] if deleted else 0
+        if rows:  # deleted rows stay in blocks of the file, and are not copied
+            connection.execute(f"ATTACH {literal(str(draft))} AS draft (STORAGE_VERSION {literal(STORAGE_VERSION)})")
+            connection.execute("COPY FROM DATABASE less TO draft")
+            connection.execute("DETACH draft")
+            draft.chmod(kept.stat().st_mode)
+            put_durably(draft, kept)
+            yield f"{kept}: {rows:,} rows of customers who are forgotten are gone."
+        connection.execute("DETACH less")
+        less.unlink()
 
 
 def clear_history(home: Path, ids: Collection[str]) -> Iterator[str]:

@@ -30,7 +30,12 @@ class QualitySettings(Settings):
         0.05, "share of raw rows, 0..1", "The month stops when a larger share of its rows is rejected.", ge=0, le=1
     )
     max_row_count_change: float = setting(
-        0.5, "relative change, 0.5 is 50 %", "The month warns when its rows differ more from the month before.", gt=0
+        0.5,
+        "relative change, 0.5 is 50 %",
+        "The month warns when its rows differ more from the month before.",
+        gt=0,
+        le=4,  # a per cent sign that is meant would switch the warning off without a word
+        allowed="a share, above 0 and at most 4: 0.5 is 50 %",
     )
     min_customers: int = setting(
         500,
@@ -244,9 +249,11 @@ class DriftSettings(Settings):
     )
     max_audience_change: float = setting(
         0.2,
-        "share",
+        "relative change, 0.2 is 20 %",
         "A segment or tier that has grown or shrunk by more than this, beside how it changes as a rule, has jumped.",
         gt=0,
+        le=1,
+        allowed="a share, above 0 and at most 1: 0.2 is 20 %",
     )
 
 

@@ -85,6 +85,10 @@ def scratch(memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnecti
         yield connection
 
 
+_NO_ROOM = re.compile(r'Could not write file "[^\n]*')
+"""In what DuckDB says of a full disk; of a database that it detaches, on a second line."""
+
+
 @dataclass(frozen=True)
 class Warehouse:
     """The pipeline's own DuckDB file.
@@ -116,8 +120,8 @@ class Warehouse:
         except duckdb.Error as error:
             if self._is_torn(first_line(error)):
                 raise self._damaged(error) from error
-            if "Could not write file" in first_line(error):
-                raise self._no_room(error) from error
+            if no_room := _NO_ROOM.search(str(error)):
+                raise self._no_room(no_room.group()) from error
             raise
         finally:
             connection.close()
@@ -142,11 +146,18 @@ class Warehouse:
         draft = path.with_name(f".{path.name}.draft")
         for leftover in path.parent.glob(f"{draft.name}*"):
             leftover.unlink()  # a killed process's
-        with self.connect(report) as connection:
-            connection.execute("CHECKPOINT")
-            connection.execute(f"ATTACH {literal(str(draft))} AS draft (STORAGE_VERSION {literal(STORAGE_VERSION)})")
-            connection.execute(f"COPY FROM DATABASE {identifier(self.path.stem)} TO draft")
-            connection.execute("DETACH draft")
+        try:
+            with self.connect(report) as connection:
+                connection.execute("CHECKPOINT")
+                connection.execute(
+                    f"ATTACH {literal(str(draft))} AS draft (STORAGE_VERSION {literal(STORAGE_VERSION)})"
+                )
+                connection.execute(f"COPY FROM DATABASE {identifier(self.path.stem)} TO draft")
+                connection.execute("DETACH draft")
+        except BaseException:  # or it would keep the disk full that it has filled
+            for half_made in path.parent.glob(f"{draft.name}*"):
+                half_made.unlink()
+            raise
         put_durably(draft, path)
         shutil.rmtree(self.path.parent / SPILL, ignore_errors=True)
 
@@ -184,9 +195,9 @@ class Warehouse:
             "Raise it in the configuration, or free disk space beside the warehouse, and run again."
         )
 
-    def _no_room(self, error: duckdb.Error) -> WarehouseError:
+    def _no_room(self, said: str) -> WarehouseError:
         return WarehouseError(
-            f"{self.path} cannot be written ({first_line(error)}). Free disk space there, and run again: what did not "
+            f"{self.path} cannot be written ({said}). Free disk space there, and run again: what did not "
             "fit is not in the file, and all that was there before is."
         )
 

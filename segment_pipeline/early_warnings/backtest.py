@@ -16,14 +16,14 @@ customers who are as good as gone (on CDNOW two in three of the whole base keep 
 anything); that is for the reader to know.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
 import numpy as np
 
-from segment_pipeline.arrays import Array, Flags, Texts
+from segment_pipeline.arrays import Array, Flags, Labels, Texts
 from segment_pipeline.measures import Z95, wilson
 from segment_pipeline.months import month_key
 
@@ -124,15 +124,123 @@ class BacktestRow:
     revenue_at_risk_money_lost: float | None = None
 
 
-def backtest(months: Sequence[WarnedMonth], horizon_days: int = 90, judged: Judged = "engaged") -> list[BacktestRow]:
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """Whom somebody chose, in a month or in several. customer_ids (k,) one for each time; hits (k,) whether that
+    customer then kept silent; lead_times (h,) days, of those who did; money : their yearly spend together, None where
+    it is not known of every month."""
+
+    customer_ids: Texts
+    hits: Flags
+    lead_times: Array
+    money: float | None
+
+    @property
+    def precision(self) -> float:
+        return float(self.hits.sum() / len(self.hits))
+
+    @property
+    def median_lead_time(self) -> float | None:
+        return float(np.median(self.lead_times)) if len(self.lead_times) else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's, at the number of independent alerts that were as uncertain as these (Korn and Graubard 1998)."""
+        n, share = len(self.hits), self.precision
+        known, customer = np.unique(self.customer_ids, return_inverse=True)
+        variance = float((_influence(*self._per_customer(customer, len(known))) ** 2).sum())
+        effective = min(n, share * (1 - share) / variance) if variance > 0 else n
+        return wilson(share * effective if 0 < share < 1 else share * n, effective if 0 < share < 1 else n)
+
+    def difference_from(self, rival: "_Choice") -> tuple[float, float]:
+        known, customer = np.unique(np.concatenate([self.customer_ids, rival.customer_ids]), return_inverse=True)
+        ours, theirs = customer[: len(self.hits)], customer[len(self.hits) :]
+        return difference_interval(
+            *self._per_customer(ours, len(known)),
+            *rival._per_customer(theirs, len(known)),
+        )
+
+    def _per_customer(self, customer: Labels, customers: int) -> tuple[Array, Array]:
+        """(c,) how often each was chosen rightly, and how often at all. customer (k,) 0..c-1: who was, each time."""
+        times = np.bincount(customer, minlength=customers).astype(np.float64)
+        return np.bincount(customer, self.hits, customers).astype(np.float64), times
+
+
+@dataclass(frozen=True, eq=False)
+class _Alerts:
+    """A warning in a month. elsewhere : alerts on customers who are not judged. The rest: whom it named among the
+    others, and whom as many by each ranking are; None where the month has not that ranking."""
+
+    elsewhere: int
+    rule: _Choice
+    recency: _Choice
+    risk: _Choice | None
+    value: _Choice | None
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedMonth:
+    """What the back-test keeps of a month: of its customers, only those whom somebody chose.
+
+    is_ranked : whether it has a churn risk. eligible, silent : customers. money : yearly spend of those who kept silent
+    among them, None where it is not known. alerts : by warning. nobody : of a warning that the month does not name.
+    """
+
+    month: date
+    is_ranked: bool
+    eligible: int
+    silent: int
+    money: float | None
+    alerts: Mapping[str, _Alerts]
+    nobody: _Alerts
+
+
+def backtest(months: Iterable[WarnedMonth], horizon_days: int = 90, judged: Judged = "engaged") -> list[BacktestRow]:
     """Rows of each observed month and of all of them pooled (month None), for every warning that any month names.
 
     Months in time, warnings as the months name them; a month in which a warning was silent has a row of 0 alerts.
     Nothing is drawn: same months, same rows.
     """
-    observed = sorted((m.judged_on(judged) for m in months if m.silent is not None), key=lambda m: m.month)
+    return rows_of([judge(m, horizon_days, judged) for m in months if m.silent is not None], horizon_days, judged)
+
+
+def judge(m: WarnedMonth, horizon_days: int, judged: Judged) -> JudgedMonth:
+    """One observed month of the back-test, so that no two months' customers have to be held at once."""
+    m = m.judged_on(judged)
+    by_recency = _ranked(m.days_since_last_order, m.eligible, m.customer_ids)
+    by_risk, by_value = (
+        None if ranking is None else _ranked(ranking, m.eligible, m.customer_ids)
+        for ranking in (m.churn_risk, m.revenue_at_risk)
+    )
+
+    def alerts(flags: Flags) -> _Alerts:
+        named = np.flatnonzero(flags & m.eligible)
+        volume = len(named)
+        return _Alerts(
+            int(flags.sum()) - volume,
+            _choice(m, named, horizon_days),
+            _choice(m, np.sort(by_recency[:volume]), horizon_days),
+            None if by_risk is None else _choice(m, np.sort(by_risk[:volume]), horizon_days),
+            None if by_value is None else _choice(m, np.sort(by_value[:volume]), horizon_days),
+        )
+
+    eligible = np.flatnonzero(m.eligible)
+    return JudgedMonth(
+        m.month,
+        m.churn_risk is not None,
+        len(eligible),
+        int(_labels(m)[eligible].sum()),
+        _money(m, eligible),
+        {warning: alerts(flags) for warning, flags in m.alerts.items()},
+        alerts(np.zeros(len(m.eligible), dtype=bool)),
+    )
+
+
+def rows_of(months: Sequence[JudgedMonth], horizon_days: int, judged: Judged) -> list[BacktestRow]:
+    """The rows of `backtest`, of months that were judged on the same question."""
+    observed = sorted(months, key=lambda m: m.month)
     warnings = list(dict.fromkeys(warning for m in observed for warning in m.alerts))
-    ranked = [m for m in observed if m.churn_risk is not None]
+    ranked = [m for m in observed if m.is_ranked]
     rows = [_row(judged, m.month, warning, [m], horizon_days) for m in observed for warning in warnings]
     if observed:
         rows += [_row(judged, None, warning, ranked or observed, horizon_days) for warning in warnings]
@@ -144,11 +252,15 @@ def most_urgent(ranking: Array, eligible: Flags, volume: int, customer_ids: Text
 
     ranking : (n,) higher = more urgent. Fewer than `volume` only where fewer are eligible.
     """
-    candidates = np.flatnonzero(eligible)
-    order = np.lexsort((customer_ids[candidates], -ranking[candidates]))
     chosen = np.zeros(len(eligible), dtype=bool)
-    chosen[candidates[order[:volume]]] = True
+    chosen[_ranked(ranking, eligible, customer_ids)[:volume]] = True
     return chosen
+
+
+def _ranked(ranking: Array, eligible: Flags, customer_ids: Texts) -> Labels:
+    """(e,) places of the eligible, the most urgent first, as `most_urgent` has them."""
+    candidates = np.flatnonzero(eligible)
+    return np.asarray(candidates[np.lexsort((customer_ids[candidates], -ranking[candidates]))])
 
 
 def difference_interval(hits: Array, chosen: Array, rival_hits: Array, rival_chosen: Array) -> tuple[float, float]:
@@ -165,62 +277,27 @@ def difference_interval(hits: Array, chosen: Array, rival_hits: Array, rival_cho
     return float(first - second) - half, float(first - second) + half
 
 
-@dataclass(frozen=True, eq=False)
-class _Choice:
-    """Whom somebody chose, over some months: (c,) times per customer, times rightly; lead times of the right ones, and
-    their yearly spend together, None where it is not known of every month."""
-
-    chosen: Array
-    hits: Array
-    lead_times: Array
-    money: float | None
-
-    @property
-    def precision(self) -> float:
-        return float(self.hits.sum() / self.chosen.sum())
-
-    @property
-    def median_lead_time(self) -> float | None:
-        return float(np.median(self.lead_times)) if len(self.lead_times) else None
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's, at the number of independent alerts that were as uncertain as these (Korn and Graubard 1998)."""
-        n, share = self.chosen.sum(), self.precision
-        variance = float((_influence(self.hits, self.chosen) ** 2).sum())
-        effective = min(n, share * (1 - share) / variance) if variance > 0 else n
-        return wilson(share * effective if 0 < share < 1 else share * n, effective if 0 < share < 1 else n)
-
-
 def _row(
-    judged: Judged, month: date | None, warning: str, months: Sequence[WarnedMonth], horizon_days: int
+    judged: Judged, month: date | None, warning: str, months: Sequence[JudgedMonth], horizon_days: int
 ) -> BacktestRow:
-    everyone = [m.alerts.get(warning, np.zeros(len(m.eligible), dtype=bool)) for m in months]
-    alerts = [flags & m.eligible for flags, m in zip(everyone, months, strict=True)]
-    volume = sum(int(flags.sum()) for flags in alerts)
-    eligible = sum(int(m.eligible.sum()) for m in months)
-    silent = sum(int((m.eligible & _labels(m)).sum()) for m in months)
+    alerts = [m.alerts.get(warning, m.nobody) for m in months]
+    volume = sum(len(a.rule.hits) for a in alerts)
+    eligible, silent = sum(m.eligible for m in months), sum(m.silent for m in months)
     base_rate = silent / eligible if eligible else None
     rule = risk = recency = value = None
     interval = difference = None
     if volume:
-        rule = _choice(months, alerts, horizon_days)
-        interval = rule.interval
-        recency = _choice(months, _rivals(months, alerts, [m.days_since_last_order for m in months]), horizon_days)
-        risks = [m.churn_risk for m in months if m.churn_risk is not None]
-        if len(risks) == len(months):
-            risk = _choice(months, _rivals(months, alerts, risks), horizon_days)
-            difference = difference_interval(risk.hits, risk.chosen, recency.hits, recency.chosen)
-        values = [m.revenue_at_risk for m in months if m.revenue_at_risk is not None]
-        if len(values) == len(months):
-            value = _choice(months, _rivals(months, alerts, values), horizon_days)
+        rule, recency = _together([a.rule for a in alerts]), _together([a.recency for a in alerts])
+        risk, value = _together([a.risk for a in alerts]), _together([a.value for a in alerts])
+        interval = rule.interval if rule else None
+        difference = risk.difference_from(recency) if risk and recency else None
     return BacktestRow(
         judged=judged,
         month=month,
         warning=warning,
         months=len(months),
         alerts=volume,
-        alerts_elsewhere=sum(int(flags.sum()) for flags in everyone) - volume,
+        alerts_elsewhere=sum(a.elsewhere for a in alerts),
         eligible=eligible,
         base_rate=base_rate,
         precision=rule.precision if rule else None,
@@ -245,44 +322,36 @@ def _row(
     )
 
 
-def _rivals(months: Sequence[WarnedMonth], alerts: Sequence[Flags], rankings: Sequence[Array]) -> list[Flags]:
-    """As many as the rule alerted in each month, the first of the ranking."""
-    return [
-        most_urgent(ranking, m.eligible, int(flags.sum()), m.customer_ids)
-        for m, flags, ranking in zip(months, alerts, rankings, strict=True)
-    ]
-
-
-def _choice(months: Sequence[WarnedMonth], flags: Sequence[Flags], horizon_days: int) -> _Choice:
-    known, customer = np.unique(np.concatenate([m.customer_ids for m in months]), return_inverse=True)
-    chosen = np.concatenate(flags)
-    hits = chosen & np.concatenate([_labels(m) for m in months])
-    # who keeps silent after as_of has been silent for the horizon when what is left of it has passed
-    left = np.maximum(horizon_days - np.concatenate([m.days_since_last_order for m in months])[hits], 0.0)
+def _together(choices: Sequence[_Choice | None]) -> _Choice | None:
+    """The choices of several months as one; None where a month has none."""
+    known = [choice for choice in choices if choice is not None]
+    if len(known) < len(choices):
+        return None
+    money = [choice.money for choice in known if choice.money is not None]
     return _Choice(
-        np.bincount(customer, chosen, len(known)).astype(np.float64),
-        np.bincount(customer, hits, len(known)).astype(np.float64),
-        left,
-        _money(months, flags),
+        np.concatenate([choice.customer_ids for choice in known]),
+        np.concatenate([choice.hits for choice in known]),
+        np.concatenate([choice.lead_times for choice in known]),
+        sum(money) if len(money) == len(known) else None,
     )
 
 
-def _money(months: Sequence[WarnedMonth], flags: Sequence[Flags]) -> float | None:
-    """What the customers of these flags who kept silent spend in a year; None where it is not known of every month."""
-    lost = [
-        float(m.yearly_spend[chosen & _labels(m)].sum())
-        for m, chosen in zip(months, flags, strict=True)
-        if m.yearly_spend is not None
-    ]
-    return sum(lost) if len(lost) == len(months) else None
+def _choice(m: WarnedMonth, places: Labels, horizon_days: int) -> _Choice:
+    """places (k,) of the customers who are chosen."""
+    hits = _labels(m)[places]
+    # who keeps silent after as_of has been silent for the horizon when what is left of it has passed
+    left = np.maximum(horizon_days - m.days_since_last_order[places][hits], 0.0)
+    return _Choice(m.customer_ids[places], hits, left, _money(m, places))
 
 
-def _money_at_random(months: Sequence[WarnedMonth], alerts: Sequence[Flags]) -> float:
+def _money(m: WarnedMonth, places: Labels) -> float | None:
+    """What the customers at these places who kept silent spend in a year; None where it is not known."""
+    return None if m.yearly_spend is None else float(m.yearly_spend[places][_labels(m)[places]].sum())
+
+
+def _money_at_random(months: Sequence[JudgedMonth], alerts: Sequence[_Alerts]) -> float:
     """What is lost with as many of the eligible in each month, drawn at random, on average."""
-    drawn = [
-        (_money([m], [m.eligible]) or 0.0) * float(flags.sum() / max(1, m.eligible.sum()))
-        for m, flags in zip(months, alerts, strict=True)
-    ]
+    drawn = [(m.money or 0.0) * (len(a.rule.hits) / max(1, m.eligible)) for m, a in zip(months, alerts, strict=True)]
     return sum(drawn)
 
 

@@ -20,7 +20,16 @@ from segment_pipeline.customers.tables import VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier, literal, number
 from segment_pipeline.database.rows import drawn_sql, insert_rows, read_columns, write_rows
 from segment_pipeline.database.store import insert_query, month_literal
-from segment_pipeline.early_warnings.backtest import JUDGED, WHOLE, BacktestRow, WarnedMonth, backtest
+from segment_pipeline.early_warnings.backtest import (
+    JUDGED,
+    WHOLE,
+    BacktestRow,
+    Judged,
+    JudgedMonth,
+    WarnedMonth,
+    judge,
+    rows_of,
+)
 from segment_pipeline.early_warnings.churn import (
     HISTORY,
     ChurnRisk,
@@ -187,8 +196,12 @@ def write_backtest(
         f"SELECT DISTINCT month FROM {OBSERVED_SILENCE.name} WHERE observed_in <= ? ORDER BY month", [month]
     ).fetchall()
     horizon = config.warnings.horizon_days
-    months = [_warned_month(connection, config, earlier, rules) for (earlier,) in known]
-    rows = [row for judged in JUDGED for row in backtest(months, horizon, judged)]
+    months: dict[Judged, list[JudgedMonth]] = {judged: [] for judged in JUDGED}
+    for (earlier,) in known:  # one at a time: all customers of all months do not fit
+        month_then = _warned_month(connection, config, earlier, rules)
+        for judged, found in months.items():
+            found.append(judge(month_then, horizon, judged))
+    rows = [row for judged, found in months.items() for row in rows_of(found, horizon, judged)]
     connection.execute(f"DELETE FROM {WARNING_BACKTEST_HISTORY.name} WHERE evaluated_month = ?", [month])
     insert_rows(
         connection,

@@ -30,12 +30,14 @@ from segment_pipeline.publishing.publish import (
     beside,
     columns_in,
     current_database,
+    is_as_published,
     is_somebody_elses,
     known_months,
     lacks_columns,
     readable,
     reading,
     refuse_loss,
+    stamp,
     write_ahead_log,
 )
 from segment_pipeline.publishing.score_sql import latest_scoring, macro_ddl
@@ -68,20 +70,26 @@ def write_beside(connection: duckdb.DuckDBPyConnection, published: Path, tiers: 
     known = known_months(connection, changed)
     unfinished = [month for month, finished in known.items() if not finished]
     draft = beside(published, "draft")
-    if changed is not None:
-        _copy_file(published, draft)
-    connection.execute(f"ATTACH {literal(str(draft))} AS draft (STORAGE_VERSION {literal(STORAGE_VERSION)})")
-    connection.execute("USE draft")
-    if changed is None:
-        counts = _write_all(connection, warehouse, published, unfinished, features)
-    else:
-        counts = _replace(connection, warehouse, sorted(changed.difference(unfinished)), features)
-    _define(connection, tiers, features)
-    stamp = _stamp(connection)
-    connection.execute(f"USE {warehouse}")
-    connection.execute("DETACH draft")
-    _check(draft, counts, [month for month, finished in known.items() if finished])
-    os.utime(draft, (stamp, stamp))
+    try:
+        if changed is not None:
+            _copy_file(published, draft)
+        connection.execute(f"ATTACH {literal(str(draft))} AS draft (STORAGE_VERSION {literal(STORAGE_VERSION)})")
+        connection.execute("USE draft")
+        if changed is None:
+            counts = _write_all(connection, warehouse, published, unfinished, features)
+        else:
+            counts = _replace(connection, warehouse, sorted(changed.difference(unfinished)), features)
+        _define(connection, tiers, features)
+        written = stamp(connection)
+        connection.execute(f"USE {warehouse}")
+        connection.execute("DETACH draft")
+        _check(draft, counts, [month for month, finished in known.items() if finished])
+        os.utime(draft, (written, written))
+    except BaseException:
+        # or it would keep the disk full that it has filled: nothing could be written any more, not even why
+        draft.unlink(missing_ok=True)
+        write_ahead_log(draft).unlink(missing_ok=True)
+        raise
     return draft
 
 
@@ -128,11 +136,10 @@ def changed_months(connection: duckdb.DuckDBPyConnection, published: Path, featu
     with reading(published) as there:
         if read_rows(there, f"FROM {DATA_DICTIONARY.name}") != dictionary_rows(features):
             return None  # another version has made it, or for other features
-        stamp = _stamp(there)
         months = {month for month, _ in _runs(there) ^ _runs(connection)}
         relied_on = (
-            int(published.stat().st_mtime) == stamp
-            and not _people_have_changed(connection, stamp)
+            is_as_published(published)
+            and not _people_have_changed(connection, stamp(there))
             and _free_share(there) <= FREE_SHARE
             and _rows_of_others(there, months) == _rows_of_others(connection, months)
         )
@@ -170,12 +177,6 @@ def _copy_file(source: Path, target: Path) -> None:
             shutil.copyfile(source, target)
         except OSError as error:
             raise cannot_write(target, error) from error
-
-
-def _stamp(connection: duckdb.DuckDBPyConnection) -> int:
-    """When the last of a published file's runs ended, in seconds: the file's time, as long as nobody else writes it."""
-    found = connection.execute(f"SELECT floor(epoch(max(finished_at))) FROM {PIPELINE_RUNS.name}").fetchone()
-    return int(found[0] or 0) if found else 0
 
 
 def _runs(connection: duckdb.DuckDBPyConnection) -> set[tuple[date, Any]]:

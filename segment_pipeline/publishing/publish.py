@@ -61,6 +61,22 @@ def published_months(published: Path) -> dict[date, datetime]:
         return publications(connection)
 
 
+def is_as_published(published: Path) -> bool:
+    """Whether nobody has written to the published file since: it has the time that it was given, and no log of changes
+    lies beside it. Whoever puts that time back on purpose is not found: that would take reading all of it."""
+    if write_ahead_log(published).exists():
+        return False
+    with reading(published) as connection:
+        return int(published.stat().st_mtime) == stamp(connection)
+
+
+def stamp(connection: duckdb.DuckDBPyConnection) -> int:
+    """When the last of a published file's runs ended, in seconds: the file's time, as long as nobody else writes it.
+    Even, as there are file systems that keep no odd ones."""
+    found = connection.execute(f"SELECT 2 * floor(epoch(max(finished_at)) / 2) FROM {PIPELINE_RUNS.name}").fetchone()
+    return int(found[0] or 0) if found else 0
+
+
 def lacks_columns(published: Path) -> bool:
     """Whether an older version has made the published file: a table, or a column, is not there yet."""
     if not published.exists():
@@ -177,9 +193,19 @@ def accept_loss_of(published: Path, connection: duckdb.DuckDBPyConnection, accep
     lost = lost_months(published, connection) if accepted else []
     if lost and set(lost) <= set(accepted):
         number = 1
-        while (kept := published.with_name(f"{published.stem}.kept_{number}{published.suffix}")).exists():
+        while (kept := _kept(published, str(number))).exists():
             number += 1
         os.replace(published, kept)
+
+
+def kept_files(published: Path) -> list[Path]:
+    """The published files that `accept_loss_of` has kept."""
+    pattern = _kept(published, "*")
+    return sorted(pattern.parent.glob(pattern.name))
+
+
+def _kept(published: Path, number: str) -> Path:
+    return published.with_name(f"{published.stem}.kept_{number}{published.suffix}")
 
 
 def show_in_catalogue(warehouse: Warehouse, *, unfinished: bool = False) -> None:

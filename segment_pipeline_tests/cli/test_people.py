@@ -137,6 +137,29 @@ def test_a_forgotten_customer_is_counted_where_the_source_goes_on_to_deliver_it(
     assert query(people.warehouse, "SELECT count(*) FROM removed_rows WHERE month = '2023-04-01'") == [(0,)]
 
 
+def test_who_is_forgotten_leaves_the_files_that_were_kept_when_a_loss_was_accepted(people, capsys):
+    kept = people.folder / "segments.kept_1.duckdb"
+    shutil.copy2(people.published, kept)
+    customers = "SELECT DISTINCT customer_id FROM monthly_assignments"
+    before, everybody = published_content(kept), set(query(kept, customers))
+    arguments = "--config", str(people.config_path)
+    assert main(["merge", ANA, "into", "ana@today", *arguments]) == 0
+    assert (ANA,) in query(kept, customers)
+    assert main(["forget", "ana@today", NUMBER, *arguments]) == 0
+    assert "segments.kept_1.duckdb: " in capsys.readouterr().out
+    assert traces(people, ANA, "ana@today", NUMBER) == []
+    left = published_content(kept)
+    assert {table: len(rows) for table, rows in before.items() if table not in BY_CUSTOMER} == {
+        table: len(rows) for table, rows in left.items() if table not in BY_CUSTOMER
+    }
+    assert everybody - set(query(kept, customers)) == {(ANA,), (NUMBER,)}
+    assert query(kept, "SELECT count(*) > 0 FROM membership") == [(True,)]
+    assert not kept.stat().st_mode & 0o222
+    assert main(["forget", NUMBER, *arguments]) == 0
+    assert "segments.kept_1.duckdb: " not in capsys.readouterr().out
+    assert not list(people.folder.glob(".segments.kept*"))
+
+
 def test_a_dry_run_says_how_many_rows_would_go_and_changes_nothing(people, capsys):
     before = {path: path.read_bytes() for path in people.folder.rglob("*.duckdb")}
     assert main(["forget", ANA, "--dry-run", "--config", str(people.config_path)]) == 0

@@ -17,6 +17,7 @@ from segment_pipeline.database.store import RunLock, Warehouse, WarehouseError, 
 from segment_pipeline.errors import WarehouseBusyError
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.sources.tables import RAW_CUSTOMERS
+from segment_pipeline_tests.conftest import files_of_at_most
 
 HOLD_FILE = "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print('ready', flush=True); sys.stdin.readline()"
 HOLD_LOCK = """
@@ -48,6 +49,17 @@ def holder(code: str, path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_of_the_warehouse_that_does_not_fit_on_the_disk_does_not_stay_there(warehouse):
+    """It was a traceback, and what was half written kept the disk full."""
+    with warehouse.connect() as connection:
+        connection.execute("CREATE TABLE t AS SELECT md5(CAST(range AS VARCHAR)) AS x FROM range(200_000)")
+    with files_of_at_most(1_000_000), pytest.raises(WarehouseError, match=r"draft.*Free disk space") as refused:
+        warehouse.rewrite()
+    assert "\n" not in str(refused.value)
+    assert list(warehouse.path.parent.iterdir()) == [warehouse.path]
+    warehouse.rewrite()
 
 
 def test_it_is_known_whether_what_did_not_fit_into_memory_went_over_the_disk(tmp_path):

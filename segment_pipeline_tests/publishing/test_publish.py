@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from segment_pipeline.config.model import TierSettings
-from segment_pipeline.database.store import Warehouse
+from segment_pipeline.database.store import Warehouse, WarehouseError
 from segment_pipeline.publishing.agreement import disagreements
 from segment_pipeline.publishing.draft import changed_months, published_features, put_in_place, write_beside
 from segment_pipeline.publishing.publish import (
@@ -26,6 +26,7 @@ from segment_pipeline.publishing.publish import (
     refuse_loss,
     refuse_torn,
 )
+from segment_pipeline_tests.conftest import files_of_at_most
 from segment_pipeline_tests.shop import Shop, published_content, query
 
 MARCH, APRIL, MAY = (date(2023, month, 1) for month in (3, 4, 5))
@@ -291,6 +292,21 @@ def test_a_forgotten_customer_does_not_come_back_from_the_file_that_consumers_se
     assert query(copy.published, of_whom.format("c00010")) == [(MARCH,), (APRIL,), (MAY,)]
     (at_large,) = query(copy.published, "SELECT count(*) FROM segment_profiles WHERE month = DATE '2023-04-01'")
     assert at_large > (0,)
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_what_does_not_fit_on_the_disk_does_not_stay_there(copy, anew):
+    """It had kept the disk full, so that nothing could be written any more."""
+    before = copy.published.read_bytes()
+    with warehouse_of(copy) as connection:
+        run_again(connection, APRIL)
+    if anew:
+        os.utime(copy.published)
+    with files_of_at_most(2_000_000), pytest.raises(WarehouseError, match="cannot be written"):
+        publish(copy)
+    assert not list(copy.folder.glob(".segments*"))
+    assert copy.published.read_bytes() == before
+    publish(copy)
 
 
 def test_what_a_killed_run_left_beside_is_cleared_away(copy):

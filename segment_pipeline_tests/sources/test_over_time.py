@@ -11,6 +11,7 @@ from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.database.store import prepare
 from segment_pipeline.months import as_of, month_range
 from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline.publishing.people import forget, leave_source
 from segment_pipeline.sources.over_time.contents import changes, line_days, read_contents, write_contents
 from segment_pipeline.sources.over_time.copies import copies_in_words
 from segment_pipeline.sources.over_time.outlook import look_at_source
@@ -122,6 +123,35 @@ def test_another_duckdb_may_print_another_finger_and_counts_still_tell(connectio
     write(tmp_path / "orders.csv", rows[1:])
     read_contents(connection, config)
     assert [one.lines for one in changes(connection, config, [MARCH])] == [-1]
+
+
+@pytest.mark.parametrize(("lost_besides", "settled"), [(0, True), (1, False)])
+def test_what_a_source_has_lost_of_a_person_is_settled_where_it_is_exactly_theirs(
+    connection, tmp_path, lost_besides, settled
+):
+    config, rows = configured(tmp_path), daily_orders(date(2023, 1, 1), date(2023, 6, 30))
+    theirs = [
+        f"gone,90{i},{day},{i}.25" for i, day in enumerate(["2022-12-31", "2023-02-20", "2023-03-30", "2023-03-31"])
+    ]
+    write(tmp_path / "orders.csv", [*rows, *theirs])
+    kept(connection, config, MARCH, APRIL)
+    write(tmp_path / "orders.csv", rows[lost_besides:])
+    read_contents(connection, config)
+    before = changes(connection, config, [MARCH, APRIL])
+    assert {one.of_month for one in before} >= {date(2023, 2, 1), MARCH}
+    assert leave_source(connection, config, ["gone"]) == settled
+    read_contents(connection, config)
+    assert changes(connection, config, [MARCH, APRIL]) == ([] if settled else before)
+
+
+def test_whoever_alone_had_lines_in_a_month_leaves_without_a_change(connection, tmp_path):
+    config = configured(tmp_path)
+    write(tmp_path / "orders.csv", ["gone,900,2022-12-31,5.00", *daily_orders(date(2023, 1, 1), date(2023, 6, 30))])
+    kept(connection, config, MARCH, APRIL)
+    leave_source(connection, config, ["gone"])
+    forget(connection, ["gone"])
+    read_contents(connection, config)
+    assert changes(connection, config, [MARCH, APRIL]) == []
 
 
 def test_a_feed_of_events_is_followed_as_the_orders_are(connection, tmp_path):
