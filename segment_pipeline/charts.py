@@ -155,36 +155,43 @@ def _luminance(colour: Sequence[float]) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def bic_curve(candidates: Rows, chosen: tuple[str, int] | None, elbow: tuple[str, int] | None) -> str:
+WIDE, NARROW = "wide", "narrow"
+"""Kinds of a chart of a page: for its own width, and drawn anew for a phone's; the style shows the one that fits.
+Without a kind, a chart stands alone, and is wide."""
+
+
+def bic_curve(candidates: Rows, chosen: tuple[str, int] | None, elbow: tuple[str, int] | None, kind: str = "") -> str:
     """BIC (lower is better) and stability (higher is better) over the number of components, of each type of
     covariances.
 
     candidates : rows of candidate_models of one month. chosen : covariance_type and n_components that served, or None.
-    elbow : likewise, see `models.selection.elbow_of`. Refused candidates are hollow; grey, of whom nobody had to ask.
+    elbow : likewise, see `models.selection.elbow_of`. kind : "", WIDE or NARROW. Refused candidates are hollow; grey,
+    of whom nobody had to ask.
     """
+    across_all = 230 if kind == NARROW else 560
     rows = [row for row in candidates if row["bic"] is not None and math.isfinite(row["bic"])]
     best = min((row for row in rows if row["admissible"]), key=lambda row: row["bic"], default=None)
     marked = {"chosen": chosen, "lowest BIC": best and _candidate(best), "elbow": elbow}
-    types = [kind for kind in DASHES if any(row["covariance_type"] == kind for row in rows)]
+    types = [one for one in DASHES if any(row["covariance_type"] == one for row in rows)]
     x = Names([str(k) for k in sorted({row["n_components"] for row in rows})])
-    bic = Plot(560, 210, x, around([row["bic"] for row in rows], zero=False, margin=0.12))
-    bars = Plot(560, 70, x, Numbers(0.0, 1.0))
-    wide = x.band(560) * 0.7 / max(1, len(types))
+    bic = Plot(across_all, 210, x, around([row["bic"] for row in rows], zero=False, margin=0.12))
+    bars = Plot(across_all, 70, x, Numbers(0.0, 1.0))
+    wide = x.band(across_all) * 0.7 / max(1, len(types))
     curves, points, stability = [], [], []
-    for place, kind in enumerate(types):
-        of_kind = sorted((row for row in rows if row["covariance_type"] == kind), key=lambda row: row["n_components"])
-        ends = [(str(row["n_components"]), row["bic"]) for row in of_kind]
-        curves.append(bic.line(ends, ACCENT, stroke_dasharray=DASHES[kind]))
+    for place, of_type in enumerate(types):
+        own = sorted((row for row in rows if row["covariance_type"] == of_type), key=lambda row: row["n_components"])
+        ends = [(str(row["n_components"]), row["bic"]) for row in own]
+        curves.append(bic.line(ends, ACCENT, stroke_dasharray=DASHES[of_type]))
         if len(types) > 1:
             last, height = ends[-1]
-            curves.append(text(bic.across(last) + 10, bic.down(height) + 4, kind, "start"))
-        for row in of_kind:
+            curves.append(text(bic.across(last) + 10, bic.down(height) + 4, of_type, "start"))
+        for row in own:
             marks = ", ".join(word for word, key in marked.items() if key == _candidate(row))
             asked = row["stability"] is not None and math.isfinite(row["stability"])
             state = "admissible" if row["admissible"] else "refused" if asked else "not asked"
             state = "chosen" if chosen == _candidate(row) else state
             words = (
-                f"{row['n_components']} components{f', {kind}' if len(types) > 1 else ''}, {state}: "
+                f"{row['n_components']} components{f', {of_type}' if len(types) > 1 else ''}, {state}: "
                 f"BIC {row['bic']:,.0f}, stability {_shown(row['stability'], '.2f')}{f' ({marks})' if marks else ''}"
             )
             across, down = bic.across(str(row["n_components"])), bic.down(row["bic"])
@@ -197,10 +204,9 @@ def bic_curve(candidates: Rows, chosen: tuple[str, int] | None, elbow: tuple[str
                 stability.append(rect(left, top, wide - 1, 70 - top, fill=grey, words=words))
     room = 70 if len(types) > 1 else 16
     over = bic.with_axes([*curves, *points], y_title="BIC (lower is better)", right=room)
-    under = bars.with_axes(
-        stability, x_title="number of components (hollow: refused, grey: not asked)", y_title="stability", right=room
-    )
-    return chart(grid([over, under]))
+    told = "number of components" if kind == NARROW else "number of components (hollow: refused, grey: not asked)"
+    under = bars.with_axes(stability, x_title=told, y_title="stability", right=room)
+    return chart(grid([over, under]), kind)
 
 
 DASHES = {"full": "none", "tied": "7 3", "diagonal": "2 3", "spherical": "8 3 2 3"}
@@ -324,21 +330,22 @@ def shares_over_time(shares: Rows, colours: Mapping[int, str], refits: Sequence[
     return chart(grid([plot.with_axes(bars, y_title="share of customers"), legend(entries, 620)]))
 
 
-def histograms(bins: Rows, titles: Mapping[str, str]) -> str:
-    """How sure the memberships are. bins : measure, low, high (0..1), customers; titles : measure -> axis title."""
+def histograms(bins: Rows, titles: Mapping[str, str], kind: str = "") -> str:
+    """How sure the memberships are. bins : measure, low, high (0..1), customers; titles : measure -> axis title; kind :
+    "", WIDE or NARROW."""
     plots = []
     for measure, title in titles.items():
         rows = [row for row in bins if row["measure"] == measure]
         plot = Plot(260, 120, Numbers(0.0, 1.0), around([row["customers"] for row in rows]))
         plots.append(plot.with_axes(_histogram(plot, rows, digits=2), x_title=title, y_title="customers"))
-    return chart(grid(plots, 2, gap=30))
+    return chart(grid(plots, 1 if kind == NARROW else 2, gap=30), kind)
 
 
-def drift_over_months(figures: Rows) -> str:
+def drift_over_months(figures: Rows, kind: str = "") -> str:
     """Each drift metric over the months with its limit (dashed); a red point is a limit crossed.
 
     figures : month, metric, value, threshold, fired; one row per month and metric. A metric without a value, because
-    what it measured is not there any more, has no point.
+    what it measured is not there any more, has no point. kind : "", WIDE or NARROW.
     """
     known = [
         row
@@ -349,7 +356,12 @@ def drift_over_months(figures: Rows) -> str:
     plots = []
     for metric in sorted({row["metric"] for row in known}):
         rows = sorted((row for row in known if row["metric"] == metric), key=lambda row: row["month"])
-        plot = Plot(180, 90, months, around([row[one] for row in rows for one in ("value", "threshold")]))
+        plot = Plot(
+            110 if kind == NARROW else 180,
+            90,
+            months,
+            around([row[one] for row in rows for one in ("value", "threshold")]),
+        )
         values, limits = ([(month_key(row["month"]), row[one]) for row in rows] for one in ("value", "threshold"))
         marks = [plot.line(limits, QUIET, stroke_dasharray="4 3"), plot.line(values, ACCENT)]
         for row, (month, value) in zip(rows, values, strict=True):
@@ -358,7 +370,7 @@ def drift_over_months(figures: Rows) -> str:
             colour = WARN if row["fired"] else ACCENT
             marks.append(point(plot.across(month), plot.down(value), colour, radius=3.5, words=words))
         plots.append(plot.with_axes(marks, title=metric.replace("_", " ")))
-    return chart(grid(plots, 3))
+    return chart(grid(plots, 2 if kind == NARROW else 3), kind)
 
 
 CHOICES = {
@@ -369,15 +381,16 @@ CHOICES = {
 }
 
 
-def backtest(rows: Rows) -> str:
+def backtest(rows: Rows, kind: str = "") -> str:
     """How often warnings came true, with their 95 % interval, beside other ways to choose as many customers.
 
-    rows : the pooled rows (month NULL) of the back-test that have alerts.
+    rows : the pooled rows (month NULL) of the back-test that have alerts. kind : "", WIDE or NARROW.
     """
     warnings = sorted({row["warning"].replace("_", " ") for row in rows})
     shares = [row[column] for row in rows for column in (*CHOICES, "precision_high") if row[column] is not None]
     limits = around(shares)
-    plot = Plot(480, 40 * len(warnings), Shares(limits.low, limits.high), Names(warnings))
+    width = 170 if kind == NARROW else 480
+    plot = Plot(width, 40 * len(warnings), Shares(limits.low, limits.high), Names(warnings))
     marks = []
     for row in rows:
         warning = row["warning"].replace("_", " ")
@@ -392,7 +405,8 @@ def backtest(rows: Rows) -> str:
                 words += f", interval {percent(row['precision_low'], 1)} to {percent(row['precision_high'], 1)}"
             marks.append(point(plot.across(row[column]), plot.down(warning), colour, shape=shape, words=words))
     drawn = plot.with_axes(marks, x_title="share who then fell silent")
-    return chart(grid([drawn, legend([(shape, colour, words) for words, shape, colour in CHOICES.values()], 480)]))
+    chosen = legend([(shape, colour, words) for words, shape, colour in CHOICES.values()], max(width, 300))
+    return chart(grid([drawn, chosen]), kind)
 
 
 def journey_flow(moves: Rows, names: Mapping[str, str], colours: Mapping[int, str], *, narrow: bool = False) -> str:
@@ -401,7 +415,7 @@ def journey_flow(moves: Rows, names: Mapping[str, str], colours: Mapping[int, st
     moves : from_state, to_state, customers of one month. names : state -> what it is called. narrow : as wide as a
     phone, its names on the flows and not beside them.
     """
-    width, height, bar, gap, label = (360.0, 420.0, 10.0, 14.0, 0.0) if narrow else (760.0, 420.0, 14.0, 10.0, 215.0)
+    width, height, bar, gap, label = (360.0, 420.0, 10.0, 14.0, 0.0) if narrow else (860.0, 420.0, 14.0, 10.0, 265.0)
     left, right = _totals(moves, "from_state"), _totals(moves, "to_state")
     everyone = sum(left.values())
     if not everyone:
@@ -434,24 +448,46 @@ def journey_flow(moves: Rows, names: Mapping[str, str], colours: Mapping[int, st
         )
         fill = _state_colour(move["from_state"], colours)
         parts.append(f'<path d="{path}" fill="{fill}" fill-opacity="0.38" {spoken(words)}/>')
+    lowest = height
     for totals, tops, x, text_x, anchor in (
         (left, starts, x0, x0 + bar + 6 if narrow else x0 - 8, before),
         (right, ends, x1, x1 - 6 if narrow else x1 + bar + 8, after),
     ):
+        free = 0.0  # above it stands the name before, on which none may lie
         for state, count in totals.items():
             tall, words = max(1.0, count * scale), f"{_state(state, names)}: {counted(count)}"
+            lines = _in_lines(_state(state, names), tall) if narrow else [shortened(_state(state, names), 34)]
+            first = max(tops[state] + tall / 2 + 4 - LINE_OF_FLOW / 2 * (len(lines) - 1), free + LINE_OF_FLOW)
+            free = first + LINE_OF_FLOW * (len(lines) - 1)
+            lowest = max(lowest, free + 6)
             parts.append(
                 f'<rect x="{x:.1f}" y="{tops[state]:.1f}" width="{bar:g}" height="{tall:.1f}" rx="2" '
                 f'fill="{_state_colour(state, colours)}" {spoken(words)}/>'
-                f'<text x="{text_x:.1f}" y="{tops[state] + tall / 2 + 4:.1f}" text-anchor="{anchor}">'
-                f"{escape(shortened(_state(state, names), 24 if narrow else 34))}</text>"
             )
+            parts += [
+                f'<text x="{text_x:.1f}" y="{first + LINE_OF_FLOW * place:.1f}" text-anchor="{anchor}">'
+                f"{escape(line)}</text>"
+                for place, line in enumerate(lines)
+            ]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="marks {"narrow" if narrow else "wide"}" '
-        f'viewBox="0 0 {width:g} {height:g}" '
-        f'width="{width:g}" height="{height:g}" font-family="{FONT}" font-size="12" fill="currentColor">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="marks {NARROW if narrow else WIDE}" '
+        f'viewBox="0 0 {width:g} {lowest:g}" '
+        f'width="{width:g}" height="{lowest:g}" font-family="{FONT}" font-size="12" fill="currentColor">'
         f"{''.join(parts)}</svg>"
     )
+
+
+LINE_OF_FLOW = 13.0
+
+
+def _in_lines(name: str, tall: float, longest: int = 23) -> list[str]:
+    """A name in one line or, where the bar is tall enough and it is longer than that, in two."""
+    if len(name) <= longest or tall < 2 * LINE_OF_FLOW:
+        return [shortened(name, longest)]
+    cut = name.rfind(" ", 0, longest + 1)
+    if cut < 0:
+        return [shortened(name, longest)]
+    return [name[:cut], shortened(name[cut + 1 :], longest)]
 
 
 def states(moves: Rows, side: str) -> list[str]:

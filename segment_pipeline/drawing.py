@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from html import escape
 
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
-FONT_SIZE, LETTER, LINE = 11, 5.8, 16
+FONT_SIZE, LINE = 11, 16
+LETTER = 6.4
+"""How wide a letter is on average, in the widest of the usual fonts: labels have room in all of them."""
 """Pixels: of the text, of one letter (a little more than most need), and from line to line."""
 QUIET = "#8a94a3"
 
@@ -155,7 +157,7 @@ class Plot:
             x, y = 12 - left, self.height / 2
             axes.append(text(x, y, y_title, transform=f"rotate(-90 {x:.1f} {y:.1f})"))
         if title:
-            axes.append(text(self.width / 2, -6, title, font_weight="bold"))
+            axes.append(text((self.width + right - left) / 2, -6, title, font_weight="bold"))
         drawn = f'<g aria-hidden="true">{"".join(axes)}</g>{"".join(marks)}'
         return Part(left + self.width + right, top + self.height + below, moved(drawn, left, top))
 

@@ -171,6 +171,10 @@ def every_chart(name):
         "backtest": charts.backtest(judged),
         "flow": charts.journey_flow(moves(), names, colours),
         "flow on a phone": charts.journey_flow(moves(), names, colours, narrow=True),
+        "bic on a phone": charts.bic_curve(candidates(), ("full", 3), ("full", 4), charts.NARROW),
+        "certainty on a phone": charts.histograms(certainty, {"max_probability": "largest"}, charts.NARROW),
+        "drift on a phone": charts.drift_over_months(drift, charts.NARROW),
+        "backtest on a phone": charts.backtest(judged, charts.NARROW),
     }
 
 
@@ -203,12 +207,38 @@ def places(node: ElementTree.Element, x: float = 0.0, y: float = 0.0):
         yield from places(below, x, y)
 
 
+def test_on_a_phone_a_chart_is_no_wider_than_the_page():
+    narrow = {name: drawn for name, drawn in every_chart("Regulars").items() if name.endswith("on a phone")}
+    assert len(narrow) == 5
+    for name, drawn in narrow.items():
+        page = ElementTree.fromstring(drawn)
+        assert page.get("class") == "marks narrow", name
+        assert float(page.get("width", "")) <= 390, name
+
+
+def test_no_name_of_a_flow_lies_on_another_one():
+    names = {"1": "Occasional customers, very few products", "2": "Loyal regulars"}
+    few = [{"from_state": a, "to_state": b, "customers": 1, "share": 0.1} for a, b in (("new", "1"), ("returned", "2"))]
+    many = {"from_state": "1", "to_state": "1", "customers": 5000, "share": 1.0}
+    for narrow in (False, True):
+        page = ElementTree.fromstring(
+            charts.journey_flow([many, *few], names, {1: "#0077cc", 2: "#bb8800"}, narrow=narrow)
+        )
+        height = float(page.get("height", ""))
+        for anchor in ("start", "end"):
+            lines = [
+                float(node.get("y")) for node in page if node.tag.endswith("text") and node.get("text-anchor") == anchor
+            ]
+            assert all(below - above >= 12 for above, below in itertools.pairwise(sorted(lines))), narrow
+            assert max(lines) <= height, narrow
+
+
 def test_a_name_in_a_chart_is_text_whatever_it_contains():
     for name, drawn in every_chart(HOSTILE).items():
         ElementTree.fromstring(drawn)
         assert "<script" not in drawn.lower(), name
         assert not re.search(r"\son\w+=", drawn), name
-        if name not in {"bic", "certainty", "drift", "backtest"}:
+        if name.removesuffix(" on a phone") not in {"bic", "certainty", "drift", "backtest"}:
             assert "&lt;script&gt;" in drawn, name
 
 

@@ -6,6 +6,7 @@ from datetime import date
 import duckdb
 import pytest
 
+from segment_pipeline.models.champions_store import previous_champion
 from segment_pipeline_tests.shop import published_content, query
 
 WITH_MOVEMENT = ["*transition_deltas", "*segment_profiles"]
@@ -115,7 +116,21 @@ def test_the_champion_serves_until_something_fires(three_months):
     assert {row[0] for row in query(three_months.published, "SELECT model_version FROM monthly_assignments")} == {1}
 
 
-def test_a_forced_refit_keeps_the_ids_and_measures_movement_with_the_old_champion(copy, materialize):
+SPOKEN_OF_MOVEMENT = """
+    SELECT (SELECT count(*) FROM transition_deltas WHERE {m} AND from_segment_id <> to_segment_id),
+        (SELECT sum(customers) FROM transition_matrix WHERE {m} AND from_state <> to_state
+            AND from_state NOT IN ('new', 'returned', 'rejected') AND to_state NOT IN ('lapsed', 'rejected')),
+        (SELECT observed_customers FROM movement_reference WHERE {m} AND measure = 'moved'),
+        (SELECT count(*) FROM segment_events WHERE {m} AND event = 'moved'),
+        (SELECT sum(customers) FROM segment_moves WHERE {m} AND from_state <> to_state
+            AND from_state NOT IN ('new', 'returned', 'rejected') AND to_state NOT IN ('lapsed', 'rejected')),
+        (SELECT count(*) FROM customer_journey WHERE {m} AND moved),
+        (SELECT count(*) FROM customer_months WHERE {m} AND movement LIKE 'moved%')
+"""
+"""Every table and view that says how many customers moved in a month."""
+
+
+def test_a_forced_refit_keeps_the_ids_and_measures_movement_with_the_new_champion(copy, materialize):
     config = {"ops": {"selected_model": {"config": {"force_refit": True, "reason": "a new product line"}}}}
     assert materialize(copy, "2023-05", run_config=config, selection=WITH_MOVEMENT).success
 
@@ -136,7 +151,43 @@ def test_a_forced_refit_keeps_the_ids_and_measures_movement_with_the_old_champio
     served = query(copy.warehouse, "SELECT DISTINCT month, model_version FROM monthly_assignments ORDER BY 1")
     assert [version for _, version in served] == [1, 1, 2]
     measuring_champion = "SELECT DISTINCT model_version FROM transition_deltas WHERE month = DATE '2023-05-01'"
-    assert query(copy.warehouse, measuring_champion) == [(1,)]
+    assert query(copy.warehouse, measuring_champion) == [(2,)]
+
+
+def test_in_a_refit_month_every_table_speaks_of_one_model_and_of_the_same_movement(copy, materialize):
+    config = {"ops": {"selected_model": {"config": {"force_refit": True, "reason": "a new product line"}}}}
+    assert materialize(copy, "2023-05", run_config=config).success
+    ((moved, *others),) = query(copy.published, SPOKEN_OF_MOVEMENT.format(m="month = DATE '2023-05-01'"))
+    assert moved > 0
+    assert others == [moved] * len(others)
+    apart = """
+        SELECT count(*) FROM transition_deltas AS d JOIN monthly_assignments AS a USING (month, customer_id)
+        WHERE d.month = DATE '2023-05-01' AND (d.model_version <> a.model_version OR d.to_segment_id <> a.segment_id
+            OR d.from_segment_id IS DISTINCT FROM a.previous_segment_id)
+    """
+    assert query(copy.published, apart) == [(0,)]
+
+
+def test_a_refit_month_that_was_measured_by_the_champion_before_goes_on_as_it_stands(copy, materialize, monkeypatch):
+    """Versions of before measured such a month so: its rows stay, and say whose they are."""
+    copy.configure(last_month="2023-06")
+    config = {"ops": {"selected_model": {"config": {"force_refit": True, "reason": "a new product line"}}}}
+    with monkeypatch.context() as before:
+        for module in ("models.champions_store", "movement.chance_store"):
+            before.setattr(f"segment_pipeline.{module}.measuring_champion", previous_champion)
+        assert materialize(copy, "2023-05", run_config=config).success
+    of_may = "SELECT * FROM {} WHERE month = DATE '2023-05-01' ORDER BY ALL"
+    tables = ("transition_deltas", "transition_matrix", "movement_reference", "segment_moves", "segment_events")
+    as_it_was = {table: query(copy.published, of_may.format(table)) for table in tables}
+    assert materialize(copy, "2023-06").success
+    assert {table: query(copy.published, of_may.format(table)) for table in tables} == as_it_was
+    versions = query(copy.published, "SELECT DISTINCT month, model_version FROM transition_deltas ORDER BY 1")
+    assert [version for _, version in versions] == [1, 1, 2]
+    # who came back cannot be told over two moves of two models
+    back = "SELECT count(*) FROM movement_reference WHERE month = DATE '2023-06-01' AND measure = 'came_back'"
+    assert query(copy.published, back) == [(0,)]
+    ((moved, *others),) = query(copy.published, SPOKEN_OF_MOVEMENT.format(m="month = DATE '2023-06-01'"))
+    assert others == [moved] * len(others)
 
 
 def test_a_forced_refit_without_a_reason_is_refused(copy, materialize):
@@ -287,9 +338,9 @@ def test_a_changed_feature_list_refits_and_says_so(copy, materialize):
     version = query(copy.warehouse, "SELECT model_version, reason, n_components FROM model_versions ORDER BY 1")[-1]
     assert version[0] == 2
     assert "feature_schema_changed" in version[1]
-    # the old champion's features still come from the order lines, so movement is still measured with it
+    # the month before has all features of the new champion, so movement is measured with it
     measuring_champion = "SELECT DISTINCT model_version FROM transition_deltas WHERE month = DATE '2023-06-01'"
-    assert query(copy.warehouse, measuring_champion) == [(1,)]
+    assert query(copy.warehouse, measuring_champion) == [(2,)]
 
 
 def test_months_go_on_after_a_feature_has_gone_and_when_it_comes_back(copy, materialize):

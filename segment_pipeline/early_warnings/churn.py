@@ -9,6 +9,11 @@ longer (benchmarks/churn_risk.py has it beside the published risk on the later o
 month, held out, made the log loss worse (0.608 against 0.605 and, on the demo, 0.128 against 0.126: what moves is the
 base rate, and no past month knows of it), so there is none. Of the history, counts of all orders and the age of a
 customer are left out: they grow with the calendar, so that what was learned of them a few months ago no longer holds.
+
+The decaying counts grow with the calendar as well, while the source's history is short: three months of orders hold
+half of what a count with a half-life of 90 days will once hold. Whether that is to be taken out cannot be known
+beforehand. Where customers come all the time it is (demo: 2.9 % foretold, 4.1 % came, with it 4.0 %), where all came in
+one season they have themselves become older (CDNOW: 0.596 nats, with it 0.604). So the months that are known decide.
 """
 
 import warnings
@@ -46,6 +51,12 @@ HISTORY = (
 
 _GAPS = [HISTORY.index("log_gap"), HISTORY.index("gap_spread")]
 
+_HALF_LIVES = np.array([30.0, 60.0, 90.0])
+"""Days in which an order comes to count half, of lately_30, lately_60 and lately_90."""
+
+_LONG_HISTORY = 600
+"""Days of history from which the counts hold 99 % of what they ever will, so that its length does not matter."""
+
 RIDGE = 1.0
 """Penalty on half the squared coefficients of standardised inputs: the weight of about four customers. It only has to
 settle what inputs that repeat one another (memberships sum to 1) leave open."""
@@ -62,7 +73,8 @@ class CustomerMonth:
     them. R : (n, k) membership probabilities. R_before : (n, k) those of the same customers a month earlier; NaN in the
     rows of customers who were not there. silent : (n,) no order within the horizon after as_of; None until the horizon
     has been observed. history : (n, 7) HISTORY, NaN in log_gap and gap_spread of who has ordered once; None where the
-    source has no order lines.
+    source has no order lines. history_days : how many days of history the source had at as_of; None where that is not
+    known.
     """
 
     month: date
@@ -72,6 +84,7 @@ class CustomerMonth:
     R_before: Array
     silent: Flags | None
     history: Array | None = None
+    history_days: int | None = None
 
     def __post_init__(self) -> None:
         n = len(self.customer_ids)
@@ -100,12 +113,14 @@ class Refusal:
 @dataclass(frozen=True, eq=False)
 class ChurnRisk:
     """A fitted model. months : those it learned from, ascending. customers, events : rows, and how many kept silent.
+    by_length : whether counts of orders are taken in proportion to what the length of the history lets them be.
 
     Each (p,): low, high : the range of an input in the fit; center, scale : its mean and spread. coefficients :
     (1 + p,) of the constant and of the standardised inputs, log odds; above 0 = more silent.
     """
 
     groups: tuple[Group, ...]
+    by_length: bool
     months: tuple[date, ...]
     customers: int
     events: int
@@ -120,7 +135,7 @@ class ChurnRisk:
 
         Raises ValueError when the month has other columns than the months of the fit.
         """
-        inputs = _inputs(month, self.groups)
+        inputs = _inputs(month, self.groups, by_length=self.by_length)
         if inputs.shape[1] != len(self.center):
             raise ValueError(
                 f"{month_key(month.month)} has {inputs.shape[1]} inputs where the churn risk was fitted on "
@@ -194,10 +209,39 @@ def fit_churn_risk(
         return Refusal(f"No churn risk for {month_key(scored_month)}: {'; '.join(lacking)}.")
 
     groups = groups or (READY_MADE if months[0].history is None else WITH_HISTORY)
+    return _fitted(months, groups, max_rows, seed, by_length=_is_better_by_length(months, groups, max_rows, seed))
+
+
+def _is_better_by_length(months: Sequence[CustomerMonth], groups: Sequence[Group], max_rows: int, seed: int) -> bool:
+    """Whether counts in proportion to the length of the history would have foretold each of the months better, in log
+    loss, from the months before it. months : labelled, ascending."""
+    lengths = [m.history_days for m in months if m.history is not None and m.history_days]
+    if "history" not in groups or len(lengths) < len(months) or min(lengths) >= _LONG_HISTORY:
+        return False
+    losses = [0.0, 0.0]
+    for place in range(1, len(months)):
+        before, now = months[:place], months[place]
+        if len({bool(one) for m in before for one in np.unique(np.asarray(m.silent))}) < 2:
+            continue
+        for by_length in (False, True):
+            told = _fitted(before, groups, max_rows, seed, by_length=by_length).predict(now)
+            right = np.where(np.asarray(now.silent), told, 1.0 - told)
+            losses[by_length] -= float(np.log(np.maximum(right, 1e-12)).sum())
+    return losses[1] < losses[0]
+
+
+def _fitted(
+    months: Sequence[CustomerMonth], groups: Sequence[Group], max_rows: int, seed: int, *, by_length: bool
+) -> ChurnRisk:
+    """The model of these months, all labelled."""
+    silent = np.concatenate([np.asarray(m.silent, dtype=bool) for m in months])
     kept = _sampled(len(silent), max_rows, seed)
     starts = np.cumsum([0, *(len(m.customer_ids) for m in months)])
     inputs = np.vstack(
-        [_inputs(m, groups)[kept[start:end]] for m, start, end in zip(months, starts[:-1], starts[1:], strict=True)]
+        [
+            _inputs(m, groups, by_length=by_length)[kept[start:end]]
+            for m, start, end in zip(months, starts[:-1], starts[1:], strict=True)
+        ]
     )
     low, high = inputs.min(axis=0), inputs.max(axis=0)
     center, spread = inputs.mean(axis=0), inputs.std(axis=0)
@@ -205,7 +249,16 @@ def fit_churn_risk(
     with threadpool_limits(limits=1, user_api="blas"):
         coefficients = _logistic((inputs - center) / scale, silent[kept], RIDGE)
     return ChurnRisk(
-        tuple(groups), tuple(m.month for m in months), len(silent), events, low, high, center, scale, coefficients
+        tuple(groups),
+        by_length,
+        tuple(m.month for m in months),
+        len(silent),
+        int(silent.sum()),
+        low,
+        high,
+        center,
+        scale,
+        coefficients,
     )
 
 
@@ -251,7 +304,7 @@ def _lacking(months: int, events: int, others: int, horizon_days: int, min_month
     return lacking
 
 
-def _inputs(month: CustomerMonth, groups: Sequence[Group]) -> Array:
+def _inputs(month: CustomerMonth, groups: Sequence[Group], *, by_length: bool) -> Array:
     """(n, p) what the model looks at, group by group; a customer who was not there a month ago has not shifted."""
     columns = [np.empty((len(month.R), 0))]
     if "memberships" in groups:
@@ -260,7 +313,7 @@ def _inputs(month: CustomerMonth, groups: Sequence[Group]) -> Array:
         there = np.isfinite(month.R_before[:, :1])
         columns += [np.where(there, month.R - month.R_before, 0.0), np.where(there, 1.0, 0.0)]
     if "history" in groups and month.history is not None:
-        columns.append(_history_inputs(month.history))
+        columns.append(_history_inputs(month.history, month.history_days if by_length else None))
     if "features" in groups:
         # with squares and products: thirty days of silence mean less of a customer who orders twice a year
         i, j = np.triu_indices(month.Z.shape[1])
@@ -268,13 +321,16 @@ def _inputs(month: CustomerMonth, groups: Sequence[Group]) -> Array:
     return np.hstack(columns)
 
 
-def _history_inputs(history: Array) -> Array:
-    """(n, 10) the history as the model looks at it.
+def _history_inputs(history: Array, days: int | None) -> Array:
+    """(n, 10) the history as the model looks at it. days : its length, by which counts are divided to be those of an
+    endless one; None: they stay.
 
     Late is who is silent for longer than between two orders as a rule, early who is for less; of one order nobody can
     tell, and they are told apart.
     """
     silence, lately, (log_gap, gap_spread, log_spend) = np.log1p(history[:, 0]), history[:, 1:4], history[:, 4:].T
+    if days is not None:
+        lately = lately / (1.0 - 0.5 ** (days / _HALF_LIVES))
     has_gaps = np.isfinite(log_gap)
     late = np.where(has_gaps, silence - log_gap, 0.0)
     gaps = np.nan_to_num(np.column_stack([log_gap, gap_spread]))

@@ -298,6 +298,7 @@ def _seen_sql(
         joins += f" LEFT JOIN {then} AS b ON b.customer_id = n.customer_id"
     if told:
         columns += [f"h.{name} AS history_{j}" for j, name in enumerate(HISTORY)]
+        columns.append(f"({_history_days_sql(month)}) AS history_days")
         joins += f" JOIN {ORDER_HISTORIES.name} AS h ON h.{of_month} AND h.customer_id = n.customer_id"
     now = f"(SELECT * FROM {scored_rows(connection, champion, customers_of(month))} AS seen WHERE {drawn})"
     return f"SELECT {', '.join(columns)} FROM {now} AS n {joins}"
@@ -322,7 +323,22 @@ def _customers(champion: SegmentModel, month: date, found: Mapping[str, NDArray[
         R_before,
         None,
         _matrix(found, "history", len(HISTORY)) if "history_0" in found else None,
+        _days(found["history_days"]) if "history_days" in found else None,
     )
+
+
+def _history_days_sql(month: date) -> str:
+    """A query of how many days the source's orders went back at the end of the month, as far as its customers tell."""
+    return (
+        f"SELECT date_diff('day', min(first_seen), DATE '{as_of(month).isoformat()}') FROM raw_customers "
+        f"WHERE month <= {month_literal(month)}"
+    )
+
+
+def _days(column: NDArray[np.generic]) -> int | None:
+    """What stands in every row of the column; None where nothing does."""
+    known = np.ma.compressed(np.ma.asarray(column))
+    return int(known[0]) if len(known) else None
 
 
 def _matrix(found: Mapping[str, NDArray[np.generic]], which: str, columns: int) -> Array:
@@ -394,9 +410,10 @@ def _engaged(champion: SegmentModel, month: date) -> str:
 def _as_row(model: ChurnRisk | Refusal, config: Config) -> dict[str, object]:
     row: dict[str, object] = {"horizon_days": config.warnings.horizon_days}
     if isinstance(model, Refusal):
-        return {**row, "months": None, "customers": None, "events": None, "refused": model.reason}
-    months, customers, events = list(model.months), model.customers, model.events
-    return {**row, "months": months, "customers": customers, "events": events, "refused": None}
+        unknown = dict.fromkeys(("months", "customers", "events", "by_length"))
+        return {**row, **unknown, "refused": model.reason}
+    known = {"customers": model.customers, "events": model.events, "by_length": model.by_length}
+    return {**row, "months": list(model.months), **known, "refused": None}
 
 
 def _finite(figures: dict[str, float]) -> dict[str, float | None]:

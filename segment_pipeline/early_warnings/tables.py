@@ -62,6 +62,13 @@ CHURN_RISK_MODELS = Table(
         Column("customers", "BIGINT", "customers", "Customers in them, counted once a month."),
         Column("events", "BIGINT", "customers", "How many of those fell silent."),
         Column("horizon_days", "INTEGER", "days", "How long without an order is silence."),
+        Column(
+            "by_length",
+            "BOOLEAN",
+            "",
+            "Whether counts of orders were taken in proportion to what the length of the source's history lets them "
+            "be, as that would have foretold the known months better. NULL without a risk, and of months of before.",
+        ),
         Column("refused", "VARCHAR", "", "Why there is no churn risk this month; NULL when there is."),
     ),
     ("month",),

@@ -55,16 +55,19 @@ def previous_champion(connection: duckdb.DuckDBPyConnection, config: Config, mon
 
 def measuring_champion(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> SegmentModel | None:
     """The champion with which `month` and the month before it are both measured, so that a refit is never movement: who
-    served the month before or, where `month` lacks a feature of it, who serves `month`.
+    serves `month`, as everything else that is told of it, or, where the month before lacks a feature of it, who served
+    that. With the user's names and roles.
 
     None in the first month, and where neither can see both: nothing is known of movement then.
     """
     before = previous_champion(connection, config, month)
-    if before is None or scores_in(connection, before, month):
-        return before
-    now = _read(connection, month)
-    sees_both = now is not None and all(scores_in(connection, now, one) for one in (add_months(month, -1), month))
-    return now if sees_both else None
+    if before is None:
+        return None
+    both = (add_months(month, -1), month)
+    for champion in (_read(connection, month), before):
+        if champion is not None and all(scores_in(connection, champion, one) for one in both):
+            return with_overrides(champion, config)
+    return None
 
 
 def stability_at_promotion(connection: duckdb.DuckDBPyConnection, champion: SegmentModel) -> float | None:

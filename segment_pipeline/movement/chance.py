@@ -11,6 +11,7 @@ from zlib import crc32
 import numpy as np
 
 from segment_pipeline.arrays import Array
+from segment_pipeline.segments.soft_moves import LAPSED
 
 LEVEL = 0.8
 """Of months in which chance alone is at work, at least this share lies in the interval."""
@@ -75,7 +76,7 @@ class Movement:
         found |= {Subject("warning", warning=rule): Count(named, self.customers) for rule, named in self.warned.items()}
         for before in self.segments:
             left = sum(customers for (state, _), customers in self.moves.items() if state == before)
-            for now in self.segments:
+            for now in (*self.segments, LAPSED):
                 found[Subject("transition", before, now)] = Count(self.moves.get((before, now), 0), left)
         return {subject: count for subject, count in found.items() if count.customers}
 

@@ -5,7 +5,9 @@ to the end of the month, are put in random order from the first day on; and what
 new ones in random order. So a customer keeps its first day, its number of orders, its gaps and its baskets, and nothing
 comes to lie after the month; what is gone is that one time of its history might be unlike another. For customers who
 buy at a steady rate at random such histories are as likely as their own (given how many points of a Poisson process
-there are, their spacings are exchangeable, the open one included).
+there are, their spacings are exchangeable, the open one included). A long gap may come to lie at the end, so that
+lapsing has its chance too; it is a little too small, as who has been gone for long is not among the customers whose
+gaps these are: of simulated customers at a steady rate 6.6 to 7.2 % lapsed in a month by it, where 7.3 to 7.6 % did.
 """
 
 from datetime import date

@@ -142,9 +142,9 @@ def unchanging_movement(
             connection.execute("DROP TABLE source_categories")
             split_customers(connection, config, contract, one)
         remember(connection, measuring, before, config.memory.months)
+        remember(connection, champion, month, config.memory.months)  # a new one looks at the months before as well
         for one in (before, month):
             write_transitions(connection, measuring, one, has_previous=True)
-        remember(connection, champion, month, config.memory.months)
         write_assignments(connection, champion, month, config.tiers, by_silence=ahead)
         write_early_warnings(connection, champion, measuring, month, config.warnings)
         found = movement_of(connection, measuring.segment_ids, month)

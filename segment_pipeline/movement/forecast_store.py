@@ -159,20 +159,21 @@ def _rows_of(forecast: Forecast, model: SegmentModel, month: date, known: KnownC
 
 def _moves(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, known: KnownCustomers) -> Array:
     """(k + 1, k + 1) customers who made each move in the months that the model has measured, up to this one."""
+    measured = f"""
+        SELECT DISTINCT month FROM transition_deltas
+        WHERE model_version = {model.model_version} AND month <= {month_literal(month)}
+    """
     found = connection.execute(f"""
         SELECT CASE m.from_state WHEN 'returned' THEN {literal(LAPSED)} ELSE m.from_state END, m.to_state, m.customers
-        FROM transition_matrix AS m
-        SEMI JOIN (
-            SELECT DISTINCT month FROM transition_deltas WHERE model_version = {model.model_version}
-        ) AS measured USING (month)
-        WHERE m.month <= {month_literal(month)}
+        FROM transition_matrix AS m SEMI JOIN ({measured}) AS measured USING (month)
     """).fetchall()
     states = _states(model)
     moves = np.zeros((len(states), len(states)))
     for before, now, customers in found:
         if before in states and now in states:
             moves[states.index(before), states.index(now)] += customers
-    had_lapsed = sum(known.sums[t - 1, t - 1, -1] for t in range(max(1, known.fitted), known.today + 1))
+    ago = [months_between(one, month) for (one,) in connection.execute(measured).fetchall()]
+    had_lapsed = sum(known.sums[t, t, -1] for t in (known.today - months - 1 for months in ago) if t >= 0)
     moves[-1, -1] = max(0.0, had_lapsed - moves[-1].sum())  # who stays away makes no move that is listed
     return moves
 

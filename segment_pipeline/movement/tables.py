@@ -13,8 +13,7 @@ MOVEMENT_REFERENCE = Table(
             "model_version",
             "INTEGER",
             "",
-            "The champion that measures both months: that of the month before. NULL where it cannot, as a feature is "
-            "gone.",
+            "The champion that measures both months; see transition_deltas. NULL where none can, as features differ.",
         ),
         Column(
             "measure",
@@ -28,7 +27,7 @@ MOVEMENT_REFERENCE = Table(
             "moves single customers does not.",
         ),
         Column("from_state", "VARCHAR", "", "Segment id as text in the month before; NULL but for a transition."),
-        Column("to_state", "VARCHAR", "", "Segment id as text in this month; NULL but for a transition."),
+        Column("to_state", "VARCHAR", "", "Segment id as text in this month, or lapsed; NULL but for a transition."),
         Column("warning", "VARCHAR", "", "The rule; NULL but for a warning."),
         Column("customers", "BIGINT", "customers", "Of how many the figures are shares."),
         Column("observed_customers", "BIGINT", "customers", "How many of them did it."),
@@ -206,7 +205,7 @@ TABLES = (MOVEMENT_REFERENCE, KNOWN_CUSTOMER_STATES, SEGMENT_FORECAST, FORECAST_
 
 _CALLED = """
     measuring AS (SELECT month, max(model_version) AS model_version FROM transition_deltas GROUP BY month),
-    -- as the champion that measures called them: in a month of promotion that of the month before
+    -- as the champion that measures called them, which may be that of the month before
     called AS (
         SELECT m.month, p.segment_id, arg_max(p.segment_name, p.month) AS segment_name, arg_max(p.role, p.month) AS role
         FROM measuring AS m
@@ -237,7 +236,7 @@ SEGMENT_MOVES = View(
             "DOUBLE",
             "0..1",
             "The share of customers who do not change: see movement_reference. NULL where that is not known: of who is "
-            "new, returned or rejected, and always of lapsed, as customers in random order keep all their orders.",
+            "new, returned or rejected, and of lapsed in months of before that was counted.",
         ),
         Column("beside_chance", "VARCHAR", "", "above, within or below what chance alone makes; NULL likewise."),
     ),
@@ -263,9 +262,9 @@ SEGMENT_EVENTS = View(
     "segment_events",
     "What happened to whom, for those who act on changes: a row for each customer and event of a month. Its segments "
     "are those of the champion that measures both months, so a refit alone is no event, and entered and moved in, less "
-    "left and moved out, is what segment_moves changes a segment by. In the month of a promotion they are those of the "
-    "champion before, by its names, while forecast is by the new one. What a list that follows the published segments "
-    "has to add and take out stands in audience_feed.",
+    "left and moved out, is what segment_moves changes a segment by. In the month of a promotion it is the new one, "
+    "also of the month before; where that lacks a feature of it, the champion before, by its names. What a list that "
+    "follows the published segments has to add and take out stands in audience_feed.",
     (
         MONTH,
         CUSTOMER_ID,
@@ -295,8 +294,8 @@ SEGMENT_EVENTS = View(
             "DOUBLE",
             "0..1",
             "Of entered and moved: of being in the segment, as in monthly_assignments; of left: of having been there "
-            "the month before; of forecast: that of next_probabilities. NULL where the month's champion has no such "
-            "segment any more.",
+            "the month before, as published then; of forecast: that of next_probabilities. NULL where the champion of "
+            "the month had no such segment.",
         ),
     ),
     f"""

@@ -188,7 +188,7 @@ def _flows_beyond_chance(story: Story) -> list[str]:
     ]
     flows.sort(key=lambda row: (-row["observed_customers"], row["from_state"], row["to_state"]))
     return [
-        f"Beyond chance: {names.get(row['from_state'])} → {names.get(row['to_state'])}: "
+        f"Beyond chance: {names.get(row['from_state'])} → {names.get(row['to_state'], row['to_state'])}: "
         f"{whole(row['observed_customers'])}, where chance makes {whole(row['chance_low'] * row['customers'])} to "
         f"{whole(row['chance_high'] * row['customers'])}."
         for row in flows[:2]
@@ -218,9 +218,16 @@ def _refit_told(story: Story) -> list[str]:
     if champion is None or champion["trained_month"] != story["month"] or len(versions) < 2:
         return []
     before = max((row for row in versions if row is not champion), key=lambda row: row["model_version"])
+    earlier = month_name(add_months(story["month"], -1))
+    told = f"A new model began: {champion['n_segments']} segments, {before['n_segments']} before. "
+    if story["measured_by"] != champion["model_version"]:
+        return [f"{told}Who moved is told by the model before, in both months; all else by the new one."]
+    told += f"All that is said here is by the new one, of {earlier} too"
+    step = story["moved_by_refit"]
     return [
-        f"A new model began: {champion['n_segments']} segments, {before['n_segments']} before. That step is its own: "
-        "who moved is told by the model before, in both months, and how large segments are by the new one, in both."
+        f"{told}; that {words.counted(step)} stand elsewhere than was published then is its own step."
+        if step
+        else f"{told}."
     ]
 
 

@@ -185,6 +185,7 @@ def _journeys(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
         "moves": moves,
         "movement": movement_figures(connection, month) if moves else None,
         "measured_by": measured_by["version"],
+        "moved_by_refit": _moved_by_refit(connection, month),
         "chance": chance_rows(connection, month),
         "forecast": read_rows(
             connection,
@@ -207,6 +208,15 @@ def _journeys(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
             month,
         ),
     }
+
+
+def _moved_by_refit(connection: duckdb.DuckDBPyConnection, month: date) -> int:
+    """How many customers did not move, and stand in another segment than was published the month before."""
+    query = (
+        "SELECT count(*) AS customers FROM audience_feed "
+        "WHERE month = ? AND audience_type = 'segment' AND change = 'left' AND by_refit"
+    )
+    return int(read_rows(connection, query, month)[0]["customers"])
 
 
 def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
@@ -253,8 +263,8 @@ def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
         ),
         "backtest": read_rows(
             connection,
-            "SELECT * FROM warning_backtest_history WHERE evaluated_month = ? AND month IS NULL AND judged = 'engaged' "
-            "ORDER BY warning",
+            "SELECT * FROM warning_backtest_history WHERE evaluated_month = ? AND month IS NULL "
+            "AND judged = 'everybody' ORDER BY warning",
             month,
         ),
         "contact_list": _first(

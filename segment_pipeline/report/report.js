@@ -30,6 +30,14 @@
   }
   window.addEventListener("hashchange", unfold);
   unfold();
+  // on a phone the rows of such a table are blocks: every cell then carries the name of its column
+  document.querySelectorAll("table.told").forEach(function (table) {
+    var names = table.querySelectorAll("thead th");
+    table.querySelectorAll("tbody tr").forEach(function (row) {
+      Array.prototype.forEach.call(row.cells, function (cell, place) { cell.dataset.name = names[place].textContent; });
+    });
+    table.classList.add("named");
+  });
   var button = document.getElementById("theme");
   button.hidden = false;
   button.addEventListener("click", function () {

@@ -142,6 +142,7 @@ def _drawings(story: Story) -> dict[str, Any]:
     colours = charts.segment_colours((row["month"], row["segment_id"]) for row in story["history"])
     names = segment_names(story["history"])
     candidates, champion = story["candidates"], story["champion"]
+    chosen = (champion["covariance_type"], champion["n_components"]) if champion else None
     judged = [row for row in story["backtest"] if row["alerts"]]
     trends = {
         row["segment_id"]: charts.sparkline_svg(
@@ -150,23 +151,23 @@ def _drawings(story: Story) -> dict[str, Any]:
         for row in story["segments"]
     }
     drawn = {
-        "bic_chart": charts.bic_curve(
-            candidates,
-            (champion["covariance_type"], champion["n_components"]) if champion else None,
-            elbow_among(candidates),
-        )
+        "bic_chart": _for_both(lambda kind: charts.bic_curve(candidates, chosen, elbow_among(candidates), kind))
         if candidates
         else None,
-        "certainty_chart": charts.histograms(
-            story["certainty"],
-            {"max_probability": "largest probability", "entropy": "uncertainty (0 certain, 1 all alike)"},
+        "certainty_chart": _for_both(
+            lambda kind: charts.histograms(
+                story["certainty"],
+                {"max_probability": "largest probability", "entropy": "uncertainty (0 certain, 1 all alike)"},
+                kind,
+            )
         ),
-        # drawn for the width of a page and for that of a phone: the style shows the one that fits
-        "flow_chart": "".join(
-            charts.journey_flow(story["moves"], names, colours, narrow=narrow) for narrow in (False, True)
+        "flow_chart": _for_both(
+            lambda kind: charts.journey_flow(story["moves"], names, colours, narrow=kind == charts.NARROW)
         ),
-        "drift_chart": charts.drift_over_months(story["drift"]) if story["drift"] else None,
-        "backtest_chart": charts.backtest(judged) if judged else None,
+        "drift_chart": _for_both(lambda kind: charts.drift_over_months(story["drift"], kind))
+        if story["drift"]
+        else None,
+        "backtest_chart": _for_both(lambda kind: charts.backtest(judged, kind)) if judged else None,
     }
     return {
         "colours": colours,
@@ -175,6 +176,11 @@ def _drawings(story: Story) -> dict[str, Any]:
         "trends": {segment_id: _believed(trend) for segment_id, trend in trends.items()},
         **{name: _believed(text) if text else None for name, text in drawn.items()},
     }
+
+
+def _for_both(draw: Callable[[str], str]) -> str:
+    """A chart for the width of a page and for that of a phone: the style shows the one that fits."""
+    return "".join(map(draw, (charts.WIDE, charts.NARROW)))
 
 
 def _derived(story: Story) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 In the month of a refit the figures that were published a month earlier are another model's, and a difference from them
 is mostly the model's step, not the customers'. So who compares a segment, or a customer's segment, with the month
-before asks here. Movement has a ruler of its own for the same reason (`champions_store.measuring_champion`).
+before asks here. Movement is measured by the same champion for the same reason (`champions_store.measuring_champion`).
 """
 
 from datetime import date

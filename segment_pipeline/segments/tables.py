@@ -295,8 +295,8 @@ SEGMENT_CATEGORIES = Table(
 
 TRANSITION_DELTAS = Table(
     "transition_deltas",
-    "A customer's movement from the month before to this month, both measured with the month before's champion; with "
-    "this month's where the month lacks a feature of that.",
+    "A customer's movement from the month before to this month, both measured with this month's champion; with the "
+    "month before's where that month lacks a feature of it, and in refits of before this was so (model_version says).",
     (
         MONTH,
         CUSTOMER_ID,
@@ -336,9 +336,9 @@ TRANSITION_DELTAS = Table(
             "model_version",
             "INTEGER",
             "",
-            "The measuring champion: the one that served the month before or, where this month lacks a feature of it, "
-            "this month's. NULL where neither can see both months: the states are then each month's own segments, and "
-            "a change of them is no movement.",
+            "The measuring champion: the one that serves this month or, where the month before lacks a feature of it, "
+            "the one that served that. NULL where neither can see both months: the states are then each month's own "
+            "segments, and a change of them is no movement.",
         ),
     ),
     ("month", "customer_id"),
@@ -348,8 +348,8 @@ TRANSITION_DELTAS = Table(
 TRANSITION_MATRIX = Table(
     "transition_matrix",
     "How many customers moved from one state to another between the month before and this month. Both states are "
-    "segments of the measuring champion (model_version of transition_deltas), the month before's where it can be: "
-    "in a month of promotion to_state is then not yet a new segment.",
+    "segments of the measuring champion (model_version of transition_deltas), this month's where it can be: in a "
+    "month of promotion from_state is then what the new champion makes of the month before.",
     (
         MONTH,
         Column("from_state", "VARCHAR", "", "Segment id as text, or new, returned, rejected."),

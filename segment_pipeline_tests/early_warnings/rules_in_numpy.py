@@ -41,17 +41,26 @@ def mixed_warnings(R: Array, roles: Sequence[str | None], settings: WarningSetti
 
 
 def decline_warnings(
-    R: Array, ahead: Array, roles: Sequence[str | None], settings: WarningSettings = DEFAULTS
+    R: Array,
+    ahead: Array,
+    roles: Sequence[str | None],
+    settings: WarningSettings = DEFAULTS,
+    R_before: Array | None = None,
 ) -> dict[str, Flags]:
     """Warnings about what is expected of next month, under the month's own champion with memory.
 
     R : (n, k) now. ahead : (n, k + 1) probabilities of the segments next month, and last that of lapsing. A lower role
     is one lower than that of the likeliest segment now; a segment without a role is neither higher nor lower than any.
+    R_before : (n, k) the month before, NaN rows where a customer was not there: who has come up is not warned of.
     """
     height = np.array([HEIGHT[role] if role is not None else np.nan for role in roles])
     lower = height[None, :] < height[R.argmax(axis=1)][:, None]
     expected = ahead[:, -1] + np.where(lower, ahead[:, :-1], 0.0).sum(axis=1)
-    return {"likely_to_decline": expected > settings.likely_to_decline}
+    came_up = np.zeros(len(R), dtype=bool)
+    if R_before is not None:
+        before = np.where(np.isfinite(R_before[:, :1]), R_before, R)
+        came_up = height[R.argmax(axis=1)] > height[before.argmax(axis=1)]
+    return {"likely_to_decline": (expected > settings.likely_to_decline) & ~came_up}
 
 
 def role_probability(R: Array, roles: Sequence[str | None], *wanted: str) -> Array:

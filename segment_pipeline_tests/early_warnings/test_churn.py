@@ -285,3 +285,40 @@ def test_the_fit_is_a_ridge_on_standardised_inputs() -> None:
     )
     ours = fitted(months, groups=("memberships",)).predict(now)
     assert ours == pytest.approx(theirs.predict_proba(scaler.transform(now.R))[:, 1], abs=1e-6)
+
+
+def of_so_many_days(month: date, days: int, *, n: int = 4000, by_counts: bool = False) -> CustomerMonth:
+    """Customers who order at steady rates of their own, of whom the source has so many days of orders.
+
+    Who orders seldom keeps silent or, `by_counts`, who has few orders lately among those that are known.
+    """
+    random = np.random.default_rng([days, month.month])
+    rate = random.gamma(1.2, 1 / 25, n) + 1 / 200
+    ago = [np.sort(random.uniform(0, days, count)) for count in 1 + random.poisson(rate * days)]
+    history = np.full((n, len(HISTORY)), np.nan)
+    history[:, 0], history[:, 6] = [one[0] for one in ago], 1.0
+    history[:, 1:4] = [[np.sum(0.5 ** (one / half)) for half in (30, 60, 90)] for one in ago]
+    silent = random.random(n) < (0.8 / (1 + history[:, 3]) ** 1.5 if by_counts else np.exp(-rate * 90))
+    nothing = np.ones((n, 1))
+    return CustomerMonth(month, np.arange(n).astype(str), nothing, nothing, nothing, silent, history, days)
+
+
+def growing(**kwargs: bool) -> list[CustomerMonth]:
+    return [of_so_many_days(add_months(JANUARY, i), 90 + 30 * i, **kwargs) for i in range(4)]
+
+
+def test_a_short_history_that_grows_is_no_reason_to_take_risk_for_lower() -> None:
+    """Nobody changes, only more orders are known: what was learned of a short history tells too little of a longer."""
+    now = of_so_many_days(SCORED, 300)
+    model, as_counted = fitted(growing()), fitted([replace(month, history_days=None) for month in growing()])
+    assert (model.by_length, as_counted.by_length) == (True, False)
+    told, without = (forecast_quality(one.predict(now), labels_of(now)) for one in (model, as_counted))
+    assert without.mean_probability < 0.75 * without.base_rate
+    assert told.mean_probability == pytest.approx(told.base_rate, rel=0.2)
+    assert told.log_loss < without.log_loss
+
+
+def test_counts_stay_as_they_are_where_that_foretells_better_and_where_the_history_is_long() -> None:
+    assert not fitted(growing(by_counts=True)).by_length
+    long = [of_so_many_days(add_months(JANUARY, i), 700 + 30 * i, n=1000) for i in range(4)]
+    assert not fitted(long, min_events=10).by_length

@@ -98,11 +98,15 @@ def test_who_is_likely_to_decline_is_told_by_a_champion_with_memory_alone(wareho
     customer(warehouse, APRIL, "just so", (0.9, 0.1, 0.0), ahead=(0.75, 0.125, 0.0625, 0.0625))
     customer(warehouse, APRIL, "lapses", (0.0, 0.1, 0.9), ahead=(0.0, 0.1, 0.59, 0.31))
     customer(warehouse, APRIL, "rises", (0.0, 0.1, 0.9), ahead=(0.5, 0.4, 0.05, 0.05))
+    customer(warehouse, APRIL, "rose", (0.6, 0.4, 0.0), ahead=(0.6, 0.3, 0.05, 0.05), change=0.4, moved=(2, 1))
+    customer(warehouse, APRIL, "sank", (0.1, 0.9, 0.0), ahead=(0.0, 0.6, 0.3, 0.1), change=-0.1, moved=(1, 2))
     customer(warehouse, APRIL, "without memory", (0.9, 0.1, 0.0))
     write_early_warnings(warehouse, MODEL, MODEL, APRIL, WarningSettings(likely_to_decline=0.25))
     assert warnings(warehouse, APRIL, "customer_id", "warning", "evidence") == [
         ("falls", "likely_to_decline", "next month a lower role or none 31 %"),
         ("lapses", "likely_to_decline", "next month a lower role or none 31 %"),
+        ("sank", "likely_to_decline", "next month a lower role or none 40 %"),
+        ("sank", "segment_downgrade", "from Best's to Now and then"),
     ]
 
 
@@ -162,7 +166,7 @@ def test_the_rules_in_sql_name_whom_the_rules_in_numpy_name(seed):
     roles = [segment.role for segment in MODEL.segments]
     now, before = random.dirichlet(np.full(3, 0.6), size=(2, 40))
     ahead = random.dirichlet(np.full(4, 0.6), size=40)
-    expected = decline_warnings(now, ahead, roles)
+    expected = decline_warnings(now, ahead, roles, R_before=before)
     oracle = {**movement_warnings(now, before, roles), **mixed_warnings(now, roles), **expected}
     with duckdb.connect() as connection:
         prepare(connection, TABLES, ())

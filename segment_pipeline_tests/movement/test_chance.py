@@ -53,6 +53,7 @@ def test_what_is_a_share_of_whom():
     assert counts[Subject("warning", warning="rule")] == Count(4, 197)
     assert counts[Subject("transition", "1", "2")] == Count(30, 100)
     assert counts[Subject("transition", "2", "3")] == Count(0, 103)
+    assert counts[Subject("transition", "1", "lapsed")] == Count(10, 100)
     assert counts[BASE_SHIFT] == Count(20, 190)
     assert not any(subject.from_state == "3" for subject in counts)  # nobody was there
 

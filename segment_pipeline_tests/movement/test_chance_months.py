@@ -128,8 +128,12 @@ def test_what_customers_do_who_never_change_is_what_chance_makes(steady):
         seen, expected, sd = pooled(rows)
         assert abs(seen - expected) < 2.5 * sd
     # of two segments both rows of one say the same: six of twelve tell something
-    transitions = [row["beside_chance"] for row in reference(steady, "transition")]
+    all_moves = reference(steady, "transition")
+    lapses = [row for row in all_moves if row["to_state"] == "lapsed"]
+    transitions = [row["beside_chance"] for row in all_moves if row["to_state"] != "lapsed"]
     assert transitions.count("within") >= 0.5 * len(transitions)
+    seen, expected, sd = pooled(lapses)
+    assert abs(seen - expected) < 3 * sd
 
 
 @pytest.mark.months
@@ -158,7 +162,8 @@ def test_the_figures_are_those_of_the_tables_that_they_stand_beside(changing):
     shares = query(
         changing.warehouse,
         "SELECT month, from_state, to_state, customers, share FROM transition_matrix WHERE customers > 0 "
-        "AND try_cast(from_state AS INTEGER) > 0 AND try_cast(to_state AS INTEGER) > 0 ORDER BY ALL",
+        "AND try_cast(from_state AS INTEGER) > 0 AND (try_cast(to_state AS INTEGER) > 0 OR to_state = 'lapsed') "
+        "ORDER BY ALL",
     )
     assert shares == [
         (row["month"], row["from_state"], row["to_state"], row["observed_customers"], row["observed"])
