@@ -18,7 +18,7 @@ from segment_pipeline.customers.contract import build_contract
 from segment_pipeline.customers.split_store import split_customers
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import Row, hashed_below
-from segment_pipeline.database.store import month_literal, prepare, replace_month
+from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.early_warnings import tables as early_warnings
 from segment_pipeline.early_warnings.rules_store import write_early_warnings
 from segment_pipeline.models import tables as models
@@ -128,7 +128,7 @@ def unchanging_movement(
     months = [one.month for one in months_before(connection, measuring, month, span)]
     if not months:
         return FEATURE_GONE
-    folded = _shuffle_sample(connection, config, month, add_months(months[0], 1 - config.source.window_months))
+    folded = shuffle_sample(connection, config, month, add_months(months[0], 1 - config.source.window_months))
     with _another_world(connection, config):
         contract = build_contract(config)
         for one in (*months, month):
@@ -151,7 +151,7 @@ def unchanging_movement(
     return found
 
 
-def _shuffle_sample(connection: duckdb.DuckDBPyConnection, config: Config, month: date, since: date) -> str:
+def shuffle_sample(connection: duckdb.DuckDBPyConnection, config: Config, month: date, since: date) -> str:
     """Fill `shuffled_lines` with lines since the first of the windows, of customers of whom one was there in one of the
     months that a memory looks back to: who has been gone for longer would come back if nothing had changed.
 
@@ -221,7 +221,8 @@ def _another_world(connection: duckdb.DuckDBPyConnection, config: Config) -> Ite
     connection.execute("ATTACH ':memory:' AS unchanging")
     connection.execute("USE unchanging")
     try:
-        prepare(connection, STAGE_TABLES, config.raw_feature_names)
+        for table in STAGE_TABLES:  # without comments, which nobody reads there, and take longer than the tables
+            connection.execute(table.creation(config.raw_feature_names))
         yield
     finally:
         connection.execute(f"USE {identifier(home)}")
