@@ -23,6 +23,7 @@ from segment_pipeline.sources.folding import fold_order_lines
 from segment_pipeline.sources.order_lines import load_order_days, load_orderers, open_order_lines
 from segment_pipeline.sources.over_time.contents import read_contents, write_contents
 from segment_pipeline.sources.over_time.folded import fold_contents
+from segment_pipeline.sources.tables import FOLDED_ORDERS
 
 MONTHS, LINES_AN_ORDER, LINES_A_CUSTOMER = 24, 5, 15
 LAST = parse_month("2024-12")
@@ -96,7 +97,9 @@ def ask(
 ) -> dict[str, float]:
     """The CPU seconds of each question, by the table that answers it; which stays under a name of its own."""
     questions: dict[str, Callable[[], object]] = {
-        "source_customers": lambda: fold_order_lines(connection, config, lines, LAST, folded=folded),
+        "source_customers": lambda: fold_order_lines(
+            connection, config, lines, LAST, folded=FOLDED_ORDERS.name if folded else ""
+        ),
         "order_days": lambda: load_order_days(connection, config, LAST),
         "order_days of the month's customers": lambda: load_order_days(connection, config, LAST, "source_customers"),
         "orderers": lambda: load_orderers(connection, config, LAST, LAST, as_of(LAST)),

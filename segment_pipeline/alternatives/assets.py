@@ -50,7 +50,7 @@ def alternative_segmentations(
     from segment_pipeline.alternatives import alternatives_store as store
 
     month = parse_month(context.partition_key)
-    with pipeline.read(context) as connection:
+    with pipeline.read(context, step_follows=True) as connection:
         wanted = config.on_demand or store.is_due(connection, pipeline.config, month)
         found = store.find_alternatives(connection, pipeline.config, month) if wanted else None
     problems = list(found.problems) if found is not None else []

@@ -48,7 +48,7 @@ def segment_audit(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     from segment_pipeline.models.champions_store import require_champion
 
     month = parse_month(context.partition_key)
-    with pipeline.read(context) as connection:
+    with pipeline.read(context, step_follows=True) as connection:
         champion = require_champion(connection, pipeline.config, month)
         audit = audit_segments(connection, pipeline.config, champion, month)
     found = audit or Audit(remarks=["the configuration names no segments of the company's own (`audit`)"])

@@ -98,7 +98,7 @@ def campaign_lift(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     from segment_pipeline.database.rows import write_rows
 
     month = parse_month(context.partition_key)
-    with pipeline.read(context) as connection:
+    with pipeline.read(context, step_follows=True) as connection:
         known = known_campaigns(connection, pipeline.config, month)
         found = measured_campaigns(connection, pipeline.config, known, month)
     with pipeline.step(context) as step:

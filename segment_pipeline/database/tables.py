@@ -76,13 +76,13 @@ class Table:
 
     def ddl(self, features: Iterable[str] = ()) -> list[str]:
         """The statements that create the table and comment all of it."""
-        columns = self.with_features(features)
-        declared = ", ".join(f"{identifier(column.name)} {column.type}" for column in columns)
-        return [
-            f"CREATE TABLE {self.sql_name} ({declared})",
-            self.comment_on_table,
-            *(self.comment_on(column) for column in columns),
-        ]
+        comments = (self.comment_on(column) for column in self.with_features(features))
+        return [self.creation(features), self.comment_on_table, *comments]
+
+    def creation(self, features: Iterable[str] = ()) -> str:
+        """The statement that creates the table, without a comment."""
+        declared = ", ".join(f"{identifier(column.name)} {column.type}" for column in self.with_features(features))
+        return f"CREATE TABLE {self.sql_name} ({declared})"
 
     @property
     def sql_name(self) -> str:

@@ -38,7 +38,7 @@ def movement_reference(context: dg.AssetExecutionContext, pipeline: Pipeline) ->
     from segment_pipeline.movement.chance_store import movement_rows
 
     # not in the transaction: one can write to one database only, and customers who do not change live in another
-    with pipeline.read(context) as connection:
+    with pipeline.read(context, step_follows=True) as connection:
         rows = movement_rows(connection, pipeline.config, parse_month(context.partition_key))
     with pipeline.step(context) as step:
         step.rows = write_rows(step.connection, MOVEMENT_REFERENCE, step.month, rows)

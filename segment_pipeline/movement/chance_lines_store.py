@@ -10,7 +10,9 @@ lapsing has its chance too; it is a little too small, as who has been gone for l
 gaps these are: of simulated customers at a steady rate 6.6 to 7.2 % lapsed in a month by it, where 7.3 to 7.6 % did.
 """
 
+from collections.abc import Mapping
 from datetime import date
+from types import MappingProxyType
 
 import duckdb
 
@@ -18,20 +20,30 @@ from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import month_literal
 from segment_pipeline.months import as_of, month_key
 
+LINES = MappingProxyType({"order_lines": "shuffled_lines"})
+
 
 def shuffle_lines(
-    connection: duckdb.DuckDBPyConnection, month: date, copies: int, seed: int, since: date = date.min
+    connection: duckdb.DuckDBPyConnection,
+    month: date,
+    copies: int,
+    seed: int,
+    since: date = date.min,
+    tables: Mapping[str, str] = LINES,
 ) -> None:
     """Fill the temporary table `shuffled_lines` with so many shuffled copies of the customers of `order_lines`
     (sources.load_order_lines), whose lines all lie before the end of `month`.
 
     copies : named customer_id/0, customer_id/1 and so on. seed : another one, another order; the same, the same bits,
     for the order is that of hashes. since : lines that come to lie before it are left out, but for the first day's.
+    tables : table -> where its copies go. The first says which days there are; of others, as lines beside the orders
+    that they were folded into, the rows of a day move along.
     """
+    of_days = next(iter(tables))
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE shuffled_days AS
         WITH days AS (
-            SELECT customer_id, CAST(ordered_at AS DATE) AS day FROM order_lines GROUP BY ALL
+            SELECT customer_id, CAST(ordered_at AS DATE) AS day FROM {of_days} GROUP BY ALL
         ),
         gaps AS (
             SELECT customer_id, day, min(day) OVER (PARTITION BY customer_id) AS first_day,
@@ -60,19 +72,21 @@ def shuffle_lines(
         FROM places AS p JOIN dates AS d USING (customer_id, copy, place)
         WHERE d.since_first = 0 OR d.since_first >= date_diff('day', p.first_day, {month_literal(since)})
     """)
-    # every time that is told of a line moves with it
-    moved = [f"l.{identifier(name)} + to_days(d.days_later) AS {identifier(name)}" for name in _times(connection)]
-    moved.append("l.customer_id || '/' || d.copy AS customer_id")
-    connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE shuffled_lines AS
-        SELECT l.* REPLACE ({", ".join(moved)})
-        FROM order_lines AS l JOIN shuffled_days AS d
-            ON d.customer_id = l.customer_id AND d.day = CAST(l.ordered_at AS DATE)
-    """)
+    for table, copied in tables.items():
+        # every time that is told of a line moves with it
+        times = map(identifier, _times(connection, table))
+        moved = [f"l.{name} + to_days(d.days_later) AS {name}" for name in times]
+        moved.append("l.customer_id || '/' || d.copy AS customer_id")
+        connection.execute(f"""
+            CREATE OR REPLACE TEMP TABLE {copied} AS
+            SELECT l.* REPLACE ({", ".join(moved)})
+            FROM {table} AS l JOIN shuffled_days AS d
+                ON d.customer_id = l.customer_id AND d.day = CAST(l.ordered_at AS DATE)
+        """)
     connection.execute("DROP TABLE shuffled_days")
 
 
-def _times(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def _times(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
     """The columns of the lines that are dates or times."""
-    found = connection.execute("DESCRIBE order_lines").fetchall()
+    found = connection.execute(f"DESCRIBE {table}").fetchall()
     return [name for name, kind, *_ in found if kind.startswith(("DATE", "TIMESTAMP"))]

@@ -18,13 +18,13 @@ from segment_pipeline.customers.contract import build_contract
 from segment_pipeline.customers.split_store import split_customers
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import Row, hashed_below
-from segment_pipeline.database.store import month_literal, prepare, replace_month
+from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.early_warnings import tables as early_warnings
 from segment_pipeline.early_warnings.rules_store import write_early_warnings
 from segment_pipeline.models import tables as models
 from segment_pipeline.models.champions_store import measuring_champion, previous_champion, require_champion
 from segment_pipeline.models.model import SegmentModel
-from segment_pipeline.months import add_months
+from segment_pipeline.months import add_months, as_of
 from segment_pipeline.movement.chance import Count, Movement, reference_rows
 from segment_pipeline.movement.chance_lines_store import shuffle_lines
 from segment_pipeline.segments import tables as segments
@@ -32,10 +32,10 @@ from segment_pipeline.segments.ahead.silence_store import known_by_silence
 from segment_pipeline.segments.assignments_store import write_assignments, write_transitions
 from segment_pipeline.segments.memory_store import months_before, remember
 from segment_pipeline.sources import tables as sources
-from segment_pipeline.sources.folding import fold_order_lines
-from segment_pipeline.sources.order_lines import load_order_lines
+from segment_pipeline.sources.folding import fold_order_lines, need_lines
+from segment_pipeline.sources.order_lines import is_folded, load_order_lines
 from segment_pipeline.sources.sources import fill_missing
-from segment_pipeline.sources.tables import RAW_CUSTOMERS
+from segment_pipeline.sources.tables import FOLDED_ORDERS, RAW_CUSTOMERS
 from segment_pipeline.value import tables as value
 
 COPIES = 5000
@@ -129,12 +129,12 @@ def unchanging_movement(
     months = [one.month for one in months_before(connection, measuring, month, span)]
     if not months:
         return FEATURE_GONE
-    _shuffle_sample(connection, config, month, add_months(months[0], 1 - config.source.window_months))
+    folded = shuffle_sample(connection, config, month, add_months(months[0], 1 - config.source.window_months))
     ahead = known_by_silence(connection, config, champion, month)  # whom a rule warns of stands on what was published
     with _another_world(connection, config):
         contract = build_contract(config)
         for one in (*months, month):
-            fold_order_lines(connection, config, "shuffled_lines", one)
+            fold_order_lines(connection, config, "shuffled_lines", one, folded=folded)
             fill_missing(connection, config)
             of_month = f"SELECT {month_literal(one)} AS month, * FROM source_customers"
             replace_month(connection, RAW_CUSTOMERS, one, of_month, config.raw_feature_names)
@@ -149,15 +149,17 @@ def unchanging_movement(
         write_early_warnings(connection, champion, measuring, month, config.warnings)
         found = movement_of(connection, measuring.segment_ids, month)
     connection.execute("DROP TABLE shuffled_lines")
+    connection.execute("DROP TABLE IF EXISTS shuffled_orders")
     return found
 
 
-def _shuffle_sample(connection: duckdb.DuckDBPyConnection, config: Config, month: date, since: date) -> None:
+def shuffle_sample(connection: duckdb.DuckDBPyConnection, config: Config, month: date, since: date) -> str:
     """Fill `shuffled_lines` with lines since the first of the windows, of customers of whom one was there in one of the
     months that a memory looks back to: who has been gone for longer would come back if nothing had changed.
 
     Customers are drawn by their hash, and as many copies are made of each, that there are no more than COPIES of them
-    nor much more than LINES of their lines.
+    nor much more than LINES of their lines. Where the features allow it, the orders that the lines were folded into are
+    shuffled in their place, a tenth as many rows: into `shuffled_orders`, whose name is returned, "" where not.
     """
     there = f"""
         SELECT DISTINCT customer_id FROM {RAW_CUSTOMERS.name}
@@ -166,15 +168,47 @@ def _shuffle_sample(connection: duckdb.DuckDBPyConnection, config: Config, month
     share = min(1.0, COPIES / max(1, _count(connection, there)))
     drawn = "true" if share == 1.0 else hashed_below("customer_id", share)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE sampled_customers AS SELECT * FROM ({there}) WHERE {drawn}")
-    load_order_lines(connection, config, month, "sampled_customers")
-    lines = _count(connection, f"SELECT 1 FROM order_lines WHERE ordered_at >= {month_literal(since)}")
+    folded = is_folded(connection, month) and not need_lines(config)
+    if folded:
+        _load_orders(connection, config, month)
+    else:
+        load_order_lines(connection, config, month, "sampled_customers")
+    tables = {"sampled_orders": "shuffled_orders"} if folded else {}
+    tables |= {"order_lines": "shuffled_lines"}
+    of_lines = f"ordered_at >= {month_literal(since)}"
+    found = connection.execute(
+        f"SELECT coalesce(sum(lines), 0) FROM sampled_orders WHERE {of_lines}"
+        if folded
+        else f"SELECT count(*) FROM order_lines WHERE {of_lines}"
+    ).fetchone()
+    lines = int(found[0]) if found else 0
     if lines > LINES:
         share *= LINES / lines
-        connection.execute(f"DELETE FROM order_lines WHERE NOT ({hashed_below('customer_id', share)})")
+        for table in tables:
+            connection.execute(f"DELETE FROM {table} WHERE NOT ({hashed_below('customer_id', share)})")
     copies = min(COPIES // max(1, _count(connection, "FROM sampled_customers")), LINES // max(1, lines))
-    shuffle_lines(connection, month, max(1, copies), config.model.seed, since)
-    connection.execute("DROP TABLE order_lines")
-    connection.execute("DROP TABLE sampled_customers")
+    shuffle_lines(connection, month, max(1, copies), config.model.seed, since, tables)
+    for table in (*tables, "sampled_customers"):
+        connection.execute(f"DROP TABLE {table}")
+    return tables.get("sampled_orders", "")
+
+
+def _load_orders(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> None:
+    """Fill `sampled_orders` with what the lines of `sampled_customers` were folded into, and `order_lines` with the
+    lines of who has an order in several of these rows: its products can only be counted together."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE sampled_orders AS
+        SELECT * EXCLUDE (of_month) FROM {FOLDED_ORDERS.name} SEMI JOIN sampled_customers USING (customer_id)
+        WHERE ordered_at < {month_literal(as_of(month))}
+    """)
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE of_several_days AS
+        SELECT DISTINCT customer_id FROM (
+            SELECT customer_id FROM sampled_orders GROUP BY customer_id, order_id HAVING count(*) > 1
+        )
+    """)
+    load_order_lines(connection, config, month, "of_several_days", categories=False)
+    connection.execute("DROP TABLE of_several_days")
 
 
 def _count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
@@ -189,7 +223,8 @@ def _another_world(connection: duckdb.DuckDBPyConnection, config: Config) -> Ite
     connection.execute("ATTACH ':memory:' AS unchanging")
     connection.execute("USE unchanging")
     try:
-        prepare(connection, STAGE_TABLES, config.raw_feature_names)
+        for table in STAGE_TABLES:  # without comments, which nobody reads there, and take longer than the tables
+            connection.execute(table.creation(config.raw_feature_names))
         yield
     finally:
         connection.execute(f"USE {identifier(home)}")

@@ -138,15 +138,19 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
             )
 
     @contextmanager
-    def read(self, context: dg.AssetExecutionContext) -> Iterator["Connection"]:
-        """A short connection for reading, so that a long computation after it does not hold the file."""
+    def read(self, context: dg.AssetExecutionContext, *, step_follows: bool = False) -> Iterator["Connection"]:
+        """A short connection for reading, so that a long computation after it does not hold the file. step_follows : at
+        once, so that the file stays open, as between two steps."""
         self._since(context.asset_key)
         try:
             with self.warehouse.connect(context.log.warning) as connection:
+                if step_follows:
+                    self._open = self._open or self.warehouse.open(context.log.warning)
                 yield connection
                 self._note_spill(context)
         finally:
-            self._let_go()
+            if not step_follows:
+                self._let_go()
 
     @contextmanager
     def aside(self, context: dg.AssetExecutionContext) -> Iterator["Connection"]:

@@ -29,11 +29,11 @@ from segment_pipeline.publishing.publish import (
     PublishError,
     beside,
     columns_in,
+    columns_lack,
     current_database,
     is_as_published,
     is_somebody_elses,
     known_months,
-    lacks_columns,
     readable,
     reading,
     refuse_loss,
@@ -131,10 +131,10 @@ def changed_months(connection: duckdb.DuckDBPyConnection, published: Path, featu
     left the same rows. `forget` and `merge` change rows besides, and whoever writes to the file itself changes its
     time. features : the columns of features that it is to have.
     """
-    if not published.exists() or is_somebody_elses(published) or lacks_columns(published):
+    if not published.exists() or is_somebody_elses(published):
         return None
     with reading(published) as there:
-        if read_rows(there, f"FROM {DATA_DICTIONARY.name}") != dictionary_rows(features):
+        if columns_lack(there) or read_rows(there, f"FROM {DATA_DICTIONARY.name}") != dictionary_rows(features):
             return None  # another version has made it, or for other features
         months = {month for month, _ in _runs(there) ^ _runs(connection)}
         relied_on = (

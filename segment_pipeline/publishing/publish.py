@@ -35,7 +35,7 @@ class PublishError(PipelineError):
 def reading(published: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to the published file, for reading. Raises PublishError when it cannot be read."""
     try:
-        with readable(published) as path, duckdb.connect(str(path), read_only=True) as connection:
+        with _connection_to(published) as connection:
             yield connection
     except (duckdb.BinderException, duckdb.CatalogException) as error:
         raise PublishError(
@@ -48,6 +48,17 @@ def reading(published: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             f"{published} cannot be read ({first_line(error)}). It is a copy of what the warehouse holds: "
             f"move it away and run again, and it is published again."
         ) from error
+
+
+@contextmanager
+def _connection_to(published: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    here = _opened(published)
+    if here is not None:
+        with here as connection:
+            yield connection
+        return
+    with readable(published) as path, duckdb.connect(str(path), read_only=True) as connection:
+        yield connection
 
 
 def published_months(published: Path) -> dict[date, datetime]:
@@ -82,10 +93,17 @@ def lacks_columns(published: Path) -> bool:
     if not published.exists():
         return False
     with reading(published) as connection:
-        main = f"{current_database(connection)}.main"
-        return any(
-            not set(table.column_names) <= columns_in(connection, main, table.name) for table in PUBLISHED_TABLES
-        )
+        return columns_lack(connection)
+
+
+def columns_lack(connection: duckdb.DuckDBPyConnection) -> bool:
+    """`lacks_columns` of a published file that is open."""
+    found = connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND schema_name = 'main'"
+    ).fetchall()
+    declared = {(table.name, name) for table in PUBLISHED_TABLES for name in table.column_names}
+    return not declared <= set(found)
 
 
 def publications(connection: duckdb.DuckDBPyConnection) -> dict[date, datetime]:
@@ -237,15 +255,23 @@ def readable(published: Path) -> Iterator[Path]:
 
 def is_somebody_elses(published: Path) -> bool:
     """Whether a program has the file open for writing, or has left a log of changes."""
-    if write_ahead_log(published).exists():
+    here = _opened(published)
+    if here is None:
         return True
+    here.close()
+    return False
+
+
+def _opened(published: Path) -> duckdb.DuckDBPyConnection | None:
+    """A connection for reading; None where the file is somebody else's."""
+    if write_ahead_log(published).exists():
+        return None
     try:
-        duckdb.connect(str(published), read_only=True).close()
+        return duckdb.connect(str(published), read_only=True)
     except duckdb.IOException as error:
         if lock_holder(str(error)) is None:
             raise
-        return True
-    return False
+        return None
 
 
 def beside(published: Path, purpose: str) -> Path:

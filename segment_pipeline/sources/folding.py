@@ -21,7 +21,6 @@ from segment_pipeline.sources.aggregates import named_columns, settled
 from segment_pipeline.sources.events import Feed, fold_events, value_of
 from segment_pipeline.sources.expressions import is_date
 from segment_pipeline.sources.order_lines import instant, window_of
-from segment_pipeline.sources.tables import FOLDED_ORDERS
 
 FOLDED = """
     min(ordered_at) AS ordered_at, sum(amount) AS amount, count(DISTINCT product_id) AS products,
@@ -58,7 +57,7 @@ def fold_order_lines(
     feeds: Sequence[Feed] = (),
     plain: str = "",
     *,
-    folded: bool = False,
+    folded: str = "",
 ) -> dict[str, int]:
     """Fill the temporary table `source_customers` with a row for every customer who has an order in the month's window,
     or as `source.customers` says an event: the columns of `raw_customers` but the month. Features that nobody asks for
@@ -68,7 +67,9 @@ def fold_order_lines(
 
     lines : a relation with the columns of `OrderLines.sql`. Of lines with categories, what each customer spent on which
     stays in the temporary table `source_categories`; it is empty otherwise. plain : the same lines without their
-    categories, if these take time to look up. folded : whether `folded_orders` has them all, up to the month's end.
+    categories, if these take time to look up. folded : a relation as `folded_orders` that has them all, up to the
+    month's end, if there is one. Unless the features need lines (`need_lines`), it is enough then if `lines` has those
+    of orders that stand in several of its rows.
 
     Lines are folded into orders, and orders into customers, one statement each, which spills to disk what does not fit
     into the memory limit; all at once would need room for every step together. Missing customer ids fold into one row:
@@ -86,7 +87,7 @@ def fold_order_lines(
         fold_events(connection, feed, config, month, table, _made_of_events(connection, config, feed, month))
     has_categories = "category" in config.source.given
     plain = plain or lines
-    past = FOLDED_ORDERS.name if folded else f"(FROM ({plain}) WHERE is_line)"
+    past = folded or f"(FROM ({plain}) WHERE is_line)"
     named = named_columns([one.of_lines for one in config.features if one.of_lines is not None])
     steps = {
         "source_orders": f"""
@@ -154,6 +155,17 @@ def fold_order_lines(
         if table not in ("source_customers", "source_categories", "source_accounts"):
             connection.execute(f"DROP TABLE {table}")
     return silent
+
+
+def need_lines(config: Config) -> bool:
+    """Whether a feature is made of the lines of the window, or of their categories: no sum of orders tells it."""
+    return any(
+        one.of_lines is not None
+        or one.spend_share is not None
+        or one.spend_ratio is not None
+        or (one.name in ORDER_FEATURES and ORDER_FEATURES[one.name].over in ("lines", "categories"))
+        for one in config.features
+    )
 
 
 def _count_products(connection: duckdb.DuckDBPyConnection, window: str) -> None:

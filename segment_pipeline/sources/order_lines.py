@@ -253,7 +253,7 @@ def load_order_days(
 def _load_of_days(connection: duckdb.DuckDBPyConnection, config: Config, table: str, query: str, month: date) -> None:
     """As `_load_of_lines`, where the query asks for nothing but amounts by customer and day: what `month` has folded
     tells it too, and is quicker to read."""
-    if not _is_folded(connection, month):
+    if not is_folded(connection, month):
         _load_of_lines(connection, config, table, query, month)
         return
     connection.execute(f"""
@@ -263,7 +263,7 @@ def _load_of_days(connection: duckdb.DuckDBPyConnection, config: Config, table: 
     """)
 
 
-def _is_folded(connection: duckdb.DuckDBPyConnection, month: date) -> bool:
+def is_folded(connection: duckdb.DuckDBPyConnection, month: date) -> bool:
     """Whether `folded_orders` has what the month stands on: not where an earlier version has run it, or where the
     source has changed since and a later month has folded that."""
     found = connection.execute(f"""
@@ -274,14 +274,16 @@ def _is_folded(connection: duckdb.DuckDBPyConnection, month: date) -> bool:
     return found == (True,)
 
 
-def load_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, month: date, customers: str) -> None:
+def load_order_lines(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, customers: str, *, categories: bool = True
+) -> None:
     """Fill the temporary table `order_lines` with the lines before the end of `month` of the customers in the relation
-    `customers`, by their customer_id.
+    `customers`, by their customer_id. categories : whether somebody asks for them.
 
     The source must be one of order lines. Raises SourceError.
     """
     query = f"SELECT * FROM lines SEMI JOIN {customers} AS wanted USING (customer_id)"
-    _load_of_lines(connection, config, "order_lines", query, month, categories=True)
+    _load_of_lines(connection, config, "order_lines", query, month, categories=categories)
 
 
 def _load_of_lines(

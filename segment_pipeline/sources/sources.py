@@ -46,7 +46,7 @@ from segment_pipeline.sources.ready_made import (
     refuse_unfit_columns,
 )
 from segment_pipeline.sources.reconciliation import Part, parts_of_lines, write_parts
-from segment_pipeline.sources.tables import RAW_CUSTOMERS
+from segment_pipeline.sources.tables import FOLDED_ORDERS, RAW_CUSTOMERS
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,8 @@ def _read_orders(
     try:
         parts = parts_of_lines(connection, plain, window_of(config, month), month) if accounted else []
         events = {feed.name: count_events(connection, feed, config, month) for feed in feeds}
-        silent = fold_order_lines(connection, config, lines.sql(), month, feeds, plain.sql(), folded=folded)
+        past = FOLDED_ORDERS.name if folded else ""
+        silent = fold_order_lines(connection, config, lines.sql(), month, feeds, plain.sql(), folded=past)
         filled = fill_missing(connection, config)
         events = {name: replace(one, silent_customers=silent[name]) for name, one in events.items()}
         (rows,) = connection.execute("SELECT count(*) FROM source_customers").fetchone() or (0,)
