@@ -1,7 +1,7 @@
 """A month of many customers, from their order lines to the report, as `segment-pipeline run` does it in a process of
 its own: time, processor time, memory, what went over the disk; and a month of ten times as many beside it.
 
-    python benchmarks/many_customers.py --customers 1000000 10000000 --folder SOMEWHERE
+    python benchmarks/many_customers.py --customers 1000000 10000000 --folder SOMEWHERE [--engine sail]
 
 Simulated shops of four kinds of customers who order again and again, 15 lines each in twelve months, one Parquet file a
 month. The first month brings its past with it (eleven month-ends, the search, the fit of the memory); the one after is
@@ -12,11 +12,14 @@ What a size leaves behind is removed before the next.
 import argparse
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -49,6 +52,7 @@ actions:
   - {{action_id: letter, what: A letter., owner: CRM, channel: post, kpi: orders, measure_days: 60}}
 operation: {{memory_limit: {limit}}}
 """
+ON_SAIL = 'engine: {{spark: "{address}", location: "{folder}/lake"}}\n'
 
 KINDS = """(VALUES
     (0, 0.35, 60, 2, 3.0), (1, 0.65, 21, 1, 2.6), (2, 0.80, 45, 3, 4.2), (3, 1.01, 75, 2, 2.2)
@@ -63,6 +67,36 @@ class Figures(NamedTuple):
     cpu: float
     peak: float
     spilled: float
+
+
+class Server(NamedTuple):
+    """A process beside the command: its id, and what it is at."""
+
+    pid: int
+    address: str
+
+    def used(self) -> tuple[float, float]:
+        """Processor seconds so far, and the most memory held since the last call in MB (Linux)."""
+        ticks = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        told = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+        return (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK"), int(told["VmHWM"].split()[0]) / 1024
+
+
+@contextmanager
+def sail(folder: Path, mode: str) -> Iterator[Server]:
+    """A Sail server in a process of its own. mode : local, or local-cluster."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("sail")), "spark", "server", "--port", str(port)]
+    with (folder / "server.txt").open("w") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | {"SAIL_MODE": mode}, cwd=folder)
+        try:
+            yield Server(process.pid, f"sc://127.0.0.1:{port}")
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def uniform(what: str) -> str:
@@ -171,16 +205,30 @@ def show_assets(folder: Path) -> None:
         print(f"  {asset:28}" + "".join(f"{seconds.get((month, asset), 0):>10.1f} s" for month in months))
 
 
-def measure(folder: Path, customers: int, lines_each: float, limit: str) -> dict[str, Figures]:
+def measure(
+    folder: Path, customers: int, lines_each: float, limit: str, server: Server | None = None
+) -> dict[str, Figures]:
     lines = write_lines(folder, customers, lines_each)
     months = {"first": FIRST, "ordinary": add_months(FIRST, 1)}
     first, last = (month_key(month) for month in months.values())
-    (folder / "segmentation.yaml").write_text(CONFIG.format(first=first, last=last, limit=limit))
+    engine = "" if server is None else ON_SAIL.format(address=server.address, folder=folder)
+    (folder / "segmentation.yaml").write_text(CONFIG.format(first=first, last=last, limit=limit) + engine)
     copying = copy_lines(folder, limit)
     print(f"{customers:,} customers, {lines:,} lines in the window; reading these {copying:.1f} CPU s", flush=True)
     figures = {}
     for name, month in months.items():
-        figures[name] = found = run(folder, month)
+        cpu_before, _ = (0.0, 0.0) if server is None else server.used()
+        found = run(folder, month)
+        if server is not None:
+            cpu, peak = server.used()
+            lake = size_of(folder / "lake") / 1e6
+            print(
+                f"  {name:10}of this the server{cpu - cpu_before:>8.1f} CPU s{peak:>8,.0f} MB at most, here "
+                f"{found.cpu:.1f} CPU s{found.peak:>8,.0f} MB; the lake has {lake:,.0f} MB",
+                flush=True,
+            )
+            found = found._replace(cpu=found.cpu + cpu - cpu_before, peak=found.peak + peak)
+        figures[name] = found
         print(
             f"  {name:10}{found.seconds:>8.1f} s{found.cpu:>8.1f} CPU s{found.cpu / copying:>7.1f} times reading"
             f"{found.peak:>8,.0f} MB at most{found.spilled:>8,.0f} MB on disk",
@@ -196,13 +244,16 @@ def main() -> None:
     asked.add_argument("--lines", type=float, default=15, help="order lines a customer in twelve months")
     asked.add_argument("--memory-limit", default="8GB")
     asked.add_argument("--folder", type=Path, help="where there is room; a folder that is made there is removed again")
+    asked.add_argument("--engine", choices=["duckdb", "sail"], default="duckdb", help="where the customers live")
+    asked.add_argument("--mode", choices=["local", "local-cluster"], default="local-cluster", help="of Sail")
     asked.add_argument("--keep", action="store_true", help="leave the last size's project there")
     chosen = asked.parse_args()
     found = []
     for customers in chosen.customers:
         folder = Path(tempfile.mkdtemp(prefix="many_customers_", dir=chosen.folder))
         try:
-            found.append(measure(folder, customers, chosen.lines, chosen.memory_limit))
+            with sail(folder, chosen.mode) if chosen.engine == "sail" else nullcontext() as server:
+                found.append(measure(folder, customers, chosen.lines, chosen.memory_limit, server))
         finally:
             if not chosen.keep:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -80,7 +80,7 @@ ACTIONS = (
 )
 
 
-def fill(connection: duckdb.DuckDBPyConnection, model: SegmentModel) -> None:
+def fill(connection: duckdb.DuckDBPyConnection, model: SegmentModel, customers: int = CUSTOMERS) -> None:
     """Two months of customers: the second has 5 % new ones and lacks 5 % of the first; the rest have moved a little."""
     prepare(connection, TABLES, NAMES)
     connection.execute("SET threads = 1")  # or each run would draw other customers
@@ -89,11 +89,11 @@ def fill(connection: duckdb.DuckDBPyConnection, model: SegmentModel) -> None:
     random_features = ", ".join(f"exp(2 + 3 * random()) AS {name}" for name in NAMES)
     moved = ", ".join(f"{name} * exp(0.5 * (random() - 0.5)) AS {name}" for name in NAMES)
     for month, drawn in (
-        (BEFORE, f"SELECT CAST(range AS VARCHAR) AS customer_id, {random_features} FROM range({CUSTOMERS})"),
+        (BEFORE, f"SELECT CAST(range AS VARCHAR) AS customer_id, {random_features} FROM range({customers})"),
         (
             MONTH,
             f"SELECT customer_id, {moved} FROM validated_features WHERE CAST(customer_id AS BIGINT) % 20 > 0 UNION ALL "
-            f"SELECT CAST({CUSTOMERS} + range AS VARCHAR), {random_features} FROM range({CUSTOMERS // 20})",
+            f"SELECT CAST({customers} + range AS VARCHAR), {random_features} FROM range({customers // 20})",
         ),
     ):
         connection.execute(
@@ -130,10 +130,16 @@ def scan(connection: duckdb.DuckDBPyConnection, tables: tuple[str, ...]) -> None
         connection.execute(f"SELECT bit_xor(hash(t)) FROM {table} AS t WHERE month IN ({months})").fetchall()
 
 
-def one_month(model: SegmentModel) -> list[Figures]:
-    """Every step once, in a warehouse of its own."""
-    warnings, tiers = WarningSettings(monthly_budget=CUSTOMERS // 20), TierSettings()
-    # what is called, and the tables that it reads and writes
+class Step(NamedTuple):
+    """What is called, and the tables that it reads and writes."""
+
+    name: str
+    call: Callable[[duckdb.DuckDBPyConnection], int]
+    tables: tuple[str, ...]
+
+
+def steps_of(model: SegmentModel, customers: int = CUSTOMERS) -> list[Step]:
+    warnings, tiers = WarningSettings(monthly_budget=customers // 20), TierSettings()
     steps: tuple[tuple[str, Callable[[duckdb.DuckDBPyConnection], int], tuple[str, ...]], ...] = (
         (
             "write_assignments (tiers)",
@@ -167,14 +173,24 @@ def one_month(model: SegmentModel) -> list[Figures]:
         ),
         ("write_journeys", lambda c: write_journeys(c, model, MONTH)[0], ("monthly_assignments",)),
     )
+    return [Step(*step) for step in steps]
+
+
+def begin(warehouse: Warehouse, model: SegmentModel, customers: int = CUSTOMERS) -> None:
+    """Make a warehouse in which the steps can follow."""
+    with warehouse.transaction() as connection:
+        fill(connection, model, customers)
+        write_assignments(connection, model, BEFORE, TierSettings())
+        write_early_warnings(connection, model, None, BEFORE, WarningSettings(monthly_budget=customers // 20))
+
+
+def one_month(model: SegmentModel) -> list[Figures]:
+    """Every step once, in a warehouse of its own."""
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         warehouse = Warehouse(Path(folder) / "warehouse.duckdb", 60, LIMIT)
-        with warehouse.transaction() as connection:
-            fill(connection, model)
-            write_assignments(connection, model, BEFORE, tiers)
-            write_early_warnings(connection, model, None, BEFORE, warnings)
-        for name, step, tables in steps:
+        begin(warehouse, model)
+        for name, step, tables in steps_of(model):
             peak_megabytes(since_now=True)
             started = time.perf_counter()
             with warehouse.transaction() as connection:

@@ -165,6 +165,9 @@ def plan(
     with warehouse.transaction(report) as connection:
         prepare(connection, TABLES, config.raw_feature_names)
         refuse_other_project(connection, config)
+        if force and warehouse.engine is not None:
+            for lost in warehouse.engine.give_up_lost(connection, wanted):
+                report(lost)
         accept_loss_of(config.published_path, connection, accepted)
         refuse_loss(config.published_path, connection)
         finished, published = known_months(connection), publications(connection)

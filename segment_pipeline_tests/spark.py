@@ -52,6 +52,29 @@ def session(engine: str) -> Iterator[Any]:
 
 
 @contextmanager
+def server(engine: str, folder: Path) -> Iterator[str]:
+    """The address of a server. folder : where Apache Spark keeps the tables of its catalogue, which lasts as long as
+    the server does; Sail has none."""
+    if engine == "sail":
+        with sail() as address:
+            yield address
+        return
+    from pyspark.sql import SparkSession
+    from pyspark.sql.connect.client.core import DefaultChannelBuilder
+
+    settings = {
+        "spark.connect.grpc.binding.address": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.sql.warehouse.dir": str(folder),
+        "spark.sql.shuffle.partitions": "2",
+    }
+    started = SparkSession.builder.remote("local[2]").config(map=settings).getOrCreate()
+    # by this name: with the token that this server asks for, any other is spoken to by TLS
+    yield f"sc://localhost:{DefaultChannelBuilder.default_port()}"
+    started.stop()
+
+
+@contextmanager
 def sail(port: int = 0) -> Iterator[str]:
     """The address of a Sail server; without a port, of one that is free."""
     from pysail.spark import SparkConnectServer

@@ -3,48 +3,60 @@
 import math
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import yaml
 
+from segment_pipeline.cli.main import main
+from segment_pipeline.database.engines import engine as engine_module
 from segment_pipeline.database.engines import spark as spark_module
+from segment_pipeline.database.store import Warehouse
 from segment_pipeline_tests.shop import Shop, published_content, query
-from segment_pipeline_tests.spark import ENGINES, is_there, sail
+from segment_pipeline_tests.spark import engines, sail, server
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.months,
-    pytest.mark.skipif(not is_there("sail"), reason=ENGINES["sail"]),
-]
+pytestmark = [pytest.mark.process, pytest.mark.months]
 
-WITH_ALL = """
-engine: {{spark: "{address}", location: "{folder}/lake"}}
-"""
+Months = tuple[Shop, Shop]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with sail() as address:
-        yield address
+def alone(tmp_path_factory: pytest.TempPathFactory, shop_orders: Path, materialize: Callable[..., Any]) -> Shop:
+    """Two months of the shop by DuckDB alone."""
+    return two_months(tmp_path_factory.mktemp("alone"), shop_orders, materialize)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=engines())
 def months(
-    tmp_path_factory: pytest.TempPathFactory, shop_orders: Path, server: str, materialize: Callable[..., Any]
-) -> tuple[Shop, Shop]:
-    """Two months of the shop by DuckDB alone, and on Spark."""
-    shops = []
-    for name in ("alone", "on_spark"):
-        folder = tmp_path_factory.mktemp(name)
-        shutil.copyfile(shop_orders, folder / "orders.parquet")
-        more = WITH_ALL.format(address=server, folder=folder) if name == "on_spark" else ""
-        shop = Shop(folder).configure(last_month="2023-04", memory=True, more=more)
-        for month in ("2023-03", "2023-04"):
-            materialize(shop, month)
-        shops.append(shop)
-    return shops[0], shops[1]
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    shop_orders: Path,
+    alone: Shop,
+    materialize: Callable[..., Any],
+) -> Iterator[Months]:
+    """The same by DuckDB alone, and on Spark: on Sail in folders that are named to it, on Apache Spark in its
+    catalogue."""
+    folder = tmp_path_factory.mktemp("on_spark")
+    with server(request.param, folder / "lake") as address:
+        place = {"location": str(folder / "lake")} if request.param == "sail" else {}
+        engine = yaml.safe_dump({"engine": {"spark": address, **place}})
+        yield alone, two_months(folder, shop_orders, materialize, engine)
+
+
+def two_months(folder: Path, orders: Path, materialize: Callable[..., Any], engine: str = "") -> Shop:
+    shutil.copyfile(orders, folder / "orders.parquet")
+    shop = Shop(folder).configure(last_month="2023-04", memory=True, more=engine)
+    for month in ("2023-03", "2023-04"):
+        materialize(shop, month)
+    return shop
+
+
+def is_on_sail(shop: Shop) -> bool:
+    return "location" in yaml.safe_load(shop.config_path.read_text())["engine"]
 
 
 def distance(one: object, other: object) -> float:
@@ -56,7 +68,7 @@ def distance(one: object, other: object) -> float:
     return 0.0 if one == other else math.inf
 
 
-def test_every_published_table_is_the_same(months: tuple[Shop, Shop]) -> None:
+def test_every_published_table_is_the_same(months: Months) -> None:
     alone, on_spark = (published_content(shop.published) for shop in months)
     assert alone.keys() == on_spark.keys()
     apart = {
@@ -67,7 +79,7 @@ def test_every_published_table_is_the_same(months: tuple[Shop, Shop]) -> None:
     assert len(alone["monthly_assignments"]) > 1000
 
 
-def test_the_warehouse_itself_holds_no_customer(months: tuple[Shop, Shop]) -> None:
+def test_the_warehouse_itself_holds_no_customer(months: Months) -> None:
     _, on_spark = months
     living = query(on_spark.warehouse, "SELECT table_name FROM engine_tables")
     assert {"raw_customers", "validated_features", "monthly_assignments", "early_warnings"} <= {
@@ -78,7 +90,7 @@ def test_the_warehouse_itself_holds_no_customer(months: tuple[Shop, Shop]) -> No
     assert query(on_spark.warehouse, "SELECT count(*) FROM segment_profiles")[0][0] > 0
 
 
-def test_readers_of_the_catalogue_see_what_the_file_says(months: tuple[Shop, Shop]) -> None:
+def test_readers_of_the_catalogue_see_what_the_file_says(months: Months) -> None:
     _, on_spark = months
     readable = "SELECT month, sum(rows) FROM engine_readable WHERE table_name = 'monthly_assignments' GROUP BY month"
     said = "SELECT month, count(*) FROM monthly_assignments GROUP BY month"
@@ -86,12 +98,44 @@ def test_readers_of_the_catalogue_see_what_the_file_says(months: tuple[Shop, Sho
     needed = "SELECT writing FROM engine_writings UNION SELECT writing FROM engine_readable ORDER BY 1"
     begun = query(on_spark.warehouse, "SELECT writing FROM engine_begun ORDER BY 1")
     assert begun == query(on_spark.warehouse, needed)
-    assert {name for (name,) in begun} == {one.parent.name for one in (on_spark.folder / "lake").glob("*/*.parquet")}
+    assert {name for (name,) in begun} == {
+        one.parent.name for one in (on_spark.folder / "lake").rglob("*__*/*.parquet")
+    }
+
+
+def test_a_month_that_is_lost_comes_back_from_the_source(
+    months: Months, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shop = Shop(shutil.copytree(months[1].folder, tmp_path / "copy"))
+    before = published_content(shop.published)
+    ((lost,),) = query(
+        shop.warehouse,
+        "SELECT writing FROM engine_writings WHERE table_name = 'monthly_assignments' AND month = DATE '2023-04-01'",
+    )
+    if is_on_sail(months[1]):
+        settings = yaml.safe_load(shop.config_path.read_text())
+        settings["engine"]["location"] = str(shop.folder / "lake")
+        shop.config_path.write_text(yaml.safe_dump(settings))
+        shutil.rmtree(shop.folder / "lake" / lost)
+    else:  # the copy of the warehouse is of the same tables
+        for file in (months[1].folder / "lake").rglob(f"{lost}/*.parquet"):
+            file.unlink()
+    again = ["run", "--config", str(shop.config_path)]
+    assert main(again) == 1
+    assert "--months 2023-04 --force" in capfd.readouterr().err
+    assert published_content(shop.published) == before
+    assert main([*again, "--months", "2023-04", "--force"]) == 0
+    assert "monthly_assignments of 2023-04 is lost in segments" in capfd.readouterr().err
+    after = published_content(shop.published)
+    assert after["monthly_assignments"] == before["monthly_assignments"]
+    assert {table for table in before if len(after[table]) != len(before[table])} == set()
 
 
 def test_a_server_that_stops_in_a_month_costs_nothing_that_is_published(
-    months: tuple[Shop, Shop], tmp_path: Path, materialize: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    months: Months, tmp_path: Path, materialize: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not is_on_sail(months[1]):
+        pytest.skip("a catalogue that ends with its server has nothing left to go on with")
     shop = Shop(shutil.copytree(months[1].folder, tmp_path / "copy"))
     with sail() as address:
         settings = yaml.safe_load(shop.config_path.read_text())
@@ -100,7 +144,7 @@ def test_a_server_that_stops_in_a_month_costs_nothing_that_is_published(
         shop.config_path.write_text(yaml.safe_dump(settings))
         materialize(shop, "2023-05", selection=["raw_customers", "validated_features", "scaled_matrix"])
     before = published_content(shop.published)
-    monkeypatch.setattr(spark_module, "TRIES", 0)
+    monkeypatch.setattr(spark_module, "PATIENCE", 0.2)
     failed = materialize(shop, "2023-05", raise_on_error=False)
     assert any("does not answer" in str(event.event_specific_data) for event in failed.all_events)
     assert published_content(shop.published) == before
@@ -108,3 +152,61 @@ def test_a_server_that_stops_in_a_month_costs_nothing_that_is_published(
     with sail(int(address.rpartition(":")[2])):
         materialize(shop, "2023-05")
     assert len(query(shop.published, "SELECT DISTINCT month FROM monthly_assignments")) == 3
+
+
+class Recorded:
+    """A connection that keeps what it is asked, and asks just that."""
+
+    def __init__(self, connection: Any, kept: list[str]) -> None:
+        self._connection, self._kept = connection, kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: Any, parameters: Any = None) -> Any:
+        self._kept.append(str(statement))
+        return self._connection.execute(*([statement] if parameters is None else [statement, parameters]))
+
+
+@dataclass
+class Nothing:
+    """An engine that leaves everything where it is, and sees what it would be asked."""
+
+    kept: list[str] = field(default_factory=list)
+
+    def over(self, warehouse: Any) -> Any:
+        return Recorded(warehouse, self.kept)
+
+    def move_in(self, connection: Any, tables: Any) -> None: ...
+
+    def publish(self, connection: Any, months: Any) -> None: ...
+
+
+def test_without_an_engine_duckdb_is_asked_what_the_stages_say(
+    shop_orders: Path, tmp_path: Path, materialize: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one, the stages say the same, byte for byte: what becomes of it is the seam's affair alone."""
+    said: dict[str, list[str]] = {"alone": [], "over": []}
+    for name, kept in said.items():
+        (tmp_path / name).mkdir()
+        shutil.copyfile(shop_orders, tmp_path / name / "orders.parquet")
+        shop = Shop(tmp_path / name).configure(last_month="2023-03", memory=True)
+        with monkeypatch.context() as patched:
+            if name == "over":
+                patched.setattr(engine_module, "engine_of", lambda _, kept=kept: Nothing(kept))
+            else:
+                connect = Warehouse.connect
+
+                @contextmanager
+                def recorded(*given: Any, kept: list[str] = kept, connect: Any = connect) -> Iterator[Any]:
+                    with connect(*given) as connection:
+                        assert type(connection) is duckdb.DuckDBPyConnection
+                        yield Recorded(connection, kept)
+
+                patched.setattr(Warehouse, "connect", recorded)
+            materialize(shop, "2023-03")
+    places = {name: str(tmp_path / name) for name in said}
+    alone, over = ([text.replace(places[name], "") for text in kept] for name, kept in said.items())
+    assert len(alone) > 300
+    # what an engine is shown besides stands at the end: which months its readers are to see
+    assert over[: len(alone)] == alone

@@ -122,7 +122,9 @@ class Config(Settings):
     )
     alternatives: Annotated[AlternativeSettings, BeforeValidator(empty_means_defaults)] = AlternativeSettings()
     publish: Annotated[PublishSettings, BeforeValidator(empty_means_defaults)] = PublishSettings()
-    engine: Annotated[EngineSettings, BeforeValidator(empty_means_defaults)] = EngineSettings()
+    engine: Annotated[EngineSettings, BeforeValidator(empty_means_defaults), Field(validate_default=True)] = (
+        EngineSettings()
+    )
     operation: Annotated[OperationSettings, BeforeValidator(empty_means_defaults)] = OperationSettings()
 
     _path: Path = PrivateAttr(default=Path("segmentation.yaml"))
@@ -253,6 +255,15 @@ class Config(Settings):
             raise refusals(wrong)
         return actions
 
+    @field_validator("engine")
+    @classmethod
+    def _engine_runs_the_query(cls, engine: EngineSettings, info: ValidationInfo) -> EngineSettings:
+        source = info.data.get("source")
+        query = source.query if source is not None else None
+        if engine.spark is None and query is not None and query.runs_on == "engine":
+            raise refusal(("spark",), "nothing", "the server's address, as source.query.runs_on is engine")
+        return engine
+
     @field_validator("audit")
     @classmethod
     def _audit_has_a_source(cls, audit: AuditSource | None, info: ValidationInfo) -> AuditSource | None:
@@ -294,7 +305,7 @@ class Config(Settings):
                 "engine": True,
                 "operation": True,
                 "features": {"__all__": {"better"}},
-                "source": {"late_data", "feed_ends_early"},
+                "source": {"late_data": True, "feed_ends_early": True, "query": {"runs_on"}},
                 "quality": {"empty_month"},
             },
         )

@@ -181,6 +181,12 @@ class QuerySource(Settings):
 
     file: Expression = setting(..., "", "The file with the SQL, relative to this file.")
     customer_id: Name = setting("customer_id", "", "The column of the result that holds the customer.")
+    runs_on: Literal["duckdb", "engine"] = setting(
+        "duckdb",
+        "",
+        "Who runs it: DuckDB on this machine or, in its own SQL and over the tables of its catalogue, the server of "
+        "`engine`.",
+    )
 
 
 class Source(Settings):

@@ -223,6 +223,13 @@ def _spark_address(value: object) -> object:
     return value
 
 
+def _server_folder(value: str | None) -> str | None:
+    """A place as the server has it: a relative one would be counted from wherever that was started."""
+    if value is not None and not re.match(r"/|[A-Za-z][\w+.-]*:/", value):
+        raise refusal((), show(value), "a URL such as s3://bucket/segments, or a path that begins with /")
+    return value
+
+
 SPARK_ADDRESS = "sc://HOST:PORT, or $NAME for the environment variable that has it"
 
 
@@ -244,12 +251,18 @@ class EngineSettings(Settings):
         pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$",
         allowed="a name such as segments, or catalog.segments",
     )
-    table_format: Literal["parquet", "delta", "iceberg"] = setting("parquet", "", "Their format.", alias="format")
-    location: Expression | None = setting(
+    table_format: Literal["parquet", "delta", "iceberg"] | None = setting(
         None,
         "",
-        "Where their files lie, as a URL or a folder that the server can open; where its catalogue says when left out. "
-        "A server whose catalogue ends with a session, such as Sail by itself, needs it.",
+        "Their format. When left out, what the catalogue makes by itself, such as Delta on Databricks; and Parquet "
+        "where location says where they lie.",
+        alias="format",
+    )
+    location: Annotated[Expression | None, AfterValidator(_server_folder)] = setting(
+        None,
+        "",
+        "Where their files lie, as a URL or a whole path that the server can open; where its catalogue says when left "
+        "out. A server whose catalogue ends with a session, such as Sail by itself, needs it.",
     )
 
 

@@ -51,6 +51,9 @@ class Engine(Protocol):
     def publish(self, connection: Connection, months: Iterable[date]) -> None:
         """Let the readers of its catalogue see these months as they are now."""
 
+    def give_up_lost(self, connection: Connection, months: Iterable[date]) -> list[str]:
+        """Take out of its tables what of these months is lost there; returns what that was, in words."""
+
 
 class WarehouseError(PipelineError):
     """The warehouse, or the folder it lies in, cannot be used as it is."""

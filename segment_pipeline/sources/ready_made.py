@@ -4,9 +4,11 @@ Here: rows with the configured columns as features, whatever their values. Not h
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -27,6 +29,9 @@ from segment_pipeline.sources.expressions import (
 from segment_pipeline.sources.files import Form, Relation, describe, local_files, open_files
 from segment_pipeline.sources.people.delivered import Delivered, delivered
 from segment_pipeline.sources.reconciliation import Part, account_for_rows, parts_of_rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @contextmanager
@@ -117,6 +122,20 @@ def _run_query(connection: duckdb.DuckDBPyConnection, config: Config, source: Qu
         raise SourceError(f"{file} cannot be read: it is not UTF-8 text. Save it as UTF-8.") from error
     window_start = add_months(as_of(month), -config.source.window_months)
     dates = {"as_of": as_of(month), "month_start": month, "window_start": window_start}
+    run = _rows_of_engine if source.runs_on == "engine" else _rows_of_duckdb
+    with run(config, file, text, dates) as rows:
+        connection.complete()  # a fetchone before leaves its statement open
+        connection.register("rows_of_query", rows)
+        connection.execute("CREATE OR REPLACE TEMP TABLE source_rows AS FROM rows_of_query")
+        connection.unregister("rows_of_query")
+    columns = {name.lower(): kind for name, kind in describe(connection, "source_rows")}
+    return Relation("source_rows", str(file), columns)
+
+
+@contextmanager
+def _rows_of_duckdb(
+    config: Config, file: Path, text: str, dates: Mapping[str, date]
+) -> Iterator["pa.RecordBatchReader"]:
     with _query_connection(config) as alone:
         used = _dates_used(alone, text, str(file))
         try:
@@ -125,12 +144,22 @@ def _run_query(connection: duckdb.DuckDBPyConnection, config: Config, source: Qu
             raise SourceError(
                 f"{file}{_line(error)} fails: {reason(error)} Fix the SQL, or the data it reads."
             ) from error
-        connection.complete()  # a fetchone before leaves its statement open
-        connection.register("rows_of_query", alone.sql("FROM found").to_arrow_reader())
-        connection.execute("CREATE OR REPLACE TEMP TABLE source_rows AS FROM rows_of_query")
-        connection.unregister("rows_of_query")
-    columns = {name.lower(): kind for name, kind in describe(connection, "source_rows")}
-    return Relation("source_rows", str(file), columns)
+        yield alone.sql("FROM found").to_arrow_reader()
+
+
+@contextmanager
+def _rows_of_engine(config: Config, file: Path, text: str, dates: Mapping[str, date]) -> Iterator["pa.Table"]:
+    """The user's SQL is the server's own there, and is sent as it is written. Raises EngineError as well."""
+    from segment_pipeline.database.engines.engine import engine_of
+    from segment_pipeline.database.engines.spark_sql import ForeignSqlError, reading_query
+
+    engine = engine_of(config)
+    assert engine is not None  # noqa: S101 - for mypy: such a configuration is refused
+    try:
+        query = reading_query(text, dates)
+    except ForeignSqlError as error:
+        raise SourceError(f"{file}: {error} Fix the SQL.") from error
+    yield engine.fetch(query)
 
 
 def _query_connection(config: Config) -> duckdb.DuckDBPyConnection:

@@ -68,6 +68,11 @@ def test_an_address_of_spark_is_one_and_is_not_repeated_where_it_is_none(wrong: 
 def test_where_customers_are_worked_on_changes_no_result() -> None:
     on_spark = parse_config(BASE + 'engine: {spark: "sc://host:443/;token=abc", format: delta}\n', FILE)
     assert (on_spark.engine.database, on_spark.engine.table_format) == ("segments", "delta")
+    for place in ("lake", "./lake", "~/lake"):
+        with pytest.raises(ConfigError, match=r"engine\.location.*a path that begins with /"):
+            parse_config(f'{BASE}engine: {{spark: "sc://host:1", location: {place}}}\n', FILE)
+    for place in ("/lake", "s3://bucket/lake", "dbfs:/lake"):
+        parse_config(f'{BASE}engine: {{spark: "sc://host:1", location: "{place}"}}\n', FILE)
     assert on_spark.config_hash == parse_config(BASE, FILE).config_hash
     assert "abc" not in repr(on_spark)
 

@@ -1,16 +1,20 @@
 """Tables of customers in a real Spark Connect server, all others in the warehouse, and one connection over both."""
 
+import shutil
+import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from segment_pipeline.database.engines import spark as spark_module
 from segment_pipeline.database.engines.engine import SparkEngine
-from segment_pipeline.database.engines.spark import EngineError, Spark
+from segment_pipeline.database.engines.spark import EngineError, Session, Spark
 from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import (
     Warehouse,
@@ -94,7 +98,7 @@ def held(warehouse: Warehouse, columns: str = "month, customer_id, spend") -> li
 
 def folders(tmp_path: Path) -> list[str]:
     """The writings that have files."""
-    return sorted(one.name for one in (tmp_path / "lake").iterdir() if any(one.rglob("*.parquet")))
+    return sorted(one.name for one in (tmp_path / "lake").glob("*__*") if any(one.rglob("*.parquet")))
 
 
 def test_a_warehouse_without_an_engine_gives_duckdbs_own_connection(tmp_path: Path) -> None:
@@ -180,7 +184,9 @@ def test_who_goes_is_gone_from_the_files_and_who_has_no_id_stays(warehouse: Ware
     with warehouse.connect() as connection:
         warehouse.engine.publish(connection, [MAY, JUNE])
     assert held(warehouse, "customer_id, spend") == [("b", 2), ("d", 4), (None, 3)]
-    found = duckdb.sql(f"SELECT customer_id FROM read_parquet('{tmp_path}/lake/*/*.parquet') ORDER BY ALL").fetchall()
+    found = duckdb.sql(
+        f"SELECT customer_id FROM read_parquet('{tmp_path}/lake/people__*/*.parquet') ORDER BY ALL"
+    ).fetchall()
     assert found == [("b",), ("d",), (None,)]
 
 
@@ -227,12 +233,100 @@ def test_a_table_that_is_missing_is_said_to_be(warehouse: Warehouse, tmp_path: P
     for file in (tmp_path / "lake" / lost).iterdir():
         file.unlink()
     (tmp_path / "lake" / lost).rmdir()
-    with pytest.raises(EngineError, match=f"backup.*{lost}"):
+    with pytest.raises(
+        EngineError, match=rf"{lost}, and 1 were written\. Put it back from a backup|a table is missing .*{lost}"
+    ):
         held(warehouse)
 
 
+def lose(folder: Path, rows: int) -> None:
+    """Take rows out of a writing, as who clears away files there does."""
+    (file,) = folder.glob("*.parquet")
+    kept = duckdb.sql(f"FROM read_parquet({literal(str(file))}) LIMIT {rows}").to_arrow_table()
+    pq.write_table(kept, file)
+
+
+def test_rows_that_are_lost_are_told_and_the_month_is_made_anew(warehouse: Warehouse, tmp_path: Path) -> None:
+    for month in (MAY, JUNE):
+        with warehouse.transaction() as connection:
+            replace_month(connection, PEOPLE, month, rows(month, ("a", 1), ("b", 2)))
+        with warehouse.connect() as connection:
+            warehouse.engine.publish(connection, [month])
+    with duckdb.connect(str(warehouse.path)) as alone:
+        named = dict(alone.execute("SELECT month, writing FROM engine_writings").fetchall())
+    lose(tmp_path / "lake" / named[MAY], 1)
+    next_run = Warehouse(warehouse.path, 5, "1GB", 1, replace(warehouse.engine, counted=set()))
+    with pytest.raises(EngineError, match=r"of 2023-05 has 1 rows in .*2 were written.*--months 2023-05..2023-06"):
+        held(next_run)
+    with next_run.transaction() as connection:
+        assert next_run.engine.give_up_lost(connection, [JUNE]) == []
+        assert next_run.engine.give_up_lost(connection, [MAY]) == [
+            "people of 2023-05 is lost in segments, and made anew."
+        ]
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1), ("b", 2)))
+    assert len(held(next_run)) == 4
+    shutil.rmtree(tmp_path / "lake" / named[JUNE])
+    next_run = Warehouse(warehouse.path, 5, "1GB", 1, replace(warehouse.engine, counted=set()))
+    with pytest.raises(EngineError, match=r"(0 rows in|a table is missing)"):
+        held(next_run)
+    with next_run.transaction() as connection:
+        assert len(next_run.engine.give_up_lost(connection, [MAY, JUNE])) == 1
+    with next_run.connect() as connection:
+        next_run.engine.publish(connection, [MAY])
+    assert held(next_run, "month, customer_id") == [(MAY, "a"), (MAY, "b")]
+    assert len([name for name in folders(tmp_path) if name.startswith("people")]) == 1
+
+
+def test_what_is_whole_is_counted_once_in_a_process(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    with warehouse.transaction() as connection:
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1)))
+    asked: list[str] = []
+    run = Session.run
+    monkeypatch.setattr(Session, "run", lambda self, text: asked.append(text) or run(self, text))
+    assert held(warehouse) == held(warehouse) == [(MAY, "a", 1)]
+    assert len([text for text in asked if text.startswith("SELECT 'people__")]) == 1
+
+
+def test_a_database_is_of_one_project(warehouse: Warehouse, tmp_path: Path) -> None:
+    spark = warehouse.engine.spark
+    ours, theirs = SparkEngine(spark), SparkEngine(spark, "shop (other.yaml)", "shop (other.yaml)".__eq__)
+    assert ours.problems() == []
+    (said,) = theirs.problems()
+    assert "has the segments of a project without a name, and this is shop (other.yaml)" in said
+    with Warehouse(tmp_path / "other.duckdb", 5, "1GB", 1, theirs).connect() as connection:
+        prepare(connection, [PEOPLE, TOTALS], ())
+        with pytest.raises(EngineError, match=r"Set engine\.database"):
+            theirs.move_in(connection, [PEOPLE, TOTALS])
+
+
+@pytest.mark.parametrize("table_format", ["delta", "iceberg"])
+def test_tables_in_other_formats(server: str, tmp_path: Path, table_format: str) -> None:
+    engine = SparkEngine(Spark(server, f"of_{table_format}", table_format, str(tmp_path / "lake")))
+    assert engine.problems() == []
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", 5, "1GB", 1, engine)
+    with warehouse.transaction() as connection:
+        prepare(connection, [PEOPLE, TOTALS], ())
+        engine.move_in(connection, [PEOPLE, TOTALS])
+        for spend in (1, 7):
+            replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", spend), ("b", 2)))
+    with warehouse.transaction() as connection:
+        connection.execute("DELETE FROM people WHERE customer_id = 'b'")
+    with warehouse.connect() as connection:
+        engine.publish(connection, [MAY])
+    assert held(warehouse, "month, customer_id, chances, spend") == [(MAY, "a", [0.25, 0.75], 7)]
+
+
+def test_a_server_that_takes_connections_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spark_module, "PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        spark = Spark(f"sc://127.0.0.1:{silent.getsockname()[1]}", "segments", "parquet", None)
+        (said,) = SparkEngine(spark).problems()
+    assert "does not answer at" in said
+    assert "for 0.5 seconds" in said
+
+
 def test_a_server_that_is_not_there_is_named_without_its_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spark_module, "TRIES", 0)
+    monkeypatch.setattr(spark_module, "PATIENCE", 0.2)
     monkeypatch.setenv("SERVER", "sc://127.0.0.1:1/;token=secret")
     for address in ("$SERVER", "sc://127.0.0.1:1/;token=secret"):
         (said,) = SparkEngine(Spark(address, "segments", "parquet", None)).problems()

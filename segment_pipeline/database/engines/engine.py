@@ -1,7 +1,8 @@
 """The engine that a configuration names, as the warehouse knows it. What only its users need is imported with them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, cast
 
@@ -13,33 +14,61 @@ from segment_pipeline.database.store import Connection
 from segment_pipeline.database.tables import Table
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from segment_pipeline.database.engines.routing import SparkConnection
 
 
 @dataclass(frozen=True)
 class SparkEngine:
-    """A Spark server beneath the warehouse. Whatever it does raises EngineError where the server does not do it."""
+    """A Spark server beneath the warehouse. Whatever it does raises EngineError where the server does not do it.
+
+    project : whose database it is to be, and is_ours : whether what another run has called it there is this one.
+    counted : the tables there whose rows this process has counted.
+    """
 
     spark: Spark
+    project: str = "a project without a name"
+    is_ours: Callable[[str], bool] = "a project without a name".__eq__
+    counted: set[str] = field(default_factory=set, compare=False)
 
     def over(self, warehouse: Connection) -> Connection:
         """The connection to the warehouse, with Spark beneath it for whatever is about customers."""
         from segment_pipeline.database.engines.routing import SparkConnection
 
-        return cast("duckdb.DuckDBPyConnection", SparkConnection(warehouse, self.spark))
+        return cast("duckdb.DuckDBPyConnection", SparkConnection(warehouse, self.spark, self.counted))
 
     def move_in(self, connection: Connection, tables: Iterable[Table]) -> None:
         """Let the customers of these tables live there, with what the warehouse has of them."""
-        cast("SparkConnection", connection).move_in(tables)
+        theirs = cast("SparkConnection", connection)
+        if theirs.is_new_there:
+            self._claim()
+        theirs.move_in(tables)
 
     def publish(self, connection: Connection, months: Iterable[date]) -> None:
         """Let the readers of the catalogue see these months as they are now."""
+        self._claim()
         cast("SparkConnection", connection).publish(months)
+
+    def fetch(self, query: str) -> "pa.Table":
+        """What the server makes of a query in its own SQL."""
+        with closing(self.spark.session()) as session:
+            return session.run(query)
+
+    def give_up_lost(self, connection: Connection, months: Iterable[date]) -> list[str]:
+        """Take out of the tables what of these months is lost there, so that their runs can make it anew; returns what
+        that was, in words."""
+        return cast("SparkConnection", connection).give_up_lost(months)
+
+    def _claim(self) -> None:
+        with closing(self.spark.session()) as session:
+            self.spark.claim(session, self.project, self.is_ours)
 
     def problems(self) -> list[str]:
         """What keeps it from being used, in sentences."""
         try:
             self.spark.try_out()
+            self._claim()
         except EngineError as error:
             return [str(error)]
         return []
@@ -50,4 +79,6 @@ def engine_of(config: Config) -> SparkEngine | None:
     engine = config.engine
     if engine.spark is None:
         return None
-    return SparkEngine(Spark(engine.spark, engine.database, engine.table_format, engine.location))
+    table_format = engine.table_format or ("parquet" if engine.location is not None else None)
+    spark = Spark(engine.spark, engine.database, table_format, engine.location)
+    return SparkEngine(spark, config.project, config.is_project)

@@ -26,8 +26,9 @@ from segment_pipeline.months import month_key
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SAMPLES = frozenset({"outliers", "panel_rows", "panel_customers", "sampled_customers"})
-"""Temporary tables that hold a sample of customers, or the few unusual ones: they come home."""
+SAMPLES = frozenset({"outliers", "panel_rows", "panel_customers", "sampled_customers", "fingerprinted_rows"})
+"""Temporary tables that hold a sample of customers, or the few unusual ones: they come home. So do the ready-made ones,
+which came from here, for what only DuckDB computes of them."""
 
 FROM_FILES = frozenset({"folded_orders"})
 """Tables that this machine makes of the source's files: they stay with these."""
@@ -38,8 +39,9 @@ Parameters = Sequence[object] | Mapping[str, object] | None
 class SparkConnection:
     """What this house uses of a connection to DuckDB; see the module."""
 
-    def __init__(self, warehouse: duckdb.DuckDBPyConnection, spark: Spark) -> None:
-        self._home, self._spark = warehouse, spark
+    def __init__(self, warehouse: duckdb.DuckDBPyConnection, spark: Spark, counted: set[str]) -> None:
+        """counted : the writings that need not be counted, for they have been; those that are, are added."""
+        self._home, self._spark, self._counted = warehouse, spark, counted
         (self._database,) = warehouse.execute("SELECT current_database()").fetchone() or ("",)
         self._current = self._database
         self._session: Session | None = None
@@ -99,10 +101,15 @@ class SparkConnection:
             self._answers.close()
             self._home.close()
 
+    @property
+    def is_new_there(self) -> bool:
+        """Whether no table of this warehouse lives in Spark yet."""
+        return not self._theirs
+
     def move_in(self, tables: Iterable[Table]) -> None:
         """Let those of the tables that have a row for each customer live in Spark, with what the warehouse has of them.
         Call it inside a transaction."""
-        if not self._theirs:  # before the first of them leaves the warehouse
+        if self.is_new_there:  # before the first of them leaves the warehouse
             self._spark.try_out()
         for table in tables:
             stays = "customer_id" not in table.key or table.name in FROM_FILES
@@ -128,6 +135,28 @@ class SparkConnection:
                 self._find(writing.name)
             self._ask(f"CREATE OR REPLACE VIEW {self._spark.place(table)} AS {self._rows_of(table, writings)}")
         self._drop(self._writings.unneeded())
+
+    def give_up_lost(self, months: Iterable[date]) -> list[str]:
+        """Take out of the tables what of these months is missing, or has lost rows; returns what that was, in words.
+        Call it inside a transaction."""
+        said, asked = [], set(months)
+        for table in self._theirs:
+            there = {one.name: one for readable in (True, False) for one in self._writings.of(table, readable=readable)}
+            for one in there.values():
+                if one.month in asked and self._rows_found(one) != one.rows:
+                    self._writings.give_up(one.name)
+                    said.append(f"{table} of {month_key(one.month)} is lost in {self._spark.database}, and made anew.")
+        return said
+
+    def _rows_found(self, writing: Writing) -> int | None:
+        """How many rows it has there; None where it is not there, and then nothing is left of it."""
+        try:
+            self._find(writing.name)
+            return self._rows_there([writing])[writing.name]
+        except RefusedError:
+            self._ask(self._spark.dropped(writing.name)[-1])
+            self._writings.forget([writing.name])
+            return None
 
     # where a statement belongs
 
@@ -252,9 +281,12 @@ class SparkConnection:
     # Spark
 
     def _ask(self, statement: str) -> "pa.Table":
+        return self._connected().run(statement)
+
+    def _connected(self) -> Session:
         if self._session is None:
             self._session = self._spark.session()
-        return self._session.run(statement)
+        return self._session
 
     def _answer(self, rows: "pa.Table") -> duckdb.DuckDBPyConnection:
         self._answers.complete()  # a fetchone before leaves its statement open
@@ -281,9 +313,7 @@ class SparkConnection:
     def _upload(self, name: str, query: str) -> None:
         self._home.complete()
         rows = self._home.sql(query).to_arrow_table()
-        if self._session is None:
-            self._session = self._spark.session()
-        self._session.upload(name, rows)
+        self._connected().upload(name, rows)
 
     def _show(self, table: str) -> None:
         """Make the table as it is now a temporary view."""
@@ -293,14 +323,38 @@ class SparkConnection:
         try:
             for writing in writings:
                 self._find(writing.name)
+            self._refuse_lost_rows(table, writings)
             self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {_name(table)} AS {self._rows_of(table, writings)}")
         except RefusedError as error:
             months = ", ".join(sorted({month_key(one.month) for one in writings}))
             raise EngineError(
-                f"{table} cannot be read: of its months, {months}, a table is missing in {self._spark.database}. Put "
-                f"it back from a backup of that database, and run again. {error}"
+                f"{table} cannot be read: of its months, {months}, a table is missing in {self._spark.database}. "
+                f"{_how_to_repair(writings, writings)} {error}"
             ) from error
         self._shown[table] = writings
+
+    def _refuse_lost_rows(self, table: str, writings: Sequence[Writing]) -> None:
+        """Raise EngineError where a writing has not the rows that were written: a file of it that is gone gives fewer,
+        without a word of the engine's. Each is counted once, for nothing changes a writing."""
+        unknown = [one for one in writings if one.name not in self._counted]
+        there = self._rows_there(unknown)
+        lost = [one for one in unknown if there.get(one.name, 0) != one.rows]
+        if lost:
+            one = lost[0]
+            raise EngineError(
+                f"{table} of {month_key(one.month)} has {there.get(one.name, 0):,} rows in "
+                f"{self._spark.database}.{one.name}, and {one.rows:,} were written. {_how_to_repair(lost, writings)}"
+            )
+        self._counted.update(there)
+
+    def _rows_there(self, writings: Sequence[Writing]) -> dict[str, int]:
+        if not writings:
+            return {}
+        counts = (
+            f"SELECT '{one.name}' AS name, count(*) AS rows FROM {self._spark.place(one.name)}" for one in writings
+        )
+        found = self._ask(" UNION ALL ".join(counts))
+        return dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
 
     def _find(self, writing: str) -> None:
         """Tell the catalogue of a writing that it may have forgotten, where it keeps none beyond a session."""
@@ -347,7 +401,7 @@ class SparkConnection:
         name = f"{table}__{uuid4().hex[:12]}"
         self._writings.begin(name)
         self._written.append(name)
-        self._ask(f"CREATE TABLE {self._spark.place(name)} {self._spark.storage(name)} AS {asked}")
+        self._connected().save(name, asked)
         return name
 
     def _drop(self, writings: Sequence[str]) -> None:
@@ -366,6 +420,16 @@ class SparkConnection:
             [table, self._database],
         ).fetchall()
         return {name: _spark_type(kind) for name, kind in found}
+
+
+def _how_to_repair(lost: Sequence[Writing], writings: Sequence[Writing]) -> str:
+    """What to do where some of a table's writings are lost."""
+    first, last = (month_key(month) for month in (min(one.month for one in lost), max(one.month for one in writings)))
+    span = first if first == last else f"{first}..{last}"
+    return (
+        "Put it back from a backup of that database, and run again. Without one, the source makes these months anew: "
+        f"segment-pipeline run --months {span} --force"
+    )
 
 
 def _name(name: str) -> str:

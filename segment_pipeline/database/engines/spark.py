@@ -5,7 +5,7 @@ when a statement goes there: it is an extra, and nobody who stays with DuckDB ha
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,18 @@ from segment_pipeline.errors import PipelineError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PATIENCE = 60.0
+"""Seconds until a server that does not answer is given up. A cluster is shared, and what runs on it starts anew at
+times."""
 TRIES, LONGEST_PAUSE = 8, 10_000
-"""How often a server that does not answer is asked again, and the longest pause between, in milliseconds: a minute or
-two in all. A cluster is shared, and what runs on it starts anew at times."""
+"""How often a statement is sent again while a server that has answered does not, and the longest pause between, in
+milliseconds: a minute in all."""
 
 SHOWN = 300
 """Characters of what the server says."""
+
+PROJECT = "segment_pipeline_project"
+"""The table of the database that says whose it is."""
 
 MADE_BY_US = "Segments of customers, by month; made by segment_pipeline, which drops what it needs no longer."
 
@@ -40,16 +46,17 @@ class Spark:
     """A database of a Spark server, in which customer-level tables live.
 
     address : sc://HOST:PORT, with all that the client is to say after it. format : of the tables, such as parquet or
-    delta. location : where they lie, as the server can open it; None leaves that to its catalogue.
+    delta, and location : where they lie, as the server can open it; None leaves either to its catalogue.
     """
 
     address: str
     database: str
-    format: str
+    format: str | None
     location: str | None
 
     def session(self) -> "Session":
         """A session of its own. Raises EngineError."""
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what there is to say of a connection is said here
         try:
             from pyspark.sql.connect.client.retries import DefaultPolicy
             from pyspark.sql.connect.session import SparkSession
@@ -59,20 +66,35 @@ class Spark:
                 "pip install 'segment-pipeline[spark]'"
             ) from error
         with self.told():
-            spark = SparkSession.Builder().remote(self._found()).create()
-            spark.client.set_retry_policies([DefaultPolicy(max_retries=TRIES, max_backoff=LONGEST_PAUSE)])
+            address = self._found()
+            self._wait_for(address)
+            spark = SparkSession.Builder().remote(address).create()
             session = Session(self, spark)
-            session.run("SELECT 1")
+            session.run(
+                "SELECT 1"
+            )  # a cluster that is stopped begins with this: the client's own patience, ten minutes
+            spark.client.set_retry_policies([DefaultPolicy(max_retries=TRIES, max_backoff=LONGEST_PAUSE)])
             spark.conf.set("spark.sql.session.timeZone", "UTC")
-        where = f" LOCATION '{self.location}'" if self.location is not None else ""
+        where = f" LOCATION {literal(self.location)}" if self.location is not None else ""
         session.run(f"CREATE DATABASE IF NOT EXISTS {self.database} COMMENT '{MADE_BY_US}'{where}")
         return session
+
+    def _wait_for(self, address: str) -> None:
+        """Until the server takes a connection. Raises EngineError where it does not in time."""
+        import grpc
+        from pyspark.sql.connect.client.core import DefaultChannelBuilder
+
+        with closing(DefaultChannelBuilder(address).toChannel()) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(timeout=PATIENCE)
+            except grpc.FutureTimeoutError as error:
+                raise self._silent(f"for {PATIENCE:g} seconds") from error
 
     def try_out(self) -> None:
         """Write a table, and read it in another session, as every step of a month does. Raises EngineError."""
         name = f"tried__{uuid4().hex[:12]}"
         with closing(self.session()) as session:
-            session.run(f"CREATE TABLE {self.place(name)} {self.storage(name)} AS SELECT 1 AS one")
+            session.save(name, "SELECT 1 AS one")
         with closing(self.session()) as session:
             try:
                 if self.location is not None:
@@ -86,19 +108,34 @@ class Spark:
             for statement in self.dropped(name):
                 session.run(statement)
 
+    def claim(self, session: "Session", project: str, is_ours: Callable[[str], bool]) -> None:
+        """Make the database this project's, where it is nobody's: two that wrote into one would replace each other's
+        views. Raises EngineError where it is another's."""
+        try:
+            if self.location is not None:
+                session.run(self.found_again(PROJECT))
+            owners = session.run(f"SELECT project FROM {self.place(PROJECT)}").column(0).to_pylist()
+        except RefusedError:  # there is none yet, or nothing can be written here, which the next line tells
+            session.run(self.dropped(PROJECT)[-1])  # or what was found is a name without files
+            session.save(PROJECT, f"SELECT {literal(project)} AS project")
+            return
+        others = [owner for owner in owners if not is_ours(owner)]
+        if others:
+            raise EngineError(
+                f"The database {self.database} of Spark at {self.server} has the segments of {others[0]}, and this is "
+                f"{project}. Set engine.database to one of its own (and engine.location, where it is set). If that "
+                f"project is no more, drop its tables there, {PROJECT} the last."
+            )
+
     def place(self, table: str) -> str:
         """What a table is called in statements."""
         return ".".join(f"`{part}`" for part in [*self.database.split("."), table])
 
-    def storage(self, table: str) -> str:
-        """In which format it lies, and where."""
-        where = f" LOCATION {literal(f'{self.location}/{table}')}" if self.location is not None else ""
-        return f"USING {self.format}{where}"
-
     def found_again(self, table: str) -> str:
         """A statement that tells a catalogue of a table that it may have forgotten, where it keeps none beyond a
         session."""
-        return f"CREATE TABLE IF NOT EXISTS {self.place(table)} {self.storage(table)}"
+        lies = literal(f"{self.location}/{table}")
+        return f"CREATE TABLE IF NOT EXISTS {self.place(table)} USING {self.format} LOCATION {lies}"
 
     def dropped(self, table: str) -> list[str]:
         """The statements after which it is gone, its rows too: of a table whose place was named, the catalogue leaves
@@ -135,12 +172,16 @@ class Spark:
     def _in_words(self, error: Exception, statement: str) -> EngineError:
         said = " ".join(str(error).split())
         if any(word in said for word in ("UNAVAILABLE", "RETRIES_EXCEEDED", "failed to connect", "Connection refused")):
-            return EngineError(
-                f"Spark does not answer at {self.server} ({said[:SHOWN]}). Start the server, or set engine.spark to "
-                "where it is; then run again: what is published stands, and a month that was begun is begun again."
-            )
+            return self._silent(f"({said[:SHOWN]})")
         asked = f" It was asked: {' '.join(statement.split())[:SHOWN]}" if statement else ""
         return RefusedError(f"Spark at {self.server} refused ({type(error).__name__}: {said[:SHOWN]}).{asked}")
+
+    def _silent(self, how: str) -> EngineError:
+        return EngineError(
+            f"Spark does not answer at {self.server} {how}. Start the server, or set engine.spark to where it is (with "
+            "a token it is spoken to by TLS); then run again: what is published stands, and a month that was begun is "
+            "begun again."
+        )
 
     @property
     def server(self) -> str:
@@ -158,6 +199,18 @@ class Session:
         """Raises EngineError."""
         with self._spark.told(statement):
             return self._session.sql(statement).toArrow()
+
+    def save(self, table: str, query: str) -> None:
+        """Write the rows of a query as a new table; by the client, since that of Databricks refuses the statement.
+        Raises EngineError."""
+        spark = self._spark
+        with spark.told(query):
+            writer = self._session.sql(query).write
+            if spark.format is not None:
+                writer = writer.format(spark.format)
+            if spark.location is not None:
+                writer = writer.option("path", f"{spark.location}/{table}")
+            writer.saveAsTable(spark.place(table))
 
     def upload(self, name: str, rows: "pa.Table") -> None:
         """Make the rows a temporary view. Raises EngineError."""

@@ -9,7 +9,9 @@ what DuckDB computes where they stop, such as a division by zero. Sail alone let
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import date
+from itertools import pairwise
 from typing import ClassVar
 
 import sqlglot
@@ -64,6 +66,29 @@ def to_spark(query: str | exp.Query) -> str:
         return str(tree.sql(_InPlace, unsupported_level=sqlglot.ErrorLevel.RAISE))
     except sqlglot.UnsupportedError as error:
         raise ForeignSqlError(f"Spark has no words for it: {error}") from error
+
+
+def reading_query(text: str, dates: Mapping[str, date]) -> str:
+    """SQL that is Spark's own already, with these dates in the place of $name. Raises ForeignSqlError unless it is one
+    query that only reads, and names no other."""
+    try:
+        trees, tokens = sqlglot.parse(text, read="spark"), sqlglot.tokenize(text, read="spark")
+    except (sqlglot.ParseError, sqlglot.TokenError) as error:
+        raise ForeignSqlError(f"not to be read as Spark's SQL: {error}.") from error
+    (tree, *others) = trees
+    if others or not isinstance(tree, exp.Query) or tree.find(exp.DML, exp.DDL, exp.Command):
+        raise ForeignSqlError("found something else than one query that only reads.")
+    parts, done = [], 0
+    for token, after in pairwise(tokens):
+        if token.token_type is not sqlglot.TokenType.PARAMETER or token.text != "$":
+            continue
+        found = dates.get(after.text.lower())
+        if found is None:
+            allowed = ", ".join(f"${name}" for name in dates)
+            raise ForeignSqlError(f"found the parameter ${after.text}; expected one of {allowed}.")
+        parts += [text[done : token.start], f"DATE '{found.isoformat()}'"]
+        done = after.end + 1
+    return "".join([*parts, text[done:]])
 
 
 def _in_other_words(node: exp.Expression) -> exp.Expression:

@@ -128,6 +128,11 @@ class Writings:
         self._warehouse.execute(f"DELETE FROM {self._writings} WHERE table_name = ? AND month = ?", [table, month])
         return rows
 
+    def give_up(self, writing: str) -> None:
+        """Take what is lost out of the table that it is a part of, for readers as well."""
+        for named in (self._writings, self._readable):
+            self._warehouse.execute(f"DELETE FROM {named} WHERE writing = ?", [writing])
+
     def publish(self, months: Iterable[date]) -> None:
         """Let readers have these months as they are now; of others, what they had."""
         these = list(months)

@@ -27,9 +27,8 @@ from segment_pipeline.sources.sources import read_customers
 from segment_pipeline.sources.tables import CUSTOMER_LINES, FOLDED_MONTHS, RAW_CUSTOMERS, SOURCE_MONTHS
 
 ROWS = "rows"
-
-# what decides whether a month is run, and not what is read
-_POLICIES = {"window_months", "late_data", "feed_ends_early"}
+FINGERPRINTED = "fingerprinted_rows"
+"""The temporary table of ready-made customers that a fingerprint is made of."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +124,8 @@ def write_contents(connection: duckdb.DuckDBPyConnection, config: Config, month:
     `read_contents` was called."""
     held = "SELECT * FROM source_contents"
     if config.source.orders is None:
-        held = _of_rows(
-            config, month_literal(month), f"(FROM {RAW_CUSTOMERS.name} WHERE month = {month_literal(month)})"
-        )
+        _bring_home(connection, config, f"{RAW_CUSTOMERS.name} WHERE month = {month_literal(month)}")
+        held = _of_rows(config, month_literal(month), FINGERPRINTED)
     connection.execute(f"DELETE FROM {SOURCE_MONTHS.name} WHERE month = ?", [month])
     insert_query(
         connection,
@@ -277,10 +275,8 @@ def shift_contents(
     """
     read_contents(connection, config, among=customers, called=called)
     if config.source.orders is None:
-        theirs = f"FROM {RAW_CUSTOMERS.name} SEMI JOIN {customers} USING (customer_id)"
-        connection.execute(f"""
-            INSERT INTO source_contents {_of_rows(config, "month", f"({theirs})")} GROUP BY month
-        """)
+        _bring_home(connection, config, f"{RAW_CUSTOMERS.name} SEMI JOIN {customers} USING (customer_id)")
+        connection.execute(f"INSERT INTO source_contents {_of_rows(config, 'month', FINGERPRINTED)} GROUP BY month")
     for table in (SOURCE_MONTHS, FOLDED_MONTHS):
         connection.execute(
             f"""
@@ -347,6 +343,13 @@ def settle_departure(connection: duckdb.DuckDBPyConnection, config: Config, cust
     return True
 
 
+def _bring_home(connection: duckdb.DuckDBPyConnection, config: Config, rows: str) -> None:
+    """Put what a fingerprint is made of into a temporary table: its hash is DuckDB's own. rows : as what stands behind
+    FROM."""
+    listed = ", ".join(["month", "customer_id", *map(identifier, config.feature_names)])
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {FINGERPRINTED} AS SELECT {listed} FROM {rows}")
+
+
 def _of_rows(config: Config, month: str, relation: str) -> str:
     """The contents of a month of ready-made customers; month : as SQL."""
     listed = ", ".join(["customer_id", *map(identifier, config.feature_names)])
@@ -371,7 +374,11 @@ def _printed(total: str) -> str:
 
 def definition_of(config: Config) -> str:
     """Stands for what the configuration says of the source."""
-    source = config.source.model_dump(mode="json", exclude=_POLICIES)
+    # less what decides whether a month is run or who reads, and not what is read
+    source = config.source.model_dump(
+        mode="json",
+        exclude={"window_months": True, "late_data": True, "feed_ends_early": True, "query": {"runs_on"}},
+    )
     features: Sequence[object] = (
         [(one.name, one.missing) for one in config.features]
         if config.source.orders is None
