@@ -75,7 +75,10 @@ def main() -> None:
         seconds = statistics.median(one for one, _ in found)
         rows.append([way, f"{seconds:.1f}", f"{seconds / plain:.2f}", f"{max(peak for _, peak in found):,.0f}"])
     record(
-        "own_features", f"{LINES:,} lines, medians of {REPEATS}", ("features", "processor seconds", "ratio", "MB at most"), rows
+        "own_features",
+        f"{LINES:,} lines, medians of {REPEATS}",
+        ("features", "processor seconds", "ratio", "MB at most"),
+        rows,
     )
 
 
