@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segment_pipeline.arrays import Array, Flags, Labels
-from segment_pipeline.config.config import parse_config
+from segment_pipeline.config.config import Config, parse_config
 from segment_pipeline.database.store import prepare
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.challengers import fit_challengers
@@ -111,6 +111,17 @@ def _dirichlet(random: np.random.Generator, alpha: Array) -> Array:
 def memberships(tastes: Tastes, features: str, folder: Path) -> Array | str:
     """(n, k) of the segments that the month would choose, or why there are none: from order lines to memberships by the
     pipeline's own steps. features : a key of FEATURES."""
+    config, X = seen_of(tastes, features, folder)
+    space = FeatureSpace.fit(config.features, X)
+    choice = fit_challengers(space, X, np.arange(len(X)).astype(str), config, None, None).choice
+    if choice.candidate is None:
+        return choice.rationale
+    memberships: Array = choice.candidate.mixture.responsibilities(space.transform(X))
+    return memberships
+
+
+def seen_of(tastes: Tastes, features: str, folder: Path) -> tuple[Config, Array]:
+    """The configuration, and (n, d) what the pipeline's SQL makes of the customers' lines, in its features."""
     pq.write_table(tastes.lines, folder / "orders.parquet")
     config = parse_config(CONFIG + FEATURES[features], folder / "segmentation.yaml")
     with duckdb.connect() as connection:
@@ -120,13 +131,7 @@ def memberships(tastes: Tastes, features: str, folder: Path) -> Array | str:
         found = connection.execute(
             f"SELECT {names} FROM raw_customers ORDER BY CAST(customer_id AS INTEGER)"
         ).fetchnumpy()
-    X = np.column_stack([np.asarray(found[name], dtype=np.float64) for name in config.feature_names])
-    space = FeatureSpace.fit(config.features, X)
-    choice = fit_challengers(space, X, np.arange(len(X)).astype(str), config, None, None).choice
-    if choice.candidate is None:
-        return choice.rationale
-    memberships: Array = choice.candidate.mixture.responsibilities(space.transform(X))
-    return memberships
+    return config, np.column_stack([np.asarray(found[name], dtype=np.float64) for name in config.feature_names])
 
 
 @dataclass(frozen=True)

@@ -182,8 +182,8 @@ def _print(config: Config, month: date, advice: Sequence[Advice], *, has_past: b
             say(f"  {one.name} is not: {one.words}")
     say("")
     say("separates: share of its variance between the segments of a quick mixture. lasts: correlation with the same")
-    say("customers one window before. adds: to the R^2 of what they do next, beyond the others. repeats: R^2 on the")
-    say("others. one value: share of customers with its commonest value.")
+    say("customers one window before. adds: to the R^2 of what they do next, beyond the others; the bar is full at the")
+    say("most that any adds. repeats: R^2 on the others. one value: share of customers with its commonest value.")
     if not has_past:
         say(f"What lasts and what adds cannot be said: the source shows nothing {config.source.window_months} months")
         say("before this month.")
@@ -203,7 +203,8 @@ def _grid(advice: Sequence[Advice]) -> Grid:
         grid.add_column(title, justify="right")
     for title in ("separates", "lasts"):
         grid.add_column(title)
-    grid.add_column("adds", justify="right")
+    grid.add_column("adds")
+    most = max((one.worth.predicts or 0.0 for one in advice if one.worth is not None), default=0.0)
     for one in advice:
         shape, worth = one.proposal, one.worth
         figures = (
@@ -211,7 +212,7 @@ def _grid(advice: Sequence[Advice]) -> Grid:
             if shape is None
             else (shape.transform, _number(shape.skewness), _number(shape.skewness_transformed))
         )
-        repeats, adds = ("", "") if worth is None else (f"{worth.known_from_others:.2f}", _added(worth.predicts))
+        repeats, adds = ("", "") if worth is None else (f"{worth.known_from_others:.2f}", _added(worth.predicts, most))
         bars = ("", "") if worth is None else (_bar(worth.separates), _bar(worth.persists))
         grid.add_row("*" if one.chosen else "", one.name, *figures, percent(one.atom), repeats, *bars, adds)
     return grid
@@ -221,17 +222,21 @@ def _number(value: float) -> str:
     return f"{value:.1f}"
 
 
-def _added(value: float | None) -> str:
-    return "" if value is None else f"{value:+.3f}"
+def _added(value: float | None, most: float) -> str:
+    """A bar that is full at the most that any adds, and the figure."""
+    return "" if value is None else f"{_drawn(value / most if most > 0 else 0.0)} {value:+.3f}"
 
 
 def _bar(value: float | None) -> str:
     """A bar that is full at 1, and the figure."""
-    if value is None:
-        return ""
-    eighths = round(max(0.0, min(1.0, value)) * BAR_WIDTH * 8)
+    return "" if value is None else f"{_drawn(value)} {value:.2f}"
+
+
+def _drawn(part: float) -> str:
+    """A bar of BAR_WIDTH characters; nothing of it below 0."""
+    eighths = round(max(0.0, min(1.0, part)) * BAR_WIDTH * 8)
     bar = "█" * (eighths // 8) + ("▏▎▍▌▋▊▉"[eighths % 8 - 1] if eighths % 8 else "")
-    return f"{bar:<{BAR_WIDTH}} {value:.2f}"
+    return f"{bar:<{BAR_WIDTH}}"
 
 
 def _as_yaml(one: FeatureProposal, config: Config) -> str:

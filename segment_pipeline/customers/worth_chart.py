@@ -17,6 +17,9 @@ MEASURES = {
 }
 """The figures that are drawn, and what each bar says; of the last, less is better."""
 
+DECIMALS = {"predicts": 3}
+"""Of figures that are small."""
+
 
 def worth_bars(worth: Sequence[FeatureWorth]) -> str:
     """One row of bars a feature, in the order given; figures that are not known have none."""
@@ -32,7 +35,7 @@ def worth_bars(worth: Sequence[FeatureWorth]) -> str:
         bars = []
         for place, feature, value in known:
             left, right = sorted((plot.across(0.0), plot.across(value)))
-            words = f"{feature}, {said}: {value:.2f}"
+            words = f"{feature}, {said}: {value:.{DECIMALS.get(name, 2)}f}"
             bars.append(rect(left, 20 * place + 2, right - left, 16, fill=ACCENT, fill_opacity=0.75, words=words))
         plots.append(plot.with_axes(bars, title=said))
     return chart(grid(plots, len(MEASURES)))

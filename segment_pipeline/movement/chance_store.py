@@ -32,6 +32,7 @@ from segment_pipeline.segments.ahead.silence_store import known_by_silence
 from segment_pipeline.segments.assignments_store import write_assignments, write_transitions
 from segment_pipeline.segments.memory_store import months_before, remember
 from segment_pipeline.sources import tables as sources
+from segment_pipeline.sources.categories import drop_categories
 from segment_pipeline.sources.folding import fold_order_lines, need_lines
 from segment_pipeline.sources.order_lines import is_folded, load_order_lines
 from segment_pipeline.sources.sources import fill_missing
@@ -139,7 +140,7 @@ def unchanging_movement(
             of_month = f"SELECT {month_literal(one)} AS month, * FROM source_customers"
             replace_month(connection, RAW_CUSTOMERS, one, of_month, config.raw_feature_names)
             connection.execute("DROP TABLE source_customers")
-            connection.execute("DROP TABLE source_categories")
+            drop_categories(connection)
             split_customers(connection, config, contract, one)
         remember(connection, measuring, before, config.memory.months)
         remember(connection, champion, month, config.memory.months)  # a new one looks at the months before as well

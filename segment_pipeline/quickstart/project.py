@@ -54,6 +54,7 @@ Who the customers are becoming, month after month, by `segment-pipeline`. `data/
 seen through which features; every key is explained there.
 
     segment-pipeline check          read the configuration and say what is wrong with it
+    segment-pipeline features       measure what could be a feature: what separates, lasts, and adds to what comes
     segment-pipeline run            segment every month that is over and not yet published
     segment-pipeline ui             the same in the Dagster UI, on http://127.0.0.1:3000, with a schedule to switch on
 
@@ -195,6 +196,11 @@ def _about_data(plan: Plan, request: Request) -> str:
 
 
 def _refuse_project(folder: Path) -> None:
+    if folder.is_file():
+        raise InputError(
+            f"{folder} is a file, and a project is a folder. To make one that reads it: "
+            f"segment-pipeline init DIR --from {folder}"
+        )
     for name in ("data/segmentation.yaml", "workspace.yaml", "README.md", ".gitignore"):
         if (folder / name).exists():
             raise InputError(

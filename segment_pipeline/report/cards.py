@@ -33,7 +33,8 @@ class Apart:
 class Card:
     """A segment of the month. at_risk : what it is likely to lose of the next year's revenue; None where that is not
     known. who : its narrative, two sentences. pairs : with which segments its hybrids share, the commonest first;
-    example : one of these hybrids, None without any."""
+    example : one of these hybrids, whom its purchases tell apart where categories are known (with a `category`, its
+    share of what the customer spent, and of what the two segments did); None without any."""
 
     segment: Row
     at_risk: float | None
@@ -51,12 +52,13 @@ def cards(story: Story, features: dict[int, list[Row]]) -> list[Card]:
     for segment in story["segments"]:
         mine = {
             name: [row for row in story[name] if row["segment_id"] == segment["segment_id"]]
-            for name in ("actions", "hybrids", "samples")
+            for name in ("actions", "hybrids", "examples", "samples")
         }
         # the card's heading says name and role already
         role = "" if segment["role"] is None else f", {ROLE_WORDS[segment['role']]}"
         who = segment["narrative"].removeprefix(f"{segment['name']}{role}: ")
-        example = next((row for row in mine["samples"] if row["kind"] == "hybrid"), None)
+        hybrids = (row for row in mine["samples"] if row["kind"] == "hybrid")
+        example = next(iter(mine["examples"]), None) or next(hybrids, None)
         apart = _apart(features[segment["segment_id"]])
         at_risk = risks.get(segment["segment_id"])
         found.append(Card(segment, at_risk, capitalised(who), apart, mine["actions"], mine["hybrids"], example))

@@ -111,6 +111,13 @@ def _categories(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]
     )
 
 
+def _examples(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
+    """A hybrid of each segment whom its purchases tell apart; none in a file of before there was."""
+    if not is_there(connection, "segment_examples"):
+        return []
+    return read_rows(connection, "SELECT * EXCLUDE (month) FROM segment_examples WHERE month = ?", month)
+
+
 def _better(connection: duckdb.DuckDBPyConnection, month: date) -> Mapping[str, str | None]:
     """Of each configured feature, which values are good news; empty in a file of before that was said."""
     rows = read_rows(connection, "SELECT * FROM feature_limits WHERE month = ?", month)
@@ -171,6 +178,7 @@ def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     return {name: read_rows(connection, query, month) for name, query in of_month.items()} | {
         "segments": sorted(segments, key=lambda row: (-row["share"], row["segment_id"])),
         "categories": _categories(connection, month),
+        "examples": _examples(connection, month),
         "history": history,
         "certainty": certainty_bins(connection, month),
     }

@@ -25,6 +25,7 @@ from segment_pipeline.segments.tables import (
     MONTHLY_ASSIGNMENTS,
     SEGMENT_CATEGORIES,
     SEGMENT_DYNAMICS,
+    SEGMENT_EXAMPLES,
     SEGMENT_FEATURE_PROFILES,
     SEGMENT_PROFILES,
     SILENCE_DYNAMICS,
@@ -112,14 +113,14 @@ def _certainty(bins: Rows) -> dg.MarkdownMetadataValue:
 
 @monthly_asset(
     SEGMENT_PROFILES,
-    beside=[SEGMENT_FEATURE_PROFILES, SEGMENT_CATEGORIES],
+    beside=[SEGMENT_FEATURE_PROFILES, SEGMENT_CATEGORIES, SEGMENT_EXAMPLES],
     # Of the source's customers: what they spent on which category.
     deps=[raw_customers, selected_model, validated_features, monthly_assignments],
     kinds=SQL_KINDS,
 )
 def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.models.champions_store import require_champion
-    from segment_pipeline.segments.categories_store import write_segment_categories
+    from segment_pipeline.segments.categories_store import write_segment_categories, write_segment_examples
     from segment_pipeline.segments.charts_store import share_history
     from segment_pipeline.segments.profiles_store import index_rows, profile_segments, write_profiles
 
@@ -128,6 +129,7 @@ def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
         profiles = profile_segments(step.connection, step.config, champion, step.month)
         step.rows = write_profiles(step.connection, step.month, profiles)
         write_segment_categories(step.connection, step.month)
+        write_segment_examples(step.connection, step.month)
         history = share_history(step.connection, step.month)
     drawn = _profiles_drawn(index_rows(profiles, step.config), history)
     return step.result({**_sizes(profiles), **_over_months(profiles, history), **drawn})

@@ -1,11 +1,11 @@
-"""What the customers of each segment spend their money on, beside all customers."""
+"""What the customers of each segment spend their money on, beside all customers; and somebody whom that tells apart."""
 
 from datetime import date
 
 import duckdb
 
 from segment_pipeline.database.store import month_literal, replace_month
-from segment_pipeline.segments.tables import SEGMENT_CATEGORIES
+from segment_pipeline.segments.tables import SEGMENT_CATEGORIES, SEGMENT_EXAMPLES
 
 
 def write_segment_categories(connection: duckdb.DuckDBPyConnection, month: date) -> int:
@@ -47,5 +47,55 @@ def write_segment_categories(connection: duckdb.DuckDBPyConnection, month: date)
             CAST(buyers AS DOUBLE) / customers AS buyers,
             CAST(all_buyers AS DOUBLE) / population AS population_buyers
         FROM shares ORDER BY segment_id, category
+        """,
+    )
+
+
+def write_segment_examples(connection: duckdb.DuckDBPyConnection, month: date) -> int:
+    """Replace the month of segment_examples, from segment_categories; returns the number of rows, at most one for each
+    segment."""
+    of_month = month_literal(month)
+    return replace_month(
+        connection,
+        SEGMENT_EXAMPLES,
+        month,
+        f"""
+        WITH hybrids AS (
+            SELECT customer_id, segment_id, max_probability, second_segment_id, second_probability
+            FROM monthly_assignments WHERE month = {of_month} AND tier = 'hybrid'
+        ),
+        spent AS (
+            SELECT customer_id, CAST(sum(spend) AS DOUBLE) AS total
+            FROM customer_categories JOIN hybrids USING (customer_id) WHERE month = {of_month} GROUP BY customer_id
+        ),
+        usual AS (
+            -- the mean of whole hundredths, whose sum does not depend on the order of the rows
+            SELECT segment_id, avg(CAST(round(100 * total) AS BIGINT)) / 100 AS total
+            FROM hybrids JOIN spent USING (customer_id) GROUP BY segment_id
+        ),
+        bought AS (
+            SELECT h.*, c.category, CAST(c.spend AS DOUBLE) / s.total AS share
+            FROM hybrids AS h
+            JOIN spent AS s ON s.customer_id = h.customer_id
+            JOIN usual AS u ON u.segment_id = h.segment_id AND 2 * s.total >= u.total
+            JOIN customer_categories AS c ON c.customer_id = h.customer_id AND c.month = {of_month}
+            WHERE s.total > 0 AND c.category NOT IN ('(other)', '(none)')
+        ),
+        ranked AS (
+            SELECT b.*, own.share AS segment_share, second.share AS second_segment_share,
+                row_number() OVER (
+                    PARTITION BY b.segment_id ORDER BY b.share - own.share DESC, b.customer_id, b.category
+                ) AS place
+            FROM bought AS b
+            JOIN segment_categories AS own
+                ON own.month = {of_month} AND own.segment_id = b.segment_id AND own.category = b.category
+            LEFT JOIN segment_categories AS second
+                ON second.month = {of_month} AND second.segment_id = b.second_segment_id
+                AND second.category = b.category
+            WHERE b.share > own.share
+        )
+        SELECT {of_month} AS month, segment_id, customer_id, max_probability, second_segment_id, second_probability,
+            category, share, segment_share, second_segment_share
+        FROM ranked WHERE place = 1 ORDER BY segment_id
         """,
     )

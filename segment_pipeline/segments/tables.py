@@ -293,6 +293,34 @@ SEGMENT_CATEGORIES = Table(
 )
 
 
+SEGMENT_EXAMPLES = Table(
+    "segment_examples",
+    "Of each segment one real customer of the tier hybrid, whom its purchases tell apart most: of those who spent at "
+    "least half as much as the segment's hybrids do on average, the one with the largest share on a category beyond "
+    "the segment's own. None of a segment without such a customer, and where the source has no categories.",
+    (
+        MONTH,
+        SEGMENT_ID,
+        CUSTOMER_ID,
+        Column("max_probability", "DOUBLE", "0..1", "Probability of the segment."),
+        Column("second_segment_id", "INTEGER", "", "The segment that the customer stands near as well."),
+        Column("second_probability", "DOUBLE", "0..1", "Probability of that."),
+        Column(
+            "category", "VARCHAR", "", "What the customer buys more of than its segment: one of the ten told apart."
+        ),
+        Column("share", "DOUBLE", "0..1", "Share of the customer's spend in the window that is on it."),
+        Column("segment_share", "DOUBLE", "0..1", "Share of the segment's spend that is on it."),
+        Column(
+            "second_segment_share",
+            "DOUBLE",
+            "0..1",
+            "Share of the second segment's spend that is on it; NULL where nobody is assigned to that.",
+        ),
+    ),
+    ("month", "segment_id"),
+)
+
+
 TRANSITION_DELTAS = Table(
     "transition_deltas",
     "A customer's movement from the month before to this month, both measured with this month's champion; with the "
@@ -532,6 +560,7 @@ TABLES = (
     SEGMENT_PROFILES,
     SEGMENT_FEATURE_PROFILES,
     SEGMENT_CATEGORIES,
+    SEGMENT_EXAMPLES,
     TRANSITION_DELTAS,
     TRANSITION_MATRIX,
     JOURNEY_PATHS,

@@ -1,7 +1,9 @@
 """What customers bought from which category: what a month keeps of it, and what is wrong with it.
 
-Here: what is done with the temporary table `source_categories` (folding.py): customer_id, category (NULL: none), spend
-(a decimal, at least 0) and lines.
+Here: what is done with three temporary tables. `source_categories` (folding.py): customer_id, category (NULL: none),
+spend (a decimal, at least 0) and lines; a row for each customer and category, nearly as many as there are lines.
+`source_category_totals`: category, spend and lines of all customers. `source_shares`: a row for each customer. What
+can be told from the last two is asked of these.
 """
 
 import difflib
@@ -10,6 +12,7 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import as_of, month_key
@@ -23,36 +26,63 @@ SHOWN = 30
 
 
 def no_categories(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `source_categories` as it is of a source that has none."""
+    """Make the three tables as they are of a source that has none."""
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE source_categories "
         "(customer_id VARCHAR, category VARCHAR, spend DECIMAL(38, 4), lines BIGINT)"
     )
+    fold_categories(connection, "")
+
+
+def fold_categories(connection: duckdb.DuckDBPyConnection, columns: str) -> None:
+    """Make the other two of `source_categories`. columns : of `source_shares`, aggregates over the rows of a customer,
+    each after a comma. It has one more, (spent on others): on all but the categories that are told apart, NULL without
+    any."""
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE source_category_totals AS
+        SELECT category, sum(spend) AS spend, CAST(sum(lines) AS BIGINT) AS lines
+        FROM source_categories GROUP BY category
+    """)
+    # of the totals, so that the grouping for the features is the one for the portraits as well
+    kept = ", ".join(map(literal, kept_categories(connection))) or "NULL"
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE source_shares AS
+        SELECT customer_id {columns}, sum(spend) FILTER (category NOT IN ({kept})) AS "(spent on others)"
+        FROM source_categories GROUP BY customer_id
+    """)
+
+
+def kept_categories(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The categories that are told apart, that with the largest spend first."""
+    found = connection.execute(
+        "SELECT category FROM source_category_totals WHERE category IS NOT NULL "
+        f"ORDER BY spend DESC, category LIMIT {KEPT}"
+    ).fetchall()
+    return [category for (category,) in found]
 
 
 def write_categories(connection: duckdb.DuckDBPyConnection, month: date) -> None:
-    """Replace the month of `customer_categories` by `source_categories`, which is dropped."""
+    """Replace the month of `customer_categories`; the three tables are dropped."""
+    kept = ", ".join(map(literal, kept_categories(connection))) or "NULL"
     rows = f"""
-        WITH most AS (
-            SELECT category FROM (
-                SELECT category, sum(spend) AS spend FROM source_categories WHERE category IS NOT NULL GROUP BY category
-            ) AS each ORDER BY spend DESC, category LIMIT {KEPT}
-        )
         SELECT {month_literal(month)} AS month, customer_id, coalesce(category, '(none)') AS category, spend
         FROM source_categories
-        WHERE customer_id IS NOT NULL AND (category IS NULL OR category IN (FROM most))
+        WHERE customer_id IS NOT NULL AND (category IS NULL OR category IN ({kept}))
         UNION ALL
-        SELECT {month_literal(month)}, customer_id, '(other)', sum(spend) FROM source_categories
-        WHERE customer_id IS NOT NULL AND category NOT IN (FROM most) GROUP BY customer_id
+        SELECT {month_literal(month)}, customer_id, '(other)', "(spent on others)" FROM source_shares
+        WHERE customer_id IS NOT NULL AND "(spent on others)" IS NOT NULL
     """
     replace_month(connection, CUSTOMER_CATEGORIES, month, rows)
-    connection.execute("DROP TABLE source_categories")
+    drop_categories(connection)
+
+
+def drop_categories(connection: duckdb.DuckDBPyConnection) -> None:
+    for table in ("source_categories", "source_category_totals", "source_shares"):
+        connection.execute(f"DROP TABLE {table}")
 
 
 def lines_without_category(connection: duckdb.DuckDBPyConnection) -> int:
-    found = connection.execute(
-        "SELECT CAST(coalesce(sum(lines), 0) AS BIGINT) FROM source_categories WHERE category IS NULL"
-    ).fetchone()
+    found = connection.execute("SELECT lines FROM source_category_totals WHERE category IS NULL").fetchone()
     return int(found[0]) if found else 0
 
 
@@ -61,7 +91,7 @@ def refuse_unknown_categories(connection: duckdb.DuckDBPyConnection, config: Con
     wanted = {one.category: index for index, one in enumerate(config.features) if one.category is not None}
     if not wanted:
         return
-    seen = _texts(connection, "SELECT DISTINCT category FROM source_categories WHERE category IS NOT NULL")
+    seen = _texts(connection, "SELECT category FROM source_category_totals WHERE category IS NOT NULL")
     if not wanted.keys() - seen:
         return
     seen |= _texts(

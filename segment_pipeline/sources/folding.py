@@ -18,6 +18,7 @@ from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES
 from segment_pipeline.config.source import Feature
 from segment_pipeline.database.quoting import identifier, literal, number, visible
 from segment_pipeline.sources.aggregates import named_columns, settled
+from segment_pipeline.sources.categories import fold_categories
 from segment_pipeline.sources.events import Feed, fold_events, value_of
 from segment_pipeline.sources.expressions import is_date
 from segment_pipeline.sources.order_lines import instant, window_of
@@ -66,7 +67,7 @@ def fold_order_lines(
     The lines of each known customer that have an amount are counted in the temporary table `source_accounts`.
 
     lines : a relation with the columns of `OrderLines.sql`. Of lines with categories, what each customer spent on which
-    stays in the temporary table `source_categories`; it is empty otherwise. plain : the same lines without their
+    stays in the temporary tables of categories.py; they are empty otherwise. plain : the same lines without their
     categories, if these take time to look up. folded : a relation as `folded_orders` that has them all, up to the
     month's end, if there is one. Unless the features need lines (`need_lines`), it is enough then if `lines` has those
     of orders that stand in several of its rows.
@@ -121,10 +122,6 @@ def fold_order_lines(
                 CAST(sum(missing_order_ids) AS BIGINT) AS missing_order_ids {of["orders"]}
             FROM source_orders GROUP BY customer_id
         """,
-        "source_shares": f"""
-            SELECT customer_id {of["categories"]} {_spent_columns(config.features)}
-            FROM source_categories GROUP BY customer_id
-        """,
         "source_customers": f"""
             SELECT c.customer_id, {_first_seen(config, of_events)} AS first_seen, 1 AS copies,
                 coalesce(unreadable_amounts, 0) AS unreadable_amounts,
@@ -150,6 +147,8 @@ def fold_order_lines(
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
         if table == "source_orders" and folded and "product_id" in config.source.given:
             _count_products(connection, f"({plain}) WHERE {in_window} AND is_line")
+        if table == "source_categories":
+            fold_categories(connection, of["categories"] + _spent_columns(config.features))
     silent = {feed.name: _silent(connection, table) for table, feed in of_events.items()}
     for table in (*steps, *of_events):
         if table not in ("source_customers", "source_categories", "source_accounts"):

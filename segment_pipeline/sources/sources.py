@@ -93,7 +93,7 @@ def read_customers(
     accounted: bool = True,
 ) -> SourceCounts:
     """Fill the temporary table `source_customers` with the source as it stood at the end of `month`: the columns of
-    `raw_customers` but the month; `source_categories` with what each customer spent on which category, empty where
+    `raw_customers` but the month; those of categories.py with what each customer spent on which category, empty where
     there are none; and `source_accounts` with the lines of each that count. Raises SourceError.
 
     folded : see `load_raw_customers`. accounted : False where nobody asks for the parts of order lines: every line of

@@ -162,3 +162,10 @@ def test_of_a_subscription_shop_no_feature_of_a_handful_of_values_is_chosen_for_
     left = {one.name: one.reason for one in proposed.left_out}
     assert re.search(r"\d+ % of the customers have 30", left["days_since_last_order"])
     assert len(proposed.features) >= 2
+
+
+def test_a_project_is_a_folder_and_a_file_is_what_it_reads(in_folder: Path, capsys: pytest.CaptureFixture[str]):
+    (in_folder / "orders.csv").write_text("customer,order\n")
+    assert main(["init", "orders.csv"]) == 2
+    assert "segment-pipeline init DIR --from orders.csv" in capsys.readouterr().err
+    assert [path.name for path in in_folder.iterdir()] == ["orders.csv"]

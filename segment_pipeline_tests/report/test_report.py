@@ -244,6 +244,24 @@ def test_a_card_shows_what_its_segment_spends_its_money_on_beside_all_customers(
     assert "by category" not in page_of(published, MAY).text
 
 
+def test_a_card_tells_what_one_of_its_hybrids_buys(published):
+    told = "What it buys tells more"
+    assert told not in page_of(published, MAY).text, "the source has no categories"
+    change(
+        published,
+        "INSERT INTO segment_examples SELECT DISTINCT ON (segment_id) month, segment_id, customer_id, max_probability, "
+        "second_segment_id, second_probability, 'baby & child', 0.72, 0.13, 0.14 "
+        "FROM monthly_assignments WHERE month = DATE '2023-05-01' AND tier = 'hybrid' ORDER BY segment_id, customer_id",
+    )
+    page = page_of(published, MAY)
+    said = f"{told}: 72 % of its spend is on baby & child, of its segment’s 13 % and of the other’s 14 %."
+    assert said in page.text
+    change(published, "UPDATE segment_examples SET second_segment_share = NULL")  # where nobody is in that segment
+    assert f"{told}: 72 % of its spend is on baby & child, of its segment’s 13 %." in page_of(published, MAY).text
+    change(published, "DROP TABLE segment_examples")  # a file from before there was such a table
+    assert told not in page_of(published, MAY).text
+
+
 def spoken_of(page: Page) -> str:
     """Its text, a blank between any two cells."""
     return " ".join(" ".join(page.texts).split())

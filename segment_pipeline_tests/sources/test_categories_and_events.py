@@ -282,3 +282,28 @@ def test_every_segment_shows_what_it_spends_its_money_on(shop: Shop, materialize
         assert population_buyers == pytest.approx(
             lines[lines["kind"] == kind]["customer"].nunique() / len(segment), abs=1e-9
         )
+    shares = lines.pivot_table(index="customer", columns="kind", values="amount", aggfunc="sum", fill_value=0.0)
+    spent = shares.sum(axis=1)
+    shares = shares.div(spent, axis=0).drop(columns="(other)")
+    beyond = {(segment_id, kind): share for segment_id, kind, share, *_ in rows}
+    hybrids = query(
+        shop.warehouse,
+        "SELECT segment_id, customer_id, second_segment_id FROM monthly_assignments WHERE tier = 'hybrid'",
+    )
+    expected = {}
+    for segment_id in {one for one, *_ in hybrids}:
+        of = [customer for one, customer, _ in hybrids if one == segment_id]
+        of = [customer for customer in of if 2 * spent[customer] >= spent[of].mean()]
+        told = shares.loc[of] - pd.Series({kind: beyond[segment_id, kind] for kind in shares})
+        customer, kind = told.stack().idxmax()
+        expected[segment_id] = (customer, kind, shares.loc[customer, kind])
+    found = query(
+        shop.warehouse, "SELECT segment_id, customer_id, category, share, segment_share FROM segment_examples"
+    )
+    assert expected, "nobody stands between two segments"
+    assert {segment_id: (customer, kind) for segment_id, customer, kind, *_ in found} == {
+        segment_id: (customer, kind) for segment_id, (customer, kind, _) in expected.items()
+    }
+    for segment_id, _, kind, share, segment_share in found:
+        assert share == pytest.approx(expected[segment_id][2], abs=1e-9)
+        assert segment_share == beyond[segment_id, kind]
