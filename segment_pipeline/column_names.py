@@ -41,7 +41,7 @@ _TERMS = {
     "customer": (
         "customer =cust client member =account =acct household shopper buyer guest subscriber patient donor kunde "
         "debitor klient klant kund kunder clie acheteur adherent abonne acquirente comprador cliente nabywca asiakas "
-        "utente socio sold_to bill_to_id card_holder loyalty consumer contractor kontrahent besteller kunnr"
+        "utente socio constituent sold_to bill_to_id card_holder loyalty consumer contractor kontrahent besteller kunnr"
     ),
     "person": (
         "user person contact email mail e_mail visitor phone telefon name nombre nom nome naam nazwa nazwisko namn "
@@ -64,7 +64,8 @@ _TERMS = {
     "total": (
         "amount total =totals revenue sales spend spent turnover betrag umsatz summe gesamt montant importe monto "
         "=importo totale bedrag totaal kwota wartosc =suma belopp summa beloeb =valor value wert payment =paid gross "
-        "=net brutto netto =ca valeur omzet beloop charged subtotal grand sum =amt kwota przychod total_amt dmbtr netwr"
+        "=net brutto netto =ca valeur omzet beloop charged subtotal grand sum =amt kwota przychod total_amt dmbtr "
+        "netwr slutpris"
     ),
     "price": "price preis =prix precio prezzo =prijs =cena =pris preco =rate =unit einzel",
     "cost": "=cost =costs kosten",
@@ -80,7 +81,7 @@ _TERMS = {
     ),
     "count": (
         "installment sequential sequence =items articulos articles produkte products =lines =number_of position "
-        "raten =seq =rank =index =times =visits"
+        "raten =seq =rank =index =times =visits #_of =guests =covers =pax"
     ),
     "id": (
         "=id =ids =no =nr =num number nummer numero =numer =code =key =hash =uuid =guid =ref reference =# =nummer "
@@ -126,7 +127,7 @@ def hints_of(name: str) -> frozenset[str]:
 
 def words_of(name: str) -> tuple[str, ...]:
     """Zahlungsart ID -> zahlungsart, id; invoiceNo -> invoice, no; zamówienia -> zamowienia."""
-    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", re.sub(r"\b[aA]/[cC]\b", "account", name))
     plain = unicodedata.normalize("NFKD", apart.lower().replace("ß", "ss").replace("ł", "l").replace("ø", "o"))
     letters = "".join(letter for letter in plain if not unicodedata.combining(letter))
     return tuple(re.findall(r"[^\W_]+|#", letters))

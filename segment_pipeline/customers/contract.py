@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from segment_pipeline.config.config import Config
+from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.config.source import Feature
 from segment_pipeline.database.quoting import identifier, literal, number, visible
 
@@ -142,6 +143,9 @@ def _order_line_rules() -> list[Rule]:
 def _feature_rules(feature: Feature) -> list[Rule]:
     name, column = feature.name, identifier(feature.name)
     unreadable = f"list_contains(unreadable, {literal(name)})"
+    made_of_amounts = name in ORDER_FEATURES and ORDER_FEATURES[name].is_money
+    # a customer without one amount that can be read lacks what is made of them for that reason, and for no second one
+    but_for_amounts = " AND coalesce(unreadable_amounts, 0) = 0" if made_of_amounts else ""
     rules = [
         # `unreadable` may be NULL, and then is as good as empty
         Rule(
@@ -149,7 +153,7 @@ def _feature_rules(feature: Feature) -> list[Rule]:
             "missing",
             name,
             f"{name} has no value.",
-            f"{column} IS NULL AND ({unreadable}) IS NOT TRUE",
+            f"{column} IS NULL AND ({unreadable}) IS NOT TRUE{but_for_amounts}",
         ),
         Rule(f"not_a_number:{name}", "not_a_number", name, f"{name} holds text that is not a number.", unreadable),
         Rule(f"not_finite:{name}", "not_finite", name, f"{name} is NaN or infinite.", f"NOT isfinite({column})"),

@@ -410,6 +410,7 @@ _NUMBER = {
 }
 _PLAIN_NUMBER = {".": r"[+-]?\d+(\.\d+)?", ",": r"[+-]?\d+"}
 _DAY = r"\d{4}-\d\d-\d\d"
+_ZONE_LETTERS = r":\d\d(?: [AP]M)? ([A-Z]{3,5})$"
 _PLAIN_TIME = r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?)?"
 
 
@@ -468,7 +469,7 @@ def _text_date(connection: duckdb.DuckDBPyConnection, given: str | None) -> tupl
     Where all days are below 13 day and month can be told apart by the span only: the wrong one scatters a few weeks
     over the whole year.
     """
-    formats = [ISO] + ([given] if given else [day + time for day in DATE_FORMATS for time in TIMES])
+    formats = [ISO] + ([given] if given else _forms(connection))
     if not _may_be_dates(connection, formats[1:]):
         return "", False
     tried = ", ".join(
@@ -489,7 +490,7 @@ def _text_date(connection: duckdb.DuckDBPyConnection, given: str | None) -> tupl
 def _second_form(connection: duckdb.DuckDBPyConnection, first: str) -> str:
     """The form in which all dates are written that are not in the first; "" where there is none, where a text could be
     of both, or where two forms would make different days of them."""
-    forms = [one for one in (ISO, SERIAL, *(day + time for day in DATE_FORMATS for time in TIMES)) if one != first]
+    forms = [one for one in (ISO, SERIAL, *_forms(connection)) if one != first]
     rest = f"SELECT value FROM {_VALUES} WHERE value IS NOT NULL AND {time_sql('value', first)} IS NULL"
     for rows in (f"({rest} ORDER BY value LIMIT 2000)", f"({rest})"):  # most forms are out of the question soon
         counts = ", ".join(
@@ -503,6 +504,17 @@ def _second_form(connection: duckdb.DuckDBPyConnection, first: str) -> str:
     both = f"{time_sql('value', first)} IS NOT NULL AND {time_sql('value', forms[0])} IS NOT NULL"
     (of_both,) = only_row(connection, f"SELECT count(*) FROM {_VALUES} WHERE {both}")
     return "" if of_both else forms[0]
+
+
+def _forms(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """DATE_FORMATS without a time and with one, and with the letters of a zone behind it where some texts have them:
+    Jan 5, 2025 10:31 AM EST."""
+    forms = [day + time for day in DATE_FORMATS for time in TIMES]
+    zones = connection.execute(
+        f"SELECT regexp_extract(value, {literal(_ZONE_LETTERS)}, 1) AS zone FROM {_VALUES} "
+        f"WHERE regexp_matches(value, {literal(_ZONE_LETTERS)}) GROUP BY zone ORDER BY count(*) DESC, zone LIMIT 2"
+    ).fetchall()
+    return forms + [f"{form} {zone}" for (zone,) in zones for form in forms if "%M" in form]
 
 
 def _strict(value: str, form: str) -> str:
@@ -571,6 +583,7 @@ def dates_in_words(column: Column) -> str:
         "day and month could also be the other way round": column.ambiguous,
         "times of day are taken as they stand there, whatever their offset  (--time-zone)": column.with_offset
         and _IN not in column.date_format,
+        "times of day are taken as they stand there, whatever the zone": re.search(_ZONE_LETTERS, column.example),
         f"{column.sentinels:,} stand for no date, such as 9999-12-31": column.sentinels,
         f"{column.future:,} later than today are left out": column.future,
     }

@@ -7,7 +7,7 @@ segmenting by (proposal.py), and the monthly sources, which guess nothing (sourc
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from segment_pipeline.quickstart.columns import (
 )
 from segment_pipeline.quickstart.roles import Hints, Orders, Roles, find_roles, roles_in_words
 from segment_pipeline.quickstart.scores import Evidence
-from segment_pipeline.quickstart.text import load_rows, shown
+from segment_pipeline.quickstart.text import joined_sql, load_rows, parts_of_date, shown
 from segment_pipeline.sources.expressions import NO_DATES, mentions
 from segment_pipeline.sources.files import Form, TextRows
 
@@ -62,8 +62,8 @@ class Table:
     form : how every month is to read the file. time_zone : whose local times its moments are to become; None to take
     times as they stand. nobody : texts, in lower case, that stand for no customer in order lines. folded : whether the
     customers are e-mail addresses that are written in several ways. blanks : column of amounts -> texts, in lower case,
-    that stand for none there. guesses : one sentence each, with the flag that overrules it. renamed : name in the file
-    -> name here.
+    that stand for none there. joined : date that lies in several columns -> its text, as SQL over a row of the file.
+    guesses : one sentence each, with the flag that overrules it. renamed : name in the file -> name here.
     """
 
     path: Path
@@ -81,6 +81,7 @@ class Table:
     nobody: tuple[str, ...] = ()
     folded: bool = False
     blanks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    joined: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def typed(self) -> bool:
@@ -129,9 +130,12 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         )
         for name in file.names
     }
+    joined, hints = _joined_dates(connection, columns, hints)
     _refuse_unmet_format(connection, path, columns, hints.date_format)
     _refuse_rounded_ids(path, columns, hints)
     roles = find_roles(path, Evidence(connection, columns, decimal, rows), hints, file.renamed)
+    if roles.orders is None:
+        columns = {name: column for name, column in columns.items() if name not in joined}
     _refuse_other_format(path, columns, roles, hints.date_format)
     nobody, folded, people = _who(connection, columns, roles)
     return Table(
@@ -145,12 +149,37 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         Form(any(_has_no_types(one) for one in files), hints.separator, once=hints.repeats_once),
         hints.time_zone,
         file.renamed,
-        tuple(_guesses(files, rows, decimal_guess, columns, roles, people, folded=folded, taken_out=taken_out)),
+        tuple(
+            _guesses(
+                files, rows, decimal_guess, columns, roles, people, folded=folded, taken_out=taken_out, joined=joined
+            )
+        ),
         rows - columns[roles.customer_id].distinct if roles.orders is None else 0,
         nobody,
         folded,
         {} if roles.orders is None else _blanks(connection, roles.orders),
+        joined,
     )
+
+
+def _joined_dates(
+    connection: duckdb.DuckDBPyConnection, columns: dict[str, Column], hints: Hints
+) -> tuple[dict[str, str], Hints]:
+    """A date whose year, month and day lie in columns of their own, where there is no other or the user names it or one
+    of its parts: put among `columns`, and into `raw_rows`. Returns its SQL by its name, and the hints by that name."""
+    parts = parts_of_date(connection, list(columns))
+    called = ", ".join(parts)
+    said = hints.date is not None and hints.date.casefold() in {one.casefold() for one in (called, *parts)}
+    others = any(column.kind == "date" for column in columns.values())
+    if not parts or not (said or (hints.date is None and not others)):
+        return {}, hints
+    sql = joined_sql(parts)
+    for rows in ("raw_rows", "repeated_rows") if hints.repeats_once else ("raw_rows",):
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {rows} AS SELECT *, {sql} AS {identifier(called)} FROM {rows}"
+        )
+    columns[called] = describe_column(connection, called, ".", is_date=True, date_format=None)
+    return {called: sql}, replace(hints, date=called) if said else hints
 
 
 def _has_no_types(file: TextRows) -> bool:
@@ -469,12 +498,15 @@ def _order_expression(table: Table, orders: Orders) -> str:
         return _id_expression(table, orders.order_id)
     customer = _customer_expression(table)
     customer = _text(table, customer) if customer == table.customer_id else customer
-    number = identifier(orders.date) if orders.order_id is None else _text(table, orders.order_id)
+    moment = table.joined.get(orders.date, identifier(orders.date))
+    number = moment if orders.order_id is None else _text(table, orders.order_id)
     return f"concat({customer}, ' ', {number})"
 
 
 def _text(table: Table, name: str) -> str:
     """A column of the file as text."""
+    if name in table.joined:
+        return table.joined[name]
     return f"CAST({identifier(name)} AS VARCHAR)" if table.typed else identifier(name)
 
 
@@ -491,6 +523,7 @@ def _guesses(
     *,
     folded: bool,
     taken_out: int,
+    joined: Mapping[str, str],
 ) -> list[str]:
     file = files[0]
     of = f" of {len(files)} files" if len(files) > 1 else ""
@@ -513,7 +546,12 @@ def _guesses(
     if file.renamed:
         said = ", ".join(f"{shown(old)} -> {shown(new)}" for old, new in file.renamed.items())
         found.append(f"renamed: {said}")
-    return found + [dates_in_words(one) for one in columns.values() if one.kind == "date"]
+    found += [dates_in_words(one) for one in columns.values() if one.kind == "date"]
+    return found + [
+        f"{shown(name)}: each date is the first of its month, for no column has the day"
+        for name in joined
+        if len(name.split(", ")) < 3
+    ]
 
 
 def _spoken_separator(separator: str) -> str:

@@ -187,8 +187,10 @@ def _remarks(plan: Plan) -> list[str]:
         if column.unreadable and column.samples and _is_used(plan.table, column)
     ]
     if plan.proposal.rejected > 0:
+        told_already = any("rejected" in remark for remark in found)
         found.append(
             f"{percent(plan.proposal.rejected, 1)} of the customers lack a number and are rejected, with the reason"
+            + (": these are all of them, those above among them" if told_already else "")
         )
     if plan.table.repeated_rows:
         found.append(f"{plan.table.repeated_rows:,} rows repeat a customer; all rows of these customers are rejected")

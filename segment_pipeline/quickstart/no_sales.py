@@ -21,8 +21,11 @@ from segment_pipeline.sources.reconciliation import Part
 _UNDONE = (
     "cancel|return|refund|storn|void|charge_?back|retour|reject|declined|failed|erstattet|widerruf|annul|pending|draft"
     "|devuelt|devol|reembols|anulad|annulat|rimbors|remboursé|avbruten|återbetal|zwrot|anulowan|abandon|on-hold"
+    "|gutschrift|credit.?(note|memo)|^credit$|creditnota|kreditnota|nota de crédito|un-?paid|not.?paid|uncollect"
+    "|dispute|expired|no.?show|unbezahlt"
 )
 _CURRENCY_NAME = re.compile(r"currency|curr$|währung|waehrung|devise|moneda|valuta|waluta|moeda", re.IGNORECASE)
+_GIVEN_BACK = "refund|erstatt|rembours|reembols|rimbors|terugbeta|återbetal|zwrot"
 _MOST_STATES = 20
 """Different texts up to which a column says in what state an order is."""
 
@@ -35,7 +38,7 @@ def lines_that_are_no_orders(
     if table.orders is None:
         return []
     undone = "" if where is not None else _undone_lines(connection, table, table.orders)
-    told = (undone, *_odd_orders(connection, table, table.orders))
+    told = (undone, *_refunds_beside(connection, table, table.orders), *_odd_orders(connection, table, table.orders))
     return [sentence for sentence in told if sentence]
 
 
@@ -121,6 +124,28 @@ def _odd_orders(connection: duckdb.DuckDBPyConnection, table: Table, orders: Ord
     ]
 
 
+def _refunds_beside(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> list[str]:
+    """What columns say that was given back, on the line of the sale."""
+    found = []
+    for column in table.columns.values():
+        if column.kind != "number" or column.name in (orders.amount, orders.quantity) or column.whole:
+            continue
+        if not re.search(_GIVEN_BACK, column.name, re.IGNORECASE):
+            continue
+        number = number_sql(known_sql(column.name), table.decimal)
+        lines, money = only_row(
+            connection,
+            f"SELECT count(*), sum(CAST(x AS DECIMAL(18, 4))) FROM (SELECT {number} AS x FROM raw_rows) WHERE x <> 0",
+        )
+        if lines:
+            found.append(
+                f"{shown(column.name)}: {lines:,} of {table.rows:,} order lines have an amount there, {money:,.2f} in "
+                f"all; it is not taken off {shown(orders.amount)}. Where it was given back, put the difference into a "
+                "column of its own, and name that: --amount COLUMN"
+            )
+    return found
+
+
 def _undone_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> str:
     """What the first column of states says of lines that were cancelled or came back; "" where none does."""
     of_orders = (table.customer_id, orders.order_id, orders.product_id, orders.date, orders.amount, orders.quantity)
@@ -145,13 +170,18 @@ def _undone_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: O
             of_first_line = blank and column.known <= _orders_many(table, orders)
             if blank and not of_first_line:
                 where = f"{where} OR {written} IS NULL"
+            given_back = (
+                "  What was given back on them then counts as spent."
+                if lines.partition("orders, ")[2].startswith("-")
+                else ""
+            )
             quoted = where.replace("\\", "\\\\").replace('"', '\\"')
             more = (
                 "  It then reads the first line of each order only, and so not its products." if of_first_line else ""
             )
             return (
                 f"{shown(column.name)}: of {table.rows:,} order lines {listed}, {lines.partition('(')[2][:-1]}; they "
-                f'count as orders, unless you add  --where "{quoted}"{more}'
+                f'count as orders, unless you add  --where "{quoted}"{given_back}{more}'
             )
     return ""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from segment_pipeline.column_names import hints_of
 from segment_pipeline.errors import InputError, QuestionError
 from segment_pipeline.quickstart.columns import Column
 from segment_pipeline.quickstart.scores import (
@@ -18,6 +19,7 @@ from segment_pipeline.quickstart.scores import (
     TIE,
     Evidence,
     Score,
+    amount_name,
     customer_name,
     is_of_one_piece,
     numbered_per_customer,
@@ -124,7 +126,7 @@ def _roles_of_rows(path: Path, evidence: Evidence, hints: Hints) -> Roles:
             f"{path} has no column that tells customers apart: none is called like an id, and in none is every value "
             f"different. Name it: --customer-id COLUMN. Columns: {listed}."
         )
-    _refuse_repeated_ids(path, evidence.columns, choice.column, evidence.rows)
+    _refuse_repeated_ids(path, evidence, choice.column, hints)
     if hints.customer_id is None and customer_name(choice.column)[0] <= 0:
         _refuse_lines_of_nobody(path, evidence, choice.column)
     return Roles(choice.column, None, (choice,))
@@ -290,15 +292,35 @@ def one_order_each(path: Path) -> str:
     )
 
 
-def _refuse_repeated_ids(path: Path, columns: Mapping[str, Column], customer_id: str, rows: int) -> None:
-    repeated = rows - columns[customer_id].distinct
-    if repeated <= 0.05 * rows:
+def _refuse_repeated_ids(path: Path, evidence: Evidence, customer_id: str, hints: Hints) -> None:
+    rows, different = evidence.rows, evidence.columns[customer_id].distinct
+    if rows - different <= 0.05 * rows:
         return
+    of_lines = _why_no_lines(evidence, hints) or "For order lines, name --date COLUMN --amount COLUMN."
     raise InputError(
-        f"{path}: {customer_id} is not different in every row ({columns[customer_id].distinct:,} customers in {rows:,} "
-        f"rows), and without a date and an amount these are no order lines. For customers, give one row each, or name "
-        f"the right id: --customer-id COLUMN. For order lines, name --date COLUMN --amount COLUMN."
+        f"{path}: {shown(customer_id)} is not different in every row ({different:,} customers in {rows:,} rows), so "
+        f"these are not customers with a row each; nor could they be read as order lines. {of_lines} For customers, "
+        "give one row each, or name the right id: --customer-id COLUMN."
     )
+
+
+def _why_no_lines(evidence: Evidence, hints: Hints) -> str:
+    """What keeps rows from being order lines: the columns that are called like a date or an amount and cannot be read
+    as one, or that there is none; "" where both are there."""
+    columns = evidence.columns.values()
+    found = []
+    if not any(column.kind == "date" for column in columns):
+        dates = [one for one in columns if one.kind in ("text", "number") and "date" in hints_of(one.name)]
+        told = ", ".join(f"{shown(one.name)} is called like one, and has {one.example!r}" for one in dates[:2])
+        found.append(
+            f"No column reads as a date{f' ({told}): say how it is written, --date-format FORMAT' * bool(told)}."
+        )
+    if not any(column.kind == "number" and amount_name(column.name)[0] > 0 for column in columns):
+        amounts = [one for one in columns if one.kind == "text" and amount_name(one.name)[0] > 0]
+        told = ", ".join(f"{shown(one.name)} is called like one, and has {one.example!r}" for one in amounts[:2])
+        other = "," if hints.decimal == "." else "." if hints.decimal == "," else ". or --decimal ,"
+        found.append(f"No column reads as an amount{f' ({told}): say --decimal {other}' * bool(told)}.")
+    return " ".join(found)
 
 
 def roles_in_words(roles: Roles, people: int) -> list[str]:

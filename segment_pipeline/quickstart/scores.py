@@ -9,6 +9,7 @@ that says something else takes 4, so that no other single thing makes up for it.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -191,7 +192,9 @@ def _judged(
 
 
 def _may_be_id(column: Column) -> bool:
-    return column.known > 0 and (column.kind == "text" or (column.kind == "number" and column.whole))
+    """Text, or whole numbers, or two long numbers with a point between, as browsers are counted by."""
+    numbered = column.whole or re.fullmatch(r"\d{6,}\.\d{6,}", column.example) is not None
+    return column.known > 0 and (column.kind == "text" or (column.kind == "number" and numbered))
 
 
 # --- customers --------------------------------------------------------------------------------------------------------
@@ -423,6 +426,7 @@ def rank_products(evidence: Evidence, taken: Sequence[str | None]) -> list[Score
                 (1.0, "an id") if "id" in hints_of(name) or {"sku", "asin", "ean"} & set(words_of(name)) else None,
                 (-1.0, "with few different values") if column.distinct < 10 else None,
                 (-2.0, "always the same") if column.distinct == 1 else None,
+                (-4.0, "different in every row") if unique(evidence, name) else None,
             ],
         )
         for name, column in evidence.columns.items()

@@ -1,7 +1,7 @@
 """The rows of files that nobody has described, as text in DuckDB, by the reader of every month (sources/files.py).
 
-Here: which files are meant, what is refused before anything is found out, and names for people. Not here: what the
-texts of a column mean (columns.py).
+Here: which files are meant, what is refused before anything is found out, columns that only together are a date, and
+names for people. Not here: what the texts of a column mean (columns.py).
 """
 
 import re
@@ -11,9 +11,19 @@ from pathlib import Path
 
 import duckdb
 
+from segment_pipeline.column_names import words_of
+from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.store import reason
 from segment_pipeline.errors import InputError, SourceError
 from segment_pipeline.sources.files import TextRows, local_files, rows_as_text
+
+_YEARS = ["year", "yr", "jahr", "annee", "ano", "anno", "jaar", "rok", "ar", "vuosi"]
+_MONTHS = ["month", "monat", "mois", "mes", "mese", "maand", "miesiac", "manad", "maned", "kuukausi", "mm"]
+_DAYS = ["day", "dom", "mday", "tag", "jour", "dia", "giorno", "dag", "dzien", "paiva", "dd"]
+_PARTS = ((_YEARS, 1990, 2100), (_MONTHS, 1, 12), (_DAYS, 1, 31))
+"""How columns of a year, a month and a day are called, without accents, and what lies in them."""
+_SEEN = 2000
+"""Rows by which it is judged whether columns are parts of a date."""
 
 
 def load_rows(
@@ -58,6 +68,38 @@ def files_of(path: Path) -> list[str]:
         wrong = "matches no file" if re.search(r"[*?\[]", str(path)) else "does not exist"
         raise InputError(f"{path} {wrong}. Check the name, or where you are: {Path.cwd()}")
     return found
+
+
+def parts_of_date(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> tuple[str, ...]:
+    """The columns of `raw_rows` of a year, a month and, where there is one, a day that together are a date, as
+    order_year, order_month and order_day; none where there are no such columns."""
+    found: dict[tuple[str, ...], dict[int, str]] = {}
+    for name in names:
+        words = words_of(name)
+        places = [place for place, (called, _, _) in enumerate(_PARTS) if set(called) & set(words)]
+        if len(places) == 1:
+            of = tuple(word for word in words if word not in _PARTS[places[0]][0])
+            if _lies_between(connection, name, *_PARTS[places[0]][1:]):
+                found.setdefault(of, {}).setdefault(places[0], name)
+    whole = [tuple(parts[place] for place in sorted(parts)) for parts in found.values() if {0, 1} <= set(parts)]
+    return max(whole, key=len, default=())
+
+
+def _lies_between(connection: duckdb.DuckDBPyConnection, name: str, low: int, high: int) -> bool:
+    number = f"TRY_CAST({identifier(name)} AS DOUBLE)"
+    found = connection.execute(
+        f"SELECT avg(CAST({number} BETWEEN {low} AND {high} AND {number} = floor({number}) AS DOUBLE)) "
+        f"FROM (FROM raw_rows LIMIT {_SEEN})"
+    ).fetchone()
+    return found is not None and (found[0] or 0) > 0.9
+
+
+def joined_sql(parts: Sequence[str]) -> str:
+    """2024-3-9 of the columns of a year, a month and a day, over a row of the file; the first of the month without
+    one."""
+    written = ", '-', ".join(map(identifier, parts))
+    first = "" if len(parts) == len(_PARTS) else ", '-1'"
+    return f"concat({written}{first})"
 
 
 def _refuse_one_column(file: TextRows) -> None:

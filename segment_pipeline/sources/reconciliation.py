@@ -30,13 +30,14 @@ OUTSIDE = ("before the window", "after the month")
 """Reasons of lines that are of other months, and no loss."""
 
 FORMER = "forgotten or merged"
+WHERE = "left out by where"
 
 REASONS = {
     "repeated row": "repeat another in every column",
     FORMER: "are of customers who are forgotten, or have another id now",
     OUTSIDE[0]: "lie before the window",
     OUTSIDE[1]: "lie after the month",
-    "left out by where": "do not meet where",
+    WHERE: "do not meet where",
     "undecided by where": "make where neither true nor false",
     "no readable date": "have no date that can be read",
     "later than today": "are dated later than today",
@@ -93,11 +94,18 @@ def account_in_words(parts: Sequence[Part], notes: Mapping[str, str] | None = No
             f"{used.below_zero:,} of {lines:,} {unit} ({used.below_zero_money:,.2f}) are used with an amount below "
             f"zero: they count as orders, and lower what a customer spent{(notes or {}).get('below zero', '')}"
         )
-    return said + [
+    said += [
         f"{one.told(lines)} {REASONS[one.reason]}{(notes or {}).get(one.reason, ': they are left out')}"
         for one in parts
         if one.reason != USED
     ]
+    by_where = part(parts, WHERE)
+    if by_where.below_zero and by_where.below_zero_money is not None and by_where.orders is not None:
+        said.append(
+            f"of what where leaves out, {by_where.below_zero:,} {unit} are below zero: "
+            f"{-by_where.below_zero_money:,.2f} that were given back count as spent"
+        )
+    return said
 
 
 def part(parts: Iterable[Part], reason: str) -> Part:

@@ -154,6 +154,66 @@ EXPORTS: Mapping[str, str] = {
     "portuguese": (
         "id_cliente: person* | id_pedido: number* | data_pedido: french* | frete: freight | valor_total: comma*"
     ),
+    "toast": (
+        "Location: Main St | Order Id: number* | Checks: 1 | Opened: toast time* | # of Guests: pieces | Tab "
+        "Names: empty "
+        "| Server: Anna | Table: store | Discount Amount: 0.00 | Amount: net | Tax: tax | Tip: 0.00 | Total: total* | "
+        "Voided: false | Paid: toast time | Order Source: In store | Customer Phone: person*"
+    ),
+    "recurly": (
+        "invoice_number: number* | account_code: person* | invoice_state: paid | line_item_uuid: charge | "
+        "line_item_description: name* | line_item_quantity: pieces | line_item_unit_amount: price | line_item_total: "
+        "value* | line_item_currency: USD | line_item_start_date: day | invoice_created_at: utc*"
+    ),
+    "chargebee": (
+        "Invoice Number: number* | Customer Id: person* | Customer Company: empty | Status: Paid | Start Date: "
+        "named time* "
+        "| Currency: EUR | Amount: total* | Amount Paid: total | Amount Due: 0.00 | Paid On: named time | Refunded "
+        "Amount: 0.00 | Recurring: true"
+    ),
+    "clover": (
+        "Order Date: eastern* | Order ID: code* | Order Number: empty | Order Employee ID: store | Customer ID: "
+        "person* | "
+        "Currency: USD | Tax Amount: tax | Tip: 0.00 | Service Charge: 0.00 | Discount: 0.00 | Order Total: total* | "
+        "Payments Total: total | Refunds Total: 0.00 | Tender: Credit Card"
+    ),
+    "sage": (
+        "Tran No: number* | Type: SI | A/C: person* | Date: french* | Details: Goods | Net: net | T/C: T1 | Tax: tax | "
+        "Gross: total*"
+    ),
+    "google analytics 4": (
+        "event_date: compact* | event_name: purchase | user_pseudo_id: client* | ecommerce.transaction_id: number* | "
+        "ecommerce.purchase_revenue: total* | geo.country: Germany | device.category: mobile"
+    ),
+    "zettle": (
+        "Datum: day* | Tid: clock | Kvittonummer: number* | Kund: person* | Produkt: name* | Antal: pieces | Pris "
+        "(SEK): "
+        "price | Moms (SEK): tax | Slutpris (SEK): value*"
+    ),
+    "booking": (
+        "Book number: number* | Booked by: person | Guest name(s): person* | Check-in: later | Booked on: time* | "
+        "Status: "
+        "ok | Price: with currency* | Commission %: 15 | Commission amount: tax | Booker country: nl | Device: Mobile"
+    ),
+    "raiser's edge": (
+        "Constituent ID: person* | Gift ID: number* | Gift Date: us* | Gift Amount: dollars* | Fund ID: Annual | Gift "
+        "Type: Cash | Payment Method: Check"
+    ),
+    "bol": (
+        "Bestelnummer: number* | Besteldatum: dashed time* | EAN: sku* | Titel: name | Aantal: pieces* | Prijs: "
+        "price* | "
+        "Commissie: tax | E-mailadres klant: email* | Land: NL | Leverstatus: VERZONDEN"
+    ),
+    "eventbrite": (
+        "Order #: number* | Order Date: time* | Surname: person | Email: email* | Quantity: 1 | Ticket Type: General | "
+        "Attendee #: charge | Currency: GBP | Total Paid: value* | Fees Paid: 0.00 | Attendee Status: Attending"
+    ),
+    "mews": (
+        "Number: number* | Customer: person* | Created: slashed time* | Arrival: later | Departure: later | Status: "
+        "Checked out | Canceled: empty | Nights: pieces | Rate: Flexible | Total amount: total* | Average rate "
+        "(nightly): net"
+    ),
+    "swiss": "Kunden-Nr.: person* | Auftrag: number* | Datum: german* | Betrag CHF: swiss*",
     "loyalty till": (
         "store_id: store | receipt_no: number* | card_holder: person* | tran_date: day* | basket_value: total*"
     ),
@@ -182,7 +242,8 @@ def lines(seed: int = 3) -> list[dict[str, object]]:
 ONE_LINE_AN_ORDER = {
     *("magento", "stripe", "etsy", "bigcommerce", "prestashop", "shopware", "paypal", "datev", "quickbooks", "odoo"),
     *("salesforce", "cdnow", "polish", "french", "italian", "dutch", "swedish", "portuguese", "loyalty till"),
-    *("olist payments", "klaviyo", "hubspot"),
+    *("olist payments", "klaviyo", "hubspot", "toast", "chargebee", "clover", "sage", "google analytics 4", "booking"),
+    *("raiser's edge", "mews", "swiss"),
 }
 """Those that have no products, so that a row is an order."""
 
@@ -205,8 +266,8 @@ def truth(name: str, day: date) -> dict[str, tuple[int, float, int]]:
     """customer -> orders, spend, and days between the last order and this day, of one of EXPORTS, by hand."""
     columns = [column.rsplit(": ", 1)[1] for column in EXPORTS[name].split(" | ")]
     what_for = {what.rstrip("*").removeprefix("once ") for what in columns if what.endswith("*")}
-    (customer,) = what_for & {"person", "email", "pointed"}
-    of_order = bool(what_for & {"total", "euros", "comma"})
+    (customer,) = what_for & {"person", "email", "pointed", "client"}
+    of_order = bool(what_for & {"total", "euros", "comma", "with currency", "dollars", "swiss"})
     counted: dict[str, tuple[set[object], Decimal, date]] = {}
     for line in lines():
         who, first = _cell(customer, line, comma=False).removesuffix(".0"), line["line"] == 1
@@ -239,6 +300,7 @@ def _cell(what: str, line: Mapping[str, object], *, comma: bool) -> str:
         "line": f"{line['line']}",
         "person": f"{70_000 + who}",
         "pointed": "" if who % 9 == 0 else f"{70_000 + who}.0",
+        "client": f"{1_000_000_000 + who}.{1_600_000_000 + who}",
         "email": f"c{who}@example.org",
         "store": f"{who % 12}",
         "last4": f"{1000 + who % 40}",
@@ -254,10 +316,19 @@ def _cell(what: str, line: Mapping[str, object], *, comma: bool) -> str:
         "german": f"{at:%d.%m.%Y}",
         "french": f"{at:%d/%m/%Y}",
         "compact": f"{at:%Y%m%d}",
+        "toast time": f"{at:%m/%d/%y %I:%M %p}",
+        "utc": f"{at:%Y-%m-%d %H:%M:%S} UTC",
+        "named time": f"{at:%d-%b-%Y %H:%M}",
+        "eastern": f"{at:%d-%b-%Y %I:%M %p} {'EDT' if 4 <= at.month <= 10 else 'EST'}",
+        "dashed time": f"{at:%d-%m-%Y %H:%M:%S}",
+        "slashed time": f"{at:%d/%m/%Y %H:%M:%S}",
         "long day": f"{at:%b %d, %Y}",
         "unix": f"{at.replace(tzinfo=UTC).timestamp():.0f}",
         "total": f"{total:.2f}",
         "euros": f"€{total:.2f}",
+        "with currency": f"{total:.2f} EUR",
+        "dollars": f"${total:,.2f}",
+        "swiss": f"{total:,.2f}".replace(",", "'"),
         "net": f"{total / 1.19:.2f}",
         "comma": f"{total:.2f}".replace(".", ","),
         "freight": f"{3 + number % 7 * 0.9:.2f}".replace(".", "," if comma else "."),

@@ -63,10 +63,36 @@ def test_several_currencies_are_never_added_up(write):
         figures(path, where="currency <> 'GBP'")
 
 
+def test_returns_that_where_leaves_out_are_said_to_count_as_spent(write):
+    rows = [[*row[:3], -float(str(row[3])) if i % 10 == 0 else row[3]] for i, row in enumerate(shop())]
+    states = [[*row, "returned" if i % 10 == 0 else "sold"] for i, row in enumerate(rows)]
+    path = write("orders.csv", as_csv([*HEADER, "state"], states))
+    told = next(sentence for sentence in figures(path)[1] if sentence.startswith("state: of 1,500"))
+    assert told.endswith("What was given back on them then counts as spent.")
+    found, said = figures(path, where="total > 0")
+    assert found == right([row for row in rows if float(str(row[3])) > 0])
+    back = -sum(float(str(row[3])) for row in rows[::10])
+    sentence = (
+        f"of what where leaves out, 150 order lines are below zero: {back:,.2f} that were given back count as spent"
+    )
+    assert sentence in said
+
+
+def test_what_was_given_back_in_a_column_of_its_own_is_told(write):
+    rows = [[*row, f"{-float(str(row[3])):.2f}" if i % 10 == 0 else "0.00"] for i, row in enumerate(shop())]
+    _, said = figures(write("orders.csv", as_csv([*HEADER, "Refunds Total"], rows)))
+    money = f"{sum(float(row[4]) for row in rows):,.2f}"
+    told = next(sentence for sentence in said if sentence.startswith("'Refunds Total'"))
+    assert f"150 of 1,500 order lines have an amount there, {money} in all; it is not taken off total" in told
+
+
 @pytest.mark.parametrize(
     ("column", "state", "usual"),
     [
         ("is_cancelled", "1", "0"),
+        ("Status", "Not Paid", "Paid"),
+        ("Belegart", "Gutschrift", "Rechnung"),
+        ("Status", "No Show", "Checked out"),
         ("status", "draft", "completed"),
         ("Status", "storniert", "versandt"),
         ("estado", "devuelto", "entregado"),

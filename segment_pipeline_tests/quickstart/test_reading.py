@@ -365,6 +365,59 @@ def test_an_export_of_a_known_system_gives_the_right_figures_without_a_flag_or_a
     assert found == truth(name, as_of(month))
 
 
+@pytest.mark.parametrize(
+    "called",
+    [
+        ("year", "month", "day"),
+        ("Jahr", "Monat", "Tag"),
+        ("order_year", "order_month", "order_day_of_week", "order_day"),
+    ],
+)
+@pytest.mark.parametrize("numbered", [True, False])
+def test_a_date_whose_parts_have_columns_of_their_own_is_read(write, called, numbered):
+    rows = shop()
+    header, shown = ["customer_id", *called, *(["order_id"] if numbered else []), "total"], []
+    for who, order, at, amount in rows:
+        weekday = [3] if len(called) > 3 else []
+        shown.append([who, at.year, at.month, *weekday, at.day, *([order] if numbered else []), amount])
+    found, said = figures(write("orders.csv", as_csv(header, shown)))
+    by_day = [[who, order if numbered else at.date(), at, amount] for who, order, at, amount in rows]
+    assert found == right(by_day)
+    whole = ", ".join(name for name in called if "week" not in name)
+    assert any(sentence.startswith(f"'{whole}': dates, 2024-01-01 to 2024-12-3") for sentence in said), said
+
+
+def test_a_month_without_a_day_is_taken_for_its_first_day_and_that_is_said(write):
+    rows = [[who, order, at.replace(day=1), amount] for who, order, at, amount in shop()]
+    shown = [[who, order, at.year, at.month, amount] for who, order, at, amount in rows]
+    path = write("orders.csv", as_csv(["customer_id", "order_id", "year", "month", "total"], shown))
+    found, said = figures(path)
+    assert found == right(rows)
+    assert any("each date is the first of its month" in sentence for sentence in said), said
+
+
+def test_a_table_of_customers_has_no_date_in_parts(write):
+    rows = [[f"c{i}", 2020 + i % 4, 1 + i % 12, i * 7 % 113, i * 13 % 97] for i in range(200)]
+    table = table_of(write("customers.csv", as_csv(["customer_id", "year", "month", "visits", "spend"], rows)))
+    assert table.orders is None
+    assert list(table.columns) == ["customer_id", "year", "month", "visits", "spend"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("order_date", lambda row: f"{row[2]:%d~%m~%Y}", r"No column reads as a date \(order_date .*--date-format"),
+        ("total", lambda row: f"{row[3]:.2f}".replace(".", ","), r"No column reads as an amount \(total .*--decimal ,"),
+    ],
+)
+def test_what_keeps_rows_from_being_order_lines_is_named(write, column, value, said):
+    place = HEADER.index(column)
+    rows = [[*row[:place], value(row), *row[place + 1 :]] for row in shop()]
+    path = write("orders.csv", as_csv(HEADER, rows, ";"))
+    with pytest.raises(InputError, match=said):
+        table_of(path, **({"decimal": "."} if column == "total" else {}))
+
+
 @pytest.mark.parametrize("name", ["shopify", "olist items", "sap", "online retail", "french", "klaviyo"])
 def test_of_a_large_file_a_part_of_the_rows_tells_the_same_roles(write, monkeypatch, name):
     for module in (columns, scores):
