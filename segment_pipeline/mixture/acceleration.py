@@ -100,9 +100,10 @@ class Accelerated(ABC, Generic[Data]):
             converged[active[done]] = True
             history.append(objectives.copy())
             leader = int(np.argmax(objectives))
-            if S > 1 and not self.has_spike(final[leader : leader + 1], rows.total)[0]:
-                # Waiting for a run that cannot catch up with a sound leader would cost half of the time.
-                done |= objective + _CATCH_UP * to_gain < objectives[leader] - SAME_RUN
+            # Waiting for a run that cannot catch up with a sound leader would cost half of the time.
+            behind = objective + _CATCH_UP * to_gain < objectives[leader] - SAME_RUN
+            if behind.any() and not self.has_spike(final[leader : leader + 1], rows.total)[0]:
+                done |= behind
             active, moments, limits = active[~done], moments[~done], limits[~done]
             gain, quiet = gain[~done], quiet[~done]
         return Ending(final, objectives, converged, np.array(history), passes)

@@ -51,12 +51,13 @@ does not depend on the number of threads."""
 _KEPT_NUMBERS = 4_000_000
 """phi is kept, not rebuilt in every pass, up to this many numbers (32 MB)."""
 
-_ROUNDING_LIMIT = 1e-7
-"""Error of a log density, in nats, above which the E-step leaves phi(x) for the slower whitened product."""
-
-_NO_MASS = 1e-270
+_NO_MASS: dict[np.dtype[Any], float] = {np.dtype(np.float64): 1e-270, np.dtype(np.float32): 1e-30}
 """Density, as a share of the highest peak, below which a row's sum of exponentials is taken relative to its largest
-term."""
+term: above the smallest number of a kind."""
+
+_ROUNDING_LIMIT: dict[np.dtype[Any], float] = {np.dtype(np.float64): 1e-7, np.dtype(np.float32): 1e-2}
+"""Error of a log density, in nats, above which the E-step leaves phi(x) for the slower whitened product. In single
+precision runs are only compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,8 @@ class Rows:
     X : (n, d) of any real dtype and order, not copied. center : (d,) subtracted from every row. diagonal : phi contains
     the squares alone of the products x_i x_j. weights : (n,) non-negative, None for 1 each. rounding_variance : (n, d)
     variance of what each value was rounded from (resolution.py); phi then holds the mean of x_i^2 over it. None for
-    values that are exact.
+    values that are exact. single : phi, densities and responsibilities in single precision, for runs that are only
+    compared; parameters, and what the blocks of rows add up to, are double.
     """
 
     def __init__(
@@ -119,8 +121,10 @@ class Rows:
         weights: Array | None = None,
         rounding_variance: Array | None = None,
         block_rows: int | None = None,
+        single: bool = False,
     ) -> None:
         self.X = X
+        self.dtype: np.dtype[Any] = np.dtype(np.float32 if single else np.float64)
         self.rounding_variance = rounding_variance
         self.n, self.d = X.shape
         self.center = np.zeros(self.d) if center is None else center
@@ -132,7 +136,7 @@ class Rows:
         self.squares = self.d + 1 + np.flatnonzero(rows == columns)
         keep = self.n * self.n_statistics <= _KEPT_NUMBERS
         self.block_rows = block_rows or _BLOCK_ROWS
-        self.kept = self._phi(0, self.n, np.empty((self.n_statistics, self.n))) if keep else None
+        self.kept = self._phi(0, self.n, np.empty((self.n_statistics, self.n), self.dtype)) if keep else None
         self.reach = self._reach()
 
     def shards(self) -> list[tuple[int, int]]:
@@ -141,7 +145,7 @@ class Rows:
 
     def blocks(self, start: int, stop: int, size: int) -> Iterator[tuple[Array, Array | None]]:
         """phi (P, b) and weights (b,) of these rows, `size` rows at a time. A block is valid until the next one."""
-        space = None if self.kept is not None else np.empty((self.n_statistics, size))
+        space = None if self.kept is not None else np.empty((self.n_statistics, size), self.dtype)
         for first in range(start, stop, size):
             last = min(first + size, stop)
             weights = None if self.weights is None else self.weights[first:last]
@@ -189,7 +193,7 @@ class Rows:
     def _reach(self) -> Array:
         """(P,) largest absolute value of each entry of phi, or a little more."""
         if self.kept is not None:
-            return np.asarray(np.abs(self.kept).max(axis=1))
+            return np.asarray(np.abs(self.kept).max(axis=1), dtype=np.float64)
         largest = np.zeros(self.d)
         for start, stop in self.shards():
             part = self.X[start:stop]
@@ -293,11 +297,11 @@ class StackedEM(Accelerated[Rows]):
 
         def statistics(shard: tuple[int, int]) -> tuple[Array, Array]:
             sums, log_likelihood = np.zeros((S * k, rows.n_statistics)), np.zeros(S)
-            space = np.empty((S * k, size))
+            space = np.empty((S * k, size), rows.dtype)
             for phi, weights in rows.blocks(*shard, size):
                 R = log_joint(phi, space[:, : phi.shape[1]])
                 log_mass = _to_responsibilities(R, weights, phi, log_joint)
-                log_likelihood += log_mass.sum(axis=1) if weights is None else log_mass @ weights
+                log_likelihood += log_mass.sum(axis=1, dtype=np.float64) if weights is None else log_mass @ weights
                 sums += R.reshape(S * k, -1) @ phi.T
             return sums, log_likelihood
 
@@ -322,7 +326,8 @@ class StackedEM(Accelerated[Rows]):
         quadratic = -precisions[..., self.rows, self.columns]
         quadratic[..., self.rows == self.columns] *= 0.5
         coefficients = np.concatenate([constant[..., None], linear, quadratic], axis=-1).reshape(S * k, -1)
-        if float(np.max(np.abs(coefficients) @ rows.reach)) * np.finfo(float).eps < _ROUNDING_LIMIT:
+        if float(np.max(np.abs(coefficients) @ rows.reach)) * np.finfo(rows.dtype).eps < _ROUNDING_LIMIT[rows.dtype]:
+            coefficients = coefficients.astype(rows.dtype, copy=False)
 
             def product(phi: Array, out: Array | None) -> Array:
                 return np.matmul(coefficients, phi, out=out).reshape(S, k, -1)
@@ -330,8 +335,9 @@ class StackedEM(Accelerated[Rows]):
             return top, product
 
         # Ill-conditioned components: whiten first, then square. Twice the work, and no cancellation.
-        factors = np.swapaxes(roots, -1, -2).reshape(S * k * d, d)
-        centers = np.einsum("skij,ski->skj", roots, means)[..., None]
+        factors = np.swapaxes(roots, -1, -2).reshape(S * k * d, d).astype(rows.dtype)
+        centers = np.einsum("skij,ski->skj", roots, means)[..., None].astype(rows.dtype)
+        peaks = peaks.astype(rows.dtype)
 
         def whitened(phi: Array, out: Array | None) -> Array:
             deviation = (factors @ phi[1 : d + 1]).reshape(S, k, d, -1)
@@ -398,6 +404,15 @@ class StackedEM(Accelerated[Rows]):
                 variances = np.broadcast_to(mean, variances.shape)
             variances = np.maximum(variances, self.floor)
             return np.eye(self.d) / np.sqrt(variances)[..., None, :], np.sum(np.log(variances), axis=-1)
+        try:
+            np.linalg.cholesky(covariances - np.diag(self.floor))  # so nothing is to be clipped
+            factors = np.linalg.cholesky(covariances)  # half of the time of eigenvectors
+        except np.linalg.LinAlgError:
+            return self._clipped_roots(covariances)
+        logdet = 2.0 * np.log(np.diagonal(factors, axis1=-2, axis2=-1)).sum(axis=-1)
+        return np.swapaxes(np.linalg.inv(factors), -1, -2), logdet
+
+    def _clipped_roots(self, covariances: Array) -> tuple[Array, Array]:
         # The likelihood's maximum subject to Sigma >= diag(floor) clips these generalised eigenvalues at 1.
         eigenvalues, vectors = np.linalg.eigh(covariances / self.floor_products)
         eigenvalues = np.maximum(eigenvalues, 1.0)
@@ -464,10 +479,11 @@ def _to_responsibilities(
     """
     np.exp(joint, out=joint)
     mass = joint.sum(axis=1)
-    if mass.min() >= _NO_MASS:
+    least = _NO_MASS[joint.dtype]
+    if mass.min() >= least:
         log_mass = np.log(mass)
     else:
-        far = np.flatnonzero((mass < _NO_MASS).any(axis=0))
+        far = np.flatnonzero((mass < least).any(axis=0))
         again = log_joint(phi[:, far], None)
         peak = again.max(axis=1, keepdims=True)
         joint[:, :, far] = np.exp(again - peak)

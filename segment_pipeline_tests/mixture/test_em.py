@@ -51,10 +51,35 @@ def test_the_quick_product_and_the_whitened_one_agree(monkeypatch: pytest.Monkey
     rows, em = Rows(Z), StackedEM(2, np.full(2, 1e-6), None)
     moments = moments_of_labels(kmeans_labels(Z, 3, 2, np.random.default_rng(0), 5), 3, rows)
     quick = em.step(moments, rows)
-    monkeypatch.setattr(core, "_ROUNDING_LIMIT", 0.0)
+    monkeypatch.setattr(core, "_ROUNDING_LIMIT", dict.fromkeys(core._ROUNDING_LIMIT, 0.0))
     whitened = em.step(moments, rows)
     np.testing.assert_allclose(quick[0], whitened[0], atol=1e-11)
     np.testing.assert_allclose(quick[1], whitened[1], atol=1e-11)
+
+
+@pytest.mark.parametrize("limit", [1e-2, 0.0])
+def test_in_single_precision_a_run_comes_close_enough_to_be_compared(
+    limit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Z = overlapping(500, 3, 2, 0)
+    em = StackedEM(2, np.full(2, 1e-6), None)
+    moments = moments_of_labels(kmeans_labels(Z, 3, 2, np.random.default_rng(0), 5), 3, Rows(Z))
+    double = em.step(moments, Rows(Z))
+    monkeypatch.setattr(core, "_ROUNDING_LIMIT", dict.fromkeys(core._ROUNDING_LIMIT, limit))
+    single = em.step(moments, Rows(Z, single=True))
+    np.testing.assert_allclose(single[0], double[0], atol=1e-4)
+    np.testing.assert_allclose(single[1], double[1], atol=1e-4)
+
+
+def test_covariances_above_the_floor_have_the_same_roots_without_looking_for_what_to_clip() -> None:
+    random = np.random.default_rng(5)
+    factors = random.normal(size=(2, 3, 4, 4))
+    covariances = factors @ np.swapaxes(factors, -1, -2) + 0.1 * np.eye(4)
+    em = StackedEM(4, np.full(4, 0.05), None)
+    roots, logdet = em._floored_roots(covariances)
+    clipped, its_logdet = em._clipped_roots(covariances)
+    np.testing.assert_allclose(roots @ np.swapaxes(roots, -1, -2), clipped @ np.swapaxes(clipped, -1, -2), rtol=1e-9)
+    np.testing.assert_allclose(logdet, its_logdet, rtol=1e-9)
 
 
 @pytest.mark.parametrize(("offset", "taken"), [(0.0, "product"), (1e5, "whitened")])
