@@ -351,7 +351,8 @@ def write_score(outcomes: Mapping[str, bool], draw: int) -> None:
     for name in GROUPS:
         tried = [mutant for mutant in mutants_of(name, PLACES, draw) if mutant.key in outcomes]
         harmless = sum(mutant.is_harmless for mutant in tried)
-        rows.append([name, len(tried), harmless, sum(outcomes[mutant.key] for mutant in tried)])
+        if tried:
+            rows.append([name, len(tried), harmless, sum(outcomes[mutant.key] for mutant in tried)])
     rows.append(["all", *map(sum, zip(*(row[1:] for row in rows), strict=True))])
     shares = [[*row, f"{100 * row[3] / max(1, row[1] - row[2]):.0f} %"] for row in rows]
     header = ["modules", "faults", "of those harmless", "noticed", "share of the others"]
