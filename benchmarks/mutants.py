@@ -323,7 +323,6 @@ def main() -> None:
     parser.add_argument("groups", nargs="*", default=list(GROUPS), metavar="GROUP", help=", ".join(GROUPS))
     parser.add_argument("--draw", type=int, default=1, help="which faults: another number, other faults")
     parser.add_argument("--places", type=int, default=PLACES)
-    parser.add_argument("--timeout", type=float, help="seconds for a file of tests, which are not tried out first")
     parser.add_argument("--anew", action="store_true", help="try those again that were noticed before")
     asked = parser.parse_args()
     outcomes = {} if asked.anew or not OUTCOMES.exists() else json.loads(OUTCOMES.read_text("utf-8"))
@@ -332,7 +331,7 @@ def main() -> None:
         for name in asked.groups:
             left = [mutant for mutant in mutants_of(name, asked.places, asked.draw) if not outcomes.get(mutant.key)]
             tests = {test for mutant in left for test in GROUPS[name][mutant.module]}
-            timeout = asked.timeout or bench.try_out(tests)
+            timeout = bench.try_out(tests)  # which also makes the months that tests share, without a fault
             for mutant in left:
                 if mutant.is_harmless:
                     outcomes[mutant.key] = False
@@ -352,7 +351,8 @@ def write_score(outcomes: Mapping[str, bool], draw: int) -> None:
     for name in GROUPS:
         tried = [mutant for mutant in mutants_of(name, PLACES, draw) if mutant.key in outcomes]
         harmless = sum(mutant.is_harmless for mutant in tried)
-        rows.append([name, len(tried), harmless, sum(outcomes[mutant.key] for mutant in tried)])
+        if tried:
+            rows.append([name, len(tried), harmless, sum(outcomes[mutant.key] for mutant in tried)])
     rows.append(["all", *map(sum, zip(*(row[1:] for row in rows), strict=True))])
     shares = [[*row, f"{100 * row[3] / max(1, row[1] - row[2]):.0f} %"] for row in rows]
     header = ["modules", "faults", "of those harmless", "noticed", "share of the others"]

@@ -42,7 +42,9 @@ class WarnedMonth:
     customer_ids : (n,) unique. eligible : (n,) about whom the rules are judged. alerts : warning -> (n,).
     contact_allowed : (n,) who may be contacted; None: all of them. to_contact : (n,) who is on the contact list, warned
     or not; None: everybody with a warning.
-    days_since_last_order : (n,) at as_of. churn_risk : (n,) probability of silence, 0..1; None where it was refused.
+    days_since_last_order : (n,) at as_of; NaN where it is not known, as of a column that the source has got since, and
+    nothing is then said of the longest silent. churn_risk : (n,) probability of silence, 0..1; None where it was
+    refused.
     silent : (n,) no order within the horizon after as_of; None until that has been observed.
     revenue_at_risk : (n,) money, what ranks the contact list, below 0 where it is not known; yearly_spend : (n,) money,
     0 or more, what a customer spends in a year at the pace of the last window; None where no order lines tell them.
@@ -173,7 +175,7 @@ class _Alerts:
 
     elsewhere: int
     rule: _Choice
-    recency: _Choice
+    recency: _Choice | None
     risk: _Choice | None
     value: _Choice | None
 
@@ -207,10 +209,10 @@ def backtest(months: Iterable[WarnedMonth], horizon_days: int = 90, judged: Judg
 def judge(m: WarnedMonth, horizon_days: int, judged: Judged) -> JudgedMonth:
     """One observed month of the back-test, so that no two months' customers have to be held at once."""
     m = m.judged_on(judged)
-    by_recency = _ranked(m.days_since_last_order, m.eligible, m.customer_ids)
-    by_risk, by_value = (
+    recency = None if np.isnan(m.days_since_last_order).any() else m.days_since_last_order
+    by_recency, by_risk, by_value = (
         None if ranking is None else _ranked(ranking, m.eligible, m.customer_ids)
-        for ranking in (m.churn_risk, m.revenue_at_risk)
+        for ranking in (recency, m.churn_risk, m.revenue_at_risk)
     )
 
     def alerts(flags: Flags) -> _Alerts:
@@ -219,7 +221,7 @@ def judge(m: WarnedMonth, horizon_days: int, judged: Judged) -> JudgedMonth:
         return _Alerts(
             int(flags.sum()) - volume,
             _choice(m, named, horizon_days),
-            _choice(m, np.sort(by_recency[:volume]), horizon_days),
+            None if by_recency is None else _choice(m, np.sort(by_recency[:volume]), horizon_days),
             None if by_risk is None else _choice(m, np.sort(by_risk[:volume]), horizon_days),
             None if by_value is None else _choice(m, np.sort(by_value[:volume]), horizon_days),
         )
@@ -341,7 +343,7 @@ def _choice(m: WarnedMonth, places: Labels, horizon_days: int) -> _Choice:
     hits = _labels(m)[places]
     # who keeps silent after as_of has been silent for the horizon when what is left of it has passed
     left = np.maximum(horizon_days - m.days_since_last_order[places][hits], 0.0)
-    return _Choice(m.customer_ids[places], hits, left, _money(m, places))
+    return _Choice(m.customer_ids[places], hits, left[~np.isnan(left)], _money(m, places))
 
 
 def _money(m: WarnedMonth, places: Labels) -> float | None:

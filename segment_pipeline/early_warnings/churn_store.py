@@ -389,7 +389,7 @@ def _warned_month(
         found["customer_id"].astype(str),
         np.asarray(found["eligible"], dtype=bool),
         {WHOLE: np.logical_or.reduce(list(alerts.values())), **alerts},
-        np.asarray(found["days_since_last_order"], dtype=np.float64),
+        np.asarray(np.ma.filled(np.ma.asarray(found["days_since_last_order"], dtype=np.float64), np.nan)),
         risk if np.isfinite(risk).all() else None,
         np.asarray(found["silent"], dtype=bool),
         np.asarray(found["contact_allowed"], dtype=bool),

@@ -5,7 +5,7 @@ A consumer that holds the old file open keeps reading it; one that opens the new
 
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from segment_pipeline.publishing.agreement import disagreements
 from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES
 from segment_pipeline.publishing.passing_over import PASSED_OVER
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
+from segment_pipeline.sources.people.tables import REMOVED_ROWS
 
 # A month stands in the published file once this asset has a row for it in pipeline_runs.
 PUBLISHING_ASSET = "published_segments"
@@ -191,24 +192,63 @@ def lost_months(published: Path, connection: duckdb.DuckDBPyConnection) -> list[
     return sorted({month for month, run_id in found if run_id not in ours})
 
 
+def months_with_people_again(published: Path, connection: duckdb.DuckDBPyConnection) -> list[date]:
+    """The months of which the published file says that they have lost people to `forget` and `merge`, and of which the
+    warehouse, though it has run them as the file has them, does not: it is a backup of before. Oldest first."""
+    if not published.exists():
+        return []
+    with reading(published) as there:
+        if not columns_in(there, f"{current_database(there)}.main", REMOVED_ROWS.name):
+            return []  # a version has made it that knew of no such thing
+        theirs = _gone(there)
+    ours = _gone(connection)
+    return sorted(
+        month
+        for month, (rows, run_id) in theirs.items()
+        if month in ours and ours[month][0] < rows and ours[month][1] == run_id
+    )
+
+
+def _gone(connection: duckdb.DuckDBPyConnection) -> dict[date, tuple[int, str | None]]:
+    """Month -> how many rows it has lost since it was run, and the last run of it."""
+    rows = connection.execute(f"""
+        SELECT month, coalesce((SELECT sum(rows) FROM {REMOVED_ROWS.name} AS r WHERE r.month = p.month), 0),
+            arg_max(run_id, {_order(connection)})
+        FROM {PIPELINE_RUNS.name} AS p GROUP BY month
+    """).fetchall()
+    return {month: (int(gone), run_id) for month, gone, run_id in rows}
+
+
 def refuse_loss(published: Path, connection: duckdb.DuckDBPyConnection) -> None:
     """Raise PublishError if the published file has months as this warehouse has not published them: a new one would
-    take them from its readers."""
+    take them from its readers; or if people whom it lacks would come back."""
     lost = lost_months(published, connection)
     if lost:
-        first, last = month_key(lost[0]), month_key(lost[-1])
-        span = first if first == last else f"{first}..{last}"
+        span = _span(lost)
         raise PublishError(
             f"{published} has {span} as runs have published them of which warehouse.duckdb knows nothing; publishing "
             f"would take them from its readers. Put the warehouse that has made them in its place. Or let this one "
             f"overwrite them: segment-pipeline run --accept-loss {span}; {published.name} is then kept under another "
             "name."
         )
+    back = months_with_people_again(published, connection)
+    if back:
+        raise PublishError(
+            f"{published} says that people of {_span(back)} were forgotten or merged, and warehouse.duckdb knows "
+            "nothing of that: it is an older one, and they would come back. Put the warehouse of today in its place; "
+            "or give the same segment-pipeline forget and merge commands again. Whoever cannot: segment-pipeline run "
+            f"--accept-loss {_span(back)}."
+        )
+
+
+def _span(months: Sequence[date]) -> str:
+    first, last = month_key(months[0]), month_key(months[-1])
+    return first if first == last else f"{first}..{last}"
 
 
 def accept_loss_of(published: Path, connection: duckdb.DuckDBPyConnection, accepted: Collection[date]) -> None:
     """Keep the published file under another name where all months that would be lost are accepted."""
-    lost = lost_months(published, connection) if accepted else []
+    lost = lost_months(published, connection) + months_with_people_again(published, connection) if accepted else []
     if lost and set(lost) <= set(accepted):
         number = 1
         while (kept := _kept(published, str(number))).exists():

@@ -160,6 +160,22 @@ def test_who_is_forgotten_leaves_the_files_that_were_kept_when_a_loss_was_accept
     assert not list(people.folder.glob(".segments.kept*"))
 
 
+@pytest.mark.process
+def test_a_backup_of_before_brings_nobody_back_without_a_word(people, commands, tmp_path):
+    backup = shutil.copy2(people.warehouse, tmp_path / "backup.duckdb")
+    forget = "forget", ANA, "--config", str(people.config_path)
+    assert main([*forget]) == 0
+    before = people.published.read_bytes()
+    shutil.copy2(backup, people.warehouse)
+    ended = commands.run(people)
+    assert ended.code == 1
+    assert "people of 2023-03..2023-04 were forgotten or merged" in ended.err
+    assert people.published.read_bytes() == before
+    assert main([*forget]) == 0
+    assert traces(people, ANA) == []
+    assert "Nothing to do" in commands.run(people).err
+
+
 def test_a_dry_run_says_how_many_rows_would_go_and_changes_nothing(people, capsys):
     before = {path: path.read_bytes() for path in people.folder.rglob("*.duckdb")}
     assert main(["forget", ANA, "--dry-run", "--config", str(people.config_path)]) == 0

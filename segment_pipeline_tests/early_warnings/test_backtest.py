@@ -96,6 +96,16 @@ def test_all_warnings_and_the_contact_list_are_judged_beside_rivals_who_may_choo
     assert backtest([month], judged="engaged") == backtest([a_month()])
 
 
+def test_nothing_is_said_of_the_longest_silent_where_nobody_knows_how_long_they_were() -> None:
+    days = np.array([np.nan, 20.0, 30.0, 40.0, 5.0, 99.0])
+    unknown = a_month(days_since_last_order=days)
+    row = backtest([unknown])[0]
+    assert (row.precision, row.churn_risk_precision) == (0.5, 1.0)
+    assert (row.recency_precision, row.difference, row.recency_lead_time_days, row.lead_time_days) == (None,) * 4
+    assert row.churn_risk_lead_time_days == 60.0  # of c; how early a was named is not known
+    assert pooled(backtest([unknown, a_month(add_months(MARCH, 1))])).recency_precision is None
+
+
 def test_months_without_labels_count_nowhere() -> None:
     known, unknown = a_month(), a_month(add_months(MARCH, 1), silent=None)
     assert backtest([known, unknown]) == backtest([known])
