@@ -466,10 +466,10 @@ def test_in_the_month_of_a_refit_the_models_own_step_is_named_and_is_no_change_o
     before = {"model_version": 1, "trained_month": MARCH, "n_segments": 5}
     new = {"champion": champion, "versions": [before, champion], "measured_by": 2, "moved_by_refit": 900}
     assert briefed(**new).changed.more[-1] == (
-        "A new model began: 2 segments, 5 before. All that is said here is by the new one, of April 2017 too; that 900 "
+        "A new model began: 2 segments, 5 before. All that is said here is by the new one, of April 2023 too; that 900 "
         "customers stand elsewhere than was published then is its own step."
     )
-    assert briefed(**new | {"moved_by_refit": 0}).changed.more[-1].endswith("by the new one, of April 2017 too.")
+    assert briefed(**new | {"moved_by_refit": 0}).changed.more[-1].endswith("by the new one, of April 2023 too.")
     by_the_one_before = briefed(**new | {"measured_by": 1}).changed.more[-1]
     assert by_the_one_before.endswith("Who moved is told by the model before, in both months; all else by the new one.")
     assert "A new model" not in " ".join(briefed(versions=[before, champion]).changed.more)
