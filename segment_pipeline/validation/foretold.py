@@ -45,14 +45,15 @@ class Foretold:
 def foretell(champion: SegmentModel, before: Array, there: Flags, X: Array, expected: Array | None = None) -> Foretold:
     """before : (n, k) memberships of the month before. there : (n,) who is there this month; the others lapsed.
     X : (m, d) features of those who are, in original units. expected : (n, k + 1) what was published of this month,
-    lapsing last; without it what the champion's chain expects. Raises ValueError for a champion without memory."""
+    lapsing last, NaN of whom nothing was; there, and without it, it is what the champion's chain expects. Raises
+    ValueError for a champion without memory."""
     if champion.memory is None:
         raise ValueError(f"model {champion.model_version} has no memory, and expects nothing of the next month")
     # a month is scored with what the chain expects, which knows nothing of silence
     by_chain = champion.memory.ahead(np.column_stack([before, np.zeros(len(before))]))
     inside = np.maximum(by_chain[there, :-1], np.finfo(float).tiny)
     prior = inside / inside.sum(axis=1, keepdims=True)
-    expected = by_chain if expected is None else expected
+    expected = by_chain if expected is None else np.where(np.isnan(expected), by_chain, expected)
     came = np.zeros_like(expected)
     came[there, :-1] = champion.responsibilities(X, prior=prior)
     came[~there, -1] = 1.0
