@@ -60,7 +60,7 @@ def quickstart_command(chosen: argparse.Namespace) -> int:
     # without what a pattern, or a packed file, has in its name: no folder begins with a point, or is called .csv
     unpacked = re.sub(r"(\.\w+)?\.(gz|zst)$", "", chosen.files[0].name) or chosen.files[0].name
     name = re.sub(r"[*?\[\]]", "", re.sub(r"\.\w*$", "", unpacked)).strip("_-. ")
-    name = name or chosen.files[0].absolute().parent.name.strip(". ") or "customers"  # of *.csv, where they lie
+    name = name or chosen.files[0].parent.name.strip(". ") or "customers"  # of exports/*.csv, where they lie
     return quickstart(_request(chosen, chosen.out or Path(f"{name}_segments")))
 
 

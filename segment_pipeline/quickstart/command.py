@@ -55,8 +55,7 @@ def quickstart(request: Request) -> int:
     console = results_console()
     with progress_line() as progress:
         progress(f"reading {request.file.name}")
-        with scratch(request.memory_limit) as connection:
-            plan = explore(connection, request)
+        plan = _explored(request)
         print_plan(plan, console)
 
         def tell(step: str) -> None:
@@ -65,8 +64,12 @@ def quickstart(request: Request) -> int:
         try:
             if plan.obstacle is not None:
                 raise NothingFoundError(plan.obstacle)
+            # a month of many customers needs the memory; where it comes to nothing, they are read again
+            plan = replace(plan, ids=np.empty(0, dtype=np.str_), values={})
             outcome = run_quickstart(request, plan, tell, console.print)
         except NothingFoundError as error:
+            if plan.obstacle is None:
+                plan = _explored(request)
             start_over(plan, request)
             plan = replace(plan, values=_of_known_customers(plan))
             found = simplest_segments(plan.values, features_to_cut(plan.proposal))
@@ -78,6 +81,11 @@ def quickstart(request: Request) -> int:
             return 0
     print_outcome(outcome, plan, request, console)
     return 0
+
+
+def _explored(request: Request) -> Plan:
+    with scratch(request.memory_limit) as connection:
+        return explore(connection, request)
 
 
 def _of_known_customers(plan: Plan) -> dict[str, Array]:

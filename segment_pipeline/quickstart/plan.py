@@ -115,6 +115,8 @@ def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly:
     InputError, and QuestionError where only the owner of the file knows."""
     table = read_table(connection, request.file, request.hints(), request.more)
     refuse_currencies(connection, table, request.where)
+    # before the customers: what is asked of all lines takes what memory there may be
+    warnings = lines_that_are_no_orders(connection, table, request.where)
     if table.orders is None:
         found = _found_of_customers(connection, request, table, monthly=monthly)
     else:
@@ -130,7 +132,6 @@ def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly:
     if obstacle is not None and monthly:
         raise InputError(obstacle)
     starter = starter_of(request, table, proposal, found.month, found.source, customers, monthly=monthly)
-    warnings = lines_that_are_no_orders(connection, table, request.where)
     guesses = [*table.guesses, *found.guesses]
     worth = () if obstacle is not None else worth_of(proposal, found.values, request.seed)
     return Plan(
