@@ -235,9 +235,11 @@ def _is_zero(node: Node) -> bool:
 
 @cache
 def _kinds_of_functions() -> dict[str, str]:
+    """Of a name that several functions share, date_diff for instance, those that take the time zone of the session may
+    differ between sessions; here it is always the source's. So a name is unsteady where all of them are."""
     found = ask_parser("""
         SELECT lower(function_name), CASE WHEN bool_or(function_type = 'aggregate') THEN 'aggregate'
-            WHEN bool_or(stability <> 'CONSISTENT') THEN 'unsteady'
+            WHEN bool_and(stability <> 'CONSISTENT') THEN 'unsteady'
             WHEN bool_or(function_type = 'scalar') THEN 'scalar' ELSE 'macro' END
         FROM duckdb_functions() WHERE function_type IN ('aggregate', 'scalar', 'macro') GROUP BY 1
     """)

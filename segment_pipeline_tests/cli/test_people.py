@@ -57,17 +57,28 @@ def people(two_months, tmp_path) -> Shop:
 
 
 def traces(shop: Shop, *ids: str) -> list[str]:
-    """Files of the project that hold one of the ids, as bytes; not those of the user's."""
+    """Files of the project that hold one of the ids, as bytes or, of DuckDB's files, which may compress them, in a row;
+    not those of the user's."""
     own = {shop.config_path, shop.orders_path}
     wanted = [re.compile(rb"(?<![0-9.])" + re.escape(one.encode()) + rb"(?![0-9])") for one in ids]
     files = [path for path in sorted(shop.folder.rglob("*")) if path.is_file() and path not in own]
-    return [path.name for path in files if any(one.search(path.read_bytes()) for one in wanted)]
+    return [
+        path.name
+        for path in files
+        if any(one.search(path.read_bytes()) for one in wanted)
+        or (path.suffix == ".duckdb" and any(rows_in(path, one) for one in ids))
+    ]
 
 
 def rows_of(shop: Shop, customer: str) -> dict[str, int]:
-    """The tables of the warehouse that hold the id in any column, with how many rows do."""
+    """As `rows_in` the warehouse."""
+    return rows_in(shop.warehouse, customer)
+
+
+def rows_in(file: Path, customer: str) -> dict[str, int]:
+    """The tables of a DuckDB file that hold the id in any column, with how many rows do."""
     wanted = rf"(^|[^0-9.]){re.escape(customer)}($|[^0-9])"
-    with duckdb.connect(str(shop.warehouse), read_only=True) as connection:
+    with duckdb.connect(str(file), read_only=True) as connection:
         tables = [name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
         found = {
             name: connection.execute(

@@ -201,9 +201,15 @@ def the_money_that_was_lost_is_counted(shop: Shop, may: str, on_it: str, riskies
 
 
 def with_customers_at_risk(judged: Shop, folder: Path, keys: str = "") -> Shop:
-    """A copy of the shop, where nobody is leaving, with a role for segment 3 and more keys under `warnings`."""
+    """A copy of the shop, where nobody is leaving, with a role for the segment next to the engaged ones, and more keys
+    under `warnings`."""
     shop = Shop(shutil.copytree(judged.folder, folder))
-    more = WARNINGS.replace("warnings: {", f"warnings: {{{keys}") + "segments: {3: {role: at_risk}}\n"
+    [(nearest,)] = query(
+        shop.warehouse,
+        "SELECT second_segment_id FROM monthly_assignments JOIN segment_profiles USING (month, segment_id) "
+        "WHERE month = '2023-03-01' AND role = 'engaged' GROUP BY ALL ORDER BY count(*) DESC, ALL LIMIT 1",
+    )
+    more = WARNINGS.replace("warnings: {", f"warnings: {{{keys}") + f"segments: {{{nearest}: {{role: at_risk}}}}\n"
     return shop.configure(last_month="2023-05", more=more)
 
 
