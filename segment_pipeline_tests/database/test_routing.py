@@ -220,6 +220,16 @@ def test_a_warehouse_that_had_its_customers_itself_takes_them_along(server: str,
     assert len(held(moved)) == 3
 
 
+def test_more_rows_than_one_message_takes_are_sent_in_portions(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spark_module, "PORTION", 50)
+    people = [(f"c{number}", number) for number in range(40)]
+    with warehouse.transaction() as connection:
+        assert replace_month(connection, PEOPLE, MAY, rows(MAY, *people)) == 40
+    assert {(who, int(spend)) for _, who, spend in held(warehouse)} == set(people)
+
+
 def test_without_its_engine_a_warehouse_is_refused(warehouse: Warehouse) -> None:
     alone = Warehouse(warehouse.path, 5, "1GB", 1)
     with alone.connect() as connection, pytest.raises(WarehouseError, match=r"engine\.spark"):

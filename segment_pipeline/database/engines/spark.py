@@ -4,6 +4,7 @@ Databricks, open Spark and Sail are spoken to alike, with a client in pure Pytho
 when a statement goes there: it is an extra, and nobody who stays with DuckDB has it.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -23,6 +24,9 @@ times."""
 TRIES, LONGEST_PAUSE = 8, 10_000
 """How often a statement is sent again while a server that has answered does not, and the longest pause between, in
 milliseconds: a minute in all."""
+
+PORTION = 2**25
+"""Bytes of rows that are sent in one message: the client takes 128 MiB, and text may need more there than here."""
 
 SHOWN = 300
 """Characters of what the server says."""
@@ -205,7 +209,8 @@ class Session:
         Raises EngineError."""
         spark = self._spark
         with spark.told(query):
-            writer = self._session.sql(query).write
+            # one of its own name is there only where the answer of a first try was lost
+            writer = self._session.sql(query).write.mode("overwrite")
             if spark.format is not None:
                 writer = writer.format(spark.format)
             if spark.location is not None:
@@ -213,7 +218,19 @@ class Session:
             writer.saveAsTable(spark.place(table))
 
     def upload(self, name: str, rows: "pa.Table") -> None:
-        """Make the rows a temporary view. Raises EngineError."""
+        """Make the rows a temporary view, of several where they are too many for one message. Raises EngineError."""
+        portions = math.ceil(rows.nbytes / PORTION)
+        if portions <= 1:
+            self._upload(name, rows)
+            return
+        each = math.ceil(rows.num_rows / portions)
+        views = [f"{name}__{place}" for place in range(portions)]
+        for place, view in enumerate(views):
+            self._upload(view, rows.slice(place * each, each))
+        listed = " UNION ALL ".join(f"SELECT * FROM `{view}`" for view in views)
+        self.run(f"CREATE OR REPLACE TEMPORARY VIEW `{name}` AS {listed}")
+
+    def _upload(self, name: str, rows: "pa.Table") -> None:
         from pyspark.sql.pandas.types import from_arrow_schema
 
         with self._spark.told():
