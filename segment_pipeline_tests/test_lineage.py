@@ -187,8 +187,10 @@ class ListeningPipeline(SegmentPipeline):
     heard: ClassVar[dict[str, Heard]] = defaultdict(Heard)
 
     @contextmanager
-    def read(self, context: dg.AssetExecutionContext) -> Iterator[duckdb.DuckDBPyConnection]:
-        with super().read(context) as connection:
+    def read(
+        self, context: dg.AssetExecutionContext, *, step_follows: bool = False
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        with super().read(context, step_follows=step_follows) as connection:
             yield self._listening(context, connection)
 
     @contextmanager
