@@ -320,7 +320,7 @@ def test_portraits_stand_in_the_profiles_and_never_in_a_model(shop):
     assert [month for (month,) in fitted] == ["2023-03", "2023-04", "2023-08"]
 
 
-def test_a_feature_of_ones_own_that_becomes_a_portrait_still_measures_that_month(tmp_path, materialize):
+def test_where_a_feature_of_ones_own_becomes_a_portrait_the_new_champion_measures_both_months(tmp_path, materialize):
     made = Shop(tmp_path)
     write_parquet(order_lines(customers=620, months=5), made.orders_path)
     own = (
@@ -334,7 +334,7 @@ def test_a_feature_of_ones_own_that_becomes_a_portrait_still_measures_that_month
         made.config_path.write_text(text.replace("model: {", f"{feature}model: {{", 1))
         assert materialize(made, month, selection="*movement_reference").success
     measured = "SELECT DISTINCT month, model_version FROM transition_deltas ORDER BY 1"
-    assert [version for _, version in query(made.warehouse, measured)] == [1, 1]
+    assert [version for _, version in query(made.warehouse, measured)] == [1, 2]
     beside = (
         "SELECT count(*), count(reason) FROM movement_reference WHERE month = DATE '2023-05-01' AND measure = 'moved'"
     )

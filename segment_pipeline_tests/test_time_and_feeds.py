@@ -65,7 +65,7 @@ def test_a_project_of_a_version_that_went_by_the_clock_goes_on(commands, copy, t
             )
     ended = commands.run(copy)
     assert ended.code == 0
-    assert "of an older version: it is published again" in ended.err
+    assert "of an older version or changed: it is published again" in ended.err
     assert published_content(copy.published) == published_content(three_months.published)
     assert query(copy.published, "SELECT count(*) = max(sequence) FROM pipeline_runs") == [(True,)]
     assert "Nothing to do" in commands.run(copy).err

@@ -135,7 +135,7 @@ def unchanging_movement(
     with _another_world(connection, config):
         contract = build_contract(config)
         for one in (*months, month):
-            fold_order_lines(connection, config, "shuffled_lines", one, folded=folded)
+            fold_order_lines(connection, config, "SELECT * FROM shuffled_lines", one, folded=folded)
             fill_missing(connection, config)
             of_month = f"SELECT {month_literal(one)} AS month, * FROM source_customers"
             replace_month(connection, RAW_CUSTOMERS, one, of_month, config.raw_feature_names)

@@ -66,7 +66,7 @@ def fold_order_lines(
 
     The lines of each known customer that have an amount are counted in the temporary table `source_accounts`.
 
-    lines : a relation with the columns of `OrderLines.sql`. Of lines with categories, what each customer spent on which
+    lines : a query with the columns of `OrderLines.sql`. Of lines with categories, what each customer spent on which
     stays in the temporary tables of categories.py; they are empty otherwise. plain : the same lines without their
     categories, if these take time to look up. folded : a relation as `folded_orders` that has them all, up to the
     month's end, if there is one. Unless the features need lines (`need_lines`), it is enough then if `lines` has those

@@ -30,7 +30,7 @@ def copies(config: Config, *, folded: bool) -> tuple[str, list[list[tuple[object
         moved = shuffle_sample(connection, config, MARCH, date(2022, 12, 1))
         found = []
         for month in (add_months(MARCH, -1), MARCH):
-            fold_order_lines(connection, config, "shuffled_lines", month, folded=moved)
+            fold_order_lines(connection, config, "SELECT * FROM shuffled_lines", month, folded=moved)
             found.append(connection.execute(f"SELECT {columns} FROM source_customers ORDER BY ALL").fetchall())
     return moved, found
 

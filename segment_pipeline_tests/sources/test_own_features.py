@@ -282,7 +282,7 @@ def test_customers_who_do_not_change_have_own_features_too(tmp_path: Path) -> No
         connection.execute("CREATE TABLE everybody AS SELECT 'c' || range AS customer_id FROM range(8)")
         load_order_lines(connection, config, MARCH, "everybody")
         shuffle_lines(connection, MARCH, 2, seed=5)
-        fold_order_lines(connection, config, "shuffled_lines", MARCH)
+        fold_order_lines(connection, config, "SELECT * FROM shuffled_lines", MARCH)
         columns = ", ".join(own)
         copies = connection.execute(f"SELECT customer_id, {columns} FROM source_customers ORDER BY 1").fetchall()
     assert len(copies) == 16
