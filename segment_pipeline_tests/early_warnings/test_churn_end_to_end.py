@@ -207,7 +207,7 @@ def with_customers_at_risk(judged: Shop, folder: Path, keys: str = "") -> Shop:
     [(nearest,)] = query(
         shop.warehouse,
         "SELECT second_segment_id FROM monthly_assignments JOIN segment_profiles USING (month, segment_id) "
-        "WHERE month = '2023-03-01' AND role = 'engaged' GROUP BY ALL ORDER BY count(*) DESC, ALL LIMIT 1",
+        "WHERE month = '2023-03-01' AND role = 'engaged' GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
     )
     more = WARNINGS.replace("warnings: {", f"warnings: {{{keys}") + f"segments: {{{nearest}: {{role: at_risk}}}}\n"
     return shop.configure(last_month="2023-05", more=more)
