@@ -128,7 +128,7 @@ WARNING_RULES = (
         says="a lower role, or lapsing, is more likely next month than this (with `model.memory`), and the customer "
         "has not just come up from a lower one",
         key="likely_to_decline",
-        # who has just come up may be one who never left: of such warnings 9 % came true on the demo, of the others 59 %
+        # of who has just come up the model doubts whether the customer has come up at all
         condition="decline_probability > threshold AND coalesce(to_standing <= from_standing, true)",
         evidence=f"'next month a lower role or none ' || {in_points('decline_probability')} || ' %'",
     ),
