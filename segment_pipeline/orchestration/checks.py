@@ -66,9 +66,10 @@ def _numbers(prefix: str, values: Mapping[str, object]) -> dict[str, dg.Metadata
 
 def _what_failed(observed: Mapping[str, object], limit: Mapping[str, object]) -> str:
     """`share 0.1; allowed: share 0.05; what to do.`"""
-    # what is wrong stands in words where it can; figures beside it are for the UI
-    found = _in_words({"problems": observed["problems"]} if observed.get("problems") else observed)
-    allowed = _in_words({name: value for name, value in limit.items() if name != "advice"})
+    # what is wrong stands in words where it can; all other figures, which are within their limits, are for the UI
+    problems = observed.get("problems")
+    found = _in_words({"problems": problems} if problems else observed)
+    allowed = "" if problems else _in_words({name: value for name, value in limit.items() if name != "advice"})
     advice = str(limit.get("advice", ""))
     told = "; ".join(filter(None, [found, allowed and f"allowed: {allowed}", advice]))
     return told if told.endswith((".", "?", "!")) else f"{told}."

@@ -113,11 +113,17 @@ def _verdict(check: CheckSpec, figures: Sequence["Figure"]) -> dg.AssetCheckResu
         all(figure.passed is not False for figure in mine),
         {
             **{_place(figure): figure.value for figure in mine if figure.value is not None},
-            "failed": [figure.sentence for figure in mine if figure.passed is False],
+            "problems": [_broken(figure) for figure in mine if figure.passed is False],
             "not_computed": [figure.sentence for figure in mine if figure.value is None],
         },
         limits,
     )
+
+
+def _broken(figure: "Figure") -> str:
+    """`stability over time 0.363 (limit 0.5): what was found, in words.`"""
+    place = _place(figure).replace("_", " ")
+    return f"{place} {figure.value:.3g} (limit {figure.threshold:.3g}): {figure.sentence}"
 
 
 def _place(figure: "Figure") -> str:

@@ -143,7 +143,10 @@ def test_a_check_counts_its_lists_and_rounds_its_fractions():
     assert found.description == (
         "stability over time 0.395; spend 20,188; found words; no unknown; allowed: stability over time 0.5; see to it."
     )
-    told = checks.result(WARNS, False, {"problems": ["One.", "Is the column free text?"], "rows": 3}, {"problems": []})
+    # figures that are within their limits, and those limits, would hide the one that is not
+    told = checks.result(
+        WARNS, False, {"problems": ["One.", "Is the column free text?"], "rows": 3}, {"problems": [], "rows": 4}
+    )
     assert told.description == "One; Is the column free text?"
     assert checks.result(WARNS, True, {"rows": 3}, {}).description == "It warns."
 

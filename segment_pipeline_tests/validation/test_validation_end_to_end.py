@@ -119,7 +119,7 @@ def test_the_checks_stand_in_dagster_and_only_warn(validated) -> None:
     assert all(check.severity.value == "WARN" for check in found.values())
     gap = found["heldout_gap_is_small"].metadata
     assert gap["limit"].value == {"heldout_gap": 0.1}
-    assert set(gap["observed"].value) == {"heldout_gap", "failed", "not_computed"}
+    assert set(gap["observed"].value) == {"heldout_gap", "problems", "not_computed"}
     predicted = found["predicts_what_follows"].metadata["observed"].value
     assert {"silence_auc memberships", "silence_auc k-means", "spend_r2_gain recency"} <= set(predicted)
     (event,) = result.asset_materializations_for_node("model_validation")
