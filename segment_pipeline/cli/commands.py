@@ -166,7 +166,8 @@ def report_command(config: Config, chosen: argparse.Namespace) -> int:
             f"Run first: segment-pipeline run --config {quote(str(config.path))}"
         )
     with reading(config.published_path) as connection:
-        report = write_report(connection, config.name, chosen.month or max(months), config.published_path.parent)
+        month, folder = chosen.month or max(months), config.published_path.parent
+        report = write_report(connection, config.name, month, folder, config.source.window_of_orders)
     print(f"{report.path}: {report.size:,} bytes")
     for sentence in report.sentences:
         print(sentence)

@@ -225,6 +225,11 @@ class Source(Settings):
         "or runs with a warning.",
     )
 
+    @property
+    def window_of_orders(self) -> int | None:
+        """Months of orders that a month's figures stand on; None where the source's features say that themselves."""
+        return None if self.orders is None else self.window_months
+
     @model_validator(mode="after")
     def _exactly_one(self) -> "Source":
         given = [name for name in ("orders", "snapshots", "query") if getattr(self, name) is not None]

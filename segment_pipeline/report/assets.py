@@ -33,7 +33,8 @@ def segment_report(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
     # made again by itself (`segment-pipeline report`), and costs no month.
     config = pipeline.config
     with reading(config.published_path) as connection:
-        report = write_report(connection, config.name, parse_month(context.partition_key), config.published_path.parent)
+        month, folder = parse_month(context.partition_key), config.published_path.parent
+        report = write_report(connection, config.name, month, folder, config.source.window_of_orders)
     return dg.MaterializeResult(
         metadata={
             **_opens("report", report.path.name),

@@ -10,6 +10,7 @@ from datetime import date
 from segment_pipeline import words
 from segment_pipeline.config.order_features import MONETARY
 from segment_pipeline.database.rows import Row
+from segment_pipeline.early_warnings.rules_store import STANDING
 from segment_pipeline.months import add_months, months_between
 from segment_pipeline.movement.chance import chance_in_words
 from segment_pipeline.report.queries import Story
@@ -31,7 +32,7 @@ UNEQUAL = 0.05
 BROKEN = {
     "heldout_gap": "the segments fit the customers that they were made from better than others",
     "stability_over_seeds": "another search draws other segments",
-    "stability_over_time": "a fresh look at this month's customers would draw other segments",
+    "stability_over_time": "drawn anew from this month's customers, the segments would be others",
     "separation": "two segments are hardly different",
     "silence_auc": "the segments say nothing of who falls silent",
     "silence_auc_gain": "something simpler foretells silence better",
@@ -83,9 +84,17 @@ def headline_figures(story: Story) -> list[tuple[str, str, list[str]]]:
     """Customers and, where the source tells it, what they spent in the month, or in the window where only that is
     known: figure, what it is, and beside the month before and a year ago where those are known."""
     month, customers, spends = story["month"], _sizes(story), _spends(story)
-    found = [(whole(customers[month]), "customers", _beside(customers, month))]
+    window = story["window_months"]
+    who = (
+        "customers"
+        if window is None
+        else "customers of the month"
+        if window == 1
+        else f"customers of the last {window} months"
+    )
+    found = [(whole(customers[month]), who, _beside(customers, month))]
     if spends.get(month) is not None:
-        when = f"in {month_name(month)}" if story["money_of_segments"] else "in the months looked at"
+        when = f"in {month_name(month)}" if story["money_of_segments"] else period_of(story)
         found.append((whole(spends[month]), f"{money_of(story)} spent {when}".strip(), _beside(spends, month)))
     return found
 
@@ -101,6 +110,16 @@ _EARLIER = (("on last month", 1), ("on a year ago", 12))
 def money_of(story: Story) -> str:
     """The currency, as the user's file calls it; "" where nothing does."""
     return next((row["unit"] for row in story["features"] if row["feature"] == MONETARY), "")
+
+
+def period_of(story: Story) -> str:
+    """When the month's customers did what is told of them."""
+    window = story["window_months"]
+    if window is None:
+        return "in the months looked at"
+    return (
+        f"in {month_name(story['month'])}" if window == 1 else f"in the {window} months to {month_name(story['month'])}"
+    )
 
 
 def finding_of_shares(story: Story) -> str:
@@ -127,8 +146,8 @@ def finding_of_moves(story: Story, names: Mapping[str, str]) -> str:
         return "Where the customers of the month before went"
     most = max(changes, key=lambda row: row["customers"])
     return (
-        f"{percent(moved['stayed'] / known)} stayed where they were; most who moved went from "
-        f"{names[most['from_state']]} to {names[most['to_state']]} ({whole(most['customers'])})"
+        f"{percent(moved['stayed'] / known)} stayed where they were; the commonest move, of "
+        f"{words.counted(most['customers'])}: {names[most['from_state']]} → {names[most['to_state']]}"
     )
 
 
@@ -181,6 +200,7 @@ def _changed(story: Story) -> Answer:
 def _flows_beyond_chance(story: Story) -> list[str]:
     """The two largest flows between segments that chance does not explain."""
     names = {str(row["segment_id"]): str(row["name"]) for row in story["history"]}
+    ranks = {str(row["segment_id"]): STANDING[row["role"]] for row in story["segments"] if row.get("role")}
     flows = [
         row
         for row in story["chance"]
@@ -188,11 +208,19 @@ def _flows_beyond_chance(story: Story) -> list[str]:
     ]
     flows.sort(key=lambda row: (-row["observed_customers"], row["from_state"], row["to_state"]))
     return [
-        f"Beyond chance: {names.get(row['from_state'])} → {names.get(row['to_state'], row['to_state'])}: "
-        f"{whole(row['observed_customers'])}, where chance makes {whole(row['chance_low'] * row['customers'])} to "
-        f"{whole(row['chance_high'] * row['customers'])}."
+        f"Beyond chance: {whole(row['observed_customers'])} {_way(row, ranks)} from {names.get(row['from_state'])} to "
+        f"{names.get(row['to_state'], row['to_state'])}, where chance makes "
+        f"{whole(row['chance_low'] * row['customers'])} to {whole(row['chance_high'] * row['customers'])}."
         for row in flows[:2]
     ]
+
+
+def _way(flow: Row, ranks: Mapping[str, int]) -> str:
+    """Which way a flow between two segments goes, where their roles tell. ranks : of a segment, high is good."""
+    before, now = ranks.get(flow["from_state"]), ranks.get(flow["to_state"])
+    if before is None or now is None or before == now:
+        return "went"
+    return "slipped" if now < before else "rose"
 
 
 def _sizes_told(story: Story) -> str:
@@ -241,7 +269,7 @@ def _attention(story: Story) -> Answer:
     said = f"{words.counted(warned['to_contact'])} on this month's contact list"
     if risk is not None and risk["of_list"] is not None:
         of_list, of_all = (f"{whole(risk[of])} {money_of(story)}".rstrip() for of in ("of_list", "of_all"))
-        said += f", with {of_list} of next year's revenue at risk, of {of_all} in all"
+        said += f", with {of_list} of next year's revenue at risk ({of_all} among all customers)"
     more = [f"Chosen {stands_on}."] if stands_on else []
     judged = story["contact_list"]
     if judged is not None:
@@ -253,15 +281,17 @@ def _attention(story: Story) -> Answer:
 def _list_judged(judged: Row, money: str) -> str:
     """How many of those on earlier lists fell silent and, where it is known, what they had spent in a year, beside as
     many chosen otherwise."""
-    rivals = [("Of those on earlier lists", "precision", "money_lost", " fell silent")]
+    lists = [("Of earlier lists", "precision", "money_lost")]
     if judged["churn_risk_precision"] is not None:
-        rivals.append(("of as many by churn risk alone", "churn_risk_precision", "churn_risk_money_lost", ""))
-    rivals.append(("of a random choice", "base_rate", "random_money_lost", ""))
-    told = []
-    for who, silent, lost, verb in rivals:
-        worth = "" if judged.get(lost) is None else f", worth {whole(judged[lost])} {money}".rstrip()
-        told.append(f"{who} {percent(judged[silent])}{verb}{worth}{' a year' if worth and verb else ''}")
-    return f"{'; '.join(told)}."
+        lists.append(("as many by churn risk alone", "churn_risk_precision", "churn_risk_money_lost"))
+    lists.append(("as many at random", "base_rate", "random_money_lost"))
+    own, *others = (
+        (who, percent(judged[silent]), "" if judged.get(lost) is None else f"{whole(judged[lost])} {money}".rstrip())
+        for who, silent, lost in lists
+    )
+    spent = f", who had spent {own[2]} in a year" if own[2] else ""
+    beside = ", ".join(f"{who} {share}" + (f" and {lost}" if lost else "") for who, share, lost in others)
+    return f"{own[0]} {own[1]} fell silent{spent}; of {beside}."
 
 
 def _risk_judged(story: Story) -> list[str]:
@@ -293,17 +323,23 @@ def _actions(story: Story) -> Answer:
 def _trust(story: Story) -> Answer:
     judged = next(iter(story["suitability"]), None)
     if judged is not None and judged["verdict"] not in USABLE:
-        return Answer(f"No. {judged['reason'].partition('. ')[0].rstrip('.')}.", _checks_passed(story), "red")
+        return Answer(f"No. {judged['reason'].partition('. ')[0].rstrip('.')}.", _checks_failed(story), "red")
     cautions = _cautions(story)
     if cautions:
         more = [f"{words.capitalised(one)}." for one in cautions[1:]]
-        return Answer(f"Yes, with care: {cautions[0]}.", [*more, *_checks_passed(story)], "amber")
-    return Answer("Yes: nothing speaks against these segments.", _checks_passed(story), "green")
+        return Answer(f"Yes, with care: {cautions[0]}.", [*more, *_checks_failed(story)], "amber")
+    return Answer("Yes: nothing speaks against these segments.", _checks_failed(story), "green")
 
 
-def _checks_passed(story: Story) -> list[str]:
+def _checks_failed(story: Story) -> list[str]:
     judged = [row["passed"] for row in story["model_validation"] if row["passed"] is not None]
-    return [f"{sum(judged)} of {len(judged)} checks are passed."] if judged else []
+    failed = len(judged) - sum(judged)
+    told = (
+        "none breaks its limit"
+        if not failed
+        else f"{failed} {'breaks its limit' if failed == 1 else 'break their limits'}"
+    )
+    return [f"Of the {len(judged)} figures that judge the model {told}."] if judged else []
 
 
 def _cautions(story: Story) -> list[str]:

@@ -247,6 +247,7 @@ def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
                 month,
             )
         ),
+        "contacts_by_action": _contacts_by_action(connection, month),
         "queue": read_rows(
             connection,
             f"""
@@ -296,6 +297,22 @@ def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
             month,
         ),
     }
+
+
+def _contacts_by_action(connection: duckdb.DuckDBPyConnection, month: date) -> Mapping[str, int]:
+    """How many of the contact list each action is for."""
+    rows = read_rows(
+        connection,
+        """
+        SELECT action_id, count(*) AS customers FROM customer_actions
+        WHERE month = ? AND action_id IS NOT NULL
+            AND customer_id IN (SELECT customer_id FROM early_warnings WHERE month = ? AND within_budget)
+        GROUP BY action_id
+        """,
+        month,
+        month,
+    )
+    return {row["action_id"]: row["customers"] for row in rows}
 
 
 def _model_health(connection: duckdb.DuckDBPyConnection, month: date) -> Story:

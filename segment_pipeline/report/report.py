@@ -35,6 +35,7 @@ from segment_pipeline.report.briefing import (
     headline_figures,
     left_out_of_window,
     money_of,
+    period_of,
 )
 from segment_pipeline.report.cards import cards, placed_features
 from segment_pipeline.report.queries import ReportError, Story, read_story
@@ -64,10 +65,12 @@ def report_path(folder: Path, month: date) -> Path:
     return folder / "reports" / f"{month_key(month)}.html"
 
 
-def write_report(connection: duckdb.DuckDBPyConnection, name: str, month: date, folder: Path) -> Report:
+def write_report(
+    connection: duckdb.DuckDBPyConnection, name: str, month: date, folder: Path, window_months: int | None = None
+) -> Report:
     """Render the month and put it in place in one step; a reader never sees half a page. Raises ReportError."""
     started = time.perf_counter()
-    page, sentences = render(connection, name, month)
+    page, sentences = render(connection, name, month, window_months)
     path = followed(report_path(folder, month))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -84,14 +87,17 @@ def write_report(connection: duckdb.DuckDBPyConnection, name: str, month: date, 
     return Report(path, len(page.encode()), time.perf_counter() - started, sentences)
 
 
-def render(connection: duckdb.DuckDBPyConnection, name: str, month: date) -> tuple[str, list[str]]:
+def render(
+    connection: duckdb.DuckDBPyConnection, name: str, month: date, window_months: int | None = None
+) -> tuple[str, list[str]]:
     """The page of `month` as text, and its five answers, a sentence each. `connection` leads to the published file.
+    window_months : how many months of orders its figures stand on; None where nothing tells.
 
     Raises ReportError when the month is not in it.
     """
     import jinja2
 
-    story = read_story(connection, month)
+    story = read_story(connection, month) | {"window_months": window_months}
     briefing = brief(story)
     script = (HERE / SCRIPT).read_text(encoding="utf-8")
     environment = jinja2.Environment(
@@ -189,13 +195,15 @@ def _derived(story: Story) -> dict[str, Any]:
     rationale = story["champion"]["rationale"] or "" if story["champion"] else ""
     shown = story["months"][-BAR_MONTHS:]
     of_months = {month: [row for row in story["history"] if row["month"] == month] for month in reversed(shown)}
-    names = segment_names(story["history"])
+    names, served = segment_names(story["history"]), _served(story["segments"])
     return {
         "money": money_of(story),
+        "period": period_of(story),
         "cards": cards(story, features),
         "bars": of_months,
         # a bar carries the names of its segments where none above it has the same
         "named": set({_served(rows): month for month, rows in reversed(of_months.items())}.values()),
+        "others_until": next((month for month, rows in of_months.items() if _served(rows) != served), None),
         "shares_found": finding_of_shares(story),
         "moves_found": finding_of_moves(story, names) if story["moves"] else "",
         "left_out": left_out_of_window(story["account"]),
