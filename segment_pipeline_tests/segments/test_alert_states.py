@@ -15,6 +15,7 @@ from segment_pipeline.segments.drift_store import (
     base_figures,
     fired_alerts,
     write_drift_alerts,
+    write_feature_drift,
 )
 from segment_pipeline_tests.shop import Shop
 
@@ -131,3 +132,22 @@ def test_the_base_is_measured_against_the_month_before_alone(warehouse, config):
     assert admissible == Figure("admissible_candidates", 1.0, 1.0, False)
     assert change == Figure("customers_change", 0.6, 0.5, True)
     assert [figure.metric for figure in base_figures(warehouse, config, MARCH)] == ["admissible_candidates"]
+
+
+def test_each_feature_is_compared_with_the_month_that_the_champion_was_fitted_to_as_long_as_that_is_there(copy):
+    config = load_config(copy.config_path)
+    with duckdb.connect(str(copy.warehouse)) as connection:
+        ours = "SELECT * FROM feature_drift WHERE month = '2023-05-01' ORDER BY ALL"
+        before = connection.execute(ours).fetchall()
+        figures = write_feature_drift(connection, config, MAY)
+        assert connection.execute(ours).fetchall() == before
+        assert len(before) == len(config.features)
+        assert len(figures) == 2 * len(before)
+        told = "SELECT feature, psi, psi_limit, drifted FROM feature_drift WHERE month = '2023-05-01' ORDER BY ALL"
+        indexes = [one for one in figures if one.metric == "population_psi"]
+        assert connection.execute(told).fetchall() == sorted(
+            (one.feature, one.value, one.threshold, one.value > one.threshold) for one in indexes
+        )
+        connection.execute("DELETE FROM validated_features WHERE month = '2023-03-01'")
+        assert write_feature_drift(connection, config, MAY) == []
+        assert connection.execute(ours).fetchall() == []

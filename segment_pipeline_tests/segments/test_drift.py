@@ -46,6 +46,15 @@ def test_the_limit_of_chance_is_what_it_says() -> None:
     assert over <= 0.004 * 4000  # one in a thousand is meant; the bins' edges are drawn as well
 
 
+def test_so_is_that_of_the_distance() -> None:
+    random, n = np.random.default_rng(6), 300
+    space = FeatureSpace.fit(FEATURES[1:], random.normal(size=(n, 1)))
+    (row,) = feature_drift(space, random.normal(size=(n, 1)), random.normal(size=(n, 1)), 0.0, 0.0)
+    pairs = np.sort(random.normal(size=(20_000, 2, n)) / space.scale[0], axis=2)
+    distances = np.abs(pairs[:, 0] - pairs[:, 1]).mean(axis=1)  # of samples of one size
+    assert row.wasserstein_limit == pytest.approx(np.quantile(distances, 0.999), rel=0.2)
+
+
 def test_a_change_of_mean_is_told_in_standard_deviations_with_its_sign() -> None:
     then, now = customers(20_000, 1), customers(20_000, 2, shift=-0.5)
     space = FeatureSpace.fit(FEATURES, then)
