@@ -229,6 +229,16 @@ def test_a_feed_ends_early_where_it_is_silent_for_longer_than_ever(known, early)
         assert f"none after {found.last}" in str(found)
 
 
+def test_it_is_told_whether_there_is_anything_to_wait_for():
+    until = days(date(2023, 1, 1), date(2023, 4, 20))
+    said = (
+        "visits: none after 2023-04-20, 10 days before the month ends, and they {}; the longest silence before that was"
+    )
+    assert str(feed_end("visits", until, APRIL)) == f"{said.format('end there')} 0 days"
+    goes_on = feed_end("visits", [*until[::2], *days(MAY, MAY)], APRIL)
+    assert str(goes_on) == f"{said.format('go on only after it').replace('20, 10', '19, 11')} 1 day"
+
+
 def test_the_days_of_the_lines_are_known(connection, tmp_path):
     config = configured(tmp_path)
     rows = ["a,1,2023-01-01,1", "b,2,2023-01-31,1", "a,3,2023-04-30,1", "a,4,9999-12-31,1", "a,5,,1"]
