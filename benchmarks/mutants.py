@@ -78,7 +78,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "alerts": {
         "segments/drift.py": ("segments/test_drift.py", "segments/test_audience_sizes.py"),
-        "segments/drift_store.py": ("segments/test_audience_sizes.py", "models/test_months_of_segments.py"),
+        "segments/drift_store.py": ("segments/test_alert_states.py", "segments/test_audience_sizes.py"),
     },
     "publishing": {
         "publishing/publish.py": OF_PUBLISHING,

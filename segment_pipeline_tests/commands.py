@@ -57,9 +57,10 @@ class Started:
 
 
 class Commands:
-    """Starts commands; `moment` names one of MOMENTS, at which the process kills itself, `days_ahead` how far the
-    process's clock is ahead of the true one, below 0 how far behind; `largest_file` how many bytes a file of it may
-    have, as if no more fitted on the disk."""
+    """Starts commands; `moment` names one of MOMENTS, at which the process kills itself, or, where `sends` is SIGINT,
+    stops itself as Ctrl-C would; `days_ahead` how far its clock is ahead of the true one, below 0 how far behind;
+    `largest_file` how many bytes a file of it may have, as if no more fitted on the disk; `most_memory` how many more
+    bytes the process may ask for, as if the machine had no more."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._count = folder, 0
@@ -81,9 +82,11 @@ class Commands:
         self,
         *arguments: str,
         moment: str | None = None,
+        sends: int = signal.SIGKILL,
         days_ahead: float = 0,
         environment: dict[str, str] | None = None,
         largest_file: int | None = None,
+        most_memory: int | None = None,
         err: Path | None = None,
     ) -> Started:
         """Start a command; `err` is where its stderr goes, such as a terminal."""
@@ -92,8 +95,8 @@ class Commands:
         err = err or self._folder / f"{self._count}.err"
         out.touch()
         err.touch()
-        request = {"arguments": arguments, "moment": moment, "days_ahead": days_ahead}
-        request |= {"environment": environment or {}, "largest_file": largest_file}
+        request = {"arguments": arguments, "moment": moment, "sends": int(sends), "days_ahead": days_ahead}
+        request |= {"environment": environment or {}, "largest_file": largest_file, "most_memory": most_memory}
         pid = self.ask(request | {"out": str(out), "err": str(err)})
         return Started(self, pid, out, err)
 
@@ -102,17 +105,21 @@ class Commands:
         shop: Shop,
         *arguments: str,
         moment: str | None = None,
+        sends: int = signal.SIGKILL,
         days_ahead: float = 0,
         environment: dict[str, str] | None = None,
         largest_file: int | None = None,
+        most_memory: int | None = None,
     ) -> Finished:
         """`segment-pipeline run` on the shop, to its end."""
         return self.start(
             *("run", "--config", str(shop.config_path), *arguments),
             moment=moment,
+            sends=sends,
             days_ahead=days_ahead,
             environment=environment,
             largest_file=largest_file,
+            most_memory=most_memory,
         ).wait()
 
     def close(self) -> None:
@@ -179,11 +186,15 @@ def _be_a_command(request: dict[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.pop("SEGMENT_PIPELINE_CONFIG", None)
     os.environ.update(request["environment"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background processes ignore it
     if request["moment"]:
-        _die_at(request["moment"])
+        _die_at(request["moment"], request["sends"])
     _set_clock(request["days_ahead"])
     if request["largest_file"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"], resource.RLIM_INFINITY))
+    if request["most_memory"] is not None:
+        here = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (here + request["most_memory"], resource.RLIM_INFINITY))
     code = 70  # an exception that nobody caught
     try:
         code = main(request["arguments"])
@@ -209,17 +220,18 @@ def _set_clock(days_ahead: float) -> None:
     resources.datetime = Clock  # type: ignore[misc]
 
 
-def _die_at(moment: str) -> None:
-    """Patch the run so that it kills itself: before or after an asset's commit, or inside publishing."""
+def _die_at(moment: str, number: int) -> None:
+    """Patch the run so that it sends itself that signal: before or after an asset's commit, or inside publishing."""
     from segment_pipeline.cli import people
     from segment_pipeline.database import store
     from segment_pipeline.orchestration.resources import Pipeline
     from segment_pipeline.publishing import draft
+    from segment_pipeline.quickstart import folder
 
     when, _, what = moment.partition(" ")
 
     def die(*_: object) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), number)
 
     def instead(module: Any, name: str) -> None:
         setattr(module, name, die)
@@ -241,6 +253,7 @@ def _die_at(moment: str) -> None:
             die()
 
     inside = {
+        "customers are put": lambda: afterwards(folder, "put_customers"),
         "rows are taken out": lambda: afterwards(people, "_change"),
         "warehouse is rewritten": lambda: afterwards(store.Warehouse, "rewrite"),
         "draft is full": lambda: afterwards(draft, "_copy"),

@@ -20,7 +20,7 @@ Break = Callable[[Shop], object]
 # what a message advises with
 WHAT_TO_DO = re.compile(
     r"\b(allowed|expected|write it|fix|deliver|name (the|another)|run( it first|:| again)|put|save it|raise it|make|"
-    r"ask|free|invalid choice|ends before|must be in|which has)\b",
+    r"ask|free|end other programs|invalid choice|ends before|must be in|which has)\b",
     re.IGNORECASE,
 )
 MOST_LINES, MOST_CHARACTERS = 12, 1500
@@ -337,10 +337,24 @@ def test_a_machine_that_does_not_do_its_part(commands: Commands, copy: Shop, wha
     assert untouched(copy) == before
 
 
-def test_a_disk_that_is_full(commands: Commands, copy: Shop) -> None:
+@pytest.mark.parametrize("bytes_left", [100_000_000, 500_000_000])
+def test_a_machine_without_memory(commands: Commands, copy: Shop, bytes_left: int) -> None:
+    """To raise DuckDB's own limit, as was advised, would make it worse."""
     copy.configure(last_month="2023-06")
     before = untouched(copy)
-    ended = commands.run(copy, "--quiet", "--months", "2023-06", largest_file=1_000_000)
+    ended = commands.run(copy, "--quiet", "--months", "2023-06", most_memory=bytes_left)
+    assert ended.code == 1, ended
+    assert_clear(
+        ended.err, r"The machine itself has no more: end other programs there, or lower operation\.memory_limit"
+    )
+    assert untouched(copy) == before
+
+
+@pytest.mark.parametrize("largest_file", [50_000, 1_000_000])
+def test_a_disk_that_is_full(commands: Commands, copy: Shop, largest_file: int) -> None:
+    copy.configure(last_month="2023-06")
+    before = untouched(copy)
+    ended = commands.run(copy, "--quiet", "--months", "2023-06", largest_file=largest_file)
     assert ended.code == 1, ended
     full = (
         r"warehouse\.duckdb cannot be written \(.*Free disk space",

@@ -2,11 +2,7 @@
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -103,36 +99,3 @@ def test_a_project_in_a_folder_with_brackets_has_dagsters_settings_all_the_same(
         assert (home / "history").is_dir()
     finally:
         shutil.rmtree(home, ignore_errors=True)
-
-
-def interrupted(process: subprocess.Popen[str]) -> str:
-    """What a process says when Ctrl-C is pressed, and again as a person would: Python drops one that falls into a
-    callback, such as that of a weak reference."""
-    for _ in range(3):
-        process.send_signal(signal.SIGINT)
-        try:
-            return process.communicate(timeout=10)[1]
-        except subprocess.TimeoutExpired:
-            continue
-    return process.communicate()[1]
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("seconds", [0.15, 0.3, 0.6])
-def test_ctrl_c_in_the_first_second_is_no_traceback(copy: Shop, seconds: float) -> None:
-    begin = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background processes ignore it
-print('here', file=sys.stderr)
-import segment_pipeline.cli.__main__ as m
-sys.exit(m.begin())
-"""
-    command = [sys.executable, "-c", begin, "run", "--config", str(copy.config_path), "--force"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline() == "here\n"
-        time.sleep(seconds)
-        said = interrupted(process)
-    assert process.returncode in (1, -signal.SIGINT)
-    assert "Traceback" not in said
-    assert "Stopped" in said

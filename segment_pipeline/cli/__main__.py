@@ -11,7 +11,7 @@ def begin() -> int:
         return main()
     except KeyboardInterrupt:
         print("Stopped before anything began.", file=sys.stderr)
-        return 1
+        return 130  # as main says of it
 
 
 if __name__ == "__main__":

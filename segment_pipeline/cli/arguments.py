@@ -56,7 +56,7 @@ examples:
 
 exit code:
   0 every month asked for is published, 1 one is not, or stands in segments.duckdb and not in a store that `publish`
-  names, 2 nothing was tried
+  names, 2 nothing was tried, 130 stopped by Ctrl-C
 
 A run that was stopped or killed takes nothing away: run the same command again to go on.
 """
@@ -158,7 +158,7 @@ Forget first, then delete at the source: what the source still holds of them is 
 for a change. Stopped or killed, the same command goes on. Close Dagster's UI and daemon before.
 
 exit code:
-  0 no trace is left, 1 something is (the message says what), 2 nothing was tried
+  0 no trace is left, 1 something is (the message says what), 2 nothing was tried, 130 stopped by Ctrl-C
 """
 
 
@@ -168,7 +168,7 @@ examples:
   segment-pipeline merge 1204 into 730451 --dry-run     how many rows that would be
 
 exit code:
-  0 they are one customer, 1 they are not (the message says why), 2 nothing was tried
+  0 they are one customer, 1 they are not (the message says why), 2 nothing was tried, 130 stopped by Ctrl-C
 """
 
 
@@ -188,7 +188,7 @@ what it leaves in DIR:
 
 exit code:
   0 all is there, or groups by rule where no mixture is to be trusted, 1 a question that only you can answer,
-  2 the file or a flag cannot be used
+  2 the file or a flag cannot be used, 130 stopped by Ctrl-C
 """
 
 

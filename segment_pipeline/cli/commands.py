@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
+EXIT_STOPPED = 130  # as a shell has it of Ctrl-C, so that a script can tell it from a failure
 
 
 def _request(chosen: argparse.Namespace, out: Path) -> "Request":

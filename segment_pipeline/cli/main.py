@@ -5,14 +5,15 @@ import sys
 from collections.abc import Sequence
 
 from segment_pipeline.cli.arguments import BEGIN, CONFIG_HERE, USUAL_CONFIG, command_parser
-from segment_pipeline.cli.commands import EXIT_FAILED, EXIT_USAGE
+from segment_pipeline.cli.commands import EXIT_FAILED, EXIT_STOPPED, EXIT_USAGE
 from segment_pipeline.config.config import load_config
 from segment_pipeline.errors import ConfigError, PipelineError
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code (0: done; 1: a month was not published; 2: nothing was tried)."""
+    """Run one command; returns the exit code (0: done; 1: a month was not published; 2: nothing was tried; 130: stopped
+    by Ctrl-C)."""
     given = sys.argv[1:] if arguments is None else arguments
     if not given:
         print(f"segment-pipeline: who your customers are becoming, month after month\n\n{BEGIN}", file=sys.stderr)
@@ -44,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # DuckDB makes the second of Ctrl-C in the middle of a query
         if isinstance(error, RuntimeError) and str(error) != "Query interrupted":
             raise
-        print("Stopped. Months already published stay; run the same command again to go on.", file=sys.stderr)
-        return EXIT_FAILED
+        print("Stopped. What was published is whole; run the same command again to go on.", file=sys.stderr)
+        return EXIT_STOPPED
 
 
 if __name__ == "__main__":

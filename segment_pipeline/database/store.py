@@ -195,7 +195,7 @@ class Warehouse:
     def _too_small(self, error: duckdb.Error) -> WarehouseError:
         return WarehouseError(
             f"{self.path}: operation.memory_limit is {self.memory_limit}, and that does not do ({first_line(error)}). "
-            "Raise it in the configuration, or free disk space beside the warehouse, and run again."
+            f"{more_memory(error)}, and run again."
         )
 
     def _no_room(self, said: str) -> WarehouseError:
@@ -242,6 +242,16 @@ def lock_holder(message: str) -> str | None:
         return None
     found = re.search(r"held in (.*?) ?\(PID (\d+)\)", message)
     return f"process {found[2]} ({Path(found[1]).name})" if found else "another process"
+
+
+def more_memory(error: duckdb.Error) -> str:
+    """What to do where memory did not do: DuckDB's own limit was reached, or the machine refused what that allows."""
+    if "bad allocation" in str(error):
+        return (
+            "The machine itself has no more: end other programs there, or lower operation.memory_limit in the "
+            "configuration, so that more of the work goes over the disk"
+        )
+    return "Raise operation.memory_limit in the configuration, or free disk space beside the warehouse"
 
 
 def make_folder(folder: Path) -> None:

@@ -74,8 +74,9 @@ def start_over(plan: Plan, request: Request) -> Path:
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         _clear(out)
-        put_customers(plan, request, out)
+        # first, as it says whose folder this is: whoever is stopped before the rest is there may start over
         file.write_text(f"{_MARK}{_fingerprint(body)}\n{body}", encoding="utf-8")
+        put_customers(plan, request, out)
     return file
 
 

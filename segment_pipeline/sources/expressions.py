@@ -13,7 +13,7 @@ from dataclasses import replace
 import duckdb
 
 from segment_pipeline.database.quoting import identifier, literal
-from segment_pipeline.database.store import reason
+from segment_pipeline.database.store import more_memory, reason
 from segment_pipeline.database.user_sql import what_it_does_beside_reading
 from segment_pipeline.errors import SourceError
 from segment_pipeline.sources.files import Relation
@@ -127,7 +127,7 @@ def is_date(moment: str) -> str:
 def reading_failed(source: Relation, what: str, error: duckdb.Error) -> SourceError:
     """What to say when rows could not be read to their end."""
     if isinstance(error, duckdb.OutOfMemoryException):
-        advice = "Raise operation.memory_limit in the configuration, or free disk space beside the warehouse."
+        advice = f"{more_memory(error)}."
     else:
         advice = (
             "Deliver the data again, or fix the expressions under `source` and `features`, then run the month again."

@@ -420,10 +420,8 @@ def test_a_run_that_is_stopped_says_so_and_its_run_is_closed(commands, copy, thr
         eventually(lambda: instance.get_runs(filters=at_work))
     os.kill(run.pid, number)
     ended = run.wait()
-    assert ended.code == 1
-    assert ended.err.splitlines()[-1] == (
-        "Stopped. Months already published stay; run the same command again to go on."
-    )
+    assert ended.code == 130
+    assert ended.err.splitlines()[-1] == "Stopped. What was published is whole; run the same command again to go on."
     assert published_content(copy.published) == published_content(three_months.published)
     with dg.DagsterInstance.from_config(str(copy.folder / "dagster_home")) as instance:
         assert instance.get_runs(limit=1)[0].status == dg.DagsterRunStatus.FAILURE

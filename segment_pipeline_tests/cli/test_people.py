@@ -1,6 +1,5 @@
 """Who asks to be forgotten leaves no trace and does not come back; who gets another id is neither gone nor new."""
 
-import re
 import shutil
 import sqlite3
 from datetime import date
@@ -12,12 +11,15 @@ import pytest
 
 from segment_pipeline.cli.main import main
 from segment_pipeline.cli.traces import TracesLeftError, clear_history, names_of
+from segment_pipeline.database import store
 from segment_pipeline.database.store import RunLock
 from segment_pipeline.publishing.agreement import disagreements
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline_tests.commands import Commands, Finished
 from segment_pipeline_tests.conftest import made_once
 from segment_pipeline_tests.shop import Shop, order_lines, published_content, query, write_parquet
+from segment_pipeline_tests.traces import left_beside, rows_in
+from segment_pipeline_tests.traces import traces as found_traces
 
 ANA, NUMBER = "ana.novak@example.com", "730451"
 OLD, NEW = "c00020", "c90020"
@@ -57,36 +59,13 @@ def people(two_months, tmp_path) -> Shop:
 
 
 def traces(shop: Shop, *ids: str) -> list[str]:
-    """Files of the project that hold one of the ids, as bytes or, of DuckDB's files, which may compress them, in a row;
-    not those of the user's."""
-    own = {shop.config_path, shop.orders_path}
-    wanted = [re.compile(rb"(?<![0-9.])" + re.escape(one.encode()) + rb"(?![0-9])") for one in ids]
-    files = [path for path in sorted(shop.folder.rglob("*")) if path.is_file() and path not in own]
-    return [
-        path.name
-        for path in files
-        if any(one.search(path.read_bytes()) for one in wanted)
-        or (path.suffix == ".duckdb" and any(rows_in(path, one) for one in ids))
-    ]
+    """Files of the project that hold one of the ids; not those of the user's."""
+    return found_traces(shop.folder, *ids, but={shop.config_path, shop.orders_path})
 
 
 def rows_of(shop: Shop, customer: str) -> dict[str, int]:
     """As `rows_in` the warehouse."""
     return rows_in(shop.warehouse, customer)
-
-
-def rows_in(file: Path, customer: str) -> dict[str, int]:
-    """The tables of a DuckDB file that hold the id in any column, with how many rows do."""
-    wanted = rf"(^|[^0-9.]){re.escape(customer)}($|[^0-9])"
-    with duckdb.connect(str(file), read_only=True) as connection:
-        tables = [name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
-        found = {
-            name: connection.execute(
-                f"SELECT count(*) FROM {name} AS t WHERE regexp_matches(CAST(t AS VARCHAR), ?)", [wanted]
-            ).fetchone()[0]
-            for name in tables
-        }
-    return {name: count for name, count in found.items() if count}
 
 
 def told(shop: Shop) -> dict[str, list[tuple]]:  # type: ignore[type-arg]
@@ -137,6 +116,21 @@ def test_who_is_forgotten_leaves_no_trace_and_does_not_come_back(people, two_mon
     # and the one whose id has changed, of whom nobody was told, looks like a newcomer
     deltas = f"SELECT from_state FROM transition_deltas WHERE month = '{MAY}' AND customer_id = '{NEW}'"
     assert query(people.published, deltas) == [("new",)]
+
+
+@pytest.mark.parametrize("command", [["forget", ANA, NUMBER], ["merge", ANA, "into", NUMBER]], ids=" ".join)
+def test_both_files_are_written_anew_and_hold_nobody_who_left_in_any_byte(people, monkeypatch, command):
+    """Written without compression, so that their bytes show all that is in them: whoever stays is found in each."""
+    monkeypatch.setitem(store.NO_EXTENSIONS, "force_compression", "uncompressed")
+    assert main([*command, "--config", str(people.config_path)]) == 0
+    for file in (people.warehouse, people.published):
+        held = file.read_bytes()
+        assert b"c00006" in held
+        assert ANA.encode() not in held
+        assert rows_in(file, ANA) == {}
+        with duckdb.connect(str(file), read_only=True) as connection:
+            assert connection.execute("SELECT free_blocks FROM pragma_database_size()").fetchall() == [(0,)]
+    assert left_beside(people.folder) == []
 
 
 def test_a_forgotten_customer_is_counted_where_the_source_goes_on_to_deliver_it(people, materialize):

@@ -100,21 +100,29 @@ def published_months(shop: Shop) -> list[str]:
     return [month for (month,) in found]
 
 
-def test_months_that_the_daemon_slept_over_are_run_in_order_when_it_wakes_and_the_next_tick_does_nothing(copy):
-    write_parquet(order_lines(months=7), copy.orders_path)
-    copy.configure(last_month="2023-07")
-    switch_on(copy, datetime(2023, 7, 1, 12, tzinfo=UTC))
+def test_the_month_just_closed_is_run_at_its_tick_and_those_slept_over_when_the_daemon_wakes_and_each_once(copy):
+    write_parquet(order_lines(months=8), copy.orders_path)
+    copy.configure(last_month="2023-08")
+    switch_on(copy, datetime(2023, 6, 30, 12, tzinfo=UTC))
 
-    with daemon(copy, datetime(2023, 8, 3, 9, tzinfo=UTC)) as log:
-        eventually(lambda: scheduled_runs(copy).get("2023-07") == dg.DagsterRunStatus.SUCCESS, timeout=400)
-    (tick,) = ticks(copy)
-    assert (tick.status, tick.run_keys) == (TickStatus.SUCCESS, ["2023-06", "2023-07"]), log.read_text()
-    assert scheduled_runs(copy) == dict.fromkeys(["2023-07", "2023-06"], dg.DagsterRunStatus.SUCCESS)
-    assert published_months(copy)[-2:] == ["2023-06", "2023-07"]
+    with daemon(copy, datetime(2023, 7, 2, 5, 59, 30, tzinfo=UTC)) as log:  # awake
+        eventually(lambda: scheduled_runs(copy).get("2023-06") == dg.DagsterRunStatus.SUCCESS, timeout=400)
+    (at_once,) = ticks(copy)
+    assert datetime.fromtimestamp(at_once.timestamp, UTC) == datetime(2023, 7, 2, 6, tzinfo=UTC)
+    assert (at_once.status, at_once.run_keys) == (TickStatus.SUCCESS, ["2023-06"]), log.read_text()
+    assert published_months(copy)[-1] == "2023-06"
 
-    with daemon(copy, datetime(2023, 8, 4, 5, 59, 50, tzinfo=UTC)):
-        eventually(lambda: len(ticks(copy)) == 2)
-    _, idle = ticks(copy)
-    assert datetime.fromtimestamp(idle.timestamp, UTC) == datetime(2023, 8, 4, 6, tzinfo=UTC)
-    assert (idle.status, idle.skip_reason) == (TickStatus.SKIPPED, "2023-07 is published.")
-    assert set(scheduled_runs(copy)) == {"2023-06", "2023-07"}
+    with daemon(copy, datetime(2023, 9, 3, 9, tzinfo=UTC)) as log:  # after two months
+        eventually(lambda: scheduled_runs(copy).get("2023-08") == dg.DagsterRunStatus.SUCCESS, timeout=400)
+    _, late = ticks(copy)
+    assert (late.status, late.run_keys) == (TickStatus.SUCCESS, ["2023-07", "2023-08"]), log.read_text()
+    asked = ["2023-08", "2023-07", "2023-06"]
+    assert scheduled_runs(copy) == dict.fromkeys(asked, dg.DagsterRunStatus.SUCCESS)
+    assert published_months(copy)[-3:] == asked[::-1]
+
+    with daemon(copy, datetime(2023, 9, 4, 5, 59, 50, tzinfo=UTC)):
+        eventually(lambda: len(ticks(copy)) == 3)
+    *_, idle = ticks(copy)
+    assert datetime.fromtimestamp(idle.timestamp, UTC) == datetime(2023, 9, 4, 6, tzinfo=UTC)
+    assert (idle.status, idle.skip_reason) == (TickStatus.SKIPPED, "2023-08 is published.")
+    assert set(scheduled_runs(copy)) == set(asked)

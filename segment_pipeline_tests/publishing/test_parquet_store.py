@@ -16,6 +16,7 @@ from segment_pipeline.publishing.stores.filling import assets_behind, fill, stor
 from segment_pipeline.publishing.stores.parts import StoreError, parts_of
 from segment_pipeline_tests.publishing.stores import changed, doubled, killed_filling, naming, without_month
 from segment_pipeline_tests.shop import query
+from segment_pipeline_tests.traces import traces
 
 MAY = "2023-05-01"
 
@@ -143,17 +144,19 @@ def test_what_is_killed_leaves_the_publication_as_it_was_and_the_next_is_whole(c
     assert len(list((copy.folder / "lake").iterdir())) == 2  # the publication, and what leads to it
 
 
-def test_who_is_forgotten_or_merged_is_so_there_too(copy):
+def test_who_is_forgotten_or_merged_leaves_no_trace_there(copy):
     store = filled(copy)
     ids = [row[0] for row in query(copy.published, "SELECT customer_id FROM current_assignments ORDER BY 1 LIMIT 3")]
     gone, old, new = ids
+    lake = copy.folder / "lake"
+    assert len(traces(lake, gone)) > 5
     config = ["--config", str(copy.config_path)]
     assert main(["forget", gone, *config]) == 0
     assert main(["merge", old, "into", new, *config]) == 0
     assert assets_behind(store.config) == []
     assert_same(copy)
-    theirs = f"FROM '{copy.folder}/lake/*/monthly_assignments/*/*.parquet' WHERE customer_id IN ('{gone}', '{old}')"
-    assert duckdb.sql(theirs).fetchall() == []
+    assert traces(copy.folder, gone, old, but={copy.config_path, copy.orders_path}) == []
+    assert len(traces(lake, new)) > 5  # they would be found
 
 
 def test_a_folder_of_others_is_not_written_to_nor_is_one_that_cannot_be(copy, capsys):

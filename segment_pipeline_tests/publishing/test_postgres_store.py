@@ -20,6 +20,7 @@ from segment_pipeline.publishing.stores.parts import StoreError, parts_of
 from segment_pipeline.publishing.stores.postgres import PostgresStore
 from segment_pipeline_tests.postgres import MISSING, binaries, server
 from segment_pipeline_tests.publishing.stores import changed, doubled, killed_filling, naming, without_month
+from segment_pipeline_tests.traces import traces_in_server
 
 pytestmark = [pytest.mark.skipif(binaries() is None, reason=MISSING), pytest.mark.process]
 
@@ -338,15 +339,19 @@ def test_another_project_is_not_written_over(copy, database):
         fill(PostgresStore(load_config(other)))
 
 
-def test_who_is_forgotten_or_merged_is_so_there_too(copy, database):
+def test_who_is_forgotten_or_merged_leaves_no_trace_there(copy, database):
     store = filled(copy, database)
+    with session(database) as server:
+        server.execute("ANALYZE")  # as the server does by itself, sooner or later
     gone, old, new = (row[0] for row in ask(database, "SELECT customer_id FROM current_assignments ORDER BY 1 LIMIT 3"))
+    assert "pg_stats" in traces_in_server(database, gone)
     config = ["--config", str(copy.config_path)]
     assert main(["forget", gone, *config]) == 0
     assert main(["merge", old, "into", new, *config]) == 0
     assert assets_behind(store.config) == []
     assert_same(copy.published, database)
-    assert ask(database, f"SELECT 1 FROM membership WHERE customer_id IN ('{gone}', '{old}')") == []
+    assert traces_in_server(database, gone, old) == []
+    assert "segments.monthly_assignments" in traces_in_server(database, new)  # it would be found
     dead = "SELECT sum(n_dead_tup) FROM pg_stat_user_tables WHERE relname = 'monthly_assignments'"
     deadline = time.monotonic() + 10
     while ask(database, dead) != [(0,)]:  # the server's own statistics come late

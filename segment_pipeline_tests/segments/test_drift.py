@@ -46,6 +46,15 @@ def test_the_limit_of_chance_is_what_it_says() -> None:
     assert over <= 0.004 * 4000  # one in a thousand is meant; the bins' edges are drawn as well
 
 
+def test_so_is_that_of_the_distance() -> None:
+    random, n = np.random.default_rng(6), 300
+    space = FeatureSpace.fit(FEATURES[1:], random.normal(size=(n, 1)))
+    (row,) = feature_drift(space, random.normal(size=(n, 1)), random.normal(size=(n, 1)), 0.0, 0.0)
+    pairs = np.sort(random.normal(size=(20_000, 2, n)) / space.scale[0], axis=2)
+    distances = np.abs(pairs[:, 0] - pairs[:, 1]).mean(axis=1)  # of samples of one size
+    assert row.wasserstein_limit == pytest.approx(np.quantile(distances, 0.999), rel=0.2)
+
+
 def test_a_change_of_mean_is_told_in_standard_deviations_with_its_sign() -> None:
     then, now = customers(20_000, 1), customers(20_000, 2, shift=-0.5)
     space = FeatureSpace.fit(FEATURES, then)
@@ -60,6 +69,16 @@ def test_a_month_is_never_away_from_itself(values: np.ndarray) -> None:
     index, limit = population_stability_index(values, values)
     assert index == 0.0
     assert limit >= 0.0
+
+
+def test_the_index_is_that_of_a_calculation_by_hand_with_half_a_customer_more_in_each_bin() -> None:
+    then, now = np.repeat([0.0, 1.0], [12, 88]), np.repeat([0.0, 1.0, 2.0], [30, 60, 10])
+    # the tenths of `then` end at 0, and at 1 from the second on; nobody was beyond the last
+    p, q = (np.array(counts) + 0.5 for counts in ([12, 88, 0], [30, 60, 10]))
+    by_hand = sum((after - before) / 101.5 * np.log(after / before) for before, after in zip(p, q, strict=True))
+    index, by_chance = population_stability_index(then, now)
+    assert index == pytest.approx(by_hand, rel=1e-12)
+    assert by_chance == pytest.approx(13.8155 * (1 / 100 + 1 / 100), rel=1e-4)  # chi-squared of 2 degrees, 1 in 1000
 
 
 def test_a_feature_of_a_single_value_can_be_compared() -> None:

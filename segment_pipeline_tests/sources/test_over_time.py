@@ -94,6 +94,18 @@ def test_what_has_changed_is_told_with_its_size(connection, tmp_path, change, sa
     assert changes(connection, config, []) == []
 
 
+def test_lines_that_another_file_chooses_are_read_again_though_their_own_file_is_as_it_was(connection, tmp_path):
+    chosen = "who IN (SELECT who FROM 'members.csv')"
+    config = configured(tmp_path, ORDERS.replace("paid}", f'paid, where: "{chosen}"}}'))
+    write(tmp_path / "orders.csv", daily_orders(MARCH, date(2023, 3, 30)))
+    lines = []
+    for members in (["c0"], ["c0", "c1"]):
+        write(tmp_path / "members.csv", members, header="who")
+        read_contents(connection, config)
+        lines += connection.execute("SELECT sum(lines) FROM source_contents").fetchall()
+    assert lines == [(15,), (30,)]
+
+
 def test_a_change_after_a_month_is_none_of_that_month(connection, tmp_path):
     config, rows = configured(tmp_path), daily_orders(date(2023, 1, 1), date(2023, 6, 30))
     write(tmp_path / "orders.csv", rows)
@@ -215,6 +227,16 @@ def test_a_feed_ends_early_where_it_is_silent_for_longer_than_ever(known, early)
     if found is not None:
         assert found.last == max(day for day in known if day < as_of(APRIL))
         assert f"none after {found.last}" in str(found)
+
+
+def test_it_is_told_whether_there_is_anything_to_wait_for():
+    until = days(date(2023, 1, 1), date(2023, 4, 20))
+    said = (
+        "visits: none after 2023-04-20, 10 days before the month ends, and they {}; the longest silence before that was"
+    )
+    assert str(feed_end("visits", until, APRIL)) == f"{said.format('end there')} 0 days"
+    goes_on = feed_end("visits", [*until[::2], *days(MAY, MAY)], APRIL)
+    assert str(goes_on) == f"{said.format('go on only after it').replace('20, 10', '19, 11')} 1 day"
 
 
 def test_the_days_of_the_lines_are_known(connection, tmp_path):
