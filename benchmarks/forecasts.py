@@ -2,7 +2,8 @@
 80 % holds what came, and how far off it was beside the memory alone, "as it is now" and a matrix counted from the same
 memberships. Out of time: a champion fitted to the first months forecasts in its last month and in each one after it.
 
-Demo and CDNOW: champions fitted to every number of months from 3 on, 3 to 6 segments. Simulated: chains of three
+Demo and CDNOW: champions fitted to every number of months from 3 on, 3 to 6 segments; what is expected of a customer's
+next month stands, as in the pipeline, on when it last ordered; `matrix alone` does without. Simulated: chains of three
 segments and `lapsed`, whose transition matrix is shaken every month for all customers alike; a shock is the standard
 deviation of the logarithm of the odds of each move, `lasting` how much of it is there a month later.
 
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from memory import Shop, shop_of
+from memory import Shop, moves_by_silence, shop_of
 from real_months import cdnow, demo, record
 
 from segment_pipeline.arrays import Array
@@ -41,16 +42,18 @@ STEPS = np.array(
 
 @dataclass(frozen=True, eq=False)
 class Champion:
-    """A fitted chain over all months of a panel. sums : (T, T, k + 1) as of KnownCustomers. labels : (n, T) the
-    likeliest state of who is known, -1 before."""
+    """A fitted chain over all months of a panel. sums, next_month : (T, T, k + 1) and (T, k + 1) as of KnownCustomers.
+    labels : (n, T) the likeliest state of who is known, -1 before."""
 
     model: MarkovMixture
     fitted: int
     sums: Array
+    next_month: Array
     labels: Array
 
     @classmethod
-    def of(cls, model: MarkovMixture, panel: Panel, fitted: int) -> "Champion":
+    def of(cls, model: MarkovMixture, panel: Panel, fitted: int, shop: Shop | None = None) -> "Champion":
+        """shop : where orders tell of silence."""
         memberships, seen = model.filter(panel), panel.states == SEEN
         _, months, states = memberships.shape
         known_since = np.where(seen.any(axis=1), seen.argmax(axis=1), months)
@@ -60,13 +63,24 @@ class Champion:
         labels = np.where(
             np.arange(months) >= known_since[:, None], np.nan_to_num(memberships, nan=-1.0).argmax(axis=2), -1
         )
-        return cls(model, fitted, sums, labels)
+        next_month = np.einsum("mma->ma", sums) @ model.memory_.transitions
+        if shop is not None:
+            next_month += more_by_silence(shop, model, memberships, fitted)
+        return cls(model, fitted, sums, next_month, labels)
 
     def known(self, today: int) -> KnownCustomers:
         """What is known at the end of a month."""
         return KnownCustomers(
-            self.sums[: today + 1, : today + 1], self.model.memory_.transitions, min(self.fitted, today + 1)
+            self.sums[: today + 1, : today + 1],
+            self.next_month[: today + 1],
+            self.model.memory_.transitions,
+            min(self.fitted, today + 1),
         )
+
+    def by_matrix(self, today: int, ahead: int) -> Array:
+        """(k + 1,) shares by the transition matrix alone."""
+        now = self.sums[today, today]
+        return np.asarray(now @ np.linalg.matrix_power(self.model.memory_.transitions, ahead) / now.sum())
 
     def counted(self, today: int) -> Array:
         """(k + 1, k + 1) transition matrix counted from the likeliest states up to a month."""
@@ -74,6 +88,19 @@ class Champion:
         moves = np.zeros((self.sums.shape[2],) * 2)
         np.add.at(moves, (before[before >= 0], now[before >= 0]), 1.0)
         return counted_steps(moves)
+
+
+def more_by_silence(shop: Shop, model: MarkovMixture, memberships: Array, fitted: int) -> Array:
+    """(T, k + 1) how many customers more than by the matrix are expected in each state a month after each, by the moves
+    of their silence up to then; in the months of the fit, by all of these."""
+    panel, transitions = shop.panel, model.memory_.transitions
+    moves = [moves_by_silence(shop, model, memberships, t) for t in range(1, panel.n_months)]
+    more = np.zeros((panel.n_months, len(transitions)))
+    for t in range(panel.n_months):
+        there = panel.states[:, t] == SEEN
+        steps = model.memory_.by_silence(np.sum(moves[: max(t, fitted - 1)], axis=0))
+        more[t] = np.einsum("na,nab->b", memberships[there, t], steps[shop.silence[there, t]] - transitions)
+    return more
 
 
 def real_champions(shop: Shop) -> Iterator[Champion]:
@@ -90,7 +117,7 @@ def real_champions(shop: Shop) -> Iterator[Champion]:
         for k in SIZES:
             start = found[k - 2].model.mixture_
             model = MarkovMixture(k, variance_floor=shop.floor, mixture_init=start).fit(train)
-            yield Champion.of(model, shop.panel, fitted)
+            yield Champion.of(model, shop.panel, fitted, shop)
 
 
 def simulated_champions(shock: float, lasting: float) -> Iterator[Champion]:
@@ -122,8 +149,8 @@ def shaken_panel(seed: int, shock: float, lasting: float, customers: int = 1500,
 
 
 def judged(champions: Iterator[Champion]) -> dict[int, Array]:
-    """Months ahead -> (forecasts, 7) of each forecast: states, coverage, half width, errors of what is served, of the
-    memory, of as it is now and of counts, and whether the memory was served."""
+    """Months ahead -> (forecasts, 9) of each forecast: states, coverage, half width, errors of what is served, of the
+    memory, of the matrix alone, of as it is now and of counts, and whether the memory was served."""
     found = defaultdict(list)
     for champion in champions:
         months = len(champion.sums)
@@ -134,7 +161,8 @@ def judged(champions: Iterator[Champion]) -> dict[int, Array]:
                     continue
                 came = champion.sums[today, today + forecast.ahead] / known.customers(today)
                 by_counts = forecast.as_it_is_now @ np.linalg.matrix_power(steps, forecast.ahead)
-                said = (forecast.share, forecast.by_memory, forecast.as_it_is_now, by_counts)
+                by_matrix = champion.by_matrix(today, forecast.ahead)
+                said = (forecast.share, forecast.by_memory, by_matrix, forecast.as_it_is_now, by_counts)
                 found[forecast.ahead].append(
                     [
                         len(came),
@@ -166,8 +194,8 @@ def main() -> None:
         counts = {name: int(found[:, 0].sum()) for name, found in of_ahead.items()}
         for name, mean in {**means, "pooled": pooled}.items():
             rows.append([ahead, name, counts.get(name, sum(counts.values())), *(float(value) for value in mean[1:])])
-    header = ("ahead", "data", "outcomes", "coverage", "half width", "served", "memory", "as it is now", "counted")
-    record("forecasts", "errors and half widths in percentage points", (*header, "memory serves"), rows)
+    header = ("ahead", "data", "outcomes", "coverage", "half width", "served", "memory", "matrix alone", "as it is now")
+    record("forecasts", "errors and half widths in percentage points", (*header, "counted", "memory serves"), rows)
 
 
 if __name__ == "__main__":

@@ -185,7 +185,7 @@ def by_chain(shop: Shop, model: MarkovMixture) -> Expected:
 def by_silence(shop: Shop, model: MarkovMixture) -> Expected:
     """As it is published (segments/ahead): by the moves of all months before."""
     seen, filtered = shop.panel.states == SEEN, model.filter(shop.panel)
-    moves = [_moves(shop, model, filtered, t) for t in range(1, shop.panel.n_months)]
+    moves = [moves_by_silence(shop, model, filtered, t) for t in range(1, shop.panel.n_months)]
     expected = []
     for t in range(shop.fitted, shop.panel.n_months):
         transitions = model.memory_.by_silence(np.sum(moves[: t - 1], axis=0))
@@ -195,7 +195,7 @@ def by_silence(shop: Shop, model: MarkovMixture) -> Expected:
     return expected
 
 
-def _moves(shop: Shop, model: MarkovMixture, filtered: Array, t: int) -> Array:
+def moves_by_silence(shop: Shop, model: MarkovMixture, filtered: Array, t: int) -> Array:
     """(w, k, k + 1) customers of each silence expected to have gone from a segment to a state by month t."""
     k, transitions = model.n_components, model.memory_.transitions
     states = shop.panel.states

@@ -53,7 +53,7 @@ WITHOUT_A_TABLE = {
     ("monthly_assignments", "raw_customers"): "only a champion with memory asks who is new; two months give none",
     **{
         ("segment_forecast", other): "only a champion with memory forecasts; two months give none"
-        for other in ("monthly_assignments", "raw_customers", "transition_deltas", "validated_features")
+        for other in ("raw_customers", "transition_deltas", "validated_features")
     },
 }
 

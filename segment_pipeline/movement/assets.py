@@ -66,10 +66,12 @@ def _beside_chance(rows: Rows) -> dg.TableMetadataValue:
 def segment_forecast(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.models.champions_store import require_champion
     from segment_pipeline.movement.forecast_store import quality, write_forecast
+    from segment_pipeline.segments.ahead.silence_store import known_by_silence
 
     with pipeline.step(context) as step:
         champion = require_champion(step.connection, step.config, step.month)
-        rows = write_forecast(step.connection, champion, step.month)
+        by_silence = known_by_silence(step.connection, step.config, champion, step.month)
+        rows = write_forecast(step.connection, champion, step.month, by_silence)
         step.rows = len(rows)
         came = quality(step.connection)
     return step.result({**_expected(champion, rows), "quality": _quality(came)})

@@ -3,11 +3,12 @@
 Here: the forecast of a champion with memory, its interval, and the choice between it and "as it is now", from sums over
 customers. Not here: the sums (forecast_store.py), and what is expected of a single customer (`next_probabilities`).
 
-The champion's forecast is its transition matrix, applied once a month. How far off it may be, past forecasts of the
-same number of months ahead tell: they hold what months have in common (a season, a campaign, a mild spring), which
-sampling alone does not know. They are those of the months since the champion was fitted. Until there are
-`UNSEEN_FORECASTS` of them, it forecasts the months of its panel too, so that a first month has some: to those it was
-fitted, so its errors there are too small by a known factor (`optimism`), which is put back.
+The champion's forecast of the next month is what it expects of each customer then, summed: where order lines tell when
+each last ordered, it knows that (segments/ahead). From there on it is the transition matrix, applied once a month. How
+far off it may be, past forecasts of the same number of months ahead tell: they hold what months have in common (a
+season, a campaign, a mild spring), which sampling alone does not know. They are those of the months since the champion
+was fitted. Until there are `UNSEEN_FORECASTS` of them, it forecasts the months of its panel too, so that a first month
+has some: to those it was fitted, so its errors there are too small by a known factor (`optimism`), which is put back.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,11 +44,13 @@ class KnownCustomers:
     """Where customers were, under one champion, in the T months up to the present one; k + 1 states, `lapsed` last.
 
     sums : (T, T, k + 1), sums[m, s] over the customers known by the end of month m of their probabilities at the end
-    of month s; NaN where s < m. transitions : (k + 1, k + 1) the champion's, rows sum to 1. fitted : how many of the
+    of month s; NaN where s < m. next_month : (T, k + 1) over the customers known by the end of a month, what was
+    expected of them a month later. transitions : (k + 1, k + 1) the champion's, rows sum to 1. fitted : how many of the
     months the champion was fitted to; they come first.
     """
 
     sums: Array
+    next_month: Array
     transitions: Array
     fitted: int
 
@@ -66,11 +69,12 @@ class KnownCustomers:
 
     def expected(self, month: int, ahead: int) -> Array:
         """(k + 1,) what the champion expects of the customers known by a month so many months later; sums to 1."""
-        return np.asarray(self.shares(month, month) @ np.linalg.matrix_power(self.transitions, ahead))
+        a_month_later = self.next_month[month] / self.customers(month)
+        return np.asarray(a_month_later @ np.linalg.matrix_power(self.transitions, ahead - 1))
 
     def chance(self, month: int, ahead: int) -> Array:
-        """(k + 1,) standard deviation of these shares if customers moved independently of each other, as the champion
-        expects: of a sum of multinomials. Never less than one customer."""
+        """(k + 1,) standard deviation of these shares if customers moved independently of each other, by the transition
+        matrix: of a sum of multinomials. Never less than one customer."""
         steps = np.linalg.matrix_power(self.transitions, ahead)
         variance = self.sums[month, month] @ (steps * (1.0 - steps))
         return np.asarray(np.sqrt(np.maximum(variance, 1.0)) / self.customers(month))

@@ -2,9 +2,11 @@
 of them, and what came of earlier forecasts.
 
 Known is who was there by then, accepted or rejected, in a month of the pipeline or of the panel before it. Who of them
-has no row in a month has lapsed.
+has no row in a month has lapsed. What is expected of the next month is summed over all of them: of the month's
+customers it is what `next_probabilities` and `next_lapse_probability` say of each, so that both tables agree.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date
 
@@ -13,9 +15,10 @@ import numpy as np
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.database.quoting import literal
-from segment_pipeline.database.rows import Row, read_rows, write_rows
-from segment_pipeline.database.store import insert_query, month_literal
+from segment_pipeline.database.rows import Row, insert_rows, read_rows, write_rows
+from segment_pipeline.database.store import month_literal
 from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.models.tables import SILENCE
 from segment_pipeline.months import add_months, months_between
 from segment_pipeline.movement.forecast import MONTHS_AHEAD, Forecast, KnownCustomers, counted_steps, forecasts
 from segment_pipeline.movement.tables import (
@@ -24,20 +27,23 @@ from segment_pipeline.movement.tables import (
     KNOWN_CUSTOMER_STATES,
     SEGMENT_FORECAST,
 )
+from segment_pipeline.segments.ahead.silence_store import BySilence, silence_sql
 from segment_pipeline.segments.soft_moves import LAPSED
 from segment_pipeline.segments.tables import MEMORY_STATES
 
 
-def write_forecast(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date) -> Sequence[Row]:
+def write_forecast(
+    connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, by_silence: BySilence | None = None
+) -> Sequence[Row]:
     """The month's forecast, and the outcomes of earlier ones; returns the rows of `segment_forecast`. Without a memory
-    there are none."""
+    there are none. by_silence : what the month's assignments were written with."""
     if model.memory is None:
         # a version's number may have been another's, which a month that was run again has taken back
         connection.execute(f"DELETE FROM {KNOWN_CUSTOMER_STATES.name} WHERE model_version = {model.model_version}")
         write_rows(connection, FORECAST_OUTCOMES, month, [])
         write_rows(connection, SEGMENT_FORECAST, month, [])
         return []
-    _write_states(connection, model, month)
+    _write_states(connection, model, month, by_silence)
     known = known_customers(connection, model, month)
     rows = _forecast_rows(connection, model, month, known)
     write_rows(connection, SEGMENT_FORECAST, month, rows)
@@ -54,7 +60,7 @@ def known_customers(connection: duckdb.DuckDBPyConnection, model: SegmentModel, 
     """Where customers were under the model, up to the month, in all months before it without a gap."""
     assert model.memory is not None  # noqa: S101 - for mypy: the callers have looked
     found = connection.execute(
-        f"SELECT month, known_since, state, customers FROM {KNOWN_CUSTOMER_STATES.name} "
+        f"SELECT month, known_since, state, customers, next_customers FROM {KNOWN_CUSTOMER_STATES.name} "
         f"WHERE model_version = {model.model_version} AND month <= {month_literal(month)} ORDER BY ALL"
     ).fetchall()
     there = {one for one, *_ in found}
@@ -63,20 +69,27 @@ def known_customers(connection: duckdb.DuckDBPyConnection, model: SegmentModel, 
         first = add_months(first, -1)
     states = {state: position for position, state in enumerate(_states(model))}
     months = months_between(first, month) + 1
-    sums = np.zeros((months, months, len(states)))
-    for one, since, state, customers in found:
+    sums, next_month = np.zeros((months, months, len(states))), np.zeros((months, len(states)))
+    for one, since, state, customers, expected in found:
         at = months_between(first, one)
         if at >= 0:
             sums[max(0, months_between(first, since)) : at + 1, at, states[state]] += customers
+            next_month[at, states[state]] += np.nan if expected is None else expected
     sums[np.tril_indices(months, -1)] = np.nan
-    return KnownCustomers(sums, model.memory.transitions, months_between(first, model.trained_month) + 1)
+    transitions = model.memory.transitions
+    # months that an older version wrote did not keep it: they were forecast by the matrix
+    by_matrix = np.einsum("mma->ma", sums) @ transitions
+    next_month = np.where(np.isnan(next_month), by_matrix, next_month)
+    return KnownCustomers(sums, next_month, transitions, months_between(first, model.trained_month) + 1)
 
 
 def _states(model: SegmentModel) -> list[str]:
     return [*map(str, model.segment_ids), LAPSED]
 
 
-def _write_states(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date) -> None:
+def _write_states(
+    connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, by_silence: BySilence | None
+) -> None:
     """The month's rows and, of a champion of which nothing is known of the month before, those of all before it."""
     of_model, before = f"model_version = {model.model_version}", month_literal(add_months(month, -1))
     has_past = connection.execute(
@@ -89,37 +102,64 @@ def _write_states(connection: duckdb.DuckDBPyConnection, model: SegmentModel, mo
         f"SELECT DISTINCT month FROM {MEMORY_STATES.name} WHERE {of_model} AND {of_months} ORDER BY month"
     ).fetchall()
     for (one,) in months:
-        insert_query(connection, KNOWN_CUSTOMER_STATES, _states_sql(model, one))
+        insert_rows(connection, KNOWN_CUSTOMER_STATES, _states_rows(connection, model, one, by_silence))
 
 
-def _states_sql(model: SegmentModel, month: date) -> str:
-    """The rows of a month: sums of decimals, so that the threads' order does not matter."""
-    k = len(model.segments)
-    listed = ", ".join(
-        f"{{'state': {literal(state)}, 'customers': "
-        f"CAST(sum(CAST(coalesce(s.probabilities[{a + 1}], {1 if a == k else 0}E0) AS DECIMAL(38, 12))) AS DOUBLE)}}"
+def _states_rows(
+    connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, by_silence: BySilence | None
+) -> list[Row]:
+    """The rows of a month: where customers are, and where they are expected a month later."""
+    assert model.memory is not None  # noqa: S101 - for mypy: the callers have looked
+    found = connection.execute(_states_sql(model, month, by_silence)).fetchall()
+    now: dict[date, Array] = defaultdict(lambda: np.zeros(len(model.segments) + 1))
+    ahead: dict[date, Array] = defaultdict(lambda: np.zeros(len(model.segments) + 1))
+    for since, silence, *sums in found:
+        steps = model.memory.transitions
+        if by_silence is not None and silence is not None:
+            steps = by_silence.transitions[silence]
+        now[since] += sums
+        ahead[since] += sums @ steps
+    return [
+        {
+            "month": month,
+            "model_version": model.model_version,
+            "known_since": since,
+            "state": state,
+            "customers": now[since][a],
+            "next_customers": ahead[since][a],
+        }
+        for since in now
         for a, state in enumerate(_states(model))
+    ]
+
+
+def _states_sql(model: SegmentModel, month: date, by_silence: BySilence | None) -> str:
+    """A query of known_since, SILENCE and how many customers are in each state: sums of decimals, so that the threads'
+    order does not matter. Of who has lapsed, and where it is not known, the silence is NULL."""
+    k = len(model.segments)
+    summed = ", ".join(
+        f"CAST(sum(CAST(coalesce(s.probabilities[{a + 1}], {1 if a == k else 0}E0) AS DECIMAL(38, 12))) AS DOUBLE)"
+        for a in range(k + 1)
     )
+    nobody = f"SELECT CAST(NULL AS VARCHAR) AS customer_id, CAST(NULL AS INTEGER) AS {SILENCE} WHERE false"
+    silences = nobody if by_silence is None else silence_sql(by_silence.window_months, month)
     return f"""
-        SELECT {month_literal(month)} AS month, {model.model_version} AS model_version, known_since,
-            found.state AS state, found.customers AS customers
+        SELECT known_since, silent.{SILENCE}, {summed}
         FROM (
-            SELECT known_since, unnest([{listed}]) AS found
+            SELECT customer_id, min(month) AS known_since
             FROM (
-                SELECT customer_id, min(month) AS known_since
-                FROM (
-                    SELECT month, customer_id FROM raw_customers
-                    UNION ALL SELECT month, customer_id FROM past_features
-                ) AS everybody
-                WHERE month <= {month_literal(month)} AND trim(customer_id) <> '' GROUP BY customer_id
-            ) AS known
-            LEFT JOIN (
-                SELECT customer_id, probabilities FROM {MEMORY_STATES.name}
-                WHERE model_version = {model.model_version} AND month = {month_literal(month)}
-            ) AS s USING (customer_id)
-            GROUP BY known_since
-        ) AS summed
-        ORDER BY known_since, state
+                SELECT month, customer_id FROM raw_customers
+                UNION ALL SELECT month, customer_id FROM past_features
+            ) AS everybody
+            WHERE month <= {month_literal(month)} AND trim(customer_id) <> '' GROUP BY customer_id
+        ) AS known
+        LEFT JOIN (
+            SELECT customer_id, probabilities FROM {MEMORY_STATES.name}
+            WHERE model_version = {model.model_version} AND month = {month_literal(month)}
+        ) AS s ON s.customer_id = known.customer_id
+        LEFT JOIN ({silences}) AS silent ON silent.customer_id = known.customer_id
+        GROUP BY known_since, silent.{SILENCE}
+        ORDER BY known_since, silent.{SILENCE}
     """
 
 

@@ -96,6 +96,12 @@ KNOWN_CUSTOMER_STATES = Table(
         Column("known_since", "DATE", "month", "The first month in which these customers were there."),
         _STATE,
         Column("customers", "DOUBLE", "customers", "Sum of their probabilities of the state."),
+        Column(
+            "next_customers",
+            "DOUBLE",
+            "customers",
+            "The same of what was expected of them a month later. NULL in months of before that was kept.",
+        ),
     ),
     ("month", "model_version", "known_since", "state"),
     published=False,
@@ -120,7 +126,14 @@ SEGMENT_FORECAST = Table(
         Column("known_customers", "BIGINT", "customers", "How many are known at the end of the month."),
         _SERVED_BY,
         Column("share_now", "DOUBLE", "0..1", "Share at the end of the month: the forecast as it is now."),
-        Column("share_by_memory", "DOUBLE", "0..1", "What the champion expects, whether it is served or not."),
+        Column(
+            "share_by_memory",
+            "DOUBLE",
+            "0..1",
+            "What the champion expects, whether it is served or not. One month ahead the sum over known_customers: of "
+            "next_probabilities and next_lapse_probability of the month's customers, and of what segment_dynamics says "
+            "of the lapsed; from there on that matrix. In months of before that was so it is the matrix alone.",
+        ),
         Column(
             "share_by_counts",
             "DOUBLE",

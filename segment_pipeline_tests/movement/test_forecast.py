@@ -27,7 +27,7 @@ def known(counts: Array, transitions: Array = STEPS, fitted: int = 1) -> KnownCu
     months = len(counts)
     sums = np.broadcast_to(counts, (months, *counts.shape)).copy()
     sums[np.tril_indices(months, -1)] = np.nan
-    return KnownCustomers(sums, transitions, fitted)
+    return KnownCustomers(sums, counts @ transitions, transitions, fitted)
 
 
 def expected_counts(months: int) -> Array:
@@ -59,6 +59,21 @@ def test_a_forecast_is_the_matrix_applied_month_by_month():
         assert forecast.served_by == "memory"
         np.testing.assert_allclose(forecast.share, shares, atol=1e-12)
         np.testing.assert_allclose(forecast.as_it_is_now, counts[-1] / START.sum(), atol=1e-12)
+
+
+def test_what_is_expected_of_each_customer_is_the_first_step_and_is_judged_as_it_was_said():
+    """Nobody can lapse next month, which the matrix does not know: it is off in every month, what is said is not."""
+    cannot = STEPS.copy()
+    cannot[:3, :3] /= cannot[:3, :3].sum(axis=1, keepdims=True)
+    cannot[:3, 3] = 0.0
+    counts = np.array([START @ np.linalg.matrix_power(cannot, t) for t in range(8)])
+    by_matrix = known(counts)
+    told = KnownCustomers(by_matrix.sums, counts @ cannot, STEPS, 1)
+    for forecast in forecasts(told):
+        expected = counts[-1] @ cannot @ np.linalg.matrix_power(STEPS, forecast.ahead - 1) / START.sum()
+        np.testing.assert_allclose(forecast.by_memory, expected, atol=1e-12)
+    assert forecasts(told)[0].judged.memory_error == pytest.approx(0.0, abs=1e-12)
+    assert forecasts(by_matrix)[0].judged.memory_error > 0.01
 
 
 @pytest.mark.parametrize("shock", [0.0, 0.5])

@@ -17,7 +17,8 @@ from segment_pipeline.movement.tables import (
     SEGMENT_FORECAST,
 )
 from segment_pipeline.publishing.catalogue import TABLES
-from segment_pipeline_tests.segments import test_memory
+from segment_pipeline.segments.ahead.silence_store import known_by_silence
+from segment_pipeline_tests.segments import test_memory, test_silence
 from segment_pipeline_tests.segments.test_memory import FIRST, JANUARY, MONTHS, NAMES, PANEL, SECOND, SERVES, filled
 
 HERE = np.isin(PANEL.states, (SEEN, MISSING))
@@ -51,6 +52,12 @@ def warehouse():
         for t in range(MONTHS):
             run(connection, t)
         yield connection
+
+
+def run_with_orders(connection: duckdb.DuckDBPyConnection, t: int) -> None:
+    """The month of a source that tells when each customer last ordered."""
+    by_silence = test_silence.run(connection, t)
+    write_forecast(connection, SERVES[t], month(t), by_silence)
 
 
 def rows_of(connection, table: str, condition: str) -> list[dict]:
@@ -211,3 +218,51 @@ def test_a_warehouse_without_the_tables_opens_and_goes_on():
         assert found["forecast_outcomes"] == []
         run(connection, 4)
         assert {row["made_in"] for row in rows_of(connection, "forecast_outcomes", "true")} == {month(3)}
+
+
+@pytest.mark.parametrize("past", [0, 4])
+def test_the_forecast_of_the_next_month_is_what_its_customers_are_expected_to_do_summed(past):
+    """Of who is there and rejected nothing is published: it counts by its silence; of who has lapsed, by the matrix."""
+    with test_silence.told(past) as connection:
+        for t in range(past, MONTHS):
+            run_with_orders(connection, t)
+        for t in range(max(past, 2), MONTHS):
+            model = SERVES[t]
+            k, T = len(model.segments), model.memory.transitions
+            by_silence = known_by_silence(connection, test_silence.CONFIG, model, month(t)).transitions
+            knows, silence, known = test_memory.known_to(model)[:, t], test_silence.silence_of(t), t >= KNOWN_SINCE
+            others = np.zeros(k + 1)
+            for customer in np.flatnonzero(known & (PANEL.states[:, t] != SEEN)):
+                if PANEL.states[customer, t] != MISSING:
+                    others += T[-1]
+                else:
+                    others += knows[customer] @ (T if silence[customer] < 0 else by_silence[silence[customer]])
+            expected = published_sum(connection, t) + others
+            rows = rows_of(connection, "segment_forecast", f"month = DATE '{month(t)}' AND months_ahead = 1")
+            found = {row["state"]: row["share_by_memory"] * row["known_customers"] for row in rows}
+            states = [*map(str, model.segment_ids), "lapsed"]
+            np.testing.assert_allclose([found[state] for state in states], expected, atol=1e-6)
+            assert not np.allclose(expected, sums(model, t, t) @ T, atol=0.1)  # the matrix alone says something else
+
+
+def published_sum(connection: duckdb.DuckDBPyConnection, t: int) -> np.ndarray:
+    """(k + 1,) of the published rows of a month."""
+    rows = connection.execute(
+        "SELECT next_probabilities, next_lapse_probability FROM monthly_assignments WHERE month = ?", [month(t)]
+    ).fetchall()
+    return np.array([[*ahead, lapse] for ahead, lapse in rows]).sum(axis=0)
+
+
+def test_months_of_before_the_sum_was_kept_stay_as_they_are_and_count_by_the_matrix():
+    with test_silence.told() as connection:
+        for t in range(5):
+            run_with_orders(connection, t)
+        said = rows_of(connection, "segment_forecast", "true")
+        connection.execute(f"ALTER TABLE {KNOWN_CUSTOMER_STATES.name} DROP COLUMN next_customers")
+        prepare(connection, TABLES, NAMES)
+        run_with_orders(connection, 5)
+        found = known_customers(connection, SECOND, month(5))
+        for t in range(5):
+            np.testing.assert_allclose(found.next_month[t], sums(SECOND, t, t) @ SECOND.memory.transitions, atol=1e-6)
+        assert not np.allclose(found.next_month[5], sums(SECOND, 5, 5) @ SECOND.memory.transitions, atol=0.1)
+        assert rows_of(connection, "segment_forecast", f"month < DATE '{month(5)}'") == said
