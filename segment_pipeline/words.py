@@ -1,9 +1,14 @@
 """Figures and features in plain words, one way wherever people read them."""
 
 import math
+import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 from segment_pipeline.config.order_features import ORDER_FEATURES
+
+if TYPE_CHECKING:
+    from segment_pipeline.config.source import Feature
 
 _ONE_OF = {"days": "day", "orders": "order", "products": "product"}
 """Unit -> what one of it is called, where a feature is told by its unit."""
@@ -48,12 +53,57 @@ def points(change: float) -> str:
     return f"{100 * change:+.1f}"
 
 
-def traits_of(feature: str) -> tuple[str, str, str, str]:
-    """What a segment is whose mean is far below, below, above, far above the population's."""
+Kind = Literal["category", "share", "count", "days since", "measure"]
+"""What a feature of the user's own counts, as far as its name in a segment depends on it."""
+
+_TRAITS: dict[Kind, tuple[str, str, str, str]] = {
+    "category": ("hardly any {}", "little {}", "a lot of {}", "a great deal of {}"),
+    "share": ("very small {} share", "small {} share", "large {} share", "very large {} share"),
+    "count": ("very few {}", "few {}", "many {}", "very many {}"),
+    "days since": ("{} very recently", "{} recently", "{} long ago", "{} very long ago"),
+    "measure": ("very low {}", "low {}", "high {}", "very high {}"),
+}
+"""What a segment is whose mean is far below, below, above, far above the population's: of such a thing."""
+
+
+_A_COUNT = re.compile(r"count\s*\([^()]*\)(\s*filter\s*\([^()]*\))?$", re.IGNORECASE)
+
+
+def kind_of(feature: "Feature") -> Kind:
+    """Which of them a feature is that the file declares."""
+    if feature.category is not None:
+        return "category"
+    if feature.of_events is not None and feature.of_events.value in ("count", "active_days"):
+        return "count"
+    if feature.of_lines is not None and _A_COUNT.match(feature.of_lines.strip()):
+        return "count"
+    return "share" if feature.unit == "share" else _kind_by_name(feature.name)
+
+
+def _kind_by_name(feature: str) -> Kind:
+    if feature.startswith("days_since_"):
+        return "days since"
+    return "share" if feature.endswith("_share") else "measure"
+
+
+def traits_of(feature: str, kind: Kind | None = None) -> tuple[str, str, str, str]:
+    """What a segment is whose mean is far below, below, above, far above the population's. kind : where the file tells
+    it (`kind_of`); otherwise as the name has it."""
     if feature in ORDER_FEATURES:
         return ORDER_FEATURES[feature].words.traits
-    what = readable(feature)
-    return f"very low {what}", f"low {what}", f"high {what}", f"very high {what}"
+    kind = kind or _kind_by_name(feature)
+    thing = readable(feature)
+    if kind == "days since":
+        thing = readable(feature.removeprefix("days_since_"))
+    if kind in ("category", "share"):
+        thing = readable(re.sub("_(share|ratio)$", "", feature))
+    far_below, below, above, far_above = (trait.format(thing) for trait in _TRAITS[kind])
+    return far_below, below, above, far_above
+
+
+def all_traits_of(feature: str) -> list[str]:
+    """Every word that a segment's name may have for a feature, whatever the file said of it when the name was given."""
+    return [trait for kind in _TRAITS for trait in traits_of(feature, kind)]
 
 
 def deed(feature: str, value: float, unit: str) -> str:

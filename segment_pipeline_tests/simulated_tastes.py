@@ -17,6 +17,8 @@ from segment_pipeline.config.config import Config, parse_config
 from segment_pipeline.database.store import prepare
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.challengers import fit_challengers
+from segment_pipeline.models.model import Segment, SegmentModel
+from segment_pipeline.models.scoring import assignment_sql
 from segment_pipeline.months import parse_month
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.sources.sources import load_raw_customers
@@ -83,9 +85,7 @@ def customers_of_tastes(n: int, seed: int, orders: float = 8.0) -> Tastes:
     random = np.random.default_rng(seed)
     kind = random.integers(KINDS, size=n)
     other = np.where(random.random(n) < TWO_KINDS, (kind + random.integers(1, KINDS, size=n)) % KINDS, kind)
-    tastes = np.full((KINDS, len(CATEGORIES)), (1 - FAVOURITE) / (len(CATEGORIES) - 1))
-    tastes[np.arange(KINDS), np.arange(KINDS)] = FAVOURITE
-    own = [np.cumsum(_dirichlet(random, OWN_TASTE * tastes[of]), axis=1) for of in (kind, other)]
+    own = [np.cumsum(own_tastes(random, of), axis=1) for of in (kind, other)]
     of_order = np.repeat(np.arange(n), 1 + random.poisson(orders, n))
     second = random.random(len(of_order)) < 0.5
     minutes = random.integers(0, 90 * 24 * 60, len(of_order))
@@ -103,21 +103,42 @@ def customers_of_tastes(n: int, seed: int, orders: float = 8.0) -> Tastes:
     return Tastes(kind, other, pa.table({name: pa.array(values) for name, values in lines.items()}))
 
 
-def _dirichlet(random: np.random.Generator, alpha: Array) -> Array:
-    drawn = random.gamma(alpha)
-    return drawn / drawn.sum(axis=1, keepdims=True)
+def own_tastes(random: np.random.Generator, kind: Labels | int) -> Array:
+    """(..., categories) of customers of these kinds, drawn around those of the kind: shares of their lines."""
+    tastes = np.full((KINDS, len(CATEGORIES)), (1 - FAVOURITE) / (len(CATEGORIES) - 1))
+    np.fill_diagonal(tastes, FAVOURITE)
+    drawn = random.gamma(OWN_TASTE * tastes[kind])
+    return np.asarray(drawn / drawn.sum(axis=-1, keepdims=True))
 
 
-def memberships(tastes: Tastes, features: str, folder: Path) -> Array | str:
-    """(n, k) of the segments that the month would choose, or why there are none: from order lines to memberships by the
-    pipeline's own steps. features : a key of FEATURES."""
+@dataclass(frozen=True, eq=False)
+class Assigned:
+    """What the month says of n customers. memberships : (n, k). between : (n,) the flag is_between."""
+
+    memberships: Array
+    between: Flags
+
+
+def assigned(tastes: Tastes, features: str, folder: Path) -> Assigned | str:
+    """What the month that these customers make would publish of them, or why it would not: from order lines to
+    assignments by the pipeline's own steps. features : a key of FEATURES."""
     config, X = seen_of(tastes, features, folder)
     space = FeatureSpace.fit(config.features, X)
     choice = fit_challengers(space, X, np.arange(len(X)).astype(str), config, None, None).choice
     if choice.candidate is None:
         return choice.rationale
-    memberships: Array = choice.candidate.mixture.responsibilities(space.transform(X))
-    return memberships
+    mixture = choice.candidate.mixture
+    segments = tuple(Segment(k + 1, f"segment {k + 1}", None) for k in range(mixture.n_segments))
+    model = SegmentModel(1, parse_month("2023-03"), space, mixture, segments, atypical_below=-1e300)
+    columns = {"customer_id": pa.array(np.arange(len(X)))} | {
+        name: pa.array(X[:, j]) for j, name in enumerate(config.feature_names)
+    }
+    with duckdb.connect() as connection:
+        connection.register("customers", pa.table(columns))
+        found = connection.execute(
+            f"SELECT is_between FROM ({assignment_sql(model, 'customers', config.tiers)}) ORDER BY customer_id"
+        ).fetchnumpy()
+    return Assigned(model.responsibilities(X), np.asarray(found["is_between"], dtype=bool))
 
 
 def seen_of(tastes: Tastes, features: str, folder: Path) -> tuple[Config, Array]:
@@ -138,29 +159,37 @@ def seen_of(tastes: Tastes, features: str, folder: Path) -> tuple[Config, Array]
 class Found:
     """What segments say of the kinds. agreement : adjusted Rand index with the kinds of who has one. right_two : share
     of those of two kinds whose two likeliest segments are of these two. hybrid, hybrid_of_one : share of those of two
-    kinds, and of one, whose second probability is above 0.25."""
+    kinds, and of one, whose second probability is above 0.25. between, between_of_one : likewise with is_between;
+    between_right_two : of those of two kinds, with it and the right two."""
 
     segments: int
     agreement: float
     right_two: float
     hybrid: float
     hybrid_of_one: float
+    between: float
+    between_right_two: float
+    between_of_one: float
 
 
-def found_kinds(tastes: Tastes, memberships: Array) -> Found:
+def found_kinds(tastes: Tastes, found: Assigned) -> Found:
     from sklearn.metrics import adjusted_rand_score
 
     one, two = ~tastes.of_two, tastes.of_two
-    labels, k = memberships.argmax(axis=1), memberships.shape[1]
+    labels, k = found.memberships.argmax(axis=1), found.memberships.shape[1]
     counts = np.array([np.bincount(tastes.kind[one & (labels == j)], minlength=KINDS) for j in range(k)])
     kind_of = counts.argmax(axis=1)
-    ranked = kind_of[np.argsort(-memberships, axis=1)]
+    ranked = kind_of[np.argsort(-found.memberships, axis=1)]
     pairs = np.sort(ranked[:, :2], axis=1) == np.sort(np.column_stack([tastes.kind, tastes.other]), axis=1)
-    is_hybrid = np.sort(memberships, axis=1)[:, -2] > 0.25
+    right_two = pairs.all(axis=1)
+    is_hybrid = np.sort(found.memberships, axis=1)[:, -2] > 0.25
     return Found(
         k,
         float(adjusted_rand_score(tastes.kind[one], labels[one])),
-        float(pairs[two].all(axis=1).mean()),
+        float(right_two[two].mean()),
         float(is_hybrid[two].mean()),
         float(is_hybrid[one].mean()),
+        float(found.between[two].mean()),
+        float((found.between & right_two)[two].mean()),
+        float(found.between[one].mean()),
     )

@@ -20,7 +20,7 @@ from segment_pipeline.arrays import Array, Flags, Labels
 from segment_pipeline.measures import k_means
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.models.naming import name_segments
-from segment_pipeline.words import percent
+from segment_pipeline.words import Kind, percent
 
 NOBODY = -1
 """The label of customers whom a method leaves out: noise, or in no rule."""
@@ -145,13 +145,20 @@ class Comparison:
 
 
 def compare(
-    customers: Customers, champion: Mixture, names: Sequence[str], observed: Observed | None = None, *, seed: int = 42
+    customers: Customers,
+    champion: Mixture,
+    names: Sequence[str],
+    observed: Observed | None = None,
+    *,
+    seed: int = 42,
+    kinds: Mapping[str, Kind] | None = None,
 ) -> Comparison:
-    """Every method on these customers. champion : in their coordinates. names : of the features."""
+    """Every method on these customers. champion : in their coordinates. names : of the features. kinds : of those that
+    the file declares, for the words of the hierarchy."""
     import sklearn.cluster  # noqa: F401 - only the threads of what is loaded by now are limited
 
     with threadpool_limits(limits=1, user_api="blas"), threadpool_limits(limits=1, user_api="openmp"):
-        return _Bench(customers, champion, names, observed, seed).compare()
+        return _Bench(customers, champion, names, observed, seed).compare(kinds or {})
 
 
 def coded_features(Z: Array) -> list[int]:
@@ -186,7 +193,7 @@ class _Bench:
         self.few = np.sort(np.random.default_rng((seed, 1)).permutation(self.n)[:PAIRWISE_ROWS])
         self.distances = _distances(self.Z[self.few])
 
-    def compare(self) -> Comparison:
+    def compare(self, kinds: Mapping[str, Kind]) -> Comparison:
         codes = coded_features(self.Z)
         ways: Mapping[str, Callable[[str], Alternative]] = {
             "champion": self._champion,
@@ -202,7 +209,7 @@ class _Bench:
         rules = (self._rule(name, labels) for name, labels in self.customers.rules.items())
         return Comparison(
             (*found.values(), *rules),
-            ward_hierarchy(self.Z[self.few], found["ward"].segments or 1, self.names),
+            ward_hierarchy(self.Z[self.few], found["ward"].segments or 1, self.names, kinds),
             len(codes) + len(self.customers.categories),
             self.Z.shape[1] + len(self.customers.categories),
         )
@@ -322,7 +329,9 @@ class _Group:
         return len(other.rows) <= len(self.rows) and bool(np.isin(other.rows[:1], self.rows).all())
 
 
-def ward_hierarchy(Z: Array, leaves: int, names: Sequence[str]) -> tuple[Node, ...]:
+def ward_hierarchy(
+    Z: Array, leaves: int, names: Sequence[str], kinds: Mapping[str, Kind] | None = None
+) -> tuple[Node, ...]:
     """Ward's hierarchy (1963) of the rows of Z, cut into so many leaves, from the whole down.
 
     A leaf that lies in one of the most clearly separate groups has that group's name before its own.
@@ -342,13 +351,19 @@ def ward_hierarchy(Z: Array, leaves: int, names: Sequence[str]) -> tuple[Node, .
         parts = [group(every[parted.id].left.id, parted.id), group(every[parted.id].right.id, parted.id)]
         found += parts
         cuts.append([one for one in cuts[-1] if one is not parted] + parts)
-    return _nodes(found, _top_groups(Z, cuts), Z, names)
+    return _nodes(found, _top_groups(Z, cuts), Z, names, kinds)
 
 
-def _nodes(found: Sequence[_Group], top: Sequence[_Group], Z: Array, names: Sequence[str]) -> tuple[Node, ...]:
+def _nodes(
+    found: Sequence[_Group],
+    top: Sequence[_Group],
+    Z: Array,
+    names: Sequence[str],
+    kinds: Mapping[str, Kind] | None,
+) -> tuple[Node, ...]:
     number = {group.id: i + 1 for i, group in enumerate(found)}
     means = np.stack([Z[group.rows].mean(axis=0) - Z.mean(axis=0) for group in found]) / Z.std(axis=0)
-    own = ["All customers", *name_segments(means[1:], names, [None] * (len(found) - 1))]
+    own = ["All customers", *name_segments(means[1:], names, [None] * (len(found) - 1), kinds=kinds)]
     called = {group.id: own[i] for i, group in enumerate(found)}
     nodes = []
     for group in found:

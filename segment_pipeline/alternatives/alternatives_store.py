@@ -33,6 +33,7 @@ from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.months import add_months
 from segment_pipeline.segments.memory_store import expected_memberships
 from segment_pipeline.sources.sources import load_categories
+from segment_pipeline.words import kind_of
 
 MAX_LEVELS = 50
 """Different values beyond which a text column is a name or a number of something, and no answer to a question."""
@@ -111,7 +112,10 @@ def find_alternatives(connection: duckdb.DuckDBPyConnection, config: Config, mon
             {name: labels[1][known] for name, labels in rules.items()},
             None if then.prior is None else then.prior[known],
         )
-    comparison = compare(customers, champion.mixture, champion.space.names, observed, seed=config.model.seed)
+    kinds = {feature.name: kind_of(feature) for feature in config.features}
+    comparison = compare(
+        customers, champion.mixture, champion.space.names, observed, seed=config.model.seed, kinds=kinds
+    )
     suitability = judge_suitability(
         customers, champion.mixture, comparison, too_sure=config.refit.max_mean_max_probability
     )

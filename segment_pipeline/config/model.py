@@ -303,6 +303,13 @@ class TierSettings(Settings):
         gt=0,
         lt=0.5,
     )
+    is_between: float = setting(
+        0.25,
+        "part of the line, 0..0.5",
+        "At least so far from the centres of both segments sets the flag is_between, whatever the probabilities.",
+        gt=0,
+        lt=0.5,
+    )
 
     @model_validator(mode="after")
     def _every_tier_is_possible(self) -> "TierSettings":

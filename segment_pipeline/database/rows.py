@@ -103,9 +103,13 @@ def read_rows(connection: duckdb.DuckDBPyConnection, query: str, *parameters: ob
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
-def is_there(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
-    """Whether the database has the table; a file that was published by an earlier version lacks later ones."""
-    found = connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [table]).fetchone()
+def is_there(connection: duckdb.DuckDBPyConnection, table: str, column: str | None = None) -> bool:
+    """Whether the database has the table, and the column where one is named; a file that was published by an earlier
+    version lacks later ones."""
+    found = connection.execute(
+        "SELECT 1 FROM duckdb_columns() WHERE table_name = $1 AND column_name = coalesce($2, column_name)",
+        [table, column],
+    ).fetchone()
     return found is not None
 
 

@@ -253,6 +253,28 @@ def bhattacharyya_distances(mixture: Mixture) -> Array:
     return distances
 
 
+@dataclass(frozen=True, eq=False)
+class Line:
+    """The line from the centre of one segment to that of another: a row z lies on it at `offset + weights @ z`, 0 at
+    the one centre and 1 at the other. weights : (d,). spread, other_spread : standard deviations, in that unit, of the
+    one segment's own rows around 0 and of the other's around 1."""
+
+    offset: float
+    weights: Array
+    spread: float
+    other_spread: float
+
+
+def line_between(mixture: Mixture, a: int, b: int) -> Line:
+    """From segment a to segment b: each row is projected in the metric of both, the mean of their covariances, in which
+    Fisher's discriminant between the two is this line. mixture : of one component a segment (`moments`)."""
+    difference = mixture.means[b] - mixture.means[a]
+    direction = np.linalg.solve((mixture.covariances[a] + mixture.covariances[b]) / 2, difference)
+    weights = direction / (difference @ direction)
+    spread, other = (float(np.sqrt(weights @ mixture.covariances[k] @ weights)) for k in (a, b))
+    return Line(-float(weights @ mixture.means[a]), weights, spread, other)
+
+
 def precision_factors(covariances: Array) -> Array:
     """(k, d, d) lower triangular factors F with F' F = precision: the inverse Cholesky factor of each covariance."""
     return np.tril(np.linalg.inv(np.linalg.cholesky(covariances)))

@@ -35,7 +35,7 @@ from segment_pipeline.models.refit import (
     moved_with_customers,
 )
 from segment_pipeline.months import month_key, months_between
-from segment_pipeline.words import figure
+from segment_pipeline.words import figure, kind_of
 
 ATYPICAL_QUANTILE = 0.01
 """Customers less likely than this share of those a champion was fitted to are atypical."""
@@ -395,6 +395,7 @@ def _segments(
         [roles[k] for k in fresh],
         [*given_names.values(), *(known[i].name for k, i in enumerate(ids) if i in known and k not in given_names)],
         (config.roles.recency, config.roles.frequency, GAP),
+        {feature.name: kind_of(feature) for feature in config.features},
     )
     named = dict(zip(fresh, names, strict=True)) | given_names
     return tuple(

@@ -1,14 +1,14 @@
 """Names and roles of a new champion's segments, from their figures beside the population's."""
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, count
 
 import numpy as np
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.words import ROLE_NOUNS, capitalised, traits_of
+from segment_pipeline.words import ROLE_NOUNS, Kind, all_traits_of, capitalised, traits_of
 
 DORMANT_SILENCE = 1.0
 """Mean days since the last order, in standard deviations above the population: from here a segment is dormant."""
@@ -56,6 +56,7 @@ def name_segments(
     roles: Sequence[str | None],
     taken: Collection[str] = (),
     said_by_role: Collection[str] = (),
+    kinds: Mapping[str, Kind] | None = None,
 ) -> list[str]:
     """A readable name for each segment, such as "Loyal regulars, big baskets", or "Frequent, big baskets" where there
     are no roles; no two alike and none in `taken`.
@@ -63,14 +64,15 @@ def name_segments(
     z_means : (k, d) how far each segment's means lie from the population's, in its standard deviations
     (`shown_standing`). said_by_role : features that a role already speaks of, as who is a loyal regular is recent and
     frequent. A role names a segment with the most notable feature that it does not speak of itself; without
-    one the two most notable features do. Where that is not unique more features follow, then a number.
+    one the two most notable features do. Where that is not unique more features follow, then a number. kinds : of the
+    features that the file declares (`kind_of`), for the words.
     """
     used = {name.casefold() for name in taken}
     result = []
+    traits = [traits_of(feature, (kinds or {}).get(feature)) for feature in names]
     for means, role in zip(z_means, roles, strict=True):
-        name = next(
-            option for option in _name_options(means, names, role, said_by_role) if option.casefold() not in used
-        )
+        options = _name_options(means, names, traits, role, said_by_role)
+        name = next(option for option in options if option.casefold() not in used)
         used.add(name.casefold())
         result.append(name)
     return result
@@ -104,7 +106,7 @@ def told_apart(names: Sequence[str], fixed: Collection[int]) -> list[str]:
 
 def speaks_of(name: str, feature: str) -> bool:
     """Whether a name that `name_segments` gave says something of the feature."""
-    traits = "|".join(re.escape(trait.casefold()) for trait in traits_of(feature))
+    traits = "|".join(re.escape(trait.casefold()) for trait in all_traits_of(feature))
     return re.search(rf"(^|, )({traits})($|, | \(| \d)", name.casefold()) is not None
 
 
@@ -118,12 +120,18 @@ def _role(silence: float, orders: float) -> str:
     return "casual"
 
 
-def _name_options(means: Array, names: Sequence[str], role: str | None, said_by_role: Collection[str]) -> Iterator[str]:
+def _name_options(
+    means: Array,
+    names: Sequence[str],
+    traits: Sequence[tuple[str, str, str, str]],
+    role: str | None,
+    said_by_role: Collection[str],
+) -> Iterator[str]:
     """Names for one segment, the best first, without end."""
     notable = [j for j in np.argsort(-np.abs(means), kind="stable") if abs(means[j]) >= NOTABLE]
     if role is not None:
         notable.sort(key=lambda j: names[j] in said_by_role)  # the role's own come last
-    said = [_trait(names[j], float(means[j])) for j in notable]
+    said = [_trait(traits[j], float(means[j])) for j in notable]
     shortest = 2
     if role is not None:
         said = [ROLE_NOUNS[role], *said]
@@ -136,8 +144,7 @@ def _name_options(means: Array, names: Sequence[str], role: str | None, said_by_
         yield f"{short} {number}"
 
 
-def _trait(feature: str, mean: float) -> str:
-    traits = traits_of(feature)
+def _trait(traits: tuple[str, str, str, str], mean: float) -> str:
     if abs(mean) >= MARKED:
         return traits[3 if mean > 0 else 0]
     return traits[2 if mean > 0 else 1]

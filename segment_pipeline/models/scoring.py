@@ -9,15 +9,17 @@ takes the place of the mixture's weights (`prior_sql` says what stands in it).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import permutations
 
 import numpy as np
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.customers.transforms import standardised_sql
-from segment_pipeline.database.quoting import literal, number
+from segment_pipeline.database.quoting import clamped, literal, number
 from segment_pipeline.mixture.chain.memory import Memory
+from segment_pipeline.mixture.gaussian import Line, line_between
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.models.tables import PRIOR, SILENCE
 
@@ -26,6 +28,10 @@ SMALLEST_PRIOR = "1E-300"
 
 OUT_OF_REACH = -1e300
 """Log density of a component for which, by the rule of another, a row is not."""
+
+BEYOND_CHANCE = 1.645
+"""Standard deviations from its segment's centre along a line, within which 19 of 20 of its customers lie: who is to be
+between two segments lies beyond it from both."""
 
 _NO_MEMORY = (
     "CAST(NULL AS DOUBLE[]) AS month_only_probabilities, CAST(NULL AS DOUBLE[]) AS next_probabilities, "
@@ -73,18 +79,20 @@ def membership_sql(model: SegmentModel, relation: str, carried: Sequence[str] = 
     """
 
 
-def _posterior_sql(model: SegmentModel, relation: str, carried: str) -> str:
+def _posterior_sql(model: SegmentModel, relation: str, carried: str, shown: Sequence[str] = ()) -> str:
     """A query of the `carried` columns, the probabilities as columns p0, p1, ..., and log_likelihood. Of a model with
-    memory also m0, m1, ...: the probabilities under the mixture's weights.
+    memory also m0, m1, ...: the probabilities under the mixture's weights. shown : further columns of the result, as
+    "expression AS y0" over those of `relation`.
 
     Columns and not a list, because not every engine reads a number back out of a list as a number.
     """
     if model.memory is not None:
-        return _posterior_with_memory_sql(model, relation, carried)
+        return _posterior_with_memory_sql(model, relation, carried, shown)
     components = range(len(model.segments))
     peak = _greatest([f"j{k}" for k in components])
     total = " + ".join(f"e{k}" for k in components)
-    densities = _densities_sql(model, relation, carried, "j", model.mixture.weights)
+    densities = _densities_sql(model, relation, carried, "j", model.mixture.weights, shown)
+    carried = ", ".join([carried, *map(_alias, shown)])
     return f"""
         SELECT {carried}, {", ".join(f"e{k} / total AS p{k}" for k in components)},
             peak + ln(total) + {number(model.space.log_jacobian)} AS log_likelihood
@@ -101,7 +109,7 @@ def _posterior_sql(model: SegmentModel, relation: str, carried: str) -> str:
     """
 
 
-def _posterior_with_memory_sql(model: SegmentModel, relation: str, carried: str) -> str:
+def _posterior_with_memory_sql(model: SegmentModel, relation: str, carried: str, shown: Sequence[str]) -> str:
     components = range(len(model.segments))
 
     def each(expression: str) -> str:
@@ -110,7 +118,8 @@ def _posterior_with_memory_sql(model: SegmentModel, relation: str, carried: str)
     # read back from a list, a number is none in every engine
     q = [f"greatest({SMALLEST_PRIOR}, CAST({PRIOR}[{k + 1}] AS DOUBLE)) AS q{k}" for k in components]
     of_month = ", ".join(f"g{k} + {number(math.log(model.mixture.shares[k]))} AS h{k}" for k in components)
-    densities = _densities_sql(model, relation, carried, "g", model.mixture.within, q)
+    densities = _densities_sql(model, relation, carried, "g", model.mixture.within, [*q, *shown])
+    carried = ", ".join([carried, *map(_alias, shown)])
     total, month_total, known = (" + ".join(f"{letter}{k}" for k in components) for letter in "efq")
     return f"""
         SELECT {carried}, {each("e{k} / total AS p{k}")}, {each("f{k} / month_total AS m{k}")},
@@ -199,29 +208,70 @@ def assignment_sql(
     entropy = " + ".join(f"CASE WHEN p{k} > 0E0 THEN -p{k} * ln(p{k}) ELSE 0E0 END" for k in range(len(ids)))
     names = " ".join(f"WHEN {segment.segment_id} THEN {literal(segment.name)}" for segment in model.segments)
     scale = number(1 / math.log(len(ids))) if len(ids) > 1 else "0E0"
+    along, between = _between_sql(model, tiers.is_between)
+    y = [f"{expression} AS y{j}" for j, expression in enumerate(standardised_sql(model.space))]
     return f"""
         SELECT {", ".join(carried)}, segment_id, CASE segment_id {names} END AS segment_name, max_probability,
-            {second} END AS second_segment_id, second_probability,
+            second_segment_id, second_probability,
             least(1E0, greatest(0E0, ({entropy}) * {scale})) AS entropy,
             second_probability > {number(tiers.is_hybrid)} AS is_hybrid,
             {tier_sql(tiers)} AS tier,
+            {clamped("along", "0E0", "1E0")} AS position_to_second,
+            {between} AS is_between,
             log_likelihood, log_likelihood < {number(model.atypical_below)} AS is_atypical,
             [{", ".join(str(segment_id) for segment_id in ids)}] AS segment_ids,
             [{", ".join(columns)}] AS probabilities,
             {_explained_sql(model, by_silence)},
             {model.model_version} AS model_version
         FROM (
-            SELECT *, {others} AS second_probability,
-                CASE first_position {" ".join(f"WHEN {k} THEN {ids[k]}" for k in range(len(ids)))} END AS segment_id
+            SELECT *, {along} AS along
             FROM (
-                SELECT *, {position} AS first_position
+                SELECT *, {second} END AS second_segment_id
                 FROM (
-                    SELECT *, {largest} AS max_probability
-                    FROM ({_posterior_sql(model, relation, ", ".join(kept))}) AS posterior
-                ) AS measured
-            ) AS placed
-        ) AS ranked
+                    SELECT *, {others} AS second_probability,
+                        CASE first_position {" ".join(f"WHEN {k} THEN {ids[k]}" for k in range(len(ids)))} END
+                            AS segment_id
+                    FROM (
+                        SELECT *, {position} AS first_position
+                        FROM (
+                            SELECT *, {largest} AS max_probability
+                            FROM ({_posterior_sql(model, relation, ", ".join(kept), y)}) AS posterior
+                        ) AS measured
+                    ) AS placed
+                ) AS ranked
+            ) AS seconded
+        ) AS located
     """
+
+
+def _between_sql(model: SegmentModel, nearest: float) -> tuple[str, str]:
+    """Where on the line from its segment's centre to its second's a customer lies, and whether that is between them, as
+    expressions over both ids, the standardised features y0, y1, ... and, for the other, `along`, which is the first.
+
+    nearest : to either centre, as a part of the line. Beside a segment by rule nobody is between.
+    """
+    along, between = [], []
+    for one, other, line in _lines(model):
+        terms = " + ".join(f"{number(weight)} * y{j}" for j, weight in enumerate(line.weights) if weight != 0.0)
+        place = f"{number(line.offset)} + {terms}"
+        along.append(f"WHEN segment_id = {one} AND second_segment_id = {other} THEN {place}")
+        low, high = max(nearest, BEYOND_CHANCE * line.spread), 1 - max(nearest, BEYOND_CHANCE * line.other_spread)
+        if low < high:
+            pair = f"segment_id = {one} AND second_segment_id = {other}"
+            between.append(f"WHEN {pair} THEN along BETWEEN {number(low)} AND {number(high)}")
+    return (
+        f"CASE {' '.join(along)} END" if along else "CAST(NULL AS DOUBLE)",
+        f"CASE {' '.join(between)} ELSE false END" if between else "false",
+    )
+
+
+def _lines(model: SegmentModel) -> Iterator[tuple[int, int, Line]]:
+    """The line from each segment to each other, with both ids; none where a rule makes one, or both have one centre."""
+    mixture, ids = model.mixture.moments, model.segment_ids
+    found = [k for k in range(len(ids)) if mixture.hurdle is None or mixture.hurdle.component != k]
+    for a, b in permutations(found, 2):
+        if not np.array_equal(mixture.means[a], mixture.means[b]):
+            yield ids[a], ids[b], line_between(mixture, a, b)
 
 
 def _explained_sql(model: SegmentModel, by_silence: Array | None) -> str:

@@ -139,6 +139,20 @@ _COLUMNS: tuple[tuple[Column, str], ...] = (
     (Column("tier", "VARCHAR", "", "dominant, hybrid, diffuse or leaning; see monthly_assignments."), "a.tier"),
     (Column("is_hybrid", "BOOLEAN", "", "Whether the second probability exceeds tiers.is_hybrid."), "a.is_hybrid"),
     (
+        Column(
+            "position_to_second",
+            "DOUBLE",
+            "0..1",
+            "Where its behaviour lies from the centre of its segment (0) to that of the second (1); see "
+            "monthly_assignments.",
+        ),
+        "a.position_to_second",
+    ),
+    (
+        Column("is_between", "BOOLEAN", "", "Whether that is between both, beyond chance; see monthly_assignments."),
+        "a.is_between",
+    ),
+    (
         Column("is_atypical", "BOOLEAN", "", "Whether hardly any customer is like this one; see monthly_assignments."),
         "a.is_atypical",
     ),

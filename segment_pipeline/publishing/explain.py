@@ -90,6 +90,11 @@ def _where(connection: duckdb.DuckDBPyConnection, now: Row) -> Iterator[str]:
     yield f"Segment: {now['segment_name']} ({now['segment_id']}{role}), with {percent(now['max_probability'], 1)}."
     if now["second_segment_name"] is not None:
         yield f"Next to it: {now['second_segment_name']}, with {percent(now['second_probability'], 1)}."
+    if now.get("is_between"):  # a file of before there was such a column has none
+        yield (
+            f"Between the two: {percent(now['position_to_second'])} of the way from what is usual in "
+            f"{now['segment_name']} to what is usual in {now['second_segment_name']}."
+        )
     movement = now["movement"]
     if movement is not None and movement.startswith("moved"):
         was = f" from {now['previous_segment_name']}" if now["previous_segment_name"] else ""

@@ -32,9 +32,9 @@ class Apart:
 @dataclass(frozen=True)
 class Card:
     """A segment of the month. at_risk : what it is likely to lose of the next year's revenue; None where that is not
-    known. who : its narrative, two sentences. pairs : with which segments its hybrids share, the commonest first;
-    example : one of these hybrids, whom its purchases tell apart where categories are known (with a `category`, its
-    share of what the customer spent, and of what the two segments did); None without any."""
+    known. who : its narrative, two sentences. pairs : with which segments those share who are two at once, hybrid or
+    between, the commonest first; example : one of these, whom its purchases tell apart where categories are known (with
+    a `category`, its share of what the customer spent, and of what the two segments did); None without any."""
 
     segment: Row
     at_risk: float | None

@@ -138,13 +138,15 @@ def _money(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
 
 
 def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
+    known = is_there(connection, "monthly_assignments", "is_between")
+    of_two = "(tier = 'hybrid' OR is_between)" if known else "tier = 'hybrid'"
     of_month = {
         "features": """
             SELECT * EXCLUDE (month) FROM segment_feature_profiles WHERE month = ? ORDER BY segment_id, feature
         """,
-        "hybrids": """
+        "hybrids": f"""
             SELECT segment_id, second_segment_id, count(*) AS customers FROM monthly_assignments
-            WHERE month = ? AND tier = 'hybrid' GROUP BY ALL ORDER BY segment_id, customers DESC, second_segment_id
+            WHERE month = ? AND {of_two} GROUP BY ALL ORDER BY segment_id, customers DESC, second_segment_id
         """,
         "samples": f"""
             WITH ranked AS (

@@ -61,8 +61,9 @@ def write_segment_examples(connection: duckdb.DuckDBPyConnection, month: date) -
         month,
         f"""
         WITH hybrids AS (
-            SELECT customer_id, segment_id, max_probability, second_segment_id, second_probability
-            FROM monthly_assignments WHERE month = {of_month} AND tier = 'hybrid'
+            SELECT customer_id, segment_id, max_probability, second_segment_id, second_probability,
+                is_between, position_to_second
+            FROM monthly_assignments WHERE month = {of_month} AND (tier = 'hybrid' OR is_between)
         ),
         spent AS (
             SELECT customer_id, CAST(sum(spend) AS DOUBLE) AS total
@@ -84,7 +85,9 @@ def write_segment_examples(connection: duckdb.DuckDBPyConnection, month: date) -
         ranked AS (
             SELECT b.*, own.share AS segment_share, second.share AS second_segment_share,
                 row_number() OVER (
-                    PARTITION BY b.segment_id ORDER BY b.share - own.share DESC, b.customer_id, b.category
+                    PARTITION BY b.segment_id
+                    -- a probability of 0.5 may be doubt; who lies between does some of both
+                    ORDER BY b.is_between DESC NULLS LAST, b.share - own.share DESC, b.customer_id, b.category
                 ) AS place
             FROM bought AS b
             JOIN segment_categories AS own
@@ -95,7 +98,7 @@ def write_segment_examples(connection: duckdb.DuckDBPyConnection, month: date) -
             WHERE b.share > own.share
         )
         SELECT {of_month} AS month, segment_id, customer_id, max_probability, second_segment_id, second_probability,
-            category, share, segment_share, second_segment_share
+            is_between, position_to_second, category, share, segment_share, second_segment_share
         FROM ranked WHERE place = 1 ORDER BY segment_id
         """,
     )

@@ -25,6 +25,23 @@ MONTHLY_ASSIGNMENTS = Table(
         Column("is_hybrid", "BOOLEAN", "", "Whether the second probability exceeds tiers.is_hybrid (0.25)."),
         Column("tier", "VARCHAR", "", "dominant, hybrid, diffuse or leaning: the first that applies, in that order."),
         Column(
+            "position_to_second",
+            "DOUBLE",
+            "0..1",
+            "Where this month's behaviour lies on the line from the centre of its segment (0, or beyond) to that of "
+            "the second (1, or beyond): a projection in the metric of both, the mean of their covariances. A "
+            "probability says how sure the segment is; this, how much of the second there is. NULL beside a segment "
+            "that a rule makes (model.hurdle), and in months of before there was this column.",
+        ),
+        Column(
+            "is_between",
+            "BOOLEAN",
+            "",
+            "Whether it lies between the two: at least tiers.is_between (0.25) of that line from both centres, and "
+            "farther than 19 of 20 of either segment's own customers would. Between segments that overlap nobody does. "
+            "NULL in months of before there was this column.",
+        ),
+        Column(
             "log_likelihood",
             "DOUBLE",
             "nats",
@@ -295,9 +312,10 @@ SEGMENT_CATEGORIES = Table(
 
 SEGMENT_EXAMPLES = Table(
     "segment_examples",
-    "Of each segment one real customer of the tier hybrid, whom its purchases tell apart most: of those who spent at "
-    "least half as much as the segment's hybrids do on average, the one with the largest share on a category beyond "
-    "the segment's own. None of a segment without such a customer, and where the source has no categories.",
+    "Of each segment one real customer between it and another (is_between; where nobody is, of the tier hybrid), whom "
+    "its purchases tell apart most: of those who spent at least half as much as these do on average, the one with the "
+    "largest share on a category beyond the segment's own. None of a segment without such a customer, and where the "
+    "source has no categories.",
     (
         MONTH,
         SEGMENT_ID,
@@ -305,6 +323,13 @@ SEGMENT_EXAMPLES = Table(
         Column("max_probability", "DOUBLE", "0..1", "Probability of the segment."),
         Column("second_segment_id", "INTEGER", "", "The segment that the customer stands near as well."),
         Column("second_probability", "DOUBLE", "0..1", "Probability of that."),
+        Column("is_between", "BOOLEAN", "", "Whether the customer lies between the two; see monthly_assignments."),
+        Column(
+            "position_to_second",
+            "DOUBLE",
+            "0..1",
+            "Where it lies from the centre of the one (0) to that of the other (1); see monthly_assignments.",
+        ),
         Column(
             "category", "VARCHAR", "", "What the customer buys more of than its segment: one of the ten told apart."
         ),

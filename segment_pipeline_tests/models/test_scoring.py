@@ -138,6 +138,68 @@ def test_every_column_of_an_assignment_follows_from_the_probabilities(seed, k, d
         assert row["model_version"] == 4
 
 
+def lies_between(model: SegmentModel, X: np.ndarray, R: np.ndarray) -> list[tuple[float | None, bool]]:
+    """Of each customer the place on the line from its likeliest segment's centre to the second's, and whether it is
+    between: from the covariances as they are, without the code that makes the SQL."""
+    mixture, found = model.mixture.moments, []
+    for z, r in zip(model.space.transform(X), R, strict=True):
+        a, b = np.argsort(-r, kind="stable")[:2]
+        if mixture.hurdle is not None and mixture.hurdle.component in (a, b):
+            found.append((None, False))
+            continue
+        precision = np.linalg.inv(mixture.covariances[a] + mixture.covariances[b])
+        apart = mixture.means[b] - mixture.means[a]
+        scale = apart @ precision @ apart
+        place = (z - mixture.means[a]) @ precision @ apart / scale
+        spread = [np.sqrt(apart @ precision @ mixture.covariances[k] @ precision @ apart) / scale for k in (a, b)]
+        near, far = (max(TIERS.is_between, 1.645 * one) for one in spread)
+        found.append((float(np.clip(place, 0, 1)), bool(near <= place <= 1 - far)))
+    return found
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(2, 6), d=st.integers(1, 4), of=st.sampled_from(["", "parts", "rule"]))
+def test_sql_places_a_customer_on_the_line_between_its_two_segments_as_numpy_does(seed, k, d, of):
+    model = random_model(seed, k, d)
+    # tight groups, of which some leave room between them
+    model = replace(model, mixture=replace(model.mixture, covariances=model.mixture.covariances / 20))
+    X = random_customers(model, seed + 1, 40)
+    if of == "parts" and k > 2:
+        model = merged(model, ((0, 2), (1,), *((j,) for j in range(3, k))))
+    if of == "rule":
+        z = model.space.transform(X)[:, 0]
+        rule = Hurdle(seed % k, 0, float(np.quantile(z, 0.4)) - 1e-6, 0.0, float(np.quantile(z, 0.6)) + 1e-6)
+        model = replace(model, mixture=replace(model.mixture, hurdle=rule))
+    R = model.responsibilities(X)
+    rows = score(model, X, lambda m: assignment_sql(m, "customers", TIERS))
+    for row, r, (place, between) in zip(rows, R, lies_between(model, X, R), strict=True):
+        if np.sum(r == np.sort(r)[-2]) > 1:
+            continue  # both of two others are as unlikely as the computer can say
+        assert (row["position_to_second"] is None) == (place is None)
+        assert row["position_to_second"] == (None if place is None else pytest.approx(place, abs=1e-7))
+        assert row["is_between"] == between
+
+
+def test_between_are_those_in_the_middle_and_of_a_segment_one_in_twenty_towards_each_other():
+    plain = random_model(5, 3, 2)
+    means = np.array([[0.0, 0.0], [3.6, 0.0], [0.0, 9.0]])
+    covariances = np.stack([np.eye(2), np.diag([0.2, 2.0]), np.eye(2)])
+    space = FeatureSpace(("a", "b"), ("none", "none"), (1.0, 1.0), np.zeros(2), np.ones(2), np.ones(2))
+    mixture = replace(plain.mixture, weights=np.full(3, 1 / 3), means=means, covariances=covariances)
+    model = replace(plain, space=space, mixture=mixture)
+    random = np.random.default_rng(0)
+    own = random.multivariate_normal(means[0], covariances[0], 4000)
+    between = means[0] + 0.55 * (means[1] - means[0]) + 0.05 * random.normal(size=(200, 2))
+    rows = score(model, np.vstack([own, between]), lambda m: assignment_sql(m, "customers", TIERS))
+    flags = np.array([row["is_between"] for row in rows])
+    assert 0.01 < flags[:4000].mean() < 2 * 0.055  # one in twenty towards each of two others
+    assert flags[4000:].mean() > 0.95
+    assert all(row["position_to_second"] == pytest.approx(0.5, abs=0.15) for row in rows[4000:])
+    # whoever is between two segments so near to one another that each reaches into the other, is one of either's own
+    near = replace(model, mixture=replace(mixture, means=means / 2))
+    assert not any(row["is_between"] for row in score(near, own / 2, lambda m: assignment_sql(m, "customers", TIERS)))
+
+
 def merged(model: SegmentModel, parts: tuple[tuple[int, ...], ...]) -> SegmentModel:
     return replace(model, mixture=replace(model.mixture, parts=parts), segments=model.segments[: len(parts)])
 

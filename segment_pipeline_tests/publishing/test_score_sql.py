@@ -31,8 +31,17 @@ from segment_pipeline_tests.models.test_scoring import HOSTILE, random_customers
 from segment_pipeline_tests.postgres import MISSING, binaries, server
 from segment_pipeline_tests.shop import query
 
-FIGURES = ("max_probability", "second_probability", "entropy", "log_likelihood")
-WORDS = ("segment_id", "segment_name", "second_segment_id", "is_hybrid", "tier", "is_atypical", "model_version")
+FIGURES = ("max_probability", "second_probability", "entropy", "log_likelihood", "position_to_second")
+WORDS = (
+    "segment_id",
+    "segment_name",
+    "second_segment_id",
+    "is_hybrid",
+    "is_between",
+    "tier",
+    "is_atypical",
+    "model_version",
+)
 
 
 def scoring_of(model, **limits):
@@ -475,7 +484,8 @@ def test_the_file_for_postgresql_reproduces_the_months_assignments(demo, consume
             CAST(translate(segment_ids, '{{}}', '[]') AS INTEGER[]) AS segment_ids,
             CAST(translate(probabilities, '{{}}', '[]') AS DOUBLE[]) AS probabilities
         ) FROM read_csv('{tmp_path / "scored.csv"}', header = true, types = {{'customer_id': 'VARCHAR',
-            'is_hybrid': 'BOOLEAN', 'is_atypical': 'BOOLEAN', 'segment_ids': 'VARCHAR', 'probabilities': 'VARCHAR'}})
+            'is_hybrid': 'BOOLEAN', 'is_between': 'BOOLEAN', 'is_atypical': 'BOOLEAN', 'segment_ids': 'VARCHAR',
+            'probabilities': 'VARCHAR'}})
         """,
     )
     first = columns[1]

@@ -248,12 +248,14 @@ def test_a_card_tells_what_one_of_its_hybrids_buys(published):
     change(
         published,
         "INSERT INTO segment_examples SELECT DISTINCT ON (segment_id) month, segment_id, customer_id, max_probability, "
-        "second_segment_id, second_probability, 'baby & child', 0.72, 0.13, 0.14 "
+        "second_segment_id, second_probability, false, 0.31, 'baby & child', 0.72, 0.13, 0.14 "
         "FROM monthly_assignments WHERE month = DATE '2023-05-01' AND tier = 'hybrid' ORDER BY segment_id, customer_id",
     )
     page = page_of(published, MAY)
     said = f"{told}: 72 % of its spend is on baby & child, of its segment’s 13 % and of the other’s 14 %."
     assert said in page.text
+    change(published, "UPDATE segment_examples SET is_between = true")
+    assert "is one: 31 % of the way from what is usual here to what is usual of " in page_of(published, MAY).text
     change(published, "UPDATE segment_examples SET second_segment_share = NULL")  # where nobody is in that segment
     assert f"{told}: 72 % of its spend is on baby & child, of its segment’s 13 %." in page_of(published, MAY).text
     change(published, "DROP TABLE segment_examples")  # a file from before there was such a table
@@ -292,7 +294,7 @@ def test_a_file_from_before_shares_of_the_month_before_and_money_tells_what_it_h
     of_table = {
         "segment_profiles": ("share_before", "total_spend", "revenue_share"),
         "segment_feature_profiles": ("known_share",),
-        "monthly_assignments": ("previous_segment_id",),
+        "monthly_assignments": ("previous_segment_id", "is_between", "position_to_second"),
         "feature_limits": ("use",),
     }
     for table, columns in of_table.items():

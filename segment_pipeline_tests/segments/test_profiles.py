@@ -12,7 +12,7 @@ from segment_pipeline.config.source import Feature
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.naming import assign_roles, name_segments, shown_standing, speaks_of, told_apart
 from segment_pipeline.segments.profiles import FeatureFigure, narrative
-from segment_pipeline.words import deed
+from segment_pipeline.words import deed, kind_of
 
 NAMES = ("days_since_last_order", "orders", "average_order_value")
 ROLES = {"engaged", "casual", "at_risk", "dormant"}
@@ -112,6 +112,45 @@ def test_features_of_the_users_own_are_named_too() -> None:
     assert name_segments(np.array([[2.0, -0.5]]), ("support_tickets", 'app "opens" 🛒'), [None]) == [
         'Very high support tickets, low app "opens" 🛒'
     ]
+
+
+@pytest.mark.parametrize(
+    ("declared", "far_below", "above", "far_above"),
+    [
+        ({"name": "organic_ratio", "spend_ratio": "ORGANIC"}, "hardly any organic", "a lot of organic", "a great deal"),
+        ({"name": "baby_food_share", "spend_share": "BABY"}, "hardly any baby food", "a lot of baby food", "a great"),
+        (
+            {"name": "night_share", "unit": "share", "of_lines": "avg(1)"},
+            "very small night",
+            "large night share",
+            "very",
+        ),
+        ({"name": "returned", "unit": "share"}, "very small returned share", "large returned share", "very large"),
+        ({"name": "days_since_last_login"}, "last login very recently", "last login long ago", "last login very long"),
+        (
+            {"name": "big_lines", "of_lines": "count(*) FILTER (WHERE amount > 9)"},
+            "very few big lines",
+            "many big lines",
+            "very many",
+        ),
+        ({"name": "visits", "of_events": {"feed": "web", "value": "count"}}, "very few visits", "many visits", "very"),
+        ({"name": "income", "unit": "EUR"}, "very low income", "high income", "very high income"),
+        ({"name": "return_ratio", "of_lines": "avg(1)"}, "very low return ratio", "high return ratio", "very high"),
+        ({"name": "orders"}, "very infrequent", "frequent", "very frequent"),
+    ],
+)
+def test_every_kind_of_feature_has_words_of_its_own(declared, far_below, above, far_above) -> None:
+    """A category is bought a lot or hardly; a silence is long ago; a count is of many or few."""
+    feature = Feature.model_validate(declared)
+    means = np.array([[-1.5], [0.5], [1.5]])
+    kinds = {feature.name: kind_of(feature)}
+    names = name_segments(means, [feature.name], ["casual"] * 3, kinds=kinds)
+    said = [name.removeprefix("Occasional customers, ") for name in names]
+    assert said[0].startswith(far_below)
+    assert said[1] == above
+    assert said[2].startswith(far_above)
+    assert all(speaks_of(name, feature.name) for name in names)
+    assert not any(speaks_of(name, "something_else") for name in names)
 
 
 @given(st.lists(st.floats(-3, 3), min_size=4, max_size=4), st.sampled_from([None, "engaged"]))

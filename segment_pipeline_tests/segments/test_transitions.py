@@ -199,3 +199,17 @@ def test_the_figures_of_a_month_are_means_over_its_customers(warehouse):
     )
     warehouse.execute("UPDATE monthly_assignments SET probabilities = [0.5, 0.25, 0] WHERE customer_id = 'falls'")
     assert assignment_figures(warehouse, MARCH)["largest_sum_error"] == 0.25
+
+
+def test_a_warehouse_of_before_there_were_positions_goes_on_with_them(warehouse):
+    columns = ("position_to_second", "is_between")
+    for table in ("monthly_assignments", "segment_examples"):
+        for column in columns:
+            warehouse.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    prepare(warehouse, TABLES, ("x",))
+    write_assignments(warehouse, MODEL, MARCH, TierSettings())
+    known = f"SELECT month, bool_and({columns[0]} IS NULL), bool_and({columns[1]} IS NULL) FROM monthly_assignments"
+    rows = warehouse.execute(f"{known} GROUP BY month ORDER BY month").fetchall()
+    assert rows == [(FEBRUARY, True, True), (MARCH, False, False)]
+    wavers = "SELECT position_to_second, is_between FROM monthly_assignments WHERE month = ? AND customer_id = 'wavers'"
+    assert warehouse.execute(wavers, [MARCH]).fetchone() == (pytest.approx(3.9 / 8), True)

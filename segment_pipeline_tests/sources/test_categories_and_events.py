@@ -288,12 +288,14 @@ def test_every_segment_shows_what_it_spends_its_money_on(shop: Shop, materialize
     beyond = {(segment_id, kind): share for segment_id, kind, share, *_ in rows}
     hybrids = query(
         shop.warehouse,
-        "SELECT segment_id, customer_id, second_segment_id FROM monthly_assignments WHERE tier = 'hybrid'",
+        "SELECT segment_id, customer_id, is_between FROM monthly_assignments WHERE tier = 'hybrid' OR is_between",
     )
+    between = {customer for _, customer, is_between in hybrids if is_between}
     expected = {}
     for segment_id in {one for one, *_ in hybrids}:
         of = [customer for one, customer, _ in hybrids if one == segment_id]
         of = [customer for customer in of if 2 * spent[customer] >= spent[of].mean()]
+        of = [customer for customer in of if customer in between] or of
         told = shares.loc[of] - pd.Series({kind: beyond[segment_id, kind] for kind in shares})
         customer, kind = told.stack().idxmax()
         expected[segment_id] = (customer, kind, shares.loc[customer, kind])
