@@ -88,12 +88,20 @@ def _write_states(connection: duckdb.DuckDBPyConnection, model: SegmentModel, mo
     months = connection.execute(
         f"SELECT DISTINCT month FROM {MEMORY_STATES.name} WHERE {of_model} AND {of_months} ORDER BY month"
     ).fetchall()
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE known_customers AS SELECT customer_id, min(month) AS known_since FROM (
+            SELECT month, customer_id FROM raw_customers
+            UNION ALL SELECT month, customer_id FROM past_features
+        ) AS everybody
+        WHERE month <= {month_literal(month)} AND trim(customer_id) <> '' GROUP BY customer_id
+    """)
     for (one,) in months:
         insert_query(connection, KNOWN_CUSTOMER_STATES, _states_sql(model, one))
+    connection.execute("DROP TABLE known_customers")
 
 
 def _states_sql(model: SegmentModel, month: date) -> str:
-    """The rows of a month: sums of decimals, so that the threads' order does not matter."""
+    """The rows of a month, of `known_customers`: sums of decimals, so that the threads' order does not matter."""
     k = len(model.segments)
     listed = ", ".join(
         f"{{'state': {literal(state)}, 'customers': "
@@ -105,14 +113,7 @@ def _states_sql(model: SegmentModel, month: date) -> str:
             found.state AS state, found.customers AS customers
         FROM (
             SELECT known_since, unnest([{listed}]) AS found
-            FROM (
-                SELECT customer_id, min(month) AS known_since
-                FROM (
-                    SELECT month, customer_id FROM raw_customers
-                    UNION ALL SELECT month, customer_id FROM past_features
-                ) AS everybody
-                WHERE month <= {month_literal(month)} AND trim(customer_id) <> '' GROUP BY customer_id
-            ) AS known
+            FROM (SELECT * FROM known_customers WHERE known_since <= {month_literal(month)}) AS known
             LEFT JOIN (
                 SELECT customer_id, probabilities FROM {MEMORY_STATES.name}
                 WHERE model_version = {model.model_version} AND month = {month_literal(month)}
