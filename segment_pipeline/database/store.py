@@ -2,7 +2,7 @@
 
 DuckDB lets one process write a file, and a process that only reads it blocks the writer too. So every connection here
 is short, is closed whatever happens, and waits its turn with a jittered retry that says for whom it waits. The file may
-stay open from one step of a run to the next, and not while something is computed. Above it stands the run lock, held
+stay open from one step of a run to the next, and not while a model is fitted. Above it stands the run lock, held
 for a whole run, so that two runs never interleave their months.
 """
 
