@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from sqlalchemy import Engine, event
 
 from segment_pipeline.run_history import open_instance
 from segment_pipeline.run_months import SHIPPED_INSTANCE
@@ -102,3 +103,33 @@ def test_of_a_year_of_runs_only_the_last_has_its_file_open(home):
             instance.report_engine_event("noted", job_name="month", run_id=f"run-{number}")
         assert [path.name for path in home.rglob("run-*.db-wal")] == ["run-11.db-wal"]
         assert len(list(home.rglob("run-*.db"))) == 12
+
+
+def test_what_was_last_noted_of_an_asset_is_looked_up_once_until_something_is_noted(home):
+    version = "dagster/data_version"
+    with open_instance(str(home)) as instance:
+
+        def known() -> tuple[str, str, str]:
+            (asset,) = instance.get_asset_records([FIRST])
+            (record,) = instance.fetch_materializations(FIRST, limit=1).records
+            tags = instance.event_log_storage.get_latest_tags_by_partition(
+                FIRST, dg.DagsterEventType.ASSET_MATERIALIZATION, [version], [MONTH]
+            )
+            last = (asset.asset_entry.last_materialization, record.event_log_entry)
+            return *(one.asset_materialization.tags[version] for one in last), tags[MONTH][version]
+
+        asked = []
+
+        def ask(*told: object) -> None:
+            asked.append(told[2])
+
+        event.listen(Engine, "before_cursor_execute", ask)
+        assert not instance.get_asset_records([FIRST])
+        for number in ("1", "2"):
+            noted = dg.AssetMaterialization(FIRST, partition=MONTH, tags={version: number})
+            instance.report_runless_asset_event(noted)
+            assert known() == (number,) * 3
+            before = len(asked)
+            assert known() == (number,) * 3
+            assert len(asked) == before
+        event.remove(Engine, "before_cursor_execute", ask)

@@ -281,7 +281,7 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     from segment_pipeline.mixture.features import FeatureSpace, diagnose_features, find_dependence
 
     config, month, names = pipeline.config, parse_month(context.partition_key), pipeline.config.model_feature_names
-    with pipeline.read(context) as connection:
+    with pipeline.read(context, step_follows=True) as connection:
         _, X = feature_matrix(connection, "validated_features", month, names, config.model.fit_sample)
         bootstrap, earlier = is_bootstrap(connection, month), earlier_customers(connection, config, month)
     space = FeatureSpace.fit(config.model_features, X)

@@ -64,12 +64,12 @@ def insert_rows(connection: duckdb.DuckDBPyConnection, table: Table, rows: Seque
         table.require_fit(row)
     if rows:
         names = table.column_names
-        # one statement is faster than one a row; cast, as the rows would otherwise agree on types of their own
-        one = ", ".join(f"CAST(? AS {column.type})" for column in table.columns)
+        # A statement with each value in it takes a third of a millisecond a row to be read; one with a list for each
+        # column does not grow. Cast, as the values would otherwise agree on a type of their own.
+        lists = ", ".join(f"unnest(CAST(? AS {column.type}[]))" for column in table.columns)
         connection.execute(
-            f"INSERT INTO {identifier(table.name)} ({', '.join(map(identifier, names))}) "
-            f"VALUES {', '.join([f'({one})'] * len(rows))}",
-            [_plain(row[name]) for row in rows for name in names],
+            f"INSERT INTO {identifier(table.name)} ({', '.join(map(identifier, names))}) SELECT {lists}",
+            [[_plain(row[name]) for row in rows] for name in names],
         )
     return len(rows)
 

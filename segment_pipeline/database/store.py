@@ -2,7 +2,7 @@
 
 DuckDB lets one process write a file, and a process that only reads it blocks the writer too. So every connection here
 is short, is closed whatever happens, and waits its turn with a jittered retry that says for whom it waits. The file may
-stay open from one step of a run to the next, and not while something is computed. Above it stands the run lock, held
+stay open from one step of a run to the next, and not while a model is fitted. Above it stands the run lock, held
 for a whole run, so that two runs never interleave their months.
 """
 
@@ -374,11 +374,31 @@ def insert_query(connection: duckdb.DuckDBPyConnection, table: Table, query: str
     features : the feature columns of the query, for a table that has them. Raises UnfitRowsError unless it has the
     table's columns and these, exactly.
     """
-    declared = {name.lower(): name for name in (*table.column_names, *features)}  # to DuckDB, case is no difference
-    found = [name for name, *_ in connection.execute(f"DESCRIBE {query}").fetchall()]
-    table.require_fit([declared.get(name.lower(), name) for name in found], features)
-    inserted = connection.execute(f"INSERT INTO {identifier(table.name)} BY NAME {query}").fetchone()
+    names = [*table.column_names, *features]
+    table.require_fit(names, features)
+    if isinstance(connection, duckdb.DuckDBPyConnection) and not table.features:
+        # To be told of what is missing too, and in one statement: to describe a query first is to plan it twice. A
+        # table with features may have more of them than these rows.
+        each = ", ".join(f"{identifier(name)} AS {identifier(name)}" for name in names)
+        query = f"SELECT * REPLACE ({each}) FROM ({query})"
+    else:
+        declared = {name.lower(): name for name in names}  # case is no difference
+        found = [name for name, *_ in connection.execute(f"DESCRIBE {query}").fetchall()]
+        table.require_fit([declared.get(name.lower(), name) for name in found], features)
+    try:
+        inserted = connection.execute(f"INSERT INTO {identifier(table.name)} BY NAME {query}").fetchone()
+    except duckdb.BinderException as error:
+        if lacking := _LACKING.match(str(error)):
+            table.require_fit([name for name in names if name != lacking[1]], features)
+        if strange := _STRANGE.match(str(error)):
+            table.require_fit([*names, strange[1]], features)
+        raise
     return int(inserted[0]) if inserted else 0
+
+
+_LACKING = re.compile(r'Binder Error: Column "(.*?)" in REPLACE list not found', re.DOTALL)
+_STRANGE = re.compile(r'Binder Error: Table ".*?" does not have a column with name "(.*?)"\n', re.DOTALL)
+"""What DuckDB says of the first column that a query lacks, or has and the table does not."""
 
 
 def month_rows(connection: duckdb.DuckDBPyConnection, table: Table, month: date) -> int:

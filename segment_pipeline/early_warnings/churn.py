@@ -24,9 +24,9 @@ from typing import Literal
 
 import numpy as np
 from scipy.special import expit, logit
-from threadpoolctl import threadpool_limits
 
 from segment_pipeline.arrays import Array, Flags, Texts
+from segment_pipeline.mixture.estimator import one_blas_thread
 from segment_pipeline.months import as_of, month_key
 
 Group = Literal["memberships", "shifts", "features", "history"]
@@ -144,7 +144,7 @@ class ChurnRisk:
         # What lies beyond all that the fit has seen is taken for the nearest that it has: a segment that had next to no
         # members then may have many now, and its slope, measured over 1e-10, would put all of them at exactly 1.
         inputs = np.clip(inputs, self.low, self.high)
-        with threadpool_limits(limits=1, user_api="blas"):
+        with one_blas_thread():
             return np.asarray(expit(self.coefficients[0] + (inputs - self.center) / self.scale @ self.coefficients[1:]))
 
 
@@ -246,7 +246,7 @@ def _fitted(
     low, high = inputs.min(axis=0), inputs.max(axis=0)
     center, spread = inputs.mean(axis=0), inputs.std(axis=0)
     scale = np.where(spread > 1e-12, spread, 1.0)
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         coefficients = _logistic((inputs - center) / scale, silent[kept], RIDGE)
     return ChurnRisk(
         tuple(groups),

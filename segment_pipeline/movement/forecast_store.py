@@ -101,8 +101,16 @@ def _write_states(
     months = connection.execute(
         f"SELECT DISTINCT month FROM {MEMORY_STATES.name} WHERE {of_model} AND {of_months} ORDER BY month"
     ).fetchall()
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE known_customers AS SELECT customer_id, min(month) AS known_since FROM (
+            SELECT month, customer_id FROM raw_customers
+            UNION ALL SELECT month, customer_id FROM past_features
+        ) AS everybody
+        WHERE month <= {month_literal(month)} AND trim(customer_id) <> '' GROUP BY customer_id
+    """)
     for (one,) in months:
         insert_rows(connection, KNOWN_CUSTOMER_STATES, _states_rows(connection, model, one, by_silence))
+    connection.execute("DROP TABLE known_customers")
 
 
 def _states_rows(
@@ -134,7 +142,7 @@ def _states_rows(
 
 
 def _states_sql(model: SegmentModel, month: date, by_silence: BySilence | None) -> str:
-    """A query of known_since, SILENCE and how many customers are in each state: sums of decimals, so that the threads'
+    """A query of known_since, SILENCE and how many of `known_customers` are in each state: sums of decimals, so that the threads'
     order does not matter. Of who has lapsed, and where it is not known, the silence is NULL."""
     k = len(model.segments)
     summed = ", ".join(
@@ -145,19 +153,13 @@ def _states_sql(model: SegmentModel, month: date, by_silence: BySilence | None) 
     silences = nobody if by_silence is None else silence_sql(by_silence.window_months, month)
     return f"""
         SELECT known_since, silent.{SILENCE}, {summed}
-        FROM (
-            SELECT customer_id, min(month) AS known_since
-            FROM (
-                SELECT month, customer_id FROM raw_customers
-                UNION ALL SELECT month, customer_id FROM past_features
-            ) AS everybody
-            WHERE month <= {month_literal(month)} AND trim(customer_id) <> '' GROUP BY customer_id
-        ) AS known
+        FROM known_customers AS known
         LEFT JOIN (
             SELECT customer_id, probabilities FROM {MEMORY_STATES.name}
             WHERE model_version = {model.model_version} AND month = {month_literal(month)}
         ) AS s ON s.customer_id = known.customer_id
         LEFT JOIN ({silences}) AS silent ON silent.customer_id = known.customer_id
+        WHERE known_since <= {month_literal(month)}
         GROUP BY known_since, silent.{SILENCE}
         ORDER BY known_since, silent.{SILENCE}
     """

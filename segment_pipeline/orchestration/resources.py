@@ -139,8 +139,8 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
 
     @contextmanager
     def read(self, context: dg.AssetExecutionContext, *, step_follows: bool = False) -> Iterator["Connection"]:
-        """A short connection for reading, so that a long computation after it does not hold the file. step_follows : at
-        once, so that the file stays open, as between two steps."""
+        """A short connection for reading, so that a long computation after it does not hold the file. step_follows : in
+        a moment, so that the file stays open, as between two steps."""
         self._since(context.asset_key)
         try:
             with self.warehouse.connect(context.log.warning) as connection:

@@ -63,10 +63,12 @@ def write_beside(connection: duckdb.DuckDBPyConnection, published: Path, tiers: 
     leftovers = beside(published, "*")
     for leftover in leftovers.parent.glob(leftovers.name):
         leftover.unlink()  # a killed run's; we hold the run lock, so nobody is writing it
-    refuse_loss(published, connection)
     warehouse = identifier(current_database(connection))
     features = published_features(connection)
-    changed = changed_months(connection, published, features)
+    # opened once for all that is asked of it: its catalogue takes longer to read than any answer
+    with reading(published) if published.exists() else nullcontext():
+        refuse_loss(published, connection)
+        changed = changed_months(connection, published, features)
     known = known_months(connection, changed)
     unfinished = [month for month, finished in known.items() if not finished]
     draft = beside(published, "draft")

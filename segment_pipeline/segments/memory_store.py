@@ -90,11 +90,14 @@ def remember(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: 
     promoted = model.trained_month == month
     if model.memory is not None and (promoted or not _has_states(connection, model, add_months(month, -1))):
         _forget(connection, model, f"month < {month_literal(month)}")
+        # the source is asked once for all of them who was a customer since when
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE known_since AS {_known_since(month)}")
         for earlier in months_before(connection, model, month, months):
-            _write_states(connection, model, earlier, until=month)
+            _write_states(connection, model, earlier, "known_since")
+        connection.execute("DROP TABLE known_since")
     _forget(connection, model, f"month = {month_literal(month)}")
     if model.memory is not None:
-        _write_states(connection, model, customers_of(month), until=month)
+        _write_states(connection, model, customers_of(month), f"({_known_since(month)})")
     if promoted:
         _forget_before_serving(connection, model)
     write_rows(connection, SEGMENT_DYNAMICS, month, _dynamics(model) if promoted else [])
@@ -135,9 +138,8 @@ def scored_rows(
     column PRIOR. until : the last month whose customers may be looked at; the month itself."""
     if model.memory is None:
         return customers.accepted
-    priors = _priors_sql(connection, model, customers, until or customers.month)
-    known = f"({priors}) AS p ON p.customer_id = a.customer_id"
-    return f"(SELECT a.*, p.{PRIOR} FROM {customers.accepted} AS a JOIN {known})"
+    known_since = f"({_known_since(until or customers.month)})"
+    return f"({_with_prior_sql(connection, model, customers.month, customers.accepted, known_since)})"
 
 
 def expected_memberships(
@@ -177,45 +179,56 @@ def has_seen(connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: 
     return model.memory is None or _has_states(connection, model, month)
 
 
-def _priors_sql(
-    connection: duckdb.DuckDBPyConnection, model: SegmentModel, customers: CustomersOfMonth, until: date
+def _with_prior_sql(
+    connection: duckdb.DuckDBPyConnection, model: SegmentModel, month: date, customers: str, known_since: str
 ) -> str:
-    """A query of customer_id and PRIOR of everybody who is there in the month, accepted or rejected."""
+    """A query of these customers of the month, with the column PRIOR. customers : a relation. known_since : likewise,
+    as of `_known_since`."""
     assert model.memory is not None  # noqa: S101 - for mypy: the callers have looked
-    before = add_months(customers.month, -1)
+    before = add_months(month, -1)
     begins = not _has_states(connection, model, before)
     prior = prior_sql(model.memory, "s.probabilities", "k.customer_id IS NOT NULL", begins=begins)
     return f"""
-        SELECT c.customer_id, {prior} AS {PRIOR}
-        FROM (
-            SELECT customer_id FROM {customers.accepted} AS accepted
-            UNION ALL SELECT customer_id FROM {customers.rejected} AS rejected
-        ) AS c
+        SELECT c.*, {prior} AS {PRIOR} FROM {customers} AS c
         LEFT JOIN (
             SELECT customer_id, probabilities FROM {MEMORY_STATES.name} WHERE {states_of(model, before)}
         ) AS s ON s.customer_id = c.customer_id
-        LEFT JOIN ({_known_customers(customers.month, until)}) AS k ON k.customer_id = c.customer_id
+        LEFT JOIN ({_known_before(month, known_since)}) AS k ON k.customer_id = c.customer_id
     """
 
 
-def _known_customers(month: date, until: date) -> str:
+_EVERYBODY = """(
+    SELECT month, customer_id, first_seen FROM raw_customers
+    UNION ALL SELECT month, customer_id, first_seen FROM past_features
+)"""
+
+
+def _known_since(until: date) -> str:
+    """A query of everybody's first month and first day as a customer, as far as the months up to this one tell."""
+    return f"""
+        SELECT customer_id, min(month) AS first_month, min(first_seen) AS first_seen FROM {_EVERYBODY} AS everybody
+        WHERE month <= {month_literal(until)} GROUP BY customer_id
+    """
+
+
+def _known_before(month: date, known_since: str) -> str:
     """Who was a customer before the month: to an earlier month or, where it can tell, to the source. In the first month
     of all that cannot be known without the source, and they are taken for customers of any age."""
     return f"""
-        WITH everybody AS (
-            SELECT month, customer_id, first_seen FROM raw_customers
-            UNION ALL SELECT month, customer_id, first_seen FROM past_features
-        )
-        SELECT customer_id FROM everybody WHERE month <= {month_literal(until)} GROUP BY customer_id
-        HAVING min(month) < {month_literal(month)} OR min(first_seen) < {month_literal(month)}
-            OR (min(first_seen) IS NULL AND {month_literal(month)} <= (SELECT min(month) FROM everybody))
+        SELECT customer_id FROM {known_since} AS known
+        WHERE first_month < {month_literal(month)} OR first_seen < {month_literal(month)}
+            OR (first_seen IS NULL AND {month_literal(month)} <= (SELECT min(month) FROM {_EVERYBODY} AS everybody))
     """
 
 
 def _write_states(
-    connection: duckdb.DuckDBPyConnection, model: SegmentModel, customers: CustomersOfMonth, until: date
+    connection: duckdb.DuckDBPyConnection, model: SegmentModel, customers: CustomersOfMonth, known_since: str
 ) -> None:
-    seen = membership_sql(model, scored_rows(connection, model, customers, until))
+    """known_since : as of `_with_prior_sql`."""
+    accepted, rejected = (
+        f"({_with_prior_sql(connection, model, customers.month, some, known_since)})"
+        for some in (customers.accepted, customers.rejected)
+    )
     insert_query(
         connection,
         MEMORY_STATES,
@@ -223,10 +236,9 @@ def _write_states(
         SELECT {month_literal(customers.month)} AS month, customer_id, {model.model_version} AS model_version,
             probabilities
         FROM (
-            SELECT customer_id, list_append(probabilities, 0E0) AS probabilities FROM ({seen}) AS seen
-            UNION ALL
-            SELECT customer_id, {PRIOR} FROM ({_priors_sql(connection, model, customers, until)}) AS everybody
-            SEMI JOIN {customers.rejected} AS rejected USING (customer_id)
+            SELECT customer_id, list_append(probabilities, 0E0) AS probabilities
+            FROM ({membership_sql(model, accepted)}) AS seen
+            UNION ALL SELECT customer_id, {PRIOR} FROM {rejected} AS unseen
         ) AS states
         ORDER BY customer_id
         """,

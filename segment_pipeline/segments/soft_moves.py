@@ -71,10 +71,9 @@ def moves_by_silence_sql(model: SegmentModel, moves: str) -> str:
     assert memory is not None  # noqa: S101 - for mypy: the caller has looked
     segments = list(enumerate(literal(str(segment_id)) for segment_id in model.segment_ids))
     lapse = [f"before[{a + 1}] * {number(memory.transitions[a, -1])}" for a, _ in segments]
+    # NULL of who has lapsed, and so not in the sums: within a CASE, DuckDB would make PRIOR anew for every pair
     made: list[Move] = [
-        (old, new, f"CASE WHEN now IS NULL THEN 0E0 ELSE {_pair(memory, a, b, 'before', 'now', PRIOR)} END")
-        for a, old in segments
-        for b, new in segments
+        (old, new, _pair(memory, a, b, "before", "now", PRIOR)) for a, old in segments for b, new in segments
     ]
     made += [
         (

@@ -94,7 +94,7 @@ def model_validation(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
     from segment_pipeline.validation.validation import validate
     from segment_pipeline.validation.validation_store import read_evidence, write_validation
 
-    with pipeline.read(context) as connection:
+    with pipeline.read(context, step_follows=True) as connection:
         evidence = read_evidence(connection, pipeline.config, parse_month(context.partition_key))
     figures = validate(evidence, pipeline.config)
     with pipeline.step(context) as step:
