@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from segment_pipeline_tests.shop import Shop
@@ -222,7 +223,7 @@ def _set_clock(days_ahead: float) -> None:
 
 def _die_at(moment: str, number: int) -> None:
     """Patch the run so that it sends itself that signal: before or after an asset's commit, or inside publishing."""
-    from segment_pipeline.cli import people
+    from segment_pipeline.cli import people, traces
     from segment_pipeline.database import store
     from segment_pipeline.orchestration.resources import Pipeline
     from segment_pipeline.publishing import draft
@@ -240,6 +241,9 @@ def _die_at(moment: str, number: int) -> None:
         original = getattr(module, name)
         setattr(module, name, lambda *given: (original(*given), die()))
 
+    def search_dying(clear: Callable[..., int]) -> None:
+        traces._clear_database = lambda file, _: clear(file, SimpleNamespace(search=die))  # type: ignore[assignment,arg-type]
+
     step = Pipeline.step
 
     @contextmanager
@@ -256,6 +260,7 @@ def _die_at(moment: str, number: int) -> None:
         "customers are put": lambda: afterwards(folder, "put_customers"),
         "rows are taken out": lambda: afterwards(people, "_change"),
         "warehouse is rewritten": lambda: afterwards(store.Warehouse, "rewrite"),
+        "history is searched": lambda: search_dying(traces._clear_database),
         "draft is full": lambda: afterwards(draft, "_copy"),
         "draft is complete": lambda: instead(draft, "_check"),
         "draft is checked": lambda: afterwards(draft, "_check"),

@@ -246,7 +246,7 @@ def lock_holder(message: str) -> str | None:
 
 def more_memory(error: duckdb.Error) -> str:
     """What to do where memory did not do: DuckDB's own limit was reached, or the machine refused what that allows."""
-    if "bad allocation" in str(error):
+    if re.search("bad allocation|Allocation failure", str(error)):
         return (
             "The machine itself has no more: end other programs there, or lower operation.memory_limit in the "
             "configuration, so that more of the work goes over the disk"

@@ -14,7 +14,7 @@ import duckdb
 
 from segment_pipeline.config.values import followed
 from segment_pipeline.database.quoting import literal
-from segment_pipeline.database.store import Warehouse, first_line, lock_holder, month_literal
+from segment_pipeline.database.store import Warehouse, first_line, lock_holder, month_literal, more_memory
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
@@ -43,6 +43,11 @@ def reading(published: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             f"{published} cannot be read ({first_line(error)}): another version of segment_pipeline made it, or "
             f"another program. Publish its latest month again (segment-pipeline run --months YYYY-MM --force); if it "
             f"is not ours, move it away and run again."
+        ) from error
+    except duckdb.OutOfMemoryException as error:
+        raise PublishError(
+            f"{published} is as it was, and there was too little memory to read it ({first_line(error)}). "
+            f"{more_memory(error)}, and run again."
         ) from error
     except duckdb.Error as error:
         raise PublishError(
