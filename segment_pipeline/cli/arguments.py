@@ -210,6 +210,8 @@ INIT_EPILOG = """\
 examples:
   segment-pipeline init my_shop --from orders.csv       order lines: read where they are, every month
   segment-pipeline init my_shop --from customers.csv    customers: one file a month, the first is made from this one
+  segment-pipeline init my_shop --from orders.csv --products products.csv --events sessions=sessions.csv
+                                                        with the products' categories, and who visits how often
   segment-pipeline init my_shop                         an example to be filled in
 
 exit code:
@@ -420,6 +422,17 @@ def command_parser() -> argparse.ArgumentParser:
     init.add_argument(
         "--from", type=Path, action="append", dest="files", metavar="FILE", help=f"{_FILES}; may be repeated"
     )
+    beside = init.add_argument_group("what lies beside order lines")
+    beside.add_argument("--products", type=Path, metavar="FILE", help="the products' categories, a row each")
+    beside.add_argument("--category", metavar="COLUMN", help="which column of that file is the category")
+    beside.add_argument(
+        "--events",
+        type=_named_file,
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a feed of events, a row each, such as sessions=sessions.csv; may be repeated",
+    )
     _add_guesses(init)
     init.set_defaults(start=init_command)
 
@@ -556,6 +569,11 @@ def _transform(text: str) -> tuple[str, str]:
     if value not in ("none", "log", "log1p", "logit"):
         raise argparse.ArgumentTypeError(f"{value!r} is none of none, log, log1p, logit")
     return name, value
+
+
+def _named_file(text: str) -> tuple[str, Path]:
+    name, file = _named(text)
+    return name, Path(file)
 
 
 def _named_number(text: str) -> tuple[str, float]:

@@ -72,10 +72,10 @@ def inspect_command(chosen: argparse.Namespace) -> int:
 
 
 def init_command(chosen: argparse.Namespace) -> int:
-    from segment_pipeline.quickstart.project import initialise
+    from segment_pipeline.quickstart.project import Beside, initialise
 
     request = _request(chosen, chosen.folder / "data") if chosen.files is not None else None
-    return initialise(chosen.folder, request)
+    return initialise(chosen.folder, request, Beside(chosen.products, chosen.category, chosen.events))
 
 
 def features_command(config: Config, chosen: argparse.Namespace) -> int:

@@ -46,7 +46,8 @@ _WORDS_OF_YAML = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
 @dataclass(frozen=True)
 class StarterFeature:
-    """A feature as it stands in the file. low, high : the valid range, None for no limit. note : a comment on it."""
+    """A feature as it stands in the file. low, high : the valid range, None for no limit. note : a comment on it.
+    more : further keys, such as how it is computed."""
 
     name: str
     unit: str
@@ -56,6 +57,7 @@ class StarterFeature:
     low: float | None
     high: float | None
     note: str = ""
+    more: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,8 @@ def _feature(feature: StarterFeature, indent: str) -> Iterator[str]:
     yield f"{indent}  resolution: {scalar(feature.resolution)}"
     if limits:
         yield f"{indent}  valid: {{{', '.join(limits)}}}"
+    for key, value in feature.more.items():
+        yield f"{indent}  {key}: {scalar(value)}"
 
 
 def _settings(given: Mapping[str, Mapping[str, str]]) -> Iterator[str]:

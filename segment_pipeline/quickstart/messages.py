@@ -229,6 +229,7 @@ def print_outcome(outcome: Outcome, plan: Plan, request: Request, console: Conso
     say(f"Configuration  {shown}   (all of the above, to be changed)")
     say("")
     say(f"Next: change the features in {shown}, then  segment-pipeline run --config {quote(shown)} --force")
+    say(f"      what lasts, and what each adds        segment-pipeline features --config {quote(shown)}")
     say(f"      see the run                           segment-pipeline ui --config {quote(shown)}")
     files = [part for file in (request.file, *request.more) for part in ("--from", os.path.relpath(file))]
     again = " ".join(map(quote, [*files, *request.flags()]))

@@ -347,8 +347,11 @@ def _orders_source(connection: duckdb.DuckDBPyConnection, request: Request, tabl
 
 def _paths(request: Request, folder: Path) -> str | list[str]:
     """The user's files as a configuration in this folder names them."""
-    found = []
-    for file in (request.file, *request.more):
-        path = os.path.relpath(file.absolute(), folder.absolute())
-        found.append(str(file.absolute()) if path.count("..") > 3 else path)
+    found = [path_from(folder, file) for file in (request.file, *request.more)]
     return found[0] if len(found) == 1 else found
+
+
+def path_from(folder: Path, file: Path) -> str:
+    """The file as a configuration in this folder names it."""
+    path = os.path.relpath(file.absolute(), folder.absolute())
+    return str(file.absolute()) if path.count("..") > 3 else path

@@ -6,8 +6,8 @@ is the same as for a quickstart (plan.py).
 
 import shutil
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from glob import has_magic
 from pathlib import Path
@@ -17,17 +17,25 @@ from textwrap import fill
 import duckdb
 
 import segment_pipeline
+from segment_pipeline.column_names import hints_of
 from segment_pipeline.config.config import parse_config
 from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, ORDER_VALUE, RECENCY
 from segment_pipeline.config.starter_file import Starter, StarterFeature, starter_text
+from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.store import scratch
 from segment_pipeline.errors import InputError
 from segment_pipeline.months import add_months, month_key, month_range
+from segment_pipeline.quickstart.columns import WHEN
 from segment_pipeline.quickstart.folder import CONFIGURATION, writing
 from segment_pipeline.quickstart.messages import Say, plain_speech, print_plan, results_console
-from segment_pipeline.quickstart.plan import USUAL_WINDOW, Plan, copies_of, explore, put_customers
+from segment_pipeline.quickstart.plan import USUAL_WINDOW, Plan, copies_of, explore, path_from, put_customers
 from segment_pipeline.quickstart.request import Request, last_closed_month
+from segment_pipeline.quickstart.scores import customer_name
+from segment_pipeline.sources.events import months_of_events, open_feeds
+from segment_pipeline.sources.files import describe, open_files
 from segment_pipeline.sources.order_lines import first_month_with
+from segment_pipeline.sources.products import open_products
+from segment_pipeline.words import readable
 
 WORKSPACE = """\
 # Found by `dagster dev` without flags.
@@ -65,13 +73,35 @@ Results: `data/segments.duckdb` for SQL, `data/reports/` for people. With `expor
 """
 
 
-def initialise(folder: Path, request: Request | None) -> int:
+_CATEGORY = ("category", "department", "group", "class", "family", "section", "type", "kategorie", "warengruppe")
+"""What columns of categories are called, the likeliest first."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Files beside the order lines. products : what gives products their categories; category : its column of these,
+    None to be found. events : the feeds, by what they are called."""
+
+    products: Path | None = None
+    category: str | None = None
+    events: Sequence[tuple[str, Path]] = ()
+
+    @property
+    def flags(self) -> list[str]:
+        """Those that were given."""
+        said = {"--products": self.products, "--category": self.category, "--events": self.events}
+        return [flag for flag, value in said.items() if value]
+
+
+def initialise(folder: Path, request: Request | None, beside: Beside = Beside()) -> int:
     """The whole command. request : about the file to start from; None for an example to be filled in."""
     console = results_console()
     asked = request is None and sys.stdin.isatty() and sys.stdout.isatty()
     _refuse_project(folder)
     if request is None and asked:
         request = _ask_for_file(folder)
+    if request is None and beside.flags:
+        raise InputError(f"{beside.flags[0]} is for a file of order lines; name it: --from FILE")
     if request is None:
         starter = _example(folder)
         _write(folder, starter, "Put your order lines where `source` in that file looks for them, and fix its columns.")
@@ -89,11 +119,141 @@ def initialise(folder: Path, request: Request | None) -> int:
             plan = explore(connection, changed, monthly=True)
             print_plan(plan, console)
         starter = replace(plan.starter, first_month=_first_month(connection, plan, changed))
+        if beside.flags:
+            starter, found = _with_files_beside(connection, replace(plan, starter=starter), changed, beside)
+            for one in found:
+                plain_speech(console)(one)
         _write(folder, starter, _about_data(plan, changed))
         with writing(folder):
             put_customers(plan, changed, folder / "data")
     _say_next(plain_speech(console), folder, [])
     return 0
+
+
+def _with_files_beside(
+    connection: duckdb.DuckDBPyConnection, plan: Plan, request: Request, beside: Beside
+) -> tuple[Starter, list[str]]:
+    """The starter with the files that lie beside the order lines, and what was found in them, a sentence each. Raises
+    InputError where a column that is needed cannot be found, and SourceError where a file cannot be read."""
+    orders = plan.table.orders
+    if orders is None:
+        raise InputError(f"{beside.flags[0]} is for order lines, and {request.file} has one row per customer.")
+    if beside.products is None and beside.category is not None:
+        raise InputError("--category is the column of a file of products; name that: --products FILE")
+    source, said = dict(plan.starter.source), []
+    if beside.products is not None:
+        if orders.product_id is None:
+            raise InputError(f"--products: no column of {request.file} is the product. Name it: --product-id COLUMN")
+        keys, found = _products_in(connection, beside.products, beside.category, orders.product_id)
+        source["products"] = {"path": path_from(request.out, beside.products)} | keys
+        said.append(found)
+    feeds, features = [], list(plan.starter.features)
+    for name, file in beside.events:
+        feed, found = _events_in(connection, name, file, plan.table.customer_id)
+        feeds.append({"feed": name, "path": path_from(request.out, file)} | feed)
+        features += _portraits_of(name)
+        said.append(found)
+    if feeds:
+        source["events"] = feeds
+    starter = replace(plan.starter, source=source, features=features)
+    return replace(starter, first_month=_first_of_all(connection, starter, plan, request)), said
+
+
+def _first_of_all(connection: duckdb.DuckDBPyConnection, starter: Starter, plan: Plan, request: Request) -> date:
+    """The first month that the files beside can be read for as well: one without a single event of a feed, or before
+    its window is full, is not run. Raises ConfigError and SourceError where they cannot be read at all."""
+    config = parse_config(starter_text(starter), request.out / CONFIGURATION)
+    if config.source.products is not None:
+        open_products(connection, config, config.source.products)
+    covered = months_of_events(connection, open_feeds(connection, config), config)
+    if covered is None:
+        return starter.first_month
+    return min((month for month in covered if month >= starter.first_month), default=plan.month)
+
+
+def _products_in(
+    connection: duckdb.DuckDBPyConnection, file: Path, given: str | None, product_of_lines: str
+) -> tuple[dict[str, object], str]:
+    """The keys that say which columns of a file of products are what, and a sentence on it. given : the category."""
+    columns = _columns_of(connection, file)
+    product = _column_called(columns, product_of_lines, lambda name: "product" in hints_of(name))
+    if product is None:
+        raise _unclear(f"--products {file}: which column is the product", columns, "Call it as the order lines do")
+    words = _CATEGORY if given is None else (given,)
+    called = (name for word in words for name in columns if name != product and word.lower() in name.lower())
+    category = next((name for name in columns if name == given), None) or next(called, None)
+    if category is None:
+        raise _unclear(f"--products {file}: which column is the category", columns, "Name it: --category COLUMN")
+    keys: dict[str, object] = {"product_id": identifier(product), "category": identifier(category)}
+    return keys, f"  the products of {file} by {product}: their category is {category}  (--category)"
+
+
+def _events_in(
+    connection: duckdb.DuckDBPyConnection, feed: str, file: Path, customer_of_lines: str
+) -> tuple[dict[str, object], str]:
+    """The same of a file of events."""
+    columns = _columns_of(connection, file)
+    customer = _column_called(columns, customer_of_lines, lambda name: customer_name(name)[0] >= 1)
+    if customer is None:
+        raise _unclear(
+            f"--events {feed}={file}: which column is the customer", columns, "Call it as the order lines do"
+        )
+    typed = [name for name, kind in columns.items() if kind.startswith(("DATE", "TIMESTAMP"))]
+    called = [name for name, kind in columns.items() if kind == "VARCHAR" and WHEN.search(name)]
+    if not typed and not called:
+        raise _unclear(f"--events {feed}={file}: which column is the date", columns, "Write it as 2024-12-31 18:30:00")
+    moment = [*typed, *called][0]
+    keys: dict[str, object] = {
+        "customer_id": identifier(customer),
+        "occurred_at": identifier(moment),
+    }
+    return keys, f"  the {feed} of {file}: the customer is {customer}, the date {moment}; two portraits tell of them"
+
+
+def _columns_of(connection: duckdb.DuckDBPyConnection, file: Path) -> dict[str, str]:
+    """The columns of a file, with their types."""
+    return dict(describe(connection, open_files(connection, str(file.absolute()), key="the flag").sql))
+
+
+def _column_called(columns: Mapping[str, str], same: str, fits: Callable[[str], bool]) -> str | None:
+    """The column that is called as that of the order lines is, or the only one whose name fits, or of these the only
+    one that is an id; None where none is."""
+    named = next((name for name in columns if name.casefold() == same.casefold()), None)
+    fitting = [name for name in columns if fits(name)]
+    ids = [name for name in fitting if "id" in hints_of(name)]
+    return named or (fitting[0] if len(fitting) == 1 else ids[0] if len(ids) == 1 else None)
+
+
+def _unclear(what: str, columns: Mapping[str, str], how: str) -> InputError:
+    return InputError(
+        f"{what} is not clear; there are {', '.join(columns)}. {how}; or leave the flag out, and write the keys into "
+        "the configuration as docs/how-to/features.md shows."
+    )
+
+
+def _portraits_of(feed: str) -> list[StarterFeature]:
+    """What every feed can say of a customer; they describe segments, and the mixture is not fitted to them."""
+    said = {
+        feed: ("count", feed, f"How many {readable(feed)} the customer had in the window."),
+        f"days_since_{feed}": (
+            "days_since_last",
+            "days",
+            f"How many days before the end of the month the last of its {readable(feed)} was.",
+        ),
+    }
+    return [
+        StarterFeature(
+            name,
+            unit,
+            meaning,
+            "none",
+            1.0,
+            0.0,
+            None,
+            more={"use": "portrait", "of_events": {"feed": feed, "value": way}},
+        )
+        for name, (way, unit, meaning) in said.items()
+    ]
 
 
 def _first_month(connection: duckdb.DuckDBPyConnection, plan: Plan, request: Request) -> date:
@@ -234,5 +394,6 @@ def _say_next(say: Say, folder: Path, first: list[str]) -> None:
     say("Next:")
     if folder.resolve() != Path.cwd().resolve():
         say(f"  cd {quote(str(folder))}")
+    say("  segment-pipeline features  which of the features last from window to window, and what each adds")
     say("  segment-pipeline run     every month that is over and not yet published")
     say("  segment-pipeline ui      the same in the Dagster UI, with a schedule to switch on")

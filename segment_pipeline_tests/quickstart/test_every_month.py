@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from segment_pipeline.cli.commands import quickstart_command
+from segment_pipeline.cli.main import main
 from segment_pipeline.config.config import load_config
 from segment_pipeline.months import add_months, as_of, parse_month
 from segment_pipeline_tests.commands import Commands
@@ -241,6 +242,71 @@ def test_the_printed_command_carries_the_flags_and_can_be_pasted(commands, tmp_p
     assert config.source.orders.where == '"Gesamtbetrag €" > 0'
     assert list(config.source.orders.columns) == ["Gesamtbetrag €"]
     assert config.source.window_months == 2
+
+
+def files_of_a_shop(folder: Path) -> tuple[Lines, pd.DataFrame]:
+    """Orders, products and sessions, the last from February on; returns the lines and the sessions."""
+    of = lines(4)
+    rows = [[who, no, at.isoformat(" "), amount, what] for who, no, at, amount, what in of]
+    (folder / "orders.csv").write_text(text_of(["customer_id", "order_id", "ordered_at", "total", "sku"], rows, ","))
+    products = [[f"P{p}", ("baby", "cleaning", "books")[p % 3], p] for p in range(40)]
+    (folder / "products.csv").write_text(text_of(["sku", "department", "weight"], products, ","))
+    random = np.random.default_rng(3)
+    visits = [
+        [f"00{random.integers(700)}", datetime(2024, 2, 1) + timedelta(minutes=int(random.integers(0, 89 * 1440)))]
+        for _ in range(4000)
+    ]
+    sessions = pd.DataFrame(visits, columns=["customer", "started_at"])
+    sessions.to_csv(folder / "sessions.csv", index=False)
+    return of, sessions
+
+
+def test_init_takes_in_what_lies_beside_the_orders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    of, sessions = files_of_a_shop(tmp_path)
+    asked = ["--from", str(tmp_path / "orders.csv"), "--products", str(tmp_path / "products.csv")]
+    asked += ["--events", f"sessions={tmp_path / 'sessions.csv'}"]
+    assert main(["init", str(tmp_path / "shop"), *asked]) == 0
+    told = capsys.readouterr().out
+    assert "by sku: their category is department  (--category)" in told
+    assert "the customer is customer, the date started_at" in told
+    assert "segment-pipeline features" in told
+    config = load_config(tmp_path / "shop" / "data" / "segmentation.yaml")
+    assert config.first_month == APRIL, "the sessions begin in February, and a window has three months"
+    assert main(["check", "--config", str(config.path)]) == 0
+    _, rows = load(config, APRIL)
+    counted = sessions[sessions["started_at"] < pd.Timestamp(2024, 5, 1)].groupby("customer").size()
+    customers = {who for who, _, at, *_ in of if at >= datetime(2024, 2, 1)}
+    assert {row["customer_id"]: row["sessions"] for row in rows} == {
+        who: float(counted.get(who, 0)) for who in customers
+    }
+    assert {feature.name for feature in config.features if feature.use == "portrait"} == {
+        "sessions",
+        "days_since_sessions",
+    }
+
+
+def test_init_says_what_it_lacks_of_a_file_beside_the_orders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files_of_a_shop(tmp_path)
+    orders, products = tmp_path / "orders.csv", tmp_path / "products.csv"
+
+    def refused(*flags: str) -> str:
+        assert main(["init", str(tmp_path / "shop"), *flags]) == 2
+        assert not (tmp_path / "shop").exists()
+        return capsys.readouterr().err
+
+    products.write_text("sku,weight\nP1,3\n")
+    said = refused("--from", str(orders), "--products", str(products))
+    assert "which column is the category is not clear; there are sku, weight. Name it: --category COLUMN" in said
+    said = refused("--from", str(orders), "--events", f"visits={products}")
+    assert "which column is the customer is not clear; there are sku, weight." in said
+    assert "name it: --from FILE" in refused("--products", str(products))
+    assert "name that: --products FILE" in refused("--from", str(orders), "--category", "weight")
+    people = tmp_path / "customers.csv"
+    people.write_text("customer_id,orders,spend\n" + "".join(f"{i},{i % 7},{i % 31}\n" for i in range(400)))
+    said = refused("--from", str(people), "--products", str(products))
+    assert "has one row per customer" in said
 
 
 @pytest.mark.parametrize(
