@@ -142,8 +142,8 @@ def _states_rows(
 
 
 def _states_sql(model: SegmentModel, month: date, by_silence: BySilence | None) -> str:
-    """A query of known_since, SILENCE and how many of `known_customers` are in each state: sums of decimals, so that the threads'
-    order does not matter. Of who has lapsed, and where it is not known, the silence is NULL."""
+    """A query of known_since, SILENCE and how many of `known_customers` are in each state: sums of decimals, so that
+    the threads' order does not matter. Of who has lapsed, and where it is not known, the silence is NULL."""
     k = len(model.segments)
     summed = ", ".join(
         f"CAST(sum(CAST(coalesce(s.probabilities[{a + 1}], {1 if a == k else 0}E0) AS DECIMAL(38, 12))) AS DOUBLE)"
