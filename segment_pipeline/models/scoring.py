@@ -9,7 +9,7 @@ takes the place of the mixture's weights (`prior_sql` says what stands in it).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 
 import numpy as np
@@ -250,19 +250,24 @@ def _between_sql(model: SegmentModel, nearest: float) -> tuple[str, str]:
 
     nearest : to either centre, as a part of the line. Beside a segment by rule nobody is between.
     """
-    along, between = [], []
+    along: dict[int, str] = {}
+    between: dict[int, str] = {}
     for one, other, line in _lines(model):
         terms = " + ".join(f"{number(weight)} * y{j}" for j, weight in enumerate(line.weights) if weight != 0.0)
-        place = f"{number(line.offset)} + {terms}"
-        along.append(f"WHEN segment_id = {one} AND second_segment_id = {other} THEN {place}")
+        along[one] = f"{along.get(one, '')} WHEN {other} THEN {number(line.offset)} + {terms}"
         low, high = max(nearest, BEYOND_CHANCE * line.spread), 1 - max(nearest, BEYOND_CHANCE * line.other_spread)
         if low < high:
-            pair = f"segment_id = {one} AND second_segment_id = {other}"
-            between.append(f"WHEN {pair} THEN along BETWEEN {number(low)} AND {number(high)}")
-    return (
-        f"CASE {' '.join(along)} END" if along else "CAST(NULL AS DOUBLE)",
-        f"CASE {' '.join(between)} ELSE false END" if between else "false",
+            inside = f"along BETWEEN {number(low)} AND {number(high)}"
+            between[one] = f"{between.get(one, '')} WHEN {other} THEN {inside}"
+    return _of_pair(along, "CAST(NULL AS DOUBLE)"), _of_pair(between, "false")
+
+
+def _of_pair(cases: Mapping[int, str], otherwise: str) -> str:
+    """What is said of a segment and its second. cases : of each segment, those of the second."""
+    inner = " ".join(
+        f"WHEN {one} THEN CASE second_segment_id {case} ELSE {otherwise} END" for one, case in cases.items()
     )
+    return f"CASE segment_id {inner} ELSE {otherwise} END" if cases else otherwise
 
 
 def _lines(model: SegmentModel) -> Iterator[tuple[int, int, Line]]:
