@@ -112,6 +112,9 @@ _WITH_TAX = re.compile(
 )
 
 
+_CENTS = {"cent", "cents", "pence", "minor", "centimes", "centimos", "centavos", "centesimi", "grosze", "groszy"}
+
+
 @cache
 def hints_of(name: str) -> frozenset[str]:
     """What the words of a name hint at: keys of the table above, none or several."""
@@ -131,6 +134,12 @@ def words_of(name: str) -> tuple[str, ...]:
     plain = unicodedata.normalize("NFKD", apart.lower().replace("ß", "ss").replace("ł", "l").replace("ø", "o"))
     letters = "".join(letter for letter in plain if not unicodedata.combining(letter))
     return tuple(re.findall(r"[^\W_]+|#", letters))
+
+
+def called_in_cents(name: str) -> bool:
+    """Whether a name says that numbers are cents, or what another currency has a hundred of: amount_cents."""
+    words = set(words_of(name))
+    return bool(words & _CENTS) and "per" not in words
 
 
 def _holds(term: str, words: tuple[str, ...], joined: str) -> bool:

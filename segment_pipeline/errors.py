@@ -37,6 +37,10 @@ class NothingFoundError(ModelError):
     """Of all mixtures tried none may serve, or none was to be tried."""
 
 
+class SearchesDisagreeError(NothingFoundError):
+    """The same, and one of them would serve if independent searches agreed on it."""
+
+
 class MonthOrderError(PipelineError):
     """The month before is missing, so this month has no champion to start from."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segment_pipeline.arrays import Array, Flags, Labels
+from segment_pipeline.mixture.candidates import agreement
 from segment_pipeline.mixture.degeneracy import find_degeneracy
 from segment_pipeline.mixture.features import FeatureSpace, explain_dependence, find_dependence
 from segment_pipeline.mixture.hurdle import hurdle_in
@@ -20,6 +21,9 @@ SEARCHED_ROWS = 2_000
 """Customers that the quick mixture sees, of which `separates` speaks: enough for six segments and six features."""
 
 SEARCHED_COMPONENTS = range(2, 7)
+
+AGREEING = 0.8
+"""Mean adjusted Rand index from which independent searches agree, as `model.min_stability` is by default."""
 
 ONLY_GROWS = 0.1
 """Spread of what a feature grew by, over its mean, below which it grew alike for everybody: with time, and not with
@@ -107,12 +111,13 @@ def why_none_is_sound(
     seed: int,
     hurdle: tuple[str, float] | None = None,
     components: Sequence[int] = SEARCHED_COMPONENTS,
+    searches: int = 1,
 ) -> str | None:
     """Why no quick mixture of these features is sound, in words, of the one with fewest components; None where one is.
 
     X : (n, d) customers in original units. hurdle : feature and value of those who are a segment by rule; the mixtures
     are of the others. components : the numbers that are tried. They are fitted to a sample, and judged by all, as the
-    candidates of a month are.
+    candidates of a month are. searches : with more than one, those of a sound mixture agree.
     """
     if hurdle is not None:
         X = X[~hurdle_in(space, *hurdle).holds(space.transform(X))]
@@ -127,15 +132,21 @@ def why_none_is_sound(
     for k in components:
         if k + space.n_features > len(rows):
             break
-        (found,) = search_mixtures(
-            Z[rows],
-            [k],
-            random_state=seed,
-            variance_floor=space.variance_floor,
-            rounding_variance=spread[rows],
-            n_jobs=1,
-        )
-        unsound = find_degeneracy(found.model.mixture_, Z, space.variance_floor, space.names)
+        mixtures = [
+            search_mixtures(
+                Z[rows],
+                [k],
+                random_state=seed if searches == 1 else (seed, search),
+                variance_floor=space.variance_floor,
+                rounding_variance=spread[rows],
+                n_jobs=1,
+            )[0].model.mixture_
+            for search in range(searches)
+        ]
+        unsound = find_degeneracy(mixtures[0], Z, space.variance_floor, space.names)
+        agree = agreement([one.responsibilities(Z[rows]).argmax(axis=1) for one in mixtures])
+        if unsound is None and agree < AGREEING:
+            unsound = f"independent searches for {k} segments agree to {agree:.2f} only, where 1 is the same"
         if unsound is None:
             return None
         reason = reason or unsound

@@ -11,12 +11,14 @@ from dataclasses import replace
 from datetime import date
 
 import numpy as np
+from rich.console import Console
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.customers.simplest import simplest_segments
 from segment_pipeline.database.store import RunLock, scratch
-from segment_pipeline.errors import NothingFoundError, PipelineError
+from segment_pipeline.errors import NothingFoundError, PipelineError, SearchesDisagreeError
+from segment_pipeline.mixture.candidates import STABILITY_SEARCHES
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
 from segment_pipeline.quickstart.csv_table import read_table
@@ -34,6 +36,7 @@ from segment_pipeline.quickstart.messages import (
     Outcome,
     Say,
     next_after_nothing,
+    print_once_more,
     print_outcome,
     print_plan,
     print_simplest,
@@ -55,37 +58,59 @@ def quickstart(request: Request) -> int:
     console = results_console()
     with progress_line() as progress:
         progress(f"reading {request.file.name}")
-        plan = _explored(request)
+        plan = _planned(request)
         print_plan(plan, console)
 
         def tell(step: str) -> None:
             progress(IN_WORDS.get(step, step))
 
-        try:
-            if plan.obstacle is not None:
-                raise NothingFoundError(plan.obstacle)
-            # a month of many customers needs the memory; where it comes to nothing, they are read again
-            plan = replace(plan, ids=np.empty(0, dtype=np.str_), values={})
-            outcome = run_quickstart(request, plan, tell, console.print)
-        except NothingFoundError as error:
-            if plan.obstacle is None:
-                plan = _explored(request)
-            start_over(plan, request)
-            plan = replace(plan, values=_of_known_customers(plan))
-            found = simplest_segments(plan.values, features_to_cut(plan.proposal))
-            if found is None:
-                raise
-            with writing(request.out):
-                write_simplest(plan, found, request.out / SIMPLEST)
-            print_simplest(plan, found, str(error), request.out / SIMPLEST, console)
-            return 0
-    print_outcome(outcome, plan, request, console)
+        found = _tried(request, plan, tell, console.print)
+        if isinstance(found, SearchesDisagreeError):
+            progress("looking for a feature with which searches disagree")
+            steadier = _planned(request, searches=STABILITY_SEARCHES)
+            if steadier.obstacle is None and steadier.proposal != plan.proposal:
+                plan = steadier
+                print_once_more(found, plan, console)
+                found = _tried(request, plan, tell, console.print)
+        if isinstance(found, NothingFoundError):
+            return _simplest(request, plan if plan.obstacle is not None else _explored(request), found, console)
+    print_outcome(found, plan, request, console)
     return 0
 
 
-def _explored(request: Request) -> Plan:
+def _planned(request: Request, searches: int = 1) -> Plan:
+    """What is to be done, without the customers where a mixture is to be fitted: a month of many needs the memory, and
+    where it comes to nothing they are read again."""
+    plan = _explored(request, searches)
+    return plan if plan.obstacle is not None else replace(plan, ids=np.empty(0, dtype=np.str_), values={})
+
+
+def _explored(request: Request, searches: int = 1) -> Plan:
     with scratch(request.memory_limit) as connection:
-        return explore(connection, request)
+        return explore(connection, request, searches=searches)
+
+
+def _tried(request: Request, plan: Plan, progress: Say, warn: Say) -> "Outcome | NothingFoundError":
+    """The month of the plan, or why no mixture is to be trusted. Raises PipelineError."""
+    if plan.obstacle is not None:
+        return NothingFoundError(plan.obstacle)
+    try:
+        return run_quickstart(request, plan, progress, warn)
+    except NothingFoundError as error:
+        return error
+
+
+def _simplest(request: Request, plan: Plan, why: NothingFoundError, console: Console) -> int:
+    """Groups by rule in the place of a mixture. Raises `why` where there is nothing to cut by."""
+    start_over(plan, request)
+    plan = replace(plan, values=_of_known_customers(plan))
+    found = simplest_segments(plan.values, features_to_cut(plan.proposal))
+    if found is None:
+        raise why
+    with writing(request.out):
+        write_simplest(plan, found, request.out / SIMPLEST)
+    print_simplest(plan, found, str(why), request.out / SIMPLEST, console)
+    return 0
 
 
 def _of_known_customers(plan: Plan) -> dict[str, Array]:

@@ -15,7 +15,7 @@ import duckdb
 import numpy as np
 
 from segment_pipeline.arrays import Array, Texts
-from segment_pipeline.column_names import hints_of
+from segment_pipeline.column_names import called_in_cents, hints_of
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import InputError
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
@@ -38,7 +38,14 @@ from segment_pipeline.quickstart.columns import (
 )
 from segment_pipeline.quickstart.roles import Hints, Orders, Roles, find_roles, roles_in_words
 from segment_pipeline.quickstart.scores import Evidence
-from segment_pipeline.quickstart.text import joined_sql, load_rows, parts_of_date, shown
+from segment_pipeline.quickstart.text import (
+    Made,
+    joined_sql,
+    load_rows,
+    made_amount,
+    parts_of_date,
+    shown,
+)
 from segment_pipeline.sources.expressions import NO_DATES, mentions
 from segment_pipeline.sources.files import Form, TextRows
 
@@ -63,7 +70,8 @@ class Table:
     times as they stand. nobody : texts, in lower case, that stand for no customer in order lines. folded : whether the
     customers are e-mail addresses that are written in several ways. blanks : column of amounts -> texts, in lower case,
     that stand for none there. joined : date that lies in several columns -> its text, as SQL over a row of the file.
-    guesses : one sentence each, with the flag that overrules it. renamed : name in the file -> name here.
+    made : amount that is made of columns -> of which, and how. guesses : one sentence each, with the flag that
+    overrules it. renamed : name in the file -> name here.
     """
 
     path: Path
@@ -82,6 +90,7 @@ class Table:
     folded: bool = False
     blanks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     joined: Mapping[str, str] = field(default_factory=dict)
+    made: Mapping[str, Made] = field(default_factory=dict)
 
     @property
     def typed(self) -> bool:
@@ -131,11 +140,16 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         for name in file.names
     }
     joined, hints = _joined_dates(connection, columns, hints)
+    made, hints = _said_amount(connection, path, columns, hints, decimal, file.renamed)
     _refuse_unmet_format(connection, path, columns, hints.date_format)
     _refuse_rounded_ids(path, columns, hints)
     roles = find_roles(path, Evidence(connection, columns, decimal, rows), hints, file.renamed)
     if roles.orders is None:
-        columns = {name: column for name, column in columns.items() if name not in joined}
+        columns = {name: column for name, column in columns.items() if name not in joined and name not in made}
+    elif hints.amount is None and called_in_cents(roles.orders.amount) and columns[roles.orders.amount].whole:
+        in_cents = Made((roles.orders.amount,), in_cents=True)
+        made = _put_amount(connection, columns, in_cents, decimal, hints)
+        roles = roles.with_amount(in_cents.name, "its name says that it is in cents")
     _refuse_other_format(path, columns, roles, hints.date_format)
     nobody, folded, people = _who(connection, columns, roles)
     return Table(
@@ -157,8 +171,9 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         rows - columns[roles.customer_id].distinct if roles.orders is None else 0,
         nobody,
         folded,
-        {} if roles.orders is None else _blanks(connection, roles.orders),
+        {} if roles.orders is None else _blanks(connection, roles.orders, made),
         joined,
+        made,
     )
 
 
@@ -174,12 +189,57 @@ def _joined_dates(
     if not parts or not (said or (hints.date is None and not others)):
         return {}, hints
     sql = joined_sql(parts)
-    for rows in ("raw_rows", "repeated_rows") if hints.repeats_once else ("raw_rows",):
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {rows} AS SELECT *, {sql} AS {identifier(called)} FROM {rows}"
-        )
+    _put_column(connection, called, sql, hints)
     columns[called] = describe_column(connection, called, ".", is_date=True, date_format=None)
     return {called: sql}, replace(hints, date=called) if said else hints
+
+
+def _put_column(connection: duckdb.DuckDBPyConnection, name: str, sql: str, hints: Hints) -> None:
+    for rows in ("raw_rows", "repeated_rows") if hints.repeats_once else ("raw_rows",):
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {rows} AS SELECT *, {sql} AS {identifier(name)} FROM {rows}")
+
+
+def _said_amount(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    columns: dict[str, Column],
+    hints: Hints,
+    decimal: str,
+    renamed: Mapping[str, str],
+) -> tuple[dict[str, Made], Hints]:
+    """An amount that the user makes of columns, such as Debit - Credit: put among `columns`, and into `raw_rows`.
+    Returns of which, by its name, and the hints by that name. Raises InputError where one has no numbers."""
+    names = {name.casefold(): name for name in columns} | {old.casefold(): new for old, new in renamed.items()}
+    made = None if hints.amount is None else made_amount(hints.amount, names)
+    if made is None:
+        return {}, hints
+    made = replace(made, columns=tuple(names[name.casefold()] for name in made.columns))
+    for name in made.columns:
+        if columns[name].kind not in ("number", "empty"):
+            raise InputError(
+                f"--amount {hints.amount!r}: {shown(name)} of {path} has no numbers, but such as "
+                f"{columns[name].example!r}. Name columns of numbers."
+            )
+    return _put_amount(connection, columns, made, decimal, hints), replace(hints, amount=made.name)
+
+
+def _put_amount(
+    connection: duckdb.DuckDBPyConnection, columns: dict[str, Column], made: Made, decimal: str, hints: Hints
+) -> dict[str, Made]:
+    """Put an amount that is made of columns beside them, written as these are; where one cannot be read, its text
+    stands for both."""
+    numbers = [number_sql(known_sql(name), decimal) for name in made.columns]
+    amount = f"CAST({made.sql(f'coalesce({number}, 0)' for number in numbers)} AS DECIMAL(18, 4))"
+    written = f"replace(CAST({amount} AS VARCHAR), '.', {literal(decimal)})"
+    unreadable = [
+        f"WHEN {number} IS NULL AND {known_sql(name)} IS NOT NULL THEN {identifier(name)}"
+        for name, number in zip(made.columns, numbers, strict=True)
+    ]
+    nothing = " AND ".join(f"{number} IS NULL" for number in numbers)
+    sql = f"CASE {' '.join(unreadable)} WHEN {nothing} THEN '' ELSE {written} END"
+    _put_column(connection, made.name, sql, hints)
+    columns[made.name] = describe_column(connection, made.name, decimal, is_date=False, date_format=None)
+    return {made.name: made}
 
 
 def _has_no_types(file: TextRows) -> bool:
@@ -216,11 +276,14 @@ def _who(
     return nobody, folded, people if folded else customer.distinct - len(set(nobody) - set(MISSING))
 
 
-def _blanks(connection: duckdb.DuckDBPyConnection, orders: Orders) -> dict[str, tuple[str, ...]]:
+def _blanks(
+    connection: duckdb.DuckDBPyConnection, orders: Orders, made: Mapping[str, Made]
+) -> dict[str, tuple[str, ...]]:
     """Of each column that an amount is made of, the texts that stand for none; no column without one."""
     missing = ", ".join(map(literal, MISSING))
     found = {}
-    for name in filter(None, (orders.amount, orders.quantity)):
+    parts = made[orders.amount].columns if orders.amount in made else ()
+    for name in filter(None, (orders.amount, *parts, orders.quantity)):
         texts = connection.execute(
             f"SELECT DISTINCT coalesce(lower({bare_sql(name)}), '') AS text FROM raw_rows WHERE text IN ({missing}) "
             "ORDER BY text"
@@ -425,7 +488,7 @@ def columns_for_where(connection: duckdb.DuckDBPyConnection, table: Table, where
         if name in ids or not mentions(where, name.lower()):
             continue
         if column.kind == "number":
-            made[name] = _number_in_file(table, name)
+            made[name] = _amount_in_file(table, name) if name in table.made else _number_in_file(table, name)
         elif column.kind == "date":
             made[name] = dates_sql(_text(table, name), column)
     return made
@@ -448,6 +511,8 @@ def _dates_in_file(table: Table, when: Column) -> str:
 def _amount_in_file(table: Table, name: str) -> str:
     """As `_number_in_file`; an order whose amount is not given adds nothing, and a text that is no number is for the
     data contract."""
+    if name in table.made:
+        return table.made[name].sql(_amount_in_file(table, part) for part in table.made[name].columns)
     number = _number_in_file(table, name)
     if name not in table.blanks:
         return number

@@ -22,7 +22,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.config.starter_file import scalar
 from segment_pipeline.customers.simplest import SimplestSegments
 from segment_pipeline.customers.worth import FeatureWorth
-from segment_pipeline.errors import NothingFoundError
+from segment_pipeline.errors import NothingFoundError, SearchesDisagreeError
 from segment_pipeline.publishing.publish import reading
 from segment_pipeline.quickstart.columns import Column
 from segment_pipeline.quickstart.csv_table import Table
@@ -125,6 +125,15 @@ def print_plan(plan: Plan, console: Console) -> None:
         for remark in remarks:
             say(f"  {remark}")
     say("")
+
+
+def print_once_more(why: NothingFoundError, plan: Plan, console: Console) -> None:
+    """That a first month has come to nothing, and with which features it is tried again."""
+    say = plain_speech(console)
+    say(str(why).partition("\nNext: ")[0].rstrip())
+    say("")
+    say("Once more, without what keeps searches from agreeing:")
+    print_plan(plan, console)
 
 
 def _by_reason(left_out: Sequence[LeftOut]) -> dict[str, list[str]]:
@@ -343,7 +352,8 @@ def why_nothing(config: Config, month: date) -> NothingFoundError | None:
         f"{commonest}.\n\n"
         f"{table}\n{'' if unsound is None else f'{unsound}.{chr(10)}'}\n{next_after_nothing(config)}"
     )
-    return NothingFoundError(why)
+    unsettled = any(all(reason.startswith(_DISAGREE) for reason in refusals) for *_, refusals in tried)
+    return SearchesDisagreeError(why) if unsettled else NothingFoundError(why)
 
 
 def _in_short(refusal: str) -> str:
@@ -351,8 +361,9 @@ def _in_short(refusal: str) -> str:
     return next((words for begins, words in _REFUSALS.items() if refusal.startswith(begins)), refusal.split(":")[0])
 
 
+_DISAGREE = "independent searches disagree"
 _REFUSALS = {
-    "independent searches disagree": "independent searches disagree",
+    _DISAGREE: "independent searches disagree",
     "its smallest segment": "the smallest segment is too small",
     "degenerate": "a segment is a single value or a handful of customers",
     "the fit did not converge": "the fit did not converge",

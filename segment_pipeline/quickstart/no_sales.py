@@ -1,10 +1,12 @@
-"""Order lines that may be no sales: cancelled or returned, without an amount, there twice, in another currency.
+"""Order lines that may be no sales: cancelled or returned, without an amount, there twice, in another currency; and
+amounts that may be in cents.
 
 Here: what is found of them, said with the flag that decides, and the question where nothing can be assumed. Not here:
 which column is what (roles.py), and which lines the pipeline leaves out by itself (sources/reconciliation.py).
 """
 
 import re
+import shlex
 from dataclasses import replace
 from decimal import Decimal
 
@@ -15,7 +17,7 @@ from segment_pipeline.errors import QuestionError
 from segment_pipeline.quickstart.columns import Column, bare_sql, known_sql, number_sql, only_row
 from segment_pipeline.quickstart.csv_table import Table
 from segment_pipeline.quickstart.roles import Orders
-from segment_pipeline.quickstart.text import shown
+from segment_pipeline.quickstart.text import Made, shown
 from segment_pipeline.sources.reconciliation import Part
 
 _UNDONE = (
@@ -26,6 +28,11 @@ _UNDONE = (
 )
 _CURRENCY_NAME = re.compile(r"currency|curr$|währung|waehrung|devise|moneda|valuta|waluta|moeda", re.IGNORECASE)
 _GIVEN_BACK = "refund|erstatt|rembours|reembols|rimbors|terugbeta|återbetal|zwrot"
+_WITH_CENTS = ("EUR", "USD", "GBP", "CHF", "CAD", "AUD", "NZD", "SGD", "HKD", "BRL", "MXN", "PLN", "DKK", "ILS", "ZAR")
+"""Currencies in whose hundredths prices are made; those that are used whole, as JPY, HUF or SEK are, say nothing."""
+_CENTS_AT_LEAST, _DIFFERENT_AMOUNTS, _PRICED = 300, 30, 0.3
+"""The middle amount, and how many different ones there have to be, for whole amounts to be cents; and the share of them
+that end as prices do, in 99, 95 or 49, where no currency is said."""
 _MOST_STATES = 20
 """Different texts up to which a column says in what state an order is."""
 
@@ -38,7 +45,12 @@ def lines_that_are_no_orders(
     if table.orders is None:
         return []
     undone = "" if where is not None else _undone_lines(connection, table, table.orders)
-    told = (undone, *_refunds_beside(connection, table, table.orders), *_odd_orders(connection, table, table.orders))
+    told = (
+        undone,
+        *_refunds_beside(connection, table, table.orders),
+        *_odd_orders(connection, table, table.orders),
+        _perhaps_in_cents(connection, table, table.orders),
+    )
     return [sentence for sentence in told if sentence]
 
 
@@ -130,6 +142,8 @@ def _refunds_beside(connection: duckdb.DuckDBPyConnection, table: Table, orders:
     for column in table.columns.values():
         if column.kind != "number" or column.name in (orders.amount, orders.quantity) or column.whole:
             continue
+        if orders.amount in table.made and column.name in table.made[orders.amount].columns:
+            continue
         if not re.search(_GIVEN_BACK, column.name, re.IGNORECASE):
             continue
         number = number_sql(known_sql(column.name), table.decimal)
@@ -138,12 +152,51 @@ def _refunds_beside(connection: duckdb.DuckDBPyConnection, table: Table, orders:
             f"SELECT count(*), sum(CAST(x AS DECIMAL(18, 4))) FROM (SELECT {number} AS x FROM raw_rows) WHERE x <> 0",
         )
         if lines:
+            net = Made((orders.amount, column.name), "+" if money < 0 else "-").name
+            plain = orders.quantity is None and orders.amount not in table.made
+            how = (
+                f"say  --amount {shlex.quote(net)}"
+                if plain
+                else "put the difference into a column of its own, and name that: --amount COLUMN"
+            )
             found.append(
                 f"{shown(column.name)}: {lines:,} of {table.rows:,} order lines have an amount there, {money:,.2f} in "
-                f"all; it is not taken off {shown(orders.amount)}. Where it was given back, put the difference into a "
-                "column of its own, and name that: --amount COLUMN"
+                f"all; it is not taken off {shown(orders.amount)}. Where it was given back, {how}"
             )
     return found
+
+
+def _perhaps_in_cents(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> str:
+    """The question whether whole amounts are cents, as payment services keep them: in a currency that has cents, or
+    with the endings of prices; "" where they are not, or the user has said what they are."""
+    amount = table.columns[orders.amount]
+    answered = any(one.role == "amount" and one.why.startswith("as you said") for one in table.roles.choices)
+    if answered or orders.amount in table.made or not amount.whole or amount.distinct < _DIFFERENT_AMOUNTS:
+        return ""
+    currency = amount.unit or _only_currency(table)
+    number = number_sql(known_sql(amount.name), table.decimal)
+    middle, priced, example = only_row(
+        connection,
+        f"SELECT median(x), avg(CAST(x % 100 IN (99, 95, 49) AS DOUBLE)), mode(x) FROM (SELECT {number} AS x "
+        "FROM raw_rows) WHERE x > 0",
+    )
+    has_cents = currency in _WITH_CENTS or (currency == "" and priced > _PRICED)
+    if not has_cents or middle < _CENTS_AT_LEAST:
+        return ""
+    of = f", in {currency}, which has cents" if currency else ", and many end as prices do"
+    divided = shlex.quote(Made((amount.name,), in_cents=True).name)
+    return (
+        f"{shown(amount.name)}: all amounts are whole numbers, such as {example:.0f}{of}; they are taken as they "
+        f"stand, {example:,.0f}.00. If that is {example / 100:,.2f}, say  --amount {divided}"
+    )
+
+
+def _only_currency(table: Table) -> str:
+    """The code of the currency that all lines are in; "" where there is none."""
+    for column in table.columns.values():
+        if column.kind == "text" and column.distinct == 1 and _CURRENCY_NAME.search(column.name):
+            return column.example.upper()
+    return ""
 
 
 def _undone_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> str:

@@ -110,9 +110,12 @@ class _Found:
     resolutions: Mapping[str, float] = field(default_factory=dict)
 
 
-def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly: bool = False) -> Plan:
-    """Read the file and propose how to segment it. monthly : for a project that goes on, and not for one month. Raises
-    InputError, and QuestionError where only the owner of the file knows."""
+def explore(
+    connection: duckdb.DuckDBPyConnection, request: Request, *, monthly: bool = False, searches: int = 1
+) -> Plan:
+    """Read the file and propose how to segment it. monthly : for a project that goes on, and not for one month.
+    searches : with more than one, a feature with which independent ones disagree is left out. Raises InputError, and
+    QuestionError where only the owner of the file knows."""
     table = read_table(connection, request.file, request.hints(), request.more)
     refuse_currencies(connection, table, request.where)
     # before the customers: what is asked of all lines takes what memory there may be
@@ -126,7 +129,7 @@ def explore(connection: duckdb.DuckDBPyConnection, request: Request, *, monthly:
     if request.no_hurdle or request.hurdle is not None:
         proposal = without_hurdle(proposal)
     if request.features is None:
-        proposal = without_what_spoils(proposal, found.values, request.seed, request.hurdle, request.segments)
+        proposal = without_what_spoils(proposal, found.values, request.seed, request.hurdle, request.segments, searches)
     once = table.orders is not None and customers > 0 and bool(np.all(found.values[FREQUENCY] == 1))
     obstacle = one_order_each(request.file) if once else why_no_mixture(request, customers, proposal)
     if obstacle is not None and monthly:

@@ -210,19 +210,20 @@ def without_what_spoils(
     seed: int,
     hurdle: tuple[str, float] | None = None,
     segments: tuple[int, int] | None = None,
+    searches: int = 1,
 ) -> Proposal:
     """The proposal without the feature that leaves no mixture sound: one of few values to the cent, or one that repeats
     another for nearly everybody. Where too few would be left, a value that many share becomes a segment by rule; where
     nothing helps all stays, and the month says why it came to nothing.
 
     seed : of the quick mixtures that tell. hurdle : the user's own rule, which stays. segments : how many, fewest and
-    most, where the user has said it.
+    most, where the user has said it. searches : with more than one, independent ones have to agree as well.
     """
     components = SEARCHED_COMPONENTS if segments is None else range(segments[0], segments[1] + 1)
 
     def why_not(features: Sequence[FeatureProposal], rule: tuple[str, float] | None) -> str | None:
         X = np.column_stack([columns[one.name][_usable(features, columns)] for one in features])
-        return why_none_is_sound(_space(features, columns)[0], X, seed, hurdle or rule, components)
+        return why_none_is_sound(_space(features, columns)[0], X, seed, hurdle or rule, components, searches)
 
     features, rule = list(proposal.features), proposal.hurdle
     reason = why_not(features, rule) if len(features) >= FEWEST_FEATURES else None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from segment_pipeline.column_names import hints_of
+from segment_pipeline.database.quoting import identifier
 from segment_pipeline.errors import InputError, QuestionError
 from segment_pipeline.quickstart.columns import Column
 from segment_pipeline.quickstart.scores import (
@@ -32,6 +33,7 @@ from segment_pipeline.quickstart.scores import (
     rank_products,
     rank_quantities,
     repeated_on_lines,
+    two_sided,
     unique,
 )
 from segment_pipeline.quickstart.text import shown
@@ -98,6 +100,13 @@ class Roles:
     orders: Orders | None
     choices: tuple[Choice, ...]
 
+    def with_amount(self, column: str, why: str) -> "Roles":
+        """The same with another column of amounts than was found."""
+        if self.orders is None:
+            raise AssertionError("the rows are customers")
+        choices = (replace(one, column=column, why=why) if one.role == "amount" else one for one in self.choices)
+        return replace(self, orders=replace(self.orders, amount=column), choices=tuple(choices))
+
     def runner_up(self, choice: Choice) -> Score | None:
         """The best column that was not taken for anything."""
         taken = {one.column for one in self.choices}
@@ -159,10 +168,13 @@ def _roles_of_lines(path: Path, evidence: Evidence, hints: Hints) -> Roles | Non
     taken = (hints.customer_id or likely, order.column, hints.product_id)
     amounts = rank_amounts(evidence, order.column, taken)
     said_so = hints.order_id is not None or (hints.date is not None and hints.amount is not None)
-    if not (hints.amount or (amounts and amounts[0].points >= ENOUGH["amount"])):
+    sides = two_sided(evidence, amounts)
+    if not (hints.amount or sides or (amounts and amounts[0].points >= ENOUGH["amount"])):
         return None
     if not said_so and not _is_order_lines(evidence, likely, order.column):
         return None
+    if sides is not None and hints.amount is None:
+        raise QuestionError(_which_side(path, *sides))
     date = _choose(path, evidence, "date", hints.date, dates)
     customer = _choose(path, evidence, "customer", hints.customer_id, customers)
     amount = _choose(path, evidence, "amount", hints.amount, amounts)
@@ -244,6 +256,21 @@ def _quantity(evidence: Evidence, hints: Hints, amount: str) -> Choice:
     if power is not None and power > 0.5:
         return Choice("quantity", None, f"{amount} grows with {best.column}, and so is already the line's")
     return Choice("quantity", best.column, f"{best.why}, and {amount} is of one piece")
+
+
+def _which_side(path: Path, debit: str, credit: str) -> str:
+    """The question of a file of debits and credits: nothing in it says which of them are sales."""
+
+    def amount(said: str) -> str:
+        return f"--amount {shlex.quote(said)}"
+
+    condition = shlex.quote(f"{debit if shown(debit) == debit else identifier(debit)} > 0")
+    return (
+        f"{path}: amounts lie in two columns, {shown(debit)} and {shown(credit)}, and each line has one of them. Which "
+        f"are sales? In a ledger of what customers owe the debits, less what was credited:  "
+        f"{amount(f'{debit} - {credit}')}  or, where the credits are payments,  {amount(debit)} --where {condition}  "
+        f"In a statement of what came in the credits:  {amount(f'{credit} - {debit}')}"
+    )
 
 
 def _nobody(path: Path, evidence: Evidence, date: Choice, amount: Choice) -> str:

@@ -16,7 +16,7 @@ from functools import cache
 
 import duckdb
 
-from segment_pipeline.column_names import hints_of, words_of
+from segment_pipeline.column_names import called_in_cents, hints_of, words_of
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.quickstart.columns import (
     PROFILED_ROWS,
@@ -141,6 +141,16 @@ class Evidence:
                 WHERE number IS NOT NULL GROUP BY number HAVING count(*) > 1
             )
         """)
+
+    def apart(self, one: str, other: str) -> float:
+        """Of the lines that have either of two numbers, the share that has only one of them; 0 is none."""
+        either, both = (f"coalesce({self.number(name)}, 0) <> 0" for name in (one, other))
+        found = only_row(
+            self._connection,
+            f"SELECT avg(CAST(({either}) <> ({both}) AS DOUBLE)) FILTER ({either} OR {both}) "
+            f"FROM {profiled_rows(self._connection)}",
+        )
+        return float(found[0] or 0)
 
     def lines_per_order(self, order: str) -> float:
         column = self.columns[order]
@@ -350,7 +360,7 @@ def rank_amounts(evidence: Evidence, order: str | None, taken: Sequence[str | No
 
 def amount_name(name: str) -> Part:
     """What a name gives for the amount."""
-    hints = hints_of(name)
+    hints = hints_of(name) - ({"quantity"} if called_in_cents(name) else set())  # in minor units
     points, called = (
         (3.0, "called like an amount")
         if "total" in hints and "unit" not in words_of(name)
@@ -385,6 +395,24 @@ def _as_amount(evidence: Evidence, name: str, order: str | None) -> list[Part | 
         if several
         else None,
     ]
+
+
+_DEBIT = {"debit", "debits", "debet", "debe", "dare", "soll", "winien", "withdrawal", "withdrawals"}
+_CREDIT = {"credit", "credits", "kredit", "haber", "avere", "haben", "deposit", "deposits"}
+
+
+def two_sided(evidence: Evidence, amounts: Sequence[Score]) -> tuple[str, str] | None:
+    """The columns of debits and of credits, of which each line has one; None where there are no two such, or another
+    column is the better amount. amounts : the best first."""
+
+    def called(words: set[str]) -> list[str]:
+        numbers = [name for name, column in evidence.columns.items() if column.kind == "number"]
+        return [name for name in numbers if words & set(words_of(name))]
+
+    pairs = [(one, other) for one in called(_DEBIT) for other in called(_CREDIT) if one != other]
+    found = next((pair for pair in pairs if evidence.apart(*pair) >= _SAME), None)
+    better = amounts and amounts[0].points >= ENOUGH["amount"] and found is not None and amounts[0].column not in found
+    return None if better else found
 
 
 def repeated_on_lines(evidence: Evidence, amount: str, order: str | None) -> bool:

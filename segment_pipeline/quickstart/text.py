@@ -1,12 +1,13 @@
 """The rows of files that nobody has described, as text in DuckDB, by the reader of every month (sources/files.py).
 
-Here: which files are meant, what is refused before anything is found out, columns that only together are a date, and
-names for people. Not here: what the texts of a column mean (columns.py).
+Here: which files are meant, what is refused before anything is found out, columns that only together are a date or an
+amount, and names for people. Not here: what the texts of a column mean (columns.py).
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -100,6 +101,47 @@ def joined_sql(parts: Sequence[str]) -> str:
     written = ", '-', ".join(map(identifier, parts))
     first = "" if len(parts) == len(_PARTS) else ", '-1'"
     return f"concat({written}{first})"
+
+
+@dataclass(frozen=True)
+class Made:
+    """An amount that is made of columns: one or two of them, the second added or taken off by its sign; in cents, of
+    which 100 are one."""
+
+    columns: tuple[str, ...]
+    sign: str = ""
+    in_cents: bool = False
+
+    @property
+    def name(self) -> str:
+        """As --amount takes it."""
+        of = f" {self.sign} ".join(self.columns)
+        return of if not self.in_cents else f"({of}) / 100" if self.sign else f"{of} / 100"
+
+    def sql(self, numbers: Iterable[str]) -> str:
+        """The same over an expression of a number for each of the columns."""
+        of = f" {self.sign} ".join(numbers)
+        of = f"({of})" if self.sign else of
+        return f"{of} / 100" if self.in_cents else of
+
+
+def made_amount(said: str, names: Iterable[str]) -> Made | None:
+    """What an amount such as `Debit - Credit`, `amount / 100` or `(Total - Refunded) / 100` is made of; None where it
+    is no such thing of these columns, or one of them as it stands."""
+    by_name = {name.casefold(): name for name in names}
+    cents = re.fullmatch(r"(.+?)\s*/\s*100", said.strip())
+    of = (cents[1] if cents else said).strip()
+    if said.strip().casefold() in by_name:
+        return None
+    if cents and of.casefold() in by_name:
+        return Made((by_name[of.casefold()],), in_cents=True)
+    if cents and of.startswith("(") and of.endswith(")"):
+        of = of[1:-1].strip()
+    for sign in re.finditer("[-+]", of):
+        both = [of[: sign.start()].strip().casefold(), of[sign.end() :].strip().casefold()]
+        if set(both) <= set(by_name):
+            return Made(tuple(by_name[one] for one in both), sign.group(), cents is not None)
+    return None
 
 
 def _refuse_one_column(file: TextRows) -> None:

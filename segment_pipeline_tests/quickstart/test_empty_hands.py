@@ -169,3 +169,32 @@ def test_a_project_is_a_folder_and_a_file_is_what_it_reads(in_folder: Path, caps
     assert main(["init", "orders.csv"]) == 2
     assert "segment-pipeline init DIR --from orders.csv" in capsys.readouterr().err
     assert [path.name for path in in_folder.iterdir()] == ["orders.csv"]
+
+
+def test_a_feature_with_which_searches_disagree_is_left_out_and_the_month_tried_again(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Around a ring two segments may begin anywhere; one of its coordinates alone has two ends."""
+    random = np.random.default_rng(6)
+    angle, group = random.uniform(0, 2 * np.pi, 1500), random.integers(0, 2, 1500)
+    file = table(
+        in_folder / "ring.csv",
+        {
+            "customer_id": [f"c{i}" for i in range(1500)],
+            "east": (np.cos(angle) + random.normal(0, 0.05, 1500)).round(4),
+            "north": (np.sin(angle) + random.normal(0, 0.05, 1500)).round(4),
+            "taste": (1.6 * group + random.normal(0, 0.5, 1500)).round(4),
+        },
+    )
+    searched = ["--segments", "2..2", "--covariance", "full"]
+    assert main(["quickstart", str(file), *searched]) == 0
+    said = capsys.readouterr().out
+    assert "independent searches disagree (1)" in said
+    once_more = said[said.index("Once more, without what keeps searches from agreeing") :]
+    assert re.search(r"(east|north): with it no mixture is sound: independent searches for 2 segments agree", once_more)
+    assert "groups by rule" not in said
+    with duckdb.connect(str(in_folder / "ring_segments" / "segments.duckdb"), read_only=True) as published:
+        query = "SELECT count(DISTINCT customer_id) FROM monthly_assignments"
+        assert published.execute(query).fetchall() == [(1500,)]
+    asked = Request(file, in_folder / "out", features=["taste", "east", "north"], segments=(2, 2))
+    assert len(explore(duckdb.connect(), asked, searches=3).proposal.features) == 3

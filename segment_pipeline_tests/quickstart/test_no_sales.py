@@ -1,6 +1,8 @@
 """Lines that are no sales, or are there twice: told with their orders and money, and never added up unasked."""
 
 import csv
+import re
+import shlex
 import time
 from datetime import date, datetime
 
@@ -210,3 +212,128 @@ def test_the_numbers_of_many_columns_are_read_without_a_join():
     assert connection.execute(f"SELECT {numbers} FROM raw_rows").fetchall() == [(1.0, None)]
     (plan,) = connection.execute(f"EXPLAIN SELECT {numbers} FROM raw_rows").fetchall()
     assert "join" not in str(plan).casefold()
+
+
+# --- amounts in two columns, and in cents -----------------------------------------------------------------------------
+
+
+def _sides(rows, debit, credit, empty="", comma=False):
+    """A tenth of the lines are returns, in a column of their own; header, rows, and the lines as they count."""
+
+    def written(amount):
+        return f"{amount:.2f}".replace(".", ",") if comma else f"{amount:.2f}"
+
+    back = [i % 10 == 0 for i in range(len(rows))]
+    shown = [
+        [*row[:3], *([empty, written(row[3])] if b else [written(row[3]), empty])]
+        for row, b in zip(rows, back, strict=True)
+    ]
+    counted = [[*row[:3], -row[3] if b else row[3]] for row, b in zip(rows, back, strict=True)]
+    return [*HEADER[:3], debit, credit], shown, counted
+
+
+@pytest.mark.parametrize(
+    ("debit", "credit", "empty", "comma"), [("Debit", "Credit", "", False), ("Soll (EUR)", "Haben (EUR)", "0,00", True)]
+)
+def test_debits_and_credits_are_a_question_and_their_difference_is_its_answer(write, debit, credit, empty, comma):
+    header, rows, counted = _sides(shop(), debit, credit, empty, comma)
+    path = write("ledger.csv", as_csv(header, rows, ";"))
+    with pytest.raises(QuestionError, match=r"amounts lie in two columns.*Which are sales\?") as asked:
+        table_of(path)
+    told = shlex.split(str(asked.value).partition("credited:")[2])
+    assert told[told.index("--amount") + 1] == f"{debit} - {credit}"
+    found, said = figures(path, amount=f"{debit} - {credit}")
+    assert found == right(counted)
+    assert any(f"amount '{debit} - {credit}': as you said" in sentence for sentence in said)
+    back, _ = figures(path, amount=f"{credit}-{debit.upper()}")
+    assert back == {who: (orders, -spend, days) for who, (orders, spend, days) in right(counted).items()}
+
+
+def test_payments_beside_what_is_owed_are_left_out_with_the_condition_that_is_printed(write):
+    header, rows, _ = _sides(shop(), "Debit", "Credit")
+    path = write("ledger.csv", as_csv(header, rows))
+    with pytest.raises(QuestionError, match=re.escape("--amount Debit --where 'Debit > 0'")):
+        table_of(path)
+    found, _ = figures(path, amount="Debit", where="Debit > 0")
+    assert found == right([row for i, row in enumerate(shop()) if i % 10])
+
+
+def test_an_amount_beside_debits_and_credits_is_the_amount(write):
+    header, rows, counted = _sides(shop(), "Debit", "Credit")
+    net = [[*row, f"{one[3]:.2f}"] for row, one in zip(rows, counted, strict=True)]
+    found, _ = figures(write("ledger.csv", as_csv([*header, "Amount"], net)))
+    assert found == right(counted)
+
+
+def _in_cents(rows):
+    return [[*row[:3], round(float(str(row[3])) * 100)] for row in rows]
+
+
+@pytest.mark.parametrize("name", ["amount_cents", "Amount (minor units)", "totalInPence"])
+def test_amounts_that_are_called_cents_are_divided_and_that_is_said(write, name):
+    path = write("charges.csv", as_csv([*HEADER[:3], name], _in_cents(shop())))
+    found, said = figures(path)
+    assert found == right(shop())
+    assert any(f"amount '{name} / 100': its name says that it is in cents" in sentence for sentence in said)
+    as_it_stands, _ = figures(path, amount=name)
+    assert as_it_stands == right(_in_cents(shop()))
+
+
+@pytest.mark.parametrize("currency", ["eur", "USD"])
+def test_whole_amounts_in_a_currency_with_cents_are_asked_about_with_the_flag_that_divides(write, currency):
+    rows = [[*row, currency] for row in _in_cents(shop())]
+    path = write("charges.csv", as_csv([*HEADER[:3], "amount", "currency"], rows))
+    _, said = figures(path)
+    asked = next(sentence for sentence in said if "all amounts are whole numbers" in sentence)
+    assert f"in {currency.upper()}, which has cents; they are taken as they stand" in asked
+    answer = shlex.split(asked.partition("say  ")[2])
+    assert answer == ["--amount", "amount / 100"]
+    found, said = figures(path, amount=answer[1])
+    assert found == right(shop())
+    assert not any("all amounts are whole numbers" in sentence for sentence in said)
+    assert not any("all amounts are whole numbers" in sentence for sentence in figures(path, amount="amount")[1])
+
+
+def test_prices_of_a_hundred_times_their_size_are_asked_about_without_a_currency(write):
+    rows = [[*row[:3], 100 * round(float(str(row[3]))) + (99 if i % 2 else 0)] for i, row in enumerate(shop())]
+    _, said = figures(write("charges.csv", as_csv([*HEADER[:3], "amount"], rows)))
+    assert any("many end as prices do" in sentence for sentence in said)
+
+
+@pytest.mark.parametrize(("times", "currency"), [(100, "JPY"), (100, ""), (1, "EUR")])
+def test_whole_amounts_of_a_currency_without_cents_or_of_their_usual_size_are_no_question(write, times, currency):
+    rows = [[*row[:3], round(times * float(str(row[3]))), currency] for row in shop()]
+    _, said = figures(write("orders.csv", as_csv([*HEADER[:3], "amount", "currency"], rows)))
+    assert not any("whole numbers" in sentence for sentence in said)
+
+
+def test_a_debit_that_is_no_number_is_told_and_not_counted_as_nothing(write):
+    header, rows, counted = _sides(shop(), "Debit", "Credit")
+    rows[1][3] = "see note"
+    found, said = figures(write("ledger.csv", as_csv(header, rows)), amount="Debit - Credit")
+    who = counted[1][0]
+    assert {one: it for one, it in found.items() if one != who} == {
+        one: it for one, it in right(counted).items() if one != who
+    }
+    assert any(
+        "have no amount that can be read in 'Debit - Credit', such as 'see note'" in sentence for sentence in said
+    )
+
+
+def test_what_was_given_back_is_taken_off_by_the_flag_that_is_printed(write):
+    rows = [[*row, f"{float(str(row[3])) / 2:.2f}" if i % 10 == 0 else ""] for i, row in enumerate(shop())]
+    path = write("orders.csv", as_csv([*HEADER, "Amount Refunded"], rows))
+    told = next(sentence for sentence in figures(path)[1] if sentence.startswith("'Amount Refunded'"))
+    _, answer = shlex.split(told.partition("say  ")[2])
+    assert answer == "total - Amount Refunded"
+    found, _ = figures(path, amount=answer)
+    net = [[*row[:3], float(str(row[3])) - float(row[4] or 0)] for row in rows]
+    assert found == right(net)
+
+
+def test_what_is_no_number_makes_no_amount(write):
+    path = write("orders.csv", as_csv([*HEADER, "note"], [[*row, "a word"] for row in shop()]))
+    with pytest.raises(InputError, match=r"--amount 'total - note': note .* has no numbers, but such as 'a word'"):
+        table_of(path, amount="total - note")
+    with pytest.raises(InputError, match=r"--amount 'total - nothing': .* has no such column"):
+        table_of(path, amount="total - nothing")
