@@ -128,7 +128,7 @@ def test_every_month_of_a_shop_of_atoms_has_a_sound_champion(
         f"  - {{name: {name}, transform: log1p, resolution: {resolution}, valid: {{min: 0}}}}\n"
         for name, resolution in (one.split(": ") for one in features.split(", "))
     )
-    world = World(panel, config(f"features:\n{declared}model: {{n_components: [2, 4]}}\n"))
+    world = World(panel, config(f"features:\n{declared}model: {{n_components: [2, 6], min_stability: 0}}\n"))
     for month in range(panel.n_months):
         decision = world.month(remember=remember, forced="every month" if month else None)
         if decision.promoted:
