@@ -8,10 +8,10 @@ serves, what components mean, and their identity over time (models/).
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import combinations, product, repeat
 
 import numpy as np
@@ -30,6 +30,7 @@ from segment_pipeline.mixture.search import (
     TOLERANCE,
     Found,
     adjusted_rand_index,
+    look_closer,
     refitted,
     search_mixtures,
 )
@@ -54,6 +55,9 @@ __all__ = [
 
 STABILITY_SEARCHES = 3
 """Independent full searches whose partitions are compared; the best of them gives the candidate."""
+
+SAME_BIC = 2.0
+"""Independent searches whose fits differ by more have not all found the best."""
 
 CANNOT_WIN = 0.03
 """Nats per customer by which a fit may be behind the best before another search: twice what searches that end apart
@@ -96,8 +100,9 @@ class Candidate:
     examined : gives the same candidate as it may serve; None for one that it has given. Those components are then one
     segment that describe one group, and those between which customers flicker more than its argument allows
     (`memory.min_kept`); share, separation, stability and min_kept are of the segments. One with memory, which so far
-    knows one search, is searched for again, so that it may be another and better fit. It takes some tenths of a second
-    to seconds, which need not be spent on candidates that cannot serve.
+    knows one search, is searched for again, and one whose searches end apart is looked for more closely, so that it may
+    be another and better fit. It takes some tenths of a second to seconds, which need not be spent on candidates that
+    cannot serve.
     """
 
     n_components: int
@@ -205,17 +210,44 @@ def fit_candidates(
         further = [*product(_can_win(firsts, len(Z)), range(1, STABILITY_SEARCHES))]
         others = list(pool.map(lambda task: search(*task), further))
 
-        def searched(i: int) -> Iterator[Sequence[Found]]:
-            """Of the i-th type what each search has found for every number of components."""
+        def closer(s: int, k: int, known: Sequence[Found]) -> Found:
+            return look_closer(Z, known, k, (seed, s, k), variance_floor, rounding_variance)
+
+        def searched(i: int) -> Iterator[tuple[Sequence[Found], Callable[[], Sequence[Found]]]]:
+            """Of the i-th type, for every k, what each search has found, and finds by a closer look."""
             same = [found for (one, _), found in zip(further, others, strict=True) if one == covariance_types[i]]
-            return zip(firsts[i], *same, strict=True)
+            searches = [dict(zip(n_components, found, strict=True)) for found in (firsts[i], *same)]
+            looks = closer_looks(searches, closer)
+            return (([found[k] for found in searches], partial(looks, k)) for k in n_components)
 
         return list(
             pool.map(
-                lambda found: _candidate(Z, rounding_variance, exact, variance_floor, names, found, heldout),
+                lambda found: _candidate(Z, rounding_variance, exact, variance_floor, names, heldout, *found),
                 [found for i in range(len(covariance_types)) for found in searched(i)],
             )
         )
+
+
+def closer_looks(
+    searches: Sequence[Mapping[int, Found]], look: Callable[[int, int, Sequence[Found]], Found]
+) -> Callable[[int], list[Found]]:
+    """What independent searches find for a number of components when each looks closer by itself, where they have found
+    fits that are not equally good. Those for one component less look closer first, where these differ too.
+
+    look : gives the s-th search's find for k components from those that it has for k and its neighbours.
+    """
+
+    @cache
+    def found(k: int) -> list[Found]:
+        first = [search[k] for search in searches]
+        scores = [one.bic for one in first if not one.degenerate]
+        if not scores or max(scores) - min(scores) <= SAME_BIC:
+            return first
+        smaller = [[one] for one in found(k - 1)] if k - 1 in searches[0] else [[] for _ in searches]
+        larger = [[search[k + 1]] if k + 1 in search else [] for search in searches]
+        return [look(s, k, [*smaller[s], one, *larger[s]]) for s, one in enumerate(first)]
+
+    return found
 
 
 def _can_win(firsts: Sequence[Sequence[Found]], customers: int) -> list[CovarianceType]:
@@ -321,10 +353,12 @@ def _candidate(
     exact: Array,
     floor: Array,
     names: Sequence[str],
-    searches: Sequence[Found],
     heldout: Labels,
+    searches: Sequence[Found],
+    closer: Callable[[], Sequence[Found]] | None = None,
 ) -> Candidate:
-    """Sum up what the independent searches for one k have found."""
+    """Sum up what the independent searches for one k have found. closer : what they find by a closer look; None where
+    they have looked."""
     reasons = [find_degeneracy(found.model.mixture_, exact, floor, names) for found in searches]
     # A sound fit goes before a degenerate one, whatever their posteriors.
     chosen = min(range(len(searches)), key=lambda s: (reasons[s] is not None, -searches[s].objective))
@@ -350,9 +384,14 @@ def _candidate(
     def parts(one: Mixture) -> Parts:
         return merge_components(one, Z, floor, rounding_variance)
 
-    def examined(_: float) -> Candidate:
+    def examined(least: float) -> Candidate:
         if candidate.degenerate or not candidate.converged:
             return replace(candidate, examined=None)  # no merging mends it
+        looked = searches if closer is None else closer()
+        if any(one is not other for one, other in zip(looked, searches, strict=True)):
+            again = _candidate(Z, rounding_variance, exact, floor, names, heldout, looked)
+            assert again.examined is not None  # noqa: S101 - every candidate is made with it
+            return again.examined(least)
         found = (search.model.mixture_ for search in searches)
         memberships = (summed(one.responsibilities(Z, rounding_variance), parts(one)) for one in found)
         return with_parts(replace(candidate, examined=None), parts(mixture), memberships)

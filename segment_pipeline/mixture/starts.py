@@ -56,11 +56,11 @@ def ward_labels(X: Array, few: Array, tree: Array, k: int) -> Labels:
     return nearest_centers(X, centers[None])
 
 
-def splits(mixture: Mixture, random: np.random.Generator) -> list[Mixture]:
-    """Up to `SPLITS` mixtures with one component more: one with much spread is cut in two across its longest axis."""
+def splits(mixture: Mixture, random: np.random.Generator, most: int = SPLITS) -> list[Mixture]:
+    """At most so many mixtures with one component more: one with much spread is cut in two across its longest axis."""
     eigenvalues, vectors = np.linalg.eigh(mixture.covariances)
     spread = mixture.weights * eigenvalues[:, -1]
-    chosen = random.choice(len(spread), size=min(SPLITS, len(spread)), replace=False, p=spread / spread.sum())
+    chosen = random.choice(len(spread), size=min(most, len(spread)), replace=False, p=spread / spread.sum())
     result = []
     for j in np.sort(chosen):
         shift = 0.8 * np.sqrt(eigenvalues[j, -1]) * vectors[j, :, -1]

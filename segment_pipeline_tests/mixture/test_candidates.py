@@ -1,6 +1,8 @@
 """The mixture and its search: known truths, published reference fits, spikes that must be refused, repeatability."""
 
 import os
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from sklearn.datasets import load_iris
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
+from segment_pipeline.mixture import candidates
 from segment_pipeline.mixture.candidates import (
+    Found,
     Mixture,
     adjusted_rand_index,
     bhattacharyya_distances,
@@ -21,6 +25,8 @@ from segment_pipeline.mixture.candidates import (
     heldout_rows,
 )
 from segment_pipeline.mixture.estimator import GaussianMixtureEM
+from segment_pipeline.mixture.search import refitted
+from segment_pipeline.mixture.starts import splits
 
 
 def random_mixture(k: int, d: int, seed: int) -> Mixture:
@@ -189,6 +195,62 @@ def test_a_component_of_a_handful_is_degenerate_and_says_how_many() -> None:
     assert candidate.degenerate
     assert candidate.degeneracy is not None
     assert "6 effective members" in candidate.degeneracy
+
+
+def groups(n: int, k: int, seed: int = 0) -> np.ndarray:
+    """(n, 2) customers of k groups of different size, in a ring."""
+    random = np.random.default_rng(seed)
+    labels = random.choice(k, size=n, p=(shares := np.linspace(1.0, 2.0, k)) / shares.sum())
+    angles = 2.0 * np.pi * labels / k
+    return 5.0 * np.column_stack([np.cos(angles), np.sin(angles)]) + random.normal(size=(n, 2)) * [1.0, 0.6]
+
+
+@pytest.fixture
+def poor_five(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """Customers of five groups. The second and third search find of five components a fit that only divides one group
+    of the four that they have found: it leaves two groups in one component."""
+    X = groups(1500, 5)
+    search = candidates.search_mixtures
+
+    def searched(Z: np.ndarray, sizes: list[int], **how: Any) -> list[Found]:
+        found = search(Z, sizes, **how)
+        if how["random_state"][1] == 0:
+            return found
+        four = found[sizes.index(4)].model.mixture_
+        ends = [refitted(one, Z, how["variance_floor"]) for one in splits(four, np.random.default_rng(0), 4)]
+        poor = max(ends, key=lambda one: bic(one, Z))
+        model = GaussianMixtureEM.from_mixture(poor)
+        objective = float(poor.log_likelihood(Z).mean())
+        return [
+            replace(one, bic=bic(poor, Z), model=model, objective=objective) if one.n_components == 5 else one
+            for one in found
+        ]
+
+    monkeypatch.setattr(candidates, "search_mixtures", searched)
+    return X
+
+
+def test_searches_that_end_apart_look_closer_each_by_itself(poor_five: np.ndarray) -> None:
+    Z, sizes = poor_five, [3, 4, 5, 6]
+    found = fit_candidates(Z, sizes, variance_floor=np.full(2, 1e-6), seed=0)[2]
+    assert found.stability < 0.9
+    assert found.basin_gap > 10.0
+    assert found.examined is not None
+    closer = found.examined(0.0)
+    assert closer.stability > 0.99
+    assert closer.bic == pytest.approx(found.bic, abs=0.5)
+    assert closer.examined is None
+
+
+def test_who_is_found_by_all_searches_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_closer(*arguments: Any) -> Found:
+        raise AssertionError("all searches had found the same")
+
+    monkeypatch.setattr(candidates, "look_closer", look_closer)
+    Z, _ = three_segments()
+    three = fit_candidates(Z, [2, 3], variance_floor=np.full(2, 1e-6), seed=0)[1]
+    assert three.examined is not None
+    assert three.examined(0.0).bic == three.bic
 
 
 def test_last_months_champion_is_one_more_start() -> None:

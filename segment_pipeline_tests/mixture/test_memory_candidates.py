@@ -12,7 +12,7 @@ from segment_pipeline.mixture.chain import candidates
 from segment_pipeline.mixture.chain.candidates import Chain, few_customers, fit_memory_candidates
 from segment_pipeline.mixture.chain.markov import MarkovMixture
 from segment_pipeline.mixture.chain.panel import SEEN, Panel
-from segment_pipeline.mixture.gaussian import bic
+from segment_pipeline.mixture.gaussian import Mixture, bic
 from segment_pipeline_tests.mixture.test_markov import APART, QUIET, simulated
 
 FLOOR = np.full(2, 1e-4)
@@ -131,6 +131,27 @@ def test_the_first_search_goes_on_from_last_months_candidates_and_the_others_beg
         assert other.panel_bic <= one.panel_bic + 2.0
         assert same.panel_bic == other.panel_bic
     assert warm[1].stability > 0.99
+
+
+def test_what_goes_on_from_the_month_before_and_is_surpassed_was_no_search(panel: Panel) -> None:
+    """Last month's three are two, one of them twice: no step of EM tells the twins apart."""
+    sizes = [2, 3, 4]
+    before = fit_memory_candidates(panel, sizes, variance_floor=FLOOR, seed=1)
+    two = before[0].mixture
+    twins = Mixture(
+        two.weights[[0, 1, 1]] / [1.0, 2.0, 2.0],
+        two.means[[0, 1, 1]],
+        two.covariances[[0, 1, 1]],
+        parts=((0,), (1, 2)),
+    )
+    known = [(one.mixture, one.memory) for one in before if one.memory is not None]
+    known[1] = (twins.unmerged, known[0][1].parted(twins.segment_of, twins.within))
+    went_on = fit_memory_candidates(panel, sizes, variance_floor=FLOOR, seed=1, known=known)[1]
+    assert went_on.examined is not None
+    anew = went_on.examined(0.0)
+    assert anew.bic == pytest.approx(before[1].bic, abs=2.0)
+    assert went_on.bic > anew.bic + 10.0
+    assert anew.stability > 0.99
 
 
 @pytest.fixture
