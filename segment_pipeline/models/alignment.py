@@ -76,7 +76,7 @@ def align(
     columns. next_id : greater than every id ever used. old_mixture, new_mixture : in common coordinates, for the
     Wasserstein distance. A component keeps an id when the assignment pairs the two, the old segment survives in it
     (`settings.survival`), most of its members come from there, and the pairing is clear (`settings.min_margin`).
-    Otherwise it gets a new id: a wrong continuation is worse than a break.
+    Otherwise it gets a new id, the largest segment the first: a wrong continuation is worse than a break.
     """
     _check(old_resp, new_resp, old_ids, next_id)
     shared = _shared_mass(old_resp, new_resp)
@@ -93,13 +93,11 @@ def align(
         if survives and _margin(overlap, i, j) >= settings.min_margin:
             heir[int(j)] = int(i)
 
-    segment_ids = []
-    for j in range(len(new_mass)):
-        if j in heir:
-            segment_ids.append(int(old_ids[heir[j]]))
-        else:
-            segment_ids.append(next_id)
-            next_id += 1
+    segment_ids = [int(old_ids[heir[j]]) if j in heir else 0 for j in range(len(new_mass))]
+    # the largest first: the order of components is the search's own, and another on another processor
+    for j in sorted(set(range(len(new_mass))) - set(heir), key=lambda j: -new_mass[j]):
+        segment_ids[j] = next_id
+        next_id += 1
 
     def link(i: int, j: int, relation: str) -> Lineage:
         distance = None if distances is None else float(distances[i, j])
