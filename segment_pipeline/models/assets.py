@@ -164,13 +164,13 @@ def selected_model(
     decision = decide(inputs, pipeline.config, forced)
     degeneracy = degeneracy_this_month(inputs, decision)
     with pipeline.step(context) as step:
+        write_decision(step.connection, step.config, month, inputs, decision)
         stability = stability_at_promotion(step.connection, decision.champion)
         step.judge(
             _not_degenerate(degeneracy, decision),
             _is_stable(stability, step.config.model.min_stability),
             advice="See candidate_models for the alternatives.",
         )
-        write_decision(step.connection, step.config, month, inputs, decision)
         step.rows = len(decision.champion.segments)
     context.log.info(f"{context.partition_key}: {decision.reason}")
     return step.result(_decision_figures(decision))

@@ -91,8 +91,8 @@ class DecisionInputs:
         return self.months_previous.prior(self.previous.mixture, self.previous.memory, self.previous.space)
 
 
-_MOVED = "The segments of the champion before, where this month's customers have taken them."
-_OWN = (
+FOLLOWED = "The segments of the champion before, where this month's customers have taken them."
+OWN = (
     "Something has happened to the customers, and the months before it describe them no longer: these are the segments "
     "that this month has by itself, with what the months up to it say of how customers move."
 )
@@ -203,10 +203,10 @@ def _best_answer(inputs: DecisionInputs, config: Config, *, fresh: bool) -> Deci
     if previous.space.schema != inputs.space.schema:
         return inputs
     moved = moved_with_customers(previous.mixture, previous.space.transform(X), inputs.previous_prior)
-    others = [(express_in(moved, previous.space, inputs.space), previous.memory, _MOVED)]
+    others = [(express_in(moved, previous.space, inputs.space), previous.memory, FOLLOWED)]
     own = months_own_challenger(inputs.space, months, config) if fresh else None
     if own is not None:
-        others.append((*own, _OWN))
+        others.append((*own, OWN))
     answers = [
         replace(inputs, challenger=mixture, challenger_memory=memory, next_log_score=None, rationale=rationale)
         for mixture, memory, rationale in others

@@ -16,7 +16,7 @@ from segment_pipeline.database.rows import feature_matrix, insert_rows, write_ro
 from segment_pipeline.errors import MonthOrderError
 from segment_pipeline.mixture.chain.customer_months import CustomerMonths
 from segment_pipeline.models.candidates_store import read_challenger
-from segment_pipeline.models.champion import Decision, DecisionInputs, with_overrides
+from segment_pipeline.models.champion import FOLLOWED, OWN, Decision, DecisionInputs, with_overrides
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.models.panel_store import read_customer_months
 from segment_pipeline.models.refit import Subject, answers_an_event
@@ -72,10 +72,15 @@ def measuring_champion(connection: duckdb.DuckDBPyConnection, config: Config, mo
 
 def stability_at_promotion(connection: duckdb.DuckDBPyConnection, champion: SegmentModel) -> float | None:
     """The stability (-1..1) with which the champion was chosen; None where its month was run again since, and of one
-    that is not the month's challenger but follows the customers."""
+    that is not the month's challenger, though it may have as many components: it follows the customers."""
     found = connection.execute(
-        "SELECT stability FROM candidate_models WHERE month = ? AND covariance_type = ? AND n_components = ?",
-        [champion.trained_month, champion.mixture.covariance_type, champion.mixture.n_components],
+        f"""
+        SELECT c.stability FROM candidate_models AS c
+        JOIN {MODEL_VERSIONS.name} AS v ON v.trained_month = c.month
+            AND v.covariance_type = c.covariance_type AND v.n_components = c.n_components
+        WHERE v.model_version = ? AND c.selected AND coalesce(v.rationale, '') NOT IN (?, ?)
+        """,
+        [champion.model_version, FOLLOWED, OWN],
     ).fetchone()
     return found[0] if found else None
 

@@ -4,13 +4,17 @@ from datetime import date
 
 import duckdb
 import numpy as np
+import pytest
 
 from segment_pipeline.customers.space_store import write_feature_space
 from segment_pipeline.database.store import prepare
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.models.candidates_store import candidates_before, read_challenger, write_candidates
 from segment_pipeline.models.challengers import fit_challengers
+from segment_pipeline.models.champion import FOLLOWED, OWN
+from segment_pipeline.models.champions_store import stability_at_promotion
 from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline_tests.models.test_model import model
 from segment_pipeline_tests.remembered_worlds import config
 
 FIRST, SECOND = date(2020, 1, 1), date(2020, 2, 1)
@@ -83,3 +87,27 @@ def test_a_warehouse_from_before_there_were_types_says_full_and_its_candidates_a
     assert types == [("full",)]
     assert challenger.mixture is not None
     assert [mixture.n_components for mixture, _ in known] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("rationale", "selected", "known"),
+    [("3 segments, chosen by BIC.", True, 0.93), (None, True, 0.93), (FOLLOWED, True, None), (OWN, True, None)]
+    + [("3 segments, chosen by BIC.", False, None)],
+)
+def test_a_champion_that_is_not_the_months_challenger_has_no_stability_of_its_own(rationale, selected, known) -> None:
+    """One that follows its customers has as many components as some candidate, and that one's searches say nothing."""
+    champion = model()
+    with duckdb.connect() as connection:
+        prepare(connection, TABLES, ("x", "y"))
+        place = (champion.trained_month, champion.mixture.covariance_type, champion.mixture.n_components)
+        connection.execute(
+            "INSERT INTO candidate_models (month, covariance_type, n_components, stability, selected) "
+            "VALUES (?, ?, ?, 0.93, ?)",
+            [*place, selected],
+        )
+        connection.execute(
+            "INSERT INTO model_versions (trained_month, covariance_type, n_components, model_version, rationale) "
+            "VALUES (?, ?, ?, ?, ?)",
+            [*place, champion.model_version, rationale],
+        )
+        assert stability_at_promotion(connection, champion) == known
