@@ -19,14 +19,14 @@ from datasets import varied_sets
 from memory import shop_of
 from real_months import cdnow, demo, record
 
-from segment_pipeline.config.model import ModelSettings
+from segment_pipeline.config.model import MemorySettings, ModelSettings
 from segment_pipeline.mixture.candidates import SAME_BIC, Candidate, fit_candidates
 from segment_pipeline.mixture.chain.candidates import fit_memory_candidates
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.resolution import what_the_fit_sees
 from segment_pipeline.models.selection import choose, examined_in_turn
 
-SIZES, SEEDS, MIN_KEPT, STABLE = range(2, 11), (1, 2), 0.3, 0.8
+SIZES, SEEDS, LIMITS, STABLE = range(2, 11), (1, 2), MemorySettings(), 0.8
 
 Search = Callable[[int], list[Candidate]]
 
@@ -57,9 +57,9 @@ def row(name: str, rows: int, search: Search) -> list[object]:
         began = time.process_time()
         found = search(seed)
         alone += time.process_time() - began
-        asked = examined_in_turn(found, ModelSettings(), min_kept=MIN_KEPT)
+        asked = examined_in_turn(found, ModelSettings(), limits=LIMITS)
         whole += time.process_time() - began
-        choice = choose(asked, ModelSettings(), min_kept=MIN_KEPT).candidate
+        choice = choose(asked, ModelSettings(), limits=LIMITS).candidate
         chosen.append(None if choice is None else choice.n_components)
         before.append(_by_size(found))
         after.append(_by_size(asked))

@@ -18,14 +18,14 @@ from memory import shop_of
 from real_months import cdnow, record
 
 from segment_pipeline.arrays import Array
-from segment_pipeline.config.model import ModelSettings
+from segment_pipeline.config.model import MemorySettings, ModelSettings
 from segment_pipeline.mixture.candidates import Candidate
 from segment_pipeline.mixture.chain.candidates import fit_memory_candidates
 from segment_pipeline.mixture.chain.panel import Panel
 from segment_pipeline.models.selection import choose, examined_in_turn
 from segment_pipeline_tests.hidden_states import hidden_states
 
-SIZES, MIN_KEPT = range(2, 9), 0.3
+SIZES, LIMITS = range(2, 9), MemorySettings()
 
 Known = Sequence[Candidate]
 
@@ -33,12 +33,12 @@ Known = Sequence[Candidate]
 def as_served(panel: Panel, floor: Array, before: Known) -> Known:
     known = [(one.mixture.unmerged, one.memory.parted(one.mixture.segment_of, one.mixture.within)) for one in before]
     found = fit_memory_candidates(panel, SIZES, variance_floor=floor, seed=42, known=known)
-    return examined_in_turn(found, ModelSettings(), min_kept=MIN_KEPT)
+    return examined_in_turn(found, ModelSettings(), limits=LIMITS)
 
 
 def exhaustive(panel: Panel, floor: Array, _: Known) -> Known:
     found = fit_memory_candidates(panel, SIZES, variance_floor=floor, seed=42)
-    return [one if one.examined is None else one.examined(MIN_KEPT) for one in found]
+    return [one if one.examined is None else one.examined(LIMITS.min_kept) for one in found]
 
 
 def months(panels: Sequence[Panel], floor: Array, search: Callable[[Panel, Array, Known], Known]) -> list[list[object]]:
@@ -49,7 +49,7 @@ def months(panels: Sequence[Panel], floor: Array, search: Callable[[Panel, Array
         began = time.process_time()
         found = search(panel, floor, found)
         spent = time.process_time() - began
-        choice = choose(found, ModelSettings(), min_kept=MIN_KEPT).candidate
+        choice = choose(found, ModelSettings(), limits=LIMITS).candidate
         rows.append(
             [
                 *((np.nan, np.nan, 0) if choice is None else (choice.bic, choice.next_log_score, choice.n_segments)),

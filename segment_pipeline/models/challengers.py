@@ -5,7 +5,7 @@ the choice replaces the champion (champion.py).
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,7 +57,8 @@ def fit_challengers(
 
     X : (n, d) original units, in the order of customer_ids. champion : who served the month before; its mixture is one
     more start, where the features are still the same. months : the customers' months up to this one, to which
-    candidates with memory are fitted where there are enough; None for candidates without. known : the candidates of the
+    candidates with memory are fitted where there are enough; None for candidates without. Where none of those may serve
+    and the champion has no memory either, there are candidates without. known : the candidates of the
     month before, in the coordinates of `space`; those with memory go on from there. Same arguments, same bits.
     """
     settings = config.model
@@ -101,20 +102,30 @@ def fit_challengers(
     atoms = atom_advice(diagnose_features(space, X[left], Z[left]), has_rule=hurdle is not None) if left.any() else ""
     spoilt = spoiling_advice(space, X[left]) if candidates and all(one.degenerate for one in candidates) else ""
     remarks = " ".join(filter(None, [obstacle, spoilt or atoms]))  # a rule for the value may fail in the same way
-    min_kept = config.memory.min_kept
+    limits = config.memory
     kept = _kept(Z, X, config, champion if champion is not None and champion.space.names == space.names else None)
     within = _equal_within(X, config)
-    candidates = examined_in_turn(candidates, settings, within if kept else 0.0, min_kept, kept)
+    candidates = examined_in_turn(candidates, settings, within if kept else 0.0, limits, kept)
     continuity = Continuity(within, {one.key: kept(one) for one in candidates}) if kept else None
-    choice = choose(candidates, settings, space.names, remarks, continuity, min_kept)
-    return Challengers(candidates, [judge(candidate, settings, min_kept) for candidate in candidates], choice)
+    choice = choose(candidates, settings, space.names, remarks, continuity, limits)
+    if choice.candidate is None and remembers and not _remembers_in(champion, space):
+        # the next month would have no model, or go on with one that nothing can replace
+        alone = fit_challengers(space, X, customer_ids, config, champion, known=known)
+        told = f"None with memory may serve: {choice.rationale} Of the month alone: {alone.choice.rationale}"
+        return replace(alone, choice=replace(alone.choice, rationale=told))
+    return Challengers(candidates, [judge(candidate, settings, limits) for candidate in candidates], choice)
+
+
+def _remembers_in(champion: SegmentModel | None, space: FeatureSpace) -> bool:
+    """Whether there is a champion with memory that may go on in this space."""
+    return champion is not None and champion.memory is not None and champion.space.names == space.names
 
 
 def months_own_challenger(
     space: FeatureSpace, months: CustomerMonths, config: "Config"
 ) -> tuple[Mixture, Memory] | None:
     """The segments that the last month has by itself, with what the months up to it say of how customers move between
-    them; None where the month allows none, or where they flicker.
+    them; None where the month allows none, or where they flicker or are only passed through.
 
     After something has happened to the customers, chains fitted to the months before it describe what is gone.
     """
@@ -131,7 +142,8 @@ def months_own_challenger(
         n_jobs=-1,
     ).fit(few_customers(months.seen_by_fit(space, config.model.resolution), config.model.seed, FEW_ROWS))
     memory = model.memory_ if mixture.parts is None else model.memory_.merged(mixture.parts, mixture.weights)
-    return None if float(memory.flicker().min()) < config.memory.min_kept else (mixture, memory)
+    lasts = memory.flicker().min() >= config.memory.min_kept and memory.stays.min() >= config.memory.min_stay
+    return (mixture, memory) if lasts else None
 
 
 def _obstacle(space: FeatureSpace, Z: Array, hurdle: Hurdle | None, most: int) -> str | None:

@@ -19,7 +19,7 @@ from segment_pipeline.models.advice import merge_advice
 from segment_pipeline.words import listed, percent
 
 if TYPE_CHECKING:
-    from segment_pipeline.config.model import ModelSettings
+    from segment_pipeline.config.model import MemorySettings, ModelSettings
 
 MIN_ELBOW_BEND = 0.1
 """How far below the straight line between the first and the last admissible fit an elbow must dip, as a share of the
@@ -58,9 +58,9 @@ class Continuity:
     kept: Mapping[CandidateKey, float]
 
 
-def judge(candidate: Candidate, model: "ModelSettings", min_kept: float = 0.0) -> tuple[str, ...]:
-    """Why this candidate may not serve, in words with figures; empty when it may. min_kept : `memory.min_kept`, below
-    which two segments of one with memory flicker."""
+def judge(candidate: Candidate, model: "ModelSettings", limits: "MemorySettings | None" = None) -> tuple[str, ...]:
+    """Why this candidate may not serve, in words with figures; empty when it may. limits : from which on
+    segments of one with memory flicker, or are only passed through; None: none."""
     figures = (candidate.bic, candidate.icl, candidate.smallest_share)
     if not all(math.isfinite(figure) for figure in figures):
         return ("its figures are not finite",)
@@ -83,8 +83,8 @@ def judge(candidate: Candidate, model: "ModelSettings", min_kept: float = 0.0) -
         )
     if candidate.n_segments == 1:
         reasons.append("all its components together describe one group")
-    if candidate.memory is not None:
-        reasons += _flicker(candidate.memory, min_kept)
+    if candidate.memory is not None and limits is not None:
+        reasons += [*_flicker(candidate.memory, limits.min_kept), *_passage(candidate.memory, limits.min_stay)]
     if candidate.n_segments > model.max_segments:
         reasons.append(f"more than the {model.max_segments} segments the team can act on")
     return tuple(reasons)
@@ -102,11 +102,23 @@ def _flicker(memory: Memory, least: float) -> list[str]:
     ]
 
 
+def _passage(memory: Memory, least: float) -> list[str]:
+    """The segment that most leave within a month, where that is too many."""
+    place = int(memory.stays.argmin())
+    stay = float(memory.stays[place])
+    if stay >= least:
+        return []
+    return [
+        f"passage: of the customers of segment {place + 1} {percent(stay)} are in it a month later, at least "
+        f"{percent(least)} needed; it is an age and no kind of customer"
+    ]
+
+
 def examined_in_turn(
     candidates: Sequence[Candidate],
     model: "ModelSettings",
     within: float = 0.0,
-    min_kept: float = 0.0,
+    limits: "MemorySettings | None" = None,
     kept: Callable[[Candidate], float] | None = None,
 ) -> list[Candidate]:
     """The candidates, those that may be chosen examined (`Candidate.examined`).
@@ -123,8 +135,8 @@ def examined_in_turn(
             break
         if candidate.examined is None or (kept is not None and kept(candidate) <= most):
             continue
-        asked = found[candidate.key] = candidate.examined(min_kept)
-        if model.criterion != "elbow" and not judge(asked, model, min_kept):
+        asked = found[candidate.key] = candidate.examined(0.0 if limits is None else limits.min_kept)
+        if model.criterion != "elbow" and not judge(asked, model, limits):
             limit = min(limit, _score(asked, model) + within)
             most = most if kept is None else max(most, kept(asked))
     return [found.get(candidate.key, candidate) for candidate in candidates]
@@ -141,7 +153,7 @@ def choose(
     names: Sequence[str] | None = None,
     remarks: str = "",
     continuity: Continuity | None = None,
-    min_kept: float = 0.0,
+    limits: "MemorySettings | None" = None,
 ) -> Choice:
     """The best admissible candidate by the configured criterion. `candidates` in any order; lower criterion is better.
 
@@ -149,10 +161,10 @@ def choose(
     tell, of the features for instance (`advice.atom_advice`). continuity : of candidates as good as the best, the one
     that keeps most customers in their segment is taken; None at bootstrap, and not asked with "elbow". With criterion
     "elbow" and no elbow among the admissible, the BIC minimum is taken and the rationale says so; of several types of
-    covariances each has a curve, and the elbow with the lowest BIC is taken. min_kept : as in
+    covariances each has a curve, and the elbow with the lowest BIC is taken. limits : as in
     `judge`.
     """
-    refusals = {candidate.key: judge(candidate, model, min_kept) for candidate in candidates}
+    refusals = {candidate.key: judge(candidate, model, limits) for candidate in candidates}
     admissible = [c for c in candidates if not refusals[c.key]]
     if not admissible:
         return Choice(None, None, None, None, " ".join(filter(None, [_nothing_admissible(refusals, remarks), remarks])))

@@ -369,6 +369,7 @@ _REFUSALS = {
     "the fit did not converge": "the fit did not converge",
     "more than the": "more segments than a team can act on",
     "flicker": "two segments exchange customers as if by chance",
+    "passage": "nearly all leave a segment within a month",
     "its figures": "its figures are not finite",
     "cannot win": "cannot win",
 }

@@ -70,7 +70,7 @@ def test_where_memory_says_nothing_its_candidates_flicker_and_the_champion_witho
     """Customers who are in any segment next month, wherever they are now."""
     shares = np.append(0.95 * NEAR.weights, 0.05)
     restless = replace(QUIET, new=NEAR.weights, before=shares, transitions=np.tile(shares, (4, 1)))
-    lenient = config(TWO, "memory: {min_kept: 0}\n")
+    lenient = config(TWO, "memory: {min_kept: 0, min_stay: 0}\n")
     world = World(simulated(NEAR, restless, 700, 3, seed=3, newcomers=0.0)[0], lenient)
     decisions = [world.month() for _ in range(3)]
     gain = value(decisions[2], "memory_available")
@@ -79,7 +79,8 @@ def test_where_memory_says_nothing_its_candidates_flicker_and_the_champion_witho
     world = World(world.panel, config(TWO))  # with the limit as it is, no candidate with memory is admissible
     decisions = [world.month() for _ in range(3)]
     assert [decision.promoted for decision in decisions] == [True, False, False]
-    assert world.inputs[2].challenger is None
+    assert world.inputs[2].challenger_memory is None  # of the month alone there may be one
+    assert "None with memory may serve" in world.inputs[2].rationale
     assert "flicker" in world.inputs[2].rationale
 
 

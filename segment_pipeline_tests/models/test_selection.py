@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segment_pipeline.config.model import ModelSettings
+from segment_pipeline.config.model import MemorySettings, ModelSettings
 from segment_pipeline.mixture.candidates import Candidate, Mixture
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.covariances import CovarianceType
@@ -189,15 +189,26 @@ def flickering(kept: float) -> Memory:
 
 def test_two_segments_that_exchange_customers_as_if_by_chance_are_refused() -> None:
     refused = candidate(4, 100.0, memory=flickering(0.1), min_kept=0.1)
-    (reason,) = judge(refused, SETTINGS, 0.3)
+    (reason,) = judge(refused, SETTINGS, MemorySettings())
     assert "flicker: segments 2 and 4 " in reason
     assert "says 0.10 of where it is a month later" in reason
     assert "at least 0.30 needed" in reason
-    assert judge(candidate(4, 100.0, memory=flickering(0.35), min_kept=0.35), SETTINGS, 0.3) == ()
-    choice = choose([refused, candidate(3, 200.0)], SETTINGS, min_kept=0.3)
+    assert judge(candidate(4, 100.0, memory=flickering(0.35), min_kept=0.35), SETTINGS, MemorySettings()) == ()
+    choice = choose([refused, candidate(3, 200.0)], SETTINGS, limits=MemorySettings())
     assert choice.candidate is not None
     assert choice.candidate.n_components == 3
     assert "flicker: segments 2 and 4" in choice.rationale
+
+
+def test_segments_that_nearly_everybody_leaves_at_once_are_ages_and_refused() -> None:
+    """The months since the last order, one after the other, until somebody orders again."""
+    ageing = np.roll(np.eye(5), 1, axis=1)
+    ageing[0] = [0.6, 0.4, 0.0, 0.0, 0.0]
+    clock = candidate(4, 100.0, memory=Memory(np.eye(4)[0], np.full(5, 0.2), ageing), min_kept=1.0)
+    (reason,) = judge(clock, SETTINGS, MemorySettings())
+    assert "passage: of the customers of segment 2 0 % are in it a month later, at least 50 % needed" in reason
+    assert judge(clock, SETTINGS, MemorySettings(min_stay=0.0)) == ()
+    assert choose([clock, candidate(3, 200.0)], SETTINGS, limits=MemorySettings()).candidate.n_components == 3
 
 
 def to_segments(k: int, score: float, parts: tuple[tuple[int, ...], ...], asked: list[int]) -> Candidate:

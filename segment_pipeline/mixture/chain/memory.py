@@ -79,6 +79,11 @@ class Memory:
         return np.asarray(back / np.maximum(back.sum(), np.finfo(float).tiny))
 
     @property
+    def stays(self) -> Array:
+        """(k,) the share of a segment's customers who are in it a month later, 0..1."""
+        return np.asarray(np.diag(self.transitions)[:-1])
+
+    @property
     def expected_months(self) -> Array:
         """(k + 1,) months that a customer is expected to stay in a state, the first included; at least 1."""
         return np.asarray(1.0 / np.maximum(1.0 - np.diag(self.transitions), np.finfo(float).tiny))
