@@ -25,7 +25,7 @@ SIZES = range(2, 10)
 
 def fitted(panel: Panel, floor: Array) -> Sequence[Candidate]:
     found = fit_memory_candidates(panel, SIZES, variance_floor=floor, seed=42)
-    return [one.examined(0.0) for one in found if one.examined is not None]
+    return [one.examined(0.0, 0.0) for one in found if one.examined is not None]
 
 
 def chosen(found: Sequence[Candidate]) -> list[object]:

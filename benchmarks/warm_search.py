@@ -38,7 +38,7 @@ def as_served(panel: Panel, floor: Array, before: Known) -> Known:
 
 def exhaustive(panel: Panel, floor: Array, _: Known) -> Known:
     found = fit_memory_candidates(panel, SIZES, variance_floor=floor, seed=42)
-    return [one if one.examined is None else one.examined(LIMITS.min_kept) for one in found]
+    return [one if one.examined is None else one.examined(LIMITS.min_kept, LIMITS.min_stay) for one in found]
 
 
 def months(panels: Sequence[Panel], floor: Array, search: Callable[[Panel, Array, Known], Known]) -> list[list[object]]:

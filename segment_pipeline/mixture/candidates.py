@@ -98,8 +98,9 @@ class Candidate:
     flicker most, what `Memory.flicker` says, 0..1. None without memory.
 
     examined : gives the same candidate as it may serve; None for one that it has given. Those components are then one
-    segment that describe one group, and those between which customers flicker more than its argument allows
-    (`memory.min_kept`); share, separation, stability and min_kept are of the segments. One with memory, which so far
+    segment that describe one group, and those between which customers flicker more than its first argument allows
+    (`memory.min_kept`). With memory, where fewer of a segment's customers stay than the second (`memory.min_stay`), it
+    ends there, with a stability of NaN; share, separation, stability and min_kept are of the segments. One with memory, which so far
     knows one search, is searched for again, and one whose searches end apart is looked for more closely, so that it may
     be another and better fit. It takes some tenths of a second to seconds, which need not be spent on candidates that
     cannot serve.
@@ -123,7 +124,7 @@ class Candidate:
     panel_bic: float | None = None
     next_log_score: float | None = None
     min_kept: float | None = None
-    examined: "Callable[[float], Candidate] | None" = None
+    examined: "Callable[[float, float], Candidate] | None" = None
 
     @property
     def covariance_type(self) -> CovarianceType:
@@ -297,7 +298,7 @@ def _beside_the_rule(
                 share * (unseen + np.log(share)) + (1.0 - share) * (candidate.heldout_log_likelihood + np.log1p(-share))
             ),
             smallest_share=float(mixture.shares.min()),
-            examined=None if examined is None else lambda least: beside(examined(least)),
+            examined=None if examined is None else lambda kept, stay: beside(examined(kept, stay)),
         )
 
     return [beside(candidate) for candidate in rest]
@@ -384,14 +385,14 @@ def _candidate(
     def parts(one: Mixture) -> Parts:
         return merge_components(one, Z, floor, rounding_variance)
 
-    def examined(least: float) -> Candidate:
+    def examined(kept: float, stay: float) -> Candidate:
         if candidate.degenerate or not candidate.converged:
             return replace(candidate, examined=None)  # no merging mends it
         looked = searches if closer is None else closer()
         if any(one is not other for one, other in zip(looked, searches, strict=True)):
             again = _candidate(Z, rounding_variance, exact, floor, names, heldout, looked)
             assert again.examined is not None  # noqa: S101 - every candidate is made with it
-            return again.examined(least)
+            return again.examined(kept, stay)
         found = (search.model.mixture_ for search in searches)
         memberships = (summed(one.responsibilities(Z, rounding_variance), parts(one)) for one in found)
         return with_parts(replace(candidate, examined=None), parts(mixture), memberships)

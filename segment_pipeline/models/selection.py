@@ -64,9 +64,10 @@ def judge(candidate: Candidate, model: "ModelSettings", limits: "MemorySettings 
     figures = (candidate.bic, candidate.icl, candidate.smallest_share)
     if not all(math.isfinite(figure) for figure in figures):
         return ("its figures are not finite",)
+    passage = _passage(candidate.memory, limits.min_stay) if candidate.memory is not None and limits is not None else []
     if math.isnan(candidate.stability):
-        return (_NOT_ASKED,)
-    reasons = []
+        return tuple(passage) if passage and candidate.examined is None else (_NOT_ASKED,)
+    reasons = passage
     if candidate.degenerate:
         reasons.append(f"degenerate: {candidate.degeneracy}")
     if not candidate.converged:
@@ -84,7 +85,7 @@ def judge(candidate: Candidate, model: "ModelSettings", limits: "MemorySettings 
     if candidate.n_segments == 1:
         reasons.append("all its components together describe one group")
     if candidate.memory is not None and limits is not None:
-        reasons += [*_flicker(candidate.memory, limits.min_kept), *_passage(candidate.memory, limits.min_stay)]
+        reasons += _flicker(candidate.memory, limits.min_kept)
     if candidate.n_segments > model.max_segments:
         reasons.append(f"more than the {model.max_segments} segments the team can act on")
     return tuple(reasons)
@@ -135,7 +136,9 @@ def examined_in_turn(
             break
         if candidate.examined is None or (kept is not None and kept(candidate) <= most):
             continue
-        asked = found[candidate.key] = candidate.examined(0.0 if limits is None else limits.min_kept)
+        asked = found[candidate.key] = candidate.examined(
+            *((0.0, 0.0) if limits is None else (limits.min_kept, limits.min_stay))
+        )
         if model.criterion != "elbow" and not judge(asked, model, limits):
             limit = min(limit, _score(asked, model) + within)
             most = most if kept is None else max(most, kept(asked))

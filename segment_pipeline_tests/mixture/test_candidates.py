@@ -236,7 +236,7 @@ def test_searches_that_end_apart_look_closer_each_by_itself(poor_five: np.ndarra
     assert found.stability < 0.9
     assert found.basin_gap > 10.0
     assert found.examined is not None
-    closer = found.examined(0.0)
+    closer = found.examined(0.0, 0.0)
     assert closer.stability > 0.99
     assert closer.bic == pytest.approx(found.bic, abs=0.5)
     assert closer.examined is None
@@ -250,7 +250,7 @@ def test_who_is_found_by_all_searches_is_not_looked_for_again(monkeypatch: pytes
     Z, _ = three_segments()
     three = fit_candidates(Z, [2, 3], variance_floor=np.full(2, 1e-6), seed=0)[1]
     assert three.examined is not None
-    assert three.examined(0.0).bic == three.bic
+    assert three.examined(0.0, 0.0).bic == three.bic
 
 
 def test_last_months_champion_is_one_more_start() -> None:

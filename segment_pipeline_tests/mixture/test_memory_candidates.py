@@ -26,7 +26,7 @@ def panel() -> Panel:
 def examined(panel: Panel, sizes: Sequence[int], **how: Any) -> list[Candidate]:
     """All candidates of a panel as they may serve."""
     found = [one.examined for one in fit_memory_candidates(panel, sizes, variance_floor=FLOOR, **how)]
-    return [ask(0.0) for ask in found if ask is not None]
+    return [ask(0.0, 0.0) for ask in found if ask is not None]
 
 
 def test_the_segments_and_the_chain_that_made_the_panel_are_found(panel: Panel) -> None:
@@ -148,7 +148,7 @@ def test_what_goes_on_from_the_month_before_and_is_surpassed_was_no_search(panel
     known[1] = (twins.unmerged, known[0][1].parted(twins.segment_of, twins.within))
     went_on = fit_memory_candidates(panel, sizes, variance_floor=FLOOR, seed=1, known=known)[1]
     assert went_on.examined is not None
-    anew = went_on.examined(0.0)
+    anew = went_on.examined(0.0, 0.0)
     assert anew.bic == pytest.approx(before[1].bic, abs=2.0)
     assert went_on.bic > anew.bic + 10.0
     assert anew.stability > 0.99
@@ -173,7 +173,7 @@ def test_only_who_is_examined_is_searched_for_again(panel: Panel, searches: list
     assert np.isnan([two.stability, three.stability, seven.heldout_log_likelihood]).all()
     assert three.next_log_score is three.panel_bic is None
     assert three.examined is not None
-    found = three.examined(0.0)
+    found = three.examined(0.0, 0.0)
     assert searches[1:] == [[2, 3]]
     assert found.examined is None
     assert found.bic <= three.bic + 0.5
@@ -218,3 +218,18 @@ def test_a_component_that_next_to_nobody_is_in_this_month_is_degenerate(panel: P
     assert found.degeneracy is not None
     assert "effective members" in found.degeneracy
     assert found.smallest_share < 0.01
+
+
+def test_where_customers_only_pass_through_there_is_one_search() -> None:
+    """From the first segment to the second and to the third, and then round again."""
+    ageing = np.zeros((4, 4))
+    ageing[[0, 1, 2, 3], [1, 2, 0, 3]] = 1.0
+    clock = replace(QUIET, transitions=ageing)
+    panel = simulated(APART, clock, 400, 4, seed=2, newcomers=0.0)[0]
+    (three,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1)
+    assert three.examined is not None
+    passed, asked = three.examined(0.0, 0.5), three.examined(0.0, 0.0)
+    assert passed.memory is not None
+    assert passed.memory.stays.max() < 0.1
+    assert np.isnan(passed.stability)
+    assert asked.stability > 0.99

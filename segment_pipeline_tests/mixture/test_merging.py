@@ -200,7 +200,7 @@ def test_a_rule_is_a_segment_of_its_own_beside_merged_ones() -> None:
     (candidate,) = fit_candidates(Z, [6], variance_floor=FLOOR, seed=1, hurdle=Hurdle(0, 0, at - 1e-9, at, at + 1e-9))
     assert candidate.examined is not None
 
-    merged = candidate.examined(0.3)
+    merged = candidate.examined(0.3, 0.0)
 
     assert merged.n_segments < merged.n_components == 6
     assert merged.mixture.parts is not None

@@ -1,5 +1,6 @@
 """Which candidates may serve, which one does, and whether the reasons are told."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -208,6 +209,10 @@ def test_segments_that_nearly_everybody_leaves_at_once_are_ages_and_refused() ->
     (reason,) = judge(clock, SETTINGS, MemorySettings())
     assert "passage: of the customers of segment 2 0 % are in it a month later, at least 50 % needed" in reason
     assert judge(clock, SETTINGS, MemorySettings(min_stay=0.0)) == ()
+    once = replace(clock, stability=math.nan)  # examined, and not searched for again
+    assert judge(once, SETTINGS, MemorySettings()) == (reason,)
+    never = replace(once, examined=lambda *_: clock)
+    assert "cannot win" in judge(never, SETTINGS, MemorySettings())[0]
     assert choose([clock, candidate(3, 200.0)], SETTINGS, limits=MemorySettings()).candidate.n_components == 3
 
 
@@ -215,7 +220,7 @@ def to_segments(k: int, score: float, parts: tuple[tuple[int, ...], ...], asked:
     """A candidate whose components are these segments, on which searches agree, once it is asked."""
     plain = candidate(k, score, stability=0.5)
 
-    def examined(_: float) -> Candidate:
+    def examined(*_: float) -> Candidate:
         asked.append(k)
         return replace(plain, mixture=replace(plain.mixture, parts=parts), examined=None, stability=0.95)
 

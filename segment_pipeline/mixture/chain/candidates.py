@@ -14,7 +14,7 @@ score one month ahead go on improving up to nine segments; BIC of the last month
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import Any
 
@@ -261,12 +261,17 @@ def fit_memory_candidates(
         """What the first search says. With all customers it takes a look only; it goes on when it is examined."""
         whole = first if few is panel else again(first, panel, max_iter=LOOK_ITERATIONS)
         found = _candidate(whole, exact, variance_floor, names, [first])
-        return replace(found, converged=first.model.converged_, examined=lambda least: examined(first, whole, least))
+        return replace(found, converged=first.model.converged_, examined=partial(examined, first, whole))
 
-    def examined(first: Chain, whole: Chain, least: float) -> Candidate:
+    def examined(first: Chain, whole: Chain, kept: float, stay: float) -> Candidate:
         """What further searches make of it: a second and, where the two end apart, a third. The best of them goes on
-        with all customers. What only went on from the month before, and is surpassed now, was no search."""
+        with all customers. What only went on from the month before, and is surpassed now, was no search. Segments that
+        customers only pass through are not searched for again: where they are ages, every search ends in ages."""
         covariance_type, k = first.key
+        parts = whole.parts(variance_floor, kept)
+        found = with_parts(_candidate(whole, exact, variance_floor, names, [first]), parts, [first.memberships])
+        if found.memory is not None and found.memory.stays.min() < stay:
+            return found
         with one_blas_thread():
             chains = [first, search(covariance_type, 1, [k])[k]]
             if not agree(*chains):
@@ -292,8 +297,8 @@ def fit_memory_candidates(
             )
             if found.degenerate or not found.converged:
                 return found
-            memberships = (chain.memberships_in(chain.parts(variance_floor, least)) for chain in chains)
-            return with_parts(found, whole.parts(variance_floor, least), memberships)
+            memberships = (chain.memberships_in(chain.parts(variance_floor, kept)) for chain in chains)
+            return with_parts(found, whole.parts(variance_floor, kept), memberships)
 
     threads = thread_count(-1) if len(panel.rows) > ONE_THREAD_ROWS else 1
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
