@@ -99,11 +99,11 @@ class Candidate:
 
     examined : gives the same candidate as it may serve; None for one that it has given. Those components are then one
     segment that describe one group, and those between which customers flicker more than its first argument allows
-    (`memory.min_kept`). With memory, where fewer of a segment's customers stay than the second (`memory.min_stay`), it
-    ends there, with a stability of NaN; share, separation, stability and min_kept are of the segments. One with memory, which so far
-    knows one search, is searched for again, and one whose searches end apart is looked for more closely, so that it may
-    be another and better fit. It takes some tenths of a second to seconds, which need not be spent on candidates that
-    cannot serve.
+    (`memory.min_kept`); share, separation, stability and min_kept are of the segments. One with memory, which so far
+    knows one search, is searched for again, unless fewer of a segment's customers stay than the second argument
+    (`memory.min_stay`): its stability is NaN then. One whose searches end apart is looked for more closely, so that it
+    may be another and better fit. It takes some tenths of a second to seconds, which need not be spent on candidates
+    that cannot serve.
     """
 
     n_components: int
