@@ -343,11 +343,13 @@ def test_a_machine_without_memory(commands: Commands, copy: Shop, bytes_left: in
     copy.configure(last_month="2023-06")
     before = untouched(copy)
     ended = commands.run(copy, "--quiet", "--months", "2023-06", most_memory=bytes_left)
+    assert untouched(copy) == before
+    if "thread-local data: ABORT" in ended.err:
+        pytest.skip("the C library ended the process itself, for want of memory for a thread")
     assert ended.code == 1, ended
     assert_clear(
         ended.err, r"The machine itself has no more: end other programs there, or lower operation\.memory_limit"
     )
-    assert untouched(copy) == before
 
 
 @pytest.mark.parametrize("largest_file", [50_000, 1_000_000])

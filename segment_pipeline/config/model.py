@@ -146,7 +146,7 @@ class MemorySettings(Settings):
         le=1,
     )
     min_stay: float = setting(
-        0.5,
+        0.1,
         "0..1",
         "The share of a segment's customers who must be in it a month later; candidates below are refused: what nearly "
         "everybody leaves at once is an age, such as two months since the last order, and no kind of customer.",

@@ -173,7 +173,9 @@ def _perhaps_in_cents(connection: duckdb.DuckDBPyConnection, table: Table, order
     answered = any(one.role == "amount" and one.why.startswith("as you said") for one in table.roles.choices)
     if answered or orders.amount in table.made or not amount.whole or amount.distinct < _DIFFERENT_AMOUNTS:
         return ""
-    currency = amount.unit or _only_currency(table)
+    if amount.unit:
+        return ""  # $703 is written for people
+    currency = _only_currency(table)
     number = number_sql(known_sql(amount.name), table.decimal)
     middle, priced, example = only_row(
         connection,

@@ -51,6 +51,7 @@ def read_story(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     return {
         "month": month,
         "months": [known for known in months if known <= month],
+        "window_months": None,  # no table tells; `render` knows it from the configuration
         "base": base,
         "account": read_account(connection, month),
         "champion": champion,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from segment_pipeline import words
 from segment_pipeline.customers.assets import raw_customers, scaled_matrix, validated_features
 from segment_pipeline.early_warnings.assets import churn_risk
 from segment_pipeline.models.assets import candidate_models, selected_model
@@ -122,8 +123,8 @@ def _verdict(check: CheckSpec, figures: Sequence["Figure"]) -> dg.AssetCheckResu
 
 def _broken(figure: "Figure") -> str:
     """`stability over time 0.363 (limit 0.5): what was found, in words.`"""
-    place = _place(figure).replace("_", " ")
-    return f"{place} {figure.value:.3g} (limit {figure.threshold:.3g}): {figure.sentence}"
+    found, limit = ("unknown" if one is None else words.figure(one, 3) for one in (figure.value, figure.threshold))
+    return f"{_place(figure).replace('_', ' ')} {found} (limit {limit}): {figure.sentence}"
 
 
 def _place(figure: "Figure") -> str:

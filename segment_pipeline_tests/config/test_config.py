@@ -91,7 +91,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "min_share": 0.02,
         "fit_sample": 250_000,
     }
-    assert MemorySettings().model_dump() == {"months": 12, "min_kept": 0.3, "min_stay": 0.5}
+    assert MemorySettings().model_dump() == {"months": 12, "min_kept": 0.3, "min_stay": 0.1}
     assert QualitySettings().model_dump() == {
         "max_rejected_share": 0.05,
         "max_row_count_change": 0.5,

@@ -207,7 +207,7 @@ def test_segments_that_nearly_everybody_leaves_at_once_are_ages_and_refused() ->
     ageing[0] = [0.6, 0.4, 0.0, 0.0, 0.0]
     clock = candidate(4, 100.0, memory=Memory(np.eye(4)[0], np.full(5, 0.2), ageing), min_kept=1.0)
     (reason,) = judge(clock, SETTINGS, MemorySettings())
-    assert "passage: of the customers of segment 2 0 % are in it a month later, at least 50 % needed" in reason
+    assert "passage: of the customers of segment 2 0 % are in it a month later, at least 10 % needed" in reason
     assert judge(clock, SETTINGS, MemorySettings(min_stay=0.0)) == ()
     once = replace(clock, stability=math.nan)  # examined, and not searched for again
     assert judge(once, SETTINGS, MemorySettings()) == (reason,)

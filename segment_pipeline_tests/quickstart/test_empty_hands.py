@@ -171,9 +171,7 @@ def test_a_project_is_a_folder_and_a_file_is_what_it_reads(in_folder: Path, caps
     assert [path.name for path in in_folder.iterdir()] == ["orders.csv"]
 
 
-def test_a_feature_with_which_searches_disagree_is_left_out_and_the_month_tried_again(
-    in_folder: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_a_feature_with_which_searches_disagree_is_left_out_and_the_month_tried_again(in_folder: Path, commands):
     """Around a ring two segments may begin anywhere; one of its coordinates alone has two ends."""
     random = np.random.default_rng(6)
     angle, group = random.uniform(0, 2 * np.pi, 1500), random.integers(0, 2, 1500)
@@ -187,8 +185,9 @@ def test_a_feature_with_which_searches_disagree_is_left_out_and_the_month_tried_
         },
     )
     searched = ["--segments", "2..2", "--covariance", "full"]
-    assert main(["quickstart", str(file), *searched]) == 0
-    said = capsys.readouterr().out
+    ended = commands.start("quickstart", str(file), "--out", str(in_folder / "ring_segments"), *searched).wait()
+    assert ended.code == 0, ended
+    said = ended.out
     assert "independent searches disagree (1)" in said
     once_more = said[said.index("Once more, without what keeps searches from agreeing") :]
     assert re.search(r"(east|north): with it no mixture is sound: independent searches for 2 segments agree", once_more)
