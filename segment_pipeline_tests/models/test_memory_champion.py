@@ -82,6 +82,12 @@ def test_where_memory_says_nothing_its_candidates_flicker_and_the_champion_witho
     assert world.inputs[2].challenger_memory is None  # of the month alone there may be one
     assert "None with memory may serve" in world.inputs[2].rationale
     assert "flicker" in world.inputs[2].rationale
+    # nor does a first month stop, whose past is long enough for a memory
+    third, settings = world.inputs[2], config(TWO)
+    assert third.months is not None
+    first = fit_challengers(third.space, third.X, map(str, range(len(third.X))), settings, None, third.months)
+    assert first.choice.candidate is not None
+    assert first.choice.candidate.memory is None
 
 
 def test_memory_is_no_reason_where_it_predicts_worse(quiet: World) -> None:

@@ -268,10 +268,11 @@ def fit_memory_candidates(
         with all customers. What only went on from the month before, and is surpassed now, was no search. Segments that
         customers only pass through are not searched for again: where they are ages, every search ends in ages."""
         covariance_type, k = first.key
-        parts = whole.parts(variance_floor, kept)
-        found = with_parts(_candidate(whole, exact, variance_floor, names, [first]), parts, [first.memberships])
-        if found.memory is not None and found.memory.stays.min() < stay:
-            return found
+        if whole.model.memory_.stays.min() < stay:  # of a segment of several components no fewer stay than of each
+            found = _candidate(whole, exact, variance_floor, names, [first])
+            found = with_parts(found, whole.parts(variance_floor, kept), [first.memberships])
+            if found.memory is not None and found.memory.stays.min() < stay:
+                return found
         with one_blas_thread():
             chains = [first, search(covariance_type, 1, [k])[k]]
             if not agree(*chains):
