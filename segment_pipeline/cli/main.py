@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from segment_pipeline.cli import ctrl_c
 from segment_pipeline.cli.arguments import BEGIN, CONFIG_HERE, USUAL_CONFIG, command_parser
 from segment_pipeline.cli.commands import EXIT_FAILED, EXIT_STOPPED, EXIT_USAGE
 from segment_pipeline.config.config import load_config
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"segment-pipeline: who your customers are becoming, month after month\n\n{BEGIN}", file=sys.stderr)
         print("`segment-pipeline --help` has all commands.", file=sys.stderr)
         return EXIT_USAGE
+    ctrl_c.remember()
     chosen = command_parser().parse_args(given)
     try:
         if hasattr(chosen, "start"):  # it makes a configuration, and needs none
@@ -32,21 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = int(chosen.command(config, chosen))
         sys.stdout.flush()  # here, and not when Python ends: nobody may be there any more to read it
         return code
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return EXIT_USAGE
-    except PipelineError as error:
-        print(error, file=sys.stderr)
-        return EXIT_FAILED
     except BrokenPipeError:  # `... | head` has read enough; what is still to be written has nobody to read it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
-    except (KeyboardInterrupt, RuntimeError) as error:
-        # DuckDB makes the second of Ctrl-C in the middle of a query
-        if isinstance(error, RuntimeError) and str(error) != "Query interrupted":
+    except BaseException as error:
+        if ctrl_c.ended(error):
+            print("Stopped. What was published is whole; run the same command again to go on.", file=sys.stderr)
+            return EXIT_STOPPED
+        if not isinstance(error, PipelineError):
             raise
-        print("Stopped. What was published is whole; run the same command again to go on.", file=sys.stderr)
-        return EXIT_STOPPED
+        print(error, file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
 
 
 if __name__ == "__main__":

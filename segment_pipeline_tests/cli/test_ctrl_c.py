@@ -100,6 +100,32 @@ sys.exit(m.begin())
         assert process.stderr.readline() == "here\n"
         time.sleep(seconds)
         said = interrupted(process)
-    assert process.returncode in (130, -signal.SIGINT)
+    assert process.returncode in (130, -signal.SIGINT), said
     assert "Traceback" not in said
     assert said.count("Stopped") == said.count("\n") == 1
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("module", ["segment_pipeline.cli.main", "segment_pipeline.quickstart.folder"])
+def test_ctrl_c_that_a_library_turns_into_an_error_of_its_own_is_still_ctrl_c(module: str, tmp_path: Path) -> None:
+    """As C extensions do while they are imported; before the command line is there, and in the middle of a command."""
+    begin = f"""
+import os, signal, sys
+class Library:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{module}":
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                raise ImportError("cannot be initialized") from None
+sys.meta_path.insert(0, Library())
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import segment_pipeline.cli.__main__ as m
+sys.exit(m.begin())
+"""
+    file = tmp_path / "customers.csv"
+    file.write_text("customer_id,orders\n1,2\n")
+    command = [sys.executable, "-c", begin, "quickstart", str(file), "--out", str(tmp_path / "out")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (130, 1)
+    assert ended.stderr.startswith("Stopped")
