@@ -1,4 +1,5 @@
-"""`segment-pipeline forget` in a warehouse of 1 million customers and two months, from the command to the last file.
+"""`segment-pipeline forget` and `merge` in a warehouse of 1 million customers and two months, from the command to the
+last file.
 
 The source has ten order lines a customer, in Parquet; DuckDB may take 4 GB. Beside it stands copying the warehouse
 file, which is rewritten so that nothing of the customers is left in its blocks. CPU seconds are of all threads: on a
@@ -70,18 +71,21 @@ def make(folder: Path) -> None:
     put_in_place(draft, published)
 
 
-def forget(made: Path, customers: int) -> Figures:
+def forget(customers: int) -> list[str]:
+    return ["forget", *(str(CUSTOMERS // 3 + 7 * one) for one in range(customers))]
+
+
+def take(made: Path, command: list[str], says: str) -> Figures:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(shutil.copytree(made, Path(temporary) / "project"))
         warehouse = folder / "warehouse.duckdb"
-        ids = [str(CUSTOMERS // 3 + 7 * one) for one in range(customers)]
         peak_megabytes(since_now=True)
         started, cpu = time.perf_counter(), time.process_time()
         with contextlib.redirect_stdout(io.StringIO()) as said:
-            code = segment_pipeline(["forget", *ids, "--config", str(folder / "segmentation.yaml")])
+            code = segment_pipeline([*command, "--config", str(folder / "segmentation.yaml")])
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         assert code == 0, said.getvalue()
-        assert f"rows of {customers:,} customers" in said.getvalue()
+        assert says in said.getvalue(), said.getvalue()
         peak, started = peak_megabytes(), time.perf_counter()
         copy = shutil.copyfile(warehouse, folder / "copy.duckdb")
         with copy.open() as file:
@@ -92,14 +96,16 @@ def forget(made: Path, customers: int) -> Figures:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder))
-        print(f"medians of {REPEATS}{'time':>12}{'CPU':>10}{'copy':>10}{'ratio':>8}{'warehouse':>12}{'peak':>10}")
-        for customers in ASKED:
-            runs = [forget(Path(folder), customers) for _ in range(REPEATS)]
+        print(f"medians of {REPEATS}{'time':>14}{'CPU':>10}{'copy':>10}{'ratio':>8}{'warehouse':>12}{'peak':>10}")
+        commands = {f"forget {asked}": (forget(asked), f"rows of {asked:,} customers") for asked in ASKED}
+        commands["merge 1"] = (["merge", str(CUSTOMERS // 3), "into", str(CUSTOMERS // 3 + 7)], "Now of ")
+        for name, (command, says) in commands.items():
+            runs = [take(Path(folder), command, says) for _ in range(REPEATS)]
             seconds, cpu, copy = (statistics.median(column) for column in zip(*(run[:3] for run in runs), strict=True))
             ratio = statistics.median(run.seconds / run.copy for run in runs)
             size, peak = runs[0].size, max(run.peak for run in runs)
             times = f"{seconds:>10.1f} s{cpu:>8.1f} s{copy:>8.2f} s{ratio:>8.1f}"
-            print(f"{customers:>4} asked for{times}{size:>9,.0f} MB{peak:>7,.0f} MB")
+            print(f"{name:<12}{times}{size:>9,.0f} MB{peak:>7,.0f} MB")
 
 
 if __name__ == "__main__":
