@@ -1,6 +1,7 @@
 """The mixture and its search: known truths, published reference fits, spikes that must be refused, repeatability."""
 
 import os
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from segment_pipeline.mixture.candidates import (
     fit_mixture,
     heldout_rows,
 )
+from segment_pipeline.mixture.degeneracy import OWN_SCATTER
 from segment_pipeline.mixture.estimator import GaussianMixtureEM
 from segment_pipeline.mixture.search import refitted
 from segment_pipeline.mixture.starts import splits
@@ -173,7 +175,9 @@ def test_a_component_on_repeated_values_of_a_fine_feature_is_degenerate() -> Non
     )
     reason = find_degeneracy(spike, Z, np.full(2, 1e-8), ("orders", "value"))
     assert reason is not None
-    assert "next to no spread along value" in reason
+    told = re.search(r"next to no spread along value: (\S+) of one customer's scatter", reason)
+    assert told is not None
+    assert float(told[1]) < OWN_SCATTER
 
 
 def test_a_component_flat_along_a_combination_of_features_is_degenerate() -> None:

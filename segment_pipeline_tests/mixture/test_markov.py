@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segment_pipeline.arrays import Array
+from segment_pipeline.mixture.chain.forward_backward import _shares as shares_of
 from segment_pipeline.mixture.chain.forward_backward import forward_pass
 from segment_pipeline.mixture.chain.markov import MarkovMixture, starting_memory
 from segment_pipeline.mixture.chain.memory import Memory
@@ -333,3 +334,7 @@ def test_of_a_stretch_of_customers_whom_nobody_saw_nothing_is_learnt() -> None:
     np.testing.assert_allclose(found.log_likelihood[:2], 0.0, atol=1e-12)
     np.testing.assert_allclose(found.forward[0, :, 0], QUIET.before)
     np.testing.assert_allclose(found.forward[2, :, 0], [0.0, 0.0, 0.0, 1.0])
+
+
+def test_a_state_that_nobody_was_in_goes_anywhere_alike() -> None:
+    assert shares_of(np.array([[1.0, 3.0], [0.0, 0.0]])).tolist() == [[0.25, 0.75], [0.5, 0.5]]

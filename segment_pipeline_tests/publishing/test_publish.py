@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from types import SimpleNamespace
+from typing import cast
 
 import duckdb
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from segment_pipeline.config.model import TierSettings
 from segment_pipeline.database.store import Warehouse, WarehouseError
 from segment_pipeline.publishing.agreement import disagreements
-from segment_pipeline.publishing.draft import changed_months, published_features, put_in_place, write_beside
+from segment_pipeline.publishing.draft import _check, changed_months, published_features, put_in_place, write_beside
 from segment_pipeline.publishing.publish import (
     PublishError,
     accept_loss_of,
@@ -25,6 +27,7 @@ from segment_pipeline.publishing.publish import (
     published_months,
     refuse_loss,
     refuse_torn,
+    show_in_catalogue,
 )
 from segment_pipeline_tests.conftest import files_of_at_most
 from segment_pipeline_tests.shop import Shop, published_content, query
@@ -157,6 +160,33 @@ def test_a_file_does_not_grow_with_what_was_replaced(copy):
         publish(copy)
         sizes.append(copy.published.stat().st_size)
     assert max(sizes) < 2 * sizes[0]
+
+
+def test_a_file_of_which_more_than_half_is_empty_is_written_anew(copy):
+    much = "(SELECT string_agg(md5(CAST(random() AS VARCHAR)), '') FROM range(1_000_000))"
+    for change in (
+        f"UPDATE segment_profiles SET name = {much} WHERE month = ?",
+        "UPDATE segment_profiles SET name = 'a' WHERE month = ?",
+    ):
+        with warehouse_of(copy) as connection:
+            connection.execute(change, [APRIL])
+            run_again(connection, APRIL)
+        publish(copy)
+    half_empty = copy.published.stat().st_size
+    assert changed(copy) is None
+    publish(copy)
+    assert changed(copy) == set()
+    assert copy.published.stat().st_size < half_empty
+
+
+def test_a_file_without_all_its_rows_is_not_published(copy):
+    rows = {"segment_profiles": 3, "monthly_assignments": 7}
+    with duckdb.connect(str(copy.folder / "draft.duckdb")) as draft:
+        draft.execute(f"ATTACH '{copy.published}' AS published (READ_ONLY)")
+        for name, count in rows.items():
+            draft.execute(f"CREATE TABLE {name} AS FROM published.{name} LIMIT {count}")
+    with pytest.raises(PublishError, match="monthly_assignments holds 7 rows, not 8; nothing was published"):
+        _check(copy.folder / "draft.duckdb", rows | {"monthly_assignments": 8}, [MARCH])
 
 
 def test_a_month_that_is_half_made_keeps_the_rows_that_consumers_see(copy, three_months):
@@ -419,3 +449,19 @@ def test_a_months_fingerprint_changes_with_its_assignments_alone(copy):
     assert before[APRIL] == after[APRIL]
     assert before[MAY] != after[MAY]
     assert month_fingerprints(copy.published, []) == {}
+
+
+@pytest.mark.parametrize(("choice", "shown"), [({}, [MARCH, MAY]), ({"unfinished": True}, [MARCH, APRIL, MAY])])
+def test_readers_of_a_catalogue_see_the_months_whose_runs_have_come_to_their_end(copy, choice, shown):
+    class Catalogue:
+        months: list[date]
+
+        def publish(self, connection: duckdb.DuckDBPyConnection, months: list[date]) -> None:
+            self.months = sorted(months)
+
+    with warehouse_of(copy) as connection:
+        materialize_by_hand(connection, APRIL)
+    catalogue = Catalogue()
+    here = Warehouse(copy.warehouse, lock_timeout=5, memory_limit="1GB")
+    show_in_catalogue(cast(Warehouse, SimpleNamespace(engine=catalogue, connect=here.connect)), **choice)
+    assert catalogue.months == shown
