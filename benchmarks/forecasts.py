@@ -2,9 +2,9 @@
 80 % holds what came, and how far off it was beside the memory alone, "as it is now" and a matrix counted from the same
 memberships. Out of time: a champion fitted to the first months forecasts in its last month and in each one after it.
 
-Demo and CDNOW: champions fitted to every number of months from 3 on, of 2 to 6 segments, but for those that the pipeline
-would refuse, whose segments exchange customers as if by chance or are only passed through; what is expected of a
-customer's next month stands, as in the pipeline, on when it last ordered; `matrix alone` does without. Simulated:
+Demo and CDNOW: champions fitted to every number of months from 3 on, of 2 to 6 segments, but for those that would be
+refused, whose segments exchange customers as if by chance or are only passed through; what is expected of a customer's
+next month stands, as in the pipeline, on when it last ordered; `matrix alone` does without. Simulated:
 chains of three segments and `lapsed`, whose transition matrix is shaken every month for all customers alike; a shock is
 the standard deviation of the logarithm of the odds of each move, `lasting` how much of it is there a month later.
 
