@@ -2,10 +2,11 @@
 80 % holds what came, and how far off it was beside the memory alone, "as it is now" and a matrix counted from the same
 memberships. Out of time: a champion fitted to the first months forecasts in its last month and in each one after it.
 
-Demo and CDNOW: champions fitted to every number of months from 3 on, 3 to 6 segments; what is expected of a customer's
-next month stands, as in the pipeline, on when it last ordered; `matrix alone` does without. Simulated: chains of three
-segments and `lapsed`, whose transition matrix is shaken every month for all customers alike; a shock is the standard
-deviation of the logarithm of the odds of each move, `lasting` how much of it is there a month later.
+Demo and CDNOW: champions fitted to every number of months from 3 on, of 2 to 6 segments, but for those that would be
+refused, whose segments exchange customers as if by chance or are only passed through; what is expected of a customer's
+next month stands, as in the pipeline, on when it last ordered; `matrix alone` does without. Simulated:
+chains of three segments and `lapsed`, whose transition matrix is shaken every month for all customers alike; a shock is
+the standard deviation of the logarithm of the odds of each move, `lasting` how much of it is there a month later.
 
 `python forecasts.py` prints the table; a minute on two cores.
 """
@@ -19,6 +20,7 @@ from memory import Shop, moves_by_silence, shop_of
 from real_months import cdnow, demo, record
 
 from segment_pipeline.arrays import Array
+from segment_pipeline.config.model import MemorySettings
 from segment_pipeline.mixture.chain.markov import MarkovMixture
 from segment_pipeline.mixture.chain.panel import LAPSED, SEEN, Panel
 from segment_pipeline.mixture.gaussian import Mixture
@@ -26,7 +28,8 @@ from segment_pipeline.mixture.search import search_mixtures
 from segment_pipeline.movement.forecast import KnownCustomers, counted_steps, forecasts
 
 AHEAD = (1, 3)
-SIZES = (3, 4, 5, 6)
+SIZES = (2, 3, 4, 5, 6)
+LIMITS = MemorySettings()
 SEEDS = 8
 SHOCKS = ((0.0, 0.0), (0.3, 0.0), (0.6, 0.0), (0.4, 0.5))
 
@@ -104,20 +107,21 @@ def more_by_silence(shop: Shop, model: MarkovMixture, memberships: Array, fitted
 
 
 def real_champions(shop: Shop) -> Iterator[Champion]:
-    """Of every number of months from 3 on that leaves an outcome, and every number of segments."""
+    """Of every number of months from 3 on that leaves an outcome, and every number of segments that may serve."""
     for fitted in range(3, shop.panel.n_months):
         train = shop.panel.until(fitted)
         found = search_mixtures(
             train.rows,
-            range(2, max(SIZES) + 1),
+            SIZES,
             random_state=0,
             variance_floor=shop.floor,
             rounding_variance=train.rounding_variance,
         )
-        for k in SIZES:
-            start = found[k - 2].model.mixture_
-            model = MarkovMixture(k, variance_floor=shop.floor, mixture_init=start).fit(train)
-            yield Champion.of(model, shop.panel, fitted, shop)
+        for k, one in zip(SIZES, found, strict=True):
+            model = MarkovMixture(k, variance_floor=shop.floor, mixture_init=one.model.mixture_).fit(train)
+            memory = model.memory_
+            if memory.flicker().min() >= LIMITS.min_kept and memory.stays.min() >= LIMITS.min_stay:
+                yield Champion.of(model, shop.panel, fitted, shop)
 
 
 def simulated_champions(shock: float, lasting: float) -> Iterator[Champion]:
