@@ -149,8 +149,8 @@ def _refuse_one_column(file: TextRows) -> None:
     if len(file.names) < 2:
         raise InputError(
             f"{file.file} has one column, {shown(file.names[0][:60]) if file.names else 'without a name'}, as far as "
-            "can be seen; expected an id and features beside it. Where another character stands between the columns, "
-            "name it: --sep ';'"
+            "can be seen; expected an id and features beside it."
+            + (" Where another character stands between the columns, name it: --sep ';'" if file.header else "")
         )
 
 
