@@ -35,8 +35,8 @@ GROWS = re.compile(
 )
 COORDINATE = re.compile(r"(^|[^a-z])(lat|latitude|lon|lng|longitude|breitengrad|l(ä|ae)ngengrad)([^a-z]|$)")
 
-# In scripts other than Latin a term is any part of a name, for many of them have no blanks between words; with "=" before
-# it a whole word there too.
+# In scripts other than Latin a term is any part of a name, for many have no blanks between words; with "=" before it
+# it is a whole word there too.
 #
 # Of a term with up to three letters, or with "=" before it, the whole word has to be the term; of one of four the
 # beginning or the end of a word; of a longer one any part, for in many languages words grow together: Kundennummer.

@@ -45,6 +45,13 @@ MISSING = (
     "infinity",
     "-infinity",
     "\\n",
+    "nat",
+    "<na>",
+    "(null)",
+    "[null]",
+    "<null>",
+    "(blank)",
+    "(leer)",
     "0000-00-00",
     "0000-00-00 00:00:00",
 )

@@ -301,7 +301,7 @@ def _who(
 
 def _alike(connection: duckdb.DuckDBPyConnection, roles: Roles, nobody: Collection[str], *, folded: bool) -> list[str]:
     """What to say of customers that differ in how they are written only, and may be one: +49 151 23 and +4915123."""
-    letters = r"regexp_replace(text, '[^\pL\pN]', '', 'g')"
+    letters = r"ltrim(regexp_replace(text, '[^\pL\pN]', '', 'g'), '0')"
     excluded = ", ".join(literal(text) for text in ("", *nobody))
     people, written, one, other = only_row(
         connection,
@@ -314,9 +314,9 @@ def _alike(connection: duckdb.DuckDBPyConnection, roles: Roles, nobody: Collecti
     if folded or roles.orders is None or written <= _ALIKE * people:
         return []
     return [
-        f"{shown(roles.customer_id)}: {written:,} customers differ from another in capitals, blanks and signs only, "
-        f"such as {one!r} and {other!r}: each is taken for a customer of its own. If they are the same, write them the "
-        "same"
+        f"{shown(roles.customer_id)}: {written:,} customers differ from another in capitals, blanks, signs and "
+        f"noughts only, such as {one!r} and {other!r}: each is taken for a customer of its own. If they are the same, "
+        "write them the same"
     ]
 
 

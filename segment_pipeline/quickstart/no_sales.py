@@ -231,15 +231,19 @@ def _undone_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: O
                 if lines.partition("orders, ")[2].startswith("-")
                 else ""
             )
-            quoted = where.replace("\\", "\\\\").replace('"', '\\"')
             more = (
                 "  It then reads the first line of each order only, and so not its products." if of_first_line else ""
             )
             return (
                 f"{shown(column.name)}: of {table.rows:,} order lines {listed}, {lines.partition('(')[2][:-1]}; they "
-                f'count as orders, unless you add  --where "{quoted}"{given_back}{more}'
+                f"count as orders, unless you add  --where {_in_quotes(where)}{given_back}{more}"
             )
     return ""
+
+
+def _in_quotes(condition: str) -> str:
+    """As a shell takes it, with an eye to those who read it: SQL has apostrophes of its own."""
+    return '"' + re.sub(r'(["\\$`])', r"\\\1", condition) + '"'
 
 
 def _orders_many(table: Table, orders: Orders) -> int:
@@ -263,7 +267,7 @@ def _refuse_signs(connection: duckdb.DuckDBPyConnection, table: Table, orders: O
             first, *others = (sign for sign, _ in signs)
             like = [f"{column} LIKE {literal(f'%{first}%')}"]
             like += [f"{column} NOT LIKE {literal(f'%{other}%')}" for other in others if first in other]
-            condition = shlex.quote(" AND ".join(like))
+            condition = _in_quotes(" AND ".join(like))
             raise QuestionError(
                 f"{table.path}: {shown(name)} has {told}; amounts of several currencies are not added up. Say which "
                 f"lines count:  --where {condition}  Or convert them first, in a file in which all are the same."

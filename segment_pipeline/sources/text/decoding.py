@@ -15,6 +15,7 @@ import io
 import os
 import re
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -43,6 +44,8 @@ _ENCODINGS = (
     *(("cp932", "Shift-JIS"), ("gb18030", "GB 18030"), ("big5", "Big5"), ("cp949", "EUC-KR"), ("euc_jp", "EUC-JP")),
 )
 """Codec, and what it is called: the first of those in which most names of columns mean something."""
+_MONEY = re.compile(r"\d\s?(zł|kč|руб|грн|лв)", re.IGNORECASE)
+_MARKUP = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|head|meta|table|div|style|\?xml)\b", re.IGNORECASE)
 _NO_TABLE = {b"%PDF": "a PDF", b"SQLite": "a SQLite database"}
 _ESCAPED = re.compile("[\udc80-\udcff]")
 
@@ -166,13 +169,15 @@ def _unmarked_utf16(begins: bytes) -> str | None:
 
 def _encoding_of(begins: bytes) -> tuple[str, str]:
     """The encoding of a text that is no UTF-8. Nearly all of them know nearly all bytes; but in the right one columns
-    have names that are words for a customer, an order, a date. begins : the first of the bytes."""
+    have names that are words for a customer, an order, a date, and numbers are złoty or roubles. begins : the first of
+    the bytes."""
     lines = begins.splitlines()[:LOOKED_AT]
     means = {}
     for codec, called in _ENCODINGS:
         with suppress(UnicodeDecodeError):
             names = find_header([line.decode(codec) for line in lines]).names
-            means[codec, called] = sum(len(hints_of(name)) for name in names)
+            money = _MONEY.search(b"\n".join(lines).decode(codec)) is not None
+            means[codec, called] = sum(len(hints_of(name)) for name in names) + money
     return max(means, key=lambda one: means[one], default=_ENCODINGS[0])
 
 
@@ -180,6 +185,11 @@ def _refuse_no_text(file: str, begins: bytes) -> None:
     for magic, kind in _NO_TABLE.items():
         if begins.startswith(magic):
             raise SourceError(f"{file} is {kind}; expected a table. Save it as CSV (in Excel: Save As, CSV UTF-8).")
+    if _MARKUP.match(begins):
+        raise SourceError(
+            f"{file} is a page of HTML or XML, as some programs export it with the ending of a workbook; expected a "
+            "table. Open it in a spreadsheet and save it as CSV or xlsx."
+        )
     if not begins.strip():
         raise SourceError(f"{file} is empty. Export it with a header and its rows.")
     if b"\0" in begins and not begins.startswith((*_UTF16, *_WORKBOOKS, _ZSTD)):
@@ -229,7 +239,7 @@ def _rewritten(file: str, *encodings: tuple[str, str]) -> Text:
 
 
 def _sheet(file: str) -> Text:
-    """The sheet of a workbook with the most rows, and below it those with the same header, as of a sheet a month."""
+    """The sheets of a workbook of one header that have the most rows, below one another: one, or one a month."""
     from python_calamine import CalamineError, CalamineWorkbook  # only whoever has a workbook waits for it
 
     try:
@@ -237,32 +247,37 @@ def _sheet(file: str) -> Text:
             book = CalamineWorkbook.from_filelike(io.BytesIO(stream.read()))
         sheets = {name: book.get_sheet_by_name(name).to_python() for name in book.sheet_names}
     except CalamineError as error:
+        with _opened(file) as stream:
+            if zipfile.is_zipfile(stream):
+                raise SourceError(
+                    f"{file} is an archive, and no workbook. Unpack it, and name the file in it."
+                ) from error
         raise SourceError(f"{file} is no Excel workbook that can be read: {error}. Save it as CSV.") from error
-    name, rows = max(sheets.items(), key=lambda sheet: len(sheet[1]), default=("", []))
+    tables: dict[tuple[str, ...], list[str]] = {}
+    for name, its in sheets.items():
+        tables.setdefault(_header_of(its), []).append(name)
+    header, read = max(tables.items(), key=lambda table: sum(len(sheets[name]) for name in table[1]), default=((), []))
+    rows = [row for name in read for row in (_below(sheets[name], header) if name != read[0] else sheets[name])]
     if not rows:
         raise SourceError(f"{file} is a workbook without a row. Export it with a header and its rows.")
-    header = _header_of(rows)
-    alike = [other for other, its in sheets.items() if other != name and _header_of(its) == header]
-    others = [other for other, its in sheets.items() if other not in (name, *alike) and len(its) > 1]
-    rows = rows + [row for other in alike for row in _below(sheets[other], header)]
+    others = " and ".join(repr(name) for name, its in sheets.items() if name not in read and len(its) > 1)
     draft = _draft()
     with draft.open("w", encoding="utf-8", newline="") as target:
         csv.writer(target, lineterminator="\n").writerows([_cell(value) for value in row] for row in rows)
-    read = " and ".join(map(repr, (name, *alike)))
-    left = f", without {' and '.join(map(repr, others))}" if others else ""
-    return Text(str(draft), f"sheet{'s' if alike else ''} {read} of an Excel workbook{left}")
+    named = f"sheet{'s' * (len(read) > 1)} {' and '.join(map(repr, read))} of an Excel workbook"
+    return Text(str(draft), f"{named}, without {others}" if others else named)
 
 
-def _header_of(rows: Sequence[Sequence[object]]) -> list[str]:
+def _header_of(rows: Sequence[Sequence[object]]) -> tuple[str, ...]:
     """What the columns of a sheet are called, in their order."""
     lines = io.StringIO()
     csv.writer(lines, lineterminator="\n").writerows(rows[:LOOKED_AT])
-    return list(find_header(lines.getvalue().splitlines(), ",").names)
+    return tuple(find_header(lines.getvalue().splitlines(), ",").names)
 
 
 def _below(rows: Sequence[Sequence[object]], header: Sequence[str]) -> Sequence[Sequence[object]]:
     """The rows of a sheet below its header."""
-    above = (place for place, row in enumerate(rows) if [str(_cell(value)) for value in row] == list(header))
+    above = (place for place, row in enumerate(rows) if tuple(str(_cell(value)) for value in row) == tuple(header))
     return rows[next(above, 0) + 1 :]
 
 
