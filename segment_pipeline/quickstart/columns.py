@@ -16,7 +16,7 @@ import duckdb
 from segment_pipeline.column_names import hints_of
 from segment_pipeline.database.quoting import identifier, literal, string_list
 from segment_pipeline.errors import InputError
-from segment_pipeline.quickstart.text import shown
+from segment_pipeline.quickstart.text import CALENDARS, forms_of, plain_date, shown
 from segment_pipeline.sources.expressions import NO_DATES
 
 NEARLY_ALL = 0.9
@@ -89,9 +89,6 @@ SERIAL = "days since 1900, as spreadsheets count"
 
 _IN = " in "
 """What stands between a format and a zone."""
-
-_BUDDHIST = " in Buddhist years"
-"""What stands behind a format whose years are counted from the death of Buddha: 2567 is 2024."""
 
 _SERIALS = (32874, 55153)
 """1990 to 2050, as spreadsheets count days."""
@@ -427,19 +424,16 @@ def moment_sql(column: Column) -> str:
 
 def time_sql(value: str, date_format: str) -> str:
     """An expression of text as a timestamp, of a moment the local time of its zone; NULL where it is none."""
-    zone = "" if date_format.endswith(_BUDDHIST) else date_format.partition(_IN)[2]
+    _, _, zone = date_format.partition(_IN)
     moment = instant_sql(value, date_format)
     return f"timezone({literal(zone)}, {moment})" if zone else moment
 
 
 def instant_sql(value: str, date_format: str) -> str:
     """As `time_sql`, of moments the TIMESTAMPTZ that they are in any zone."""
-    if date_format.endswith(_BUDDHIST):
-        # the year first, or 29 February would be none of its own
-        year = f"TRY_CAST(regexp_extract({value}, '2[45]\\d\\d') AS INTEGER) - 543"
-        form = date_format.removesuffix(_BUDDHIST).replace("%Y", "")
-        rest = f"regexp_replace({value}, '2[45]\\d\\d', '')"
-        return f"try_strptime(concat({year}, ' ', {rest}), {literal(f'%Y {form}')})"
+    rewritten = plain_date(value, date_format)
+    if rewritten is not None:
+        return f"try_strptime({rewritten[0]}, {literal(rewritten[1])})"
     date_format, _, zone = date_format.partition(_IN)
     if zone and date_format == ISO:
         # +0200 is no offset to DuckDB, and +02:00 is
@@ -467,7 +461,6 @@ _NUMBER = {
 }
 _PLAIN_NUMBER = {".": r"[+-]?\d+(\.\d+)?", ",": r"[+-]?\d+(,\d+)?", "whole": r"[+-]?\d+"}
 _DAY = r"\d{4}-\d\d-\d\d"
-_BUDDHIST_YEAR = r"(^|\D)2[45]\d\d(\D|$)"
 _ZONE_LETTERS = r":\d\d(?: [AP]M)? ([A-Z]{3,5})$"
 _PLAIN_TIME = r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?)?"
 
@@ -534,8 +527,13 @@ def _text_date(connection: duckdb.DuckDBPyConnection, given: str | None) -> tupl
     Where all days are below 13 day and month can be told apart by the span only: the wrong one scatters a few weeks
     over the whole year.
     """
-    formats = [ISO] + ([given] if given else _forms(connection))
-    if not _may_be_dates(connection, formats[1:]):
+    found = _date_of(connection, [ISO] + ([given] if given else _forms(connection)))
+    return found if found[0] or given else _date_of(connection, _foreign_forms(connection))
+
+
+def _date_of(connection: duckdb.DuckDBPyConnection, formats: Sequence[str]) -> tuple[str, bool]:
+    """Which of the formats reads most, and whether another one reads as many; "" where none reads enough."""
+    if not _may_be_dates(connection, formats):
         return "", False
     tried = ", ".join(
         f"count({moment}) FILTER (year({moment}) BETWEEN 1900 AND 2100 OR year({moment}) IN (1, 9999)), "
@@ -579,17 +577,16 @@ def _forms(connection: duckdb.DuckDBPyConnection) -> list[str]:
         f"SELECT regexp_extract(value, {literal(_ZONE_LETTERS)}, 1) AS zone FROM {_VALUES} "
         f"WHERE regexp_matches(value, {literal(_ZONE_LETTERS)}) GROUP BY zone ORDER BY count(*) DESC, zone LIMIT 2"
     ).fetchall()
-    (buddhist,) = only_row(
-        connection,
-        f"SELECT avg(CAST(regexp_matches(value, {literal(_BUDDHIST_YEAR)}) AS DOUBLE)) FROM {_some_values(200)}",
-    )
-    if (buddhist or 0) >= _FIRST_FORM:
-        forms = [
-            form + _BUDDHIST
-            for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", *forms)
-            if "%Y" in form and "%Y%m" not in form
-        ]
     return forms + [f"{form} {zone}" for (zone,) in zones for form in forms if "%M" in form]
+
+
+def _foreign_forms(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Formats in the calendar, or the language of months, in which most texts may be written; none where there is
+    none."""
+    signs = ", ".join(f"avg(CAST(regexp_matches(lower(value), {literal(of)}) AS DOUBLE))" for of in CALENDARS.values())
+    shares = only_row(connection, f"SELECT {signs} FROM {_some_values(200)}")
+    share, called = max(zip((one or 0 for one in shares), CALENDARS, strict=True), key=lambda one: one[0])
+    return forms_of(called, _forms(connection)) if share >= _FIRST_FORM else []
 
 
 def _strict(value: str, form: str) -> str:
@@ -601,8 +598,14 @@ def _strict(value: str, form: str) -> str:
 
 def _may_be_dates(connection: duckdb.DuckDBPyConnection, formats: Sequence[str]) -> bool:
     """Whether enough of some texts are dates in any of the formats: trying each on its own takes a second."""
-    plain = [form.removesuffix(_BUDDHIST) for form in formats]
-    moment = f"coalesce({time_sql(_iso_only('value'), ISO)}, try_strptime(value, {string_list(plain)}))"
+    other = [time_sql("value", form) for form in formats if plain_date("value", form) is not None]
+    plain = [form for form in formats if form != ISO and plain_date("value", form) is None]
+    known = [
+        time_sql(_iso_only("value"), ISO),
+        *([f"try_strptime(value, {string_list(plain)})"] if plain else []),
+        *other,
+    ]
+    moment = f"coalesce({', '.join(known)})"
     share = only_row(
         connection,
         f"SELECT avg(CAST({moment} IS NOT NULL AS DOUBLE)) FROM {_some_values(200)}",

@@ -133,6 +133,31 @@ def test_a_leap_day_is_one_in_buddhist_years_too(write: Write) -> None:
     assert figures(path)[0] == right(rows)
 
 
+MONTHS = {
+    "German": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
+    "French": "janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc.",
+    "Spanish": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+    "Italian": "gen feb mar apr mag giu lug ago set ott nov dic",
+    "Russian": "января февраля марта апреля мая июня июля августа сентября октября ноября декабря",
+}
+
+
+@pytest.mark.parametrize("language", MONTHS)
+def test_months_in_words_are_read_in_other_languages(write: Write, language: str) -> None:
+    names, rows = MONTHS[language].split(), shop()
+    for day in ("{0.day}. {1} {0.year} {0:%H:%M:%S} UTC", "{0:%d}-{1}-{0:%y}", "{1} {0.day}, {0.year}"):
+        text = written(rows, HEADER, lambda at, day=day: day.format(at, names[at.month - 1]), str)
+        found, said = figures(write("export.csv", text))
+        assert found == right(rows), day
+        assert any(f"with {language} months" in one for one in said)
+
+
+def test_months_in_english_words_are_none_of_another_language(write: Write) -> None:
+    found, said = figures(write("export.csv", written(shop(), HEADER, lambda at: f"{at:%d %b %Y}", str)))
+    assert found == right(shop())
+    assert any("written as %d %b %Y, such as" in one for one in said)
+
+
 def dressed(rows: Rows, of: Callable[[int, str], str]) -> Rows:
     return [[of(i, str(who)), *rest] for i, (who, *rest) in enumerate(rows)]
 
@@ -291,10 +316,10 @@ def test_who_looks_after_customers_is_none_of_them(write: Write) -> None:
 
 
 UNREADABLE: dict[str, tuple[Day, Amount, str, str]] = {
-    "German months": (lambda at: f"{at.day}. Oktober {at.year}", str, "read in English only", "--date-format"),
+    "Finnish months": (lambda at: f"{at.day}. lokakuuta {at.year}", str, "write dates in digits", "--date-format"),
     "a.m.": (lambda at: f"{at:%m/%d/%y %I:%M} a.m.", str, "write times of day as 08:37 PM", "--date-format"),
     "debits": (str, lambda amount: f"{amount:.2f} DR", "write amounts in digits alone", "--decimal"),
-    "weekdays": (lambda at: f"{at:%a, %d %b %Y %H:%M:%S} +0000", str, "--date-format FORMAT", "English only"),
+    "weekdays": (lambda at: f"{at:%a, %d %b %Y %H:%M:%S} +0000", str, "--date-format FORMAT", "in digits"),
 }
 
 
