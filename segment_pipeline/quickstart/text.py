@@ -121,7 +121,7 @@ _MONTH_NAMES = {
 
 CALENDARS = {
     _BUDDHIST: r"(^|\D)2[45]\d\d(\D|$)",
-    **{f"{language} months": rf"\d.*[^\pL]({'|'.join(names.split())})" for language, names in _MONTH_NAMES.items()},
+    **{f"{language} months": rf"(^|[^\pL])({'|'.join(names.split())}).*\d" for language, names in _MONTH_NAMES.items()},
 }
 """Ways of writing dates of which DuckDB knows nothing -> a pattern of texts, in lower case, that may be written so."""
 
