@@ -130,7 +130,7 @@ def why_none_is_sound(
     spread, rows = rounding_variance(space, X), _sampled(len(Z), seed)
     reason = None
     for k in components:
-        if k + space.n_features > len(rows):
+        if k + space.n_features >= len(rows):
             break
         mixtures = [
             search_mixtures(

@@ -16,7 +16,7 @@ import duckdb
 from segment_pipeline.column_names import hints_of
 from segment_pipeline.database.quoting import identifier, literal, string_list
 from segment_pipeline.errors import InputError
-from segment_pipeline.quickstart.text import shown
+from segment_pipeline.quickstart.text import CALENDARS, forms_of, plain_date, shown
 from segment_pipeline.sources.expressions import NO_DATES
 
 NEARLY_ALL = 0.9
@@ -45,6 +45,13 @@ MISSING = (
     "infinity",
     "-infinity",
     "\\n",
+    "nat",
+    "<na>",
+    "(null)",
+    "[null]",
+    "<null>",
+    "(blank)",
+    "(leer)",
     "0000-00-00",
     "0000-00-00 00:00:00",
 )
@@ -71,6 +78,7 @@ DATE_FORMATS = {
     "%B %d, %Y": "December 31, 2024",
     "%d-%b-%Y": "31-Dec-2024",
     "%d-%b-%y": "31-Dec-24",
+    "%Y年%m月%d日": "2024年12月31日",
     "%Y%m%d": "20241231",
 }
 """Days as people write them, besides ISO 8601; each also with a time of day."""
@@ -88,6 +96,9 @@ _SERIALS = (32874, 55153)
 _FIRST_FORM = 0.4
 """Share of a column's dates that have to be written in one form, where the others may be in a second."""
 
+_DRESSED = (r'="([^"]*)"', "'(.+)")
+"""How exports keep a spreadsheet from taking an id for a number: ="00123" and '00123."""
+
 _NO_DATE_NUMBERS = "(0, 99991231)"
 
 FEW_IN_FUTURE = 0.05
@@ -96,8 +107,15 @@ FEW_IN_FUTURE = 0.05
 WHEN = re.compile(r"date|time|datum|day$|_at$|_on$|created|when|(^|_)ts$|month$", re.IGNORECASE)
 """How columns of times are called."""
 
-_CURRENCY = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR"}
-_CURRENCY_CODE = "USD|EUR|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|AUD|CAD|kr|zł|Kč|Fr"
+_CURRENCY = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "₺": "TRY", "₽": "RUB", "₩": "KRW", "₪": "ILS"}
+_CURRENCY |= {"฿": "THB", "₫": "VND", "₴": "UAH", "₱": "PHP", "円": "JPY", "元": "CNY", "원": "KRW"}
+_CURRENCY_CODE = (
+    "USD|EUR|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|AUD|CAD|NZD|HKD|SGD|TWD|KRW|THB|IDR|MYR|PHP|VND|HUF|RON|BGN|ISK"
+    "|TRY|TL|RUB|UAH|ILS|AED|SAR|EGP|ZAR|BRL|MXN|ARS|CLP|COP|kr|Fr|Ft|Rp|RM|Rs"
+)
+_CURRENCY_WORD = "zł|kč|руб|грн|лв"
+_DOLLARS = r"\b[A-Z]{1,2}\$"
+"""US$ and R$: with these letters before it another dollar than that of the United States, or no dollar at all."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +123,8 @@ class Column:
     """One column. kind : "number", "date", "text" or "empty". known : texts that stand for a value; distinct : of
     these; example : the first of them in the alphabet. unreadable : known ones, over all rows, that are not of the
     kind, with some `samples`. unit : a currency, or "share" where the texts end in a percent sign, which are divided
-    by 100. plain : whether the monthly reader takes all for what they are.
+    by 100. plain : whether the monthly reader takes all for what they are; simple : whether it would with a point for
+    the decimal comma. padded : lines with blanks around the text.
 
     whole : all numbers are, so that they may be ids. pointed_ids : all are like 12345.0. rounded_ids : texts like
     1.23E+11, whose last digits are lost.
@@ -128,8 +147,11 @@ class Column:
     first: date | None = None
     last: date | None = None
     plain: bool = False
+    simple: bool = False
+    padded: int = 0
     whole: bool = False
     pointed_ids: bool = False
+    dressed: str = ""
     rounded_ids: int = 0
     example: str = ""
     sentinels: int = 0
@@ -164,21 +186,34 @@ def describe_column(
         _FILLED,
         "number IS NOT NULL",
         r"value LIKE '%\%' ESCAPE '\'",
+        f"regexp_full_match(value, {literal(_PLAIN_NUMBER['.' if decimal == '.' else 'whole'])})",
         f"regexp_full_match(value, {literal(_PLAIN_NUMBER[decimal])})",
         "number = floor(number)",
         r"value LIKE '%.0' AND regexp_full_match(value, '\d+\.0+')",
         r"value ILIKE '%e%' AND regexp_full_match(value, '\d([.,]\d+)?[eE]\+?\d+')",
     ]
-    distinct, example, low, high, known, filled, numbers, shares, plain, whole, pointed, rounded = only_row(
-        connection,
-        f"""
-        SELECT count(value), min(value), min(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}),
+    distinct, padded, example, low, high, known, filled, numbers, shares, plain, simple, whole, pointed, rounded = (
+        only_row(
+            connection,
+            f"""
+        SELECT count(value), CAST(coalesce(sum(padded), 0) AS BIGINT), min(value),
+            min(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}),
             max(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}), {", ".join(map(_rows, counted))}
-        FROM (SELECT value, bare, lines, {number} AS number FROM {_VALUES})
+        FROM (SELECT value, bare, lines, padded, {number} AS number FROM {_VALUES})
         """,
+        )
     )
-    pointed_ids = known > 0 and pointed == known
-    column = Column(name, "text", known, distinct, pointed_ids=pointed_ids, rounded_ids=rounded, example=example or "")
+    column = Column(
+        name,
+        "text",
+        known,
+        distinct,
+        pointed_ids=known > 0 and pointed == known,
+        rounded_ids=rounded,
+        dressed=_dress(connection, known),
+        padded=padded,
+        example=example or "",
+    )
     if known == 0:
         return replace(column, kind="empty")
     if is_date and date_format is not None:
@@ -194,6 +229,7 @@ def describe_column(
             unreadable=known - numbers,
             unit=unit,
             plain=plain == filled,
+            simple=simple == filled,
             whole=whole == numbers,
         )
         return _with_samples(connection, column, number)
@@ -202,6 +238,13 @@ def describe_column(
         return column
     dated = replace(_dated_in_all_forms(connection, column, _in_zone(column, found, time_zone)), ambiguous=ambiguous)
     return dated if dated.unreadable <= (1 - NEARLY_ALL) * known else column
+
+
+def _dress(connection: duckdb.DuckDBPyConnection, known: int) -> str:
+    """The one of _DRESSED that all known texts are; "" for none."""
+    of_all = [_rows(f"regexp_full_match(value, {literal(pattern)})") for pattern in _DRESSED]
+    found = only_row(connection, f"SELECT {', '.join(of_all)} FROM {_VALUES}")
+    return next((pattern for pattern, rows in zip(_DRESSED, found, strict=True) if 0 < known == rows), "")
 
 
 def _in_zone(column: Column, date_format: str, time_zone: str | None) -> str:
@@ -330,11 +373,15 @@ def known_sql(name: str) -> str:
 
 def _list_values(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     """Fill the temporary table _VALUES with the different texts of a column as `bare`, those that are known as `value`,
-    and how many `lines` have them: what a text is, is asked once of each."""
+    how many `lines` have them, and of these how many `padded` with blanks: what a text is, is asked once of each."""
+    padded = f"{identifier(name)} <> {bare_sql(name)}"
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE {_VALUES} AS
-        SELECT bare, {known_sql("bare")} AS value, lines
-        FROM (SELECT {bare_sql(name)} AS bare, count(*) AS lines FROM raw_rows GROUP BY bare)
+        SELECT bare, {known_sql("bare")} AS value, lines, padded
+        FROM (
+            SELECT {bare_sql(name)} AS bare, count(*) AS lines, count(*) FILTER ({padded}) AS padded
+            FROM raw_rows GROUP BY ALL  -- a column of the file may be called bare
+        )
     """)
 
 
@@ -384,6 +431,9 @@ def time_sql(value: str, date_format: str) -> str:
 
 def instant_sql(value: str, date_format: str) -> str:
     """As `time_sql`, of moments the TIMESTAMPTZ that they are in any zone."""
+    rewritten = plain_date(value, date_format)
+    if rewritten is not None:
+        return f"try_strptime({rewritten[0]}, {literal(rewritten[1])})"
     date_format, _, zone = date_format.partition(_IN)
     if zone and date_format == ISO:
         # +0200 is no offset to DuckDB, and +02:00 is
@@ -403,21 +453,28 @@ def instant_sql(value: str, date_format: str) -> str:
 
 
 _BLANKS = " \t\r\n\u00a0\u202f\ufeff"
-_SIGNS = "[\\s\\x{00A0}\\x{202F}'’]|[" + "".join(_CURRENCY) + f"]|(?i:\\b({_CURRENCY_CODE})\\b\\.?)"
+_MONEY = (_DOLLARS, f"[{''.join(_CURRENCY)}]", rf"(?i:\b({_CURRENCY_CODE})\b)", f"(?i:{_CURRENCY_WORD})")
+_SIGNS = "|".join(["[\\s\\x{00A0}\\x{2009}\\x{202F}'’]", *(f"{said}\\.?" if "?i" in said else said for said in _MONEY)])
 _NUMBER = {
-    ".": r"[+-]?(\d+|\d{1,3}(,\d{3})+)?(\.\d*)?([eE][+-]?\d+)?%?",
+    ".": r"[+-]?(\d+|\d{1,3}(,\d{3})+|\d{1,2}(,\d\d)+,\d{3})?(\.\d*)?([eE][+-]?\d+)?%?",  # 12,34,567.00 in India
     ",": r"[+-]?(\d+|\d{1,3}(\.\d{3})+)?(,\d*)?([eE][+-]?\d+)?%?",
 }
-_PLAIN_NUMBER = {".": r"[+-]?\d+(\.\d+)?", ",": r"[+-]?\d+"}
+_PLAIN_NUMBER = {".": r"[+-]?\d+(\.\d+)?", ",": r"[+-]?\d+(,\d+)?", "whole": r"[+-]?\d+"}
 _DAY = r"\d{4}-\d\d-\d\d"
 _ZONE_LETTERS = r":\d\d(?: [AP]M)? ([A-Z]{3,5})$"
 _PLAIN_TIME = r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?)?"
 
 
 def _bare_number(value: str) -> str:
-    """Without currency, blanks and apostrophes; (12.50) is an accountant's -12.50, and 12.50- that of a mainframe."""
-    signs = f"regexp_replace({value}, {literal(_SIGNS)}, '', 'g')"
+    """Without currency, blanks and apostrophes; (12.50) is an accountant's -12.50, and 12.50- that of a mainframe. A
+    typeset minus is one."""
+    signs = f"regexp_replace(translate({value}, '−–', '--'), {literal(_SIGNS)}, '', 'g')"
     return f"regexp_replace({signs}, '^(?:\\((.+)\\)|(.+)-)$', '-\\1\\2')"
+
+
+def currency_of(text: str) -> str:
+    """An expression of the text of an amount as what it says of its currency, as it stands there; "" where nothing."""
+    return f"regexp_extract({text}, {literal('|'.join(_MONEY))})"
 
 
 # --- numbers and dates ------------------------------------------------------------------------------------------------
@@ -453,13 +510,14 @@ def _numeric_date(connection: duckdb.DuckDBPyConnection, low: float | None, high
         return EPOCH_MS
     if low >= _SERIALS[0] and high <= _SERIALS[1]:
         return SERIAL
-    if low >= 19000101 and high <= 21001231:
-        fails = only_row(
-            connection,
-            f"SELECT count(*) FROM {_VALUES} "
-            f"WHERE value IS NOT NULL AND rtrim(value, '0') <> '' AND try_strptime(value, '%Y%m%d') IS NULL",
-        )
-        return "%Y%m%d" if fails[0] == 0 else ""
+    for form, digits in (("%Y%m%d", 8), ("%Y%m%d%H%M", 12), ("%Y%m%d%H%M%S", 14)):
+        if low >= 1900 * 10 ** (digits - 4) and high < 2101 * 10 ** (digits - 4):
+            fails = only_row(
+                connection,
+                f"SELECT count(*) FROM {_VALUES} "
+                f"WHERE value IS NOT NULL AND rtrim(value, '0') <> '' AND try_strptime(value, {literal(form)}) IS NULL",
+            )
+            return form if fails[0] == 0 else ""
     return ""
 
 
@@ -469,8 +527,13 @@ def _text_date(connection: duckdb.DuckDBPyConnection, given: str | None) -> tupl
     Where all days are below 13 day and month can be told apart by the span only: the wrong one scatters a few weeks
     over the whole year.
     """
-    formats = [ISO] + ([given] if given else _forms(connection))
-    if not _may_be_dates(connection, formats[1:]):
+    found = _date_of(connection, [ISO] + ([given] if given else _forms(connection)))
+    return found if found[0] or given else _date_of(connection, _foreign_forms(connection))
+
+
+def _date_of(connection: duckdb.DuckDBPyConnection, formats: Sequence[str]) -> tuple[str, bool]:
+    """Which of the formats reads most, and whether another one reads as many; "" where none reads enough."""
+    if not _may_be_dates(connection, formats):
         return "", False
     tried = ", ".join(
         f"count({moment}) FILTER (year({moment}) BETWEEN 1900 AND 2100 OR year({moment}) IN (1, 9999)), "
@@ -517,6 +580,15 @@ def _forms(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return forms + [f"{form} {zone}" for (zone,) in zones for form in forms if "%M" in form]
 
 
+def _foreign_forms(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Formats in the calendar, or the language of months, in which most texts may be written; none where there is
+    none."""
+    signs = ", ".join(f"avg(CAST(regexp_matches(lower(value), {literal(of)}) AS DOUBLE))" for of in CALENDARS.values())
+    shares = only_row(connection, f"SELECT {signs} FROM {_some_values(200)}")
+    share, called = max(zip((one or 0 for one in shares), CALENDARS, strict=True), key=lambda one: one[0])
+    return forms_of(called, _forms(connection)) if share >= _FIRST_FORM else []
+
+
 def _strict(value: str, form: str) -> str:
     """As `time_sql`, of a text that is surely meant so."""
     if form == SERIAL:
@@ -526,7 +598,14 @@ def _strict(value: str, form: str) -> str:
 
 def _may_be_dates(connection: duckdb.DuckDBPyConnection, formats: Sequence[str]) -> bool:
     """Whether enough of some texts are dates in any of the formats: trying each on its own takes a second."""
-    moment = f"coalesce({time_sql(_iso_only('value'), ISO)}, try_strptime(value, {string_list(formats)}))"
+    other = [time_sql("value", form) for form in formats if plain_date("value", form) is not None]
+    plain = [form for form in formats if form != ISO and plain_date("value", form) is None]
+    known = [
+        time_sql(_iso_only("value"), ISO),
+        *([f"try_strptime(value, {string_list(plain)})"] if plain else []),
+        *other,
+    ]
+    moment = f"coalesce({', '.join(known)})"
     share = only_row(
         connection,
         f"SELECT avg(CAST({moment} IS NOT NULL AS DOUBLE)) FROM {_some_values(200)}",

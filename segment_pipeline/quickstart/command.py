@@ -17,7 +17,7 @@ from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.customers.simplest import simplest_segments
 from segment_pipeline.database.store import RunLock, scratch
-from segment_pipeline.errors import NothingFoundError, PipelineError, SearchesDisagreeError
+from segment_pipeline.errors import NothingFoundError, PipelineError, QuestionError, SearchesDisagreeError
 from segment_pipeline.mixture.candidates import STABILITY_SEARCHES
 from segment_pipeline.months import month_key
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
@@ -124,10 +124,14 @@ def inspect(request: Request) -> int:
     """What each column would be taken for, and why; nothing is fitted or written. Raises PipelineError."""
     with scratch(request.memory_limit) as connection:
         table = read_table(connection, request.file, request.hints(), request.more)
+        try:
+            refuse_currencies(connection, table, request.where)
+        except QuestionError:
+            print_table(table, [], results_console())  # without sums of what is not to be added up
+            raise
         warnings = lines_that_are_no_orders(connection, table, request.where)
         account = account_of_lines(connection, request, table)
         print_table(table, [*account, *warnings], results_console())
-        refuse_currencies(connection, table, request.where)
     return 0
 
 

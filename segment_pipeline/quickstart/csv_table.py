@@ -56,8 +56,19 @@ GUESTS = (
 )
 """Texts, in lower case, under which shops keep the orders of people who left no name."""
 
+TOTALS = (
+    *("total", "totals", "grand total", "subtotal", "sub-total", "sum", "gesamt", "gesamtergebnis", "gesamtsumme"),
+    *("summe", "zwischensumme", "total général", "total general", "totaux", "totale", "totale complessivo", "totaal"),
+    *("eindtotaal", "suma", "suma końcowa", "razem", "totalt", "summa", "yhteensä", "toplam", "genel toplam", "итого"),
+    *("всего", "общий итог", "合計", "総計", "合计", "总计", "總計", "합계", "총합계", "รวม"),
+)
+"""Texts, in lower case, in the place of a customer that stand for the sum of the lines above."""
+
 ZERO = ("0", "-1")
 """Texts that stand for nobody where many lines have them, and may be somebody's number where few do."""
+
+_ALIKE = 0.01
+"""Share of the customers that may be written as another is but for capitals and signs, and mean nothing by it."""
 
 _LAST = re.compile(r"last|latest|recent|letzte", re.IGNORECASE)
 
@@ -152,6 +163,10 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         roles = roles.with_amount(in_cents.name, "its name says that it is in cents")
     _refuse_other_format(path, columns, roles, hints.date_format)
     nobody, folded, people = _who(connection, columns, roles)
+    if roles.orders is None and nobody:
+        summed = f"lower({bare_sql(roles.customer_id)}) IN ({', '.join(map(literal, nobody))})"
+        connection.execute(f"DELETE FROM raw_rows WHERE {summed}")
+    alike = _alike(connection, roles, nobody, folded=folded)
     return Table(
         path,
         rows,
@@ -167,8 +182,14 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
             _guesses(
                 files, rows, decimal_guess, columns, roles, people, folded=folded, taken_out=taken_out, joined=joined
             )
+            + alike
+            + [
+                f"{shown(one)} is no customer, but the sum of the others, and left out"
+                for one in nobody
+                if not roles.orders
+            ]
         ),
-        rows - columns[roles.customer_id].distinct if roles.orders is None else 0,
+        rows - len(nobody) - people if roles.orders is None else 0,
         nobody,
         folded,
         {} if roles.orders is None else _blanks(connection, roles.orders, made),
@@ -250,22 +271,24 @@ def _has_no_types(file: TextRows) -> bool:
 def _who(
     connection: duckdb.DuckDBPyConnection, columns: Mapping[str, Column], roles: Roles
 ) -> tuple[tuple[str, ...], bool, int]:
-    """Of order lines: the texts that stand for nobody, whether addresses are written in several ways, and how many
-    customers there are."""
+    """The texts that stand for nobody, whether addresses are written in several ways, and how many customers there are.
+    In a table of customers only sums stand for nobody: who is called Guest there has a row of its own."""
     customer = columns[roles.customer_id]
-    if roles.orders is None:
-        return (), False, customer.distinct
     given = identifier(customer.name)
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE spellings AS SELECT given, lower({bare_sql('given')}) AS text, lines "
         f"FROM (SELECT {given} AS given, count(*) AS lines FROM raw_rows GROUP BY ALL)"
     )
-    listed = ", ".join(literal(text) for text in (*MISSING[1:], *GUESTS, *ZERO))
+    sums = [f"{total}{colon}" for total in TOTALS for colon in ("", ":")]
+    listed = ", ".join(map(literal, sums if roles.orders is None else (*MISSING[1:], *GUESTS, *ZERO, *sums)))
     found = connection.execute(
         f"SELECT text FROM spellings WHERE text IN ({listed}) GROUP BY text "
         f"HAVING text NOT IN {ZERO} OR sum(lines) > 0.01 * {customer.known} ORDER BY text"
     ).fetchall()
     nobody = tuple(str(text) for (text,) in found)
+    known = customer.distinct - len(set(nobody) - set(MISSING))
+    if roles.orders is None:
+        return nobody, False, known
     excluded = ", ".join(literal(text) for text in ("", *nobody))
     addresses, spelled, people = only_row(
         connection,
@@ -273,7 +296,28 @@ def _who(
         f"FROM spellings WHERE text NOT IN ({excluded})",
     )
     folded = (addresses or 0) > NEARLY_ALL and people < spelled
-    return nobody, folded, people if folded else customer.distinct - len(set(nobody) - set(MISSING))
+    return nobody, folded, people if folded else known
+
+
+def _alike(connection: duckdb.DuckDBPyConnection, roles: Roles, nobody: Collection[str], *, folded: bool) -> list[str]:
+    """What to say of customers that differ in how they are written only, and may be one: +49 151 23 and +4915123."""
+    letters = r"ltrim(regexp_replace(text, '[^\pL\pN]', '', 'g'), '0')"
+    excluded = ", ".join(literal(text) for text in ("", *nobody))
+    people, written, one, other = only_row(
+        connection,
+        f"""
+        SELECT count(*), coalesce(sum(ways - 1), 0), arg_max(first, ways), arg_max(last, ways)
+        FROM (SELECT {letters} AS same, count(DISTINCT {bare_sql("given")}) AS ways, min({bare_sql("given")}) AS first,
+            max({bare_sql("given")}) AS last FROM spellings WHERE text NOT IN ({excluded}) GROUP BY same)
+        """,
+    )
+    if folded or roles.orders is None or written <= _ALIKE * people:
+        return []
+    return [
+        f"{shown(roles.customer_id)}: {written:,} customers differ from another in capitals, blanks, signs and "
+        f"noughts only, such as {one!r} and {other!r}: each is taken for a customer of its own. If they are the same, "
+        "write them the same"
+    ]
 
 
 def _blanks(
@@ -285,8 +329,8 @@ def _blanks(
     parts = made[orders.amount].columns if orders.amount in made else ()
     for name in filter(None, (orders.amount, *parts, orders.quantity)):
         texts = connection.execute(
-            f"SELECT DISTINCT coalesce(lower({bare_sql(name)}), '') AS text FROM raw_rows WHERE text IN ({missing}) "
-            "ORDER BY text"
+            f"SELECT text FROM (SELECT DISTINCT coalesce(lower({bare_sql(name)}), '') AS text FROM raw_rows) "
+            f"WHERE text IN ({missing}) ORDER BY text"
         ).fetchall()
         if texts:
             found[name] = tuple(str(text) for (text,) in texts)
@@ -394,7 +438,8 @@ def snapshot_columns(table: Table, names: Sequence[str], day: date | None) -> di
     """source.snapshots.columns: who it is, and those of these features that are not a column as it stands. What is no
     number stays as it is, so that the data contract rejects it by its own words. day : that days are counted back
     from; None for the end of the month, whichever it is."""
-    made = {"customer_id": f"trim({_text(table, table.customer_id)})"}
+    who = _customer_expression(table)
+    made = {"customer_id": f"trim({_text(table, who)})" if who == table.customer_id else who}
     counted_from = "as_of" if day is None else f"DATE {literal(str(day))}"
     for name, one in features_of(table).items():
         if name not in names or (one.kind == "number" and one.plain and name == one.name):
@@ -521,26 +566,31 @@ def _amount_in_file(table: Table, name: str) -> str:
 
 
 def _number_in_file(table: Table, name: str) -> str:
-    """A column of the file as a double; shorter than `number_sql`, for people read it."""
+    """A column of the file as a double, NULL for what is no number; in short where all are plain, for people read it,
+    and else by what has read them here."""
     column, text = table.columns[name], _text(table, name)
     if column.plain:
         return f"TRY_CAST({identifier(name)} AS DOUBLE)"
-    # (12.50) is an accountant's -12.50
-    digits = (
-        f"regexp_replace(regexp_replace(replace({text}, '(', '-'), '[^0-9{table.decimal}+-]', '', 'g'), '^(.+)-$', "
-        "'-\\1')"
-    )
-    point = digits if table.decimal == "." else f"replace({digits}, ',', '.')"
-    number = f"TRY_CAST({point} AS DOUBLE)"
-    of_share = f"CASE WHEN contains({text}, '%') THEN {number} / 100 ELSE {number} END"
-    return of_share if column.unit == "share" else number
+    if column.simple:
+        return f"TRY_CAST(replace({text}, ',', '.') AS DOUBLE)"
+    return number_sql(text, table.decimal)
 
 
 def _id_expression(table: Table, name: str) -> str:
-    """A column of ids; without the .0 that a spreadsheet or a program puts behind whole numbers with gaps."""
-    if not table.columns[name].pointed_ids:
-        return name
-    return f"regexp_replace({_text(table, name)}, '\\.0+$', '')"
+    """A column of ids; without the .0 that a spreadsheet or a program puts behind whole numbers with gaps, and without
+    blanks or ="..." around it."""
+    column = table.columns[name]
+    if column.pointed_ids:
+        return f"regexp_replace({_bare_text(table, name)}, '\\.0+$', '')"
+    return _bare_text(table, name) if column.padded or column.dressed else name
+
+
+def _bare_text(table: Table, name: str) -> str:
+    """The text of a column of the file without what is around it: blanks, of which DuckDB's trim knows one only, and
+    what keeps spreadsheets from taking it for a number."""
+    column, text, blank = table.columns[name], _text(table, name), r"[\s\x{A0}\x{202F}\x{FEFF}]+"
+    bare = f"regexp_replace({text}, '^{blank}|{blank}$', '', 'g')" if column.padded else f"trim({text})"
+    return f"regexp_replace({bare}, {literal(f'^{column.dressed}$')}, '\\1')" if column.dressed else bare
 
 
 def _customer_expression(table: Table) -> str:
@@ -548,7 +598,7 @@ def _customer_expression(table: Table) -> str:
     name = table.customer_id
     if not (table.nobody or table.folded):
         return _id_expression(table, name)
-    value = f"trim({_text(table, name)})"
+    value = _bare_text(table, name)
     pointed = table.columns[name].pointed_ids
     who = f"lower({value})" if table.folded else _id_expression(table, name) if pointed else value
     if not table.nobody:
@@ -592,8 +642,10 @@ def _guesses(
 ) -> list[str]:
     file = files[0]
     of = f" of {len(files)} files" if len(files) > 1 else ""
-    separated = "" if file.header is None else f", separated by {_spoken_separator(file.header.separator)}"
-    found = [f"{rows:,} rows{of}{separated}, {file.written}  (--sep)"]
+    if file.header is None or "workbook" in file.written:
+        found = [f"{rows:,} rows{of}, {file.written}"]
+    else:
+        found = [f"{rows:,} rows{of}, separated by {_spoken_separator(file.header.separator)}, {file.written}  (--sep)"]
     skipped = [line.strip(" ,;\t") for line in file.header.above] if file.header is not None else []
     titles = [repr(line[:60]) for line in skipped if line and not line.startswith("sep=")]
     if titles:

@@ -14,10 +14,11 @@ import duckdb
 
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import QuestionError
-from segment_pipeline.quickstart.columns import Column, bare_sql, known_sql, number_sql, only_row
+from segment_pipeline.quickstart.columns import Column, bare_sql, currency_of, known_sql, number_sql, only_row
 from segment_pipeline.quickstart.csv_table import Table
 from segment_pipeline.quickstart.roles import Orders
 from segment_pipeline.quickstart.text import Made, shown
+from segment_pipeline.sources.expressions import mentions
 from segment_pipeline.sources.reconciliation import Part
 
 _UNDONE = (
@@ -230,15 +231,19 @@ def _undone_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: O
                 if lines.partition("orders, ")[2].startswith("-")
                 else ""
             )
-            quoted = where.replace("\\", "\\\\").replace('"', '\\"')
             more = (
                 "  It then reads the first line of each order only, and so not its products." if of_first_line else ""
             )
             return (
                 f"{shown(column.name)}: of {table.rows:,} order lines {listed}, {lines.partition('(')[2][:-1]}; they "
-                f'count as orders, unless you add  --where "{quoted}"{given_back}{more}'
+                f"count as orders, unless you add  --where {_in_quotes(where)}{given_back}{more}"
             )
     return ""
+
+
+def _in_quotes(condition: str) -> str:
+    """As a shell takes it, with an eye to those who read it: SQL has apostrophes of its own."""
+    return '"' + re.sub(r'(["\\$`])', r"\\\1", condition) + '"'
 
 
 def _orders_many(table: Table, orders: Orders) -> int:
@@ -246,16 +251,42 @@ def _orders_many(table: Table, orders: Orders) -> int:
     return 0 if orders.order_id is None else table.columns[orders.order_id].distinct
 
 
+def _refuse_signs(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders, where: str | None) -> None:
+    """Raises QuestionError where the amounts themselves name several currencies, as $12.50 and 12.50 € do."""
+    of_amount = table.made[orders.amount].columns if orders.amount in table.made else (orders.amount,)
+    for name in of_amount:
+        if where is not None and mentions(where, name.casefold()):
+            continue  # who names the column has answered
+        found = connection.execute(
+            f"SELECT {currency_of(bare_sql(name))}, count(*) FROM raw_rows GROUP BY 1 ORDER BY 2 DESC, 1"
+        ).fetchall()
+        signs = [(sign, lines) for sign, lines in found if sign]
+        if len(signs) > 1:
+            told = ", ".join(f"{lines:,} lines in {sign}" for sign, lines in signs)
+            column = name if shown(name) == name else identifier(name)
+            first, *others = (sign for sign, _ in signs)
+            like = [f"{column} LIKE {literal(f'%{first}%')}"]
+            like += [f"{column} NOT LIKE {literal(f'%{other}%')}" for other in others if first in other]
+            condition = _in_quotes(" AND ".join(like))
+            raise QuestionError(
+                f"{table.path}: {shown(name)} has {told}; amounts of several currencies are not added up. Say which "
+                f"lines count:  --where {condition}  Or convert them first, in a file in which all are the same."
+            )
+
+
 def refuse_currencies(connection: duckdb.DuckDBPyConnection, table: Table, where: str | None) -> None:
     """Raises QuestionError where the amounts are in several currencies, which cannot be added up. where : which lines
     count; of these, as far as that can be told of the file's texts."""
+    if table.orders is None:
+        return
+    _refuse_signs(connection, table, table.orders, where)
     for column in table.columns.values():
-        if table.orders is None or column.kind != "text" or not _CURRENCY_NAME.search(column.name):
+        if column.kind != "text" or not _CURRENCY_NAME.search(column.name):
             continue
         text = bare_sql(column.name)
         coded = f"regexp_full_match({text}, '[A-Za-z]{{3}}')"
-        counted = f"SELECT upper({text}) AS code, count(*) FROM raw_rows WHERE {coded}"
-        ordered = "GROUP BY code ORDER BY count(*) DESC, code"
+        counted = f"SELECT upper({text}), count(*) FROM raw_rows WHERE {coded}"
+        ordered = "GROUP BY 1 ORDER BY 2 DESC, 1"
         try:
             found = connection.execute(f"{counted} AND ({where or 'true'}\n) {ordered}").fetchall()
         except duckdb.Error:  # it calculates with what is text here: who names the currency has answered

@@ -74,6 +74,14 @@ LONGEST_WINDOW = 12
 USUAL_WINDOW = 3
 """Months that a monthly pipeline looks back, where nothing else is said, as by default in `source.window_months`."""
 
+_MONTH_NAME = re.compile(
+    r"(20)?\d\d[-/._ ]?(0?[1-9]|1[0-2])|(0?[1-9]|1[0-2])[-/._ ](20)?\d\d"
+    r"|(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])\w{0,6}\.?([-/_ ]?(20)?\d\d)?",
+    re.IGNORECASE,
+)
+_A_PIVOT = 6
+"""Columns called like months from which on a table is one of sums by month."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -175,6 +183,13 @@ def _found_of_customers(
     renamed = [f"{shown(one.name)} -> {shown(name)}" for name, one in of_numbers.items() if name != one.name]
     if renamed:
         guesses.append(f"renamed: {', '.join(renamed)}")
+    months = [one.name for one in table.numbers() if _MONTH_NAME.fullmatch(one.name.strip())]
+    if len(months) >= _A_PIVOT:
+        guesses.append(
+            f"{shown(months[0])} to {shown(months[-1])}: {len(months)} columns, one for each month; each is taken for "
+            "a number of its own, and empty for unknown. Who came when is told by a file of the orders, one line each, "
+            "with their dates"
+        )
     if day is not None:
         guesses.append(f"dates became days before {day}, the day after {'the month' if monthly else 'the latest'}")
     made = snapshot_columns(table, list(columns), None if monthly else day)

@@ -4,6 +4,7 @@ Here: roles, from how well each column would do (scores.py) and from what the us
 here: how the columns are read, and what is made of the roles (csv_table.py).
 """
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,6 +48,12 @@ FLAGS = {
     "product": "--product-id",
 }
 """role -> the flag that names its column."""
+
+_ENGLISH = {
+    *("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
+    *("mon", "tue", "wed", "thu", "fri", "sat", "sun", "gmt", "utc"),
+}
+"""How words begin that a format of dates may have."""
 
 
 @dataclass(frozen=True)
@@ -136,17 +143,18 @@ def _roles_of_rows(path: Path, evidence: Evidence, hints: Hints) -> Roles:
             f"different. Name it: --customer-id COLUMN. Columns: {listed}."
         )
     _refuse_repeated_ids(path, evidence, choice.column, hints)
-    if hints.customer_id is None and customer_name(choice.column)[0] <= 0:
+    if hints.customer_id is None and customer_name(choice.column)[0] < 1:
         _refuse_lines_of_nobody(path, evidence, choice.column)
     return Roles(choice.column, None, (choice,))
 
 
 def _refuse_lines_of_nobody(path: Path, evidence: Evidence, customer: str) -> None:
     """Raises QuestionError where rows may as well be order lines: of what is different in each only that speaks for a
-    customer, and something else comes back on other days."""
+    customer, and something else comes back on other days; where it is at least an id, something called a customer."""
     dates = rank_dates(evidence)
     back = rank_customers_of_lines(evidence, dates[0].column) if dates else []
-    if back and back[0].points >= COMES_BACK:
+    is_id = customer_name(customer)[0] > 0
+    if back and back[0].points >= COMES_BACK and (not is_id or customer_name(back[0].column)[0] >= 2):
         date, who = shlex.quote(dates[0].column), back[0].column
         raise QuestionError(
             f"{path}: is a row a customer, or an order? {shown(customer)} is different in every row, and is not called "
@@ -171,7 +179,7 @@ def _roles_of_lines(path: Path, evidence: Evidence, hints: Hints) -> Roles | Non
     sides = two_sided(evidence, amounts)
     if not (hints.amount or sides or (amounts and amounts[0].points >= ENOUGH["amount"])):
         return None
-    if not said_so and not _is_order_lines(evidence, likely, order.column):
+    if not said_so and not _is_order_lines(evidence, likely, order.column, moment):
         return None
     if sides is not None and hints.amount is None:
         raise QuestionError(_which_side(path, *sides))
@@ -206,12 +214,14 @@ def _roles_of_lines(path: Path, evidence: Evidence, hints: Hints) -> Roles | Non
     return Roles(customer.column, found, (customer, date, order, amount, quantity, product))
 
 
-def _is_order_lines(evidence: Evidence, customer: str | None, order: str | None) -> bool:
+def _is_order_lines(evidence: Evidence, customer: str | None, order: str | None, date: str) -> bool:
     """Whether customers come in several rows, as lines of orders do. Who has a column for the order is writing of
-    orders; without one, a table in which a customer's own number is different in every row is one of customers."""
+    orders; without one, a table in which a customer's own number is different in every row is one of customers, and
+    so is one with any such number whose dates are called that of the last order, or of birth."""
     if order is not None and order_name(order)[0] >= 3:
         return True
-    if any(customer_name(name)[0] >= 3 and unique(evidence, name) for name in evidence.columns):
+    own = 0.5 if "later" in hints_of(date) else 3
+    if any(customer_name(name)[0] >= own and unique(evidence, name) for name in evidence.columns):
         return False
     return customer is not None and evidence.columns[customer].distinct < 0.98 * evidence.rows
 
@@ -339,15 +349,32 @@ def _why_no_lines(evidence: Evidence, hints: Hints) -> str:
     if not any(column.kind == "date" for column in columns):
         dates = [one for one in columns if one.kind in ("text", "number") and "date" in hints_of(one.name)]
         told = ", ".join(f"{shown(one.name)} is called like one, and has {one.example!r}" for one in dates[:2])
-        found.append(
-            f"No column reads as a date{f' ({told}): say how it is written, --date-format FORMAT' * bool(told)}."
-        )
+        found.append(f"No column reads as a date{f' ({told}): {_how_dates_are_written(dates)}' * bool(told)}.")
     if not any(column.kind == "number" and amount_name(column.name)[0] > 0 for column in columns):
         amounts = [one for one in columns if one.kind == "text" and amount_name(one.name)[0] > 0]
         told = ", ".join(f"{shown(one.name)} is called like one, and has {one.example!r}" for one in amounts[:2])
-        other = "," if hints.decimal == "." else "." if hints.decimal == "," else ". or --decimal ,"
-        found.append(f"No column reads as an amount{f' ({told}): say --decimal {other}' * bool(told)}.")
+        found.append(
+            f"No column reads as an amount{f' ({told}): {_how_amounts_are_written(amounts, hints)}' * bool(told)}."
+        )
     return " ".join(found)
+
+
+def _how_dates_are_written(dates: Sequence[Column]) -> str:
+    """The flag, where it can help: a format has the names of months and days in English only."""
+    if any(re.search(r"\b[ap]\. ?m\b", one.example, re.IGNORECASE) for one in dates[:2]):
+        return "write times of day as 08:37 PM or 20:37"
+    words = {word[:3] for one in dates[:2] for word in re.findall(r"[^\W\d_]{3,}\.?", one.example.casefold())}
+    if words <= _ENGLISH:
+        return "say how it is written, --date-format FORMAT"
+    return "the words in it are not known; write dates in digits, such as 2024-12-31"
+
+
+def _how_amounts_are_written(amounts: Sequence[Column], hints: Hints) -> str:
+    """The flag, where it can help."""
+    if not any(re.fullmatch(r"[\W\d_]*\d[.,]\d[\W\d_]*", one.example, re.ASCII) for one in amounts[:2]):
+        return "write amounts in digits alone, such as 1234.50 or -1234.50"
+    other = "," if hints.decimal == "." else "." if hints.decimal == "," else ". or --decimal ,"
+    return f"say --decimal {other}"
 
 
 def roles_in_words(roles: Roles, people: int) -> list[str]:

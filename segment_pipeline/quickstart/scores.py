@@ -109,8 +109,8 @@ class Evidence:
             SELECT sum(lines) FILTER (days > 1) / sum(lines), sum(lines) FILTER (contains(value, '@')) / sum(lines)
             FROM (
                 SELECT {known_sql(name)} AS value, count(*) AS lines, count(DISTINCT {self.day(date)}) AS days
-                FROM {self._some_rows(name)} GROUP BY 1 HAVING value IS NOT NULL
-            )
+                FROM {self._some_rows(name)} GROUP BY 1
+            ) WHERE value IS NOT NULL
         """)
 
     def _one_each(self, keys: tuple[str, ...], of: tuple[str, ...]) -> float:

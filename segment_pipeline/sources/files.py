@@ -298,12 +298,30 @@ def _json_as_text(connection: duckdb.DuckDBPyConnection, file: str) -> TextRows:
     listed = _file_list([file])
     try:
         found = connection.sql(f"FROM read_json({listed}, sample_size = -1)")
+        rows = found.limit(2).fetchall()
     except duckdb.Error as error:
         raise _unreadable(file, error) from error
-    columns = ", ".join(f"{literal(name)}: 'JSON'" for name in found.columns)
-    leaves = [leaf for name, kind in zip(found.columns, found.types, strict=True) for leaf in _leaves((name,), kind)]
+    kinds = dict(zip(found.columns, found.types, strict=True))
+    columns = ", ".join(f"{literal(name)}: 'JSON'" for name in kinds)
+    objects = f"read_json({listed}, columns = {{{columns}}})"
+    within = [name for name, kind in kinds.items() if _objects_of(kind) is not None] if len(rows) == 1 else []
+    if len(within) == 1:  # {"orders": [{...}, {...}]}, as programs answer
+        (name,) = within
+        kinds = _objects_of(kinds[name]) or {}
+        each = f"unnest(CAST({identifier(name)} AS JSON[])) AS each"
+        taken = ", ".join(f"json_extract(each, {literal(_path((one,)))}) AS {identifier(one)}" for one in kinds)
+        objects = f"(SELECT {taken} FROM (SELECT {each} FROM {objects}))"
+    leaves = [leaf for name, kind in kinds.items() for leaf in _leaves((name,), kind)]
     values = ", ".join(f"{_at(path)} AS {identifier('.'.join(path))}" for path in leaves)
-    return _named(connection, file, f"(SELECT {values} FROM read_json({listed}, columns = {{{columns}}}))", "JSON")
+    return _named(connection, file, f"(SELECT {values} FROM {objects})", "JSON")
+
+
+def _objects_of(kind: DuckDBPyType) -> dict[str, DuckDBPyType] | None:
+    """What lies in each of the objects of a list; None of anything else."""
+    if kind.id != "list":
+        return None
+    ((_, each),) = cast("list[tuple[str, DuckDBPyType]]", kind.children)
+    return dict(cast("list[tuple[str, DuckDBPyType]]", each.children)) if each.id == "struct" else None
 
 
 def _leaves(path: tuple[str, ...], kind: DuckDBPyType) -> Iterator[tuple[str, ...]]:
@@ -318,8 +336,12 @@ def _leaves(path: tuple[str, ...], kind: DuckDBPyType) -> Iterator[tuple[str, ..
 def _at(path: Sequence[str]) -> str:
     """The text at a path into objects."""
     column, *names = path
-    quoted = "".join(f'."{name}"' for name in names)
-    return f"json_extract_string({identifier(column)}, {literal(f'${quoted}')})"
+    return f"json_extract_string({identifier(column)}, {literal(_path(names))})"
+
+
+def _path(names: Iterable[str]) -> str:
+    """Where a value lies within an object, as JSON paths say it."""
+    return "$" + "".join(f'."{name}"' for name in names)
 
 
 def _named(connection: duckdb.DuckDBPyConnection, file: str, relation: str, written: str) -> TextRows:

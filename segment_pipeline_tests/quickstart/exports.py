@@ -214,6 +214,18 @@ EXPORTS: Mapping[str, str] = {
         "(nightly): net"
     ),
     "swiss": "Kunden-Nr.: person* | Auftrag: number* | Datum: german* | Betrag CHF: swiss*",
+    "adventure works": (
+        "CustomerKey: person* | SalesOrderNumber: number* | SalesOrderLineNumber: line | OrderDateKey: compact* | "
+        "ProductKey: sku* | OrderQuantity: pieces | UnitPrice: price | SalesAmount: value* | TaxAmt: tax"
+    ),
+    "tally": (
+        "Voucher Date: dashed time* | Party: person* | Voucher Type: Sales | Voucher No: number* | Gross Total: total* "
+        "| GST: tax | Narration: empty"
+    ),
+    "rakuten": (
+        "受注番号: number* | 注文日時: time* | 会員ID: person* | 商品番号: sku* | 個数: pieces | 合計金額: value* | "
+        "送料: freight"
+    ),
     "loyalty till": (
         "store_id: store | receipt_no: number* | card_holder: person* | tran_date: day* | basket_value: total*"
     ),
@@ -243,7 +255,7 @@ ONE_LINE_AN_ORDER = {
     *("magento", "stripe", "etsy", "bigcommerce", "prestashop", "shopware", "paypal", "datev", "quickbooks", "odoo"),
     *("salesforce", "cdnow", "polish", "french", "italian", "dutch", "swedish", "portuguese", "loyalty till"),
     *("olist payments", "klaviyo", "hubspot", "toast", "chargebee", "clover", "sage", "google analytics 4", "booking"),
-    *("raiser's edge", "mews", "swiss"),
+    *("raiser's edge", "mews", "swiss", "tally"),
 }
 """Those that have no products, so that a row is an order."""
 

@@ -40,8 +40,8 @@ from segment_pipeline_tests.quickstart.reading import (
 # --- shapes -----------------------------------------------------------------------------------------------------------
 
 
-def workbook(rows: Sequence[Sequence[object]], path: Path) -> Path:
-    """The rows as a workbook with nothing in it but what a spreadsheet needs to find them."""
+def workbook(rows: Sequence[Sequence[object]], path: Path, **others: Sequence[Sequence[object]]) -> Path:
+    """The rows as a workbook with nothing in it but what a spreadsheet needs to find them, and other sheets."""
     import zipfile
 
     def cell(value: object) -> str:
@@ -49,36 +49,37 @@ def workbook(rows: Sequence[Sequence[object]], path: Path) -> Path:
             return f"<c><v>{value}</v></c>"
         return f'<c t="inlineStr"><is><t>{value}</t></is></c>'
 
-    sheet = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
     space = "http://schemas.openxmlformats.org"
+    relation, main = f"{space}/officeDocument/2006/relationships", f"{space}/spreadsheetml/2006/main"
+    sheets = {"Orders": rows, **others}
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+
+    def related(*of: tuple[str, str]) -> str:
+        each = "".join(
+            f'<Relationship Id="rId{i}" Type="{relation}/{what}" Target="{target}"/>'
+            for i, (what, target) in enumerate(of, 1)
+        )
+        return f'<Relationships xmlns="{space}/package/2006/relationships">{each}</Relationships>'
+
+    parts = [f"worksheets/sheet{i}.xml" for i, _ in enumerate(sheets, 1)]
+    overrides = "".join(f'<Override PartName="/xl/{part}" ContentType="{kind}.worksheet+xml"/>' for part in parts)
+    named = "".join(f'<sheet name="{name}" sheetId="{i}" r:id="rId{i}"/>' for i, name in enumerate(sheets, 1))
     with zipfile.ZipFile(path, "w") as book:
         book.writestr(
             "[Content_Types].xml",
             f'<Types xmlns="{space}/package/2006/content-types"><Default Extension="rels" '
             'ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Override '
-            'PartName="/xl/workbook.xml" ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml'
-            '.sheet.main+xml"/><Override PartName="/xl/worksheets/sheet1.xml" ContentType="application/vnd'
-            '.openxmlformats-officedocument.spreadsheetml.worksheet+xml"/></Types>',
+            f'PartName="/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/>{overrides}</Types>',
         )
-        relation = f"{space}/officeDocument/2006/relationships"
-        for part, target, kind in (
-            ("_rels/.rels", "xl/workbook.xml", "officeDocument"),
-            ("xl/_rels/workbook.xml.rels", "worksheets/sheet1.xml", "worksheet"),
-        ):
-            book.writestr(
-                part,
-                f'<Relationships xmlns="{space}/package/2006/relationships"><Relationship Id="rId1" '
-                f'Type="{relation}/{kind}" Target="{target}"/></Relationships>',
-            )
-        main = f"{space}/spreadsheetml/2006/main"
+        book.writestr("_rels/.rels", related(("officeDocument", "xl/workbook.xml")))
+        book.writestr("xl/_rels/workbook.xml.rels", related(*(("worksheet", part) for part in parts)))
         book.writestr(
             "xl/workbook.xml",
-            f'<workbook xmlns="{main}" xmlns:r="{relation}"><sheets><sheet name="Orders" sheetId="1" r:id="rId1"/>'
-            "</sheets></workbook>",
+            f'<workbook xmlns="{main}" xmlns:r="{relation}"><sheets>{named}</sheets></workbook>',
         )
-        book.writestr(
-            "xl/worksheets/sheet1.xml", f'<worksheet xmlns="{main}"><sheetData>{sheet}</sheetData></worksheet>'
-        )
+        for part, of in zip(parts, sheets.values(), strict=True):
+            data = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in of)
+            book.writestr(f"xl/{part}", f'<worksheet xmlns="{main}"><sheetData>{data}</sheetData></worksheet>')
     return path
 
 

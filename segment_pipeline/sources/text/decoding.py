@@ -15,9 +15,10 @@ import io
 import os
 import re
 import tempfile
+import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -25,7 +26,9 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
+from segment_pipeline.column_names import hints_of
 from segment_pipeline.errors import SourceError
+from segment_pipeline.sources.text.headers import LOOKED_AT, find_header
 
 CSV_FILE = re.compile(r"\.(csv|tsv|txt)(\.gz|\.zst)?$", re.IGNORECASE)
 PARQUET_FILE = re.compile(r"\.(parquet|parq|pq)$", re.IGNORECASE)
@@ -35,6 +38,14 @@ _CHUNK = 1 << 20
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_ENCODINGS = (
+    *(("cp1252", "Windows-1252"), ("cp1250", "Windows-1250"), ("cp1254", "Windows-1254"), ("cp1251", "Windows-1251")),
+    *(("cp1253", "Windows-1253"), ("cp1255", "Windows-1255"), ("cp1256", "Windows-1256"), ("cp874", "Windows-874")),
+    *(("cp932", "Shift-JIS"), ("gb18030", "GB 18030"), ("big5", "Big5"), ("cp949", "EUC-KR"), ("euc_jp", "EUC-JP")),
+)
+"""Codec, and what it is called: the first of those in which most names of columns mean something."""
+_MONEY = re.compile(r"\d\s?(zł|kč|руб|грн|лв)", re.IGNORECASE)
+_MARKUP = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|head|meta|table|div|style|\?xml)\b", re.IGNORECASE)
 _NO_TABLE = {b"%PDF": "a PDF", b"SQLite": "a SQLite database"}
 _ESCAPED = re.compile("[\udc80-\udcff]")
 
@@ -124,6 +135,9 @@ def _opened(file: str) -> Iterator[BinaryIO]:
 def _decoded(file: str) -> Text:
     with _opened(file) as stream:
         begins = stream.read(100_000)
+    unmarked = _unmarked_utf16(begins)
+    if unmarked is not None:
+        return _rewritten(file, (unmarked, "UTF-16"))
     _refuse_no_text(file, begins)
     if begins.startswith(_WORKBOOKS):
         return _sheet(file)
@@ -138,15 +152,44 @@ def _decoded(file: str) -> Text:
             "damaged it. Deliver it again."
         )
     if not survey.utf8:
-        return _rewritten(file, ("cp1252", "Windows-1252"), ("latin-1", "Latin-1"))  # which knows every byte
+        return _rewritten(file, _encoding_of(begins), ("latin-1", "Latin-1"))  # which knows every byte
     in_place = CSV_FILE.search(file) or not _first_bytes(file).startswith(_GZIP)
     return Text(file, "UTF-8") if in_place and not survey.mixed_ends else _rewritten(file, ("utf-8-sig", "UTF-8"))
+
+
+def _unmarked_utf16(begins: bytes) -> str | None:
+    """The codec of UTF-16 without its mark, of which every other byte of most letters is naught; None for others."""
+    pairs = len(begins) // 2
+    for codec, naughts in (("utf-16-le", begins[1::2]), ("utf-16-be", begins[::2])):
+        others = begins.count(0) - naughts.count(0)
+        if pairs > 10 and naughts.count(0) > 0.5 * pairs and others == 0:
+            return codec
+    return None
+
+
+def _encoding_of(begins: bytes) -> tuple[str, str]:
+    """The encoding of a text that is no UTF-8. Nearly all of them know nearly all bytes; but in the right one columns
+    have names that are words for a customer, an order, a date, and numbers are złoty or roubles. begins : the first of
+    the bytes."""
+    lines = begins.splitlines()[:LOOKED_AT]
+    means = {}
+    for codec, called in _ENCODINGS:
+        with suppress(UnicodeDecodeError):
+            names = find_header([line.decode(codec) for line in lines]).names
+            money = _MONEY.search(b"\n".join(lines).decode(codec)) is not None
+            means[codec, called] = sum(len(hints_of(name)) for name in names) + money
+    return max(means, key=lambda one: means[one], default=_ENCODINGS[0])
 
 
 def _refuse_no_text(file: str, begins: bytes) -> None:
     for magic, kind in _NO_TABLE.items():
         if begins.startswith(magic):
             raise SourceError(f"{file} is {kind}; expected a table. Save it as CSV (in Excel: Save As, CSV UTF-8).")
+    if _MARKUP.match(begins):
+        raise SourceError(
+            f"{file} is a page of HTML or XML, as some programs export it with the ending of a workbook; expected a "
+            "table. Open it in a spreadsheet and save it as CSV or xlsx."
+        )
     if not begins.strip():
         raise SourceError(f"{file} is empty. Export it with a header and its rows.")
     if b"\0" in begins and not begins.startswith((*_UTF16, *_WORKBOOKS, _ZSTD)):
@@ -196,7 +239,7 @@ def _rewritten(file: str, *encodings: tuple[str, str]) -> Text:
 
 
 def _sheet(file: str) -> Text:
-    """The sheet of a workbook with the most rows."""
+    """The sheets of a workbook of one header that have the most rows, below one another: one, or one a month."""
     from python_calamine import CalamineError, CalamineWorkbook  # only whoever has a workbook waits for it
 
     try:
@@ -204,14 +247,38 @@ def _sheet(file: str) -> Text:
             book = CalamineWorkbook.from_filelike(io.BytesIO(stream.read()))
         sheets = {name: book.get_sheet_by_name(name).to_python() for name in book.sheet_names}
     except CalamineError as error:
+        with _opened(file) as stream:
+            if zipfile.is_zipfile(stream):
+                raise SourceError(
+                    f"{file} is an archive, and no workbook. Unpack it, and name the file in it."
+                ) from error
         raise SourceError(f"{file} is no Excel workbook that can be read: {error}. Save it as CSV.") from error
-    name, rows = max(sheets.items(), key=lambda sheet: len(sheet[1]), default=("", []))
+    tables: dict[tuple[str, ...], list[str]] = {}
+    for name, its in sheets.items():
+        tables.setdefault(_header_of(its), []).append(name)
+    header, read = max(tables.items(), key=lambda table: sum(len(sheets[name]) for name in table[1]), default=((), []))
+    rows = [row for name in read for row in (_below(sheets[name], header) if name != read[0] else sheets[name])]
     if not rows:
         raise SourceError(f"{file} is a workbook without a row. Export it with a header and its rows.")
+    others = " and ".join(repr(name) for name, its in sheets.items() if name not in read and len(its) > 1)
     draft = _draft()
     with draft.open("w", encoding="utf-8", newline="") as target:
         csv.writer(target, lineterminator="\n").writerows([_cell(value) for value in row] for row in rows)
-    return Text(str(draft), f"sheet {name!r} of an Excel workbook")
+    named = f"sheet{'s' * (len(read) > 1)} {' and '.join(map(repr, read))} of an Excel workbook"
+    return Text(str(draft), f"{named}, without {others}" if others else named)
+
+
+def _header_of(rows: Sequence[Sequence[object]]) -> tuple[str, ...]:
+    """What the columns of a sheet are called, in their order."""
+    lines = io.StringIO()
+    csv.writer(lines, lineterminator="\n").writerows(rows[:LOOKED_AT])
+    return tuple(find_header(lines.getvalue().splitlines(), ",").names)
+
+
+def _below(rows: Sequence[Sequence[object]], header: Sequence[str]) -> Sequence[Sequence[object]]:
+    """The rows of a sheet below its header."""
+    above = (place for place, row in enumerate(rows) if tuple(str(_cell(value)) for value in row) == tuple(header))
+    return rows[next(above, 0) + 1 :]
 
 
 def _cell(value: object) -> object:

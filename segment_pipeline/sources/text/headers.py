@@ -106,7 +106,7 @@ def usable_names(header: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     new."""
     names: list[str] = []
     renamed: dict[str, str] = {}
-    taken: set[str] = set()
+    taken = {"rowid", "raw_rows"}  # which mean something else in the SQL over these
     for place, given in enumerate(header, 1):
         name = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", given).strip()[:100] or f"column_{place}"
         stem, number = name, 2
