@@ -128,8 +128,8 @@ def test_who_needs_us_comes_with_the_revenue_at_risk_and_with_how_such_lists_cam
     )
     assert attention.more == [
         "Chosen by churn risk alone: no warning has proven to find more.",
-        "Of earlier lists 24 % fell silent, who had spent 19,537 EUR in a year; of as many by churn risk alone 41 % "
-        "and 10,056 EUR, as many at random 4 % and 3,848 EUR.",
+        "Of earlier lists 24 % fell silent, who spent at a pace of 19,537 EUR a year. As many customers chosen "
+        "otherwise: by churn risk alone 41 % and 10,056 EUR; at random 4 % and 3,848 EUR.",
     ]
     quality = {"month": MARCH, "inputs": "all", "base_rate": 0.042, "mean_probability": 0.028}
     off = briefed(risk_quality=[quality, quality | {"inputs": "memberships", "mean_probability": 0.042}]).attention.more
@@ -146,7 +146,7 @@ def test_the_light_is_green_amber_or_red_and_says_why():
     amber = briefed(model_validation=validation).trust
     assert (amber.light, amber.said) == (
         "amber",
-        "Yes, with care: drawn anew from this month's customers, the segments would be others.",
+        "Yes, with care: drawn anew from this month's customers alone, the segments would be different ones.",
     )
     assert amber.more == [
         "Something simpler foretells spend better.",
