@@ -41,13 +41,6 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"over {100 - least:.{decimals}f} %" if 100 - least < told < 100 else f"{told:.{decimals}f} %"
 
 
-def measured(value: float, unit: str) -> str:
-    """A figure with its unit: 84, 24.9 days; a share in per cent."""
-    if unit == "share":
-        return percent(value)
-    return figure(value) + (f" {unit}" if unit else "")
-
-
 def points(change: float) -> str:
     """A change of a share in percentage points, with its sign: 0.05 -> +5.0."""
     return f"{100 * change:+.1f}"
@@ -128,7 +121,7 @@ def deed(feature: str, value: float, unit: str, category: str = "") -> str:
         return f"had its {readable(feature.removeprefix('days_since_'))} {figure(value)} {days} ago"
     if unit in (feature, readable(feature)):
         return f"has {figure(value)} {unit}"
-    said = f"has {readable(feature)} {measured(value, unit)}"
+    said = f"has {readable(feature)} {figure(value)} {unit}".rstrip()
     for many, one in _ONE_OF.items():
         said = said.replace(f" 1 {many}", f" 1 {one}")
     return said

@@ -130,8 +130,9 @@ WARNING_RULES = (
         key="likely_to_decline",
         # of who has just come up the model doubts whether the customer has come up at all
         condition="decline_probability > threshold AND coalesce(to_standing <= from_standing, true)",
-        evidence=f"'next month a lower role ' || {in_points('decline_probability - lapse_probability')} "
-        f"|| ' %, lapsed ' || {in_points('lapse_probability')} || ' %'",
+        evidence="'next month ' || CASE WHEN decline_probability - lapse_probability < 0.005 THEN '' "
+        f"ELSE 'a lower role ' || {in_points('decline_probability - lapse_probability')} || ' %, ' END "
+        f"|| 'lapsed ' || {in_points('lapse_probability')} || ' %'",
     ),
 )
 """Every rule, the most urgent first: that counts where churn risk does not tell customers apart."""

@@ -30,7 +30,7 @@ UNEQUAL = 0.05
 """By how much a segment's share of revenue is above its share of customers where it is worth a title."""
 
 BROKEN = {
-    "heldout_gap": "the segments fit the customers that they were made from better than others",
+    "heldout_gap": "the segments fit the customers that they were made from better than customers they have not seen",
     "stability_over_seeds": "another search draws other segments",
     "stability_over_time": "drawn anew from this month's customers alone, the segments would be different ones",
     "separation": "two segments are hardly different",
@@ -316,14 +316,20 @@ def _actions(story: Story) -> Answer:
         return Answer(
             "No action is configured: give each segment one, with an owner, under actions in the configuration."
         )
-    told = [f"{row['what'] or spoken(row['action_id'])} ({whole(row['customers'])}, {row['owner']})" for row in of_all]
+    told = [
+        f"{(row['what'] or words.capitalised(spoken(row['action_id']))).rstrip('.')} ({row['owner']}, for "
+        f"{whole(row['customers'])})."
+        for row in of_all
+    ]
     return Answer(" ".join(told))
 
 
 def _trust(story: Story) -> Answer:
     judged = next(iter(story["suitability"]), None)
     if judged is not None and judged["verdict"] not in USABLE:
-        return Answer(f"No. {judged['reason'].partition('. ')[0].rstrip('.')}.", _checks_failed(story), "red")
+        reason = judged["reason"].partition(". ")[0].rstrip(".")
+        said = reason if reason.startswith("No ") else f"No. {reason}"
+        return Answer(f"{said}.", _checks_failed(story), "red")
     cautions = _cautions(story)
     if cautions:
         more = [f"{words.capitalised(one)}." for one in cautions[1:]]

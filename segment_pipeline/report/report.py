@@ -22,6 +22,7 @@ from typing import Any
 import duckdb
 
 from segment_pipeline import charts, words
+from segment_pipeline.config.order_features import ORDER_VALUE
 from segment_pipeline.config.values import followed
 from segment_pipeline.database.rows import Row
 from segment_pipeline.mixture.candidates import CandidateKey
@@ -211,6 +212,7 @@ def _derived(story: Story) -> dict[str, Any]:
         "left_out": left_out_of_window(story["account"]),
         "features_of": features,
         "cell_of": {(row["segment_id"], row["feature"]): row for rows in features.values() for row in rows},
+        "order_value": ORDER_VALUE,
         "labels": {feature: f"spend on {category}" for feature, category in story["category_of"].items()},
         "feature_names": list(dict.fromkeys(row["feature"] for rows in features.values() for row in rows)),
         "from_states": charts.states(story["moves"], "from_state") if story["moves"] else [],

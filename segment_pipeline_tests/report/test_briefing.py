@@ -63,7 +63,7 @@ def test_the_five_answers_say_how_the_base_is_what_changed_whom_to_see_to_what_t
         "in 2 segments.",
         "More than chance: 30 of 1,000 customers changed segment, where chance alone moves 20 to 28.",
         "9 customers on this month's contact list.",
-        "Call them. (9, CRM)",
+        "Call them (CRM, for 9).",
         "Yes: nothing speaks against these segments.",
     ]
     assert answers.changed.more == [
@@ -155,7 +155,9 @@ def test_the_light_is_green_amber_or_red_and_says_why():
     drifted = briefed(alerts=[{"metric": "mean_shift", "fired": True}]).trust
     assert drifted.said.endswith("the customers have changed since the segments were drawn (mean shift).")
     red = briefed(suitability=[{"verdict": "no_segments", "reason": "No segments here: one crowd. More."}]).trust
-    assert (red.light, red.said) == ("red", "No. No segments here: one crowd.")
+    assert (red.light, red.said) == ("red", "No segments here: one crowd.")
+    other = briefed(suitability=[{"verdict": "rules", "reason": "A rule would serve. More."}]).trust
+    assert (other.light, other.said) == ("red", "No. A rule would serve.")
     few = briefed(suitability=[{"verdict": "too_few_customers", "reason": "Few. More."}]).trust
     assert (few.light, few.said) == (
         "amber",

@@ -480,6 +480,39 @@ def test_it_opens_in_a_browser_without_a_network_a_request_or_an_error(three_mon
     assert not {host for host in asked if not host.endswith((".google.com", ".googleapis.com", ".gvt1.com"))}
 
 
+FRAME = """<iframe id="f" src="{report}" style="width:{width}px;height:844px;border:0"
+onload="var d = f.contentDocument;
+document.title = [d.documentElement.scrollWidth - d.documentElement.clientWidth,
+d.getElementById('appendix').getBoundingClientRect().top / 844].join(' ')"></iframe>"""
+
+
+@pytest.mark.process
+def test_it_is_a_few_screens_of_a_phone_or_pages_and_nothing_is_cut_off_sideways(three_months, chromium, tmp_path):
+    """Without the appendix, which is folded: at most eight."""
+    report = three_months.folder / "reports" / "2023-05.html"
+    browser = [
+        *(chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'browser'}"),
+        *("--allow-file-access-from-files", "--virtual-time-budget=3000", "--no-pdf-header-footer"),
+    ]
+    environment = os.environ | {"HOME": str(tmp_path)}
+
+    def opened(*options: str) -> str:
+        command = [*browser, *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment).stdout
+
+    for width in (320, 390, 1440):
+        frame = tmp_path / f"{width}.html"
+        frame.write_text(FRAME.format(report=report.as_uri(), width=width))
+        sideways, screens = map(
+            float, re.search(r"<title>(.*)</title>", opened("--dump-dom", frame.as_uri()))[1].split()
+        )
+        assert sideways == 0, width
+        assert 1 < screens <= (8 if width == 390 else 10), width
+    opened(f"--print-to-pdf={tmp_path / 'report.pdf'}", report.as_uri())
+    pages = len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "report.pdf").read_bytes()))
+    assert 1 <= pages <= 8
+
+
 GUESTS = """
 INSERT INTO source_reconciliation BY NAME SELECT DATE '2023-05-01' AS month, 7 AS place, 'no customer' AS reason,
     false AS is_used, 1000 AS lines, 400 AS orders, 0 AS customers, 12345.67 AS money, 0 AS without_amount,
