@@ -50,8 +50,10 @@ PALETTE = (
 
 INK, PAPER = "#1d2430", "#ffffff"
 ACCENT, WARN = "#0077cc", "#dd0033"
-HEAT = ("#9a4a00", "#e8a860", "#f3f1ec", "#7fb4e6", "#00508f")
-"""Bad news brown, good news blue: the two hues that colour-blind people tell apart best."""
+GOOD, BAD = ("#00508f", "#7fb4e6"), ("#9a4a00", "#e8a860")
+"""Good news blue, bad news brown, the two hues that colour-blind people tell apart best: in the ink of a white ground
+and in that of a dark one. Whatever says good or bad has its colour from here."""
+HEAT = (*BAD, "#f3f1ec", *reversed(GOOD))
 NEUTRAL = ("#f3f1ec", "#c3cbd6", "#8796a9")
 """How far from the population, where nobody says which way is good."""
 SPARKS = "▁▂▃▄▅▆▇█"

@@ -41,13 +41,6 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"over {100 - least:.{decimals}f} %" if 100 - least < told < 100 else f"{told:.{decimals}f} %"
 
 
-def measured(value: float, unit: str, feature: str = "") -> str:
-    """A figure with its unit: 84, 24.9 days; a share in per cent. A unit that only repeats the feature is not told."""
-    if unit == "share":
-        return percent(value)
-    return figure(value) + (f" {unit}" if unit and unit != feature else "")
-
-
 def points(change: float) -> str:
     """A change of a share in percentage points, with its sign: 0.05 -> +5.0."""
     return f"{100 * change:+.1f}"
@@ -106,14 +99,29 @@ def all_traits_of(feature: str) -> list[str]:
     return [trait for kind in _TRAITS for trait in traits_of(feature, kind)]
 
 
-def deed(feature: str, value: float, unit: str) -> str:
+def is_share(feature: str, unit: str) -> bool:
+    """Whether its values are parts of a whole, 0..1, as its unit has it or, without one, its name."""
+    return unit == "share" or (unit in ("", "0..1") and _kind_by_name(feature) == "share")
+
+
+def deed(feature: str, value: float, unit: str, category: str = "") -> str:
     """What a customer with this value did, as a verb and a figure in original units: as a feature of order lines is
-    declared, any other by name and unit."""
+    declared, any other as what it is. category : where the value is the share of the spend that is on it."""
+    if category:
+        return f"spends {percent(value)} on {category}"
     if feature in ORDER_FEATURES:
         declared, said = ORDER_FEATURES[feature], figure(value)
         money = f" {unit}" if declared.is_money and unit else ""
         return (declared.words.deed_of_one if said == "1" else declared.words.deed).format(said + money)
-    said = f"has {readable(feature)} {measured(value, unit, feature)}"
+    if is_share(feature, unit):
+        thing = readable(re.sub("_(share|ratio)$", "", feature))
+        return f"has {'an' if thing[:1].lower() in 'aeiou' else 'a'} {thing} share of {percent(value)}"
+    if _kind_by_name(feature) == "days since" and unit in ("", "days"):
+        days = "day" if figure(value) == "1" else "days"
+        return f"had its {readable(feature.removeprefix('days_since_'))} {figure(value)} {days} ago"
+    if unit in (feature, readable(feature)):
+        return f"has {figure(value)} {unit}"
+    said = f"has {readable(feature)} {figure(value)} {unit}".rstrip()
     for many, one in _ONE_OF.items():
         said = said.replace(f" 1 {many}", f" 1 {one}")
     return said

@@ -49,11 +49,30 @@ def test_the_text_of_the_page_is_legible_on_light_dark_and_paper():
     themes = [dict(re.findall(r"--(\w+): (#\w+)", block)) for block in blocks]
     assert len(themes) == 4  # light, dark by the system, dark by the button, print
     for theme in themes:
-        # #fff is short for #ffffff
-        long = {name: value if len(value) == 7 else re.sub(r"(\w)", r"\1\1", value) for name, value in theme.items()}
-        for ink in ("ink", "soft", "link", "good", "bad"):
+        long = {name: full(value) for name, value in theme.items()}
+        for ink in ("ink", "soft", "link"):
             assert contrast(long[ink], long["ground"]) >= 4.5, (ink, theme)
             assert contrast(long[ink], long["panel"]) >= 4.5, (ink, theme)
+
+
+def test_good_and_bad_news_have_one_pair_of_colours_wherever_they_are_told():
+    """The heat map's cells and the words of the cards: blue and brown, in each theme the shade that is legible."""
+    style = (Path(charts.__file__).parent / "report" / "report.css").read_text()
+    told = re.findall(r"--ground: (#\w+); --panel: (#\w+);[^{}]*--good: (\S+); --bad: (\S+);", style)
+    assert len(told) == 4
+    for ground, panel, good, bad in told:
+        shade = "dark" if ground.startswith("#1") else "white"
+        assert (good, bad) == (f"var(--good-on-{shade})", f"var(--bad-on-{shade})")
+        for colours in (charts.GOOD, charts.BAD):
+            colour = colours[shade == "dark"]
+            assert min(contrast(colour, full(on)) for on in (ground, panel)) >= 4.5
+    assert not re.findall(r"--(?:good|bad): #", style)
+    assert (charts.HEAT[-1], charts.HEAT[0]) == (charts.GOOD[0], charts.BAD[0])
+
+
+def full(colour: str) -> str:
+    """#fff is short for #ffffff."""
+    return colour if len(colour) == 7 else re.sub(r"(\w)", r"\1\1", colour)
 
 
 @pytest.mark.parametrize("sight", SIGHTS)

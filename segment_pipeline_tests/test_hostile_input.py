@@ -326,8 +326,11 @@ def test_a_failing_gate_leaves_the_month_and_its_verdict_and_stops_what_follows(
 
     failed, passed = checks_of(instance, "share_rejected_within_limit")
     assert (failed.passed, failed.partition, passed.passed, passed.partition) == (False, "2023-03", True, "2023-03")
-    assert failed.metadata["observed"].value == {"rejected_share": 0.1, "rejected_rows": 60, "raw_rows": 600}
-    assert failed.metadata["limit"].value == {"rejected_share": 0.05}
+    observed = {
+        name: failed.metadata[f"observed/{name}"].value for name in ("rejected_share", "rejected_rows", "raw_rows")
+    }
+    assert observed == {"rejected_share": 0.1, "rejected_rows": 60, "raw_rows": 600}
+    assert failed.metadata["limit/rejected_share"].value == 0.05
     assert failed.severity == dg.AssetCheckSeverity.ERROR
     # the others stand there too, each with its own verdict
     assert [found.passed for found in checks_of(instance, "raw_equals_accepted_plus_rejected")] == [True, True]

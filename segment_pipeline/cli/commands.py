@@ -168,7 +168,7 @@ def report_command(config: Config, chosen: argparse.Namespace) -> int:
         )
     with reading(config.published_path) as connection:
         month, folder = chosen.month or max(months), config.published_path.parent
-        report = write_report(connection, config.name, month, folder, config.source.window_of_orders)
+        report = write_report(connection, config.name, month, folder)
     print(f"{report.path}: {report.size:,} bytes")
     for sentence in report.sentences:
         print(sentence)

@@ -145,7 +145,7 @@ def _renew_reports(config: Config, names: re.Pattern[str]) -> Iterator[str]:
             yield f"{page} is removed: its month is not published."
             continue
         with reading(config.published_path) as connection:
-            write_report(connection, config.name, month, folder, config.source.window_of_orders)
+            write_report(connection, config.name, month, folder)
         yield f"{page} is written again."
 
 

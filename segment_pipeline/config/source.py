@@ -309,6 +309,10 @@ def _package_and_file(path: str) -> tuple[str, str] | None:
     return package, file
 
 
+LOG_RATIO = "log-ratio"
+"""The unit of a `spend_ratio`: of such values nobody can say which is how many times another."""
+
+
 class ValidRange(Settings):
     """What a value can be at all, both limits included. A customer outside is rejected, with a reason code."""
 
@@ -412,6 +416,11 @@ class Feature(Settings):
     def category(self) -> str | None:
         """The category that it is about, if it is about one."""
         return self.spend_share or self.spend_ratio
+
+    @property
+    def unit_told(self) -> str:
+        """The unit as the file has it, or as it follows from how the feature is computed."""
+        return self.unit or ("share" if self.spend_share is not None else LOG_RATIO if self.spend_ratio else "")
 
     @model_validator(mode="after")
     def _computed_in_one_way(self) -> "Feature":

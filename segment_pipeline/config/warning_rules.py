@@ -76,10 +76,10 @@ class WarningRule:
 
     The SQL may speak of these columns. Probabilities this month, under the month's own champion, NULL where no segment
     has the role: engaged_probability and dormant_probability (at_risk or dormant). Next month: decline_probability, of
-    a segment with a lower role than that of the likeliest one now, or of lapsing; NULL where the champion has no
-    memory. Movement since the month before, under the champion of then, NULL for who was not there: engaged_change,
-    and of the likeliest segment then and now from_name and to_name, from_standing and to_standing (the higher the role
-    the more, NULL without a role). And threshold, the value of `key`.
+    a segment with a lower role than that of the likeliest one now, or of lapsing, and lapse_probability, of that alone;
+    NULL where the champion has no memory. Movement since the month before, under the champion of then, NULL for who was
+    not there: engaged_change, and of the likeliest segment then and now from_name and to_name, from_standing and
+    to_standing (the higher the role the more, NULL without a role). And threshold, the value of `key`.
     """
 
     name: str
@@ -130,7 +130,9 @@ WARNING_RULES = (
         key="likely_to_decline",
         # of who has just come up the model doubts whether the customer has come up at all
         condition="decline_probability > threshold AND coalesce(to_standing <= from_standing, true)",
-        evidence=f"'next month a lower role or none ' || {in_points('decline_probability')} || ' %'",
+        evidence="'next month ' || CASE WHEN decline_probability - lapse_probability < 0.005 THEN '' "
+        f"ELSE 'a lower role ' || {in_points('decline_probability - lapse_probability')} || ' %, ' END "
+        f"|| 'lapsed ' || {in_points('lapse_probability')} || ' %'",
     ),
 )
 """Every rule, the most urgent first: that counts where churn risk does not tell customers apart."""

@@ -55,7 +55,10 @@ def split_customers(
     _refuse_redefined(connection, config, month)
     names = config.raw_feature_names
     limits = judge_rows(connection, config, contract, f"raw_customers WHERE month = {month_literal(month)}")
-    write_rows(connection, FEATURE_LIMITS, month, [_limits_row(feature, limits) for feature in config.features])
+    made_with = [
+        _limits_row(feature, limits) | {"window_months": config.source.window_of_orders} for feature in config.features
+    ]
+    write_rows(connection, FEATURE_LIMITS, month, made_with)
     accepted = replace_month(
         connection,
         VALIDATED_FEATURES,
@@ -166,10 +169,11 @@ def _limits_row(feature: Feature, limits: Limits) -> dict[str, object]:
     return {
         "feature": feature.name,
         "use": feature.use,
-        "unit": feature.unit,
+        "unit": feature.unit_told,
         "meaning": " ".join(text for text in (feature.meaning, feature.definition) if text),
         "better": feature.better or better_of(feature.name),
         "definition": feature.definition or None,
+        "category": feature.category,
         "lowest": feature.valid.min,
         "highest": feature.valid.max,
         "outliers": feature.outliers,

@@ -62,6 +62,7 @@ FEATURE_LIMITS = Table(
             "How the user's file has it computed, of a feature of their own; NULL of any other. Under one name it may "
             "not change.",
         ),
+        Column("category", "VARCHAR", "", "The category that it is about; NULL of a feature that is about none."),
         Column("lowest", "DOUBLE", "the feature's unit", "Values below it are rejected; NULL when there is no limit."),
         Column("highest", "DOUBLE", "the feature's unit", "Values above it are rejected; NULL when there is no limit."),
         Column("outliers", "VARCHAR", "", "keep, cap or reject: what happened to values beyond the next two."),
@@ -72,6 +73,13 @@ FEATURE_LIMITS = Table(
             "Values below it were outliers; NULL where outliers are kept, or the feature did not vary.",
         ),
         Column("outliers_above", "DOUBLE", "the feature's unit", "Values above it were outliers; NULL likewise."),
+        Column(
+            "window_months",
+            "INTEGER",
+            "months",
+            "How many months of orders, up to the month's end, the figures of a month stand on. NULL where the source "
+            "gives ready-made features, and in months of before this column.",
+        ),
     ),
     ("month", "feature"),
 )

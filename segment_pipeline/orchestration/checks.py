@@ -30,15 +30,15 @@ def result(
     """One check's verdict with what was seen and what was allowed; `advice` in the limit is what to do, in words.
 
     Its description is its promise or, where it failed, what was found. Its severity follows from its declaration;
-    `blocks` False lets a blocking check only warn, this time. Each number, and how long each list is, stands by itself
-    too: the UI plots those over the months. The single expectations go into the metadata: a check each would cost more
-    than all the rest of the month.
+    `blocks` False lets a blocking check only warn, this time. Each number, and how long each list is, stands by itself:
+    the UI shows it and plots it over the months, while of the rest, which it hides behind a click, there is one entry.
+    The single expectations go into the metadata: a check each would cost more than all the rest of the month.
     """
     metadata: dict[str, dg.MetadataValue] = {
         **_numbers("observed", observed),
         **_numbers("limit", limit),
-        "observed": dg.MetadataValue.json(dict(observed)),
-        "limit": dg.MetadataValue.json(dict(limit)),
+        **_others("observed", observed),
+        **_others("limit", limit),
     }
     if expectations:
         metadata["expectations"] = as_table(
@@ -62,6 +62,12 @@ def _numbers(prefix: str, values: Mapping[str, object]) -> dict[str, dg.Metadata
         for name, value in counted.items()
         if isinstance(value, int | float)
     }
+
+
+def _others(name: str, values: Mapping[str, object]) -> dict[str, dg.MetadataValue]:
+    """What is in words; nothing where all is said by numbers."""
+    others = {key: value for key, value in values.items() if value and not isinstance(value, int | float)}
+    return {name: dg.MetadataValue.json(others)} if others else {}
 
 
 def _what_failed(observed: Mapping[str, object], limit: Mapping[str, object]) -> str:

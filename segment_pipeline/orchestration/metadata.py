@@ -87,7 +87,7 @@ def _feature_columns() -> list[Column]:
     config = location_config()
     configured = {feature.name: feature for feature in config.features}
     return [
-        Column(name, "DOUBLE", configured[name].unit, configured[name].meaning)
+        Column(name, "DOUBLE", configured[name].unit_told, configured[name].meaning)
         if name in configured
         else Column(name, "DOUBLE", "", f"Not in the model: {ORDER_FEATURES[name].in_full}.")
         for name in config.raw_feature_names

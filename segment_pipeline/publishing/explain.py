@@ -13,7 +13,7 @@ from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import read_rows
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import add_months, month_key
-from segment_pipeline.words import ROLE_WORDS, capitalised, figure, measured, percent, readable
+from segment_pipeline.words import ROLE_WORDS, capitalised, figure, percent, readable
 
 Row = dict[str, Any]
 
@@ -139,9 +139,15 @@ def _values(connection: duckdb.DuckDBPyConnection, now: Row, reasons: list[str])
         [now["customer_id"], add_months(now["month"], -1), now["month"]],
     ).fetchall()
     return {
-        feature: f": {figure(was, 3)} to {measured(is_now, units[feature])}"
+        feature: f": {_from_to(was, is_now, units[feature])}"
         for feature, was, is_now in zip(features, then, today, strict=True)
     }
+
+
+def _from_to(was: float, is_now: float, unit: str) -> str:
+    if unit == "share":
+        return f"{percent(was, 1)} to {percent(is_now, 1)}"
+    return f"{figure(was, 3)} to {figure(is_now, 3)} {unit}".rstrip()
 
 
 def _what_it_did(now: Row) -> Iterator[str]:

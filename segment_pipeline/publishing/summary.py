@@ -127,11 +127,18 @@ def print_summary(summary: Summary, console: Console) -> None:
     say("")
     say(f"{summary.name}: {len(summary.months)} months published, {month_key(summary.months[0])} to {last}.")
     say(f"In {last}: {summary.customers:,} customers in {len(summary.segments)} segments.")
-    table = Table("id", "segment", "role", "customers", "share", "vs month before", box=None, pad_edge=False)
+    # a file of before, and one whose source knows no money, tell none
+    money = (
+        ["of revenue", "spent each"] if any(row.get("revenue_share") is not None for row in summary.segments) else []
+    )
+    columns = ("id", "segment", "role", "customers", "share", "vs month before", *money)
+    table = Table(*columns, box=None, pad_edge=False)
     for row in summary.segments:
         against = "" if row["change"] is None else f"{points(row['change'])} points"
         role, share = (row["role"] or "").replace("_", " "), percent(row["share"], 1)
-        cells = (str(row["segment_id"]), row["name"], role, f"{row['customers']:,}", share, against)
+        cells = [str(row["segment_id"]), row["name"], role, f"{row['customers']:,}", share, against]
+        if row["customers"] and row.get("revenue_share") is not None:
+            cells += [percent(row["revenue_share"], 1), figure(row["total_spend"] / row["customers"], 3)]
         table.add_row(*(_escaped(cell) for cell in cells))
     console.print(table)
     if summary.money is not None:

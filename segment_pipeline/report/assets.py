@@ -34,7 +34,7 @@ def segment_report(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.
     config = pipeline.config
     with reading(config.published_path) as connection:
         month, folder = parse_month(context.partition_key), config.published_path.parent
-        report = write_report(connection, config.name, month, folder, config.source.window_of_orders)
+        report = write_report(connection, config.name, month, folder)
     return dg.MaterializeResult(
         metadata={
             **_opens("report", report.path.name),

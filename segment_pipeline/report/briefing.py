@@ -30,9 +30,9 @@ UNEQUAL = 0.05
 """By how much a segment's share of revenue is above its share of customers where it is worth a title."""
 
 BROKEN = {
-    "heldout_gap": "the segments fit the customers that they were made from better than others",
+    "heldout_gap": "the segments fit the customers that they were made from better than customers they have not seen",
     "stability_over_seeds": "another search draws other segments",
-    "stability_over_time": "drawn anew from this month's customers, the segments would be others",
+    "stability_over_time": "drawn anew from this month's customers alone, the segments would be different ones",
     "separation": "two segments are hardly different",
     "silence_auc": "the segments say nothing of who falls silent",
     "silence_auc_gain": "something simpler foretells silence better",
@@ -281,17 +281,17 @@ def _attention(story: Story) -> Answer:
 def _list_judged(judged: Row, money: str) -> str:
     """How many of those on earlier lists fell silent and, where it is known, what they had spent in a year, beside as
     many chosen otherwise."""
-    lists = [("Of earlier lists", "precision", "money_lost")]
+    lists = [("", "precision", "money_lost")]
     if judged["churn_risk_precision"] is not None:
-        lists.append(("as many by churn risk alone", "churn_risk_precision", "churn_risk_money_lost"))
-    lists.append(("as many at random", "base_rate", "random_money_lost"))
+        lists.append(("by churn risk alone", "churn_risk_precision", "churn_risk_money_lost"))
+    lists.append(("at random", "base_rate", "random_money_lost"))
     own, *others = (
         (who, percent(judged[silent]), "" if judged.get(lost) is None else f"{whole(judged[lost])} {money}".rstrip())
         for who, silent, lost in lists
     )
-    spent = f", who had spent {own[2]} in a year" if own[2] else ""
-    beside = ", ".join(f"{who} {share}" + (f" and {lost}" if lost else "") for who, share, lost in others)
-    return f"{own[0]} {own[1]} fell silent{spent}; of {beside}."
+    spent = f", who spent at a pace of {own[2]} a year" if own[2] else ""
+    beside = "; ".join(f"{who} {share}" + (f" and {lost}" if lost else "") for who, share, lost in others)
+    return f"Of earlier lists {own[1]} fell silent{spent}. As many customers chosen otherwise: {beside}."
 
 
 def _risk_judged(story: Story) -> list[str]:
@@ -316,14 +316,20 @@ def _actions(story: Story) -> Answer:
         return Answer(
             "No action is configured: give each segment one, with an owner, under actions in the configuration."
         )
-    told = [f"{row['what'] or spoken(row['action_id'])} ({whole(row['customers'])}, {row['owner']})" for row in of_all]
+    told = [
+        f"{(row['what'] or words.capitalised(spoken(row['action_id']))).rstrip('.')} ({row['owner']}, for "
+        f"{whole(row['customers'])})."
+        for row in of_all
+    ]
     return Answer(" ".join(told))
 
 
 def _trust(story: Story) -> Answer:
     judged = next(iter(story["suitability"]), None)
     if judged is not None and judged["verdict"] not in USABLE:
-        return Answer(f"No. {judged['reason'].partition('. ')[0].rstrip('.')}.", _checks_failed(story), "red")
+        reason = judged["reason"].partition(". ")[0].rstrip(".")
+        said = reason if reason.startswith("No ") else f"No. {reason}"
+        return Answer(f"{said}.", _checks_failed(story), "red")
     cautions = _cautions(story)
     if cautions:
         more = [f"{words.capitalised(one)}." for one in cautions[1:]]

@@ -9,8 +9,8 @@ from segment_pipeline import charts
 from segment_pipeline.config.order_features import MONETARY, better_of
 from segment_pipeline.database.rows import Row
 from segment_pipeline.report.queries import Story
-from segment_pipeline.report.shown import percent
-from segment_pipeline.words import ROLE_WORDS, capitalised, deed
+from segment_pipeline.report.shown import figure, percent
+from segment_pipeline.words import ROLE_WORDS, capitalised, deed, is_share
 
 APART = 3
 """Features that a card shows, those that set the segment apart most."""
@@ -66,21 +66,37 @@ def cards(story: Story, features: dict[int, list[Row]]) -> list[Card]:
 
 
 def placed_features(story: Story) -> dict[int, list[Row]]:
-    """The features of each segment, the model's first: with the colour of its index, and where on a bar of 0..100 %,
-    which all segments share, its customers lie."""
+    """The features of each segment, the model's first: with what its average customer did, what all did, the colour of
+    its index, and where on a bar of 0..100 %, which all segments share, its customers lie. One that is about a category
+    is told, and compared, as the share of the spend that is on it."""
     spans = _spans(story["features"])
+    bought = {(row["segment_id"], row["category"]): row for row in story["categories"]}
     order = {name: place for place, name in enumerate(story["model_features"])}
     found: dict[int, list[Row]] = {row["segment_id"]: [] for row in story["segments"]}
     for row in sorted(story["features"], key=lambda row: (order.get(row["feature"], 99), row["feature"])):
         better = story["better"].get(row["feature"], better_of(row["feature"]))
-        ground, ink = charts.heat_of_index(row["index"], better)
+        category = story["category_of"].get(row["feature"], "")
+        told = _told(row, category, bought.get((row["segment_id"], category)))
+        ground, ink = charts.heat_of_index(told["index"], better)
         place = spans[row["feature"]]
         found.setdefault(row["segment_id"], []).append(
             row
+            | told
             | {"ground": ground, "ink": ink, "better": better, "in_model": row["feature"] in order}
             | {f"{name}_at": place(row[name]) for name in ("p10", "p50", "p90", "population_mean")}
         )
     return found
+
+
+def _told(row: Row, category: str, bought: Row | None) -> Row:
+    """What the segment's average customer did, what all did, and the index of the one to the other. bought : the row of
+    `segment_categories` where the feature is about a category that is told apart."""
+    if bought is not None and bought["share"] is not None:
+        did, of_all = deed(row["feature"], bought["share"], "share", category), percent(bought["population_share"])
+        return {"did": capitalised(did), "of_all": of_all, "index": bought["index"]}
+    show = percent if is_share(row["feature"], row["unit"]) else figure
+    did = capitalised(deed(row["feature"], row["mean"], row["unit"]))
+    return {"did": did, "of_all": show(row["population_mean"]), "index": row["index"]}
 
 
 def _apart(features: Sequence[Row]) -> list[Apart]:
@@ -91,13 +107,13 @@ def _apart(features: Sequence[Row]) -> list[Apart]:
 
 
 def _beside_all(row: Row) -> Apart:
-    difference, did = row["index"] / 100 - 1, capitalised(deed(row["feature"], row["mean"], row["unit"]))
+    difference = row["index"] / 100 - 1
     if abs(difference) < AS_ALL:
-        return Apart(did, "as all customers", "")
+        return Apart(row["did"], "as all customers", "")
     higher = difference > 0
     beside = f"{percent(abs(difference))} {'more' if higher else 'less'} than all"
     news = "" if row["better"] is None else "good" if (row["better"] == "higher") == higher else "bad"
-    return Apart(did, beside, news)
+    return Apart(row["did"], beside, news)
 
 
 def _spans(features: Sequence[Row]) -> dict[str, Any]:

@@ -48,10 +48,11 @@ def read_story(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
     versions = _versions(connection, month)
     base = _base(connection, month)
     champion = next((row for row in versions if row["model_version"] == base["model_version"]), None)
+    limits = read_rows(connection, "SELECT * FROM feature_limits WHERE month = ?", month)
     return {
         "month": month,
         "months": [known for known in months if known <= month],
-        "window_months": None,  # no table tells; `render` knows it from the configuration
+        "window_months": next((row.get("window_months") for row in limits), None),
         "base": base,
         "account": read_account(connection, month),
         "champion": champion,
@@ -59,7 +60,9 @@ def read_story(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
         "model_features": [row[0] for row in json.loads(champion["feature_schema"])] if champion else [],
         "candidates": _candidates(connection, champion["trained_month"] if champion else month),
         "challengers": _candidates(connection, month),
-        "better": _better(connection, month),
+        # both empty in a file of before that was said
+        "better": {row["feature"]: row["better"] for row in limits if "better" in row},
+        "category_of": {row["feature"]: row["category"] for row in limits if row.get("category")},
         "money_of_segments": _money(connection, month),
         **_segments(connection, month),
         **_journeys(connection, month),
@@ -117,12 +120,6 @@ def _examples(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
     if not is_there(connection, "segment_examples"):
         return []
     return read_rows(connection, "SELECT * EXCLUDE (month) FROM segment_examples WHERE month = ?", month)
-
-
-def _better(connection: duckdb.DuckDBPyConnection, month: date) -> Mapping[str, str | None]:
-    """Of each configured feature, which values are good news; empty in a file of before that was said."""
-    rows = read_rows(connection, "SELECT * FROM feature_limits WHERE month = ?", month)
-    return {row["feature"]: row["better"] for row in rows if "better" in row}
 
 
 def _money(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:

@@ -21,7 +21,8 @@ from typing import Any
 
 import duckdb
 
-from segment_pipeline import charts
+from segment_pipeline import charts, words
+from segment_pipeline.config.order_features import ORDER_VALUE
 from segment_pipeline.config.values import followed
 from segment_pipeline.database.rows import Row
 from segment_pipeline.mixture.candidates import CandidateKey
@@ -65,12 +66,10 @@ def report_path(folder: Path, month: date) -> Path:
     return folder / "reports" / f"{month_key(month)}.html"
 
 
-def write_report(
-    connection: duckdb.DuckDBPyConnection, name: str, month: date, folder: Path, window_months: int | None = None
-) -> Report:
+def write_report(connection: duckdb.DuckDBPyConnection, name: str, month: date, folder: Path) -> Report:
     """Render the month and put it in place in one step; a reader never sees half a page. Raises ReportError."""
     started = time.perf_counter()
-    page, sentences = render(connection, name, month, window_months)
+    page, sentences = render(connection, name, month)
     path = followed(report_path(folder, month))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -87,17 +86,14 @@ def write_report(
     return Report(path, len(page.encode()), time.perf_counter() - started, sentences)
 
 
-def render(
-    connection: duckdb.DuckDBPyConnection, name: str, month: date, window_months: int | None = None
-) -> tuple[str, list[str]]:
+def render(connection: duckdb.DuckDBPyConnection, name: str, month: date) -> tuple[str, list[str]]:
     """The page of `month` as text, and its five answers, a sentence each. `connection` leads to the published file.
-    window_months : how many months of orders its figures stand on; None where nothing tells.
 
     Raises ReportError when the month is not in it.
     """
     import jinja2
 
-    story = read_story(connection, month) | {"window_months": window_months}
+    story = read_story(connection, month)
     briefing = brief(story)
     script = (HERE / SCRIPT).read_text(encoding="utf-8")
     environment = jinja2.Environment(
@@ -110,6 +106,8 @@ def render(
     )
     filters: dict[str, Callable[[Any], str]] = {
         "whole": whole,
+        "counted": words.counted,
+        "capitalised": words.capitalised,
         "percent": percent,
         "points": points,
         "figure": figure,
@@ -125,6 +123,8 @@ def render(
         name=name,
         briefing=briefing,
         headline_figures=headline_figures(story),
+        good=charts.GOOD,
+        bad=charts.BAD,
         style=_believed((HERE / STYLE).read_text(encoding="utf-8")),
         script=_believed(script),
         # only the script of this page runs, whatever a name may contain
@@ -204,11 +204,16 @@ def _derived(story: Story) -> dict[str, Any]:
         # a bar carries the names of its segments where none above it has the same
         "named": set({_served(rows): month for month, rows in reversed(of_months.items())}.values()),
         "others_until": next((month for month, rows in of_months.items() if _served(rows) != served), None),
+        "others": {
+            row["segment_id"]: row for rows in of_months.values() for row in rows if row["segment_id"] not in served
+        }.values(),
         "shares_found": finding_of_shares(story),
         "moves_found": finding_of_moves(story, names) if story["moves"] else "",
         "left_out": left_out_of_window(story["account"]),
         "features_of": features,
         "cell_of": {(row["segment_id"], row["feature"]): row for rows in features.values() for row in rows},
+        "order_value": ORDER_VALUE,
+        "labels": {feature: f"spend on {category}" for feature, category in story["category_of"].items()},
         "feature_names": list(dict.fromkeys(row["feature"] for rows in features.values() for row in rows)),
         "from_states": charts.states(story["moves"], "from_state") if story["moves"] else [],
         "to_states": charts.states(story["moves"], "to_state") if story["moves"] else [],

@@ -126,9 +126,9 @@ def segment_profiles(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
 
     with pipeline.step(context) as step:
         champion = require_champion(step.connection, step.config, step.month)
+        write_segment_categories(step.connection, step.month)
         profiles = profile_segments(step.connection, step.config, champion, step.month)
         step.rows = write_profiles(step.connection, step.month, profiles)
-        write_segment_categories(step.connection, step.month)
         write_segment_examples(step.connection, step.month)
         history = share_history(step.connection, step.month)
     drawn = _profiles_drawn(index_rows(profiles, step.config), history)

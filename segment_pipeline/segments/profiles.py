@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segment_pipeline.config.order_features import FREQUENCY, MONETARY
-from segment_pipeline.words import ROLE_WORDS, capitalised, counted, deed, listed, measured, percent
+from segment_pipeline.words import ROLE_WORDS, capitalised, counted, deed, figure, is_share, listed, percent
 
 _WORTH_TELLING = 0.1
 """Relative difference from the population's mean below which a narrative is silent."""
@@ -19,12 +19,14 @@ _AS_GOOD_AS_EQUAL = 0.03
 
 @dataclass(frozen=True)
 class FeatureFigure:
-    """A segment's mean of one feature beside the population's, both in `unit`."""
+    """A segment's mean of one feature beside the population's, both in `unit`; where it is about a category, the share
+    of the spend that is on it."""
 
     feature: str
     unit: str
     mean: float
     population_mean: float
+    category: str = ""
 
 
 def narrative(
@@ -96,5 +98,5 @@ def _relative_difference(one: FeatureFigure) -> float:
 
 
 def _in_words(one: FeatureFigure, of_whom: str) -> str:
-    of_all = measured(one.population_mean, "share" if one.unit == "share" else "")
-    return f"{deed(one.feature, one.mean, one.unit)} ({of_whom}{of_all})"
+    of_all = percent(one.population_mean) if is_share(one.feature, one.unit) else figure(one.population_mean)
+    return f"{deed(one.feature, one.mean, one.unit, one.category)} ({of_whom}{of_all})"

@@ -8,19 +8,22 @@ import duckdb
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.order_features import FREQUENCY, ORDER_FEATURES, ORDER_VALUE, better_of
-from segment_pipeline.config.source import Feature
+from segment_pipeline.config.source import LOG_RATIO, Feature
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import exact_mean, exact_sum, without, write_rows
 from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.segments.month_before_store import shares_before
 from segment_pipeline.segments.profiles import FeatureFigure, narrative
-from segment_pipeline.segments.tables import SEGMENT_FEATURE_PROFILES, SEGMENT_PROFILES
+from segment_pipeline.segments.tables import SEGMENT_CATEGORIES, SEGMENT_FEATURE_PROFILES, SEGMENT_PROFILES
+
+Shares = dict[tuple[int, str], tuple[float, float]]
+"""Of a segment and a category: what share of the segment's spend is on it, and of that of all customers, 0..1."""
 
 
 def feature_units(config: Config) -> dict[str, str]:
     """The unit of every raw feature, "" where nobody says it. Of a feature that the user's file leaves out, it is the
     declared one; money is in the currency of those that the file names."""
-    units = {feature.name: feature.unit for feature in config.features}
+    units = {feature.name: feature.unit_told for feature in config.features}
     left_out = [ORDER_FEATURES[name] for name in config.raw_feature_names if name not in units]
     named = (ORDER_FEATURES[name] for name in units if name in ORDER_FEATURES)
     currency = next((units[feature.name] for feature in named if feature.is_money and units[feature.name]), "")
@@ -75,12 +78,13 @@ class Profile:
 def profile_segments(
     connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, month: date
 ) -> list[Profile]:
-    """Every segment of the champion, also one that nobody is in this month."""
+    """Every segment of the champion, also one that nobody is in this month. `segment_categories` are there already,
+    where the source has any: narratives tell them."""
     sizes = _sizes(connection, month)
     everyone = sum(size for size, _ in sizes.values())
     before, spend = shares_before(connection, champion, month), _spend(connection, config, month)
     revenue = sum(spend.values())
-    features = _feature_profiles(connection, config, month)
+    features, bought = _feature_profiles(connection, config, month), _shares_of_spend(connection, month)
     population = tuple(row for row in features if row.segment_id is None)
     profiles = []
     for segment in champion.segments:
@@ -88,7 +92,7 @@ def profile_segments(
         spent = spend.get(segment.segment_id, 0.0) if spend else None
         own = tuple(row for row in features if row.segment_id == segment.segment_id)
         revenue_share = spent / revenue if spent is not None and revenue > 0 else None
-        told = _narrative(segment, customers, everyone, revenue_share, own, population, config)
+        told = _narrative(segment, customers, everyone, revenue_share, own, population, bought, config)
         profiles.append(
             Profile(
                 segment.segment_id,
@@ -117,7 +121,7 @@ def write_profiles(connection: duckdb.DuckDBPyConnection, month: date, profiles:
         means = {row.feature: row.mean for row in profile.population}
         for row in profile.features:
             population = means[row.feature]
-            rows.append(vars(row) | {"population_mean": population, "index": _index(row.mean, population)})
+            rows.append(vars(row) | {"population_mean": population, "index": _index(row, population)})
     write_rows(connection, SEGMENT_FEATURE_PROFILES, month, rows)
     segments = [{**without(profile, "features", "population"), "segment_name": profile.name} for profile in profiles]
     return write_rows(connection, SEGMENT_PROFILES, month, segments)
@@ -129,7 +133,7 @@ def index_rows(profiles: Sequence[Profile], config: Config) -> list[dict[str, ob
     return [
         {
             "name": profile.name,
-            "index": _index(row.mean, population.mean),
+            "index": _index(row, population.mean),
             "better": said.get(row.feature, better_of(row.feature)),
             **vars(row),
         }
@@ -140,9 +144,10 @@ def index_rows(profiles: Sequence[Profile], config: Config) -> list[dict[str, ob
     ]
 
 
-def _index(mean: float, population: float) -> float | None:
-    """Of amounts only: of means below 0, as log-ratios have, the larger one would have the smaller index."""
-    return 100 * mean / population if population > 0 and mean >= 0 else None
+def _index(row: FeatureProfile, population: float) -> float | None:
+    """Of amounts only: of means below 0 the larger one would have the smaller index, and of two log-ratios none is so
+    many times the other."""
+    return 100 * row.mean / population if population > 0 and row.mean >= 0 and row.unit != LOG_RATIO else None
 
 
 def _sizes(connection: duckdb.DuckDBPyConnection, month: date) -> dict[int, tuple[int, float]]:
@@ -196,6 +201,13 @@ def _feature_profiles(connection: duckdb.DuckDBPyConnection, config: Config, mon
     return profiles
 
 
+def _shares_of_spend(connection: duckdb.DuckDBPyConnection, month: date) -> Shares:
+    rows = connection.execute(
+        f"SELECT segment_id, category, share, population_share FROM {SEGMENT_CATEGORIES.name} WHERE month = ?", [month]
+    ).fetchall()
+    return {(segment, category): (share, of_all) for segment, category, share, of_all in rows if share is not None}
+
+
 def _narrative(
     segment: Segment,
     customers: int,
@@ -203,6 +215,7 @@ def _narrative(
     revenue_share: float | None,
     own: Sequence[FeatureProfile],
     population: Sequence[FeatureProfile],
+    bought: Shares,
     config: Config,
 ) -> str:
     if not customers:
@@ -210,10 +223,17 @@ def _narrative(
     means = {row.feature: row.mean for row in population}
 
     def figures(features: Sequence[Feature]) -> list[FeatureFigure]:
-        names = {feature.name for feature in features}
-        return [
-            FeatureFigure(row.feature, row.unit, row.mean, means[row.feature]) for row in own if row.feature in names
-        ]
+        categories = {feature.name: feature.category for feature in features}
+        found = []
+        for row in own:
+            category = categories.get(row.feature)
+            shares = bought.get((segment.segment_id, category)) if category is not None else None
+            if category is not None and shares is not None:
+                found.append(FeatureFigure(row.feature, "share", *shares, category))
+            # a log-ratio says nothing to a reader, and one of the rarer categories has no share beside it
+            elif row.feature in categories and row.unit != LOG_RATIO:
+                found.append(FeatureFigure(row.feature, row.unit, row.mean, means[row.feature]))
+        return found
 
     # of whom nothing is known of the spend, a share of it tells nothing
     telling = {config.monetary_feature} if config.monetary_feature is not None else {FREQUENCY, ORDER_VALUE}

@@ -269,7 +269,13 @@ SEGMENT_FEATURE_PROFILES = Table(
         SEGMENT_ID,
         Column("feature", "VARCHAR", "", "The feature."),
         Column("unit", "VARCHAR", "", "The feature's unit."),
-        Column("mean", "DOUBLE", "the feature's unit", "Mean over the customers whose value is known."),
+        Column(
+            "mean",
+            "DOUBLE",
+            "the feature's unit",
+            "Mean over the customers whose value is known, each counted once: such means do not multiply up (orders "
+            "times order value is not the spend).",
+        ),
         Column("p10", "DOUBLE", "the feature's unit", "10th percentile."),
         Column("p50", "DOUBLE", "the feature's unit", "Median."),
         Column("p90", "DOUBLE", "the feature's unit", "90th percentile."),
@@ -278,7 +284,7 @@ SEGMENT_FEATURE_PROFILES = Table(
             "index",
             "DOUBLE",
             "100 = population",
-            "100 times mean over population_mean; NULL where that is 0, or one of them below 0.",
+            "100 times mean over population_mean; NULL where that is 0, or one of them below 0, and of a log-ratio.",
         ),
         Column(
             "known_share",

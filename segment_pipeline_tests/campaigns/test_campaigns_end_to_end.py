@@ -223,8 +223,8 @@ def test_only_what_happened_within_the_campaign_counts(spring):
     assert observed["problems"] == [
         f"outcomes.customer_id: found {unknown} of customers that no month of the source knows; they do not count"
     ]
-    assert observed["before_start"] > 50
-    assert observed["after_end"] == 1
+    assert found.metadata["observed/before_start"].value > 50
+    assert found.metadata["observed/after_end"].value == 1
     assert observed["not_counted"][0].startswith("start of campaign spring: ")
     assert observed["not_counted"][1].startswith("measure_until of campaign spring: found 1 outcomes of its customers")
     metadata = results["2023-05"].asset_materializations_for_node("campaign_lift")[0].metadata

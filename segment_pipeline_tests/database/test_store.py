@@ -245,6 +245,16 @@ def test_a_warehouse_of_an_older_version_gets_the_columns_that_it_lacks():
         assert rows == [(3, 0.9, None)]
 
 
+def test_a_month_of_before_the_window_was_written_down_keeps_its_limits_and_says_that_it_is_not_known():
+    with duckdb.connect() as connection:
+        prepare(connection, TABLES, ())
+        connection.execute("ALTER TABLE feature_limits DROP COLUMN window_months")
+        connection.execute("INSERT INTO feature_limits (month, feature, lowest) VALUES ('2023-01-01', 'orders', 1)")
+        prepare(connection, TABLES, ())
+        rows = connection.execute("SELECT feature, lowest, window_months FROM feature_limits").fetchall()
+        assert rows == [("orders", 1.0, None)]
+
+
 def test_the_rows_of_an_older_run_log_are_numbered_as_they_were_written_and_not_by_their_clock():
     with duckdb.connect() as connection:
         prepare(connection, TABLES, ())

@@ -103,9 +103,9 @@ def test_who_is_likely_to_decline_is_told_by_a_champion_with_memory_alone(wareho
     customer(warehouse, APRIL, "without memory", (0.9, 0.1, 0.0))
     write_early_warnings(warehouse, MODEL, MODEL, APRIL, WarningSettings(likely_to_decline=0.25))
     assert warnings(warehouse, APRIL, "customer_id", "warning", "evidence") == [
-        ("falls", "likely_to_decline", "next month a lower role or none 31 %"),
-        ("lapses", "likely_to_decline", "next month a lower role or none 31 %"),
-        ("sank", "likely_to_decline", "next month a lower role or none 40 %"),
+        ("falls", "likely_to_decline", "next month a lower role 25 %, lapsed 6 %"),
+        ("lapses", "likely_to_decline", "next month lapsed 31 %"),
+        ("sank", "likely_to_decline", "next month a lower role 30 %, lapsed 10 %"),
         ("sank", "segment_downgrade", "from Best's to Now and then"),
     ]
 

@@ -123,6 +123,7 @@ def test_a_failed_check_says_what_it_found_and_what_to_do_and_gives_its_numbers(
     assert stops.description == "rows 3; allowed: rows 2. Do this."
     assert warns.description == "rows 3."
     assert (stops.metadata["observed/rows"].value, stops.metadata["limit/rows"].value) == (3, 2)
+    assert "observed" not in stops.metadata, "behind a click is only what is no number"
 
 
 def test_a_check_counts_its_lists_and_rounds_its_fractions():

@@ -63,7 +63,7 @@ def test_the_five_answers_say_how_the_base_is_what_changed_whom_to_see_to_what_t
         "in 2 segments.",
         "More than chance: 30 of 1,000 customers changed segment, where chance alone moves 20 to 28.",
         "9 customers on this month's contact list.",
-        "Call them. (9, CRM)",
+        "Call them (CRM, for 9).",
         "Yes: nothing speaks against these segments.",
     ]
     assert answers.changed.more == [
@@ -128,8 +128,8 @@ def test_who_needs_us_comes_with_the_revenue_at_risk_and_with_how_such_lists_cam
     )
     assert attention.more == [
         "Chosen by churn risk alone: no warning has proven to find more.",
-        "Of earlier lists 24 % fell silent, who had spent 19,537 EUR in a year; of as many by churn risk alone 41 % "
-        "and 10,056 EUR, as many at random 4 % and 3,848 EUR.",
+        "Of earlier lists 24 % fell silent, who spent at a pace of 19,537 EUR a year. As many customers chosen "
+        "otherwise: by churn risk alone 41 % and 10,056 EUR; at random 4 % and 3,848 EUR.",
     ]
     quality = {"month": MARCH, "inputs": "all", "base_rate": 0.042, "mean_probability": 0.028}
     off = briefed(risk_quality=[quality, quality | {"inputs": "memberships", "mean_probability": 0.042}]).attention.more
@@ -146,7 +146,7 @@ def test_the_light_is_green_amber_or_red_and_says_why():
     amber = briefed(model_validation=validation).trust
     assert (amber.light, amber.said) == (
         "amber",
-        "Yes, with care: drawn anew from this month's customers, the segments would be others.",
+        "Yes, with care: drawn anew from this month's customers alone, the segments would be different ones.",
     )
     assert amber.more == [
         "Something simpler foretells spend better.",
@@ -155,7 +155,9 @@ def test_the_light_is_green_amber_or_red_and_says_why():
     drifted = briefed(alerts=[{"metric": "mean_shift", "fired": True}]).trust
     assert drifted.said.endswith("the customers have changed since the segments were drawn (mean shift).")
     red = briefed(suitability=[{"verdict": "no_segments", "reason": "No segments here: one crowd. More."}]).trust
-    assert (red.light, red.said) == ("red", "No. No segments here: one crowd.")
+    assert (red.light, red.said) == ("red", "No segments here: one crowd.")
+    other = briefed(suitability=[{"verdict": "rules", "reason": "A rule would serve. More."}]).trust
+    assert (other.light, other.said) == ("red", "No. A rule would serve.")
     few = briefed(suitability=[{"verdict": "too_few_customers", "reason": "Few. More."}]).trust
     assert (few.light, few.said) == (
         "amber",

@@ -242,6 +242,26 @@ def test_a_card_shows_what_its_segment_spends_its_money_on_beside_all_customers(
     assert "by category" not in page_of(published, MAY).text
 
 
+def test_a_feature_of_a_category_is_shown_as_the_share_of_the_spend_on_it(published):
+    """On the card, in the heat map and in its tips: of a log-ratio nobody knows what 0.5 is."""
+    change(published, "UPDATE feature_limits SET category = 'organic' WHERE feature = 'products_per_order'")
+    change(
+        published,
+        "INSERT INTO segment_categories SELECT month, segment_id, 'organic', 0.75, 0.25, 300.0, 0.9, 0.6 "
+        "FROM segment_profiles",
+    )
+    with duckdb.connect(str(published), read_only=True) as connection:
+        text, _ = render(connection, "shop", MAY)
+    page = parse(text)
+    assert page.text.count("Spends 75 % on organic 200 % more than all") == len(page.of_class("card"))
+    assert "Spends 75 % on organic on average; all customers: 25 %" in text.replace("\N{NO-BREAK SPACE}", " ")
+    assert '<th scope="col">spend on organic</th>' in text
+    change(published, "UPDATE segment_categories SET share = NULL, index = NULL")  # nobody in it has spent anything
+    assert "on organic 200" not in page_of(published, MAY).text
+    change(published, "ALTER TABLE feature_limits DROP COLUMN category")  # a file from before it was written down
+    assert "spend on organic" not in page_of(published, MAY).text
+
+
 def test_a_card_tells_what_one_of_its_hybrids_buys(published):
     told = "It spends"
     assert told not in page_of(published, MAY).text, "the source has no categories"
@@ -316,6 +336,18 @@ def test_a_file_from_before_segments_had_several_components_tells_as_many_segmen
     assert f"Model 1 has {segments} segments and was fitted" in page_of(published, MAY).text
 
 
+def test_a_month_is_told_with_the_window_that_it_was_made_with(published):
+    """Whatever the configuration says by now: an older month may have been made with another window."""
+    assert "customers of the last 3 months" in page_of(published, MAY).text
+    change(published, "UPDATE feature_limits SET window_months = 6 WHERE month = ?", APRIL)
+    assert "spent in the 6 months to April 2023" in page_of(published, APRIL).text
+    assert "spent in the 6 months" not in page_of(published, MAY).text
+    change(published, "ALTER TABLE feature_limits DROP COLUMN window_months")  # a file from before it was written down
+    page = page_of(published, MAY)
+    assert "of the last" not in page.text.partition("What to do?")[0]
+    assert in_order(page)
+
+
 def test_movement_stands_beside_chance_in_the_sentence_the_table_and_the_matrix(three_months):
     page = page_of(three_months.published, MAY)
     with duckdb.connect(str(three_months.published), read_only=True) as connection:
@@ -363,6 +395,10 @@ def test_a_report_that_fails_costs_no_month_and_can_be_made_later(commands, copy
     assert "Traceback" not in ended.err
 
     (copy.folder / "reports").unlink()
+    # a month that is published was made with the window of then
+    configured = copy.config_path.read_text()
+    assert "window_months: 3" in configured
+    copy.config_path.write_text(configured.replace("window_months: 3", "window_months: 6"))
     for month in ("2023-04", "2023-05"):
         ended = commands.start("report", "--config", str(copy.config_path), "--month", month).wait()
         assert ended.code == 0, ended.err
@@ -442,6 +478,39 @@ def test_it_opens_in_a_browser_without_a_network_a_request_or_an_error(three_mon
     asked = set(re.findall(r'"url":"https?://([^"/]+)', (tmp_path / "net.json").read_text()))
     # the browser's own calls home, which go nowhere
     assert not {host for host in asked if not host.endswith((".google.com", ".googleapis.com", ".gvt1.com"))}
+
+
+FRAME = """<iframe id="f" src="{report}" style="width:{width}px;height:844px;border:0"
+onload="var d = f.contentDocument;
+document.title = [d.documentElement.scrollWidth - d.documentElement.clientWidth,
+d.getElementById('appendix').getBoundingClientRect().top / 844].join(' ')"></iframe>"""
+
+
+@pytest.mark.process
+def test_it_is_a_few_screens_of_a_phone_or_pages_and_nothing_is_cut_off_sideways(three_months, chromium, tmp_path):
+    """Without the appendix, which is folded: at most eight."""
+    report = three_months.folder / "reports" / "2023-05.html"
+    browser = [
+        *(chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'browser'}"),
+        *("--allow-file-access-from-files", "--virtual-time-budget=3000", "--no-pdf-header-footer"),
+    ]
+    environment = os.environ | {"HOME": str(tmp_path)}
+
+    def opened(*options: str) -> str:
+        command = [*browser, *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment).stdout
+
+    for width in (320, 390, 1440):
+        frame = tmp_path / f"{width}.html"
+        frame.write_text(FRAME.format(report=report.as_uri(), width=width))
+        sideways, screens = map(
+            float, re.search(r"<title>(.*)</title>", opened("--dump-dom", frame.as_uri()))[1].split()
+        )
+        assert sideways == 0, width
+        assert 1 < screens <= (8 if width == 390 else 10), width
+    opened(f"--print-to-pdf={tmp_path / 'report.pdf'}", report.as_uri())
+    pages = len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "report.pdf").read_bytes()))
+    assert 1 <= pages <= 8
 
 
 GUESTS = """

@@ -221,7 +221,7 @@ def test_a_narrative_of_a_shop_without_money_tells_portraits_after_what_makes_th
     text = narrative("Frequent", "engaged", 10, 0.5, None, figures, portraits)
     assert text.endswith(
         "on average one of them placed 24.2 orders (all customers: 11.8). Beside that, one spent 812 EUR (all "
-        "customers: 240) and has organic share 0.4 (0.2)."
+        "customers: 240) and has an organic share of 40 % (20 %)."
     )
     like_all = narrative("Average customers", None, 10, 0.5, None, [], portraits[1:2])
     assert like_all.endswith("on average they behave like all customers.")
@@ -235,5 +235,29 @@ def test_a_narrative_of_a_segment_like_everybody_says_so() -> None:
 def test_a_feature_of_the_users_own_is_told_by_its_name_and_a_share_in_per_cent() -> None:
     figures = [FeatureFigure("night_share", "share", 0.3612, 0.2), FeatureFigure("visits", "visits", 4.0, 1.5)]
     text = narrative("Night owls", None, 10, 0.5, None, figures)
-    assert "has visits 4 (all customers: 1.5) and has night share 36 % (20 %)" in text
-    assert deed("night_share", 0.3612, "share") == "has night share 36 %"
+    assert "has 4 visits (all customers: 1.5) and has a night share of 36 % (20 %)" in text
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "unit", "did"),
+    [
+        ("night_share", 0.3612, "share", "has a night share of 36 %"),
+        ("organic_share", 0.5, "", "has an organic share of 50 %"),
+        ("returned", 0.05, "share", "has a returned share of 5 %"),
+        ("market_share", 36.0, "%", "has market share 36 %"),
+        ("visits", 4.0, "visits", "has 4 visits"),
+        ("support_tickets", 4.0, "support tickets", "has 4 support tickets"),
+        ("days_since_last_login", 12.4, "days", "had its last login 12.4 days ago"),
+        ("days_since_last_login", 1.0, "", "had its last login 1 day ago"),
+        ("income", 812.0, "EUR", "has income 812 EUR"),
+        ("orders", 4.0, "orders", "placed 4 orders"),
+    ],
+)
+def test_what_a_customer_did_is_told_as_what_the_feature_is(feature, value, unit, did) -> None:
+    assert deed(feature, value, unit) == did
+
+
+def test_a_feature_of_a_category_is_told_by_the_share_of_the_spend_that_is_on_it() -> None:
+    figures = [FeatureFigure("organic_ratio", "share", 0.5, 0.12, "organic"), FeatureFigure("orders", "", 4.0, 4.0)]
+    text = narrative("A lot of organic", None, 10, 0.5, None, figures)
+    assert text.endswith("on average one of them spends 50 % on organic (all customers: 12 %).")

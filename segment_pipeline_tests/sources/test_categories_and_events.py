@@ -15,6 +15,7 @@ from segment_pipeline.errors import ConfigError, SourceError
 from segment_pipeline.months import parse_month
 from segment_pipeline.sources.own_features import check_own_features
 from segment_pipeline.sources.sources import months_before
+from segment_pipeline.words import percent
 from segment_pipeline_tests.shop import Shop, query
 from segment_pipeline_tests.source_files import COLUMNS, MARCH, ORDERS, load, write
 
@@ -309,3 +310,32 @@ def test_every_segment_shows_what_it_spends_its_money_on(shop: Shop, materialize
     for segment_id, _, kind, share, segment_share in found:
         assert share == pytest.approx(expected[segment_id][2], abs=1e-9)
         assert segment_share == beyond[segment_id, kind]
+
+
+def test_a_feature_of_a_category_is_told_as_the_share_of_the_spend_that_is_on_it(
+    shop: Shop, materialize: Callable[..., object]
+) -> None:
+    """A log-ratio of 0.5 says nothing to anybody: half of the spend is organic. Every third customer buys organic."""
+    text = shop.config_path.read_text(encoding="utf-8")
+    category = (
+        "CASE WHEN CAST(substr(customer, 2) AS INTEGER) % 3 = 0 AND product % 2 = 0 THEN 'organic' ELSE 'other' END"
+    )
+    text = text.replace("    product_id: product\n", f'    product_id: product\n    category: "{category}"\n')
+    taste = "  - {name: organic_ratio, spend_ratio: organic, use: portrait}\nmodel:"
+    shop.config_path.write_text(text.replace("model:", taste), encoding="utf-8")
+    materialize(shop, "2023-03", selection=FROM_SOURCE_TO_PROFILES)
+    shares = query(
+        shop.warehouse,
+        "SELECT narrative, c.share, c.population_share FROM segment_profiles JOIN segment_categories AS c "
+        "USING (month, segment_id) WHERE c.category = 'organic'",
+    )
+    assert min(share for _, share, _ in shares) < 0.1 < 0.35 < max(share for _, share, _ in shares)
+    for narrative, share, of_all in shares:
+        assert f"spends {percent(share)} on organic (all customers: {percent(of_all)})" in narrative
+        assert "ratio" not in narrative
+    told = query(shop.warehouse, "SELECT DISTINCT category, unit FROM feature_limits WHERE feature = 'organic_ratio'")
+    assert told == [("organic", "log-ratio")]
+    indices = query(
+        shop.warehouse, "SELECT DISTINCT index FROM segment_feature_profiles WHERE feature = 'organic_ratio'"
+    )
+    assert indices == [(None,)]

@@ -118,10 +118,10 @@ def test_the_checks_stand_in_dagster_and_only_warn(validated) -> None:
     }
     assert all(check.severity.value == "WARN" for check in found.values())
     gap = found["heldout_gap_is_small"].metadata
-    assert gap["limit"].value == {"heldout_gap": 0.1}
-    assert set(gap["observed"].value) == {"heldout_gap", "problems", "not_computed"}
-    predicted = found["predicts_what_follows"].metadata["observed"].value
-    assert {"silence_auc memberships", "silence_auc k-means", "spend_r2_gain recency"} <= set(predicted)
+    assert gap["limit/heldout_gap"].value == 0.1
+    assert {"observed/heldout_gap", "observed/problems", "observed/not_computed"} <= set(gap)
+    predicted = {name.removeprefix("observed/") for name in found["predicts_what_follows"].metadata}
+    assert {"silence_auc_memberships", "silence_auc_k-means", "spend_r2_gain_recency"} <= predicted
     (event,) = result.asset_materializations_for_node("model_validation")
     assert event.metadata["customers_measured"].value > 500
     assert 0 < event.metadata["silence_auc"].value <= 1

@@ -20,6 +20,7 @@ from segment_pipeline.sources.tables import FOLDED_MONTHS
 from segment_pipeline.value.buyers import fit_purchases, fit_spend
 from segment_pipeline.value.tables import TABLES as VALUE_TABLES
 from segment_pipeline.value.value_store import money_of, quality_of, write_value
+from segment_pipeline.words import figure, percent
 from segment_pipeline_tests.shop import Shop, order_lines, query, write_parquet
 
 MARCH, JUNE, JULY = date(2023, 3, 1), date(2023, 6, 1), date(2023, 7, 1)
@@ -196,7 +197,13 @@ def test_after_a_run_the_money_is_told_and_of_a_file_of_before_there_was_any_not
         )
         console = Console(record=True, width=400, file=io.StringIO())
         print_summary(summary, console)
-        assert f" {summary.money['revenue_at_risk']:,.0f} of that is at risk, " in console.export_text()
+        assert f" {summary.money['revenue_at_risk']:,.0f} of that is at risk, " in console.export_text(clear=False)
+        ((name, share, each),) = connection.execute(
+            "SELECT name, revenue_share, total_spend / customers FROM current_profiles ORDER BY share DESC LIMIT 1"
+        ).fetchall()
+        told = next(line for line in console.export_text(clear=False).splitlines() if name in line)
+        assert told.rstrip().endswith(figure(each, 3))
+        assert f" {percent(share, 1)} " in told
         for table in ("customer_value", "segment_value"):
             connection.execute(f"DROP TABLE {table}")
         assert summarise("shop", copy.published, connection).money is None
