@@ -16,6 +16,7 @@ from segment_pipeline.database.quoting import identifier
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import month_key
 from segment_pipeline.sources.aggregates import named_columns
+from segment_pipeline.sources.catalogue import open_table
 from segment_pipeline.sources.expressions import (
     bound,
     columns_of_ids_alone,
@@ -94,9 +95,14 @@ def open_feeds(connection: duckdb.DuckDBPyConnection, config: Config) -> list[Fe
 
 def _open(connection: duckdb.DuckDBPyConnection, config: Config, index: int, events: EventsSource) -> Feed:
     section = f"source.events[{index}]"
-    given = {key: str(text) for key, text in events.model_dump(exclude={"feed", "path"}, exclude_none=True).items()}
-    path = resolve_source_path(events.path, config.path.parent)
-    source = open_files(connection, path, columns_of_ids_alone(given, ("customer_id",)), f"{section}.path")
+    given = {
+        key: str(text) for key, text in events.model_dump(exclude={"feed", "path", "table"}, exclude_none=True).items()
+    }
+    if events.path is None:
+        source = open_table(connection, str(events.table), section)
+    else:
+        path = resolve_source_path(events.path, config.path.parent)
+        source = open_files(connection, path, columns_of_ids_alone(given, ("customer_id",)), f"{section}.path")
     expressions = bound(given, source)
     types = expression_types(connection, source, section, expressions)
     refuse_unfit_types(source, section, given, types)

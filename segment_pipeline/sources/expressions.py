@@ -100,8 +100,8 @@ def text_id(expression: str, kind: str) -> str:
     if kind not in ("DOUBLE", "FLOAT"):
         return f"CAST({value} AS VARCHAR)"
     return (
-        f"CASE WHEN {value} = trunc({value}) AND abs({value}) < 9007199254740992 "
-        f"THEN CAST(CAST({value} AS BIGINT) AS VARCHAR) "
+        f"CASE WHEN {value} = round({value}) AND abs({value}) < 9007199254740992 "
+        f"THEN CAST(CAST(round({value}) AS BIGINT) AS VARCHAR) "
         f"WHEN isfinite({value}) THEN CAST({value} AS VARCHAR) END"
     )
 
@@ -175,7 +175,8 @@ def _type_of(connection: duckdb.DuckDBPyConnection, source: Relation, key: str, 
             "at most files. Fix that key in the configuration."
         )
     # beside the row itself no aggregate of many rows can stand
-    query = f"SELECT ({expression}\n) AS value, source AS row FROM {source.sql} AS source"
+    row = f"source.{identifier(next(iter(source.columns)))}"
+    query = f"SELECT ({expression}\n) AS value, {row} AS row FROM {source.sql} AS source"
     try:
         one_statement = len(connection.extract_statements(query)) == 1
         found = connection.execute(f"DESCRIBE {query}").fetchall() if one_statement else []

@@ -22,6 +22,7 @@ from segment_pipeline.database.store import month_literal
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months, as_of
 from segment_pipeline.sources.aggregates import named_columns
+from segment_pipeline.sources.catalogue import open_table
 from segment_pipeline.sources.expressions import (
     bound,
     category_text,
@@ -114,12 +115,16 @@ def open_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, *, c
     """
     orders = orders_of(config)
     given = orders.expressions
-    source = open_files(
-        connection,
-        [resolve_source_path(path, config.path.parent) for path in orders.path],
-        columns_of_ids_alone(given, ("customer_id", "order_id", "product_id")),
-        form=Form(orders.as_text, orders.separator, once=orders.repeats == "once"),
-    )
+    once = orders.repeats == "once"
+    if orders.table is not None:
+        source = open_table(connection, orders.table, "source.orders", once=once)
+    else:
+        source = open_files(
+            connection,
+            [resolve_source_path(path, config.path.parent) for path in orders.path],
+            columns_of_ids_alone(given, ("customer_id", "order_id", "product_id")),
+            form=Form(orders.as_text, orders.separator, once=once),
+        )
     source = with_columns(connection, source, "source.orders", orders.columns)
     expressions = bound(given, source)
     types = expression_types(connection, source, "source.orders", expressions)

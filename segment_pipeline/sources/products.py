@@ -8,6 +8,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import ProductsSource, resolve_source_path
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.errors import SourceError
+from segment_pipeline.sources.catalogue import open_table
 from segment_pipeline.sources.expressions import (
     bound,
     category_text,
@@ -44,9 +45,12 @@ class Products:
 
 def open_products(connection: duckdb.DuckDBPyConnection, config: Config, products: ProductsSource) -> Products:
     """Fill PRODUCTS with each product's category. Raises SourceError, also where a product has several."""
-    path = resolve_source_path(products.path, config.path.parent)
     given = {"product_id": products.product_id, "category": products.category}
-    source = open_files(connection, path, columns_of_ids_alone(given, ("product_id",)), "source.products.path")
+    if products.path is None:
+        source = open_table(connection, str(products.table), "source.products")
+    else:
+        path = resolve_source_path(products.path, config.path.parent)
+        source = open_files(connection, path, columns_of_ids_alone(given, ("product_id",)), "source.products.path")
     of = bound(given, source)
     types = expression_types(connection, source, "source.products", of)
     as_it_is = types["product_id"].endswith("INT")
@@ -67,7 +71,7 @@ def open_products(connection: duckdb.DuckDBPyConnection, config: Config, product
     source.refuse_changed()
     if several is not None:
         raise SourceError(
-            f"{path}: the product {several[0]} has several categories, such as {several[1]} and {several[2]}; expected "
+            f"{source.path}: the product {several[0]} has several categories, such as {several[1]} and {several[2]}; expected "
             "one row per product. Deliver one category for each, or choose another column for source.products.category."
         )
     return Products(source, types["product_id"])

@@ -117,7 +117,7 @@ _THE_SAME = frozenset(
         *(exp.Right, exp.Year, exp.Month, exp.Day, exp.Sum, exp.Min, exp.Max, exp.AnyValue, exp.LogicalAnd),
         *(exp.LogicalOr, exp.StddevSamp, exp.Filter, exp.Window, exp.RowNumber, exp.DenseRank, exp.Lag, exp.Lead),
         *(exp.Transform, exp.ArrayFilter, exp.ArrayAppend, exp.ArrayMax, exp.MapKeys, exp.Dot, exp.JSONKeyValue),
-        *(exp.Interval, exp.ToDays),
+        *(exp.Interval, exp.ToDays, exp.SHA2, exp.BitwiseOrAgg),
     }
 )
 """What both mean the same by, NULL and NaN included, or what one of the rewrites around it looks after."""
@@ -268,6 +268,8 @@ def _sum_of_days(node: exp.Expression) -> exp.Expression:
 
 def _cast(node: exp.Expression) -> exp.Expression:
     inner, to = node.this, node.to
+    if to.this == exp.DType.TIMESTAMPTZ and isinstance(node.parent, exp.Anonymous) and node.parent.name == "timezone":
+        return node  # see _local_time
     if not _is_known_type(to):
         raise _refused(node, "the type has no like one")
     if to.this not in {exp.DType.INT, exp.DType.BIGINT}:
@@ -298,6 +300,52 @@ def _is_known_type(kind: exp.Expression) -> bool:
     if kind.this in {exp.DType.ARRAY, exp.DType.LIST, exp.DType.MAP}:
         return all(_is_known_type(one) for one in kind.expressions)
     return kind.this in _TYPES
+
+
+def _try_cast(node: exp.Expression) -> exp.Expression:
+    """NULL where it cannot be, in both; of whole numbers only what is none is no business of theirs."""
+    if node.to.this not in {
+        exp.DType.DOUBLE,
+        exp.DType.DECIMAL,
+        exp.DType.TIMESTAMP,
+        exp.DType.TIMESTAMPNTZ,
+        exp.DType.DATE,
+    }:
+        raise _refused(node, "what is no such value is another in each engine")
+    return node
+
+
+def _local_time(node: exp.Expression) -> exp.Expression:
+    """What the clocks of a zone show at a moment. Sessions are in UTC, so that a moment without its zone is UTC."""
+    zone, moment = node.expressions
+    inner = moment.this if isinstance(moment, exp.Cast) and moment.to.this == exp.DType.TIMESTAMPTZ else moment
+    return _cast_to(_call("from_utc_timestamp", inner.copy(), zone), "TIMESTAMP_NTZ")
+
+
+def _first_of_month(node: exp.Expression) -> exp.Expression:
+    if str(node.args["unit"]).upper() != "MONTH":
+        raise _refused(node, "moments are cut off to months only")
+    first = _call("trunc", _cast_to(node.this, "DATE"), exp.Literal.string("MM"))
+    return _cast_to(first, "TIMESTAMP_NTZ")
+
+
+def _hash(node: exp.Expression) -> exp.Expression:
+    """Another number than DuckDB's, as good for telling values apart; Spark's passes over NULL, wherever it stands. As
+    a decimal, of which there is room for the sum of as many as there are rows."""
+    told = [part for one in node.expressions for part in (exp.Is(this=_alone(one), expression=exp.Null()), one)]
+    return _cast_to(_call("xxhash64", *told), "DECIMAL(38, 0)")
+
+
+def _shifted(node: exp.Expression) -> exp.Expression:
+    return _call("shiftleft", node.this, node.expression)
+
+
+def _distinct(node: exp.Expression) -> exp.Expression:
+    """What is counted: a row of several values counts in DuckDB whatever is NULL in it, and not in Spark."""
+    values = node.expressions
+    if len(values) == 1 and isinstance(values[0], exp.Tuple):
+        node = exp.Distinct(expressions=[_call("struct", *values[0].expressions)])
+    return _only("on")(node)
 
 
 def _is_whole(expression: exp.Expression) -> bool:
@@ -451,7 +499,8 @@ _REWRITES: dict[type[exp.Expression], Callable[[exp.Expression], exp.Expression]
     exp.Cast: _cast,
     exp.Count: _only("expressions"),
     exp.DateDiff: _days_between,
-    exp.Distinct: _only("on"),
+    exp.Distinct: _distinct,
+    exp.BitwiseLeftShift: _shifted,
     exp.Div: _division,
     exp.Explode: _unnest,
     exp.Group: _only("cube", "rollup", "totals"),
@@ -473,13 +522,17 @@ _REWRITES: dict[type[exp.Expression], Callable[[exp.Expression], exp.Expression]
     exp.Star: _only("replace", "rename"),
     exp.Sub: _sum_of_days,
     exp.Table: _table,
+    exp.TimestampTrunc: _first_of_month,
     exp.ToMap: _empty_map,
     exp.Trim: _trim,
+    exp.TryCast: _try_cast,
     exp.Union: _only("by_name"),
     exp.WindowSpec: _window_rows,
 }
 _FUNCTIONS: dict[str, Callable[[exp.Expression], exp.Expression]] = {
     "isfinite": _is_finite,
+    "hash": _hash,
     "list_position": _place,
     "list_sum": _list_sum,
+    "timezone": _local_time,
 }
