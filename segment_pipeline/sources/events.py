@@ -16,7 +16,6 @@ from segment_pipeline.database.quoting import identifier
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import month_key
 from segment_pipeline.sources.aggregates import named_columns
-from segment_pipeline.sources.catalogue import open_table
 from segment_pipeline.sources.expressions import (
     bound,
     columns_of_ids_alone,
@@ -26,7 +25,7 @@ from segment_pipeline.sources.expressions import (
     text_id,
     timestamp,
 )
-from segment_pipeline.sources.files import Relation, open_files
+from segment_pipeline.sources.files import Relation, open_files, open_table
 from segment_pipeline.sources.order_lines import instant, window_of
 from segment_pipeline.sources.people.delivered import Delivered, delivered
 
@@ -157,6 +156,7 @@ def fold_events(
     """
     start, end = map(instant, window_of(config, month))
     of_window = "".join(f", CAST({sql} AS DOUBLE) AS {identifier(name)}" for name, sql in made.items())
+    of_customer = "".join(f", w.{identifier(name)}" for name in made)
     events = f"({feed.sql()})"
     since_ever = "true" if config.source.customers == "any" else "false"
     connection.execute(f"""
@@ -170,7 +170,9 @@ def fold_events(
             SELECT customer_id, CAST(min(occurred_at) AS DATE) AS "(first event)" FROM {events}
             WHERE {since_ever} AND is_event AND isfinite(occurred_at) AND occurred_at < {end} GROUP BY customer_id
         )
-        SELECT w.*, "(first event)" FROM in_window AS w LEFT JOIN ever USING (customer_id)
-        UNION ALL BY NAME
-        SELECT NULL AS customer_id, NULL AS "(first event)" {of_window} FROM {events} WHERE false
+        SELECT w.customer_id {of_customer}, ever."(first event)"
+        FROM in_window AS w LEFT JOIN ever ON ever.customer_id = w.customer_id
+        UNION ALL
+        SELECT CAST(NULL AS VARCHAR) AS customer_id {of_window}, CAST(NULL AS DATE) AS "(first event)"
+        FROM {events} WHERE false
     """)

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import duckdb
 
+from segment_pipeline.database.engines.spark import RefusedError
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import more_memory, reason
 from segment_pipeline.database.user_sql import what_it_does_beside_reading
@@ -116,7 +117,7 @@ def timestamp(expression: str, kind: str, zone: str) -> str:
     value = f"({expression}\n)"
     if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"):
         value = f"timezone({literal(zone)}, CAST({value} AS TIMESTAMPTZ))"
-    return f"TRY_CAST({value} AS TIMESTAMP)"
+    return f"{'CAST' if kind == 'TIMESTAMP' else 'TRY_CAST'}({value} AS TIMESTAMP)"
 
 
 def is_date(moment: str) -> str:
@@ -180,7 +181,7 @@ def _type_of(connection: duckdb.DuckDBPyConnection, source: Relation, key: str, 
     try:
         one_statement = len(connection.extract_statements(query)) == 1
         found = connection.execute(f"DESCRIBE {query}").fetchall() if one_statement else []
-    except duckdb.Error as error:
+    except (duckdb.Error, RefusedError) as error:
         quoting = " A column called like a word of SQL stands in double quotes."
         raise SourceError(
             f"{source.path}: {key} is {expression!r}; expected a column, or a SQL expression over the "

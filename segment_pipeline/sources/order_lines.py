@@ -22,7 +22,6 @@ from segment_pipeline.database.store import month_literal
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months, as_of
 from segment_pipeline.sources.aggregates import named_columns
-from segment_pipeline.sources.catalogue import open_table
 from segment_pipeline.sources.expressions import (
     bound,
     category_text,
@@ -36,7 +35,7 @@ from segment_pipeline.sources.expressions import (
     timestamp,
     with_columns,
 )
-from segment_pipeline.sources.files import Form, Relation, open_files
+from segment_pipeline.sources.files import Form, Relation, open_files, open_table
 from segment_pipeline.sources.people.delivered import Delivered, delivered
 from segment_pipeline.sources.products import CATEGORY, PRODUCTS, Products, open_products
 from segment_pipeline.sources.tables import FOLDED_MONTHS, FOLDED_ORDERS, SOURCE_MONTHS
@@ -147,7 +146,7 @@ def lost_by_rounding(connection: duckdb.DuckDBPyConnection, lines: OrderLines) -
     found = connection.execute(f"""
         SELECT sum(abs(given - CAST(kept AS DOUBLE))) / nullif(sum(abs(given)), 0) FROM (
             SELECT given, TRY_CAST(given AS {AMOUNT}) AS kept FROM (
-                SELECT TRY_CAST(({lines.expressions["amount"]}\n) AS DOUBLE) AS given FROM {lines.source.sql} AS source
+                SELECT CAST(({lines.expressions["amount"]}\n) AS DOUBLE) AS given FROM {lines.source.sql} AS source
             )
         ) WHERE kept IS NOT NULL
     """).fetchone()

@@ -8,7 +8,6 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import ProductsSource, resolve_source_path
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.errors import SourceError
-from segment_pipeline.sources.catalogue import open_table
 from segment_pipeline.sources.expressions import (
     bound,
     category_text,
@@ -17,7 +16,7 @@ from segment_pipeline.sources.expressions import (
     reading_failed,
     text_id,
 )
-from segment_pipeline.sources.files import Relation, open_files
+from segment_pipeline.sources.files import Relation, open_files, open_table
 
 CATEGORY = "category of the product"
 """The column of PRODUCTS; like its other one, called as no file calls its own: expressions over a row are not to find
@@ -63,7 +62,8 @@ def open_products(connection: duckdb.DuckDBPyConnection, config: Config, product
             FROM {source.sql} AS source GROUP BY ALL
         """)
         several = connection.execute(
-            f"SELECT * FROM {PRODUCTS} WHERE another <> {identifier(CATEGORY)} ORDER BY ALL LIMIT 1"
+            f"SELECT {identifier(PRODUCT)}, {identifier(CATEGORY)}, another FROM {PRODUCTS} "
+            f"WHERE another <> {identifier(CATEGORY)} ORDER BY ALL LIMIT 1"
         ).fetchone()
     except duckdb.Error as error:
         source.refuse_changed()
@@ -71,7 +71,8 @@ def open_products(connection: duckdb.DuckDBPyConnection, config: Config, product
     source.refuse_changed()
     if several is not None:
         raise SourceError(
-            f"{source.path}: the product {several[0]} has several categories, such as {several[1]} and {several[2]}; expected "
-            "one row per product. Deliver one category for each, or choose another column for source.products.category."
+            f"{source.path}: the product {several[0]} has several categories, such as {several[1]} and {several[2]}; "
+            "expected one row per product. Deliver one category for each, or choose another column for "
+            "source.products.category."
         )
     return Products(source, types["product_id"])

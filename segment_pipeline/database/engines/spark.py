@@ -49,6 +49,10 @@ class RefusedError(EngineError):
     """Spark was reached, and did not do it."""
 
 
+class ForeignSqlError(RefusedError):
+    """A statement has something that Spark might understand otherwise than DuckDB; it was not asked."""
+
+
 @dataclass(frozen=True)
 class Spark:
     """A database of a Spark server, in which customer-level tables live.

@@ -20,14 +20,10 @@ from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.dialects.spark import Spark
 from sqlglot.generators.spark import SparkGenerator
 
-from segment_pipeline.errors import PipelineError
+from segment_pipeline.database.engines.spark import ForeignSqlError
 
 BLANKS = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 """What DuckDB's trim takes away."""
-
-
-class ForeignSqlError(PipelineError):
-    """A statement has something that Spark might understand otherwise than DuckDB."""
 
 
 class AsWritten(DuckDB):  # type: ignore[misc]  # sqlglot has no types for mypy here
@@ -302,17 +298,32 @@ def _is_known_type(kind: exp.Expression) -> bool:
     return kind.this in _TYPES
 
 
+_PLAIN = {
+    exp.DType.DOUBLE: r" *[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)? *",
+    exp.DType.TIMESTAMPNTZ: r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?)?",
+    exp.DType.DATE: r"[0-9]{4}-[0-9]{2}-[0-9]{2}",
+}
+"""Texts that every engine takes for the same number or time; there are more, and each engine has its own."""
+
+
 def _try_cast(node: exp.Expression) -> exp.Expression:
-    """NULL where it cannot be, in both; of whole numbers only what is none is no business of theirs."""
-    if node.to.this not in {
-        exp.DType.DOUBLE,
-        exp.DType.DECIMAL,
-        exp.DType.TIMESTAMP,
-        exp.DType.TIMESTAMPNTZ,
-        exp.DType.DATE,
-    }:
+    """NULL where it cannot be, in both. Of a text that is neither plainly such a value nor plainly none, one engine may
+    make a value and another NULL: it ends the statement."""
+    inner, kind = node.this, node.to.this
+    if kind == exp.DType.DECIMAL or (isinstance(inner, exp.Cast) and inner.to.this == exp.DType.TIMESTAMPNTZ):
+        return node
+    if kind not in _PLAIN:
         raise _refused(node, "what is no such value is another in each engine")
-    return node
+    text = _cast_to(inner.copy(), "STRING")
+
+    def like(pattern: str) -> exp.Expression:
+        return _call("regexp_like", text.copy(), exp.Literal.string(f"^({pattern})$"))
+
+    stop = _call(
+        "raise_error", exp.Literal.string(f"this text is plainly neither {kind.value} nor none: say what it is")
+    )
+    unclear = exp.and_(like(".*[0-9].*"), exp.not_(like(_PLAIN[kind])))
+    return exp.Case().when(unclear, stop).else_(node)
 
 
 def _local_time(node: exp.Expression) -> exp.Expression:
@@ -413,7 +424,11 @@ _WRITTEN = (exp.Literal, exp.Neg)
 
 def _contains(node: exp.Expression) -> exp.Expression:
     """Spark says NULL, and not false, where a list without the value has a NULL."""
-    place = _call("array_position", node.this, node.expression)
+    return _holds(node.this, node.expression)
+
+
+def _holds(values: exp.Expression, value: exp.Expression) -> exp.Expression:
+    place = _call("array_position", values, value)
     return exp.Paren(this=exp.GT(this=place, expression=exp.Literal.number(0)))
 
 
@@ -530,9 +545,11 @@ _REWRITES: dict[type[exp.Expression], Callable[[exp.Expression], exp.Expression]
     exp.WindowSpec: _window_rows,
 }
 _FUNCTIONS: dict[str, Callable[[exp.Expression], exp.Expression]] = {
+    "count_star": lambda _: exp.Count(this=exp.Star()),
     "isfinite": _is_finite,
     "hash": _hash,
     "list_position": _place,
     "list_sum": _list_sum,
+    "map_contains": lambda node: _holds(_call("map_keys", node.expressions[0]), node.expressions[1]),
     "timezone": _local_time,
 }
