@@ -65,11 +65,11 @@ def _published() -> Collection[date]:
 
 def _with_their_data(due: Sequence[date]) -> tuple[Sequence[date], str | None]:
     """The months before the first that has to wait, without those that are passed over; and for what that one waits."""
-    from segment_pipeline.database.store import in_memory
+    from segment_pipeline.database.engines.engine import looking
     from segment_pipeline.sources.over_time.outlook import look_at_source
 
     config = location_config()
-    with suppress(PipelineError), in_memory() as connection:
+    with suppress(PipelineError), looking(config) as connection:
         outlook = look_at_source(connection, config, [], due)
         passed_over = outlook.empty if config.quality.empty_month == "skip" else ()
         waits, end = outlook.waits or (None, None)

@@ -245,12 +245,12 @@ def _open_what_is_named(config: Config) -> None:
     """Every file that the configuration names, and the columns and expressions over it. Raises ConfigError."""
     from segment_pipeline.audit.audit_store import check_labels
     from segment_pipeline.campaigns.outcomes_store import open_outcomes
-    from segment_pipeline.database.store import scratch
+    from segment_pipeline.database.engines.engine import looking
     from segment_pipeline.quickstart.request import last_closed_month
     from segment_pipeline.sources.sources import check_source
 
     months = month_range(config.first_month, max(config.first_month, last_closed_month()))
-    with scratch(config.operation.memory_limit) as connection:
+    with looking(config) as connection:
         try:
             check_source(connection, config, months)
             check_labels(connection, config, months)

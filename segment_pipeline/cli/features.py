@@ -19,8 +19,8 @@ from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.config.source import Feature
 from segment_pipeline.config.starter_file import scalar
 from segment_pipeline.customers.worth import FeatureWorth, LaterWindow, feature_worth, only_grows
+from segment_pipeline.database.engines.engine import looking
 from segment_pipeline.database.quoting import identifier
-from segment_pipeline.database.store import scratch
 from segment_pipeline.errors import PipelineError, SourceError
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.months import add_months, month_key
@@ -63,7 +63,7 @@ def features_command(config: Config, chosen: argparse.Namespace) -> int:
     """Reads the month and the one a window before it; prints a table with bars, and the lines to paste."""
     closed = last_closed_month()
     month = chosen.month or min(config.last_month or closed, closed)
-    with scratch(config.operation.memory_limit) as connection:
+    with looking(config) as connection:
         customers = read_candidates(connection, config, month)
     _print(config, month, advise(customers, config.model.seed), has_past=bool(customers.before))
     return 0

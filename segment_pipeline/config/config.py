@@ -260,8 +260,13 @@ class Config(Settings):
     def _engine_runs_the_query(cls, engine: EngineSettings, info: ValidationInfo) -> EngineSettings:
         source = info.data.get("source")
         query = source.query if source is not None else None
-        if engine.spark is None and query is not None and query.runs_on == "engine":
+        if engine.spark is not None or source is None:
+            return engine
+        if query is not None and query.runs_on == "engine":
             raise refusal(("spark",), "nothing", "the server's address, as source.query.runs_on is engine")
+        for key, table in source.tables.items():
+            named = ".".join(map(str, ("source", *key)))
+            raise refusal(("spark",), "nothing", f"the server's address, as {named} is {table}")
         return engine
 
     @field_validator("audit")

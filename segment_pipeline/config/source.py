@@ -3,6 +3,7 @@
 import difflib
 import importlib.util
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -54,6 +55,47 @@ def _source_paths(value: object) -> object:
 
 SourcePath = Annotated[str, AfterValidator(_source_path)]
 
+_PART = r"(\w+|`[^`]+`)"
+_CATALOGUE_TABLE = re.compile(rf"{_PART}(\.{_PART}){{0,2}}")
+CATALOGUE_TABLE_FORM = (
+    "a table such as orders, schema.orders or catalog.schema.orders; or parquet.`/path` and delta.`/path`"
+)
+
+
+def _table() -> Any:
+    return setting(
+        None,
+        "",
+        "In the place of `path`: a table of the catalogue of `engine`, whose rows stay there; "
+        "or files that its server can open, as parquet.`/path`.",
+        allowed=CATALOGUE_TABLE_FORM,
+        exclude_if=lambda table: table is None,  # what a project without one is known by, stays
+    )
+
+
+def _table_name(value: str) -> str:
+    if not _CATALOGUE_TABLE.fullmatch(value):
+        raise refusal((), show(value), CATALOGUE_TABLE_FORM)
+    return value
+
+
+TableName = Annotated[str, AfterValidator(_table_name)]
+
+
+class _Rows(Settings):
+    """What has rows: files, or a table of the engine's catalogue."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "_Rows":
+        path, table = getattr(self, "path", None), getattr(self, "table", None)
+        if bool(path) == bool(table):
+            raise refusal(("table",) if table else (), "both" if table else "neither", "one of path and table")
+        of_files = [key for key in ("as_text", "separator") if table and getattr(self, key, None)]
+        if of_files:
+            raise refusal((of_files[0],), f"{of_files[0]} beside table", "with files only; drop the key")
+        return self
+
+
 Columns = Annotated[Mapping[Name, Expression], BeforeValidator(empty_means_defaults)]
 
 
@@ -97,16 +139,17 @@ def _time_zone(value: str) -> str:
     return value
 
 
-class OrdersSource(Settings):
+class OrdersSource(_Rows):
     """Order lines, one row per product on an order (or per order)."""
 
     path: Annotated[tuple[SourcePath, ...], BeforeValidator(_source_paths)] = setting(
-        ...,
+        (),
         "",
         "Delimited text in any encoding, Excel, JSON lines or Parquet, also a glob, or a list of these; relative to "
         "this file; package:NAME/path for a file in an installed package.",
         allowed="a path, or a list of paths",
     )
+    table: TableName | None = _table()
     as_text: bool = _as_text()
     separator: str | None = _separator()
     columns: Columns = _columns()
@@ -138,19 +181,22 @@ class OrdersSource(Settings):
         return {key: str(text) for key, text in self.model_dump(include=named, exclude_none=True).items()}
 
 
-class ProductsSource(Settings):
+class ProductsSource(_Rows):
     """The categories of products in a file of their own, one row per product, joined by source.orders.product_id."""
 
-    path: SourcePath = setting(..., "", "Parquet, CSV or a glob, relative to this file; as for orders.")
+    path: SourcePath | None = setting(None, "", "Parquet, CSV or a glob, relative to this file; as for orders.")
+    table: TableName | None = _table()
     product_id: Expression = setting(..., "", "The product: a column or a SQL expression over the row.")
     category: Expression = setting(..., "", "The category of the product, likewise.")
 
 
-class EventsSource(Settings):
-    """A feed of events beside the orders, one row per event. Every value but `feed` and `path` is a SQL expression."""
+class EventsSource(_Rows):
+    """A feed of events beside the orders, one row per event. Every value but `feed`, `path` and `table` is a SQL
+    expression."""
 
     feed: Name = setting(..., "", "What the features call it, such as sessions.")
-    path: SourcePath = setting(..., "", "Parquet, CSV or a glob, relative to this file; as for orders.")
+    path: SourcePath | None = setting(None, "", "Parquet, CSV or a glob, relative to this file; as for orders.")
+    table: TableName | None = _table()
     customer_id: Expression = setting(..., "", "The customer, as the orders identify it.")
     occurred_at: Expression = setting(..., "", "When it happened; a date or a timestamp.")
     where: Expression | None = setting(None, "", "Which rows are events at all; all of them when left out.")
@@ -224,6 +270,13 @@ class Source(Settings):
         "What happens to a month before whose end the data stop, for longer than they ever did: it waits for the rest, "
         "or runs with a warning.",
     )
+
+    @property
+    def tables(self) -> dict[KeyPath, str]:
+        """What it names of the engine's catalogue, by key."""
+        sections: list[tuple[KeyPath, Any]] = [(("orders",), self.orders), (("products",), self.products)]
+        sections += [(("events", index), feed) for index, feed in enumerate(self.events)]
+        return {(*key, "table"): one.table for key, one in sections if one is not None and one.table is not None}
 
     @property
     def window_of_orders(self) -> int | None:

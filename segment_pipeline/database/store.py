@@ -483,7 +483,7 @@ TELLING_LINE = re.compile(
 )
 
 
-def reason(error: duckdb.Error) -> str:
+def reason(error: Exception) -> str:
     """What DuckDB complains of, as one line: without its advice on options that a user here cannot set."""
     first, *others = str(error).splitlines()
     said = [first, *(line.strip() for line in others if TELLING_LINE.match(line.strip()))]

@@ -22,6 +22,7 @@ import duckdb
 
 from segment_pipeline.config.values import either
 from segment_pipeline.config.yaml_text import show
+from segment_pipeline.database.engines.spark import RefusedError
 from segment_pipeline.database.store import reason
 from segment_pipeline.database.user_sql import ask_parser, syntax_tree, text_of
 from segment_pipeline.sources.expressions import NUMERIC_TYPES
@@ -308,3 +309,5 @@ def _type_of(connection: duckdb.DuckDBPyConnection, expression: str, rows: str) 
         raise UnfitError(
             f"{show(expression)}, of which DuckDB says: {reason(error)}", "what DuckDB can compute"
         ) from error
+    except RefusedError as error:
+        raise UnfitError(f"{show(expression)}; {error}", "what DuckDB and the engine understand alike") from error

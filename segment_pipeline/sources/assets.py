@@ -17,13 +17,19 @@ def source_assets(config: Config) -> list[dg.AssetsDefinition]:
     """What the user's file names as its source: order lines or ready-made customers, and each feed of events."""
     source = config.source
     places = [
-        (source.orders and ", ".join(source.orders.path), "The order lines that all features are computed from"),
+        (
+            source.orders and (source.orders.table or ", ".join(source.orders.path)),
+            "The order lines that all features are computed from",
+        ),
         (source.snapshots and source.snapshots.path, "The ready-made features of each month"),
         (source.query and source.query.file, "The customers and features that the user's own SQL returns"),
     ]
     return [
         *(_made_by_others(_key(config), f"{what}: {place}.") for place, what in places if place is not None),
-        *(_made_by_others(_key(config, feed.feed), f"A feed of dated events: {feed.path}.") for feed in source.events),
+        *(
+            _made_by_others(_key(config, feed.feed), f"A feed of dated events: {feed.table or feed.path}.")
+            for feed in source.events
+        ),
     ]
 
 

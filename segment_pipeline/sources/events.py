@@ -25,7 +25,7 @@ from segment_pipeline.sources.expressions import (
     text_id,
     timestamp,
 )
-from segment_pipeline.sources.files import Relation, open_files
+from segment_pipeline.sources.files import Relation, open_files, open_table
 from segment_pipeline.sources.order_lines import instant, window_of
 from segment_pipeline.sources.people.delivered import Delivered, delivered
 
@@ -94,9 +94,14 @@ def open_feeds(connection: duckdb.DuckDBPyConnection, config: Config) -> list[Fe
 
 def _open(connection: duckdb.DuckDBPyConnection, config: Config, index: int, events: EventsSource) -> Feed:
     section = f"source.events[{index}]"
-    given = {key: str(text) for key, text in events.model_dump(exclude={"feed", "path"}, exclude_none=True).items()}
-    path = resolve_source_path(events.path, config.path.parent)
-    source = open_files(connection, path, columns_of_ids_alone(given, ("customer_id",)), f"{section}.path")
+    given = {
+        key: str(text) for key, text in events.model_dump(exclude={"feed", "path", "table"}, exclude_none=True).items()
+    }
+    if events.path is None:
+        source = open_table(connection, str(events.table), section)
+    else:
+        path = resolve_source_path(events.path, config.path.parent)
+        source = open_files(connection, path, columns_of_ids_alone(given, ("customer_id",)), f"{section}.path")
     expressions = bound(given, source)
     types = expression_types(connection, source, section, expressions)
     refuse_unfit_types(source, section, given, types)
@@ -151,6 +156,7 @@ def fold_events(
     """
     start, end = map(instant, window_of(config, month))
     of_window = "".join(f", CAST({sql} AS DOUBLE) AS {identifier(name)}" for name, sql in made.items())
+    of_customer = "".join(f", w.{identifier(name)}" for name in made)
     events = f"({feed.sql()})"
     since_ever = "true" if config.source.customers == "any" else "false"
     connection.execute(f"""
@@ -164,7 +170,9 @@ def fold_events(
             SELECT customer_id, CAST(min(occurred_at) AS DATE) AS "(first event)" FROM {events}
             WHERE {since_ever} AND is_event AND isfinite(occurred_at) AND occurred_at < {end} GROUP BY customer_id
         )
-        SELECT w.*, "(first event)" FROM in_window AS w LEFT JOIN ever USING (customer_id)
-        UNION ALL BY NAME
-        SELECT NULL AS customer_id, NULL AS "(first event)" {of_window} FROM {events} WHERE false
+        SELECT w.customer_id {of_customer}, ever."(first event)"
+        FROM in_window AS w LEFT JOIN ever ON ever.customer_id = w.customer_id
+        UNION ALL
+        SELECT CAST(NULL AS VARCHAR) AS customer_id {of_window}, CAST(NULL AS DATE) AS "(first event)"
+        FROM {events} WHERE false
     """)

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import duckdb
 
+from segment_pipeline.database.engines.spark import RefusedError
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import more_memory, reason
 from segment_pipeline.database.user_sql import what_it_does_beside_reading
@@ -100,8 +101,8 @@ def text_id(expression: str, kind: str) -> str:
     if kind not in ("DOUBLE", "FLOAT"):
         return f"CAST({value} AS VARCHAR)"
     return (
-        f"CASE WHEN {value} = trunc({value}) AND abs({value}) < 9007199254740992 "
-        f"THEN CAST(CAST({value} AS BIGINT) AS VARCHAR) "
+        f"CASE WHEN {value} = round({value}) AND abs({value}) < 9007199254740992 "
+        f"THEN CAST(CAST(round({value}) AS BIGINT) AS VARCHAR) "
         f"WHEN isfinite({value}) THEN CAST({value} AS VARCHAR) END"
     )
 
@@ -116,7 +117,7 @@ def timestamp(expression: str, kind: str, zone: str) -> str:
     value = f"({expression}\n)"
     if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"):
         value = f"timezone({literal(zone)}, CAST({value} AS TIMESTAMPTZ))"
-    return f"TRY_CAST({value} AS TIMESTAMP)"
+    return f"{'CAST' if kind == 'TIMESTAMP' else 'TRY_CAST'}({value} AS TIMESTAMP)"
 
 
 def is_date(moment: str) -> str:
@@ -175,11 +176,12 @@ def _type_of(connection: duckdb.DuckDBPyConnection, source: Relation, key: str, 
             "at most files. Fix that key in the configuration."
         )
     # beside the row itself no aggregate of many rows can stand
-    query = f"SELECT ({expression}\n) AS value, source AS row FROM {source.sql} AS source"
+    row = f"source.{identifier(next(iter(source.columns)))}"
+    query = f"SELECT ({expression}\n) AS value, {row} AS row FROM {source.sql} AS source"
     try:
         one_statement = len(connection.extract_statements(query)) == 1
         found = connection.execute(f"DESCRIBE {query}").fetchall() if one_statement else []
-    except duckdb.Error as error:
+    except (duckdb.Error, RefusedError) as error:
         quoting = " A column called like a word of SQL stands in double quotes."
         raise SourceError(
             f"{source.path}: {key} is {expression!r}; expected a column, or a SQL expression over the "

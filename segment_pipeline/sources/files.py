@@ -1,4 +1,5 @@
-"""From a path to something DuckDB can select from, the same for a first look and for every month.
+"""From a path, or a table of the engine's catalogue, to something that SQL can select from, the same for a first look
+and for every month.
 
 What belongs here: which files a path means, how they are read, and how DuckDB's complaints are put. What does not: how
 bytes become text (text/), and what is made of the rows (`sources`).
@@ -9,21 +10,26 @@ types that hold the values of all of them; or, where the user's file makes numbe
 with no guess at all.
 """
 
+import difflib
 import glob
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import duckdb
 from duckdb.sqltypes import DuckDBPyType
 
+from segment_pipeline.database.engines.spark import OF_THE_CATALOGUE, EngineError, RefusedError
 from segment_pipeline.database.quoting import identifier, literal, string_list
 from segment_pipeline.database.store import reason
 from segment_pipeline.errors import SourceError
 from segment_pipeline.sources.text.decoding import Text, as_text, kind_of
 from segment_pipeline.sources.text.headers import LOOKED_AT, Header, find_header, usable_names
+
+if TYPE_CHECKING:
+    from segment_pipeline.database.engines.routing import SparkConnection
 
 CSV_OPTIONS = {
     "header": "true",
@@ -169,6 +175,41 @@ def _open(
     if found is None:
         raise SourceError(f"{path} holds no rows. Deliver the data, then run the month again.")
     return relation
+
+
+def open_table(connection: duckdb.DuckDBPyConnection, table: str, section: str, *, once: bool = False) -> Relation:
+    """A table of the catalogue as a relation with at least one row. section : the key that names it.
+
+    once : of rows that are the same in every column, only one. Raises SourceError, and EngineError where the server
+    cannot be reached.
+    """
+    sql = identifier(OF_THE_CATALOGUE + table)
+    try:
+        found = describe(connection, sql)
+        filled = connection.execute(f"SELECT 1 AS one FROM {sql} LIMIT 1").fetchone()
+    except RefusedError as error:
+        raise SourceError(
+            f"{table} cannot be read: {_nearest(connection, table)}Fix {section}.table. {error}"
+        ) from error
+    if filled is None:
+        raise SourceError(f"{table} holds no rows. Deliver the data, then run the month again.")
+    # a map is no value that rows are told apart by
+    columns = {name.lower(): kind for name, kind in found if not kind.startswith("MAP")}
+    if once:
+        sql = f"(SELECT DISTINCT {', '.join(map(identifier, columns))} FROM {sql})"
+    return Relation(sql, table, columns)
+
+
+def _nearest(connection: duckdb.DuckDBPyConnection, table: str) -> str:
+    """The table that may have been meant, or what there is."""
+    try:
+        beside = cast("SparkConnection", connection).tables_beside(table)
+    except EngineError:
+        return ""
+    nearest = difflib.get_close_matches(table, beside, 1)
+    if nearest:
+        return f"did you mean {nearest[0]}? "
+    return f"found beside it {', '.join(beside[:SHOWN_COLUMNS])}. " if beside else ""
 
 
 def describe(connection: duckdb.DuckDBPyConnection, relation: str) -> list[tuple[str, str]]:

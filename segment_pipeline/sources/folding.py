@@ -128,7 +128,7 @@ def fold_order_lines(
                 coalesce(missing_order_ids, 0) AS missing_order_ids,
                 CAST(MAP {{}} AS MAP(VARCHAR, VARCHAR)) AS unreadable_values
                 {_values(config, _of_orders(config, made) | _ratios(config.features) | _of_events(of_events))}
-            FROM {_everybody(config, of_events)} AS c
+            FROM {_everybody(config, of_events, [one.name for one in made if one.over == "orders"])} AS c
             LEFT JOIN source_history AS h ON h.customer_id IS NOT DISTINCT FROM c.customer_id
             LEFT JOIN source_window AS w ON w.customer_id IS NOT DISTINCT FROM c.customer_id
             LEFT JOIN source_shares AS s ON s.customer_id IS NOT DISTINCT FROM c.customer_id
@@ -258,17 +258,21 @@ def _silent(connection: duckdb.DuckDBPyConnection, table: str) -> int:
     return int(found[0]) if found else 0
 
 
-def _everybody(config: Config, of_events: Mapping[str, Feed]) -> str:
-    """A relation with the customers of the month, and what their orders were folded into where they have any."""
+def _everybody(config: Config, of_events: Mapping[str, Feed], of_orders: Sequence[str]) -> str:
+    """A relation with the customers of the month, and what their orders were folded into where they have any. of_orders
+    : the features among that."""
     if config.source.customers == "orders":
         return "source_folded"
     with_events = " UNION ".join(
         f"SELECT customer_id FROM {table} WHERE customer_id IS NOT NULL" for table in of_events
     )
+    counts = ("unreadable_amounts", "missing_order_ids")
+    folded = "".join(f", {identifier(name)}" for name in (*counts, *of_orders))
+    nothing = "".join(f", CAST(NULL AS {kind})" for kind in (*["BIGINT"] * len(counts), *["DOUBLE"] * len(of_orders)))
     return f"""(
-        SELECT *, true AS "(ordered)" FROM source_folded
-        UNION ALL BY NAME
-        SELECT customer_id, false AS "(ordered)" FROM ({with_events}) ANTI JOIN source_folded USING (customer_id)
+        SELECT customer_id, true AS "(ordered)" {folded} FROM source_folded
+        UNION ALL
+        SELECT customer_id, false {nothing} FROM ({with_events}) ANTI JOIN source_folded USING (customer_id)
     )"""
 
 

@@ -35,7 +35,7 @@ from segment_pipeline.sources.expressions import (
     timestamp,
     with_columns,
 )
-from segment_pipeline.sources.files import Form, Relation, open_files
+from segment_pipeline.sources.files import Form, Relation, open_files, open_table
 from segment_pipeline.sources.people.delivered import Delivered, delivered
 from segment_pipeline.sources.products import CATEGORY, PRODUCTS, Products, open_products
 from segment_pipeline.sources.tables import FOLDED_MONTHS, FOLDED_ORDERS, SOURCE_MONTHS
@@ -114,12 +114,16 @@ def open_order_lines(connection: duckdb.DuckDBPyConnection, config: Config, *, c
     """
     orders = orders_of(config)
     given = orders.expressions
-    source = open_files(
-        connection,
-        [resolve_source_path(path, config.path.parent) for path in orders.path],
-        columns_of_ids_alone(given, ("customer_id", "order_id", "product_id")),
-        form=Form(orders.as_text, orders.separator, once=orders.repeats == "once"),
-    )
+    once = orders.repeats == "once"
+    if orders.table is not None:
+        source = open_table(connection, orders.table, "source.orders", once=once)
+    else:
+        source = open_files(
+            connection,
+            [resolve_source_path(path, config.path.parent) for path in orders.path],
+            columns_of_ids_alone(given, ("customer_id", "order_id", "product_id")),
+            form=Form(orders.as_text, orders.separator, once=once),
+        )
     source = with_columns(connection, source, "source.orders", orders.columns)
     expressions = bound(given, source)
     types = expression_types(connection, source, "source.orders", expressions)
@@ -142,7 +146,7 @@ def lost_by_rounding(connection: duckdb.DuckDBPyConnection, lines: OrderLines) -
     found = connection.execute(f"""
         SELECT sum(abs(given - CAST(kept AS DOUBLE))) / nullif(sum(abs(given)), 0) FROM (
             SELECT given, TRY_CAST(given AS {AMOUNT}) AS kept FROM (
-                SELECT TRY_CAST(({lines.expressions["amount"]}\n) AS DOUBLE) AS given FROM {lines.source.sql} AS source
+                SELECT CAST(({lines.expressions["amount"]}\n) AS DOUBLE) AS given FROM {lines.source.sql} AS source
             )
         ) WHERE kept IS NOT NULL
     """).fetchone()

@@ -12,7 +12,7 @@ import duckdb
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.errors_by_line import error_report
 from segment_pipeline.config.yaml_text import KeyPath, Problem
-from segment_pipeline.database.store import scratch
+from segment_pipeline.database.engines.engine import looking
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.sources.aggregates import AS_OF, Names, UnfitError, refuse_no_number, refuse_unfit
 from segment_pipeline.sources.events import EVENT_COLUMNS, Feed, open_feeds, value_of
@@ -24,7 +24,7 @@ def check_own_features(config: Config) -> None:
     opened. Without features of one's own, the source is not looked at."""
     if not any(feature.of_lines or feature.of_events for feature in config.features):
         return
-    with scratch(config.operation.memory_limit) as connection, chdir(config.path.parent):
+    with looking(config) as connection, chdir(config.path.parent):
         connection.execute("SET python_enable_replacements = false")
         lines = open_order_lines(connection, config, categories=True)
         refuse_unfit_features(connection, config, lines, open_feeds(connection, config))

@@ -16,7 +16,7 @@ from segment_pipeline.sources.expressions import (
     reading_failed,
     text_id,
 )
-from segment_pipeline.sources.files import Relation, open_files
+from segment_pipeline.sources.files import Relation, open_files, open_table
 
 CATEGORY = "category of the product"
 """The column of PRODUCTS; like its other one, called as no file calls its own: expressions over a row are not to find
@@ -44,9 +44,12 @@ class Products:
 
 def open_products(connection: duckdb.DuckDBPyConnection, config: Config, products: ProductsSource) -> Products:
     """Fill PRODUCTS with each product's category. Raises SourceError, also where a product has several."""
-    path = resolve_source_path(products.path, config.path.parent)
     given = {"product_id": products.product_id, "category": products.category}
-    source = open_files(connection, path, columns_of_ids_alone(given, ("product_id",)), "source.products.path")
+    if products.path is None:
+        source = open_table(connection, str(products.table), "source.products")
+    else:
+        path = resolve_source_path(products.path, config.path.parent)
+        source = open_files(connection, path, columns_of_ids_alone(given, ("product_id",)), "source.products.path")
     of = bound(given, source)
     types = expression_types(connection, source, "source.products", of)
     as_it_is = types["product_id"].endswith("INT")
@@ -59,7 +62,8 @@ def open_products(connection: duckdb.DuckDBPyConnection, config: Config, product
             FROM {source.sql} AS source GROUP BY ALL
         """)
         several = connection.execute(
-            f"SELECT * FROM {PRODUCTS} WHERE another <> {identifier(CATEGORY)} ORDER BY ALL LIMIT 1"
+            f"SELECT {identifier(PRODUCT)}, {identifier(CATEGORY)}, another FROM {PRODUCTS} "
+            f"WHERE another <> {identifier(CATEGORY)} ORDER BY ALL LIMIT 1"
         ).fetchone()
     except duckdb.Error as error:
         source.refuse_changed()
@@ -67,7 +71,8 @@ def open_products(connection: duckdb.DuckDBPyConnection, config: Config, product
     source.refuse_changed()
     if several is not None:
         raise SourceError(
-            f"{path}: the product {several[0]} has several categories, such as {several[1]} and {several[2]}; expected "
-            "one row per product. Deliver one category for each, or choose another column for source.products.category."
+            f"{source.path}: the product {several[0]} has several categories, such as {several[1]} and {several[2]}; "
+            "expected one row per product. Deliver one category for each, or choose another column for "
+            "source.products.category."
         )
     return Products(source, types["product_id"])

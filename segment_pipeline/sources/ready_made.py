@@ -151,7 +151,8 @@ def _rows_of_duckdb(
 def _rows_of_engine(config: Config, file: Path, text: str, dates: Mapping[str, date]) -> Iterator["pa.Table"]:
     """The user's SQL is the server's own there, and is sent as it is written. Raises EngineError as well."""
     from segment_pipeline.database.engines.engine import engine_of
-    from segment_pipeline.database.engines.spark_sql import ForeignSqlError, reading_query
+    from segment_pipeline.database.engines.spark import ForeignSqlError
+    from segment_pipeline.database.engines.spark_sql import reading_query
 
     engine = engine_of(config)
     assert engine is not None  # noqa: S101 - for mypy: such a configuration is refused

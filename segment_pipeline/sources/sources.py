@@ -34,6 +34,7 @@ from segment_pipeline.sources.order_lines import (
     instant,
     lost_by_rounding,
     open_order_lines,
+    orders_of,
     window_of,
 )
 from segment_pipeline.sources.own_features import refuse_unfit_features
@@ -180,7 +181,7 @@ def _read_orders(
     try:
         parts = parts_of_lines(connection, plain, window_of(config, month), month) if accounted else []
         events = {feed.name: count_events(connection, feed, config, month) for feed in feeds}
-        past = FOLDED_ORDERS.name if folded else ""
+        past = FOLDED_ORDERS.name if folded and orders_of(config).table is None else ""
         silent = fold_order_lines(connection, config, lines.sql(), month, feeds, plain.sql(), folded=past)
         filled = fill_missing(connection, config)
         events = {name: replace(one, silent_customers=silent[name]) for name, one in events.items()}

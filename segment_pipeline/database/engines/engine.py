@@ -1,7 +1,7 @@
 """The engine that a configuration names, as the warehouse knows it. What only its users need is imported with them."""
 
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, cast
@@ -10,7 +10,7 @@ import duckdb
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.database.engines.spark import EngineError, Spark
-from segment_pipeline.database.store import Connection
+from segment_pipeline.database.store import Connection, scratch
 from segment_pipeline.database.tables import Table
 
 if TYPE_CHECKING:
@@ -72,6 +72,19 @@ class SparkEngine:
         except EngineError as error:
             return [str(error)]
         return []
+
+
+@contextmanager
+def looking(config: Config) -> Iterator[Connection]:
+    """A database in memory to look at the source with, as `scratch` is; with the engine beneath, where the source names
+    tables of its catalogue."""
+    with scratch(config.operation.memory_limit) as connection:
+        engine = engine_of(config) if config.source.tables else None
+        if engine is None:
+            yield connection
+        else:
+            with closing(engine.over(connection)) as over:
+                yield over
 
 
 def engine_of(config: Config) -> SparkEngine | None:

@@ -15,7 +15,7 @@ from uuid import uuid4
 import duckdb
 from sqlglot import ParseError, TokenType, exp, parse_one, tokenize
 
-from segment_pipeline.database.engines.spark import EngineError, RefusedError, Session, Spark
+from segment_pipeline.database.engines.spark import OF_THE_CATALOGUE, EngineError, RefusedError, Session, Spark
 from segment_pipeline.database.engines.spark_sql import AsWritten, to_spark
 from segment_pipeline.database.engines.writings import Writing, Writings
 from segment_pipeline.database.quoting import identifier
@@ -26,7 +26,9 @@ from segment_pipeline.months import month_key
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SAMPLES = frozenset({"outliers", "panel_rows", "panel_customers", "sampled_customers", "fingerprinted_rows"})
+SAMPLES = frozenset(
+    {"outliers", "panel_rows", "panel_customers", "sampled_customers", "fingerprinted_rows", "order_lines"}
+)
 """Temporary tables that hold a sample of customers, or the few unusual ones: they come home. So do the ready-made ones,
 which came from here, for what only DuckDB computes of them."""
 
@@ -48,6 +50,7 @@ class SparkConnection:
         self._answers = in_memory()
         self._shown: dict[str, list[Writing]] = {}
         self._temporary: dict[str, str] = {}
+        self._foreign: dict[str, str] = {}
         self._written: list[str] = []
         self._fetched: list[str] = []
         self._in_transaction = False
@@ -136,6 +139,12 @@ class SparkConnection:
             self._ask(f"CREATE OR REPLACE VIEW {self._spark.place(table)} AS {self._rows_of(table, writings)}")
         self._drop(self._writings.unneeded())
 
+    def tables_beside(self, table: str) -> list[str]:
+        """The tables of the catalogue in the same place as one that may not be there, as they are called in full."""
+        place = table.rpartition(".")[0]
+        found = self._ask(f"SHOW TABLES{f' IN {place}' if place else ''}").to_pylist()
+        return sorted(f"{place}{'.' if place else ''}{one['tableName']}" for one in found if not one["isTemporary"])
+
     def give_up_lost(self, months: Iterable[date]) -> list[str]:
         """Take out of the tables what of these months is missing, or has lost rows; returns what that was, in words.
         Call it inside a transaction."""
@@ -162,10 +171,14 @@ class SparkConnection:
 
     def _may_name_theirs(self, statement: str) -> bool:
         words = set(re.findall(r"\w+", statement))
-        return not words.isdisjoint(self._theirs) or not words.isdisjoint(self._temporary)
+        return (
+            not words.isdisjoint(self._theirs)
+            or any(name in statement for name in self._temporary)
+            or OF_THE_CATALOGUE in statement
+        )
 
     def _is_theirs(self, table: exp.Table) -> bool:
-        if table.name in self._temporary and not table.db:
+        if (table.name in self._temporary or table.name.startswith(OF_THE_CATALOGUE)) and not table.db:
             return True
         return table.name in self._theirs and (table.catalog or self._current) == self._database
 
@@ -218,10 +231,13 @@ class SparkConnection:
         if _names_files(query):
             return self._with_fetched(tree)
         self._dropped(name)
-        self._temporary[name] = self._write(name, self._translated(query))
+        self._make_temporary(name, self._translated(query))
+        return self._count(0)
+
+    def _make_temporary(self, name: str, asked: str) -> None:
+        self._temporary[name] = self._write(name, asked)
         place = self._spark.place(self._temporary[name])
         self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS SELECT * FROM {place}")
-        return self._count(0)
 
     def _dropped(self, name: str) -> duckdb.DuckDBPyConnection:
         if name in self._temporary:
@@ -243,11 +259,39 @@ class SparkConnection:
     def _changed(self, tree: exp.Delete | exp.Update) -> duckdb.DuckDBPyConnection:
         table, where = _target(tree).name, tree.args.get("where")
         condition = exp.true() if where is None else where.this
+        if table in self._temporary:
+            return self._changed_temporary(table, tree, condition)
         month = _only_month(condition, self._theirs[table])
         if month is not None and isinstance(tree, exp.Delete):
             return self._count(self._writings.remove(table, month))
         values = {one.this.name: one.expression for one in tree.expressions} if isinstance(tree, exp.Update) else None
         return self._count(self._rewrite(table, condition, values))
+
+    def _changed_temporary(
+        self, table: str, tree: exp.Delete | exp.Update, condition: exp.Expr
+    ) -> duckdb.DuckDBPyConnection:
+        """Write the table anew, as it is once it is changed."""
+        columns = self._ask(f"SELECT * FROM {_name(table)} LIMIT 0").column_names
+        found = exp.select(*(exp.column(name, quoted=True) for name in columns)).from_(table)
+        if isinstance(tree, exp.Delete):
+            query = found.where(exp.not_(exp.func("coalesce", condition, exp.false())))
+        else:
+            values = {one.this.name: one.expression for one in tree.expressions}
+            query = exp.select(
+                *(
+                    exp.Case()
+                    .when(condition.copy(), values[name])
+                    .else_(exp.column(name, quoted=True))
+                    .as_(name, quoted=True)
+                    if name in values
+                    else exp.column(name, quoted=True)
+                    for name in columns
+                )
+            ).from_(table)
+        before = self._temporary[table]
+        self._make_temporary(table, self._translated(query))
+        self._drop([before])
+        return self._count(0)
 
     def _rewrite(self, table: str, condition: exp.Expr, values: Mapping[str, exp.Expr] | None) -> int:
         """Delete the rows that meet the condition or, where there are values, give them these; returns how many. Each
@@ -301,14 +345,25 @@ class SparkConnection:
         """The query in Spark's SQL, with every table that it names there."""
         query = query.copy()
         for table in _tables(query):
-            if not self._is_theirs(table):
+            if table.name.startswith(OF_THE_CATALOGUE):
+                table.set("this", exp.to_identifier(self._view_of(table.name), quoted=True))
+            elif not self._is_theirs(table):
                 place = ".".join(identifier(part.name) for part in table.parts)
                 self._upload(table.name, f"SELECT * FROM {place}")
             elif table.name not in self._temporary:
                 self._show(table.name)
             table.set("db", None)
             table.set("catalog", None)
-        return to_spark(query.sql(AsWritten))
+        return to_spark(query)
+
+    def _view_of(self, name: str) -> str:
+        """The view by which statements name somebody's table of the catalogue."""
+        if name not in self._foreign:
+            view = f"foreign_{len(self._foreign)}"
+            place = name.removeprefix(OF_THE_CATALOGUE)
+            self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS SELECT * FROM {place}")
+            self._foreign[name] = view
+        return self._foreign[name]
 
     def _upload(self, name: str, query: str) -> None:
         self._home.complete()
@@ -398,7 +453,8 @@ class SparkConnection:
         return parts
 
     def _write(self, table: str, asked: str) -> str:
-        name = f"{table}__{uuid4().hex[:12]}"
+        plain = re.sub(r"\W", "_", table)
+        name = f"{plain}__{uuid4().hex[:12]}"
         self._writings.begin(name)
         self._written.append(name)
         self._connected().save(name, asked)

@@ -28,6 +28,10 @@ milliseconds: a minute in all."""
 PORTION = 2**25
 """Bytes of rows that are sent in one message: the client takes 128 MiB, and text may need more there than here."""
 
+OF_THE_CATALOGUE = "table of the catalogue: "
+"""What stands in front of the name of a table that somebody else keeps there, where DuckDB's SQL names it: none of ours
+is called so."""
+
 SHOWN = 300
 """Characters of what the server says."""
 
@@ -43,6 +47,10 @@ class EngineError(PipelineError):
 
 class RefusedError(EngineError):
     """Spark was reached, and did not do it."""
+
+
+class ForeignSqlError(RefusedError):
+    """A statement has something that Spark might understand otherwise than DuckDB; it was not asked."""
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,10 @@ from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.dialects.spark import Spark
 from sqlglot.generators.spark import SparkGenerator
 
-from segment_pipeline.errors import PipelineError
+from segment_pipeline.database.engines.spark import ForeignSqlError
 
 BLANKS = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 """What DuckDB's trim takes away."""
-
-
-class ForeignSqlError(PipelineError):
-    """A statement has something that Spark might understand otherwise than DuckDB."""
 
 
 class AsWritten(DuckDB):  # type: ignore[misc]  # sqlglot has no types for mypy here
@@ -117,7 +113,7 @@ _THE_SAME = frozenset(
         *(exp.Right, exp.Year, exp.Month, exp.Day, exp.Sum, exp.Min, exp.Max, exp.AnyValue, exp.LogicalAnd),
         *(exp.LogicalOr, exp.StddevSamp, exp.Filter, exp.Window, exp.RowNumber, exp.DenseRank, exp.Lag, exp.Lead),
         *(exp.Transform, exp.ArrayFilter, exp.ArrayAppend, exp.ArrayMax, exp.MapKeys, exp.Dot, exp.JSONKeyValue),
-        *(exp.Interval, exp.ToDays),
+        *(exp.Interval, exp.ToDays, exp.SHA2, exp.BitwiseOrAgg),
     }
 )
 """What both mean the same by, NULL and NaN included, or what one of the rewrites around it looks after."""
@@ -268,6 +264,8 @@ def _sum_of_days(node: exp.Expression) -> exp.Expression:
 
 def _cast(node: exp.Expression) -> exp.Expression:
     inner, to = node.this, node.to
+    if to.this == exp.DType.TIMESTAMPTZ and isinstance(node.parent, exp.Anonymous) and node.parent.name == "timezone":
+        return node  # see _local_time
     if not _is_known_type(to):
         raise _refused(node, "the type has no like one")
     if to.this not in {exp.DType.INT, exp.DType.BIGINT}:
@@ -298,6 +296,67 @@ def _is_known_type(kind: exp.Expression) -> bool:
     if kind.this in {exp.DType.ARRAY, exp.DType.LIST, exp.DType.MAP}:
         return all(_is_known_type(one) for one in kind.expressions)
     return kind.this in _TYPES
+
+
+_PLAIN = {
+    exp.DType.DOUBLE: r" *[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)? *",
+    exp.DType.TIMESTAMPNTZ: r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?)?",
+    exp.DType.DATE: r"[0-9]{4}-[0-9]{2}-[0-9]{2}",
+}
+"""Texts that every engine takes for the same number or time; there are more, and each engine has its own."""
+
+
+def _try_cast(node: exp.Expression) -> exp.Expression:
+    """NULL where it cannot be, in both. Of a text that is neither plainly such a value nor plainly none, one engine may
+    make a value and another NULL: it ends the statement."""
+    inner, kind = node.this, node.to.this
+    if kind == exp.DType.DECIMAL or (isinstance(inner, exp.Cast) and inner.to.this == exp.DType.TIMESTAMPNTZ):
+        return node
+    if kind not in _PLAIN:
+        raise _refused(node, "what is no such value is another in each engine")
+    text = _cast_to(inner.copy(), "STRING")
+
+    def like(pattern: str) -> exp.Expression:
+        return _call("regexp_like", text.copy(), exp.Literal.string(f"^({pattern})$"))
+
+    stop = _call(
+        "raise_error", exp.Literal.string(f"this text is plainly neither {kind.value} nor none: say what it is")
+    )
+    unclear = exp.and_(like(".*[0-9].*"), exp.not_(like(_PLAIN[kind])))
+    return exp.Case().when(unclear, stop).else_(node)
+
+
+def _local_time(node: exp.Expression) -> exp.Expression:
+    """What the clocks of a zone show at a moment. Sessions are in UTC, so that a moment without its zone is UTC."""
+    zone, moment = node.expressions
+    inner = moment.this if isinstance(moment, exp.Cast) and moment.to.this == exp.DType.TIMESTAMPTZ else moment
+    return _cast_to(_call("from_utc_timestamp", inner.copy(), zone), "TIMESTAMP_NTZ")
+
+
+def _first_of_month(node: exp.Expression) -> exp.Expression:
+    if str(node.args["unit"]).upper() != "MONTH":
+        raise _refused(node, "moments are cut off to months only")
+    first = _call("trunc", _cast_to(node.this, "DATE"), exp.Literal.string("MM"))
+    return _cast_to(first, "TIMESTAMP_NTZ")
+
+
+def _hash(node: exp.Expression) -> exp.Expression:
+    """Another number than DuckDB's, as good for telling values apart; Spark's passes over NULL, wherever it stands. As
+    a decimal, of which there is room for the sum of as many as there are rows."""
+    told = [part for one in node.expressions for part in (exp.Is(this=_alone(one), expression=exp.Null()), one)]
+    return _cast_to(_call("xxhash64", *told), "DECIMAL(38, 0)")
+
+
+def _shifted(node: exp.Expression) -> exp.Expression:
+    return _call("shiftleft", node.this, node.expression)
+
+
+def _distinct(node: exp.Expression) -> exp.Expression:
+    """What is counted: a row of several values counts in DuckDB whatever is NULL in it, and not in Spark."""
+    values = node.expressions
+    if len(values) == 1 and isinstance(values[0], exp.Tuple):
+        node = exp.Distinct(expressions=[_call("struct", *values[0].expressions)])
+    return _only("on")(node)
 
 
 def _is_whole(expression: exp.Expression) -> bool:
@@ -365,7 +424,11 @@ _WRITTEN = (exp.Literal, exp.Neg)
 
 def _contains(node: exp.Expression) -> exp.Expression:
     """Spark says NULL, and not false, where a list without the value has a NULL."""
-    place = _call("array_position", node.this, node.expression)
+    return _holds(node.this, node.expression)
+
+
+def _holds(values: exp.Expression, value: exp.Expression) -> exp.Expression:
+    place = _call("array_position", values, value)
     return exp.Paren(this=exp.GT(this=place, expression=exp.Literal.number(0)))
 
 
@@ -451,7 +514,8 @@ _REWRITES: dict[type[exp.Expression], Callable[[exp.Expression], exp.Expression]
     exp.Cast: _cast,
     exp.Count: _only("expressions"),
     exp.DateDiff: _days_between,
-    exp.Distinct: _only("on"),
+    exp.Distinct: _distinct,
+    exp.BitwiseLeftShift: _shifted,
     exp.Div: _division,
     exp.Explode: _unnest,
     exp.Group: _only("cube", "rollup", "totals"),
@@ -473,13 +537,19 @@ _REWRITES: dict[type[exp.Expression], Callable[[exp.Expression], exp.Expression]
     exp.Star: _only("replace", "rename"),
     exp.Sub: _sum_of_days,
     exp.Table: _table,
+    exp.TimestampTrunc: _first_of_month,
     exp.ToMap: _empty_map,
     exp.Trim: _trim,
+    exp.TryCast: _try_cast,
     exp.Union: _only("by_name"),
     exp.WindowSpec: _window_rows,
 }
 _FUNCTIONS: dict[str, Callable[[exp.Expression], exp.Expression]] = {
+    "count_star": lambda _: exp.Count(this=exp.Star()),
     "isfinite": _is_finite,
+    "hash": _hash,
     "list_position": _place,
     "list_sum": _list_sum,
+    "map_contains": lambda node: _holds(_call("map_keys", node.expressions[0]), node.expressions[1]),
+    "timezone": _local_time,
 }

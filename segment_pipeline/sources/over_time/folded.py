@@ -28,7 +28,8 @@ from segment_pipeline.sources.tables import FOLDED_MONTHS, FOLDED_ORDERS
 
 def fold_months(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> Sequence[date]:
     """Bring `folded_orders` up to what the source holds of all months until `month`, and leave that in
-    `source_contents`; returns the months whose lines were folded, ascending. Nothing of ready-made customers.
+    `source_contents`; returns the months whose lines were folded, ascending. Nothing of ready-made customers,
+    nor of lines that lie in the engine, which reads them where they are.
 
     Call it inside a transaction. Raises SourceError.
     """
@@ -38,6 +39,8 @@ def fold_months(connection: duckdb.DuckDBPyConnection, config: Config, month: da
     with chdir(config.path.parent):
         lines = open_order_lines(connection, config)
         read_contents(connection, config)
+        if config.source.orders.table is not None:
+            return []
         try:
             months = fold_contents(connection, config, lines.sql(), month)
         except duckdb.Error as error:

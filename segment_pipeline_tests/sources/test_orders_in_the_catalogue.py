@@ -1,0 +1,199 @@
+"""Order lines that are a table of the engine's catalogue: nothing of them is read here, and nothing differs."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from segment_pipeline.config.config import Config, load_config
+from segment_pipeline.database.engines.engine import looking
+from segment_pipeline.errors import ConfigError, SourceError
+from segment_pipeline.sources.files import open_table
+from segment_pipeline.sources.sources import SourceCounts, check_source, months_before, read_customers
+from segment_pipeline_tests.shop import Shop, order_lines, published_content, query, write_parquet
+from segment_pipeline_tests.spark import engines, server
+from segment_pipeline_tests.test_months_on_spark import distance
+
+pytestmark = [pytest.mark.process, pytest.mark.months]
+
+APRIL = date(2023, 4, 1)
+MONTHS = ("2023-03", "2023-04")
+
+
+@pytest.fixture(scope="module", params=engines())
+def shops(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    shop_orders: Path,
+    materialize: Callable[..., Any],
+) -> Iterator[tuple[Shop, Shop]]:
+    """Two months by DuckDB alone, of a file, and by an engine that has the file as a table."""
+    folder = tmp_path_factory.mktemp("shops")
+    with server(request.param, folder / "lake") as address:
+        place = {"location": str(folder / "lake")} if request.param == "sail" else {}
+        engine = yaml.safe_dump({"engine": {"spark": address, "database": "of_lines", **place}})
+        shops = (Shop(folder / "here"), Shop(folder / "there"))
+        for shop, more in zip(shops, ("", engine), strict=True):
+            shop.folder.mkdir()
+            shutil.copyfile(shop_orders, shop.orders_path)
+            shop.configure(last_month=MONTHS[-1], memory=True, more=more)
+        of_the_file = shops[1].config_path.read_text()
+        # Sail's catalogue ends with a session, so the table is named by its file, as Spark does too
+        lines = of_the_file.replace("path: orders.parquet", f"table: parquet.`{shops[1].orders_path}`")
+        shops[1].config_path.write_text(lines)
+        for shop in shops:
+            for month in MONTHS:
+                materialize(shop, month)
+        yield shops
+
+
+def test_every_published_table_is_that_of_the_file(shops: tuple[Shop, Shop]) -> None:
+    here, there = (published_content(shop.published) for shop in shops)
+    assert here.keys() == there.keys()
+    apart = {
+        table: max((distance(list(a), list(b)) for a, b in zip(rows, there[table], strict=True)), default=0.0)
+        for table, rows in here.items()
+    }
+    assert {table: far for table, far in apart.items() if not far <= 1e-9} == {}
+    assert len(here["monthly_assignments"]) > 1000
+
+
+def test_no_line_comes_here(shops: tuple[Shop, Shop]) -> None:
+    assert query(shops[1].warehouse, "SELECT count(*) FROM folded_orders") == [(0,)]
+    held = "SELECT feed, month, of_month, lines, customers, amount FROM source_months ORDER BY ALL"
+    assert query(shops[1].warehouse, held) == query(shops[0].warehouse, held)
+
+
+# --- what a source can say besides --------------------------------------------------------------------------------
+
+
+RICH = """\
+name: rich
+first_month: 2023-03
+last_month: 2023-04
+source:
+  time_zone: Europe/Berlin
+  customers: any
+  orders:
+    {orders}
+    repeats: once
+    columns: {{net: amount / 1.19}}
+    customer_id: customer
+    order_id: order_id
+    ordered_at: ordered_at
+    amount: net
+    product_id: product
+    where: product <> 7
+  products: {{{products}, product_id: id, category: kind}}
+  events:
+    - {{feed: visits, {visits}, customer_id: visitor, occurred_at: at, where: pages > 1}}
+features:
+  - {{name: days_since_last_order}}
+  - {{name: orders}}
+  - {{name: categories}}
+  - {{name: distinct_products}}
+  - {{name: tenure_days}}
+  - {{name: large_lines, of_lines: count(*) FILTER (WHERE net > 12)}}
+  - {{name: dearest, of_lines: max(amount), missing: 0}}
+  - {{name: spend_on_toys, spend_share: toys}}
+  - {{name: visits, of_events: {{feed: visits, value: count}}}}
+  - {{name: pages, of_events: {{feed: visits, value: sum(pages)}}, missing: 0}}
+{engine}
+"""
+
+
+@pytest.fixture(scope="module", params=engines())
+def rich(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Config, Config]]:
+    """A source with all that it can have, of files, and the same files as tables of an engine's catalogue."""
+    folder = tmp_path_factory.mktemp("rich")
+    lines = order_lines(customers=200)
+    lines = {name: [*values, *values[:50]] for name, values in lines.items()}  # exports that overlap
+    lines["ordered_at"] = [one.replace(tzinfo=UTC) for one in lines["ordered_at"]]  # type: ignore[attr-defined]
+    kinds = {"id": list(range(500)), "kind": [("toys", "books", None, " ")[id % 4] for id in range(500)]}
+    visits = {
+        "visitor": [f"c{number % 230:05d}" for number in range(2000)],
+        "at": [lines["ordered_at"][number * 7] + timedelta(hours=3) for number in range(2000)],  # type: ignore[operator]
+        "pages": [number % 9 for number in range(2000)],
+    }
+    for name, rows in (("orders", lines), ("products", kinds), ("visits", visits)):
+        write_parquet(rows, folder / f"{name}.parquet")
+    with server(request.param, folder / "lake") as address:
+        place = {"location": str(folder / "lake")} if request.param == "sail" else {}
+        engine = yaml.safe_dump({"engine": {"spark": address, "database": "rich", **place}})
+        names = ("orders", "products", "visits")
+        here = {name: f"path: {name}.parquet" for name in names}
+        there = {name: f"table: 'parquet.`{folder}/{name}.parquet`'" for name in names}
+        (folder / "here.yaml").write_text(RICH.format(**here, engine=""))
+        (folder / "there.yaml").write_text(RICH.format(**there, engine=engine))
+        yield load_config(folder / "here.yaml"), load_config(folder / "there.yaml")
+
+
+def read(config: Config) -> tuple[SourceCounts, list[tuple[Any, ...]], list[date]]:
+    with looking(config) as connection:
+        check_source(connection, config, [APRIL])
+        counts = read_customers(connection, config, APRIL)
+        rows = connection.execute("SELECT * FROM source_customers ORDER BY customer_id").fetchall()
+        return counts, rows, months_before(connection, config, APRIL, 6)
+
+
+def test_all_that_a_source_can_have_is_the_same_there(rich: tuple[Config, Config]) -> None:
+    (counts, rows, months), (counts_there, rows_there, months_there) = map(read, rich)
+    # of doubles, whose sum depends on the order of the rows in either engine
+    rounded, rounded_there = counts.lost_by_rounding, counts_there.lost_by_rounding
+    assert rounded_there == pytest.approx(rounded, rel=1e-9)
+    assert (replace(counts_there, lost_by_rounding=rounded), months_there) == (counts, months)
+    assert len(rows) > 150
+    assert max(distance(list(a), list(b)) for a, b in zip(rows, rows_there, strict=True)) < 1e-9
+    assert counts.filled["pages"] + counts.filled["dearest"] > 0
+
+
+def test_a_table_that_is_missing_is_said_to_be_and_which_may_be_meant(rich: tuple[Config, Config]) -> None:
+    config = rich[1]
+    with looking(config) as connection:
+        there = connection._connected()  # type: ignore[attr-defined]  # Sail's catalogue is a session's
+        there.run("CREATE DATABASE IF NOT EXISTS sales")
+        there.run("DROP TABLE IF EXISTS sales.order_lines")
+        place = f" USING parquet LOCATION '{config.path.parent}/orders.parquet'"
+        there.run(f"CREATE TABLE sales.order_lines{place}")
+        with pytest.raises(SourceError, match=r"did you mean sales.order_lines\? Fix source.orders.table"):
+            open_table(connection, "sales.orderlines", "source.orders")
+        assert "customer" in open_table(connection, "sales.order_lines", "source.orders").columns
+        there.run("DROP TABLE sales.order_lines")
+
+
+def test_an_expression_that_the_table_does_not_know_is_told_with_its_key(rich: tuple[Config, Config]) -> None:
+    text = rich[1].path.read_text()
+    wrong = rich[1].path.with_name("wrong.yaml")
+    for says, said in {
+        "customer_id: costumer": r"source.orders.customer_id is 'costumer'.*customer",
+        "customer_id: customer LIKE 'a%'": "source.orders.customer_id.*This SQL runs in DuckDB only",
+    }.items():
+        wrong.write_text(text.replace("customer_id: customer", says))
+        with pytest.raises(SourceError, match=said):
+            read(load_config(wrong))
+
+
+@pytest.mark.parametrize(
+    ("orders", "said"),
+    [
+        ("table: a.b.c.d", "a table such as orders"),
+        ("table: orders; DROP TABLE orders", "a table such as orders"),
+        ("{table: orders, path: orders.parquet}", "one of path and table"),
+        ("{table: orders, as_text: true}", "with files only"),
+        ("table: shop.orders", r"engine.spark.*source.orders.table is shop.orders"),
+    ],
+)
+def test_what_is_no_table_is_refused_before_anything_is_asked(tmp_path: Path, orders: str, said: str) -> None:
+    keys = yaml.safe_load(orders if orders.startswith("{") else "{" + orders.replace(";", ";") + "}")
+    shop = Shop(tmp_path).configure()
+    content = yaml.safe_load(shop.config_path.read_text())
+    content["source"]["orders"].pop("path")
+    content["source"]["orders"] |= keys
+    shop.config_path.write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigError, match=said):
+        load_config(shop.config_path)
