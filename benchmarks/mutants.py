@@ -69,7 +69,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "segments/month_before_store.py": ("segments/test_journeys.py",),
         "segments/journeys_store.py": ("segments/test_journeys.py",),
         "segments/assignments_store.py": OF_TRANSITIONS,
-        "segments/soft_moves.py": OF_TRANSITIONS,
+        "segments/soft_moves.py": (*OF_TRANSITIONS, "segments/test_silence.py"),
     },
     "warnings": {
         "config/warning_rules.py": OF_WARNINGS,
