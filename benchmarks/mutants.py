@@ -128,12 +128,12 @@ HARMLESS: dict[tuple[str, str], str] = {
         "with readable(published) as path, duckdb.connect(str(path), read_only=False) as connection:",
     ): "a copy that nobody else has open",
     ("publishing/publish.py", "rows = found[0] if found else 1"): "a count is always there",
-    ("publishing/publish.py", "return int(copied[0]) if copied else -1"): "a count is always there",
+    ("publishing/draft.py", "return int(copied[0]) if copied else -1"): "a count is always there",
     (
         "publishing/publish.py",
-        'connection.execute(f"SELECT * FROM {identifier(view.name)} LIMIT 2").fetchall()',
-    ): "opens it",
-    ("publishing/publish.py", "with duckdb.connect(str(draft), read_only=False) as connection:"): "it writes nothing",
+        'ours = {row[0] for row in connection.execute(f"SELECT  run_id FROM {PIPELINE_RUNS.name}").fetchall()}',
+    ): "a set has each once anyway",
+    ("publishing/draft.py", "with duckdb.connect(str(draft), read_only=False) as connection:"): "it writes nothing",
     (
         "segments/assignments_store.py",
         'nobody = "SELECT CAST(NULL AS VARCHAR) AS customer_id, CAST(NULL AS INTEGER) AS segment_id WHERE true"',
