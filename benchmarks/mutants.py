@@ -69,7 +69,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "segments/month_before_store.py": ("segments/test_journeys.py",),
         "segments/journeys_store.py": ("segments/test_journeys.py",),
         "segments/assignments_store.py": OF_TRANSITIONS,
-        "segments/soft_moves.py": OF_TRANSITIONS,
+        "segments/soft_moves.py": (*OF_TRANSITIONS, "segments/test_silence.py"),
     },
     "warnings": {
         "config/warning_rules.py": OF_WARNINGS,
@@ -117,7 +117,7 @@ HARMLESS: dict[tuple[str, str], str] = {
         "FROM {rows} AND {condition} AND isfinite({at}) AND {at} <= TIMESTAMP {literal(present)}",
     ): "a line of this very microsecond",
     ("sources/over_time/contents.py", "@dataclass(frozen=False)"): NOBODY_WRITES,
-    ("publishing/publish.py", "rows = found[ -1] if found else 0"): "a row of one column",
+    ("publishing/draft.py", "rows = found[ -1] if found else 0"): "a row of one column",
     ("publishing/draft.py", "return [row[ -1] for row in rows]"): "rows of one column",
     (
         "publishing/draft.py",
@@ -127,13 +127,13 @@ HARMLESS: dict[tuple[str, str], str] = {
         "publishing/publish.py",
         "with readable(published) as path, duckdb.connect(str(path), read_only=False) as connection:",
     ): "a copy that nobody else has open",
-    ("publishing/publish.py", "rows = found[0] if found else 1"): "a count is always there",
-    ("publishing/publish.py", "return int(copied[0]) if copied else -1"): "a count is always there",
+    ("publishing/draft.py", "rows = found[0] if found else 1"): "a count is always there",
+    ("publishing/draft.py", "return int(copied[0]) if copied else -1"): "a count is always there",
     (
         "publishing/publish.py",
-        'connection.execute(f"SELECT * FROM {identifier(view.name)} LIMIT 2").fetchall()',
-    ): "opens it",
-    ("publishing/publish.py", "with duckdb.connect(str(draft), read_only=False) as connection:"): "it writes nothing",
+        'ours = {row[0] for row in connection.execute(f"SELECT  run_id FROM {PIPELINE_RUNS.name}").fetchall()}',
+    ): "a set has each once anyway",
+    ("publishing/draft.py", "with duckdb.connect(str(draft), read_only=False) as connection:"): "it writes nothing",
     (
         "segments/assignments_store.py",
         'nobody = "SELECT CAST(NULL AS VARCHAR) AS customer_id, CAST(NULL AS INTEGER) AS segment_id WHERE true"',

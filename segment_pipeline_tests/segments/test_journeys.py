@@ -13,7 +13,7 @@ from segment_pipeline.models.model import Segment, SegmentModel
 from segment_pipeline.months import add_months
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.publishing.customer_months import CUSTOMER_JOURNEY, customer_views
-from segment_pipeline.segments.journeys_store import write_journeys
+from segment_pipeline.segments.journeys_store import common_paths, write_journeys
 
 JANUARY = date(2023, 1, 1)
 ROLES = {1: "engaged", 2: "casual", 3: "dormant", 4: "casual"}
@@ -97,6 +97,23 @@ def test_every_path_of_every_length_is_counted_once(warehouse):
     }
     lengths = warehouse.execute("SELECT DISTINCT months FROM journey_paths ORDER BY 1").fetchall()
     assert lengths == [(2,), (3,), (4,)]  # nothing is known before January
+
+
+def test_the_commonest_paths_come_first_and_are_told_in_a_line(warehouse):
+    write_journeys(warehouse, champion(), date(2023, 4, 1))
+    places = warehouse.execute("SELECT place, path FROM journey_paths WHERE months = 2 ORDER BY place").fetchall()
+    assert places == [
+        (1, ["casual", "casual"]),
+        (2, ["casual", "engaged"]),
+        (3, ["dormant", "dormant"]),
+        (4, ["engaged", "engaged"]),
+    ]
+    assert [row["path"] for row in common_paths(warehouse, date(2023, 4, 1))] == [
+        "casual > casual > casual",
+        "casual > dormant > dormant",
+        "casual > engaged > engaged",
+        "dormant > lapsed > lapsed",
+    ]
 
 
 def test_shares_are_of_those_who_began_in_the_same_state(warehouse):
