@@ -199,11 +199,11 @@ def cost(folder: Path, customers: int) -> list[object]:
             space = FeatureSpace.fit(config.model_features, X)
             mixture = fit_mixture(space.transform(X), 5, variance_floor=space.variance_floor)
             write_feature_space(connection, month, space, [], [])
-            candidate = {"month": month, "n_components": 5}
+            candidate = {"month": month, "n_components": 5, "covariance_type": mixture.covariance_type}
             for table, known in (
                 (CANDIDATE_CHOICES, {"rationale": "made up"}),
                 (CANDIDATE_PARAMETERS, {"parameters": json.dumps(mixture.to_plain())}),
-                (CANDIDATE_MODELS, {"stability": 0.9}),
+                (CANDIDATE_MODELS, {"stability": 0.9, "selected": True}),
             ):
                 insert_rows(connection, table, [dict.fromkeys(table.column_names) | candidate | known])
             before = champion
