@@ -153,9 +153,9 @@ _SOLD = {"order", "invoice", "document", "doc", "receipt", "record", "transactio
 
 def _without_sales(words: tuple[str, ...]) -> tuple[str, ...]:
     """The words without one that is no amount beside the next: SalesOrderNumber is an order, sales_id a sale."""
-    after = (*words[1:], "")
-    said = ("sale" if word == "sales" and then in _NUMBERED else word for word, then in zip(words, after, strict=True))
-    return tuple(word for word, then in zip(said, after, strict=True) if not (word == "sales" and then in _SOLD))
+    following = dict(enumerate(words[1:]))
+    said = ["sale" if word == "sales" and following.get(i) in _NUMBERED else word for i, word in enumerate(words)]
+    return tuple(word for i, word in enumerate(said) if not (word == "sales" and following.get(i) in _SOLD))
 
 
 def words_of(name: str) -> tuple[str, ...]:

@@ -96,8 +96,9 @@ _SERIALS = (32874, 55153)
 _FIRST_FORM = 0.4
 """Share of a column's dates that have to be written in one form, where the others may be in a second."""
 
-_DRESSED = (r'="([^"]*)"', "'(.+)")
-"""How exports keep a spreadsheet from taking an id for a number: ="00123" and '00123."""
+_DRESSED = {'="%"': r'="([^"]*)"', "'%": "'(.+)"}
+"""How exports keep a spreadsheet from taking an id for a number, ="00123" and '00123: for LIKE, and with the id as a
+group."""
 
 _NO_DATE_NUMBERS = "(0, 99991231)"
 
@@ -191,17 +192,32 @@ def describe_column(
         "number = floor(number)",
         r"value LIKE '%.0' AND regexp_full_match(value, '\d+\.0+')",
         r"value ILIKE '%e%' AND regexp_full_match(value, '\d([.,]\d+)?[eE]\+?\d+')",
+        *(f"value LIKE {literal(like)}" for like in _DRESSED),
     ]
-    distinct, padded, example, low, high, known, filled, numbers, shares, plain, simple, whole, pointed, rounded = (
-        only_row(
-            connection,
-            f"""
+    (
+        distinct,
+        padded,
+        example,
+        low,
+        high,
+        known,
+        filled,
+        numbers,
+        shares,
+        plain,
+        simple,
+        whole,
+        pointed,
+        rounded,
+        *dressed,
+    ) = only_row(
+        connection,
+        f"""
         SELECT count(value), CAST(coalesce(sum(padded), 0) AS BIGINT), min(value),
             min(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}),
             max(number) FILTER (number NOT IN {_NO_DATE_NUMBERS}), {", ".join(map(_rows, counted))}
         FROM (SELECT value, bare, lines, padded, {number} AS number FROM {_VALUES})
         """,
-        )
     )
     column = Column(
         name,
@@ -210,7 +226,7 @@ def describe_column(
         distinct,
         pointed_ids=known > 0 and pointed == known,
         rounded_ids=rounded,
-        dressed=_dress(connection, known),
+        dressed=next((of for of, rows in zip(_DRESSED.values(), dressed, strict=True) if 0 < known == rows), ""),
         padded=padded,
         example=example or "",
     )
@@ -238,13 +254,6 @@ def describe_column(
         return column
     dated = replace(_dated_in_all_forms(connection, column, _in_zone(column, found, time_zone)), ambiguous=ambiguous)
     return dated if dated.unreadable <= (1 - NEARLY_ALL) * known else column
-
-
-def _dress(connection: duckdb.DuckDBPyConnection, known: int) -> str:
-    """The one of _DRESSED that all known texts are; "" for none."""
-    of_all = [_rows(f"regexp_full_match(value, {literal(pattern)})") for pattern in _DRESSED]
-    found = only_row(connection, f"SELECT {', '.join(of_all)} FROM {_VALUES}")
-    return next((pattern for pattern, rows in zip(_DRESSED, found, strict=True) if 0 < known == rows), "")
 
 
 def _in_zone(column: Column, date_format: str, time_zone: str | None) -> str:
@@ -374,13 +383,12 @@ def known_sql(name: str) -> str:
 def _list_values(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     """Fill the temporary table _VALUES with the different texts of a column as `bare`, those that are known as `value`,
     how many `lines` have them, and of these how many `padded` with blanks: what a text is, is asked once of each."""
-    padded = f"{identifier(name)} <> {bare_sql(name)}"
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE {_VALUES} AS
         SELECT bare, {known_sql("bare")} AS value, lines, padded
         FROM (
-            SELECT {bare_sql(name)} AS bare, count(*) AS lines, count(*) FILTER ({padded}) AS padded
-            FROM raw_rows GROUP BY ALL  -- a column of the file may be called bare
+            SELECT bare, count(*) AS lines, count(*) FILTER (strlen(given) <> strlen(bare)) AS padded
+            FROM (SELECT {identifier(name)} AS given, {bare_sql(name)} AS bare FROM raw_rows) GROUP BY bare
         )
     """)
 

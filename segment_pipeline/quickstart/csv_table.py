@@ -301,6 +301,8 @@ def _who(
 
 def _alike(connection: duckdb.DuckDBPyConnection, roles: Roles, nobody: Collection[str], *, folded: bool) -> list[str]:
     """What to say of customers that differ in how they are written only, and may be one: +49 151 23 and +4915123."""
+    if folded or roles.orders is None:
+        return []
     letters = r"ltrim(regexp_replace(text, '[^\pL\pN]', '', 'g'), '0')"
     excluded = ", ".join(literal(text) for text in ("", *nobody))
     people, written, one, other = only_row(
@@ -311,7 +313,7 @@ def _alike(connection: duckdb.DuckDBPyConnection, roles: Roles, nobody: Collecti
             max({bare_sql("given")}) AS last FROM spellings WHERE text NOT IN ({excluded}) GROUP BY same)
         """,
     )
-    if folded or roles.orders is None or written <= _ALIKE * people:
+    if written <= _ALIKE * people:
         return []
     return [
         f"{shown(roles.customer_id)}: {written:,} customers differ from another in capitals, blanks, signs and "

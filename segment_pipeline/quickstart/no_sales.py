@@ -255,8 +255,9 @@ def _refuse_signs(connection: duckdb.DuckDBPyConnection, table: Table, orders: O
     """Raises QuestionError where the amounts themselves name several currencies, as $12.50 and 12.50 € do."""
     of_amount = table.made[orders.amount].columns if orders.amount in table.made else (orders.amount,)
     for name in of_amount:
-        if where is not None and mentions(where, name.casefold()):
-            continue  # who names the column has answered
+        bare = table.columns[name].plain or table.columns[name].simple
+        if bare or (where is not None and mentions(where, name.casefold())):
+            continue  # nothing but numbers, or who names the column has answered
         found = connection.execute(
             f"SELECT {currency_of(bare_sql(name))}, count(*) FROM raw_rows GROUP BY 1 ORDER BY 2 DESC, 1"
         ).fetchall()

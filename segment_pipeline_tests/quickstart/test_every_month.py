@@ -1,7 +1,9 @@
 """From the first look to every month: what init leaves reads the shop's exports as they come, each month."""
 
 import csv
+import gzip
 import io
+import json
 import re
 import shlex
 from collections.abc import Callable, Sequence
@@ -17,6 +19,7 @@ from segment_pipeline.cli.main import main
 from segment_pipeline.config.config import load_config
 from segment_pipeline.months import add_months, as_of, parse_month
 from segment_pipeline_tests.commands import Commands
+from segment_pipeline_tests.quickstart import exports
 from segment_pipeline_tests.quickstart.test_reading import workbook
 from segment_pipeline_tests.shop import query
 from segment_pipeline_tests.source_files import load
@@ -103,6 +106,67 @@ def shopify(of: Lines, path: Path) -> None:
         fields = ["paid", f"{total[no]:.2f}"] if first else ["", ""]
         rows.append([f"#{no}", f"c{who}@example.org", *fields, moment, what, f"{amount:.2f}", ""])
     path.write_text(text_of(header, rows, ","))
+
+
+SYSTEMS = {
+    "shopify": "orders export.csv",
+    "woocommerce": "wc orders.csv",
+    "magento": "export_orders.csv.gz",
+    "stripe": "unified payments.csv",
+    "olist items": "items.parquet",
+    "sap": "sap export.xlsx",
+    "datev": "Buchungen (alle).csv",
+    "klaviyo": "events.jsonl",
+    "online retail": "Online Retail.csv",
+    "swiss": "Umsätze & Kunden.csv",
+    "raiser's edge": "gift's.csv",
+    "rakuten": "注文.csv",
+}
+"""Exports after public descriptions, and the file that each comes as."""
+
+
+def put_export(name: str, path: Path) -> None:
+    header, rows, _ = exports.export(name)
+    if path.suffix == ".xlsx":
+        workbook([header, *rows], path)
+    elif path.suffix == ".jsonl":
+        path.write_text("\n".join(json.dumps(dict(zip(header, row, strict=True))) for row in rows))
+    elif path.suffix == ".parquet":
+        pd.DataFrame(rows, columns=header).to_parquet(path)
+    else:
+        text = text_of(header, rows, ";" if name in ("datev", "swiss") else ",")
+        encoded = text.encode({"rakuten": "cp932", "datev": "cp1252"}.get(name, "utf-8"))
+        path.write_bytes(gzip.compress(encoded) if path.suffix == ".gz" else encoded)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_project_reads_the_next_export_of_a_known_system_as_it_comes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, project = tmp_path / SYSTEMS[name], tmp_path / "my shop"
+    known = exports.lines()
+
+    def until(month: str) -> None:
+        of = [line for line in known if line["at"] < datetime.combine(as_of(parse_month(month)), datetime.min.time())]
+        monkeypatch.setattr(exports, "lines", lambda: of)
+        put_export(name, file)
+
+    until("2025-03")
+    flags = ["--window-months", "12", "--features", "orders,total_spend,days_since_last_order"]
+    assert main(["init", str(project), "--from", str(file), *flags]) == 0
+    monkeypatch.chdir(project)
+    assert main(["check"]) == 0
+    config = load_config(Path("data/segmentation.yaml").absolute())
+    for month in ("2025-03", "2025-04"):
+        until(month)
+        expected = exports.truth(name, as_of(parse_month(month)))
+        found = {
+            row["customer_id"]: (row["orders"], round(row["total_spend"], 2), row["days_since_last_order"])
+            for row in load(config, parse_month(month))[1]
+        }
+        assert {who: of for who, of in found.items() if who} == {
+            who: (orders, pytest.approx(spend), days) for who, (orders, spend, days) in expected.items()
+        }
 
 
 Write = Callable[[Lines, Path], None]

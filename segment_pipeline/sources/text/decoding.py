@@ -174,11 +174,12 @@ def _encoding_of(begins: bytes) -> tuple[str, str]:
     lines = begins.splitlines()[:LOOKED_AT]
     means = {}
     for codec, called in _ENCODINGS:
+        errors = "replace" if (codec, called) == _ENCODINGS[0] else "strict"  # the first has Latin-1 to fall back on
         with suppress(UnicodeDecodeError):
-            names = find_header([line.decode(codec) for line in lines]).names
-            money = _MONEY.search(b"\n".join(lines).decode(codec)) is not None
-            means[codec, called] = sum(len(hints_of(name)) for name in names) + money
-    return max(means, key=lambda one: means[one], default=_ENCODINGS[0])
+            read = [line.decode(codec, errors) for line in lines]
+            words = sum(len(hints_of(name)) for name in find_header(read).names)
+            means[codec, called] = words + any(map(_MONEY.search, read))
+    return max(means, key=lambda one: means[one])
 
 
 def _refuse_no_text(file: str, begins: bytes) -> None:
