@@ -14,7 +14,7 @@ import dagster as dg
 from segment_pipeline.errors import ContractError, PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.orchestration.check_types import CheckSpec, ExpectationResult
-from segment_pipeline.orchestration.metadata import as_table, rounded
+from segment_pipeline.orchestration.metadata import as_table, is_known, rounded
 from segment_pipeline.words import figure
 
 
@@ -60,7 +60,7 @@ def _numbers(prefix: str, values: Mapping[str, object]) -> dict[str, dg.Metadata
         if isinstance(value, int)
         else dg.MetadataValue.float(rounded(value))
         for name, value in counted.items()
-        if isinstance(value, int | float)
+        if isinstance(value, int | float) and is_known(value)
     }
 
 

@@ -1,6 +1,7 @@
 """What all assets share: one declaration, one gate, one way to show rows; and that each reads as a story."""
 
 import ast
+import json
 import logging
 from collections import Counter
 from datetime import date
@@ -316,6 +317,15 @@ def test_rows_are_shown_as_a_table_with_its_types():
         {"name": "a", "count": 1, "share": 0.5, "good": True},
         {"name": "", "count": "", "share": "", "good": ""},
     ]
+
+
+@pytest.mark.parametrize("unknown", [float("nan"), float("inf"), None])
+def test_a_figure_that_is_not_known_leaves_a_table_that_a_browser_can_read(unknown):
+    """NaN is no JSON: the UI said "Could not parse record" of every candidate that was not examined."""
+    shown = as_table([{"bic": 21170.0, "stability": unknown}], bic=float, stability=float)
+    assert json.loads(json.dumps(shown.records[0].data, allow_nan=False)) == {"bic": 21170.0, "stability": ""}
+    found = checks.result(WARNS, True, {"gap": unknown, "rows": 3}, {"gap": 0.1})
+    assert {name for name in found.metadata if name.startswith("observed/")} == {"observed/rows"}
 
 
 def test_a_table_may_be_empty_and_may_lack_no_column():
