@@ -124,7 +124,7 @@ def test_a_failed_check_says_what_it_found_and_what_to_do_and_gives_its_numbers(
     assert stops.description == "rows 3; allowed: rows 2. Do this."
     assert warns.description == "rows 3."
     assert (stops.metadata["observed/rows"].value, stops.metadata["limit/rows"].value) == (3, 2)
-    assert "observed" not in stops.metadata, "behind a click is only what is no number"
+    assert "observed" not in stops.metadata, "behind a click are only lists"
 
 
 def test_a_check_counts_its_lists_and_rounds_its_fractions():
@@ -139,8 +139,10 @@ def test_a_check_counts_its_lists_and_rounds_its_fractions():
         "observed/stability_over_time": 0.3952,
         "observed/spend": 20188.0,
         "observed/problems": 0,
+        "observed/found": "words",
         "limit/stability_over_time": 0.5,
         "limit/problems": 0,
+        "limit/advice": "see to it",
     }
     assert found.description == (
         "stability over time 0.395; spend 20,188; found words; no unknown; allowed: stability over time 0.5; see to it."
