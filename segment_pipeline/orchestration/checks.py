@@ -14,7 +14,7 @@ import dagster as dg
 from segment_pipeline.errors import ContractError, PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.orchestration.check_types import CheckSpec, ExpectationResult
-from segment_pipeline.orchestration.metadata import as_table, rounded
+from segment_pipeline.orchestration.metadata import as_table, is_known, rounded
 from segment_pipeline.words import figure
 
 
@@ -31,14 +31,14 @@ def result(
 
     Its description is its promise or, where it failed, what was found. Its severity follows from its declaration;
     `blocks` False lets a blocking check only warn, this time. Each number, and how long each list is, stands by itself:
-    the UI shows it and plots it over the months, while of the rest, which it hides behind a click, there is one entry.
+    the UI shows it and plots it over the months, while what the lists hold it hides behind a click.
     The single expectations go into the metadata: a check each would cost more than all the rest of the month.
     """
     metadata: dict[str, dg.MetadataValue] = {
-        **_numbers("observed", observed),
-        **_numbers("limit", limit),
-        **_others("observed", observed),
-        **_others("limit", limit),
+        **_singly("observed", observed),
+        **_singly("limit", limit),
+        **_lists("observed", observed),
+        **_lists("limit", limit),
     }
     if expectations:
         metadata["expectations"] = as_table(
@@ -53,21 +53,24 @@ def result(
     )
 
 
-def _numbers(prefix: str, values: Mapping[str, object]) -> dict[str, dg.MetadataValue]:
+def _singly(prefix: str, values: Mapping[str, object]) -> dict[str, dg.MetadataValue]:
+    """Each number, the length of each list, and what is said in a word or a sentence."""
     counted = {name: len(value) if isinstance(value, list | dict) else value for name, value in values.items()}
     return {
-        f"{prefix}/{name.replace(' ', '_')}": dg.MetadataValue.int(value)
+        f"{prefix}/{name.replace(' ', '_')}": dg.MetadataValue.text(value)
+        if isinstance(value, str)
+        else dg.MetadataValue.int(value)
         if isinstance(value, int)
         else dg.MetadataValue.float(rounded(value))
         for name, value in counted.items()
-        if isinstance(value, int | float)
+        if isinstance(value, int | float | str) and is_known(value)
     }
 
 
-def _others(name: str, values: Mapping[str, object]) -> dict[str, dg.MetadataValue]:
-    """What is in words; nothing where all is said by numbers."""
-    others = {key: value for key, value in values.items() if value and not isinstance(value, int | float)}
-    return {name: dg.MetadataValue.json(others)} if others else {}
+def _lists(name: str, values: Mapping[str, object]) -> dict[str, dg.MetadataValue]:
+    """What the lists hold; nothing where there is none."""
+    lists = {key: value for key, value in values.items() if value and isinstance(value, list | dict)}
+    return {name: dg.MetadataValue.json(lists)} if lists else {}
 
 
 def _what_failed(observed: Mapping[str, object], limit: Mapping[str, object]) -> str:

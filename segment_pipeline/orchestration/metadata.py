@@ -61,14 +61,20 @@ def _columns(metadata: Mapping[str, Any]) -> dict[str, dg.TableColumn]:
 def as_table(rows: Iterable[Mapping[str, Any]], **columns: type) -> dg.TableMetadataValue:
     """The named columns of some rows, each of one type: str, int, float or bool.
 
-    None is left empty, and a row may have more keys than are shown. Raises KeyError for one that a row lacks.
+    What is not known is left empty, and a row may have more keys than are shown. Raises KeyError for one that a row
+    lacks.
     """
     return dg.MetadataValue.table(
-        [dg.TableRecord({name: "" if row[name] is None else rounded(row[name]) for name in columns}) for row in rows],
+        [dg.TableRecord({name: rounded(row[name]) if is_known(row[name]) else "" for name in columns}) for row in rows],
         schema=dg.TableSchema(
             [dg.TableColumn(name, "string" if kind is str else kind.__name__) for name, kind in columns.items()]
         ),
     )
+
+
+def is_known(value: Any) -> bool:
+    """Whether there is something to show. NaN and infinity are no JSON: a browser cannot read a row that has one."""
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
 
 
 def rounded(value: Any) -> Any:

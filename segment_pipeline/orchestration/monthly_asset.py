@@ -15,7 +15,7 @@ import dagster as dg
 from segment_pipeline.database.tables import Table
 from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.checks import GateClosedError
-from segment_pipeline.orchestration.metadata import column_lineage, rounded, table_metadata
+from segment_pipeline.orchestration.metadata import column_lineage, is_known, rounded, table_metadata
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.settings import location_config, made_by
 
@@ -85,7 +85,7 @@ def _events_of(story: Story, lineage: Mapping[str, Any]) -> Callable[..., Events
     def events(*arguments: Any, **named: Any) -> Events:
         try:
             result = story(*arguments, **named)
-            told = {name: rounded(value) for name, value in (result.metadata or {}).items()}
+            told = {name: rounded(value) for name, value in (result.metadata or {}).items() if is_known(value)}
             yield result._replace(metadata={**told, **lineage})
         except GateClosedError as closed:
             yield from closed.results

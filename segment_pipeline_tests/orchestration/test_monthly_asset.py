@@ -1,6 +1,7 @@
 """What all assets share: one declaration, one gate, one way to show rows; and that each reads as a story."""
 
 import ast
+import json
 import logging
 from collections import Counter
 from datetime import date
@@ -123,7 +124,7 @@ def test_a_failed_check_says_what_it_found_and_what_to_do_and_gives_its_numbers(
     assert stops.description == "rows 3; allowed: rows 2. Do this."
     assert warns.description == "rows 3."
     assert (stops.metadata["observed/rows"].value, stops.metadata["limit/rows"].value) == (3, 2)
-    assert "observed" not in stops.metadata, "behind a click is only what is no number"
+    assert "observed" not in stops.metadata, "behind a click are only lists"
 
 
 def test_a_check_counts_its_lists_and_rounds_its_fractions():
@@ -138,8 +139,10 @@ def test_a_check_counts_its_lists_and_rounds_its_fractions():
         "observed/stability_over_time": 0.3952,
         "observed/spend": 20188.0,
         "observed/problems": 0,
+        "observed/found": "words",
         "limit/stability_over_time": 0.5,
         "limit/problems": 0,
+        "limit/advice": "see to it",
     }
     assert found.description == (
         "stability over time 0.395; spend 20,188; found words; no unknown; allowed: stability over time 0.5; see to it."
@@ -316,6 +319,15 @@ def test_rows_are_shown_as_a_table_with_its_types():
         {"name": "a", "count": 1, "share": 0.5, "good": True},
         {"name": "", "count": "", "share": "", "good": ""},
     ]
+
+
+@pytest.mark.parametrize("unknown", [float("nan"), float("inf"), None])
+def test_a_figure_that_is_not_known_leaves_a_table_that_a_browser_can_read(unknown):
+    """NaN is no JSON: the UI said "Could not parse record" of every candidate that was not examined."""
+    shown = as_table([{"bic": 21170.0, "stability": unknown}], bic=float, stability=float)
+    assert json.loads(json.dumps(shown.records[0].data, allow_nan=False)) == {"bic": 21170.0, "stability": ""}
+    found = checks.result(WARNS, True, {"gap": unknown, "rows": 3}, {"gap": 0.1})
+    assert {name for name in found.metadata if name.startswith("observed/")} == {"observed/rows"}
 
 
 def test_a_table_may_be_empty_and_may_lack_no_column():
