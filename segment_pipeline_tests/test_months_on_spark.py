@@ -19,6 +19,7 @@ from segment_pipeline.database.engines import engine as engine_module
 from segment_pipeline.database.engines import spark as spark_module
 from segment_pipeline.database.engines.spark import EngineError
 from segment_pipeline.database.store import Warehouse
+from segment_pipeline.orchestration import monthly_asset as monthly_asset_module
 from segment_pipeline.run_months import plan
 from segment_pipeline_tests.shop import Shop, published_content, query
 from segment_pipeline_tests.spark import engines, sail, server
@@ -149,6 +150,7 @@ def test_a_server_that_stops_in_a_month_costs_nothing_that_is_published(
         materialize(shop, "2023-05", selection=["raw_customers", "validated_features", "scaled_matrix"])
     before = published_content(shop.published)
     monkeypatch.setattr(spark_module, "PATIENCE", 0.2)
+    monkeypatch.setattr(monthly_asset_module, "PAUSE", 0.0)
     failed = materialize(shop, "2023-05", raise_on_error=False)
     assert any("does not answer" in str(event.event_specific_data) for event in failed.all_events)
     assert published_content(shop.published) == before

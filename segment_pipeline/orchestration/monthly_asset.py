@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from segment_pipeline.database.engines.spark import SilentError
 from segment_pipeline.database.tables import Table
 from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.checks import GateClosedError
@@ -28,7 +29,13 @@ warnings.filterwarnings(
 OWNERS = ["team:customer-analytics"]
 KINDS = frozenset({"duckdb", "python"})
 SQL_KINDS = frozenset({"duckdb", "sql"})
-ENGINE_KINDS = frozenset() if location_config().engine.spark is None else frozenset({"spark"})
+ENGINE = location_config().engine
+ENGINE_KINDS = frozenset() if ENGINE.spark is None else frozenset({"spark"})
+POOL = None if ENGINE.spark is None else "spark"
+"""One for all projects of a Dagster that share a cluster: its limit is set there."""
+RETRIES, PAUSE = 2, 60.0
+"""How often a step is begun again whose server has gone, and after how many seconds: a cluster starts anew at times. A
+step is one transaction, so nothing of the first try is there. Of all other failures none goes away by itself."""
 MONTH_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
 
 Story = Callable[..., dg.MaterializeResult[None]]
@@ -63,6 +70,7 @@ def monthly_asset(
             group_name=Path(story.__code__.co_filename).parent.name,
             owners=OWNERS,
             kinds={*kinds, *ENGINE_KINDS},
+            pool=POOL,
             tags={tag: "" for tag, has_it in _tags(checks, follows_itself) if has_it},
             code_version=made_by(),
             description=description,
@@ -86,10 +94,17 @@ def _events_of(story: Story, lineage: Mapping[str, Any]) -> Callable[..., Events
         try:
             result = story(*arguments, **named)
             told = {name: rounded(value) for name, value in (result.metadata or {}).items() if is_known(value)}
+            if ENGINE.spark is not None:
+                told["customers are in"] = f"the database {ENGINE.database} of Spark"
             yield result._replace(metadata={**told, **lineage})
         except GateClosedError as closed:
             yield from closed.results
             raise closed.error from None
+        except SilentError as gone:
+            context: dg.AssetExecutionContext = named.get("context") or arguments[0]
+            if context.retry_number >= RETRIES:
+                raise
+            raise dg.RetryRequested(RETRIES, PAUSE) from gone
 
     return events
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from segment_pipeline.database.engines import routing as routing_module
 from segment_pipeline.database.engines import spark as spark_module
 from segment_pipeline.database.engines.engine import SparkEngine
 from segment_pipeline.database.engines.spark import EngineError, Session, Spark
@@ -221,13 +222,14 @@ def test_a_warehouse_that_had_its_customers_itself_takes_them_along(server: str,
 
 
 def test_more_rows_than_one_message_takes_are_sent_in_portions(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spark_module, "PORTION", 50)
+    monkeypatch.setattr(routing_module, "PORTION", 50)
     people = [(f"c{number}", number) for number in range(40)]
     with warehouse.transaction() as connection:
         assert replace_month(connection, PEOPLE, MAY, rows(MAY, *people)) == 40
     assert {(who, int(spend)) for _, who, spend in held(warehouse)} == set(people)
+    assert [one.partition("__")[0] for one in folders(tmp_path)] == ["people"]  # nothing of how they were sent
 
 
 def test_without_its_engine_a_warehouse_is_refused(warehouse: Warehouse) -> None:

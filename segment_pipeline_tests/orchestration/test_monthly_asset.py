@@ -13,8 +13,11 @@ import pytest
 
 import segment_pipeline
 from segment_pipeline import __version__
+from segment_pipeline.database.engines.spark import RefusedError, SilentError
 from segment_pipeline.database.tables import MONTH, Column, Table
+from segment_pipeline.errors import PipelineError
 from segment_pipeline.orchestration import checks
+from segment_pipeline.orchestration import monthly_asset as monthly_asset_module
 from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.failures import tell_once
 from segment_pipeline.orchestration.metadata import as_list, as_table
@@ -97,6 +100,29 @@ def test_an_asset_without_a_table_says_what_it_is():
     (spec,) = page.specs
     assert (spec.description, spec.metadata["dagster/uri"], spec.kinds) == ("A page.", "file:///page", {"html"})
     assert "dagster/table_name" not in spec.metadata
+
+
+@pytest.mark.parametrize(
+    ("error", "silent", "tries", "passes"),
+    [(SilentError, 2, 3, True), (SilentError, 3, 3, False), (RefusedError, 1, 1, False), (PipelineError, 1, 1, False)],
+)
+def test_a_step_whose_engine_has_gone_is_begun_again_and_no_other(monkeypatch, error, silent, tries, passes):
+    monkeypatch.setattr(monthly_asset_module, "PAUSE", 0.0)
+    seen = []
+
+    @monthly_asset(FIRST)
+    def first(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        seen.append(context.retry_number)
+        if len(seen) <= silent:
+            raise error("Spark does not answer at sc://cluster:443.")
+        return dg.MaterializeResult(metadata={"rows": 3})
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize([first], partition_key="2023-03", instance=instance, raise_on_error=False)
+    assert (done.success, len(seen)) == (passes, tries)
+    if not passes:
+        (failed,) = (event for event in done.all_events if event.is_step_failure)
+        assert "does not answer" in failed.step_failure_data.error.cause.message
 
 
 def judged(stops: bool, *, blocks: bool = True) -> tuple[dg.ExecuteInProcessResult, str | None]:

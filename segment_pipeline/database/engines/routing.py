@@ -6,6 +6,7 @@ names beside it, and comes home as Arrow only where somebody fetches it or it go
 that a transaction writes stands once the warehouse commits it.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
@@ -15,7 +16,7 @@ from uuid import uuid4
 import duckdb
 from sqlglot import ParseError, TokenType, exp, parse_one, tokenize
 
-from segment_pipeline.database.engines.spark import OF_THE_CATALOGUE, EngineError, RefusedError, Session, Spark
+from segment_pipeline.database.engines.spark import OF_THE_CATALOGUE, PORTION, EngineError, RefusedError, Session, Spark
 from segment_pipeline.database.engines.spark_sql import AsWritten, to_spark
 from segment_pipeline.database.engines.writings import Writing, Writings
 from segment_pipeline.database.quoting import identifier
@@ -51,6 +52,7 @@ class SparkConnection:
         self._shown: dict[str, list[Writing]] = {}
         self._temporary: dict[str, str] = {}
         self._foreign: dict[str, str] = {}
+        self._sent: dict[str, list[str]] = {}
         self._written: list[str] = []
         self._fetched: list[str] = []
         self._in_transaction = False
@@ -368,7 +370,18 @@ class SparkConnection:
     def _upload(self, name: str, query: str) -> None:
         self._home.complete()
         rows = self._home.sql(query).to_arrow_table()
-        self._connected().upload(name, rows)
+        portions = math.ceil(rows.nbytes / PORTION)
+        if portions <= 1:
+            self._connected().upload(name, rows)
+            return
+        # a view of rows that were sent is sent on with each statement, so those of many become tables
+        self._drop(self._sent.pop(name, []))
+        each, tables = math.ceil(rows.num_rows / portions), self._sent.setdefault(name, [])
+        for place in range(portions):
+            self._connected().upload("portion", rows.slice(place * each, each))
+            tables.append(self._write(name, "SELECT * FROM portion"))
+        listed = " UNION ALL ".join(f"SELECT * FROM {self._spark.place(table)}" for table in tables)
+        self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS {listed}")
 
     def _show(self, table: str) -> None:
         """Make the table as it is now a temporary view."""

@@ -4,7 +4,6 @@ Databricks, open Spark and Sail are spoken to alike, with a client in pure Pytho
 when a statement goes there: it is an extra, and nobody who stays with DuckDB has it.
 """
 
-import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -26,7 +25,8 @@ TRIES, LONGEST_PAUSE = 8, 10_000
 milliseconds: a minute in all."""
 
 PORTION = 2**25
-"""Bytes of rows that are sent in one message: the client takes 128 MiB, and text may need more there than here."""
+"""Bytes of rows that are sent in one message, and stand in one statement: servers take 128 MiB, and text may need more
+there than here."""
 
 OF_THE_CATALOGUE = "table of the catalogue: "
 """What stands in front of the name of a table that somebody else keeps there, where DuckDB's SQL names it: none of ours
@@ -43,6 +43,10 @@ MADE_BY_US = "Segments of customers, by month; made by segment_pipeline, which d
 
 class EngineError(PipelineError):
     """Spark cannot be reached, or does not do what it was asked; what was published stands."""
+
+
+class SilentError(EngineError):
+    """The server does not answer, or no longer: what was asked may be asked again, from the step's beginning."""
 
 
 class RefusedError(EngineError):
@@ -188,8 +192,8 @@ class Spark:
         asked = f" It was asked: {' '.join(statement.split())[:SHOWN]}" if statement else ""
         return RefusedError(f"Spark at {self.server} refused ({type(error).__name__}: {said[:SHOWN]}).{asked}")
 
-    def _silent(self, how: str) -> EngineError:
-        return EngineError(
+    def _silent(self, how: str) -> "SilentError":
+        return SilentError(
             f"Spark does not answer at {self.server} {how}. Start the server, or set engine.spark to where it is (with "
             "a token it is spoken to by TLS); then run again: what is published stands, and a month that was begun is "
             "begun again."
@@ -226,19 +230,7 @@ class Session:
             writer.saveAsTable(spark.place(table))
 
     def upload(self, name: str, rows: "pa.Table") -> None:
-        """Make the rows a temporary view, of several where they are too many for one message. Raises EngineError."""
-        portions = math.ceil(rows.nbytes / PORTION)
-        if portions <= 1:
-            self._upload(name, rows)
-            return
-        each = math.ceil(rows.num_rows / portions)
-        views = [f"{name}__{place}" for place in range(portions)]
-        for place, view in enumerate(views):
-            self._upload(view, rows.slice(place * each, each))
-        listed = " UNION ALL ".join(f"SELECT * FROM `{view}`" for view in views)
-        self.run(f"CREATE OR REPLACE TEMPORARY VIEW `{name}` AS {listed}")
-
-    def _upload(self, name: str, rows: "pa.Table") -> None:
+        """Make the rows, of a PORTION at most, a temporary view. Raises EngineError."""
         from pyspark.sql.pandas.types import from_arrow_schema
 
         with self._spark.told():
