@@ -102,7 +102,16 @@ HARMLESS: dict[tuple[str, str], str] = {
         "early_warnings/contact_list.py",
         "rules: Sequence[str], judged: Mapping[str, BacktestRow], /, ranked: bool, by_money: bool = False",
     ): "who calls it names them anyway",
+    (
+        "mixture/chain/candidates.py",
+        "ended[k] = again(fit(short, starts[0], max_iter=SHORT_ITERATIONS, accelerate=True), few, max_iter=1)",
+    ): "another way to the same few steps, whose end goes on to the same optimum",
+    (
+        "mixture/chain/memory.py",
+        "stays = np.where(staying[:, None] > 0.0, self.transitions[:k, :k], 2.0)",
+    ): "divided by their sum in the next line",
     ("mixture/chain/panel.py", "@dataclass(frozen=True, eq=True)"): NOBODY_WRITES,
+    ("mixture/em.py", "variances = np.diagonal(covariances, axis1=2, axis2=-1)"): "of four axes the same",
     ("models/alignment.py", "@dataclass(frozen=False)"): NOBODY_WRITES,
     (
         "publishing/agreement.py",
@@ -129,6 +138,7 @@ HARMLESS: dict[tuple[str, str], str] = {
     ): "a copy that nobody else has open",
     ("publishing/draft.py", "rows = found[0] if found else 1"): "a count is always there",
     ("publishing/draft.py", "return int(copied[0]) if copied else -1"): "a count is always there",
+    ("publishing/publish.py", "return int(found[ -1] or 0) if found else 0"): "a row of one column",
     (
         "publishing/publish.py",
         'ours = {row[0] for row in connection.execute(f"SELECT  run_id FROM {PIPELINE_RUNS.name}").fetchall()}',

@@ -1,6 +1,7 @@
 """The mixture with memory against the truth: enumeration of every path, simulated chains, and its own promises."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -338,3 +339,13 @@ def test_of_a_stretch_of_customers_whom_nobody_saw_nothing_is_learnt() -> None:
 
 def test_a_state_that_nobody_was_in_goes_anywhere_alike() -> None:
     assert shares_of(np.array([[1.0, 3.0], [0.0, 0.0]])).tolist() == [[0.25, 0.75], [0.5, 0.5]]
+
+
+def test_a_segment_of_two_components_is_remembered_as_both_together() -> None:
+    panel, _ = simulated(APART, QUIET, 60, 5, seed=4)
+    merged = replace(APART, parts=((0,), (1, 2)))
+    memory = QUIET.merged(merged.parts, APART.weights)
+    of_segments = MarkovMixture.of(merged, memory).filter(panel)
+    of_components = MarkovMixture.of(APART, memory.parted(merged.segment_of, merged.within)).filter(panel)
+    both = np.stack([of_components[..., 0], of_components[..., 1:3].sum(axis=-1), of_components[..., 3]], axis=-1)
+    np.testing.assert_allclose(of_segments, both, atol=1e-12)
