@@ -405,7 +405,10 @@ def test_readers_hold_the_file_together_and_nobody_can_write_it(copy):
         assert set(published_months(copy.published)) == {MARCH, APRIL, MAY}
 
 
-def test_the_views_and_the_scoring_of_the_latest_month_are_in_the_file_again(copy, three_months):
+@pytest.mark.parametrize("anew", [False, True])
+def test_the_views_and_the_scoring_of_the_latest_month_are_in_the_file_again(copy, three_months, anew):
+    if anew:
+        copy.published.unlink()
     publish(copy)
     for there in (
         "SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY 1",
