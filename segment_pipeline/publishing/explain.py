@@ -47,7 +47,7 @@ def explain(connection: duckdb.DuckDBPyConnection, customer_id: str, month: date
         *_where(connection, now),
         *_why(connection, now, changes[0] if changes else None),
         *_what_it_did(now),
-        *_what_comes(now),
+        *_what_comes(connection, now),
         *_what_it_stands_on(connection, now),
     ]
 
@@ -82,7 +82,9 @@ def _nobody(connection: duckdb.DuckDBPyConnection, customer_id: str, month: date
 def _where(connection: duckdb.DuckDBPyConnection, now: Row) -> Iterator[str]:
     (journey,) = read_rows(
         connection,
-        "SELECT changed_at, months_in_segment FROM customer_journey WHERE customer_id = ? AND month = ?",
+        "SELECT j.changed_at, min(a.month) AS since FROM customer_journey AS j JOIN monthly_assignments AS a "
+        "ON a.customer_id = j.customer_id AND a.segment_id = j.segment_id AND a.month BETWEEN j.changed_at AND j.month "
+        "WHERE j.customer_id = ? AND j.month = ? GROUP BY ALL",
         now["customer_id"],
         now["month"],
     )
@@ -100,7 +102,12 @@ def _where(connection: duckdb.DuckDBPyConnection, now: Row) -> Iterator[str]:
         was = f" from {now['previous_segment_name']}" if now["previous_segment_name"] else ""
         yield f"{capitalised(movement)} this month{was}."
     elif journey["changed_at"] is not None:
-        yield f"There since {month_key(journey['changed_at'])}{f', {movement} this month' if movement else ''}."
+        made_anew = (
+            f", when a new model made its segments; it has not moved since {month_key(journey['changed_at'])}"
+            if journey["since"] > journey["changed_at"]
+            else ""
+        )
+        yield f"There since {month_key(journey['since'])}{made_anew}{f', {movement} this month' if movement else ''}."
 
 
 def _why(connection: duckdb.DuckDBPyConnection, now: Row, change: Row | None) -> Iterator[str]:
@@ -158,17 +165,25 @@ def _what_it_did(now: Row) -> Iterator[str]:
     yield f"Spent: {of_month}{figure(float(now['window_spend']), 3)} in the window."
 
 
-def _what_comes(now: Row) -> Iterator[str]:
+def _what_comes(connection: duckdb.DuckDBPyConnection, now: Row) -> Iterator[str]:
     expected = []
     if now["next_segment_name"] is not None:
         expected.append(f"{now['next_segment_name']} next month with {percent(now['next_probability'], 1)}")
+    if now["next_lapse_probability"] is not None:
+        expected.append(f"no order left in the window next month with {percent(now['next_lapse_probability'], 1)}")
     if now["churn_risk"] is not None:
-        expected.append(f"silent with {percent(now['churn_risk'], 1)} (churn risk)")
+        expected.append(f"no order {_until_silent(connection, now['month'])} with {percent(now['churn_risk'], 1)}")
     if now["expected_spend_3"] is not None:
         expected.append(f"spend of {figure(now['expected_spend_3'], 3)} in 3 months")
     yield ""
     yield f"Expected: {'; '.join(expected) or 'nothing, as neither a memory nor a churn risk is there to tell'}."
     yield f"Warnings: {now['warnings'] or 'none'}. Action: {now['action_id'] or 'none'}."
+
+
+def _until_silent(connection: duckdb.DuckDBPyConnection, month: date) -> str:
+    """The time without an order of which churn risk tells."""
+    (model,) = read_rows(connection, "SELECT max(horizon_days) AS days FROM churn_risk_models WHERE month = ?", month)
+    return f"in the {model['days']} days after the month" if model["days"] is not None else "for long after the month"
 
 
 def _what_it_stands_on(connection: duckdb.DuckDBPyConnection, now: Row) -> Iterator[str]:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import duckdb
 import pytest
 
 from segment_pipeline.cli.main import main
@@ -73,3 +74,27 @@ def test_who_is_not_there_is_said_to_be_nobody_or_to_be_there_in_other_months(th
     code, story, _ = told(capsys, three_months, gone)
     assert (code, story.splitlines()[0]) == (0, f"{gone} in 2023-04")
     assert "Not there any more: in 2023-05 no order in the window, or rejected." in story
+
+
+def test_who_has_not_moved_is_in_a_segment_since_the_model_that_made_it(copy, capsys):
+    stayed = "SELECT customer_id FROM customer_journey WHERE month = '2023-05-01' AND changed_at = '2023-03-01'"
+    (customer,) = query(copy.published, f"{stayed} ORDER BY 1 LIMIT 1")[0]
+    assert "There since 2023-03, stayed this month." in told(capsys, copy, customer)[1]
+    copy.published.chmod(0o644)
+    with duckdb.connect(str(copy.published)) as connection:
+        connection.execute("UPDATE monthly_assignments SET segment_id = 90 WHERE month < '2023-05-01'")
+    since = r"There since 2023-05, when a new model made its segments; it has not moved since 2023-0[34], stayed this"
+    assert re.search(since, told(capsys, copy, customer)[1])
+
+
+def test_what_is_expected_says_until_when(copy, capsys):
+    (customer,) = query(copy.published, "SELECT min(customer_id) FROM customer_now")[0]
+    copy.published.chmod(0o644)
+    with duckdb.connect(str(copy.published)) as connection:
+        connection.execute("INSERT INTO churn_risk VALUES ('2023-05-01', ?, 0.25)", [customer])
+        connection.execute("UPDATE monthly_assignments SET next_lapse_probability = 0.125")
+    said = told(capsys, copy, customer)[1]
+    assert (
+        "no order left in the window next month with 12.5 %; no order in the 90 days after the month with 25.0 %"
+        in said
+    )
