@@ -73,13 +73,15 @@ def test_one_crowd_that_is_no_gaussian_has_no_segments(shape, seed):
     assert suitability.verdict == "no_segments", suitability.findings
     gain = next(one for one in suitability.findings if one.finding == "one_crowd_suffices")
     assert gain.holds
+    worse = f"{-gain.value:.2f} nats worse" if gain.value < 0 else f"{gain.value:.2f} nats better"
+    assert f"{worse} than one crowd" in gain.sentence
 
 
 def test_a_mixture_of_groups_is_better_than_one_crowd_by_the_figure_in_the_reason():
     _, _, suitability = judged("mixture", SEEDS[0])
     gain = next(one for one in suitability.findings if one.finding == "one_crowd_suffices")
     assert gain.value > gain.threshold > 0
-    assert f"by {gain.value:+.2f} nats better than one crowd" in suitability.reason
+    assert f"it has not seen {gain.value:.2f} nats better than one crowd" in suitability.reason
 
 
 def test_the_reason_tells_the_figures_of_the_findings_that_hold():
