@@ -95,7 +95,7 @@ def _score(metric: str, forecast: str, scores: Array) -> Figure:
 def _gain(metric: str, rival: str, gains: Array) -> Figure:
     gain, reach = float(gains.mean()), _reach(gains)
     better = gain + reach >= -LOSS
-    said = f"With memory a customer is foretold {words.better(gain, 3)} than by {rival} (95 % interval of that "
+    said = f"Against {rival}, memory foretells a customer {words.better(gain, 3)} (95 % interval of the gain "
     if gain > reach:
         verdict = "memory is worth having"
     else:
