@@ -293,6 +293,18 @@ def test_whoever_reads_the_first_of_the_list_is_told_where_the_others_are(publis
     assert "is expected to spend in a year" in page.text or "times what" not in page.text
 
 
+def test_captions_say_no_more_than_is_so_and_name_headings_that_are_there(published):
+    change(published, TRUST)
+    change(published, "UPDATE candidate_models SET selected = true")
+    page = page_of(published, MAY)
+    assert "grey: not examined, as the choice was made before it was their turn." in page.text
+    assert "red: an alert fired; beyond the limit in blue: none did" in page.text
+    assert "those with a figure far beyond what is usual, whom it may know well" in page.text
+    named = re.findall("see “([^”]+)”", page.text)
+    assert named
+    assert set(named) <= {text for _, text in page.headings}
+
+
 def test_a_card_tells_what_one_of_its_hybrids_buys(published):
     told = "It spends"
     assert told not in page_of(published, MAY).text, "the source has no categories"
