@@ -172,7 +172,7 @@ def bic_curve(candidates: Rows, chosen: tuple[str, int] | None, elbow: tuple[str
     """
     across_all = 230 if kind == NARROW else 560
     rows = [row for row in candidates if row["bic"] is not None and math.isfinite(row["bic"])]
-    best = min((row for row in rows if row["admissible"]), key=lambda row: row["bic"], default=None)
+    best = min(rows, key=lambda row: row["bic"], default=None)
     marked = {"chosen": chosen, "lowest BIC": best and _candidate(best), "elbow": elbow}
     types = [one for one in DASHES if any(row["covariance_type"] == one for row in rows)]
     x = Names([str(k) for k in sorted({row["n_components"] for row in rows})])
@@ -344,7 +344,8 @@ def histograms(bins: Rows, titles: Mapping[str, str], kind: str = "") -> str:
 
 
 def drift_over_months(figures: Rows, kind: str = "") -> str:
-    """Each drift metric over the months with its limit (dashed); a red point is a limit crossed.
+    """Each drift metric over the months with its limit (dashed); a point is red where an alert fired,
+    and not wherever the limit is crossed: what a champion was promoted for fires no more.
 
     figures : month, metric, value, threshold, fired; one row per month and metric. A metric without a value, because
     what it measured is not there any more, has no point. kind : "", WIDE or NARROW.
@@ -368,7 +369,7 @@ def drift_over_months(figures: Rows, kind: str = "") -> str:
         marks = [plot.line(limits, QUIET, stroke_dasharray="4 3"), plot.line(values, ACCENT)]
         for row, (month, value) in zip(rows, values, strict=True):
             words = f"{month}, {metric}: {figure(value, 3)}, limit {figure(row['threshold'], 3)}"
-            words += ", crossed" if row["fired"] else ""
+            words += ", an alert fired" if row["fired"] else ""
             colour = WARN if row["fired"] else ACCENT
             marks.append(point(plot.across(month), plot.down(value), colour, radius=3.5, words=words))
         plots.append(plot.with_axes(marks, title=metric.replace("_", " ")))

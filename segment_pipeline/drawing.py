@@ -43,7 +43,11 @@ class Numbers:
     def marks(self, pixels: float) -> list[tuple[float, str]]:
         """Where an axis of that length has its ticks, and what it writes there."""
         values = self.ticks if self.ticks is not None else round_numbers(self.low, self.high, pixels / 40)
-        return [(self.at(value, pixels), f"{value:,.10g}") for value in values if self.low <= value <= self.high]
+        return [
+            (self.at(value, pixels), f"{value:,.10g}".replace("-", "\N{MINUS SIGN}"))
+            for value in values
+            if self.low <= value <= self.high
+        ]
 
 
 @dataclass(frozen=True)

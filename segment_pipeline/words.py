@@ -43,7 +43,12 @@ def percent(share: float, decimals: int = 0) -> str:
 
 def points(change: float) -> str:
     """A change of a share in percentage points, with its sign: 0.05 -> +5.0."""
-    return f"{100 * change:+.1f}"
+    return f"{100 * change:+z.1f}"
+
+
+def better(gain: float, decimals: int) -> str:
+    """A difference in log-likelihood, which nobody has to read a sign of: 0.17 nats better, 0.17 nats worse."""
+    return f"{abs(gain):.{decimals}f} nats {'better' if gain >= 0 else 'worse'}"
 
 
 Kind = Literal["category", "share", "count", "days since", "measure"]
@@ -108,7 +113,7 @@ def deed(feature: str, value: float, unit: str, category: str = "") -> str:
     """What a customer with this value did, as a verb and a figure in original units: as a feature of order lines is
     declared, any other as what it is. category : where the value is the share of the spend that is on it."""
     if category:
-        return f"spends {percent(value)} on {category}"
+        return f"spent {percent(value)} on {category}"
     if feature in ORDER_FEATURES:
         declared, said = ORDER_FEATURES[feature], figure(value)
         money = f" {unit}" if declared.is_money and unit else ""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from segment_pipeline import charts
+from segment_pipeline.drawing import Numbers
 
 JUNE, JULY, AUGUST = date(2023, 6, 1), date(2023, 7, 1), date(2023, 8, 1)
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -266,6 +267,26 @@ def test_the_chosen_the_lowest_and_the_elbow_are_marked_and_the_refused_said():
     assert "lowest BIC, elbow" in drawn
     assert "3 components, chosen: BIC 20,030" in drawn
     assert "7 components, refused" in drawn
+
+
+def test_the_lowest_bic_is_named_where_it_is_even_if_nobody_examined_it():
+    rows = [row | {"admissible": row["n_components"] == 2, "stability": None} for row in candidates()]
+    drawn = charts.bic_curve(rows, ("full", 2), None)
+    assert "2 components, chosen: BIC 20,120, stability unknown (chosen)" in drawn
+    assert "4 components, not asked: BIC 20,000, stability unknown (lowest BIC)" in drawn
+
+
+def test_an_axis_below_zero_has_the_minus_of_the_figures_and_no_hyphen():
+    labels = [label for _, label in Numbers(-0.0004, 0.0).marks(90)]
+    assert "−0.0004" in labels
+
+
+def test_red_is_an_alert_that_fired_and_not_any_crossed_limit():
+    row = {"month": date(2023, 5, 1), "metric": "population_psi", "value": 0.5, "threshold": 0.2, "fired": False}
+    assert charts.WARN not in charts.drift_over_months([row])
+    fired = charts.drift_over_months([row | {"fired": True}])
+    assert "limit 0.2, an alert fired" in fired
+    assert charts.WARN in fired
 
 
 def test_every_type_of_covariances_has_a_curve_of_its_own():

@@ -11,7 +11,10 @@ import pytest
 from rich.console import Console
 
 import segment_pipeline
+from segment_pipeline import words
+from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.publishing.summary import print_summary, summarise
+from segment_pipeline.report import shown
 from segment_pipeline.report.report import render
 from segment_pipeline.words import counted, figure, percent, points
 from segment_pipeline_tests.report.pages import parse
@@ -65,6 +68,22 @@ def test_a_figure_has_the_digits_that_a_reader_needs(value, digits, said):
 )
 def test_a_share_is_told_in_per_cent_and_as_all_or_nothing_only_where_it_is(share, decimals, said):
     assert percent(share, decimals) == said
+
+
+def test_nothing_has_no_sign_wherever_it_is_rounded_to():
+    assert words.points(-0.0001) == "+0.0"
+    assert (shown.fixed(-0.001), shown.fixed(-0.01)) == ("0.00", "−0.01")
+    assert shown.change(99_999, 100_000) == "+0.0 %"
+
+
+def test_a_difference_of_likelihood_is_better_or_worse_and_has_no_sign():
+    assert (words.better(0.146, 2), words.better(-0.17, 2)) == ("0.15 nats better", "0.17 nats worse")
+
+
+def test_what_a_customer_did_is_all_in_the_past_tense():
+    deeds = {word for one in ORDER_FEATURES.values() for word in (one.words.deed, one.words.deed_of_one)}
+    assert {deed.split()[0] for deed in deeds} == {"last", "first", "placed", "spent", "bought", "ordered", "has"}
+    assert words.deed("organic_share", 0.5, "", "organic") == "spent 50 % on organic"
 
 
 def test_points_have_a_sign_and_one_thing_is_one():

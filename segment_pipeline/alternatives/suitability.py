@@ -14,7 +14,7 @@ from segment_pipeline.alternatives.alternatives import AGREES, NOBODY, Alternati
 from segment_pipeline.alternatives.crowd import gain_over_one_crowd
 from segment_pipeline.arrays import Array, Labels
 from segment_pipeline.mixture.gaussian import Mixture, bic
-from segment_pipeline.words import percent
+from segment_pipeline.words import better, counted, percent
 
 FEW = 500
 """Customers below which a mixture of full covariances has too many parameters for its data."""
@@ -257,8 +257,8 @@ def _thresholds(Z: Array, labels: Labels, segments: int) -> tuple[Finding, Findi
             agreement,
             THRESHOLDS_SUFFICE,
             agreement >= THRESHOLDS_SUFFICE,
-            f"{segments - 1} thresholds on single features give the champion's segments with agreement "
-            f"{agreement:.2f}.",
+            f"{counted(segments - 1, 'threshold')} on single features {'gives' if segments == 2 else 'give'} the "
+            f"champion's segments with agreement {agreement:.2f}.",
         ),
         Finding(
             "thresholds_cut_through",
@@ -328,8 +328,8 @@ def _one_crowd(Z: Array, champion: Mixture) -> Finding:
         gain,
         certain,
         gain <= certain,
-        f"Of customers that it has not seen it foretells each by {gain:+.2f} nats better than one crowd, whose "
-        f"features are spread in any way with one peak; up to {certain:+.2f} may be chance.",
+        f"It foretells each customer that it has not seen {better(gain, 2)} than one crowd, whose features are spread "
+        f"in any way with one peak; up to {certain:.2f} better may be chance.",
     )
 
 

@@ -159,7 +159,7 @@ def judge(group: OutlierGroup, outlier_sd: float) -> Judgement:
     if advice != "keep" and policy != "keep":
         advice = policy
     return Judgement(
-        kind, advice, f"{_profile(group, kind)} They {_LOOK[kind]}. {_advice(group, kind, advice, policy)}"
+        kind, advice, f"{_profile(group, kind)} Such customers {_LOOK[kind]}. {_advice(group, kind, advice, policy)}"
     )
 
 

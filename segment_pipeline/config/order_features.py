@@ -147,8 +147,8 @@ _DECLARED = (
         meaning="How much the customer spends on an order, on average.",
         words=Words(
             traits=("very small baskets", "small baskets", "big baskets", "very big baskets"),
-            deed="spends {} an order",
-            deed_of_one="spends {} an order",
+            deed="spent {} an order",
+            deed_of_one="spent {} an order",
         ),
         plays="order_value",
         better="higher",
@@ -163,8 +163,8 @@ _DECLARED = (
         meaning="How many different products the customer puts into an order, on average.",
         words=Words(
             traits=("very few products", "few products", "many products", "very many products"),
-            deed="buys {} products an order",
-            deed_of_one="buys {} product an order",
+            deed="bought {} products an order",
+            deed_of_one="bought {} product an order",
         ),
         needs=("product_id",),
         better="higher",
@@ -213,8 +213,8 @@ _DECLARED = (
         meaning="How many days pass between two orders, on average.",
         words=Words(
             traits=("very short gaps", "short gaps", "long gaps", "very long gaps"),
-            deed="orders every {} days",
-            deed_of_one="orders every {} day",
+            deed="ordered every {} days",
+            deed_of_one="ordered every {} day",
         ),
         plays="gap",
         better="lower",
@@ -249,7 +249,7 @@ _DECLARED = (
         words=Words(
             traits=("very broad interests", "broad interests", "narrow interests", "very narrow interests"),
             deed="has a category concentration of {}",
-            deed_of_one="buys from one category only ({})",
+            deed_of_one="bought from one category only ({})",
         ),
         needs=("category",),
         transform="logit",

@@ -92,19 +92,27 @@ def headline_figures(story: Story) -> list[tuple[str, str, list[str]]]:
         if window == 1
         else f"customers of the last {window} months"
     )
-    found = [(whole(customers[month]), who, _beside(customers, month))]
+    found = [(whole(customers[month]), who, [*_compared(story, customers), *_not_published(story)])]
     if spends.get(month) is not None:
         when = f"in {month_name(month)}" if story["money_of_segments"] else period_of(story)
-        found.append((whole(spends[month]), f"{money_of(story)} spent {when}".strip(), _beside(spends, month)))
+        beside = _compared(story, spends)
+        found.append((whole(spends[month]), f"{money_of(story)} spent {when}".strip(), beside))
     return found
 
 
-def _beside(figures: Mapping[date, float | None], month: date) -> list[str]:
-    earlier = [(words_, figures.get(add_months(month, -ago))) for words_, ago in _EARLIER]
-    return [f"{change(figures[month], then)} {words_}" for words_, then in earlier if then]
+def _compared(story: Story, figures: Mapping[date, float | None]) -> list[str]:
+    month = story["month"]
+    earlier = [(when, figures.get(add_months(month, -ago))) for when, ago in _EARLIER]
+    return [f"{change(figures[month], then)} on {when}" for when, then in earlier if then]
 
 
-_EARLIER = (("on last month", 1), ("on a year ago", 12))
+def _not_published(story: Story) -> list[str]:
+    """The months that no figure can stand beside, said once: that nothing is said of them could mean anything."""
+    month, months = story["month"], story["months"]
+    return [f"{when}: not published" for when, ago in _EARLIER if add_months(month, -ago) not in months]
+
+
+_EARLIER = (("last month", 1), ("a year ago", 12))
 
 
 def money_of(story: Story) -> str:
@@ -253,7 +261,8 @@ def _refit_told(story: Story) -> list[str]:
     told += f"All that is said here is by the new one, of {earlier} too"
     step = story["moved_by_refit"]
     return [
-        f"{told}; that {words.counted(step)} stand elsewhere than was published then is its own step."
+        f"{told}; that {words.counted(step)} who did not move {'stands' if step == 1 else 'stand'} elsewhere than was "
+        "published then is its own step."
         if step
         else f"{told}."
     ]
@@ -279,19 +288,27 @@ def _attention(story: Story) -> Answer:
 
 
 def _list_judged(judged: Row, money: str) -> str:
-    """How many of those on earlier lists fell silent and, where it is known, what they had spent in a year, beside as
-    many chosen otherwise."""
-    lists = [("", "precision", "money_lost")]
+    """How many of those on earlier lists fell silent and, where it is known, what such customers of one list had spent
+    in a year, beside as many chosen otherwise. A list was made as its month did, which may not be as this one does."""
+    number, made = judged["months"], [("", "precision", "money_lost")]
     if judged["churn_risk_precision"] is not None:
-        lists.append(("by churn risk alone", "churn_risk_precision", "churn_risk_money_lost"))
-    lists.append(("at random", "base_rate", "random_money_lost"))
+        made.append(("by churn risk alone", "churn_risk_precision", "churn_risk_money_lost"))
+    made.append(("at random", "base_rate", "random_money_lost"))
     own, *others = (
-        (who, percent(judged[silent]), "" if judged.get(lost) is None else f"{whole(judged[lost])} {money}".rstrip())
-        for who, silent, lost in lists
+        (
+            who,
+            percent(judged[silent]),
+            "" if judged.get(lost) is None else f"{whole(judged[lost] / number)} {money}".rstrip(),
+        )
+        for who, silent, lost in made
     )
-    spent = f", who spent at a pace of {own[2]} a year" if own[2] else ""
+    each = ", each" if number > 1 else ","
+    spent = f", who spent {own[2]} a year{' per list' if number > 1 else ''}" if own[2] else ""
     beside = "; ".join(f"{who} {share}" + (f" and {lost}" if lost else "") for who, share, lost in others)
-    return f"Of earlier lists {own[1]} fell silent{spent}. As many customers chosen otherwise: {beside}."
+    return (
+        f"Of {words.counted(number, 'earlier list')}{each} made by the rule of its month, {own[1]} fell silent{spent}. "
+        f"As many customers chosen otherwise: {beside}."
+    )
 
 
 def _risk_judged(story: Story) -> list[str]:

@@ -44,6 +44,14 @@ class Card:
     pairs: Sequence[Row]
     example: Row | None
 
+    @property
+    def of_first_pair(self) -> str:
+        """How many of those who are two at once are so with the first of `pairs`, in words."""
+        first, everybody = self.pairs[0]["customers"], sum(pair["customers"] for pair in self.pairs)
+        if first == everybody:
+            return "all of them"
+        return "most of them" if 2 * first > everybody else "the largest group"
+
 
 def cards(story: Story, features: dict[int, list[Row]]) -> list[Card]:
     """The cards of the month, the largest segment first. features : of `placed_features`."""

@@ -162,11 +162,11 @@ def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
             LEFT JOIN churn_risk AS r ON r.month = s.month AND r.customer_id = s.customer_id
             ORDER BY s.segment_id, s.kind DESC, s.goodness DESC, s.customer_id
         """,
-        # of each segment, and of all (segment_id NULL)
+        # of each segment, and of all (segment_id NULL); without arms there is nobody to judge an action by
         "actions": """
             SELECT segment_id, action_id, any_value(what) AS what, any_value(owner) AS owner,
                 any_value(channel) AS channel, any_value(kpi) AS kpi, max(measure_until) AS measure_until,
-                count(*) AS customers
+                count(*) AS customers, bool_or(arm IS NOT NULL) AS judged
             FROM customer_actions WHERE month = ? AND action_id IS NOT NULL
             GROUP BY GROUPING SETS ((segment_id, action_id), (action_id))
             QUALIFY row_number() OVER (PARTITION BY segment_id ORDER BY customers DESC, action_id) <= 4

@@ -29,7 +29,7 @@ def change(now: Any, before: Any) -> str:
     """How much more or less there is than before, in per cent: 110, 100 -> +10.0 %"""
     if unknown(now) or unknown(before) or before <= 0:
         return MISSING
-    return _with_minus(f"{100 * (float(now) / float(before) - 1):+.1f} %")
+    return _with_minus(f"{100 * (float(now) / float(before) - 1):+z.1f} %")
 
 
 def figure(value: Any) -> str:
@@ -45,7 +45,7 @@ def figure(value: Any) -> str:
 
 def fixed(value: Any, digits: int = 2) -> str:
     """A number in a column of its kind: 0.9 -> 0.90"""
-    return MISSING if unknown(value) else _with_minus(f"{value:,.{digits}f}")
+    return MISSING if unknown(value) else _with_minus(f"{float(value):z,.{digits}f}")
 
 
 def spoken(value: str) -> str:

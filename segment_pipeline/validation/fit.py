@@ -21,7 +21,7 @@ from segment_pipeline.mixture.search import TOLERANCE
 from segment_pipeline.models.alignment import soft_jaccard
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.validation.figures import METRICS, Figure, Missing
-from segment_pipeline.words import percent
+from segment_pipeline.words import better, percent
 
 MOST_PASSES = 200
 """Of EM that sets out from a fit."""
@@ -86,9 +86,9 @@ def heldout_fit(
             "heldout_gap",
             "",
             gap,
-            f"Log-likelihood of the customers that the fit has seen less that of those it has not: {raw:+.3f} nats "
-            f"each. Of that {raw - gap:+.3f} is chance, for so the champion differs, which knows nothing of the split; "
-            f"it is taken off. {gap:+.3f} is left to having seen them"
+            f"The fit describes each customer that it has seen {better(raw, 3)} than one that it has not. By chance it "
+            f"would be {better(raw - gap, 3)}, for so the champion differs, which knows nothing of the split; that is "
+            f"taken off. Having seen them makes it {better(gap, 3)}"
             + (": the fit does not merely repeat them." if small else ": too many segments for so few customers."),
             gap - Z95 * error,
             gap + Z95 * error,

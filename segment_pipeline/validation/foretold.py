@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segment_pipeline import words
 from segment_pipeline.arrays import Array, Flags
 from segment_pipeline.measures import Z95
 from segment_pipeline.models.model import SegmentModel
@@ -94,12 +95,12 @@ def _score(metric: str, forecast: str, scores: Array) -> Figure:
 def _gain(metric: str, rival: str, gains: Array) -> Figure:
     gain, reach = float(gains.mean()), _reach(gains)
     better = gain + reach >= -LOSS
-    said = f"With memory {gain:+.3f} nats a customer against {rival} (95 % interval {gain - reach:+.3f} to "
+    said = f"Against {rival}, memory foretells a customer {words.better(gain, 3)} (95 % interval of the gain "
     if gain > reach:
         verdict = "memory is worth having"
     else:
         verdict = f"{rival} would do" if gain < -reach else f"between memory and {rival} there is no telling"
-    told = f"{said}{gain + reach:+.3f}): {verdict}."
+    told = f"{said}{gain - reach:+.3f} to {gain + reach:+.3f}): {verdict}."
     return Figure(metric, rival, gain, told, gain - reach, gain + reach, -LOSS, better)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segment_pipeline.alternatives.alternatives import Comparison, Customers, compare
-from segment_pipeline.alternatives.suitability import Suitability, judge_suitability
+from segment_pipeline.alternatives.suitability import Suitability, _thresholds, judge_suitability
 from segment_pipeline.mixture.features import FeatureSpace
 from segment_pipeline.mixture.gaussian import Mixture
 from segment_pipeline.models.challengers import fit_challengers, nothing_to_describe
@@ -73,13 +73,15 @@ def test_one_crowd_that_is_no_gaussian_has_no_segments(shape, seed):
     assert suitability.verdict == "no_segments", suitability.findings
     gain = next(one for one in suitability.findings if one.finding == "one_crowd_suffices")
     assert gain.holds
+    worse = f"{-gain.value:.2f} nats worse" if gain.value < 0 else f"{gain.value:.2f} nats better"
+    assert f"{worse} than one crowd" in gain.sentence
 
 
 def test_a_mixture_of_groups_is_better_than_one_crowd_by_the_figure_in_the_reason():
     _, _, suitability = judged("mixture", SEEDS[0])
     gain = next(one for one in suitability.findings if one.finding == "one_crowd_suffices")
     assert gain.value > gain.threshold > 0
-    assert f"by {gain.value:+.2f} nats better than one crowd" in suitability.reason
+    assert f"it has not seen {gain.value:.2f} nats better than one crowd" in suitability.reason
 
 
 def test_the_reason_tells_the_figures_of_the_findings_that_hold():
@@ -152,3 +154,12 @@ def test_a_month_of_such_features_gets_no_fit_and_is_told_why():
     found = fit_challengers(space, X, [str(i) for i in range(1000)], settings)
     assert found.candidates == []
     assert "no feature (x, y, z) takes more than two values" in found.choice.rationale
+
+
+@pytest.mark.parametrize(
+    ("segments", "said"), [(2, "1 threshold on single features gives"), (3, "2 thresholds on single features give ")]
+)
+def test_one_threshold_is_one(segments, said):
+    Z = np.random.default_rng(0).normal(size=(300, 2))
+    labels = np.minimum((Z[:, 0] > 0) + (Z[:, 0] > 1), segments - 1)
+    assert _thresholds(Z, labels, segments)[0].sentence.startswith(said)

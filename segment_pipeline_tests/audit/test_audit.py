@@ -82,7 +82,7 @@ def test_a_reason_tells_the_figures_that_speak_against_the_label():
 
 def test_figures_are_told_as_people_say_them():
     assert deed("orders", 1, "orders") == "placed 1 order"
-    assert deed("average_order_value", 1234.5, "EUR") == "spends 1,234 EUR an order"
+    assert deed("average_order_value", 1234.5, "EUR") == "spent 1,234 EUR an order"
     assert deed("visits_per_week", 2.25, "visits") == "has visits per week 2.2 visits"
     assert [percent(share) for share in (0.0, 0.004, 0.5, 0.996, 1.0)] == [
         "0 %",

@@ -34,7 +34,7 @@ SENTENCE = re.compile(r"^([\d,]+)(?: of [\d,]+)? order lines? \([\d,]+ orders?(?
 SAYS = {
     "lie before the window": "before",
     "lie after the month": "after",
-    "do not meet where": "where",
+    "do not meet the condition under where": "where",
     "have no date that can be read": "undated",
     "are dated later than today": "future",
     "have no customer": "nobody",

@@ -59,8 +59,8 @@ def test_the_five_answers_say_how_the_base_is_what_changed_whom_to_see_to_what_t
     action = {"segment_id": None, "action_id": "call", "what": "Call them.", "customers": 9, "owner": "CRM"}
     answers = briefed(actions=[action])
     assert answers.sentences == [
-        "1,500 customers (+7.1 % on last month) and 100,000 EUR spent in the months looked at (+25.0 % on last month), "
-        "in 2 segments.",
+        "1,500 customers (+7.1 % on last month, a year ago: not published) and 100,000 EUR spent in the months looked "
+        "at (+25.0 % on last month), in 2 segments.",
         "More than chance: 30 of 1,000 customers changed segment, where chance alone moves 20 to 28.",
         "9 customers on this month's contact list.",
         "Call them (CRM, for 9).",
@@ -76,9 +76,19 @@ def test_a_year_ago_stands_beside_last_month_where_it_is_known():
     year_ago = [
         {"segment_id": 1, "name": "Regulars", "month": date(2022, 5, 1), "customers": 3000, "total_spend": 50_000.0}
     ]
-    said = briefed(history=[*year_ago, *story()["history"]]).base.said
+    known = [date(2022, 5, 1), APRIL, MAY]
+    said = briefed(history=[*year_ago, *story()["history"]], months=known).base.said
     assert "(+7.1 % on last month, −50.0 % on a year ago)" in said
     assert "(+25.0 % on last month, +100.0 % on a year ago)" in said
+    assert "not published" not in said
+
+
+def test_a_month_to_compare_with_that_nobody_published_is_named():
+    first = [row for row in story()["history"] if row["month"] == MAY]
+    assert briefed(history=first, months=[MAY]).base.said == (
+        "1,500 customers (last month: not published, a year ago: not published) and 100,000 EUR spent in the months "
+        "looked at, in 2 segments."
+    )
 
 
 def test_what_is_beyond_chance_is_told_by_its_size_and_what_is_not_says_so():
@@ -98,8 +108,10 @@ def test_in_the_month_of_a_refit_the_models_own_step_is_named_and_is_no_change_o
     new = {"champion": champion, "versions": [before, champion], "measured_by": 2, "moved_by_refit": 900}
     assert briefed(**new).changed.more[-1] == (
         "A new model began: 2 segments, 5 before. All that is said here is by the new one, of April 2023 too; that 900 "
-        "customers stand elsewhere than was published then is its own step."
+        "customers who did not move stand elsewhere than was published then is its own step."
     )
+    alone = briefed(**new | {"moved_by_refit": 1}).changed.more[-1]
+    assert "that 1 customer who did not move stands elsewhere" in alone
     assert briefed(**new | {"moved_by_refit": 0}).changed.more[-1].endswith("by the new one, of April 2023 too.")
     by_the_one_before = briefed(**new | {"measured_by": 1}).changed.more[-1]
     assert by_the_one_before.endswith("Who moved is told by the model before, in both months; all else by the new one.")
@@ -117,20 +129,23 @@ def test_what_no_model_can_compare_is_said_and_not_made_up():
 
 
 def test_who_needs_us_comes_with_the_revenue_at_risk_and_with_how_such_lists_came_true():
-    attention = briefed(
-        at_risk={"of_list": 1200.4, "of_all": 9000.0},
-        contact_list={"precision": 0.24, "base_rate": 0.043, "churn_risk_precision": 0.41}
-        | {"money_lost": 19_536.6, "churn_risk_money_lost": 10_055.7, "random_money_lost": 3848.3},
-    ).attention
+    lists = {"months": 3, "precision": 0.24, "base_rate": 0.043, "churn_risk_precision": 0.41}
+    lists |= {"money_lost": 58_609.8, "churn_risk_money_lost": 30_167.1, "random_money_lost": 11_544.9}
+    attention = briefed(at_risk={"of_list": 1200.4, "of_all": 9000.0}, contact_list=lists).attention
     assert attention.said == (
         "9 customers on this month's contact list, with 1,200 EUR of next year's revenue at risk (9,000 EUR among all "
         "customers)."
     )
     assert attention.more == [
         "Chosen by churn risk alone: no warning has proven to find more.",
-        "Of earlier lists 24 % fell silent, who spent at a pace of 19,537 EUR a year. As many customers chosen "
-        "otherwise: by churn risk alone 41 % and 10,056 EUR; at random 4 % and 3,848 EUR.",
+        "Of 3 earlier lists, each made by the rule of its month, 24 % fell silent, who spent 19,537 EUR a year per "
+        "list. As many customers chosen otherwise: by churn risk alone 41 % and 10,056 EUR; at random 4 % and 3,848 "
+        "EUR.",
     ]
+    one = briefed(contact_list=lists | {"months": 1, "money_lost": 19_536.6}).attention.more[-1]
+    assert one.startswith(
+        "Of 1 earlier list, made by the rule of its month, 24 % fell silent, who spent 19,537 EUR a year."
+    )
     quality = {"month": MARCH, "inputs": "all", "base_rate": 0.042, "mean_probability": 0.028}
     off = briefed(risk_quality=[quality, quality | {"inputs": "memberships", "mean_probability": 0.042}]).attention.more
     assert off[-1] == "Of March 2023 1.5 times as many fell silent as foretold: take it for too low."

@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from segment_pipeline.publishing.summary import print_summary, summarise
+from segment_pipeline.report.cards import Card
 from segment_pipeline.report.queries import ReportError
 from segment_pipeline.report.report import render, write_report
 from segment_pipeline.words import percent
@@ -253,13 +254,55 @@ def test_a_feature_of_a_category_is_shown_as_the_share_of_the_spend_on_it(publis
     with duckdb.connect(str(published), read_only=True) as connection:
         text, _ = render(connection, "shop", MAY)
     page = parse(text)
-    assert page.text.count("Spends 75 % on organic 200 % more than all") == len(page.of_class("card"))
-    assert "Spends 75 % on organic on average; all customers: 25 %" in text.replace("\N{NO-BREAK SPACE}", " ")
+    assert page.text.count("Spent 75 % on organic 200 % more than all") == len(page.of_class("card"))
+    assert "Spent 75 % on organic on average; all customers: 25 %" in text.replace("\N{NO-BREAK SPACE}", " ")
     assert '<th scope="col">spend on organic</th>' in text
     change(published, "UPDATE segment_categories SET share = NULL, index = NULL")  # nobody in it has spent anything
     assert "on organic 200" not in page_of(published, MAY).text
     change(published, "ALTER TABLE feature_limits DROP COLUMN category")  # a file from before it was written down
     assert "spend on organic" not in page_of(published, MAY).text
+
+
+def test_a_card_says_of_what_months_its_spend_is_even_where_the_file_does_not_tell_how_many(published):
+    assert "each in 3 months" in page_of(published, MAY).text
+    change(published, "ALTER TABLE feature_limits DROP COLUMN window_months")
+    assert "each in the months looked at" in page_of(published, MAY).text
+
+
+def test_all_who_are_between_two_segments_are_not_called_most_of_them():
+    def of_first(*customers: int) -> str:
+        return Card({}, None, "", [], [], [{"customers": number} for number in customers], None).of_first_pair
+
+    assert of_first(243) == "all of them"
+    assert of_first(41, 20) == "most of them"
+    assert of_first(20, 19, 2) == "the largest group"
+
+
+def test_an_action_is_said_to_be_judged_only_where_it_has_a_control_group(published):
+    action = "UPDATE customer_actions SET action_id = 'call', owner = 'CRM', channel = 'phone', kpi = 'orders', "
+    change(published, f"{action} measure_until = DATE '2023-07-01', arm = NULL")
+    assert "; to watch until 1 July 2023: orders." in page_of(published, MAY).text
+    change(published, "UPDATE customer_actions SET arm = 'matched'")
+    assert "; judged on 1 July 2023 by orders." in page_of(published, MAY).text
+
+
+def test_whoever_reads_the_first_of_the_list_is_told_where_the_others_are(published):
+    change(published, "UPDATE early_warnings SET priority = 1, within_budget = true, status = 'new'")
+    page = page_of(published, MAY)
+    assert re.search(r"The first 10 of [0-9]+; all: table early_warnings, within_budget\.", page.text)
+    assert "is expected to spend in a year" in page.text or "times what" not in page.text
+
+
+def test_captions_say_no_more_than_is_so_and_name_headings_that_are_there(published):
+    change(published, TRUST)
+    change(published, "UPDATE candidate_models SET selected = true")
+    page = page_of(published, MAY)
+    assert "grey: not examined, as the choice was made before it was their turn." in page.text
+    assert "red: an alert fired; beyond the limit in blue: none did" in page.text
+    assert "those with a figure far beyond what is usual, whom it may know well" in page.text
+    named = re.findall("see “([^”]+)”", page.text)
+    assert named
+    assert set(named) <= {text for _, text in page.headings}
 
 
 def test_a_card_tells_what_one_of_its_hybrids_buys(published):

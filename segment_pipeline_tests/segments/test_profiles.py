@@ -260,4 +260,4 @@ def test_what_a_customer_did_is_told_as_what_the_feature_is(feature, value, unit
 def test_a_feature_of_a_category_is_told_by_the_share_of_the_spend_that_is_on_it() -> None:
     figures = [FeatureFigure("organic_ratio", "share", 0.5, 0.12, "organic"), FeatureFigure("orders", "", 4.0, 4.0)]
     text = narrative("A lot of organic", None, 10, 0.5, None, figures)
-    assert text.endswith("on average one of them spends 50 % on organic (all customers: 12 %).")
+    assert text.endswith("on average one of them spent 50 % on organic (all customers: 12 %).")

@@ -331,7 +331,7 @@ def test_a_feature_of_a_category_is_told_as_the_share_of_the_spend_that_is_on_it
     )
     assert min(share for _, share, _ in shares) < 0.1 < 0.35 < max(share for _, share, _ in shares)
     for narrative, share, of_all in shares:
-        assert f"spends {percent(share)} on organic (all customers: {percent(of_all)})" in narrative
+        assert f"spent {percent(share)} on organic (all customers: {percent(of_all)})" in narrative
         assert "ratio" not in narrative
     told = query(shop.warehouse, "SELECT DISTINCT category, unit FROM feature_limits WHERE feature = 'organic_ratio'")
     assert told == [("organic", "log-ratio")]

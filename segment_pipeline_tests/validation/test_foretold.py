@@ -55,6 +55,7 @@ def test_a_memory_of_customers_who_have_none_fails():
     assert not against.passed
     assert against.high < -0.02
     assert against.sentence.endswith("mixture would do.")
+    assert f"Against mixture, memory foretells a customer {-against.value:.3f} nats worse (" in against.sentence
     assert not the(figures, "next_calibration_error").passed
     assert any(figure.passed is False for figure in figures if figure.metric == "next_calibration_gap")
 

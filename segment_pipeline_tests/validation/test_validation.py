@@ -90,9 +90,9 @@ def test_the_sentence_of_the_gap_gives_the_raw_difference_and_what_was_taken_off
     gap = the(figures, "heldout_gap")
     assert abs(raw - gap.value) > 0.01  # chance is more than the gap here, so that to tell both matters
     for words in (
-        f"has not: {raw:+.3f} nats",
-        f"Of that {raw - gap.value:+.3f} is chance",
-        f"{gap.value:+.3f} is left",
+        f"that it has seen {raw:.3f} nats better than one that it has not",
+        f"By chance it would be {raw - gap.value:.3f} nats better",
+        f"Having seen them makes it {gap.value:.3f} nats better",
     ):
         assert words in gap.sentence
 
