@@ -16,7 +16,7 @@ import numpy as np
 
 from segment_pipeline.arrays import Array, Texts
 from segment_pipeline.column_names import called_in_cents, hints_of
-from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.quoting import as_named, identifier, literal
 from segment_pipeline.errors import InputError
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
 from segment_pipeline.quickstart.columns import (
@@ -532,7 +532,7 @@ def columns_for_where(connection: duckdb.DuckDBPyConnection, table: Table, where
     ids = (table.customer_id, orders.order_id, orders.product_id)
     made = {}
     for name, column in table.columns.items():
-        if name in ids or not mentions(where, name.lower()):
+        if name in ids or not mentions(where, as_named(name)):
             continue
         if column.kind == "number":
             made[name] = _amount_in_file(table, name) if name in table.made else _number_in_file(table, name)

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import duckdb
 
-from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.quoting import as_named, identifier, literal
 from segment_pipeline.errors import QuestionError
 from segment_pipeline.quickstart.columns import Column, bare_sql, currency_of, known_sql, number_sql, only_row
 from segment_pipeline.quickstart.csv_table import Table
@@ -256,7 +256,7 @@ def _refuse_signs(connection: duckdb.DuckDBPyConnection, table: Table, orders: O
     of_amount = table.made[orders.amount].columns if orders.amount in table.made else (orders.amount,)
     for name in of_amount:
         bare = table.columns[name].plain or table.columns[name].simple
-        if bare or (where is not None and mentions(where, name.casefold())):
+        if bare or (where is not None and mentions(where, as_named(name))):
             continue  # nothing but numbers, or who names the column has answered
         found = connection.execute(
             f"SELECT {currency_of(bare_sql(name))}, count(*) FROM raw_rows GROUP BY 1 ORDER BY 2 DESC, 1"

@@ -127,6 +127,22 @@ def test_exports_of_other_languages_are_read_in_their_encoding_and_calendar(writ
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        ["Клиент", "Номер заказа", "Дата", "Сумма"],
+        ["Πελάτης", "Παραγγελία", "Ημερομηνία", "Ποσό"],
+        ["Zákazník", "Číslo objednávky", "Datum", "Částka"],
+    ],
+)
+def test_capitals_beyond_ascii_in_a_header_are_read_every_month(write: Write, header: Sequence[str]) -> None:
+    rows = shop()
+    path = write("export.csv", as_csv([*header, "Статус"], [[*row, "Выполнен"] for row in rows], ";"))
+    assert figures(path)[0] == right(rows)
+    assert figures(path, where="Статус = 'Выполнен'")[0] == right(rows)
+    assert figures(path, where=f"{header[3]} > 30")[0] == right([row for row in rows if float(str(row[3])) > 30])
+
+
 def test_a_leap_day_is_one_in_buddhist_years_too(write: Write) -> None:
     rows = [*shop(), ["40000", "999999", datetime(2024, 2, 29), 1.0]]
     path = write("export.csv", written(rows, HEADER, lambda at: f"{at.year + 543}-{at:%m-%d}", str))
