@@ -14,7 +14,15 @@ import duckdb
 
 from segment_pipeline.database.quoting import as_named, identifier, literal
 from segment_pipeline.errors import QuestionError
-from segment_pipeline.quickstart.columns import Column, bare_sql, currency_of, known_sql, number_sql, only_row
+from segment_pipeline.quickstart.columns import (
+    NEARLY_ALL,
+    Column,
+    bare_sql,
+    currency_of,
+    known_sql,
+    number_sql,
+    only_row,
+)
 from segment_pipeline.quickstart.csv_table import Table
 from segment_pipeline.quickstart.roles import Orders
 from segment_pipeline.quickstart.text import Made, shown
@@ -223,7 +231,7 @@ def _undone_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: O
             written = column.name if shown(column.name) == column.name else name
             where = f"{written} NOT IN ({', '.join(literal(state) for state, _ in states)})"
             blank = column.known < table.rows
-            of_first_line = blank and column.known <= _orders_many(table, orders)
+            of_first_line = blank and _stands_once(connection, orders, column.name)
             if blank and not of_first_line:
                 where = f"{where} OR {written} IS NULL"
             given_back = (
@@ -246,9 +254,20 @@ def _in_quotes(condition: str) -> str:
     return '"' + re.sub(r'(["\\$`])', r"\\\1", condition) + '"'
 
 
-def _orders_many(table: Table, orders: Orders) -> int:
-    """Orders by their number; 0 without one. A column with so many texts stands on the first line of an order only."""
-    return 0 if orders.order_id is None else table.columns[orders.order_id].distinct
+def _stands_once(connection: duckdb.DuckDBPyConnection, orders: Orders, name: str) -> bool:
+    """Whether a column is blank because it stands on one line of an order of several only, as in Shopify's exports:
+    nearly all lines without it are of an order that has it on another."""
+    if orders.order_id is None:
+        return False
+    (share,) = only_row(
+        connection,
+        f"""
+        SELECT sum(lines - filled) FILTER (filled > 0) / sum(lines - filled)
+        FROM (SELECT count(*) AS lines, count({known_sql(name)}) AS filled FROM raw_rows
+            GROUP BY {known_sql(orders.order_id)})
+        """,
+    )
+    return bool((share or 0) >= NEARLY_ALL)
 
 
 def _refuse_signs(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders, where: str | None) -> None:

@@ -125,6 +125,15 @@ def test_where_only_the_first_line_of_an_order_has_its_state_that_is_said_with_t
     assert figures(path, where=where)[0] == right([row[:4] for row in rows if row[4] == "paid"])
 
 
+def test_lines_with_a_blank_state_stay_where_each_order_has_one_line(write):
+    rows = [[*row, "Cancelled" if i % 10 == 0 else "" if i % 10 == 1 else "Complete"] for i, row in enumerate(shop())]
+    path = write("orders.csv", as_csv([*HEADER, "State"], rows))
+    told = next(sentence for sentence in figures(path)[1] if sentence.startswith("State: of 1,500"))
+    assert "first line" not in told
+    where = told.partition('--where "')[2].removesuffix('"')
+    assert figures(path, where=where)[0] == right([row[:4] for row in rows if row[4] != "Cancelled"])
+
+
 def test_lines_that_are_there_twice_and_orders_without_an_amount_are_told(write):
     rows = shop()
     twice = write("twice.csv", as_csv(HEADER, rows + rows[:200]))
