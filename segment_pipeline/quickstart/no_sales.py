@@ -56,6 +56,7 @@ def lines_that_are_no_orders(
     undone = "" if where is not None else _undone_lines(connection, table, table.orders)
     told = (
         undone,
+        *([] if where is not None else _undone_at(connection, table, table.orders)),
         *_refunds_beside(connection, table, table.orders),
         *_odd_orders(connection, table, table.orders),
         _perhaps_in_cents(connection, table, table.orders),
@@ -247,6 +248,34 @@ def _undone_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: O
                 f"count as orders, unless you add  --where {_in_quotes(where)}{given_back}{more}"
             )
     return ""
+
+
+def _undone_at(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> list[str]:
+    """What columns with the day of a cancellation or return say, a sentence each: who has one was undone."""
+    found = []
+    for column in table.columns.values():
+        seldom = 0 < column.known < table.rows / 2
+        if column.kind != "date" or not seldom or not re.search(_UNDONE, column.name, re.IGNORECASE):
+            continue
+        written = column.name if shown(column.name) == column.name else identifier(column.name)
+        marks = connection.execute(
+            f"SELECT DISTINCT {identifier(column.name)} AS mark FROM raw_rows "
+            f"WHERE {known_sql(column.name)} IS NULL AND {bare_sql(column.name)} <> '' ORDER BY mark"
+        ).fetchall()
+        where = f"{written} IS NULL"
+        if marks:
+            where += f" OR {written} IN ({', '.join(literal(mark) for (mark,) in marks)})"
+        more = ""
+        if _stands_once(connection, orders, orders.amount):  # and so does the date
+            amount = orders.amount if shown(orders.amount) == orders.amount else identifier(orders.amount)
+            where = f"{f'({where})' if marks else where} AND {amount} IS NOT NULL"
+            more = "  It then reads the first line of each order only, and so not its products."
+        lines = _told(connection, table, orders, f"{known_sql(column.name)} IS NOT NULL")
+        found.append(
+            f"{shown(column.name)}: {lines} have a date there; they count as orders, unless you add  "
+            f"--where {_in_quotes(where)}{more}"
+        )
+    return found
 
 
 def _in_quotes(condition: str) -> str:
