@@ -656,7 +656,7 @@ def _guesses(
         found.append(f"{taken_out:,} rows that repeat another in every column were taken out  (--repeats keep)")
     if decimal_guess:
         found.append(decimal_guess)
-    found += roles_in_words(roles, people)
+    found += roles_in_words(roles, people, _told_by(columns, roles, joined))
     if folded:
         found.append(
             f"{shown(roles.customer_id)}: {columns[roles.customer_id].distinct:,} ways of writing the addresses of "
@@ -671,6 +671,16 @@ def _guesses(
         for name in joined
         if len(name.split(", ")) < 3
     ]
+
+
+def _told_by(columns: Mapping[str, Column], roles: Roles, joined: Mapping[str, str]) -> str:
+    """What the dates of orders tell at most: a moment, a day or a month."""
+    if roles.orders is None:
+        return "moment"
+    when = columns[roles.orders.date]
+    if when.name in joined:
+        return "day" if len(when.name.split(", ")) == 3 else "month"
+    return "moment" if when.with_time else "day"
 
 
 def _spoken_separator(separator: str) -> str:

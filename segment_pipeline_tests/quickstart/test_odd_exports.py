@@ -335,7 +335,7 @@ UNREADABLE: dict[str, tuple[Day, Amount, str, str]] = {
     "Finnish months": (lambda at: f"{at.day}. lokakuuta {at.year}", str, "write dates in digits", "--date-format"),
     "a.m.": (lambda at: f"{at:%m/%d/%y %I:%M} a.m.", str, "write times of day as 08:37 PM", "--date-format"),
     "debits": (str, lambda amount: f"{amount:.2f} DR", "write amounts in digits alone", "--decimal"),
-    "weekdays": (lambda at: f"{at:%a, %d %b %Y %H:%M:%S} +0000", str, "--date-format FORMAT", "in digits"),
+    "weekdays": (lambda at: f"{at:%A %d %b %Y %H:%M:%S}", str, "--date-format FORMAT", "in digits"),
 }
 
 
@@ -351,7 +351,40 @@ def test_what_cannot_be_read_is_refused_with_what_helps_and_no_flag_that_does_no
 def test_dates_with_weekdays_are_read_in_the_format_that_is_said(write: Write) -> None:
     rows = shop()
     path = write("export.csv", written(rows, HEADER, UNREADABLE["weekdays"][0], str))
-    assert figures(path, date_format="%a, %d %b %Y %H:%M:%S %z")[0] == right(rows)
+    assert figures(path, date_format="%A %d %b %Y %H:%M:%S")[0] == right(rows)
+
+
+@pytest.mark.parametrize(
+    "day",
+    [
+        lambda at: f"{at:%a, %d %b %Y %H:%M:%S} +0000",
+        lambda at: f"{at:%a, %d %b %Y %H:%M:%S} GMT",
+        lambda at: f"{at:%a, %d %b %Y %H:%M:%S}",
+        lambda at: f"{at.month}/{at.day}/{at:%y} {at:%I:%M%p}".lower(),
+    ],
+)
+def test_dates_of_mail_and_times_with_am_behind_them_are_read(write: Write, day: Day) -> None:
+    rows = shop()
+    path = write("export.csv", written(rows, ["customer", "id", "date", "amount"], day, str))
+    assert figures(path)[0] == right(rows)
+
+
+def test_a_customer_who_repeats_beside_an_unreadable_date_and_an_amount_is_no_row_each(write: Write) -> None:
+    path = write("export.csv", written(shop(), ["customer", "id", "date", "amount"], UNREADABLE["weekdays"][0], str))
+    with pytest.raises(InputError, match=r"customer repeats .* order lines.* say how it is written, --date-format"):
+        table_of(path)
+
+
+@pytest.mark.parametrize(
+    ("day", "said"),
+    [(str, "at one moment"), (lambda at: f"{at:%Y-%m-%d}", "on one day"), (lambda at: f"{at:%d.%m.%Y}", "on one day")],
+)
+def test_what_an_order_is_without_a_number_is_said_as_finely_as_the_dates_are(
+    write: Write, day: Day, said: str
+) -> None:
+    rows = [[who, day(at), amount] for who, _, at, amount in shop()]
+    table = table_of(write("export.csv", as_csv(["customer_id", "date", "amount"], rows)))
+    assert any(f"an order is what a customer bought {said}, for" in one for one in table.guesses)
 
 
 def test_a_row_that_is_an_id_beside_a_customer_who_comes_back_is_a_question(write: Write) -> None:
