@@ -610,14 +610,22 @@ def _customer_expression(table: Table) -> str:
 
 
 def _order_expression(table: Table, orders: Orders) -> str:
-    """What tells orders apart: their number, with the customer where it begins again with each; else the moment."""
-    if orders.order_id is not None and not orders.per_customer:
+    """What tells orders apart: their number, with the customer where it begins again with each; else, and of the lines
+    that have none, the moment."""
+    lacking = orders.order_id is not None and table.columns[orders.order_id].known < table.rows
+    if orders.order_id is not None and not orders.per_customer and not lacking:
         return _id_expression(table, orders.order_id)
     customer = _customer_expression(table)
     customer = _text(table, customer) if customer == table.customer_id else customer
     moment = table.joined.get(orders.date, identifier(orders.date))
-    number = moment if orders.order_id is None else _text(table, orders.order_id)
-    return f"concat({customer}, ' ', {number})"
+    if orders.order_id is None:
+        return f"concat({customer}, ' ', {moment})"
+    blank = f"coalesce(trim({_text(table, orders.order_id)}), '') = ''"
+    if orders.per_customer:
+        number = _text(table, orders.order_id)
+        number = f"CASE WHEN {blank} THEN CAST({moment} AS VARCHAR) ELSE {number} END" if lacking else number
+        return f"concat({customer}, ' ', {number})"
+    return f"CASE WHEN {blank} THEN concat({customer}, ' ', {moment}) ELSE {_id_expression(table, orders.order_id)} END"
 
 
 def _text(table: Table, name: str) -> str:

@@ -57,6 +57,7 @@ def lines_that_are_no_orders(
     told = (
         undone,
         *([] if where is not None else _undone_at(connection, table, table.orders)),
+        _without_number(connection, table, table.orders),
         *_refunds_beside(connection, table, table.orders),
         *_odd_orders(connection, table, table.orders),
         _perhaps_in_cents(connection, table, table.orders),
@@ -105,7 +106,9 @@ def _counted(
 ) -> Part:
     """The lines of which a condition is true, with their orders and money."""
     customer, moment = known_sql(table.customer_id), known_sql(orders.date)
-    order = f"concat({customer}, ' ', {moment})" if orders.order_id is None else known_sql(orders.order_id)
+    order = f"concat({customer}, ' ', {moment})"
+    if orders.order_id is not None:
+        order = f"coalesce({known_sql(orders.order_id)}, {order})"
     lines, of, customers, money = only_row(
         connection,
         f"SELECT count(*), count(DISTINCT {order}), count(DISTINCT {customer}), "
@@ -144,6 +147,15 @@ def _odd_orders(connection: duckdb.DuckDBPyConnection, table: Table, orders: Ord
         )
         if lines
     ]
+
+
+def _without_number(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> str:
+    """What becomes of lines that do not say of which order they are; "" where all do."""
+    if orders.order_id is None or table.columns[orders.order_id].known == table.rows:
+        return ""
+    lines = _told(connection, table, orders, f"{bare_sql(orders.order_id)} IS NULL OR {bare_sql(orders.order_id)} = ''")
+    of = "an order of theirs is what a customer bought at one moment"
+    return f"{lines} have no {shown(orders.order_id)}: {of}  (--order-id)" if lines else ""
 
 
 def _refunds_beside(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> list[str]:

@@ -387,6 +387,17 @@ def test_what_an_order_is_without_a_number_is_said_as_finely_as_the_dates_are(
     assert any(f"an order is what a customer bought {said}, for" in one for one in table.guesses)
 
 
+def test_lines_without_an_order_id_are_an_order_by_their_moment_and_are_told(write: Write) -> None:
+    rows = shop()
+    blank = [[who, "" if i % 33 == 0 else order, *rest] for i, (who, order, *rest) in enumerate(rows)]
+    found, said = figures(write("export.csv", as_csv(HEADER, blank)))
+    assert found == right(rows)
+    lacking = sum(row[1] == "" for row in blank)
+    assert any(
+        one.startswith(f"{lacking} of 1,500 order lines ({lacking} orders") and "no order_id" in one for one in said
+    )
+
+
 def test_a_row_that_is_an_id_beside_a_customer_who_comes_back_is_a_question(write: Write) -> None:
     rows = [[who, f"R{order}", at, f"{a:.2f} per piece"] for who, order, at, a in shop()]
     path = write("export.csv", as_csv(["Buyer", "ID", "Date", "Remark"], [[*row, i % 7] for i, row in enumerate(rows)]))
