@@ -27,7 +27,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import resolve_source_path
 from segment_pipeline.config.stages import AuditSource
 from segment_pipeline.customers.space_store import read_feature_space
-from segment_pipeline.database.quoting import identifier, number
+from segment_pipeline.database.quoting import as_named, identifier, number
 from segment_pipeline.database.rows import Row, exact_mean, hashed_below, write_rows
 from segment_pipeline.database.store import month_literal
 from segment_pipeline.database.store import reason as complaint
@@ -160,7 +160,7 @@ def _load_labels(connection: duckdb.DuckDBPyConnection, config: Config, audit: A
     """Fill `audit_labels` (customer_id, label, ...), one row a customer, and `audited`: those of them in the month."""
     with _label_rows(connection, config, audit, month) as (source, customer_id):
         who, label = (
-            f"nullif(trim({text_id(identifier(column), source.columns[column.lower()])}), '')"
+            f"nullif(trim({text_id(identifier(column), source.columns[as_named(column)])}), '')"
             for column in (customer_id, audit.segment)
         )
         people = delivered(connection, source, who, "labels")
@@ -194,11 +194,11 @@ def _label_rows(
 ) -> Iterator[tuple[Relation, str]]:
     """The rows with the labels, and the column of their customers."""
     if audit.path is None or audit.customer_id is None:
-        with ready_made_rows(connection, config, month, {audit.segment.lower()}) as (source, customer_id):
+        with ready_made_rows(connection, config, month, {as_named(audit.segment)}) as (source, customer_id):
             _refuse_missing(source, "audit.segment", audit.segment)
             yield source, customer_id
         return
-    columns = {audit.customer_id.lower(), audit.segment.lower()}
+    columns = {as_named(audit.customer_id), as_named(audit.segment)}
     try:
         source = open_files(connection, _labels_path(config, audit.path, month), columns)
     except SourceError as error:
@@ -225,14 +225,14 @@ def check_labels(connection: duckdb.DuckDBPyConnection, config: Config, months: 
 
 
 def _refuse_missing(source: Relation, key: str, column: str) -> None:
-    if column.lower() not in source.columns:
+    if as_named(column) not in source.columns:
         raise SourceError(
             f"{source.path}: {key}: column {column} is missing; found {source.column_list}. Fix the file, or the name "
             "in the configuration."
         )
-    if column.lower() in source.incomplete:
+    if as_named(column) in source.incomplete:
         raise SourceError(
-            f"{source.incomplete[column.lower()]}: {key}: column {column} is missing; other files of {source.path} "
+            f"{source.incomplete[as_named(column)]}: {key}: column {column} is missing; other files of {source.path} "
             "have it. Deliver that file again."
         )
 

@@ -1,6 +1,7 @@
 """Names and values as SQL text. Whatever a user called a customer, a column or a segment, it is data."""
 
 from collections.abc import Iterable
+from string import ascii_lowercase, ascii_uppercase
 
 # Characters that print nothing: ASCII control and space, Unicode spaces, zero-width and byte-order marks. Spelled out,
 # and not \s, because DuckDB's (RE2) and Python's \s differ beyond ASCII, and both sides have to agree on "blank".
@@ -8,10 +9,18 @@ _INVISIBLE = r"\x00-\x20\x7f-\xa0" + "\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2
 VISIBLE_CHARACTER = f"[^{_INVISIBLE}]"
 """A regular expression, for RE2 and for Python's `re`, that a customer id has to match somewhere."""
 
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
+
 
 def identifier(name: str) -> str:
     """A column or table name, quoted."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def as_named(name: str) -> str:
+    """A column's name as DuckDB compares it with others: capitals are no difference in ASCII, and are one beyond it.
+    Python's lower() would make of "Номер" a column that DuckDB does not find."""
+    return name.translate(_LOWER)
 
 
 def literal(text: str) -> str:

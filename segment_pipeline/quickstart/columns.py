@@ -78,12 +78,16 @@ DATE_FORMATS = {
     "%B %d, %Y": "December 31, 2024",
     "%d-%b-%Y": "31-Dec-2024",
     "%d-%b-%y": "31-Dec-24",
+    "%a, %d %b %Y": "Tue, 31 Dec 2024",
     "%Y年%m月%d日": "2024年12月31日",
     "%Y%m%d": "20241231",
 }
 """Days as people write them, besides ISO 8601; each also with a time of day."""
 
-TIMES = ("", *(f"{gap} {time}" for time in ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p") for gap in ("", ",")))
+TIMES = (
+    "",
+    *(f"{gap} {time}" for time in ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p") for gap in ("", ",")),
+)
 ISO, EPOCH, EPOCH_MS = "ISO 8601", "seconds since 1970", "milliseconds since 1970"
 SERIAL = "days since 1900, as spreadsheets count"
 
@@ -162,6 +166,13 @@ class Column:
     def with_offset(self) -> bool:
         """Whether the times of day say how far they are from UTC, as in 2024-12-31T23:59:00+02:00."""
         return self.kind == "date" and self.ends_in_offset
+
+    @property
+    def with_time(self) -> bool:
+        """Whether dates say the time of day, too."""
+        if self.date_format.partition(_IN)[0] in (ISO, SERIAL):
+            return bool(re.search(r":\d\d|^\d+\.\d", self.example))
+        return bool(re.search(r"%[HI]|since 1970", self.date_format + self.second_format))
 
     @property
     def ends_in_offset(self) -> bool:
@@ -259,7 +270,7 @@ def describe_column(
 def _in_zone(column: Column, date_format: str, time_zone: str | None) -> str:
     """The format with the zone behind it where it is one of moments, and a zone is said."""
     if "%z" in date_format:
-        return f"{date_format}{_IN}{time_zone or 'UTC'}"
+        return f"{date_format.partition(_IN)[0]}{_IN}{time_zone or 'UTC'}"
     moments = date_format in (EPOCH, EPOCH_MS) or (date_format == ISO and column.ends_in_offset)
     return f"{date_format}{_IN}{time_zone}" if moments and time_zone is not None else date_format
 
@@ -470,6 +481,7 @@ _NUMBER = {
 _PLAIN_NUMBER = {".": r"[+-]?\d+(\.\d+)?", ",": r"[+-]?\d+(,\d+)?", "whole": r"[+-]?\d+"}
 _DAY = r"\d{4}-\d\d-\d\d"
 _ZONE_LETTERS = r":\d\d(?: [AP]M)? ([A-Z]{3,5})$"
+_OFFSET_OF_MAIL = r"^[A-Z][a-z]{2}, .*:\d\d [+-]\d{4}$"
 _PLAIN_TIME = r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?)?"
 
 
@@ -579,13 +591,17 @@ def _second_form(connection: duckdb.DuckDBPyConnection, first: str) -> str:
 
 def _forms(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """DATE_FORMATS without a time and with one, and with the letters of a zone behind it where some texts have them:
-    Jan 5, 2025 10:31 AM EST."""
+    Jan 5, 2025 10:31 AM EST. Where some are dates of e-mail (RFC 2822), these, too."""
     forms = [day + time for day in DATE_FORMATS for time in TIMES]
     zones = connection.execute(
         f"SELECT regexp_extract(value, {literal(_ZONE_LETTERS)}, 1) AS zone FROM {_VALUES} "
         f"WHERE regexp_matches(value, {literal(_ZONE_LETTERS)}) GROUP BY zone ORDER BY count(*) DESC, zone LIMIT 2"
     ).fetchall()
-    return forms + [f"{form} {zone}" for (zone,) in zones for form in forms if "%M" in form]
+    (mailed,) = only_row(
+        connection, f"SELECT count(*) FROM {_VALUES} WHERE regexp_matches(value, {literal(_OFFSET_OF_MAIL)})"
+    )
+    of_mail = [f"%a, %d %b %Y %H:%M:%S %z{_IN}UTC"] if mailed else []
+    return of_mail + forms + [f"{form} {zone}" for (zone,) in zones for form in forms if "%M" in form]
 
 
 def _foreign_forms(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -606,8 +622,8 @@ def _strict(value: str, form: str) -> str:
 
 def _may_be_dates(connection: duckdb.DuckDBPyConnection, formats: Sequence[str]) -> bool:
     """Whether enough of some texts are dates in any of the formats: trying each on its own takes a second."""
-    other = [time_sql("value", form) for form in formats if plain_date("value", form) is not None]
-    plain = [form for form in formats if form != ISO and plain_date("value", form) is None]
+    other = [time_sql("value", form) for form in formats if _IN in form or plain_date("value", form) is not None]
+    plain = [form for form in formats if form != ISO and _IN not in form and plain_date("value", form) is None]
     known = [
         time_sql(_iso_only("value"), ISO),
         *([f"try_strptime(value, {string_list(plain)})"] if plain else []),

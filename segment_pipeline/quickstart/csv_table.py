@@ -16,7 +16,7 @@ import numpy as np
 
 from segment_pipeline.arrays import Array, Texts
 from segment_pipeline.column_names import called_in_cents, hints_of
-from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.quoting import as_named, identifier, literal
 from segment_pipeline.errors import InputError
 from segment_pipeline.publishing.catalogue import RESERVED_NAMES
 from segment_pipeline.quickstart.columns import (
@@ -532,7 +532,7 @@ def columns_for_where(connection: duckdb.DuckDBPyConnection, table: Table, where
     ids = (table.customer_id, orders.order_id, orders.product_id)
     made = {}
     for name, column in table.columns.items():
-        if name in ids or not mentions(where, name.lower()):
+        if name in ids or not mentions(where, as_named(name)):
             continue
         if column.kind == "number":
             made[name] = _amount_in_file(table, name) if name in table.made else _number_in_file(table, name)
@@ -610,14 +610,22 @@ def _customer_expression(table: Table) -> str:
 
 
 def _order_expression(table: Table, orders: Orders) -> str:
-    """What tells orders apart: their number, with the customer where it begins again with each; else the moment."""
-    if orders.order_id is not None and not orders.per_customer:
+    """What tells orders apart: their number, with the customer where it begins again with each; else, and of the lines
+    that have none, the moment."""
+    lacking = orders.order_id is not None and table.columns[orders.order_id].known < table.rows
+    if orders.order_id is not None and not orders.per_customer and not lacking:
         return _id_expression(table, orders.order_id)
     customer = _customer_expression(table)
     customer = _text(table, customer) if customer == table.customer_id else customer
     moment = table.joined.get(orders.date, identifier(orders.date))
-    number = moment if orders.order_id is None else _text(table, orders.order_id)
-    return f"concat({customer}, ' ', {number})"
+    if orders.order_id is None:
+        return f"concat({customer}, ' ', {moment})"
+    blank = f"coalesce(trim({_text(table, orders.order_id)}), '') = ''"
+    if orders.per_customer:
+        number = _text(table, orders.order_id)
+        number = f"CASE WHEN {blank} THEN CAST({moment} AS VARCHAR) ELSE {number} END" if lacking else number
+        return f"concat({customer}, ' ', {number})"
+    return f"CASE WHEN {blank} THEN concat({customer}, ' ', {moment}) ELSE {_id_expression(table, orders.order_id)} END"
 
 
 def _text(table: Table, name: str) -> str:
@@ -656,7 +664,7 @@ def _guesses(
         found.append(f"{taken_out:,} rows that repeat another in every column were taken out  (--repeats keep)")
     if decimal_guess:
         found.append(decimal_guess)
-    found += roles_in_words(roles, people)
+    found += roles_in_words(roles, people, _told_by(columns, roles, joined))
     if folded:
         found.append(
             f"{shown(roles.customer_id)}: {columns[roles.customer_id].distinct:,} ways of writing the addresses of "
@@ -671,6 +679,16 @@ def _guesses(
         for name in joined
         if len(name.split(", ")) < 3
     ]
+
+
+def _told_by(columns: Mapping[str, Column], roles: Roles, joined: Mapping[str, str]) -> str:
+    """What the dates of orders tell at most: a moment, a day or a month."""
+    if roles.orders is None:
+        return "moment"
+    when = columns[roles.orders.date]
+    if when.name in joined:
+        return "day" if len(when.name.split(", ")) == 3 else "month"
+    return "moment" if when.with_time else "day"
 
 
 def _spoken_separator(separator: str) -> str:

@@ -12,9 +12,17 @@ from decimal import Decimal
 
 import duckdb
 
-from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.quoting import as_named, identifier, literal
 from segment_pipeline.errors import QuestionError
-from segment_pipeline.quickstart.columns import Column, bare_sql, currency_of, known_sql, number_sql, only_row
+from segment_pipeline.quickstart.columns import (
+    NEARLY_ALL,
+    Column,
+    bare_sql,
+    currency_of,
+    known_sql,
+    number_sql,
+    only_row,
+)
 from segment_pipeline.quickstart.csv_table import Table
 from segment_pipeline.quickstart.roles import Orders
 from segment_pipeline.quickstart.text import Made, shown
@@ -48,6 +56,8 @@ def lines_that_are_no_orders(
     undone = "" if where is not None else _undone_lines(connection, table, table.orders)
     told = (
         undone,
+        *([] if where is not None else _undone_at(connection, table, table.orders)),
+        _without_number(connection, table, table.orders),
         *_refunds_beside(connection, table, table.orders),
         *_odd_orders(connection, table, table.orders),
         _perhaps_in_cents(connection, table, table.orders),
@@ -96,7 +106,9 @@ def _counted(
 ) -> Part:
     """The lines of which a condition is true, with their orders and money."""
     customer, moment = known_sql(table.customer_id), known_sql(orders.date)
-    order = f"concat({customer}, ' ', {moment})" if orders.order_id is None else known_sql(orders.order_id)
+    order = f"concat({customer}, ' ', {moment})"
+    if orders.order_id is not None:
+        order = f"coalesce({known_sql(orders.order_id)}, {order})"
     lines, of, customers, money = only_row(
         connection,
         f"SELECT count(*), count(DISTINCT {order}), count(DISTINCT {customer}), "
@@ -135,6 +147,15 @@ def _odd_orders(connection: duckdb.DuckDBPyConnection, table: Table, orders: Ord
         )
         if lines
     ]
+
+
+def _without_number(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> str:
+    """What becomes of lines that do not say of which order they are; "" where all do."""
+    if orders.order_id is None or table.columns[orders.order_id].known == table.rows:
+        return ""
+    lines = _told(connection, table, orders, f"{bare_sql(orders.order_id)} IS NULL OR {bare_sql(orders.order_id)} = ''")
+    of = "an order of theirs is what a customer bought at one moment"
+    return f"{lines} have no {shown(orders.order_id)}: {of}  (--order-id)" if lines else ""
 
 
 def _refunds_beside(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> list[str]:
@@ -223,7 +244,7 @@ def _undone_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: O
             written = column.name if shown(column.name) == column.name else name
             where = f"{written} NOT IN ({', '.join(literal(state) for state, _ in states)})"
             blank = column.known < table.rows
-            of_first_line = blank and column.known <= _orders_many(table, orders)
+            of_first_line = blank and _stands_once(connection, orders, column.name)
             if blank and not of_first_line:
                 where = f"{where} OR {written} IS NULL"
             given_back = (
@@ -241,14 +262,53 @@ def _undone_lines(connection: duckdb.DuckDBPyConnection, table: Table, orders: O
     return ""
 
 
+def _undone_at(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders) -> list[str]:
+    """What columns with the day of a cancellation or return say, a sentence each: who has one was undone."""
+    found = []
+    for column in table.columns.values():
+        seldom = 0 < column.known < table.rows / 2
+        if column.kind != "date" or not seldom or not re.search(_UNDONE, column.name, re.IGNORECASE):
+            continue
+        written = column.name if shown(column.name) == column.name else identifier(column.name)
+        marks = connection.execute(
+            f"SELECT DISTINCT {identifier(column.name)} AS mark FROM raw_rows "
+            f"WHERE {known_sql(column.name)} IS NULL AND {bare_sql(column.name)} <> '' ORDER BY mark"
+        ).fetchall()
+        where = f"{written} IS NULL"
+        if marks:
+            where += f" OR {written} IN ({', '.join(literal(mark) for (mark,) in marks)})"
+        more = ""
+        if _stands_once(connection, orders, orders.amount):  # and so does the date
+            amount = orders.amount if shown(orders.amount) == orders.amount else identifier(orders.amount)
+            where = f"{f'({where})' if marks else where} AND {amount} IS NOT NULL"
+            more = "  It then reads the first line of each order only, and so not its products."
+        lines = _told(connection, table, orders, f"{known_sql(column.name)} IS NOT NULL")
+        found.append(
+            f"{shown(column.name)}: {lines} have a date there; they count as orders, unless you add  "
+            f"--where {_in_quotes(where)}{more}"
+        )
+    return found
+
+
 def _in_quotes(condition: str) -> str:
     """As a shell takes it, with an eye to those who read it: SQL has apostrophes of its own."""
     return '"' + re.sub(r'(["\\$`])', r"\\\1", condition) + '"'
 
 
-def _orders_many(table: Table, orders: Orders) -> int:
-    """Orders by their number; 0 without one. A column with so many texts stands on the first line of an order only."""
-    return 0 if orders.order_id is None else table.columns[orders.order_id].distinct
+def _stands_once(connection: duckdb.DuckDBPyConnection, orders: Orders, name: str) -> bool:
+    """Whether a column is blank because it stands on one line of an order of several only, as in Shopify's exports:
+    nearly all lines without it are of an order that has it on another."""
+    if orders.order_id is None:
+        return False
+    (share,) = only_row(
+        connection,
+        f"""
+        SELECT sum(lines - filled) FILTER (filled > 0) / sum(lines - filled)
+        FROM (SELECT count(*) AS lines, count({known_sql(name)}) AS filled FROM raw_rows
+            GROUP BY {known_sql(orders.order_id)})
+        """,
+    )
+    return bool((share or 0) >= NEARLY_ALL)
 
 
 def _refuse_signs(connection: duckdb.DuckDBPyConnection, table: Table, orders: Orders, where: str | None) -> None:
@@ -256,7 +316,7 @@ def _refuse_signs(connection: duckdb.DuckDBPyConnection, table: Table, orders: O
     of_amount = table.made[orders.amount].columns if orders.amount in table.made else (orders.amount,)
     for name in of_amount:
         bare = table.columns[name].plain or table.columns[name].simple
-        if bare or (where is not None and mentions(where, name.casefold())):
+        if bare or (where is not None and mentions(where, as_named(name))):
             continue  # nothing but numbers, or who names the column has answered
         found = connection.execute(
             f"SELECT {currency_of(bare_sql(name))}, count(*) FROM raw_rows GROUP BY 1 ORDER BY 2 DESC, 1"

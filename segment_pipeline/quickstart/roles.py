@@ -145,6 +145,7 @@ def _roles_of_rows(path: Path, evidence: Evidence, hints: Hints) -> Roles:
     _refuse_repeated_ids(path, evidence, choice.column, hints)
     if hints.customer_id is None and customer_name(choice.column)[0] < 1:
         _refuse_lines_of_nobody(path, evidence, choice.column)
+        _refuse_unread_lines(path, evidence, hints)
     return Roles(choice.column, None, (choice,))
 
 
@@ -160,6 +161,21 @@ def _refuse_lines_of_nobody(path: Path, evidence: Evidence, customer: str) -> No
             f"{path}: is a row a customer, or an order? {shown(customer)} is different in every row, and is not called "
             f"like a customer; {shown(who)} comes back on other days. For orders say  --customer-id {shlex.quote(who)} "
             f"--date {date} --amount COLUMN  or for customers  --customer-id {shlex.quote(customer)}"
+        )
+
+
+def _refuse_unread_lines(path: Path, evidence: Evidence, hints: Hints) -> None:
+    """Raises InputError where a column called a customer repeats beside one called a date and one called an amount:
+    these are order lines, of which something cannot be read."""
+    columns = evidence.columns.values()
+    who = next((one for one in columns if customer_name(one.name)[0] >= 2 and one.distinct < 0.9 * one.known), None)
+    dated = any(one.kind in ("text", "date") and "date" in hints_of(one.name) for one in columns)
+    paid = any(one.kind in ("text", "number") and amount_name(one.name)[0] >= 2 for one in columns)
+    why = _why_no_lines(evidence, hints)
+    if who is not None and dated and paid and why:
+        raise InputError(
+            f"{path}: {shown(who.name)} repeats ({who.distinct:,} in {who.known:,} rows) beside a date and an amount, "
+            f"so these are order lines; as such they cannot be read. {why}"
         )
 
 
@@ -377,20 +393,22 @@ def _how_amounts_are_written(amounts: Sequence[Column], hints: Hints) -> str:
     return f"say --decimal {other}"
 
 
-def roles_in_words(roles: Roles, people: int) -> list[str]:
-    """What the file is, and which column is what, a sentence each. people : how many customers there are."""
+def roles_in_words(roles: Roles, people: int, moment: str) -> list[str]:
+    """What the file is, and which column is what, a sentence each. people : how many customers there are. moment : what
+    dates tell at most: a moment, a day or a month."""
     if roles.orders is None:
         return [f"one row per customer, told apart by {shown(roles.customer_id)}  (--customer-id)"]
     found = [f"order lines of {people:,} customers"]
-    return found + [f"  {said}" for choice in roles.choices if (said := _role_in_words(choice, roles))]
+    return found + [f"  {said}" for choice in roles.choices if (said := _role_in_words(choice, roles, moment))]
 
 
-def _role_in_words(choice: Choice, roles: Roles) -> str:
+def _role_in_words(choice: Choice, roles: Roles, moment: str) -> str:
     """Which column a role is, why, and which would have been next; "" of a role that order lines may lack."""
     if choice.column is not None:
         said = f"{choice.role} {shown(choice.column)}: {choice.why}"
     elif choice.role == "order":
-        said = "an order is what a customer bought at one moment, for no column tells orders apart"
+        at = f"{'at' if moment == 'moment' else 'on' if moment == 'day' else 'in'} one {moment}"
+        said = f"an order is what a customer bought {at}, for no column tells orders apart"
     elif choice.why:
         return f"{choice.role}: none, for {choice.why}  ({FLAGS[choice.role]})"
     else:

@@ -23,6 +23,7 @@ import duckdb
 from segment_pipeline.config.values import either
 from segment_pipeline.config.yaml_text import show
 from segment_pipeline.database.engines.spark import RefusedError
+from segment_pipeline.database.quoting import as_named
 from segment_pipeline.database.store import reason
 from segment_pipeline.database.user_sql import ask_parser, syntax_tree, text_of
 from segment_pipeline.sources.expressions import NUMERIC_TYPES
@@ -249,7 +250,7 @@ def _kinds_of_functions() -> dict[str, str]:
 
 def _column(node: Node) -> str:
     """A column's name in lower case; of a field of a structure, the column's."""
-    return str(node["column_names"][0]).lower()
+    return as_named(str(node["column_names"][0]))
 
 
 def _children(value: Any) -> Iterator[Node]:

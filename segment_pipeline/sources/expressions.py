@@ -13,7 +13,7 @@ from dataclasses import replace
 import duckdb
 
 from segment_pipeline.database.engines.spark import RefusedError
-from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.quoting import as_named, identifier, literal
 from segment_pipeline.database.store import more_memory, reason
 from segment_pipeline.database.user_sql import what_it_does_beside_reading
 from segment_pipeline.errors import SourceError
@@ -33,7 +33,8 @@ TIME_KEYS = frozenset({"ordered_at", "occurred_at"})
 def bound(given: Mapping[str, str], source: Relation) -> dict[str, str]:
     """The expressions; one that is a column's name as it stands, such as `order` or `customer no`, is that column."""
     return {
-        key: identifier(text.strip()) if text.strip().lower() in source.columns else text for key, text in given.items()
+        key: identifier(text.strip()) if as_named(text.strip()) in source.columns else text
+        for key, text in given.items()
     }
 
 
@@ -41,7 +42,7 @@ def columns_of_ids_alone(given: Mapping[str, str], id_keys: Collection[str]) -> 
     """Columns, in lower case, that are an id as they stand, or that are taken as text, CAST("day" AS VARCHAR), and
     that no other expression calculates with: what a file has in these is wanted as it is written there."""
     names = {key: _unquoted(text) for key, text in given.items()}
-    as_text = {name.replace('""', '"').lower() for text in given.values() for name in _AS_TEXT.findall(text)}
+    as_text = {as_named(name.replace('""', '"')) for text in given.values() for name in _AS_TEXT.findall(text)}
     wanted = as_text | {names[key] for key in id_keys if key in names}
     others = {key: _AS_TEXT.sub("", text) for key, text in given.items()}
     return {
@@ -83,13 +84,13 @@ def with_columns(
     seen = replace(source, sql=f"(SELECT {rows} FROM {source.sql})") if beside else source
     made = bound(columns, source)
     types = expression_types(connection, seen, f"{section}.columns", made)
-    made_of = {name.lower(): f"({text}\n)" for name, text in made.items()}
+    made_of = {as_named(name): f"({text}\n)" for name, text in made.items()}
     chosen = {name: f"source.{identifier(name)}" for name in source.columns} | made_of
     listed = ", ".join(f"{text} AS {identifier(name)}" for name, text in chosen.items())
     return replace(
         source,
         sql=f"(SELECT {listed} FROM {seen.sql} AS source)",
-        columns={**source.columns, **{name.lower(): kind for name, kind in types.items()}},
+        columns={**source.columns, **{as_named(name): kind for name, kind in types.items()}},
         incomplete={name: file for name, file in source.incomplete.items() if name not in made_of},
     )
 
@@ -139,12 +140,12 @@ def reading_failed(source: Relation, what: str, error: duckdb.Error) -> SourceEr
 def _unquoted(text: str) -> str:
     """What the expression is called if it is a column, in lower case."""
     quoted = re.fullmatch(r'"((?:[^"]|"")*)"', text.strip())
-    return (quoted[1].replace('""', '"') if quoted else text.strip()).lower()
+    return as_named(quoted[1].replace('""', '"') if quoted else text.strip())
 
 
 def mentions(expression: str, column: str) -> bool:
     """Whether an expression may name the column."""
-    return re.search(rf"(?<!\w){re.escape(column)}(?!\w)", expression.lower()) is not None
+    return re.search(rf"(?<!\w){re.escape(column)}(?!\w)", as_named(expression)) is not None
 
 
 def _known_type(connection: duckdb.DuckDBPyConnection, source: Relation, key: str, expression: str) -> str:

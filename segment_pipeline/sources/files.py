@@ -22,7 +22,7 @@ import duckdb
 from duckdb.sqltypes import DuckDBPyType
 
 from segment_pipeline.database.engines.spark import OF_THE_CATALOGUE, EngineError, RefusedError
-from segment_pipeline.database.quoting import identifier, literal, string_list
+from segment_pipeline.database.quoting import as_named, identifier, literal, string_list
 from segment_pipeline.database.store import reason
 from segment_pipeline.errors import SourceError
 from segment_pipeline.sources.text.decoding import Text, as_text, kind_of
@@ -194,7 +194,7 @@ def open_table(connection: duckdb.DuckDBPyConnection, table: str, section: str, 
     if filled is None:
         raise SourceError(f"{table} holds no rows. Deliver the data, then run the month again.")
     # a map is no value that rows are told apart by
-    columns = {name.lower(): kind for name, kind in found if not kind.startswith("MAP")}
+    columns = {as_named(name): kind for name, kind in found if not kind.startswith("MAP")}
     if once:
         sql = f"(SELECT DISTINCT {', '.join(map(identifier, columns))} FROM {sql})"
     return Relation(sql, table, columns)
@@ -287,7 +287,7 @@ def _kind_of_all(files: Sequence[str], path: str, key: str) -> str:
 def _json(connection: duckdb.DuckDBPyConnection, files: Sequence[str], path: str) -> Relation:
     relation = f"read_json({_file_list(files)}, union_by_name = true, sample_size = -1)"
     try:
-        return Relation(relation, path, {name.lower(): kind for name, kind in describe(connection, relation)})
+        return Relation(relation, path, {as_named(name): kind for name, kind in describe(connection, relation)})
     except duckdb.Error as error:
         raise _unreadable(path, error) from error
 
@@ -315,8 +315,8 @@ def union_of(rows: Sequence[TextRows]) -> str:
 
 def _texts(connection: duckdb.DuckDBPyConnection, files: Sequence[str], path: str, separator: str | None) -> Relation:
     rows = rows_as_text(connection, files, separator)
-    names = {one.file: {name.lower() for name in one.names} for one in rows}
-    columns = dict.fromkeys((name.lower() for one in rows for name in one.names), "VARCHAR")
+    names = {one.file: {as_named(name) for name in one.names} for one in rows}
+    columns = dict.fromkeys((as_named(name) for one in rows for name in one.names), "VARCHAR")
     drafts = {one.draft: one.file for one in rows if one.draft is not None}
     return Relation(union_of(rows), path, columns, _incomplete(names), drafts=drafts)
 
@@ -408,14 +408,14 @@ def _parquet(connection: duckdb.DuckDBPyConnection, files: Sequence[str], path: 
         columns = describe(connection, relation)
         found = connection.execute(
             # column 0 is the root of a file's schema
-            f"SELECT file_name, lower(name) FROM parquet_schema({_file_list(files)}) WHERE column_id > 0"
+            f"SELECT file_name, name FROM parquet_schema({_file_list(files)}) WHERE column_id > 0"
         ).fetchall()
     except duckdb.Error as error:
         raise _unreadable(path, error) from error
     names: dict[str, set[str]] = {}
     for file, name in found:
-        names.setdefault(file, set()).add(name)
-    return Relation(relation, path, {name.lower(): kind for name, kind in columns}, _incomplete(names))
+        names.setdefault(file, set()).add(as_named(name))
+    return Relation(relation, path, {as_named(name): kind for name, kind in columns}, _incomplete(names))
 
 
 def _incomplete(names_by_file: Mapping[str, set[str]]) -> dict[str, str]:
@@ -445,16 +445,16 @@ def _csv(
     try:
         found = describe(connection, _read_csv(read, options | CSV_SNIFFING))
         names = {
-            file: {name.lower() for name, _ in describe(connection, _read_csv([text.path], options))}
+            file: {as_named(name) for name, _ in describe(connection, _read_csv([text.path], options))}
             for file, text in texts.items()
         }
     except duckdb.Error as error:
         raise _ragged(connection, texts, separator) or _unreadable(path, error, drafts) from error
-    types = {name: "VARCHAR" if name.lower() in text_columns else kind for name, kind in found}
+    types = {name: "VARCHAR" if as_named(name) in text_columns else kind for name, kind in found}
     # With the types said, reading does not look through all rows for them again.
     said = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
     relation = _read_csv(read, {**options, "types": f"{{{said}}}"})
-    columns = {name.lower(): kind for name, kind in types.items()}
+    columns = {as_named(name): kind for name, kind in types.items()}
     return Relation(relation, path, columns, _incomplete(names), drafts=drafts)
 
 

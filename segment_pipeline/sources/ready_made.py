@@ -14,7 +14,7 @@ import duckdb
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import QuerySource, SnapshotsSource, resolve_source_path
-from segment_pipeline.database.quoting import identifier, literal
+from segment_pipeline.database.quoting import as_named, identifier, literal
 from segment_pipeline.database.store import SPILL, in_memory, reason
 from segment_pipeline.database.user_sql import what_it_does_beside_reading
 from segment_pipeline.errors import SourceError
@@ -70,7 +70,7 @@ def _open_snapshot(
     rows = open_files(
         connection,
         _path_of(snapshots, config, month),
-        {snapshots.customer_id.lower(), *text_columns, *columns_of_ids_alone(snapshots.columns, ())},
+        {as_named(snapshots.customer_id), *text_columns, *columns_of_ids_alone(snapshots.columns, ())},
         form=Form(snapshots.as_text, snapshots.separator),
     )
     day = f"DATE {literal(as_of(month).isoformat())}"
@@ -88,7 +88,7 @@ def read_ready_made(connection: duckdb.DuckDBPyConnection, config: Config, month
     returns what became of the rows, and how many of the ids are forgotten. Raises SourceError."""
     with ready_made_rows(connection, config, month) as (source, customer_id):
         refuse_unfit_columns(source, customer_id, config.feature_names)
-        identity = text_id(identifier(customer_id), source.columns[customer_id.lower()])
+        identity = text_id(identifier(customer_id), source.columns[as_named(customer_id)])
         people = delivered(connection, source, identity, "rows", row_each=True)
         try:
             connection.execute(
@@ -128,7 +128,7 @@ def _run_query(connection: duckdb.DuckDBPyConnection, config: Config, source: Qu
         connection.register("rows_of_query", rows)
         connection.execute("CREATE OR REPLACE TEMP TABLE source_rows AS FROM rows_of_query")
         connection.unregister("rows_of_query")
-    columns = {name.lower(): kind for name, kind in describe(connection, "source_rows")}
+    columns = {as_named(name): kind for name, kind in describe(connection, "source_rows")}
     return Relation("source_rows", str(file), columns)
 
 
@@ -139,7 +139,7 @@ def _rows_of_duckdb(
     with _query_connection(config) as alone:
         used = _dates_used(alone, text, str(file))
         try:
-            alone.execute(f"CREATE TABLE found AS {text}", {name: dates[name.lower()] for name in used})
+            alone.execute(f"CREATE TABLE found AS {text}", {name: dates[as_named(name)] for name in used})
         except duckdb.Error as error:
             raise SourceError(
                 f"{file}{_line(error)} fails: {reason(error)} Fix the SQL, or the data it reads."
@@ -187,7 +187,7 @@ def _dates_used(connection: duckdb.DuckDBPyConnection, text: str, path: str) -> 
     if written is not None:
         raise SourceError(f"{path}: found {written}; expected a query that only reads. Fix the SQL.")
     names = set(statements[0].named_parameters)
-    unknown = sorted(name for name in names if name.lower() not in ("as_of", "month_start", "window_start"))
+    unknown = sorted(name for name in names if as_named(name) not in ("as_of", "month_start", "window_start"))
     if unknown:
         raise SourceError(
             f"{path}: found the parameter {', '.join('$' + name for name in unknown)}; expected $as_of, $month_start "
@@ -203,20 +203,20 @@ def _line(error: duckdb.Error) -> str:
 
 def refuse_unfit_columns(source: Relation, customer_id: str, feature_names: Sequence[str]) -> None:
     expected = (customer_id, *feature_names)
-    missing = [name for name in expected if name.lower() not in source.columns]
+    missing = [name for name in expected if as_named(name) not in source.columns]
     if missing:
         raise SourceError(
             f"{source.path}: column {', '.join(missing)} is missing. Expected {', '.join(expected)}; "
             f"found {source.column_list}. Fix the source, or the names in the configuration."
         )
     for name in expected:
-        if name.lower() in source.incomplete:
+        if as_named(name) in source.incomplete:
             raise SourceError(
-                f"{source.incomplete[name.lower()]}: column {name} is missing; other files of {source.path} have it. "
+                f"{source.incomplete[as_named(name)]}: column {name} is missing; other files of {source.path} have it. "
                 f"Deliver that file again, then run the month again."
             )
     for name in feature_names:
-        found = source.columns[name.lower()]
+        found = source.columns[as_named(name)]
         if not (NUMERIC_TYPES.match(found) or found == "VARCHAR"):
             raise SourceError(
                 f"{source.path}: column {name}: found {found}; expected a number. "

@@ -15,7 +15,7 @@ import duckdb
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.order_features import ORDER_FEATURES
-from segment_pipeline.database.quoting import identifier, literal, number
+from segment_pipeline.database.quoting import as_named, identifier, literal, number
 from segment_pipeline.database.store import month_literal, reason, replace_month
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months
@@ -133,7 +133,7 @@ def numbers_of_source(connection: duckdb.DuckDBPyConnection, config: Config, mon
         return [name for name, feature in ORDER_FEATURES.items() if not feature.lacks(config.source.given)]
     with ready_made_rows(connection, config, month) as (rows, customer_id):
         kinds = dict(describe(connection, rows.sql))
-        kinds.pop(next(name for name in kinds if name.lower() == customer_id.lower()))
+        kinds.pop(next(name for name in kinds if as_named(name) == as_named(customer_id)))
         written = _written_numbers(connection, rows, [name for name, kind in kinds.items() if kind == "VARCHAR"])
     return [name for name, kind in kinds.items() if NUMERIC_TYPES.match(kind) or name in written]
 
@@ -235,7 +235,7 @@ def load_categories(connection: duckdb.DuckDBPyConnection, config: Config, month
             """
         else:
             relation, customer_id = open_ready_made(connection, config, month)
-            identity = text_id(identifier(customer_id), relation.columns[customer_id.lower()])
+            identity = text_id(identifier(customer_id), relation.columns[as_named(customer_id)])
             people = delivered(connection, relation, identity, "rows", row_each=True)
             value = _text_of_row(connection, relation, key)
             rows = f"SELECT {people.customer_id} AS customer_id, {value} AS value, 1 AS lines FROM {people.rows()}"

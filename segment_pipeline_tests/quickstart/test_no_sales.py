@@ -125,6 +125,38 @@ def test_where_only_the_first_line_of_an_order_has_its_state_that_is_said_with_t
     assert figures(path, where=where)[0] == right([row[:4] for row in rows if row[4] == "paid"])
 
 
+def test_lines_with_a_blank_state_stay_where_each_order_has_one_line(write):
+    rows = [[*row, "Cancelled" if i % 10 == 0 else "" if i % 10 == 1 else "Complete"] for i, row in enumerate(shop())]
+    path = write("orders.csv", as_csv([*HEADER, "State"], rows))
+    told = next(sentence for sentence in figures(path)[1] if sentence.startswith("State: of 1,500"))
+    assert "first line" not in told
+    where = told.partition('--where "')[2].removesuffix('"')
+    assert figures(path, where=where)[0] == right([row[:4] for row in rows if row[4] != "Cancelled"])
+
+
+@pytest.mark.parametrize(("column", "none"), [("cancelled_at", ""), ("Cancel Date", "0000-00-00 00:00:00")])
+def test_a_date_of_cancellation_is_told_with_its_money_and_how_to_leave_it_out(write, column, none):
+    rows = [[*row, str(row[2]) if i % 10 == 0 else none] for i, row in enumerate(shop())]
+    path = write("orders.csv", as_csv([*HEADER, column], rows))
+    money = f"{sum(float(str(row[3])) for row in rows[::10]):,.2f}"
+    (told,) = (sentence for sentence in figures(path)[1] if "have a date there" in sentence)
+    assert f"150 of 1,500 order lines (150 orders, {money}) have a date there; they count as orders" in told
+    where = told.partition('--where "')[2].removesuffix('"').replace('\\"', '"')
+    assert figures(path, where=where)[0] == right([row[:4] for row in rows if row[4] == none])
+
+
+def test_a_date_of_cancellation_on_the_first_line_of_an_order_leaves_out_its_other_lines(write):
+    rows = [
+        [*order[:3], order[3] if line == 0 else "", str(order[2]) if i % 10 == 0 and line == 0 else ""]
+        for i, order in enumerate(shop())
+        for line in range(2)
+    ]
+    path = write("orders.csv", as_csv([*HEADER, "Cancelled at"], rows))
+    (told,) = (sentence for sentence in figures(path)[1] if "have a date there" in sentence)
+    where = told.partition('--where "')[2].partition('"  It')[0].replace('\\"', '"')
+    assert figures(path, where=where)[0] == right([row[:4] for row in rows if row[3] != "" and row[4] == ""])
+
+
 def test_lines_that_are_there_twice_and_orders_without_an_amount_are_told(write):
     rows = shop()
     twice = write("twice.csv", as_csv(HEADER, rows + rows[:200]))

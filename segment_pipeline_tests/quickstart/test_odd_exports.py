@@ -127,6 +127,22 @@ def test_exports_of_other_languages_are_read_in_their_encoding_and_calendar(writ
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        ["Клиент", "Номер заказа", "Дата", "Сумма"],
+        ["Πελάτης", "Παραγγελία", "Ημερομηνία", "Ποσό"],
+        ["Zákazník", "Číslo objednávky", "Datum", "Částka"],
+    ],
+)
+def test_capitals_beyond_ascii_in_a_header_are_read_every_month(write: Write, header: Sequence[str]) -> None:
+    rows = shop()
+    path = write("export.csv", as_csv([*header, "Статус"], [[*row, "Выполнен"] for row in rows], ";"))
+    assert figures(path)[0] == right(rows)
+    assert figures(path, where="Статус = 'Выполнен'")[0] == right(rows)
+    assert figures(path, where=f"{header[3]} > 30")[0] == right([row for row in rows if float(str(row[3])) > 30])
+
+
 def test_a_leap_day_is_one_in_buddhist_years_too(write: Write) -> None:
     rows = [*shop(), ["40000", "999999", datetime(2024, 2, 29), 1.0]]
     path = write("export.csv", written(rows, HEADER, lambda at: f"{at.year + 543}-{at:%m-%d}", str))
@@ -319,7 +335,7 @@ UNREADABLE: dict[str, tuple[Day, Amount, str, str]] = {
     "Finnish months": (lambda at: f"{at.day}. lokakuuta {at.year}", str, "write dates in digits", "--date-format"),
     "a.m.": (lambda at: f"{at:%m/%d/%y %I:%M} a.m.", str, "write times of day as 08:37 PM", "--date-format"),
     "debits": (str, lambda amount: f"{amount:.2f} DR", "write amounts in digits alone", "--decimal"),
-    "weekdays": (lambda at: f"{at:%a, %d %b %Y %H:%M:%S} +0000", str, "--date-format FORMAT", "in digits"),
+    "weekdays": (lambda at: f"{at:%A %d %b %Y %H:%M:%S}", str, "--date-format FORMAT", "in digits"),
 }
 
 
@@ -335,7 +351,51 @@ def test_what_cannot_be_read_is_refused_with_what_helps_and_no_flag_that_does_no
 def test_dates_with_weekdays_are_read_in_the_format_that_is_said(write: Write) -> None:
     rows = shop()
     path = write("export.csv", written(rows, HEADER, UNREADABLE["weekdays"][0], str))
-    assert figures(path, date_format="%a, %d %b %Y %H:%M:%S %z")[0] == right(rows)
+    assert figures(path, date_format="%A %d %b %Y %H:%M:%S")[0] == right(rows)
+
+
+@pytest.mark.parametrize(
+    "day",
+    [
+        lambda at: f"{at:%a, %d %b %Y %H:%M:%S} +0000",
+        lambda at: f"{at:%a, %d %b %Y %H:%M:%S} GMT",
+        lambda at: f"{at:%a, %d %b %Y %H:%M:%S}",
+        lambda at: f"{at.month}/{at.day}/{at:%y} {at:%I:%M%p}".lower(),
+    ],
+)
+def test_dates_of_mail_and_times_with_am_behind_them_are_read(write: Write, day: Day) -> None:
+    rows = shop()
+    path = write("export.csv", written(rows, ["customer", "id", "date", "amount"], day, str))
+    assert figures(path)[0] == right(rows)
+
+
+def test_a_customer_who_repeats_beside_an_unreadable_date_and_an_amount_is_no_row_each(write: Write) -> None:
+    path = write("export.csv", written(shop(), ["customer", "id", "date", "amount"], UNREADABLE["weekdays"][0], str))
+    with pytest.raises(InputError, match=r"customer repeats .* order lines.* say how it is written, --date-format"):
+        table_of(path)
+
+
+@pytest.mark.parametrize(
+    ("day", "said"),
+    [(str, "at one moment"), (lambda at: f"{at:%Y-%m-%d}", "on one day"), (lambda at: f"{at:%d.%m.%Y}", "on one day")],
+)
+def test_what_an_order_is_without_a_number_is_said_as_finely_as_the_dates_are(
+    write: Write, day: Day, said: str
+) -> None:
+    rows = [[who, day(at), amount] for who, _, at, amount in shop()]
+    table = table_of(write("export.csv", as_csv(["customer_id", "date", "amount"], rows)))
+    assert any(f"an order is what a customer bought {said}, for" in one for one in table.guesses)
+
+
+def test_lines_without_an_order_id_are_an_order_by_their_moment_and_are_told(write: Write) -> None:
+    rows = shop()
+    blank = [[who, "" if i % 33 == 0 else order, *rest] for i, (who, order, *rest) in enumerate(rows)]
+    found, said = figures(write("export.csv", as_csv(HEADER, blank)))
+    assert found == right(rows)
+    lacking = sum(row[1] == "" for row in blank)
+    assert any(
+        one.startswith(f"{lacking} of 1,500 order lines ({lacking} orders") and "no order_id" in one for one in said
+    )
 
 
 def test_a_row_that_is_an_id_beside_a_customer_who_comes_back_is_a_question(write: Write) -> None:
