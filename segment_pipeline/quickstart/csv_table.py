@@ -620,7 +620,7 @@ def _order_expression(table: Table, orders: Orders) -> str:
     moment = table.joined.get(orders.date, identifier(orders.date))
     if orders.order_id is None:
         return f"concat({customer}, ' ', {moment})"
-    blank = f"coalesce(trim({_text(table, orders.order_id)}), '') = ''"
+    blank = f"lower(coalesce(trim({_text(table, orders.order_id)}), '')) IN ('', 'nan')"
     if orders.per_customer:
         number = _text(table, orders.order_id)
         number = f"CASE WHEN {blank} THEN CAST({moment} AS VARCHAR) ELSE {number} END" if lacking else number

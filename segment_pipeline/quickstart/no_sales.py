@@ -153,7 +153,7 @@ def _without_number(connection: duckdb.DuckDBPyConnection, table: Table, orders:
     """What becomes of lines that do not say of which order they are; "" where all do."""
     if orders.order_id is None or table.columns[orders.order_id].known == table.rows:
         return ""
-    lines = _told(connection, table, orders, f"{bare_sql(orders.order_id)} IS NULL OR {bare_sql(orders.order_id)} = ''")
+    lines = _told(connection, table, orders, f"lower(coalesce({bare_sql(orders.order_id)}, '')) IN ('', 'nan')")
     of = "an order of theirs is what a customer bought at one moment"
     return f"{lines} have no {shown(orders.order_id)}: {of}  (--order-id)" if lines else ""
 

@@ -387,12 +387,19 @@ def test_what_an_order_is_without_a_number_is_said_as_finely_as_the_dates_are(
     assert any(f"an order is what a customer bought {said}, for" in one for one in table.guesses)
 
 
-def test_lines_without_an_order_id_are_an_order_by_their_moment_and_are_told(write: Write) -> None:
+def test_lines_without_an_order_id_are_orders_by_their_moment_and_told(write: Write, tmp_path: Path) -> None:
     rows = shop()
     blank = [[who, "" if i % 33 == 0 else order, *rest] for i, (who, order, *rest) in enumerate(rows)]
     found, said = figures(write("export.csv", as_csv(HEADER, blank)))
     assert found == right(rows)
     lacking = sum(row[1] == "" for row in blank)
+    pointed = tmp_path / "gaps.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"COPY (SELECT customer_id, coalesce(TRY_CAST(order_id AS DOUBLE), 'nan'::DOUBLE) AS order_id, order_date, "
+            f"total FROM '{tmp_path / 'export.csv'}') TO '{pointed}'"
+        )
+    assert figures(pointed)[0] == found
     assert any(
         one.startswith(f"{lacking} of 1,500 order lines ({lacking} orders") and "no order_id" in one for one in said
     )
