@@ -54,7 +54,8 @@ def looked_at(path: Path, *more: Path, **said: object) -> tuple[Figures, Plan]:
             "SELECT customer_id, orders, total_spend, days_since_last_order FROM raw_customers "
             "WHERE trim(coalesce(customer_id, '')) <> ''"
         ).fetchall()
-    return {who: (int(n), round(spend, 2), int(days)) for who, n, spend, days in found}, plan
+    # of who has no amount that can be read, no spend is known
+    return {who: (int(n), None if spend is None else round(spend, 2), int(days)) for who, n, spend, days in found}, plan
 
 
 def figures(path: Path, *more: Path, **said: object) -> tuple[Figures, list[str]]:

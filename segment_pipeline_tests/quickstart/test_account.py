@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from segment_pipeline.config.config import parse_config
@@ -104,6 +104,7 @@ ODD = st.lists(
 )  # fmt: skip
 
 
+@example(odd=[("40001", "7000004", "2023-11-12 13:46:13", "n/a", "paid", "USD")], repeats=3, once=True)
 @given(odd=ODD, repeats=st.integers(0, 4), once=st.booleans())
 @settings(
     max_examples=12,
