@@ -1,18 +1,15 @@
 """The Gaussian mixture of this project: the public face of its estimator, its search, and the month's candidates.
 
-Here: `fit_candidates`, which runs independent searches and says of every number of components what speaks for and
-against it. The parts stand in modules of their own: the mixture as a value (gaussian.py), EM (em.py), starts
-(starts.py), the estimator (estimator.py), the search (search.py), spikes (degeneracy.py). Not here: which candidate
-serves, what components mean, and their identity over time (models/).
+Here: `fit_candidates`, which searches and says of every number of components what speaks for and against it, and asks
+independent searches of those that may serve. The parts stand in modules of their own: the mixture as a value
+(gaussian.py), EM (em.py), starts (starts.py), the estimator (estimator.py), the search (search.py), spikes
+(degeneracy.py). Not here: which candidate serves, what components mean, and their identity over time (models/).
 """
 
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import combinations, product, repeat
+from itertools import combinations
 
 import numpy as np
 
@@ -21,7 +18,7 @@ from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.covariances import CovarianceType
 from segment_pipeline.mixture.degeneracy import find_degeneracy
 from segment_pipeline.mixture.em import Prior
-from segment_pipeline.mixture.estimator import GaussianMixtureEM, one_blas_thread, thread_count
+from segment_pipeline.mixture.estimator import GaussianMixtureEM, one_blas_thread
 from segment_pipeline.mixture.gaussian import Hurdle, Mixture, Parts, bhattacharyya_distances, bic, summed
 from segment_pipeline.mixture.hurdle import rule_component, with_rule
 from segment_pipeline.mixture.merging import merge_components
@@ -54,7 +51,7 @@ __all__ = [
 
 
 STABILITY_SEARCHES = 3
-"""Independent full searches whose partitions are compared; the best of them gives the candidate."""
+"""Independent searches at most whose partitions are compared; the best of them gives the candidate."""
 
 SAME_BIC = 2.0
 """Independent searches whose fits differ by more have not all found the best."""
@@ -66,8 +63,8 @@ differ by on the demo."""
 HELDOUT_SHARE = 0.2
 
 ONE_THREAD_ROWS = 20_000
-"""Up to this many rows the searches take turns in one thread: two would wait for the interpreter's lock more than they
-compute (measured: 0 to 10 % less time, for 25 to 35 % more work)."""
+"""Up to this many rows a search stays in one thread: two would wait for the interpreter's lock more than they compute
+(measured: 0 to 10 % less time, for 25 to 35 % more work)."""
 
 
 CandidateKey = tuple[CovarianceType, int]
@@ -80,8 +77,8 @@ class Candidate:
 
     bic, aic, icl : lower is better; from the plain log-likelihood, without prior. train_log_likelihood,
     heldout_log_likelihood : mean nats per customer, of Z, higher is better; held out = fitted on 80 %, from where the
-    mixture stands, and measured on the rest. stability : mean adjusted Rand index between independent searches, 1 = the
-    same partition each time; NaN where there was one search only.
+    mixture stands, and measured on the rest; NaN until it is examined. stability : mean adjusted Rand index between
+    independent searches, 1 = the same partition each time; NaN where there was one search only.
     smallest_share : smallest weight, 0..1. min_separation : smallest Bhattacharyya distance between two components, 0 =
     the same component twice; infinite for a single component. basin_gap : BIC of the second best distinct solution
     minus this one's, >= 0; NaN when every run ended in the same solution. degeneracy : why the fit is a spike and not a
@@ -89,8 +86,8 @@ class Candidate:
 
     memory : of a candidate that has one, fitted to a panel of months. Weights are the shares in the last month, on
     which bic, aic, icl, shares, separation, stability and degeneracy are judged too, each customer once; the
-    log-likelihoods are of that month given those before. Until it is examined, heldout_log_likelihood is NaN, and
-    panel_bic and next_log_score are None. panel_bic : of all months and the chain, with the number of
+    log-likelihoods are of that month given those before. Until it is examined, panel_bic and next_log_score are None.
+    panel_bic : of all months and the chain, with the number of
     customers; it falls with every segment that tells customers apart who differ for good, and chooses nothing.
     next_log_score : mean log
     density of a month's features given the months before it, nats per customer-month, of the fifth of the customers
@@ -99,11 +96,11 @@ class Candidate:
 
     examined : gives the same candidate as it may serve; None for one that it has given. Those components are then one
     segment that describe one group, and those between which customers flicker more than its first argument allows
-    (`memory.min_kept`); share, separation, stability and min_kept are of the segments. One with memory, which so far
-    knows one search, is searched for again, unless fewer of a segment's customers stay than the second argument
-    (`memory.min_stay`): its stability is NaN then. One whose searches end apart is looked for more closely, so that it
-    may be another and better fit. It takes some tenths of a second to seconds, which need not be spent on candidates
-    that cannot serve.
+    (`memory.min_kept`); share, separation, stability and min_kept are of the segments. It is searched for again, for so
+    far one search knows it; one with memory not where fewer of a segment's customers stay than the second argument
+    (`memory.min_stay`): its stability is NaN then. One whose searches end apart is searched for a third time and,
+    without memory, looked for more closely, so that it may be another and better fit. It takes some tenths of a second
+    to seconds, which need not be spent on candidates that cannot serve.
     """
 
     n_components: int
@@ -149,7 +146,6 @@ def fit_candidates(
     variance_floor: Array,
     seed: int,
     champion: Mixture | None = None,
-    progress: Callable[[int], None] | None = None,
     names: Sequence[str] | None = None,
     rounding_variance: Array | None = None,
     hurdle: Hurdle | None = None,
@@ -159,13 +155,13 @@ def fit_candidates(
     """The best mixture for every type of covariances and number of components, in the order given.
 
     Z : (n, d) standardised coordinates. variance_floor : (d,) smallest variance along each feature. champion : last
-    month's mixture expressed in the coordinates of Z, one more start for its own kind. progress : called with each
-    number of components when it is done, for each type that is searched to the end, from a thread of the search. names
-    : of the features, for the words of degeneracy. rounding_variance : (n, d) variance of what each value was rounded
+    month's mixture expressed in the coordinates of Z, one more start for its own kind. names : of the features, for the
+    words of degeneracy. rounding_variance : (n, d) variance of what each value was rounded
     from, which the fit and its figures then take into account. hurdle : a rule that makes the first component of every
     candidate; stability, separation and degeneracy are then those of the others, for a rule always agrees with itself.
     exact : (m, d) the customers whom a candidate would serve, every value as it is, on which degeneracy is judged; None
-    where they are Z. covariance_types : those that cannot win are searched once, and not again. Same arguments, same
+    where they are Z. covariance_types : those that cannot win are not examined. There is one search until a candidate
+    is examined (`Candidate.examined`): what others cost is spent on those alone that may serve. Same arguments, same
     bits, whatever the number of threads.
     """
     Z = np.ascontiguousarray(Z, dtype=np.float64)
@@ -179,7 +175,6 @@ def fit_candidates(
             variance_floor=variance_floor,
             seed=seed,
             champion=None if champion is None else champion.without_hurdle,
-            progress=None if progress is None else lambda k: progress(k + 1),
             names=names,
             rounding_variance=None if rounding_variance is None else rounding_variance[left],
             exact=exact[~hurdle.holds(exact)],
@@ -187,68 +182,71 @@ def fit_candidates(
         )
         return _beside_the_rule(rest, Z, rounding_variance, hurdle, variance_floor, seed)
     heldout = heldout_rows(len(Z), seed)
-    done = {one: when_all_are_done(STABILITY_SEARCHES, progress) for one in covariance_types}
+    threads = -1 if len(Z) > ONE_THREAD_ROWS else 1
 
-    def search(covariance_type: CovarianceType, s: int) -> list[Found]:
+    def search(covariance_type: CovarianceType, s: int, wanted: Sequence[int]) -> list[Found]:
+        """What an independent search finds for the numbers of components wanted, with their neighbours on the way."""
         # The champion starts one search only: in all of them it would make the searches agree.
         known = champion if s == 0 and champion is not None and champion.covariance_type == covariance_type else None
         return search_mixtures(
             Z,
-            n_components,
+            wanted,
+            beside=[k for k in n_components if min(wanted) - 1 <= k <= max(wanted) + 1],
             rounding_variance=rounding_variance,
             random_state=(seed, s),
             covariance_type=covariance_type,
             variance_floor=variance_floor,
             champion=known,
             sample_size=len(Z),  # whoever read Z has sampled it already
-            progress=done[covariance_type],
-            n_jobs=1,
+            n_jobs=threads,
         )
 
-    threads = thread_count(-1) if len(Z) > ONE_THREAD_ROWS else 1
-    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-        firsts = list(pool.map(search, covariance_types, repeat(0)))
-        further = [*product(_can_win(firsts, len(Z)), range(1, STABILITY_SEARCHES))]
-        others = list(pool.map(lambda task: search(*task), further))
+    def summed_up(searches: Sequence[Found]) -> Candidate:
+        return _candidate(Z, rounding_variance, exact, variance_floor, names, searches)
 
-        def closer(s: int, k: int, known: Sequence[Found]) -> Found:
-            return look_closer(Z, known, k, (seed, s, k), variance_floor, rounding_variance)
+    def examined(first: Found, kept: float, _: float) -> Candidate:
+        """What further searches make of it: a second and, where they end apart, a third and a closer look of each."""
+        covariance_type, k = first.model.mixture_.covariance_type, first.n_components
+        with one_blas_thread():
+            (second,) = search(covariance_type, 1, [k])
+            searches = [first, second]
+            if not _agree(first, second, Z, rounding_variance):
+                looks = enumerate([first, second, *search(covariance_type, 2, [k])])
+                searches = [look_closer(Z, one, (seed, s, k), variance_floor, rounding_variance) for s, one in looks]
+            candidate = summed_up(searches)
+            training = np.setdiff1d(np.arange(len(Z)), heldout)
+            seen, unseen = (None if rounding_variance is None else rounding_variance[i] for i in (training, heldout))
+            short = refitted(candidate.mixture, Z[training], variance_floor, seen)
+            likelihood = float(short.log_likelihood(Z[heldout], unseen).mean())
+            candidate = replace(candidate, heldout_log_likelihood=likelihood)
+            if candidate.degenerate or not candidate.converged:
+                return candidate  # no merging mends it
 
-        def searched(i: int) -> Iterator[tuple[Sequence[Found], Callable[[], Sequence[Found]]]]:
-            """Of the i-th type, for every k, what each search has found, and finds by a closer look."""
-            same = [found for (one, _), found in zip(further, others, strict=True) if one == covariance_types[i]]
-            searches = [dict(zip(n_components, found, strict=True)) for found in (firsts[i], *same)]
-            looks = closer_looks(searches, closer)
-            return (([found[k] for found in searches], partial(looks, k)) for k in n_components)
+            def parts(one: Mixture) -> Parts:
+                return merge_components(one, Z, variance_floor, rounding_variance)
 
-        return list(
-            pool.map(
-                lambda found: _candidate(Z, rounding_variance, exact, variance_floor, names, heldout, *found),
-                [found for i in range(len(covariance_types)) for found in searched(i)],
-            )
-        )
+            mixtures = (found.model.mixture_ for found in searches)
+            memberships = (summed(one.responsibilities(Z, rounding_variance), parts(one)) for one in mixtures)
+            return with_parts(candidate, parts(candidate.mixture), memberships)
+
+    with one_blas_thread():
+        firsts = [search(one, 0, n_components) for one in covariance_types]
+        can_win = _can_win(firsts, len(Z))
+        candidates = []
+        for covariance_type, found in zip(covariance_types, firsts, strict=True):
+            for one in found:
+                ask = partial(examined, one) if covariance_type in can_win else None
+                candidates.append(replace(summed_up([one]), examined=ask))
+        return candidates
 
 
-def closer_looks(
-    searches: Sequence[Mapping[int, Found]], look: Callable[[int, int, Sequence[Found]], Found]
-) -> Callable[[int], list[Found]]:
-    """What independent searches find for a number of components when each looks closer by itself, where they have found
-    fits that are not equally good. Those for one component less look closer first, where these differ too.
-
-    look : gives the s-th search's find for k components from those that it has for k and its neighbours.
-    """
-
-    @cache
-    def found(k: int) -> list[Found]:
-        first = [search[k] for search in searches]
-        scores = [one.bic for one in first if not one.degenerate]
-        if not scores or max(scores) - min(scores) <= SAME_BIC:
-            return first
-        smaller = [[one] for one in found(k - 1)] if k - 1 in searches[0] else [[] for _ in searches]
-        larger = [[search[k + 1]] if k + 1 in search else [] for search in searches]
-        return [look(s, k, [*smaller[s], one, *larger[s]]) for s, one in enumerate(first)]
-
-    return found
+def _agree(one: Found, other: Found, Z: Array, rounding_variance: Array | None) -> bool:
+    """Whether two searches have found fits as good as each other that put customers into the same segments, or nothing
+    that is sound."""
+    if one.degenerate or other.degenerate:
+        return one.degenerate and other.degenerate
+    labels = [found.model.mixture_.log_joint(Z, rounding_variance).argmax(axis=1) for found in (one, other)]
+    return abs(one.bic - other.bic) <= SAME_BIC and adjusted_rand_index(*labels) >= SAME_BASIN
 
 
 def _can_win(firsts: Sequence[Sequence[Found]], customers: int) -> list[CovarianceType]:
@@ -317,15 +315,16 @@ def fit_mixture(
 
     Z : (n, d). variance_floor : (d,), None for no floor.
     """
-    found = search_mixtures(
+    (found,) = search_mixtures(
         Z,
-        range(max(1, n_components - 2), n_components + 1),  # those with fewer are split into starts of the next
+        [n_components],
+        beside=range(max(1, n_components - 2), n_components),
         random_state=seed,
         variance_floor=variance_floor,
         prior="conjugate" if prior else None,
         tol=tolerance,
     )
-    return found[-1].model.mixture_
+    return found.model.mixture_
 
 
 def heldout_rows(n: int, seed: int) -> Labels:
@@ -334,32 +333,15 @@ def heldout_rows(n: int, seed: int) -> Labels:
     return np.sort(order[: max(1, int(n * HELDOUT_SHARE))])
 
 
-def when_all_are_done(searches: int, progress: Callable[[int], None] | None) -> Callable[[int], None]:
-    """Passes a number of components on to `progress` once this many searches have reported it."""
-    reports: Counter[int] = Counter()
-    lock = threading.Lock()
-
-    def report(k: int) -> None:
-        with lock:
-            reports[k] += 1
-            if progress is not None and reports[k] == searches:
-                progress(k)
-
-    return report
-
-
 def _candidate(
     Z: Array,
     rounding_variance: Array | None,
     exact: Array,
     floor: Array,
     names: Sequence[str],
-    heldout: Labels,
     searches: Sequence[Found],
-    closer: Callable[[], Sequence[Found]] | None = None,
 ) -> Candidate:
-    """Sum up what the independent searches for one k have found. closer : what they find by a closer look; None where
-    they have looked."""
+    """Sum up what the independent searches for one k have found."""
     reasons = [find_degeneracy(found.model.mixture_, exact, floor, names) for found in searches]
     # A sound fit goes before a degenerate one, whatever their posteriors.
     chosen = min(range(len(searches)), key=lambda s: (reasons[s] is not None, -searches[s].objective))
@@ -367,9 +349,6 @@ def _candidate(
     mixture = best.model.mixture_
 
     partitions = [found.model.mixture_.log_joint(Z, rounding_variance).argmax(axis=1) for found in searches]
-    training = np.setdiff1d(np.arange(len(Z)), heldout)
-    seen, unseen = (None if rounding_variance is None else rounding_variance[rows] for rows in (training, heldout))
-    short = refitted(mixture, Z[training], floor, seen)
     R = mixture.responsibilities(Z, rounding_variance)
     entropy = -float(np.sum(R * np.log(np.maximum(R, np.finfo(float).tiny))))
     log_likelihood = float(mixture.log_likelihood(Z, rounding_variance).sum())
@@ -381,30 +360,14 @@ def _candidate(
         for end in ends
         if adjusted_rand_index(end.log_joint(Z, rounding_variance).argmax(axis=1), partitions[chosen]) < SAME_BASIN
     ]
-
-    def parts(one: Mixture) -> Parts:
-        return merge_components(one, Z, floor, rounding_variance)
-
-    def examined(kept: float, stay: float) -> Candidate:
-        if candidate.degenerate or not candidate.converged:
-            return replace(candidate, examined=None)  # no merging mends it
-        looked = searches if closer is None else closer()
-        if any(one is not other for one, other in zip(looked, searches, strict=True)):
-            again = _candidate(Z, rounding_variance, exact, floor, names, heldout, looked)
-            assert again.examined is not None  # noqa: S101 - every candidate is made with it
-            return again.examined(kept, stay)
-        found = (search.model.mixture_ for search in searches)
-        memberships = (summed(one.responsibilities(Z, rounding_variance), parts(one)) for one in found)
-        return with_parts(replace(candidate, examined=None), parts(mixture), memberships)
-
-    candidate = Candidate(
+    return Candidate(
         n_components=mixture.n_components,
         mixture=mixture,
         bic=score,
         aic=2.0 * mixture.n_parameters - 2.0 * log_likelihood,
         icl=score + 2.0 * entropy,
         train_log_likelihood=log_likelihood / len(Z),
-        heldout_log_likelihood=float(short.log_likelihood(Z[heldout], unseen).mean()),
+        heldout_log_likelihood=float("nan"),
         stability=agreement(partitions),
         smallest_share=float(mixture.weights.min()),
         min_separation=float(bhattacharyya_distances(mixture).min()),
@@ -412,9 +375,7 @@ def _candidate(
         degenerate=reasons[chosen] is not None,
         degeneracy=reasons[chosen],
         basin_gap=max(0.0, min(others) - score) if others else float("nan"),
-        examined=examined,
     )
-    return candidate
 
 
 def agreement(partitions: Sequence[Labels]) -> float:

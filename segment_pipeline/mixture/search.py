@@ -82,7 +82,8 @@ class Found:
 
     bic : lower is better; from the plain log-likelihood on the rows fitted, without prior. model : fitted, in the
     coordinates of X. objective : mean log posterior per row, higher is better. n_rows : the number of rows it was last
-    fitted on. alternatives : where the other full runs ended, best first.
+    fitted on. alternatives : where the other full runs ended, best first. neighbours : the best that its explorers have
+    come to for one component less and for one more, where they looked for these.
     """
 
     n_components: int
@@ -93,6 +94,7 @@ class Found:
     degenerate: bool
     n_rows: int
     alternatives: tuple[Mixture, ...]
+    neighbours: tuple[Mixture, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +110,7 @@ def search_mixtures(
     X: ArrayLike,
     n_components: Iterable[int] = range(2, 11),
     *,
+    beside: Iterable[int] = (),
     random_state: int | Sequence[int] | None = None,
     covariance_type: CovarianceType = "full",
     variance_floor: ArrayLike | None = None,
@@ -124,16 +127,18 @@ def search_mixtures(
 ) -> list[Found]:
     """The best mixture with covariances of this type for every number of components, in the order given.
 
-    X : (n, d) finite numbers. random_state : non-negative integers; None draws them. The same ones give the same bits,
-    whatever n_jobs. covariance_type : see covariances.py. variance_floor : (d,) or scalar smallest variance along each
-    feature, None for no floor. prior : as in `GaussianMixtureEM`. rounding_variance : (n, d) variance of what each
-    value was rounded from (resolution.py), None for exact values; BIC and objective are then of the spread values.
-    champion : last month's mixture in the coordinates of X, one more start for its own k. tol : mean log posterior per
-    row that may still be to gain at convergence, nats. finalists : runs per subsample that are followed to the end,
-    None for what the rows allow. shun_spikes : sound fits go before those with a component that only rounding, prior or
-    floor holds up; False for the highest posterior whatever it means. sample_size : with more rows than this, the
-    search sees a sample of this size. polish_passes : EM passes over all rows afterwards, when it was a sample.
-    progress : called with each number of components when it is done. n_jobs : threads; None for 1, -1 for one per core.
+    X : (n, d) finite numbers. beside : numbers of components that are gone through on the way, for the starts that
+    their neighbours have of them, and of which nothing is returned. random_state : non-negative integers; None draws
+    them. The same ones give the same bits, whatever n_jobs. covariance_type : see covariances.py. variance_floor : (d,)
+    or scalar smallest variance along each feature, None for no floor. prior : as in `GaussianMixtureEM`.
+    rounding_variance : (n, d) variance of what each value was rounded from (resolution.py), None for exact values; BIC
+    and objective are then of the spread values. champion : last month's mixture in the coordinates of X, one more start
+    for its own k. tol : mean log posterior per row that may still be to gain at convergence, nats. finalists : runs per
+    subsample that are followed to the end, None for what the rows allow. shun_spikes : sound fits go before those with
+    a component that only rounding, prior or floor holds up; False for the highest posterior whatever it means.
+    sample_size : with more rows than this, the search sees a sample of this size. polish_passes : EM passes over all
+    rows afterwards, when it was a sample. progress : called with each number of components when it is done. n_jobs :
+    threads; None for 1, -1 for one per core.
 
     Raises ValueError where X is not finite, has too few rows, or features that repeat one another.
     """
@@ -156,7 +161,8 @@ def search_mixtures(
         raise ValueError("finalists and sample_size must be at least 1, polish_passes at least 0")
     chosen = _sample(len(data), sample_size, np.random.default_rng(sampling))
     sample = np.ascontiguousarray(data[chosen], dtype=np.float64)
-    _check(sample, wanted, champion)
+    ascending = sorted({*wanted, *beside})
+    _check(sample, ascending, champion)
     rows = Rows(
         sample,
         center=sample.mean(axis=0),
@@ -179,14 +185,17 @@ def search_mixtures(
             if progress is not None:
                 progress(k)
 
-        ascending = sorted(set(wanted))
         for k in ascending:
             start = champion if champion is not None and champion.n_components == k else None
             list(pool.map(lambda chain, k=k, start=start: chain.explore(k, start), chains))
-        for k in reversed(ascending):
+        for k in (k for k in reversed(ascending) if k >= min(wanted)):
             list(pool.map(lambda chain, k=k: chain.revisit(k), chains))
+            if k not in wanted:
+                continue
             runs = [run for chain in chains for run in chain.ended[k]]
-            settling[k] = pool.submit(_settle, problem, k, runs, chains[0].few)  # while the next k is revisited
+            neighbours = [one for chain in chains for size in (k - 1, k + 1) for one in chain.best_mixtures(size)[:1]]
+            task = pool.submit(_settle, problem, k, runs, chains[0].few, neighbours)  # while the next k is revisited
+            settling[k] = task
             for settled in [k for k, task in settling.items() if task.done()]:
                 collect(settled)
         for k in list(settling):
@@ -196,8 +205,7 @@ def search_mixtures(
 
 def look_closer(
     X: Array,
-    known: Sequence[Found],
-    n_components: int,
+    known: Found,
     random_state: int | Sequence[int],
     variance_floor: Array,
     rounding_variance: Array | None,
@@ -205,20 +213,18 @@ def look_closer(
     """What one search finds for a number of components when it looks again, at more rows, from all the splits and
     merges of what it has found for the neighbours; never worse than what it has.
 
-    known : of one search, for this number of components and, where there are, those with one less and one more. Other
-    arguments as of `search_mixtures`, with its defaults. It costs a twentieth to a sixth of the search.
+    known : what it has. Other arguments as of `search_mixtures`, with its defaults. It costs a twentieth to a sixth of
+    the search.
     """
     rows = Rows(X, center=X.mean(axis=0), rounding_variance=rounding_variance)
-    mixtures = {found.n_components: _moved(found.model.mixture_, -rows.center) for found in known}
-    (mine,) = (found for found in known if found.n_components == n_components)
-    covariance_type = mine.model.mixture_.covariance_type
-    problem = Problem.of(rows, covariance_type, variance_floor, "conjugate", TOLERANCE, FINALISTS, True)
+    mine, k = known.model.mixture_, known.n_components
+    problem = Problem.of(rows, mine.covariance_type, variance_floor, "conjugate", TOLERANCE, FINALISTS, True)
     explorer = Explorer(problem, np.random.default_rng(random_state), CLOSER_ROWS)
-    explorer.look_closer(n_components, list(mixtures.values()))
-    had = Run(moments_of_mixtures([mixtures[n_components]])[0], mine.objective, mine.converged)
-    found = _settle(problem, n_components, [had, *explorer.ended.get(n_components, [])], explorer.few)
-    better = (found.degenerate, -found.objective) < (mine.degenerate, -mine.objective)
-    return found if better else mine
+    explorer.look_closer(k, [_moved(one, -rows.center) for one in known.neighbours])
+    had = Run(moments_of_mixtures([_moved(mine, -rows.center)])[0], known.objective, known.converged)
+    found = _settle(problem, k, [had, *explorer.ended.get(k, [])], explorer.few, ())
+    better = (found.degenerate, -found.objective) < (known.degenerate, -known.objective)
+    return found if better else known
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,7 +325,7 @@ class Explorer:
     def revisit(self, k: int) -> None:
         """On the way down: what the next larger k has found, with two components merged. It fixes a k whose own starts
         all ended in the same poor solution."""
-        merged = [one for larger in self._best_mixtures(k + 1) for one in merges(larger)]
+        merged = [one for larger in self.best_mixtures(k + 1) for one in merges(larger)]
         if merged:
             self._follow(k, moments_of_mixtures(merged), finalists=1)
 
@@ -343,7 +349,8 @@ class Explorer:
         final = em.converge(semifinal.moments[chosen], self.medium, FINALIST_SLACK * problem.tolerance)
         self.ended[k] = problem.ranked(em, [*self.ended.get(k, []), *_runs(final)], self.medium)
 
-    def _best_mixtures(self, k: int) -> list[Mixture]:
+    def best_mixtures(self, k: int) -> list[Mixture]:
+        """What it has come to for this number of components, the best first; centred."""
         if k not in self.ended:
             return []
         em = self.problem.em(k)
@@ -358,15 +365,15 @@ class Explorer:
             ward_labels(self.whitened, self.whitened[:WARD_ROWS], self.tree, k),
         ]
         moments = [moments_of_labels(np.concatenate(labels), k, self.few)]
-        for parent in self._best_mixtures(k - 1):
+        for parent in self.best_mixtures(k - 1):
             moments.append(moments_of_mixtures(splits(parent, self.random)))
         if champion is not None:
             moments.append(moments_of_mixtures([_moved(champion, -self.problem.rows.center)]))
         return np.concatenate(moments)
 
 
-def _settle(problem: Problem, k: int, runs: list[Run], few: Rows) -> Found:
-    """The best of what the explorers brought back, converged on all rows."""
+def _settle(problem: Problem, k: int, runs: list[Run], few: Rows, neighbours: Sequence[Mixture]) -> Found:
+    """The best of what the explorers brought back, converged on all rows. neighbours : centred, to be kept with it."""
     rows, em = problem.rows, problem.em(k)
     if problem.is_large:
         contenders = np.stack([run.moments for run in _distinct(problem, em, runs, few)])
@@ -378,7 +385,7 @@ def _settle(problem: Problem, k: int, runs: list[Run], few: Rows) -> Found:
     first_sound = next(sound, None)
     best = first_sound if first_sound is not None and problem.shun_spikes else 0
     (winner,) = _runs(em.converge(runs[best].moments[None], rows, problem.tolerance))
-    return _found(
+    found = _found(
         em,
         em.parameters(winner.moments[None], rows.total),
         rows,
@@ -386,6 +393,7 @@ def _settle(problem: Problem, k: int, runs: list[Run], few: Rows) -> Found:
         degenerate=best != first_sound,
         alternatives=tuple(_moved(mixture, rows.center) for i, mixture in enumerate(mixtures) if i != best),
     )
+    return replace(found, neighbours=tuple(_moved(one, rows.center) for one in neighbours))
 
 
 def refitted(mixture: Mixture, Z: Array, variance_floor: Array, rounding_variance: Array | None = None) -> Mixture:
@@ -404,7 +412,8 @@ def _polish(problem: Problem, found: Found, everyone: Rows, passes: int, pool: E
     for _ in range(passes):
         moments, _ = em.expect(parameters, everyone, pool)
         parameters = em.parameters(moments, everyone.total)
-    return _found(em, parameters, everyone, found.converged, found.degenerate, found.alternatives, pool)
+    polished = _found(em, parameters, everyone, found.converged, found.degenerate, found.alternatives, pool)
+    return replace(polished, neighbours=found.neighbours)
 
 
 def _found(

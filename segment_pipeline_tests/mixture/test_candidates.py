@@ -15,6 +15,7 @@ from sklearn.mixture import GaussianMixture
 
 from segment_pipeline.mixture import candidates
 from segment_pipeline.mixture.candidates import (
+    Candidate,
     Found,
     Mixture,
     adjusted_rand_index,
@@ -44,6 +45,10 @@ def sample(mixture: Mixture, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]
     roots = np.linalg.cholesky(mixture.covariances)
     noise = random.normal(size=(n, mixture.n_features))
     return mixture.means[labels] + np.einsum("nij,nj->ni", roots[labels], noise), labels
+
+
+def examined(found: list[Candidate]) -> list[Candidate]:
+    return [one.examined(0.0, 0.0) for one in found if one.examined is not None]
 
 
 def three_segments(n: int = 900, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +108,7 @@ def test_a_spike_on_iris_has_the_better_bic_and_is_refused() -> None:
 
 def test_the_three_segments_that_made_the_customers_are_found() -> None:
     Z, truth = three_segments()
-    candidates = fit_candidates(Z, [2, 3, 4], variance_floor=np.full(2, 1e-4), seed=1)
+    candidates = examined(fit_candidates(Z, [2, 3, 4], variance_floor=np.full(2, 1e-4), seed=1))
     best = min(candidates, key=lambda candidate: candidate.bic)
     assert best.n_components == 3
     assert best.converged
@@ -117,7 +122,7 @@ def test_the_three_segments_that_made_the_customers_are_found() -> None:
 
 def test_five_components_on_two_segments_disagree_or_overlap() -> None:
     Z, _ = sample(random_mixture(2, 2, 3), 800, 3)
-    two, five = fit_candidates(Z, [2, 5], variance_floor=np.full(2, 1e-4), seed=0)
+    two, five = examined(fit_candidates(Z, [2, 5], variance_floor=np.full(2, 1e-4), seed=0))
     assert two.bic < five.bic
     assert two.stability > five.stability
     assert two.min_separation > five.min_separation
@@ -125,7 +130,7 @@ def test_five_components_on_two_segments_disagree_or_overlap() -> None:
 
 def test_same_seed_same_bits_and_another_seed_the_same_answer() -> None:
     Z, _ = three_segments()
-    first, again = (fit_candidates(Z, [2, 3], variance_floor=np.full(2, 1e-4), seed=5) for _ in range(2))
+    first, again = (examined(fit_candidates(Z, [2, 3], variance_floor=np.full(2, 1e-4), seed=5)) for _ in range(2))
     for one, other in zip(first, again, strict=True):
         assert one.bic == other.bic
         assert one.heldout_log_likelihood == other.heldout_log_likelihood
@@ -136,9 +141,10 @@ def test_same_seed_same_bits_and_another_seed_the_same_answer() -> None:
 
 def test_the_number_of_threads_does_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     Z, _ = three_segments(600)
-    (threaded,) = fit_candidates(Z, [3], variance_floor=np.full(2, 1e-4), seed=5)
+    monkeypatch.setattr(candidates, "ONE_THREAD_ROWS", 100)
+    (threaded,) = examined(fit_candidates(Z, [3], variance_floor=np.full(2, 1e-4), seed=5))
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    (alone,) = fit_candidates(Z, [3], variance_floor=np.full(2, 1e-4), seed=5)
+    (alone,) = examined(fit_candidates(Z, [3], variance_floor=np.full(2, 1e-4), seed=5))
     assert threaded.bic == alone.bic
     np.testing.assert_array_equal(threaded.mixture.means, alone.mixture.means)
 
@@ -220,7 +226,7 @@ def poor_five(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
         found = search(Z, sizes, **how)
         if how["random_state"][1] == 0:
             return found
-        four = found[sizes.index(4)].model.mixture_
+        four = next(one for one in found[0].neighbours if one.n_components == 4)
         ends = [refitted(one, Z, how["variance_floor"]) for one in splits(four, np.random.default_rng(0), 4)]
         poor = max(ends, key=lambda one: bic(one, Z))
         model = GaussianMixtureEM.from_mixture(poor)
@@ -234,38 +240,55 @@ def poor_five(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     return X
 
 
-def test_searches_that_end_apart_look_closer_each_by_itself(poor_five: np.ndarray) -> None:
+def test_searches_that_end_apart_look_closer_each_by_itself(
+    poor_five: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Z, sizes = poor_five, [3, 4, 5, 6]
     found = fit_candidates(Z, sizes, variance_floor=np.full(2, 1e-6), seed=0)[2]
-    assert found.stability < 0.9
-    assert found.basin_gap > 10.0
+    assert np.isnan(found.stability)
     assert found.examined is not None
+    with monkeypatch.context() as blind:
+        blind.setattr(candidates, "look_closer", lambda Z, known, *_: known)
+        apart = found.examined(0.0, 0.0)
+    assert apart.stability < 0.9
+    assert apart.basin_gap > 10.0
     closer = found.examined(0.0, 0.0)
     assert closer.stability > 0.99
     assert closer.bic == pytest.approx(found.bic, abs=0.5)
     assert closer.examined is None
 
 
-def test_who_is_found_by_all_searches_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    def look_closer(*arguments: Any) -> Found:
-        raise AssertionError("all searches had found the same")
+def test_only_who_is_examined_is_searched_for_again_and_nobody_whom_two_searches_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[int, list[int]]] = []
+    search = candidates.search_mixtures
 
+    def searched(Z: np.ndarray, sizes: list[int], **how: Any) -> list[Found]:
+        asked.append((how["random_state"][1], list(sizes)))
+        return search(Z, sizes, **how)
+
+    def look_closer(*arguments: Any) -> Found:
+        raise AssertionError("both searches had found the same")
+
+    monkeypatch.setattr(candidates, "search_mixtures", searched)
     monkeypatch.setattr(candidates, "look_closer", look_closer)
     Z, _ = three_segments()
-    three = fit_candidates(Z, [2, 3], variance_floor=np.full(2, 1e-6), seed=0)[1]
+    two, three = fit_candidates(Z, [2, 3], variance_floor=np.full(2, 1e-6), seed=0)
+    assert np.isnan([two.stability, two.heldout_log_likelihood, three.stability]).all()
     assert three.examined is not None
-    assert three.examined(0.0, 0.0).bic == three.bic
+    found = three.examined(0.0, 0.0)
+    assert asked == [(0, [2, 3]), (1, [3])]
+    assert found.bic == three.bic
+    assert found.stability > 0.99
+    assert np.isfinite(found.heldout_log_likelihood)
 
 
 def test_last_months_champion_is_one_more_start() -> None:
     Z, _ = three_segments()
-    done: list[int] = []
     (plain,) = fit_candidates(Z, [3], variance_floor=np.full(2, 1e-4), seed=1)
-    (warm,) = fit_candidates(
-        Z, [3], variance_floor=np.full(2, 1e-4), seed=1, champion=plain.mixture, progress=done.append
-    )
+    (warm,) = fit_candidates(Z, [3], variance_floor=np.full(2, 1e-4), seed=1, champion=plain.mixture)
     assert warm.bic == pytest.approx(plain.bic, abs=0.01)
-    assert done == [3]
 
 
 def test_the_held_out_customers_are_a_fifth_and_always_the_same() -> None:

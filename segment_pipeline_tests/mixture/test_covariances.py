@@ -243,6 +243,9 @@ def test_a_chain_keeps_to_its_type_and_its_bound_never_falls(covariance_type, ro
 def test_a_candidate_is_of_its_type_throughout(covariance_type) -> None:
     Z = overlapping(500, 2, 2, 7)
     (found,) = fit_candidates(Z, [2], variance_floor=np.full(2, 1e-4), seed=0, covariance_types=(covariance_type,))
+    assert found.examined is not None
+    found = found.examined(0.0, 0.0)
+    assert found.mixture.parts is None
     assert found.covariance_type == covariance_type
     assert is_of_type(found.mixture.covariances, covariance_type)
     log_likelihood = float(found.mixture.log_likelihood(Z).sum())
@@ -268,21 +271,16 @@ def test_a_list_finds_the_type_of_known_groups_in_most_draws(truth, customers) -
     assert agree > 0.7
 
 
-def test_a_type_that_cannot_win_is_searched_once_and_keeps_nobody_from_serving() -> None:
+def test_a_type_that_cannot_win_is_searched_once_and_never_examined() -> None:
     _, Z = customers_of(groups_of("full", 20), 900, 0)
     floor = np.full(Z.shape[1], 1e-3)
     found = fit_candidates(Z, [3, 4], variance_floor=floor, seed=0, covariance_types=("spherical", "full"))
     alone = fit_candidates(Z, [3, 4], variance_floor=floor, seed=0)
     assert [one.key for one in found] == [("spherical", 3), ("spherical", 4), ("full", 3), ("full", 4)]
     assert min(one.bic for one in found[:2]) > min(one.bic for one in found[2:]) + 2.0 * CANNOT_WIN * len(Z)
-    assert np.isnan([one.stability for one in found[:2]]).all()
-    assert np.isfinite([one.heldout_log_likelihood for one in found]).all()
-    for one, same in zip(found[2:], alone, strict=True):
-        assert (one.bic, one.stability, one.heldout_log_likelihood) == (
-            same.bic,
-            same.stability,
-            same.heldout_log_likelihood,
-        )
+    assert np.isnan([one.stability for one in found]).all()
+    assert [one.examined is None for one in found] == [True, True, False, False]
+    assert [one.bic for one in found[2:]] == [one.bic for one in alone]
 
 
 def test_with_memory_too_a_type_that_cannot_win_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
