@@ -11,6 +11,7 @@ five minutes on one core.
 
 import sys
 from collections.abc import Sequence
+from unittest.mock import patch
 
 import numpy as np
 from real_months import MonthEnd, cdnow, demo, print_table, silence_auc
@@ -42,13 +43,20 @@ def drawn(shape: str, seed: int) -> tuple[Labels, Array]:
     return truth, mixture.means[truth] + random.normal(size=(CUSTOMERS, mixture.n_features))
 
 
+def examined_unmerged(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """All of them, searched for again, with each component as a segment."""
+    with patch("segment_pipeline.mixture.candidates.merge_components", lambda one, *_: each_alone(one.n_components)):
+        return [one if one.examined is None else one.examined(0.0, 0.0) for one in candidates]
+
+
 def chosen(Z: Array, seed: int) -> tuple[Candidate | None, Candidate | None]:
     """What the pipeline would take if it could not merge, and what it takes."""
     candidates, settings = (
         fit_candidates(Z, SIZES, variance_floor=np.full(Z.shape[1], 1e-3), seed=seed),
         ModelSettings(),
     )
-    return choose(candidates, settings).candidate, choose(examined_in_turn(candidates, settings), settings).candidate
+    unmerged, merged = examined_unmerged(candidates), examined_in_turn(candidates, settings)
+    return choose(unmerged, settings).candidate, choose(merged, settings).candidate
 
 
 def elbow_of_entropy(R: Array) -> Parts:
@@ -133,13 +141,14 @@ def real(title: str, config: Config, ends: Sequence[MonthEnd]) -> list[list[obje
             seen, SIZES, variance_floor=space.variance_floor, seed=42, rounding_variance=rounding_variance
         )
         row: list[object] = [title, f"{end.month:%Y-%m}"]
-        for merged in (candidates, examined_in_turn(candidates, config.model)):
-            taken = choose(merged, config.model).candidate
+        unmerged = examined_unmerged(candidates)
+        for asked in (unmerged, examined_in_turn(candidates, config.model)):
+            taken = choose(asked, config.model).candidate
             if taken is None:
-                row += [None, None, None] if merged is candidates else [None, None, None, None]
+                row += [None, None, None] if asked is unmerged else [None, None, None, None]
                 continue
             R = taken.mixture.responsibilities(space.transform(end.X))
-            row += [taken.n_components] if merged is candidates else [taken.n_components, taken.n_segments]
+            row += [taken.n_components] if asked is unmerged else [taken.n_components, taken.n_segments]
             row += [taken.stability, None if end.silent is None else silence_auc(R[:, 1:], end.silent)]
         rows.append(row)
     return rows

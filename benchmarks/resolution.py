@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
+from merging import examined_unmerged
 from real_months import MonthEnd, cdnow, demo, keep_their_segment, kmeans_labels, print_table, silence_auc
 
 from segment_pipeline.arrays import Array
@@ -56,7 +57,7 @@ def fit_month(end: MonthEnd, config: Config, mode: str) -> Month:
         names=space.names,
         rounding_variance=rounding_variance,
     )
-    return Month(end, space, candidates)
+    return Month(end, space, examined_unmerged(candidates))
 
 
 def figures(month: Month, candidate: Candidate, after: MonthEnd | None, config: Config) -> list[float | None]:

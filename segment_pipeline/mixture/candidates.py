@@ -60,6 +60,11 @@ CANNOT_WIN = 0.03
 """Nats per customer by which a fit may be behind the best before another search: twice what searches that end apart
 differ by on the demo."""
 
+NEAR = 0.001
+NEAR_BIC = 10.0
+"""So many nats per customer, or so much BIC, behind the best number of components another may still be better: one
+search misses as much. Where there are several, they are searched for again, and closer, before one is examined."""
+
 HELDOUT_SHARE = 0.2
 
 ONE_THREAD_ROWS = 20_000
@@ -191,7 +196,7 @@ def fit_candidates(
         return search_mixtures(
             Z,
             wanted,
-            beside=[k for k in n_components if min(wanted) - 1 <= k <= max(wanted) + 1],
+            beside=[k for k in n_components if k <= max(wanted) + 1],
             rounding_variance=rounding_variance,
             random_state=(seed, s),
             covariance_type=covariance_type,
@@ -204,15 +209,22 @@ def fit_candidates(
     def summed_up(searches: Sequence[Found]) -> Candidate:
         return _candidate(Z, rounding_variance, exact, variance_floor, names, searches)
 
-    def examined(first: Found, kept: float, _: float) -> Candidate:
+    def closer(searches: Sequence[Found]) -> list[Found]:
+        """Each search looks by itself."""
+        seeds = ((seed, s, one.n_components) for s, one in enumerate(searches))
+        return [
+            look_closer(Z, one, its_seed, variance_floor, rounding_variance)
+            for one, its_seed in zip(searches, seeds, strict=True)
+        ]
+
+    def examined(searches: Sequence[Found], kept: float, _: float) -> Candidate:
         """What further searches make of it: a second and, where they end apart, a third and a closer look of each."""
-        covariance_type, k = first.model.mixture_.covariance_type, first.n_components
+        covariance_type, k = searches[0].model.mixture_.covariance_type, searches[0].n_components
         with one_blas_thread():
-            (second,) = search(covariance_type, 1, [k])
-            searches = [first, second]
-            if not _agree(first, second, Z, rounding_variance):
-                looks = enumerate([first, second, *search(covariance_type, 2, [k])])
-                searches = [look_closer(Z, one, (seed, s, k), variance_floor, rounding_variance) for s, one in looks]
+            while len(searches) < STABILITY_SEARCHES and not _agree(searches, Z, rounding_variance):
+                searches = [*searches, *search(covariance_type, len(searches), [k])]
+            if not _agree(searches, Z, rounding_variance):
+                searches = closer(searches)
             candidate = summed_up(searches)
             training = np.setdiff1d(np.arange(len(Z)), heldout)
             seen, unseen = (None if rounding_variance is None else rounding_variance[i] for i in (training, heldout))
@@ -221,32 +233,48 @@ def fit_candidates(
             candidate = replace(candidate, heldout_log_likelihood=likelihood)
             if candidate.degenerate or not candidate.converged:
                 return candidate  # no merging mends it
+            parts = merge_components(candidate.mixture, Z, variance_floor, rounding_variance)
 
-            def parts(one: Mixture) -> Parts:
-                return merge_components(one, Z, variance_floor, rounding_variance)
+            def in_segments(one: Mixture) -> Array:
+                of_one = parts
+                if one is not candidate.mixture:
+                    of_one = merge_components(one, Z, variance_floor, rounding_variance)
+                return summed(one.responsibilities(Z, rounding_variance), of_one)
 
-            mixtures = (found.model.mixture_ for found in searches)
-            memberships = (summed(one.responsibilities(Z, rounding_variance), parts(one)) for one in mixtures)
-            return with_parts(candidate, parts(candidate.mixture), memberships)
+            return with_parts(candidate, parts, (in_segments(found.model.mixture_) for found in searches))
 
     with one_blas_thread():
         firsts = [search(one, 0, n_components) for one in covariance_types]
         can_win = _can_win(firsts, len(Z))
         candidates = []
         for covariance_type, found in zip(covariance_types, firsts, strict=True):
-            for one in found:
-                ask = partial(examined, one) if covariance_type in can_win else None
-                candidates.append(replace(summed_up([one]), examined=ask))
+            known = {one.n_components: [one] for one in found}
+            near = _near_the_best(found, len(Z)) if covariance_type in can_win else []
+            for second in search(covariance_type, 1, near) if len(near) > 1 else []:
+                known[second.n_components] = closer([*known[second.n_components], second])
+            for searches in known.values():
+                ask = partial(examined, searches) if covariance_type in can_win else None
+                candidates.append(replace(summed_up(searches), stability=float("nan"), examined=ask))
         return candidates
 
 
-def _agree(one: Found, other: Found, Z: Array, rounding_variance: Array | None) -> bool:
-    """Whether two searches have found fits as good as each other that put customers into the same segments, or nothing
-    that is sound."""
-    if one.degenerate or other.degenerate:
-        return one.degenerate and other.degenerate
-    labels = [found.model.mixture_.log_joint(Z, rounding_variance).argmax(axis=1) for found in (one, other)]
-    return abs(one.bic - other.bic) <= SAME_BIC and adjusted_rand_index(*labels) >= SAME_BASIN
+def _near_the_best(found: Sequence[Found], customers: int) -> list[int]:
+    """The numbers of components whose fits may be as good as the best that is sound, as far as one search can tell."""
+    sound = {one.n_components: one.bic for one in found if not one.degenerate}
+    limit = min(sound.values(), default=0.0) + max(NEAR_BIC, 2.0 * NEAR * customers)
+    return [k for k, score in sound.items() if score <= limit]
+
+
+def _agree(searches: Sequence[Found], Z: Array, rounding_variance: Array | None) -> bool:
+    """Whether searches, more than one, have found fits as good as each other that put customers into the same segments,
+    or nothing that is sound."""
+    scores = [found.bic for found in searches if not found.degenerate]
+    if len(searches) == 1 or 0 < len(scores) < len(searches):
+        return False
+    if not scores or max(scores) - min(scores) > SAME_BIC:
+        return not scores
+    first, *others = [found.model.mixture_.log_joint(Z, rounding_variance).argmax(axis=1) for found in searches]
+    return all(adjusted_rand_index(first, other) >= SAME_BASIN for other in others)
 
 
 def _can_win(firsts: Sequence[Sequence[Found]], customers: int) -> list[CovarianceType]:

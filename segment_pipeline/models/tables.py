@@ -47,15 +47,14 @@ CANDIDATE_MODELS = Table(
             "DOUBLE",
             "nats per customer",
             "Mean log-likelihood of the 20 % of customers that a fit on the other 80 % did not see; higher is better. "
-            "NULL with memory where there was one search.",
+            "NULL where there was one search.",
         ),
         Column(
             "stability",
             "DOUBLE",
             "-1..1",
             "Mean adjusted Rand index between independent searches with different seeds; higher is better. NULL where "
-            "it cannot win, as others describe the customers better, so that there was one search: of its type of "
-            "covariances or, with memory, of this number of components.",
+            "it cannot win, as others describe the customers better, so that there was one search.",
         ),
         Column("smallest_share", "DOUBLE", "0..1", "Weight of the smallest segment."),
         Column(
