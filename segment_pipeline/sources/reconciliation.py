@@ -1,10 +1,9 @@
 """Every line of the source and every unit of money, accounted for: used, or left out for one reason.
 
 Here: which reasons there are, in which order they are asked, and the account of a month. The lines are counted from the
-source, in one pass, less those of before the window that have been folded; those that are used and those of customers
-whom the data contract rejects are counted from what the features are made of. So that the parts add up to the source
-says that no line was lost on the way. Not here: how the source is read (order_lines.py, ready_made.py), and which
-customers are rejected (customers/).
+source, in one pass; those that are used and those of customers whom the data contract rejects are counted from what the
+features are made of. So that the parts add up to the source says that no line was lost on the way. Not here: how the
+source is read (order_lines.py, ready_made.py), and which customers are rejected (customers/).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +21,6 @@ from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import month_key
 from segment_pipeline.sources.expressions import is_date
-from segment_pipeline.sources.folding import HASHED
 from segment_pipeline.sources.order_lines import CLOCK_TOLERANCE, OrderLines
 from segment_pipeline.sources.people.delivered import Delivered
 from segment_pipeline.sources.tables import CUSTOMER_LINES, RAW_CUSTOMERS, SOURCE_PARTS, SOURCE_RECONCILIATION
@@ -119,55 +117,30 @@ def part(parts: Iterable[Part], reason: str) -> Part:
 
 
 def parts_of_lines(
-    connection: duckdb.DuckDBPyConnection,
-    lines: OrderLines,
-    window: tuple[date, date],
-    month: date,
-    folded: str = "",
+    connection: duckdb.DuckDBPyConnection, lines: OrderLines, window: tuple[date, date], month: date
 ) -> list[Part]:
     """The order lines by what the lines themselves tell. Customers are judged later: until then all who are known are
     used. Raises SourceError for a month without a line, which is a feed that is late.
 
-    folded : a relation as `folded_orders` that has all lines of before the window that `where` lets in, if there is
-    one: these are not read again. Those of the window are: what the features are made of has to add up to them.
-
     What is later than today depends on when this is asked; all else does not.
     """
-    past = f"coalesce(is_line AND {is_date('ordered_at')} AND ordered_at < $start, false)"
     grouped = f"""
-        SELECT reason, customer_id, {HASHED if folded else "order_id"} AS its_order, count(*) AS lines,
-            count(amount) AS readable, sum(amount) AS money, count(*) FILTER (amount < 0) AS below_zero,
-            sum(amount) FILTER (amount < 0) AS below_zero_money, count(*) FILTER (ordered_at >= $month) AS of_month
-        FROM (SELECT *, {_REASON_OF_LINE} AS reason FROM ({lines.sql()}) WHERE {f"NOT {past}" if folded else "true"})
-        GROUP BY reason, customer_id, its_order
+        SELECT reason, customer_id, order_id, count(*) AS lines, count(amount) AS readable, sum(amount) AS money,
+            count(*) FILTER (amount < 0) AS below_zero, sum(amount) FILTER (amount < 0) AS below_zero_money,
+            count(*) FILTER (ordered_at >= $month) AS of_month
+        FROM (SELECT *, {_REASON_OF_LINE} AS reason FROM ({lines.sql()}))
+        GROUP BY reason, customer_id, order_id
     """
-    if folded:
-        grouped = f"""
-            SELECT reason, customer_id, its_order, {", ".join(f"sum({name}) AS {name}" for name in _ADDED_UP)}
-            FROM (
-                {grouped} UNION ALL
-                SELECT '{OUTSIDE[0]}', customer_id, order_id, lines, lines - unreadable_amounts, amount, below_zero,
-                    below_zero_money, 0
-                FROM {folded} WHERE ordered_at < $start
-            )
-            GROUP BY reason, customer_id, its_order
-        """
     # an order is a customer's, also where nobody knows whose
     found = connection.execute(
         f"""
         SELECT coalesce(reason, CASE WHEN somebody IS NULL THEN 'no customer' ELSE '{USED}' END) AS part,
-            CAST(sum(lines) AS BIGINT), CAST(sum(orders) AS BIGINT), count(somebody), sum(money),
+            CAST(sum(lines) AS BIGINT), count(*), count(DISTINCT somebody), sum(money),
             CAST(sum(lines - readable) AS BIGINT), CAST(sum(below_zero) AS BIGINT), sum(below_zero_money),
-            CAST(sum(readable_orders) AS BIGINT), CAST(sum(unreadable_orders) AS BIGINT),
-            count(somebody) FILTER (readable_orders > 0), count(somebody) FILTER (unreadable_orders > 0),
+            count(*) FILTER (readable > 0), count(*) FILTER (readable < lines),
+            count(DISTINCT somebody) FILTER (readable > 0), count(DISTINCT somebody) FILTER (readable < lines),
             CAST(coalesce(sum(of_month) FILTER (reason IS NULL), 0) AS BIGINT)
-        FROM (
-            SELECT reason, CASE WHEN {visible("customer_id")} THEN customer_id END AS somebody, count(*) AS orders,
-                count(*) FILTER (readable > 0) AS readable_orders,
-                count(*) FILTER (readable < lines) AS unreadable_orders,
-                {", ".join(f"sum({name}) AS {name}" for name in _ADDED_UP)}
-            FROM ({grouped}) GROUP BY reason, customer_id
-        )
+        FROM (SELECT *, CASE WHEN {visible("customer_id")} THEN customer_id END AS somebody FROM ({grouped}))
         GROUP BY part
         """,
         {
@@ -191,9 +164,6 @@ def parts_of_lines(
     if former is not None:
         parts.append(_of_former(connection, replace(lines, people=former)))
     return _in_order(parts)
-
-
-_ADDED_UP = ("lines", "readable", "money", "below_zero", "below_zero_money", "of_month")
 
 
 def _of_former(connection: duckdb.DuckDBPyConnection, lines: OrderLines) -> Part:
