@@ -16,6 +16,7 @@ from segment_pipeline.customers.split_store import judge_rows, kept_values
 from segment_pipeline.customers.tables import PAST_FEATURES, VALIDATED_FEATURES
 from segment_pipeline.database.store import insert_query, month_literal
 from segment_pipeline.errors import SourceError
+from segment_pipeline.sources.order_lines import is_folded
 from segment_pipeline.sources.sources import months_before, read_customers
 
 Transaction = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
@@ -37,19 +38,21 @@ def fill_past(begin: Transaction, config: Config, month: date) -> list[date]:
             return []
         connection.execute(f"DELETE FROM {PAST_FEATURES.name}")
         months = months_before(connection, config, month, config.memory.months - 1)
+        folded = is_folded(connection, month)
     filled: list[date] = []
     for past in reversed(months):
         with begin() as connection:
-            if not _fill(connection, config.without_portraits(), past):
+            if not _fill(connection, config.without_portraits(), past, folded=folded):
                 break
             filled.append(past)
     return filled[::-1]
 
 
-def _fill(connection: duckdb.DuckDBPyConnection, config: Config, past: date) -> bool:
-    """Add the month to `past_features`; whether the source has it. Raises SourceError where it cannot be read."""
+def _fill(connection: duckdb.DuckDBPyConnection, config: Config, past: date, *, folded: bool) -> bool:
+    """Add the month to `past_features`; whether the source has it. folded : see `read_customers`. Raises SourceError
+    where it cannot be read."""
     try:
-        read_customers(connection, config, past, accounted=False)
+        read_customers(connection, config, past, folded=folded, accounted=False)
     except SourceError as error:
         if error.__cause__ is not None:  # it cannot be read
             raise

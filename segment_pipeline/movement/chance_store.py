@@ -135,7 +135,8 @@ def unchanging_movement(
     with _another_world(connection, config):
         contract = build_contract(config)
         for one in (*months, month):
-            fold_order_lines(connection, config, "SELECT * FROM shuffled_lines", one, folded=folded)
+            shuffled = "SELECT * FROM shuffled_lines"
+            fold_order_lines(connection, config, shuffled, one, folded=folded, accounted=False)
             fill_missing(connection, config)
             of_month = f"SELECT {month_literal(one)} AS month, * FROM source_customers"
             replace_month(connection, RAW_CUSTOMERS, one, of_month, config.raw_feature_names)

@@ -24,11 +24,11 @@ from segment_pipeline.sources.expressions import is_date
 from segment_pipeline.sources.order_lines import instant, window_of
 
 FOLDED = """
-    min(ordered_at) AS ordered_at, sum(amount) AS amount, count(DISTINCT product_id) AS products,
+    min(ordered_at) AS ordered_at, sum(amount) AS amount,
     count(*) FILTER (amount IS NULL) AS unreadable_amounts, count(*) FILTER (order_id IS NULL) AS missing_order_ids,
     count(*) AS lines, count(*) FILTER (amount < 0) AS below_zero, sum(amount) FILTER (amount < 0) AS below_zero_money
 """
-"""The lines of an order as one row."""
+"""The lines of an order as one row, but for its products."""
 
 HASHED = "CASE WHEN order_id IS NOT NULL THEN hash(order_id) END"
 """What stands for the id of an order in `folded_orders`, as SQL over a line."""
@@ -59,12 +59,14 @@ def fold_order_lines(
     plain: str = "",
     *,
     folded: str = "",
+    accounted: bool = True,
 ) -> dict[str, int]:
     """Fill the temporary table `source_customers` with a row for every customer who has an order in the month's window,
     or as `source.customers` says an event: the columns of `raw_customers` but the month. Features that nobody asks for
     are NULL, and those of events where no feeds are given. Returns how many customers have no event of each feed.
 
-    The lines of each known customer that have an amount are counted in the temporary table `source_accounts`.
+    The lines of each known customer that have an amount are counted in the temporary table `source_accounts`, if the
+    month is `accounted` for.
 
     lines : a query with the columns of `OrderLines.sql`. Of lines with categories, what each customer spent on which
     stays in the temporary tables of categories.py; they are empty otherwise. plain : the same lines without their
@@ -92,7 +94,8 @@ def fold_order_lines(
     named = named_columns([one.of_lines for one in config.features if one.of_lines is not None])
     steps = {
         "source_orders": f"""
-            SELECT customer_id, order_id, {MERGED if folded else FOLDED}, count(*) AS rows
+            SELECT customer_id, order_id, {MERGED if folded else f"{FOLDED}, count(DISTINCT product_id) AS products"},
+                count(*) AS rows
             FROM {past} WHERE {in_window} GROUP BY customer_id, order_id
         """,
         "source_accounts": f"""
@@ -143,6 +146,8 @@ def fold_order_lines(
             ORDER BY c.customer_id
         """,
     }
+    if not accounted:
+        del steps["source_accounts"]
     for table, query in steps.items():
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
         if table == "source_orders" and folded and "product_id" in config.source.given:

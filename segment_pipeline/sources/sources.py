@@ -97,8 +97,8 @@ def read_customers(
     `raw_customers` but the month; those of categories.py with what each customer spent on which category, empty where
     there are none; and `source_accounts` with the lines of each that count. Raises SourceError.
 
-    folded : see `load_raw_customers`. accounted : False where nobody asks for the parts of order lines: every line of
-    the source is read for them."""
+    folded : see `load_raw_customers`. accounted : False where nobody asks what became of the order lines: then there is
+    no `source_accounts`, and lines that are folded are not read."""
     if config.source.orders is None:
         no_categories(connection)
         parts, forgotten = read_ready_made(connection, config, month)
@@ -179,14 +179,17 @@ def _read_orders(
     feeds = open_feeds(connection, config)
     refuse_unfit_features(connection, config, lines, feeds)
     try:
+        past = FOLDED_ORDERS.name if folded and orders_of(config).table is None else ""
         parts = parts_of_lines(connection, plain, window_of(config, month), month) if accounted else []
         events = {feed.name: count_events(connection, feed, config, month) for feed in feeds}
-        past = FOLDED_ORDERS.name if folded and orders_of(config).table is None else ""
-        silent = fold_order_lines(connection, config, lines.sql(), month, feeds, plain.sql(), folded=past)
+        silent = fold_order_lines(
+            connection, config, lines.sql(), month, feeds, plain.sql(), folded=past, accounted=accounted
+        )
         filled = fill_missing(connection, config)
         events = {name: replace(one, silent_customers=silent[name]) for name, one in events.items()}
         (rows,) = connection.execute("SELECT count(*) FROM source_customers").fetchone() or (0,)
-        uncategorised, rounded = lines_without_category(connection), lost_by_rounding(connection, lines)
+        uncategorised = lines_without_category(connection)
+        rounded = lost_by_rounding(connection, lines) if accounted else 0.0
         refuse_unknown_categories(connection, config, lines.sql(), month)
     except duckdb.Error as error:
         raise lines.failed(error) from error

@@ -15,6 +15,9 @@ from segment_pipeline.customers.split_store import split_customers
 from segment_pipeline.database.store import prepare
 from segment_pipeline.errors import SourceError
 from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline.sources.order_lines import is_folded
+from segment_pipeline.sources.over_time.contents import write_contents
+from segment_pipeline.sources.over_time.folded import fold_months
 from segment_pipeline.sources.sources import load_raw_customers
 from segment_pipeline_tests.shop import Shop
 
@@ -31,11 +34,17 @@ def shop_config(shop: Shop, more: str = "") -> Config:
     return parse_config(shop.config_path.read_text() + more, shop.config_path)
 
 
-def first_month(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[date]:
+def first_month(
+    connection: duckdb.DuckDBPyConnection, config: Config, month: date, *, folded: bool = False
+) -> list[date]:
     """What the first month's asset does, in transactions of these."""
     prepare(connection, TABLES, config.raw_feature_names)
     with transaction(connection) as own:
-        load_raw_customers(own, config, month)
+        if folded:
+            fold_months(own, config, month)
+        load_raw_customers(own, config, month, folded=folded)
+        if folded:
+            write_contents(own, config, month)
         split_customers(own, config, build_contract(config), month)
     remembering = config.model_copy(update={"model": config.model.model_copy(update={"memory": True})})
     return fill_past(lambda: transaction(connection), remembering, month)
@@ -49,10 +58,14 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDB
         own.commit()
 
 
-def test_the_past_is_what_its_months_would_have_been(connection: duckdb.DuckDBPyConnection, shop: Shop) -> None:
+@pytest.mark.parametrize("folded", [False, True])
+def test_the_past_is_what_its_months_would_have_been(
+    connection: duckdb.DuckDBPyConnection, shop: Shop, folded: bool
+) -> None:
     config = shop_config(shop)
     # orders begin with January: the window of March is the first that is whole
-    assert first_month(connection, config, JUNE) == [date(2023, month, 1) for month in (3, 4, 5)]
+    assert first_month(connection, config, JUNE, folded=folded) == [date(2023, month, 1) for month in (3, 4, 5)]
+    assert is_folded(connection, JUNE) == folded
     assert connection.execute("SELECT DISTINCT month FROM raw_customers").fetchall() == [(JUNE,)]
     for month in (3, 4, 5):
         load_raw_customers(connection, config, date(2023, month, 1))

@@ -66,13 +66,18 @@ def fold_contents(connection: duckdb.DuckDBPyConnection, config: Config, lines: 
     return months
 
 
+_DIFFERENT = "list_unique(list(CASE WHEN product_id IS NOT NULL THEN hash(product_id) END))"
+"""How many products, as SQL over the lines of an order, which are few: a list of each takes half of the memory that
+`count(DISTINCT)` does, and less time."""
+
+
 def _folded(lines: str, months: Sequence[date]) -> str:
     """The rows of FOLDED_ORDERS of these months. A plain condition on the time comes first: with it, the parts of a
     Parquet file that hold other months are not read."""
     return f"""
         SELECT CAST(date_trunc('month', day) AS DATE) AS of_month, * EXCLUDE (day)
         FROM (
-            SELECT customer_id, order_id, CAST(ordered_at AS DATE) AS day, {FOLDED}
+            SELECT customer_id, order_id, CAST(ordered_at AS DATE) AS day, {FOLDED}, {_DIFFERENT} AS products
             FROM (
                 SELECT * REPLACE ({HASHED} AS order_id) FROM ({lines})
                 WHERE ordered_at >= {instant(months[0])} AND ordered_at < {instant(as_of(months[-1]))}
