@@ -37,7 +37,12 @@ from segment_pipeline.sources.order_lines import (
     orders_of,
     window_of,
 )
-from segment_pipeline.sources.own_features import refuse_unfit_features
+from segment_pipeline.sources.own_features import (
+    LOOKED_AT,
+    refuse_uncomputable,
+    refuse_unfit_features,
+    refuse_without_values,
+)
 from segment_pipeline.sources.people.delivered import delivered, made_anew
 from segment_pipeline.sources.ready_made import (
     lies_here,
@@ -118,7 +123,7 @@ def check_source(connection: duckdb.DuckDBPyConnection, config: Config, months: 
     if config.source.orders is not None:
         with chdir(config.path.parent):
             lines = open_order_lines(connection, config, categories=True)
-            refuse_unfit_features(connection, config, lines, open_feeds(connection, config))
+            refuse_unfit_features(connection, config, lines, open_feeds(connection, config), looked_at=LOOKED_AT)
         return
     with chdir(config.path.parent):
         there = [one for one in months if snapshots is None or lies_here(snapshots, config, one)]
@@ -183,12 +188,15 @@ def _read_orders(
         events = {feed.name: count_events(connection, feed, config, month) for feed in feeds}
         past = FOLDED_ORDERS.name if folded and orders_of(config).table is None else ""
         silent = fold_order_lines(connection, config, lines.sql(), month, feeds, plain.sql(), folded=past)
+        refuse_without_values(connection, config, month)
         filled = fill_missing(connection, config)
         events = {name: replace(one, silent_customers=silent[name]) for name, one in events.items()}
         (rows,) = connection.execute("SELECT count(*) FROM source_customers").fetchone() or (0,)
         uncategorised, rounded = lines_without_category(connection), lost_by_rounding(connection, lines)
         refuse_unknown_categories(connection, config, lines.sql(), month)
     except duckdb.Error as error:
+        lines.refuse_changed()
+        refuse_uncomputable(config, month)
         raise lines.failed(error) from error
     lines.refuse_changed()
     for feed in feeds:
