@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from segment_pipeline.config.campaigns import load_campaigns
 from segment_pipeline.config.config import Config
+from segment_pipeline.config.source import rejected_without_orders
 from segment_pipeline.errors import ConfigError, PipelineError, SourceError
 from segment_pipeline.months import month_key, month_range
 
@@ -225,6 +226,12 @@ def check_command(config: Config, _: argparse.Namespace) -> int:
         missing += engine.problems()
     if missing:
         raise ConfigError("\n".join(f"{config.path}: {problem}" for problem in missing))
+    for name in rejected_without_orders(config.features, config.source):
+        print(
+            f"{config.path}: {name} has no value for customers who have events and no order (source.customers: any): "
+            "they are rejected unless its `missing` says what stands for it.",
+            file=sys.stderr,
+        )
     campaigns = f"{len(load_campaigns(config))} campaigns, " if config.campaigns is not None else ""
     if config.published_path.exists() and (config.actions or config.segments):
         from segment_pipeline.campaigns.actions_store import unknown_segments

@@ -566,3 +566,13 @@ def not_from_source(features: tuple[Feature, ...], source: Source) -> Iterator[t
                     f"{feature.name} without source.orders.{key}",
                     f"this feature with a {key}; add `{key}: <column>` under source.orders, or drop the feature",
                 )
+
+
+def rejected_without_orders(features: tuple[Feature, ...], source: Source) -> list[str]:
+    """Features of the model of which customers with events and without orders have no value, and no `missing`."""
+    return [
+        one.name
+        for one in features
+        if source.customers == "any" and one.use == "model" and one.missing is None
+        if one.category is not None or (one.name in ORDER_FEATURES and ORDER_FEATURES[one.name].of_nothing is None)
+    ]

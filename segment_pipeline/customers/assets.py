@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from segment_pipeline.config.values import either
 from segment_pipeline.customers.expectations import CHECK_SPECS, CheckOutcome
 from segment_pipeline.customers.tables import (
     FEATURE_DIAGNOSTICS,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from segment_pipeline.customers.split_store import SplitCounts
     from segment_pipeline.customers.worth import FeatureWorth
     from segment_pipeline.mixture.features import Dependence, FeatureDiagnostics
+    from segment_pipeline.sources.events import EventCounts
     from segment_pipeline.sources.reconciliation import Difference, Part
 
 ORDER_LINES_HAVE_DATES = CheckSpec(
@@ -65,6 +67,9 @@ FEEDS_REACH_THE_END = CheckSpec(
     "No feed is silent before the end of the month for longer than it ever was.",
     blocking=True,
 )
+FEEDS_COVER_THE_WINDOW = CheckSpec(
+    "feeds_cover_the_window", "Every feed of events begins in the first month of the window, or before.", blocking=False
+)
 NOTHING_COMES_TWICE = CheckSpec(
     "nothing_is_delivered_twice",
     "Few lines repeat another, and the rows are not those of the month before.",
@@ -82,6 +87,8 @@ FEATURES_ARE_INDEPENDENT = CheckSpec(
 
 SOURCES = source_assets(location_config())
 
+MISSING = "missing:"
+"""What the reason to reject a customer without a value of a feature begins with."""
 MOST_LOST = 1e-4
 """Share of the amounts that may be lost where they are kept with four decimals."""
 TOO_FEW = (
@@ -95,7 +102,10 @@ TOO_FEW = (
     beside=[CUSTOMER_CATEGORIES, SOURCE_PARTS, CUSTOMER_LINES, SOURCE_MONTHS, FOLDED_ORDERS, FOLDED_MONTHS],
     deps=SOURCES,
     kinds=SQL_KINDS,
-    checks=[ORDER_LINES_HAVE_DATES, AMOUNTS_ARE_KEPT, SOURCE_IS_AS_IT_WAS, FEEDS_REACH_THE_END, NOTHING_COMES_TWICE],
+    checks=[
+        *(ORDER_LINES_HAVE_DATES, AMOUNTS_ARE_KEPT, SOURCE_IS_AS_IT_WAS, FEEDS_REACH_THE_END),
+        *(FEEDS_COVER_THE_WINDOW, NOTHING_COMES_TWICE),
+    ],
 )
 def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.sources.over_time.folded import fold_months
@@ -107,14 +117,18 @@ def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
         step.rows = counts.rows
         dated = _dates(counts.parts, step.config.quality.max_rejected_share)
         step.judge(dated, _kept(counts.lost_by_rounding), advice="" if dated.passed else _advice_on_dates(step))
-        step.judge(*_over_time(step), advice="See source.late_data and source.feed_ends_early in the configuration.")
+        step.judge(
+            *_over_time(step),
+            _begin(step, counts.events),
+            advice="See source.late_data and source.feed_ends_early in the configuration.",
+        )
         for seen in observations(step.connection, step.config, step.month):
             context.log_event(seen)
     figures = {f"source/{one.reason.replace(' ', '_')}": one.lines for one in counts.parts}
     if counts.uncategorised is not None:
         figures["source/uncategorised"] = counts.uncategorised
     for feed, events in counts.events.items():
-        figures |= {f"events/{feed}/{name}": count for name, count in asdict(events).items()}
+        figures |= {f"events/{feed}/{name}": n for name, n in asdict(events).items() if name != "begins"}
     figures |= {f"missing_filled/{name}": count for name, count in counts.filled.items()}
     return step.result({"customers": counts.rows, "forgotten": counts.forgotten, **figures, **_read_anew(anew)})
 
@@ -170,6 +184,17 @@ def _over_time(step: Step) -> list[dg.AssetCheckResult]:
         _in_words(FEEDS_REACH_THE_END, ends, "deliver the rest, and run the month again", blocks=waits),
         _in_words(NOTHING_COMES_TWICE, twice, "deliver them once, and run the month again"),
     ]
+
+
+def _begin(step: Step, events: "Mapping[str, EventCounts]") -> dg.AssetCheckResult:
+    """A feed that begins inside the window rises for everybody until the window lies behind its beginning."""
+    first = add_months(step.month, 1 - step.config.source.window_months)
+    late = [
+        f"{feed} begins on {found.begins}, the window on {first}"
+        for feed, found in events.items()
+        if found.begins is not None and found.begins >= add_months(first, 1)
+    ]
+    return _in_words(FEEDS_COVER_THE_WINDOW, late, "begin later (first_month), or deliver the events from before")
 
 
 def _in_words(
@@ -240,7 +265,7 @@ def _later_first_month(step: Step, split: "SplitCounts") -> date | None:
     from segment_pipeline.sources.order_lines import first_month_with
 
     enough, closed = step.config.quality.min_customers, add_months(datetime.now(UTC).date().replace(day=1), -1)
-    if split.accepted >= enough or step.month != step.config.first_month:
+    if split.raw >= enough or step.month != step.config.first_month:
         return None
     return first_month_with(step.connection, step.config, month_range(add_months(step.month, 1), closed), enough)
 
@@ -248,8 +273,12 @@ def _later_first_month(step: Step, split: "SplitCounts") -> date | None:
 def _advice(split: "SplitCounts", min_customers: int, later: date | None) -> str:
     begin = "" if later is None else f"Or begin with {month_key(later)}, which has enough (first_month). "
     listed = ", ".join(f"{reason} {count}" for reason, count in split.reasons.items())
+    # Where there are enough in the source, it is the rejected ones that are lacking, and why stands first.
+    too_few = TOO_FEW if split.raw < min_customers else ""
+    without = [reason.removeprefix(MISSING) for reason in split.reasons if reason.startswith(MISSING)]
+    missing = f"Say what stands for no value of {either(without)} (`missing` of the feature). " if without else ""
     return (
-        f"Rejected rows by reason: {listed or 'none'}. {TOO_FEW if split.accepted < min_customers else ''}{begin}"
+        f"Rejected rows by reason: {listed or 'none'}. {missing}{too_few}{begin}"
         "Fix the source, or the limits under `quality` and `features`, then run the month again; published months are "
         "untouched."
     )

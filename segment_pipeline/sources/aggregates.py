@@ -47,6 +47,7 @@ MACROS = ("nullif", "if", "split_part", "date_add", "days_in_month")
 """The ones of DuckDB's macros that are no more than short for an expression over a row."""
 
 DIVISIONS = ("/", "//", "%", "mod", "fdiv", "fmod")
+ARITHMETIC = ("+", "-", "*", *DIVISIONS)
 
 EXACT_SUM = f"""
     CASE WHEN count(x) = count(TRY_CAST(x AS DECIMAL(38, {DECIMALS})))
@@ -211,9 +212,10 @@ class _Reader:
         if kind == "unsteady":
             raise UnfitError(f"{name}(), which differs from run to run", "what depends on a customer's rows only")
         if kind == "aggregate" and name not in AGGREGATES:
-            raise UnfitError(f"{name}, whose result depends on the order of rows", ALLOWED_AGGREGATES)
+            raise UnfitError(f"{name}, which is none of the aggregates of a feature", ALLOWED_AGGREGATES)
         if kind == "aggregate" and within is not None:
-            raise UnfitError(f"{name} within {within}", "an aggregate of a row's values, and no other within it")
+            found = f"{_written(name)} within {_written(within)}"
+            raise UnfitError(found, "an aggregate of a row's values, and no other within it")
         if kind == "macro" and name not in MACROS:
             raise UnfitError(f"the macro {name}", f"DuckDB's functions, and of its macros {', '.join(MACROS)}")
         if name in DIVISIONS and len(node["arguments"]) == 2 and _is_zero(node["arguments"][1]["expression"]):
@@ -227,12 +229,22 @@ def _refuse(found: str, allowed: str) -> Any:
     return refuse
 
 
+def _written(name: str) -> str:
+    """An aggregate as the user has written it: the parser calls count(*) something else."""
+    return "count(*)" if name == "count_star" else name
+
+
 def _is_zero(node: Node) -> bool:
-    literal = node.get("literal") or {}
-    try:
-        return node["class"] == "CONSTANT" and literal.get("kind") != "STRING" and float(literal.get("text", "")) == 0
-    except ValueError:
+    """Whether a divisor is 0, or no number, whatever the rows are: as 0, NULL and 1 - 1."""
+    known = all(
+        one["class"] == "CONSTANT" or (one["class"] == "FUNCTION" and one["function_name"] in ARITHMETIC)
+        for one in _nodes(node)
+    )
+    if not known:
         return False
+    with suppress(duckdb.Error):
+        return bool(ask_parser(f"SELECT coalesce(CAST({_sql(node)} AS DOUBLE) = 0, true)")[0][0])
+    return False
 
 
 @cache

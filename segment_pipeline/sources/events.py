@@ -32,15 +32,20 @@ from segment_pipeline.sources.people.delivered import Delivered, delivered
 EVENT_COLUMNS = ("customer_id", "occurred_at", "is_event")
 """The settled columns of an event, whatever the feed calls its own."""
 
+ENOUGH_TO_MEET = 20
+"""Of so many customers with orders and so many with events, one would be both if their ids were of the same people."""
+
 
 @dataclass(frozen=True)
 class EventCounts:
     """What became of a feed's events. `in_window` are those that features are made of; those `undated` and those
-    `without_customer` in the window are left out. `silent_customers` of the month have none in the window."""
+    `without_customer` in the window are left out. `begins` is the day of the first of all. `silent_customers` of the
+    month have none in the window."""
 
     in_window: int
     undated: int
     without_customer: int
+    begins: date | None = None
     silent_customers: int = 0
 
 
@@ -116,20 +121,42 @@ def _open(connection: duckdb.DuckDBPyConnection, config: Config, index: int, eve
 def count_events(connection: duckdb.DuckDBPyConnection, feed: Feed, config: Config, month: date) -> EventCounts:
     """How many events there are of which kind. A month without a single one is a feed that is late: SourceError."""
     start, end = map(instant, window_of(config, month))
+    dated = "is_event AND isfinite(occurred_at)"
     in_window = f"is_event AND occurred_at >= {start} AND occurred_at < {end}"
-    rows, undated, unknown, in_month = connection.execute(f"""
+    rows, undated, unknown, in_month, begins = connection.execute(f"""
         SELECT count(*) FILTER ({in_window}),
             count(*) FILTER (is_event AND (occurred_at IS NULL OR NOT isfinite(occurred_at))),
             count(*) FILTER ({in_window} AND customer_id IS NULL),
-            count(*) FILTER (is_event AND occurred_at >= {instant(month)} AND occurred_at < {end})
+            count(*) FILTER (is_event AND occurred_at >= {instant(month)} AND occurred_at < {end}),
+            min(CAST(occurred_at AS DATE)) FILTER ({dated})
         FROM ({feed.sql()})
-    """).fetchone() or (0, 0, 0, 0)
+    """).fetchone() or (0, 0, 0, 0, None)
     if in_month == 0:
+        key = "first_month" if month == config.first_month else "last_month"
         raise SourceError(
             f"{feed.source.path} has no event in {month_key(month)}: without them nobody would have had any. Deliver "
-            "that month's data, or set last_month in the configuration, then run again."
+            f"that month's data, or set {key} in the configuration, then run again."
         )
-    return EventCounts(rows, undated, unknown)
+    return EventCounts(rows, undated, unknown, begins)
+
+
+def refuse_strangers(connection: duckdb.DuckDBPyConnection, feed: Feed, table: str, customers: str) -> None:
+    """Raises SourceError where nobody of a relation of customers has an event in a table of `fold_events`, though there
+    are many of both: their ids are not the same people's."""
+    people = f"(SELECT customer_id FROM {customers} WHERE customer_id IS NOT NULL)"
+    in_feed = f"(SELECT customer_id FROM {table} WHERE customer_id IS NOT NULL)"
+    known, ordered, came, of_orders, of_events = connection.execute(f"""
+        SELECT (SELECT count(*) FROM {people} SEMI JOIN {in_feed} USING (customer_id)),
+            (SELECT count(*) FROM {people}), (SELECT count(*) FROM {in_feed}),
+            (SELECT min(customer_id) FROM {people}), (SELECT min(customer_id) FROM {in_feed})
+    """).fetchone() or (0, 0, 0, None, None)
+    if known == 0 and min(ordered, came) >= ENOUGH_TO_MEET:
+        raise SourceError(
+            f"{feed.source.path}: none of the {came} customers with an event in the window has an order in it, and "
+            f"none of the {ordered} who ordered has an event: they have ids such as {of_events!r} there and "
+            f"{of_orders!r} in the orders. Set customer_id of the feed {feed.name} (source.events) to what holds the "
+            "ids of the orders, or drop the feed, then run the month again."
+        )
 
 
 def months_of_events(connection: duckdb.DuckDBPyConnection, feeds: Sequence[Feed], config: Config) -> set[date] | None:
@@ -173,6 +200,6 @@ def fold_events(
         SELECT w.customer_id {of_customer}, ever."(first event)"
         FROM in_window AS w LEFT JOIN ever ON ever.customer_id = w.customer_id
         UNION ALL
-        SELECT CAST(NULL AS VARCHAR) AS customer_id {of_window}, CAST(NULL AS DATE) AS "(first event)"
+        SELECT max(customer_id) AS customer_id {of_window}, CAST(NULL AS DATE) AS "(first event)"
         FROM {events} WHERE false
     """)

@@ -19,7 +19,7 @@ from segment_pipeline.config.source import Feature
 from segment_pipeline.database.quoting import identifier, literal, number, visible
 from segment_pipeline.sources.aggregates import named_columns, settled
 from segment_pipeline.sources.categories import fold_categories
-from segment_pipeline.sources.events import Feed, fold_events, value_of
+from segment_pipeline.sources.events import Feed, fold_events, refuse_strangers, value_of
 from segment_pipeline.sources.expressions import is_date
 from segment_pipeline.sources.order_lines import instant, window_of
 
@@ -104,6 +104,7 @@ def fold_order_lines(
                 sum(below_zero_money) AS below_zero_money, count(*) FILTER ({of_month}) AS month_orders,
                 coalesce(sum(amount) FILTER ({of_month}), 0) AS month_money
             FROM source_orders WHERE lines > unreadable_amounts AND {visible("customer_id")} GROUP BY customer_id
+            {_without_orders(config, of_events)}
         """,
         "source_history": f"""
             SELECT customer_id, CAST(min(ordered_at) AS DATE) AS first_seen {of["history"]}
@@ -154,6 +155,8 @@ def fold_order_lines(
             _count_products(connection, f"({plain}) WHERE {in_window} AND is_line")
         if table == "source_categories":
             fold_categories(connection, of["categories"] + _spent_columns(config.features))
+    for table, feed in of_events.items():
+        refuse_strangers(connection, feed, table, "source_folded")
     silent = {feed.name: _silent(connection, table) for table, feed in of_events.items()}
     for table in (*steps, *of_events):
         if table not in ("source_customers", "source_categories", "source_accounts"):
@@ -268,17 +271,30 @@ def _everybody(config: Config, of_events: Mapping[str, Feed], of_orders: Sequenc
     : the features among that."""
     if config.source.customers == "orders":
         return "source_folded"
-    with_events = " UNION ".join(
-        f"SELECT customer_id FROM {table} WHERE customer_id IS NOT NULL" for table in of_events
-    )
     counts = ("unreadable_amounts", "missing_order_ids")
     folded = "".join(f", {identifier(name)}" for name in (*counts, *of_orders))
     nothing = "".join(f", CAST(NULL AS {kind})" for kind in (*["BIGINT"] * len(counts), *["DOUBLE"] * len(of_orders)))
     return f"""(
         SELECT customer_id, true AS "(ordered)" {folded} FROM source_folded
         UNION ALL
-        SELECT customer_id, false {nothing} FROM ({with_events}) ANTI JOIN source_folded USING (customer_id)
+        SELECT customer_id, false {nothing} FROM ({_with_events(of_events)}) ANTI JOIN source_folded USING (customer_id)
     )"""
+
+
+def _with_events(of_events: Iterable[str]) -> str:
+    return " UNION ".join(f"SELECT customer_id FROM {table} WHERE customer_id IS NOT NULL" for table in of_events)
+
+
+def _without_orders(config: Config, of_events: Iterable[str]) -> str:
+    """More rows of `source_accounts`: of customers who have events alone, who spent nothing."""
+    if config.source.customers == "orders":
+        return ""
+    return f"""
+        UNION ALL
+        SELECT customer_id, 0 AS lines, 0 AS orders, 0 AS money, 0 AS below_zero, NULL AS below_zero_money,
+            0 AS month_orders, 0 AS month_money
+        FROM ({_with_events(of_events)}) ANTI JOIN source_orders USING (customer_id) WHERE {visible("customer_id")}
+    """
 
 
 def _first_seen(config: Config, of_events: Mapping[str, Feed]) -> str:

@@ -37,7 +37,12 @@ from segment_pipeline.sources.order_lines import (
     orders_of,
     window_of,
 )
-from segment_pipeline.sources.own_features import refuse_unfit_features
+from segment_pipeline.sources.own_features import (
+    LOOKED_AT,
+    refuse_uncomputable,
+    refuse_unfit_features,
+    refuse_without_values,
+)
 from segment_pipeline.sources.people.delivered import delivered, made_anew
 from segment_pipeline.sources.ready_made import (
     lies_here,
@@ -118,7 +123,7 @@ def check_source(connection: duckdb.DuckDBPyConnection, config: Config, months: 
     if config.source.orders is not None:
         with chdir(config.path.parent):
             lines = open_order_lines(connection, config, categories=True)
-            refuse_unfit_features(connection, config, lines, open_feeds(connection, config))
+            refuse_unfit_features(connection, config, lines, open_feeds(connection, config), looked_at=LOOKED_AT)
         return
     with chdir(config.path.parent):
         there = [one for one in months if snapshots is None or lies_here(snapshots, config, one)]
@@ -185,6 +190,8 @@ def _read_orders(
         silent = fold_order_lines(
             connection, config, lines.sql(), month, feeds, plain.sql(), folded=past, accounted=accounted
         )
+        if accounted:  # of a month of the past, nobody need have a value of everything
+            refuse_without_values(connection, config, month)
         filled = fill_missing(connection, config)
         events = {name: replace(one, silent_customers=silent[name]) for name, one in events.items()}
         (rows,) = connection.execute("SELECT count(*) FROM source_customers").fetchone() or (0,)
@@ -192,6 +199,8 @@ def _read_orders(
         rounded = lost_by_rounding(connection, lines) if accounted else 0.0
         refuse_unknown_categories(connection, config, lines.sql(), month)
     except duckdb.Error as error:
+        lines.refuse_changed()
+        refuse_uncomputable(config, month)
         raise lines.failed(error) from error
     lines.refuse_changed()
     for feed in feeds:

@@ -181,6 +181,49 @@ def test_a_late_feed_stops_the_month_and_nobody_is_taken_for_silent(tmp_path: Pa
         load(config)
 
 
+def test_a_feed_of_which_nothing_is_asked_changes_nobody(tmp_path: Path) -> None:
+    config = three_files(tmp_path, [{"name": "orders"}, {"name": "total_spend"}])
+    counts, rows = load(config)
+    _, without = load(three_files(tmp_path, [{"name": "orders"}, {"name": "total_spend"}], events=[]))
+    assert rows
+    assert rows == without
+    assert 0 < counts.events["sessions"].silent_customers < len(rows)
+
+
+@pytest.mark.parametrize("customers", ["orders", "any"])
+def test_a_feed_of_other_ids_is_told_with_examples_of_both(tmp_path: Path, customers: str) -> None:
+    visits = {"name": "visits", "of_events": {"feed": "sessions", "value": "count"}}
+    config = three_files(tmp_path, [{"name": "orders"}, visits], customers=customers)
+    strangers = [(f"visitor-{number}", "2023-03-05 10:00:00", 3, 1.0, False) for number in range(60)]
+    write(tmp_path / "sessions.parquet", strangers, SESSIONS)
+    with pytest.raises(SourceError, match=r"none of the 60 customers .* such as 'visitor-0' there and 'c0' in the ord"):
+        load(config)
+    write(tmp_path / "sessions.parquet", [*strangers, ("c1", "2023-03-05 10:00:00", 3, 1.0, False)], SESSIONS)
+    counts, _ = load(config)
+    assert counts.events["sessions"].in_window == 61
+
+
+def test_who_has_events_alone_has_spent_nothing(tmp_path: Path) -> None:
+    config = three_files(tmp_path, customers="any")
+    _, rows = load(config)
+    spent = query(config.warehouse_path, "SELECT customer_id, orders, money, month_money FROM customer_lines")
+    nobody = {row["customer_id"] for row in rows if row["orders"] == 0}
+    assert nobody
+    assert {row["customer_id"] for row in rows} == {customer for customer, *_ in spent}
+    assert {(orders, money, of_month) for customer, orders, money, of_month in spent if customer in nobody} == {
+        (0, 0, 0)
+    }
+
+
+def test_check_says_which_features_reject_who_has_no_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    three_files(tmp_path, customers="any")
+    assert main(["check", "--config", str(tmp_path / "segmentation.yaml")]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in said if "`missing`" in line] == [
+        *("days_since_last_order", "organic_share", "organic_ratio", "books_ratio", "category_concentration"),
+    ]
+
+
 def test_a_product_of_two_categories_and_a_category_that_nobody_bought_are_told(tmp_path: Path) -> None:
     config = three_files(tmp_path, [{"name": "orders"}, {"name": "s", "spend_share": "organik"}])
     with pytest.raises(

@@ -191,9 +191,14 @@ WRONG = {
     "sum(kilo)": "did you mean kilos?",
     "sun(amount)": "did you mean sum?",
     "sum(amount": "no SQL",
-    "sum(count(*))": "count_star within sum",
-    "list(amount)": "list, whose result depends on the order of rows",
-    "stddev(amount)": "stddev, whose result depends on the order of rows",
+    "count(*) / NULL": "a division by 0",
+    "sum(amount) / (2 - 1 - 1)": "a division by 0",
+    "sum(count(*))": "count(*) within sum",
+    "list(amount)": "list, which is none of the aggregates of a feature",
+    "stddev(amount)": "stddev, which is none of the aggregates of a feature",
+    "quantile_cont(amount, [0.5, 0.9])": "which gives DECIMAL(18,4)[]",
+    "sum(CASE WHEN amount < 0 THEN 1 ELSE 'x' END)": "of whose values DuckDB says",
+    "max(CAST(product_id AS INTEGER))": "Could not convert string",
     "count(*) * random()": "random(), which differs from run to run",
     "date_diff('day', max(ordered_at), now())": "now(), which differs from run to run",
     "date_diff('day', CAST(max(ordered_at) AS DATE), current_date)": "current_date, which differs from run to run",
@@ -219,6 +224,33 @@ def test_what_is_no_feature_is_told_with_its_line_before_anything_runs(
     assert WRONG[text] in said
     assert len(said.splitlines()) == 1
     assert {path.name for path in tmp_path.iterdir()} == {"orders.parquet", "segmentation.yaml"}
+
+
+def test_a_value_of_which_a_feature_cannot_be_made_is_told_with_the_feature_and_its_line(tmp_path: Path) -> None:
+    """The first rows promise numbers, one far behind does not keep it."""
+    at = "2023-03-02 10:00:00"
+    lines = [(f"c{one}", f"o{one}", at, 1.0, f"{one}", 1, 1.0, "card", "2023-03-03") for one in range(3_000)]
+    odd = ("c7", "odd", at, 1.0, "P-47", 1, 1.0, "card", "2023-03-03")
+    write(tmp_path / "orders.parquet", [*lines, odd], COLUMNS)
+    texts = {"fine": "count(*)", "highest": "max(CAST(product_id AS INTEGER))"}
+    config = shop_with(tmp_path, texts)
+    check_own_features(config)
+    said = r"yaml:\d+: features\[2\]\.of_lines: found .*'P-47'.* allowed: .*TRY_CAST"
+    with pytest.raises(ConfigError, match=said):
+        load(config)
+    load(shop_with(tmp_path, texts | {"highest": "max(TRY_CAST(product_id AS INTEGER))"}))
+
+
+def test_a_feature_of_which_nobody_has_a_value_is_told_before_anybody_is_rejected(tmp_path: Path) -> None:
+    write(tmp_path / "orders.parquet", lines_of_a_year(lines=300), COLUMNS)
+    nothing = {"nothing": "sum(amount) / (count(*) - count(*))"}
+    said = r"yaml:\d+: features\[1\]\.of_lines: found .*no value for any of the \d+ customers of 2023-03"
+    config = shop_with(tmp_path, {**nothing, "fine": "count(*)"})
+    with pytest.raises(ConfigError, match=said):
+        load(config)
+    text = config.path.read_text(encoding="utf-8")
+    config.path.write_text(text.replace('"name": "nothing"', '"name": "nothing", "use": "portrait"'), encoding="utf-8")
+    load(load_config(config.path))
 
 
 def test_every_wrong_feature_is_told_at_once_and_by_check_as_well(
