@@ -66,8 +66,9 @@ class Table:
     """The file, read: rows lie in the temporary table `raw_rows`, every column as text under its name here.
 
     form : how every month is to read the file. time_zone : whose local times its moments are to become; None to take
-    times as they stand. nobody : texts, in lower case, that stand for no customer in order lines. folded : whether the
-    customers are e-mail addresses that are written in several ways. blanks : column of amounts -> texts, in lower case,
+    times as they stand. nobody : texts, in lower case, that stand for no customer in order lines; no_order :
+    texts that stand for no order. folded : whether the customers are e-mail addresses that are written in several ways.
+    blanks : column of amounts -> texts, in lower case,
     that stand for none there. joined : date that lies in several columns -> its text, as SQL over a row of the file.
     made : amount that is made of columns -> of which, and how. guesses : one sentence each, with the flag that
     overrules it. renamed : name in the file -> name here.
@@ -86,6 +87,7 @@ class Table:
     guesses: tuple[str, ...] = ()
     repeated_rows: int = 0
     nobody: tuple[str, ...] = ()
+    no_order: tuple[str, ...] = ()
     folded: bool = False
     blanks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     joined: Mapping[str, str] = field(default_factory=dict)
@@ -169,6 +171,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         summed = f"lower({bare_sql(roles.customer_id)}) IN ({', '.join(map(literal, nobody))})"
         connection.execute(f"DELETE FROM raw_rows WHERE {summed}")
     alike = _alike(connection, roles, nobody, folded=folded)
+    form = Form(any(_has_no_types(one) for one in files), hints.separator, once=hints.repeats_once)
     return Table(
         path,
         rows,
@@ -177,7 +180,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         decimal,
         columns,
         roles,
-        Form(any(_has_no_types(one) for one in files), hints.separator, once=hints.repeats_once),
+        form,
         hints.time_zone,
         file.renamed,
         tuple(
@@ -198,6 +201,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         ),
         rows - len(nobody) - people if roles.orders is None else 0,
         nobody,
+        () if orders is None else _no_order(connection, orders.order_id, typed=not form.as_text),
         folded,
         {} if roles.orders is None else _blanks(connection, roles.orders, made),
         joined,
@@ -638,18 +642,32 @@ def _customer_expression(table: Table) -> str:
 def _order_expression(table: Table, orders: Orders) -> str:
     """What tells orders apart: their number, with the customer where it begins again with each; else, and of the lines
     that have none, this month or another, the moment."""
-    customer = _customer_expression(table)
+    customer = _customer_expression(replace(table, nobody=()))  # whose an order is, is said elsewhere
     customer = _text(table, customer) if customer == table.customer_id else customer
     moment = table.joined.get(orders.date, identifier(orders.date))
+    by_moment = f"concat({customer}, ' ', {moment})"
     if orders.order_id is None:
-        return f"concat({customer}, ' ', {moment})"
-    blank = f"lower(coalesce(trim({_text(table, orders.order_id)}), '')) IN ('', 'nan')"
-    if orders.per_customer:
-        number = f"CASE WHEN {blank} THEN CAST({moment} AS VARCHAR) ELSE {_text(table, orders.order_id)} END"
-        return f"concat({customer}, ' ', {number})"
+        return by_moment
     number = _id_expression(table, orders.order_id)
-    number = _text(table, orders.order_id) if number == orders.order_id else number
-    return f"CASE WHEN {blank} THEN concat({customer}, ' ', {moment}) ELSE {number} END"
+    number = f"trim({_text(table, number)})" if number == orders.order_id else number
+    for text in table.no_order:
+        number = f"nullif({number}, {literal(text)})"
+    if orders.per_customer:
+        return f"concat({customer}, ' ', coalesce({number}, CAST({moment} AS VARCHAR)))"
+    return f"coalesce({number}, {by_moment})"
+
+
+def _no_order(connection: duckdb.DuckDBPyConnection, order: str | None, *, typed: bool) -> tuple[str, ...]:
+    """The texts in the column of orders that stand for none: "" always, for a later month may have it."""
+    if order is None:
+        return ()
+    value = bare_sql(order)
+    found = connection.execute(
+        f"SELECT DISTINCT {value} AS text FROM raw_rows WHERE {known_sql(order)} IS NULL AND {value} <> '' "
+        "ORDER BY text"
+    ).fetchall()
+    gaps = ["nan"] if typed else []  # what a whole number with gaps has become
+    return tuple(dict.fromkeys(["", *gaps, *(text for (text,) in found)]))
 
 
 def _text(table: Table, name: str) -> str:

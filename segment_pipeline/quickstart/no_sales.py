@@ -140,7 +140,7 @@ def _without_number(lines: Lines) -> str:
     order, table = lines.orders.order_id, lines.table
     if order is None or table.columns[order].known == table.rows:
         return ""
-    told = lines.told(f"lower(coalesce({bare_sql(order)}, '')) IN ('', 'nan')")
+    told = lines.told(f"{known_sql(order)} IS NULL")
     of = f"an order of theirs is what a customer bought {table.finest}"
     return f"{told} have no {shown(order)}: {of}  (--order-id)" if told else ""
 

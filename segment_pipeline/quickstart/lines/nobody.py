@@ -48,16 +48,20 @@ def nobodies(
     sums = connection.execute(f"SELECT DISTINCT text FROM spellings WHERE text IN ({given})").fetchall()
     found = {text for (text,) in sums if _is_sum(connection, columns, roles, decimal, text)}
     if roles.orders is not None:
-        plain = "strip_accents(text)"
-        guest, perhaps = f"({GUESTS})([ _-]*({SOMEBODY}))?", f"({PERHAPS_NOBODY})([ _-]*({SOMEBODY}))?"
+        surely = _is_called(f"({GUESTS})([ _-]*({SOMEBODY}))?|({PERHAPS_NOBODY})[ _-]*({SOMEBODY})")
+        surely += f" OR text IN ({_literals(MISSING[1:])})"
+        perhaps = f"{_is_called(PERHAPS_NOBODY)} OR text IN ({_literals(_ZERO)})"
         named = connection.execute(
-            f"SELECT text FROM spellings WHERE text IN ({_literals((*MISSING[1:], *_ZERO))}) "
-            f"OR regexp_full_match(text, {literal(guest)}) OR regexp_full_match({plain}, {literal(guest)}) "
-            f"GROUP BY text HAVING sum(lines) > {_MANY} * {customer.known} "
-            f"OR NOT (text IN ({_literals(_ZERO)}) OR regexp_full_match({plain}, {literal(perhaps)}))"
+            f"SELECT text FROM spellings WHERE {surely} OR {perhaps} GROUP BY text "
+            f"HAVING {surely} OR sum(lines) > {_MANY} * {customer.known}"
         ).fetchall()
         found |= {text for (text,) in named}
     return tuple(sorted(found))
+
+
+def _is_called(pattern: str) -> str:
+    either = (f"regexp_full_match({one}, {literal(pattern)})" for one in ("text", "strip_accents(text)"))
+    return f"({' OR '.join(either)})"
 
 
 def _literals(texts: Iterable[str]) -> str:
