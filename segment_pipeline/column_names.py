@@ -68,9 +68,8 @@ _TERMS = {
     ),
     "date": (
         "date time datum timestamp =day =at =on =ts when =data =jour =dia =giorno =dzien =dato =dag fecha created "
-        "=month heure =hora =zeit =tag =termin placed posted budat erdat fkdat audat bldat tarih tanggal ngay дата время "
-        "ημερομηνι "
-        "日付 日時 注文日 受注日 購入日 日期 时间 時間 날짜 일자 일시 주문일 วันที่ تاريخ תאריך"
+        "=month heure =hora =zeit =tag =termin placed posted budat erdat fkdat audat bldat tarih tanggal ngay дата "
+        "время ημερομηνι 日付 日時 注文日 受注日 購入日 日期 时间 時間 날짜 일자 일시 주문일 วันที่ تاريخ תאריך"
     ),
     "total": (
         "amount total =totals revenue sales spend spent turnover betrag umsatz summe gesamt montant importe monto "

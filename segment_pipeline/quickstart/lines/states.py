@@ -249,7 +249,8 @@ def _none_is_known(lines: Lines, texts: set[str]) -> bool:
     """Whether some value is none that says of itself that the line is a sale."""
     (unknown,) = only_row(
         lines.connection,
-        f"SELECT count(*) FROM (SELECT unnest({string_list(sorted(texts))}) AS text) WHERE NOT {_says('text', DONE)}",
+        f"SELECT count(*) FROM (SELECT unnest({string_list(sorted(texts))}) AS text) "
+        f"WHERE NOT {_says('text', f'{DONE}|{NOT_UNDONE}')}",
     )
     return bool(unknown)
 
