@@ -43,8 +43,8 @@ COORDINATE = re.compile(r"(^|[^a-z])(lat|latitude|lon|lng|longitude|breitengrad|
 _TERMS = {
     "customer": (
         "customer =cust client member =account =acct household shopper buyer guest subscriber patient donor kunde "
-        "debitor klient klant kund kunder clie acheteur adherent abonne acquirente comprador cliente nabywca "
-        "asiakas utente socio constituent sold_to bill_to_id card_holder loyalty consumer contractor kontrahent "
+        "debitor klient klant kund kunder clie acheteur adherent abonne acquirente comprador cliente nabywca kupuj "
+        "partner purchaser auftraggeber asiakas utente socio constituent sold_to bill_to_id card_holder loyalty consumer contractor kontrahent "
         "besteller kunnr kunag kunrg kunre kunwe musteri alıcı zakaznik odberatel vevo ugyfel pelanggan khach =party "
         "клиент покупател "
         "заказчик контрагент πελατ 顧客 会員 得意先 客户 客戶 顾客 买家 買家 会员 會員 고객 회원 구매자 ลูกค้า สมาชิก "
@@ -84,6 +84,7 @@ _TERMS = {
     ),
     "cost": "=cost =costs kosten",
     "extra": (
+        "refund reembols rembours rimbors erstatt zwrot возвра 返金 退款 환불 "
         "freight shipping delivery discount tax =taxes =vat mwst coupon =fee =fees =tip =tips refund rabatt versand "
         "steuer =frais =port remise =tva taxe =envio descuento =iva impuesto spedizione sconto imposta korting "
         "verzend =btw rabat dostaw podatek frakt =moms frete desconto margin commission balance points weight "
@@ -141,6 +142,8 @@ def hints_of(name: str) -> frozenset[str]:
     words = tuple(word for i, word in enumerate(words) if word not in _PARTY or words[i + 1 : i + 2] != ("to",))
     joined = "_".join(words)
     found = {kind for kind, terms in _TERMS.items() if any(_holds(term, words, joined) for term in terms.split())}
+    if _BUYERS & set(words):
+        found.discard("order")
     if _WITH_TAX.search(joined):
         found.discard("extra")
     if any(word.endswith("mail") for word in words):
@@ -149,6 +152,8 @@ def hints_of(name: str) -> frozenset[str]:
 
 
 _APART = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[\u0e00-\u9fff\uac00-\ud7a3])(?=[A-Za-z])")
+_BUYERS = {"comprador", "compradora", "besteller", "purchaser", "auftraggeber"}
+"""Who buys, in words that have an order in them."""
 _PARTY = {"bill", "ship", "sold", "sell", "invoice", "deliver"}
 """Words that say of a customer for what: bill-to is no bill."""
 _NUMBERED = {"id", "no", "nr", "num", "number"}

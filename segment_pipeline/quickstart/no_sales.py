@@ -12,7 +12,12 @@ from segment_pipeline.errors import QuestionError
 from segment_pipeline.quickstart.columns import Column, bare_sql, currency_of, known_sql
 from segment_pipeline.quickstart.csv_table import CURRENCY_NAME, Table
 from segment_pipeline.quickstart.lines.counting import Lines, in_quotes, written
-from segment_pipeline.quickstart.lines.money import discounts_beside, perhaps_in_cents, refunds_beside
+from segment_pipeline.quickstart.lines.money import (
+    discounts_beside,
+    perhaps_in_cents,
+    perhaps_of_one_piece,
+    refunds_beside,
+)
 from segment_pipeline.quickstart.lines.states import undone_lines
 from segment_pipeline.quickstart.roles import Orders
 from segment_pipeline.quickstart.text import shown
@@ -37,6 +42,8 @@ def lines_that_are_no_orders(
         _without_number(lines),
         *refunds_beside(lines),
         *discounts_beside(lines),
+        perhaps_of_one_piece(lines),
+        perhaps_turned(lines),
         *_odd_orders(lines),
         perhaps_in_cents(lines),
         _one_for_many(lines, where),

@@ -9,10 +9,11 @@ import re
 import shlex
 
 from segment_pipeline.column_names import words_of
-from segment_pipeline.quickstart.columns import Column, known_sql, number_sql, only_row
+from segment_pipeline.quickstart.columns import NEARLY_ALL, Column, known_sql, number_sql, only_row
 from segment_pipeline.quickstart.csv_table import CURRENCY_NAME, Table
 from segment_pipeline.quickstart.lines.counting import Lines
 from segment_pipeline.quickstart.lines.words import GIVEN_BACK, PERCENT_NAME, REDUCED
+from segment_pipeline.quickstart.scores import Evidence, rank_quantities
 from segment_pipeline.quickstart.text import Made, shown
 
 _WITH_CENTS = ("EUR", "USD", "GBP", "CHF", "CAD", "AUD", "NZD", "SGD", "HKD", "BRL", "MXN", "PLN", "DKK", "ILS", "ZAR")
@@ -20,6 +21,9 @@ _WITH_CENTS = ("EUR", "USD", "GBP", "CHF", "CAD", "AUD", "NZD", "SGD", "HKD", "B
 _CENTS_AT_LEAST, _DIFFERENT_AMOUNTS, _PRICED = 300, 30, 0.3
 """The middle amount, and how many different ones there have to be, for whole amounts to be cents; and the share of them
 that end as prices do, in 99, 95 or 49, where no currency is said."""
+
+_GROWS = 0.2
+"""The power of the pieces with which the amount of a line grows at least; in a price of one piece it is about none."""
 
 
 def refunds_beside(lines: Lines) -> list[str]:
@@ -58,6 +62,44 @@ def discounts_beside(lines: Lines) -> list[str]:
             f"--amount {shlex.quote(_combined(lines, how, column))}"
         )
     return found
+
+
+def perhaps_of_one_piece(lines: Lines) -> str:
+    """The question whether the amount of each line is that of one piece, where it does not grow with the pieces; ""
+    where it does, or the user has said what it is."""
+    table, orders = lines.table, lines.orders
+    said = any(one.role == "amount" and one.why.startswith("as you said") for one in table.roles.choices)
+    several = orders.order_id is not None and table.columns[orders.order_id].distinct * 1.1 < table.rows
+    if said or not several or orders.quantity is not None or orders.amount in table.made:
+        return ""
+    evidence = Evidence(lines.connection, table.columns, table.decimal, table.rows)
+    quantity = next((one.column for one in rank_quantities(evidence, orders.amount)), None)
+    power = None if quantity is None else evidence.grows_with(orders.amount, quantity)
+    if quantity is None or power is None or power > _GROWS:
+        return ""
+    product = Made((quantity, orders.amount), "{0} * {1}").name
+    return (
+        f"{shown(orders.amount)} is taken for that of the whole line, and does not grow with {shown(quantity)}. If it "
+        f"is the price of one piece, say  --amount {shlex.quote(product)}"
+    )
+
+
+def perhaps_turned(lines: Lines) -> str:
+    """The question whether amounts that the user has named, nearly all of them below zero, are credits in books of
+    account; "" where they are not."""
+    said = next((one.column for one in lines.table.roles.choices if one.role == "amount"), None)
+    if said is None or said in lines.table.made:
+        return ""
+    below, known = only_row(
+        lines.connection,
+        f"SELECT count(*) FILTER (x < 0), count(*) FROM (SELECT {lines.amount} AS x FROM raw_rows) WHERE x <> 0",
+    )
+    if below < NEARLY_ALL * known or not known:
+        return ""
+    return (
+        f"{shown(said)}: {below:,} of {known:,} amounts are below zero, and lower what a customer spent. Where books "
+        f"write sales with a minus, say  --amount {shlex.quote(f'0 - {said}')}"
+    )
 
 
 def _beside(lines: Lines, called: str) -> list[tuple[Column, int, float]]:

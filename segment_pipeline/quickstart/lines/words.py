@@ -24,7 +24,7 @@ UNDONE = _one_of(r"""
     write.?off|written off|\bquot(e|ation)s?\b|pro.?forma|closed.?lost|^lost$|\btest\b|sandbox|awaiting.?payment
     prospecting|qualification|qualifiedtobuy|negotiat|appointment.?scheduled|presentation.?scheduled|decision.?maker
     contract.?sent|proposal|^estimate$
-    storn|retour|retur\b|erstattet|widerruf|gutschrift|unbezahlt|abgelehnt|abgebrochen|fehlgeschlagen|rucksendung
+    storn|korrektur|correction|rectificat|retour|retur\b|erstattet|widerruf|gutschrift|unbezahlt|abgelehnt|abgebrochen|fehlgeschlagen|rucksendung
     ruckgabe|zuruckge|entwurf|^angebot|ausstehend|kreditnot|creditnota|creditering|krediter|geweigerd|mislukt
     avbruten|aterbetal|makulera|kansell|annuller|slettet|peruttu|peruutet|palautet|hyvity|luonnos
     annul|anulad|anulat|rembours|reembols|rimbors|devuelt|devol|rechazad|fallid|pendiente|borrador|\babono
@@ -81,12 +81,14 @@ NO = _set_of("""
 
 UNDONE_NAME = _one_of(r"""
     cancel|return(ed|s|_|$)|refund|void|charge_?back|reject|storn|retour|widerruf|gutschrift|erstatt|annul|anulad
-    devol|devuelt|rembours|reembols|rimbors|zwrot|anulowan|zrusen|iptal|iade|отмен|возвра|取消|キャンセル|キャンセル
+    devol|devuelt|rembours|reembols|rimbors|zwrot|anulowan|zrusen|iptal|iade|отмен|возвра|取消|キャンセル|disput
+    makuler|kreditfaktur|kreditnot|annull|avbrut|peruttu|сторно|аннулир|пометка_удал|ملغ|בוטל
     返品|返金|退款|退货|退貨|作废|취소|환불|반품|ยกเลิก|delet|geloscht|loekz|fksto|abgru|ungultig|invalid|credit_?note
 """)
 TEST_NAME = r"(^|_)(is_)?(test|tests|testing|demo|sandbox|dummy|fake|internal|testbestellung|test_?mode)(_|$)"
 KEPT_NAME = (
-    "(^|_)(is_)?(paid|captured|valid|success|successful|completed|confirmed|livemode|live_mode|bezahlt|gultig|paye)$"
+    r"(^|_)(is_)?(paid|captured|valid|success|successful|completed|confirmed|posted|livemode|live_mode|bezahlt|gultig"
+    "|gebucht|payee?|pagad[oa]|pagat[oa]|betald|betaald|betalt|oplacone|zaplaceno|проведен|оплачен[оа]?|入金済|支払済|已付款)$"
 )
 """How columns are called that say yes of what was undone, of what is no sale but a test, and of what is one."""
 
