@@ -44,7 +44,8 @@ _TERMS = {
     "customer": (
         "customer =cust client member =account =acct household shopper buyer guest subscriber patient donor kunde "
         "debitor klient klant kund kunder clie acheteur adherent abonne acquirente comprador cliente nabywca kupuj "
-        "partner purchaser auftraggeber asiakas utente socio constituent sold_to bill_to_id card_holder loyalty consumer contractor kontrahent "
+        "partner purchaser auftraggeber asiakas utente socio constituent sold_to bill_to_id card_holder loyalty "
+        "consumer contractor kontrahent "
         "besteller kunnr kunag kunrg kunre kunwe musteri alıcı zakaznik odberatel vevo ugyfel pelanggan khach =party "
         "клиент покупател "
         "заказчик контрагент πελατ 顧客 会員 得意先 客户 客戶 顾客 买家 買家 会员 會員 고객 회원 구매자 ลูกค้า สมาชิก "

@@ -16,6 +16,7 @@ from segment_pipeline.quickstart.lines.money import (
     discounts_beside,
     perhaps_in_cents,
     perhaps_of_one_piece,
+    perhaps_turned,
     refunds_beside,
 )
 from segment_pipeline.quickstart.lines.states import undone_lines

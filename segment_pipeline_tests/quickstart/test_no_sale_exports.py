@@ -1,5 +1,5 @@
-"""Exports of systems, by their public descriptions, with lines that are no sales: of each column that says so a sentence,
-and of no other."""
+"""Exports of systems, by their public descriptions, with lines that are no sales: of each column that says so a
+sentence, and of no other."""
 
 from collections.abc import Mapping
 
@@ -13,8 +13,8 @@ from segment_pipeline.quickstart.roles import Hints
 from segment_pipeline_tests.quickstart.exports import cell, lines
 from segment_pipeline_tests.quickstart.reading import as_csv, table_of
 
-# name of the system -> its columns, each "header: what is in it", the customer, the amount, and what is told of. A ~ has
-# the usual value, the other, and on which line of how many that is
+# name of the system -> its columns, each "header: what is in it", the customer, the amount, and what is told of. A ~
+# has the usual value, the other, and on which line of how many that is
 EXPORTS: Mapping[str, tuple[str, str, str, str]] = {
     "business central ledger": (
         "Entry No.: entry | Posting Date: us | Document Type: ~Invoice/Credit Memo/11 | Document No.: number "
@@ -98,14 +98,16 @@ EXPORTS: Mapping[str, tuple[str, str, str, str]] = {
         "Проведен, Вид операции",
     ),
     "yahoo japan": (
-        "注文ID: number | 注文日時: time | 注文ステータス: ~5/4/12 | 支払いステータス: ~1/0/20 | 会員ID: person | 商品コード: sku | 個数: "
+        "注文ID: number | 注文日時: time | 注文ステータス: ~5/4/12 | 支払いステータス: ~1/0/20 | "
+        "会員ID: person | 商品コード: sku | 個数: "
         "pieces | 合計金額: value",
         "会員ID",
         "合計金額",
         "注文ステータス, 支払いステータス",
     ),
     "taobao": (
-        "订单编号: number | 买家会员名: person | 买家实际支付金额: total | 订单状态: ~交易成功/交易关闭/12 | 订单创建时间: time | 退款金额: 0.00 | "
+        "订单编号: number | 买家会员名: person | 买家实际支付金额: total | 订单状态: ~交易成功/交易关闭/12 | "
+        "订单创建时间: time | 退款金额: 0.00 | "
         "宝贝标题: name",
         "买家会员名",
         "买家实际支付金额",
@@ -197,7 +199,7 @@ ONE_LINE_AN_ORDER = {
     "holded",
     "sage 50 audit trail",
 }
-LEDGER = "Journal: SAJ | Entry Date: day | Account: 4000 | Reference: number | Partner: person | Label: Goods | Balance: negative"
+LEDGER = "Journal: SAJ | Entry Date: day | Account: 4000 | Reference: number | Partner: person | Balance: negative"
 
 
 def written(columns: str, *, once: bool) -> str:
