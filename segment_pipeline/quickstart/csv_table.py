@@ -35,6 +35,7 @@ from segment_pipeline.quickstart.columns import (
     moment_sql,
     number_sql,
     only_row,
+    profiled_rows,
     time_sql,
     without_point,
 )
@@ -273,7 +274,9 @@ def _turned(connection: duckdb.DuckDBPyConnection, orders: Orders | None, decima
     parts = tuple(filter(None, (orders.quantity, orders.amount)))
     amount = " * ".join(number_sql(known_sql(part), decimal) for part in parts)
     below, known = only_row(
-        connection, f"SELECT count(*) FILTER (x < 0), count(*) FROM (SELECT {amount} AS x FROM raw_rows) WHERE x <> 0"
+        connection,
+        f"SELECT count(*) FILTER (x < 0), count(*) FROM (SELECT {amount} AS x FROM {profiled_rows(connection)}) "
+        "WHERE x <> 0",
     )
     if not known or below < NEARLY_ALL * known:
         return None

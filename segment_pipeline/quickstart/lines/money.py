@@ -87,8 +87,9 @@ def perhaps_of_one_piece(lines: Lines) -> str:
 def perhaps_turned(lines: Lines) -> str:
     """The question whether amounts that the user has named, nearly all of them below zero, are credits in books of
     account; "" where they are not."""
-    said = next((one.column for one in lines.table.roles.choices if one.role == "amount"), None)
-    if said is None or said in lines.table.made:
+    said = lines.orders.amount
+    answered = any(one.role == "amount" and one.why.startswith("as you said") for one in lines.table.roles.choices)
+    if not answered or said in lines.table.made:
         return ""
     below, known = only_row(
         lines.connection,

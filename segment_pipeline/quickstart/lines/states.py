@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from segment_pipeline.column_names import hints_of, words_of
 from segment_pipeline.database.quoting import as_named, identifier, literal, string_list
-from segment_pipeline.quickstart.columns import Column, bare_sql, known_sql, only_row
+from segment_pipeline.quickstart.columns import MISSING, Column, bare_sql, known_sql, only_row, profiled_rows
 from segment_pipeline.quickstart.lines.counting import Lines, in_quotes, written
 from segment_pipeline.quickstart.lines.words import (
     DONE,
@@ -92,39 +92,47 @@ def _said(lines: Lines, column: Column) -> list[Undone]:
     if column.distinct > _MOST_STATES or column.kind == "date":
         found = _filled_seldom(lines, column)
     else:
-        found = _flag(lines, column) or _words(lines, column) or _filled_seldom(lines, column) or _codes(lines, column)
+        texts = _texts(lines, column.name)
+        undone = _flagged(column, texts) or _worded(lines, column, texts)
+        found = _told_of_values(lines, column, undone) if undone else None
+        found = found or _filled_seldom(lines, column) or _codes(lines, column, texts)
     return [found] if found is not None else []
 
 
 # --- flags and words --------------------------------------------------------------------------------------------------
 
 
-def _flag(lines: Lines, column: Column) -> Undone | None:
-    """Yes or no in a column that is called cancelled, a test, or paid."""
+def _texts(lines: Lines, name: str) -> list[str]:
+    """The different texts of a column that stand for something, as they are written there."""
+    text = identifier(name)
+    found = lines.connection.execute(f"SELECT text FROM (SELECT DISTINCT {text} AS text FROM raw_rows) ORDER BY text")
+    return [text for (text,) in found.fetchall() if text is not None and text.strip().casefold() not in MISSING]
+
+
+def _flagged(column: Column, texts: Sequence[str]) -> list[str]:
+    """Those of a yes or no that say that a line was cancelled, is a test, or is not paid, by what the column is
+    called."""
     called = "_".join(words_of(column.name))
-    values = _values(lines, column.name)
-    answers = {(value.text or "").strip().casefold() for value in values if value.text is not None} - {""}
+    answers = {text.strip().casefold() for text in texts}
     if not answers <= YES | NO:
-        return None
+        return []
     if re.search(KEPT_NAME, called) and answers & NO:
         wrong = NO
     elif re.search(f"{UNDONE_NAME}|{TEST_NAME}", called):
         wrong = YES
     else:
-        return None
-    undone = [one for one in values if (one.text or "").strip().casefold() in wrong and one.text is not None]
-    return _told_of_values(lines, column, undone)
+        return []
+    return [text for text in texts if text.strip().casefold() in wrong]
 
 
-def _words(lines: Lines, column: Column) -> Undone | None:
-    """Words for what was cancelled or came back."""
+def _worded(lines: Lines, column: Column, texts: Sequence[str]) -> list[str]:
+    """Those that are words for what was cancelled or came back."""
     if column.kind != "text":
-        return None
-    name = identifier(column.name)
-    texts = f"SELECT DISTINCT {name} AS text FROM raw_rows WHERE {name} IS NOT NULL"
-    found = lines.connection.execute(f"SELECT text FROM ({texts}) WHERE {_is_undone('text')}").fetchall()
-    undone = {text for (text,) in found}
-    return _told_of_values(lines, column, [one for one in _values(lines, column.name) if one.text in undone])
+        return []
+    found = lines.connection.execute(
+        f"SELECT text FROM (SELECT unnest({string_list(texts)}) AS text) WHERE {_is_undone('text')}"
+    ).fetchall()
+    return [text for (text,) in found]
 
 
 def _is_undone(text: str) -> str:
@@ -154,16 +162,14 @@ def _grouped(lines: Lines, text: str, known: str) -> list[_Value]:
     return [_Value(*one) for one in found]
 
 
-def _told_of_values(lines: Lines, column: Column, undone: Sequence[_Value]) -> Undone | None:
-    """The lines with some of a column's values, all of which say that they are no sales."""
-    if not undone:
-        return None
-    texts = [str(one.text) for one in undone]
+def _told_of_values(lines: Lines, column: Column, texts: Sequence[str]) -> Undone | None:
+    """The lines with some of a column's texts, all of which say that they are no sales."""
     rows = lines.counted(f"{identifier(column.name)} IN ({', '.join(map(literal, texts))})")
     if rows.lines == 0:
         return None
+    undone = [one for one in _values(lines, column.name) if one.text in texts]
     listed = ", ".join(f"{one.lines:,} are {one.text!r}" for one in undone)
-    keeps, of_first_line = _without(lines, column, texts)
+    keeps, of_first_line = _without(lines, column, [str(one.text) for one in undone])
     told = rows.told(lines.table.rows).partition("(")[2].removesuffix(")")
     if rows.money is None:
         told += ", 0.00"
@@ -219,12 +225,14 @@ def _filled_seldom(lines: Lines, column: Column) -> Undone | None:
 # --- codes ------------------------------------------------------------------------------------------------------------
 
 
-def _codes(lines: Lines, column: Column) -> Undone | None:
+def _codes(lines: Lines, column: Column, texts: Sequence[str]) -> Undone | None:
     """Values of which the file does not say what they stand for, in a column that is called a state or a type, or that
     has codes of sales and of returns."""
+    alone = len(texts) < 2 and column.known == lines.table.rows
+    if alone or not texts or not _may_be_codes(lines, column, {text.strip() for text in texts}):
+        return None
     values = _values(lines, column.name)
-    texts = {one.text.strip() for one in values if one.text is not None}
-    if len(values) < 2 or not texts or not _may_be_codes(lines, column, texts):
+    if len(values) < 2:
         return None
     likely = _likely(values)
     keeps, _ = _without(lines, column, [str(one.text) for one in likely or _rarest(values)])
@@ -292,8 +300,9 @@ def _codes_in_words(called: str, values: Sequence[_Value], likely: Sequence[_Val
 def _of_prefixes(lines: Lines, order: str) -> list[Undone]:
     """Numbers of orders that begin with letters of their own where they are of returns: C536379, CN-1004."""
     prefix = f"regexp_extract({known_sql(order)}, {literal(_PREFIX)})"
-    (different,) = only_row(lines.connection, f"SELECT approx_count_distinct({prefix}) FROM raw_rows")
-    if not 1 < different <= _MOST_STATES:
+    sampled = lines.connection.execute(f"SELECT DISTINCT {prefix} FROM {profiled_rows(lines.connection)}").fetchall()
+    letters = {str(text).upper() for (text,) in sampled if text is not None}
+    if not 1 < len(letters) <= _MOST_STATES or not letters & RETURN_CODES:
         return []
     values = [one for one in _grouped(lines, prefix, known_sql(order)) if one.text is not None]
     every = sum(one.lines for one in values)
