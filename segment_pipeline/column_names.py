@@ -43,9 +43,11 @@ COORDINATE = re.compile(r"(^|[^a-z])(lat|latitude|lon|lng|longitude|breitengrad|
 _TERMS = {
     "customer": (
         "customer =cust client member =account =acct household shopper buyer guest subscriber patient donor kunde "
-        "debitor klient klant kund kunder clie acheteur adherent abonne acquirente comprador cliente nabywca "
-        "asiakas utente socio constituent sold_to bill_to_id card_holder loyalty consumer contractor kontrahent "
-        "besteller kunnr musteri alıcı zakaznik odberatel vevo ugyfel pelanggan khach =party клиент покупател "
+        "debitor klient klant kund kunder clie acheteur adherent abonne acquirente comprador cliente nabywca kupuj "
+        "partner purchaser auftraggeber asiakas utente socio constituent sold_to bill_to_id card_holder loyalty "
+        "consumer contractor kontrahent "
+        "besteller kunnr kunag kunrg kunre kunwe musteri alıcı zakaznik odberatel vevo ugyfel pelanggan khach =party "
+        "клиент покупател "
         "заказчик контрагент πελατ 顧客 会員 得意先 客户 客戶 顾客 买家 買家 会员 會員 고객 회원 구매자 ลูกค้า สมาชิก "
         "عميل לקוח"
     ),
@@ -67,8 +69,8 @@ _TERMS = {
     ),
     "date": (
         "date time datum timestamp =day =at =on =ts when =data =jour =dia =giorno =dzien =dato =dag fecha created "
-        "=month heure =hora =zeit =tag =termin placed posted budat erdat tarih tanggal ngay дата время ημερομηνι "
-        "日付 日時 注文日 受注日 購入日 日期 时间 時間 날짜 일자 일시 주문일 วันที่ تاريخ תאריך"
+        "=month heure =hora =zeit =tag =termin placed posted budat erdat fkdat audat bldat tarih tanggal ngay дата "
+        "время ημερομηνι 日付 日時 注文日 受注日 購入日 日期 时间 時間 날짜 일자 일시 주문일 วันที่ تاريخ תאריך"
     ),
     "total": (
         "amount total =totals revenue sales spend spent turnover betrag umsatz summe gesamt montant importe monto "
@@ -83,6 +85,7 @@ _TERMS = {
     ),
     "cost": "=cost =costs kosten",
     "extra": (
+        "refund reembols rembours rimbors erstatt zwrot возвра 返金 退款 환불 "
         "freight shipping delivery discount tax =taxes =vat mwst coupon =fee =fees =tip =tips refund rabatt versand "
         "steuer =frais =port remise =tva taxe =envio descuento =iva impuesto spedizione sconto imposta korting "
         "verzend =btw rabat dostaw podatek frakt =moms frete desconto margin commission balance points weight "
@@ -137,8 +140,11 @@ _CENTS = {"cent", "cents", "pence", "minor", "centimes", "centimos", "centavos",
 def hints_of(name: str) -> frozenset[str]:
     """What the words of a name hint at: keys of the table above, none or several."""
     words = _without_sales(words_of(name))
+    words = tuple(word for i, word in enumerate(words) if word not in _PARTY or words[i + 1 : i + 2] != ("to",))
     joined = "_".join(words)
     found = {kind for kind, terms in _TERMS.items() if any(_holds(term, words, joined) for term in terms.split())}
+    if _BUYERS & set(words):
+        found.discard("order")
     if _WITH_TAX.search(joined):
         found.discard("extra")
     if any(word.endswith("mail") for word in words):
@@ -147,6 +153,10 @@ def hints_of(name: str) -> frozenset[str]:
 
 
 _APART = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[\u0e00-\u9fff\uac00-\ud7a3])(?=[A-Za-z])")
+_BUYERS = {"comprador", "compradora", "besteller", "purchaser", "auftraggeber"}
+"""Who buys, in words that have an order in them."""
+_PARTY = {"bill", "ship", "sold", "sell", "invoice", "deliver"}
+"""Words that say of a customer for what: bill-to is no bill."""
 _NUMBERED = {"id", "no", "nr", "num", "number"}
 _SOLD = {"order", "invoice", "document", "doc", "receipt", "record", "transaction", "ticket"}
 
@@ -174,6 +184,12 @@ def called_in_cents(name: str) -> bool:
     """Whether a name says that numbers are cents, or what another currency has a hundred of: amount_cents."""
     words = set(words_of(name))
     return bool(words & _CENTS) and "per" not in words
+
+
+def is_another_party(name: str) -> bool:
+    """Whether a name says that it is who pays, or to whom it is sent, which need not be who ordered: Ship-to, KUNWE."""
+    joined = "_".join(words_of(name))
+    return re.search(r"(bill|ship|invoice|deliver)_to|payer|kunrg|kunre|kunwe|consignee|recipient", joined) is not None
 
 
 def _holds(term: str, words: tuple[str, ...], joined: str) -> bool:

@@ -452,7 +452,7 @@ def _add_guesses(command: argparse.ArgumentParser) -> None:
     for flag, meaning in (
         ("--customer-id", "the customer"),
         ("--date", "when an order was placed"),
-        ("--amount", "what an order line cost; also 'Debit - Credit' or 'amount / 100'"),
+        ("--amount", "what an order line cost; also arithmetic: 'Debit - Credit', 'Quantity * Price'"),
         ("--order-id", "the order that a line belongs to"),
         ("--product-id", "the product of a line"),
     ):

@@ -131,7 +131,8 @@ class Column:
     by 100. plain : whether the monthly reader takes all for what they are; simple : whether it would with a point for
     the decimal comma. padded : lines with blanks around the text.
 
-    whole : all numbers are, so that they may be ids. pointed_ids : all are like 12345.0. rounded_ids : texts like
+    whole : all numbers are, so that they may be ids. pointed_ids : some are like 12345.0, all_pointed : all, and the
+    others whole. rounded_ids : texts like
     1.23E+11, whose last digits are lost.
 
     date_format : of DATE_FORMATS with a time, ISO, EPOCH, EPOCH_MS or SERIAL; of moments that become local times, with
@@ -156,6 +157,7 @@ class Column:
     padded: int = 0
     whole: bool = False
     pointed_ids: bool = False
+    all_pointed: bool = False
     dressed: str = ""
     rounded_ids: int = 0
     example: str = ""
@@ -202,6 +204,7 @@ def describe_column(
         f"regexp_full_match(value, {literal(_PLAIN_NUMBER[decimal])})",
         "number = floor(number)",
         r"value LIKE '%.0' AND regexp_full_match(value, '\d+\.0+')",
+        r"regexp_full_match(value, '\d+')",
         r"value ILIKE '%e%' AND regexp_full_match(value, '\d([.,]\d+)?[eE]\+?\d+')",
         *(f"value LIKE {literal(like)}" for like in _DRESSED),
     ]
@@ -219,6 +222,7 @@ def describe_column(
         simple,
         whole,
         pointed,
+        digits,
         rounded,
         *dressed,
     ) = only_row(
@@ -230,12 +234,15 @@ def describe_column(
         FROM (SELECT value, bare, lines, padded, {number} AS number FROM {_VALUES})
         """,
     )
+    if 0 < pointed < known and pointed + digits >= NEARLY_ALL * known:
+        (distinct,) = only_row(connection, f"SELECT count(DISTINCT {without_point('value')}) FROM {_VALUES}")
     column = Column(
         name,
         "text",
         known,
         distinct,
-        pointed_ids=known > 0 and pointed == known,
+        pointed_ids=pointed > 0 and pointed + digits >= NEARLY_ALL * known,
+        all_pointed=0 < known == pointed,
         rounded_ids=rounded,
         dressed=next((of for of, rows in zip(_DRESSED.values(), dressed, strict=True) if 0 < known == rows), ""),
         padded=padded,
@@ -389,6 +396,12 @@ def known_sql(name: str) -> str:
     """
     value = bare_sql(name)
     return f"CASE WHEN NOT regexp_full_match(lower({value}), {literal(_NO_VALUE)}) THEN {value} END"
+
+
+def without_point(text: str) -> str:
+    """An expression of text as an id without the .0 that a spreadsheet or a program puts behind whole numbers with
+    gaps."""
+    return f"regexp_replace({text}, '^(\\d+)\\.0+$', '\\1')"
 
 
 def _list_values(connection: duckdb.DuckDBPyConnection, name: str) -> None:

@@ -6,6 +6,7 @@ segmenting by (proposal.py), and the monthly sources, which guess nothing (sourc
 """
 
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -34,9 +35,12 @@ from segment_pipeline.quickstart.columns import (
     moment_sql,
     number_sql,
     only_row,
+    profiled_rows,
     time_sql,
+    without_point,
 )
-from segment_pipeline.quickstart.roles import Hints, Orders, Roles, find_roles, roles_in_words
+from segment_pipeline.quickstart.lines.nobody import nobodies
+from segment_pipeline.quickstart.roles import IN_ONE, Hints, Orders, Roles, find_roles, roles_in_words
 from segment_pipeline.quickstart.scores import Evidence
 from segment_pipeline.quickstart.text import (
     Made,
@@ -49,23 +53,8 @@ from segment_pipeline.quickstart.text import (
 from segment_pipeline.sources.expressions import NO_DATES, mentions
 from segment_pipeline.sources.files import Form, TextRows
 
-GUESTS = (
-    *("guest", "guests", "guest checkout", "not logged in", "gast", "invité", "invite", "invitado", "ospite", "gość"),
-    *("anonymous", "anonym", "anonyme", "anónimo", "unbekannt", "walk-in", "walk in", "laufkunde", "(not set)"),
-    "undefined",
-)
-"""Texts, in lower case, under which shops keep the orders of people who left no name."""
-
-TOTALS = (
-    *("total", "totals", "grand total", "subtotal", "sub-total", "sum", "gesamt", "gesamtergebnis", "gesamtsumme"),
-    *("summe", "zwischensumme", "total général", "total general", "totaux", "totale", "totale complessivo", "totaal"),
-    *("eindtotaal", "suma", "suma końcowa", "razem", "totalt", "summa", "yhteensä", "toplam", "genel toplam", "итого"),
-    *("всего", "общий итог", "合計", "総計", "合计", "总计", "總計", "합계", "총합계", "รวม"),
-)
-"""Texts, in lower case, in the place of a customer that stand for the sum of the lines above."""
-
-ZERO = ("0", "-1")
-"""Texts that stand for nobody where many lines have them, and may be somebody's number where few do."""
+CURRENCY_NAME = re.compile(r"currency|curr$|währung|waehrung|devise|moneda|valuta|waluta|moeda", re.IGNORECASE)
+"""How columns of currencies are called."""
 
 _ALIKE = 0.01
 """Share of the customers that may be written as another is but for capitals and signs, and mean nothing by it."""
@@ -78,8 +67,9 @@ class Table:
     """The file, read: rows lie in the temporary table `raw_rows`, every column as text under its name here.
 
     form : how every month is to read the file. time_zone : whose local times its moments are to become; None to take
-    times as they stand. nobody : texts, in lower case, that stand for no customer in order lines. folded : whether the
-    customers are e-mail addresses that are written in several ways. blanks : column of amounts -> texts, in lower case,
+    times as they stand. nobody : texts, in lower case, that stand for no customer in order lines; no_order :
+    texts that stand for no order. folded : whether the customers are e-mail addresses that are written in several ways.
+    blanks : column of amounts -> texts, in lower case,
     that stand for none there. joined : date that lies in several columns -> its text, as SQL over a row of the file.
     made : amount that is made of columns -> of which, and how. guesses : one sentence each, with the flag that
     overrules it. renamed : name in the file -> name here.
@@ -98,6 +88,7 @@ class Table:
     guesses: tuple[str, ...] = ()
     repeated_rows: int = 0
     nobody: tuple[str, ...] = ()
+    no_order: tuple[str, ...] = ()
     folded: bool = False
     blanks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     joined: Mapping[str, str] = field(default_factory=dict)
@@ -117,6 +108,11 @@ class Table:
     def orders(self) -> Orders | None:
         """The columns of order lines; None where one row is one customer."""
         return self.roles.orders
+
+    @property
+    def finest(self) -> str:
+        """What the dates of orders tell at most, as in "on one day"."""
+        return IN_ONE[_told_by(self.columns, self.roles, self.joined)]
 
     def numbers(self) -> list[Column]:
         """Columns of numbers that describe a customer."""
@@ -150,23 +146,33 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         )
         for name in file.names
     }
+    pointed = _take_off_points(connection, columns, hints)
     joined, hints = _joined_dates(connection, columns, hints)
     made, hints = _said_amount(connection, path, columns, hints, decimal, file.renamed)
     _refuse_unmet_format(connection, path, columns, hints.date_format)
     _refuse_rounded_ids(path, columns, hints)
     roles = find_roles(path, Evidence(connection, columns, decimal, rows), hints, file.renamed)
-    if roles.orders is None:
+    orders = roles.orders
+    if orders is None:
         columns = {name: column for name, column in columns.items() if name not in joined and name not in made}
-    elif hints.amount is None and called_in_cents(roles.orders.amount) and columns[roles.orders.amount].whole:
-        in_cents = Made((roles.orders.amount,), in_cents=True)
+    elif hints.amount is None and called_in_cents(orders.amount) and columns[orders.amount].whole:
+        in_cents = Made((orders.amount,), "{0} / 100")
         made = _put_amount(connection, columns, in_cents, decimal, hints)
         roles = roles.with_amount(in_cents.name, "its name says that it is in cents")
+    elif hints.amount is None and (turned := _turned(connection, orders, decimal)):
+        made = _put_amount(connection, columns, turned, decimal, hints)
+        roles = roles.with_amount(
+            turned.name,
+            f"nearly every amount is below zero, as books write what is credited, so its sign is turned; to take it as "
+            f"it stands say  --amount {shlex.quote(orders.amount)}",
+        )
     _refuse_other_format(path, columns, roles, hints.date_format)
-    nobody, folded, people = _who(connection, columns, roles)
+    nobody, folded, people = _who(connection, columns, roles, decimal)
     if roles.orders is None and nobody:
         summed = f"lower({bare_sql(roles.customer_id)}) IN ({', '.join(map(literal, nobody))})"
         connection.execute(f"DELETE FROM raw_rows WHERE {summed}")
     alike = _alike(connection, roles, nobody, folded=folded)
+    form = Form(any(_has_no_types(one) for one in files), hints.separator, once=hints.repeats_once)
     return Table(
         path,
         rows,
@@ -175,7 +181,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         decimal,
         columns,
         roles,
-        Form(any(_has_no_types(one) for one in files), hints.separator, once=hints.repeats_once),
+        form,
         hints.time_zone,
         file.renamed,
         tuple(
@@ -184,6 +190,11 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
             )
             + alike
             + [
+                f"{shown(name)}: some end in .0, such as 12.0, and others do not: 12.0 and 12 are the same"
+                for name in pointed
+                if name == roles.customer_id or (roles.orders is not None and name == roles.orders.order_id)
+            ]
+            + [
                 f"{shown(one)} is no customer, but the sum of the others, and left out"
                 for one in nobody
                 if not roles.orders
@@ -191,11 +202,22 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         ),
         rows - len(nobody) - people if roles.orders is None else 0,
         nobody,
+        () if orders is None else _no_order(connection, orders.order_id, typed=not form.as_text),
         folded,
         {} if roles.orders is None else _blanks(connection, roles.orders, made),
         joined,
         made,
     )
+
+
+def _take_off_points(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, Column], hints: Hints) -> list[str]:
+    """Take the .0 off ids that have it beside others that have not, for they are the same: 5393.0 and 5393. Returns the
+    columns in which there are such."""
+    found = [name for name, one in columns.items() if one.pointed_ids and not one.all_pointed]
+    for rows in ("raw_rows", "repeated_rows") if hints.repeats_once else ("raw_rows",):
+        for name in found:
+            connection.execute(f"UPDATE {rows} SET {identifier(name)} = {without_point(bare_sql(name))}")
+    return found
 
 
 def _joined_dates(
@@ -244,13 +266,30 @@ def _said_amount(
     return _put_amount(connection, columns, made, decimal, hints), replace(hints, amount=made.name)
 
 
+def _turned(connection: duckdb.DuckDBPyConnection, orders: Orders | None, decimal: str) -> Made | None:
+    """The amount with its sign turned, where nearly all are below zero: sales are credits in books of account, and
+    these write credits with a minus."""
+    if orders is None:
+        return None
+    parts = tuple(filter(None, (orders.quantity, orders.amount)))
+    amount = " * ".join(number_sql(known_sql(part), decimal) for part in parts)
+    below, known = only_row(
+        connection,
+        f"SELECT count(*) FILTER (x < 0), count(*) FROM (SELECT {amount} AS x FROM {profiled_rows(connection)}) "
+        "WHERE x <> 0",
+    )
+    if not known or below < NEARLY_ALL * known:
+        return None
+    return Made(parts, f"0 - {' * '.join(f'{{{place}}}' for place in range(len(parts)))}")
+
+
 def _put_amount(
     connection: duckdb.DuckDBPyConnection, columns: dict[str, Column], made: Made, decimal: str, hints: Hints
 ) -> dict[str, Made]:
     """Put an amount that is made of columns beside them, written as these are; where one cannot be read, its text
     stands for both."""
     numbers = [number_sql(known_sql(name), decimal) for name in made.columns]
-    amount = f"CAST({made.sql(f'coalesce({number}, 0)' for number in numbers)} AS DECIMAL(18, 4))"
+    amount = f"TRY_CAST({made.sql(f'coalesce({number}, 0)' for number in numbers)} AS DECIMAL(18, 4))"
     written = f"replace(CAST({amount} AS VARCHAR), '.', {literal(decimal)})"
     unreadable = [
         f"WHEN {number} IS NULL AND {known_sql(name)} IS NOT NULL THEN {identifier(name)}"
@@ -269,7 +308,7 @@ def _has_no_types(file: TextRows) -> bool:
 
 
 def _who(
-    connection: duckdb.DuckDBPyConnection, columns: Mapping[str, Column], roles: Roles
+    connection: duckdb.DuckDBPyConnection, columns: Mapping[str, Column], roles: Roles, decimal: str
 ) -> tuple[tuple[str, ...], bool, int]:
     """The texts that stand for nobody, whether addresses are written in several ways, and how many customers there are.
     In a table of customers only sums stand for nobody: who is called Guest there has a row of its own."""
@@ -279,13 +318,7 @@ def _who(
         f"CREATE OR REPLACE TEMP TABLE spellings AS SELECT given, lower({bare_sql('given')}) AS text, lines "
         f"FROM (SELECT {given} AS given, count(*) AS lines FROM raw_rows GROUP BY ALL)"
     )
-    sums = [f"{total}{colon}" for total in TOTALS for colon in ("", ":")]
-    listed = ", ".join(map(literal, sums if roles.orders is None else (*MISSING[1:], *GUESTS, *ZERO, *sums)))
-    found = connection.execute(
-        f"SELECT text FROM spellings WHERE text IN ({listed}) GROUP BY text "
-        f"HAVING text NOT IN {ZERO} OR sum(lines) > 0.01 * {customer.known} ORDER BY text"
-    ).fetchall()
-    nobody = tuple(str(text) for (text,) in found)
+    nobody = nobodies(connection, columns, roles, decimal)
     known = customer.distinct - len(set(nobody) - set(MISSING))
     if roles.orders is None:
         return nobody, False, known
@@ -583,7 +616,7 @@ def _id_expression(table: Table, name: str) -> str:
     blanks or ="..." around it."""
     column = table.columns[name]
     if column.pointed_ids:
-        return f"regexp_replace({_bare_text(table, name)}, '\\.0+$', '')"
+        return without_point(_bare_text(table, name))
     return _bare_text(table, name) if column.padded or column.dressed else name
 
 
@@ -611,21 +644,33 @@ def _customer_expression(table: Table) -> str:
 
 def _order_expression(table: Table, orders: Orders) -> str:
     """What tells orders apart: their number, with the customer where it begins again with each; else, and of the lines
-    that have none, the moment."""
-    lacking = orders.order_id is not None and table.columns[orders.order_id].known < table.rows
-    if orders.order_id is not None and not orders.per_customer and not lacking:
-        return _id_expression(table, orders.order_id)
-    customer = _customer_expression(table)
+    that have none, this month or another, the moment."""
+    customer = _customer_expression(replace(table, nobody=()))  # whose an order is, is said elsewhere
     customer = _text(table, customer) if customer == table.customer_id else customer
     moment = table.joined.get(orders.date, identifier(orders.date))
+    by_moment = f"concat({customer}, ' ', {moment})"
     if orders.order_id is None:
-        return f"concat({customer}, ' ', {moment})"
-    blank = f"lower(coalesce(trim({_text(table, orders.order_id)}), '')) IN ('', 'nan')"
+        return by_moment
+    number = _id_expression(table, orders.order_id)
+    number = f"trim({_text(table, number)})" if number == orders.order_id else number
+    for text in table.no_order:
+        number = f"nullif({number}, {literal(text)})"
     if orders.per_customer:
-        number = _text(table, orders.order_id)
-        number = f"CASE WHEN {blank} THEN CAST({moment} AS VARCHAR) ELSE {number} END" if lacking else number
-        return f"concat({customer}, ' ', {number})"
-    return f"CASE WHEN {blank} THEN concat({customer}, ' ', {moment}) ELSE {_id_expression(table, orders.order_id)} END"
+        return f"concat({customer}, ' ', coalesce({number}, CAST({moment} AS VARCHAR)))"
+    return f"coalesce({number}, {by_moment})"
+
+
+def _no_order(connection: duckdb.DuckDBPyConnection, order: str | None, *, typed: bool) -> tuple[str, ...]:
+    """The texts in the column of orders that stand for none: "" always, for a later month may have it."""
+    if order is None:
+        return ()
+    value = bare_sql(order)
+    found = connection.execute(
+        f"SELECT DISTINCT {value} AS text FROM raw_rows WHERE {known_sql(order)} IS NULL AND {value} <> '' "
+        "ORDER BY text"
+    ).fetchall()
+    gaps = ["nan"] if typed else []  # what a whole number with gaps has become
+    return tuple(dict.fromkeys(["", *gaps, *(text for (text,) in found)]))
 
 
 def _text(table: Table, name: str) -> str:

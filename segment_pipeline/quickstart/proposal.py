@@ -22,6 +22,7 @@ from segment_pipeline.column_names import (
     RATIO,
     RECENCY,
     YEAR,
+    hints_of,
 )
 from segment_pipeline.customers.worth import (
     SEARCHED_COMPONENTS,
@@ -327,6 +328,9 @@ def what_it_stands_for(name: str, values: Array) -> str | None:
         return "it is a phone number, and no amount of anything"
     if YEAR.search(words) and known.min() >= 1800 and known.max() <= 2200:
         return "it is a year: a point in time; how long ago it is could be a feature"
+    once_each = len(np.unique(known)) >= 0.99 * len(known) >= 20
+    if once_each and typical >= 10 ** (FEWEST_DIGITS_OF_A_CODE - 1) and {"id"} == hints_of(name) - {"person"}:
+        return "it is called an id, and different for every customer"
     digits = int(np.log10(typical)) + 1 if typical >= 1 else 0
     same_width = 10 ** (digits - 1) <= known.min() and known.max() < 10**digits
     measured = any(pattern.search(name) for pattern in (RECENCY, FREQUENCY, RATIO, MONEY, MEASURE))

@@ -56,6 +56,10 @@ _ENGLISH = {
 """How words begin that a format of dates may have."""
 
 
+IN_ONE = {"moment": "at one moment", "day": "on one day", "month": "in one month"}
+"""What dates tell at most -> when an order is one."""
+
+
 @dataclass(frozen=True)
 class Hints:
     """What the user has said of the file; None where it is to be found out. repeats_once : rows that repeat another in
@@ -108,11 +112,18 @@ class Roles:
     choices: tuple[Choice, ...]
 
     def with_amount(self, column: str, why: str) -> "Roles":
-        """The same with another column of amounts than was found."""
+        """The same with another column of amounts than was found, which is the line's."""
         if self.orders is None:
             raise AssertionError("the rows are customers")
-        choices = (replace(one, column=column, why=why) if one.role == "amount" else one for one in self.choices)
-        return replace(self, orders=replace(self.orders, amount=column), choices=tuple(choices))
+        choices = (
+            replace(one, column=column, why=why)
+            if one.role == "amount"
+            else replace(one, column=None, why="")
+            if one.role == "quantity"
+            else one
+            for one in self.choices
+        )
+        return replace(self, orders=replace(self.orders, amount=column, quantity=None), choices=tuple(choices))
 
     def runner_up(self, choice: Choice) -> Score | None:
         """The best column that was not taken for anything."""
@@ -407,8 +418,7 @@ def _role_in_words(choice: Choice, roles: Roles, moment: str) -> str:
     if choice.column is not None:
         said = f"{choice.role} {shown(choice.column)}: {choice.why}"
     elif choice.role == "order":
-        at = f"{'at' if moment == 'moment' else 'on' if moment == 'day' else 'in'} one {moment}"
-        said = f"an order is what a customer bought {at}, for no column tells orders apart"
+        said = f"an order is what a customer bought {IN_ONE[moment]}, for no column tells orders apart"
     elif choice.why:
         return f"{choice.role}: none, for {choice.why}  ({FLAGS[choice.role]})"
     else:

@@ -16,7 +16,7 @@ from functools import cache
 
 import duckdb
 
-from segment_pipeline.column_names import called_in_cents, hints_of, words_of
+from segment_pipeline.column_names import called_in_cents, hints_of, is_another_party, words_of
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.quickstart.columns import (
     PROFILED_ROWS,
@@ -225,6 +225,8 @@ def customer_name(name: str) -> Part:
     other = [hint for hint in _NO_CUSTOMER if hint in hints]
     if other:
         return points - 4, "called something else"
+    if points >= 1 and is_another_party(name):
+        return points - 0.5, "called like who pays or receives"
     return points, "called like a customer" if points >= 1 else "called an id" if points else "its name says nothing"
 
 

@@ -4,6 +4,7 @@ Here: which files are meant, what is refused before anything is found out, colum
 amount, and names for people. Not here: what the texts of a column mean (columns.py).
 """
 
+import ast
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -152,43 +153,64 @@ def plain_date(value: str, form: str) -> tuple[str, str] | None:
 
 @dataclass(frozen=True)
 class Made:
-    """An amount that is made of columns: one or two of them, the second added or taken off by its sign; in cents, of
-    which 100 are one."""
+    """An amount that is made of columns. written : how, with {0} for the first of them, as in "{0} - {1}" or
+    "{0} * {1} / 100"."""
 
     columns: tuple[str, ...]
-    sign: str = ""
-    in_cents: bool = False
+    written: str
 
     @property
     def name(self) -> str:
         """As --amount takes it."""
-        of = f" {self.sign} ".join(self.columns)
-        return of if not self.in_cents else f"({of}) / 100" if self.sign else f"{of} / 100"
+        return self.written.format(*self.columns)
 
     def sql(self, numbers: Iterable[str]) -> str:
         """The same over an expression of a number for each of the columns."""
-        of = f" {self.sign} ".join(numbers)
-        of = f"({of})" if self.sign else of
-        return f"{of} / 100" if self.in_cents else of
+        return self.written.format(*numbers)
+
+
+_MARKS = re.compile(r"[-+*/]|[()]|\d+(\.\d+)?")
 
 
 def made_amount(said: str, names: Iterable[str]) -> Made | None:
-    """What an amount such as `Debit - Credit`, `amount / 100` or `(Total - Refunded) / 100` is made of; None where it
-    is no such thing of these columns, or one of them as it stands."""
+    """What an amount such as `Debit - Credit`, `amount / 100` or `Quantity * Price * (1 - Discount)` is made of; None
+    where it is no such thing of these columns, or one of them as it stands."""
     by_name = {name.casefold(): name for name in names}
-    cents = re.fullmatch(r"(.+?)\s*/\s*100", said.strip())
-    of = (cents[1] if cents else said).strip()
     if said.strip().casefold() in by_name:
         return None
-    if cents and of.casefold() in by_name:
-        return Made((by_name[of.casefold()],), in_cents=True)
-    if cents and of.startswith("(") and of.endswith(")"):
-        of = of[1:-1].strip()
-    for sign in re.finditer("[-+]", of):
-        both = [of[: sign.start()].strip().casefold(), of[sign.end() :].strip().casefold()]
-        if set(both) <= set(by_name):
-            return Made(tuple(by_name[one] for one in both), sign.group(), cents is not None)
-    return None
+    longest_first = sorted(by_name, key=len, reverse=True)
+    columns: list[str] = []
+    written, rest = "", said.strip()
+    while rest:
+        name = next((one for one in longest_first if _begins_with(rest, one)), None)
+        mark = _MARKS.match(rest)
+        if name is not None:
+            columns += [by_name[name]] if by_name[name] not in columns else []
+            written += f"{{{columns.index(by_name[name])}}}"
+            rest = rest[len(name) :].lstrip()
+        elif mark is not None:
+            written += f" {mark[0]} " if mark[0] in "+-*/" else mark[0]
+            rest = rest[mark.end() :].lstrip()
+        else:
+            return None
+    return Made(tuple(columns), written.strip()) if columns and _is_arithmetic(written, len(columns)) else None
+
+
+def _begins_with(text: str, name: str) -> bool:
+    """Whether a text begins with the name of a column, and not with a longer word."""
+    following = text[len(name) : len(name) + 1]
+    whole = not (name[-1:].isalnum() and (following.isalnum() or following == "_"))
+    return text[: len(name)].casefold() == name and whole
+
+
+def _is_arithmetic(written: str, columns: int) -> bool:
+    try:
+        tree = ast.parse(written.strip().format(*(f"x{place}" for place in range(columns))), mode="eval")
+    except SyntaxError:
+        return False
+    signs = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.USub)
+    parts = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.Name, ast.Load, ast.Constant, *signs)
+    return all(isinstance(node, parts) for node in ast.walk(tree))
 
 
 def _refuse_one_column(file: TextRows) -> None:

@@ -267,7 +267,7 @@ def export(name: str) -> tuple[list[str], list[list[str]], list[str]]:
     roles = [called for called, what in columns if what.endswith("*")]
     comma = any(what == "comma*" for _, what in columns)
     rows = [
-        [_cell(what.rstrip("*"), line, comma=comma) for _, what in columns]
+        [cell(what.rstrip("*"), line, comma=comma) for _, what in columns]
         for line in lines()
         if name not in ONE_LINE_AN_ORDER or line["line"] == 1
     ]
@@ -282,7 +282,7 @@ def truth(name: str, day: date) -> dict[str, tuple[int, float, int]]:
     of_order = bool(what_for & {"total", "euros", "comma", "with currency", "dollars", "swiss"})
     counted: dict[str, tuple[set[object], Decimal, date]] = {}
     for line in lines():
-        who, first = _cell(customer, line, comma=False).removesuffix(".0"), line["line"] == 1
+        who, first = cell(customer, line, comma=False).removesuffix(".0"), line["line"] == 1
         if not who or (name in ONE_LINE_AN_ORDER and not first):
             continue
         amount = Decimal(0)
@@ -298,9 +298,10 @@ def truth(name: str, day: date) -> dict[str, tuple[int, float, int]]:
     return {who: (len(orders), float(spend), (day - last).days) for who, (orders, spend, last) in counted.items()}
 
 
-def _cell(what: str, line: Mapping[str, object], *, comma: bool) -> str:
+def cell(what: str, line: Mapping[str, object], *, comma: bool) -> str:
+    """What a line has in a column of which this is said."""
     if what.startswith("once "):
-        return _cell(what.removeprefix("once "), line, comma=comma) if line["line"] == 1 else ""
+        return cell(what.removeprefix("once "), line, comma=comma) if line["line"] == 1 else ""
     at, who, number = line["at"], int(str(line["who"])), int(str(line["order"]))
     assert isinstance(at, datetime)
     pieces, price, total = int(str(line["pieces"])), float(str(line["price"])), float(str(line["total"]))

@@ -1,0 +1,159 @@
+"""Words and codes by which exports say that a line is no sale, in the languages in which shops export.
+
+Here: what is looked for in the texts of a column, and in its name. Not here: what is made of it (states.py, nobody.py).
+Every list is a place to begin to look; what is said of the lines, their amounts say as well.
+"""
+
+from segment_pipeline.column_names import words_of
+
+
+def _one_of(patterns: str) -> str:
+    """One pattern of several, on lines of their own."""
+    return "|".join(line.strip() for line in patterns.strip().splitlines())
+
+
+def _set_of(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+# --- what texts say -----------------------------------------------------------------------------------------------
+
+UNDONE = _one_of(r"""
+    cancel|return(ed|s|\b|$)|refund|void|charge_?back|reject|declined|failed|pending|draft|abandon|on-hold|dispute
+    credit.?(note|memo|adj)|^credit$|un-?paid|not.?paid|uncollect|expired|no.?show|revers(al|ed)|pay.?out|withdraw
+    write.?off|written off|\bquot(e|ation)s?\b|pro.?forma|closed.?lost|^lost$|\btest\b|sandbox|awaiting.?payment
+    prospecting|qualification|qualifiedtobuy|negotiat|appointment.?scheduled|presentation.?scheduled|decision.?maker
+    contract.?sent|proposal|^estimate$
+    storn|korrektur|correction|rectificat|retour|retur\b|erstattet|widerruf|gutschrift|unbezahlt|abgelehnt|abgebrochen|fehlgeschlagen|rucksendung
+    ruckgabe|zuruckge|entwurf|^angebot|ausstehend|kreditnot|creditnota|creditering|krediter|geweigerd|mislukt
+    avbruten|aterbetal|makulera|kansell|annuller|slettet|peruttu|peruutet|palautet|hyvity|luonnos
+    annul|anulad|anulat|rembours|reembols|rimbors|devuelt|devol|rechazad|fallid|pendiente|borrador|\babono
+    nota de credito|note de credit|nota di credito|\bavoir\b|brouillon|refusee?$|echou|impaye|en attente|\breso\b
+    restituit|bozza|rifiutat|in attesa|estorn|pendente|rascunho|recusad|ramburs|respins|presupuesto|preventivo
+    zwrot|zwroc|anulowan|odwolan|niezaplac|korekt|odrzucon|zrusen|vracen|dobropis|vrateno|otkazan|preklican
+    отмен|возвра|аннулир|отказ|не оплач|неоплач|черновик|скасован|поверн|анулир|върнат|сторно|отклон|ожида
+    torolt|torolv|visszaru|visszater|sztorn|tuhista|tagasta|atsauk|grazin|atcelt|ακυρ|επιστρ|πιστωτικ|iptal|\biade
+    キャンセル|取消|取り消し|取り下げ|返品|返金|無効|赤伝|未払|未入金|保留|退款|退货|退貨|作废|作廢|关闭|關閉
+    未付款|待付款|취소|환불|반품|미결제|결제대기|실패|ยกเลิก|คืนเงิน|คืนสินค้า|รอชำระ
+    batal|pengembalian|gagal|\bhuy\b|da huy|đã hủy|hoan (tien|tra|hang)|tra hang|trả hàng
+    ملغ|إلغاء|مرتجع|مسترد|לא שולם|בוטל|מבוטל|החזר|זיכוי|रद्द|वापस|لغو
+""")
+"""What a text says of a line that was cancelled, came back, or has not come about; without accents, but in scripts that
+have none."""
+
+NOT_UNDONE = (
+    r"^(no|not|non|un|never|nicht|kein\w*|sans|sin|geen|brak|нет|не|未)[ _-]*"
+    "(cancel|return|refund|storn|retour|void|charge)"
+)
+"""What says that nothing of it has happened: not refunded."""
+
+DONE = _one_of(r"""
+    complet|paid\b|shipped|deliver|closed|success|fulfil|process|captur|settle|accept|approv|confirm|\bdone\b|finish
+    \bsold\b|\bsales?\b|\bwon\b|invoice|\bok\b|active|attend|\bnew\b|\bopen|check(ed)?.?(in|out)|order|purchase|normal
+    verkauf|bezahlt|versand|versendet|geliefert|abgeschlossen|erledigt|rechnung|neu$|offen$|livre|pay[eé]|termin
+    expedi|vente|factur|pagad|pago|entregad|enviad|complet|venta|spedit|consegnat|pagat|vendit|evas|fattur|verzonden
+    betaald|geleverd|voltooid|verkoop|zrealiz|wyslan|oplacon|zaplacon|dostarcz|sprzeda|faktur|skickad|levererad
+    betald|betalt|sendt|levert|toimitet|maksettu|valmis|odeslan|zaplacen|dorucen|vyrizen|dokonc|kifizet|teljesit
+    kiszallit|оплачен|доставлен|выполнен|заверш|отправлен|продаж|ολοκληρ|πληρωμ|απεσταλ|odendi|tamamlan|teslim|satis
+    完了|出荷済|入金済|発送済|支払済|売上|已完成|已付款|已发货|已收货|交易成功|完成|已出貨|已付|완료|배송|결제완료
+    สำเร็จ|ชำระแล้ว|จัดส่ง|selesai|dikirim|lunas|hoan thanh|da giao|مكتمل|مدفوع|הושלם|שולם
+    renewal|new business|existing business
+""")
+"""What a text says of a line that is a sale, or on its way to be one."""
+
+RETURN_CODES = _set_of("""
+    C CN CRN CR CM CRM CRED CREDIT SC SCN SCR SR ARC ACCRECCREDIT R RE RET RTN RF RFD RFND REF RFN RMA VOID VD V X
+    STO ST GS GU GUT G2 S1 S2 AV AVO NC NCR ABO DEV RC ZW KOR FK FKOR H UN CX CXL CAN CANC
+""")
+SALE_CODES = _set_of("""
+    INV I IN SI S SA SL SLS SALE SALES F F1 F2 ZF2 RG RECH FA FAC FV FS TA OR ARI ACCREC D DB DR N NORM OK PAID P
+""")
+"""Codes of documents that are commonly returns or credits, and those of sales. None means the same everywhere."""
+
+YES = _set_of("""
+    1 true t yes y x ja j oui o si sí s sim tak ano igen evet e да д はい 是 예 on wahr vrai vero verdadero kyllä jes ✓
+""")
+NO = _set_of("""
+    0 false f no n nein non nao não nie ne nem hayır hayir h нет н いいえ 否 아니오 off falsch faux falso ei nee nej nei
+""")
+
+# --- how columns are called ---------------------------------------------------------------------------------------
+
+UNDONE_NAME = _one_of(r"""
+    cancel|return(ed|s|_|$)|refund|void|charge_?back|reject|storn|retour|widerruf|gutschrift|erstatt|annul|anulad
+    devol|devuelt|rembours|reembols|rimbors|zwrot|anulowan|zrusen|iptal|iade|отмен|возвра|取消|キャンセル|disput
+    makuler|kreditfaktur|kreditnot|annull|avbrut|peruttu|сторно|аннулир|пометка_удал|ملغ|בוטל
+    返品|返金|退款|退货|退貨|作废|취소|환불|반품|ยกเลิก|delet|geloscht|loekz|fksto|abgru|ungultig|invalid|credit_?note
+""")
+TEST_NAME = r"(^|_)(is_)?(test|tests|testing|demo|sandbox|dummy|fake|internal|testbestellung|test_?mode)(_|$)"
+KEPT_NAME = (
+    r"(^|_)(is_)?(paid|captured|valid|success|successful|completed|confirmed|posted|livemode|live_mode|bezahlt|gultig"
+    "|gebucht|payee?|pagad[oa]|pagat[oa]|betald|betaald|betalt|oplacone|zaplaceno|проведен|оплачен[оа]?|入金済|支払済|已付款)$"
+)
+"""How columns are called that say yes of what was undone, of what is no sale but a test, and of what is one."""
+
+_STATUS = _set_of("""
+    status statut state estado etat stato stav stan tila allapot durum статус состояние 状态 狀態 状態 ステータス 상태
+    สถานะ κατασταση حالة סטטוס stare stage zustand situacao situacion tilstand olek busena stadium trang
+""")
+_TYPE = _set_of("""
+    type typ tipo art soort rodzaj druh tip tur тип вид 種別 区分 類型 类型 유형 구분 ประเภท loai kind belegart
+    vorgangsart buchungsart auftragsart rechnungsart umsatzart fkart auart vbtyp blart shkzg bwart kennzeichen kz tcode
+    trantype doctype operation vorgang
+""")
+_OF_ANOTHER = _set_of("""
+    pay zahl card karte customer kund client user member product item artikel produkt ship deliver versand liefer
+    address device account price tax discount vat currency location store channel ticket room plan subscription
+    employee vendor supplier billing_state marital email phone fulfil
+""")
+
+
+def says_what_state(name: str) -> str:
+    """Whether a column is called a "status" of an order, or a "type" of a document; "" where neither."""
+    words = words_of(name)
+    joined = "_".join(words)
+    if any(other in joined for other in _OF_ANOTHER):
+        return ""
+    if any(_is_called(word, words, joined) for word in _STATUS):
+        return "status"
+    return "type" if any(_is_called(word, words, joined) for word in _TYPE) else ""
+
+
+def _is_called(word: str, words: tuple[str, ...], joined: str) -> bool:
+    return word in words if word.isascii() else word in joined
+
+
+GIVEN_BACK = _one_of("""
+    refund|erstatt|rembours|reembols|rimbors|terugbeta|återbetal|aterbetal|zwrot|возвра|返金|退款|환불|iade|vracen|devoluci
+""")
+REDUCED = _one_of("""
+    discount|rabatt|rabat|remise|descuento|desconto|sconto|korting|скидк|割引|値引|折扣|优惠|優惠|할인|indirim|slev[ay]
+    kedvezm|alennus|popust|reducere|nachlass|gutschein|coupon|voucher|promo
+""")
+PERCENT_NAME = r"%|percent|prozent|pct|porcent|pourcent|\brate\b|satz"
+"""How columns are called whose amounts were given back, or taken off before a customer paid; and where in per cent."""
+
+# --- who is nobody ------------------------------------------------------------------------------------------------
+
+GUESTS = _one_of(r"""
+    guests?|guest checkout|not logged in|gast|invite|invitado|ospite|gosc|anonym\w*|unbekannt|undefined|\(not set\)
+    no.?name|no customer|without customer|ohne kunde|kein kunde|sin cliente|walk.?in\w*|walk.?up|passer.?by|default web
+    over.?the.?counter|general public|one.?time|unregistered|non.?member|various customers
+    laufkund(e|en|in|schaft)|barverkauf|barkunde|tageskunde|thekenkunde|einmalkunde|cpd|sammelkonto
+    client (de passage|comptoir|divers|particulier|anonyme|occasionnel)|clients? divers|vente comptoir
+    consumidor final|publico (en )?general|cliente (mostrador|generico|final|ocasional|anonimo|varios|contado)
+    ventas? (de )?mostrador|mostrador|cliente (padrao|nao identificado)|nao identificado|cliente (occasionale|banco)
+    corrispettivi|vendita al banco|(losse|contante|diverse) (klant|verkoop)(en)?|passanten|kontant(kund|salg|kunde)?
+    klient detaliczny|sprzedaz detaliczna|drobny zakaznik|розничный (покупатель|клиент)|физ\.? ?лицо|частное лицо
+    розница|гость|аноним|perakende|nihai tuketici|pesin musteri|muhtelif|λιανικη|πελατης λιανικης
+    散客|零售客户|零售客戶|现金客户|現金客戶|匿名|游客|訪客|现金|現金|一般客|一般顧客|ゲスト|非会員|店頭|現金客
+    비회원|일반고객|현금|ลูกค้าทั่วไป|ลูกค้าเงินสด|khach le|khach vang lai|pelanggan umum|عميل نقدي|نقدي|לקוח מזדמן|מזדמן
+""")
+"""Under which names shops keep the orders of people who left none; without accents."""
+PERHAPS_NOBODY = _one_of(r"""
+    counter|till|default|misc\w*|general|generic|house|shop|various|individual|casual|retail|cash|pos|dummy|sundry
+    divers\w*|occasional|banco|paragon|contado|privato|n\.?n\.?|otc|detal|umum|tunai|comptoir|passant\w*
+""")
+"""The same, of names that are somebody's unless many orders are under them."""
+SOMEBODY = "customers?|clients?|sales?|shoppers?|accounts?|buyers?|users?|orders?|checkout|debtor|person|kunden?|klant"
+"""What may stand behind such a name: walk-in customer, cash sale."""

@@ -1,0 +1,195 @@
+"""What columns mean: ids that a program has given a point, customers who are nobody or one of two parties, discounts
+beside prices, books that write credits with a minus, sums, and months that are not as the first was."""
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from segment_pipeline.errors import QuestionError
+from segment_pipeline.quickstart.csv_table import order_expressions
+from segment_pipeline.quickstart.proposal import propose_features
+from segment_pipeline_tests.quickstart.reading import HEADER, Figures, as_csv, figures, right, shop, table_of
+from segment_pipeline_tests.quickstart.test_states import condition, kept, money, said_of
+
+Write = Callable[..., Path]
+
+
+def read_every_month(export: Path, first: Path) -> Figures:
+    """customer -> orders and spend that the expressions for every month, made of the first export, read in another."""
+    table = table_of(first)
+    made = order_expressions(table)
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            f"SELECT {made['customer_id']} AS who, count(DISTINCT {made['order_id']}), sum({made['amount']}), 0 "
+            f"FROM read_csv('{export}', all_varchar = true) GROUP BY who"
+        ).fetchall()
+    return {who: (orders, round(spend, 2), none) for who, orders, spend, none in found}
+
+
+def by_hand(rows: list[list[object]]) -> Figures:
+    return {who: (orders, spend, 0) for who, (orders, spend, _) in right(rows).items()}
+
+
+def test_an_id_with_a_point_is_that_without_one(write: Write) -> None:
+    rows = shop()
+    pointed = [[f"{who}.0" if i % 3 == 0 else who, *rest] for i, (who, *rest) in enumerate(rows)]
+    path = write("orders.csv", as_csv(HEADER, pointed))
+    found, said = figures(path)
+    assert found == right(rows)
+    assert any("order lines of 150 customers" in one for one in said)
+    assert any("customer_id: some end in .0" in one for one in said)
+
+
+@pytest.mark.parametrize("gap", ["", "NULL", "n/a"])
+def test_an_order_without_a_number_is_one_by_its_moment_also_where_the_first_export_had_all(
+    write: Write, gap: str
+) -> None:
+    rows = shop()
+    later = [[who, gap if i % 20 == 0 else order, *rest] for i, (who, order, *rest) in enumerate(rows)]
+    path = write("later.csv", as_csv(HEADER, later))
+    assert read_every_month(path, path) == by_hand(rows)
+    if gap == "":
+        assert read_every_month(path, write("first.csv", as_csv(HEADER, rows))) == by_hand(rows)
+
+
+def test_what_an_order_without_a_number_is_is_said_as_finely_as_the_dates_are(write: Write) -> None:
+    rows = [[who, "" if i % 20 == 0 else order, f"{at:%Y-%m-%d}", a] for i, (who, order, at, a) in enumerate(shop())]
+    (told,) = said_of(write("orders.csv", as_csv(HEADER, rows)))
+    assert "an order of theirs is what a customer bought on one day" in told
+
+
+NOBODIES = [
+    *("Walk-in", "Walk-In Customer", "Cash Sale", "POS customer", "Laufkundschaft", "Barverkauf", "Consumidor final"),
+    *("Público en general", "Cliente mostrador", "Client de passage", "Cliente occasionale", "Klient detaliczny"),
+    *(
+        "Розничный покупатель",
+        "散客",
+        "現金客",
+        "ゲスト",
+        "비회원",
+        "ลูกค้าทั่วไป",
+        "Khách lẻ",
+        "Perakende",
+        "Losse verkoop",
+    ),
+]
+
+
+def test_who_left_no_name_is_nobody_in_many_languages(write: Write) -> None:
+    rows = shop()
+    shown = [[NOBODIES[i % len(NOBODIES)] if i % 5 == 0 else f"C{who}", *r] for i, (who, *r) in enumerate(rows)]
+    table = table_of(write("orders.csv", as_csv(["customer", *HEADER[1:]], shown)))
+    assert set(table.nobody) == {one.lower() for one in NOBODIES}
+
+
+def test_one_who_may_stand_for_many_is_told(write: Write) -> None:
+    rows = [["ZZ-99" if i % 5 == 0 else f"C{who}", *rest] for i, (who, *rest) in enumerate(shop())]
+    path = write("orders.csv", as_csv(["customer", *HEADER[1:]], rows))
+    (told,) = said_of(path)
+    assert told.startswith(f"customer: 300 of 1,500 order lines (300 orders, {money(rows[::5])}) are of 'ZZ-99'")
+    assert kept(path, condition(told)) == 1200
+    assert said_of(path, where=condition(told)) == []
+
+
+def test_a_customer_called_total_is_one_unless_it_adds_up_the_others(write: Write) -> None:
+    rows = [["Total" if i % 50 == 0 else f"C{who}", *rest] for i, (who, *rest) in enumerate(shop())]
+    assert table_of(write("orders.csv", as_csv(HEADER, rows))).nobody == ()
+    random = np.random.default_rng(1)
+    people = [[f"C{i}", int(random.poisson(5)) + 1, round(float(np.exp(random.normal(4, 1))), 2)] for i in range(400)]
+    people[7][0] = "Suma"
+    table = table_of(write("customers.csv", as_csv(["customer", "orders", "spend"], people)))
+    assert (table.nobody, table.rows) == ((), 400)
+
+
+def test_a_sum_below_each_group_of_lines_is_no_customer(write: Write) -> None:
+    lines: list[list[object]] = []
+    for start in range(0, 1500, 100):
+        block = [[f"C{row[0]}", *row[1:]] for row in shop()[start : start + 100]]
+        lines += [*block, ["Subtotal", "", "", money(block).replace(",", "")]]
+    path = write("orders.csv", as_csv(HEADER, lines))
+    found, _ = figures(path)
+    assert found == right([[f"C{row[0]}", *row[1:]] for row in shop()])
+
+
+DISCOUNTS = [
+    ("Discount", "12.50", "Quantity * UnitPrice - Discount", lambda gross: gross - 12.5),
+    ("Rabatt", "-2.25", "Quantity * UnitPrice + Rabatt", lambda gross: gross - 2.25),
+    ("Discount", "0.15", "Quantity * UnitPrice * (1 - Discount)", lambda gross: gross * 0.85),
+    ("Discount %", "20", "Quantity * UnitPrice * (1 - Discount % / 100)", lambda gross: gross * 0.8),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "answer", "paid"), DISCOUNTS)
+def test_a_discount_beside_price_and_quantity_is_told_with_the_amount_that_takes_it_off(
+    write: Write, column: str, value: str, answer: str, paid: Callable[[float], float]
+) -> None:
+    rows = [[*row[:3], i % 4 + 1, row[3], value if i % 3 == 0 else 0] for i, row in enumerate(shop())]
+    path = write("orders.csv", as_csv([*HEADER[:3], "Quantity", "UnitPrice", column], rows))
+    (told,) = said_of(path)
+    assert "500 of 1,500 order lines have one" in told
+    assert "it is not taken off Quantity * UnitPrice" in told
+    assert shlex.split(told.partition("say  ")[2])[1] == answer
+    made = order_expressions(table_of(path, amount=answer))
+    with duckdb.connect() as connection:
+        (spent,) = connection.execute(
+            f"SELECT sum({made['amount']}) FROM read_csv('{path}', all_varchar = true)"
+        ).fetchone() or (None,)
+    gross = [int(str(row[3])) * float(str(row[4])) for row in rows]
+    assert spent == pytest.approx(sum(paid(one) if i % 3 == 0 else one for i, one in enumerate(gross)))
+    assert said_of(path, amount=answer) == []
+
+
+@pytest.mark.parametrize("back", [0, 20])
+def test_books_that_write_sales_with_a_minus_are_turned_and_that_is_said(write: Write, back: int) -> None:
+    signs = [1 if back and i % back == 0 else -1 for i in range(1500)]
+    rows = [[*row[:3], sign * float(str(row[3]))] for sign, row in zip(signs, shop(), strict=True)]
+    path = write("ledger.csv", as_csv([*HEADER[:3], "Amount"], rows))
+    table = table_of(path)
+    (told,) = (one for one in table.guesses if "amount '0 - Amount'" in one)
+    assert "its sign is turned; to take it as it stands say  --amount Amount" in told
+    assert read_every_month(path, path) == by_hand([[*row[:3], -float(str(row[3]))] for row in rows])
+    (told,) = said_of(path, amount="Amount")
+    assert told.endswith("say  --amount '0 - Amount'")
+
+
+def test_who_pays_and_who_receives_is_a_question_and_who_ordered_goes_before_both(write: Write) -> None:
+    rows = [[who, str(int(str(who)) + 1000 * (i % 3)), *rest] for i, (who, *rest) in enumerate(shop())]
+    header = ["Bill-to Customer No.", "Ship-to Customer No.", "Order No", "Order Date", "Amount"]
+    path = write("orders.csv", as_csv(header, rows))
+    with pytest.raises(QuestionError, match=re.escape("--customer-id 'Bill-to Customer No.'  or  --customer-id 'Ship")):
+        table_of(path)
+    ordered = write("sold.csv", as_csv(["Sold-to Customer No.", *header], [[row[0], *row] for row in rows]))
+    table = table_of(ordered)
+    assert table.customer_id == "Sold-to Customer No."
+    assert any("next 'Bill-to Customer No.' (called like who pays or receives" in one for one in table.guesses)
+
+
+def test_what_sap_calls_its_columns_is_known(write: Write) -> None:
+    header = ["VBELN", "FKART", "FKDAT", "KUNAG", "KUNRG", "NETWR", "WAERK", "FKSTO"]
+    rows = [
+        [no, "G2" if i % 12 == 0 else "F2", f"{at:%Y%m%d}", who, str(int(str(who)) // 2), a, "EUR", "X" * (i % 30 == 0)]
+        for i, (who, no, at, a) in enumerate(shop())
+    ]
+    path = write("vbrk.csv", as_csv(header, rows))
+    table = table_of(path)
+    assert (table.customer_id, table.orders.order_id, table.orders.date) == ("KUNAG", "VBELN", "FKDAT")  # type: ignore[union-attr]
+    of_type, of_cancelled, both = said_of(path)
+    assert "If 'G2' stand for no sales" in of_type
+    assert of_cancelled.startswith("FKSTO: of 1,500 order lines 50 are 'X'")
+    assert kept(path, condition(both)) == sum(1 for i in range(1500) if i % 12 and i % 30)
+
+
+def test_an_id_of_the_row_is_no_feature() -> None:
+    random = np.random.default_rng(4)
+    columns = {
+        "Record ID": random.choice(10**11, 600, replace=False).astype(float),
+        "visits": random.poisson(6, 600).astype(float),
+        "spend": np.round(np.exp(random.normal(4, 1, 600)), 2),
+    }
+    (left,) = propose_features(columns).left_out
+    assert (left.name, left.reason) == ("Record ID", "it is called an id, and different for every customer")
