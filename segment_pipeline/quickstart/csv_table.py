@@ -29,12 +29,10 @@ from segment_pipeline.quickstart.columns import (
     dates_sql,
     decimal_mark,
     describe_column,
-    instant_sql,
     known_sql,
     moment_sql,
     number_sql,
     only_row,
-    time_sql,
 )
 from segment_pipeline.quickstart.roles import Hints, Orders, Roles, find_roles, roles_in_words
 from segment_pipeline.quickstart.scores import Evidence
@@ -48,6 +46,7 @@ from segment_pipeline.quickstart.text import (
 )
 from segment_pipeline.sources.expressions import NO_DATES, mentions
 from segment_pipeline.sources.files import Form, TextRows
+from segment_pipeline.sources.text.dates import IN_ZONE, instant_sql, time_sql
 
 GUESTS = (
     *("guest", "guests", "guest checkout", "not logged in", "gast", "invité", "invite", "invitado", "ospite", "gość"),
@@ -179,9 +178,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         hints.time_zone,
         file.renamed,
         tuple(
-            _guesses(
-                files, rows, decimal_guess, columns, roles, people, folded=folded, taken_out=taken_out, joined=joined
-            )
+            _guesses(files, rows, decimal_guess, columns, roles, people, folded=folded, taken_out=taken_out)
             + alike
             + [
                 f"{shown(one)} is no customer, but the sum of the others, and left out"
@@ -343,7 +340,7 @@ def _refuse_unmet_format(
     connection: duckdb.DuckDBPyConnection, path: Path, columns: Mapping[str, Column], date_format: str | None
 ) -> None:
     """Raises InputError where no column is written as the user said that dates are."""
-    found = {column.date_format.partition(" in ")[0] for column in columns.values()}
+    found = {form.partition(IN_ZONE)[0] for column in columns.values() for form in column.forms}
     if date_format is None or date_format in found:
         return
     called = [name for name, column in columns.items() if column.kind == "date" or WHEN.search(name)]
@@ -363,10 +360,10 @@ def _refuse_other_format(path: Path, columns: Mapping[str, Column], roles: Roles
     """Raises InputError where another column is written as the user said than that which tells when an order was."""
     if date_format is None or roles.orders is None:
         return
-    written = {name: column.date_format.partition(" in ")[0] for name, column in columns.items()}
+    written = {name: {form.partition(IN_ZONE)[0] for form in one.forms} for name, one in columns.items()}
     when = columns[roles.orders.date]
-    if written[when.name] != date_format:
-        other = next(name for name, form in written.items() if form == date_format)
+    if date_format not in written[when.name]:
+        other = next(name for name, forms in written.items() if date_format in forms)
         raise InputError(
             f"--date-format {date_format!r}: {shown(when.name)} of {path}, which tells when an order was placed, is "
             f"not written so (such as {when.example!r}), and {shown(other)} is. Say which is meant: --date; or leave "
@@ -552,7 +549,7 @@ def _binds(connection: duckdb.DuckDBPyConnection, where: str) -> bool:
 def _dates_in_file(table: Table, when: Column) -> str:
     """A column of dates in one form or two; moments in one form stay the ones that they are in any zone."""
     text = _text(table, when.name)
-    return dates_sql(text, when) if when.second_format else instant_sql(text, when.date_format)
+    return dates_sql(text, when) if when.other_formats else instant_sql(text, when.date_format)
 
 
 def _amount_in_file(table: Table, name: str) -> str:
@@ -648,7 +645,6 @@ def _guesses(
     *,
     folded: bool,
     taken_out: int,
-    joined: Mapping[str, str],
 ) -> list[str]:
     file = files[0]
     of = f" of {len(files)} files" if len(files) > 1 else ""
@@ -664,7 +660,7 @@ def _guesses(
         found.append(f"{taken_out:,} rows that repeat another in every column were taken out  (--repeats keep)")
     if decimal_guess:
         found.append(decimal_guess)
-    found += roles_in_words(roles, people, _told_by(columns, roles, joined))
+    found += roles_in_words(roles, people, _told_by(columns, roles))
     if folded:
         found.append(
             f"{shown(roles.customer_id)}: {columns[roles.customer_id].distinct:,} ways of writing the addresses of "
@@ -673,22 +669,15 @@ def _guesses(
     if file.renamed:
         said = ", ".join(f"{shown(old)} -> {shown(new)}" for old, new in file.renamed.items())
         found.append(f"renamed: {said}")
-    found += [dates_in_words(one) for one in columns.values() if one.kind == "date"]
-    return found + [
-        f"{shown(name)}: each date is the first of its month, for no column has the day"
-        for name in joined
-        if len(name.split(", ")) < 3
-    ]
+    return found + [dates_in_words(one) for one in columns.values() if one.kind == "date"]
 
 
-def _told_by(columns: Mapping[str, Column], roles: Roles, joined: Mapping[str, str]) -> str:
-    """What the dates of orders tell at most: a moment, a day or a month."""
+def _told_by(columns: Mapping[str, Column], roles: Roles) -> str:
+    """What the dates of orders tell at most: a moment, a day, a week, a month or a quarter."""
     if roles.orders is None:
         return "moment"
     when = columns[roles.orders.date]
-    if when.name in joined:
-        return "day" if len(when.name.split(", ")) == 3 else "month"
-    return "moment" if when.with_time else "day"
+    return "moment" if when.with_time else when.period
 
 
 def _spoken_separator(separator: str) -> str:

@@ -278,8 +278,9 @@ def _month_of_orders(request: Request, table: Table, orders: Orders, *, monthly:
         refuse_open_month(request.month, closed)
         month, why = request.month, "as asked"
     else:
-        month = when.last.replace(day=1)
-        if when.last < as_of(month) - timedelta(days=3) and months_between(when.first, month) > 0:
+        covered = when.covered or when.last
+        month = covered.replace(day=1)
+        if covered < as_of(month) - timedelta(days=3) and months_between(when.first, month) > 0:
             month = add_months(month, -1)
         month, why = min(month, closed), "the last that the file covers to its end  (--month)"
     available = months_between(when.first.replace(day=1), month) + 1

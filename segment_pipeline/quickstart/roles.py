@@ -49,6 +49,9 @@ FLAGS = {
 }
 """role -> the flag that names its column."""
 
+_NO_DATES = {"customer", "order", "product", "total", "price", "quantity", "id"}
+"""What names hint at whose numbers are no dates, however they look."""
+
 _ENGLISH = {
     *("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
     *("mon", "tue", "wed", "thu", "fri", "sat", "sun", "gmt", "utc"),
@@ -363,9 +366,7 @@ def _why_no_lines(evidence: Evidence, hints: Hints) -> str:
     columns = evidence.columns.values()
     found = []
     if not any(column.kind == "date" for column in columns):
-        dates = [one for one in columns if one.kind in ("text", "number") and "date" in hints_of(one.name)]
-        told = ", ".join(f"{shown(one.name)} is called like one, and has {one.example!r}" for one in dates[:2])
-        found.append(f"No column reads as a date{f' ({told}): {_how_dates_are_written(dates)}' * bool(told)}.")
+        found.append(f"No column reads as a date{_what_may_be_dates([*columns])}.")
     if not any(column.kind == "number" and amount_name(column.name)[0] > 0 for column in columns):
         amounts = [one for one in columns if one.kind == "text" and amount_name(one.name)[0] > 0]
         told = ", ".join(f"{shown(one.name)} is called like one, and has {one.example!r}" for one in amounts[:2])
@@ -373,6 +374,24 @@ def _why_no_lines(evidence: Evidence, hints: Hints) -> str:
             f"No column reads as an amount{f' ({told}): {_how_amounts_are_written(amounts, hints)}' * bool(told)}."
         )
     return " ".join(found)
+
+
+def _what_may_be_dates(columns: Sequence[Column]) -> str:
+    """Which columns may be meant as dates, and what helps them to be; "" where there is none."""
+    could = [one for one in columns if one.could_be and not hints_of(one.name) & _NO_DATES]
+    if could:
+        said = "  or  ".join(f"--date {shlex.quote(one.name)} ({one.could_be})" for one in could)
+        return f"; numbers that would be, if you say so: {said}"
+    mixed = next((one for one in columns if one.contradiction), None)
+    if mixed is not None:
+        texts = " beside ".join(map(repr, mixed.contradiction))
+        return (
+            f" ({shown(mixed.name)} has several forms, {texts}, and no saying which day all of them are): write them "
+            "all in one form, such as 2024-12-31"
+        )
+    dates = [one for one in columns if one.kind in ("text", "number") and "date" in hints_of(one.name)]
+    told = ", ".join(f"{shown(one.name)} is called like one, and has {one.example!r}" for one in dates[:2])
+    return f" ({told}): {_how_dates_are_written(dates)}" if told else ""
 
 
 def _how_dates_are_written(dates: Sequence[Column]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from segment_pipeline.column_names import words_of
-from segment_pipeline.database.quoting import identifier, literal, string_list
+from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.store import reason
 from segment_pipeline.errors import InputError, SourceError
 from segment_pipeline.sources.files import TextRows, local_files, rows_as_text
@@ -96,58 +96,9 @@ def _lies_between(connection: duckdb.DuckDBPyConnection, name: str, low: int, hi
 
 
 def joined_sql(parts: Sequence[str]) -> str:
-    """2024-3-9 of the columns of a year, a month and a day, over a row of the file; the first of the month without
-    one."""
+    """2024-3-9 of the columns of a year, a month and a day, over a row of the file; 2024-3 without one."""
     written = ", '-', ".join(map(identifier, parts))
-    first = "" if len(parts) == len(_PARTS) else ", '-1'"
-    return f"concat({written}{first})"
-
-
-_WRITTEN_IN = " with "
-_BUDDHIST = "years of Buddha"
-_MONTH_NAMES = {
-    "German": "jan feb mär apr mai jun jul aug sep okt nov dez",
-    "French": "janv févr mars avr mai juin juil août sept oct nov déc",
-    "Spanish": "ene feb mar abr may jun jul ago sep oct nov dic",
-    "Italian": "gen feb mar apr mag giu lug ago set ott nov dic",
-    "Dutch": "jan feb maart apr mei jun jul aug sep okt nov dec",
-    "Portuguese": "jan fev mar abr mai jun jul ago set out nov dez",
-    "Polish": "sty lut mar kwi maj cze lip sie wrz paź lis gru",
-    "Swedish": "jan feb mars apr maj jun jul aug sep okt nov dec",
-    "Turkish": "oca şub mar nis may haz tem ağu eyl eki kas ara",
-    "Russian": "янв фев мар апр ма июн июл авг сен окт ноя дек",
-}
-"""How the names of months begin, from January on, where they are not those of English in all."""
-
-CALENDARS = {
-    _BUDDHIST: r"(^|\D)2[45]\d\d(\D|$)",
-    **{f"{language} months": rf"(^|[^\pL])({'|'.join(names.split())}).*\d" for language, names in _MONTH_NAMES.items()},
-}
-"""Ways of writing dates of which DuckDB knows nothing -> a pattern of texts, in lower case, that may be written so."""
-
-
-def forms_of(calendar: str, forms: Sequence[str]) -> list[str]:
-    """Formats of dates in one of CALENDARS, as `plain_date` takes them. forms : those in our own."""
-    if calendar == _BUDDHIST:
-        forms = [form for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", *forms) if "%Y" in form and "%Y%m" not in form]
-    else:
-        forms = [f"{day}{time}" for day in ("%d %Y", "%d %y") for time in ("", " %H:%M", " %H:%M:%S")]
-    return [f"{form}{_WRITTEN_IN}{calendar}" for form in forms]
-
-
-def plain_date(value: str, form: str) -> tuple[str, str] | None:
-    """An expression that rewrites a text of one of CALENDARS, and the format that it then has; None for other formats.
-    The year is rewritten before it is read, or 29 February would be none in a year of Buddha."""
-    form, _, calendar = form.partition(_WRITTEN_IN)
-    if calendar not in CALENDARS:
-        return None
-    if calendar == _BUDDHIST:
-        year = f"TRY_CAST(regexp_extract({value}, '2[45]\\d\\d') AS INTEGER) - 543"
-        return f"concat({year}, ' ', regexp_replace({value}, '2[45]\\d\\d', ''))", f"%Y {form.replace('%Y', '')}"
-    names = _MONTH_NAMES[calendar.removesuffix(" months")].split()
-    found = f"regexp_extract(lower({value}), {literal('|'.join(sorted(names, key=len, reverse=True)))})"
-    digits = f"trim(regexp_replace({value}, '[^\\d:]+', ' ', 'g'))"
-    return f"concat(list_position({string_list(names)}, {found}), ' ', {digits})", f"%m {form}"
+    return f"concat({written})"
 
 
 @dataclass(frozen=True)
