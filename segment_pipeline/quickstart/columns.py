@@ -554,14 +554,19 @@ def _text_date(connection: duckdb.DuckDBPyConnection, given: str | None) -> tupl
     Where all days are below 13 day and month can be told apart by the span only: the wrong one scatters a few weeks
     over the whole year.
     """
-    found = _date_of(connection, [ISO, *([given] if given else _forms(connection, _some_values(200)))])
-    return found if found[0] or given else _date_of(connection, _foreign_forms(connection))
+    share, form, doubtful = _date_of(connection, [ISO, *([given] if given else _forms(connection, _some_values(200)))])
+    if share < NEARLY_ALL and not given:
+        # four months have English names in German, too
+        of_spelling, spelled, either = _date_of(connection, _foreign_forms(connection))
+        form, doubtful = (spelled, either) if of_spelling > share else (form, doubtful)
+    return form, doubtful
 
 
-def _date_of(connection: duckdb.DuckDBPyConnection, forms: Sequence[str]) -> tuple[str, bool]:
-    """Which of the forms reads most, and whether another one reads as many; "" where none reads enough."""
+def _date_of(connection: duckdb.DuckDBPyConnection, forms: Sequence[str]) -> tuple[float, str, bool]:
+    """What share of some texts the form reads that reads most, which one that is, and whether another one reads as
+    many; "" where none reads enough."""
     if not forms:
-        return "", False
+        return 0.0, "", False
     tried = ", ".join(
         f"count({moment}) FILTER (year({moment}) BETWEEN 1900 AND 2100 OR year({moment}) IN (1, 9999)), "
         f"date_diff('day', min({moment}), max({moment}))"
@@ -571,10 +576,10 @@ def _date_of(connection: duckdb.DuckDBPyConnection, forms: Sequence[str]) -> tup
     reads = {one: (found[2 * i], found[2 * i + 1] or 0) for i, one in enumerate(forms)}
     best = max(count for count, _ in reads.values())
     if total == 0 or best < _FIRST_FORM * total:
-        return "", False
+        return 0.0, "", False
     readers = [one for one, (count, _) in reads.items() if count == best]
     chosen = min(readers, key=lambda one: (reads[one][1], forms.index(one)))
-    return chosen, len(readers) > 1
+    return best / total, chosen, len(readers) > 1
 
 
 def _next_form(connection: duckdb.DuckDBPyConnection, known: Sequence[str]) -> str:

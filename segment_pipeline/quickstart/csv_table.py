@@ -43,6 +43,7 @@ from segment_pipeline.quickstart.text import (
     made_amount,
     parts_of_date,
     shown,
+    time_beside,
 )
 from segment_pipeline.sources.expressions import NO_DATES, mentions
 from segment_pipeline.sources.files import Form, TextRows
@@ -200,6 +201,10 @@ def _joined_dates(
 ) -> tuple[dict[str, str], Hints]:
     """A date whose year, month and day lie in columns of their own, where there is no other or the user names it or one
     of its parts: put among `columns`, and into `raw_rows`. Returns its SQL by its name, and the hints by that name."""
+    days = [name for name, column in columns.items() if column.kind == "date" and not column.with_time]
+    pair = time_beside(connection, days, list(columns)) if days else None
+    if pair is not None:
+        return _with_time(connection, columns, pair, hints)
     parts = parts_of_date(connection, list(columns))
     called = ", ".join(parts)
     said = hints.date is not None and hints.date.casefold() in {one.casefold() for one in (called, *parts)}
@@ -210,6 +215,27 @@ def _joined_dates(
     _put_column(connection, called, sql, hints)
     columns[called] = describe_column(connection, called, ".", is_date=True, date_format=None)
     return {called: sql}, replace(hints, date=called) if said else hints
+
+
+def _with_time(
+    connection: duckdb.DuckDBPyConnection, columns: dict[str, Column], pair: tuple[str, str, str], hints: Hints
+) -> tuple[dict[str, str], Hints]:
+    """A column of days with that of the times of day beside it, as one of moments that stands for the days: the column
+    of days is read by nobody else, for its hour is lost."""
+    day, time, sql = pair
+    if hints.date is not None and hints.date.casefold() not in {day.casefold(), f"{day}, {time}".casefold()}:
+        return {}, hints
+    called = f"{day}, {time}"
+    joined = f"concat_ws(' ', {identifier(day)}, {sql})"
+    _put_column(connection, called, joined, hints)
+    found = describe_column(connection, called, ".", is_date=False, date_format=None)
+    if found.kind != "date" or not found.with_time:
+        return {}, hints
+    others = dict(columns)
+    columns.clear()
+    for name, column in others.items():  # before the days alone, for of equals the first is taken
+        columns.update({called: found, name: column} if name == day else {name: column})
+    return {called: joined}, replace(hints, date=called) if hints.date is not None else hints
 
 
 def _put_column(connection: duckdb.DuckDBPyConnection, name: str, sql: str, hints: Hints) -> None:
@@ -656,6 +682,8 @@ def _guesses(
     titles = [repr(line[:60]) for line in skipped if line and not line.startswith("sep=")]
     if titles:
         found.append(f"above the header, and not read: {', '.join(titles)}")
+    if file.below:
+        found.append(f"below the table, and not read: {', '.join(repr(line[:60]) for line in file.below)}")
     if taken_out and roles.orders is None:
         found.append(f"{taken_out:,} rows that repeat another in every column were taken out  (--repeats keep)")
     if decimal_guess:

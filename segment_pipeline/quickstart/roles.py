@@ -396,8 +396,6 @@ def _what_may_be_dates(columns: Sequence[Column]) -> str:
 
 def _how_dates_are_written(dates: Sequence[Column]) -> str:
     """The flag, where it can help: a format has the names of months and days in English only."""
-    if any(re.search(r"\b[ap]\. ?m\b", one.example, re.IGNORECASE) for one in dates[:2]):
-        return "write times of day as 08:37 PM or 20:37"
     words = {word[:3] for one in dates[:2] for word in re.findall(r"[^\W\d_]{3,}\.?", one.example.casefold())}
     if words <= _ENGLISH:
         return "say how it is written, --date-format FORMAT"

@@ -101,6 +101,57 @@ def joined_sql(parts: Sequence[str]) -> str:
     return f"concat({written})"
 
 
+_DAY_TIMES = r"(?i)\d{1,2}[:.h]\d\d([:.]\d\d([.,]\d+)?)? ?([AP]M)?"
+_DIGIT_TIMES = r"([01]?\d|2[0-3])[0-5]\d[0-5]\d"
+
+
+def time_beside(
+    connection: duckdb.DuckDBPyConnection, dates: Sequence[str], names: Sequence[str]
+) -> tuple[str, str, str] | None:
+    """The column of days and that of times of day that together are moments, as `Order Date` and `Order Time`, and the
+    SQL of the times over a row of the file as digits or with colons; None where there are no such columns, or several.
+    dates : the columns of days."""
+    found = []
+    for name in names:
+        if name in dates or not _called_time(name):
+            continue
+        value = f"trim({identifier(name)})"
+        pattern = f"'{_DAY_TIMES}'"
+        colons, digits = _share(connection, name, f"regexp_full_match({value}, {pattern})"), 0.0
+        if colons < 0.9:
+            digits = _share(connection, name, f"regexp_full_match(lpad({value}, 6, '0'), '{_DIGIT_TIMES}')")
+        if max(colons, digits) >= 0.9:
+            padded = f"CASE WHEN {value} <> '' THEN lpad({value}, 6, '0') END"
+            found.append((name, value if colons >= 0.9 else padded))
+    pairs = [
+        (day, name, sql)
+        for name, sql in found
+        for day in dates
+        if _of(day) == _of(name) or (len(dates) == 1 and len(found) == 1)
+    ]
+    return pairs[0] if len(pairs) == 1 else None
+
+
+_TIME_WORDS = {"time", "hour", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "godzina", "tid", "erzet", "uzeit"}
+_DATE_WORDS = {"date", "datum", "day", "tag", "jour", "fecha", "data", "dato", "erdat", "on", "at"}
+
+
+def _called_time(name: str) -> bool:
+    return bool(_TIME_WORDS & set(words_of(name))) or name.casefold().endswith(("zeit", "time"))
+
+
+def _of(name: str) -> frozenset[str]:
+    """What a column of days or times is of, by its other words."""
+    return frozenset(words_of(name)) - _TIME_WORDS - _DATE_WORDS
+
+
+def _share(connection: duckdb.DuckDBPyConnection, name: str, condition: str) -> float:
+    """The share of the first rows with a text in a column of which a condition is true."""
+    some = f"(FROM raw_rows LIMIT {_SEEN}) WHERE trim({identifier(name)}) <> ''"
+    found = connection.execute(f"SELECT avg(CAST({condition} AS DOUBLE)) FROM {some}").fetchone()
+    return 0.0 if found is None else found[0] or 0.0
+
+
 @dataclass(frozen=True)
 class Made:
     """An amount that is made of columns: one or two of them, the second added or taken off by its sign; in cents, of

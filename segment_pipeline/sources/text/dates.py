@@ -153,7 +153,8 @@ def tells_time(form: str) -> bool:
 
 # --- spellings --------------------------------------------------------------------------------------------------------
 
-_BUDDHIST, _DIGITS, _ORDINALS, _REMARK = "years of Buddha", "digits of another script", "ordinals", "a remark behind"
+_BUDDHIST, _DIGITS, _NOON = "years of Buddha", "digits of another script", "a.m. and p.m."
+_ORDINALS, _REMARK = "ordinals", "a remark behind"
 _MONTH_NAMES = {
     "German": "jan feb mär apr mai jun jul aug sep okt nov dez",
     "French": "janv févr mars avr mai juin juil août sept oct nov déc",
@@ -173,6 +174,7 @@ DIGITS = ("٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹０１２３４５６７８�
 
 SPELLINGS = {
     _DIGITS: f"[{DIGITS[0]}]",
+    _NOON: r"\d ?[ap]\. ?m\.",
     _ORDINALS: r"\d(st|nd|rd|th)(\W|$)",
     _REMARK: r"\d[^(]*\(.*\)$",
     _BUDDHIST: r"(^|\D)2[45]\d\d(\D|$)",
@@ -182,6 +184,7 @@ SPELLINGS = {
 
 _AS_USUAL: dict[str, Callable[[str], str]] = {
     _DIGITS: lambda text: f"translate({text}, {literal(DIGITS[0])}, {literal(DIGITS[1])})",
+    _NOON: lambda text: rf"regexp_replace({text}, '([ap])\. ?m\.', '\1m', 'i')",
     _ORDINALS: lambda text: rf"regexp_replace({text}, '(\d)(st|nd|rd|th)', '\1', 'i')",
     _REMARK: lambda text: rf"regexp_replace({text}, '\s*\(.*$', '')",
 }

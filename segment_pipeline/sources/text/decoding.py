@@ -29,6 +29,7 @@ from segment_pipeline.column_names import hints_of
 from segment_pipeline.errors import SourceError
 from segment_pipeline.sources.text import sheets
 from segment_pipeline.sources.text.headers import LOOKED_AT, Header, find_header
+from segment_pipeline.sources.text.layout import layout_of
 
 CSV_FILE = re.compile(r"\.(csv|tsv|txt)(\.gz|\.zst)?$", re.IGNORECASE)
 PARQUET_FILE = re.compile(r"\.(parquet|parq|pq)$", re.IGNORECASE)
@@ -58,10 +59,12 @@ _BY_LINES = "by lines"
 
 @dataclass(frozen=True)
 class Text:
-    """A file as delimited text in UTF-8. path : where that lies. written : its encoding, or its kind."""
+    """A file as delimited text in UTF-8. path : where that lies. written : its encoding, or its kind. below : remarks
+    below its table, which are left out."""
 
     path: str
     written: str
+    below: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def as_text(file: str) -> Text:
     if known is not None and known[1].path != file:
         Path(known[1].path).unlink(missing_ok=True)
     try:
-        found = _decoded(file)
+        found = _laid_out(_decoded(file))
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise SourceError(f"{file} is a damaged gzip archive: {error}. Deliver it again.") from error
     except OSError as error:
@@ -186,6 +189,18 @@ def _decoded(file: str) -> Text:
     if in_place and not (survey.mixed_ends or survey.nothing or _packed_under_another_name(file)):
         return Text(file, "UTF-8")
     return _rewritten(file, ("utf-8-sig", "UTF-8"))
+
+
+def _laid_out(text: Text) -> Text:
+    """The same, delimited where it was laid out for people."""
+    if _first_bytes(text.path).startswith((_GZIP, _ZSTD)):
+        return text
+    layout = layout_of(text.path)
+    if layout is None:
+        return text
+    draft = _draft()
+    _put(draft, layout.lines)
+    return Text(str(draft), f"{text.written}, {layout.said}" if layout.said else text.written, layout.below)
 
 
 def _unmarked_utf16(begins: bytes) -> str | None:

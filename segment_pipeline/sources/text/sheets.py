@@ -140,12 +140,16 @@ def _tables_of(rows: list[Row]) -> list[list[Row]]:
         if not any(map(_filled, row)):
             after_gap = True
             continue
-        wide = sum(sum(map(_filled, above)) > 1 for above in found[-1])
-        if after_gap and wide > 1 and _begins_table(row, rows[place + 1 : place + 2]):
+        if after_gap and _begins_table(row, rows[place + 1 : place + 2]) and _is_table(found[-1]):
             found.append([])
         after_gap = False
         found[-1].append(row)
     return [_trimmed(table) for table in found if table]
+
+
+def _is_table(rows: list[Row]) -> bool:
+    """Whether rows are more than a title."""
+    return sum(sum(map(_filled, row)) > 1 for row in rows) > 1
 
 
 def _trimmed(table: list[Row]) -> list[Row]:
