@@ -130,7 +130,7 @@ class Column:
     "ISO 8601 in Europe/Berlin". other_formats : the same, of those that are not written so; none that a text could be
     of beside another. first, last : of the dates, without the `sentinels` that stand for none (NO_DATES) and without
     the few that are `future`, later than today. could_be : the form in which numbers, or few texts, would be dates if
-    somebody said that they are. contradiction : texts of which no form of dates reads all."""
+    somebody said that they are. other_mark : the decimal mark with which texts would be numbers. contradiction : texts of which no form of dates reads all."""
 
     name: str
     kind: str
@@ -155,6 +155,7 @@ class Column:
     sentinels: int = 0
     future: int = 0
     could_be: str = ""
+    other_mark: str = ""
     contradiction: tuple[str, ...] = ()
 
     @property
@@ -278,7 +279,10 @@ def describe_column(
         return _with_samples(connection, column, number)
     found, ambiguous = _text_date(connection, date_format)
     if not found:
-        return column
+        other = "," if decimal == "." else "."
+        read_so = f"{number_sql('value', other)} IS NOT NULL"
+        (read,) = only_row(connection, f"SELECT {_rows(read_so)} FROM {_VALUES}")
+        return replace(column, other_mark=other if read >= NEARLY_ALL * known else "")
     dated = replace(_dated_in_all_forms(connection, column, _in_zone(column, found, time_zone)), ambiguous=ambiguous)
     if dated.unreadable <= (1 - NEARLY_ALL) * known:
         return dated

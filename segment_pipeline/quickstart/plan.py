@@ -175,8 +175,7 @@ def _found_of_customers(
     if not columns:
         raise InputError(
             f"{request.file} has no column of numbers beside {table.customer_id}: there is nothing to tell customers "
-            "apart by. Add features such as orders, spend or days since the last order; or, if numbers are written in "
-            "a way that was not recognised, name the decimal mark: --decimal ,"
+            "apart by. Add features such as orders, spend or days since the last order."
         )
     guesses = [said]
     of_numbers = {name: one for name, one in features_of(table).items() if one.kind == "number"}
@@ -271,7 +270,7 @@ def _month_of_orders(request: Request, table: Table, orders: Orders, *, monthly:
     if when.first is None or when.last is None:
         raise InputError(
             f"{table.path}: {when.name} has no readable date, but such as {when.example!r}. Say how they are written: "
-            "--date-format '%d/%m/%Y'"
+            "--date-format FORMAT, which is %d/%m/%Y for 31/12/2024"
         )
     closed = last_closed_month()
     if request.month is not None:

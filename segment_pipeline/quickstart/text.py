@@ -5,6 +5,8 @@ amount, and names for people. Not here: what the texts of a column mean (columns
 """
 
 import re
+import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -199,8 +201,17 @@ def _refuse_one_column(file: TextRows) -> None:
         raise InputError(
             f"{file.file} has one column, {shown(file.names[0][:60]) if file.names else 'without a name'}, as far as "
             "can be seen; expected an id and features beside it."
-            + (" Where another character stands between the columns, name it: --sep ';'" if file.header else "")
+            + (_another_separator(file.names) if file.header else "")
         )
+
+
+def _another_separator(names: Sequence[str]) -> str:
+    """The flag, with the character that may stand between columns; nothing where there is none."""
+    signs = Counter(re.findall(r"[^\w\s\"'.-]", "".join(names)))
+    if not signs:
+        return ""
+    ((likely, _),) = signs.most_common(1)
+    return f" If {likely} stands between the columns, say so: --sep {shlex.quote(likely)}"
 
 
 def _refuse_no_header(connection: duckdb.DuckDBPyConnection, file: TextRows) -> None:
