@@ -130,7 +130,8 @@ class Column:
     "ISO 8601 in Europe/Berlin". other_formats : the same, of those that are not written so; none that a text could be
     of beside another. first, last : of the dates, without the `sentinels` that stand for none (NO_DATES) and without
     the few that are `future`, later than today. could_be : the form in which numbers, or few texts, would be dates if
-    somebody said that they are. other_mark : the decimal mark with which texts would be numbers. contradiction : texts of which no form of dates reads all."""
+    somebody said that they are. other_mark : the decimal mark with which texts would be numbers.
+    contradiction : texts of which no form of dates reads all."""
 
     name: str
     kind: str

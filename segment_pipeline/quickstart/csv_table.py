@@ -226,7 +226,7 @@ def _with_time(
     if hints.date is not None and hints.date.casefold() not in {day.casefold(), f"{day}, {time}".casefold()}:
         return {}, hints
     called = f"{day}, {time}"
-    joined = f"concat_ws(' ', {identifier(day)}, {sql})"
+    joined = f"concat_ws('T', {identifier(day)}, {sql})"  # a blank between digits would be one of a number
     _put_column(connection, called, joined, hints)
     found = describe_column(connection, called, ".", is_date=False, date_format=None)
     if found.kind != "date" or not found.with_time:

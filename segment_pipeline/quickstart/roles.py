@@ -403,7 +403,7 @@ def _how_dates_are_written(dates: Sequence[Column]) -> str:
 def _how_amounts_are_written(amounts: Sequence[Column]) -> str:
     """The flag, where it can help."""
     marks = {one.other_mark for one in amounts[:2]} - {""}
-    return f"say --decimal {min(marks)}" if marks else "write amounts in digits alone, such as 1234.50 or -1234.50"
+    return f"say --decimal '{min(marks)}'" if marks else "write amounts in digits alone, such as 1234.50 or -1234.50"
 
 
 def roles_in_words(roles: Roles, people: int, moment: str) -> list[str]:

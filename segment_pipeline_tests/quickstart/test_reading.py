@@ -423,7 +423,11 @@ def test_a_table_of_customers_has_no_date_in_parts(write):
     ("column", "value", "said"),
     [
         ("order_date", lambda row: f"{row[2]:%d~%m~%Y}", r"No column reads as a date \(order_date .*--date-format"),
-        ("total", lambda row: f"{row[3]:.2f}".replace(".", ","), r"No column reads as an amount \(total .*--decimal ,"),
+        (
+            "total",
+            lambda row: f"{row[3]:.2f}".replace(".", ","),
+            r"No column reads as an amount \(total .*--decimal ','",
+        ),
     ],
 )
 def test_what_keeps_rows_from_being_order_lines_is_named(write, column, value, said):

@@ -63,7 +63,7 @@ def find_header(lines: Sequence[str], separator: str | None = None) -> Header:
     quote = "'" if len(names) > 1 and all(re.fullmatch(r"\s*'.+'\s*", name) for name in names) else '"'
     if quote == "'":
         names = [name.strip()[1:-1] for name in names]
-    slashed = any(re.search(r'[^\\]\\"(?!\s*$)', line) and '""' not in line for line in rest)
+    slashed = any(re.search(rf'[^\\]\\"(?!\s*({re.escape(chosen)}|$))', line) for line in rest)
     ruled = ends < len(rest) and RULE.fullmatch(rest[ends]) is not None and chosen not in rest[ends]
     return Header(
         _without_empty_end(names, _rows(rest, chosen)),
