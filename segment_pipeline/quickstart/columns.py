@@ -6,7 +6,7 @@ is the customer or the date (roles.py). A column is numeric if nearly all of its
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,10 +14,31 @@ from typing import Any
 import duckdb
 
 from segment_pipeline.column_names import hints_of
-from segment_pipeline.database.quoting import identifier, literal, string_list
+from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import InputError
-from segment_pipeline.quickstart.text import CALENDARS, forms_of, plain_date, shown
+from segment_pipeline.months import add_months
+from segment_pipeline.quickstart.text import shown
 from segment_pipeline.sources.expressions import NO_DATES
+from segment_pipeline.sources.text.dates import (
+    DIGITS,
+    EXAMPLES,
+    IN_ZONE,
+    ISO,
+    QUARTER,
+    SERIAL,
+    SERIALS,
+    SINCE_1970,
+    SPELLINGS,
+    WEEK,
+    ZONE_LETTERS,
+    first_of,
+    forms_like,
+    forms_spelled,
+    period_of,
+    strict_sql,
+    tells_time,
+    time_sql,
+)
 
 NEARLY_ALL = 0.9
 """Share of a column's texts that have to read as numbers, or as dates, for it to be one."""
@@ -62,43 +83,14 @@ _FILLED = "bare <> ''"
 
 _NO_VALUE = "|".join(map(re.escape, MISSING))
 
-DATE_FORMATS = {
-    "%d/%m/%Y": "31/12/2024",
-    "%m/%d/%Y": "12/31/2024",
-    "%d.%m.%Y": "31.12.2024",
-    "%d-%m-%Y": "31-12-2024",
-    "%m-%d-%Y": "12-31-2024",
-    "%Y/%m/%d": "2024/12/31",
-    "%d/%m/%y": "31/12/24",
-    "%m/%d/%y": "12/31/24",
-    "%d.%m.%y": "31.12.24",
-    "%d %b %Y": "31 Dec 2024",
-    "%d %B %Y": "31 December 2024",
-    "%b %d, %Y": "Dec 31, 2024",
-    "%B %d, %Y": "December 31, 2024",
-    "%d-%b-%Y": "31-Dec-2024",
-    "%d-%b-%y": "31-Dec-24",
-    "%a, %d %b %Y": "Tue, 31 Dec 2024",
-    "%Y年%m月%d日": "2024年12月31日",
-    "%Y%m%d": "20241231",
-}
-"""Days as people write them, besides ISO 8601; each also with a time of day."""
+_FIRST_FORM = 0.2
+"""Share of a column's dates that have to be written in one form, where the others may be in others."""
 
-TIMES = (
-    "",
-    *(f"{gap} {time}" for time in ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p") for gap in ("", ",")),
-)
-ISO, EPOCH, EPOCH_MS = "ISO 8601", "seconds since 1970", "milliseconds since 1970"
-SERIAL = "days since 1900, as spreadsheets count"
+_ENOUGH_DAYS = 20
+"""Different numbers that are all days of a calendar, and are not so by chance."""
 
-_IN = " in "
-"""What stands between a format and a zone."""
-
-_SERIALS = (32874, 55153)
-"""1990 to 2050, as spreadsheets count days."""
-
-_FIRST_FORM = 0.4
-"""Share of a column's dates that have to be written in one form, where the others may be in a second."""
+_MOST_FORMS = 5
+"""Forms in which the dates of a column may be written."""
 
 _DRESSED = {'="%"': r'="([^"]*)"', "'%": "'(.+)"}
 """How exports keep a spreadsheet from taking an id for a number, ="00123" and '00123: for LIKE, and with the id as a
@@ -135,10 +127,12 @@ class Column:
     others whole. rounded_ids : texts like
     1.23E+11, whose last digits are lost.
 
-    date_format : of DATE_FORMATS with a time, ISO, EPOCH, EPOCH_MS or SERIAL; of moments that become local times, with
-    the zone behind it, as in "ISO 8601 in Europe/Berlin". second_format : the same, of those that are not written so;
-    "" where there is one form only, or a text could be of either. first, last : of the dates, without the `sentinels`
-    that stand for none (NO_DATES) and without the few that are `future`, later than today."""
+    date_format : a form (sources/text/dates.py); of moments that become local times, with the zone behind it, as in
+    "ISO 8601 in Europe/Berlin". other_formats : the same, of those that are not written so; none that a text could be
+    of beside another. first, last : of the dates, without the `sentinels` that stand for none (NO_DATES) and without
+    the few that are `future`, later than today. could_be : the form in which numbers, or few texts, would be dates if
+    somebody said that they are. other_mark : the decimal mark with which texts would be numbers.
+    contradiction : texts of which no form of dates reads all."""
 
     name: str
     kind: str
@@ -148,7 +142,7 @@ class Column:
     samples: tuple[str, ...] = ()
     unit: str = ""
     date_format: str = ""
-    second_format: str = ""
+    other_formats: tuple[str, ...] = ()
     ambiguous: bool = False
     first: date | None = None
     last: date | None = None
@@ -163,6 +157,28 @@ class Column:
     example: str = ""
     sentinels: int = 0
     future: int = 0
+    could_be: str = ""
+    other_mark: str = ""
+    contradiction: tuple[str, ...] = ()
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """How dates are written, the commonest first."""
+        return (self.date_format, *self.other_formats)
+
+    @property
+    def period(self) -> str:
+        """What the dates tell at most: "quarter", "week", "month", or "day" and less."""
+        return period_of(self.date_format)
+
+    @property
+    def covered(self) -> date | None:
+        """The last day of the last period that the dates tell."""
+        if self.last is None:
+            return None
+        if self.period == "week":
+            return self.last + timedelta(days=6)
+        return self.last if self.period == "day" else add_months(self.last, 1) - timedelta(days=1)
 
     @property
     def with_offset(self) -> bool:
@@ -172,9 +188,9 @@ class Column:
     @property
     def with_time(self) -> bool:
         """Whether dates say the time of day, too."""
-        if self.date_format.partition(_IN)[0] in (ISO, SERIAL):
+        if self.date_format.partition(IN_ZONE)[0] in (ISO, SERIAL):
             return bool(re.search(r":\d\d|^\d+\.\d", self.example))
-        return bool(re.search(r"%[HI]|since 1970", self.date_format + self.second_format))
+        return any(map(tells_time, self.forms))
 
     @property
     def ends_in_offset(self) -> bool:
@@ -253,8 +269,9 @@ def describe_column(
     if is_date and date_format is not None:
         return _as_said(connection, column, _in_zone(column, date_format, time_zone))
     if numbers >= NEARLY_ALL * known:
-        numeric_date = _numeric_date(connection, low, high) if is_date or _called_a_time(name) else ""
-        if numeric_date:
+        numeric_date = _numeric_date(connection, low, high, date_format) if whole == numbers or low is None else ""
+        numeric_date = numeric_date or (_serial_or_epoch(low, high) if low is not None else "")
+        if numeric_date and (is_date or numeric_date == date_format or _is_a_time(name, numeric_date, distinct)):
             return _dated_in_all_forms(connection, column, _in_zone(column, numeric_date, time_zone))
         unit = "share" if shares >= NEARLY_ALL * known else _currency(connection)
         column = replace(
@@ -265,21 +282,33 @@ def describe_column(
             plain=plain == filled,
             simple=simple == filled,
             whole=whole == numbers,
+            could_be=numeric_date,
         )
         return _with_samples(connection, column, number)
     found, ambiguous = _text_date(connection, date_format)
     if not found:
-        return column
+        other = "," if decimal == "." else "."
+        read_so = f"{number_sql('value', other)} IS NOT NULL"
+        (read,) = only_row(connection, f"SELECT {_rows(read_so)} FROM {_VALUES}")
+        return replace(column, other_mark=other if read >= NEARLY_ALL * known else "")
     dated = replace(_dated_in_all_forms(connection, column, _in_zone(column, found, time_zone)), ambiguous=ambiguous)
-    return dated if dated.unreadable <= (1 - NEARLY_ALL) * known else column
+    if dated.unreadable <= (1 - NEARLY_ALL) * known:
+        return dated
+    return replace(column, contradiction=(_example_in(connection, dated), *dated.samples[:1]))
+
+
+def _example_in(connection: duckdb.DuckDBPyConnection, column: Column) -> str:
+    """A text that is written in the first form of a column of dates."""
+    read = f"{strict_sql('value', column.date_format)} IS NOT NULL"
+    return str(only_row(connection, f"SELECT max(value) FILTER ({read}) FROM {_VALUES}")[0])
 
 
 def _in_zone(column: Column, date_format: str, time_zone: str | None) -> str:
     """The format with the zone behind it where it is one of moments, and a zone is said."""
     if "%z" in date_format:
-        return f"{date_format.partition(_IN)[0]}{_IN}{time_zone or 'UTC'}"
-    moments = date_format in (EPOCH, EPOCH_MS) or (date_format == ISO and column.ends_in_offset)
-    return f"{date_format}{_IN}{time_zone}" if moments and time_zone is not None else date_format
+        return f"{date_format.partition(IN_ZONE)[0]}{IN_ZONE}{time_zone or 'UTC'}"
+    moments = date_format in SINCE_1970 or (date_format == ISO and column.ends_in_offset)
+    return f"{date_format}{IN_ZONE}{time_zone}" if moments and time_zone is not None else date_format
 
 
 def tomorrow() -> date:
@@ -287,13 +316,18 @@ def tomorrow() -> date:
     return datetime.now(UTC).date() + timedelta(days=1)
 
 
-def _called_a_time(name: str) -> bool:
-    return WHEN.search(name) is not None or "date" in hints_of(name)
+def _is_a_time(name: str, form: str, distinct: int) -> bool:
+    """Whether numbers that may be dates are: as their name says, or as nothing else does, for numbers of eight digits
+    or more that are all days of a calendar are days."""
+    if WHEN.search(name) is not None or "date" in hints_of(name):
+        return True
+    return "%d" in form and distinct >= _ENOUGH_DAYS
 
 
 def _as_said(connection: duckdb.DuckDBPyConnection, column: Column, date_format: str) -> Column:
-    """The column as one of dates that are written as the user said. Raises InputError where they are not."""
-    found = _dated(connection, column, date_format)
+    """The column as one of dates that are written as the user said, and others in other forms that no text of these
+    could be of. Raises InputError where they are not."""
+    found = _dated_in_all_forms(connection, column, date_format)
     if found.unreadable > (1 - NEARLY_ALL) * column.known:
         raise InputError(
             f"--date-format {date_format!r}: {shown(column.name)} is not written so: {found.unreadable:,} of "
@@ -442,8 +476,7 @@ def number_sql(value: str, decimal: str) -> str:
 
 def dates_sql(value: str, column: Column) -> str:
     """An expression of text of a date column as a timestamp; NULL where it is in none of its forms."""
-    moment = time_sql(value, column.date_format)
-    return f"coalesce({moment}, {time_sql(value, column.second_format)})" if column.second_format else moment
+    return first_of([time_sql(value, form) for form in column.forms])
 
 
 def moment_sql(column: Column) -> str:
@@ -452,36 +485,6 @@ def moment_sql(column: Column) -> str:
     if column.first is None or not (column.sentinels or column.future):
         return moment
     return f"CASE WHEN CAST({moment} AS DATE) BETWEEN DATE '{column.first}' AND DATE '{column.last}' THEN {moment} END"
-
-
-def time_sql(value: str, date_format: str) -> str:
-    """An expression of text as a timestamp, of a moment the local time of its zone; NULL where it is none."""
-    _, _, zone = date_format.partition(_IN)
-    moment = instant_sql(value, date_format)
-    return f"timezone({literal(zone)}, {moment})" if zone else moment
-
-
-def instant_sql(value: str, date_format: str) -> str:
-    """As `time_sql`, of moments the TIMESTAMPTZ that they are in any zone."""
-    rewritten = plain_date(value, date_format)
-    if rewritten is not None:
-        return f"try_strptime({rewritten[0]}, {literal(rewritten[1])})"
-    date_format, _, zone = date_format.partition(_IN)
-    if zone and date_format == ISO:
-        # +0200 is no offset to DuckDB, and +02:00 is
-        colon = f"regexp_replace({value}, ' ?([+-]\\d\\d):?(\\d\\d)$', '\\1:\\2')"
-        return f"TRY_CAST({colon} AS TIMESTAMPTZ)"
-    if zone and date_format in (EPOCH, EPOCH_MS):
-        return f"timezone('UTC', {instant_sql(value, date_format)})"
-    if date_format == SERIAL:
-        seconds = f"CAST(round(TRY_CAST({value} AS DOUBLE) * 86400) AS BIGINT)"
-        return f"TIMESTAMP '1899-12-30' + to_seconds({seconds})"
-    if date_format == ISO:
-        return f"TRY_CAST({value} AS TIMESTAMP)"
-    if date_format in (EPOCH, EPOCH_MS):
-        scale = 1_000_000 if date_format == EPOCH else 1_000
-        return f"make_timestamp(CAST(TRY_CAST({value} AS DOUBLE) * {scale} AS BIGINT))"
-    return f"try_strptime({value}, {literal(date_format)})"
 
 
 _BLANKS = " \t\r\n\u00a0\u202f\ufeff"
@@ -493,15 +496,14 @@ _NUMBER = {
 }
 _PLAIN_NUMBER = {".": r"[+-]?\d+(\.\d+)?", ",": r"[+-]?\d+(,\d+)?", "whole": r"[+-]?\d+"}
 _DAY = r"\d{4}-\d\d-\d\d"
-_ZONE_LETTERS = r":\d\d(?: [AP]M)? ([A-Z]{3,5})$"
-_OFFSET_OF_MAIL = r"^[A-Z][a-z]{2}, .*:\d\d [+-]\d{4}$"
 _PLAIN_TIME = r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?)?"
 
 
 def _bare_number(value: str) -> str:
     """Without currency, blanks and apostrophes; (12.50) is an accountant's -12.50, and 12.50- that of a mainframe. A
     typeset minus is one."""
-    signs = f"regexp_replace(translate({value}, '−–', '--'), {literal(_SIGNS)}, '', 'g')"
+    plain = f"translate({value}, {literal('−–' + DIGITS[0])}, {literal('--' + DIGITS[1])})"
+    signs = f"regexp_replace({plain}, {literal(_SIGNS)}, '', 'g')"
     return f"regexp_replace({signs}, '^(?:\\((.+)\\)|(.+)-)$', '-\\1\\2')"
 
 
@@ -530,141 +532,138 @@ def _with_samples(connection: duckdb.DuckDBPyConnection, column: Column, number:
     return replace(column, samples=tuple(row[0] for row in found))
 
 
-def _numeric_date(connection: duckdb.DuckDBPyConnection, low: float | None, high: float | None) -> str:
-    """How numbers in a column of times are times: since 1970, between 1989 and 2036, or as 20241231; "" if not.
+def _serial_or_epoch(low: float, high: float) -> str:
+    """How numbers may be times: since 1970, between 1989 and 2036, or as spreadsheets count days; "" if not."""
+    for form, scale in SINCE_1970.items():
+        if low >= 6e8 * scale and high <= 2.1e9 * scale:
+            return form
+    return SERIAL if low >= SERIALS[0] and high <= SERIALS[1] else ""
 
-    low, high : of the numbers that may be dates; None where there is none.
+
+def _numeric_date(
+    connection: duckdb.DuckDBPyConnection, low: float | None, high: float | None, given: str | None
+) -> str:
+    """How all whole numbers are days or moments of a calendar, as 20241231; "" if they are not.
+
+    low, high : of the numbers that may be dates; None where there is none. given : the format that the user has said.
     """
     if low is None or high is None:
         return ""
-    if low >= 6e8 and high <= 2.1e9:
-        return EPOCH
-    if low >= 6e11 and high <= 2.1e12:
-        return EPOCH_MS
-    if low >= _SERIALS[0] and high <= _SERIALS[1]:
-        return SERIAL
-    for form, digits in (("%Y%m%d", 8), ("%Y%m%d%H%M", 12), ("%Y%m%d%H%M%S", 14)):
-        if low >= 1900 * 10 ** (digits - 4) and high < 2101 * 10 ** (digits - 4):
-            fails = only_row(
-                connection,
-                f"SELECT count(*) FROM {_VALUES} "
-                f"WHERE value IS NOT NULL AND rtrim(value, '0') <> '' AND try_strptime(value, {literal(form)}) IS NULL",
-            )
-            return form if fails[0] == 0 else ""
+    year_first = {"%Y%m%d": 4, "%Y%m%d%H%M": 8, "%Y%m%d%H%M%S": 10, "%Y%m": 2}
+    forms = [form for form, more in year_first.items() if low >= 1900 * 10**more and high < 2101 * 10**more]
+    forms += ["%d%m%Y"] if low >= 1_011_900 and high <= 31_122_100 else []
+    forms += ["%y%m%d"] if low >= 101 and high <= 991_231 else []
+    forms += ["%Y%j"] if low >= 1_900_001 and high <= 2_100_366 else []
+    for form in forms if given is None else [given]:
+        moment = time_sql("value", form)
+        fails, first, last = only_row(
+            connection,
+            f"SELECT count(*) FILTER (moment IS NULL), min(year(moment)), max(year(moment)) FROM (SELECT {moment} AS "
+            f"moment FROM {_VALUES} WHERE value IS NOT NULL AND rtrim(value, '0') <> '')",
+        )
+        if fails == 0 and first is not None and first >= 1900 and (last <= 2100 or last == 9999):
+            return form
     return ""
 
 
 def _text_date(connection: duckdb.DuckDBPyConnection, given: str | None) -> tuple[str, bool]:
-    """The format in which a column's texts are dates, and whether another one would read them as well.
+    """The form in which most of a column's texts are dates, and whether another one would read them as well.
 
     Where all days are below 13 day and month can be told apart by the span only: the wrong one scatters a few weeks
     over the whole year.
     """
-    found = _date_of(connection, [ISO] + ([given] if given else _forms(connection)))
-    return found if found[0] or given else _date_of(connection, _foreign_forms(connection))
+    share, form, doubtful = _date_of(connection, [ISO, *([given] if given else _forms(connection, _some_values(200)))])
+    if share < NEARLY_ALL and not given:
+        # four months have English names in German, too
+        of_spelling, spelled, either = _date_of(connection, _foreign_forms(connection))
+        form, doubtful = (spelled, either) if of_spelling > share else (form, doubtful)
+    return form, doubtful
 
 
-def _date_of(connection: duckdb.DuckDBPyConnection, formats: Sequence[str]) -> tuple[str, bool]:
-    """Which of the formats reads most, and whether another one reads as many; "" where none reads enough."""
-    if not _may_be_dates(connection, formats):
-        return "", False
+def _date_of(connection: duckdb.DuckDBPyConnection, forms: Sequence[str]) -> tuple[float, str, bool]:
+    """What share of some texts the form reads that reads most, which one that is, and whether another one reads as
+    many; "" where none reads enough."""
+    if not forms:
+        return 0.0, "", False
     tried = ", ".join(
         f"count({moment}) FILTER (year({moment}) BETWEEN 1900 AND 2100 OR year({moment}) IN (1, 9999)), "
         f"date_diff('day', min({moment}), max({moment}))"
-        for moment in (_strict("value", one) for one in formats)
+        for moment in (strict_sql("value", one) for one in forms)
     )
     total, *found = only_row(connection, f"SELECT count(*), {tried} FROM {_some_values(2000)}")
-    reads = {one: (found[2 * i], found[2 * i + 1] or 0) for i, one in enumerate(formats)}
+    reads = {one: (found[2 * i], found[2 * i + 1] or 0) for i, one in enumerate(forms)}
     best = max(count for count, _ in reads.values())
     if total == 0 or best < _FIRST_FORM * total:
-        return "", False
+        return 0.0, "", False
     readers = [one for one, (count, _) in reads.items() if count == best]
-    chosen = min(readers, key=lambda one: (reads[one][1], formats.index(one)))
-    return chosen, len(readers) > 1
+    chosen = min(readers, key=lambda one: (reads[one][1], forms.index(one)))
+    return best / total, chosen, len(readers) > 1
 
 
-def _second_form(connection: duckdb.DuckDBPyConnection, first: str) -> str:
-    """The form in which all dates are written that are not in the first; "" where there is none, where a text could be
-    of both, or where two forms would make different days of them."""
-    forms = [one for one in (ISO, SERIAL, *_forms(connection)) if one != first]
-    rest = f"SELECT value FROM {_VALUES} WHERE value IS NOT NULL AND {time_sql('value', first)} IS NULL"
-    for rows in (f"({rest} ORDER BY value LIMIT 2000)", f"({rest})"):  # most forms are out of the question soon
-        counts = ", ".join(
-            f"count({moment}), sum(epoch_us({moment}))" for moment in (_strict("value", one) for one in forms)
-        )
-        total, *found = only_row(connection, f"SELECT count(value), {counts} FROM {rows}")
-        reads = {one: found[2 * i + 1] for i, one in enumerate(forms) if found[2 * i] == total}
-        if total == 0 or len(set(reads.values())) != 1:
-            return ""
-        forms = list(reads)
-    both = f"{time_sql('value', first)} IS NOT NULL AND {time_sql('value', forms[0])} IS NOT NULL"
-    (of_both,) = only_row(connection, f"SELECT count(*) FROM {_VALUES} WHERE {both}")
-    return "" if of_both else forms[0]
-
-
-def _forms(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """DATE_FORMATS without a time and with one, and with the letters of a zone behind it where some texts have them:
-    Jan 5, 2025 10:31 AM EST. Where some are dates of e-mail (RFC 2822), these, too."""
-    forms = [day + time for day in DATE_FORMATS for time in TIMES]
-    zones = connection.execute(
-        f"SELECT regexp_extract(value, {literal(_ZONE_LETTERS)}, 1) AS zone FROM {_VALUES} "
-        f"WHERE regexp_matches(value, {literal(_ZONE_LETTERS)}) GROUP BY zone ORDER BY count(*) DESC, zone LIMIT 2"
-    ).fetchall()
-    (mailed,) = only_row(
-        connection, f"SELECT count(*) FROM {_VALUES} WHERE regexp_matches(value, {literal(_OFFSET_OF_MAIL)})"
+def _next_form(connection: duckdb.DuckDBPyConnection, known: Sequence[str]) -> str:
+    """The form in which all texts of one shape are written, such as 9/9/9, that the known forms do not read; "" where
+    there is none, where another form would make other days of them, or a text of the known ones could be of it too."""
+    read = f"coalesce({', '.join(time_sql('value', form) for form in known)})"
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE unread_values AS SELECT value, {_shape('value')} AS shape FROM {_VALUES} "
+        f"WHERE value IS NOT NULL AND {read} IS NULL"
     )
-    of_mail = [f"%a, %d %b %Y %H:%M:%S %z{_IN}UTC"] if mailed else []
-    return of_mail + forms + [f"{form} {zone}" for (zone,) in zones for form in forms if "%M" in form]
+    shapes = connection.execute(
+        f"SELECT shape FROM unread_values GROUP BY shape ORDER BY count(*) DESC, shape LIMIT {_MOST_FORMS}"
+    ).fetchall()
+    for (shape,) in shapes:
+        of_shape = f"(SELECT value FROM unread_values WHERE shape = {literal(shape)})"
+        forms = [one for one in (ISO, SERIAL, *_forms(connection, f"{of_shape} LIMIT 200")) if one not in known]
+        sums = ", ".join(
+            f"count({moment}), sum(epoch_us({moment}))" for moment in (strict_sql("value", one) for one in forms)
+        )
+        total, *found = only_row(connection, f"SELECT count(*), {sums} FROM {of_shape}")
+        reads = {one: found[2 * i + 1] for i, one in enumerate(forms) if found[2 * i] == total}
+        if len(set(reads.values())) == 1:
+            form = next(iter(reads))
+            both = f"{read} <> {time_sql('value', form)}"
+            (of_both,) = only_row(connection, f"SELECT count(*) FROM {_VALUES} WHERE {both}")
+            if of_both == 0:
+                return form
+    return ""
+
+
+def _shape(value: str) -> str:
+    """What numbers and words stand between, in a text."""
+    return f"regexp_replace(regexp_replace({value}, '\\d+', '9', 'g'), '\\pL+', 'a', 'g')"
+
+
+def _forms(connection: duckdb.DuckDBPyConnection, texts: str) -> list[str]:
+    """The forms besides ISO 8601 of which some of the texts of a relation may be."""
+    return [*forms_like(str(text) for (text,) in connection.execute(f"FROM {texts}").fetchall()), QUARTER, WEEK]
 
 
 def _foreign_forms(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Formats in the calendar, or the language of months, in which most texts may be written; none where there is
-    none."""
-    signs = ", ".join(f"avg(CAST(regexp_matches(lower(value), {literal(of)}) AS DOUBLE))" for of in CALENDARS.values())
+    """Forms in the spelling in which most texts may be; none where there is none."""
+    signs = ", ".join(f"avg(CAST(regexp_matches(lower(value), {literal(of)}) AS DOUBLE))" for of in SPELLINGS.values())
     shares = only_row(connection, f"SELECT {signs} FROM {_some_values(200)}")
-    share, called = max(zip((one or 0 for one in shares), CALENDARS, strict=True), key=lambda one: one[0])
-    return forms_of(called, _forms(connection)) if share >= _FIRST_FORM else []
+    share, called = max(zip((one or 0 for one in shares), SPELLINGS, strict=True), key=lambda one: one[0])
 
+    def usual(done: Callable[[str], str]) -> list[str]:
+        found = connection.execute(f"SELECT {done('value')} FROM {_some_values(200)}").fetchall()
+        return [str(text) for (text,) in found]
 
-def _strict(value: str, form: str) -> str:
-    """As `time_sql`, of a text that is surely meant so."""
-    if form == SERIAL:
-        value = f"CASE WHEN TRY_CAST({value} AS DOUBLE) BETWEEN {_SERIALS[0]} AND {_SERIALS[1]} THEN {value} END"
-    return time_sql(_iso_only(value) if form == ISO else value, form)
-
-
-def _may_be_dates(connection: duckdb.DuckDBPyConnection, formats: Sequence[str]) -> bool:
-    """Whether enough of some texts are dates in any of the formats: trying each on its own takes a second."""
-    other = [time_sql("value", form) for form in formats if _IN in form or plain_date("value", form) is not None]
-    plain = [form for form in formats if form != ISO and _IN not in form and plain_date("value", form) is None]
-    known = [
-        time_sql(_iso_only("value"), ISO),
-        *([f"try_strptime(value, {string_list(plain)})"] if plain else []),
-        *other,
-    ]
-    moment = f"coalesce({', '.join(known)})"
-    share = only_row(
-        connection,
-        f"SELECT avg(CAST({moment} IS NOT NULL AS DOUBLE)) FROM {_some_values(200)}",
-    )
-    return bool((share[0] or 0) >= _FIRST_FORM)
-
-
-def _iso_only(value: str) -> str:
-    """DuckDB casts more than ISO 8601 to a timestamp; here only a year first makes it one."""
-    return f"CASE WHEN regexp_matches({value}, '^\\d{{4}}-\\d{{1,2}}-\\d{{1,2}}') THEN {value} END"
+    return forms_spelled(called, usual) if share >= _FIRST_FORM else []
 
 
 def _dated_in_all_forms(connection: duckdb.DuckDBPyConnection, column: Column, first: str) -> Column:
-    """The column as one of dates that are written so, and the others in a second form where there is one."""
-    found = _dated(connection, column, first)
-    second = _second_form(connection, first) if found.unreadable else ""
-    return _dated(connection, column, first, second) if second else found
+    """The column as one of dates that are written so, and the others in other forms where there are such."""
+    forms = [first]
+    found = _dated(connection, column, forms)
+    while found.unreadable and len(forms) < _MOST_FORMS and (another := _next_form(connection, forms)):
+        forms.append(another)
+        found = _dated(connection, column, forms)
+    return found
 
 
-def _dated(connection: duckdb.DuckDBPyConnection, column: Column, date_format: str, second: str = "") -> Column:
-    """The column as one of dates that are written so, or in a second form."""
-    column = replace(column, kind="date", date_format=date_format, second_format=second)
+def _dated(connection: duckdb.DuckDBPyConnection, column: Column, forms: Sequence[str]) -> Column:
+    """The column as one of dates that are written in one of these forms."""
+    column = replace(column, kind="date", date_format=forms[0], other_formats=tuple(forms[1:]))
     moment = dates_sql("value", column)
     believed, past = f"moment >= DATE '{NO_DATES[0]}' AND moment < DATE '{NO_DATES[1]}'", f"DATE '{tomorrow()}'"
     read, filled, days, plain, sentinels, future, first, last, last_past = only_row(
@@ -683,25 +682,37 @@ def _dated(connection: duckdb.DuckDBPyConnection, column: Column, date_format: s
         unreadable=column.known - read,
         first=first,
         last=last_past if few else last,
-        plain=(date_format, second) == (ISO, "") and plain == filled and days in (0, filled),
+        plain=column.forms == (ISO,) and plain == filled and days in (0, filled),
         sentinels=sentinels,
         future=future if few else 0,
     )
     return _with_samples(connection, column, moment)
 
 
+_LONGER = {"week": "week", "month": "month", "quarter": "quarter's last month"}
+
+
 def dates_in_words(column: Column) -> str:
     """What was taken for dates, and what of them is in doubt."""
-    day = re.split(r",? %[HI]", column.date_format)[0]
-    how = f"{column.date_format}{f', such as {DATE_FORMATS[day]}' if day in DATE_FORMATS else ''}"
-    how += f", and some as {column.second_format}: both are read" if column.second_format else ""
+    how = _in_words(column.date_format)
+    others = [form.partition(IN_ZONE)[0] for form in column.other_formats]
+    if others:
+        how += f", and some as {' or '.join(others)}: {'both' if len(others) == 1 else 'all'} are read"
     doubts = {
         "day and month could also be the other way round": column.ambiguous,
         "times of day are taken as they stand there, whatever their offset  (--time-zone)": column.with_offset
-        and _IN not in column.date_format,
-        "times of day are taken as they stand there, whatever the zone": re.search(_ZONE_LETTERS, column.example),
+        and IN_ZONE not in column.date_format,
+        "times of day are taken as they stand there, whatever the zone": re.search(ZONE_LETTERS, column.example),
+        f"each date is the first of its {_LONGER.get(column.period)}, for no column has the day": column.period
+        != "day",
         f"{column.sentinels:,} stand for no date, such as 9999-12-31": column.sentinels,
         f"{column.future:,} later than today are left out": column.future,
     }
     doubt = "".join(f"; {said}" for said, holds in doubts.items() if holds)
     return f"{shown(column.name)}: dates, {column.first} to {column.last}, written as {how}{doubt}  (--date-format)"
+
+
+def _in_words(form: str) -> str:
+    """A form, with an example where it is one of days or longer."""
+    day = re.split(r"[^%\w]*[ :T,-]%[HI]", form)[0]
+    return f"{form}{f', such as {EXAMPLES[day]}' if day in EXAMPLES else ''}"

@@ -30,13 +30,11 @@ from segment_pipeline.quickstart.columns import (
     dates_sql,
     decimal_mark,
     describe_column,
-    instant_sql,
     known_sql,
     moment_sql,
     number_sql,
     only_row,
     profiled_rows,
-    time_sql,
     without_point,
 )
 from segment_pipeline.quickstart.lines.nobody import nobodies
@@ -49,9 +47,11 @@ from segment_pipeline.quickstart.text import (
     made_amount,
     parts_of_date,
     shown,
+    time_beside,
 )
 from segment_pipeline.sources.expressions import NO_DATES, mentions
 from segment_pipeline.sources.files import Form, TextRows
+from segment_pipeline.sources.text.dates import IN_ZONE, instant_sql, time_sql
 
 CURRENCY_NAME = re.compile(r"currency|curr$|währung|waehrung|devise|moneda|valuta|waluta|moeda", re.IGNORECASE)
 """How columns of currencies are called."""
@@ -185,9 +185,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         hints.time_zone,
         file.renamed,
         tuple(
-            _guesses(
-                files, rows, decimal_guess, columns, roles, people, folded=folded, taken_out=taken_out, joined=joined
-            )
+            _guesses(files, rows, decimal_guess, columns, roles, people, folded=folded, taken_out=taken_out)
             + alike
             + [
                 f"{shown(name)}: some end in .0, such as 12.0, and others do not: 12.0 and 12 are the same"
@@ -225,6 +223,10 @@ def _joined_dates(
 ) -> tuple[dict[str, str], Hints]:
     """A date whose year, month and day lie in columns of their own, where there is no other or the user names it or one
     of its parts: put among `columns`, and into `raw_rows`. Returns its SQL by its name, and the hints by that name."""
+    days = [name for name, column in columns.items() if column.kind == "date" and not column.with_time]
+    pair = time_beside(connection, days, list(columns)) if days else None
+    if pair is not None:
+        return _with_time(connection, columns, pair, hints)
     parts = parts_of_date(connection, list(columns))
     called = ", ".join(parts)
     said = hints.date is not None and hints.date.casefold() in {one.casefold() for one in (called, *parts)}
@@ -235,6 +237,27 @@ def _joined_dates(
     _put_column(connection, called, sql, hints)
     columns[called] = describe_column(connection, called, ".", is_date=True, date_format=None)
     return {called: sql}, replace(hints, date=called) if said else hints
+
+
+def _with_time(
+    connection: duckdb.DuckDBPyConnection, columns: dict[str, Column], pair: tuple[str, str, str], hints: Hints
+) -> tuple[dict[str, str], Hints]:
+    """A column of days with that of the times of day beside it, as one of moments that stands for the days: the column
+    of days is read by nobody else, for its hour is lost."""
+    day, time, sql = pair
+    if hints.date is not None and hints.date.casefold() not in {day.casefold(), f"{day}, {time}".casefold()}:
+        return {}, hints
+    called = f"{day}, {time}"
+    joined = f"concat_ws('T', {identifier(day)}, {sql})"  # a blank between digits would be one of a number
+    _put_column(connection, called, joined, hints)
+    found = describe_column(connection, called, ".", is_date=False, date_format=None)
+    if found.kind != "date" or not found.with_time:
+        return {}, hints
+    others = dict(columns)
+    columns.clear()
+    for name, column in others.items():  # before the days alone, for of equals the first is taken
+        columns.update({called: found, name: column} if name == day else {name: column})
+    return {called: joined}, replace(hints, date=called) if hints.date is not None else hints
 
 
 def _put_column(connection: duckdb.DuckDBPyConnection, name: str, sql: str, hints: Hints) -> None:
@@ -376,7 +399,7 @@ def _refuse_unmet_format(
     connection: duckdb.DuckDBPyConnection, path: Path, columns: Mapping[str, Column], date_format: str | None
 ) -> None:
     """Raises InputError where no column is written as the user said that dates are."""
-    found = {column.date_format.partition(" in ")[0] for column in columns.values()}
+    found = {form.partition(IN_ZONE)[0] for column in columns.values() for form in column.forms}
     if date_format is None or date_format in found:
         return
     called = [name for name, column in columns.items() if column.kind == "date" or WHEN.search(name)]
@@ -396,10 +419,10 @@ def _refuse_other_format(path: Path, columns: Mapping[str, Column], roles: Roles
     """Raises InputError where another column is written as the user said than that which tells when an order was."""
     if date_format is None or roles.orders is None:
         return
-    written = {name: column.date_format.partition(" in ")[0] for name, column in columns.items()}
+    written = {name: {form.partition(IN_ZONE)[0] for form in one.forms} for name, one in columns.items()}
     when = columns[roles.orders.date]
-    if written[when.name] != date_format:
-        other = next(name for name, form in written.items() if form == date_format)
+    if date_format not in written[when.name]:
+        other = next(name for name, forms in written.items() if date_format in forms)
         raise InputError(
             f"--date-format {date_format!r}: {shown(when.name)} of {path}, which tells when an order was placed, is "
             f"not written so (such as {when.example!r}), and {shown(other)} is. Say which is meant: --date; or leave "
@@ -585,7 +608,7 @@ def _binds(connection: duckdb.DuckDBPyConnection, where: str) -> bool:
 def _dates_in_file(table: Table, when: Column) -> str:
     """A column of dates in one form or two; moments in one form stay the ones that they are in any zone."""
     text = _text(table, when.name)
-    return dates_sql(text, when) if when.second_format else instant_sql(text, when.date_format)
+    return dates_sql(text, when) if when.other_formats else instant_sql(text, when.date_format)
 
 
 def _amount_in_file(table: Table, name: str) -> str:
@@ -693,7 +716,6 @@ def _guesses(
     *,
     folded: bool,
     taken_out: int,
-    joined: Mapping[str, str],
 ) -> list[str]:
     file = files[0]
     of = f" of {len(files)} files" if len(files) > 1 else ""
@@ -705,11 +727,13 @@ def _guesses(
     titles = [repr(line[:60]) for line in skipped if line and not line.startswith("sep=")]
     if titles:
         found.append(f"above the header, and not read: {', '.join(titles)}")
+    if file.below:
+        found.append(f"below the table, and not read: {', '.join(repr(line[:60]) for line in file.below)}")
     if taken_out and roles.orders is None:
         found.append(f"{taken_out:,} rows that repeat another in every column were taken out  (--repeats keep)")
     if decimal_guess:
         found.append(decimal_guess)
-    found += roles_in_words(roles, people, _told_by(columns, roles, joined))
+    found += roles_in_words(roles, people, _told_by(columns, roles))
     if folded:
         found.append(
             f"{shown(roles.customer_id)}: {columns[roles.customer_id].distinct:,} ways of writing the addresses of "
@@ -718,22 +742,15 @@ def _guesses(
     if file.renamed:
         said = ", ".join(f"{shown(old)} -> {shown(new)}" for old, new in file.renamed.items())
         found.append(f"renamed: {said}")
-    found += [dates_in_words(one) for one in columns.values() if one.kind == "date"]
-    return found + [
-        f"{shown(name)}: each date is the first of its month, for no column has the day"
-        for name in joined
-        if len(name.split(", ")) < 3
-    ]
+    return found + [dates_in_words(one) for one in columns.values() if one.kind == "date"]
 
 
-def _told_by(columns: Mapping[str, Column], roles: Roles, joined: Mapping[str, str]) -> str:
-    """What the dates of orders tell at most: a moment, a day or a month."""
+def _told_by(columns: Mapping[str, Column], roles: Roles) -> str:
+    """What the dates of orders tell at most: a moment, a day, a week, a month or a quarter."""
     if roles.orders is None:
         return "moment"
     when = columns[roles.orders.date]
-    if when.name in joined:
-        return "day" if len(when.name.split(", ")) == 3 else "month"
-    return "moment" if when.with_time else "day"
+    return "moment" if when.with_time else when.period
 
 
 def _spoken_separator(separator: str) -> str:

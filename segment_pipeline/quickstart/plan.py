@@ -175,8 +175,7 @@ def _found_of_customers(
     if not columns:
         raise InputError(
             f"{request.file} has no column of numbers beside {table.customer_id}: there is nothing to tell customers "
-            "apart by. Add features such as orders, spend or days since the last order; or, if numbers are written in "
-            "a way that was not recognised, name the decimal mark: --decimal ,"
+            "apart by. Add features such as orders, spend or days since the last order."
         )
     guesses = [said]
     of_numbers = {name: one for name, one in features_of(table).items() if one.kind == "number"}
@@ -271,15 +270,16 @@ def _month_of_orders(request: Request, table: Table, orders: Orders, *, monthly:
     if when.first is None or when.last is None:
         raise InputError(
             f"{table.path}: {when.name} has no readable date, but such as {when.example!r}. Say how they are written: "
-            "--date-format '%d/%m/%Y'"
+            "--date-format FORMAT, which is %d/%m/%Y for 31/12/2024"
         )
     closed = last_closed_month()
     if request.month is not None:
         refuse_open_month(request.month, closed)
         month, why = request.month, "as asked"
     else:
-        month = when.last.replace(day=1)
-        if when.last < as_of(month) - timedelta(days=3) and months_between(when.first, month) > 0:
+        covered = when.covered or when.last
+        month = covered.replace(day=1)
+        if covered < as_of(month) - timedelta(days=3) and months_between(when.first, month) > 0:
             month = add_months(month, -1)
         month, why = min(month, closed), "the last that the file covers to its end  (--month)"
     available = months_between(when.first.replace(day=1), month) + 1

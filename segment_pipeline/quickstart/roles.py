@@ -49,6 +49,9 @@ FLAGS = {
 }
 """role -> the flag that names its column."""
 
+_NO_DATES = {"customer", "order", "product", "total", "price", "quantity", "id"}
+"""What names hint at whose numbers are no dates, however they look."""
+
 _ENGLISH = {
     *("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
     *("mon", "tue", "wed", "thu", "fri", "sat", "sun", "gmt", "utc"),
@@ -182,7 +185,7 @@ def _refuse_unread_lines(path: Path, evidence: Evidence, hints: Hints) -> None:
     who = next((one for one in columns if customer_name(one.name)[0] >= 2 and one.distinct < 0.9 * one.known), None)
     dated = any(one.kind in ("text", "date") and "date" in hints_of(one.name) for one in columns)
     paid = any(one.kind in ("text", "number") and amount_name(one.name)[0] >= 2 for one in columns)
-    why = _why_no_lines(evidence, hints)
+    why = _why_no_lines(evidence)
     if who is not None and dated and paid and why:
         raise InputError(
             f"{path}: {shown(who.name)} repeats ({who.distinct:,} in {who.known:,} rows) beside a date and an amount, "
@@ -338,7 +341,7 @@ def _hints_as_named(path: Path, hints: Hints, columns: Mapping[str, Column], ren
     if "date" in found and columns[found["date"]].kind != "date":
         raise InputError(
             _not_of_kind("date", columns[found["date"]], "dates")
-            + " Say how they are written: --date-format '%d/%m/%Y'"
+            + f" Say how they are written, such as {columns[found['date']].example!r}: --date-format FORMAT"
         )
     return replace(hints, **found)
 
@@ -360,48 +363,58 @@ def _refuse_repeated_ids(path: Path, evidence: Evidence, customer_id: str, hints
     rows, different = evidence.rows, evidence.columns[customer_id].distinct
     if rows - different <= 0.05 * rows:
         return
-    of_lines = _why_no_lines(evidence, hints) or "For order lines, name --date COLUMN --amount COLUMN."
+    of_lines = _why_no_lines(evidence) or "For order lines, name --date COLUMN --amount COLUMN."
+    of_customers = "" if ": " in of_lines else " For customers, give one row each, or name the right id."
     raise InputError(
         f"{path}: {shown(customer_id)} is not different in every row ({different:,} customers in {rows:,} rows), so "
-        f"these are not customers with a row each; nor could they be read as order lines. {of_lines} For customers, "
-        "give one row each, or name the right id: --customer-id COLUMN."
+        f"these are not customers with a row each; nor could they be read as order lines. {of_lines}{of_customers}"
     )
 
 
-def _why_no_lines(evidence: Evidence, hints: Hints) -> str:
+def _why_no_lines(evidence: Evidence) -> str:
     """What keeps rows from being order lines: the columns that are called like a date or an amount and cannot be read
     as one, or that there is none; "" where both are there."""
     columns = evidence.columns.values()
     found = []
     if not any(column.kind == "date" for column in columns):
-        dates = [one for one in columns if one.kind in ("text", "number") and "date" in hints_of(one.name)]
-        told = ", ".join(f"{shown(one.name)} is called like one, and has {one.example!r}" for one in dates[:2])
-        found.append(f"No column reads as a date{f' ({told}): {_how_dates_are_written(dates)}' * bool(told)}.")
+        found.append(f"No column reads as a date{_what_may_be_dates([*columns])}.")
     if not any(column.kind == "number" and amount_name(column.name)[0] > 0 for column in columns):
         amounts = [one for one in columns if one.kind == "text" and amount_name(one.name)[0] > 0]
         told = ", ".join(f"{shown(one.name)} is called like one, and has {one.example!r}" for one in amounts[:2])
-        found.append(
-            f"No column reads as an amount{f' ({told}): {_how_amounts_are_written(amounts, hints)}' * bool(told)}."
-        )
+        found.append(f"No column reads as an amount{f' ({told}): {_how_amounts_are_written(amounts)}' * bool(told)}.")
     return " ".join(found)
+
+
+def _what_may_be_dates(columns: Sequence[Column]) -> str:
+    """Which columns may be meant as dates, and what helps them to be; "" where there is none."""
+    could = [one for one in columns if one.could_be and not hints_of(one.name) & _NO_DATES]
+    if could:
+        said = "  or  ".join(f"--date {shlex.quote(one.name)} ({one.could_be})" for one in could)
+        return f"; numbers that would be, if you say so: {said}"
+    mixed = next((one for one in columns if one.contradiction), None)
+    if mixed is not None:
+        texts = " beside ".join(map(repr, mixed.contradiction))
+        return (
+            f" ({shown(mixed.name)} has several forms, {texts}, and no saying which day all of them are): write them "
+            "all in one form, such as 2024-12-31"
+        )
+    dates = [one for one in columns if one.kind in ("text", "number") and "date" in hints_of(one.name)]
+    told = ", ".join(f"{shown(one.name)} is called like one, and has {one.example!r}" for one in dates[:2])
+    return f" ({told}): {_how_dates_are_written(dates)}" if told else ""
 
 
 def _how_dates_are_written(dates: Sequence[Column]) -> str:
     """The flag, where it can help: a format has the names of months and days in English only."""
-    if any(re.search(r"\b[ap]\. ?m\b", one.example, re.IGNORECASE) for one in dates[:2]):
-        return "write times of day as 08:37 PM or 20:37"
     words = {word[:3] for one in dates[:2] for word in re.findall(r"[^\W\d_]{3,}\.?", one.example.casefold())}
     if words <= _ENGLISH:
         return "say how it is written, --date-format FORMAT"
     return "the words in it are not known; write dates in digits, such as 2024-12-31"
 
 
-def _how_amounts_are_written(amounts: Sequence[Column], hints: Hints) -> str:
+def _how_amounts_are_written(amounts: Sequence[Column]) -> str:
     """The flag, where it can help."""
-    if not any(re.fullmatch(r"[\W\d_]*\d[.,]\d[\W\d_]*", one.example, re.ASCII) for one in amounts[:2]):
-        return "write amounts in digits alone, such as 1234.50 or -1234.50"
-    other = "," if hints.decimal == "." else "." if hints.decimal == "," else ". or --decimal ,"
-    return f"say --decimal {other}"
+    marks = {one.other_mark for one in amounts[:2]} - {""}
+    return f"say --decimal '{min(marks)}'" if marks else "write amounts in digits alone, such as 1234.50 or -1234.50"
 
 
 def roles_in_words(roles: Roles, people: int, moment: str) -> list[str]:

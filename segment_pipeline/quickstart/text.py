@@ -6,6 +6,8 @@ amount, and names for people. Not here: what the texts of a column mean (columns
 
 import ast
 import re
+import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from segment_pipeline.column_names import words_of
-from segment_pipeline.database.quoting import identifier, literal, string_list
+from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.store import reason
 from segment_pipeline.errors import InputError, SourceError
 from segment_pipeline.sources.files import TextRows, local_files, rows_as_text
@@ -97,58 +99,60 @@ def _lies_between(connection: duckdb.DuckDBPyConnection, name: str, low: int, hi
 
 
 def joined_sql(parts: Sequence[str]) -> str:
-    """2024-3-9 of the columns of a year, a month and a day, over a row of the file; the first of the month without
-    one."""
+    """2024-3-9 of the columns of a year, a month and a day, over a row of the file; 2024-3 without one."""
     written = ", '-', ".join(map(identifier, parts))
-    first = "" if len(parts) == len(_PARTS) else ", '-1'"
-    return f"concat({written}{first})"
+    return f"concat({written})"
 
 
-_WRITTEN_IN = " with "
-_BUDDHIST = "years of Buddha"
-_MONTH_NAMES = {
-    "German": "jan feb mär apr mai jun jul aug sep okt nov dez",
-    "French": "janv févr mars avr mai juin juil août sept oct nov déc",
-    "Spanish": "ene feb mar abr may jun jul ago sep oct nov dic",
-    "Italian": "gen feb mar apr mag giu lug ago set ott nov dic",
-    "Dutch": "jan feb maart apr mei jun jul aug sep okt nov dec",
-    "Portuguese": "jan fev mar abr mai jun jul ago set out nov dez",
-    "Polish": "sty lut mar kwi maj cze lip sie wrz paź lis gru",
-    "Swedish": "jan feb mars apr maj jun jul aug sep okt nov dec",
-    "Turkish": "oca şub mar nis may haz tem ağu eyl eki kas ara",
-    "Russian": "янв фев мар апр ма июн июл авг сен окт ноя дек",
-}
-"""How the names of months begin, from January on, where they are not those of English in all."""
-
-CALENDARS = {
-    _BUDDHIST: r"(^|\D)2[45]\d\d(\D|$)",
-    **{f"{language} months": rf"(^|[^\pL])({'|'.join(names.split())}).*\d" for language, names in _MONTH_NAMES.items()},
-}
-"""Ways of writing dates of which DuckDB knows nothing -> a pattern of texts, in lower case, that may be written so."""
+_DAY_TIMES = r"(?i)\d{1,2}[:.h]\d\d([:.]\d\d([.,]\d+)?)? ?([AP]M)?"
+_DIGIT_TIMES = r"([01]?\d|2[0-3])[0-5]\d[0-5]\d"
 
 
-def forms_of(calendar: str, forms: Sequence[str]) -> list[str]:
-    """Formats of dates in one of CALENDARS, as `plain_date` takes them. forms : those in our own."""
-    if calendar == _BUDDHIST:
-        forms = [form for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", *forms) if "%Y" in form and "%Y%m" not in form]
-    else:
-        forms = [f"{day}{time}" for day in ("%d %Y", "%d %y") for time in ("", " %H:%M", " %H:%M:%S")]
-    return [f"{form}{_WRITTEN_IN}{calendar}" for form in forms]
+def time_beside(
+    connection: duckdb.DuckDBPyConnection, dates: Sequence[str], names: Sequence[str]
+) -> tuple[str, str, str] | None:
+    """The column of days and that of times of day that together are moments, as `Order Date` and `Order Time`, and the
+    SQL of the times over a row of the file as digits or with colons; None where there are no such columns, or several.
+    dates : the columns of days."""
+    found = []
+    for name in names:
+        if name in dates or not _called_time(name):
+            continue
+        value = f"trim({identifier(name)})"
+        pattern = f"'{_DAY_TIMES}'"
+        colons, digits = _share(connection, name, f"regexp_full_match({value}, {pattern})"), 0.0
+        if colons < 0.9:
+            digits = _share(connection, name, f"regexp_full_match(lpad({value}, 6, '0'), '{_DIGIT_TIMES}')")
+        if max(colons, digits) >= 0.9:
+            padded = f"CASE WHEN {value} <> '' THEN lpad({value}, 6, '0') END"
+            found.append((name, value if colons >= 0.9 else padded))
+    pairs = [
+        (day, name, sql)
+        for name, sql in found
+        for day in dates
+        if _of(day) == _of(name) or (len(dates) == 1 and len(found) == 1)
+    ]
+    return pairs[0] if len(pairs) == 1 else None
 
 
-def plain_date(value: str, form: str) -> tuple[str, str] | None:
-    """An expression that rewrites a text of one of CALENDARS, and the format that it then has; None for other formats.
-    The year is rewritten before it is read, or 29 February would be none in a year of Buddha."""
-    form, _, calendar = form.partition(_WRITTEN_IN)
-    if calendar not in CALENDARS:
-        return None
-    if calendar == _BUDDHIST:
-        year = f"TRY_CAST(regexp_extract({value}, '2[45]\\d\\d') AS INTEGER) - 543"
-        return f"concat({year}, ' ', regexp_replace({value}, '2[45]\\d\\d', ''))", f"%Y {form.replace('%Y', '')}"
-    names = _MONTH_NAMES[calendar.removesuffix(" months")].split()
-    found = f"regexp_extract(lower({value}), {literal('|'.join(sorted(names, key=len, reverse=True)))})"
-    digits = f"trim(regexp_replace({value}, '[^\\d:]+', ' ', 'g'))"
-    return f"concat(list_position({string_list(names)}, {found}), ' ', {digits})", f"%m {form}"
+_TIME_WORDS = {"time", "hour", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "godzina", "tid", "erzet", "uzeit"}
+_DATE_WORDS = {"date", "datum", "day", "tag", "jour", "fecha", "data", "dato", "erdat", "on", "at"}
+
+
+def _called_time(name: str) -> bool:
+    return bool(_TIME_WORDS & set(words_of(name))) or name.casefold().endswith(("zeit", "time"))
+
+
+def _of(name: str) -> frozenset[str]:
+    """What a column of days or times is of, by its other words."""
+    return frozenset(words_of(name)) - _TIME_WORDS - _DATE_WORDS
+
+
+def _share(connection: duckdb.DuckDBPyConnection, name: str, condition: str) -> float:
+    """The share of the first rows with a text in a column of which a condition is true."""
+    some = f"(FROM raw_rows LIMIT {_SEEN}) WHERE trim({identifier(name)}) <> ''"
+    found = connection.execute(f"SELECT avg(CAST({condition} AS DOUBLE)) FROM {some}").fetchone()
+    return 0.0 if found is None else found[0] or 0.0
 
 
 @dataclass(frozen=True)
@@ -219,8 +223,17 @@ def _refuse_one_column(file: TextRows) -> None:
         raise InputError(
             f"{file.file} has one column, {shown(file.names[0][:60]) if file.names else 'without a name'}, as far as "
             "can be seen; expected an id and features beside it."
-            + (" Where another character stands between the columns, name it: --sep ';'" if file.header else "")
+            + (_another_separator(file.names) if file.header else "")
         )
+
+
+def _another_separator(names: Sequence[str]) -> str:
+    """The flag, with the character that may stand between columns; nothing where there is none."""
+    signs = Counter(re.findall(r"[^\w\s\"'.-]", "".join(names)))
+    if not signs:
+        return ""
+    ((likely, _),) = signs.most_common(1)
+    return f" If {likely} stands between the columns, say so: --sep {shlex.quote(likely)}"
 
 
 def _refuse_no_header(connection: duckdb.DuckDBPyConnection, file: TextRows) -> None:

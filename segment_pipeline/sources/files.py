@@ -106,7 +106,7 @@ class TextRows:
 
     sql : a relation of one column for each of `names`, all text. written : the encoding, or the kind of file. header :
     as found in delimited text, None of other files. renamed : name in the file -> name here. draft : what is read
-    instead of the file, if not itself.
+    instead of the file, if not itself. below : remarks below the table, which are not read.
     """
 
     file: str
@@ -116,6 +116,7 @@ class TextRows:
     renamed: Mapping[str, str]
     header: Header | None = None
     draft: str | None = None
+    below: Sequence[str] = ()
 
 
 def open_files(
@@ -326,11 +327,21 @@ def _delimited_as_text(connection: duckdb.DuckDBPyConnection, file: str, separat
     header = _header(connection, text.path, separator)
     names, renamed = usable_names(header.names)
     draft = text.path if text.path != file else None
-    return TextRows(file, _delimited(text.path, header, names), text.written, names, renamed, header, draft)
+    return TextRows(file, _delimited(text.path, header, names), text.written, names, renamed, header, draft, text.below)
 
 
 def _typed_as_text(connection: duckdb.DuckDBPyConnection, file: str) -> TextRows:
-    return _named(connection, file, f"read_parquet({_file_list([file])})", "Parquet")
+    """What lies within an object is a column, as of JSON."""
+    relation = f"read_parquet({_file_list([file])})"
+    try:
+        found = connection.sql(f"FROM {relation}")
+    except duckdb.Error as error:
+        raise _unreadable(file, error) from error
+    leaves = [leaf for name, kind in zip(found.columns, found.types, strict=True) for leaf in _leaves((name,), kind)]
+    if all(len(path) == 1 for path in leaves):
+        return _named(connection, file, relation, "Parquet")
+    values = ", ".join(f"{'.'.join(map(identifier, path))} AS {identifier('.'.join(path))}" for path in leaves)
+    return _named(connection, file, f"(SELECT {values} FROM {relation})", "Parquet, objects as columns")
 
 
 def _json_as_text(connection: duckdb.DuckDBPyConnection, file: str) -> TextRows:
@@ -441,7 +452,8 @@ def _csv(
     drafts = {text.path: file for file, text in texts.items() if text.path != file}
     read = [text.path for text in texts.values()]
     header = _header(connection, read[0], separator)
-    options = {**CSV_OPTIONS, **_below(connection, texts, header, separator), "delim": literal(header.separator)}
+    below = _below(connection, texts, header, separator)
+    options = {**CSV_OPTIONS, **_marks(header), **below, "delim": literal(header.separator)}
     try:
         found = describe(connection, _read_csv(read, options | CSV_SNIFFING))
         names = {
@@ -479,7 +491,12 @@ def _below(
 
 def _skipping(header: Header) -> dict[str, str]:
     """Options to begin below the header, which is one row to DuckDB, however many lines it has."""
-    return {"skip": str(len(header.above) + 1)}
+    return {"skip": str(len(header.above) + 1 + header.ruled)}
+
+
+def _marks(header: Header) -> dict[str, str]:
+    """Options for what cells are in, and how it is written within them."""
+    return {"quote": literal(header.quote), "escape": literal(header.escape)}
 
 
 def _read_csv(files: Sequence[str], options: Mapping[str, str]) -> str:
@@ -488,7 +505,7 @@ def _read_csv(files: Sequence[str], options: Mapping[str, str]) -> str:
 
 def _header(connection: duckdb.DuckDBPyConnection, file: str, separator: str | None) -> Header:
     """The header, of a compressed file as well."""
-    whole_lines = {"header": "false", "auto_detect": "false", "columns": "{'line': 'VARCHAR'}", "delim": "chr(1)"}
+    whole_lines = {"header": "false", "auto_detect": "false", "columns": "{'line': 'VARCHAR'}", "delim": "chr(2)"}
     # a line break within a cell may be another one than those between lines, which a strict reader takes for broken
     relation = _read_csv([file], {**whole_lines, "quote": "''", "escape": "''", "strict_mode": "false"})
     try:
@@ -505,7 +522,7 @@ def _delimited(file: str, header: Header, names: Sequence[str]) -> str:
     delim = literal(header.separator)
     said = {"auto_detect": "false", "union_by_name": "false", "delim": delim, "columns": f"{{{columns}}}"}
     below = {} if header.plain else {"header": "false", **_skipping(header)}
-    return _read_csv([file], CSV_OPTIONS | said | below)
+    return _read_csv([file], CSV_OPTIONS | _marks(header) | said | below)
 
 
 def _ragged(

@@ -155,7 +155,7 @@ def fold_order_lines(
             _count_products(connection, f"({plain}) WHERE {in_window} AND is_line")
         if table == "source_categories":
             fold_categories(connection, of["categories"] + _spent_columns(config.features))
-    for table, feed in of_events.items():
+    for table, feed in of_events.items() if accounted else ():
         refuse_strangers(connection, feed, table, "source_folded")
     silent = {feed.name: _silent(connection, table) for table, feed in of_events.items()}
     for table in (*steps, *of_events):

@@ -191,13 +191,19 @@ _REASON_OF_LINE = f"""
 
 def _no_lines(connection: duckdb.DuckDBPyConnection, lines: OrderLines, month: date) -> SourceError:
     """What to say of a month without a line of its own."""
-    dated = is_date("ordered_at")
-    count, first, last = connection.execute(f"""
-        SELECT count(*), CAST(CAST(min(ordered_at) FILTER ({dated}) AS DATE) AS VARCHAR),
-            CAST(CAST(max(ordered_at) FILTER ({dated}) AS DATE) AS VARCHAR)
-        FROM ({lines.sql()}) WHERE is_line
-    """).fetchone() or (0, None, None)
-    path = lines.source.path
+    path, dated = lines.source.path, is_date("ordered_at")
+    try:
+        count, first, last = connection.execute(f"""
+            SELECT count(*), CAST(CAST(min(ordered_at) FILTER ({dated}) AS DATE) AS VARCHAR),
+                CAST(CAST(max(ordered_at) FILTER ({dated}) AS DATE) AS VARCHAR)
+            FROM ({lines.sql()}) WHERE is_line
+        """).fetchone() or (0, None, None)
+    except duckdb.ConversionException:
+        # DuckDB has its CSV reader make dates of which nothing else is asked, and that fails where a text is none
+        return SourceError(
+            f"{path} has no order line in {month_key(month)} with a date that can be read by source.orders.ordered_at. "
+            "Write the dates as before, or fix that expression, then run again."
+        )
     if count == 0:
         return SourceError(
             f"{path} holds no order lines (after source.orders.where). Deliver the data, then run the month again."

@@ -17,6 +17,7 @@ import pytest
 from segment_pipeline.cli.commands import quickstart_command
 from segment_pipeline.cli.main import main
 from segment_pipeline.config.config import load_config
+from segment_pipeline.errors import SourceError
 from segment_pipeline.months import add_months, as_of, parse_month
 from segment_pipeline_tests.commands import Commands
 from segment_pipeline_tests.quickstart import exports
@@ -205,6 +206,51 @@ def test_the_next_export_is_dropped_in_as_it_comes(
         if put is shopify:
             expected.index = pd.Index([f"c{who}@example.org" for who in expected.index], name="customer_id")
         assert_same(published(project, month), expected)
+
+
+def plainly(
+    of: Lines, path: Path, day: str = "%Y-%m-%d %H:%M:%S", mark: str = ".", columns: Sequence[int] = (0, 1, 2, 3, 4)
+) -> None:
+    """The lines with their columns in an order, beside one that nobody asked for where it has the place 5."""
+    names = ("customer_id", "order_id", "ordered_at", "total", "sku", "note")
+    rows = [(who, no, f"{at:{day}}", f"{amount:.2f}".replace(".", mark), sku, "x") for who, no, at, amount, sku in of]
+    path.write_text(text_of([names[i] for i in columns], [[row[i] for i in columns] for row in rows], ","))
+
+
+@pytest.mark.parametrize("day", ["%Y-%m-%d %H:%M:%S", "%d.%m.%Y", "%A, %B %d, %Y", "%d%b%Y:%H:%M:%S"])
+def test_an_export_with_its_columns_in_another_order_and_more_of_them_is_read(tmp_path: Path, day: str) -> None:
+    file = tmp_path / "orders.csv"
+    plainly(lines(3), file, day)
+    assert main(["init", str(tmp_path / "shop"), "--from", str(file)]) == 0
+    config = load_config(tmp_path / "shop" / "data" / "segmentation.yaml")
+    plainly(lines(4), file, day, columns=(5, 4, 3, 2, 1, 0))
+    rows = load(config, APRIL)[1]
+    found = {row["customer_id"]: (row["orders"], round(row["total_spend"], 2)) for row in rows}
+    assert found == {who: (one.orders, one.spend) for who, one in by_hand(lines(4), "2024-04").iterrows()}
+
+
+@pytest.mark.parametrize("before", ["%Y-%m-%d %H:%M:%S", "%m/%d/%Y"])
+def test_dates_that_are_written_in_another_way_next_month_stop_it_and_are_no_other_days(
+    tmp_path: Path, before: str
+) -> None:
+    file = tmp_path / "orders.csv"
+    plainly(lines(3), file, before)
+    assert main(["init", str(tmp_path / "shop"), "--from", str(file)]) == 0
+    plainly(lines(4), file, "%d.%m.%Y")
+    with pytest.raises(SourceError, match=r"has no order line in 2024-04.*date"):
+        load(load_config(tmp_path / "shop" / "data" / "segmentation.yaml"), APRIL)
+
+
+def test_amounts_with_another_decimal_mark_next_month_are_told_and_are_no_other_amounts(tmp_path: Path) -> None:
+    file = tmp_path / "orders.csv"
+    plainly(lines(3), file)
+    assert main(["init", str(tmp_path / "shop"), "--from", str(file)]) == 0
+    plainly(lines(4), file, mark=",")
+    counts, rows = load(load_config(tmp_path / "shop" / "data" / "segmentation.yaml"), APRIL)
+    assert [part.lines for part in counts.parts if part.reason == "no readable amount"] == [
+        sum(datetime(2024, 2, 1) <= at for *_, at, _, _ in lines(4))
+    ]
+    assert {row["total_spend"] for row in rows} == {None}
 
 
 def test_a_project_of_the_version_before_goes_on(tmp_path: Path) -> None:

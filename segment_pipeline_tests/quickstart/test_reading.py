@@ -40,13 +40,22 @@ from segment_pipeline_tests.quickstart.reading import (
 # --- shapes -----------------------------------------------------------------------------------------------------------
 
 
-def workbook(rows: Sequence[Sequence[object]], path: Path, **others: Sequence[Sequence[object]]) -> Path:
-    """The rows as a workbook with nothing in it but what a spreadsheet needs to find them, and other sheets."""
+def workbook(
+    rows: Sequence[Sequence[object]],
+    path: Path,
+    merged: Sequence[str] = (),
+    hidden: str = "",
+    **others: Sequence[Sequence[object]],
+) -> Path:
+    """The rows as a workbook with nothing in it but what a spreadsheet needs to find them, and other sheets. merged :
+    cells of the first sheet, as A2:A5. hidden : a sheet. A text that begins with = is a formula without a value."""
     import zipfile
 
     def cell(value: object) -> str:
         if isinstance(value, int | float):
             return f"<c><v>{value}</v></c>"
+        if str(value).startswith("="):
+            return f"<c><f>{str(value)[1:]}</f></c>"
         return f'<c t="inlineStr"><is><t>{value}</t></is></c>'
 
     space = "http://schemas.openxmlformats.org"
@@ -63,7 +72,12 @@ def workbook(rows: Sequence[Sequence[object]], path: Path, **others: Sequence[Se
 
     parts = [f"worksheets/sheet{i}.xml" for i, _ in enumerate(sheets, 1)]
     overrides = "".join(f'<Override PartName="/xl/{part}" ContentType="{kind}.worksheet+xml"/>' for part in parts)
-    named = "".join(f'<sheet name="{name}" sheetId="{i}" r:id="rId{i}"/>' for i, name in enumerate(sheets, 1))
+    of_hidden = " state='hidden'"
+    named = "".join(
+        f'<sheet name="{name}" sheetId="{i}"{of_hidden * (name == hidden)} r:id="rId{i}"/>'
+        for i, name in enumerate(sheets, 1)
+    )
+    cells = "".join(f'<mergeCell ref="{one}"/>' for one in merged)
     with zipfile.ZipFile(path, "w") as book:
         book.writestr(
             "[Content_Types].xml",
@@ -79,7 +93,8 @@ def workbook(rows: Sequence[Sequence[object]], path: Path, **others: Sequence[Se
         )
         for part, of in zip(parts, sheets.values(), strict=True):
             data = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in of)
-            book.writestr(f"xl/{part}", f'<worksheet xmlns="{main}"><sheetData>{data}</sheetData></worksheet>')
+            below = f"<mergeCells>{cells}</mergeCells>" * (bool(cells) and of is rows)
+            book.writestr(f"xl/{part}", f'<worksheet xmlns="{main}"><sheetData>{data}</sheetData>{below}</worksheet>')
     return path
 
 
@@ -408,7 +423,11 @@ def test_a_table_of_customers_has_no_date_in_parts(write):
     ("column", "value", "said"),
     [
         ("order_date", lambda row: f"{row[2]:%d~%m~%Y}", r"No column reads as a date \(order_date .*--date-format"),
-        ("total", lambda row: f"{row[3]:.2f}".replace(".", ","), r"No column reads as an amount \(total .*--decimal ,"),
+        (
+            "total",
+            lambda row: f"{row[3]:.2f}".replace(".", ","),
+            r"No column reads as an amount \(total .*--decimal ','",
+        ),
     ],
 )
 def test_what_keeps_rows_from_being_order_lines_is_named(write, column, value, said):

@@ -14,33 +14,34 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-DELIMITERS = ",;\t|"
+DELIMITERS = ",;\t|^\x01\x1f"
 
 LOOKED_AT = 60
 """Lines at the beginning of a file among which its header is looked for."""
 
+RULE = re.compile(r"[-=+|\s]*-{3}[-=+|\s]*")
+"""A line under names that separates them from what is below."""
 _SEPARATOR_LINE = re.compile(r'"?sep=(.|\\t)"?[\s,;]*', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Header:
     """names : of the columns as they are written. above : the lines over them that are none of the table. lines : up
-    to the end of the header, those above it among them."""
+    to the end of the header, those above it among them, and the one of a rule below it where that is `ruled`. quote :
+    what a cell may be in. escape : what stands before that within a cell."""
 
     names: Sequence[str]
     separator: str
     above: Sequence[str] = ()
     lines: int = 1
+    ruled: bool = False
+    quote: str = '"'
+    escape: str = '"'
 
     @property
     def plain(self) -> bool:
-        """Whether the header is the first line, and nothing but it."""
-        return not self.above and self.one_line
-
-    @property
-    def one_line(self) -> bool:
-        """Whether no name has a line break."""
-        return self.lines == len(self.above) + 1
+        """Whether the header is the first line as DuckDB has it, and nothing but it."""
+        return not self.above and self.lines == 1
 
 
 def find_header(lines: Sequence[str], separator: str | None = None) -> Header:
@@ -59,7 +60,28 @@ def find_header(lines: Sequence[str], separator: str | None = None) -> Header:
     if separator is None and _begins_with_title(rest, chosen):
         chosen = max(DELIMITERS, key=lambda mark: sum(len(row) > 1 for row, *_ in _rows(rest, mark)))
     names, begins, ends = _first_full_row(rest, chosen)
-    return Header(names, chosen, tuple(lines[: above + begins]), above + ends)
+    quote = "'" if len(names) > 1 and all(re.fullmatch(r"\s*'.+'\s*", name) for name in names) else '"'
+    if quote == "'":
+        names = [name.strip()[1:-1] for name in names]
+    slashed = any(re.search(rf'[^\\]\\"(?!\s*({re.escape(chosen)}|$))', line) for line in rest)
+    ruled = ends < len(rest) and RULE.fullmatch(rest[ends]) is not None and chosen not in rest[ends]
+    return Header(
+        _without_empty_end(names, _rows(rest, chosen)),
+        chosen,
+        tuple(lines[: above + begins]),
+        above + ends + ruled,
+        ruled,
+        quote,
+        "\\" if slashed else quote,
+    )
+
+
+def _without_empty_end(names: list[str], rows: Sequence[tuple[list[str], int, int]]) -> list[str]:
+    """The names without empty ones behind them that no row below has a cell for."""
+    widest = max((len(row) for row, *_ in rows if row != names and row), default=len(names))
+    while len(names) > max(widest, 1) and not names[-1].strip():
+        names = names[:-1]
+    return names
 
 
 def separator_of(header: str) -> str:
