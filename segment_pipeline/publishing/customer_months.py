@@ -137,7 +137,7 @@ _COLUMNS: tuple[tuple[Column, str], ...] = (
     (Column("second_segment_name", "VARCHAR", "", "That segment's name."), "q.segment_name"),
     (Column("second_probability", "DOUBLE", "0..1", "Probability of the second segment."), "a.second_probability"),
     (Column("tier", "VARCHAR", "", "dominant, hybrid, diffuse or leaning; see monthly_assignments."), "a.tier"),
-    (Column("is_hybrid", "BOOLEAN", "", "Whether the second probability exceeds tiers.is_hybrid."), "a.is_hybrid"),
+    (Column("is_hybrid", "BOOLEAN", "", "Whether the tier is hybrid."), "a.is_hybrid"),
     (
         Column(
             "position_to_second",

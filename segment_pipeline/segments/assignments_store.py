@@ -61,7 +61,7 @@ def assignment_figures(connection: duckdb.DuckDBPyConnection, month: date) -> di
     cursor = connection.execute(
         f"""
         SELECT {exact_mean("max_probability")} AS mean_max_probability, {exact_mean("entropy")} AS mean_entropy,
-            avg(CAST(is_hybrid AS INTEGER)) AS hybrid_share, avg(CAST(is_atypical AS INTEGER)) AS atypical_share,
+            avg(CAST(tier = 'hybrid' AS INTEGER)) AS hybrid_share, avg(CAST(is_atypical AS INTEGER)) AS atypical_share,
             avg(CAST(tier = 'dominant' AS INTEGER)) AS dominant_share,
             coalesce(max(abs(list_sum(probabilities) - 1)), 0E0) AS largest_sum_error
         FROM monthly_assignments WHERE month = ?

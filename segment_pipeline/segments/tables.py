@@ -22,8 +22,14 @@ MONTHLY_ASSIGNMENTS = Table(
         Column("second_segment_id", "INTEGER", "", "The segment with the second largest probability."),
         Column("second_probability", "DOUBLE", "0..1", "Probability of the second segment."),
         Column("entropy", "DOUBLE", "0..1 of the maximum", "Uncertainty: 0 is certain, 1 is all segments alike."),
-        Column("is_hybrid", "BOOLEAN", "", "Whether the second probability exceeds tiers.is_hybrid (0.25)."),
-        Column("tier", "VARCHAR", "", "dominant, hybrid, diffuse or leaning: the first that applies, in that order."),
+        Column("is_hybrid", "BOOLEAN", "", "Whether the tier is hybrid.", now="tier = 'hybrid'"),
+        Column(
+            "tier",
+            "VARCHAR",
+            "",
+            "How sure the segment is: dominant (surely this one), hybrid (of two at once), diffuse (none is likely) or "
+            "leaning (rather this one): the first that applies, in that order. Its limits: tiers.",
+        ),
         Column(
             "position_to_second",
             "DOUBLE",
@@ -253,7 +259,15 @@ SEGMENT_PROFILES = Table(
             "share",
             "Share of what all assigned customers spent; 0 to 1 but where returns make spend negative. NULL likewise.",
         ),
-        Column("hybrid_share", "DOUBLE", "0..1", "Share of its customers with is_hybrid; NULL when it has none."),
+        Column(
+            "hybrid_share",
+            "DOUBLE",
+            "0..1",
+            "Share of its customers whose tier is hybrid; NULL when it has none.",
+            now="(SELECT CAST(count(CASE WHEN a.tier = 'hybrid' THEN 1 END) AS DOUBLE) / nullif(count(*), 0) "
+            "FROM monthly_assignments AS a "
+            "WHERE a.month = segment_profiles.month AND a.segment_id = segment_profiles.segment_id)",
+        ),
         Column("narrative", "VARCHAR", "", "The profile in one or two sentences."),
         MODEL_VERSION,
     ),
@@ -318,7 +332,7 @@ SEGMENT_CATEGORIES = Table(
 
 SEGMENT_EXAMPLES = Table(
     "segment_examples",
-    "Of each segment one real customer between it and another (is_between; where nobody is, of the tier hybrid), whom "
+    "Of each segment one real customer who is of another as well (is_between; where nobody is, a hybrid), whom "
     "its purchases tell apart most: of those who spent at least half as much as these do on average, the one with the "
     "largest share on a category beyond the segment's own. None of a segment without such a customer, and where the "
     "source has no categories.",
