@@ -199,7 +199,8 @@ def _matrix_sql(measuring_champion: SegmentModel | None, month: date) -> str:
     )"""
     return f"""
         SELECT {month_literal(month)} AS month, from_state, to_state, coalesce(customers, 0) AS customers,
-            CAST(customers AS DOUBLE) / sum(customers) OVER (PARTITION BY from_state) AS share,
+            CAST(coalesce(customers, 0) AS DOUBLE)
+                / nullif(sum(customers) OVER (PARTITION BY from_state), 0) AS share,
             coalesce(expected, 0E0) AS expected
         FROM (
             SELECT from_state, to_state, count(*) AS customers FROM transition_deltas WHERE {of_month} GROUP BY ALL

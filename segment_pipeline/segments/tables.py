@@ -428,7 +428,15 @@ TRANSITION_MATRIX = Table(
         Column("from_state", "VARCHAR", "", "Segment id as text, or new, returned, rejected."),
         Column("to_state", "VARCHAR", "", "Segment id as text, or lapsed, rejected."),
         Column("customers", "BIGINT", "customers", "Customers who made this move, each in its likeliest segments."),
-        Column("share", "DOUBLE", "0..1", "Share of the customers in from_state; NULL where it has none."),
+        Column(
+            "share",
+            "DOUBLE",
+            "0..1",
+            "Share of the customers in from_state, 0 of a move that nobody made; NULL where it has no customers.",
+            now="coalesce(share, CASE WHEN EXISTS (SELECT 1 FROM transition_matrix AS m "
+            "WHERE m.month = transition_matrix.month AND m.from_state = transition_matrix.from_state "
+            "AND m.customers > 0) THEN 0 END)",
+        ),
         Column(
             "expected",
             "DOUBLE",

@@ -217,6 +217,14 @@ def test_the_hybrids_of_a_warehouse_of_before_are_those_of_the_tier(warehouse):
         )
     """).fetchone()
     assert apart == (0,)
+    # a move that nobody made had no share
+    warehouse.execute("INSERT INTO transition_matrix VALUES (?, '1', '2', 0, NULL, 0.1)", [FEBRUARY])
+    warehouse.execute("INSERT INTO transition_matrix VALUES (?, '1', '1', 9, 1, 8.9)", [FEBRUARY])
+    warehouse.execute("INSERT INTO transition_matrix VALUES (?, '2', '1', 0, NULL, 0.1)", [FEBRUARY])
+    warehouse.execute("COMMENT ON COLUMN transition_matrix.share IS 'Of then.'")
+    prepare(warehouse, TABLES, ("x",))
+    shares = "SELECT from_state || to_state, share FROM transition_matrix WHERE month = ? ORDER BY ALL"
+    assert warehouse.execute(shares, [FEBRUARY]).fetchall() == [("11", 1), ("12", 0), ("21", None)]
     # the comments are now those of today: what has one is not touched again
     warehouse.execute("UPDATE monthly_assignments SET is_hybrid = true")
     prepare(warehouse, TABLES, ("x",))
