@@ -136,6 +136,8 @@ def decide(inputs: DecisionInputs, config: Config, forced: str | None = None) ->
     if inputs.previous is not None and not calling and forced is None:
         return Decision(inputs.previous, False, _why_kept(triggers, config), triggers, ())
     reason = "bootstrap" if inputs.previous is None else _in_words(calling)
+    if calling and not any(trigger.fired for trigger in calling):
+        reason = f"no alarm, the champion follows what it was promoted for, now that all of it is seen: {reason}"
     if inputs.previous is not None and inputs.previous.space.schema != inputs.space.schema:
         portraits = [feature.name for feature in config.portrait_features]
         reason += f": {features_changed_in_words(inputs.previous.space, inputs.space, portraits)}"
@@ -235,7 +237,7 @@ def _why_kept(triggers: Sequence[Trigger], config: Config) -> str:
     echoes = [trigger for trigger in triggers if trigger.severity == "echo"]
     if echoes:
         return (
-            f"kept: {_in_words(echoes)} may be what the champion was promoted for, as the features still look back "
+            f"kept: {_in_words(echoes)}: it may be what the champion was promoted for, as the features still look back "
             "before it"
         )
     soft = [trigger for trigger in triggers if trigger.fired]
@@ -437,5 +439,6 @@ def _in_words(fired: Sequence[Trigger]) -> str:
         + (f" of segment {trigger.segment_id} in {trigger.feature}" if trigger.segment_id is not None else "")
         + f" {figure(trigger.value, 3)} (limit {figure(trigger.threshold, 3)})"
         + (f" for {trigger.months_fired} months" if trigger.severity == "soft" and trigger.months_fired > 1 else "")
+        + (", an echo" if trigger.severity == "echo" else "")
         for trigger in fired
     )

@@ -536,7 +536,7 @@ DRIFT_ALERTS = Table(
             "",
             "What a fired figure leads to: hard, a refit at once; soft, a refit if it lasts; alert, nothing by itself. "
             "echo has not fired: beyond its limit, it may be what the champion was promoted for, as the features still "
-            "look back before that. NULL while quiet.",
+            "look back before that; once they do not, the champion follows it, which is no alarm. NULL while quiet.",
         ),
         Column("months_fired", "INTEGER", "months", "Months in a row in which it has fired; 0 while quiet."),
     ),
