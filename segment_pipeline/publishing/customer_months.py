@@ -66,6 +66,13 @@ CUSTOMER_JOURNEY = View(
             "before, and where neither sees both.",
         ),
         Column(
+            "by_refit",
+            "BOOLEAN",
+            "",
+            "Whether it did not move, and another segment_id was published in previous_month: the step of a new "
+            "champion, and nothing that the customer did.",
+        ),
+        Column(
             "direction",
             "VARCHAR",
             "",
@@ -93,7 +100,7 @@ CUSTOMER_JOURNEY = View(
         SELECT m.*, r.role, lag(m.month) OVER customer AS previous_month,
             CASE WHEN lag(m.month) OVER customer < m.month - INTERVAL 1 MONTH THEN lag(m.segment_id) OVER customer
                 WHEN m.roles_of = m.month THEN m.before_id END AS previous_segment_id,
-            m.before_id <> m.now_id AS moved,
+            m.before_id <> m.now_id AS moved, lag(m.segment_id) OVER customer AS published_before,
             above.height - below.height AS ascent
         FROM measured AS m
         LEFT JOIN ranked AS r ON r.month = m.month AND r.segment_id = m.segment_id
@@ -109,7 +116,7 @@ CUSTOMER_JOURNEY = View(
         FROM ordered
     )
     SELECT month, customer_id, segment_id, segment_name, max_probability, tier, model_version, role, previous_month,
-        previous_segment_id, moved,
+        previous_segment_id, moved, coalesce(NOT moved AND published_before <> segment_id, false) AS by_refit,
         CASE WHEN moved THEN CASE WHEN ascent > 0 THEN 'up' WHEN ascent < 0 THEN 'down' WHEN ascent = 0 THEN 'lateral'
             END END AS direction,
         changed_at,
