@@ -7,7 +7,8 @@ Medians of the draws; a draw in which no candidate may serve counts as agreement
 Bars, for the ratios, where customers place 13 orders: an adjusted Rand index of 0.8 for who has one kind, and of those
 of two kinds 80 % with these as their two likeliest segments; without categories neither.
 
-And who of two kinds is told from who has one (`--hybrids` for that alone): by the flags `is_hybrid` and `is_between` of
+And who of two kinds is told from who has one (`--hybrids` for that alone): by a second probability above 0.25 and by
+`is_between` of
 the segments, by two shares of the spend that are both large, and by what nobody has: Gaussians of each kind and each
 two kinds, fitted to customers whose kinds are known, as strict with those of one kind as `is_between` is. What these do
 not tell is hardly in the ratios. And what is in the orders themselves, each of one kind: how likely they are, one by
@@ -44,7 +45,7 @@ HYBRID_DRAWS = range(100, 105)
 TASTES_DRAWN = 200
 """Of each kind, to mean the likelihood of a customer's orders over what its own tastes may be."""
 
-SHOWN_OF_KINDS = ("agreement", "right_two", "hybrid", "hybrid_of_one")
+SHOWN_OF_KINDS = ("agreement", "right_two", "second", "second_of_one")
 
 BOTH_SHARES = 0.25
 """Of the spend, in each of two categories: who buys of both. One kind has 0.6 in its own and 0.1 in each other."""
@@ -53,10 +54,10 @@ BOTH_SHARES = 0.25
 def main() -> None:
     if "--hybrids" not in sys.argv[1:]:
         kinds()
-    hybrids()
+    of_two()
 
 
-def hybrids() -> None:
+def of_two() -> None:
     rows: list[list[object]] = []
     for orders in ORDERS_OF_HYBRIDS:
         found = []
@@ -70,7 +71,7 @@ def hybrids() -> None:
             told = found_kinds(tastes, of)
             both, wrong = np.sort(shares, axis=1)[:, -2] >= BOTH_SHARES, told.between_of_one
             found.append(
-                [told.right_two, told.hybrid, told.hybrid_of_one]
+                [told.right_two, told.second, told.second_of_one]
                 + [told.between, told.between_right_two, told.between_of_one]
                 + [float(both[tastes.of_two].mean()), float(both[~tastes.of_two].mean())]
                 + [_told(odds, tastes, wrong) for odds in (odds_of_ratios(tastes, ratios), odds_of_orders(tastes))]
@@ -78,7 +79,7 @@ def hybrids() -> None:
         rows.append([int(orders) + 1, *np.median(found, axis=0).tolist()])
         print(rows[-1], flush=True)
     header = (
-        *("orders", "right two", "`is_hybrid`, of two", "`is_hybrid`, of one"),
+        *("orders", "right two", "second > 0.25, of two", "second > 0.25, of one"),
         *("`is_between`, of two", "and the right two", "`is_between`, of one"),
         *("two shares of 0.25, of two", "two shares of 0.25, of one"),
         *("kinds known, of two", "kinds and orders known, of two"),
@@ -154,8 +155,8 @@ def kinds() -> None:
         "segments",
         "agreement",
         "right two",
-        "hybrid, of two",
-        "hybrid, of one",
+        "second > 0.25, of two",
+        "second > 0.25, of one",
         "refused",
     )
     record("categories", f"{CUSTOMERS} customers, medians of {DRAWS} draws", header, rows)

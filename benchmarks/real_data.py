@@ -1,5 +1,6 @@
 """The champions of all month-ends of two real shops without memory, decided month after month as the pipeline does, and
-whether each of them is what a user may expect: sound, stable, with hybrid customers, at least as telling as k-means.
+whether each of them is what a user may expect: sound, stable, with customers who have a second segment, at least as
+telling as k-means.
 
 For each month: the challenger chosen, the champion that serves (with default settings a new one is promoted when a
 trigger fires), and what its membership probabilities know of the next 90 days' silence, against labels of
@@ -20,9 +21,12 @@ from segment_pipeline.models.champion import DecisionInputs, decide, degeneracy_
 from segment_pipeline.models.model import SegmentModel
 from segment_pipeline.models.refit import Subject
 
+SECOND = 0.25
+"""Probability of the second segment from which on a customer has one."""
+
 HEADER = (
     "month", "customers", "admissible", "lowest BIC at", "chosen", "champion of", "k", "sound",
-    "stability", "hybrid", "max prob", "AUC", "k-means", "kept", "ids",
+    "stability", "second > 0.25", "max prob", "AUC", "k-means", "kept", "ids",
 )  # fmt: skip
 
 
@@ -35,7 +39,7 @@ class Bars:
     inner_optimum: int = 0
     admissible: int = 0
     stable: int = 0
-    hybrid: int = 0
+    two: int = 0
     observed: int = 0
     telling: int = 0
 
@@ -43,7 +47,7 @@ class Bars:
         return (
             f"champion sound {self.sound}/{self.months}; an admissible candidate {self.admissible}/{self.months}; "
             f"BIC lowest inside the range tried {self.inner_optimum}/{self.months};\nstability >= 0.8 "
-            f"{self.stable}/{self.months}; hybrid share 5-45 % {self.hybrid}/{self.months}; AUC at least k-means' "
+            f"{self.stable}/{self.months}; second above 0.25 of 5-45 % {self.two}/{self.months}; AUC at least k-means' "
             f"{self.telling}/{self.observed}"
         )
 
@@ -80,7 +84,7 @@ def follow(name: str, title: str, config: Config, ends: list[MonthEnd]) -> None:
         if decision.promoted and choice.candidate is not None:
             stability = choice.candidate.stability
         R = champion.responsibilities(end.X)
-        hybrid = float(np.mean(np.sort(R, axis=1)[:, -2] > config.tiers.is_hybrid))
+        two = float(np.mean(np.sort(R, axis=1)[:, -2] > SECOND))
         auc = against = None
         if end.silent is not None:
             auc = silence_auc(R[:, 1:], end.silent)
@@ -101,7 +105,7 @@ def follow(name: str, title: str, config: Config, ends: list[MonthEnd]) -> None:
         bars.admissible += bool(admissible)
         bars.inner_optimum += first < lowest < last
         bars.stable += stability >= config.model.min_stability
-        bars.hybrid += 0.05 <= hybrid <= 0.45
+        bars.two += 0.05 <= two <= 0.45
         if auc is not None and against is not None:
             bars.observed += 1
             bars.telling += auc >= against
@@ -116,7 +120,7 @@ def follow(name: str, title: str, config: Config, ends: list[MonthEnd]) -> None:
                 R.shape[1],
                 "yes" if sound else "no",
                 stability,
-                hybrid,
+                two,
                 float(R.max(axis=1).mean()),
                 auc,
                 against,
@@ -131,7 +135,8 @@ def follow(name: str, title: str, config: Config, ends: list[MonthEnd]) -> None:
 def main() -> None:
     print("lowest BIC at: of all sound candidates; kept: share of last month's customers with the same segment, across")
     print(
-        "refits too; hybrid: second probability above 0.25; AUC: of 90 days' silence, five-fold, logistic regression."
+        "refits too; second > 0.25: the probability of the second segment; AUC: of 90 days' silence, five-fold, "
+        "logistic regression."
     )
     chosen = sys.argv[1:]
     for title, shop in (("CDNOW", cdnow), ("demo", demo)):

@@ -22,7 +22,7 @@ from segment_pipeline.mixture.resolution import dequantise, what_the_fit_sees
 from segment_pipeline.models.selection import choose
 
 MODES = ("floor", "dequantise", "spread")
-FIGURES = ("stability", "max prob", "hybrid", "eigenvalue", "one day", "AUC", "k-means", "stay")
+FIGURES = ("stability", "max prob", "second > 0.25", "eigenvalue", "one day", "AUC", "k-means", "stay")
 HEADER = ("month", "mode", "k", "minimum", "BIC", *FIGURES)
 N_COMPONENTS = range(2, 13)
 """Beyond the ten of the default, to see whether the BIC curve turns at all."""
@@ -73,7 +73,7 @@ def figures(month: Month, candidate: Candidate, after: MonthEnd | None, config: 
     return [
         candidate.stability,
         float(R.max(axis=1).mean()),
-        float(np.mean(np.sort(R, axis=1)[:, -2] > config.tiers.is_hybrid)),
+        float(np.mean(np.sort(R, axis=1)[:, -2] > 0.25)),
         float(min(np.linalg.eigvalsh(covariance)[0] for covariance in mixture.covariances)),
         single_day_share(end.X[:, 0], R),
         auc,

@@ -147,6 +147,13 @@ ROLE_NOUNS = {
 }
 """What a marketer calls the customers of a role."""
 
+ROLE_NOUNS_OF_ONE_ORDER = {
+    **ROLE_NOUNS,
+    "engaged": "Recent one-order customers",
+    "at_risk": "Slipping one-order customers",
+}
+"""The same where most of them have ordered once: nobody is a regular of one order."""
+
 
 def listed(things: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`; nothing of nothing."""

@@ -158,15 +158,15 @@ def seen_of(tastes: Tastes, features: str, folder: Path) -> tuple[Config, Array]
 @dataclass(frozen=True)
 class Found:
     """What segments say of the kinds. agreement : adjusted Rand index with the kinds of who has one. right_two : share
-    of those of two kinds whose two likeliest segments are of these two. hybrid, hybrid_of_one : share of those of two
+    of those of two kinds whose two likeliest segments are of these two. second, second_of_one : share of those of two
     kinds, and of one, whose second probability is above 0.25. between, between_of_one : likewise with is_between;
     between_right_two : of those of two kinds, with it and the right two."""
 
     segments: int
     agreement: float
     right_two: float
-    hybrid: float
-    hybrid_of_one: float
+    second: float
+    second_of_one: float
     between: float
     between_right_two: float
     between_of_one: float
@@ -182,13 +182,13 @@ def found_kinds(tastes: Tastes, found: Assigned) -> Found:
     ranked = kind_of[np.argsort(-found.memberships, axis=1)]
     pairs = np.sort(ranked[:, :2], axis=1) == np.sort(np.column_stack([tastes.kind, tastes.other]), axis=1)
     right_two = pairs.all(axis=1)
-    is_hybrid = np.sort(found.memberships, axis=1)[:, -2] > 0.25
+    has_second = np.sort(found.memberships, axis=1)[:, -2] > 0.25
     return Found(
         k,
         float(adjusted_rand_score(tastes.kind[one], labels[one])),
         float(right_two[two].mean()),
-        float(is_hybrid[two].mean()),
-        float(is_hybrid[one].mean()),
+        float(has_second[two].mean()),
+        float(has_second[one].mean()),
         float(found.between[two].mean()),
         float((found.between & right_two)[two].mean()),
         float(found.between[one].mean()),

@@ -1,6 +1,6 @@
 """How good the data must be, which mixtures are tried, when a champion is replaced, what its segments are called."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -304,13 +304,6 @@ class TierSettings(Settings):
         0.75, "probability, 0..1", "The two largest together at or above this, and hybrid_second: hybrid.", gt=0, le=1
     )
     diffuse: float = setting(0.50, "probability, 0..1", "Largest probability below this: diffuse.", gt=0, le=1)
-    is_hybrid: float = setting(
-        0.25,
-        "probability, 0..0.5",
-        "Second largest above this sets the flag is_hybrid, whatever the tier.",
-        gt=0,
-        lt=0.5,
-    )
     is_between: float = setting(
         0.25,
         "part of the line, 0..0.5",
@@ -318,6 +311,17 @@ class TierSettings(Settings):
         gt=0,
         lt=0.5,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hybrid_has_one_meaning(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "is_hybrid" in given:
+            raise refusal(
+                ("is_hybrid",),
+                show(given["is_hybrid"]),
+                "no such key any more, take the line out: is_hybrid marks the tier hybrid (hybrid_second, hybrid_pair)",
+            )
+        return given
 
     @model_validator(mode="after")
     def _every_tier_is_possible(self) -> "TierSettings":

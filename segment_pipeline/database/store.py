@@ -343,6 +343,8 @@ def _lacking(
                 "segments.duckdb away and run again; without a backup all months are rebuilt."
             )
         if said != comment(column):
+            if kind is not None and column.now is not None:
+                statements.append(f"UPDATE {table.sql_name} SET {name} = {column.now}")
             statements.append(table.comment_on(column))
     return statements
 

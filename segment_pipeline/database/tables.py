@@ -18,13 +18,15 @@ class UnfitRowsError(Exception):
 @dataclass(frozen=True)
 class Column:
     """One column: DuckDB type, unit ("" where there is none) and a sentence for the people who query it. before : what
-    it says in rows that are older than the column, as SQL; None for NULL."""
+    it says in rows that are older than the column, as SQL; None for NULL. now : of a column that once meant something
+    else, what it says in the rows of then, as SQL; they are told by its comment of then."""
 
     name: str
     type: str
     unit: str
     description: str
     before: str | None = None
+    now: str | None = None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,15 @@ from segment_pipeline.mixture.hurdle import hurdle_in
 from segment_pipeline.models.alignment import Lineage, align
 from segment_pipeline.models.challengers import months_own_challenger
 from segment_pipeline.models.model import Segment, SegmentModel, express_in
-from segment_pipeline.models.naming import assign_roles, name_segments, shown_standing, speaks_of, told_apart
+from segment_pipeline.models.naming import (
+    assign_roles,
+    calls_regular,
+    mostly_once,
+    name_segments,
+    shown_standing,
+    speaks_of,
+    told_apart,
+)
 from segment_pipeline.models.refit import (
     EVENTS,
     Subject,
@@ -128,6 +136,8 @@ def decide(inputs: DecisionInputs, config: Config, forced: str | None = None) ->
     if inputs.previous is not None and not calling and forced is None:
         return Decision(inputs.previous, False, _why_kept(triggers, config), triggers, ())
     reason = "bootstrap" if inputs.previous is None else _in_words(calling)
+    if calling and not any(trigger.fired for trigger in calling):
+        reason = f"no alarm, the champion follows what it was promoted for, now that all of it is seen: {reason}"
     if inputs.previous is not None and inputs.previous.space.schema != inputs.space.schema:
         portraits = [feature.name for feature in config.portrait_features]
         reason += f": {features_changed_in_words(inputs.previous.space, inputs.space, portraits)}"
@@ -227,7 +237,7 @@ def _why_kept(triggers: Sequence[Trigger], config: Config) -> str:
     echoes = [trigger for trigger in triggers if trigger.severity == "echo"]
     if echoes:
         return (
-            f"kept: {_in_words(echoes)} may be what the champion was promoted for, as the features still look back "
+            f"kept: {_in_words(echoes)}: it may be what the champion was promoted for, as the features still look back "
             "before it"
         )
     soft = [trigger for trigger in triggers if trigger.fired]
@@ -375,13 +385,19 @@ def _segments(
     inputs: DecisionInputs, ids: Sequence[int], R: Array, given_names: dict[int, str], config: Config
 ) -> tuple[Segment, ...]:
     """Who continues keeps its name and role; who is new gets them from its members' means, as does the name that speaks
-    of a feature which the model has no more. A given name wins."""
+    of a feature which the model has no more, or of regulars where most have ordered once. A given name wins."""
     known = {s.segment_id: s for s in inputs.previous.segments} if inputs.previous is not None else {}
     weights = R / R.sum(axis=0)
     roles = assign_roles(_standing(inputs.recency, weights), _standing(inputs.frequency, weights))
     roles = roles or [None] * len(ids)
     gone = set(inputs.previous.space.names) - set(inputs.space.names) if inputs.previous is not None else set()
-    outdated = {s.segment_id: s for s in known.values() if any(speaks_of(s.name, feature) for feature in gone)}
+    once = mostly_once(inputs.frequency, R)
+    of_once = {segment_id for segment_id, mostly in zip(ids, once, strict=True) if mostly}
+    outdated = {
+        s.segment_id: s
+        for s in known.values()
+        if any(speaks_of(s.name, feature) for feature in gone) or (s.segment_id in of_once and calls_regular(s.name))
+    }
     roles = [outdated[i].role if i in outdated else role for i, role in zip(ids, roles, strict=True)]
     known = {segment_id: known[segment_id] for segment_id in known.keys() - outdated.keys()}
     # A segment that was a rule, and is one no more, is called after what it is now.
@@ -396,6 +412,7 @@ def _segments(
         [*given_names.values(), *(known[i].name for k, i in enumerate(ids) if i in known and k not in given_names)],
         (config.roles.recency, config.roles.frequency, GAP),
         {feature.name: kind_of(feature) for feature in config.features},
+        [once[k] for k in fresh],
     )
     named = dict(zip(fresh, names, strict=True)) | given_names
     return tuple(
@@ -422,5 +439,6 @@ def _in_words(fired: Sequence[Trigger]) -> str:
         + (f" of segment {trigger.segment_id} in {trigger.feature}" if trigger.segment_id is not None else "")
         + f" {figure(trigger.value, 3)} (limit {figure(trigger.threshold, 3)})"
         + (f" for {trigger.months_fired} months" if trigger.severity == "soft" and trigger.months_fired > 1 else "")
+        + (", an echo" if trigger.severity == "echo" else "")
         for trigger in fired
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.words import ROLE_NOUNS, Kind, all_traits_of, capitalised, traits_of
+from segment_pipeline.words import ROLE_NOUNS, ROLE_NOUNS_OF_ONE_ORDER, Kind, all_traits_of, capitalised, traits_of
 
 DORMANT_SILENCE = 1.0
 """Mean days since the last order, in standard deviations above the population: from here a segment is dormant."""
@@ -57,6 +57,7 @@ def name_segments(
     taken: Collection[str] = (),
     said_by_role: Collection[str] = (),
     kinds: Mapping[str, Kind] | None = None,
+    ordered_once: Sequence[bool] = (),
 ) -> list[str]:
     """A readable name for each segment, such as "Loyal regulars, big baskets", or "Frequent, big baskets" where there
     are no roles; no two alike and none in `taken`.
@@ -65,13 +66,15 @@ def name_segments(
     (`shown_standing`). said_by_role : features that a role already speaks of, as who is a loyal regular is recent and
     frequent. A role names a segment with the most notable feature that it does not speak of itself; without
     one the two most notable features do. Where that is not unique more features follow, then a number. kinds : of the
-    features that the file declares (`kind_of`), for the words.
+    features that the file declares (`kind_of`), for the words. ordered_once : whether most of a segment's customers
+    have (`mostly_once`), which changes what its role is called; () of none.
     """
     used = {name.casefold() for name in taken}
     result = []
     traits = [traits_of(feature, (kinds or {}).get(feature)) for feature in names]
-    for means, role in zip(z_means, roles, strict=True):
-        options = _name_options(means, names, traits, role, said_by_role)
+    for means, role, once in zip(z_means, roles, ordered_once or [False] * len(roles), strict=True):
+        noun = None if role is None else (ROLE_NOUNS_OF_ONE_ORDER if once else ROLE_NOUNS)[role]
+        options = _name_options(means, names, traits, noun, said_by_role)
         name = next(option for option in options if option.casefold() not in used)
         used.add(name.casefold())
         result.append(name)
@@ -80,15 +83,37 @@ def name_segments(
 
 def shown_standing(space: FeatureSpace, X: Array, R: Array) -> Array:
     """(k, d) how far the mean that profiles show of each segment lies from that of all customers, in standard
-    deviations after the transform: so a name never says low where the figure beside it is high.
+    deviations after the transform: so a name never says low where the figure beside it is high. 0 where the segment's
+    median lies on the other side: what is not true of most of its customers is no name for them.
 
     X : (n, d) original units. R : (n, k) probabilities; a segment's customers are those who are likeliest in it, where
     there is any.
     """
     members = (R.argmax(axis=1)[:, None] == np.arange(R.shape[1])).astype(float)
     weights = np.where(members.any(axis=0), members, R)
-    means = weights.T @ X / weights.sum(axis=0)[:, None]
-    return np.asarray(space.transform(means) - space.transform(X.mean(axis=0)[None]))
+    means, of_all = weights.T @ X / weights.sum(axis=0)[:, None], X.mean(axis=0)
+    middles = np.array([np.median(X[mine > 0], axis=0) for mine in weights.T])
+    standing = np.asarray(space.transform(means) - space.transform(of_all[None]))
+    return np.where((means - of_all) * (middles - of_all) > 0, standing, 0.0)
+
+
+def mostly_once(frequency: Array | None, R: Array) -> list[bool]:
+    """Whether most of each segment's customers have done it once at most. frequency : (n,) how often, in original
+    units; NaN where it is not known, None without such a feature. What is no count of times says nothing of once."""
+    segments = R.shape[1]
+    if frequency is None:
+        return [False] * segments
+    known, labels = np.isfinite(frequency), R.argmax(axis=1)
+    if not (frequency[known] == np.round(frequency[known])).all():
+        return [False] * segments
+    mine = [frequency[known & (labels == k)] for k in range(segments)]
+    return [bool(len(times) and np.median(times) <= 1) for times in mine]
+
+
+def calls_regular(name: str) -> bool:
+    """Whether a name that `name_segments` gave calls them what nobody is who has ordered once."""
+    changed = (noun for role, noun in ROLE_NOUNS.items() if noun != ROLE_NOUNS_OF_ONE_ORDER[role])
+    return name.startswith(tuple(changed))
 
 
 def told_apart(names: Sequence[str], fixed: Collection[int]) -> list[str]:
@@ -124,17 +149,17 @@ def _name_options(
     means: Array,
     names: Sequence[str],
     traits: Sequence[tuple[str, str, str, str]],
-    role: str | None,
+    noun: str | None,
     said_by_role: Collection[str],
 ) -> Iterator[str]:
-    """Names for one segment, the best first, without end."""
+    """Names for one segment, the best first, without end. noun : what its role is called."""
     notable = [j for j in np.argsort(-np.abs(means), kind="stable") if abs(means[j]) >= NOTABLE]
-    if role is not None:
+    if noun is not None:
         notable.sort(key=lambda j: names[j] in said_by_role)  # the role's own come last
     said = [_trait(traits[j], float(means[j])) for j in notable]
     shortest = 2
-    if role is not None:
-        said = [ROLE_NOUNS[role], *said]
+    if noun is not None:
+        said = [noun, *said]
         shortest = 2 if notable and names[notable[0]] not in said_by_role else 1
     short = capitalised(", ".join(said[:shortest]) or "average customers")
     yield short

@@ -209,13 +209,13 @@ def assignment_sql(
     names = " ".join(f"WHEN {segment.segment_id} THEN {literal(segment.name)}" for segment in model.segments)
     scale = number(1 / math.log(len(ids))) if len(ids) > 1 else "0E0"
     along, between = _between_sql(model, tiers.is_between)
+    tier = tier_sql(tiers)
     y = [f"{expression} AS y{j}" for j, expression in enumerate(standardised_sql(model.space))]
     return f"""
         SELECT {", ".join(carried)}, segment_id, CASE segment_id {names} END AS segment_name, max_probability,
             second_segment_id, second_probability,
             least(1E0, greatest(0E0, ({entropy}) * {scale})) AS entropy,
-            second_probability > {number(tiers.is_hybrid)} AS is_hybrid,
-            {tier_sql(tiers)} AS tier,
+            {tier} = 'hybrid' AS is_hybrid, {tier} AS tier,
             {clamped("along", "0E0", "1E0")} AS position_to_second,
             {between} AS is_between,
             log_likelihood, log_likelihood < {number(model.atypical_below)} AS is_atypical,

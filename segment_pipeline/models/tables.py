@@ -213,7 +213,8 @@ REFIT_TRIGGERS = Table(
             "VARCHAR",
             "",
             "soft or hard. echo has not fired: beyond its threshold, it may be what the champion was promoted for, as "
-            "the features still look back before that. NULL while quiet.",
+            "the features still look back before that; once they do not, the champion follows it, which is no alarm. "
+            "NULL while quiet.",
         ),
         Column("months_fired", "INTEGER", "months", "Months in a row, this one included, under this champion."),
     ),

@@ -42,6 +42,7 @@ class Count(NamedTuple):
 
 
 MOVED, CAME_BACK, BASE_SHIFT = Subject("moved"), Subject("came_back"), Subject("base_shift")
+DOWNGRADE = Subject("warning", warning="segment_downgrade")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Movement:
     moves : from_state and to_state -> customers, of those who were in a segment the month before. segments : the states
     that are segments, of the champion that measures. came_back : of those who moved the month before, those who are
     back; None without such a month, and where that was measured with another champion. warned : rule -> customers whom
-    it names, of the month's `customers`.
+    it names, of the month's `customers`. downwards : from_state and to_state of the moves to a lower role.
     """
 
     moves: Mapping[tuple[str, str], int]
@@ -59,6 +60,7 @@ class Movement:
     came_back: Count | None
     warned: Mapping[str, int]
     customers: int
+    downwards: Sequence[tuple[str, str]] = ()
 
     @property
     def flows(self) -> Array:
@@ -129,21 +131,24 @@ def reference_rows(observed: Movement, chance: Movement | str, seed: Sequence[in
     draws on either side. Customers differ, and copies of one are more alike than customers are: where everybody is in
     the sample, the interval is rather too wide.
     """
+    seen = observed.counts()
     by_chance = {} if isinstance(chance, str) else chance.counts()
     rows = []
-    for subject, count in observed.counts().items():
+    for subject, count in seen.items():
         sample = by_chance.get(subject)
-        # a row stays as it is whatever other rows there are, such as those of a new warning
-        random = np.random.default_rng([*seed, crc32(repr(tuple(subject)).encode())])
         if sample is None or isinstance(chance, str):
             beside = _unknown(chance if isinstance(chance, str) else NOBODY)
         elif subject == BASE_SHIFT:
             # sizes change by chance the more, the fewer customers there are: the sample's own change is not expected
-            draws = _drawn_shifts(chance.flows, count.customers, random)
+            draws = _drawn_shifts(chance.flows, count.customers, _own_random(subject, seed))
             beside = _beside(count, float(draws.mean()) / count.customers, draws, sample.customers)
+        elif subject == DOWNGRADE and (moves := _its_moves(count, observed, seen, by_chance)):
+            draws = np.sum([_drawn(move, seen[move], by_chance[move], seed) for move in moves], axis=0)
+            expected = sum(by_chance[move].share * seen[move].customers for move in moves) / count.customers
+            there = {move.from_state: by_chance[move].customers for move in moves}
+            beside = _beside(count, expected, draws, sum(there.values()))
         else:
-            draws = random.binomial(count.customers, _rates(sample, random)).astype(np.float64)
-            beside = _beside(count, sample.share, draws, sample.customers)
+            beside = _beside(count, sample.share, _drawn(subject, count, sample, seed), sample.customers)
         rows.append(
             subject._asdict()
             | {"customers": count.customers, "observed_customers": count.did, "observed": count.share}
@@ -152,8 +157,26 @@ def reference_rows(observed: Movement, chance: Movement | str, seed: Sequence[in
     return rows
 
 
-def _rates(sample: Count, random: np.random.Generator) -> Array:
-    return random.beta(sample.did + 0.5, sample.customers - sample.did + 0.5, DRAWS)
+def _its_moves(
+    count: Count, observed: Movement, seen: Mapping[Subject, Count], by_chance: Mapping[Subject, Count]
+) -> list[Subject]:
+    """The moves that the rule of a downgrade names, so that one event has one range by chance; none where the rule does
+    not name just these, or chance is not known of one."""
+    moves = [move for pair in observed.downwards if (move := Subject("transition", *pair)) in seen]
+    named = sum(seen[move].did for move in moves)
+    return moves if named == count.did and all(move in by_chance for move in moves) else []
+
+
+def _own_random(subject: Subject, seed: Sequence[int]) -> np.random.Generator:
+    """A row stays as it is whatever other rows there are, such as those of a new warning."""
+    return np.random.default_rng([*seed, crc32(repr(tuple(subject)).encode())])
+
+
+def _drawn(subject: Subject, count: Count, sample: Count, seed: Sequence[int]) -> Array:
+    """(DRAWS,) how many of so many customers do it, at the rates that the sample leaves open."""
+    random = _own_random(subject, seed)
+    rates = random.beta(sample.did + 0.5, sample.customers - sample.did + 0.5, DRAWS)
+    return random.binomial(count.customers, rates).astype(np.float64)
 
 
 def _drawn_shifts(flows: Array, customers: int, random: np.random.Generator) -> Array:

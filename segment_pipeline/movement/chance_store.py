@@ -4,7 +4,7 @@ That world is an attached database in memory with the stages' tables, in which t
 months: features, contract, memory, transitions, warnings. Only its order lines are others (chance_lines_store.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 
@@ -20,7 +20,7 @@ from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.rows import Row, hashed_below
 from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.early_warnings import tables as early_warnings
-from segment_pipeline.early_warnings.rules_store import write_early_warnings
+from segment_pipeline.early_warnings.rules_store import STANDING, write_early_warnings
 from segment_pipeline.models import tables as models
 from segment_pipeline.models.champions_store import measuring_champion, previous_champion, require_champion
 from segment_pipeline.models.model import SegmentModel
@@ -79,14 +79,16 @@ def movement_rows(connection: duckdb.DuckDBPyConnection, config: Config, month: 
     else:
         champion = require_champion(connection, config, month)
         chance = unchanging_movement(connection, config, champion, measuring, month)
-    observed = movement_of(connection, () if measuring is None else measuring.segment_ids, month)
+    observed = movement_of(connection, measuring, month)
     rows = reference_rows(observed, chance, (config.model.seed, month.toordinal()))
     return [{"model_version": None if measuring is None else measuring.model_version, **row} for row in rows]
 
 
-def movement_of(connection: duckdb.DuckDBPyConnection, segment_ids: Sequence[int], month: date) -> Movement:
-    """What the customers of the current database did, who can have been in these segments: none of which where no
-    champion measures the month."""
+def movement_of(connection: duckdb.DuckDBPyConnection, measuring: SegmentModel | None, month: date) -> Movement:
+    """What the customers of the current database did, who can have been in this champion's segments; None where none
+    measures the month."""
+    segments = () if measuring is None else measuring.segments
+    standings = {str(one.segment_id): STANDING[one.role] for one in segments if one.role is not None}
     of_month = f"month = {month_literal(month)}"
     moves = connection.execute(
         f"SELECT from_state, to_state, customers FROM transition_matrix WHERE {of_month} AND customers > 0"
@@ -97,10 +99,11 @@ def movement_of(connection: duckdb.DuckDBPyConnection, segment_ids: Sequence[int
     there = connection.execute(f"SELECT count(*) FROM monthly_assignments WHERE {of_month}").fetchone()
     return Movement(
         {(before, now): count for before, now, count in moves},
-        [str(segment_id) for segment_id in segment_ids],
+        [str(one.segment_id) for one in segments],
         _came_back(connection, month),
         {rule.name: dict(warned).get(rule.name, 0) for rule in WARNING_RULES},
         int(there[0]) if there else 0,
+        [(before, now) for before in standings for now in standings if standings[now] < standings[before]],
     )
 
 
@@ -149,7 +152,7 @@ def unchanging_movement(
             write_transitions(connection, measuring, one, has_previous=True)
         write_assignments(connection, champion, month, config.tiers, by_silence=ahead)
         write_early_warnings(connection, champion, measuring, month, config.warnings)
-        found = movement_of(connection, measuring.segment_ids, month)
+        found = movement_of(connection, measuring, month)
     connection.execute("DROP TABLE shuffled_lines")
     connection.execute("DROP TABLE IF EXISTS shuffled_orders")
     return found

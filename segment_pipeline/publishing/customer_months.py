@@ -4,12 +4,14 @@ one query.
 Views and no tables: what they show stands in the published tables already, whose later columns, and whose customers who
 are forgotten or merged, they follow by themselves. Of 1.4 million customer-months a total over all months takes 1.7 s,
 over one month 0.4 s, and a customer's months 0.05 s; as a table each publication would write them all once more.
+
+Who was there once keeps a row in every month: an average over a cohort would otherwise be one over those who stayed.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from segment_pipeline.customers.tables import VALIDATED_FEATURES
+from segment_pipeline.customers.tables import REJECTED_CUSTOMERS, VALIDATED_FEATURES
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.database.tables import CUSTOMER_ID, MODEL_VERSION, MONTH, Column, View, feature_column
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
@@ -64,6 +66,13 @@ CUSTOMER_JOURNEY = View(
             "before, and where neither sees both.",
         ),
         Column(
+            "by_refit",
+            "BOOLEAN",
+            "",
+            "Whether it did not move, and another segment_id was published in previous_month: the step of a new "
+            "champion, and nothing that the customer did.",
+        ),
+        Column(
             "direction",
             "VARCHAR",
             "",
@@ -91,7 +100,7 @@ CUSTOMER_JOURNEY = View(
         SELECT m.*, r.role, lag(m.month) OVER customer AS previous_month,
             CASE WHEN lag(m.month) OVER customer < m.month - INTERVAL 1 MONTH THEN lag(m.segment_id) OVER customer
                 WHEN m.roles_of = m.month THEN m.before_id END AS previous_segment_id,
-            m.before_id <> m.now_id AS moved,
+            m.before_id <> m.now_id AS moved, lag(m.segment_id) OVER customer AS published_before,
             above.height - below.height AS ascent
         FROM measured AS m
         LEFT JOIN ranked AS r ON r.month = m.month AND r.segment_id = m.segment_id
@@ -107,7 +116,7 @@ CUSTOMER_JOURNEY = View(
         FROM ordered
     )
     SELECT month, customer_id, segment_id, segment_name, max_probability, tier, model_version, role, previous_month,
-        previous_segment_id, moved,
+        previous_segment_id, moved, coalesce(NOT moved AND published_before <> segment_id, false) AS by_refit,
         CASE WHEN moved THEN CASE WHEN ascent > 0 THEN 'up' WHEN ascent < 0 THEN 'down' WHEN ascent = 0 THEN 'lateral'
             END END AS direction,
         changed_at,
@@ -126,8 +135,27 @@ CUSTOMER_JOURNEY = View(
 _COLUMNS: tuple[tuple[Column, str], ...] = (
     (MONTH, "a.month"),
     (CUSTOMER_ID, "a.customer_id"),
-    (Column("segment_id", "INTEGER", "", "The segment with the largest membership probability."), "a.segment_id"),
-    (Column("segment_name", "VARCHAR", "", "That segment's name."), "a.segment_name"),
+    (
+        Column(
+            "state",
+            "VARCHAR",
+            "",
+            "in a segment; lapsed: was in one once, and has no order in the window; rejected: was in one once, and the "
+            "data contract refuses the month's row.",
+        ),
+        "'in a segment'",
+    ),
+    (
+        Column(
+            "segment_id",
+            "INTEGER",
+            "",
+            "The segment with the largest membership probability; NULL of who is lapsed or rejected, as is all else "
+            "that is told of a segment.",
+        ),
+        "a.segment_id",
+    ),
+    (Column("segment_name", "VARCHAR", "", "That segment's name; or lapsed, rejected."), "a.segment_name"),
     (Column("role", "VARCHAR", "", "Its role: engaged, casual, at_risk or dormant; NULL without roles."), "p.role"),
     (Column("max_probability", "DOUBLE", "0..1", "Probability of that segment."), "a.max_probability"),
     (
@@ -137,7 +165,7 @@ _COLUMNS: tuple[tuple[Column, str], ...] = (
     (Column("second_segment_name", "VARCHAR", "", "That segment's name."), "q.segment_name"),
     (Column("second_probability", "DOUBLE", "0..1", "Probability of the second segment."), "a.second_probability"),
     (Column("tier", "VARCHAR", "", "dominant, hybrid, diffuse or leaning; see monthly_assignments."), "a.tier"),
-    (Column("is_hybrid", "BOOLEAN", "", "Whether the second probability exceeds tiers.is_hybrid."), "a.is_hybrid"),
+    (Column("is_hybrid", "BOOLEAN", "", "Whether the tier is hybrid."), "a.is_hybrid"),
     (
         Column(
             "position_to_second",
@@ -162,8 +190,8 @@ _COLUMNS: tuple[tuple[Column, str], ...] = (
             "VARCHAR",
             "",
             "Since the month before, by one champion: stayed, moved up, moved down, moved sideways (between segments "
-            "of one role), moved (without roles), new, returned, or was rejected. NULL in the first month, and where "
-            "no champion sees both.",
+            "of one role), moved (without roles), new, returned, or was rejected; lapsed or rejected of who left. NULL "
+            "in the first month, where no champion sees both, and of who had left before.",
         ),
         """CASE WHEN m.from_state IN ('new', 'returned') THEN m.from_state
             WHEN m.from_state = 'rejected' THEN 'was rejected'
@@ -233,7 +261,7 @@ _COLUMNS: tuple[tuple[Column, str], ...] = (
             "month_spend",
             "DECIMAL(38,4)",
             "currency",
-            "Spent in the month, net of refunds; NULL where the source tells only of the window.",
+            "Spent in the month, net of refunds, 0 of who is lapsed; NULL where the source tells only of the window.",
         ),
         "l.month_money",
     ),
@@ -290,20 +318,23 @@ def customer_views(features: Sequence[str] = ()) -> tuple[View, View]:
             *(f"f.{identifier(feature)} AS {identifier(column.name)}" for feature, column in named.items()),
         ]
     )
+    gone = ", ".join(_OF_WHO_LEFT.get(column.name, f"CAST(NULL AS {column.type})") for column in columns)
     return (
         View(
             "customer_months",
             "All that is known of a customer in a month, as one row: segment, movement and why, what it did and spent, "
             "what is expected of it and what to do. After these columns there is one for each feature, in original "
-            "units. Who had no order in the window has no row: lapsed customers stand in segment_moves.",
+            "units. Who was in a segment once has a row in every later month, so that the mean of month_spend over "
+            "those who were new in a month is theirs and not of those who stayed; state says who lapsed.",
             columns,
-            f"WITH {_MOVES} SELECT {listed} {_JOINED}",
+            f"WITH {_MOVES}, {_LEFT} SELECT {listed} {_JOINED} UNION ALL SELECT {gone} {_JOINED_TO_WHO_LEFT}",
         ),
         View(
             "customer_now",
-            "customer_months of the latest month.",
+            "customer_months of the latest month, of those who are in a segment.",
             columns,
-            "SELECT * FROM customer_months WHERE month = (SELECT max(month) FROM monthly_assignments)",
+            "SELECT * FROM customer_months WHERE month = (SELECT max(month) FROM monthly_assignments) "
+            "AND segment_id IS NOT NULL",
         ),
     )
 
@@ -340,4 +371,69 @@ _JOINED = f"""
     ) AS w ON w.month = a.month AND w.customer_id = a.customer_id
     LEFT JOIN customer_actions AS c ON c.month = a.month AND c.customer_id = a.customer_id
     LEFT JOIN {VALIDATED_FEATURES.name} AS f ON f.month = a.month AND f.customer_id = a.customer_id
+"""
+
+_LEFT = f"""
+months AS (
+    SELECT p.month, p.model_version, l.tells_month, l.tells_month_orders, l.tells_window, l.tells_window_orders
+    FROM (SELECT month, max(model_version) AS model_version FROM segment_profiles GROUP BY month) AS p
+    LEFT JOIN (
+        SELECT month, count(month_money) > 0 AS tells_month, count(month_orders) > 0 AS tells_month_orders,
+            count(money) > 0 AS tells_window, count(orders) > 0 AS tells_window_orders
+        FROM customer_lines GROUP BY month
+    ) AS l ON l.month = p.month
+),
+once AS (
+    SELECT customer_id, min(month) AS since FROM monthly_assignments GROUP BY customer_id
+),
+known AS (
+    SELECT o.customer_id, o.since, l.first_seen FROM once AS o
+    LEFT JOIN (SELECT customer_id, min(first_seen) AS first_seen FROM customer_lines GROUP BY customer_id) AS l
+        ON l.customer_id = o.customer_id
+),
+refused AS (
+    SELECT month, customer_id FROM {REJECTED_CUSTOMERS.name} GROUP BY month, customer_id
+),
+gone AS (
+    SELECT k.customer_id, k.first_seen, t.*,
+        CASE WHEN r.customer_id IS NULL THEN 'lapsed' ELSE 'rejected' END AS state
+    FROM known AS k
+    JOIN months AS t ON t.month > k.since
+    LEFT JOIN monthly_assignments AS a ON a.month = t.month AND a.customer_id = k.customer_id
+    LEFT JOIN refused AS r ON r.month = t.month AND r.customer_id = k.customer_id
+    WHERE a.customer_id IS NULL
+)
+"""
+"""Common table expressions: `gone`, a row for each customer and later month in which it is in no segment."""
+
+
+def _nothing(told: str) -> str:
+    """What a customer without an order did, where the month tells it of others."""
+    return f"CASE WHEN g.state = 'lapsed' AND g.{told} THEN 0 END"
+
+
+# g = gone, d = transition_deltas, b = the profile of the segment that was left
+_OF_WHO_LEFT = {
+    "month": "g.month",
+    "customer_id": "g.customer_id",
+    "state": "g.state",
+    "segment_name": "g.state",
+    "movement": "CASE WHEN d.from_segment_id IS NOT NULL THEN g.state END",
+    "previous_segment_id": "b.segment_id",
+    "previous_segment_name": "b.segment_name",
+    "previous_role": "b.role",
+    "customer_since": "g.first_seen",
+    "month_spend": _nothing("tells_month"),
+    "month_orders": _nothing("tells_month_orders"),
+    "window_spend": _nothing("tells_window"),
+    "window_orders": _nothing("tells_window_orders"),
+    "on_contact_list": "false",
+    "model_version": "g.model_version",
+}
+
+_JOINED_TO_WHO_LEFT = """
+    FROM gone AS g
+    LEFT JOIN transition_deltas AS d ON d.month = g.month AND d.customer_id = g.customer_id
+    LEFT JOIN segment_profiles AS b ON b.month = g.month AND b.segment_id = d.from_segment_id
+        AND d.model_version = g.model_version
 """

@@ -30,7 +30,7 @@ def explain(connection: duckdb.DuckDBPyConnection, customer_id: str, month: date
     found = read_rows(
         connection,
         "SELECT * FROM customer_months WHERE customer_id = ? AND month = coalesce(?, month) "
-        "ORDER BY month DESC LIMIT 1",
+        "AND segment_id IS NOT NULL ORDER BY month DESC LIMIT 1",
         customer_id,
         month,
     )

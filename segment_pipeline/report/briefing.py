@@ -26,6 +26,9 @@ LEFT_OUT_ON_PURPOSE = ("left out by where", FORMER)
 RISK_OFF = 1.25
 """A ratio of those who fell silent to those foretold from which on, or below its inverse, the risk is called off."""
 
+MONEY_OFF = 0.1
+"""By what share of what was spent the spend expected of all customers was off, from which on its money is for care."""
+
 UNEQUAL = 0.05
 """By how much a segment's share of revenue is above its share of customers where it is worth a title."""
 
@@ -240,11 +243,16 @@ def _sizes_told(story: Story) -> str:
     if abs(most["change"]) < 0.0005:
         return "No segment's share changed."
     shift = next((row for row in story["chance"] if row["measure"] == "base_shift"), None)
-    beyond = shift is not None and shift["beside_chance"] == "above"
-    known = shift is not None and shift["reason"] is None
-    weight = (", beyond chance" if beyond else ", which chance explains") if known else ""
+    said = f"Largest change of size: {most['name']}, {points(most['change'])} points to {percent(most['share'])}."
+    if shift is None or shift["reason"] is not None:
+        return said
+    # of all sizes together, and of who was there in both months: no judgement on the one that is named
+    if shift["beside_chance"] != "above":
+        return f"{said} All sizes together changed no more than chance explains."
+    low, high = (whole(shift[end] * shift["customers"]) for end in ("chance_low", "chance_high"))
     return (
-        f"Largest change of size: {most['name']}, {points(most['change'])} points to {percent(most['share'])}{weight}."
+        f"{said} All sizes together changed beyond chance: at least {whole(shift['observed_customers'])} must have "
+        f"moved for it, where chance makes {low} to {high}."
     )
 
 
@@ -279,7 +287,8 @@ def _attention(story: Story) -> Answer:
     if risk is not None and risk["of_list"] is not None:
         of_list, of_all = (f"{whole(risk[of])} {money_of(story)}".rstrip() for of in ("of_list", "of_all"))
         said += f", with {of_list} of next year's revenue at risk ({of_all} among all customers)"
-    more = [f"Chosen {stands_on}."] if stands_on else []
+    more = _money_judged(story) if risk is not None else []
+    more += [f"Chosen {stands_on}."] if stands_on else []
     judged = story["contact_list"]
     if judged is not None:
         more.append(_list_judged(judged, money_of(story)))
@@ -309,6 +318,27 @@ def _list_judged(judged: Row, money: str) -> str:
         f"Of {words.counted(number, 'earlier list')}{each} made by the rule of its month, {own[1]} fell silent{spent}. "
         f"As many customers chosen otherwise: {beside}."
     )
+
+
+def _money_judged(story: Story) -> list[str]:
+    """How far the spend that was expected of all customers was off, in the latest month that can be judged."""
+    judged = _latest_of_money(story)
+    if judged is None:
+        return ["What is expected of spend cannot be judged yet."]
+    return [f"{words.capitalised(_money_off(judged))}."]
+
+
+def _latest_of_money(story: Story) -> Row | None:
+    """The farthest look ahead that can be judged, of the latest month."""
+    known = [row for row in story["value_quality"] if row["bias"] is not None]
+    return max(known, key=lambda row: (row["horizon_months"], row["month"]), default=None)
+
+
+def _money_off(judged: Row) -> str:
+    """the spend expected of the 3 months after March 1998 came out 14 % too high"""
+    off = judged["bias"]
+    how = f"{percent(abs(off))} too {'high' if off > 0 else 'low'}" if abs(off) >= 0.01 else "right to 1 %"
+    return f"the spend expected of the {judged['horizon_months']} months after {month_name(judged['month'])} was {how}"
 
 
 def _risk_judged(story: Story) -> list[str]:
@@ -377,6 +407,9 @@ def _cautions(story: Story) -> list[str]:
         found.append(f"the customers have changed since the segments were drawn ({named})")
     broken = dict.fromkeys(row["metric"] for row in story["model_validation"] if row["passed"] is False)
     found += [BROKEN.get(metric, f"{spoken(metric)} breaks its limit") for metric in broken]
+    money = _latest_of_money(story) if story["at_risk"] is not None else None
+    if money is not None and abs(money["bias"]) >= MONEY_OFF:
+        found.append(_money_off(money))
     found += [
         told.rstrip(".")
         for reason, share, told in _left_out(story["account"])

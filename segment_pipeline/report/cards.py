@@ -1,4 +1,4 @@
-"""What a segment's card shows: who they are, what sets them apart for better or worse, and who is two at once."""
+"""What a segment's card shows: who they are, what sets them apart for better or worse, and who is of two at once."""
 
 import math
 from collections.abc import Sequence
@@ -32,9 +32,10 @@ class Apart:
 @dataclass(frozen=True)
 class Card:
     """A segment of the month. at_risk : what it is likely to lose of the next year's revenue; None where that is not
-    known. who : its narrative, two sentences. pairs : with which segments those share who are two at once, hybrid or
-    between, the commonest first; example : one of these, whom its purchases tell apart where categories are known (with
-    a `category`, its share of what the customer spent, and of what the two segments did); None without any."""
+    known. who : its narrative, two sentences. pairs : with which segments its hybrids share, the commonest first.
+    between : how many lie between it and another segment by what they do. example : one of these or those, whom its
+    purchases tell apart where categories are known (with a `category`, its share of what the customer spent, and of
+    what the two segments did); None without any."""
 
     segment: Row
     at_risk: float | None
@@ -42,11 +43,12 @@ class Card:
     apart: Sequence[Apart]
     actions: Sequence[Row]
     pairs: Sequence[Row]
+    between: int
     example: Row | None
 
     @property
     def of_first_pair(self) -> str:
-        """How many of those who are two at once are so with the first of `pairs`, in words."""
+        """How many of the hybrids are so with the first of `pairs`, in words."""
         first, everybody = self.pairs[0]["customers"], sum(pair["customers"] for pair in self.pairs)
         if first == everybody:
             return "all of them"
@@ -60,7 +62,7 @@ def cards(story: Story, features: dict[int, list[Row]]) -> list[Card]:
     for segment in story["segments"]:
         mine = {
             name: [row for row in story[name] if row["segment_id"] == segment["segment_id"]]
-            for name in ("actions", "hybrids", "examples", "samples")
+            for name in ("actions", "hybrids", "between", "examples", "samples")
         }
         # the card's heading says name and role already
         role = "" if segment["role"] is None else f", {ROLE_WORDS[segment['role']]}"
@@ -69,7 +71,10 @@ def cards(story: Story, features: dict[int, list[Row]]) -> list[Card]:
         example = next(iter(mine["examples"]), None) or next(hybrids, None)
         apart = _apart(features[segment["segment_id"]])
         at_risk = risks.get(segment["segment_id"])
-        found.append(Card(segment, at_risk, capitalised(who), apart, mine["actions"], mine["hybrids"], example))
+        between = sum(row["customers"] for row in mine["between"])
+        found.append(
+            Card(segment, at_risk, capitalised(who), apart, mine["actions"], mine["hybrids"], between, example)
+        )
     return found
 
 

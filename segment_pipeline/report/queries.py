@@ -25,6 +25,7 @@ Story = dict[str, Any]
 QUEUE_ROWS = 10
 SAMPLE_ROWS = 3
 PATH_ROWS = 8
+JUDGED_MONTHS = 5
 
 
 class ReportError(PipelineError):
@@ -136,15 +137,18 @@ def _money(connection: duckdb.DuckDBPyConnection, month: date) -> list[Row]:
 
 
 def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
-    known = is_there(connection, "monthly_assignments", "is_between")
-    of_two = "(tier = 'hybrid' OR is_between)" if known else "tier = 'hybrid'"
+    is_between = "is_between" if is_there(connection, "monthly_assignments", "is_between") else "false"
     of_month = {
         "features": """
             SELECT * EXCLUDE (month) FROM segment_feature_profiles WHERE month = ? ORDER BY segment_id, feature
         """,
-        "hybrids": f"""
+        "hybrids": """
             SELECT segment_id, second_segment_id, count(*) AS customers FROM monthly_assignments
-            WHERE month = ? AND {of_two} GROUP BY ALL ORDER BY segment_id, customers DESC, second_segment_id
+            WHERE month = ? AND tier = 'hybrid' GROUP BY ALL ORDER BY segment_id, customers DESC, second_segment_id
+        """,
+        "between": f"""
+            SELECT segment_id, count(*) AS customers FROM monthly_assignments
+            WHERE month = ? AND {is_between} GROUP BY segment_id
         """,
         "samples": f"""
             WITH ranked AS (
@@ -247,6 +251,13 @@ def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
                 month,
             )
         ),
+        "value_quality": read_rows(
+            connection,
+            "SELECT month, horizon_months, bias FROM customer_value_quality WHERE is_served AND observed_in <= ?",
+            month,
+        )
+        if is_there(connection, "customer_value_quality")
+        else [],
         "contacts_by_action": _contacts_by_action(connection, month),
         "queue": read_rows(
             connection,
@@ -287,7 +298,8 @@ def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
         "risk_model": _first(read_rows(connection, "SELECT * FROM churn_risk_models WHERE month = ?", month)),
         "risk_quality": read_rows(
             connection,
-            "SELECT * FROM churn_risk_quality WHERE observed_in <= ? ORDER BY month DESC, inputs LIMIT 24",
+            "SELECT * FROM churn_risk_quality WHERE observed_in <= ? "
+            f"QUALIFY dense_rank() OVER (ORDER BY month DESC) <= {JUDGED_MONTHS} ORDER BY month DESC, inputs",
             month,
         ),
         "campaigns": read_rows(

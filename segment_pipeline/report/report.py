@@ -196,6 +196,7 @@ def _derived(story: Story) -> dict[str, Any]:
     shown = story["months"][-BAR_MONTHS:]
     of_months = {month: [row for row in story["history"] if row["month"] == month] for month in reversed(shown)}
     names, served = segment_names(story["history"]), _served(story["segments"])
+    earlier = [rows for rows in of_months.values() if _served(rows) != served]
     return {
         "money": money_of(story),
         "period": period_of(story),
@@ -207,6 +208,13 @@ def _derived(story: Story) -> dict[str, Any]:
         "others": {
             row["segment_id"]: row for rows in of_months.values() for row in rows if row["segment_id"] not in served
         }.values(),
+        "continued": [
+            row for row in story["segments"] if row["segment_id"] in frozenset().union(*map(_served, earlier))
+        ],
+        "number_of_action": {
+            row["action_id"]: number
+            for number, row in enumerate((row for row in story["actions"] if row["segment_id"] is None), 1)
+        },
         "shares_found": finding_of_shares(story),
         "moves_found": finding_of_moves(story, names) if story["moves"] else "",
         "left_out": left_out_of_window(story["account"]),

@@ -61,7 +61,7 @@ def assignment_figures(connection: duckdb.DuckDBPyConnection, month: date) -> di
     cursor = connection.execute(
         f"""
         SELECT {exact_mean("max_probability")} AS mean_max_probability, {exact_mean("entropy")} AS mean_entropy,
-            avg(CAST(is_hybrid AS INTEGER)) AS hybrid_share, avg(CAST(is_atypical AS INTEGER)) AS atypical_share,
+            avg(CAST(tier = 'hybrid' AS INTEGER)) AS hybrid_share, avg(CAST(is_atypical AS INTEGER)) AS atypical_share,
             avg(CAST(tier = 'dominant' AS INTEGER)) AS dominant_share,
             coalesce(max(abs(list_sum(probabilities) - 1)), 0E0) AS largest_sum_error
         FROM monthly_assignments WHERE month = ?
@@ -199,7 +199,8 @@ def _matrix_sql(measuring_champion: SegmentModel | None, month: date) -> str:
     )"""
     return f"""
         SELECT {month_literal(month)} AS month, from_state, to_state, coalesce(customers, 0) AS customers,
-            CAST(customers AS DOUBLE) / sum(customers) OVER (PARTITION BY from_state) AS share,
+            CAST(coalesce(customers, 0) AS DOUBLE)
+                / nullif(sum(customers) OVER (PARTITION BY from_state), 0) AS share,
             coalesce(expected, 0E0) AS expected
         FROM (
             SELECT from_state, to_state, count(*) AS customers FROM transition_deltas WHERE {of_month} GROUP BY ALL

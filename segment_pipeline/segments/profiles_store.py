@@ -152,7 +152,7 @@ def _index(row: FeatureProfile, population: float) -> float | None:
 
 def _sizes(connection: duckdb.DuckDBPyConnection, month: date) -> dict[int, tuple[int, float]]:
     rows = connection.execute(
-        "SELECT segment_id, count(*), CAST(count(*) FILTER (is_hybrid) AS DOUBLE) / count(*) "
+        "SELECT segment_id, count(*), CAST(count(*) FILTER (tier = 'hybrid') AS DOUBLE) / count(*) "
         "FROM monthly_assignments WHERE month = ? GROUP BY segment_id",
         [month],
     ).fetchall()

@@ -22,8 +22,14 @@ MONTHLY_ASSIGNMENTS = Table(
         Column("second_segment_id", "INTEGER", "", "The segment with the second largest probability."),
         Column("second_probability", "DOUBLE", "0..1", "Probability of the second segment."),
         Column("entropy", "DOUBLE", "0..1 of the maximum", "Uncertainty: 0 is certain, 1 is all segments alike."),
-        Column("is_hybrid", "BOOLEAN", "", "Whether the second probability exceeds tiers.is_hybrid (0.25)."),
-        Column("tier", "VARCHAR", "", "dominant, hybrid, diffuse or leaning: the first that applies, in that order."),
+        Column("is_hybrid", "BOOLEAN", "", "Whether the tier is hybrid.", now="tier = 'hybrid'"),
+        Column(
+            "tier",
+            "VARCHAR",
+            "",
+            "How sure the segment is: dominant (surely this one), hybrid (of two at once), diffuse (none is likely) or "
+            "leaning (rather this one): the first that applies, in that order. Its limits: tiers.",
+        ),
         Column(
             "position_to_second",
             "DOUBLE",
@@ -253,7 +259,15 @@ SEGMENT_PROFILES = Table(
             "share",
             "Share of what all assigned customers spent; 0 to 1 but where returns make spend negative. NULL likewise.",
         ),
-        Column("hybrid_share", "DOUBLE", "0..1", "Share of its customers with is_hybrid; NULL when it has none."),
+        Column(
+            "hybrid_share",
+            "DOUBLE",
+            "0..1",
+            "Share of its customers whose tier is hybrid; NULL when it has none.",
+            now="(SELECT CAST(count(CASE WHEN a.tier = 'hybrid' THEN 1 END) AS DOUBLE) / nullif(count(*), 0) "
+            "FROM monthly_assignments AS a "
+            "WHERE a.month = segment_profiles.month AND a.segment_id = segment_profiles.segment_id)",
+        ),
         Column("narrative", "VARCHAR", "", "The profile in one or two sentences."),
         MODEL_VERSION,
     ),
@@ -318,7 +332,7 @@ SEGMENT_CATEGORIES = Table(
 
 SEGMENT_EXAMPLES = Table(
     "segment_examples",
-    "Of each segment one real customer between it and another (is_between; where nobody is, of the tier hybrid), whom "
+    "Of each segment one real customer who is of another as well (is_between; where nobody is, a hybrid), whom "
     "its purchases tell apart most: of those who spent at least half as much as these do on average, the one with the "
     "largest share on a category beyond the segment's own. None of a segment without such a customer, and where the "
     "source has no categories.",
@@ -414,7 +428,15 @@ TRANSITION_MATRIX = Table(
         Column("from_state", "VARCHAR", "", "Segment id as text, or new, returned, rejected."),
         Column("to_state", "VARCHAR", "", "Segment id as text, or lapsed, rejected."),
         Column("customers", "BIGINT", "customers", "Customers who made this move, each in its likeliest segments."),
-        Column("share", "DOUBLE", "0..1", "Share of the customers in from_state; NULL where it has none."),
+        Column(
+            "share",
+            "DOUBLE",
+            "0..1",
+            "Share of the customers in from_state, 0 of a move that nobody made; NULL where it has no customers.",
+            now="coalesce(share, CASE WHEN EXISTS (SELECT 1 FROM transition_matrix AS m "
+            "WHERE m.month = transition_matrix.month AND m.from_state = transition_matrix.from_state "
+            "AND m.customers > 0) THEN 0 END)",
+        ),
         Column(
             "expected",
             "DOUBLE",
@@ -514,7 +536,7 @@ DRIFT_ALERTS = Table(
             "",
             "What a fired figure leads to: hard, a refit at once; soft, a refit if it lasts; alert, nothing by itself. "
             "echo has not fired: beyond its limit, it may be what the champion was promoted for, as the features still "
-            "look back before that. NULL while quiet.",
+            "look back before that; once they do not, the champion follows it, which is no alarm. NULL while quiet.",
         ),
         Column("months_fired", "INTEGER", "months", "Months in a row in which it has fired; 0 while quiet."),
     ),

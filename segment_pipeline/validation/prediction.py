@@ -68,8 +68,8 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Hybrids:
-    """spend : (n,) of the month's window, 0 or more. is_hybrid : (n,). is_single : (n,) of the tier dominant and not
-    hybrid; the others are in between."""
+    """spend : (n,) of the month's window, 0 or more. is_hybrid, is_single : (n,) of the tiers hybrid and dominant;
+    the others are neither."""
 
     spend: Array
     is_hybrid: Flags

@@ -243,9 +243,9 @@ def _hybrids(connection: duckdb.DuckDBPyConnection, config: Config, month: date)
     found = read_columns(
         connection,
         f"""
-        SELECT r.{identifier(MONETARY)} AS spend, a.is_hybrid, a.tier = 'dominant' AND NOT a.is_hybrid AS is_single
+        SELECT r.{identifier(MONETARY)} AS spend, a.tier = 'hybrid' AS is_hybrid, a.tier = 'dominant' AS is_single
         FROM (
-            SELECT customer_id, is_hybrid, tier FROM monthly_assignments
+            SELECT customer_id, tier FROM monthly_assignments
             WHERE month = {month_literal(month)} AND {drawn}
         ) AS a
         JOIN raw_customers AS r ON r.month = {month_literal(month)} AND r.customer_id = a.customer_id

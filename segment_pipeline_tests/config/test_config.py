@@ -117,7 +117,6 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "hybrid_second": 0.3,
         "hybrid_pair": 0.75,
         "diffuse": 0.5,
-        "is_hybrid": 0.25,
         "is_between": 0.25,
     }
 

@@ -271,6 +271,10 @@ def test_what_was_answered_raises_no_second_alarm_and_costs_no_id(half_as_often:
     assert len({decision.champion.segment_ids for decision in decisions[2:]}) == 1
     # while the window straddles the event the champion stays, and once it does not, follows once more
     assert [decision.promoted for decision in decisions[6:10]] == [False, False, True, False]
+    # a promotion without an alarm says so, beside figures beyond their limit that have not fired
+    assert decisions[8].reason.startswith("no alarm, the champion follows what it was promoted for")
+    assert decisions[8].reason.count(", an echo") == decisions[8].reason.count("(limit ")
+    assert "no alarm" not in event.reason
 
 
 def test_a_champion_that_follows_its_customers_is_their_old_one_at_a_new_place(half_as_often: World) -> None:

@@ -132,7 +132,7 @@ def test_every_column_of_an_assignment_follows_from_the_probabilities(seed, k, d
         entropy = -np.sum(r * np.log(np.maximum(r, 1e-300))) / np.log(k)
         assert row["entropy"] == pytest.approx(entropy, abs=1e-9)
         assert 0 <= row["entropy"] <= 1
-        assert row["is_hybrid"] == (row["second_probability"] > TIERS.is_hybrid)
+        assert row["is_hybrid"] == (row["tier"] == "hybrid")
         assert row["is_atypical"] == (row["log_likelihood"] < model.atypical_below)
         assert row["segment_ids"] == list(model.segment_ids)
         assert row["model_version"] == 4

@@ -18,6 +18,6 @@ def test_kinds_of_customers_are_found_by_what_they_buy_and_not_without(tmp_path:
     assert found["ratios"].right_two >= 0.8
     assert found["ratios"].between_right_two >= 0.55
     assert found["ratios"].between_of_one < 0.08
-    assert found["ratios"].between > 2.5 * found["ratios"].hybrid
+    assert found["ratios"].between > 2.5 * found["ratios"].second
     assert found["without"].agreement < 0.05
     assert found["without"].right_two < 0.4

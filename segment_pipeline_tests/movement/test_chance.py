@@ -8,6 +8,7 @@ import pytest
 from segment_pipeline.movement.chance import (
     BASE_SHIFT,
     CAME_BACK,
+    DOWNGRADE,
     MOVED,
     NOBODY,
     Count,
@@ -82,6 +83,30 @@ def test_the_same_seed_gives_the_same_rows_whatever_others_there_are():
     assert rows == rows_of(SEEN, SEEN, 3)
     more = replace(SEEN, warned={"another": 9, **SEEN.warned})
     assert rows.items() <= rows_of(more, more, 3).items()
+
+
+def test_one_event_has_one_range_by_chance_whether_it_is_told_as_a_move_or_as_a_warning():
+    """With one move downwards the warning of a downgrade is that move; with several, what they are together."""
+    moves = {("1", "1"): 800, ("1", "2"): 100, ("1", "3"): 60, ("2", "2"): 400, ("2", "1"): 90, ("2", "3"): 40}
+    named = {"segment_downgrade": 100}
+    one = replace(movement(moves), warned=named, downwards=[("1", "2")])
+    chance = replace(movement({**moves, ("1", "2"): 70}), warned={"segment_downgrade": 70}, downwards=[("1", "2")])
+    rows = rows_of(one, chance)
+    move, warning = rows[Subject("transition", "1", "2")], rows[DOWNGRADE]
+    assert in_words(move).partition(";")[2] == in_words(warning).partition(";")[2]
+    assert warning["customers"] == one.customers
+    assert warning["beside_chance"] == move["beside_chance"] == "above"
+    assert warning["sample"] == move["sample"]
+    # all three ways down: chance expects what it expects of each
+    ways = [("1", "2"), ("1", "3"), ("2", "3")]
+    rows = rows_of(replace(one, warned={"segment_downgrade": 200}, downwards=ways), chance)
+    told = [rows[Subject("transition", *way)] for way in ways]
+    together = sum(row["expected_by_chance"] * row["customers"] for row in told)
+    assert rows[DOWNGRADE]["expected_by_chance"] * one.customers == pytest.approx(together)
+    assert rows[DOWNGRADE]["sample"] == 930 + 530
+    # where the rule names others than those who moved, it has a range of its own
+    rows = rows_of(replace(one, warned={"segment_downgrade": 99}), chance)
+    assert rows[DOWNGRADE]["sample"] == chance.customers
 
 
 @pytest.mark.parametrize(("rate", "sample"), [(0.4, 5000), (0.08, 5000), (0.08, 400), (0.01, 1000)])

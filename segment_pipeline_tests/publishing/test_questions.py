@@ -217,14 +217,53 @@ def test_what_became_of_who_was_new(published, truth):
         for later in (1, 3, 6):
             if begins and begins + later < len(MONTHS):
                 state = states[begins + later]
-                name = SEGMENTS[state][0] if isinstance(state, int) else "not there"
-                expected[MONTHS[begins], later, name].append(truth.spend.get((one, begins + later)))
+                name = SEGMENTS[state][0] if isinstance(state, int) else "lapsed"
+                expected[MONTHS[begins], later, name].append(truth.spend.get((one, begins + later), 0))
     told = {(row["new_in"], row["months_later"], row["segment"]): row for row in answer(published, 18)}
     assert told.keys() == expected.keys()
     for key, spent in expected.items():
         assert told[key]["customers"] == len(spent)
-        if key[2] != "not there":
-            assert told[key]["mean_month_spend"] == pytest.approx(np.mean(spent), abs=0.006)
+        assert told[key]["mean_month_spend"] == pytest.approx(np.mean(spent), abs=0.006)
+
+
+def test_the_mean_over_a_cohort_is_of_all_who_were_in_it_and_not_of_those_who_stayed(published, truth):
+    """The query that comes to mind: nobody has to know that customers leave."""
+    rows = published.execute("""
+        SELECT first.month, later.month, count(*), avg(later.month_spend) FROM customer_months AS first
+        JOIN customer_months AS later ON later.customer_id = first.customer_id AND later.month >= first.month
+        WHERE first.movement = 'new' GROUP BY ALL
+    """).fetchall()
+    told = {(first, later): (count, float(mean)) for first, later, count, mean in rows}
+    begun = defaultdict(list)
+    for one, states in truth.state.items():
+        if states[0] == "new":
+            begun[states.count("new")].append(one)
+    months = range(len(MONTHS))
+    assert told.keys() == {(MONTHS[i], MONTHS[j]) for i in begun for j in months if j >= i}
+    for i, members in begun.items():
+        for j in range(i, len(MONTHS)):
+            count, mean = told[MONTHS[i], MONTHS[j]]
+            assert count == len(members)
+            assert mean == pytest.approx(np.mean([truth.spend.get((one, j), 0) for one in members]), abs=0.001)
+
+
+def test_who_left_has_a_row_that_says_so_in_every_later_month(published, truth):
+    rows = published.execute("""
+        SELECT customer_id, month, movement, previous_segment_id, previous_segment_name, segment_id, window_spend
+        FROM customer_months WHERE state = 'lapsed'
+    """).fetchall()
+    expected = {
+        (one, MONTHS[i]): states[i - 1] if isinstance(states[i - 1], int) else None
+        for one, states in truth.state.items()
+        for i in range(1, len(MONTHS))
+        if states[i] == "lapsed"
+    }
+    assert {(one, month): before for one, month, _, before, *_ in rows} == expected
+    assert {(row[2], row[3] is None) for row in rows} == {("lapsed", False), (None, True)}
+    assert all(row[4] == (SEGMENTS[row[3]][0] if row[3] else None) for row in rows)
+    assert {(row[5], row[6]) for row in rows} == {(None, 0)}
+    there = published.execute("SELECT count(*), count(DISTINCT customer_id) FROM customer_now").fetchone()
+    assert there == (len(truth.there(len(MONTHS) - 1)),) * 2
 
 
 def test_who_stands_between_two_segments_and_what_sets_them_apart(published, truth):
@@ -298,9 +337,12 @@ def test_one_customer_month_by_month(published, truth):
     )
     rows = {row["month"]: row for row in answer(published, 23, instead_of_1=one)}
     states = truth.state[one]
-    assert list(rows) == [month for i, month in enumerate(MONTHS) if isinstance(states[i], int)]
+    assert list(rows) == MONTHS
     for i, month in enumerate(MONTHS):
-        if month not in rows:
+        if states[i] == "lapsed":
+            left = states[i - 1] != "lapsed"
+            assert (rows[month]["segment_name"], rows[month]["month_spend"]) == ("lapsed", 0)
+            assert rows[month]["movement"] == ("lapsed" if left else None)
             continue
         now, before = states[i], states[i - 1] if i else None
         if before is None:

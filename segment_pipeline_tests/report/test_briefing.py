@@ -41,6 +41,7 @@ def story(**changes):
         "contact_list": None,
         "actions": [],
         "window_months": None,
+        "value_quality": [],
         "champion": {"model_version": 2, "trained_month": MARCH, "n_segments": 2},
         "versions": [],
         "alerts": [],
@@ -67,7 +68,8 @@ def test_the_five_answers_say_how_the_base_is_what_changed_whom_to_see_to_what_t
         "Yes: nothing speaks against these segments.",
     ]
     assert answers.changed.more == [
-        "Largest change of size: Regulars, +5.0 points to 60 %, which chance explains.",
+        "Largest change of size: Regulars, +5.0 points to 60 %. All sizes together changed no more than chance "
+        "explains.",
         "5 new, 2 came back, 7 lapsed.",
     ]
 
@@ -100,6 +102,18 @@ def test_what_is_beyond_chance_is_told_by_its_size_and_what_is_not_says_so():
     assert changed.said.startswith("In all no more than chance: 30 of 1,000")
     assert changed.more[0] == "Beyond chance: 25 went from Regulars to Guests, where chance makes 6 to 18."
     assert not any("Guests → Regulars" in said for said in changed.more)
+
+
+def test_what_is_said_of_all_sizes_is_no_judgement_on_the_one_that_is_named():
+    moved, shift = story()["chance"]
+    beyond = shift | {"beside_chance": "above", "observed_customers": 50}
+    assert briefed(chance=[moved, beyond]).changed.more[0] == (
+        "Largest change of size: Regulars, +5.0 points to 60 %. All sizes together changed beyond chance: at least 50 "
+        "must have moved for it, where chance makes 20 to 28."
+    )
+    for unknown in ([moved], [moved, beyond | {"reason": "Nobody knows."}]):
+        said = "Largest change of size: Regulars, +5.0 points to 60 %."
+        assert briefed(chance=unknown).changed.more[0] == said
 
 
 def test_in_the_month_of_a_refit_the_models_own_step_is_named_and_is_no_change_of_the_customers():
@@ -137,6 +151,7 @@ def test_who_needs_us_comes_with_the_revenue_at_risk_and_with_how_such_lists_cam
         "customers)."
     )
     assert attention.more == [
+        "What is expected of spend cannot be judged yet.",
         "Chosen by churn risk alone: no warning has proven to find more.",
         "Of 3 earlier lists, each made by the rule of its month, 24 % fell silent, who spent 19,537 EUR a year per "
         "list. As many customers chosen otherwise: by churn risk alone 41 % and 10,056 EUR; at random 4 % and 3,848 "
@@ -153,6 +168,33 @@ def test_who_needs_us_comes_with_the_revenue_at_risk_and_with_how_such_lists_cam
     early = briefed(queue=[], risk_model={"refused": "too early"}, list_stands_on="there is no churn risk yet")
     assert early.attention.said == "Not known yet: there is no churn risk yet."
     assert briefed(queue=[], list_stands_on=None).attention.said == "Nobody: no customer has a warning."
+
+
+def test_the_money_at_risk_says_how_far_such_money_was_off_and_the_light_knows_it():
+    risk = {"of_list": 1200.4, "of_all": 9000.0}
+
+    def judged(bias: float, month: date = MARCH, horizon: int = 3) -> dict[str, object]:
+        return {"month": month, "horizon_months": horizon, "bias": bias}
+
+    money = [judged(0.9, date(2022, 12, 1)), judged(0.142)]
+    answers = briefed(at_risk=risk, value_quality=money)
+    assert answers.attention.more[0] == "The spend expected of the 3 months after March 2023 was 14 % too high."
+    assert answers.trust.light == "amber"
+    assert (
+        answers.trust.said == "Yes, with care: the spend expected of the 3 months after March 2023 was 14 % too high."
+    )
+    near = briefed(at_risk=risk, value_quality=[judged(-0.04)])
+    assert near.attention.more[0].endswith("was 4 % too low.")
+    assert near.trust.light == "green"
+    assert briefed(at_risk=risk, value_quality=[judged(0.004)]).attention.more[0].endswith("was right to 1 %.")
+    # the money is of twelve months: once twelve are judged, that counts
+    year = briefed(at_risk=risk, value_quality=[*money, judged(0.02, date(2022, 5, 1), 12)])
+    assert "of the 12 months after May 2022 was 2 % too high" in year.attention.more[0]
+    assert year.trust.light == "green"
+    # where no money is shown nothing is said of it
+    without = briefed(value_quality=money)
+    assert without.trust.light == "green"
+    assert not any("expected" in said for said in without.attention.more)
 
 
 def test_the_light_is_green_amber_or_red_and_says_why():

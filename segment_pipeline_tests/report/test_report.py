@@ -271,11 +271,64 @@ def test_a_card_says_of_what_months_its_spend_is_even_where_the_file_does_not_te
 
 def test_all_who_are_between_two_segments_are_not_called_most_of_them():
     def of_first(*customers: int) -> str:
-        return Card({}, None, "", [], [], [{"customers": number} for number in customers], None).of_first_pair
+        return Card({}, None, "", [], [], [{"customers": number} for number in customers], 0, None).of_first_pair
 
     assert of_first(243) == "all of them"
     assert of_first(41, 20) == "most of them"
     assert of_first(20, 19, 2) == "the largest group"
+
+
+def test_hybrid_is_the_tier_on_the_card_in_the_table_and_in_the_appendix_and_between_is_another_word(published):
+    change(published, "UPDATE monthly_assignments SET is_between = false")
+    with duckdb.connect(str(published), read_only=True) as connection:
+        hybrids = dict(
+            connection.execute(
+                "SELECT segment_id, count(*) FROM monthly_assignments WHERE month = ? AND tier = 'hybrid' GROUP BY ALL",
+                [MAY],
+            ).fetchall()
+        )
+        flags, shares = connection.execute(
+            "SELECT count(*) FILTER (is_hybrid), (SELECT sum(hybrid_share * customers) FROM segment_profiles WHERE "
+            "month = $1) FROM monthly_assignments WHERE month = $1",
+            [MAY],
+        ).fetchone()
+        text, _ = render(connection, "shop", MAY)
+    assert hybrids
+    assert flags == round(shares) == sum(hybrids.values())
+    shown = parse(text).text
+    assert f"{sum(hybrids.values()):,} hybrid, of two at once" in shown
+    assert shown.count("are hybrid, likely of two segments at once: ") == len(hybrids)
+    assert "between two segments in" not in shown
+    assert "between this segment and another" not in shown
+    change(published, "UPDATE monthly_assignments SET is_between = true WHERE tier = 'dominant'")
+    assert "lie between this segment and another in what they do." in page_of(published, MAY).text
+    assert page_of(published, MAY).text.count("are hybrid, likely") == len(hybrids)
+
+
+def test_each_customer_on_the_contact_list_has_the_number_of_its_action(published):
+    change(published, "DELETE FROM customer_actions")
+    change(
+        published,
+        "INSERT INTO customer_actions BY NAME SELECT month, customer_id, segment_id, 'call' AS action_id, 'Call.' AS "
+        "what, 'CRM' AS owner, 'phone' AS channel, 'orders' AS kpi FROM monthly_assignments",
+    )
+    change(published, "UPDATE early_warnings SET priority = 1, within_budget = true WHERE status <> 'resolved'")
+    change(
+        published,
+        "UPDATE customer_actions SET action_id = 'rare', what = 'Visit.' WHERE customer_id = "
+        "(SELECT min(customer_id) FROM early_warnings WHERE month = DATE '2023-05-01' AND within_budget)",
+    )
+    with duckdb.connect(str(published), read_only=True) as connection:
+        text, _ = render(connection, "shop", MAY)
+    listed, queue = (
+        re.search(r"<ol>(.*?)</ol>", text, re.DOTALL)[1],
+        re.search(r"<tbody>(.*?)</tbody>", text, re.DOTALL),
+    )
+    assert re.findall(r"<strong>(.*?)</strong>", listed) == ["Call.", "Visit."]
+    told = re.findall(r'<td class="n do">(.*?)</td>', queue[1])
+    assert told
+    assert told[0] == "2"
+    assert set(told[1:]) == {"1"}
 
 
 def test_an_action_is_said_to_be_judged_only_where_it_has_a_control_group(published):
@@ -526,7 +579,8 @@ def test_it_opens_in_a_browser_without_a_network_a_request_or_an_error(three_mon
 FRAME = """<iframe id="f" src="{report}" style="width:{width}px;height:844px;border:0"
 onload="var d = f.contentDocument;
 document.title = [d.documentElement.scrollWidth - d.documentElement.clientWidth,
-d.getElementById('appendix').getBoundingClientRect().top / 844].join(' ')"></iframe>"""
+d.getElementById('appendix').getBoundingClientRect().top / 844,
+Math.max(...[...d.querySelectorAll('.short')].map(e => e.getBoundingClientRect().bottom))].join(' ')"></iframe>"""
 
 
 @pytest.mark.process
@@ -546,14 +600,32 @@ def test_it_is_a_few_screens_of_a_phone_or_pages_and_nothing_is_cut_off_sideways
     for width in (320, 390, 1440):
         frame = tmp_path / f"{width}.html"
         frame.write_text(FRAME.format(report=report.as_uri(), width=width))
-        sideways, screens = map(
+        sideways, screens, answered = map(
             float, re.search(r"<title>(.*)</title>", opened("--dump-dom", frame.as_uri()))[1].split()
         )
         assert sideways == 0, width
         assert 1 < screens <= (8 if width == 390 else 10), width
+        # all five questions have an answer before anybody scrolls
+        assert 0 < answered <= 844 or width == 320
     opened(f"--print-to-pdf={tmp_path / 'report.pdf'}", report.as_uri())
     pages = len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "report.pdf").read_bytes()))
     assert 1 <= pages <= 8
+
+
+def test_the_months_whose_churn_risk_is_judged_are_told_whole_and_stay_together_in_print(published):
+    """A table is broken between months only, and the oldest month is not cut off."""
+    with duckdb.connect(str(published)) as connection:
+        connection.execute("DELETE FROM churn_risk_quality")
+        connection.execute("""
+            INSERT INTO churn_risk_quality BY NAME SELECT CAST(DATE '2022-04-01' + to_months(m.range::INTEGER) AS DATE)
+                AS month, i.inputs, DATE '2023-04-01' AS observed_in, 0.8 AS auc, 0.1 AS base_rate
+            FROM range(7) AS m, (VALUES ('all'), ('features'), ('history'), ('memberships'), ('x')) AS i (inputs)
+        """)
+        text, _ = render(connection, "shop", MAY)
+    (table,) = re.findall(r'aria-label="Quality of the churn risk">.*?</table>', text, re.DOTALL)
+    bodies = [re.findall(r'class="k">([\d-]+)<', body) for body in table.split("<tbody>")[1:]]
+    assert bodies == [[f"2022-{number:02}"] * 5 for number in (10, 9, 8, 7, 6)]
+    assert re.search(r"@media print.*\btbody\b[^{]*{ break-inside: avoid; }", text, re.DOTALL)
 
 
 GUESTS = """

@@ -211,6 +211,18 @@ def test_in_a_month_of_a_refit_a_customer_is_set_beside_where_its_champion_would
     assert warehouse.execute(everywhere).fetchone() == (0,)
 
 
+def test_the_step_of_a_new_champion_is_told_from_what_the_customer_did(warehouse):
+    refit_in_march(warehouse, sees_february=True)
+    assert {row for one in MOVES for row in journey(warehouse, one, "by_refit")} == {(False,)}  # they moved
+    stays = "UPDATE monthly_assignments SET previous_segment_id = segment_id WHERE customer_id = 'up' AND month = ?"
+    warehouse.execute(stays, [REFIT])
+    told = journey(warehouse, "up", "segment_id", "moved", "by_refit")
+    published = [row[0] for row in told]
+    assert published[-3] != published[-2]
+    assert [row[2] for row in told] == [False] * (len(told) - 2) + [True, False]
+    assert told[-2][1] is False
+
+
 def test_where_a_champion_cannot_see_the_month_before_the_one_of_then_says_who_moved(warehouse):
     refit_in_march(warehouse, sees_february=False)
     columns = ("segment_id", "previous_segment_id", "moved", "direction", "month(changed_at)")

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from segment_pipeline.config.source import Feature
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.models.naming import assign_roles, name_segments, shown_standing, speaks_of, told_apart
+from segment_pipeline.models.naming import (
+    assign_roles,
+    calls_regular,
+    mostly_once,
+    name_segments,
+    shown_standing,
+    speaks_of,
+    told_apart,
+)
 from segment_pipeline.segments.profiles import FeatureFigure, narrative
 from segment_pipeline.words import deed, kind_of
 
@@ -83,8 +91,9 @@ def test_no_two_segments_of_a_month_have_one_name_whatever_a_user_calls_some(nam
 
 
 @given(st.integers(0, 10_000), st.sampled_from(["none", "log1p"]))
-def test_a_name_says_high_where_the_mean_beside_it_is_high(seed: int, transform: str) -> None:
-    """A few very rich pull a mean up and hardly the mean of logs: by that a segment was very low beside a high mean."""
+def test_a_name_says_high_where_the_mean_beside_it_and_most_customers_are_high(seed: int, transform: str) -> None:
+    """A few very rich pull a mean up and hardly the mean of logs: by that a segment was very low beside a high mean.
+    And where they pull it above all customers' mean, most of the segment are below: it is called neither."""
     random = np.random.default_rng(seed)
     X = random.lognormal(10, random.uniform(0.2, 1.5, 2), (400, 2)).round(2)
     X[:20, 0] *= 40
@@ -94,8 +103,24 @@ def test_a_name_says_high_where_the_mean_beside_it_is_high(seed: int, transform:
     labels = R.argmax(axis=1)
     standing = shown_standing(space, X, R)
     for k in np.unique(labels):
-        higher = X[labels == k].mean(axis=0) > X.mean(axis=0)
-        assert ((standing[k] > 0) == higher).all()
+        ways = {name: np.sign(of(X[labels == k], axis=0) - X.mean(axis=0)) for name, of in STATISTICS.items()}
+        agree = ways["mean"] == ways["median"]
+        assert (np.sign(standing[k]) == np.where(agree, ways["mean"], 0)).all()
+
+
+STATISTICS = {"mean": np.mean, "median": np.median}
+
+
+def test_nobody_is_called_a_regular_where_most_have_ordered_once() -> None:
+    orders = np.array([1, 1, 1, 9, 1, 2, 2, 3, 1, 1, np.nan])
+    R = np.eye(3)[[0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2]]
+    assert mostly_once(orders, R) == [True, False, True]
+    assert mostly_once(orders / 4, R) == mostly_once(None, R) == [False] * 3  # of a rate nobody can say once
+    roles = ["at_risk", "at_risk", "engaged"]
+    names = name_segments(np.zeros((3, 1)), ["orders"], roles, ordered_once=mostly_once(orders, R))
+    assert names == ["Slipping one-order customers", "Slipping regulars", "Recent one-order customers"]
+    assert [calls_regular(f"{name}, big baskets") for name in names] == [False, True, False]
+    assert not calls_regular("Occasional customers")
 
 
 def test_a_role_names_a_segment_with_what_it_does_not_say_itself() -> None:

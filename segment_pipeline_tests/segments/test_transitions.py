@@ -181,9 +181,9 @@ def test_without_a_month_before_nothing_is_told(warehouse):
 
 def test_the_figures_of_a_month_are_means_over_its_customers(warehouse):
     warehouse.execute(
-        "UPDATE monthly_assignments SET is_hybrid = customer_id = 'stays', is_atypical = customer_id < 'is', "
+        "UPDATE monthly_assignments SET is_atypical = customer_id < 'is', "
         "max_probability = CASE WHEN customer_id = 'stays' THEN 0.5 ELSE 1 END, entropy = 0.25, "
-        "tier = CASE WHEN customer_id = 'stays' THEN 'diffuse' ELSE 'dominant' END WHERE month = ?",
+        "tier = CASE WHEN customer_id = 'stays' THEN 'hybrid' ELSE 'dominant' END WHERE month = ?",
         [MARCH],
     )
     figures = assignment_figures(warehouse, MARCH)
@@ -199,6 +199,36 @@ def test_the_figures_of_a_month_are_means_over_its_customers(warehouse):
     )
     warehouse.execute("UPDATE monthly_assignments SET probabilities = [0.5, 0.25, 0] WHERE customer_id = 'falls'")
     assert assignment_figures(warehouse, MARCH)["largest_sum_error"] == 0.25
+
+
+def test_the_hybrids_of_a_warehouse_of_before_are_those_of_the_tier(warehouse):
+    warehouse.execute("UPDATE monthly_assignments SET tier = CASE customer_id WHEN 'stays' THEN 'hybrid' ELSE tier END")
+    warehouse.execute("UPDATE monthly_assignments SET is_hybrid = true")
+    warehouse.execute("UPDATE segment_profiles SET hybrid_share = 1")
+    for table, column in (("monthly_assignments", "is_hybrid"), ("segment_profiles", "hybrid_share")):
+        warehouse.execute(f"COMMENT ON COLUMN {table}.{column} IS 'Whether the second probability exceeds 0.25.'")
+    prepare(warehouse, TABLES, ("x",))
+    assert warehouse.execute("SELECT bool_and(is_hybrid = (tier = 'hybrid')) FROM monthly_assignments").fetchone()[0]
+    assert warehouse.execute("SELECT count(*) > 0 FROM monthly_assignments WHERE is_hybrid").fetchone()[0]
+    apart = warehouse.execute("""
+        SELECT count(*) FROM segment_profiles AS p WHERE hybrid_share IS DISTINCT FROM (
+            SELECT avg(CAST(tier = 'hybrid' AS DOUBLE)) FROM monthly_assignments AS a
+            WHERE a.month = p.month AND a.segment_id = p.segment_id
+        )
+    """).fetchone()
+    assert apart == (0,)
+    # a move that nobody made had no share
+    warehouse.execute("INSERT INTO transition_matrix VALUES (?, '1', '2', 0, NULL, 0.1)", [FEBRUARY])
+    warehouse.execute("INSERT INTO transition_matrix VALUES (?, '1', '1', 9, 1, 8.9)", [FEBRUARY])
+    warehouse.execute("INSERT INTO transition_matrix VALUES (?, '2', '1', 0, NULL, 0.1)", [FEBRUARY])
+    warehouse.execute("COMMENT ON COLUMN transition_matrix.share IS 'Of then.'")
+    prepare(warehouse, TABLES, ("x",))
+    shares = "SELECT from_state || to_state, share FROM transition_matrix WHERE month = ? ORDER BY ALL"
+    assert warehouse.execute(shares, [FEBRUARY]).fetchall() == [("11", 1), ("12", 0), ("21", None)]
+    # the comments are now those of today: what has one is not touched again
+    warehouse.execute("UPDATE monthly_assignments SET is_hybrid = true")
+    prepare(warehouse, TABLES, ("x",))
+    assert warehouse.execute("SELECT bool_and(is_hybrid) FROM monthly_assignments").fetchone()[0]
 
 
 def test_a_warehouse_of_before_there_were_positions_goes_on_with_them(warehouse):
