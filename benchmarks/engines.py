@@ -26,7 +26,7 @@ from sqlglot import TokenType, exp, parse_one, tokenize
 from segment_pipeline.cli.main import main
 from segment_pipeline.database.engines.spark_sql import AsWritten, ForeignSqlError, to_spark
 from segment_pipeline.database.quoting import identifier, literal
-from segment_pipeline_tests.spark import session
+from segment_pipeline_tests.spark import server, session
 
 QUERY = re.compile(
     r"\s*(INSERT\s+INTO\s+\S+\s+(BY\s+NAME\s+)?|CREATE\s+(OR\s+REPLACE\s+)?(TEMP\s+)?TABLE\s+\S+\s+AS\s+)?"
@@ -175,7 +175,7 @@ def run() -> None:
     duckdb.connect = connect
     outcomes: Counter[str] = Counter()
     largest, begun = 0.0, time.perf_counter()
-    with session(engine) as spark:
+    with tempfile.TemporaryDirectory() as room, server(engine, Path(room)) as running, session(running) as spark:
         for kept in Recording.kept:
             outcome, apart = compared(spark, kept)
             if outcome != "equal":

@@ -12,14 +12,12 @@ What a size leaves behind is removed before the next.
 import argparse
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +26,8 @@ import duckdb
 
 from segment_pipeline.database.store import SPILL
 from segment_pipeline.months import add_months, as_of, month_key
+from segment_pipeline_tests.spark import Server
+from segment_pipeline_tests.spark import server as running
 
 BEGIN, MONTHS = date(2023, 1, 1), 12
 """The month of the first order lines, and how many months there are before the ordinary one."""
@@ -67,36 +67,6 @@ class Figures(NamedTuple):
     cpu: float
     peak: float
     spilled: float
-
-
-class Server(NamedTuple):
-    """A process beside the command: its id, and what it is at."""
-
-    pid: int
-    address: str
-
-    def used(self) -> tuple[float, float]:
-        """Processor seconds so far, and the most memory held since the last call in MB (Linux)."""
-        ticks = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        told = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
-        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
-        return (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK"), int(told["VmHWM"].split()[0]) / 1024
-
-
-@contextmanager
-def sail(folder: Path, mode: str) -> Iterator[Server]:
-    """A Sail server in a process of its own. mode : local, or local-cluster."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("sail")), "spark", "server", "--port", str(port)]
-    with (folder / "server.txt").open("w") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | {"SAIL_MODE": mode}, cwd=folder)
-        try:
-            yield Server(process.pid, f"sc://127.0.0.1:{port}")
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def uniform(what: str) -> str:
@@ -252,7 +222,7 @@ def main() -> None:
     for customers in chosen.customers:
         folder = Path(tempfile.mkdtemp(prefix="many_customers_", dir=chosen.folder))
         try:
-            with sail(folder, chosen.mode) if chosen.engine == "sail" else nullcontext() as server:
+            with running("sail", folder, SAIL_MODE=chosen.mode) if chosen.engine == "sail" else nullcontext() as server:
                 found.append(measure(folder, customers, chosen.lines, chosen.memory_limit, server))
         finally:
             if not chosen.keep:

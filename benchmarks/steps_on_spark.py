@@ -17,12 +17,14 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.many_customers import Server, sail, size_of
+from benchmarks.many_customers import size_of
 from benchmarks.month_of_a_million import LIMIT, MONTH, Step, a_model, begin, peak_megabytes, steps_of
 from segment_pipeline.database.engines.engine import SparkEngine
 from segment_pipeline.database.engines.spark import Spark
 from segment_pipeline.database.store import Warehouse
 from segment_pipeline.publishing.catalogue import TABLES
+from segment_pipeline_tests.spark import Server
+from segment_pipeline_tests.spark import server as running
 
 
 class Cost(NamedTuple):
@@ -52,7 +54,7 @@ def measure(folder: Path, customers: int, mode: str) -> tuple[float, float]:
     model = a_model()
     alone = Warehouse(folder / "alone" / "warehouse.duckdb", 60, LIMIT)
     begin(alone, model, customers)
-    with sail(folder, mode) as server:
+    with running("sail", folder, SAIL_MODE=mode) as server:
         engine = SparkEngine(Spark(server.address, "segments", "parquet", str(folder / "lake")))
         (folder / "there").mkdir()
         shutil.copyfile(alone.path, folder / "there" / "warehouse.duckdb")

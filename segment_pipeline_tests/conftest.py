@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from segment_pipeline_tests.commands import Commands, shared_commands
 from segment_pipeline_tests.shop import Shop, order_lines, write_parquet
-from segment_pipeline_tests.spark import engines, session
+from segment_pipeline_tests.spark import Server, engines, server, session
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -159,9 +159,16 @@ def three_months(tmp_path_factory: pytest.TempPathFactory, shop_orders: Path) ->
 
 
 @pytest.fixture(scope="session", params=engines())
-def spark(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A session of Spark, once for each engine that speaks its language; see spark.py."""
-    with session(request.param) as started:
+def spark_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of Spark Connect, once for each engine that is one; see spark.py. Let it run: others use it as well."""
+    with server(request.param, tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def spark(spark_server: Server) -> Iterator[Any]:
+    """A session of its."""
+    with session(spark_server) as started:
         yield started
 
 

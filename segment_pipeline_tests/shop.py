@@ -1,5 +1,6 @@
 """A made-up shop with known truth: customers of three habits, seeded, as order lines in a real file."""
 
+import math
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -128,3 +129,20 @@ def published_content(path: Path) -> dict[str, list[tuple]]:  # type: ignore[typ
             for table in tables
             if table not in {"pipeline_runs", "published_parts"}
         }
+
+
+def distance(one: object, other: object) -> float:
+    """0 where they are equal; of numbers, how far they are apart in parts of the larger; infinite otherwise."""
+    if isinstance(one, float) and isinstance(other, float):
+        return 0.0 if one == other else abs(one - other) / max(1.0, abs(one), abs(other))
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return max(map(distance, one, other), default=0.0)
+    return 0.0 if one == other else math.inf
+
+
+def apart(one: Path, other: Path) -> dict[str, float]:
+    """How far two published files are apart, by table: see `distance`; infinite where one has more rows."""
+    contents = published_content(one), published_content(other)
+    assert contents[0].keys() == contents[1].keys()
+    both = {table: [[list(row) for row in content[table]] for content in contents] for table in contents[0]}
+    return {table: distance(*rows) for table, rows in both.items()}

@@ -1,14 +1,16 @@
 """Whole months with their customers in a real Spark Connect server, beside the same months by DuckDB alone."""
 
-import math
+import os
 import re
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import pytest
@@ -21,12 +23,20 @@ from segment_pipeline.database.engines.spark import EngineError
 from segment_pipeline.database.store import Warehouse
 from segment_pipeline.orchestration import monthly_asset as monthly_asset_module
 from segment_pipeline.run_months import plan
-from segment_pipeline_tests.shop import Shop, published_content, query
-from segment_pipeline_tests.spark import engines, sail, server
+from segment_pipeline_tests.commands import Commands
+from segment_pipeline_tests.shop import Shop, apart, published_content, query
+from segment_pipeline_tests.spark import Server, put_demo_on, server
 
 pytestmark = [pytest.mark.process, pytest.mark.months]
 
-Months = tuple[Shop, Shop]
+
+class Months(NamedTuple):
+    """The same months by DuckDB alone, and on Spark; the server, and where the files of its tables are."""
+
+    alone: Shop
+    on_spark: Shop
+    server: Server
+    lake: Path
 
 
 @pytest.fixture(scope="module")
@@ -35,21 +45,19 @@ def alone(tmp_path_factory: pytest.TempPathFactory, shop_orders: Path, materiali
     return two_months(tmp_path_factory.mktemp("alone"), shop_orders, materialize)
 
 
-@pytest.fixture(scope="module", params=engines())
+@pytest.fixture(scope="module")
 def months(
-    request: pytest.FixtureRequest,
+    spark_server: Server,
     tmp_path_factory: pytest.TempPathFactory,
     shop_orders: Path,
     alone: Shop,
     materialize: Callable[..., Any],
-) -> Iterator[Months]:
-    """The same by DuckDB alone, and on Spark: on Sail in folders that are named to it, on Apache Spark in its
-    catalogue."""
+) -> Months:
+    """On Sail in folders that are named to it, on Apache Spark in its catalogue."""
     folder = tmp_path_factory.mktemp("on_spark")
-    with server(request.param, folder / "lake") as address:
-        place = {"location": str(folder / "lake")} if request.param == "sail" else {}
-        engine = yaml.safe_dump({"engine": {"spark": address, **place}})
-        yield alone, two_months(folder, shop_orders, materialize, engine)
+    lake = folder / "lake"
+    on_spark = two_months(folder, shop_orders, materialize, spark_server.key(lake))
+    return Months(alone, on_spark, spark_server, spark_server.tables(lake))
 
 
 def two_months(folder: Path, orders: Path, materialize: Callable[..., Any], engine: str = "") -> Shop:
@@ -60,32 +68,14 @@ def two_months(folder: Path, orders: Path, materialize: Callable[..., Any], engi
     return shop
 
 
-def is_on_sail(shop: Shop) -> bool:
-    return "location" in yaml.safe_load(shop.config_path.read_text())["engine"]
-
-
-def distance(one: object, other: object) -> float:
-    """0 where they are equal; of numbers, how far they are apart in parts of the larger; infinite otherwise."""
-    if isinstance(one, float) and isinstance(other, float):
-        return 0.0 if one == other else abs(one - other) / max(1.0, abs(one), abs(other))
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        return max(map(distance, one, other), default=0.0)
-    return 0.0 if one == other else math.inf
-
-
 def test_every_published_table_is_the_same(months: Months) -> None:
-    alone, on_spark = (published_content(shop.published) for shop in months)
-    assert alone.keys() == on_spark.keys()
-    apart = {
-        table: max((distance(list(a), list(b)) for a, b in zip(rows, on_spark[table], strict=True)), default=0.0)
-        for table, rows in alone.items()
-    }
-    assert {table: far for table, far in apart.items() if not far <= 1e-9} == {}
-    assert len(alone["monthly_assignments"]) > 1000
+    far = apart(months.alone.published, months.on_spark.published)
+    assert {table: most for table, most in far.items() if not most <= 1e-9} == {}
+    assert len(query(months.alone.published, "SELECT customer_id FROM monthly_assignments")) > 1000
 
 
 def test_the_warehouse_itself_holds_no_customer(months: Months) -> None:
-    _, on_spark = months
+    on_spark = months.on_spark
     living = query(on_spark.warehouse, "SELECT table_name FROM engine_tables")
     assert {"raw_customers", "validated_features", "monthly_assignments", "early_warnings"} <= {
         name for (name,) in living
@@ -96,29 +86,81 @@ def test_the_warehouse_itself_holds_no_customer(months: Months) -> None:
 
 
 def test_readers_of_the_catalogue_see_what_the_file_says(months: Months) -> None:
-    _, on_spark = months
+    on_spark = months.on_spark
     readable = "SELECT month, sum(rows) FROM engine_readable WHERE table_name = 'monthly_assignments' GROUP BY month"
     said = "SELECT month, count(*) FROM monthly_assignments GROUP BY month"
     assert dict(query(on_spark.warehouse, readable)) == dict(query(on_spark.published, said))
     needed = "SELECT writing FROM engine_writings UNION SELECT writing FROM engine_readable ORDER BY 1"
     begun = query(on_spark.warehouse, "SELECT writing FROM engine_begun ORDER BY 1")
     assert begun == query(on_spark.warehouse, needed)
-    assert {name for (name,) in begun} == {
-        one.parent.name for one in (on_spark.folder / "lake").rglob("*__*/*.parquet")
-    }
+    assert {name for (name,) in begun} == {one.parent.name for one in months.lake.rglob("*__*/*.parquet")}
+
+
+@pytest.mark.parametrize("how", ["is killed", "hangs"])
+def test_a_server_that_goes_in_the_middle_of_a_statement_costs_nothing_that_is_published(
+    months: Months, tmp_path: Path, materialize: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Apache Spark's catalogue has one server at a time, so that of all tests is one that only hangs, and goes on."""
+    if how == "is killed" and months.server.engine == "java":
+        pytest.skip("a second server cannot open the catalogue of the first")
+    shop = Shop(shutil.copytree(months.on_spark.folder, tmp_path / "copy"))
+    with server("sail", tmp_path / "server") if how == "is killed" else nullcontext(months.server) as running:
+        settings = yaml.safe_load(shop.config_path.read_text()) | yaml.safe_load(running.key(months.lake))
+        shop.config_path.write_text(yaml.safe_dump(settings | {"last_month": "2023-05"}))
+        before = published_content(shop.published)
+        with monkeypatch.context() as patched:
+            go_at(patched, 5, lambda: os.kill(running.pid, signal.SIGKILL if how == "is killed" else signal.SIGSTOP))
+            try:
+                failed = materialize(shop, "2023-05", raise_on_error=False)
+            finally:
+                if how == "hangs":
+                    os.kill(running.pid, signal.SIGCONT)
+        assert any("does not answer" in str(event.event_specific_data) for event in failed.all_events)
+        assert published_content(shop.published) == before
+        assert query(shop.warehouse, "SELECT asset FROM pipeline_runs WHERE month = DATE '2023-05-01'") == [
+            ("raw_customers",)
+        ]
+        if how == "hangs":
+            made = materialize(shop, "2023-05")
+            where = [
+                event.materialization.metadata.get("customers are in")
+                for event in made.get_asset_materialization_events()
+            ]
+            assert {one.value for one in where if one is not None} == {"the database segments of Spark"}
+            assert where.count(None) == 1  # the report, which is made of the published file
+    if how == "is killed":
+        with server("sail", tmp_path / "server", int(running.address.rpartition(":")[2])):
+            materialize(shop, "2023-05")
+    assert len(query(shop.published, "SELECT DISTINCT month FROM monthly_assignments")) == 3
+
+
+def go_at(patched: pytest.MonkeyPatch, table: int, go: Callable[[], None]) -> None:
+    """Let it happen while the server writes a table, after so many; and let the patience of all concerned be short."""
+    for name, seconds in {"PATIENCE": 2.0, "QUIET": 1.0, "SIGN_OF_LIFE": 1.0, "TRIES": 1, "LONGEST_PAUSE": 100}.items():
+        patched.setattr(spark_module, name, seconds)
+    patched.setattr(monthly_asset_module, "PAUSE", 0.0)
+    save, saved = spark_module.Session.save, list[str]()
+
+    def save_and_go(session: spark_module.Session, name: str, rows: str) -> None:
+        saved.append(name)
+        if len(saved) == table:
+            threading.Timer(0.05, go).start()
+        save(session, name, rows)
+
+    patched.setattr(spark_module.Session, "save", save_and_go)
 
 
 def test_a_month_that_is_lost_comes_back_from_the_source(
     months: Months, tmp_path: Path, materialize: Callable[..., Any]
 ) -> None:
-    shop = Shop(shutil.copytree(months[1].folder, tmp_path / "copy"))
+    shop = Shop(shutil.copytree(months.on_spark.folder, tmp_path / "copy"))
     before = published_content(shop.published)
     ((lost,),) = query(
         shop.warehouse,
         "SELECT writing FROM engine_writings WHERE table_name = 'monthly_assignments' AND month = DATE '2023-04-01'",
     )
-    lake = months[1].folder / "lake"  # the copy's warehouse is of the same tables
-    if is_on_sail(months[1]):
+    lake = months.lake  # the copy's warehouse is of the same tables
+    if months.server.engine == "sail":
         settings = yaml.safe_load(shop.config_path.read_text())
         settings["engine"]["location"] = str(shop.folder / "lake")
         shop.config_path.write_text(yaml.safe_dump(settings))
@@ -136,28 +178,14 @@ def test_a_month_that_is_lost_comes_back_from_the_source(
     assert {table for table in before if len(after[table]) != len(before[table])} == set()
 
 
-def test_a_server_that_stops_in_a_month_costs_nothing_that_is_published(
-    months: Months, tmp_path: Path, materialize: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not is_on_sail(months[1]):
-        pytest.skip("a catalogue that ends with its server has nothing left to go on with")
-    shop = Shop(shutil.copytree(months[1].folder, tmp_path / "copy"))
-    with sail() as address:
-        settings = yaml.safe_load(shop.config_path.read_text())
-        settings["engine"] |= {"spark": address, "location": str(months[1].folder / "lake")}
-        settings["last_month"] = "2023-05"
-        shop.config_path.write_text(yaml.safe_dump(settings))
-        materialize(shop, "2023-05", selection=["raw_customers", "validated_features", "scaled_matrix"])
-    before = published_content(shop.published)
-    monkeypatch.setattr(spark_module, "PATIENCE", 0.2)
-    monkeypatch.setattr(monthly_asset_module, "PAUSE", 0.0)
-    failed = materialize(shop, "2023-05", raise_on_error=False)
-    assert any("does not answer" in str(event.event_specific_data) for event in failed.all_events)
-    assert published_content(shop.published) == before
-    monkeypatch.undo()  # a server that has just begun may not answer at once
-    with sail(int(address.rpartition(":")[2])):
-        materialize(shop, "2023-05")
-    assert len(query(shop.published, "SELECT DISTINCT month FROM monthly_assignments")) == 3
+@pytest.mark.demo
+def test_the_demo_is_that_of_duckdb(demo: Path, spark_server: Server, tmp_path: Path, commands: Commands) -> None:
+    """Its first two months; benchmarks/demo_on_engines.py does all ten."""
+    put_demo_on(spark_server, tmp_path)
+    ended = commands.run(Shop(tmp_path), "--quiet", "--months", "2017-03..2017-04")
+    assert ended.code == 0, ended
+    far = apart(demo, tmp_path / "segments.duckdb")
+    assert {table: most for table, most in far.items() if not most <= 1e-9} == {}
 
 
 class Recorded:

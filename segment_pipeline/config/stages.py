@@ -264,6 +264,13 @@ class EngineSettings(Settings):
         "Where their files lie, as a URL or a whole path that the server can open; where its catalogue says when left "
         "out. A server whose catalogue ends with a session, such as Sail by itself, needs it.",
     )
+    statement_minutes: float = setting(
+        60.0,
+        "minutes",
+        "How long one statement may take there before the month stops with it.",
+        gt=0,
+        le=10_080,
+    )
 
 
 class OperationSettings(Settings):

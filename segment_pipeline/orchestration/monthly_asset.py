@@ -94,8 +94,6 @@ def _events_of(story: Story, lineage: Mapping[str, Any]) -> Callable[..., Events
         try:
             result = story(*arguments, **named)
             told = {name: rounded(value) for name, value in (result.metadata or {}).items() if is_known(value)}
-            if ENGINE.spark is not None:
-                told["customers are in"] = f"the database {ENGINE.database} of Spark"
             yield result._replace(metadata={**told, **lineage})
         except GateClosedError as closed:
             yield from closed.results

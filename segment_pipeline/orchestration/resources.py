@@ -61,7 +61,7 @@ class Step:
     def result(self, told: Mapping[str, Any]) -> dg.MaterializeResult[None]:
         """What the asset has to tell of the month: its rows, where they are, what is given, and its verdicts."""
         engine = self.config.engine
-        where = {} if engine.spark is None else {"engine": f"Spark, {engine.database}"}
+        where = {} if engine.spark is None else {"customers are in": f"the database {engine.database} of Spark"}
         return dg.MaterializeResult(
             metadata={"dagster/partition_row_count": self.rows, **where, **told}, check_results=self.verdicts
         )

@@ -1,8 +1,13 @@
 """Tables of customers in a real Spark Connect server, all others in the warehouse, and one connection over both."""
 
+import os
 import shutil
+import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -15,7 +20,7 @@ import pytest
 from segment_pipeline.database.engines import routing as routing_module
 from segment_pipeline.database.engines import spark as spark_module
 from segment_pipeline.database.engines.engine import SparkEngine
-from segment_pipeline.database.engines.spark import EngineError, Session, Spark
+from segment_pipeline.database.engines.spark import EngineError, Session, SilentError, Spark
 from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import (
     Warehouse,
@@ -27,7 +32,8 @@ from segment_pipeline.database.store import (
 )
 from segment_pipeline.database.tables import CUSTOMER_ID, MONTH, Column, Table
 from segment_pipeline.errors import PipelineError
-from segment_pipeline_tests.spark import ENGINES, is_there, sail
+from segment_pipeline_tests.spark import ENGINES, is_there
+from segment_pipeline_tests.spark import server as spark_server
 
 pytestmark = [
     pytest.mark.process,
@@ -50,15 +56,12 @@ MAY, JUNE = date(2023, 5, 1), date(2023, 6, 1)
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with sail() as address:
-        yield address
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with spark_server("sail", tmp_path_factory.mktemp("sail")) as running:
+        yield running.address
 
 
-def test_a_catalogue_that_ends_with_a_session_is_found_before_anything_is_moved(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)  # where Sail, which stands in this process, puts tables without a place
+def test_a_catalogue_that_ends_with_a_session_is_found_before_anything_is_moved(server: str, tmp_path: Path) -> None:
     alone = Warehouse(tmp_path / "warehouse.duckdb", 5, "1GB", 1)
     with alone.transaction() as connection:
         prepare(connection, [PEOPLE, TOTALS], ())
@@ -335,6 +338,33 @@ def test_a_server_that_takes_connections_and_says_nothing_is_given_up(monkeypatc
         (said,) = SparkEngine(spark).problems()
     assert "does not answer at" in said
     assert "for 0.5 seconds" in said
+
+
+def test_a_statement_that_takes_too_long_is_given_up_here_and_there(tmp_path: Path) -> None:
+    with spark_server("sail", tmp_path) as running:
+        engine = SparkEngine(Spark(running.address, "segments", "parquet", str(tmp_path / "lake"), minutes=0.03))
+        with pytest.raises(EngineError, match=r"in 0\.03 minutes.*engine\.statement_minutes.*range"):
+            engine.fetch("SELECT count(*) FROM range(100000000000) WHERE id % 7 = 3")
+        time.sleep(0.5)
+        busy, _ = running.used()
+        time.sleep(0.5)
+        assert running.used()[0] - busy < 0.1
+        assert engine.fetch("SELECT 1 AS one").to_pylist() == [{"one": 1}]
+
+
+def test_a_server_that_hangs_in_the_middle_of_a_statement_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in {"QUIET": 1.0, "SIGN_OF_LIFE": 1.0, "TRIES": 1, "LONGEST_PAUSE": 100}.items():
+        monkeypatch.setattr(spark_module, name, seconds)
+    with spark_server("sail", tmp_path) as running:
+        with closing(Spark(running.address, "segments", "parquet", str(tmp_path / "lake")).session()) as session:
+            threading.Timer(0.5, os.kill, [running.pid, signal.SIGSTOP]).start()
+            begun = time.perf_counter()
+            with pytest.raises(SilentError, match="does not answer"):
+                session.run("SELECT count(*) FROM range(100000000000) WHERE id % 7 = 3")
+            monkeypatch.setattr(spark_module, "PATIENCE", 0.5)
+        assert time.perf_counter() - begun < 30
 
 
 def test_a_server_that_is_not_there_is_named_without_its_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The code location as its users see it: names, groups, dependencies and checks are an interface."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -214,6 +215,29 @@ def test_loading_the_code_location_imports_nothing_heavy():
     code = f"import sys, segment_pipeline.definitions; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("engine", "pool"), [("", None), ('engine: {spark: "sc://host:1"}\n', "spark")])
+def test_assets_whose_customers_are_elsewhere_say_so_and_share_a_pool(
+    tmp_path: Path, engine: str, pool: str | None
+) -> None:
+    config = Shop(tmp_path).configure(last_month="2023-03", more=engine).config_path
+    code = """
+import json
+from segment_pipeline.definitions import defs
+made = [asset for asset in defs.assets if asset.is_executable]
+print(json.dumps([[asset.op.pool, [sorted(spec.kinds) for spec in asset.specs]] for asset in made]))
+"""
+    environment = os.environ | {"SEGMENT_PIPELINE_CONFIG": str(config)}
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    ).stdout
+    told = json.loads(found.splitlines()[-1])
+    assert len(told) > 15
+    for in_pool, kinds_of_specs in told:
+        assert in_pool == pool
+        assert [("spark" in kinds) for kinds in kinds_of_specs] == [pool is not None]
 
 
 def test_the_shipped_dagster_yaml_loads_and_is_the_one_beside_the_demo(tmp_path):

@@ -1,6 +1,6 @@
 """SQL of the user's own over tables of the engine's catalogue, beside the same by DuckDB over the file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from segment_pipeline.database.engines.spark import EngineError
 from segment_pipeline.errors import ConfigError, SourceError
 from segment_pipeline.sources.sources import check_source, read_customers
 from segment_pipeline_tests.shop import Shop, order_lines, query, write_parquet
-from segment_pipeline_tests.spark import engines, server
+from segment_pipeline_tests.spark import Server
 
 pytestmark = [pytest.mark.process]
 
@@ -36,13 +36,12 @@ GROUP BY customer
 """
 
 
-@pytest.fixture(scope="module", params=engines())
-def lake(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A file of order lines, and a server whose catalogue has it as a table."""
+@pytest.fixture(scope="module")
+def lake(spark_server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with a file of order lines, and a server that can open it."""
     folder = tmp_path_factory.mktemp("lake")
     write_parquet(order_lines(), folder / "orders.parquet")
-    with server(request.param, folder / "tables") as address:
-        yield folder, address
+    return folder, spark_server.address
 
 
 def configured(folder: Path, runs_on: str, sql: str, more: str = "") -> Config:

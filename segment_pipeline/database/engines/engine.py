@@ -93,5 +93,5 @@ def engine_of(config: Config) -> SparkEngine | None:
     if engine.spark is None:
         return None
     table_format = engine.table_format or ("parquet" if engine.location is not None else None)
-    spark = Spark(engine.spark, engine.database, table_format, engine.location)
+    spark = Spark(engine.spark, engine.database, table_format, engine.location, engine.statement_minutes)
     return SparkEngine(spark, config.project, config.is_project)

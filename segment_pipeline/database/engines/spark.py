@@ -4,11 +4,15 @@ Databricks, open Spark and Sail are spoken to alike, with a client in pure Pytho
 when a statement goes there: it is an extra, and nobody who stays with DuckDB has it.
 """
 
+import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import Future
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from segment_pipeline.database.quoting import literal
@@ -16,6 +20,9 @@ from segment_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyspark.sql.connect.client.core import DefaultChannelBuilder
+
+Done = TypeVar("Done")
 
 PATIENCE = 60.0
 """Seconds until a server that does not answer is given up. A cluster is shared, and what runs on it starts anew at
@@ -23,6 +30,10 @@ times."""
 TRIES, LONGEST_PAUSE = 8, 10_000
 """How often a statement is sent again while a server that has answered does not, and the longest pause between, in
 milliseconds: a minute in all."""
+
+QUIET, SIGN_OF_LIFE = 300.0, 20.0
+"""Seconds without a word in the middle of a statement until the server is asked whether it lives, and until one that
+says nothing to that has gone. Servers hang up on a client that asks more often than every five minutes."""
 
 PORTION = 2**25
 """Bytes of rows that are sent in one message, and stand in one statement: servers take 128 MiB, and text may need more
@@ -62,17 +73,19 @@ class Spark:
     """A database of a Spark server, in which customer-level tables live.
 
     address : sc://HOST:PORT, with all that the client is to say after it. format : of the tables, such as parquet or
-    delta, and location : where they lie, as the server can open it; None leaves either to its catalogue.
+    delta, and location : where they lie, as the server can open it; None leaves either to its catalogue. minutes : how
+    long a statement may take.
     """
 
     address: str
     database: str
     format: str | None
     location: str | None
+    minutes: float = 60.0
 
     def session(self) -> "Session":
         """A session of its own. Raises EngineError."""
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what there is to say of a connection is said here
+        _keep_the_client_quiet()
         try:
             from pyspark.sql.connect.client.retries import DefaultPolicy
             from pyspark.sql.connect.session import SparkSession
@@ -82,27 +95,35 @@ class Spark:
                 "pip install 'segment-pipeline[spark]'"
             ) from error
         with self.told():
-            address = self._found()
-            self._wait_for(address)
-            spark = SparkSession.Builder().remote(address).create()
+            channel = self._channel()
+            self._wait_for(channel)
+            spark = SparkSession.Builder().channelBuilder(channel).create()
             session = Session(self, spark)
-            session.run(
-                "SELECT 1"
-            )  # a cluster that is stopped begins with this: the client's own patience, ten minutes
+            # a cluster that is stopped begins with this: the client's own patience, ten minutes
+            session.run("SELECT 1")
             spark.client.set_retry_policies([DefaultPolicy(max_retries=TRIES, max_backoff=LONGEST_PAUSE)])
-            spark.conf.set("spark.sql.session.timeZone", "UTC")
+            self.in_time(lambda: spark.conf.set("spark.sql.session.timeZone", "UTC"))
         where = f" LOCATION {literal(self.location)}" if self.location is not None else ""
         session.run(f"CREATE DATABASE IF NOT EXISTS {self.database} COMMENT '{MADE_BY_US}'{where}")
         return session
 
-    def _wait_for(self, address: str) -> None:
-        """Until the server takes a connection. Raises EngineError where it does not in time."""
-        import grpc
+    def _channel(self) -> "DefaultChannelBuilder":
+        """What makes connections, which notice where nobody is at the other end any more."""
         from pyspark.sql.connect.client.core import DefaultChannelBuilder
 
-        with closing(DefaultChannelBuilder(address).toChannel()) as channel:
+        seconds = {"keepalive_time": QUIET} | dict.fromkeys(
+            ("keepalive_timeout", "http2.ping_timeout", "min_reconnect_backoff"), SIGN_OF_LIFE
+        )
+        options = [(f"grpc.{name}_ms", int(value * 1000)) for name, value in seconds.items()]
+        return DefaultChannelBuilder(self._found(), [*options, ("grpc.http2.max_pings_without_data", 0)])
+
+    def _wait_for(self, channel: "DefaultChannelBuilder") -> None:
+        """Until the server takes a connection. Raises EngineError where it does not in time."""
+        import grpc
+
+        with closing(channel.toChannel()) as tried:
             try:
-                grpc.channel_ready_future(channel).result(timeout=PATIENCE)
+                grpc.channel_ready_future(tried).result(timeout=PATIENCE)
             except grpc.FutureTimeoutError as error:
                 raise self._silent(f"for {PATIENCE:g} seconds") from error
 
@@ -169,6 +190,10 @@ class Spark:
             raise EngineError(f"engine.spark is {self.address}, and the environment has no such variable. Set it.")
         return found
 
+    def in_time(self, ask: Callable[[], Done]) -> Done:
+        """What is asked of the server, if it answers in time. Raises TimeoutError."""
+        return within(self.minutes * 60, ask)
+
     @contextmanager
     def told(self, statement: str = "") -> Iterator[None]:
         """Whatever the client raises, in words."""
@@ -179,6 +204,12 @@ class Spark:
             yield
         except (RpcError, PySparkException) as error:
             raise self._in_words(error, statement) from error
+        except TimeoutError as error:
+            raise EngineError(
+                f"Spark at {self.server} has not done a statement in {self.minutes:g} minutes, which is what "
+                "engine.statement_minutes gives one. See what the cluster is at; where it is only slow, give it more, "
+                f"and run again: what is published stands.{_asked(statement)}"
+            ) from error
         except ValueError:  # of an address, whose text may hold a token
             raise EngineError(
                 "engine.spark is no address that the client can read; expected sc://HOST:PORT, or "
@@ -189,8 +220,8 @@ class Spark:
         said = " ".join(str(error).split())
         if any(word in said for word in ("UNAVAILABLE", "RETRIES_EXCEEDED", "failed to connect", "Connection refused")):
             return self._silent(f"({said[:SHOWN]})")
-        asked = f" It was asked: {' '.join(statement.split())[:SHOWN]}" if statement else ""
-        return RefusedError(f"Spark at {self.server} refused ({type(error).__name__}: {said[:SHOWN]}).{asked}")
+        told = f"Spark at {self.server} refused ({type(error).__name__}: {said[:SHOWN]})."
+        return RefusedError(told + _asked(statement))
 
     def _silent(self, how: str) -> "SilentError":
         return SilentError(
@@ -213,33 +244,69 @@ class Session:
 
     def run(self, statement: str) -> "pa.Table":
         """Raises EngineError."""
-        with self._spark.told(statement):
-            return self._session.sql(statement).toArrow()
+        with self._asking(statement):
+            return self._spark.in_time(lambda: self._session.sql(statement).toArrow())
 
     def save(self, table: str, query: str) -> None:
         """Write the rows of a query as a new table; by the client, since that of Databricks refuses the statement.
         Raises EngineError."""
         spark = self._spark
-        with spark.told(query):
+        with self._asking(query):
             # one of its own name is there only where the answer of a first try was lost
-            writer = self._session.sql(query).write.mode("overwrite")
+            writer = spark.in_time(lambda: self._session.sql(query).write.mode("overwrite"))
             if spark.format is not None:
                 writer = writer.format(spark.format)
             if spark.location is not None:
                 writer = writer.option("path", f"{spark.location}/{table}")
-            writer.saveAsTable(spark.place(table))
+            spark.in_time(lambda: writer.saveAsTable(spark.place(table)))
 
     def upload(self, name: str, rows: "pa.Table") -> None:
         """Make the rows, of a PORTION at most, a temporary view. Raises EngineError."""
         from pyspark.sql.pandas.types import from_arrow_schema
 
-        with self._spark.told():
-            self._session.createDataFrame(rows, schema=from_arrow_schema(rows.schema)).createOrReplaceTempView(name)
+        with self._asking():
+            sent = self._session.createDataFrame(rows, schema=from_arrow_schema(rows.schema))
+            self._spark.in_time(lambda: sent.createOrReplaceTempView(name))
 
     def close(self) -> None:
         """Whatever the server makes of it: it forgets a session by itself."""
+        with suppress(EngineError, TimeoutError), self._spark.told():
+            within(PATIENCE, self._session.stop)
+
+    @contextmanager
+    def _asking(self, statement: str = "") -> Iterator[None]:
+        """What takes too long is not to go on there, where the server still hears that."""
+        with self._spark.told(statement):
+            try:
+                yield
+            except TimeoutError:
+                with suppress(Exception):
+                    within(PATIENCE, self._session.interruptAll)
+                raise
+
+
+def within(seconds: float, work: Callable[[], Done]) -> Done:
+    """What the work gives, if it is done in time; if not, it goes on, and nobody waits for it. Raises TimeoutError."""
+    done: Future[Done] = Future()
+
+    def do() -> None:
         try:
-            with self._spark.told():
-                self._session.stop()
-        except EngineError:
-            pass
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            done.set_exception(error)
+
+    Thread(target=do, daemon=True).start()
+    return done.result(seconds)
+
+
+def _keep_the_client_quiet() -> None:
+    """What there is to say is said here, in words; the client logs every refusal with its traces, also of what is only
+    tried, and warns of what no user of ours can change."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    for name in ("SQLQueryContextLogger", "pyspark.sql.connect.logging"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=r"pyspark\.")
+
+
+def _asked(statement: str) -> str:
+    return f" It was asked: {' '.join(statement.split())[:SHOWN]}" if statement else ""
