@@ -112,7 +112,7 @@ class Table:
     @property
     def finest(self) -> str:
         """What the dates of orders tell at most, as in "on one day"."""
-        return IN_ONE[_told_by(self.columns, self.roles, self.joined)]
+        return IN_ONE[_told_by(self.columns, self.roles)]
 
     def numbers(self) -> list[Column]:
         """Columns of numbers that describe a customer."""

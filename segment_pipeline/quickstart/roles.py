@@ -59,7 +59,11 @@ _ENGLISH = {
 """How words begin that a format of dates may have."""
 
 
-IN_ONE = {"moment": "at one moment", "day": "on one day", "month": "in one month"}
+IN_ONE = {
+    "moment": "at one moment",
+    **{one: f"in one {one}" for one in ("week", "month", "quarter")},
+    "day": "on one day",
+}
 """What dates tell at most -> when an order is one."""
 
 
