@@ -155,4 +155,7 @@ def test_of_a_sample_every_figure_says_so(validated, tmp_path) -> None:
     total = len(query(shop.warehouse, "SELECT 1 FROM monthly_assignments WHERE month = '2023-04-01'"))
     note = f"Measured on a sample of about {len(evidence.X):,} of {total:,} customers."
     assert len(sentences) == len(figures)
-    assert [sentence for (sentence,) in sentences if not sentence.endswith(note)] == []
+    # of so few customers too few are hybrid, and what was not computed was measured on nobody
+    without = [sentence for (sentence,) in sentences if not sentence.endswith(note)]
+    assert all(sentence.startswith("Not computed: ") and "hybrid customers" in sentence for sentence in without)
+    assert len(without) <= 2
