@@ -138,7 +138,8 @@ def read_candidates(connection: duckdb.DuckDBPyConnection, config: Config, month
         )
         for side in ("of_window_before", "of_month")
     ]
-    return Customers(now, *(sides if len(sides[0][names[0]]) else ({}, {})), wide.features)
+    before, after = sides if len(sides[0][names[0]]) else ({}, {})
+    return Customers(now, before, after, wide.features)
 
 
 def _of_feeds(config: Config) -> list[Feature]:
@@ -209,8 +210,8 @@ def _what_does_not_last(customers: Customers) -> dict[str, str]:
         if len(needed) < FEWEST_FEATURES:
             needed.add(name)
     return {
-        name: f"it does not last: its correlation with the same customers one window before is {lasts:.2f}, and from "
-        f"{LEAST_LASTING} on it is proposed"
+        name: "it does not last: its correlation with the same customers one window before is "
+        f"{round(lasts, 2) + 0.0:.2f}, and from {LEAST_LASTING} on it is proposed"
         for name, lasts in lasting.items()
         if lasts < LEAST_LASTING and name not in needed
     }
@@ -298,8 +299,9 @@ def _print(config: Config, month: date, advice: Sequence[Advice], customers: Cus
     for one in advice:
         if one.chosen and one.proposal is not None:
             say(f"  - {_as_yaml(one.proposal, config, customers.features)}")
-    chosen = {one.name for one in advice if one.chosen}
-    left = [one for one in customers.features if one.is_own and one not in config.features and one.name not in chosen]
+    chosen, shown = {one.name for one in advice if one.chosen}, {one.spend_share for one in config.features}
+    new = [one for one in customers.features if one.is_own and one not in config.features]
+    left = [one for one in new if one.name not in chosen and (one.category is None or one.category not in shown)]
     if left:
         say("")
         say("Not in your file, and of use as a portrait:")
