@@ -62,15 +62,20 @@ def kept_categories(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def largest_categories(connection: duckdb.DuckDBPyConnection, config: Config, month: date, most: int) -> list[str]:
-    """The categories on which most is spent in the window of the month, at most so many; none of a source without."""
+    """The categories on which most is spent in the window of the month, at most so many; none of a source without.
+    Raises SourceError."""
     if "category" not in config.source.given:
         return []
+    lines = open_order_lines(connection, config, categories=True)
     start, end = map(instant, window_of(config, month))
-    found = connection.execute(f"""
-        SELECT category FROM ({open_order_lines(connection, config, categories=True).sql()})
-        WHERE is_line AND category IS NOT NULL AND ordered_at >= {start} AND ordered_at < {end}
-        GROUP BY category ORDER BY sum(amount) DESC NULLS LAST, category LIMIT {most}
-    """).fetchall()
+    try:
+        found = connection.execute(f"""
+            SELECT category FROM ({lines.sql()})
+            WHERE is_line AND category IS NOT NULL AND ordered_at >= {start} AND ordered_at < {end}
+            GROUP BY category ORDER BY sum(amount) DESC NULLS LAST, category LIMIT {most}
+        """).fetchall()
+    except duckdb.Error as error:
+        raise lines.failed(error) from error
     return [category for (category,) in found]
 
 
