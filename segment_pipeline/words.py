@@ -109,11 +109,15 @@ def is_share(feature: str, unit: str) -> bool:
     return unit == "share" or (unit in ("", "0..1") and _kind_by_name(feature) == "share")
 
 
+TOGETHER = "together spent"
+
+
 def deed(feature: str, value: float, unit: str, category: str = "") -> str:
     """What a customer with this value did, as a verb and a figure in original units: as a feature of order lines is
-    declared, any other as what it is. category : where the value is the share of the spend that is on it."""
+    declared, any other as what it is. category : where the value is the share of what several spent, put together, that
+    is on it: no customer's own, nor the mean of theirs."""
     if category:
-        return f"spent {percent(value)} on {category}"
+        return f"{TOGETHER} {percent(value)} on {category}"
     if feature in ORDER_FEATURES:
         declared, said = ORDER_FEATURES[feature], figure(value)
         money = f" {unit}" if declared.is_money and unit else ""

@@ -83,7 +83,7 @@ def test_a_difference_of_likelihood_is_better_or_worse_and_has_no_sign():
 def test_what_a_customer_did_is_all_in_the_past_tense():
     deeds = {word for one in ORDER_FEATURES.values() for word in (one.words.deed, one.words.deed_of_one)}
     assert {deed.split()[0] for deed in deeds} == {"last", "first", "placed", "spent", "bought", "ordered", "has"}
-    assert words.deed("organic_share", 0.5, "", "organic") == "spent 50 % on organic"
+    assert words.deed("organic_share", 0.5, "", "organic") == "together spent 50 % on organic"
 
 
 def test_points_have_a_sign_and_one_thing_is_one():

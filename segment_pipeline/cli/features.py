@@ -5,7 +5,9 @@ takes (quickstart/proposal.py), as quickstart and init take them.
 """
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
 from datetime import date
 
@@ -16,19 +18,43 @@ from rich.table import Table as Grid
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.order_features import ORDER_FEATURES
-from segment_pipeline.config.source import Feature
+from segment_pipeline.config.source import Feature, OfEvents
 from segment_pipeline.config.starter_file import scalar
-from segment_pipeline.customers.worth import FeatureWorth, LaterWindow, feature_worth, only_grows
+from segment_pipeline.customers.worth import (
+    FEWEST_CUSTOMERS,
+    FeatureWorth,
+    LaterWindow,
+    correlation,
+    feature_worth,
+    only_grows,
+)
 from segment_pipeline.database.engines.engine import looking
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.errors import PipelineError, SourceError
-from segment_pipeline.mixture.features import FeatureSpace
+from segment_pipeline.mixture.features import FeatureSpace, apply_transform
 from segment_pipeline.months import add_months, month_key
 from segment_pipeline.quickstart.messages import plain_speech, results_console
-from segment_pipeline.quickstart.proposal import MAX_MISSING_SHARE, FeatureProposal, Overrides, propose_features
+from segment_pipeline.quickstart.proposal import (
+    FEWEST_FEATURES,
+    MAX_MISSING_SHARE,
+    FeatureProposal,
+    Overrides,
+    propose_feature,
+    propose_features,
+    roles_by_name,
+    unfit,
+)
 from segment_pipeline.quickstart.request import last_closed_month
+from segment_pipeline.sources.categories import KEPT, largest_categories
 from segment_pipeline.sources.sources import numbers_of_source, read_customers
 from segment_pipeline.words import percent
+
+LEAST_LASTING = 0.3
+"""Correlation with the same customers' values one window before, from which a feature is proposed: below it less than a
+tenth of what tells customers apart in one window still does in the next, and they move by chance."""
+
+MOST_CATEGORIES = 5
+"""Categories without a feature that are looked at, those on which most is spent."""
 
 BAR_WIDTH = 8
 """Characters of a full bar."""
@@ -52,11 +78,13 @@ class Advice:
 @dataclass(frozen=True)
 class Customers:
     """Everything that could be a feature. now : name -> (n,) values of a month, NaN where there is no number. before,
-    after : likewise of the customers of one window before, then and now; empty where the source shows no such month."""
+    after : likewise of the customers of one window before, then and now; empty where the source shows no such month.
+    features : how each is computed, the user's own and those that are not in the file."""
 
     now: Mapping[str, Array]
     before: Mapping[str, Array]
     after: Mapping[str, Array]
+    features: Sequence[Feature] = ()
 
 
 def features_command(config: Config, chosen: argparse.Namespace) -> int:
@@ -65,16 +93,21 @@ def features_command(config: Config, chosen: argparse.Namespace) -> int:
     month = chosen.month or min(config.last_month or closed, closed)
     with looking(config) as connection:
         customers = read_candidates(connection, config, month)
-    _print(config, month, advise(customers, config.model.seed), has_past=bool(customers.before))
+    _print(config, month, advise(customers, config.model.seed), customers)
     return 0
 
 
 def read_candidates(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> Customers:
     """What the source says of the customers of the month, and of those of one window before. Raises SourceError."""
-    names = list(dict.fromkeys([*config.feature_names, *numbers_of_source(connection, config, month)]))
     # every candidate as if it were configured: the costly ones are made too
-    added = (Feature(name=name) for name in names if name not in config.feature_names)
-    wide = config.model_copy(update={"features": (*config.features, *added)})
+    added = [Feature(name=name) for name in numbers_of_source(connection, config, month)]
+    with chdir(config.path.parent):
+        added += _of_feeds(config) + _of_categories(config, largest_categories(connection, config, month, KEPT))
+    candidates: dict[str, Feature] = {}
+    for one in (*config.features, *added):
+        candidates.setdefault(one.name.casefold(), one)
+    wide = config.model_copy(update={"features": tuple(candidates.values())})
+    names = list(wide.feature_names)
     columns = ", ".join(identifier(name) for name in names)
 
     def read(of: date, table: str) -> None:
@@ -97,7 +130,7 @@ def read_candidates(connection: duckdb.DuckDBPyConnection, config: Config, month
     try:
         read(add_months(month, -config.source.window_months), "of_window_before")
     except SourceError:
-        return Customers(now, {}, {})
+        return Customers(now, {}, {}, wide.features)
     sides = [
         arrays(
             f"SELECT {', '.join(f'{side}.{identifier(name)}' for name in names)} FROM of_window_before "
@@ -105,13 +138,43 @@ def read_candidates(connection: duckdb.DuckDBPyConnection, config: Config, month
         )
         for side in ("of_window_before", "of_month")
     ]
-    return Customers(now, *(sides if len(sides[0][names[0]]) else ({}, {})))
+    before, after = sides if len(sides[0][names[0]]) else ({}, {})
+    return Customers(now, before, after, wide.features)
+
+
+def _of_feeds(config: Config) -> list[Feature]:
+    """What every feed can say of a customer, and no feature says yet."""
+    said = {(one.of_events.feed, one.of_events.value) for one in config.features if one.of_events is not None}
+    return [
+        Feature(name=name, unit=unit, of_events=OfEvents(feed=one.feed, value=way))
+        for one in config.source.events
+        for name, unit, way in (
+            (one.feed, one.feed, "count"),
+            (f"days_since_{one.feed}", "days", "days_since_last"),
+            (f"active_days_of_{one.feed}", "days", "active_days"),
+        )
+        if (one.feed, way) not in said
+    ]
+
+
+def _of_categories(config: Config, largest: Sequence[str]) -> list[Feature]:
+    """Ratios of the largest categories that have none: of the two ways to say it the one to fit a mixture to."""
+    ratios = {one.spend_ratio for one in config.features}
+    said = [category for category in largest if category not in ratios][:MOST_CATEGORIES]
+    names = (re.sub(r"\W+", "_", category).strip("_").lower() for category in said)
+    return [Feature(name=f"{name}_ratio", spend_ratio=category) for name, category in zip(names, said, strict=True)]
 
 
 def advise(customers: Customers, seed: int) -> list[Advice]:
     """Each candidate, those that a proposal takes first."""
-    growing = {name: GROWS for name in customers.before if _grows(customers.before[name], customers.after[name])}
-    proposal = propose_features(customers.now, Overrides(), growing)
+    unwanted = _shares_beside_ratios(customers.features) | _what_does_not_last(customers)
+    unwanted |= {name: GROWS for name in customers.before if _grows(customers.before[name], customers.after[name])}
+
+    def beside_one_another(features: Sequence[FeatureProposal]) -> Sequence[FeatureWorth]:
+        return _worth(features, [one.name for one in features], customers, seed)
+
+    worth_of = beside_one_another if customers.before else None
+    proposal = propose_features(customers.now, Overrides(), unwanted, worth_of)
     left = {one.name: one for one in proposal.left_out}
     taken = {one.name: one for one in proposal.features}
     candidates = [*taken.values(), *(one.proposal for one in left.values() if one.proposal is not None)]
@@ -127,6 +190,50 @@ def advise(customers: Customers, seed: int) -> list[Advice]:
         )
         for name in [*taken, *left]
     ]
+
+
+def _shares_beside_ratios(features: Sequence[Feature]) -> dict[str, str]:
+    ratios = {one.spend_ratio: one.name for one in features}
+    return {
+        one.name: f"{ratios[one.spend_share]} says the same in a shape that a mixture can be fitted to; show it as a "
+        "portrait"
+        for one in features
+        if one.spend_share is not None and one.spend_share in ratios
+    }
+
+
+def _what_does_not_last(customers: Customers) -> dict[str, str]:
+    """But recency and frequency, which give segments their roles, and as many as are needed at all."""
+    lasting = {name: lasts for name in customers.before if (lasts := _lasting(name, customers)) is not None}
+    needed = {name for name in roles_by_name(list(customers.now)) if name is not None}
+    for name in sorted(lasting, key=lambda name: -lasting[name]):
+        if len(needed) < FEWEST_FEATURES:
+            needed.add(name)
+    return {
+        name: "it does not last: its correlation with the same customers one window before is "
+        f"{round(lasts, 2) + 0.0:.2f}, and from {LEAST_LASTING} on it is proposed"
+        for name, lasts in lasting.items()
+        if lasts < LEAST_LASTING and name not in needed
+    }
+
+
+def _lasting(name: str, customers: Customers) -> float | None:
+    """The correlation of a feature with itself one window before, as the mixture sees it; None where it is none."""
+    if unfit(customers.now[name]) is not None:
+        return None
+    feature = propose_feature(name, customers.now[name])
+    sides = [np.array(side[name]) for side in (customers.before, customers.after)]
+    for side in sides:
+        with np.errstate(invalid="ignore"):
+            side[
+                (side < (-np.inf if feature.low is None else feature.low))
+                | (side > (np.inf if feature.high is None else feature.high))
+            ] = np.nan
+    known = np.isfinite(sides[0]) & np.isfinite(sides[1])
+    if known.sum() < FEWEST_CUSTOMERS:
+        return None
+    before, after = (apply_transform(side[known], feature.transform, feature.resolution) for side in sides)
+    return correlation(before, after)
 
 
 def _grows(before: Array, after: Array) -> bool:
@@ -171,7 +278,7 @@ def _worth(
 # --- what is said -----------------------------------------------------------------------------------------------------
 
 
-def _print(config: Config, month: date, advice: Sequence[Advice], *, has_past: bool) -> None:
+def _print(config: Config, month: date, advice: Sequence[Advice], customers: Customers) -> None:
     console = results_console()
     say = plain_speech(console)
     say(f"{config.path}, {month_key(month)}: what could be a feature, and what it is worth beside those proposed (*)")
@@ -184,14 +291,22 @@ def _print(config: Config, month: date, advice: Sequence[Advice], *, has_past: b
     say("separates: share of its variance between the segments of a quick mixture. lasts: correlation with the same")
     say("customers one window before. adds: to the R^2 of what they do next, beyond the others; the bar is full at the")
     say("most that any adds. repeats: R^2 on the others. one value: share of customers with its commonest value.")
-    if not has_past:
+    if not customers.before:
         say(f"What lasts and what adds cannot be said: the source shows nothing {config.source.window_months} months")
         say("before this month.")
     say("")
     say("To paste into `features`, 4 to 6 that say different things:")
     for one in advice:
         if one.chosen and one.proposal is not None:
-            say(f"  - {_as_yaml(one.proposal, config)}")
+            say(f"  - {_as_yaml(one.proposal, config, customers.features)}")
+    chosen, shown = {one.name for one in advice if one.chosen}, {one.spend_share for one in config.features}
+    new = [one for one in customers.features if one.is_own and one not in config.features]
+    left = [one for one in new if one.name not in chosen and (one.category is None or one.category not in shown)]
+    if left:
+        say("")
+        say("Not in your file, and of use as a portrait:")
+        for feature in left:
+            say(f"  - {_as_portrait(feature)}")
 
 
 def _grid(advice: Sequence[Advice]) -> Grid:
@@ -239,13 +354,23 @@ def _drawn(part: float) -> str:
     return f"{bar:<{BAR_WIDTH}}"
 
 
-def _as_yaml(one: FeatureProposal, config: Config) -> str:
-    """The feature in one line: as it is computed in the configuration, in the space that is proposed."""
+def _as_portrait(feature: Feature) -> str:
+    """A feature that is not in the file, to be shown; of a category the share, which people read."""
+    said = feature.model_dump(mode="json", exclude_unset=True)
+    if feature.spend_ratio is not None:
+        said = {"name": f"{feature.name.removesuffix('_ratio')}_share", "spend_share": feature.spend_ratio}
+    return scalar(said | {"use": "portrait"})
+
+
+def _as_yaml(one: FeatureProposal, config: Config, candidates: Sequence[Feature]) -> str:
+    """The feature in one line: as it is computed, in the space that is proposed."""
     built_in = ORDER_FEATURES.get(one.name)
-    configured = next((feature for feature in config.features if feature.name == one.name), None)
     said: dict[str, object] = {"name": one.name}
-    if configured is not None:
-        said = configured.model_dump(mode="json", exclude_unset=True, exclude_none=True, exclude={"use"})
+    feature = next((feature for feature in candidates if feature.name == one.name), None)
+    if feature is not None:
+        said = feature.model_dump(mode="json", exclude_unset=True, exclude_none=True, exclude={"use"})
+        if feature in config.features and feature.transform == one.transform and "valid" in said:
+            return scalar(said | {"resolution": feature.resolution})
     said |= {"transform": one.transform, "resolution": built_in.resolution if built_in is not None else one.resolution}
     limits = {key: value for key, value in (("min", one.low), ("max", one.high)) if value is not None}
     return scalar(said | ({"valid": limits} if limits else {}))

@@ -196,10 +196,11 @@ def _between_segments(Z: Array, base: Sequence[int], seed: int) -> Array | None:
 
 def _persistence(later: LaterWindow) -> list[float | None]:
     before, after = later.before[later.stayed], later.after[later.stayed]
-    return [_correlation(before[:, j], after[:, j]) for j in range(before.shape[1])]
+    return [correlation(before[:, j], after[:, j]) for j in range(before.shape[1])]
 
 
-def _correlation(a: Array, b: Array) -> float | None:
+def correlation(a: Array, b: Array) -> float | None:
+    """Of two (n,) arrays, -1..1; None where one of them does not vary."""
     return None if a.std() == 0 or b.std() == 0 else float(np.corrcoef(a, b)[0, 1])
 
 

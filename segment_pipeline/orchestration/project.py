@@ -13,6 +13,9 @@ from segment_pipeline.orchestration.tables import PIPELINE_RUNS, RUN_SETTINGS
 CHANGES_SHOWN, VALUE_SHOWN = 4, 40
 """Settings, and characters of a value."""
 
+NAMED_BY = {"name", "feed", "action_id", "campaign"}
+"""Keys by which a thing in a list is told from the others."""
+
 
 def refuse_other_project(connection: Connection, config: Config) -> None:
     """Raises WarehouseError where another configuration has run last."""
@@ -59,12 +62,40 @@ def _differences(key: str, then: Any, now: Any) -> Iterator[str]:
     if isinstance(then, dict) and isinstance(now, dict):
         for name in sorted({*then, *now}):
             yield from _differences(f"{key}.{name}".removeprefix("."), then.get(name), now.get(name))
+    elif isinstance(then, list) and isinstance(now, list) and (by_name := _named(then, now)) is not None:
+        stayed = [name for name in by_name[0] if name in by_name[1]]
+        gone, new = ({n: of[n] for n in of if n not in stayed} for of in by_name)
+        renamed = {n: next((m for m in new if _nameless(new[m]) == _nameless(gone[n]) != {}), None) for n in gone}
+        said = [f"{n} is called {m}" if m else f"{n} dropped" for n, m in renamed.items()]
+        said += [f"{n} added" for n in new if n not in renamed.values()]
+        # what is fitted and shown stands in this order
+        said += ["in another order"] if stayed != [name for name in by_name[1] if name in stayed] else []
+        if said:
+            yield f"{key}: {', '.join(said)}"
+        for name in stayed:
+            yield from _differences(f"{key}.{name}", by_name[0][name], by_name[1][name])
     elif isinstance(then, list) and isinstance(now, list):
         for place in range(max(len(then), len(now))):
             before, after = (values[place] if place < len(values) else None for values in (then, now))
             yield from _differences(f"{key}[{place}]", before, after)
     elif then != now:
         yield f"{key} was {_shown(then)} and is {_shown(now)}"
+
+
+def _named(*lists: list[Any]) -> list[dict[str, Any]] | None:
+    """Lists of things with names, or of texts, by these; None of others, such as a range of numbers."""
+    found: list[dict[str, Any]] = []
+    for values in lists:
+        names = [next(map(one.get, NAMED_BY & one.keys()), None) if isinstance(one, dict) else one for one in values]
+        found.append({name: one for name, one in zip(names, values, strict=True) if isinstance(name, str)})
+        if len(found[-1]) < len(values):
+            return None
+    return found
+
+
+def _nameless(one: Any) -> Any:
+    """All that a thing of a list is but what it is called."""
+    return {key: value for key, value in one.items() if key not in NAMED_BY} if isinstance(one, dict) else {}
 
 
 def _shown(value: Any) -> str:

@@ -5,8 +5,9 @@ becomes of the proposals (plan.py). A proposal is where a person starts from; ev
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -143,12 +144,16 @@ class Proposal:
 
 
 def propose_features(
-    columns: Mapping[str, Array], overrides: Overrides | None = None, unwanted: Mapping[str, str] | None = None
+    columns: Mapping[str, Array],
+    overrides: Overrides | None = None,
+    unwanted: Mapping[str, str] | None = None,
+    worth: Callable[[Sequence[FeatureProposal]], Sequence[FeatureWorth]] | None = None,
 ) -> Proposal:
     """The 2 to 6 columns worth segmenting by.
 
     columns : name -> (n,) values, NaN where there is no number; the same customers in all of them. unwanted : columns
-    of which something speaks against them that their values do not show, with the reason.
+    of which something speaks against them that their values do not show, with the reason. worth : of features beside
+    one another, where an earlier window tells what lasts: of too many those are taken that separate and last.
     """
     unwanted = unwanted or {}
     overrides = overrides or Overrides()
@@ -170,7 +175,7 @@ def propose_features(
         else:
             left_out[name] = LeftOut(name, reason, _proposed_or_none(name, values, overrides))
     if overrides.features is None:
-        for too_many in (_repetitions, _beyond_the_most, _too_often_missing_together):
+        for too_many in (_repetitions, partial(_beyond_the_most, worth=worth), _too_often_missing_together):
             for dropped in too_many(proposals, columns):
                 left_out[dropped.name] = dropped
                 del proposals[dropped.name]
@@ -186,7 +191,7 @@ def _proposal(
     columns: Mapping[str, Array],
 ) -> Proposal:
     """The proposal of these features and this rule, with what follows from them."""
-    recency, frequency = _roles([one.name for one in features])
+    recency, frequency = roles_by_name([one.name for one in features])
     return Proposal(
         features=tuple(features),
         left_out=tuple(left_out),
@@ -370,7 +375,9 @@ def propose_resolution(known: Array) -> float:
         if exponent > 0 and exponent >= top:
             continue  # a step as large as the values themselves leaves two or three of them: not a measurement
         steps = known / 10.0**exponent
-        if np.mean(np.abs(steps - np.round(steps)) <= 1e-6 * np.maximum(1.0, np.abs(steps))) >= _ON_THE_STEPS:
+        # beyond a twentieth of a step any number would be near to one
+        near = np.minimum(1e-6 * np.maximum(1.0, np.abs(steps)), 0.05)
+        if np.mean(np.abs(steps - np.round(steps)) <= near) >= _ON_THE_STEPS:
             return float(10.0**exponent) if exponent >= 0 else float(f"1e{exponent}")
     low, high = np.quantile(known, [0.01, 0.99])
     width = float(high - low) or float(np.ptp(known))
@@ -410,7 +417,8 @@ def _valid_range(known: Array, transform: str, step: float) -> tuple[float | Non
         return 0.0, 1.0
     if transform == "log":
         positive = known[known > 0]
-        return float(f"1e{int(np.floor(np.log10(positive.min())))}") if len(positive) else step, None
+        # well below the least that is there: a later month's may be smaller
+        return float(f"1e{int(np.floor(np.log10(positive.min()))) - 1}") if len(positive) else step, None
     if transform == "log1p":
         return 0.0, None
     return low, None
@@ -447,7 +455,7 @@ def _repetitions(proposals: Mapping[str, FeatureProposal], columns: Mapping[str,
                 break
             j = len(kept) - 1 - int(np.argmax(redundancy[::-1]))  # of equals, the one further right in the file
             partner = int(np.argmax(np.abs(correlation[j]) * (np.arange(len(kept)) != j)))
-            roles = _roles(space.names)
+            roles = roles_by_name(space.names)
             if space.names[j] in roles and space.names[partner] not in roles:
                 j, partner = partner, j  # recency and frequency give segments their roles: what repeats them goes
             name = space.names[j]
@@ -459,37 +467,49 @@ def _repetitions(proposals: Mapping[str, FeatureProposal], columns: Mapping[str,
     return dropped
 
 
-def _beyond_the_most(proposals: Mapping[str, FeatureProposal], columns: Mapping[str, Array]) -> list[LeftOut]:
+def _beyond_the_most(
+    proposals: Mapping[str, FeatureProposal],
+    columns: Mapping[str, Array],
+    worth: Callable[[Sequence[FeatureProposal]], Sequence[FeatureWorth]] | None = None,
+) -> list[LeftOut]:
     """Features past the most that a mixture should have: those that add least to the ones taken before.
 
     What a customer's recency, frequency and money are called is taken first; then the feature of which the taken ones
-    know least, less what many customers share of it.
+    know least, less what many customers share of it, times what it separates and lasts, where that is known.
     """
     if len(proposals) <= MOST_FEATURES:
         return []
     space, Z = _filled_space(list(proposals.values()), columns)
     atoms = {row.feature: row.largest_atom_share for row in _diagnostics(list(proposals.values()), columns)}
     names = list(space.names)
-    taken = _named_first(names)
+    measured = {one.feature: one for one in (worth(list(proposals.values())) if worth is not None else ())}
+    # money is not taken for its name where its worth is known: orders of any worth are made by chance in some shops
+    taken = _named_first(names) if not measured else [name for name in roles_by_name(names) if name is not None]
+
+    def known(name: str) -> float:
+        return explained(Z, names.index(name), [names.index(one) for one in taken if one != name])
+
+    def adds(name: str) -> float:
+        own = measured.get(name)
+        told = [one for one in (own.persists, own.separates) if one is not None] if own is not None else []
+        return (1 - known(name)) * (1 - atoms[name]) * (float(np.mean(told)) if told else 1.0)
+
     while len(taken) < MOST_FEATURES:
-        rest = [name for name in names if name not in taken]
-        worth = {
-            name: (1 - explained(Z, names.index(name), [names.index(t) for t in taken])) * (1 - atoms[name])
-            for name in rest
-        }
-        taken.append(max(rest, key=lambda name: worth[name]))
+        taken.append(max((name for name in names if name not in taken), key=adds))
     return [
-        LeftOut(
-            name,
-            f"{MOST_FEATURES} features are enough; with these, "
-            f"{percent(explained(Z, names.index(name), [names.index(t) for t in taken]))} of its variance is "
-            "known from "
-            f"them",
-            proposals[name],
-        )
+        LeftOut(name, _beyond_in_words(known(name), atoms[name], measured.get(name)), proposals[name])
         for name in names
         if name not in taken
     ]
+
+
+def _beyond_in_words(known: float, atom: float, worth: FeatureWorth | None) -> str:
+    """Why others were taken before a feature, which by itself has nothing against it."""
+    said = [f"{percent(known)} of its variance is known from them", f"{percent(atom)} of the customers share one value"]
+    lasts, separates = (None, None) if worth is None else (worth.persists, worth.separates)
+    said += [f"it lasts {lasts:.2f}"] if lasts is not None else []
+    said += [f"beside all that last it separates {separates:.2f}"] if separates is not None else []
+    return f"{MOST_FEATURES} features are enough, and by all of this together they say more: {', '.join(said)}"
 
 
 def _too_often_missing_together(
@@ -509,12 +529,12 @@ def _too_often_missing_together(
 
 
 def _named_first(names: Sequence[str]) -> list[str]:
-    recency, frequency = _roles(names)
+    recency, frequency = roles_by_name(names)
     money = next((name for name in names if MONEY.search(name) and name not in (recency, frequency)), None)
     return [name for name in (recency, frequency, money) if name is not None]
 
 
-def _roles(names: Sequence[str]) -> tuple[str | None, str | None]:
+def roles_by_name(names: Sequence[str]) -> tuple[str | None, str | None]:
     """Which features are recency and frequency, by what they are called."""
     recency = next((name for name in names if RECENCY.search(name)), None)
     frequency = next(

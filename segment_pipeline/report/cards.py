@@ -102,21 +102,24 @@ def placed_features(story: Story) -> dict[int, list[Row]]:
 
 
 def _told(row: Row, category: str, bought: Row | None) -> Row:
-    """What the segment's average customer did, what all did, and the index of the one to the other. bought : the row of
+    """What the segment's average customer did, what all did, and the index of the one to the other; of a category what
+    its customers together did. bought : the row of
     `segment_categories` where the feature is about a category that is told apart."""
     if bought is not None and bought["share"] is not None:
         did, of_all = deed(row["feature"], bought["share"], "share", category), percent(bought["population_share"])
-        return {"did": capitalised(did), "of_all": of_all, "index": bought["index"]}
+        return {"did": capitalised(did), "of_all": of_all, "index": bought["index"], "of_one": False}
     show = percent if is_share(row["feature"], row["unit"]) else figure
     did = capitalised(deed(row["feature"], row["mean"], row["unit"]))
-    return {"did": did, "of_all": show(row["population_mean"]), "index": row["index"]}
+    return {"did": did, "of_all": show(row["population_mean"]), "index": row["index"], "of_one": True}
 
 
 def _apart(features: Sequence[Row]) -> list[Apart]:
     """Those of the model first, as portraits mostly repeat them; what they spend stands on the card anyway."""
     told = [row for row in features if row["index"] and row["feature"] != MONETARY]
     told.sort(key=lambda row: (not row["in_model"], -abs(math.log(row["index"] / 100))))
-    return [_beside_all(row) for row in told[:APART]]
+    # a share and a ratio of one category are told by the same figure
+    once = {row["did"]: row for row in reversed(told)}
+    return [_beside_all(row) for row in told if row is once[row["did"]]][:APART]
 
 
 def _beside_all(row: Row) -> Apart:

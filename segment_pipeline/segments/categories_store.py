@@ -22,7 +22,7 @@ def write_segment_categories(connection: duckdb.DuckDBPyConnection, month: date)
         f"""
         WITH members AS (SELECT customer_id, segment_id FROM monthly_assignments WHERE month = {of_month}),
         bought AS (
-            SELECT segment_id, category, sum(spend) AS spend, count(*) AS buyers
+            SELECT segment_id, category, sum(spend) AS spend, count(*) FILTER (spend > 0) AS buyers
             FROM customer_categories JOIN members USING (customer_id) WHERE month = {of_month}
             GROUP BY segment_id, category
         ),

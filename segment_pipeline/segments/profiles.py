@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segment_pipeline.config.order_features import FREQUENCY, MONETARY
-from segment_pipeline.words import ROLE_WORDS, capitalised, counted, deed, figure, is_share, listed, percent
+from segment_pipeline.words import ROLE_WORDS, TOGETHER, capitalised, counted, deed, figure, is_share, listed, percent
 
 _WORTH_TELLING = 0.1
 """Relative difference from the population's mean below which a narrative is silent."""
@@ -20,7 +20,7 @@ _AS_GOOD_AS_EQUAL = 0.03
 @dataclass(frozen=True)
 class FeatureFigure:
     """A segment's mean of one feature beside the population's, both in `unit`; where it is about a category, the share
-    of the spend that is on it."""
+    of all that its customers spent together that is on it."""
 
     feature: str
     unit: str
@@ -48,11 +48,13 @@ def narrative(
     rated = f", {ROLE_WORDS[role]}" if role is not None else ""
     spent = "" if revenue_share is None else f" and {percent(revenue_share)} of what was spent"
     told = _notable(figures, 3)
-    average = f"on average one of them {told}" if told else "on average they behave like all customers"
+    average = _in_words(told, "on average one of them") or "on average they behave like all customers"
     first = f"{name}{rated}: {counted(customers)}, {percent(share)} of all{spent}; {average}."
     why = _why(revenue_share, share, [*figures, *portraits])
-    beside = _notable([one for one in portraits if not (why and one.feature == MONETARY)], 2)
-    second = "; ".join(text for text in (why, f"beside that, one {beside}" if beside else "") if text)
+    known = {one.category for one in told}
+    others = [one for one in portraits if not (why and one.feature == MONETARY) and one.category not in known - {""}]
+    beside = _in_words(_notable(others, 2), "beside that, one")
+    second = "; ".join(text for text in (why, beside) if text)
     return f"{first} {capitalised(second)}." if second else first
 
 
@@ -81,11 +83,11 @@ def _compared(ratio: float, how: str) -> str:
     return f"{percent(abs(ratio - 1))} {'more' if ratio > 1 else 'less'} {how}".strip()
 
 
-def _notable(figures: Sequence[FeatureFigure], most: int) -> str:
-    """Those that differ most from the population, in words; "" where none does."""
-    ranked = sorted(figures, key=lambda one: -_relative_difference(one))[:most]
-    told = [one for one in ranked if _relative_difference(one) >= _WORTH_TELLING]
-    return listed([_in_words(one, "" if place else "all customers: ") for place, one in enumerate(told)])
+def _notable(figures: Sequence[FeatureFigure], most: int) -> list[FeatureFigure]:
+    """Those that differ most from the population; of several about one category, which have one figure, the first."""
+    ranked = sorted(figures, key=lambda one: -_relative_difference(one))
+    different = {one.category or one.feature: one for one in reversed(ranked)}
+    return [one for one in ranked if one in different.values() and _relative_difference(one) >= _WORTH_TELLING][:most]
 
 
 def _relative_difference(one: FeatureFigure) -> float:
@@ -97,6 +99,16 @@ def _relative_difference(one: FeatureFigure) -> float:
     return abs(one.mean - one.population_mean) / size if size > 0 else 0.0
 
 
-def _in_words(one: FeatureFigure, of_whom: str) -> str:
-    of_all = percent(one.population_mean) if is_share(one.feature, one.unit) else figure(one.population_mean)
-    return f"{deed(one.feature, one.mean, one.unit, one.category)} ({of_whom}{of_all})"
+def _in_words(told: Sequence[FeatureFigure], one_of_them: str) -> str:
+    """What the average customer did, and then what all of them spent their money on, which is no average of customers;
+    "" of nothing. one_of_them : who did, in words."""
+    deeds: dict[bool, list[str]] = {False: [], True: []}
+    for one in sorted(told, key=lambda one: bool(one.category)):
+        of_whom = "" if any(deeds.values()) else "all customers: "
+        of_all = percent(one.population_mean) if is_share(one.feature, one.unit) else figure(one.population_mean)
+        did = deed(one.feature, one.mean, one.unit, one.category)
+        did = did.removeprefix(f"{TOGETHER} ") if deeds[True] else did
+        deeds[bool(one.category)].append(f"{did} ({of_whom}{of_all})")
+    average = f"{one_of_them} {listed(deeds[False])}" if deeds[False] else ""
+    together = f"they {listed(deeds[True])}" if deeds[True] else ""
+    return "; ".join(text for text in (average, together) if text)

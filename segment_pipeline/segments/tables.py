@@ -323,7 +323,9 @@ SEGMENT_CATEGORIES = Table(
         Column("share", "DOUBLE", "0..1", "Share of the segment's spend in the window; those of a segment sum to 1."),
         Column("population_share", "DOUBLE", "0..1", "Share of the spend of all assigned customers of the month."),
         Column("index", "DOUBLE", "100 = population", "100 times share over population_share; NULL when that is 0."),
-        Column("buyers", "DOUBLE", "0..1", "Share of the segment's customers who bought from the category."),
+        Column(
+            "buyers", "DOUBLE", "0..1", "Share of the segment's customers who spent on it: more than they got back."
+        ),
         Column("population_buyers", "DOUBLE", "0..1", "Share of all assigned customers who did."),
     ),
     ("month", "segment_id", "category"),

@@ -16,7 +16,7 @@ from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.errors import SourceError
 from segment_pipeline.months import as_of, month_key
-from segment_pipeline.sources.order_lines import instant
+from segment_pipeline.sources.order_lines import instant, open_order_lines, window_of
 from segment_pipeline.sources.tables import CUSTOMER_CATEGORIES
 
 KEPT = 10
@@ -58,6 +58,24 @@ def kept_categories(connection: duckdb.DuckDBPyConnection) -> list[str]:
         "SELECT category FROM source_category_totals WHERE category IS NOT NULL "
         f"ORDER BY spend DESC, category LIMIT {KEPT}"
     ).fetchall()
+    return [category for (category,) in found]
+
+
+def largest_categories(connection: duckdb.DuckDBPyConnection, config: Config, month: date, most: int) -> list[str]:
+    """The categories on which most is spent in the window of the month, at most so many; none of a source without.
+    Raises SourceError."""
+    if "category" not in config.source.given:
+        return []
+    lines = open_order_lines(connection, config, categories=True)
+    start, end = map(instant, window_of(config, month))
+    try:
+        found = connection.execute(f"""
+            SELECT category FROM ({lines.sql()})
+            WHERE is_line AND category IS NOT NULL AND ordered_at >= {start} AND ordered_at < {end}
+            GROUP BY category ORDER BY sum(amount) DESC NULLS LAST, category LIMIT {most}
+        """).fetchall()
+    except duckdb.Error as error:
+        raise lines.failed(error) from error
     return [category for (category,) in found]
 
 

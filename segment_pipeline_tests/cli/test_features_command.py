@@ -105,6 +105,50 @@ def test_columns_of_numbers_that_no_feature_has_are_candidates_and_noise_does_no
     lasts = {name: one.worth.persists for name, one in advice.items() if one.worth is not None}
     assert lasts["visits"] > 0.6
     assert abs(lasts["noise"]) < 0.15
+    assert not advice["noise"].chosen
+    assert advice["noise"].words.startswith("it does not last: its correlation with the same customers one window")
+    assert [name for name, one in advice.items() if one.chosen] == ["visits", "spend"]
+
+
+def test_what_feeds_and_categories_can_say_is_looked_at_with_lines_to_paste(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+):
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"""
+            COPY (
+                -- every third customer comes every day, and only these
+                SELECT DISTINCT customer AS who, CAST(ordered_at AS DATE) + INTERVAL (day) DAY AS at
+                FROM '{shop.orders_path}', range(8) AS days (day)
+                WHERE day = 0 OR right(customer, 1) IN ('0', '3', '6')
+            ) TO '{shop.folder / "clicks.parquet"}'
+            """
+        )
+    text = yaml.safe_load(shop.config_path.read_text())
+    text["source"]["orders"]["category"] = "CASE product % 9 WHEN 0 THEN 'Fruit & veg' ELSE 'k' || product % 9 END"
+    text["source"]["events"] = [{"feed": "clicks", "path": "clicks.parquet", "customer_id": "who", "occurred_at": "at"}]
+    text["features"].append({"name": "k1_share", "spend_share": "k1", "use": "portrait"})
+    text["features"].append({"name": "visits", "of_events": {"feed": "clicks", "value": "count"}, "use": "portrait"})
+    file = shop.folder / "wide.yaml"
+    file.write_text(json.dumps(text))
+    config = load_config(file)
+    with duckdb.connect() as connection:
+        customers = read_candidates(connection, config, date(2023, 6, 1))
+    added = {one.name: one for one in customers.features if one not in config.features and one.is_own}
+    assert {"days_since_clicks", "active_days_of_clicks"} <= set(added)
+    assert "clicks" not in added  # the user's own visits are it
+    ratios = {one.spend_ratio for one in added.values()} - {None}
+    assert len(ratios) == 5
+    assert main(["features", "--config", str(file), "--month", "2023-06"]) == 0
+    said = capsys.readouterr().out
+    pasted = yaml.safe_load("\n".join(line for line in said.splitlines() if line.startswith("  - {")))
+    assert {one["of_events"]["value"] for one in pasted if "of_events" in one} >= {"days_since_last", "active_days"}
+    shares = {one.get("spend_share", one.get("spend_ratio")) for one in pasted} - {None}
+    assert shares >= ratios - {"k1"}
+    taken = {one["name"] for one in pasted}
+    text["features"] = [*pasted, *(one for one in text["features"] if one["name"] not in taken)]
+    file.write_text(json.dumps(text))
+    assert main(["check", "--config", str(file)]) == 0
 
 
 def test_a_month_that_the_source_does_not_show_is_said(shop: Shop, capsys: pytest.CaptureFixture[str]):

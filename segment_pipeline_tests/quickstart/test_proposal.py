@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from segment_pipeline.customers.worth import FeatureWorth
 from segment_pipeline.quickstart.proposal import (
     MOST_FEATURES,
     Overrides,
@@ -46,6 +47,7 @@ def customers(random):
         ([9.99, 12.5, 100.0, 3.01], 0.01),
         ([21000, 35000, 120000, 48000], 1000.0),
         ([0.125, 0.5, 0.375], 0.001),
+        ([3 + part / 7 for part in range(1, 7)] * 3, 1e-4),  # means of a few: no step, and none of a millionth
     ],
 )
 def test_the_resolution_is_the_step_in_which_values_come(values, step):
@@ -116,6 +118,29 @@ def test_of_many_features_those_that_add_most_are_taken_and_recency_and_frequenc
     assert len(names) == MOST_FEATURES
     assert {"recency_days", "orders", "average_order_value"} <= set(names)
     assert not {"echo", "score_0"} <= set(names)
+
+
+def test_of_too_many_features_those_that_last_and_separate_are_taken(customers, random):
+    """A feature of which the others say nothing may be noise: what it lasts and separates speaks, and is told."""
+    columns = {name: customers[name] for name in ("recency_days", "orders", "average_order_value")}
+    columns |= {f"score_{number}": random.normal(0, 1, 2000) for number in range(6)}
+
+    def worth(features):
+        lasting = {"score_2": 0.9, "score_5": 0.8, "average_order_value": 0.05}
+        return [FeatureWorth(one.name, 0, 0.1, lasting.get(one.name, 0.4), 0, None) for one in features]
+
+    proposal = propose_features(columns, worth=worth)
+    names = [one.name for one in proposal.features]
+    assert {"recency_days", "orders", "score_2", "score_5"} <= set(names)
+    assert len(names) == MOST_FEATURES
+    (money,) = (one for one in proposal.left_out if one.name == "average_order_value")
+    assert "it lasts 0.05, beside all that last it separates 0.10" in money.reason
+
+
+def test_a_limit_leaves_room_below_the_least_value(random):
+    """The least of ten categories is 0.1, and an eleventh may come."""
+    concentration = np.round(random.uniform(0.1, 1.0, 2000), 3)
+    assert propose_feature("concentration", concentration, "log").low == 0.01
 
 
 def test_features_that_the_user_names_are_taken_whatever_speaks_against_them(customers):

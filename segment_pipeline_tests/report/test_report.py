@@ -254,8 +254,8 @@ def test_a_feature_of_a_category_is_shown_as_the_share_of_the_spend_on_it(publis
     with duckdb.connect(str(published), read_only=True) as connection:
         text, _ = render(connection, "shop", MAY)
     page = parse(text)
-    assert page.text.count("Spent 75 % on organic 200 % more than all") == len(page.of_class("card"))
-    assert "Spent 75 % on organic on average; all customers: 25 %" in text.replace("\N{NO-BREAK SPACE}", " ")
+    assert page.text.count("Together spent 75 % on organic 200 % more than all") == len(page.of_class("card"))
+    assert "Together spent 75 % on organic; all customers: 25 %" in text.replace("\N{NO-BREAK SPACE}", " ")
     assert '<th scope="col">spend on organic</th>' in text
     change(published, "UPDATE segment_categories SET share = NULL, index = NULL")  # nobody in it has spent anything
     assert "on organic 200" not in page_of(published, MAY).text

@@ -285,4 +285,27 @@ def test_what_a_customer_did_is_told_as_what_the_feature_is(feature, value, unit
 def test_a_feature_of_a_category_is_told_by_the_share_of_the_spend_that_is_on_it() -> None:
     figures = [FeatureFigure("organic_ratio", "share", 0.5, 0.12, "organic"), FeatureFigure("orders", "", 4.0, 4.0)]
     text = narrative("A lot of organic", None, 10, 0.5, None, figures)
-    assert text.endswith("on average one of them spent 50 % on organic (all customers: 12 %).")
+    assert text.endswith("50 % of all; they together spent 50 % on organic (all customers: 12 %).")
+
+
+def test_a_category_is_told_once_and_as_what_all_of_them_spent() -> None:
+    """A share that stands as a portrait beside its ratio has the figure of the ratio."""
+    figures = [
+        FeatureFigure("baby_ratio", "share", 0.005, 0.1, "baby"),
+        FeatureFigure("wine_ratio", "share", 0.4, 0.1, "wine"),
+        FeatureFigure("orders", "orders", 4.0, 2.0),
+    ]
+    portraits = [
+        FeatureFigure("baby_share", "share", 0.005, 0.1, "baby"),
+        FeatureFigure("pets_share", "share", 0.3, 0.1, "pets"),
+        FeatureFigure("visits", "visits", 9.0, 3.0),
+    ]
+    text = narrative("Wine", None, 10, 0.5, None, figures, portraits)
+    assert text.endswith(
+        "on average one of them placed 4 orders (all customers: 2); they together spent under 1 % on baby (10 %) and "
+        "40 % on wine (10 %). Beside that, one has 9 visits (all customers: 3); they together spent 30 % on pets "
+        "(10 %)."
+    )
+    assert narrative("Wine", None, 10, 0.5, None, figures[1:2], portraits[:1]).count(" on ") == 2
+    same = [FeatureFigure("pets", "share", 0.3, 0.1, "pets"), FeatureFigure("pets_ratio", "share", 0.3, 0.1, "pets")]
+    assert narrative("Pets", None, 10, 0.5, None, same).count("on pets") == 1
