@@ -15,6 +15,7 @@ from segment_pipeline.quickstart.lines.counting import Lines
 from segment_pipeline.quickstart.lines.words import GIVEN_BACK, PERCENT_NAME, REDUCED
 from segment_pipeline.quickstart.scores import Evidence, rank_quantities
 from segment_pipeline.quickstart.text import Made, shown
+from segment_pipeline.words import figure, percent
 
 _WITH_CENTS = ("EUR", "USD", "GBP", "CHF", "CAD", "AUD", "NZD", "SGD", "HKD", "BRL", "MXN", "PLN", "DKK", "ILS", "ZAR")
 """Currencies in whose hundredths prices are made; those that are used whole, as JPY, HUF or SEK are, say nothing."""
@@ -51,9 +52,9 @@ def discounts_beside(lines: Lines) -> list[str]:
         number = number_sql(known_sql(column.name), table.decimal)
         (most,) = only_row(lines.connection, f"SELECT max(abs({number})) FROM raw_rows")
         if column.unit == "share" or (most <= 1 and not column.whole):
-            how, what = "* (1 - {})", f"a share, up to {most:.0%}"
+            how, what = "* (1 - {})", f"a share, up to {percent(most)}"
         elif re.search(PERCENT_NAME, column.name, re.IGNORECASE) and most <= 100:
-            how, what = "* (1 - {} / 100)", f"in per cent, up to {most:g}"
+            how, what = "* (1 - {} / 100)", f"in per cent, up to {figure(most)}"
         else:
             how, what = ("+ {}" if money < 0 else "- {}"), f"{money:,.2f} in all"
         found.append(

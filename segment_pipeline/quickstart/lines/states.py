@@ -54,7 +54,6 @@ class _Value:
 
     text: str | None
     lines: int
-    orders: int
     money: Decimal | None
     below: int
 
@@ -152,10 +151,8 @@ def _values(lines: Lines, name: str) -> list[_Value]:
 
 
 def _grouped(lines: Lines, text: str, known: str) -> list[_Value]:
-    orders = lines.orders
-    order = known_sql(orders.order_id or orders.date)
     found = lines.connection.execute(
-        f"SELECT CASE WHEN {known} IS NOT NULL THEN {text} END AS text, count(*) AS lines, count(DISTINCT {order}), "
+        f"SELECT CASE WHEN {known} IS NOT NULL THEN {text} END AS text, count(*) AS lines, "
         f"sum(CAST({lines.amount} AS DECIMAL(18, 4))), count(*) FILTER ({lines.amount} < 0) "
         f"FROM raw_rows WHERE ({lines.within}\n) GROUP BY 1 ORDER BY lines DESC, text"
     ).fetchall()
