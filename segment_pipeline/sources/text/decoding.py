@@ -238,7 +238,12 @@ def _refuse_no_text(file: str, begins: bytes) -> None:
 
 
 def _is_binary(begins: bytes) -> bool:
-    """Whether bytes are no text, in which hardly one is a control character; a text may be padded with naughts."""
+    """Whether bytes are no text, in which hardly one is a control character; a text in UTF-8 may have naughts."""
+    if 0 in begins:
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(begins)
+        except UnicodeDecodeError:
+            return True
     controls = len(begins) - len(begins.translate(None, _CONTROLS))
     return controls > 0.01 * len(begins) or begins.count(0) > 0.2 * len(begins)
 
