@@ -401,7 +401,11 @@ def _extracted(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) 
 
 
 def _below_one_another(file: str, members: Sequence[Path]) -> Text:
-    texts = {path: as_text(str(path)) for path in members if kind_of(str(path)) == "text"}
+    texts = {}
+    for path in members:
+        with suppress(SourceError):  # which would name a file that nobody knows
+            if kind_of(str(path)) == "text":
+                texts[path] = as_text(str(path))
     headers = {path: _header_of(text.path) for path, text in texts.items()}
     names = {tuple(header.names) for header in headers.values()}
     if len(texts) < len(members) or len(names) != 1:
