@@ -6,11 +6,14 @@ cent. Against: the textbook loop on the same five columns: log1p, StandardScaler
 reporting anything. It fits the collinear column too, which quickstart leaves out, and it tries k = 9 and 10, which
 quickstart does not: eight segments are the most that are ever chosen.
 
-Takes about five minutes; `--without-textbook` about half a minute.
+Takes about five minutes; `--without-textbook` about half a minute. `--against FOLDER` is the checkout of another:
+CPU seconds of both versions, in turn, which a busy machine changes less, and of reading alone (`inspect`).
 """
 
 import argparse
 import csv
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -75,6 +78,31 @@ def quickstart(file: Path, *, show: bool) -> float:
     return seconds
 
 
+def cpu_seconds(checkout: Path, command: str, file: Path) -> float:
+    """CPU seconds of a command of a version, imports included. Raises CalledProcessError where it fails."""
+    asked = [sys.executable, "-m", "segment_pipeline.cli.main", command, file.name]
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    before = os.times()
+    subprocess.run(asked, cwd=file.parent, check=True, capture_output=True, stdin=subprocess.DEVNULL, env=environment)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def compare(other: Path, file: Path, rounds: int = 3) -> None:
+    """Medians of a few rounds of this version and another, one after the other."""
+    here = Path(__file__).resolve().parents[1]
+    for command in ("quickstart", "inspect"):
+        taken: dict[Path, list[float]] = {here: [], other: []}
+        for _ in range(rounds):
+            for checkout, seconds in taken.items():
+                try:
+                    seconds.append(cpu_seconds(checkout, command, file))
+                except subprocess.CalledProcessError as error:
+                    print(f"{command} of {checkout.name} ended with exit code {error.returncode}")
+        ours, theirs = (statistics.median(seconds) if seconds else float("nan") for seconds in taken.values())
+        print(f"{command:<12}{ours:>6.1f} s of CPU, the other version {theirs:.1f} s, ratio {ours / theirs:.2f}")
+
+
 def textbook(X: Array) -> float:
     """Seconds of the loop alone."""
     start = time.perf_counter()
@@ -89,11 +117,15 @@ def textbook(X: Array) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--without-textbook", action="store_true")
+    parser.add_argument("--against", type=Path, help="checkout of another version: compare CPU seconds, and no more")
     chosen = parser.parse_args()
     X = customers()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "customers.csv"
         write(X, file)
+        if chosen.against is not None:
+            compare(chosen.against.resolve(), file)
+            return
         ours = quickstart(file, show=True)
     print(f"{len(X):,} x {X.shape[1]}, {percent(np.mean(X[:, 1] == 1))} with one order")
     print(f"quickstart, imports included  {ours:.1f} s (bar: at most {BAR_SECONDS} s on two cores)")

@@ -429,7 +429,7 @@ def test_a_table_of_sums_by_month_says_that_it_is_one(write: Write) -> None:
             "a page of HTML or XML",
         ),
         ("export.xml", b'<?xml version="1.0"?>\n<Workbook><Row/></Workbook>', "a page of HTML or XML"),
-        ("orders.zip", packed("orders.csv", b"customer_id,total"), "Unpack it, and name the file in it"),
+        ("orders.zip", packed("photo.png", b"\x89PNG\r\n\x1a\n\0\0"), "Unpack it, and name the file in it"),
     ],
 )
 def test_what_is_no_table_is_called_what_it_is(write: Write, name: str, content: bytes, said: str) -> None:

@@ -238,7 +238,12 @@ def _refuse_no_text(file: str, begins: bytes) -> None:
 
 
 def _is_binary(begins: bytes) -> bool:
-    """Whether bytes are no text, in which hardly one is a control character; a text may be padded with naughts."""
+    """Whether bytes are no text, in which hardly one is a control character; a text in UTF-8 may have naughts."""
+    if 0 in begins:
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(begins)
+        except UnicodeDecodeError:
+            return True
     controls = len(begins) - len(begins.translate(None, _CONTROLS))
     return controls > 0.01 * len(begins) or begins.count(0) > 0.2 * len(begins)
 
@@ -396,7 +401,11 @@ def _extracted(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) 
 
 
 def _below_one_another(file: str, members: Sequence[Path]) -> Text:
-    texts = {path: as_text(str(path)) for path in members if kind_of(str(path)) == "text"}
+    texts = {}
+    for path in members:
+        with suppress(SourceError):  # which would name a file that nobody knows
+            if kind_of(str(path)) == "text":
+                texts[path] = as_text(str(path))
     headers = {path: _header_of(text.path) for path, text in texts.items()}
     names = {tuple(header.names) for header in headers.values()}
     if len(texts) < len(members) or len(names) != 1:
