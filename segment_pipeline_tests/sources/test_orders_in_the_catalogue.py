@@ -15,8 +15,10 @@ from segment_pipeline.database.engines.engine import looking
 from segment_pipeline.errors import ConfigError, SourceError
 from segment_pipeline.sources.files import open_table
 from segment_pipeline.sources.sources import SourceCounts, check_source, months_before, read_customers
+from segment_pipeline_tests.commands import Commands
 from segment_pipeline_tests.shop import Shop, apart, distance, order_lines, query, write_parquet
 from segment_pipeline_tests.spark import Server
+from segment_pipeline_tests.traces import traces
 
 pytestmark = [pytest.mark.process, pytest.mark.months]
 
@@ -59,6 +61,30 @@ def test_no_line_comes_here(shops: tuple[Shop, Shop]) -> None:
     assert query(shops[1].warehouse, "SELECT count(*) FROM folded_orders") == [(0,)]
     held = "SELECT feed, month, of_month, lines, customers, amount FROM source_months ORDER BY ALL"
     assert query(shops[1].warehouse, held) == query(shops[0].warehouse, held)
+
+
+def test_who_is_forgotten_or_has_another_id_is_so_where_the_lines_are_a_table(
+    shops: tuple[Shop, Shop], spark_server: Server, commands: Commands
+) -> None:
+    """The last of the tests of these shops, since it changes them."""
+    told = []
+    for shop in shops:
+        (gone,), (old,), *_ = query(shop.published, "SELECT DISTINCT customer_id FROM monthly_assignments ORDER BY 1")
+        for command in (["forget", gone], ["merge", old, "into", "their-new-id"]):
+            ended = commands.start(*command, "--config", str(shop.config_path)).wait()
+            assert ended.code == 0, ended
+        ended = commands.run(shop)  # the lines of both are still in the source
+        assert ended.code == 0, ended
+        assert "Nothing to do" in ended.err
+        assert "The source has changed" not in ended.err
+        months = "SELECT month, feed, of_month, lines, customers, amount FROM source_months ORDER BY ALL"
+        told.append(query(shop.warehouse, months))
+    assert told[0] == told[1]
+    assert {table: most for table, most in apart(*(one.published for one in shops)).items() if not most <= 1e-9} == {}
+    files = spark_server.tables(shops[1].folder.parent / "lake", "of_lines")
+    assert traces(files, "their-new-id") != []
+    assert traces(files, gone, old) == []
+    assert traces(shops[1].folder, gone, but={shops[1].orders_path}) == []
 
 
 # --- what a source can say besides --------------------------------------------------------------------------------
