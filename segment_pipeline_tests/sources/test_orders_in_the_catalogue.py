@@ -11,14 +11,14 @@ import pytest
 import yaml
 
 from segment_pipeline.config.config import Config, load_config
-from segment_pipeline.database.engines.engine import looking
+from segment_pipeline.database.engines.engine import engine_of, looking
+from segment_pipeline.database.store import Warehouse
 from segment_pipeline.errors import ConfigError, SourceError
+from segment_pipeline.publishing.people import forget, leave_source
 from segment_pipeline.sources.files import open_table
 from segment_pipeline.sources.sources import SourceCounts, check_source, months_before, read_customers
-from segment_pipeline_tests.commands import Commands
 from segment_pipeline_tests.shop import Shop, apart, distance, order_lines, query, write_parquet
 from segment_pipeline_tests.spark import Server
-from segment_pipeline_tests.traces import traces
 
 pytestmark = [pytest.mark.process, pytest.mark.months]
 
@@ -63,28 +63,29 @@ def test_no_line_comes_here(shops: tuple[Shop, Shop]) -> None:
     assert query(shops[1].warehouse, held) == query(shops[0].warehouse, held)
 
 
-def test_who_is_forgotten_or_has_another_id_is_so_where_the_lines_are_a_table(
-    shops: tuple[Shop, Shop], spark_server: Server, commands: Commands
+def test_who_is_forgotten_leaves_what_was_made_of_a_table(
+    spark_server: Server, shop_orders: Path, tmp_path: Path, materialize: Callable[..., Any]
 ) -> None:
-    """The last of the tests of these shops, since it changes them."""
-    told = []
-    for shop in shops:
-        (gone,), (old,), *_ = query(shop.published, "SELECT DISTINCT customer_id FROM monthly_assignments ORDER BY 1")
-        for command in (["forget", gone], ["merge", old, "into", "their-new-id"]):
-            ended = commands.start(*command, "--config", str(shop.config_path)).wait()
-            assert ended.code == 0, ended
-        ended = commands.run(shop)  # the lines of both are still in the source
-        assert ended.code == 0, ended
-        assert "Nothing to do" in ended.err
-        assert "The source has changed" not in ended.err
-        months = "SELECT month, feed, of_month, lines, customers, amount FROM source_months ORDER BY ALL"
-        told.append(query(shop.warehouse, months))
-    assert told[0] == told[1]
-    assert {table: most for table, most in apart(*(one.published for one in shops)).items() if not most <= 1e-9} == {}
-    files = spark_server.tables(shops[1].folder.parent / "lake", "of_lines")
-    assert traces(files, "their-new-id") != []
-    assert traces(files, gone, old) == []
-    assert traces(shops[1].folder, gone, but={shops[1].orders_path}) == []
+    shop = Shop(tmp_path).configure(last_month=MONTHS[0], more=spark_server.key(tmp_path / "lake", "forgetting"))
+    shop.config_path.write_text(
+        shop.config_path.read_text().replace("path: orders.parquet", f"table: parquet.`{shop_orders}`")
+    )
+    materialize(shop, MONTHS[0], selection=["raw_customers", "validated_features"])
+    config = load_config(shop.config_path)
+    held = "SELECT sum(lines), sum(customers) FROM source_months WHERE feed = 'order_lines'"
+    warehouse = Warehouse(shop.warehouse, 60, "2GB", 1, engine_of(config))
+    with warehouse.transaction() as connection:
+        before = connection.execute("SELECT count(*), min(customer_id) FROM validated_features").fetchall()[0]
+        lines = connection.execute(held).fetchall()[0]
+        leave_source(connection, config, [before[1]])
+        done = forget(connection, [before[1]])
+        assert (done.known, done.removed) == (1, done.rows)
+        after = connection.execute("SELECT count(*), min(customer_id) FROM validated_features").fetchall()[0]
+        assert after[0] == before[0] - 1
+        assert after[1] > before[1]
+        left = connection.execute(held).fetchall()[0]
+    assert left[0] < lines[0]
+    assert 0 < lines[1] - left[1] <= 3  # one customer, in each of the months that the lines are of
 
 
 # --- what a source can say besides --------------------------------------------------------------------------------
