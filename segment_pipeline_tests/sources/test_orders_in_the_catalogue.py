@@ -72,7 +72,7 @@ def test_who_is_forgotten_leaves_what_was_made_of_a_table(
     )
     materialize(shop, MONTHS[0], selection=["raw_customers", "validated_features"])
     config = load_config(shop.config_path)
-    held = "SELECT sum(lines), sum(customers) FROM source_months WHERE feed = 'order_lines'"
+    held = "SELECT sum(lines), sum(customers) FROM source_months"
     warehouse = Warehouse(shop.warehouse, 60, "2GB", 1, engine_of(config))
     with warehouse.transaction() as connection:
         before = connection.execute("SELECT count(*), min(customer_id) FROM validated_features").fetchall()[0]
