@@ -96,8 +96,8 @@ def put_demo_on(server: Server, folder: Path) -> None:
 def server(engine: str, folder: Path, port: int | None = None, **environment: str) -> Iterator[Server]:
     """A server from its beginning to its end.
 
-    folder : where it may write: what it says, and Apache Spark its tables. Its catalogue ends with it; Sail's, with a
-    session. port : a free one, unless it is to be where another has been.
+    folder : where it may write: what it says, and Apache Spark its tables and its catalogue, for one server at a time;
+    Sail's ends with a session. port : a free one, unless it is to be where another has been.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if port is None:
@@ -140,6 +140,10 @@ def _apache_spark(folder: Path, port: int) -> Sequence[str]:
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",  # it lives for minutes
         "spark.sql.shuffle.partitions": 2,
         "spark.sql.warehouse.dir": folder / "tables",
+        "spark.sql.catalogImplementation": "hive",
+        "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={folder / 'catalogue'};create=true",
+        "spark.hadoop.datanucleus.schema.autoCreateAll": "true",
+        "spark.hadoop.hive.metastore.schema.verification": "false",
     }
     told = [part for name, value in settings.items() for part in ("--conf", f"{name}={value}")]
     serve = ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer"]

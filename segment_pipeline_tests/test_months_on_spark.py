@@ -100,9 +100,9 @@ def test_readers_of_the_catalogue_see_what_the_file_says(months: Months) -> None
 def test_a_server_that_goes_in_the_middle_of_a_statement_costs_nothing_that_is_published(
     months: Months, tmp_path: Path, materialize: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """Apache Spark's catalogue ends with its server here, so it only hangs, and goes on."""
+    """Apache Spark's catalogue has one server at a time, so that of all tests is one that only hangs, and goes on."""
     if how == "is killed" and months.server.engine == "java":
-        pytest.skip("its catalogue ends with it, and nothing is left to go on with")
+        pytest.skip("a second server cannot open the catalogue of the first")
     shop = Shop(shutil.copytree(months.on_spark.folder, tmp_path / "copy"))
     with server("sail", tmp_path / "server") if how == "is killed" else nullcontext(months.server) as running:
         settings = yaml.safe_load(shop.config_path.read_text()) | yaml.safe_load(running.key(months.lake))
