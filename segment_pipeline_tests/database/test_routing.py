@@ -342,14 +342,16 @@ def test_a_server_that_takes_connections_and_says_nothing_is_given_up(monkeypatc
 
 def test_a_statement_that_takes_too_long_is_given_up_here_and_there(tmp_path: Path) -> None:
     with spark_server("sail", tmp_path) as running:
-        engine = SparkEngine(Spark(running.address, "segments", "parquet", str(tmp_path / "lake"), minutes=0.03))
-        with pytest.raises(EngineError, match=r"in 0\.03 minutes.*engine\.statement_minutes.*range"):
-            engine.fetch("SELECT count(*) FROM range(100000000000) WHERE id % 7 = 3")
-        time.sleep(0.5)
-        busy, _ = running.used()
-        time.sleep(0.5)
-        assert running.used()[0] - busy < 0.1
-        assert engine.fetch("SELECT 1 AS one").to_pylist() == [{"one": 1}]
+        spark = Spark(running.address, "segments", "parquet", str(tmp_path / "lake"))
+        with closing(spark.session()) as session:
+            session._spark = replace(spark, minutes=0.03)
+            with pytest.raises(EngineError, match=r"in 0\.03 minutes.*engine\.statement_minutes.*range"):
+                session.run("SELECT count(*) FROM range(100000000000) WHERE id % 7 = 3")
+            session._spark = spark
+            assert session.run("SELECT 1 AS one").to_pylist() == [{"one": 1}]
+            busy, _ = running.used()
+            time.sleep(2)
+            assert running.used()[0] - busy < 0.1
 
 
 def test_a_server_that_hangs_in_the_middle_of_a_statement_is_given_up(

@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 from segment_pipeline.config.config import Config, load_config
-from segment_pipeline.database.engines.engine import looking
+from segment_pipeline.database.engines.engine import engine_of, looking
+from segment_pipeline.database.store import Warehouse
 from segment_pipeline.errors import ConfigError, SourceError
+from segment_pipeline.publishing.people import forget, leave_source
 from segment_pipeline.sources.files import open_table
 from segment_pipeline.sources.sources import SourceCounts, check_source, months_before, read_customers
 from segment_pipeline_tests.shop import Shop, apart, distance, order_lines, query, write_parquet
@@ -59,6 +61,31 @@ def test_no_line_comes_here(shops: tuple[Shop, Shop]) -> None:
     assert query(shops[1].warehouse, "SELECT count(*) FROM folded_orders") == [(0,)]
     held = "SELECT feed, month, of_month, lines, customers, amount FROM source_months ORDER BY ALL"
     assert query(shops[1].warehouse, held) == query(shops[0].warehouse, held)
+
+
+def test_who_is_forgotten_leaves_what_was_made_of_a_table(
+    spark_server: Server, shop_orders: Path, tmp_path: Path, materialize: Callable[..., Any]
+) -> None:
+    shop = Shop(tmp_path).configure(last_month=MONTHS[0], more=spark_server.key(tmp_path / "lake", "forgetting"))
+    shop.config_path.write_text(
+        shop.config_path.read_text().replace("path: orders.parquet", f"table: parquet.`{shop_orders}`")
+    )
+    materialize(shop, MONTHS[0], selection=["raw_customers", "validated_features"])
+    config = load_config(shop.config_path)
+    held = "SELECT sum(lines), sum(customers) FROM source_months"
+    warehouse = Warehouse(shop.warehouse, 60, "2GB", 1, engine_of(config))
+    with warehouse.transaction() as connection:
+        before = connection.execute("SELECT count(*), min(customer_id) FROM validated_features").fetchall()[0]
+        lines = connection.execute(held).fetchall()[0]
+        leave_source(connection, config, [before[1]])
+        done = forget(connection, [before[1]])
+        assert (done.known, done.removed) == (1, done.rows)
+        after = connection.execute("SELECT count(*), min(customer_id) FROM validated_features").fetchall()[0]
+        assert after[0] == before[0] - 1
+        assert after[1] > before[1]
+        left = connection.execute(held).fetchall()[0]
+    assert left[0] < lines[0]
+    assert 0 < lines[1] - left[1] <= 3  # one customer, in each of the months that the lines are of
 
 
 # --- what a source can say besides --------------------------------------------------------------------------------

@@ -214,6 +214,8 @@ class SparkConnection:
             yield from self._queries_for_spark(child)
 
     def _let_go(self) -> None:
+        if self._fetched:
+            self._home.complete()  # of a statement whose result nobody has fetched
         while self._fetched:
             self._home.unregister(self._fetched.pop())
 

@@ -31,7 +31,7 @@ TRIES, LONGEST_PAUSE = 8, 10_000
 """How often a statement is sent again while a server that has answered does not, and the longest pause between, in
 milliseconds: a minute in all."""
 
-QUIET, SIGN_OF_LIFE = 300.0, 20.0
+QUIET, SIGN_OF_LIFE = 330.0, 20.0
 """Seconds without a word in the middle of a statement until the server is asked whether it lives, and until one that
 says nothing to that has gone. Servers hang up on a client that asks more often than every five minutes."""
 
@@ -265,12 +265,12 @@ class Session:
         from pyspark.sql.pandas.types import from_arrow_schema
 
         with self._asking():
-            sent = self._session.createDataFrame(rows, schema=from_arrow_schema(rows.schema))
-            self._spark.in_time(lambda: sent.createOrReplaceTempView(name))
+            schema, sent = from_arrow_schema(rows.schema), self._session.createDataFrame
+            self._spark.in_time(lambda: sent(rows, schema=schema).createOrReplaceTempView(name))
 
     def close(self) -> None:
         """Whatever the server makes of it: it forgets a session by itself."""
-        with suppress(EngineError, TimeoutError), self._spark.told():
+        with suppress(EngineError), self._spark.told():
             within(PATIENCE, self._session.stop)
 
     @contextmanager
