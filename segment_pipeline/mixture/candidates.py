@@ -23,6 +23,7 @@ from segment_pipeline.mixture.gaussian import Hurdle, Mixture, Parts, bhattachar
 from segment_pipeline.mixture.hurdle import rule_component, with_rule
 from segment_pipeline.mixture.merging import merge_components
 from segment_pipeline.mixture.search import (
+    FINALISTS_OF_FEW,
     SAME_BASIN,
     TOLERANCE,
     Found,
@@ -189,7 +190,9 @@ def fit_candidates(
     heldout = heldout_rows(len(Z), seed)
     threads = -1 if len(Z) > ONE_THREAD_ROWS else 1
 
-    def search(covariance_type: CovarianceType, s: int, wanted: Sequence[int]) -> list[Found]:
+    def search(
+        covariance_type: CovarianceType, s: int, wanted: Sequence[int], finalists: int | None = None
+    ) -> list[Found]:
         """What an independent search finds for the numbers of components wanted, with their neighbours on the way."""
         # The champion starts one search only: in all of them it would make the searches agree.
         known = champion if s == 0 and champion is not None and champion.covariance_type == covariance_type else None
@@ -202,6 +205,7 @@ def fit_candidates(
             covariance_type=covariance_type,
             variance_floor=variance_floor,
             champion=known,
+            finalists=finalists,
             sample_size=len(Z),  # whoever read Z has sampled it already
             n_jobs=threads,
         )
@@ -250,7 +254,8 @@ def fit_candidates(
         for covariance_type, found in zip(covariance_types, firsts, strict=True):
             known = {one.n_components: [one] for one in found}
             near = _near_the_best(found, len(Z)) if covariance_type in can_win else []
-            for second in search(covariance_type, 1, near) if len(near) > 1 else []:
+            more = FINALISTS_OF_FEW if threads == 1 else None
+            for second in search(covariance_type, 1, near, more) if len(near) > 1 else []:
                 known[second.n_components] = closer([*known[second.n_components], second])
             for searches in known.values():
                 ask = partial(examined, searches) if covariance_type in can_win else None

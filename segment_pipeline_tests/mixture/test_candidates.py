@@ -284,6 +284,38 @@ def test_only_who_is_examined_is_searched_for_again_and_nobody_whom_two_searches
     assert np.isfinite(found.heldout_log_likelihood)
 
 
+def test_numbers_about_as_good_as_the_best_are_all_searched_for_again_and_closer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[int, list[int]]] = []
+    closer: list[int] = []
+    search, look = candidates.search_mixtures, candidates.look_closer
+
+    def searched(Z: np.ndarray, sizes: list[int], **how: Any) -> list[Found]:
+        asked.append((how["random_state"][1], list(sizes)))
+        return search(Z, sizes, **how)
+
+    def looked(Z: np.ndarray, known: Found, *how: Any) -> Found:
+        closer.append(known.n_components)
+        return look(Z, known, *how)
+
+    monkeypatch.setattr(candidates, "search_mixtures", searched)
+    monkeypatch.setattr(candidates, "look_closer", looked)
+    Z, _ = three_segments()
+    alone = {one.n_components: one.bic for one in search(Z, [2, 3, 4, 5], random_state=0)}
+    behind = sorted(alone.values())[1] - min(alone.values())
+    monkeypatch.setattr(candidates, "NEAR_BIC", behind + 1.0)
+    found = fit_candidates(Z, [2, 3, 4, 5], variance_floor=np.full(2, 1e-6), seed=0)
+    near = sorted(sorted(alone, key=alone.__getitem__)[:2])
+    assert asked == [(0, [2, 3, 4, 5]), (1, near)]
+    assert closer == [near[0], near[0], near[1], near[1]]
+    assert np.isnan([one.stability for one in found]).all()
+    three = next(one for one in found if one.n_components == 3)
+    assert three.examined is not None
+    assert three.examined(0.0, 0.0).stability > 0.99
+    assert len(asked) == 2
+
+
 def test_last_months_champion_is_one_more_start() -> None:
     Z, _ = three_segments()
     (plain,) = fit_candidates(Z, [3], variance_floor=np.full(2, 1e-4), seed=1)
