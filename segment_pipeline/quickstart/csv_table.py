@@ -43,6 +43,7 @@ from segment_pipeline.quickstart.text import (
     made_amount,
     parts_of_date,
     shown,
+    take_out_repeats,
     time_beside,
 )
 from segment_pipeline.sources.expressions import NO_DATES, mentions
@@ -132,7 +133,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
     next, and QuestionError."""
     files = load_rows(connection, path, more, hints.separator)
     file = files[0]
-    taken_out = _take_out_repeats(connection, file.names) if hints.repeats_once else 0
+    taken_out = take_out_repeats(connection, file.names) if hints.repeats_once else 0
     rows = only_row(connection, "SELECT count(*) FROM raw_rows")[0]
     if rows == 0:
         raise InputError(
@@ -409,18 +410,6 @@ def _refuse_rounded_ids(path: Path, columns: Mapping[str, Column], hints: Hints)
                 "file again without opening it in a spreadsheet, or name other columns: --customer-id COLUMN "
                 "--order-id COLUMN."
             )
-
-
-def _take_out_repeats(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> int:
-    """Keep the first of rows that are the same in every column; the others go into `repeated_rows`. Returns how many
-    these are."""
-    columns = ", ".join(map(identifier, names))
-    kept = f"(SELECT min(rowid) AS kept FROM raw_rows GROUP BY {columns})"
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE repeated_rows AS FROM raw_rows ANTI JOIN {kept} ON rowid = kept")
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE raw_rows AS FROM raw_rows SEMI JOIN {kept} ON rowid = kept ORDER BY rowid"
-    )
-    return int(only_row(connection, "SELECT count(*) FROM repeated_rows")[0])
 
 
 # --- customers as numbers ---------------------------------------------------------------------------------------------
