@@ -221,8 +221,7 @@ def _joined_dates(
 def _with_time(
     connection: duckdb.DuckDBPyConnection, columns: dict[str, Column], pair: tuple[str, str, str], hints: Hints
 ) -> tuple[dict[str, str], Hints]:
-    """A column of days with that of the times of day beside it, as one of moments that stands for the days: the column
-    of days is read by nobody else, for its hour is lost."""
+    """A column of days with that of the times of day beside it, as one of moments that stands for the days."""
     day, time, sql = pair
     if hints.date is not None and hints.date.casefold() not in {day.casefold(), f"{day}, {time}".casefold()}:
         return {}, hints
@@ -232,9 +231,9 @@ def _with_time(
     found = describe_column(connection, called, ".", is_date=False, date_format=None)
     if found.kind != "date" or not found.with_time:
         return {}, hints
-    others = dict(columns)
-    columns.clear()
-    for name, column in others.items():  # before the days alone, for of equals the first is taken
+    for name, column in [
+        (name, columns.pop(name)) for name in list(columns)
+    ]:  # before the days alone, for of equals the first is taken
         columns.update({called: found, name: column} if name == day else {name: column})
     return {called: joined}, replace(hints, date=called) if hints.date is not None else hints
 
