@@ -181,7 +181,7 @@ FILES: dict[str, tuple[Break, str]] = {
     "a folder": (a_folder, r"orders\.parquet is a folder"),
     "torn": (torn, r"orders\.parquet cannot be read"),
     "empty": (orders_are(b""), r"is empty \(0 bytes\)"),
-    "text called parquet": (orders_are(HEADER), r"orders\.parquet cannot be read"),
+    "text called parquet": (orders_are(HEADER), r"orders\.parquet (cannot be read|holds no rows)"),
     "binary called csv": (orders_are(bytes(range(256)) * 8, "orders.csv"), r"orders\.csv is a binary file"),
     "a SQLite file": (orders_are(b"SQLite format 3\0", "orders.csv"), r"SQLite"),
     "a PDF": (orders_are(b"%PDF-1.7\n%\xe2\xe3", "orders.csv"), r"orders\.csv"),

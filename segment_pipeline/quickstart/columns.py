@@ -47,34 +47,9 @@ PROFILED_ROWS = 200_000
 """Rows, evenly spread over the file, by which formats are judged; values are read from all of them."""
 
 MISSING = (
-    "",
-    "na",
-    "n/a",
-    "#n/a",
-    "nan",
-    "null",
-    "none",
-    "nil",
-    "-",
-    "--",
-    "?",
-    "unknown",
-    "missing",
-    "inf",
-    "+inf",
-    "-inf",
-    "infinity",
-    "-infinity",
-    "\\n",
-    "nat",
-    "<na>",
-    "(null)",
-    "[null]",
-    "<null>",
-    "(blank)",
-    "(leer)",
-    "0000-00-00",
-    "0000-00-00 00:00:00",
+    *("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--"),
+    *("?", "unknown", "missing", "inf", "+inf", "-inf", "infinity", "-infinity", "\\n", "nat"),
+    *("<na>", "(null)", "[null]", "<null>", "(blank)", "(leer)", "0000-00-00", "0000-00-00 00:00:00"),
 )
 """Texts, in lower case, that stand for no value."""
 

@@ -47,6 +47,7 @@ from segment_pipeline.quickstart.text import (
     made_amount,
     parts_of_date,
     shown,
+    take_out_repeats,
     time_beside,
 )
 from segment_pipeline.sources.expressions import NO_DATES, mentions
@@ -128,7 +129,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
     next, and QuestionError."""
     files = load_rows(connection, path, more, hints.separator)
     file = files[0]
-    taken_out = _take_out_repeats(connection, file.names) if hints.repeats_once else 0
+    taken_out = take_out_repeats(connection, file.names) if hints.repeats_once else 0
     rows = only_row(connection, "SELECT count(*) FROM raw_rows")[0]
     if rows == 0:
         raise InputError(
@@ -242,8 +243,7 @@ def _joined_dates(
 def _with_time(
     connection: duckdb.DuckDBPyConnection, columns: dict[str, Column], pair: tuple[str, str, str], hints: Hints
 ) -> tuple[dict[str, str], Hints]:
-    """A column of days with that of the times of day beside it, as one of moments that stands for the days: the column
-    of days is read by nobody else, for its hour is lost."""
+    """A column of days with that of the times of day beside it, as one of moments that stands for the days."""
     day, time, sql = pair
     if hints.date is not None and hints.date.casefold() not in {day.casefold(), f"{day}, {time}".casefold()}:
         return {}, hints
@@ -253,9 +253,9 @@ def _with_time(
     found = describe_column(connection, called, ".", is_date=False, date_format=None)
     if found.kind != "date" or not found.with_time:
         return {}, hints
-    others = dict(columns)
-    columns.clear()
-    for name, column in others.items():  # before the days alone, for of equals the first is taken
+    for name, column in [
+        (name, columns.pop(name)) for name in list(columns)
+    ]:  # before the days alone, for of equals the first is taken
         columns.update({called: found, name: column} if name == day else {name: column})
     return {called: joined}, replace(hints, date=called) if hints.date is not None else hints
 
@@ -442,18 +442,6 @@ def _refuse_rounded_ids(path: Path, columns: Mapping[str, Column], hints: Hints)
                 "file again without opening it in a spreadsheet, or name other columns: --customer-id COLUMN "
                 "--order-id COLUMN."
             )
-
-
-def _take_out_repeats(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> int:
-    """Keep the first of rows that are the same in every column; the others go into `repeated_rows`. Returns how many
-    these are."""
-    columns = ", ".join(map(identifier, names))
-    kept = f"(SELECT min(rowid) AS kept FROM raw_rows GROUP BY {columns})"
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE repeated_rows AS FROM raw_rows ANTI JOIN {kept} ON rowid = kept")
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE raw_rows AS FROM raw_rows SEMI JOIN {kept} ON rowid = kept ORDER BY rowid"
-    )
-    return int(only_row(connection, "SELECT count(*) FROM repeated_rows")[0])
 
 
 # --- customers as numbers ---------------------------------------------------------------------------------------------

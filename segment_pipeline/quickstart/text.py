@@ -273,3 +273,15 @@ def _shape(text: str) -> str:
 def shown(text: str) -> str:
     """A name or value for people, in quotation marks where it is more than a word."""
     return text if re.fullmatch(r"[\w.]+", text) else repr(text)
+
+
+def take_out_repeats(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> int:
+    """Keep the first of rows that are the same in every column; the others go into `repeated_rows`. Returns how many
+    these are."""
+    columns = ", ".join(map(identifier, names))
+    kept = f"(SELECT min(rowid) AS kept FROM raw_rows GROUP BY {columns})"
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE repeated_rows AS FROM raw_rows ANTI JOIN {kept} ON rowid = kept")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE raw_rows AS FROM raw_rows SEMI JOIN {kept} ON rowid = kept ORDER BY rowid"
+    )
+    return len(connection.execute("SELECT 1 FROM repeated_rows").fetchall())

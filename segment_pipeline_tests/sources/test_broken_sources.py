@@ -101,7 +101,7 @@ BROKEN = {
     "0 bytes in a glob": r"/o\.parquet is empty \(0 bytes\)",
     "header only": r"o\.csv holds no rows\. Deliver the data",
     "no rows": r"o\.parquet holds no rows\. Deliver the data",
-    "not parquet": r"o\.parquet cannot be read: .*parquet.*Deliver the data again",
+    "not parquet": r"o\.parquet (cannot be read|holds no rows).*Deliver the data",
     "truncated": r"o\.parquet cannot be read: .*Deliver the data again",
     "truncated in the middle": r"o\.parquet: reading the order lines failed: .*Deliver the data again",
     "ragged csv": r"o\.csv cannot be read: .*Line: 52; Original Line: c9,1,2023-03-01; Expected .*: 5 Found: 3",
