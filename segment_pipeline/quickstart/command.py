@@ -31,6 +31,7 @@ from segment_pipeline.quickstart.folder import (
     write_simplest,
     writing,
 )
+from segment_pipeline.quickstart.lines.no_sales import lines_that_are_no_orders, refuse_currencies
 from segment_pipeline.quickstart.messages import (
     IN_WORDS,
     Outcome,
@@ -45,7 +46,6 @@ from segment_pipeline.quickstart.messages import (
     results_console,
     why_nothing,
 )
-from segment_pipeline.quickstart.no_sales import lines_that_are_no_orders, refuse_currencies
 from segment_pipeline.quickstart.plan import Plan, account_of_lines, explore
 from segment_pipeline.quickstart.proposal import features_to_cut
 from segment_pipeline.quickstart.request import Request

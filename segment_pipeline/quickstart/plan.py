@@ -29,19 +29,17 @@ from segment_pipeline.months import add_months, as_of, month_key, months_between
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.quickstart.csv_table import (
     Table,
-    columns_for_where,
     customer_columns,
     customer_ids,
     feature_columns,
     features_of,
     numbers_of,
-    order_expressions,
     read_table,
     reference_day,
-    snapshot_columns,
     texts_of,
 )
-from segment_pipeline.quickstart.no_sales import (
+from segment_pipeline.quickstart.expressions import columns_for_where, order_expressions, snapshot_columns
+from segment_pipeline.quickstart.lines.no_sales import (
     lines_that_are_no_orders,
     notes_on_lines,
     refuse_currencies,

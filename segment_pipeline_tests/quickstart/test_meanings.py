@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from segment_pipeline.errors import QuestionError
-from segment_pipeline.quickstart.csv_table import order_expressions
+from segment_pipeline.quickstart.expressions import order_expressions
 from segment_pipeline.quickstart.proposal import propose_features
 from segment_pipeline_tests.quickstart.reading import HEADER, Figures, as_csv, figures, right, shop, table_of
 from segment_pipeline_tests.quickstart.test_states import condition, kept, money, said_of

@@ -8,7 +8,7 @@ import pytest
 
 from segment_pipeline.errors import QuestionError
 from segment_pipeline.quickstart.csv_table import read_table
-from segment_pipeline.quickstart.no_sales import lines_that_are_no_orders
+from segment_pipeline.quickstart.lines.no_sales import lines_that_are_no_orders
 from segment_pipeline.quickstart.roles import Hints
 from segment_pipeline_tests.quickstart.exports import cell, lines
 from segment_pipeline_tests.quickstart.reading import as_csv, table_of

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from segment_pipeline.quickstart.csv_table import read_table
-from segment_pipeline.quickstart.no_sales import lines_that_are_no_orders
+from segment_pipeline.quickstart.lines.no_sales import lines_that_are_no_orders
 from segment_pipeline.quickstart.roles import Hints
 from segment_pipeline_tests.quickstart.reading import HEADER, Rows, as_csv, figures, right, shop
 
