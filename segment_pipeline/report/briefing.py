@@ -112,7 +112,12 @@ def _compared(story: Story, figures: Mapping[date, float | None]) -> list[str]:
 def _not_published(story: Story) -> list[str]:
     """The months that no figure can stand beside, said once: that nothing is said of them could mean anything."""
     month, months = story["month"], story["months"]
-    return [f"{when}: not published" for when, ago in _EARLIER if add_months(month, -ago) not in months]
+    then = {when: add_months(month, -ago) for when, ago in _EARLIER}
+    return [
+        f"{when}: {'before the first month' if one < min(months) else 'not published'}"
+        for when, one in then.items()
+        if one not in months
+    ]
 
 
 _EARLIER = (("last month", 1), ("a year ago", 12))
@@ -148,7 +153,7 @@ def finding_of_shares(story: Story) -> str:
 
 
 def finding_of_moves(story: Story, names: Mapping[str, str]) -> str:
-    """The title of the journeys: how many stayed, and the commonest move between segments."""
+    """The title of the journeys: how many stayed, and the commonest move between segments, or that it is chance."""
     moves, moved = story["moves"], story["movement"]
     between = [row for row in moves if row["from_state"] in names and row["to_state"] in names]
     changes = [row for row in between if row["from_state"] != row["to_state"]]
@@ -156,9 +161,15 @@ def finding_of_moves(story: Story, names: Mapping[str, str]) -> str:
     if not known or not changes:
         return "Where the customers of the month before went"
     most = max(changes, key=lambda row: row["customers"])
+    by_chance = any(
+        row["measure"] == "transition" and row["beside_chance"] == "within"
+        for row in story["chance"]
+        if (row.get("from_state"), row.get("to_state")) == (most["from_state"], most["to_state"])
+    )
     return (
         f"{percent(moved['stayed'] / known)} stayed where they were; the commonest move, of "
-        f"{words.counted(most['customers'])}: {names[most['from_state']]} → {names[most['to_state']]}"
+        f"{words.counted(most['customers'])}{', no more than chance makes' if by_chance else ''}: "
+        f"{names[most['from_state']]} → {names[most['to_state']]}"
     )
 
 
@@ -380,7 +391,7 @@ def _trust(story: Story) -> Answer:
     cautions = _cautions(story)
     if cautions:
         more = [f"{words.capitalised(one)}." for one in cautions[1:]]
-        return Answer(f"Yes, with care: {cautions[0]}.", [*more, *_checks_failed(story)], "amber")
+        return Answer(f"With care: {cautions[0]}.", [*more, *_checks_failed(story)], "amber")
     return Answer("Yes: nothing speaks against these segments.", _checks_failed(story), "green")
 
 

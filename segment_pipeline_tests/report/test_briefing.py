@@ -60,8 +60,8 @@ def test_the_five_answers_say_how_the_base_is_what_changed_whom_to_see_to_what_t
     action = {"segment_id": None, "action_id": "call", "what": "Call them.", "customers": 9, "owner": "CRM"}
     answers = briefed(actions=[action])
     assert answers.sentences == [
-        "1,500 customers (+7.1 % on last month, a year ago: not published) and 100,000 EUR spent in the months looked "
-        "at (+25.0 % on last month), in 2 segments.",
+        "1,500 customers (+7.1 % on last month, a year ago: before the first month) and 100,000 EUR spent in the "
+        "months looked at (+25.0 % on last month), in 2 segments.",
         "More than chance: 30 of 1,000 customers changed segment, where chance alone moves 20 to 28.",
         "9 customers on this month's contact list.",
         "Call them (CRM, for 9).",
@@ -88,9 +88,11 @@ def test_a_year_ago_stands_beside_last_month_where_it_is_known():
 def test_a_month_to_compare_with_that_nobody_published_is_named():
     first = [row for row in story()["history"] if row["month"] == MAY]
     assert briefed(history=first, months=[MAY]).base.said == (
-        "1,500 customers (last month: not published, a year ago: not published) and 100,000 EUR spent in the months "
-        "looked at, in 2 segments."
+        "1,500 customers (last month: before the first month, a year ago: before the first month) and 100,000 EUR "
+        "spent in the months looked at, in 2 segments."
     )
+    said = briefed(history=first, months=[date(2022, 1, 1), MAY]).base.said
+    assert said.startswith("1,500 customers (last month: not published, a year ago: not published)")
 
 
 def test_what_is_beyond_chance_is_told_by_its_size_and_what_is_not_says_so():
@@ -180,9 +182,7 @@ def test_the_money_at_risk_says_how_far_such_money_was_off_and_the_light_knows_i
     answers = briefed(at_risk=risk, value_quality=money)
     assert answers.attention.more[0] == "The spend expected of the 3 months after March 2023 was 14 % too high."
     assert answers.trust.light == "amber"
-    assert (
-        answers.trust.said == "Yes, with care: the spend expected of the 3 months after March 2023 was 14 % too high."
-    )
+    assert answers.trust.said == "With care: the spend expected of the 3 months after March 2023 was 14 % too high."
     near = briefed(at_risk=risk, value_quality=[judged(-0.04)])
     assert near.attention.more[0].endswith("was 4 % too low.")
     assert near.trust.light == "green"
@@ -203,7 +203,7 @@ def test_the_light_is_green_amber_or_red_and_says_why():
     amber = briefed(model_validation=validation).trust
     assert (amber.light, amber.said) == (
         "amber",
-        "Yes, with care: drawn anew from this month's customers alone, the segments would be different ones.",
+        "With care: drawn anew from this month's customers alone, the segments would be different ones.",
     )
     assert amber.more == [
         "Something simpler foretells spend better.",
@@ -218,7 +218,7 @@ def test_the_light_is_green_amber_or_red_and_says_why():
     few = briefed(suitability=[{"verdict": "too_few_customers", "reason": "Few. More."}]).trust
     assert (few.light, few.said) == (
         "amber",
-        "Yes, with care: the customers are few, so take these segments for a first impression.",
+        "With care: the customers are few, so take these segments for a first impression.",
     )
     assert briefed().trust.light == "green"
 
@@ -244,8 +244,15 @@ def test_the_title_of_the_journeys_does_not_call_the_commonest_move_that_of_most
         {"from_state": a, "to_state": b, "customers": n}
         for a, b, n in (("1", "1", 970), ("1", "2", 12), ("2", "1", 18))
     ]
-    found = finding_of_moves(story(moves=moves), {"1": "Regulars", "2": "Guests"})
-    assert found == "97 % stayed where they were; the commonest move, of 18 customers: Guests → Regulars"
+    names = {"1": "Regulars", "2": "Guests"}
+    assert (
+        finding_of_moves(story(moves=moves), names)
+        == "97 % stayed where they were; the commonest move, of 18 customers: Guests → Regulars"
+    )
+    chance = {"measure": "transition", "from_state": "2", "to_state": "1", "beside_chance": "within"}
+    assert "of 18 customers, no more than chance makes: Guests" in finding_of_moves(
+        story(moves=moves, chance=[chance]), names
+    )
 
 
 def test_the_months_that_the_figures_stand_on_are_named_where_they_are_known():
