@@ -315,13 +315,8 @@ class TierSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _hybrid_has_one_meaning(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "is_hybrid" in given:
-            raise refusal(
-                ("is_hybrid",),
-                show(given["is_hybrid"]),
-                "no such key any more, take the line out: is_hybrid marks the tier hybrid (hybrid_second, hybrid_pair)",
-            )
-        return given
+        """Files of before may have `is_hybrid`, which was another limit for what is the tier now: it is passed over."""
+        return {key: one for key, one in given.items() if key != "is_hybrid"} if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _every_tier_is_possible(self) -> "TierSettings":

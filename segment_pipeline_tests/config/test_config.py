@@ -165,6 +165,11 @@ def test_segments_may_be_named_by_their_id() -> None:
     assert config.segments[7].name is None
 
 
+def test_a_limit_of_before_that_says_nothing_any_more_is_passed_over() -> None:
+    """The flag is_hybrid was one by a limit of its own; projects with that key go on working."""
+    assert parse_config(f"{BASE}tiers: {{is_hybrid: 0.3}}\n", FILE).tiers == TierSettings()
+
+
 def test_a_configuration_cannot_be_changed_afterwards() -> None:
     config = parse_config(BASE, FILE)
     with pytest.raises(ValueError, match="frozen"):

@@ -120,10 +120,6 @@ def test_every_mistake_is_listed_in_the_order_of_the_file() -> None:
         ("alignment: {survival: 0.2}", "7: alignment.split: found 0.3; allowed: a number below survival (0.2)"),
         ("tiers: {diffuse: 0.8}", "7: tiers.diffuse: found 0.8; allowed: a number below dominant (0.8)"),
         ("tiers: {hybrid_second: 0.6}", "found 0.6; allowed: a number, above 0 and at most 0.5"),
-        (
-            "tiers: {is_hybrid: 0.25}",
-            "7: tiers.is_hybrid: found 0.25; allowed: no such key any more, take the line out",
-        ),
         ("tiers: {hybrid_pair: 0.55}", "tiers.hybrid_pair: found 0.55; allowed: 0.6 (twice hybrid_second) or more"),
         ("tiers: {hybrid_second: 0.4}", "tiers.hybrid_second: found 0.4; allowed: at most 0.375 (half of hybrid_pair"),
         ("tiers: {dominant: 0.35, diffuse: 0.2}", "tiers.hybrid_pair: found 0.75; allowed: a number below 0.7"),
