@@ -16,6 +16,9 @@ from segment_pipeline.words import capitalised, traits_of
 MOST_CUTS = 2
 """Four groups are as many as a rule of thumb should make."""
 
+NEARLY_ALL = 0.9
+"""Share of the customers of whom a cut has to know the number: a finer rule is not worth those who fall out of it."""
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -48,13 +51,9 @@ def simplest_segments(columns: Mapping[str, Array], features: Sequence[str]) -> 
 
     columns : name -> (n,) values, NaN where there is no number. features : those to choose from, the better first.
     """
-    cuts = [cut for name in features if (cut := _halved(name, columns[name])) is not None][:MOST_CUTS]
+    cuts, known = _that_know_nearly_all([one for name in features if (one := _halved(name, columns[name]))], columns)
     if not cuts:
         return None
-    known = np.all([np.isfinite(columns[cut.feature]) for cut in cuts], axis=0)
-    if not known.any():  # nobody has a number in both
-        cuts = cuts[:1]
-        known = np.isfinite(columns[cuts[0].feature])
     code = sum(cut.holds(columns[cut.feature]).astype(np.intp) << place for place, cut in enumerate(cuts))
     code = np.where(known, code, -1)
     found, counts = np.unique(code[known], return_counts=True)
@@ -67,6 +66,19 @@ def simplest_segments(columns: Mapping[str, Array], features: Sequence[str]) -> 
     return SimplestSegments(
         names, tuple(int(count) for count in counts[order]), labels, tuple(cuts), _sql(called, cuts)
     )
+
+
+def _that_know_nearly_all(possible: Sequence[Cut], columns: Mapping[str, Array]) -> tuple[list[Cut], Flags]:
+    """The cuts to make, and (n,) of which customers they know all numbers: the fullest column at most loses few."""
+    of_cut = {cut.feature: np.isfinite(columns[cut.feature]) for cut in possible}
+    most = max((of.sum() for of in of_cut.values()), default=0)
+    cuts: list[Cut] = []
+    known = np.zeros(0, dtype=bool)
+    for cut in sorted(possible, key=lambda one: of_cut[one.feature].sum() < NEARLY_ALL * most):
+        left = of_cut[cut.feature] if not cuts else known & of_cut[cut.feature]
+        if len(cuts) < MOST_CUTS and (not cuts or left.sum() >= NEARLY_ALL * known.sum()):
+            cuts, known = [*cuts, cut], left
+    return cuts, known
 
 
 def _halved(name: str, values: Array) -> Cut | None:

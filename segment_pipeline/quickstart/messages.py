@@ -30,7 +30,7 @@ from segment_pipeline.quickstart.plan import Plan
 from segment_pipeline.quickstart.proposal import LeftOut
 from segment_pipeline.quickstart.request import ENOUGH_CUSTOMERS, Request
 from segment_pipeline.sources.reconciliation import OF_REJECTED, REASONS, USED, Part, read_account
-from segment_pipeline.words import figure, percent
+from segment_pipeline.words import counted, figure, percent
 
 Say = Callable[[str], None]
 
@@ -313,6 +313,9 @@ def print_simplest(plan: Plan, found: SimplestSegments, why: str, file: Path, co
         means = (figure(float(plan.values[cut.feature][of_group].mean())) for cut in found.cuts)
         grid.add_row(_escaped(name), f"{customers:,}", percent(customers / sum(found.sizes), 1), *means)
     console.print(grid)
+    without = len(found.labels) - sum(found.sizes)
+    if without:
+        say(f"{counted(without)} without such a number {'is' if without == 1 else 'are'} in no group.")
     say("")
     say(f"Customers      {os.path.relpath(file)}   (each with its segment by rule)")
     say(f"As SQL         {found.sql}")

@@ -46,3 +46,14 @@ def test_each_feature_is_cut_where_it_halves_the_customers():
 @pytest.mark.parametrize("same", [[3.0] * 5, [float("nan")] * 5])
 def test_where_nothing_differs_there_are_no_groups(same):
     assert simplest_segments({"spend": np.array(same)}, ["spend"]) is None
+
+
+def test_a_column_of_a_few_customers_loses_nobody_else():
+    """A sheet with a month a column: most cells are blank, the total is not."""
+    rng = np.random.default_rng(4)
+    months = {f"Sep-{year}": np.where(rng.random(300) < 0.25, rng.lognormal(3, 1, 300), np.nan) for year in (24, 25)}
+    columns = months | {"Grand Total": rng.lognormal(5, 1, 300)}
+    found = simplest_segments(columns, [*months, "Grand Total"])
+    assert found is not None
+    assert [cut.feature for cut in found.cuts] == ["Grand Total"]
+    assert sum(found.sizes) == 300
