@@ -6,7 +6,7 @@ is the customer or the date (roles.py). A column is numeric if nearly all of its
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -260,15 +260,18 @@ def describe_column(
             could_be=numeric_date,
         )
         return _with_samples(connection, column, number)
-    found, ambiguous = _text_date(connection, date_format)
-    if not found:
+    tried = []
+    for found, ambiguous in _text_dates(connection, date_format):
+        dated = _dated_in_all_forms(connection, column, _in_zone(column, found, time_zone))
+        if dated.unreadable <= (1 - NEARLY_ALL) * known:
+            return replace(dated, ambiguous=ambiguous)
+        tried.append(dated)
+    if not tried:
         other = "," if decimal == "." else "."
         read_so = f"{number_sql('value', other)} IS NOT NULL"
         (read,) = only_row(connection, f"SELECT {_rows(read_so)} FROM {_VALUES}")
         return replace(column, other_mark=other if read >= NEARLY_ALL * known else "")
-    dated = replace(_dated_in_all_forms(connection, column, _in_zone(column, found, time_zone)), ambiguous=ambiguous)
-    if dated.unreadable <= (1 - NEARLY_ALL) * known:
-        return dated
+    dated = min(tried, key=lambda one: one.unreadable)
     return replace(column, contradiction=(_example_in(connection, dated), *dated.samples[:1]))
 
 
@@ -541,25 +544,26 @@ def _numeric_date(
     return ""
 
 
-def _text_date(connection: duckdb.DuckDBPyConnection, given: str | None) -> tuple[str, bool]:
-    """The form in which most of a column's texts are dates, and whether another one would read them as well.
+def _text_dates(connection: duckdb.DuckDBPyConnection, given: str | None) -> Iterator[tuple[str, bool]]:
+    """The form in which most of a column's texts are dates, and whether another one would read them as well; then, for
+    four months have English names in German, too, the same of a spelling.
 
     Where all days are below 13 day and month can be told apart by the span only: the wrong one scatters a few weeks
     over the whole year.
     """
-    share, form, doubtful = _date_of(connection, [ISO, *([given] if given else _forms(connection, _some_values(200)))])
-    if share < NEARLY_ALL and not given:
-        # four months have English names in German, too
-        of_spelling, spelled, either = _date_of(connection, _foreign_forms(connection))
-        form, doubtful = (spelled, either) if of_spelling > share else (form, doubtful)
-    return form, doubtful
+    form, doubtful = _date_of(connection, [ISO, *([given] if given else _forms(connection, _some_values(200)))])
+    if form:
+        yield form, doubtful
+    if not given:
+        spelled, doubtful = _date_of(connection, _foreign_forms(connection))
+        if spelled:
+            yield spelled, doubtful
 
 
-def _date_of(connection: duckdb.DuckDBPyConnection, forms: Sequence[str]) -> tuple[float, str, bool]:
-    """What share of some texts the form reads that reads most, which one that is, and whether another one reads as
-    many; "" where none reads enough."""
+def _date_of(connection: duckdb.DuckDBPyConnection, forms: Sequence[str]) -> tuple[str, bool]:
+    """The form that reads most of some texts, and whether another one reads as many; "" where none reads enough."""
     if not forms:
-        return 0.0, "", False
+        return "", False
     tried = ", ".join(
         f"count({moment}) FILTER (year({moment}) BETWEEN 1900 AND 2100 OR year({moment}) IN (1, 9999)), "
         f"date_diff('day', min({moment}), max({moment}))"
@@ -569,10 +573,10 @@ def _date_of(connection: duckdb.DuckDBPyConnection, forms: Sequence[str]) -> tup
     reads = {one: (found[2 * i], found[2 * i + 1] or 0) for i, one in enumerate(forms)}
     best = max(count for count, _ in reads.values())
     if total == 0 or best < _FIRST_FORM * total:
-        return 0.0, "", False
+        return "", False
     readers = [one for one, (count, _) in reads.items() if count == best]
     chosen = min(readers, key=lambda one: (reads[one][1], forms.index(one)))
-    return best / total, chosen, len(readers) > 1
+    return chosen, len(readers) > 1
 
 
 def _next_form(connection: duckdb.DuckDBPyConnection, known: Sequence[str]) -> str:

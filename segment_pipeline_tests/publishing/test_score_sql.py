@@ -367,7 +367,7 @@ def test_spark_remembers_too(customers, spark, dialect, request):
     nothing_known = connection.execute("FROM customers").to_arrow_table()
     expected_new = by_memory(connection, model)
     given = [(known, expected_known), (nothing_known, expected_new), (without, expected_new)]
-    for rows, expected in given[:2] if request.node.callspec.params["spark"] == "sail" else given:
+    for rows, expected in given[:2] if request.node.callspec.params["spark_server"] == "sail" else given:
         spark.createDataFrame(rows).createOrReplaceTempView("customers")
         found = spark.sql(text).toArrow().to_pylist()
         assert_same(

@@ -261,10 +261,11 @@ ONE_LINE_AN_ORDER = {
 
 
 def export(name: str) -> tuple[list[str], list[list[str]], list[str]]:
-    """Header, rows, and the headers that play a role, of one of EXPORTS."""
+    """Header, rows, and the headers that play a role, of one of EXPORTS; a day and its time of day play it together."""
     columns = [tuple(column.rsplit(": ", 1)) for column in EXPORTS[name].split(" | ")]
     header = [called for called, _ in columns]
-    roles = [called for called, what in columns if what.endswith("*")]
+    clock = "".join(f", {called}" for called, what in columns if what == "clock")
+    roles = [called + (clock if what in ("day*", "us*") else "") for called, what in columns if what.endswith("*")]
     comma = any(what == "comma*" for _, what in columns)
     rows = [
         [cell(what.rstrip("*"), line, comma=comma) for _, what in columns]

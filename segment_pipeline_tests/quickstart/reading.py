@@ -48,7 +48,8 @@ def looked_at(path: Path, *more: Path, **said: object) -> tuple[Figures, Plan]:
     """customer -> orders, spend and days since the last order at the end of 2024, or of the month that is said, as the
     pipeline makes them of the file; and what is to be done with it."""
     asked = {"month": date(2024, 12, 1), "window_months": 12, "features": FEATURES, **said}
-    asked["ordered_at"] = asked.pop("date", None)
+    if "date" in asked:
+        asked["ordered_at"] = asked.pop("date")
     with duckdb.connect() as connection:
         plan = explore(connection, Request(path, path.parent / "out", more=more, **asked))
         found = connection.execute(
