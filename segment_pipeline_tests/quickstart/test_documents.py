@@ -119,6 +119,20 @@ def test_kinds_of_different_sales_are_added_up(write: Write) -> None:
     assert said_of(path) == []
 
 
+def test_what_only_sounds_like_a_kind_of_document_is_not_told(write: Write) -> None:
+    columns = [
+        ("Source type", "search", "direct"),
+        ("Seat type", "Side view", "Front view"),
+        ("Category", "Shipping", "Line art"),
+        ("Payment type", "Invoice", "Receipt"),
+        ("Order type", "Web order", "Phone order"),
+    ]
+    rows = [[*row, *(one[1 + (i % 10 == 0)] for one in columns)] for i, row in enumerate(shop())]
+    path = write("orders.csv", as_csv([*HEADER, *(one[0] for one in columns)], rows))
+    refused(path)
+    assert said_of(path) == []
+
+
 @pytest.mark.parametrize("others", ["Lastschrift", "Überweisung"])
 def test_a_credit_that_is_what_came_in_is_no_advice_to_leave_out_every_sale(write: Write, others: str) -> None:
     rows = of_kinds({0: others}, "Gutschrift", {others: -1})

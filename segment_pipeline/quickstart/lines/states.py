@@ -174,7 +174,8 @@ def _of_values(lines: Lines, column: Column, texts: Sequence[str]) -> Undone | N
     if wrong:
         stays = again.stays if again is not None else None
         return _told_of_values(lines, column, values, wrong, stays, of_customer=not of_kinds and not below)
-    if undone or steps or len({document_of(text) for text in texts} - {""}) > 1:
+    several = len({document_of(text) for text in texts} - {""}) > 1
+    if undone or steps or (several and says_what_state(column.name) == "type"):
         return _told_as_codes(lines, column, values)
     return None
 

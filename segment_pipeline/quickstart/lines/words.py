@@ -19,7 +19,7 @@ def _set_of(words: str) -> frozenset[str]:
 # --- what texts say -----------------------------------------------------------------------------------------------
 
 UNDONE = _one_of(r"""
-    cancel|return(ed|s|\b|$)|refund|void|charge_?back|reject|declined|failed|pending|draft|abandon|on-hold|dispute
+    cancel|return(ed|s|\b|$)|refund|void|charge_?back|reject|declined|denied|failed|pending|draft|abandon|on-hold|dispute
     credit.?(note|memo|adj)|^credit$|un-?paid|not.?paid|uncollect|expired|no.?show|revers(al|ed)|pay.?out|withdraw
     write.?off|written off|\bquot(e|ation)s?\b|pro.?forma|closed.?lost|^lost$|\btest\b|sandbox|awaiting.?payment
     prospecting|qualification|qualifiedtobuy|negotiat|appointment.?scheduled|presentation.?scheduled|decision.?maker
@@ -63,8 +63,8 @@ DONE = _one_of(r"""
 """What a text says of a line that is a sale, or on its way to be one."""
 
 NO_SALE_KINDS = _one_of(r"""
-    pledge|soft.?credit|redemption|redeem|expir(y|ation)|\bviews?\b|page.?view|\bcart\b|basket|wish.?list|\bsearch|\bclick
-    impression|purchase.?(inv|order|bill|cred|return|journal)|\bbills?\b|supplier|vendor|acc.?pay|spendenzusage|einlosung
+    pledge|soft.?credit|redemption|redeem|expir(y|ation)|^((page|product|item).?)?views?$|\bcart\b|wish.?list
+    ^view.?(item|product|content|cart)|basket|purchase.?(inv|order|bill|cred|return|journal)|\bbills?\b|supplier|vendor|acc.?pay|spendenzusage|einlosung
     verfall|warenkorb|merkzettel|eingangsrechnung|einkauf|kreditor|lieferant|promesse|panier|fournisseur|facture d.achat
     promesa|carrito|proveedor|factura de compra|canje|caducidad|carrello|fornitor|fattura (passiva|d.acquisto)|promessa
     carrinho|fornecedor|nota de compra|resgate|winkelwagen|leverancier|inkoop|koszyk|dostawc|zakup|leverantor|inkop
