@@ -64,7 +64,8 @@ DONE = _one_of(r"""
 
 NO_SALE_KINDS = _one_of(r"""
     pledge|soft.?credit|redemption|redeem|expir(y|ation)|^((page|product|item).?)?views?$|\bcart\b|wish.?list
-    ^view.?(item|product|content|cart)|basket|purchase.?(inv|order|bill|cred|return|journal)|\bbills?\b|supplier|vendor|acc.?pay|spendenzusage|einlosung
+    ^view.?(item|product|content|cart)|basket|purchase.?(inv|order|bill|cred|return|journal)|\bbills?\b|supplier
+    vendor|acc.?pay|spendenzusage|einlosung
     verfall|warenkorb|merkzettel|eingangsrechnung|einkauf|kreditor|lieferant|promesse|panier|fournisseur|facture d.achat
     promesa|carrito|proveedor|factura de compra|canje|caducidad|carrello|fornitor|fattura (passiva|d.acquisto)|promessa
     carrinho|fornecedor|nota de compra|resgate|winkelwagen|leverancier|inkoop|koszyk|dostawc|zakup|leverantor|inkop
