@@ -31,7 +31,7 @@ from segment_pipeline.quickstart.folder import (
     write_simplest,
     writing,
 )
-from segment_pipeline.quickstart.lines.no_sales import lines_that_are_no_orders, refuse_currencies
+from segment_pipeline.quickstart.lines.no_sales import lines_that_are_no_orders, refuse_sums
 from segment_pipeline.quickstart.messages import (
     IN_WORDS,
     Outcome,
@@ -125,7 +125,7 @@ def inspect(request: Request) -> int:
     with scratch(request.memory_limit) as connection:
         table = read_table(connection, request.file, request.hints(), request.more)
         try:
-            refuse_currencies(connection, table, request.where)
+            refuse_sums(connection, table, request.where)
         except QuestionError:
             print_table(table, [], results_console())  # without sums of what is not to be added up
             raise

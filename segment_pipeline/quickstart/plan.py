@@ -42,7 +42,7 @@ from segment_pipeline.quickstart.expressions import columns_for_where, order_exp
 from segment_pipeline.quickstart.lines.no_sales import (
     lines_that_are_no_orders,
     notes_on_lines,
-    refuse_currencies,
+    refuse_sums,
     repeated_lines,
 )
 from segment_pipeline.quickstart.proposal import (
@@ -123,7 +123,7 @@ def explore(
     searches : with more than one, a feature with which independent ones disagree is left out. Raises InputError, and
     QuestionError where only the owner of the file knows."""
     table = read_table(connection, request.file, request.hints(), request.more)
-    refuse_currencies(connection, table, request.where)
+    refuse_sums(connection, table, request.where)
     # before the customers: what is asked of all lines takes what memory there may be
     warnings = lines_that_are_no_orders(connection, table, request.where)
     if table.orders is None:

@@ -16,6 +16,32 @@ from segment_pipeline.quickstart.roles import Orders
 from segment_pipeline.quickstart.text import shown
 from segment_pipeline.sources.reconciliation import Part
 
+_SEVERAL = 10
+"""Customers from which on what all of them have in common is no chance."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One text of a column, as it is written there; None where it is blank. below : lines with an amount below zero;
+    gained : the sum of the amounts above it."""
+
+    text: str | None
+    lines: int
+    money: Decimal | None
+    below: int
+    gained: Decimal
+
+    @property
+    def is_below(self) -> bool:
+        """Whether all of its lines are below zero."""
+        return 0 < self.lines == self.below
+
+    @property
+    def told(self) -> str:
+        """Its lines and their money, in words."""
+        below = ", all below zero" if self.is_below else ""
+        return f"{self.lines:,} are {'blank' if self.text is None else repr(self.text)} ({self.money or 0:,.2f}{below})"
+
 
 @dataclass(frozen=True)
 class Lines:
@@ -33,15 +59,57 @@ class Lines:
         parts = [part for part in (self.orders.quantity, self.orders.amount) if part is not None]
         return " * ".join(number_sql(known_sql(part), self.table.decimal) for part in parts)
 
-    def counted(self, condition: str, rows: str = "raw_rows") -> Part:
-        """Those of which a condition is true."""
-        customer, moment = known_sql(self.table.customer_id), known_sql(self.orders.date)
-        order = f"concat({customer}, ' ', {moment})"
+    @property
+    def customer(self) -> str:
+        """An expression over `raw_rows` of whose a line is."""
+        return known_sql(self.table.customer_id)
+
+    @property
+    def order(self) -> str:
+        """An expression over `raw_rows` of which order a line is."""
+        order = f"concat({self.customer}, ' ', {known_sql(self.orders.date)})"
         if self.orders.order_id is not None:
             order = f"coalesce({known_sql(self.orders.order_id)}, {order})"
+        return order
+
+    def values(self, name: str) -> list[Value]:
+        """What stands in a column, the commonest first."""
+        return self.grouped(identifier(name), known_sql(name))
+
+    def grouped(self, text: str, known: str) -> list[Value]:
+        """The same of a text that is made of a column. text, known : expressions over `raw_rows`; where known is NULL,
+        the text is blank."""
+        found = self.connection.execute(
+            f"""
+            SELECT text, count(*) AS lines, sum(money), count(*) FILTER (money < 0),
+                coalesce(sum(money) FILTER (money > 0), 0)
+            FROM (SELECT CASE WHEN {known} IS NOT NULL THEN {text} END AS text,
+                    CAST({self.amount} AS DECIMAL(18, 4)) AS money
+                FROM raw_rows WHERE ({self.within}\n))
+            GROUP BY text ORDER BY lines DESC, text
+            """
+        ).fetchall()
+        return [Value(*one) for one in found]
+
+    def of_whole_customers(self, condition: str) -> bool:
+        """Whether a condition is true of all lines of a customer or of none, and so says nothing of a single order:
+        judged by those who ordered more than once."""
+        some, every = only_row(
+            self.connection,
+            f"""
+            SELECT count(*) FILTER (marked > 0), count(*) FILTER (marked = lines)
+            FROM (SELECT count(*) AS lines, count(*) FILTER ({condition}) AS marked FROM raw_rows
+                WHERE {self.customer} IS NOT NULL AND ({self.within}\n)
+                GROUP BY {self.customer} HAVING count(DISTINCT {self.order}) > 1)
+            """,
+        )
+        return bool(some >= _SEVERAL and every >= NEARLY_ALL * some)
+
+    def counted(self, condition: str, rows: str = "raw_rows") -> Part:
+        """Those of which a condition is true."""
         lines, of, customers, money = only_row(
             self.connection,
-            f"SELECT count(*), count(DISTINCT {order}), count(DISTINCT {customer}), "
+            f"SELECT count(*), count(DISTINCT {self.order}), count(DISTINCT {self.customer}), "
             f"sum(CAST({self.amount} AS DECIMAL(18, 4))) FROM {rows} WHERE ({condition}) AND ({self.within}\n)",
         )
         return Part("repeated row", lines, of, customers, money)

@@ -19,7 +19,7 @@ from segment_pipeline.quickstart.lines.money import (
     perhaps_turned,
     refunds_beside,
 )
-from segment_pipeline.quickstart.lines.states import undone_lines
+from segment_pipeline.quickstart.lines.states import refuse_repeats, undone_lines
 from segment_pipeline.quickstart.roles import Orders
 from segment_pipeline.quickstart.text import shown
 from segment_pipeline.sources.expressions import mentions
@@ -175,6 +175,14 @@ def _refuse_signs(connection: duckdb.DuckDBPyConnection, table: Table, orders: O
                 f"{table.path}: {shown(name)} has {told}; amounts of several currencies are not added up. Say which "
                 f"lines count:  --where {condition}  Or convert them first, in a file in which all are the same."
             )
+
+
+def refuse_sums(connection: duckdb.DuckDBPyConnection, table: Table, where: str | None) -> None:
+    """Raises QuestionError where amounts cannot be added up: they are in several currencies, or tell the same sales.
+    where : which lines count."""
+    refuse_currencies(connection, table, where)
+    if table.orders is not None:
+        refuse_repeats(Lines(connection, table, table.orders, _within(connection, where)), where)
 
 
 def refuse_currencies(connection: duckdb.DuckDBPyConnection, table: Table, where: str | None) -> None:

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from segment_pipeline.column_names import hints_of, words_of
-from segment_pipeline.database.quoting import as_named, identifier, literal, string_list
-from segment_pipeline.quickstart.columns import MISSING, Column, bare_sql, known_sql, only_row, profiled_rows
-from segment_pipeline.quickstart.lines.counting import Lines, in_quotes, written
+from segment_pipeline.database.quoting import as_named, identifier, literal
+from segment_pipeline.errors import QuestionError
+from segment_pipeline.quickstart.columns import MISSING, Column, bare_sql, known_sql, profiled_rows
+from segment_pipeline.quickstart.lines.counting import Lines, Value, in_quotes, written
+from segment_pipeline.quickstart.lines.documents import document_of, sales_told_again, says, steps_before, tells_kinds
 from segment_pipeline.quickstart.lines.words import (
     DONE,
     KEPT_NAME,
@@ -34,7 +36,8 @@ from segment_pipeline.sources.expressions import mentions
 
 _MOST_STATES = 20
 """Different texts up to which a column says in what state an order is."""
-_MOST_LISTED = 6
+_MOST_LISTED = 12
+_OF_A_CUSTOMER = "it is the same on all lines of a customer, and so says nothing of an order: all of them count"
 _AS_CODES = ("extra", "place", "product", "person", "price", "count")
 """What a column may be called that has codes of its own: of taxes, of sizes."""
 _PREFIX = r"^[A-Za-z]+"
@@ -42,25 +45,12 @@ _PREFIX = r"^[A-Za-z]+"
 
 @dataclass(frozen=True)
 class Undone:
-    """What is said of some lines; keeps : the condition that leaves them out."""
+    """What is said of some lines. keeps : the condition that leaves them out, "" where there is none; is_sure : whether
+    it is more than an example of how to write one."""
 
     sentence: str
     keeps: str
-
-
-@dataclass(frozen=True)
-class _Value:
-    """One text of a column, as it is written there; None where it is blank. below : lines with an amount below zero."""
-
-    text: str | None
-    lines: int
-    money: Decimal | None
-    below: int
-
-    @property
-    def told(self) -> str:
-        below = ", all below zero" if self.lines and self.below == self.lines else ""
-        return f"{self.lines:,} are {'blank' if self.text is None else repr(self.text)} ({self.money or 0:,.2f}{below})"
+    is_sure: bool = True
 
 
 def undone_lines(lines: Lines, where: str | None) -> list[str]:
@@ -72,11 +62,48 @@ def undone_lines(lines: Lines, where: str | None) -> list[str]:
     if lines.orders.order_id is not None and lines.orders.order_id not in seen_to:
         found += _of_prefixes(lines, lines.orders.order_id)
     sentences = [one.sentence for one in found]
-    if len(found) > 1:
-        sentences.append(f"to leave out all of these at once:  --where {in_quotes(_all_of(where, found))}")
-    elif where is not None and found:
-        sentences.append(f"beside your own condition:  --where {in_quotes(_all_of(where, found))}")
+    advised = _together(lines, [one for one in found if one.keeps])
+    if len(advised) > 1:
+        sentences.append(f"to leave out all of these at once:  --where {in_quotes(_all_of(where, advised))}")
+    elif where is not None and advised:
+        sentences.append(f"beside your own condition:  --where {in_quotes(_all_of(where, advised))}")
     return sentences
+
+
+def refuse_repeats(lines: Lines, where: str | None) -> None:
+    """Raises QuestionError where the values of a column of kinds tell the same sales, and no word says which are to
+    count: added up, each sale would count several times."""
+    for column in lines.table.columns.values():
+        seen_to = where is not None and mentions(where, as_named(column.name))
+        if seen_to or not _may_tell(lines, column) or not 1 < column.distinct <= _MOST_STATES:
+            continue
+        if not tells_kinds(column, _texts(lines, column.name)):
+            continue
+        values = lines.values(column.name)
+        again = sales_told_again(lines, column.name, values)
+        if again is None or again.stays is not None:
+            continue
+        told = ", ".join(one.told for one in values if one.text in again.others)
+        keeps = _without(lines, column, again.others[1:])[0]
+        raise QuestionError(
+            f"{lines.table.path}: {shown(column.name)} tells each sale several times, of the same customer and to the "
+            f"cent: {told}; they are not added up. Say which count, as in  --where {in_quotes(keeps)}"
+        )
+
+
+def _may_tell(lines: Lines, column: Column) -> bool:
+    """Whether a column may say something of lines: it plays no role in them, and is not empty."""
+    of_orders = {choice.column for choice in lines.table.roles.choices} | {lines.orders.amount}
+    return column.name not in of_orders and column.name not in lines.table.made and column.known > 0
+
+
+def _together(lines: Lines, found: Sequence[Undone]) -> Sequence[Undone]:
+    """Those whose conditions leave sales when all of them hold: without the examples where they do not, and none where
+    nothing is left all the same."""
+    for some in (found, [one for one in found if one.is_sure]):
+        if len(some) < 2 or lines.counted(f"({_all_of(None, some)}) AND {lines.amount} > 0").lines:
+            return some
+    return []
 
 
 def _all_of(where: str | None, found: Sequence[Undone]) -> str:
@@ -85,15 +112,13 @@ def _all_of(where: str | None, found: Sequence[Undone]) -> str:
 
 def _said(lines: Lines, column: Column) -> list[Undone]:
     """What a column says of such lines; nothing, or one thing."""
-    of_orders = {choice.column for choice in lines.table.roles.choices} | {lines.orders.amount}
-    if column.name in of_orders or column.name in lines.table.made or column.known == 0:
+    if not _may_tell(lines, column):
         return []
     if column.distinct > _MOST_STATES or column.kind == "date":
         found = _filled_seldom(lines, column)
     else:
         texts = _texts(lines, column.name)
-        undone = _flagged(column, texts) or _worded(lines, column, texts)
-        found = _told_of_values(lines, column, undone) if undone else None
+        found = _of_values(lines, column, texts)
         found = found or _filled_seldom(lines, column) or _codes(lines, column, texts)
     return [found] if found is not None else []
 
@@ -124,60 +149,86 @@ def _flagged(column: Column, texts: Sequence[str]) -> list[str]:
     return [text for text in texts if text.strip().casefold() in wrong]
 
 
-def _worded(lines: Lines, column: Column, texts: Sequence[str]) -> list[str]:
+def _worded(column: Column, texts: Sequence[str]) -> list[str]:
     """Those that are words for what was cancelled or came back."""
     if column.kind != "text":
         return []
-    found = lines.connection.execute(
-        f"SELECT text FROM (SELECT unnest({string_list(texts)}) AS text) WHERE {_is_undone('text')}"
-    ).fetchall()
-    return [text for (text,) in found]
+    return [text for text in texts if says(text, UNDONE) and not says(text, NOT_UNDONE)]
 
 
-def _is_undone(text: str) -> str:
-    plain = f"strip_accents({text})"
-    return f"{_says(text, UNDONE)} AND NOT regexp_matches({plain}, {literal(NOT_UNDONE)}, 'i')"
+def _of_values(lines: Lines, column: Column, texts: Sequence[str]) -> Undone | None:
+    """What a column says of lines by its values: by words, by the kind of document, by their sign."""
+    flagged = _flagged(column, texts)
+    if flagged:
+        is_test = re.search(TEST_NAME, "_".join(words_of(column.name))) is not None
+        return _told_of_values(lines, column, lines.values(column.name), flagged, of_customer=not is_test)
+    undone, of_kinds = _worded(column, texts), tells_kinds(column, texts)
+    if not undone and not of_kinds:
+        return None
+    values = lines.values(column.name)
+    again = sales_told_again(lines, column.name, values) if of_kinds else None
+    steps = steps_before(values) if of_kinds else []
+    documents = of_kinds and any(document_of(text) for text in texts)
+    below = [str(one.text) for one in _all_below(values)] if undone or steps or documents else []
+    wrong = _without_the_sale(values, {*undone, *steps, *below, *(again.others if again and again.stays else ())})
+    if wrong:
+        stays = again.stays if again is not None else None
+        return _told_of_values(lines, column, values, wrong, stays, of_customer=not of_kinds and not below)
+    several = len({document_of(text) for text in texts} - {""}) > 1
+    if undone or steps or (several and says_what_state(column.name) == "type"):
+        return _told_as_codes(lines, column, values)
+    return None
 
 
-def _says(text: str, pattern: str) -> str:
-    """A condition: the text has the pattern in it, as it stands or without accents."""
-    either = " OR ".join(f"regexp_matches({one}, {literal(pattern)}, 'i')" for one in (text, f"strip_accents({text})"))
-    return f"({either})"
+def _without_the_sale(values: Sequence[Value], texts: set[str]) -> list[str]:
+    """The texts but the one that has most of the money, where no other says of itself that it is a sale: a credit is
+    what a bank calls what came in."""
+    gained = sum((one.gained for one in values), Decimal(0))
+    others = [one for one in values if one.text is not None and one.text not in texts and one.gained > 0]
+    if any(says(one.text or "", DONE) or document_of(one.text or "") for one in others):
+        return [one.text for one in values if one.text in texts]
+    return [one.text for one in values if one.text in texts and not one.gained > gained / 2]
 
 
-def _values(lines: Lines, name: str) -> list[_Value]:
-    """What stands in a column, the commonest first."""
-    return _grouped(lines, identifier(name), known_sql(name))
+def _all_below(values: Sequence[Value]) -> list[Value]:
+    """Those all of whose lines are below zero, where others are not."""
+    below = [one for one in values if one.text is not None and one.is_below]
+    return below if any(one.gained > 0 for one in values) else []
 
 
-def _grouped(lines: Lines, text: str, known: str) -> list[_Value]:
-    found = lines.connection.execute(
-        f"SELECT CASE WHEN {known} IS NOT NULL THEN {text} END AS text, count(*) AS lines, "
-        f"sum(CAST({lines.amount} AS DECIMAL(18, 4))), count(*) FILTER ({lines.amount} < 0) "
-        f"FROM raw_rows WHERE ({lines.within}\n) GROUP BY 1 ORDER BY lines DESC, text"
-    ).fetchall()
-    return [_Value(*one) for one in found]
-
-
-def _told_of_values(lines: Lines, column: Column, texts: Sequence[str]) -> Undone | None:
-    """The lines with some of a column's texts, all of which say that they are no sales."""
-    rows = lines.counted(f"{identifier(column.name)} IN ({', '.join(map(literal, texts))})")
+def _told_of_values(
+    lines: Lines,
+    column: Column,
+    values: Sequence[Value],
+    texts: Sequence[str],
+    stays: str | None = None,
+    *,
+    of_customer: bool = False,
+) -> Undone | None:
+    """The lines with some of a column's texts, all of which say that they are no sales. stays : the value whose sales
+    they tell again; of_customer : whether they may say it of a customer, and not of a line."""
+    condition = f"{identifier(column.name)} IN ({', '.join(map(literal, texts))})"
+    rows = lines.counted(condition)
     if rows.lines == 0:
         return None
-    undone = [one for one in _values(lines, column.name) if one.text in texts]
-    listed = ", ".join(f"{one.lines:,} are {one.text!r}" for one in undone)
-    keeps, of_first_line = _without(lines, column, [str(one.text) for one in undone])
+    undone = [one for one in values if one.text in texts]
+    listed = ", ".join(f"{one.lines:,} are {one.text!r}" if len(undone) == 1 else one.told for one in undone)
     told = rows.told(lines.table.rows).partition("(")[2].removesuffix(")")
     if rows.money is None:
         told += ", 0.00"
+    said = f"{shown(column.name)}: of {lines.table.rows:,} order lines {listed}, {told}"
+    if of_customer and lines.of_whole_customers(condition):
+        return Undone(f"{said}; {_OF_A_CUSTOMER}", "")
+    keeps, of_first_line = _without(lines, column, [str(one.text) for one in undone])
+    others = [one for one in values if one.text not in texts]
+    is_flag = {text.strip().casefold() for text in texts} <= YES | NO
+    rest = f"  The others: {_listed(others)}." if others and not is_flag else ""
+    again = f"  Sales of {stays!r} are told again by others, customer by customer and to the cent." if stays else ""
     back = "  What was given back on them then counts as spent." if (rows.money or 0) < 0 else ""
     more = "  It then reads the first line of each order only, and so not its products." if of_first_line else ""
     everything = "  These are all lines of the file." if rows.lines == lines.table.rows else ""
-    return Undone(
-        f"{shown(column.name)}: of {lines.table.rows:,} order lines {listed}, {told}; they count as orders, unless you "
-        f"add  --where {in_quotes(keeps)}{back}{more}{everything}",
-        keeps,
-    )
+    more = f"{rest}{again}{back}{more}{everything}"
+    return Undone(f"{said}; they count as orders, unless you add  --where {in_quotes(keeps)}{more}", keeps)
 
 
 def _without(lines: Lines, column: Column, texts: Sequence[str]) -> tuple[str, bool]:
@@ -202,6 +253,8 @@ def _filled_seldom(lines: Lines, column: Column) -> Undone | None:
     told = lines.told(f"{known_sql(column.name)} IS NOT NULL")
     if not told:
         return None
+    if lines.of_whole_customers(f"{known_sql(column.name)} IS NOT NULL"):
+        return Undone(f"{shown(column.name)}: {told} have {what} there; {_OF_A_CUSTOMER}", "")
     marks = lines.connection.execute(
         f"SELECT DISTINCT {identifier(column.name)} AS mark FROM raw_rows "
         f"WHERE {known_sql(column.name)} IS NULL AND {bare_sql(column.name)} <> '' ORDER BY mark"
@@ -228,12 +281,15 @@ def _codes(lines: Lines, column: Column, texts: Sequence[str]) -> Undone | None:
     alone = len(texts) < 2 and column.known == lines.table.rows
     if alone or not texts or not _may_be_codes(lines, column, {text.strip() for text in texts}):
         return None
-    values = _values(lines, column.name)
-    if len(values) < 2:
-        return None
+    values = lines.values(column.name)
+    return _told_as_codes(lines, column, values) if len(values) > 1 else None
+
+
+def _told_as_codes(lines: Lines, column: Column, values: Sequence[Value]) -> Undone:
+    """All values, and the condition that leaves out the likeliest."""
     likely = _likely(values)
     keeps, _ = _without(lines, column, [str(one.text) for one in likely or _rarest(values)])
-    return Undone(_codes_in_words(shown(column.name), values, likely, keeps), keeps)
+    return Undone(_codes_in_words(shown(column.name), values, likely, keeps), keeps, is_sure=bool(likely))
 
 
 def _may_be_codes(lines: Lines, column: Column, texts: set[str]) -> bool:
@@ -242,7 +298,7 @@ def _may_be_codes(lines: Lines, column: Column, texts: set[str]) -> bool:
     if called == "status" and words_of(column.name)[-1:] == ("state",) and _has_addresses(lines):
         called = ""
     if called == "status":
-        return _none_is_known(lines, texts)
+        return _some_is_unknown(texts)
     short = all(len(text) <= 4 for text in texts) and not (column.kind == "number" and not column.whole)
     if called == "type":
         return short or bool(upper & RETURN_CODES and upper & SALE_CODES)
@@ -250,14 +306,9 @@ def _may_be_codes(lines: Lines, column: Column, texts: set[str]) -> bool:
     return known and not set(_AS_CODES) & hints_of(column.name)
 
 
-def _none_is_known(lines: Lines, texts: set[str]) -> bool:
+def _some_is_unknown(texts: set[str]) -> bool:
     """Whether some value is none that says of itself that the line is a sale."""
-    (unknown,) = only_row(
-        lines.connection,
-        f"SELECT count(*) FROM (SELECT unnest({string_list(sorted(texts))}) AS text) "
-        f"WHERE NOT {_says('text', f'{DONE}|{NOT_UNDONE}')}",
-    )
-    return bool(unknown)
+    return not all(says(text, f"{DONE}|{NOT_UNDONE}") for text in texts)
 
 
 def _has_addresses(lines: Lines) -> bool:
@@ -266,31 +317,34 @@ def _has_addresses(lines: Lines) -> bool:
     return bool(words & {"city", "zip", "country", "postcode", "postal", "region"})
 
 
-def _likely(values: Sequence[_Value]) -> list[_Value]:
+def _likely(values: Sequence[Value]) -> list[Value]:
     """Those that are commonly returns, or are all below zero, where they are the fewer."""
     every = sum(one.lines for one in values)
-    signs = {one.below == one.lines for one in values}
-    below = [one for one in values if len(signs) == 2 and one.text is not None and one.below == one.lines]
+    below = _all_below(values)
     coded = [one for one in values if (one.text or "").strip().upper() in RETURN_CODES]
     found = below or [one for one in coded if one.lines < every / 2]
     return found if sum(one.lines for one in found) < every / 2 else []
 
 
-def _rarest(values: Sequence[_Value]) -> list[_Value]:
+def _rarest(values: Sequence[Value]) -> list[Value]:
     return [one for one in values if one.text is not None][-1:]
 
 
-def _codes_in_words(called: str, values: Sequence[_Value], likely: Sequence[_Value], keeps: str) -> str:
+def _listed(values: Sequence[Value]) -> str:
     listed = ", ".join(one.told for one in values[:_MOST_LISTED])
     rest = values[_MOST_LISTED:]
     if rest:
         money = sum((one.money or Decimal(0) for one in rest), Decimal(0))
         listed += f", {sum(one.lines for one in rest):,} are others ({money:,.2f})"
+    return listed
+
+
+def _codes_in_words(called: str, values: Sequence[Value], likely: Sequence[Value], keeps: str) -> str:
     which = ", ".join(repr(one.text) for one in likely)
     advice = f"If {which} stand for no sales, add" if likely else "If some stand for no sales, name these, as in"
     return (
-        f"{called}: of the order lines {listed}. What these stand for the file does not say, and all count as orders. "
-        f"{advice}  --where {in_quotes(keeps)}"
+        f"{called}: of the order lines {_listed(values)}. What these stand for the file does not say, and all count as "
+        f"orders. {advice}  --where {in_quotes(keeps)}"
     )
 
 
@@ -301,7 +355,7 @@ def _of_prefixes(lines: Lines, order: str) -> list[Undone]:
     letters = {str(text).upper() for (text,) in sampled if text is not None}
     if not 1 < len(letters) <= _MOST_STATES or not letters & RETURN_CODES:
         return []
-    values = [one for one in _grouped(lines, prefix, known_sql(order)) if one.text is not None]
+    values = [one for one in lines.grouped(prefix, known_sql(order)) if one.text is not None]
     every = sum(one.lines for one in values)
     likely = [one for one in values if (one.text or "").upper() in RETURN_CODES and one.lines < every / 2]
     if not likely or sum(one.lines for one in likely) >= every / 2:

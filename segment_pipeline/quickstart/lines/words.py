@@ -19,16 +19,17 @@ def _set_of(words: str) -> frozenset[str]:
 # --- what texts say -----------------------------------------------------------------------------------------------
 
 UNDONE = _one_of(r"""
-    cancel|return(ed|s|\b|$)|refund|void|charge_?back|reject|declined|failed|pending|draft|abandon|on-hold|dispute
+    cancel|return(ed|s|\b|$)|refund|void|charge_?back|reject|declined|denied|failed|pending|draft|abandon|on-hold|dispute
     credit.?(note|memo|adj)|^credit$|un-?paid|not.?paid|uncollect|expired|no.?show|revers(al|ed)|pay.?out|withdraw
     write.?off|written off|\bquot(e|ation)s?\b|pro.?forma|closed.?lost|^lost$|\btest\b|sandbox|awaiting.?payment
     prospecting|qualification|qualifiedtobuy|negotiat|appointment.?scheduled|presentation.?scheduled|decision.?maker
-    contract.?sent|proposal|^estimate$
+    contract.?sent|proposal|^estimate$|^deleted$|not.?attending|overdue|past.?due
     storn|korrektur|correction|rectificat|retour|retur\b|erstattet|widerruf|gutschrift|unbezahlt|abgelehnt|abgebrochen|fehlgeschlagen|rucksendung
     ruckgabe|zuruckge|entwurf|^angebot|ausstehend|kreditnot|creditnota|creditering|krediter|geweigerd|mislukt
     avbruten|aterbetal|makulera|kansell|annuller|slettet|peruttu|peruutet|palautet|hyvity|luonnos
     annul|anulad|anulat|rembours|reembols|rimbors|devuelt|devol|rechazad|fallid|pendiente|borrador|\babono
     nota de credito|note de credit|nota di credito|\bavoir\b|brouillon|refusee?$|echou|impaye|en attente|\breso\b
+    a vencer|em atraso
     restituit|bozza|rifiutat|in attesa|estorn|pendente|rascunho|recusad|ramburs|respins|presupuesto|preventivo
     zwrot|zwroc|anulowan|odwolan|niezaplac|korekt|odrzucon|zrusen|vracen|dobropis|vrateno|otkazan|preklican
     отмен|возвра|аннулир|отказ|не оплач|неоплач|черновик|скасован|поверн|анулир|върнат|сторно|отклон|ожида
@@ -60,6 +61,46 @@ DONE = _one_of(r"""
     renewal|new business|existing business
 """)
 """What a text says of a line that is a sale, or on its way to be one."""
+
+NO_SALE_KINDS = _one_of(r"""
+    pledge|soft.?credit|redemption|redeem|expir(y|ation)|^((page|product|item).?)?views?$|\bcart\b|wish.?list
+    ^view.?(item|product|content|cart)|basket|purchase.?(inv|order|bill|cred|return|journal)|\bbills?\b|supplier
+    vendor|acc.?pay|spendenzusage|einlosung
+    verfall|warenkorb|merkzettel|eingangsrechnung|einkauf|kreditor|lieferant|promesse|panier|fournisseur|facture d.achat
+    promesa|carrito|proveedor|factura de compra|canje|caducidad|carrello|fornitor|fattura (passiva|d.acquisto)|promessa
+    carrinho|fornecedor|nota de compra|resgate|winkelwagen|leverancier|inkoop|koszyk|dostawc|zakup|leverantor|inkop
+    закуп|поставщик|поступление товар|корзин|просмотр|購入請求|仕入|カート|閲覧|采购|採購|购物车|浏览|매입|장바구니|조회
+""")
+"""What the kind of a line says of one that is a step before a sale, a promise, points that went, or a purchase of one's
+own; without accents."""
+
+DOCUMENTS = {
+    "payment": _one_of(r"""
+        pay.?ments?\b|\breceipts?\b|tender|zahlung|quittung|paiement|reglement|\bpago\b|\bcobro|pagament|incasso|betaling
+        platnosc|wplata|inbetalning|оплат|платеж|поступление дс|入金|収納|收款|付款|결제|입금
+    """),
+    "delivery": _one_of(r"""
+        fulfil|deliver|shipment|shipping|dispatch|lieferung|lieferschein|livraison|entrega|albaran|consegna|\bddt\b
+        levering|pakbon|dostaw|wydanie|leverans|отгруз|доставк|накладн|出荷|納品|发货|發貨|출고|배송
+    """),
+    "line": _one_of(r"""
+        \blines?\b|\bitems?\b|position|zeile|ligne|linea|linha|\bregel\b|pozycja|rad$|строк|позици|明細|明细|품목
+    """),
+    "order": _one_of(r"""
+        order|auftrag|bestell|commande|pedido|ordine|encomenda|zamowieni|заказ|注文|受注|订单|訂單|주문
+    """),
+    "invoice": _one_of(r"""
+        invoice|rechnung|factur|fattur|fatura|faktur|nota fiscal|счет|請求|发票|發票|세금계산서|청구
+    """),
+    "sale": _one_of(r"""
+        \bsales?\b|\bsold\b|\bpurchase|verkauf|\bkauf|vente|achat|\bventa|\bcompra|vendita|acquist|\bvenda|verkoop|sprzeda
+        forsalj|продаж|реализац|покупк|売上|販売|销售|銷售|매출|판매
+    """),
+}
+"""Kind of document -> how the type of a line calls it; the first of them that it calls is meant: a sales order is an
+order. One sale may be told by each of them; without accents."""
+STAYS = ("invoice", "sale", "order", "line", "delivery", "payment")
+"""Which of these stays where all tell the same sales, the likeliest first."""
 
 RETURN_CODES = _set_of("""
     C CN CRN CR CM CRM CRED CREDIT SC SCN SCR SR ARC ACCRECCREDIT R RE RET RTN RF RFD RFND REF RFN RMA VOID VD V X
