@@ -71,6 +71,9 @@ _DRESSED = {'="%"': r'="([^"]*)"', "'%": "'(.+)"}
 """How exports keep a spreadsheet from taking an id for a number, ="00123" and '00123: for LIKE, and with the id as a
 group."""
 
+_ENOUGH_THOUSANDS, _ENOUGH_LEADING = 20, 3
+"""Different numbers like 14.000, and different ones before their points, that are thousands not by chance."""
+
 _NO_DATE_NUMBERS = "(0, 99991231)"
 
 FEW_IN_FUTURE = 0.05
@@ -322,8 +325,8 @@ def decimal_mark(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) ->
     counts = dict(zip(_NUMBER, map(sum, zip(*counted, strict=True)), strict=True))
     if counts[","] > counts["."]:
         return ",", f"decimal comma, as in {_example_of_comma(connection, names)}  (--decimal)"
-    if counts["."] == 0 and (example := _points_of_thousands(connection, names)):
-        return ",", f"points are of thousands, as in {example}, for smaller numbers have none  (--decimal)"
+    if counts["."] == 0 and (thousands := _points_of_thousands(connection, names)):
+        return ",", f"points are of thousands, as in {thousands[0]}, {thousands[1]}  (--decimal)"
     return ".", ""
 
 
@@ -338,24 +341,36 @@ def _written_with(connection: duckdb.DuckDBPyConnection, rows: str, name: str) -
     return only_row(connection, f"SELECT {counted} FROM {rows}")
 
 
-def _points_of_thousands(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> str:
-    """A text such as 14.000 of a column in which all numbers from 1,000 on, and no smaller one, are written so; ""
-    where there is no such column."""
+def _points_of_thousands(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> tuple[str, str] | None:
+    """A text such as 14.000 of a column in which all numbers from 1,000 on are written so, and why these are no
+    decimals; None where there is no such column. A column that is called like money needs no smaller number to tell:
+    prices have two decimals or none, and those with three (of dinars) are somewhere below one."""
     for name in names:
         value = known_sql(name)
-        pointed, bare_small, others, example = only_row(
+        pointed, leading, bare_small, others, example = only_row(
             connection,
             rf"""
             SELECT count(DISTINCT value) FILTER (regexp_full_match(value, '[+-]?[1-9]\d{{0,2}}(\.\d{{3}})+')),
+                count(DISTINCT split_part(value, '.', 1)) FILTER (value LIKE '%.%'),
                 count(*) FILTER (regexp_full_match(value, '[+-]?\d{{1,3}}')),
                 count(*) FILTER (NOT regexp_full_match(value, '[+-]?([1-9]\d{{0,2}}(\.\d{{3}})+|\d{{1,3}})')),
-                min(value) FILTER (value LIKE '%.%')
-            FROM (SELECT {value} AS value FROM {profiled_rows(connection)})
+                min(given) FILTER (value LIKE '%.%')
+            FROM (
+                SELECT {_bare_number(value)} AS value, {value} AS given
+                FROM {profiled_rows(connection)} WHERE {value} IS NOT NULL
+            )
             """,
         )
-        if pointed >= 20 and others == 0 and (bare_small or _ends_in_noughts(connection, name)):
-            return str(example)
-    return ""
+        if pointed < _ENOUGH_THOUSANDS or others > 0:
+            continue
+        if bare_small:
+            return str(example), "for smaller numbers have none"
+        money = bool({"total", "price"} & hints_of(name)) or bool(
+            only_row(connection, f"SELECT bool_or({currency_of(value)} <> '') FROM {profiled_rows(connection)}")[0]
+        )
+        if _ends_in_noughts(connection, name) or (money and leading >= _ENOUGH_LEADING):
+            return str(example), "for each has three digits behind it"
+    return None
 
 
 def _ends_in_noughts(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
@@ -545,7 +560,7 @@ def _text_date(connection: duckdb.DuckDBPyConnection, given: str | None) -> tupl
     """The form in which most of a column's texts are dates, and whether another one would read them as well.
 
     Where all days are below 13 day and month can be told apart by the span only: the wrong one scatters a few weeks
-    over the whole year.
+    over the whole year. Firsts of months over years are the exception: the wrong one has them all in January.
     """
     share, form, doubtful = _date_of(connection, [ISO, *([given] if given else _forms(connection, _some_values(200)))])
     if share < NEARLY_ALL and not given:
@@ -562,17 +577,24 @@ def _date_of(connection: duckdb.DuckDBPyConnection, forms: Sequence[str]) -> tup
         return 0.0, "", False
     tried = ", ".join(
         f"count({moment}) FILTER (year({moment}) BETWEEN 1900 AND 2100 OR year({moment}) IN (1, 9999)), "
-        f"date_diff('day', min({moment}), max({moment}))"
+        f"date_diff('day', min({moment}), max({moment})), count(DISTINCT year({moment})), "
+        f"count(DISTINCT month({moment})), max(day({moment}))"
         for moment in (strict_sql("value", one) for one in forms)
     )
     total, *found = only_row(connection, f"SELECT count(*), {tried} FROM {_some_values(2000)}")
-    reads = {one: (found[2 * i], found[2 * i + 1] or 0) for i, one in enumerate(forms)}
-    best = max(count for count, _ in reads.values())
+    reads = {one: found[5 * i : 5 * i + 5] for i, one in enumerate(forms)}
+    best = max(count for count, *_ in reads.values())
     if total == 0 or best < _FIRST_FORM * total:
         return 0.0, "", False
-    readers = [one for one, (count, _) in reads.items() if count == best]
-    chosen = min(readers, key=lambda one: (reads[one][1], forms.index(one)))
-    return best / total, chosen, len(readers) > 1
+    readers = [one for one, (count, *_) in reads.items() if count == best]
+
+    def unlikely(one: str) -> tuple[bool, int, int]:
+        """First a reading by which all days of several years are of one month, where another has each month's first."""
+        _, span, years, months, _ = reads[one]
+        return firsts and years > 1 and months == 1, span or 0, forms.index(one)
+
+    firsts = any(last_day == 1 and months > 1 for _, _, _, months, last_day in (reads[one] for one in readers))
+    return best / total, min(readers, key=unlikely), len(readers) > 1
 
 
 def _next_form(connection: duckdb.DuckDBPyConnection, known: Sequence[str]) -> str:

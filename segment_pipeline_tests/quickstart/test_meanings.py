@@ -4,13 +4,14 @@ beside prices, books that write credits with a minus, sums, and months that are 
 import re
 import shlex
 from collections.abc import Callable
+from datetime import date, datetime
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pytest
 
-from segment_pipeline.errors import QuestionError
+from segment_pipeline.errors import InputError, QuestionError
 from segment_pipeline.quickstart.expressions import order_expressions
 from segment_pipeline.quickstart.proposal import propose_features
 from segment_pipeline_tests.quickstart.reading import HEADER, Figures, as_csv, figures, right, shop, table_of
@@ -193,3 +194,78 @@ def test_an_id_of_the_row_is_no_feature() -> None:
     }
     (left,) = propose_features(columns).left_out
     assert (left.name, left.reason) == ("Record ID", "it is called an id, and different for every customer")
+
+
+# --- numbers and dates that could be others ---------------------------------------------------------------------------
+
+
+def in_thousands(amount: int) -> str:
+    """29839 as 29.839."""
+    return f"{amount:,}".replace(",", ".")
+
+
+@pytest.mark.parametrize(("called", "before"), [("Monto Total", ""), ("total", ""), ("paid", "$ ")])
+def test_money_of_three_digits_behind_a_point_everywhere_is_thousands(write: Write, called: str, before: str) -> None:
+    rows = [[*rest, 1000 + round(100 * float(str(amount)))] for *rest, amount in shop()]
+    written = [[*rest, before + in_thousands(amount)] for *rest, amount in rows]
+    found, said = figures(write("orders.csv", as_csv([*HEADER[:3], called], written)))
+    assert found == right(rows)
+    assert any("points are of thousands" in one and "--decimal" in one for one in said)
+
+
+def test_money_of_three_decimals_that_goes_below_one_has_decimals(write: Write) -> None:
+    rows = [[*rest, f"{float(str(amount)) / 20:.3f}"] for *rest, amount in shop()]
+    assert min(float(str(row[-1])) for row in rows) < 1
+    assert table_of(write("orders.csv", as_csv(HEADER, rows))).decimal == "."
+
+
+def test_a_measure_of_three_decimals_is_no_thousands(write: Write) -> None:
+    rows = [[f"c{i}", f"{1 + i % 7}.{100 + 7 * i % 900}", 3 + i % 90] for i in range(200)]
+    assert table_of(write("customers.csv", as_csv(["customer_id", "distance", "visits"], rows))).decimal == "."
+
+
+def firsts_of_months(form: str, months: int) -> list[list[object]]:
+    """Bills on the first of each month from September 2024 on."""
+    days = [datetime(2024 + (8 + month) // 12, 1 + (8 + month) % 12, 1) for month in range(months)]
+    return [[f"c{i % 40}", f"{day:{form}}", 10.5 + i % 31] for day in days for i in range(40)]
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y", "%d.%m.%y", "%m/%d/%Y"])
+def test_days_that_are_all_the_first_of_a_month_are_not_all_in_january(write: Write, form: str) -> None:
+    rows = firsts_of_months(form, 14)
+    dated = table_of(write("bills.csv", as_csv(["customer", "bill date", "amount"], rows))).columns["bill date"]
+    assert (dated.date_format, dated.first, dated.last) == (form, date(2024, 9, 1), date(2025, 10, 1))
+
+
+def test_a_month_in_letters_may_stand_before_the_day(write: Write) -> None:
+    rows = [[*rest[:2], f"{rest[2]:%b-%d-%y}", amount] for *rest, amount in shop()]
+    found, said = figures(write("orders.csv", as_csv(HEADER, rows)))
+    assert {who: (n, spend) for who, (n, spend, _) in found.items()} == {
+        who: (n, spend) for who, (n, spend, _) in right(shop()).items()
+    }
+    assert not any("several forms" in one for one in said)
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        '\n"1500","record(s) downloaded,","from"\n"Seller ID : myshop"\n',
+        '\n"Tuesday, Nov 03, 2026 09:12:33 AM GMT-8 - Accrual Basis"\n',
+        "----------------------------------------",
+        "Exported by the back office on Monday\n-----\n",
+    ],
+)
+def test_remarks_below_a_table_are_told_and_not_read(write: Write, below: str) -> None:
+    rows = shop()
+    found, said = figures(write("orders.csv", as_csv(HEADER, rows) + below))
+    assert found == right(rows)
+    words = [line.strip() for line in below.splitlines() if " " in line]
+    told = next((one for one in said if one.startswith("below the table, and not read")), "")
+    assert all(line in told for line in words)
+    assert bool(told) == bool(words)
+
+
+def test_a_line_that_is_cut_off_is_no_remark(write: Write) -> None:
+    path = write("orders.csv", as_csv(HEADER, shop()) + '40001,"900')
+    with pytest.raises(InputError):
+        table_of(path)
