@@ -84,6 +84,8 @@ WHEN = re.compile(r"date|time|datum|day$|_at$|_on$|created|when|(^|_)ts$|month$"
 
 _CURRENCY = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "₺": "TRY", "₽": "RUB", "₩": "KRW", "₪": "ILS"}
 _CURRENCY |= {"฿": "THB", "₫": "VND", "₴": "UAH", "₱": "PHP", "円": "JPY", "元": "CNY", "원": "KRW"}
+_CURRENCY |= {"R$": "BRL", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD", "HK$": "HKD"}
+_CURRENCY |= {"NT$": "TWD", "S$": "SGD", "MX$": "MXN", "US$": "USD", "RP": "IDR", "RM": "MYR"}
 _CURRENCY_CODE = (
     "USD|EUR|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|AUD|CAD|NZD|HKD|SGD|TWD|KRW|THB|IDR|MYR|PHP|VND|HUF|RON|BGN|ISK"
     "|TRY|TL|RUB|UAH|ILS|AED|SAR|EGP|ZAR|BRL|MXN|ARS|CLP|COP|kr|Fr|Ft|Rp|RM|Rs"
@@ -478,8 +480,16 @@ def moment_sql(column: Column) -> str:
 
 
 _BLANKS = " \t\r\n\u00a0\u202f\ufeff"
-_MONEY = (_DOLLARS, f"[{''.join(_CURRENCY)}]", rf"(?i:\b({_CURRENCY_CODE})\b)", f"(?i:{_CURRENCY_WORD})")
-_SIGNS = "|".join(["[\\s\\x{00A0}\\x{2009}\\x{202F}'’]", *(f"{said}\\.?" if "?i" in said else said for said in _MONEY)])
+_SIGNS_OF_MONEY = "".join(sign for sign in _CURRENCY if len(sign) == 1)
+_MONEY = (
+    *(_DOLLARS, f"[{_SIGNS_OF_MONEY}]", rf"(?i:\b({_CURRENCY_CODE})\b)", f"(?i:{_CURRENCY_WORD})"),
+    r"^R[ps]\.?",  # Rp100.000
+)
+_DEBITED, _CREDITED = r"(?i:dr\.?$)", r"(?i:cr\.?)"
+"""Behind a number, as books in India have it: what is credited has the other sign."""
+_SIGNS = "|".join(
+    ["[\\s\\x{00A0}\\x{2009}\\x{202F}'’]", *(f"{said}\\.?" if "?i" in said else said for said in _MONEY), _DEBITED]
+)
 _NUMBER = {
     ".": r"[+-]?(\d+|\d{1,3}(,\d{3})+|\d{1,2}(,\d\d)+,\d{3})?(\.\d*)?([eE][+-]?\d+)?%?",  # 12,34,567.00 in India
     ",": r"[+-]?(\d+|\d{1,3}(\.\d{3})+)?(,\d*)?([eE][+-]?\d+)?%?",
@@ -490,11 +500,11 @@ _PLAIN_TIME = r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?)?"
 
 
 def _bare_number(value: str) -> str:
-    """Without currency, blanks and apostrophes; (12.50) is an accountant's -12.50, and 12.50- that of a mainframe. A
-    typeset minus is one."""
+    """Without currency, blanks and apostrophes; (12.50) is an accountant's -12.50, 12.50- that of a mainframe, and
+    12.50 Cr that of a ledger. A typeset minus is one."""
     plain = f"translate({value}, {literal('−–' + DIGITS[0])}, {literal('--' + DIGITS[1])})"
     signs = f"regexp_replace({plain}, {literal(_SIGNS)}, '', 'g')"
-    return f"regexp_replace({signs}, '^(?:\\((.+)\\)|(.+)-)$', '-\\1\\2')"
+    return f"regexp_replace({signs}, '^(?:\\((.+)\\)|(.+)(?:-|{_CREDITED}))$', '-\\1\\2')"
 
 
 def currency_of(text: str) -> str:
@@ -507,9 +517,12 @@ def currency_of(text: str) -> str:
 
 def _currency(connection: duckdb.DuckDBPyConnection) -> str:
     """The currency that most of the column's texts name; "" for none."""
-    named = ", ".join(_rows(f"contains(bare, {literal(sign)})") for sign in _CURRENCY)
-    texts, *found = only_row(connection, f"SELECT {_rows('bare IS NOT NULL')}, {named} FROM {_VALUES}")
-    return next((code for code, rows in zip(_CURRENCY.values(), found, strict=True) if rows > 0.5 * texts), "")
+    found = connection.execute(
+        f"SELECT upper({currency_of('bare')}) AS named, sum(lines) AS of FROM {_VALUES} WHERE bare IS NOT NULL "
+        "GROUP BY named ORDER BY of DESC, named"
+    ).fetchall()
+    named, most = found[0] if found else ("", 0)
+    return _CURRENCY.get(named, "") if most > 0.5 * sum(of for _, of in found) else ""
 
 
 def _with_samples(connection: duckdb.DuckDBPyConnection, column: Column, number: str) -> Column:

@@ -269,3 +269,72 @@ def test_a_line_that_is_cut_off_is_no_remark(write: Write) -> None:
     path = write("orders.csv", as_csv(HEADER, shop()) + '40001,"900')
     with pytest.raises(InputError):
         table_of(path)
+
+
+# --- who it is: ids before names --------------------------------------------------------------------------------------
+
+_FIRST, _LAST = ["Anna", "Ben", "Carla", "David", "Emma"], ["Abel", "Brandt", "Costa", "Dupont", "Ek", "Fox"]
+
+
+def namesakes(tells: Callable[[int], str]) -> list[list[object]]:
+    """Orders of 60 people who have 30 names: order, name, what tells them apart, moment, amount."""
+    rows = shop(customers=60)
+    people = [int(str(row[0])) - 40_000 for row in rows]
+    names = [f"{_FIRST[who % 5]} {_LAST[who // 5 % 6]}" for who in people]
+    return [[row[1], name, tells(who), *row[2:]] for row, name, who in zip(rows, names, people, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("called", "apart", "tells"),
+    [
+        ("Buyer Name", "Purchase Email", lambda who: f"mail{who}@mail.com"),
+        ("Customer Name", "Phone", lambda who: f"+4917100{who:06}"),
+        ("Customer Name", "Kontakt", lambda who: f"+49 171 00{who:06}"),
+        ("FULL_NAME", "PROFILE_ID", lambda who: f"{55_000 + who}"),
+        ("Customer Name", "Documento", lambda who: f"364.768.{who:03}-64"),
+        ("PassengerName", "FFPNumber", lambda who: f"LH{99_000_000 + who}"),
+    ],
+)
+def test_what_tells_namesakes_apart_is_the_customer(
+    write: Write, called: str, apart: str, tells: Callable[[int], str]
+) -> None:
+    rows = namesakes(tells)
+    table = table_of(write("orders.csv", as_csv(["Order", called, apart, "Date", "Total"], rows)))
+    assert table.customer_id == apart
+    assert any("order lines of 60 customers" in one for one in table.guesses)
+
+
+def test_where_each_name_is_of_one_customer_the_name_stays(write: Write) -> None:
+    rows = [
+        [order, f"Anna Abel {mail}", mail, *rest] for order, _, mail, *rest in namesakes(lambda who: f"m{who}@x.de")
+    ]
+    header = ["Order", "Customer Name", "Contact", "Date", "Total"]
+    assert table_of(write("orders.csv", as_csv(header, rows))).customer_id == "Customer Name"
+
+
+def test_addresses_are_seen_whatever_their_column_is_called(write: Write) -> None:
+    rows = [[order, mail, *rest] for order, _, mail, *rest in namesakes(lambda who: f"mail{who}@mail.com")]
+    table = table_of(write("orders.csv", as_csv(["Order", "Order text", "Date", "Total"], rows)))
+    assert table.customer_id == "Order text"
+
+
+def test_an_id_beside_a_product_is_no_customer(write: Write) -> None:
+    rows = [[row[1], f"thing {i % 60}", f"{100_000 + i % 60}", *row[2:]] for i, row in enumerate(shop())]
+    header = ["Order number", "Product", "Ozon ID", "Date", "Total"]
+    with pytest.raises(InputError, match="--customer-id COLUMN"):
+        table_of(write("orders.csv", as_csv(header, rows)))
+
+
+@pytest.mark.parametrize(
+    ("written", "currency"), [("R$ {}", "BRL"), ("Rp{}", "IDR"), ("{} ₫", "VND"), ("฿{}", "THB"), ("$ {}", "USD")]
+)
+def test_a_currency_is_called_by_its_own_name(write: Write, written: str, currency: str) -> None:
+    rows = [[*rest, written.format(f"{float(str(amount)):.2f}")] for *rest, amount in shop()]
+    assert table_of(write("orders.csv", as_csv(HEADER, rows))).columns["total"].unit == currency
+
+
+def test_debits_and_credits_say_so_behind_the_number(write: Write) -> None:
+    rows = shop()
+    signed = [[*rest, float(str(amount)) * (-1 if i % 10 == 0 else 1)] for i, (*rest, amount) in enumerate(rows)]
+    written = [[*rest, f"{abs(x):,.2f} {'Cr' if x < 0 else 'Dr'}"] for *rest, x in signed]
+    assert figures(write("orders.csv", as_csv(HEADER, written)))[0] == right(signed)
