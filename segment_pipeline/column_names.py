@@ -61,7 +61,7 @@ _TERMS = {
         "auftrag beleg =bon commande facture panier achat pedido orden factura compra boleta =venta ordine fattura "
         "scontrino bestelling factuur zamowieni faktura paragon encomenda fatura =nota ordre kvitto check charge "
         "checkout =sale =zam =doc document belnr vbeln siparis objednavk rendeles szamla pesanan voucher заказ чек "
-        "накладн παραγγελ 注文 受注 伝票 订单 訂單 주문 สั่งซื้อ ใบเสร็จ طلب فاتورة הזמנה"
+        "накладн παραγγελ 注文 受注 伝票 订单 訂單 주문 สั่งซื้อ ใบเสร็จ don_hang hoa_don طلب فاتورة הזמנה"
     ),
     "product": (
         "product =item =items sku article artikel upc ean stock_code stockcode asin produkt produit producto "
@@ -105,7 +105,7 @@ _TERMS = {
     "id": (
         "=id =ids =no =nr =num number nummer numero =numer =code =key =hash =uuid =guid =ref reference =# =nummer "
         "=identifier =kod =codigo =codice =identifiant =n cislo =szam =kodu номер =код αριθμ κωδικ 番号 コード 编号 "
-        "編號 번호 코드 รหัส เลขที่ رقم"
+        "編號 번호 코드 รหัส เลขที่ رقم =ma"
     ),
     "place": (
         "manager =owner =rep =agent betreuer vertreter verkaeufer vendeur store =shop branch filiale tienda magasin "
@@ -153,7 +153,7 @@ def hints_of(name: str) -> frozenset[str]:
     return frozenset(found)
 
 
-_APART = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[\u0e00-\u9fff\uac00-\ud7a3])(?=[A-Za-z])")
+_APART = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[\u0e00-\u0fff\u2e80-\u9fff\uac00-\ud7a3])(?=[A-Za-z])")
 _BUYERS = {"comprador", "compradora", "besteller", "purchaser", "auftraggeber"}
 """Who buys, in words that have an order in them."""
 _PARTY = {"bill", "ship", "sold", "sell", "invoice", "deliver"}
@@ -177,7 +177,9 @@ def words_of(name: str) -> tuple[str, ...]:
 
 def _plain(text: str) -> str:
     """In lower case and without accents; what a script writes above or below a letter falls away with them."""
-    plain = unicodedata.normalize("NFKD", text.lower().replace("ß", "ss").replace("ł", "l").replace("ø", "o"))
+    plain = unicodedata.normalize(
+        "NFKD", text.lower().replace("ß", "ss").replace("ł", "l").replace("ø", "o").replace("đ", "d")
+    )
     return "".join(letter for letter in plain if not unicodedata.category(letter).startswith("M"))
 
 

@@ -326,7 +326,9 @@ def decimal_mark(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) ->
     counted = [_written_with(connection, profiled, name) for name in names]
     counts = dict(zip(_NUMBER, map(sum, zip(*counted, strict=True)), strict=True))
     if counts[","] > counts["."]:
-        return ",", f"decimal comma, as in {_example_of_comma(connection, names)}  (--decimal)"
+        if example := _example_with(connection, names, ","):
+            return ",", f"decimal comma, as in {example}  (--decimal)"
+        return ",", f"points are of thousands, as in {_example_with(connection, names, '.')}  (--decimal)"
     if counts["."] == 0 and (thousands := _points_of_thousands(connection, names)):
         return ",", f"points are of thousands, as in {thousands[0]}, {thousands[1]}  (--decimal)"
     return ".", ""
@@ -382,15 +384,16 @@ def _ends_in_noughts(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
     return bool(share is not None and share > 0.5)
 
 
-def _example_of_comma(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> str:
+def _example_with(connection: duckdb.DuckDBPyConnection, names: Sequence[str], mark: str) -> str:
+    """A text with this mark in it that is a number where the comma is of decimals; "" where there is none."""
     for name in names:
         found = connection.execute(
             f"SELECT {identifier(name)} FROM raw_rows WHERE regexp_full_match({_bare_number(identifier(name))}, "
-            f"{literal(_NUMBER[','])}) AND {identifier(name)} LIKE '%,%' LIMIT 1"
+            f"{literal(_NUMBER[','])}) AND contains({identifier(name)}, {literal(mark)}) LIMIT 1"
         ).fetchone()
         if found is not None:
             return shown(str(found[0]))
-    return "1,5"
+    return ""
 
 
 def profiled_rows(connection: duckdb.DuckDBPyConnection) -> str:

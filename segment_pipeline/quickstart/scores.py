@@ -161,6 +161,22 @@ class Evidence:
         column = self.columns[order]
         return column.known / max(1, column.distinct)
 
+    def counting_lines(self, order: str) -> tuple[str, str] | None:
+        """The column that counts the lines of an order, as CouponNo, and the text of the first, which each order has on
+        one line; None where there is no such column."""
+        numbers = [one.name for one in self.columns.values() if one.whole and one.name != order]
+        for name in (name for name in numbers if self.columns[name].distinct < self.columns[order].distinct / 2):
+            value, of = known_sql(name), known_sql(order)
+            first, least, most = only_row(
+                self._connection,
+                f"SELECT min(first), min(lines), max(lines) FROM (SELECT first, count(*) FILTER (value = first) AS "
+                f"lines FROM (SELECT {of} AS number, {value} AS value, min({value}) OVER () AS first FROM raw_rows) "
+                "WHERE number IS NOT NULL GROUP BY number, first)",
+            )
+            if least == most == 1:
+                return name, str(first)
+        return None
+
     def grows_with(self, price: str, quantity: str) -> float | None:
         """The power of the quantity with which a price grows: 0 for that of one piece, 1 for that of the line; None
         where too few lines have more than one piece."""

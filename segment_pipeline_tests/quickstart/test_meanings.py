@@ -338,3 +338,30 @@ def test_debits_and_credits_say_so_behind_the_number(write: Write) -> None:
     signed = [[*rest, float(str(amount)) * (-1 if i % 10 == 0 else 1)] for i, (*rest, amount) in enumerate(rows)]
     written = [[*rest, f"{abs(x):,.2f} {'Cr' if x < 0 else 'Dr'}"] for *rest, x in signed]
     assert figures(write("orders.csv", as_csv(HEADER, written)))[0] == right(signed)
+
+
+def test_an_amount_on_each_line_of_an_order_may_count_on_the_first(write: Write) -> None:
+    rows = [[*row, line] for row in shop() for line in (1, 2)]
+    path = write("orders.csv", as_csv([*HEADER, "CouponNo"], rows))
+    with pytest.raises(QuestionError, match="once per order") as asked:
+        table_of(path)
+    flags = shlex.split(str(asked.value).partition("of each:  ")[2])
+    assert flags == ["--amount", "total", "--where", "CouponNo = '1'"]
+    assert figures(path, amount="total", where=flags[3])[0] == right(shop())
+
+
+def test_numbers_that_nothing_calls_an_amount_are_offered(write: Write) -> None:
+    header = ["MemberId", "ReferenceNo", "ActivityDate", "Points", "PartnerCode"]
+    rows = [[*row, ("1", "2")[i % 2]] for i, row in enumerate(shop())]
+    with pytest.raises(InputError, match="--amount Points") as refused:
+        table_of(write("points.csv", as_csv(header, rows)))
+    assert "PartnerCode is not" not in str(refused.value)
+
+
+def test_vietnamese_names_are_words(write: Write) -> None:
+    rows = [[*row[:3], in_thousands(1000 * round(100 * float(str(row[3])))) + " ₫"] for row in shop()]
+    table = table_of(write("orders.csv", as_csv(["Khách hàng", "Mã đơn hàng", "Ngày đặt hàng", "Tổng tiền"], rows)))
+    assert table.orders is not None
+    assert (table.customer_id, table.orders.order_id, table.orders.amount) == ("Khách hàng", "Mã đơn hàng", "Tổng tiền")
+    assert table.columns["Tổng tiền"].unit == "VND"
+    assert not any("as in 1,5" in one for one in table.guesses)
