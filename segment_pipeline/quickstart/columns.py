@@ -578,11 +578,14 @@ def _text_date(connection: duckdb.DuckDBPyConnection, given: str | None) -> tupl
     Where all days are below 13 day and month can be told apart by the span only: the wrong one scatters a few weeks
     over the whole year. Firsts of months over years are the exception: the wrong one has them all in January.
     """
-    share, form, doubtful = _date_of(connection, [ISO, *([given] if given else _forms(connection, _some_values(200)))])
+    forms = [ISO, *([given] if given else _forms(connection, _some_values(200)))]
+    share, form, doubtful = _date_of(connection, forms)
     if share < NEARLY_ALL and not given:
-        # four months have English names in German, too
+        # four months have English names in German, too: all usual forms together are held against a spelling
+        usual = " OR ".join(f"{strict_sql('value', one)} IS NOT NULL" for one in forms)
+        (read,) = only_row(connection, f"SELECT avg(CAST({usual} AS DOUBLE)) FROM {_some_values(2000)}")
         of_spelling, spelled, either = _date_of(connection, _foreign_forms(connection))
-        form, doubtful = (spelled, either) if of_spelling > share else (form, doubtful)
+        form, doubtful = (spelled, either) if of_spelling > (read if form else 0) else (form, doubtful)
     return form, doubtful
 
 
