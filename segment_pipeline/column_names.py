@@ -46,6 +46,7 @@ _TERMS = {
         "debitor klient klant kund kunder clie acheteur adherent abonne acquirente comprador cliente nabywca kupuj "
         "partner purchaser auftraggeber asiakas utente socio constituent sold_to bill_to_id card_holder loyalty "
         "consumer contractor kontrahent "
+        "profile_id profile_no =ffp frequent_flyer msisdn borrower pembeli =cpf =rut =dni to_pt "
         "besteller kunnr kunag kunrg kunre kunwe musteri alıcı zakaznik odberatel vevo ugyfel pelanggan khach =party "
         "клиент покупател "
         "заказчик контрагент πελατ 顧客 会員 得意先 客户 客戶 顾客 买家 買家 会员 會員 고객 회원 구매자 ลูกค้า สมาชิก "
@@ -53,14 +54,14 @@ _TERMS = {
     ),
     "person": (
         "user person contact email mail e_mail visitor phone telefon name nombre nom nome naam nazwa nazwisko namn "
-        "billing_address correo courriel who имя фио почта телефон 氏名 名前 姓名 メール 邮箱 이름 ชื่อ"
+        "passenger billing_address correo courriel who имя фио почта телефон 氏名 名前 姓名 メール 邮箱 이름 ชื่อ"
     ),
     "order": (
         "order invoice basket transaction =trans =txn receipt purchase bestell rechnung =bill ticket booking "
         "auftrag beleg =bon commande facture panier achat pedido orden factura compra boleta =venta ordine fattura "
         "scontrino bestelling factuur zamowieni faktura paragon encomenda fatura =nota ordre kvitto check charge "
         "checkout =sale =zam =doc document belnr vbeln siparis objednavk rendeles szamla pesanan voucher заказ чек "
-        "накладн παραγγελ 注文 受注 伝票 订单 訂單 주문 สั่งซื้อ طلب הזמנה"
+        "накладн παραγγελ 注文 受注 伝票 订单 訂單 주문 สั่งซื้อ ใบเสร็จ don_hang hoa_don طلب فاتورة הזמנה"
     ),
     "product": (
         "product =item =items sku article artikel upc ean stock_code stockcode asin produkt produit producto "
@@ -69,15 +70,15 @@ _TERMS = {
     ),
     "date": (
         "date time datum timestamp =day =at =on =ts when =data =jour =dia =giorno =dzien =dato =dag fecha created "
-        "=month heure =hora =zeit =tag =termin placed posted budat erdat fkdat audat bldat tarih tanggal ngay дата "
-        "время ημερομηνι 日付 日時 注文日 受注日 購入日 日期 时间 時間 날짜 일자 일시 주문일 วันที่ تاريخ תאריך"
+        "=month =period heure =hora =zeit =tag =termin placed posted budat erdat fkdat audat bldat tarih tanggal ngay "
+        "дата время ημερομηνι 日付 日時 注文日 受注日 購入日 日期 时间 時間 날짜 일자 일시 주문일 วันที่ تاريخ תאריך"
     ),
     "total": (
         "amount total =totals revenue sales spend spent turnover betrag umsatz summe gesamt montant importe monto "
         "=importo totale bedrag totaal kwota wartosc =suma belopp summa beloeb =valor value wert payment =paid "
         "gross =net brutto netto =ca valeur omzet beloop charged subtotal grand sum =amt przychod total_amt dmbtr "
         "netwr slutpris tutar toplam castka osszeg сумм итог стоимост =ποσο συνολ 金額 合計 総額 売上 金额 合计 "
-        "总额 总价 금액 합계 총액 매출 ยอด المبلغ סכום"
+        "总额 总价 금액 합계 총액 매출 ยอด จำนวนเงิน المبلغ סכום ingreso tong_tien thanh_tien so_tien"
     ),
     "price": (
         "price preis =prix precio prezzo =prijs =cena =pris preco =rate =unit einzel fiyat цена τιμη 単価 価格 单价 "
@@ -104,7 +105,7 @@ _TERMS = {
     "id": (
         "=id =ids =no =nr =num number nummer numero =numer =code =key =hash =uuid =guid =ref reference =# =nummer "
         "=identifier =kod =codigo =codice =identifiant =n cislo =szam =kodu номер =код αριθμ κωδικ 番号 コード 编号 "
-        "編號 번호 코드 รหัส เลขที่"
+        "編號 번호 코드 รหัส เลขที่ رقم =ma"
     ),
     "place": (
         "manager =owner =rep =agent betreuer vertreter verkaeufer vendeur store =shop branch filiale tienda magasin "
@@ -147,12 +148,12 @@ def hints_of(name: str) -> frozenset[str]:
         found.discard("order")
     if _WITH_TAX.search(joined):
         found.discard("extra")
-    if any(word.endswith("mail") for word in words):
-        found.discard("trait")  # an e-mail address is no address
+    if any(word.endswith("mail") for word in words) or "メール" in name:
+        found -= {"trait", "order"}  # an e-mail address is no address, and that of an order is of who placed it
     return frozenset(found)
 
 
-_APART = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[\u0e00-\u9fff\uac00-\ud7a3])(?=[A-Za-z])")
+_APART = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[\u0e00-\u0fff\u2e80-\u9fff\uac00-\ud7a3])(?=[A-Za-z])")
 _BUYERS = {"comprador", "compradora", "besteller", "purchaser", "auftraggeber"}
 """Who buys, in words that have an order in them."""
 _PARTY = {"bill", "ship", "sold", "sell", "invoice", "deliver"}
@@ -176,7 +177,9 @@ def words_of(name: str) -> tuple[str, ...]:
 
 def _plain(text: str) -> str:
     """In lower case and without accents; what a script writes above or below a letter falls away with them."""
-    plain = unicodedata.normalize("NFKD", text.lower().replace("ß", "ss").replace("ł", "l").replace("ø", "o"))
+    plain = unicodedata.normalize(
+        "NFKD", text.lower().replace("ß", "ss").replace("ł", "l").replace("ø", "o").replace("đ", "d")
+    )
     return "".join(letter for letter in plain if not unicodedata.category(letter).startswith("M"))
 
 

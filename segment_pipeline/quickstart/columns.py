@@ -71,6 +71,9 @@ _DRESSED = {'="%"': r'="([^"]*)"', "'%": "'(.+)"}
 """How exports keep a spreadsheet from taking an id for a number, ="00123" and '00123: for LIKE, and with the id as a
 group."""
 
+_ENOUGH_THOUSANDS, _ENOUGH_LEADING = 20, 3
+"""Different numbers like 14.000, and different ones before their points, that are thousands not by chance."""
+
 _NO_DATE_NUMBERS = "(0, 99991231)"
 
 FEW_IN_FUTURE = 0.05
@@ -81,6 +84,8 @@ WHEN = re.compile(r"date|time|datum|day$|_at$|_on$|created|when|(^|_)ts$|month$"
 
 _CURRENCY = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "₺": "TRY", "₽": "RUB", "₩": "KRW", "₪": "ILS"}
 _CURRENCY |= {"฿": "THB", "₫": "VND", "₴": "UAH", "₱": "PHP", "円": "JPY", "元": "CNY", "원": "KRW"}
+_CURRENCY |= {"R$": "BRL", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD", "HK$": "HKD"}
+_CURRENCY |= {"NT$": "TWD", "S$": "SGD", "MX$": "MXN", "US$": "USD", "RP": "IDR", "RM": "MYR"}
 _CURRENCY_CODE = (
     "USD|EUR|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|AUD|CAD|NZD|HKD|SGD|TWD|KRW|THB|IDR|MYR|PHP|VND|HUF|RON|BGN|ISK"
     "|TRY|TL|RUB|UAH|ILS|AED|SAR|EGP|ZAR|BRL|MXN|ARS|CLP|COP|kr|Fr|Ft|Rp|RM|Rs"
@@ -324,9 +329,11 @@ def decimal_mark(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) ->
     counted = [_written_with(connection, profiled, name) for name in names]
     counts = dict(zip(_NUMBER, map(sum, zip(*counted, strict=True)), strict=True))
     if counts[","] > counts["."]:
-        return ",", f"decimal comma, as in {_example_of_comma(connection, names)}  (--decimal)"
-    if counts["."] == 0 and (example := _points_of_thousands(connection, names)):
-        return ",", f"points are of thousands, as in {example}, for smaller numbers have none  (--decimal)"
+        if example := _example_with(connection, names, ","):
+            return ",", f"decimal comma, as in {example}  (--decimal)"
+        return ",", f"points are of thousands, as in {_example_with(connection, names, '.')}  (--decimal)"
+    if counts["."] == 0 and (thousands := _points_of_thousands(connection, names)):
+        return ",", f"points are of thousands, as in {thousands[0]}, {thousands[1]}  (--decimal)"
     return ".", ""
 
 
@@ -341,24 +348,36 @@ def _written_with(connection: duckdb.DuckDBPyConnection, rows: str, name: str) -
     return only_row(connection, f"SELECT {counted} FROM {rows}")
 
 
-def _points_of_thousands(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> str:
-    """A text such as 14.000 of a column in which all numbers from 1,000 on, and no smaller one, are written so; ""
-    where there is no such column."""
+def _points_of_thousands(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> tuple[str, str] | None:
+    """A text such as 14.000 of a column in which all numbers from 1,000 on are written so, and why these are no
+    decimals; None where there is no such column. A column that is called like money needs no smaller number to tell:
+    prices have two decimals or none, and those with three (of dinars) are somewhere below one."""
     for name in names:
         value = known_sql(name)
-        pointed, bare_small, others, example = only_row(
+        pointed, leading, bare_small, others, example = only_row(
             connection,
             rf"""
             SELECT count(DISTINCT value) FILTER (regexp_full_match(value, '[+-]?[1-9]\d{{0,2}}(\.\d{{3}})+')),
+                count(DISTINCT split_part(value, '.', 1)) FILTER (value LIKE '%.%'),
                 count(*) FILTER (regexp_full_match(value, '[+-]?\d{{1,3}}')),
                 count(*) FILTER (NOT regexp_full_match(value, '[+-]?([1-9]\d{{0,2}}(\.\d{{3}})+|\d{{1,3}})')),
-                min(value) FILTER (value LIKE '%.%')
-            FROM (SELECT {value} AS value FROM {profiled_rows(connection)})
+                min(given) FILTER (value LIKE '%.%')
+            FROM (
+                SELECT {_bare_number(value)} AS value, {value} AS given
+                FROM {profiled_rows(connection)} WHERE {value} IS NOT NULL
+            )
             """,
         )
-        if pointed >= 20 and others == 0 and (bare_small or _ends_in_noughts(connection, name)):
-            return str(example)
-    return ""
+        if pointed < _ENOUGH_THOUSANDS or others > 0:
+            continue
+        if bare_small:
+            return str(example), "for smaller numbers have none"
+        money = bool({"total", "price"} & hints_of(name)) or bool(
+            only_row(connection, f"SELECT bool_or({currency_of(value)} <> '') FROM {profiled_rows(connection)}")[0]
+        )
+        if _ends_in_noughts(connection, name) or (money and leading >= _ENOUGH_LEADING):
+            return str(example), "for each has three digits behind it"
+    return None
 
 
 def _ends_in_noughts(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
@@ -368,15 +387,16 @@ def _ends_in_noughts(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
     return bool(share is not None and share > 0.5)
 
 
-def _example_of_comma(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> str:
+def _example_with(connection: duckdb.DuckDBPyConnection, names: Sequence[str], mark: str) -> str:
+    """A text with this mark in it that is a number where the comma is of decimals; "" where there is none."""
     for name in names:
         found = connection.execute(
             f"SELECT {identifier(name)} FROM raw_rows WHERE regexp_full_match({_bare_number(identifier(name))}, "
-            f"{literal(_NUMBER[','])}) AND {identifier(name)} LIKE '%,%' LIMIT 1"
+            f"{literal(_NUMBER[','])}) AND contains({identifier(name)}, {literal(mark)}) LIMIT 1"
         ).fetchone()
         if found is not None:
             return shown(str(found[0]))
-    return "1,5"
+    return ""
 
 
 def profiled_rows(connection: duckdb.DuckDBPyConnection) -> str:
@@ -466,8 +486,16 @@ def moment_sql(column: Column) -> str:
 
 
 _BLANKS = " \t\r\n\u00a0\u202f\ufeff"
-_MONEY = (_DOLLARS, f"[{''.join(_CURRENCY)}]", rf"(?i:\b({_CURRENCY_CODE})\b)", f"(?i:{_CURRENCY_WORD})")
-_SIGNS = "|".join(["[\\s\\x{00A0}\\x{2009}\\x{202F}'’]", *(f"{said}\\.?" if "?i" in said else said for said in _MONEY)])
+_SIGNS_OF_MONEY = "".join(sign for sign in _CURRENCY if len(sign) == 1)
+_MONEY = (
+    *(_DOLLARS, f"[{_SIGNS_OF_MONEY}]", rf"(?i:\b({_CURRENCY_CODE})\b)", f"(?i:{_CURRENCY_WORD})"),
+    r"^R[ps]\.?",  # Rp100.000
+)
+_DEBITED, _CREDITED = r"(?i:dr\.?$)", r"(?i:cr\.?)"
+"""Behind a number, as books in India have it: what is credited has the other sign."""
+_SIGNS = "|".join(
+    ["[\\s\\x{00A0}\\x{2009}\\x{202F}'’]", *(f"{said}\\.?" if "?i" in said else said for said in _MONEY), _DEBITED]
+)
 _NUMBER = {
     ".": r"[+-]?(\d+|\d{1,3}(,\d{3})+|\d{1,2}(,\d\d)+,\d{3})?(\.\d*)?([eE][+-]?\d+)?%?",  # 12,34,567.00 in India
     ",": r"[+-]?(\d+|\d{1,3}(\.\d{3})+)?(,\d*)?([eE][+-]?\d+)?%?",
@@ -478,11 +506,11 @@ _PLAIN_TIME = r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?)?"
 
 
 def _bare_number(value: str) -> str:
-    """Without currency, blanks and apostrophes; (12.50) is an accountant's -12.50, and 12.50- that of a mainframe. A
-    typeset minus is one."""
+    """Without currency, blanks and apostrophes; (12.50) is an accountant's -12.50, 12.50- that of a mainframe, and
+    12.50 Cr that of a ledger. A typeset minus is one."""
     plain = f"translate({value}, {literal('−–' + DIGITS[0])}, {literal('--' + DIGITS[1])})"
     signs = f"regexp_replace({plain}, {literal(_SIGNS)}, '', 'g')"
-    return f"regexp_replace({signs}, '^(?:\\((.+)\\)|(.+)-)$', '-\\1\\2')"
+    return f"regexp_replace({signs}, '^(?:\\((.+)\\)|(.+)(?:-|{_CREDITED}))$', '-\\1\\2')"
 
 
 def currency_of(text: str) -> str:
@@ -495,9 +523,12 @@ def currency_of(text: str) -> str:
 
 def _currency(connection: duckdb.DuckDBPyConnection) -> str:
     """The currency that most of the column's texts name; "" for none."""
-    named = ", ".join(_rows(f"contains(bare, {literal(sign)})") for sign in _CURRENCY)
-    texts, *found = only_row(connection, f"SELECT {_rows('bare IS NOT NULL')}, {named} FROM {_VALUES}")
-    return next((code for code, rows in zip(_CURRENCY.values(), found, strict=True) if rows > 0.5 * texts), "")
+    found = connection.execute(
+        f"SELECT upper({currency_of('bare')}) AS named, sum(lines) AS of FROM {_VALUES} WHERE bare IS NOT NULL "
+        "GROUP BY named ORDER BY of DESC, named"
+    ).fetchall()
+    named, most = found[0] if found else ("", 0)
+    return _CURRENCY.get(named, "") if most > 0.5 * sum(of for _, of in found) else ""
 
 
 def _with_samples(connection: duckdb.DuckDBPyConnection, column: Column, number: str) -> Column:
@@ -549,7 +580,7 @@ def _text_dates(connection: duckdb.DuckDBPyConnection, given: str | None) -> Ite
     four months have English names in German, too, the same of a spelling.
 
     Where all days are below 13 day and month can be told apart by the span only: the wrong one scatters a few weeks
-    over the whole year.
+    over the whole year. Firsts of months over years are the exception: the wrong one has them all in January.
     """
     form, doubtful = _date_of(connection, [ISO, *([given] if given else _forms(connection, _some_values(200)))])
     if form:
@@ -566,17 +597,24 @@ def _date_of(connection: duckdb.DuckDBPyConnection, forms: Sequence[str]) -> tup
         return "", False
     tried = ", ".join(
         f"count({moment}) FILTER (year({moment}) BETWEEN 1900 AND 2100 OR year({moment}) IN (1, 9999)), "
-        f"date_diff('day', min({moment}), max({moment}))"
+        f"date_diff('day', min({moment}), max({moment})), count(DISTINCT year({moment})), "
+        f"count(DISTINCT month({moment})), max(day({moment}))"
         for moment in (strict_sql("value", one) for one in forms)
     )
     total, *found = only_row(connection, f"SELECT count(*), {tried} FROM {_some_values(2000)}")
-    reads = {one: (found[2 * i], found[2 * i + 1] or 0) for i, one in enumerate(forms)}
-    best = max(count for count, _ in reads.values())
+    reads = {one: found[5 * i : 5 * i + 5] for i, one in enumerate(forms)}
+    best = max(count for count, *_ in reads.values())
     if total == 0 or best < _FIRST_FORM * total:
         return "", False
-    readers = [one for one, (count, _) in reads.items() if count == best]
-    chosen = min(readers, key=lambda one: (reads[one][1], forms.index(one)))
-    return chosen, len(readers) > 1
+    readers = [one for one, (count, *_) in reads.items() if count == best]
+
+    def unlikely(one: str) -> tuple[bool, int, int]:
+        """First a reading by which all days of several years are of one month, where another has each month's first."""
+        _, span, years, months, _ = reads[one]
+        return firsts and years > 1 and months == 1, span or 0, forms.index(one)
+
+    firsts = any(last_day == 1 and months > 1 for _, _, _, months, last_day in (reads[one] for one in readers))
+    return min(readers, key=unlikely), len(readers) > 1
 
 
 def _next_form(connection: duckdb.DuckDBPyConnection, known: Sequence[str]) -> str:

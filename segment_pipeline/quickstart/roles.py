@@ -6,13 +6,13 @@ here: how the columns are read, and what is made of the roles (csv_table.py).
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segment_pipeline.column_names import hints_of
-from segment_pipeline.database.quoting import identifier
+from segment_pipeline.column_names import hints_of, words_of
+from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.errors import InputError, QuestionError
 from segment_pipeline.quickstart.columns import Column
 from segment_pipeline.quickstart.scores import (
@@ -51,6 +51,11 @@ FLAGS = {
 
 _NO_DATES = {"customer", "order", "product", "total", "price", "quantity", "id"}
 """What names hint at whose numbers are no dates, however they look."""
+
+_NO_AMOUNTS = {"customer", "order", "product", "id", "count", "quantity", "person", "place"}
+"""What names hint at whose numbers are worth nothing."""
+_FEW_AMOUNTS = 12
+"""Different numbers up to which they are steps of something and no amounts."""
 
 _ENGLISH = {
     *("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
@@ -227,9 +232,18 @@ def _roles_of_lines(path: Path, evidence: Evidence, hints: Hints) -> Roles | Non
         raise InputError(_nobody(path, evidence, date, amount))
     if repeated_on_lines(evidence, str(amount.column), order.column):
         if hints.amount is None:
+            counting = evidence.counting_lines(str(order.column))
+            advice = "Or give a file with one line per order."
+            if counting is not None:
+                name, first = counting
+                condition = f"{name if shown(name) == name else identifier(name)} = {literal(first)}"
+                advice = (
+                    f"To count it once per order, take the first line of each:  --amount "
+                    f"{shlex.quote(str(amount.column))} --where {shlex.quote(condition)}"
+                )
             raise QuestionError(
                 f"{path}: {shown(str(amount.column))} is {amount.why}. Is there an amount of the line? Name it: "
-                "--amount COLUMN. Or give a file with one line per order."
+                f"--amount COLUMN. {advice}"
             )
         amount = replace(amount, why="as you said, though it is the same on all lines of an order, and each adds it")
     quantity = _quantity(evidence, hints, str(amount.column))
@@ -385,8 +399,26 @@ def _why_no_lines(evidence: Evidence) -> str:
     if not any(column.kind == "number" and amount_name(column.name)[0] > 0 for column in columns):
         amounts = [one for one in columns if one.kind == "text" and amount_name(one.name)[0] > 0]
         told = ", ".join(f"{shown(one.name)} is called like one, and has {one.example!r}" for one in amounts[:2])
-        found.append(f"No column reads as an amount{f' ({told}): {_how_amounts_are_written(amounts)}' * bool(told)}.")
+        flags = "  or  ".join(f"--amount {shlex.quote(name)}" for name in _what_may_be_amounts(columns))
+        said = (
+            f" ({told}): {_how_amounts_are_written(amounts)}"
+            if told
+            else f"; the nearest are  {flags}"
+            if flags
+            else ""
+        )
+        found.append(f"No column reads as an amount{said}.")
     return " ".join(found)
+
+
+def _what_may_be_amounts(columns: Iterable[Column]) -> list[str]:
+    """Numbers that might be what a line is worth, though nothing calls them so: no ids, counts or pieces."""
+    numbers = [
+        one.name
+        for one in columns
+        if one.kind == "number" and one.distinct > _FEW_AMOUNTS and not hints_of(one.name) & _NO_AMOUNTS
+    ]
+    return [name for name in numbers if not words_of(name)[-1:] or not words_of(name)[-1].endswith("code")][:3]
 
 
 def _what_may_be_dates(columns: Sequence[Column]) -> str:

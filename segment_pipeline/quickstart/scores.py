@@ -11,14 +11,15 @@ that says something else takes 4, so that no other single thing makes up for it.
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import duckdb
 
 from segment_pipeline.column_names import called_in_cents, hints_of, is_another_party, words_of
-from segment_pipeline.database.quoting import identifier
+from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.quickstart.columns import (
+    NEARLY_ALL,
     PROFILED_ROWS,
     Column,
     known_sql,
@@ -27,6 +28,7 @@ from segment_pipeline.quickstart.columns import (
     only_row,
     profiled_rows,
 )
+from segment_pipeline.quickstart.text import shown
 
 ENOUGH = {"customer": 2.5, "date": -math.inf, "order": 2.5, "amount": 1.5, "quantity": 2.0, "product": 1.5}
 """Points below which a column is not taken for that."""
@@ -104,9 +106,12 @@ class Evidence:
         return f"(SELECT * FROM raw_rows WHERE hash({identifier(key)}) % {every} = 0) AS raw_rows"
 
     def _returning(self, name: str, date: str) -> tuple[float, float]:
-        """Shares of the column's lines whose value comes on more than one day, and whose value is an e-mail."""
+        """Shares of the column's lines whose value comes on more than one day, and whose value is of the kind that its
+        example is of, such as an e-mail address."""
+        told = told_by_its_values(self.columns[name])
+        alike = f"regexp_full_match(value, {literal(_ONE_PERSON[told])})" if told else "false"
         return self._two_shares(f"""
-            SELECT sum(lines) FILTER (days > 1) / sum(lines), sum(lines) FILTER (contains(value, '@')) / sum(lines)
+            SELECT sum(lines) FILTER (days > 1) / sum(lines), sum(lines) FILTER ({alike}) / sum(lines)
             FROM (
                 SELECT {known_sql(name)} AS value, count(*) AS lines, count(DISTINCT {self.day(date)}) AS days
                 FROM {self._some_rows(name)} GROUP BY 1
@@ -155,6 +160,22 @@ class Evidence:
     def lines_per_order(self, order: str) -> float:
         column = self.columns[order]
         return column.known / max(1, column.distinct)
+
+    def counting_lines(self, order: str) -> tuple[str, str] | None:
+        """The column that counts the lines of an order, as CouponNo, and the text of the first, which each order has on
+        one line; None where there is no such column."""
+        numbers = [one.name for one in self.columns.values() if one.whole and one.name != order]
+        for name in (name for name in numbers if self.columns[name].distinct < self.columns[order].distinct / 2):
+            value, of = known_sql(name), known_sql(order)
+            first, least, most = only_row(
+                self._connection,
+                f"SELECT min(first), min(lines), max(lines) FROM (SELECT first, count(*) FILTER (value = first) AS "
+                f"lines FROM (SELECT {of} AS number, {value} AS value, min({value}) OVER () AS first FROM raw_rows) "
+                "WHERE number IS NOT NULL GROUP BY number, first)",
+            )
+            if least == most == 1:
+                return name, str(first)
+        return None
 
     def grows_with(self, price: str, quantity: str) -> float | None:
         """The power of the quantity with which a price grows: 0 for that of one piece, 1 for that of the line; None
@@ -212,6 +233,21 @@ def _may_be_id(column: Column) -> bool:
 _NO_CUSTOMER = ("place", "trait", "product", "order", "total", "price", "quantity", "count", "extra", "date", "later")
 
 
+_ONE_PERSON = {
+    "e-mail addresses": r"[^@\s]+@[^@\s]+\.[^@\s]+",
+    "phone numbers": r"(\+|00)[1-9]\d([ ()/.-]?\d){6,14}",
+    "national ids": r"\d{3}\.\d{3}\.\d{3}-\d\d|\d\d\.\d{3}\.\d{3}/\d{4}-\d\d|"
+    r"\d{1,2}\.\d{3}\.\d{3}-[\dkK]|\d{3}-\d\d-\d{4}",
+}
+"""What tells one person or company from others, whatever its column is called -> a pattern of its texts: ids of Brazil,
+Chile and the United States."""
+
+
+def told_by_its_values(column: Column) -> str:
+    """What of _ONE_PERSON the texts of a column may be; "" where they are nothing such."""
+    return next((told for told, pattern in _ONE_PERSON.items() if re.fullmatch(pattern, column.example)), "")
+
+
 def customer_name(name: str) -> Part:
     """What a name gives for the customer."""
     hints, words = hints_of(name), words_of(name)
@@ -231,14 +267,52 @@ def customer_name(name: str) -> Part:
 
 
 def rank_customers_of_lines(evidence: Evidence, date: str) -> list[Score]:
-    """Columns as the customers of order lines: they come back on other days."""
+    """Columns as the customers of order lines: they come back on other days. A name that several people have stands
+    behind what tells these apart."""
     ids = [name for name, column in evidence.columns.items() if _may_be_id(column) and column.distinct > 2]
-    return _judged(ids, customer_name, lambda name: _as_customer_of_lines(evidence, name, date))
+
+    def called(name: str) -> Part:
+        points, why = customer_name(name)
+        if points <= -1 and "place" not in hints_of(name) and told_by_its_values(evidence.columns[name]):
+            return 0.0, "its name says nothing"
+        return points, why
+
+    ranked = _judged(ids, called, lambda name: _as_customer_of_lines(evidence, name, date))
+    if not ranked or not _of_names(evidence, ranked[0].column):
+        return ranked
+    name = ranked[0]
+    apart = next((one for one in ranked[1:] if _tells_apart(evidence, one, name.column)), None)
+    if apart is None:
+        return ranked
+    better = replace(
+        apart,
+        points=max(apart.points, name.points + 2 * TIE),
+        reasons=(*apart.reasons, f"tells apart who has the same {shown(name.column)}"),
+    )
+    return [better, *(one for one in ranked if one is not apart)]
+
+
+def _of_names(evidence: Evidence, name: str) -> bool:
+    """Whether a column holds names, which several people may have."""
+    column = evidence.columns[name]
+    return column.kind == "text" and re.match(r"[^\W\d_][^\W\d_.'-]*( ?[/,] ?| )[^\W\d_]", column.example) is not None
+
+
+def _tells_apart(evidence: Evidence, one: Score, name: str) -> bool:
+    """Whether a column of customers goes with one name nearly always, and some names with several of its values."""
+    return (
+        one.points >= ENOUGH["customer"]
+        and not _of_names(evidence, one.column)
+        and evidence.columns[one.column].known >= NEARLY_ALL * evidence.columns[name].known
+        and evidence.one_each((one.column,), (name,)) >= NEARLY_ALL
+        and evidence.one_each((name,), (one.column,)) < _SAME
+    )
 
 
 def _as_customer_of_lines(evidence: Evidence, name: str, date: str) -> list[Part | None]:
     column = evidence.columns[name]
-    returning, emails = evidence.returning(name, date)
+    returning, alike = evidence.returning(name, date)
+    product = _beside_a_product(evidence, name)
     filled, lines_each = column.known / evidence.rows, column.known / column.distinct
     return [
         (COMES_BACK, "comes back on other days")
@@ -248,12 +322,21 @@ def _as_customer_of_lines(evidence: Evidence, name: str, date: str) -> list[Part
         else (-3.0, "does not come back on other days")
         if returning < 0.02
         else None,
-        (1.5, "holds e-mail addresses") if emails > 0.9 and customer_name(name)[0] < 1 else None,
+        (1.5, f"holds {told_by_its_values(column)}") if alike > 0.9 and customer_name(name)[0] <= 1 else None,
+        (-1.0, f"may be an id of {shown(product)}") if product is not None else None,
         (-2.0, f"has {column.distinct:,} different values only")
         if lines_each > 150 and column.distinct < 100
         else None,
         (-3.0, "is nearly empty") if filled < 0.1 else (-1.5, "is half empty") if filled < 0.5 else None,
     ]
+
+
+def _beside_a_product(evidence: Evidence, name: str) -> str | None:
+    """The product that an id may be of: one that is called an id of something that is no customer, beside a product."""
+    hints, words = hints_of(name), words_of(name)
+    if customer_name(name)[0] >= 1 or "id" not in hints or len(words) == 1:
+        return None
+    return next((other for other in evidence.columns if other != name and "product" in hints_of(other)), None)
 
 
 def rank_customers_of_rows(evidence: Evidence) -> list[Score]:
@@ -267,6 +350,7 @@ def rank_customers_of_rows(evidence: Evidence) -> list[Score]:
             (3.0, "different in every row") if unique(evidence, name) else None,
             (0.5, "of words") if evidence.columns[name].kind == "text" else None,
             (0.25, "the first column") if name == first else None,
+            (-2.0, "few different values") if evidence.columns[name].distinct <= 12 < evidence.rows / 20 else None,
         ],
     )
 

@@ -4,13 +4,14 @@ beside prices, books that write credits with a minus, sums, and months that are 
 import re
 import shlex
 from collections.abc import Callable
+from datetime import date, datetime
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pytest
 
-from segment_pipeline.errors import QuestionError
+from segment_pipeline.errors import InputError, QuestionError
 from segment_pipeline.quickstart.expressions import order_expressions
 from segment_pipeline.quickstart.proposal import propose_features
 from segment_pipeline_tests.quickstart.reading import HEADER, Figures, as_csv, figures, right, shop, table_of
@@ -193,3 +194,174 @@ def test_an_id_of_the_row_is_no_feature() -> None:
     }
     (left,) = propose_features(columns).left_out
     assert (left.name, left.reason) == ("Record ID", "it is called an id, and different for every customer")
+
+
+# --- numbers and dates that could be others ---------------------------------------------------------------------------
+
+
+def in_thousands(amount: int) -> str:
+    """29839 as 29.839."""
+    return f"{amount:,}".replace(",", ".")
+
+
+@pytest.mark.parametrize(("called", "before"), [("Monto Total", ""), ("total", ""), ("paid", "$ ")])
+def test_money_of_three_digits_behind_a_point_everywhere_is_thousands(write: Write, called: str, before: str) -> None:
+    rows = [[*rest, 1000 + round(100 * float(str(amount)))] for *rest, amount in shop()]
+    written = [[*rest, before + in_thousands(amount)] for *rest, amount in rows]
+    found, said = figures(write("orders.csv", as_csv([*HEADER[:3], called], written)))
+    assert found == right(rows)
+    assert any("points are of thousands" in one and "--decimal" in one for one in said)
+
+
+def test_money_of_three_decimals_that_goes_below_one_has_decimals(write: Write) -> None:
+    rows = [[*rest, f"{float(str(amount)) / 20:.3f}"] for *rest, amount in shop()]
+    assert min(float(str(row[-1])) for row in rows) < 1
+    assert table_of(write("orders.csv", as_csv(HEADER, rows))).decimal == "."
+
+
+def test_a_measure_of_three_decimals_is_no_thousands(write: Write) -> None:
+    rows = [[f"c{i}", f"{1 + i % 7}.{100 + 7 * i % 900}", 3 + i % 90] for i in range(200)]
+    assert table_of(write("customers.csv", as_csv(["customer_id", "distance", "visits"], rows))).decimal == "."
+
+
+def firsts_of_months(form: str, months: int) -> list[list[object]]:
+    """Bills on the first of each month from September 2024 on."""
+    days = [datetime(2024 + (8 + month) // 12, 1 + (8 + month) % 12, 1) for month in range(months)]
+    return [[f"c{i % 40}", f"{day:{form}}", 10.5 + i % 31] for day in days for i in range(40)]
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y", "%d.%m.%y", "%m/%d/%Y"])
+def test_days_that_are_all_the_first_of_a_month_are_not_all_in_january(write: Write, form: str) -> None:
+    rows = firsts_of_months(form, 14)
+    dated = table_of(write("bills.csv", as_csv(["customer", "bill date", "amount"], rows))).columns["bill date"]
+    assert (dated.date_format, dated.first, dated.last) == (form, date(2024, 9, 1), date(2025, 10, 1))
+
+
+def test_a_month_in_letters_may_stand_before_the_day(write: Write) -> None:
+    rows = [[*rest[:2], f"{rest[2]:%b-%d-%y}", amount] for *rest, amount in shop()]
+    found, said = figures(write("orders.csv", as_csv(HEADER, rows)))
+    assert {who: (n, spend) for who, (n, spend, _) in found.items()} == {
+        who: (n, spend) for who, (n, spend, _) in right(shop()).items()
+    }
+    assert not any("several forms" in one for one in said)
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        '\n"1500","record(s) downloaded,","from"\n"Seller ID : myshop"\n',
+        '\n"Tuesday, Nov 03, 2026 09:12:33 AM GMT-8 - Accrual Basis"\n',
+        "----------------------------------------",
+        "Exported by the back office on Monday\n-----\n",
+    ],
+)
+def test_remarks_below_a_table_are_told_and_not_read(write: Write, below: str) -> None:
+    rows = shop()
+    found, said = figures(write("orders.csv", as_csv(HEADER, rows) + below))
+    assert found == right(rows)
+    words = [line.strip() for line in below.splitlines() if " " in line]
+    told = next((one for one in said if one.startswith("below the table, and not read")), "")
+    assert all(line in told for line in words)
+    assert bool(told) == bool(words)
+
+
+def test_a_line_that_is_cut_off_is_no_remark(write: Write) -> None:
+    path = write("orders.csv", as_csv(HEADER, shop()) + '40001,"900')
+    with pytest.raises(InputError):
+        table_of(path)
+
+
+# --- who it is: ids before names --------------------------------------------------------------------------------------
+
+_FIRST, _LAST = ["Anna", "Ben", "Carla", "David", "Emma"], ["Abel", "Brandt", "Costa", "Dupont", "Ek", "Fox"]
+
+
+def namesakes(tells: Callable[[int], str]) -> list[list[object]]:
+    """Orders of 60 people who have 30 names: order, name, what tells them apart, moment, amount."""
+    rows = shop(customers=60)
+    people = [int(str(row[0])) - 40_000 for row in rows]
+    names = [f"{_FIRST[who % 5]} {_LAST[who // 5 % 6]}" for who in people]
+    return [[row[1], name, tells(who), *row[2:]] for row, name, who in zip(rows, names, people, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("called", "apart", "tells"),
+    [
+        ("Buyer Name", "Purchase Email", lambda who: f"mail{who}@mail.com"),
+        ("Customer Name", "Phone", lambda who: f"+4917100{who:06}"),
+        ("Customer Name", "Kontakt", lambda who: f"+49 171 00{who:06}"),
+        ("FULL_NAME", "PROFILE_ID", lambda who: f"{55_000 + who}"),
+        ("Customer Name", "Documento", lambda who: f"364.768.{who:03}-64"),
+        ("PassengerName", "FFPNumber", lambda who: f"LH{99_000_000 + who}"),
+    ],
+)
+def test_what_tells_namesakes_apart_is_the_customer(
+    write: Write, called: str, apart: str, tells: Callable[[int], str]
+) -> None:
+    rows = namesakes(tells)
+    table = table_of(write("orders.csv", as_csv(["Order", called, apart, "Date", "Total"], rows)))
+    assert table.customer_id == apart
+    assert any("order lines of 60 customers" in one for one in table.guesses)
+
+
+def test_where_each_name_is_of_one_customer_the_name_stays(write: Write) -> None:
+    rows = [
+        [order, f"Anna Abel {mail}", mail, *rest] for order, _, mail, *rest in namesakes(lambda who: f"m{who}@x.de")
+    ]
+    header = ["Order", "Customer Name", "Contact", "Date", "Total"]
+    assert table_of(write("orders.csv", as_csv(header, rows))).customer_id == "Customer Name"
+
+
+def test_addresses_are_seen_whatever_their_column_is_called(write: Write) -> None:
+    rows = [[order, mail, *rest] for order, _, mail, *rest in namesakes(lambda who: f"mail{who}@mail.com")]
+    table = table_of(write("orders.csv", as_csv(["Order", "Order text", "Date", "Total"], rows)))
+    assert table.customer_id == "Order text"
+
+
+def test_an_id_beside_a_product_is_no_customer(write: Write) -> None:
+    rows = [[row[1], f"thing {i % 60}", f"{100_000 + i % 60}", *row[2:]] for i, row in enumerate(shop())]
+    header = ["Order number", "Product", "Ozon ID", "Date", "Total"]
+    with pytest.raises(InputError, match="--customer-id COLUMN"):
+        table_of(write("orders.csv", as_csv(header, rows)))
+
+
+@pytest.mark.parametrize(
+    ("written", "currency"), [("R$ {}", "BRL"), ("Rp{}", "IDR"), ("{} ₫", "VND"), ("฿{}", "THB"), ("$ {}", "USD")]
+)
+def test_a_currency_is_called_by_its_own_name(write: Write, written: str, currency: str) -> None:
+    rows = [[*rest, written.format(f"{float(str(amount)):.2f}")] for *rest, amount in shop()]
+    assert table_of(write("orders.csv", as_csv(HEADER, rows))).columns["total"].unit == currency
+
+
+def test_debits_and_credits_say_so_behind_the_number(write: Write) -> None:
+    rows = shop()
+    signed = [[*rest, float(str(amount)) * (-1 if i % 10 == 0 else 1)] for i, (*rest, amount) in enumerate(rows)]
+    written = [[*rest, f"{abs(x):,.2f} {'Cr' if x < 0 else 'Dr'}"] for *rest, x in signed]
+    assert figures(write("orders.csv", as_csv(HEADER, written)))[0] == right(signed)
+
+
+def test_an_amount_on_each_line_of_an_order_may_count_on_the_first(write: Write) -> None:
+    rows = [[*row, line] for row in shop() for line in (1, 2)]
+    path = write("orders.csv", as_csv([*HEADER, "CouponNo"], rows))
+    with pytest.raises(QuestionError, match="once per order") as asked:
+        table_of(path)
+    flags = shlex.split(str(asked.value).partition("of each:  ")[2])
+    assert flags == ["--amount", "total", "--where", "CouponNo = '1'"]
+    assert figures(path, amount="total", where=flags[3])[0] == right(shop())
+
+
+def test_numbers_that_nothing_calls_an_amount_are_offered(write: Write) -> None:
+    header = ["MemberId", "ReferenceNo", "ActivityDate", "Points", "PartnerCode"]
+    rows = [[*row, ("1", "2")[i % 2]] for i, row in enumerate(shop())]
+    with pytest.raises(InputError, match="--amount Points") as refused:
+        table_of(write("points.csv", as_csv(header, rows)))
+    assert "PartnerCode is not" not in str(refused.value)
+
+
+def test_vietnamese_names_are_words(write: Write) -> None:
+    rows = [[*row[:3], in_thousands(1000 * round(100 * float(str(row[3])))) + " ₫"] for row in shop()]
+    table = table_of(write("orders.csv", as_csv(["Khách hàng", "Mã đơn hàng", "Ngày đặt hàng", "Tổng tiền"], rows)))
+    assert table.orders is not None
+    assert (table.customer_id, table.orders.order_id, table.orders.amount) == ("Khách hàng", "Mã đơn hàng", "Tổng tiền")
+    assert table.columns["Tổng tiền"].unit == "VND"
+    assert not any("as in 1,5" in one for one in table.guesses)

@@ -40,7 +40,9 @@ def layout_of(path: str) -> Layout | None:
     remarks, end = _remarks(path, header)
     if not remarks:
         return None
-    return Layout(_up_to(path, end), below=tuple(line.strip() for line in remarks if line.strip()))
+    return Layout(
+        _up_to(path, end), below=tuple(line.strip() for line in remarks if line.strip() and not RULE.fullmatch(line))
+    )
 
 
 def _quoted(path: str, first: Sequence[str]) -> Layout | None:
@@ -103,7 +105,8 @@ def _cut(line: str, places: Sequence[tuple[int, int]]) -> str:
 
 def _remarks(path: str, header: Header) -> tuple[list[str], int]:
     """The lines below the last row of a table, and where they begin in bytes. They are remarks if a line is empty
-    before them, or words: a line that is merely cut off is none, for then more may be missing."""
+    before them, or words, or nothing but a rule: a line that is merely cut off is none, for then more may be missing,
+    and one within quotation marks that are not closed in it belongs to a cell of several lines."""
     size = os.path.getsize(path)
     with open(path, "rb") as stream:
         stream.seek(max(0, size - _TAIL))
@@ -111,13 +114,26 @@ def _remarks(path: str, header: Header) -> tuple[list[str], int]:
     lines = tail.splitlines(keepends=True)[1 if size > _TAIL else 0 :]
     last = next((i for i in range(len(lines) - 1, -1, -1) if _cells(lines[i], header) >= len(header.names)), None)
     below = [] if last is None else lines[last + 1 :]
-    if not any(line.strip() for line in below) or len(below) > _MOST_REMARKS or b'"' in b"".join(below):
+    if not any(line.strip() for line in below) or len(below) > _MOST_REMARKS or not all(map(_closed, below)):
         return [], size
     apart = not below[0].strip()
-    words = all(b" " in line.strip() and line.endswith(b"\n") for line in below if line.strip())
-    if not (apart or words) or max(_cells(line, header) for line in below) > len(header.names) / 2:
+    words = all(_is_said(line) for line in below if line.strip())
+    cells = max(_cells(line, header) for line in below)
+    if not (apart or words) or cells > (len(header.names) - 1 if apart else len(header.names) / 2):
         return [], size
     return [line.decode("utf-8", "replace") for line in below], size - sum(map(len, below))
+
+
+def _closed(line: bytes) -> bool:
+    """Whether every quotation mark in a line is closed there."""
+    return line.count(b'"') % 2 == 0
+
+
+def _is_said(line: bytes) -> bool:
+    """Whether a line is one of several words, or a rule, which is whole without an end."""
+    return (b" " in line.strip() and line.endswith(b"\n")) or RULE.fullmatch(
+        line.decode("utf-8", "replace")
+    ) is not None
 
 
 def _cells(line: bytes, header: Header) -> int:
