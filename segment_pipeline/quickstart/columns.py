@@ -20,7 +20,6 @@ from segment_pipeline.months import add_months
 from segment_pipeline.quickstart.text import shown
 from segment_pipeline.sources.expressions import NO_DATES
 from segment_pipeline.sources.text.dates import (
-    DIGITS,
     EXAMPLES,
     IN_ZONE,
     ISO,
@@ -39,6 +38,7 @@ from segment_pipeline.sources.text.dates import (
     tells_time,
     time_sql,
 )
+from segment_pipeline.sources.text.numbers import CURRENCIES, NUMBER, PLAIN_NUMBER, bare_number, currency_of, number_sql
 
 NEARLY_ALL = 0.9
 """Share of a column's texts that have to read as numbers, or as dates, for it to be one."""
@@ -53,6 +53,7 @@ MISSING = (
 )
 """Texts, in lower case, that stand for no value."""
 
+_BLANKS = " \t\r\n\u00a0\u202f\ufeff"
 _VALUES = "column_values"
 _FILLED = "bare <> ''"
 
@@ -81,18 +82,6 @@ FEW_IN_FUTURE = 0.05
 
 WHEN = re.compile(r"date|time|datum|day$|_at$|_on$|created|when|(^|_)ts$|month$", re.IGNORECASE)
 """How columns of times are called."""
-
-_CURRENCY = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "₺": "TRY", "₽": "RUB", "₩": "KRW", "₪": "ILS"}
-_CURRENCY |= {"฿": "THB", "₫": "VND", "₴": "UAH", "₱": "PHP", "円": "JPY", "元": "CNY", "원": "KRW"}
-_CURRENCY |= {"R$": "BRL", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD", "HK$": "HKD"}
-_CURRENCY |= {"NT$": "TWD", "S$": "SGD", "MX$": "MXN", "US$": "USD", "RP": "IDR", "RM": "MYR"}
-_CURRENCY_CODE = (
-    "USD|EUR|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|AUD|CAD|NZD|HKD|SGD|TWD|KRW|THB|IDR|MYR|PHP|VND|HUF|RON|BGN|ISK"
-    "|TRY|TL|RUB|UAH|ILS|AED|SAR|EGP|ZAR|BRL|MXN|ARS|CLP|COP|kr|Fr|Ft|Rp|RM|Rs"
-)
-_CURRENCY_WORD = "zł|kč|руб|грн|лв"
-_DOLLARS = r"\b[A-Z]{1,2}\$"
-"""US$ and R$: with these letters before it another dollar than that of the United States, or no dollar at all."""
 
 
 @dataclass(frozen=True)
@@ -196,8 +185,8 @@ def describe_column(
         _FILLED,
         "number IS NOT NULL",
         r"value LIKE '%\%' ESCAPE '\'",
-        f"regexp_full_match(value, {literal(_PLAIN_NUMBER['.' if decimal == '.' else 'whole'])})",
-        f"regexp_full_match(value, {literal(_PLAIN_NUMBER[decimal])})",
+        f"regexp_full_match(value, {literal(PLAIN_NUMBER['.' if decimal == '.' else 'whole'])})",
+        f"regexp_full_match(value, {literal(PLAIN_NUMBER[decimal])})",
         "number = floor(number)",
         r"value LIKE '%.0' AND regexp_full_match(value, '\d+\.0+')",
         r"regexp_full_match(value, '\d+')",
@@ -327,7 +316,7 @@ def decimal_mark(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) ->
     """
     profiled = profiled_rows(connection)
     counted = [_written_with(connection, profiled, name) for name in names]
-    counts = dict(zip(_NUMBER, map(sum, zip(*counted, strict=True)), strict=True))
+    counts = dict(zip(NUMBER, map(sum, zip(*counted, strict=True)), strict=True))
     if counts[","] > counts["."]:
         if example := _example_with(connection, names, ","):
             return ",", f"decimal comma, as in {example}  (--decimal)"
@@ -338,9 +327,9 @@ def decimal_mark(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) ->
 
 
 def _written_with(connection: duckdb.DuckDBPyConnection, rows: str, name: str) -> tuple[int, ...]:
-    """How many texts of a column are numbers with one decimal mark and with no other, for each of _NUMBER."""
-    value = _bare_number(identifier(name))
-    reads = {mark: f"regexp_full_match({value}, {literal(number)})" for mark, number in _NUMBER.items()}
+    """How many texts of a column are numbers with one decimal mark and with no other, for each of NUMBER."""
+    value = bare_number(identifier(name))
+    reads = {mark: f"regexp_full_match({value}, {literal(number)})" for mark, number in NUMBER.items()}
     only = (
         " AND ".join([reads[mark], *(f"NOT {other}" for one, other in reads.items() if one != mark)]) for mark in reads
     )
@@ -363,7 +352,7 @@ def _points_of_thousands(connection: duckdb.DuckDBPyConnection, names: Sequence[
                 count(*) FILTER (NOT regexp_full_match(value, '[+-]?([1-9]\d{{0,2}}(\.\d{{3}})+|\d{{1,3}})')),
                 min(given) FILTER (value LIKE '%.%')
             FROM (
-                SELECT {_bare_number(value)} AS value, {value} AS given
+                SELECT {bare_number(value)} AS value, {value} AS given
                 FROM {profiled_rows(connection)} WHERE {value} IS NOT NULL
             )
             """,
@@ -391,8 +380,8 @@ def _example_with(connection: duckdb.DuckDBPyConnection, names: Sequence[str], m
     """A text with this mark in it that is a number where the comma is of decimals; "" where there is none."""
     for name in names:
         found = connection.execute(
-            f"SELECT {identifier(name)} FROM raw_rows WHERE regexp_full_match({_bare_number(identifier(name))}, "
-            f"{literal(_NUMBER[','])}) AND contains({identifier(name)}, {literal(mark)}) LIMIT 1"
+            f"SELECT {identifier(name)} FROM raw_rows WHERE regexp_full_match({bare_number(identifier(name))}, "
+            f"{literal(NUMBER[','])}) AND contains({identifier(name)}, {literal(mark)}) LIMIT 1"
         ).fetchone()
         if found is not None:
             return shown(str(found[0]))
@@ -459,19 +448,6 @@ def _rows(condition: str) -> str:
     return f"CAST(coalesce(sum(lines) FILTER ({condition}), 0) AS BIGINT)"
 
 
-def number_sql(value: str, decimal: str) -> str:
-    """An expression of text as a double; NULL where it is no number. decimal : the mark, "." or ","."""
-    bare = _bare_number(value)
-    plain = f"replace({bare}, ',', '')" if decimal == "." else f"replace(replace({bare}, '.', ''), ',', '.')"
-    number = f"TRY_CAST(rtrim({plain}, '%') AS DOUBLE)"
-    share = f"CASE WHEN {bare} LIKE '%\\%' ESCAPE '\\' THEN {number} / 100 ELSE {number} END"
-    spelled = f"CASE WHEN regexp_full_match({bare}, {literal(_NUMBER[decimal])}) THEN {share} END"
-    if decimal == ",":
-        return spelled
-    # most files are plain, and a cast is ten times quicker than what recognises the others
-    return f"coalesce(TRY_CAST({value} AS DOUBLE), {spelled})"
-
-
 def dates_sql(value: str, column: Column) -> str:
     """An expression of text of a date column as a timestamp; NULL where it is in none of its forms."""
     return first_of([time_sql(value, form) for form in column.forms])
@@ -485,37 +461,8 @@ def moment_sql(column: Column) -> str:
     return f"CASE WHEN CAST({moment} AS DATE) BETWEEN DATE '{column.first}' AND DATE '{column.last}' THEN {moment} END"
 
 
-_BLANKS = " \t\r\n\u00a0\u202f\ufeff"
-_SIGNS_OF_MONEY = "".join(sign for sign in _CURRENCY if len(sign) == 1)
-_MONEY = (
-    *(_DOLLARS, f"[{_SIGNS_OF_MONEY}]", rf"(?i:\b({_CURRENCY_CODE})\b)", f"(?i:{_CURRENCY_WORD})"),
-    r"^R[ps]\.?",  # Rp100.000
-)
-_DEBITED, _CREDITED = r"(?i:dr\.?$)", r"(?i:cr\.?)"
-"""Behind a number, as books in India have it: what is credited has the other sign."""
-_SIGNS = "|".join(
-    ["[\\s\\x{00A0}\\x{2009}\\x{202F}'’]", *(f"{said}\\.?" if "?i" in said else said for said in _MONEY), _DEBITED]
-)
-_NUMBER = {
-    ".": r"[+-]?(\d+|\d{1,3}(,\d{3})+|\d{1,2}(,\d\d)+,\d{3})?(\.\d*)?([eE][+-]?\d+)?%?",  # 12,34,567.00 in India
-    ",": r"[+-]?(\d+|\d{1,3}(\.\d{3})+)?(,\d*)?([eE][+-]?\d+)?%?",
-}
-_PLAIN_NUMBER = {".": r"[+-]?\d+(\.\d+)?", ",": r"[+-]?\d+(,\d+)?", "whole": r"[+-]?\d+"}
 _DAY = r"\d{4}-\d\d-\d\d"
 _PLAIN_TIME = r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?)?"
-
-
-def _bare_number(value: str) -> str:
-    """Without currency, blanks and apostrophes; (12.50) is an accountant's -12.50, 12.50- that of a mainframe, and
-    12.50 Cr that of a ledger. A typeset minus is one."""
-    plain = f"translate({value}, {literal('−–' + DIGITS[0])}, {literal('--' + DIGITS[1])})"
-    signs = f"regexp_replace({plain}, {literal(_SIGNS)}, '', 'g')"
-    return f"regexp_replace({signs}, '^(?:\\((.+)\\)|(.+)(?:-|{_CREDITED}))$', '-\\1\\2')"
-
-
-def currency_of(text: str) -> str:
-    """An expression of the text of an amount as what it says of its currency, as it stands there; "" where nothing."""
-    return f"regexp_extract({text}, {literal('|'.join(_MONEY))})"
 
 
 # --- numbers and dates ------------------------------------------------------------------------------------------------
@@ -528,7 +475,7 @@ def _currency(connection: duckdb.DuckDBPyConnection) -> str:
         "GROUP BY named ORDER BY of DESC, named"
     ).fetchall()
     named, most = found[0] if found else ("", 0)
-    return _CURRENCY.get(named, "") if most > 0.5 * sum(of for _, of in found) else ""
+    return CURRENCIES.get(named, "") if most > 0.5 * sum(of for _, of in found) else ""
 
 
 def _with_samples(connection: duckdb.DuckDBPyConnection, column: Column, number: str) -> Column:

@@ -31,7 +31,6 @@ from segment_pipeline.quickstart.columns import (
     describe_column,
     known_sql,
     moment_sql,
-    number_sql,
     only_row,
     profiled_rows,
     without_point,
@@ -51,6 +50,7 @@ from segment_pipeline.quickstart.text import (
 )
 from segment_pipeline.sources.files import Form, TextRows
 from segment_pipeline.sources.text.dates import IN_ZONE, time_sql
+from segment_pipeline.sources.text.numbers import number_sql
 
 CURRENCY_NAME = re.compile(r"currency|curr$|währung|waehrung|devise|moneda|valuta|waluta|moeda", re.IGNORECASE)
 """How columns of currencies are called."""

@@ -11,11 +11,12 @@ from datetime import date
 import duckdb
 
 from segment_pipeline.database.quoting import as_named, identifier, literal
-from segment_pipeline.quickstart.columns import Column, dates_sql, number_sql, without_point
+from segment_pipeline.quickstart.columns import Column, dates_sql, without_point
 from segment_pipeline.quickstart.csv_table import Table, days_before, features_of, is_date
 from segment_pipeline.quickstart.roles import Orders
 from segment_pipeline.sources.expressions import NO_DATES, mentions
 from segment_pipeline.sources.text.dates import instant_sql
+from segment_pipeline.sources.text.numbers import number_sql
 
 
 def snapshot_columns(table: Table, names: Sequence[str], day: date | None) -> dict[str, str]:

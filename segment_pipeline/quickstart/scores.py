@@ -24,11 +24,11 @@ from segment_pipeline.quickstart.columns import (
     Column,
     known_sql,
     moment_sql,
-    number_sql,
     only_row,
     profiled_rows,
 )
 from segment_pipeline.quickstart.text import shown
+from segment_pipeline.sources.text.numbers import number_sql
 
 ENOUGH = {"customer": 2.5, "date": -math.inf, "order": 2.5, "amount": 1.5, "quantity": 2.0, "product": 1.5}
 """Points below which a column is not taken for that."""

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from segment_pipeline.errors import InputError, QuestionError
-from segment_pipeline.quickstart.columns import known_sql, number_sql
+from segment_pipeline.quickstart.columns import known_sql
 from segment_pipeline.quickstart.plan import explore
 from segment_pipeline.quickstart.request import Request
+from segment_pipeline.sources.text.numbers import number_sql
 from segment_pipeline_tests.quickstart.reading import (
     HEADER,
     as_csv,

@@ -10,11 +10,12 @@ from decimal import Decimal
 import duckdb
 
 from segment_pipeline.database.quoting import identifier
-from segment_pipeline.quickstart.columns import NEARLY_ALL, known_sql, number_sql, only_row
+from segment_pipeline.quickstart.columns import NEARLY_ALL, known_sql, only_row
 from segment_pipeline.quickstart.csv_table import Table
 from segment_pipeline.quickstart.roles import Orders
 from segment_pipeline.quickstart.text import shown
 from segment_pipeline.sources.reconciliation import Part
+from segment_pipeline.sources.text.numbers import number_sql
 
 _SEVERAL = 10
 """Customers from which on what all of them have in common is no chance."""

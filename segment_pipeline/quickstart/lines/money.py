@@ -9,12 +9,13 @@ import re
 import shlex
 
 from segment_pipeline.column_names import words_of
-from segment_pipeline.quickstart.columns import NEARLY_ALL, Column, known_sql, number_sql, only_row
+from segment_pipeline.quickstart.columns import NEARLY_ALL, Column, known_sql, only_row
 from segment_pipeline.quickstart.csv_table import CURRENCY_NAME, Table
 from segment_pipeline.quickstart.lines.counting import Lines
 from segment_pipeline.quickstart.lines.words import GIVEN_BACK, PERCENT_NAME, REDUCED
 from segment_pipeline.quickstart.scores import Evidence, rank_quantities
 from segment_pipeline.quickstart.text import Made, shown
+from segment_pipeline.sources.text.numbers import number_sql
 from segment_pipeline.words import figure, percent
 
 _WITH_CENTS = ("EUR", "USD", "GBP", "CHF", "CAD", "AUD", "NZD", "SGD", "HKD", "BRL", "MXN", "PLN", "DKK", "ILS", "ZAR")

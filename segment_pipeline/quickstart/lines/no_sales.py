@@ -9,7 +9,7 @@ import duckdb
 
 from segment_pipeline.database.quoting import as_named, identifier, literal
 from segment_pipeline.errors import QuestionError
-from segment_pipeline.quickstart.columns import Column, bare_sql, currency_of, known_sql
+from segment_pipeline.quickstart.columns import Column, bare_sql, known_sql
 from segment_pipeline.quickstart.csv_table import CURRENCY_NAME, Table
 from segment_pipeline.quickstart.lines.counting import Lines, in_quotes, written
 from segment_pipeline.quickstart.lines.money import (
@@ -24,6 +24,7 @@ from segment_pipeline.quickstart.roles import Orders
 from segment_pipeline.quickstart.text import shown
 from segment_pipeline.sources.expressions import mentions
 from segment_pipeline.sources.reconciliation import Part
+from segment_pipeline.sources.text.numbers import currency_of
 
 _TOO_MANY, _TIMES_THE_NEXT, _FEWEST_CUSTOMERS = 0.05, 5, 50
 """Share of all lines, and times as many as the next customer has, from which on one may stand for many; and among how

@@ -9,18 +9,10 @@ from collections.abc import Iterable, Mapping
 import duckdb
 
 from segment_pipeline.database.quoting import literal
-from segment_pipeline.quickstart.columns import (
-    MISSING,
-    NEARLY_ALL,
-    Column,
-    bare_sql,
-    known_sql,
-    moment_sql,
-    number_sql,
-    only_row,
-)
+from segment_pipeline.quickstart.columns import MISSING, NEARLY_ALL, Column, bare_sql, known_sql, moment_sql, only_row
 from segment_pipeline.quickstart.lines.words import GUESTS, PERHAPS_NOBODY, SOMEBODY
 from segment_pipeline.quickstart.roles import Roles
+from segment_pipeline.sources.text.numbers import number_sql
 
 TOTALS = (
     *("total", "totals", "grand total", "subtotal", "sub-total", "sum", "gesamt", "gesamtergebnis", "gesamtsumme"),
