@@ -529,7 +529,9 @@ def _text_dates(connection: duckdb.DuckDBPyConnection, given: str | None) -> Ite
     Where all days are below 13 day and month can be told apart by the span only: the wrong one scatters a few weeks
     over the whole year. Firsts of months over years are the exception: the wrong one has them all in January.
     """
-    form, doubtful = _date_of(connection, [ISO, *([given] if given else _forms(connection, _some_values(200)))])
+    # of two that read as many the first is taken: what the user has said
+    forms = [given, ISO] if given else [ISO, *_forms(connection, _some_values(200))]
+    form, doubtful = _date_of(connection, forms)
     if form:
         yield form, doubtful
     if not given:

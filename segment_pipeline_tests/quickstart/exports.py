@@ -124,7 +124,7 @@ EXPORTS: Mapping[str, str] = {
         "UnitPrice: price* | CustomerID: pointed* | Country: France"
     ),
     "klaviyo": (
-        "Event: Placed Order | $event_id: code* | Timestamp: unix* | Profile ID: person | Email: email* | $value: "
+        "Event: Placed Order | $event_id: code* | Timestamp: unix* | Profile ID: person* | Email: email | $value: "
         "total* | Item Count: pieces | Source Name: web | Campaign: empty"
     ),
     "hubspot": (

@@ -333,7 +333,7 @@ def test_who_looks_after_customers_is_none_of_them(write: Write) -> None:
 
 UNREADABLE: dict[str, tuple[Day, Amount, str, str]] = {
     "Finnish months": (lambda at: f"{at.day}. lokakuuta {at.year}", str, "write dates in digits", "--date-format"),
-    "debits": (str, lambda amount: f"{amount:.2f} DR", "write amounts in digits alone", "--decimal"),
+    "owed": (str, lambda amount: f"{amount:.2f} owed", "write amounts in digits alone", "--decimal"),
     "weekdays": (lambda at: f"{at:%A %d %b %Y %H.%M:%S}", str, "--date-format FORMAT", "in digits"),
 }
 

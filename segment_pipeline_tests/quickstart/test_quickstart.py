@@ -464,7 +464,8 @@ def test_cancelled_lines_and_negative_ones_are_counted_and_said_with_the_where_t
     (states,) = plan.warnings
     negative = next(one for one in plan.guesses if "below zero" in one)
     returned, cancelled = (sum(row[-1] == state for row in rows) for state in ("Returned", "cancelled"))
-    assert f"of {len(rows):,} order lines {cancelled:,} are 'cancelled', {returned:,} are 'Returned'" in states
+    assert f"of {len(rows):,} order lines {cancelled:,} are 'cancelled' (" in states
+    assert f"), {returned:,} are 'Returned' (-" in states
     assert """--where "order_status NOT IN ('cancelled', 'Returned')\"""" in states
     assert negative.startswith(f"{returned:,} of {len(rows):,} order lines (")
     back = sum(row[4] * Decimal(re.sub("[$,]", "", row[5])) for row in rows if row[-1] == "Returned")
