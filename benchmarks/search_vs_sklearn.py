@@ -135,7 +135,9 @@ def main() -> None:
     if chosen.cheaper:
         of_each = (f"{how}: {what}" for how in ("whole", "one run", "no search") for what in ("s", "ratio", "lost"))
         columns = ["data", "rows", *of_each]
-        record("search_vs_sklearn-cheaper", "k = 2..10, one thread", columns, [cheaper_row(*one) for one in sets.items()])
+        record(
+            "search_vs_sklearn-cheaper", "k = 2..10, one thread", columns, [cheaper_row(*one) for one in sets.items()]
+        )
     else:
         report([row(name, X) for name, X in sets.items()])
 
