@@ -188,7 +188,9 @@ def _over_time(step: Step) -> list[dg.AssetCheckResult]:
 
 def _begin(step: Step, events: "Mapping[str, EventCounts]") -> dg.AssetCheckResult:
     """A feed that begins inside the window rises for everybody until the window lies behind its beginning."""
-    first = add_months(step.month, 1 - step.config.source.window_months)
+    from segment_pipeline.sources.order_lines import window_of
+
+    first, _ = window_of(step.config, step.month)
     late = [
         f"{feed} begins on {found.begins}, the window on {first}"
         for feed, found in events.items()

@@ -287,11 +287,9 @@ def _said_amount(
     return _put_amount(connection, columns, made, decimal, hints), replace(hints, amount=made.name)
 
 
-def _turned(connection: duckdb.DuckDBPyConnection, orders: Orders | None, decimal: str) -> Made | None:
+def _turned(connection: duckdb.DuckDBPyConnection, orders: Orders, decimal: str) -> Made | None:
     """The amount with its sign turned, where nearly all are below zero: sales are credits in books of account, and
     these write credits with a minus."""
-    if orders is None:
-        return None
     parts = tuple(filter(None, (orders.quantity, orders.amount)))
     amount = " * ".join(number_sql(known_sql(part), decimal) for part in parts)
     below, known = only_row(

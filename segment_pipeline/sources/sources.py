@@ -200,7 +200,8 @@ def _read_orders(
         refuse_unknown_categories(connection, config, lines.sql(), month)
     except duckdb.Error as error:
         lines.refuse_changed()
-        refuse_uncomputable(config, month)
+        if isinstance(error, duckdb.DataError | duckdb.ProgrammingError):  # of a value; not Ctrl-C, nor want of memory
+            refuse_uncomputable(config, month)
         raise lines.failed(error) from error
     lines.refuse_changed()
     for feed in feeds:
