@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import numpy as np
 import pandas as pd
@@ -293,6 +294,23 @@ FROM_SOURCE_TO_PROFILES = [
     *("raw_customers", "validated_features", "scaled_matrix", "candidate_models", "selected_model"),
     *("monthly_assignments", "segment_profiles"),
 ]
+
+
+@pytest.mark.parametrize("begins", ["2023-01-20", "2023-02-03"])
+def test_a_feed_that_begins_inside_the_window_warns(
+    shop: Shop, materialize: Callable[..., dg.ExecuteInProcessResult], begins: str
+) -> None:
+    """In the next months it would rise for everybody. Within the window's first month it may be the first event."""
+    people = sorted(set(pd.read_parquet(shop.orders_path)["customer"]))[:50]
+    seen = [(who, str(day.date())) for who in people for day in pd.date_range(begins, "2023-03-31")]
+    write(shop.config_path.parent / "visits.parquet", seen, {"who": "VARCHAR", "at": "TIMESTAMP"})
+    text = shop.config_path.read_text(encoding="utf-8")
+    feed = "  events: [{feed: visits, path: visits.parquet, customer_id: who, occurred_at: at}]\nfeatures:"
+    shop.config_path.write_text(text.replace("features:", feed, 1), encoding="utf-8")
+    run = materialize(shop, "2023-03", selection=["raw_customers"])
+    (found,) = [one for one in run.get_asset_check_evaluations() if one.check_name == "feeds_cover_the_window"]
+    assert found.passed == (begins < "2023-02-01")
+    assert found.severity.name == "WARN"
 
 
 def test_every_segment_shows_what_it_spends_its_money_on(shop: Shop, materialize: Callable[..., object]) -> None:
