@@ -26,6 +26,7 @@ DECIDED = {
     "value/buyers_store.py": "spend of days that have a line, and so a value; the silence of somebody who has bought",
     "value/value_store.py": "a sum that is 0 where nothing was spent; bounds are missing where the value itself is",
     "campaigns/actions_store.py": "a hybrid has a second segment",
+    "quickstart/lines/documents.py": "counts of lines, of a value and of another that are both there",
 }
 """Where least or greatest stands in SQL -> why nothing missing can count as something there."""
 
