@@ -39,18 +39,37 @@ def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
 
 def column_lineage(about: Mapping[str, Any], deps: Iterable[dg.AssetsDefinition]) -> dict[str, dg.MetadataValue]:
     """Where the columns of an asset come from, as far as declarations tell: those that an asset it stands on declares
-    in the same words. about : metadata with the asset's own columns. The month, which all have, is left out."""
+    in the same words; of the published file, which calls them relation.column, those of the relation's own asset.
+    about : metadata with the asset's own columns. The month, which all have, is left out."""
     declared = {spec.key: _columns(spec.metadata) for dep in deps for spec in dep.specs}
-    found = {
-        name: [
-            dg.TableColumnDep(asset_key=key, column_name=name)
-            for key, columns in declared.items()
-            if name != MONTH.name and columns.get(name) == column
-        ]
-        for name, column in _columns(about).items()
+    found: dict[str, list[dg.TableColumnDep]] = {}
+    for name, column in _columns(about).items():
+        relation, _, last = name.rpartition(".")
+        for key, columns in declared.items():
+            if last != MONTH.name and relation in ("", key.to_user_string()) and _same(columns.get(last), column):
+                found.setdefault(name, []).append(dg.TableColumnDep(asset_key=key, column_name=last))
+    known = dg.TableColumnLineage(found)
+    return {"dagster/column_lineage": dg.MetadataValue.column_lineage(known)} if found else {}
+
+
+def with_sources(about: Mapping[str, Any], lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """The asset's metadata, each column tagged with the assets that it comes from: only Dagster+ draws the lineage
+    itself, and every UI shows the tags of a column."""
+    if not lineage:
+        return dict(about)
+    sources = lineage["dagster/column_lineage"].column_lineage.deps_by_column
+    tags = {
+        name: {"from": ", ".join(dep.asset_key.to_user_string() for dep in found)} for name, found in sources.items()
     }
-    known = dg.TableColumnLineage({name: sources for name, sources in found.items() if sources})
-    return {"dagster/column_lineage": dg.MetadataValue.column_lineage(known)} if known.deps_by_column else {}
+    columns = [
+        dg.TableColumn(name, column.type, column.description, tags=tags.get(name))
+        for name, column in _columns(about).items()
+    ]
+    return {**about, "dagster/column_schema": dg.TableSchema(columns)}
+
+
+def _same(one: dg.TableColumn | None, other: dg.TableColumn) -> bool:
+    return one is not None and (one.type, one.description) == (other.type, other.description)
 
 
 def _columns(metadata: Mapping[str, Any]) -> dict[str, dg.TableColumn]:

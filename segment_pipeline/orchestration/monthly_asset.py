@@ -16,7 +16,7 @@ from segment_pipeline.database.engines.spark import SilentError
 from segment_pipeline.database.tables import Table
 from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.checks import GateClosedError
-from segment_pipeline.orchestration.metadata import column_lineage, is_known, rounded, table_metadata
+from segment_pipeline.orchestration.metadata import column_lineage, is_known, rounded, table_metadata, with_sources
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.settings import location_config, made_by
 
@@ -60,6 +60,7 @@ def monthly_asset(
     """
     description, about = (makes, {}) if isinstance(makes, str) else (_description(makes, beside), table_metadata(makes))
     about = {**about, **(metadata or {})}
+    lineage = column_lineage(about, deps)
 
     def asset_of(story: Story) -> dg.AssetsDefinition:
         name = story.__name__
@@ -74,8 +75,8 @@ def monthly_asset(
             tags={tag: "" for tag, has_it in _tags(checks, follows_itself) if has_it},
             code_version=made_by(),
             description=description,
-            metadata=about,
-        )(_events_of(story, column_lineage(about, deps)))
+            metadata=with_sources(about, lineage),
+        )(_events_of(story, lineage))
 
     return asset_of
 

@@ -301,6 +301,12 @@ def test_figures_are_rounded_and_columns_lead_to_where_they_are_declared_in_the_
     }
     lineage = told["dagster/column_lineage"].column_lineage.deps_by_column
     assert lineage == {"amount": [dg.TableColumnDep(asset_key=dg.AssetKey("who_paid"), column_name="amount")]}
+    (spec,) = who_spent.specs
+    assert {one.name: one.tags.get("from") for one in spec.metadata["dagster/column_schema"].columns} == {
+        "month": None,
+        "amount": "who_paid",
+        "share": None,
+    }
 
 
 def verdicts_of(run: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str]]:

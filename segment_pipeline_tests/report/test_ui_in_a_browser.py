@@ -91,6 +91,11 @@ def test_the_source_shows_what_a_month_found_in_it(ui, chromium, tmp_path):
     assert "lines" in shown
 
 
+def test_a_column_says_from_which_asset_it_comes(ui, chromium, tmp_path):
+    shown = look_at(chromium, f"{ui}/assets/validated_features?view=overview", tmp_path, "from: raw_customers")
+    assert "from: raw_customers" in shown
+
+
 def test_a_check_shows_its_numbers_and_plots_them(ui, chromium, tmp_path):
     page = f"{ui}/assets/validated_features?view=checks&checkDetail=enough_customers"
     shown = look_at(chromium, page, tmp_path, "limit/customers")
