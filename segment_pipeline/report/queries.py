@@ -154,17 +154,22 @@ def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
             WITH ranked AS (
                 SELECT month, customer_id, segment_id, max_probability, second_segment_id, second_probability, tier,
                     CASE tier WHEN 'dominant' THEN 'typical' WHEN 'hybrid' THEN 'hybrid' END AS kind,
-                    CASE WHEN tier = 'dominant' THEN log_likelihood ELSE second_probability END AS goodness
+                    CASE WHEN tier = 'dominant' THEN log_likelihood ELSE second_probability END AS goodness,
+                    -- of hybrids those of the commonest pair are the example
+                    CASE WHEN tier = 'hybrid'
+                        THEN count(*) OVER (PARTITION BY segment_id, tier, second_segment_id) END AS of_pair
                 FROM monthly_assignments WHERE month = ?
             ),
             chosen AS (
-                SELECT * FROM ranked WHERE kind IS NOT NULL
-                QUALIFY row_number() OVER (PARTITION BY segment_id, kind ORDER BY goodness DESC, customer_id)
-                    <= {SAMPLE_ROWS}
+                SELECT *, row_number() OVER (
+                    PARTITION BY segment_id, kind
+                    ORDER BY of_pair DESC, CASE kind WHEN 'hybrid' THEN second_segment_id END, goodness DESC, customer_id
+                ) AS place
+                FROM ranked WHERE kind IS NOT NULL
             )
-            SELECT s.* EXCLUDE (month), r.churn_risk FROM chosen AS s
+            SELECT s.* EXCLUDE (month, of_pair, place), r.churn_risk FROM chosen AS s
             LEFT JOIN churn_risk AS r ON r.month = s.month AND r.customer_id = s.customer_id
-            ORDER BY s.segment_id, s.kind DESC, s.goodness DESC, s.customer_id
+            WHERE s.place <= {SAMPLE_ROWS} ORDER BY s.segment_id, s.kind DESC, s.place
         """,
         # of each segment, and of all (segment_id NULL); without arms there is nobody to judge an action by
         "actions": """

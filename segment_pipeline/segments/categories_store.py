@@ -60,10 +60,24 @@ def write_segment_examples(connection: duckdb.DuckDBPyConnection, month: date) -
         SEGMENT_EXAMPLES,
         month,
         f"""
-        WITH hybrids AS (
+        WITH of_two AS (
             SELECT customer_id, segment_id, max_probability, second_segment_id, second_probability,
                 is_between, position_to_second
             FROM monthly_assignments WHERE month = {of_month} AND (tier = 'hybrid' OR is_between)
+        ),
+        pairs AS (
+            -- a probability of 0.5 may be doubt; who lies between does some of both
+            SELECT *, row_number() OVER (
+                PARTITION BY segment_id ORDER BY is_between DESC NULLS LAST, customers DESC, second_segment_id
+            ) AS place
+            FROM (
+                SELECT segment_id, is_between, second_segment_id, count(*) AS customers FROM of_two
+                GROUP BY segment_id, is_between, second_segment_id
+            )
+        ),
+        hybrids AS (
+            SELECT o.* FROM of_two AS o JOIN pairs AS p ON p.place = 1 AND p.segment_id = o.segment_id
+                AND p.second_segment_id = o.second_segment_id AND p.is_between IS NOT DISTINCT FROM o.is_between
         ),
         spent AS (
             SELECT customer_id, CAST(sum(spend) AS DOUBLE) AS total
@@ -85,9 +99,7 @@ def write_segment_examples(connection: duckdb.DuckDBPyConnection, month: date) -
         ranked AS (
             SELECT b.*, own.share AS segment_share, second.share AS second_segment_share,
                 row_number() OVER (
-                    PARTITION BY b.segment_id
-                    -- a probability of 0.5 may be doubt; who lies between does some of both
-                    ORDER BY b.is_between DESC NULLS LAST, b.share - own.share DESC, b.customer_id, b.category
+                    PARTITION BY b.segment_id ORDER BY b.share - own.share DESC, b.customer_id, b.category
                 ) AS place
             FROM bought AS b
             JOIN segment_categories AS own

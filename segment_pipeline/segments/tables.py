@@ -334,10 +334,10 @@ SEGMENT_CATEGORIES = Table(
 
 SEGMENT_EXAMPLES = Table(
     "segment_examples",
-    "Of each segment one real customer who is of another as well (is_between; where nobody is, a hybrid), whom "
-    "its purchases tell apart most: of those who spent at least half as much as these do on average, the one with the "
-    "largest share on a category beyond the segment's own. None of a segment without such a customer, and where the "
-    "source has no categories.",
+    "Of each segment one real customer who is of another as well (is_between; where nobody is, a hybrid), of that one "
+    "of which most of these are, whom its purchases tell apart most: of those who spent at least half as much as these "
+    "do on average, the one with the largest share on a category beyond the segment's own. None of a segment without "
+    "such a customer, and where the source has no categories.",
     (
         MONTH,
         SEGMENT_ID,

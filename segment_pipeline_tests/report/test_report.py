@@ -14,8 +14,8 @@ import pytest
 from rich.console import Console
 
 from segment_pipeline.publishing.summary import print_summary, summarise
-from segment_pipeline.report.cards import Card
-from segment_pipeline.report.queries import ReportError
+from segment_pipeline.report.cards import Card, cards, placed_features
+from segment_pipeline.report.queries import ReportError, read_story
 from segment_pipeline.report.report import render, write_report
 from segment_pipeline.words import percent
 from segment_pipeline_tests.report.pages import Page, parse
@@ -375,6 +375,28 @@ def test_a_card_tells_what_one_of_its_hybrids_buys(published):
     assert f"{told} 72 % on baby & child, its segment 13 %." in page_of(published, MAY).text
     change(published, "DROP TABLE segment_examples")  # a file from before there was such a table
     assert told not in page_of(published, MAY).text
+
+
+def test_the_example_of_a_segments_hybrids_is_of_the_pair_that_most_of_them_are(published):
+    """Two are of the first segment and another, and one, the most divided of all, of that and a third."""
+    change(published, "UPDATE monthly_assignments SET tier = 'leaning' WHERE month = DATE '2023-05-01'")
+    change(
+        published,
+        """
+        UPDATE monthly_assignments SET tier = 'hybrid', segment_id = 1, is_between = false,
+            second_segment_id = CASE place WHEN 1 THEN 3 ELSE 2 END, second_probability = 0.50 - 0.01 * place
+        FROM (
+            SELECT customer_id AS who, row_number() OVER (ORDER BY customer_id) AS place FROM monthly_assignments
+            WHERE month = DATE '2023-05-01' QUALIFY place <= 3
+        ) WHERE month = DATE '2023-05-01' AND customer_id = who
+        """,
+    )
+    with duckdb.connect(str(published), read_only=True) as connection:
+        story = read_story(connection, MAY)
+    (card,) = (card for card in cards(story, placed_features(story)) if card.segment["segment_id"] == 1)
+    assert [(pair["second_segment_id"], pair["customers"]) for pair in card.pairs] == [(2, 2), (3, 1)]
+    assert card.example is not None
+    assert (card.example["second_segment_id"], card.example["second_probability"]) == (2, pytest.approx(0.48))
 
 
 def spoken_of(page: Page) -> str:
