@@ -159,6 +159,10 @@ ROLE_NOUNS_OF_ONE_ORDER = {
 """The same where most of them have ordered once: nobody is a regular of one order."""
 
 
+RARE_CUSTOMERS = "Rare customers"
+"""What casual ones are called who order far less often than all."""
+
+
 def listed(things: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`; nothing of nothing."""
     *others, last = things or [""]

@@ -388,7 +388,8 @@ def _segments(
     of a feature which the model has no more, or of regulars where most have ordered once. A given name wins."""
     known = {s.segment_id: s for s in inputs.previous.segments} if inputs.previous is not None else {}
     weights = R / R.sum(axis=0)
-    roles = assign_roles(_standing(inputs.recency, weights), _standing(inputs.frequency, weights))
+    frequency = _standing(inputs.frequency, weights)
+    roles = assign_roles(_standing(inputs.recency, weights), frequency)
     roles = roles or [None] * len(ids)
     gone = set(inputs.previous.space.names) - set(inputs.space.names) if inputs.previous is not None else set()
     once = mostly_once(inputs.frequency, R)
@@ -413,6 +414,7 @@ def _segments(
         (config.roles.recency, config.roles.frequency, GAP),
         {feature.name: kind_of(feature) for feature in config.features},
         [once[k] for k in fresh],
+        None if frequency is None else frequency[fresh],
     )
     named = dict(zip(fresh, names, strict=True)) | given_names
     return tuple(

@@ -8,7 +8,15 @@ import numpy as np
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.features import FeatureSpace
-from segment_pipeline.words import ROLE_NOUNS, ROLE_NOUNS_OF_ONE_ORDER, Kind, all_traits_of, capitalised, traits_of
+from segment_pipeline.words import (
+    RARE_CUSTOMERS,
+    ROLE_NOUNS,
+    ROLE_NOUNS_OF_ONE_ORDER,
+    Kind,
+    all_traits_of,
+    capitalised,
+    traits_of,
+)
 
 DORMANT_SILENCE = 1.0
 """Mean days since the last order, in standard deviations above the population: from here a segment is dormant."""
@@ -31,6 +39,10 @@ ENGAGED_FREQUENCY = 0.25
 
 NOTABLE = 0.3
 """Distance of a segment's mean from the population's, in standard deviations, from which a name may mention it."""
+
+
+NOTABLE_BESIDE_NAMESAKES = NOTABLE / 2
+"""The same where another segment has the same noun, and both would rather be told apart than one of them alone."""
 
 
 MARKED = 1.0
@@ -58,6 +70,7 @@ def name_segments(
     said_by_role: Collection[str] = (),
     kinds: Mapping[str, Kind] | None = None,
     ordered_once: Sequence[bool] = (),
+    frequency: Array | None = None,
 ) -> list[str]:
     """A readable name for each segment, such as "Loyal regulars, big baskets", or "Frequent, big baskets" where there
     are no roles; no two alike and none in `taken`.
@@ -67,14 +80,17 @@ def name_segments(
     frequent. A role names a segment with the most notable feature that it does not speak of itself; without
     one the two most notable features do. Where that is not unique more features follow, then a number. kinds : of the
     features that the file declares (`kind_of`), for the words. ordered_once : whether most of a segment's customers
-    have (`mostly_once`), which changes what its role is called; () of none.
+    have (`mostly_once`), () of none, and frequency : (k,) as for `assign_roles`, which change what a role is called.
     """
     used = {name.casefold() for name in taken}
     result = []
     traits = [traits_of(feature, (kinds or {}).get(feature)) for feature in names]
-    for means, role, once in zip(z_means, roles, ordered_once or [False] * len(roles), strict=True):
-        noun = None if role is None else (ROLE_NOUNS_OF_ONE_ORDER if once else ROLE_NOUNS)[role]
-        options = _name_options(means, names, traits, noun, said_by_role)
+    often = np.zeros(len(roles)) if frequency is None else frequency
+    nouns = list(map(_noun, roles, ordered_once or [False] * len(roles), often))
+    for means, noun in zip(z_means, nouns, strict=True):
+        namesakes = sum(name.startswith(noun) for name in [*filter(None, nouns), *taken]) - 1 if noun is not None else 0
+        least = NOTABLE_BESIDE_NAMESAKES if namesakes else NOTABLE
+        options = _name_options(means, names, traits, noun, said_by_role, least)
         name = next(option for option in options if option.casefold() not in used)
         used.add(name.casefold())
         result.append(name)
@@ -145,15 +161,26 @@ def _role(silence: float, orders: float) -> str:
     return "casual"
 
 
+def _noun(role: str | None, once: bool, frequency: float) -> str | None:
+    """What a segment's role is called. once : whether most of it have ordered once; frequency : as for the role."""
+    if role is None:
+        return None
+    if role == "casual" and frequency <= -MARKED:
+        return RARE_CUSTOMERS
+    return (ROLE_NOUNS_OF_ONE_ORDER if once else ROLE_NOUNS)[role]
+
+
 def _name_options(
     means: Array,
     names: Sequence[str],
     traits: Sequence[tuple[str, str, str, str]],
     noun: str | None,
     said_by_role: Collection[str],
+    least: float,
 ) -> Iterator[str]:
-    """Names for one segment, the best first, without end. noun : what its role is called."""
-    notable = [j for j in np.argsort(-np.abs(means), kind="stable") if abs(means[j]) >= NOTABLE]
+    """Names for one segment, the best first, without end. noun : what its role is called. least : distance of a mean
+    from the population's from which it may be mentioned."""
+    notable = [j for j in np.argsort(-np.abs(means), kind="stable") if abs(means[j]) >= least]
     if noun is not None:
         notable.sort(key=lambda j: names[j] in said_by_role)  # the role's own come last
     said = [_trait(traits[j], float(means[j])) for j in notable]

@@ -133,6 +133,20 @@ def test_a_role_names_a_segment_with_what_it_does_not_say_itself() -> None:
     ]
 
 
+def test_casual_customers_who_order_far_less_often_than_all_are_rare_and_not_occasional() -> None:
+    means = np.array([[0.0, -0.5, 0.2], [0.6, -1.4, -0.9], [1.4, -1.4, 0.0]])
+    names = name_segments(means, NAMES, ["casual", "casual", "dormant"], (), NAMES[:2], frequency=means[:, 1])
+    assert names == ["Occasional customers", "Rare customers, small baskets", "Sleeping customers"]
+
+
+def test_of_namesakes_each_is_told_by_what_it_has_of_its_own_even_where_that_is_less() -> None:
+    means = np.array([[1.4, -0.9, 0.2], [1.3, -1.4, -1.2]])
+    apart = ["Sleeping customers, big baskets", "Sleeping customers, very small baskets"]
+    assert name_segments(means, NAMES, ["dormant"] * 2, (), NAMES[:2]) == apart
+    assert name_segments(means[:1], NAMES, ["dormant"], apart[1:], NAMES[:2]) == apart[:1]
+    assert name_segments(means[:1], NAMES, ["dormant"], (), NAMES[:2]) == ["Sleeping customers"]
+
+
 def test_features_of_the_users_own_are_named_too() -> None:
     assert name_segments(np.array([[2.0, -0.5]]), ("support_tickets", 'app "opens" 🛒'), [None]) == [
         'Very high support tickets, low app "opens" 🛒'
@@ -182,7 +196,8 @@ def test_every_kind_of_feature_has_words_of_its_own(declared, far_below, above, 
 def test_a_name_speaks_of_the_features_that_it_was_given_for(means: list[float], role: str | None) -> None:
     features = (*NAMES, 'app "opens" (.*) 🛒')
     first, again = name_segments(np.array([means, means]), features, [role, role], (), NAMES[:2])
-    notable = [feature for feature, mean in zip(features, means, strict=True) if abs(mean) >= 0.3]
+    least = 0.3 if role is None else 0.15  # two of one role are namesakes
+    notable = [feature for feature, mean in zip(features, means, strict=True) if abs(mean) >= least]
     for name in (first, again):
         spoken_of = [feature for feature in features if speaks_of(name, feature)]
         assert set(spoken_of) <= set(notable)
