@@ -12,8 +12,17 @@ from dataclasses import dataclass
 
 from pydantic import model_validator
 
-from segment_pipeline.config.values import Settings, refusal, setting
+from segment_pipeline.config.values import Name, Settings, refusal, setting
 from segment_pipeline.config.yaml_text import show
+
+
+class ContactAction(Settings):
+    """What is done with everybody on the contact list, whatever the action matrix says of them."""
+
+    what: Name = setting(..., "", "What is done, in a sentence.")
+    owner: Name = setting(..., "", "Who sees to it.")
+    channel: Name = setting(..., "", "How the customer is reached.")
+    within_days: int = setting(..., "days", "How long after the month's end it is to be done.", ge=1, le=730)
 
 
 class WarningSettings(Settings):
@@ -48,6 +57,9 @@ class WarningSettings(Settings):
         "customers",
         "Places on the contact list, as many as the team can contact a month; without it as many as are warned of.",
         ge=1,
+    )
+    action: ContactAction | None = setting(
+        None, "", "What is done with those on the contact list; without it the action of each customer alone."
     )
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ and why the others have not. Not here: the back-test that they are judged by (ba
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from segment_pipeline.early_warnings.backtest import WHOLE, BacktestRow
 from segment_pipeline.words import counted, listed, percent
@@ -15,11 +16,16 @@ from segment_pipeline.words import counted, listed, percent
 
 @dataclass(frozen=True)
 class Standing:
-    """Whether a rule (or, of WHOLE, any of them) takes part in a month's contact list; sentence : why, with figures."""
+    """Whether a rule (or, of WHOLE, any of them) takes part in a month's contact list; sentence : why, with figures.
+    Of WHOLE also what is done with those on it, by whom, how and until when; None where the file does not say."""
 
     warning: str
     takes_part: bool
     sentence: str
+    what: str | None = None
+    owner: str | None = None
+    channel: str | None = None
+    due: date | None = None
 
 
 def standings(

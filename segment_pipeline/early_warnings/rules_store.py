@@ -7,7 +7,8 @@ warns of customers who still order: one who does not is lapsed, which the transi
 """
 
 from collections.abc import Callable, Sequence
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any
 
 import duckdb
@@ -27,7 +28,7 @@ from segment_pipeline.early_warnings.tables import (
     WARNING_BACKTEST_HISTORY,
 )
 from segment_pipeline.models.model import Segment, SegmentModel
-from segment_pipeline.months import add_months
+from segment_pipeline.months import add_months, as_of
 from segment_pipeline.value.tables import CUSTOMER_VALUE
 
 _BY_A_RULE = f"warning NOT IN ({literal(HIGH_CHURN_RISK)}, {literal(REVENUE_AT_RISK)})"
@@ -55,6 +56,7 @@ def write_early_warnings(
     names = [rule.name for rule in rules]
     ranked, by_money = (month_rows(connection, table, month) > 0 for table in (CHURN_RISK, CUSTOMER_VALUE))
     found = standings(names, _judged_before(connection, month), ranked=ranked, by_money=by_money)
+    found[-1] = replace(found[-1], **_doing(settings, month))
     write_rows(connection, CONTACT_LIST_RULES, month, [vars(standing) for standing in found])
     proven = [standing.warning for standing in found if standing.takes_part and standing.warning != WHOLE]
     return replace_month(
@@ -97,6 +99,14 @@ def write_early_warnings(
     )
 
 
+def _doing(settings: WarningSettings, month: date) -> dict[str, Any]:
+    """What is done with the month's contact list, as columns of contact_list_rules."""
+    if settings.action is None:
+        return {}
+    told = settings.action.model_dump()
+    return told | {"due": as_of(month) + timedelta(days=told.pop("within_days"))}
+
+
 def warning_figures(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str, int]:
     """How many warnings of rules are new, ongoing, resolved; how many customers are to be contacted, how many have a
     warning and are not on that list, and how many a campaign leaves alone."""
@@ -122,9 +132,10 @@ def standings_of(connection: duckdb.DuckDBPyConnection, month: date) -> list[Sta
     it, as in a file of a version that had every warning on the list."""
     if not is_there(connection, CONTACT_LIST_RULES.name):
         return []
+    doing = "what, owner, channel, due" if is_there(connection, CONTACT_LIST_RULES.name, "due") else "NULL AS what"
     rows = read_rows(
         connection,
-        f"SELECT warning, takes_part, sentence FROM {CONTACT_LIST_RULES.name} WHERE month = ? "
+        f"SELECT warning, takes_part, sentence, {doing} FROM {CONTACT_LIST_RULES.name} WHERE month = ? "
         f"ORDER BY warning = '{WHOLE}', warning",
         month,
     )

@@ -172,6 +172,10 @@ CONTACT_LIST_RULES = Table(
         Column("warning", "VARCHAR", "", "The rule; any: the list as a whole."),
         Column("takes_part", "BOOLEAN", "", "Whether the rule takes part; of any, whether a rule does."),
         Column("sentence", "VARCHAR", "", "Why, with the figures; of any, what the list stands on."),
+        Column("what", "VARCHAR", "", "Of any: what is done with everybody on the list; NULL without warnings.action."),
+        Column("owner", "VARCHAR", "", "Of any: who sees to it."),
+        Column("channel", "VARCHAR", "", "Of any: how the customers are reached."),
+        Column("due", "DATE", "day", "Of any: the day until which it is to be done."),
     ),
     ("month", "warning"),
 )

@@ -14,7 +14,7 @@ from segment_pipeline.early_warnings.rules_store import STANDING
 from segment_pipeline.months import add_months, months_between
 from segment_pipeline.movement.chance import chance_in_words
 from segment_pipeline.report.queries import Story
-from segment_pipeline.report.shown import change, month_name, percent, points, spoken, unknown, whole
+from segment_pipeline.report.shown import change, day_name, month_name, percent, points, spoken, unknown, whole
 from segment_pipeline.sources.reconciliation import FORMER, OUTSIDE, REASONS, USED, Part
 
 LEFT_OUT_MUCH = 0.05
@@ -301,8 +301,7 @@ def _attention(story: Story) -> Answer:
     more = _money_judged(story) if risk is not None else []
     more += [f"Chosen {stands_on}."] if stands_on else []
     judged = story["contact_list"]
-    if judged is not None:
-        more.append(_list_judged(judged, money_of(story)))
+    more.append(_list_judged(judged, money_of(story)) if judged is not None else "No earlier list can be judged yet.")
     more += _risk_judged(story)
     return Answer(f"{said}.", more)
 
@@ -370,7 +369,8 @@ def _risk_judged(story: Story) -> list[str]:
 
 def _actions(story: Story) -> Answer:
     of_all = [row for row in story["actions"] if row["segment_id"] is None]
-    if not of_all:
+    with_list = _of_list(story)
+    if not of_all and not with_list:
         return Answer(
             "No action is configured: give each segment one, with an owner, under actions in the configuration."
         )
@@ -379,7 +379,18 @@ def _actions(story: Story) -> Answer:
         f"{whole(row['customers'])})."
         for row in of_all
     ]
-    return Answer(" ".join(told))
+    return Answer(" ".join([*with_list, *told]))
+
+
+def _of_list(story: Story) -> list[str]:
+    """What is done with everybody on the contact list, where the user's file says it and somebody is on it."""
+    doing = story["list_action"]
+    if doing is None or not story["queue"]:
+        return []
+    return [
+        f"{doing.what.rstrip('.')} ({doing.owner}, by {day_name(doing.due)}, for the "
+        f"{whole(story['warned']['to_contact'])} on the contact list)."
+    ]
 
 
 def _trust(story: Story) -> Answer:

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from segment_pipeline.database.rows import Row, is_there, read_rows
-from segment_pipeline.early_warnings.rules_store import contact_list_told, standings_of, warning_figures
+from segment_pipeline.early_warnings.rules_store import standings_of, warning_figures
 from segment_pipeline.errors import PipelineError
 from segment_pipeline.months import month_key
 from segment_pipeline.movement.reference_store import chance_rows
@@ -163,7 +163,8 @@ def _segments(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
             chosen AS (
                 SELECT *, row_number() OVER (
                     PARTITION BY segment_id, kind
-                    ORDER BY of_pair DESC, CASE kind WHEN 'hybrid' THEN second_segment_id END, goodness DESC, customer_id
+                    ORDER BY of_pair DESC, CASE kind WHEN 'hybrid' THEN second_segment_id END,
+                        goodness DESC, customer_id
                 ) AS place
                 FROM ranked WHERE kind IS NOT NULL
             )
@@ -237,12 +238,14 @@ def _moved_by_refit(connection: duckdb.DuckDBPyConnection, month: date) -> int:
 
 
 def _attention(connection: duckdb.DuckDBPyConnection, month: date) -> Story:
+    standings = standings_of(connection, month)
     valued = is_there(connection, "customer_value")
     value = "customer_value" if valued else "(SELECT NULL AS month, NULL AS customer_id, NULL AS revenue_at_risk)"
     return {
         "warned": warning_figures(connection, month),
-        "list_stands_on": contact_list_told(connection, month),
-        "standings": [vars(standing) for standing in standings_of(connection, month)[:-1]],
+        "list_stands_on": standings[-1].sentence if standings else None,
+        "list_action": standings[-1] if standings and standings[-1].what else None,
+        "standings": [vars(standing) for standing in standings[:-1]],
         "at_risk": _first(
             read_rows(
                 connection,

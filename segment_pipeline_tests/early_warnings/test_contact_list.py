@@ -244,6 +244,20 @@ def test_a_file_of_before_there_were_standings_tells_nothing(warehouse):
     assert (standings_of(warehouse, APRIL), contact_list_told(warehouse, APRIL)) == ([], None)
 
 
+def test_the_list_as_a_whole_has_an_action_with_an_owner_and_a_day_where_the_file_says_it(warehouse):
+    doing = {"what": "Write to them.", "owner": "CRM", "channel": "post", "within_days": 14}
+    four_customers(warehouse, APRIL, (0.2, 0.9, 0.5, 0.4))
+    write_early_warnings(warehouse, MODEL, MODEL, APRIL, WarningSettings.model_validate({"action": doing}))
+    *rules, whole = standings_of(warehouse, APRIL)
+    assert (whole.what, whole.owner, whole.channel, whole.due) == ("Write to them.", "CRM", "post", date(2023, 5, 15))
+    assert {rule.what for rule in rules} == {None}
+    write_early_warnings(warehouse, MODEL, MODEL, APRIL, DEFAULTS)
+    assert standings_of(warehouse, APRIL)[-1].what is None
+    for column in ("what", "owner", "channel", "due"):  # a file of before there was such an action
+        warehouse.execute(f"ALTER TABLE contact_list_rules DROP COLUMN {column}")
+    assert standings_of(warehouse, APRIL)[-1].warning == "any"
+
+
 def test_who_leaves_the_list_is_resolved_once(warehouse):
     for month, risks in ((MARCH, (0.2, 0.9, 0.5, 0.4)), (APRIL, (0.2, 0.1, 0.5, 0.6)), (MAY, (0.2, 0.1, 0.5, 0.6))):
         four_customers(warehouse, month, risks)

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+from segment_pipeline.early_warnings.contact_list import Standing
 from segment_pipeline.report.briefing import Briefing, brief, finding_of_moves, finding_of_shares, period_of
 from segment_pipeline.sources.reconciliation import Part
 
@@ -39,6 +40,7 @@ def story(**changes):
         "at_risk": None,
         "list_stands_on": "by churn risk alone: no warning has proven to find more",
         "contact_list": None,
+        "list_action": None,
         "actions": [],
         "window_months": None,
         "value_quality": [],
@@ -72,6 +74,22 @@ def test_the_five_answers_say_how_the_base_is_what_changed_whom_to_see_to_what_t
         "explains.",
         "5 new, 2 came back, 7 lapsed.",
     ]
+
+
+def test_what_is_done_with_the_list_is_said_first_and_only_where_somebody_is_on_it():
+    doing = Standing("any", False, "by churn risk alone", "Write to them.", "CRM", "post", date(2023, 6, 15))
+    assert (
+        briefed(list_action=doing).actions.said
+        == "Write to them (CRM, by 15 June 2023, for the 9 on the contact list)."
+    )
+    assert briefed(list_action=doing, queue=[]).actions.said.startswith("No action is configured")
+
+
+def test_a_list_that_nobody_can_judge_yet_says_so():
+    judged = {"months": 1, "precision": 0.5, "churn_risk_precision": None, "base_rate": 0.1}
+    told = "No earlier list can be judged yet."
+    assert told in briefed().attention.more
+    assert told not in briefed(contact_list=judged).attention.more
 
 
 def test_a_year_ago_stands_beside_last_month_where_it_is_known():

@@ -329,6 +329,24 @@ def test_each_customer_on_the_contact_list_has_the_number_of_its_action(publishe
     assert told
     assert told[0] == "2"
     assert set(told[1:]) == {"1"}
+    change(
+        published,
+        "UPDATE customer_actions SET action_id = NULL, what = NULL WHERE customer_id = "
+        "(SELECT min(customer_id) FROM early_warnings WHERE month = DATE '2023-05-01' AND within_budget)",
+    )
+    assert " none " in page_of(published, MAY).text.partition("What to do?")[0]
+
+
+def test_the_contact_list_has_an_action_of_its_own_before_those_of_segments(published):
+    change(published, "UPDATE early_warnings SET priority = 1, within_budget = true WHERE status <> 'resolved'")
+    assert "on the contact list." not in page_of(published, MAY).text.partition("What to do?")[2]
+    change(
+        published,
+        "UPDATE contact_list_rules SET what = 'Write to them.', owner = 'CRM', channel = 'post', "
+        "due = DATE '2023-06-14' WHERE warning = 'any'",
+    )
+    said = page_of(published, MAY).text.partition("What to do?")[2]
+    assert re.match(r" Write to them\. CRM, by post, by 14 June 2023, for the [0-9]+ on the contact list\.", said)
 
 
 def test_an_action_is_said_to_be_judged_only_where_it_has_a_control_group(published):
