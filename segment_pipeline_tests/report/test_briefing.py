@@ -78,10 +78,8 @@ def test_the_five_answers_say_how_the_base_is_what_changed_whom_to_see_to_what_t
 
 def test_what_is_done_with_the_list_is_said_first_and_only_where_somebody_is_on_it():
     doing = Standing("any", False, "by churn risk alone", "Write to them.", "CRM", "post", date(2023, 6, 15))
-    assert (
-        briefed(list_action=doing).actions.said
-        == "Write to them (CRM, by 15 June 2023, for the 9 on the contact list)."
-    )
+    said = briefed(list_action=doing).actions.said
+    assert said == "Write to them (CRM, by 15 June 2023, for the 9 on the contact list)."
     assert briefed(list_action=doing, queue=[]).actions.said.startswith("No action is configured")
 
 
