@@ -36,15 +36,16 @@ def standings(
     judged : what is known of a rule's warnings among all customers, all observed months together. ranked : whether the
     month has a churn risk. by_money : whether it also has the value of customers, so that revenue at risk ranks.
     """
-    found = [_standing(rule, judged.get(rule)) for rule in rules]
+    found = [_standing(rule, judged.get(rule), ranked=ranked) for rule in rules]
     proven = [standing.warning for standing in found if standing.takes_part]
     ranking = None if not ranked else "revenue at risk" if by_money else "churn risk"
     return [*found, Standing(WHOLE, bool(proven), _told(proven, ranking))]
 
 
-def _standing(rule: str, row: BacktestRow | None) -> Standing:
+def _standing(rule: str, row: BacktestRow | None, *, ranked: bool) -> Standing:
     """A rule takes part while the lower bound of its precision is above that of a random choice, and as many customers
-    of the highest churn risk would not have been right more often: or the list would be worse for it."""
+    of the highest churn risk would not have been right more often: or the list would be worse for it. What has not been
+    measured yet is not in its favour where there is a churn risk to go by."""
     if row is not None and row.months and not row.alerts:
         return Standing(rule, False, f"In the {counted(row.months, 'month')} that are judged it has warned of nobody.")
     if row is None or row.precision is None or row.precision_low is None or row.base_rate is None:
@@ -58,7 +59,8 @@ def _standing(rule: str, row: BacktestRow | None) -> Standing:
     if row.precision_low <= row.base_rate:
         return Standing(rule, False, f"{told}: that may be chance.")
     if row.churn_risk_precision is None:
-        return Standing(rule, True, f"{told}.")
+        unknown = ", of as many of the highest churn risk it is not known yet" if ranked else ""
+        return Standing(rule, not ranked, f"{told}{unknown}.")
     told += f", of as many of the highest churn risk {percent(row.churn_risk_precision, 1)}"
     if row.precision < row.churn_risk_precision:
         return Standing(rule, False, f"{told}: better than chance, but the list is better without it.")

@@ -37,23 +37,25 @@ class Lineage:
     segment_id : None when nothing of the new model carries on. previous_segment_id : None for a segment that was born.
     relation : continued, split, merged, born or retired. overlap : soft-Jaccard of the two, 0..1; of the nearest where
     there is no link. margin : by how much the overlap beats the next best choice of either side, NaN where there is no
-    link. wasserstein : Wasserstein-2 distance of the two Gaussians in standardised units, None when not measured.
+    link. kept : share of the old segment's members, 0..1, that the new one holds, None where there is no link.
+    wasserstein : Wasserstein-2 distance of the two Gaussians in standardised units, None when not measured.
     """
 
     segment_id: int | None
     previous_segment_id: int | None
     relation: str
     overlap: float
-    margin: float
-    wasserstein: float | None
+    margin: float = float("nan")
+    kept: float | None = None
+    wasserstein: float | None = None
 
 
 @dataclass(frozen=True)
 class Alignment:
     """segment_ids : of the new components, in their order. next_id : the first id never used so far.
 
-    lineage : each new component once as continued, split, merged or born; one more "merged" row for each further old
-    segment that went into it; and a "retired" row for each old segment that no other row names.
+    lineage : each new component with every old segment that it carries on (continued), that went into it (merged) or of
+    which it is a piece (split), or once as born; and a "retired" row for each old segment that no other row names.
     """
 
     segment_ids: tuple[int, ...]
@@ -101,37 +103,25 @@ def align(
 
     def link(i: int, j: int, relation: str) -> Lineage:
         distance = None if distances is None else float(distances[i, j])
-        margin = _margin(overlap, i, j)
-        return Lineage(segment_ids[j], int(old_ids[i]), relation, float(overlap[i, j]), margin, distance)
+        measures = float(overlap[i, j]), _margin(overlap, i, j), float(kept[i, j]), distance
+        return Lineage(segment_ids[j], int(old_ids[i]), relation, *measures)
 
     lineage = []
-    named = set(heir.values())
     for j in range(len(new_mass)):
-        if j in heir:
-            lineage.append(link(heir[j], j, "continued"))
-            continue
-        absorbed = [i for i in _swallowed(kept[:, j], settings.survival) if i not in heir.values()]
-        parents = [i for i in range(len(old_mass)) if _is_split(kept[i], origin[i], j, settings)]
-        if absorbed:
-            source, relation = max(absorbed, key=lambda i: shared[i, j]), "merged"
-        elif parents:
-            source, relation = max(parents, key=lambda i: shared[i, j]), "split"
-        else:
-            nearest = float(overlap[:, j].max())
-            lineage.append(Lineage(segment_ids[j], None, "born", nearest, float("nan"), None))
-            continue
-        lineage.append(link(source, j, relation))
-        named.add(source)
+        links = [link(heir[j], j, "continued")] if j in heir else []
+        # the largest part of it first
+        for i in sorted(set(range(len(old_mass))) - {heir.get(j)}, key=lambda i: -shared[i, j]):
+            if kept[i, j] >= settings.survival and i not in heir.values():
+                links.append(link(i, j, "merged"))
+            elif _is_split(kept[i], origin[i], j, settings):
+                links.append(link(i, j, "split"))
+        nearest = float(overlap[:, j].max())
+        lineage += links or [Lineage(segment_ids[j], None, "born", nearest)]
 
-    for i in range(len(old_mass)):
-        if i in named:
-            continue
-        into = int(np.argmax(shared[i]))
-        if kept[i, into] >= settings.survival:
-            lineage.append(link(i, into, "merged"))
-        else:
-            nearest = float(overlap[i].max())
-            lineage.append(Lineage(None, int(old_ids[i]), "retired", nearest, float("nan"), None))
+    named = {row.previous_segment_id for row in lineage}
+    for i, old_id in enumerate(map(int, old_ids)):
+        if old_id not in named:
+            lineage.append(Lineage(None, old_id, "retired", float(overlap[i].max())))
     return Alignment(tuple(segment_ids), next_id, tuple(lineage))
 
 
@@ -186,10 +176,6 @@ def _margin(overlap: Array, i: int, j: int) -> float:
     """By how much this pair beats the next best choice for either side; negative when a better one was taken away."""
     rivals = np.concatenate([np.delete(overlap[i], j), np.delete(overlap[:, j], i), [0.0]])
     return float(overlap[i, j] - rivals.max())
-
-
-def _swallowed(kept: Array, survival: float) -> list[int]:
-    return [int(i) for i in np.flatnonzero(kept >= survival)]
 
 
 def _is_split(kept: Array, origin: Array, j: int, settings: "AlignmentSettings") -> bool:

@@ -45,6 +45,7 @@ def write_candidates(
                 for name in ("stability", "heldout_log_likelihood")
             }
             | {"admissible": not reasons, "selected": chosen is not None and candidate.key == chosen.key}
+            | {"reason": "; ".join(reasons) or (choice.rationale if candidate is chosen else None)}
             for candidate, reasons in zip(candidates, refusals, strict=True)
         ],
     )

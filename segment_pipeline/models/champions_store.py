@@ -85,6 +85,19 @@ def stability_at_promotion(connection: duckdb.DuckDBPyConnection, champion: Segm
     return found[0] if found else None
 
 
+def is_fresh_fit(connection: duckdb.DuckDBPyConnection, champion: SegmentModel, month: date) -> bool:
+    """Whether the champion is what candidate_models chose for `month`, and not one that follows the customers."""
+    return bool(
+        connection.execute(
+            f"""
+            SELECT count(*) FROM {MODEL_VERSIONS.name}
+            WHERE model_version = ? AND trained_month = ? AND coalesce(rationale, '') NOT IN (?, ?)
+            """,
+            [champion.model_version, month, FOLLOWED, OWN],
+        ).fetchall()[0][0]
+    )
+
+
 def fired_before(
     connection: duckdb.DuckDBPyConnection, previous: SegmentModel | None, month: date
 ) -> dict[Subject, int]:
@@ -192,6 +205,7 @@ def write_decision(
                 "relation": row.relation,
                 "overlap": row.overlap,
                 "margin": row.margin if isfinite(row.margin) else None,
+                "kept": row.kept,
                 "wasserstein": row.wasserstein,
             }
             for row in decision.lineage

@@ -93,6 +93,7 @@ CANDIDATE_MODELS = Table(
             "for others describe the customers better.",
         ),
         Column("selected", "BOOLEAN", "", "Whether this candidate is the month's choice (the challenger)."),
+        Column("reason", "VARCHAR", "", "Why it is the choice, or may not serve; NULL of others that may."),
     ),
     ("month", "covariance_type", "n_components"),
 )
@@ -171,7 +172,9 @@ CHAMPIONS = Table(
 
 SEGMENT_LINEAGE = Table(
     "segment_lineage",
-    "What became of each segment at a promotion.",
+    "What became of each segment at a promotion: a row for each segment of the new champion with each old one that it "
+    "carries on (continued), that went into it (merged) or of which it is a piece (split); one for each that is born, "
+    "and for each old one that is retired.",
     (
         MONTH,
         MODEL_VERSION,
@@ -183,7 +186,15 @@ SEGMENT_LINEAGE = Table(
             "margin",
             "DOUBLE",
             "-1..1",
-            "By how much the overlap beats the next best choice of either side; NULL without a link.",
+            "By how much the overlap beats the next best choice of either side, below 0 where that is better; NULL "
+            "without a link.",
+        ),
+        Column(
+            "kept",
+            "DOUBLE",
+            "0..1",
+            "Share of the old segment's members, as probabilities count them, that the new one holds; NULL without a "
+            "link.",
         ),
         Column(
             "wasserstein",

@@ -220,7 +220,8 @@ def _changed(story: Story) -> Answer:
 
 
 def _flows_beyond_chance(story: Story) -> list[str]:
-    """The two largest flows between segments that chance does not explain."""
+    """The flows between segments that chance does not explain: the two largest, each with what chance makes, and how
+    many more there are."""
     names = {str(row["segment_id"]): str(row["name"]) for row in story["history"]}
     ranks = {str(row["segment_id"]): STANDING[row["role"]] for row in story["segments"] if row.get("role")}
     flows = [
@@ -229,12 +230,18 @@ def _flows_beyond_chance(story: Story) -> list[str]:
         if row["measure"] == "transition" and row["beside_chance"] == "above" and row["from_state"] != row["to_state"]
     ]
     flows.sort(key=lambda row: (-row["observed_customers"], row["from_state"], row["to_state"]))
-    return [
+    told = [
         f"Beyond chance: {whole(row['observed_customers'])} {_way(row, ranks)} from {names.get(row['from_state'])} to "
         f"{names.get(row['to_state'], row['to_state'])}, where chance makes "
         f"{whole(row['chance_low'] * row['customers'])} to {whole(row['chance_high'] * row['customers'])}."
         for row in flows[:2]
     ]
+    others = [
+        f"{whole(row['observed_customers'])} from {names.get(row['from_state'])} to "
+        f"{names.get(row['to_state'], row['to_state'])}"
+        for row in flows[2:]
+    ]
+    return [*told, f"Beyond chance as well: {words.listed(others)}."] if others else told
 
 
 def _way(flow: Row, ranks: Mapping[str, int]) -> str:
@@ -407,7 +414,7 @@ def _trust(story: Story) -> Answer:
 
 
 def _checks_failed(story: Story) -> list[str]:
-    judged = [row["passed"] for row in story["model_validation"] if row["passed"] is not None]
+    judged = [row["passed"] for row in _validated(story) if row["passed"] is not None]
     failed = len(judged) - sum(judged)
     told = (
         "none breaks its limit"
@@ -415,6 +422,13 @@ def _checks_failed(story: Story) -> list[str]:
         else f"{failed} {'breaks its limit' if failed == 1 else 'break their limits'}"
     )
     return [f"Of the {len(judged)} figures that judge the model {told}."] if judged else []
+
+
+def _validated(story: Story) -> list[Row]:
+    """The figures of the newest model that was judged; in the month of a refit there are some of the one before."""
+    rows = story["model_validation"]
+    newest = max((row["model_version"] for row in rows), default=None)
+    return [row for row in rows if row["model_version"] == newest]
 
 
 def _cautions(story: Story) -> list[str]:
@@ -427,7 +441,7 @@ def _cautions(story: Story) -> list[str]:
     if fired and champion is not None and months_between(champion["trained_month"], story["month"]):
         named = words.listed(list(dict.fromkeys(spoken(row["metric"]) for row in fired)))
         found.append(f"the customers have changed since the segments were drawn ({named})")
-    broken = dict.fromkeys(row["metric"] for row in story["model_validation"] if row["passed"] is False)
+    broken = dict.fromkeys(row["metric"] for row in _validated(story) if row["passed"] is False)
     found += [BROKEN.get(metric, f"{spoken(metric)} breaks its limit") for metric in broken]
     money = _latest_of_money(story) if story["at_risk"] is not None else None
     if money is not None and abs(money["bias"]) >= MONEY_OFF:

@@ -33,11 +33,13 @@ FEWEST = 50
 class Foretold:
     """Customers of the month before, and what became of what the champion of then, which has a memory, expected.
 
+    model_version : that champion's.
     expected : (n, k + 1) memberships of this month, and last the probability of lapsing. came : (n, k + 1) memberships
     as the same champion found them; of who lapsed, 1 in the last column. log_scores : of those who are there, (m,) log
     density of their features in nats, given the forecast `memory`, and those that know less.
     """
 
+    model_version: int
     expected: Array
     came: Array
     log_scores: dict[str, Array]
@@ -64,7 +66,7 @@ def foretell(champion: SegmentModel, before: Array, there: Flags, X: Array, expe
         "mixture": champion.log_likelihood(X),
         "as last month": champion.log_likelihood(X, prior=stayed / stayed.sum(axis=1, keepdims=True)),
     }
-    return Foretold(expected, came, log_scores)
+    return Foretold(champion.model_version, expected, came, log_scores)
 
 
 def foretold_figures(foretold: Foretold | Missing | None) -> list[Figure]:

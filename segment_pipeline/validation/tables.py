@@ -1,6 +1,6 @@
 """Whether to believe the model."""
 
-from segment_pipeline.database.tables import MODEL_VERSION, MONTH, Column, Table
+from segment_pipeline.database.tables import MONTH, Column, Table
 
 MODEL_VALIDATION = Table(
     "model_validation",
@@ -8,7 +8,13 @@ MODEL_VALIDATION = Table(
     "those of the next month (next_) where the champion of the month before had a memory.",
     (
         MONTH,
-        MODEL_VERSION,
+        Column(
+            "model_version",
+            "INTEGER",
+            "",
+            "The model that the figure judges: the month's champion; of the next_ figures, which judge a forecast, that "
+            "of the month before.",
+        ),
         Column(
             "metric",
             "VARCHAR",

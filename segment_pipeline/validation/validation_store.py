@@ -24,6 +24,8 @@ from segment_pipeline.early_warnings.churn import observed_before
 from segment_pipeline.early_warnings.tables import OBSERVED_SILENCE
 from segment_pipeline.models.candidates_store import read_challenger
 from segment_pipeline.models.champions_store import (
+    is_fresh_fit,
+    measuring_champion,
     previous_champion,
     require_champion,
     scores_in,
@@ -41,7 +43,7 @@ from segment_pipeline.segments.memory_store import (
 )
 from segment_pipeline.segments.tables import MONTHLY_ASSIGNMENTS
 from segment_pipeline.sources.order_lines import load_orderers
-from segment_pipeline.validation.figures import Figure, Missing
+from segment_pipeline.validation.figures import METRICS_OF_MEMORY, Figure, Missing
 from segment_pipeline.validation.fit import Overlap
 from segment_pipeline.validation.foretold import Foretold, foretell
 from segment_pipeline.validation.prediction import Followed, Hybrids, Outcome
@@ -55,6 +57,7 @@ def read_evidence(connection: duckdb.DuckDBPyConnection, config: Config, month: 
     """What is known of the month's champion at its as_of. Raises MonthOrderError where a month before is missing."""
     champion = require_champion(connection, config, month)
     before = previous_champion(connection, config, month)
+    measuring = measuring_champion(connection, config, month)
     sample = config.validation.sample
     ids, X = feature_matrix(connection, VALIDATED_FEATURES.name, month, champion.space.names, sample)
     prior = expected_memberships(connection, champion, month, sample)
@@ -70,8 +73,8 @@ def read_evidence(connection: duckdb.DuckDBPyConnection, config: Config, month: 
         stability=Missing("no search for it is known: it followed the customers, or its month was run again since.")
         if stability is None
         else stability,
-        overlap=_overlap(connection, config, before, month),
-        followed=_followed(connection, config, before, month),
+        overlap=_overlap(connection, config, champion, month),
+        followed=_NO_MONTH_BEFORE if before is None else _followed(connection, config, measuring, month),
         silence=_silence(connection, config, champion, month),
         spend=_spend(connection, config, champion, month),
         hybrids=_hybrids(connection, config, month),
@@ -87,27 +90,30 @@ def write_validation(connection: duckdb.DuckDBPyConnection, evidence: Evidence, 
         figures = [
             figure if figure.value is None else replace(figure, sentence=figure.sentence + note) for figure in figures
         ]
-    version = evidence.champion.model_version
-    rows = [{**asdict(figure), "model_version": version} for figure in figures]
+    rows = [{**asdict(figure), "model_version": _judged(evidence, figure)} for figure in figures]
     return write_rows(connection, MODEL_VALIDATION, month, rows)
 
 
+def _judged(evidence: Evidence, figure: Figure) -> int:
+    """The version of the model that a figure speaks of: a forecast was made by who served the month before."""
+    if figure.metric in METRICS_OF_MEMORY and isinstance(evidence.foretold, Foretold):
+        return evidence.foretold.model_version
+    return evidence.champion.model_version
+
+
 def _overlap(
-    connection: duckdb.DuckDBPyConnection, config: Config, before: SegmentModel | None, month: date
+    connection: duckdb.DuckDBPyConnection, config: Config, champion: SegmentModel, month: date
 ) -> Overlap | Missing:
-    """Last month's champion and this month's challenger on this month's customers. In the month of a promotion the
-    challenger is the new champion; it is compared with the old one."""
-    if before is None:
-        return _NO_MONTH_BEFORE
+    """The champion and this month's challenger on this month's customers."""
+    if is_fresh_fit(connection, champion, month):
+        return Missing("the champion is itself the fresh fit to this month's customers.")
     challenger = read_challenger(connection, month)
     if challenger.mixture is None:
         return Missing("no candidate of this month is admissible, so there is no fresh fit to compare with.")
-    if not scores_in(connection, before, month):
-        return Missing("this month lacks features of the champion of the month before.")
     space, sample = read_feature_space(connection, month), config.validation.sample
     ids, X = feature_matrix(connection, VALIDATED_FEATURES.name, month, space.names, sample)
-    X_before = feature_matrix(connection, VALIDATED_FEATURES.name, month, before.space.names, sample)[1]
-    R_before = before.responsibilities(X_before, prior=expected_memberships(connection, before, month, sample))
+    X_champion = feature_matrix(connection, VALIDATED_FEATURES.name, month, champion.space.names, sample)[1]
+    R = champion.responsibilities(X_champion, prior=expected_memberships(connection, champion, month, sample))
     prior = None
     if challenger.memory is not None:
         months = read_customer_months(connection, month, space.names, config.memory.months, sample)
@@ -115,30 +121,27 @@ def _overlap(
         prior = months.prior(challenger.mixture, challenger.memory, space)
         # of very many customers fewer are replayed over their months
         kept = np.isin(ids.astype(str), months.ids[months.last])
-        X, R_before = X[kept], R_before[kept]
-    return Overlap(R_before, challenger.mixture.responsibilities(space.transform(X), prior=prior), before.segment_ids)
+        X, R = X[kept], R[kept]
+    return Overlap(R, challenger.mixture.responsibilities(space.transform(X), prior=prior), champion.segment_ids)
 
 
 def _followed(
-    connection: duckdb.DuckDBPyConnection, config: Config, before: SegmentModel | None, month: date
+    connection: duckdb.DuckDBPyConnection, config: Config, measuring: SegmentModel | None, month: date
 ) -> Followed | Missing:
-    """Customers of the month before who are still there, in both months under the champion of the month before."""
-    if before is None:
-        return _NO_MONTH_BEFORE
-    earlier = add_months(month, -1)
-    if not (scores_in(connection, before, month) and scores_in(connection, before, earlier)):
-        return Missing("the champion of the month before cannot score both months.")
+    """Customers of the month before who are still there, in both months under the champion that measures movement."""
+    if measuring is None:
+        return Missing("no champion can score this month and the one before.")
     found = read_columns(
         connection,
         f"""
-        SELECT {_seen("b", before, "before")}, {_seen("n", before, "now")}
-        FROM {_drawn_rows(connection, before, earlier, config.validation.sample)} AS b
-        JOIN {scored_rows(connection, before, customers_of(month))} AS n ON n.customer_id = b.customer_id
+        SELECT {_seen("b", measuring, "before")}, {_seen("n", measuring, "now")}
+        FROM {_drawn_rows(connection, measuring, add_months(month, -1), config.validation.sample)} AS b
+        JOIN {scored_rows(connection, measuring, customers_of(month))} AS n ON n.customer_id = b.customer_id
         ORDER BY b.customer_id
         """,
     )
-    R_before, R_now = (_memberships(found, before, when) for when in ("before", "now"))
-    return Followed(R_before, R_now.argmax(axis=1), before.segment_ids)
+    R_before, R_now = (_memberships(found, measuring, when) for when in ("before", "now"))
+    return Followed(R_before, R_now.argmax(axis=1), measuring.segment_ids)
 
 
 def _foretold(

@@ -90,8 +90,11 @@ def test_a_rule_takes_part_only_above_chance_and_not_below_churn_risk():
     assert standing(precision_low=0.25 + 2**-20).takes_part
     assert not standing(churn_risk_precision=0.375 + 2**-20).takes_part
     assert not standing(precision=0.2, precision_low=0.26).takes_part
-    # in months without a churn risk there is nothing but chance to be better than
-    assert standing(churn_risk_precision=None).takes_part
+    # what has not been compared is not in its favour; without a churn risk there is nothing but chance to be better than
+    assert not standing(churn_risk_precision=None).takes_part
+    unranked, _ = standings([RULE], {RULE: replace(JUDGED, churn_risk_precision=None)}, ranked=False)
+    assert unranked.takes_part
+    assert unranked.sentence.endswith("of as many customers at random 25.0 %.")
     assert not standing(alerts=0, precision=None, precision_low=None, churn_risk_precision=None).takes_part
 
 
@@ -103,7 +106,7 @@ def test_each_standing_says_why():
     assert standing(precision_low=0.2).sentence.endswith("at random 25.0 %: that may be chance.")
     assert standing(precision=0.2, precision_low=0.1).sentence.endswith("at random 25.0 %: no better than chance.")
     assert standing(precision=0.25, precision_low=0.1).sentence.endswith("at random 25.0 %: that may be chance.")
-    assert standing(churn_risk_precision=None).sentence.endswith("of as many customers at random 25.0 %.")
+    assert standing(churn_risk_precision=None).sentence.endswith("of the highest churn risk it is not known yet.")
     assert standing(alerts=0).sentence == "In the 3 months that are judged it has warned of nobody."
     assert standing(base_rate=None).sentence == "None of its warnings has been judged yet."
     assert standing(alerts=0, months=0, precision=None).sentence == "None of its warnings has been judged yet."
@@ -326,6 +329,11 @@ def test_a_planted_rule_takes_part_when_it_is_right_and_not_when_it_is_chance(ju
         chance_right = np.array([silent for _, silent in labels])
         right = random.random(len(labels)) < np.where(chance_right, 0.45, 0.05 * chance_right.mean())
         lot = random.random(len(labels)) < 0.3
+        # a churn risk that knows nothing is what it has to be better than
+        connection.executemany(
+            "INSERT INTO churn_risk (month, customer_id, churn_risk) VALUES (?, ?, ?)",
+            [[MARCH, customer, risk] for (customer, _), risk in zip(labels, random.random(len(labels)), strict=True)],
+        )
         connection.execute("DELETE FROM early_warnings WHERE month = ?", [MARCH])
         for rule, named in (("mixed_signal", right), ("declining_engagement", lot)):
             connection.executemany(

@@ -64,6 +64,18 @@ def test_two_equal_segments_that_become_one_are_merged_into_a_new_id() -> None:
     assert relations(result) == {(1, 1, "continued"), (4, 2, "merged"), (4, 3, "merged")}
 
 
+def test_a_piece_of_several_old_segments_names_them_all_the_largest_first() -> None:
+    old, new = certain((0, 0, 30), (0, 1, 30), (1, 0, 22), (1, 1, 18))
+    result = align(old, new, [1, 2], 3, SETTINGS)
+    assert [(row.segment_id, row.previous_segment_id, row.relation) for row in result.lineage] == [
+        (3, 1, "split"),
+        (3, 2, "split"),
+        (4, 1, "split"),
+        (4, 2, "split"),
+    ]
+    assert [row.kept for row in result.lineage] == pytest.approx([0.5, 22 / 40, 0.5, 18 / 40])
+
+
 def test_a_large_segment_that_swallows_a_small_one_keeps_its_id() -> None:
     result = align(hard(repeat(400, 500, 100), 3), hard(repeat(400, 600), 2), [1, 2, 3], 4, SETTINGS)
     assert result.segment_ids == (1, 2)
@@ -139,7 +151,9 @@ def test_unrelated_partitions_share_no_id() -> None:
     result = align(old, new, [1, 2, 3], 4, SETTINGS)
     largest_first = np.argsort(-new.sum(axis=0))
     assert [result.segment_ids[j] for j in largest_first] == [4, 5, 6]
-    assert {row.relation for row in result.lineage if row.segment_id is None} == {"retired"}
+    # a third of each old one lies in each new one
+    assert {row.relation for row in result.lineage} == {"split"}
+    assert {row.previous_segment_id for row in result.lineage} == {1, 2, 3}
 
 
 def test_below_the_margin_the_id_is_new() -> None:

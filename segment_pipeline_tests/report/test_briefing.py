@@ -120,6 +120,8 @@ def test_what_is_beyond_chance_is_told_by_its_size_and_what_is_not_says_so():
     assert changed.said.startswith("In all no more than chance: 30 of 1,000")
     assert changed.more[0] == "Beyond chance: 25 went from Regulars to Guests, where chance makes 6 to 18."
     assert not any("Guests → Regulars" in said for said in changed.more)
+    more = [flow | {"observed_customers": n, "to_state": to} for n, to in ((24, "lapsed"), (23, "2"))]
+    assert briefed(chance=[*calm, flow, *more]).changed.more[2] == "Beyond chance as well: 23 from Regulars to Guests."
 
 
 def test_what_is_said_of_all_sizes_is_no_judgement_on_the_one_that_is_named():
@@ -215,7 +217,9 @@ def test_the_money_at_risk_says_how_far_such_money_was_off_and_the_light_knows_i
 
 def test_the_light_is_green_amber_or_red_and_says_why():
     figures = [("heldout_gap", True), ("separation", None), ("stability_over_time", False), ("spend_r2_gain", False)]
-    validation = [{"metric": metric, "passed": passed} for metric, passed in figures]
+    validation = [{"metric": metric, "passed": passed, "model_version": 2} for metric, passed in figures]
+    # a forecast of the model before, which serves no more, speaks against nobody
+    validation.append({"metric": "next_calibration_error", "passed": False, "model_version": 1})
     amber = briefed(model_validation=validation).trust
     assert (amber.light, amber.said) == (
         "amber",

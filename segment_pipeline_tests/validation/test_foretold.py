@@ -84,10 +84,10 @@ def test_who_lapsed_counts_with_the_probability_of_lapsing():
 
 
 def test_few_forecasts_of_a_tenth_are_shown_and_not_judged():
-    found = Foretold(np.full((20, 2), 0.5), np.tile([1.0, 0.0], (20, 1)), {"memory": np.zeros(20)})
+    found = Foretold(1, np.full((20, 2), 0.5), np.tile([1.0, 0.0], (20, 1)), {"memory": np.zeros(20)})
     gap = the(foretold_figures(found), "next_calibration_gap", "0.5-0.6")
     assert (gap.value, gap.threshold, gap.passed) == (0.0, None, None)
-    many = Foretold(np.full((60, 1), 0.5), np.ones((60, 1)), {"memory": np.zeros(60)})
+    many = Foretold(1, np.full((60, 1), 0.5), np.ones((60, 1)), {"memory": np.zeros(60)})
     gap = the(foretold_figures(many), "next_calibration_gap", "0.5-0.6")
     assert (gap.value, gap.passed) == (0.5, False)
 
