@@ -167,6 +167,24 @@ def test_in_a_refit_month_every_table_speaks_of_one_model_and_of_the_same_moveme
     """
     assert query(copy.published, apart) == [(0,)]
 
+    # so does its validation: who was surely in a segment the month before, as the new model sees that month
+    judged = "SELECT {} FROM model_validation WHERE month = DATE '2023-05-01'"
+    assert query(copy.published, judged.format("DISTINCT model_version")) == [(2,)]
+    stayed = """
+        SELECT avg(CAST(to_segment_id = from_segment_id AS DOUBLE)) FROM (
+            SELECT d.*,
+                list_max(list_transform(list_zip(a.probabilities, d.changes), lambda both: both[1] - both[2])) AS sure
+            FROM transition_deltas AS d JOIN monthly_assignments AS a USING (month, customer_id)
+            WHERE d.month = DATE '2023-05-01' AND d.segment_ids = a.segment_ids
+        ) WHERE sure >= 0.9
+    """
+    told = judged.format("value") + " AND metric = 'calibrated_share' AND subject = '0.9-1.0'"
+    assert query(copy.published, told)[0][0] == pytest.approx(query(copy.published, stayed)[0][0])
+    fresh = judged.format("sentence") + " AND metric = 'stability_over_time'"
+    assert query(copy.published, fresh) == [
+        ("Not computed: the champion is itself the fresh fit to this month's customers.",)
+    ]
+
 
 def test_a_refit_month_that_was_measured_by_the_champion_before_goes_on_as_it_stands(copy, materialize, monkeypatch):
     """Versions of before measured such a month so: its rows stay, and say whose they are."""
