@@ -154,13 +154,14 @@ ROLE_NOUNS = {
 ROLE_NOUNS_OF_ONE_ORDER = {
     **ROLE_NOUNS,
     "engaged": "Recent one-order customers",
+    "casual": "One-order customers",
     "at_risk": "Slipping one-order customers",
 }
 """The same where most of them have ordered once: nobody is a regular of one order."""
 
 
 RARE_CUSTOMERS = "Rare customers"
-"""What casual ones are called who order far less often than all."""
+"""What casual ones are called who order far less often than all, and more than once."""
 
 
 def listed(things: Sequence[str]) -> str:

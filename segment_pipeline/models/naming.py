@@ -42,7 +42,7 @@ NOTABLE = 0.3
 
 
 NOTABLE_BESIDE_NAMESAKES = NOTABLE / 2
-"""The same where another segment has the same noun, and both would rather be told apart than one of them alone."""
+"""The same where others have the same noun and the segment lies beyond them: so that not one alone is told apart."""
 
 
 MARKED = 1.0
@@ -87,9 +87,11 @@ def name_segments(
     traits = [traits_of(feature, (kinds or {}).get(feature)) for feature in names]
     often = np.zeros(len(roles)) if frequency is None else frequency
     nouns = list(map(_noun, roles, ordered_once or [False] * len(roles), often))
-    for means, noun in zip(z_means, nouns, strict=True):
-        namesakes = sum(name.startswith(noun) for name in [*filter(None, nouns), *taken]) - 1 if noun is not None else 0
-        least = NOTABLE_BESIDE_NAMESAKES if namesakes else NOTABLE
+    for k, (means, noun) in enumerate(zip(z_means, nouns, strict=True)):
+        namesakes = z_means[[j for j, other in enumerate(nouns) if noun is not None and other == noun and j != k]]
+        beyond = np.sign(means) * (means - namesakes) > 0
+        own = beyond.all(axis=0) if len(namesakes) else np.zeros(len(means), dtype=bool)
+        least = np.where(own, NOTABLE_BESIDE_NAMESAKES, NOTABLE)
         options = _name_options(means, names, traits, noun, said_by_role, least)
         name = next(option for option in options if option.casefold() not in used)
         used.add(name.casefold())
@@ -128,8 +130,7 @@ def mostly_once(frequency: Array | None, R: Array) -> list[bool]:
 
 def calls_regular(name: str) -> bool:
     """Whether a name that `name_segments` gave calls them what nobody is who has ordered once."""
-    changed = (noun for role, noun in ROLE_NOUNS.items() if noun != ROLE_NOUNS_OF_ONE_ORDER[role])
-    return name.startswith(tuple(changed))
+    return name.startswith((ROLE_NOUNS["engaged"], ROLE_NOUNS["at_risk"]))
 
 
 def told_apart(names: Sequence[str], fixed: Collection[int]) -> list[str]:
@@ -165,9 +166,9 @@ def _noun(role: str | None, once: bool, frequency: float) -> str | None:
     """What a segment's role is called. once : whether most of it have ordered once; frequency : as for the role."""
     if role is None:
         return None
-    if role == "casual" and frequency <= -MARKED:
-        return RARE_CUSTOMERS
-    return (ROLE_NOUNS_OF_ONE_ORDER if once else ROLE_NOUNS)[role]
+    if once:
+        return ROLE_NOUNS_OF_ONE_ORDER[role]
+    return RARE_CUSTOMERS if role == "casual" and frequency <= -MARKED else ROLE_NOUNS[role]
 
 
 def _name_options(
@@ -176,11 +177,11 @@ def _name_options(
     traits: Sequence[tuple[str, str, str, str]],
     noun: str | None,
     said_by_role: Collection[str],
-    least: float,
+    least: Array,
 ) -> Iterator[str]:
-    """Names for one segment, the best first, without end. noun : what its role is called. least : distance of a mean
-    from the population's from which it may be mentioned."""
-    notable = [j for j in np.argsort(-np.abs(means), kind="stable") if abs(means[j]) >= least]
+    """Names for one segment, the best first, without end. noun : what its role is called. least : (d,) distance of a
+    mean from the population's from which it may be mentioned."""
+    notable = [j for j in np.argsort(-np.abs(means), kind="stable") if abs(means[j]) >= least[j]]
     if noun is not None:
         notable.sort(key=lambda j: names[j] in said_by_role)  # the role's own come last
     said = [_trait(traits[j], float(means[j])) for j in notable]

@@ -116,7 +116,8 @@ def _not_published(story: Story) -> list[str]:
     return [
         f"{when}: {'before the first month' if one < min(months) else 'not published'}"
         for when, one in then.items()
-        if one not in months
+        # what changed says of the first month that it is one
+        if one not in months and month > min(months)
     ]
 
 

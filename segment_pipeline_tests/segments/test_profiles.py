@@ -119,6 +119,7 @@ def test_nobody_is_called_a_regular_where_most_have_ordered_once() -> None:
     roles = ["at_risk", "at_risk", "engaged"]
     names = name_segments(np.zeros((3, 1)), ["orders"], roles, ordered_once=mostly_once(orders, R))
     assert names == ["Slipping one-order customers", "Slipping regulars", "Recent one-order customers"]
+    assert name_segments(np.zeros((1, 1)), ["orders"], ["casual"], ordered_once=[True]) == ["One-order customers"]
     assert [calls_regular(f"{name}, big baskets") for name in names] == [False, True, False]
     assert not calls_regular("Occasional customers")
 
@@ -143,8 +144,11 @@ def test_of_namesakes_each_is_told_by_what_it_has_of_its_own_even_where_that_is_
     means = np.array([[1.4, -0.9, 0.2], [1.3, -1.4, -1.2]])
     apart = ["Sleeping customers, big baskets", "Sleeping customers, very small baskets"]
     assert name_segments(means, NAMES, ["dormant"] * 2, (), NAMES[:2]) == apart
-    assert name_segments(means[:1], NAMES, ["dormant"], apart[1:], NAMES[:2]) == apart[:1]
     assert name_segments(means[:1], NAMES, ["dormant"], (), NAMES[:2]) == ["Sleeping customers"]
+    # big beside very big would tell nobody which is which
+    means[1, 2] = 1.2
+    alike = ["Sleeping customers", "Sleeping customers, very big baskets"]
+    assert name_segments(means, NAMES, ["dormant"] * 2, (), NAMES[:2]) == alike
 
 
 def test_features_of_the_users_own_are_named_too() -> None:
@@ -196,8 +200,7 @@ def test_every_kind_of_feature_has_words_of_its_own(declared, far_below, above, 
 def test_a_name_speaks_of_the_features_that_it_was_given_for(means: list[float], role: str | None) -> None:
     features = (*NAMES, 'app "opens" (.*) 🛒')
     first, again = name_segments(np.array([means, means]), features, [role, role], (), NAMES[:2])
-    least = 0.3 if role is None else 0.15  # two of one role are namesakes
-    notable = [feature for feature, mean in zip(features, means, strict=True) if abs(mean) >= least]
+    notable = [feature for feature, mean in zip(features, means, strict=True) if abs(mean) >= 0.3]
     for name in (first, again):
         spoken_of = [feature for feature in features if speaks_of(name, feature)]
         assert set(spoken_of) <= set(notable)
