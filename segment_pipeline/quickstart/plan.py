@@ -39,7 +39,9 @@ from segment_pipeline.quickstart.csv_table import (
     texts_of,
 )
 from segment_pipeline.quickstart.expressions import columns_for_where, order_expressions, snapshot_columns
+from segment_pipeline.quickstart.lines.counting import Lines
 from segment_pipeline.quickstart.lines.no_sales import lines_that_count, notes_on_lines, repeated_lines
+from segment_pipeline.quickstart.lines.states import known_values
 from segment_pipeline.quickstart.proposal import (
     Proposal,
     propose_features,
@@ -250,7 +252,10 @@ def _found_of_orders(
         guesses.append(f"{len(below):,} customers got more back than they paid, {below.sum():,.2f} in all")
     orders_source = _orders_source(connection, request, table)
     source = {"window_months": window, **_zone_key(table), "orders": orders_source}
-    if not monthly:
+    if monthly:
+        known = known_values(Lines(connection, table, orders))
+        orders_source |= {"known_values": known} if known else {}
+    else:
         source["feed_ends_early"] = "warn"  # a first look is at what is there
     resolutions = {name: ORDER_FEATURES[name].resolution for name in values}
     return _Found(month, ids, values, source, guesses, resolutions=resolutions)

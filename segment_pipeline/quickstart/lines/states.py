@@ -16,6 +16,7 @@ from segment_pipeline.column_names import hints_of, words_of
 from segment_pipeline.database.quoting import as_named, identifier, literal
 from segment_pipeline.errors import QuestionError
 from segment_pipeline.quickstart.columns import MISSING, Column, bare_sql, known_sql, profiled_rows
+from segment_pipeline.quickstart.csv_table import CURRENCY_NAME
 from segment_pipeline.quickstart.lines.counting import Lines, Value, in_quotes, written
 from segment_pipeline.quickstart.lines.documents import document_of, sales_told_again, says, steps_before, tells_kinds
 from segment_pipeline.quickstart.lines.words import (
@@ -113,10 +114,34 @@ def counted_once(lines: Lines, where: str | None) -> tuple[Lines, list[Undone]]:
     return lines, found
 
 
+def known_values(lines: Lines) -> dict[str, list[str]]:
+    """What the columns of states, kinds, flags and currencies say, by their names; an empty one may come to say what
+    it is called: the day of a cancellation."""
+    found = {}
+    for column in lines.table.columns.values():
+        called = "_".join(words_of(column.name))
+        flagged = re.search(f"{UNDONE_NAME}|{TEST_NAME}|{KEPT_NAME}", called) is not None
+        if not _has_no_role(lines, column) or column.distinct > _MOST_STATES or column.kind == "date":
+            continue
+        texts = _texts(lines, column.name)
+        tells = _may_be_codes(lines, column, {text.strip() for text in texts}, also_sales=True)
+        if flagged or tells or tells_kinds(column, texts) or _worded(column, texts) or _is_currency(column):
+            found[column.name] = list(dict.fromkeys(text.strip() for text in texts))
+    return found
+
+
+def _is_currency(column: Column) -> bool:
+    return column.kind == "text" and CURRENCY_NAME.search(column.name) is not None
+
+
+def _has_no_role(lines: Lines, column: Column) -> bool:
+    of_orders = {choice.column for choice in lines.table.roles.choices} | {lines.orders.amount}
+    return column.name not in of_orders and column.name not in lines.table.made
+
+
 def _may_tell(lines: Lines, column: Column) -> bool:
     """Whether a column may say something of lines: it plays no role in them, and is not empty."""
-    of_orders = {choice.column for choice in lines.table.roles.choices} | {lines.orders.amount}
-    return column.name not in of_orders and column.name not in lines.table.made and column.known > 0
+    return _has_no_role(lines, column) and column.known > 0
 
 
 def _together(lines: Lines, found: Sequence[Undone]) -> Sequence[Undone]:
@@ -319,13 +344,15 @@ def _told_as_codes(lines: Lines, column: Column, values: Sequence[Value]) -> Und
     return Undone(_codes_in_words(shown(column.name), values, likely, keeps), keeps, is_sure=bool(likely))
 
 
-def _may_be_codes(lines: Lines, column: Column, texts: set[str]) -> bool:
+def _may_be_codes(lines: Lines, column: Column, texts: set[str], *, also_sales: bool = False) -> bool:
+    """Whether a column's values may be states, or codes of them. also_sales : where all of them say of themselves that
+    they are sales, too."""
     upper = {text.upper() for text in texts}
     called = says_what_state(column.name)
     if called == "status" and words_of(column.name)[-1:] == ("state",) and _has_addresses(lines):
         called = ""
     if called == "status":
-        return _some_is_unknown(texts)
+        return also_sales or _some_is_unknown(texts)
     short = all(len(text) <= 4 for text in texts) and not (column.kind == "number" and not column.whole)
     if called == "type":
         return short or bool(upper & RETURN_CODES and upper & SALE_CODES)
