@@ -308,9 +308,11 @@ def _quantity(evidence: Evidence, hints: Hints, amount: str) -> Choice:
     """The pieces by which a price is to be multiplied, unless it is already the line's."""
     ranked = rank_quantities(evidence, amount)
     best = next((one for one in ranked if one.points >= ENOUGH["quantity"]), None)
-    if hints.amount is not None or best is None or not is_of_one_piece(amount):
+    if hints.amount is not None or best is None:
         return Choice("quantity", None, "")
     power = evidence.grows_with(amount, best.column)
+    if not is_of_one_piece(amount, power):
+        return Choice("quantity", None, "")
     if power is not None and power > 0.5:
         return Choice("quantity", None, f"{amount} grows with {best.column}, and so is already the line's")
     return Choice("quantity", best.column, f"{best.why}, and {amount} is of one piece")
