@@ -367,19 +367,29 @@ def _json_as_text(connection: duckdb.DuckDBPyConnection, file: str) -> TextRows:
         each = f"unnest(CAST({identifier(name)} AS JSON[])) AS each"
         taken = ", ".join(f"json_extract(each, {literal(_path((one,)))}) AS {identifier(one)}" for one in kinds)
         objects = f"(SELECT {taken} FROM (SELECT {each} FROM {objects}))"
-    lists = {name: each for name, kind in kinds.items() if (each := _objects_of(kind)) is not None}
-    others = [leaf for name, kind in kinds.items() if name not in lists for leaf in _leaves((name,), kind)]
-    if lists and not _tells_of_money(connection, objects, others):
-        for name, each in lists.items():
-            items = identifier(name)
-            each_row = f"(SELECT * REPLACE (unnest(CAST({items} AS JSON[])) AS {items}) FROM {objects})"
-            inner = [(name, *leaf) for one, kind in each.items() for leaf in _leaves((one,), kind)]
-            if _tells_of_money(connection, each_row, inner):
-                return _named(
-                    connection, file, _texts_at([*others, *inner], each_row, name), f"JSON, a row for each of {name}"
-                )
+    items = _items(connection, objects, kinds)
+    if items is not None:
+        return _named(connection, file, items[1], f"JSON, a row for each of {items[0]}")
     leaves = [leaf for name, kind in kinds.items() for leaf in _leaves((name,), kind)]
     return _named(connection, file, _texts_at(leaves, objects), "JSON")
+
+
+def _items(
+    connection: duckdb.DuckDBPyConnection, objects: str, kinds: Mapping[str, DuckDBPyType]
+) -> tuple[str, str] | None:
+    """The list of objects that alone tells of money, and the relation of which each of these is a row; None where there
+    is no such list."""
+    lists = {name: of for name, kind in kinds.items() if (of := _objects_of(kind)) is not None}
+    others = [leaf for name, kind in kinds.items() if name not in lists for leaf in _leaves((name,), kind)]
+    if not lists or _tells_of_money(connection, objects, others):
+        return None
+    for name, of in lists.items():
+        items = identifier(name)
+        rows = f"(SELECT * REPLACE (unnest(CAST({items} AS JSON[])) AS {items}) FROM {objects})"
+        leaves = [(name, *leaf) for one, kind in of.items() for leaf in _leaves((one,), kind)]
+        if _tells_of_money(connection, rows, leaves):
+            return name, _texts_at([*others, *leaves], rows, name)
+    return None
 
 
 def _texts_at(leaves: Sequence[tuple[str, ...]], objects: str, items: str | None = None) -> str:

@@ -27,8 +27,9 @@ from segment_pipeline.sources.text.numbers import currency_of
 _MOST_NAMED = 5
 _FIRST = 100
 """Customers with the most orders of a month: who stands for many is among them."""
-_MANY, _TIMES_THE_NEXT = 0.05, 5
-"""Share of the month's orders, and times as many as the next customer has, from which on a new one may be many."""
+_MANY, _TIMES_THE_NEXT, _FEWEST = 0.05, 5, 50
+"""Share of the month's orders, and times as many as the next customer has, from which on a new one may be many; and
+among how many customers at least."""
 
 
 def new_values_in_words(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[str]:
@@ -57,6 +58,8 @@ class _Said:
 def _of_columns(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[str]:
     source = orders_of(config)
     known = {name: of for name, of in source.known_values.items() if not _is_customer(name, source.customer_id)}
+    if not known and not _reads_signs(source.amount):
+        return []
     with chdir(config.path.parent):
         lines = open_order_lines(connection, config)
         there = {name: texts for name, texts in known.items() if as_named(name) in lines.source.columns}
@@ -89,8 +92,13 @@ def _unknown(column: str, known: Sequence[str]) -> str:
 def _with_signs(lines: OrderLines) -> list[str]:
     """Columns of text that amounts are made of; numbers say nothing of a currency."""
     amount = lines.expressions["amount"]
-    texts = [name for name, kind in lines.source.columns.items() if kind == "VARCHAR" and mentions(amount, name)]
-    return texts if "regexp" in amount else []
+    texts = (name for name, kind in lines.source.columns.items() if kind == "VARCHAR" and mentions(amount, name))
+    return list(texts) if _reads_signs(amount) else []
+
+
+def _reads_signs(amount: str) -> bool:
+    """Whether an expression takes amounts out of texts, in which a currency may stand."""
+    return "regexp" in amount
 
 
 def _counted(
@@ -141,11 +149,14 @@ def _of_customers(connection: duckdb.DuckDBPyConnection, source: OrdersSource, m
     somebody = {text for texts in names for text in texts}
     said = []
     for place, (who, orders, money, first_seen, every) in enumerate(found):
-        after = found[place + 1][1] if place + 1 < len(found) else orders
-        stands_out = orders >= max(_MANY * every, _TIMES_THE_NEXT * after) and first_seen and first_seen >= month
-        if who not in somebody and (is_called_nobody(who) or (stands_out and place == 0)):
+        is_new = first_seen is not None and first_seen >= month
+        is_first = place == 0 and len(found) >= _FEWEST and orders >= max(_MANY * every, _TIMES_THE_NEXT * found[1][1])
+        called = is_called_nobody(who)
+        if who not in somebody and (called or (is_new and is_first)):
+            # somebody's id is not for a log, from which nobody takes it when they are forgotten
+            which = repr(who) if called else "with the most orders in customer_months, who is new"
             said.append(
-                f"customer {who!r}: {orders:,} orders of the month ({money or 0:,.2f}), as one customer. If that is "
+                f"customer {which}: {orders:,} orders of the month ({money or 0:,.2f}), as one customer. If that is "
                 "nobody, make it NULL in source.orders.customer_id; if it is somebody, name it under "
                 "source.orders.known_values, by the column of the customer"
             )
