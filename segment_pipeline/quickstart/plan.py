@@ -324,7 +324,7 @@ def _account(
     connection: duckdb.DuckDBPyConnection, request: Request, table: Table, orders: Orders, parts: Sequence[Part]
 ) -> list[str]:
     """What became of the lines of the file, those included that were taken out before the pipeline saw them."""
-    repeated = [repeated_lines(connection, table, orders)] if request.repeats_once else []
+    repeated = [repeated_lines(connection, table, orders)] if table.form.once else []
     return account_in_words([*parts, *(one for one in repeated if one.lines)], notes_on_lines(table))
 
 

@@ -74,8 +74,9 @@ IN_ONE = {
 
 @dataclass(frozen=True)
 class Hints:
-    """What the user has said of the file; None where it is to be found out. repeats_once : rows that repeat another in
-    every column count once. time_zone : whose local times moments become; None to take times as they stand."""
+    """What the user has said of the file; None where it is to be found out. repeats_once : whether rows that repeat
+    another in every column count once. time_zone : whose local times moments become; None to take times as they
+    stand."""
 
     customer_id: str | None = None
     date: str | None = None
@@ -85,7 +86,7 @@ class Hints:
     separator: str | None = None
     decimal: str | None = None
     date_format: str | None = None
-    repeats_once: bool = False
+    repeats_once: bool | None = None
     time_zone: str | None = None
 
 

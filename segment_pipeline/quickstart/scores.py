@@ -43,6 +43,8 @@ GROWS = 0.2
 """The power of the pieces with which the amount of a line grows at least; in a price of one piece it is about none."""
 
 _SAME = 0.95
+_OVERLAPPING = 20
+"""Orders that are there twice from which on exports overlap, and not by chance."""
 _TESTED = 12
 """Columns, those with the best names first, whose values are looked into."""
 _VALUES_TESTED = 200
@@ -168,6 +170,27 @@ class Evidence:
             f"FROM {profiled_rows(self._connection)}) WHERE one IS NOT NULL AND other IS NOT NULL",
         )
         return float(found[0] or 0) >= _SAME
+
+    def overlaps(self, order: str, date: str) -> bool:
+        """Whether orders are there twice as two exports that overlap have them: with all their lines, and nearly all
+        orders of some time. Equal lines of an order, as of several tickets, are here and there."""
+        orders, share = only_row(
+            self._connection,
+            f"""
+            WITH lines AS (
+                SELECT {known_sql(order)} AS number, {moment_sql(self.columns[date])} AS moment, count(*) AS times
+                FROM {self._some_rows(order)} GROUP BY number, moment, hash(raw_rows)
+            ),
+            orders AS (
+                SELECT min(moment) AS moment, min(times) > 1 AS again
+                FROM lines WHERE number IS NOT NULL GROUP BY number
+            ),
+            span AS (SELECT min(moment) AS first, max(moment) AS last, count(*) AS orders FROM orders WHERE again)
+            SELECT any_value(span.orders), avg(CAST(again AS DOUBLE))
+            FROM orders, span WHERE moment BETWEEN first AND last
+            """,
+        )
+        return bool((orders or 0) >= _OVERLAPPING and share >= _SAME)
 
     def lines_per_order(self, order: str) -> float:
         column = self.columns[order]
