@@ -54,14 +54,15 @@ _TERMS = {
     ),
     "person": (
         "user person contact email mail e_mail visitor phone telefon name nombre nom nome naam nazwa nazwisko namn "
-        "passenger billing_address correo courriel who имя фио почта телефон 氏名 名前 姓名 メール 邮箱 이름 ชื่อ"
+        "passenger billing_address correo courriel who =particulars имя фио почта телефон 氏名 名前 姓名 "
+        "メール 邮箱 이름 ชื่อ"
     ),
     "order": (
         "order invoice basket transaction =trans =txn receipt purchase bestell rechnung =bill ticket booking "
         "auftrag beleg =bon commande facture panier achat pedido orden factura compra boleta =venta ordine fattura "
         "scontrino bestelling factuur zamowieni faktura paragon encomenda fatura =nota ordre kvitto check charge "
-        "checkout =sale =zam =doc document belnr vbeln siparis objednavk rendeles szamla pesanan voucher заказ чек "
-        "накладн παραγγελ 注文 受注 伝票 订单 訂單 주문 สั่งซื้อ ใบเสร็จ don_hang hoa_don طلب فاتورة הזמנה"
+        "checkout =sale =vch =zam =doc document belnr vbeln siparis objednavk rendeles szamla pesanan voucher "
+        "заказ чек накладн παραγγελ 注文 受注 伝票 订单 訂單 주문 สั่งซื้อ ใบเสร็จ don_hang hoa_don طلب فاتورة הזמנה"
     ),
     "product": (
         "product =item =items sku article artikel upc ean stock_code stockcode asin produkt produit producto "
@@ -122,6 +123,7 @@ _TERMS = {
     "later": (
         "paid updated shipped fulfilled delivered due birth expir cancel refund signup sign_up registered "
         "registration joined since modified changed processed approved estimated last_ next_ geburt returned closed "
+        "service_end period_end "
         "completed liefer versand wysylk envio livraison 発送 出荷 发货 出貨 배송일"
     ),
     "whole": "grand gesamt =total =totale =totaal =summe order_total total_amount",

@@ -466,8 +466,7 @@ def _add_guesses(command: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--repeats",
         choices=("keep", "once"),
-        default="keep",
-        help="rows that repeat another in every column: count each, or once (default: %(default)s)",
+        help="rows that repeat another in every column: count each, or once (default: once where two exports overlap)",
     )
     how.add_argument("--date-format", metavar="FORMAT", type=_date_format, help="for example %%d/%%m/%%Y")
     how.add_argument(

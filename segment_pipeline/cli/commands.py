@@ -49,7 +49,7 @@ def _request(chosen: argparse.Namespace, out: Path) -> "Request":
         separator=chosen.sep,
         decimal=chosen.decimal,
         date_format=chosen.date_format,
-        repeats_once=chosen.repeats == "once",
+        repeats_once=None if chosen.repeats is None else chosen.repeats == "once",
         time_zone=chosen.time_zone,
         memory_limit=chosen.memory_limit,
         seed=chosen.seed,

@@ -139,6 +139,11 @@ def _time_zone(value: str) -> str:
     return value
 
 
+KnownValues = Annotated[
+    Mapping[Name, Annotated[tuple[str, ...], BeforeValidator(list_as_tuple)]], BeforeValidator(empty_means_defaults)
+]
+
+
 class OrdersSource(_Rows):
     """Order lines, one row per product on an order (or per order)."""
 
@@ -173,6 +178,13 @@ class OrdersSource(_Rows):
         None, "", "What kind of thing was bought; for portraits and the features of categories."
     )
     where: Expression | None = setting(None, "", "Which rows are order lines at all; all of them when left out.")
+    known_values: KnownValues = setting(
+        {},
+        "",
+        "What columns of states, kinds, flags and currencies say, by their names; what else one says of a month's "
+        "lines is told by name. Of the column of the customer: names that sound like a guest's, and are somebody's.",
+        allowed="a mapping of columns to lists of texts",
+    )
 
     @property
     def expressions(self) -> dict[str, str]:

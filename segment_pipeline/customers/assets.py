@@ -75,6 +75,11 @@ NOTHING_COMES_TWICE = CheckSpec(
     "Few lines repeat another, and the rows are not those of the month before.",
     blocking=False,
 )
+VALUES_ARE_KNOWN = CheckSpec(
+    "values_are_known",
+    "No state, kind or currency of order lines is new, and no customer is called as guests are.",
+    blocking=False,
+)
 AMOUNTS_ARE_KEPT = CheckSpec(
     "amounts_keep_their_value", "Amounts are those of the source: four decimals are enough for them.", blocking=False
 )
@@ -104,7 +109,7 @@ TOO_FEW = (
     kinds=SQL_KINDS,
     checks=[
         *(ORDER_LINES_HAVE_DATES, AMOUNTS_ARE_KEPT, SOURCE_IS_AS_IT_WAS, FEEDS_REACH_THE_END),
-        *(FEEDS_COVER_THE_WINDOW, NOTHING_COMES_TWICE),
+        *(FEEDS_COVER_THE_WINDOW, NOTHING_COMES_TWICE, VALUES_ARE_KNOWN),
     ],
 )
 def raw_customers(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
@@ -171,6 +176,7 @@ def _over_time(step: Step) -> list[dg.AssetCheckResult]:
     from segment_pipeline.sources.over_time.contents import changes_before, write_contents
     from segment_pipeline.sources.over_time.copies import copies_in_words
     from segment_pipeline.sources.over_time.outlook import ends_of
+    from segment_pipeline.sources.over_time.values import new_values_in_words
 
     connection, config, month = step.connection, step.config, step.month
     write_contents(connection, config, month)
@@ -179,10 +185,12 @@ def _over_time(step: Step) -> list[dg.AssetCheckResult]:
     renew = f"renew with segment-pipeline run --months {month_key(first)}..{month_key(month)} --force"
     waits = config.source.feed_ends_early == "wait" and not all(end.goes_on for end in ends)
     twice = copies_in_words(connection, config, month)
+    new = new_values_in_words(connection, config, month)
     return [
         _in_words(SOURCE_IS_AS_IT_WAS, changed, renew, blocks=config.source.late_data == "stop"),
         _in_words(FEEDS_REACH_THE_END, ends, "deliver the rest, and run the month again", blocks=waits),
         _in_words(NOTHING_COMES_TWICE, twice, "deliver them once, and run the month again"),
+        _in_words(VALUES_ARE_KNOWN, new, "change the keys that are named, and run the month again"),
     ]
 
 

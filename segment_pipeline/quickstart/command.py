@@ -31,7 +31,7 @@ from segment_pipeline.quickstart.folder import (
     write_simplest,
     writing,
 )
-from segment_pipeline.quickstart.lines.no_sales import lines_that_are_no_orders, refuse_sums
+from segment_pipeline.quickstart.lines.no_sales import lines_that_count
 from segment_pipeline.quickstart.messages import (
     IN_WORDS,
     Outcome,
@@ -125,13 +125,12 @@ def inspect(request: Request) -> int:
     with scratch(request.memory_limit) as connection:
         table = read_table(connection, request.file, request.hints(), request.more)
         try:
-            refuse_sums(connection, table, request.where)
+            counting = lines_that_count(connection, table, request.where)
         except QuestionError:
             print_table(table, [], results_console())  # without sums of what is not to be added up
             raise
-        warnings = lines_that_are_no_orders(connection, table, request.where)
-        account = account_of_lines(connection, request, table)
-        print_table(table, [*account, *warnings], results_console())
+        account = account_of_lines(connection, replace(request, where=counting.where), table)
+        print_table(table, [*counting.decided, *account, *counting.warnings], results_console())
     return 0
 
 

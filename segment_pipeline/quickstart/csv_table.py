@@ -125,7 +125,7 @@ class Table:
 def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, more: Sequence[Path] = ()) -> Table:
     """Read the file, or several, into `raw_rows` and find out what it is. Raises InputError with what, where, and what
     next, and QuestionError."""
-    files = load_rows(connection, path, more, hints.separator)
+    given, files = hints, load_rows(connection, path, more, hints.separator)
     file = files[0]
     taken_out = take_out_repeats(connection, file.names) if hints.repeats_once else 0
     rows = only_row(connection, "SELECT count(*) FROM raw_rows")[0]
@@ -150,8 +150,12 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
     made, hints = _said_amount(connection, path, columns, hints, decimal, file.renamed)
     _refuse_unmet_format(connection, path, columns, hints.date_format)
     _refuse_rounded_ids(path, columns, hints)
-    roles = find_roles(path, Evidence(connection, columns, decimal, rows), hints, file.renamed)
+    evidence = Evidence(connection, columns, decimal, rows)
+    roles = find_roles(path, evidence, hints, file.renamed)
     orders = roles.orders
+    order_id = None if orders is None else orders.order_id
+    if given.repeats_once is None and orders and order_id and evidence.overlaps(order_id, orders.date):
+        return read_table(connection, path, replace(given, repeats_once=True), more)
     if orders is None:
         columns = {name: column for name, column in columns.items() if name not in joined and name not in made}
     elif hints.amount is None and called_in_cents(orders.amount) and columns[orders.amount].whole:
@@ -171,7 +175,7 @@ def read_table(connection: duckdb.DuckDBPyConnection, path: Path, hints: Hints, 
         summed = f"lower({bare_sql(roles.customer_id)}) IN ({', '.join(map(literal, nobody))})"
         connection.execute(f"DELETE FROM raw_rows WHERE {summed}")
     alike = _alike(connection, roles, nobody, folded=folded)
-    form = Form(any(_has_no_types(one) for one in files), hints.separator, once=hints.repeats_once)
+    form = Form(any(_has_no_types(one) for one in files), hints.separator, once=hints.repeats_once is True)
     return Table(
         path,
         rows,

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -39,12 +39,9 @@ from segment_pipeline.quickstart.csv_table import (
     texts_of,
 )
 from segment_pipeline.quickstart.expressions import columns_for_where, order_expressions, snapshot_columns
-from segment_pipeline.quickstart.lines.no_sales import (
-    lines_that_are_no_orders,
-    notes_on_lines,
-    refuse_sums,
-    repeated_lines,
-)
+from segment_pipeline.quickstart.lines.counting import Lines
+from segment_pipeline.quickstart.lines.no_sales import lines_that_count, notes_on_lines, repeated_lines
+from segment_pipeline.quickstart.lines.states import known_values
 from segment_pipeline.quickstart.proposal import (
     Proposal,
     propose_features,
@@ -123,9 +120,9 @@ def explore(
     searches : with more than one, a feature with which independent ones disagree is left out. Raises InputError, and
     QuestionError where only the owner of the file knows."""
     table = read_table(connection, request.file, request.hints(), request.more)
-    refuse_sums(connection, table, request.where)
     # before the customers: what is asked of all lines takes what memory there may be
-    warnings = lines_that_are_no_orders(connection, table, request.where)
+    counting = lines_that_count(connection, table, request.where)
+    request = replace(request, where=counting.where)
     if table.orders is None:
         found = _found_of_customers(connection, request, table, monthly=monthly)
     else:
@@ -141,7 +138,7 @@ def explore(
     if obstacle is not None and monthly:
         raise InputError(obstacle)
     starter = starter_of(request, table, proposal, found.month, found.source, customers, monthly=monthly)
-    guesses = [*table.guesses, *found.guesses]
+    guesses = [*table.guesses, *counting.decided, *found.guesses]
     worth = () if obstacle is not None else worth_of(proposal, found.values, request.seed)
     return Plan(
         table,
@@ -151,7 +148,7 @@ def explore(
         starter,
         found.columns,
         guesses,
-        warnings,
+        counting.warnings,
         worth,
         found.ids,
         found.values,
@@ -255,7 +252,10 @@ def _found_of_orders(
         guesses.append(f"{len(below):,} customers got more back than they paid, {below.sum():,.2f} in all")
     orders_source = _orders_source(connection, request, table)
     source = {"window_months": window, **_zone_key(table), "orders": orders_source}
-    if not monthly:
+    if monthly:
+        known = known_values(Lines(connection, table, orders))
+        orders_source |= {"known_values": known} if known else {}
+    else:
         source["feed_ends_early"] = "warn"  # a first look is at what is there
     resolutions = {name: ORDER_FEATURES[name].resolution for name in values}
     return _Found(month, ids, values, source, guesses, resolutions=resolutions)
@@ -324,7 +324,7 @@ def _account(
     connection: duckdb.DuckDBPyConnection, request: Request, table: Table, orders: Orders, parts: Sequence[Part]
 ) -> list[str]:
     """What became of the lines of the file, those included that were taken out before the pipeline saw them."""
-    repeated = [repeated_lines(connection, table, orders)] if request.repeats_once else []
+    repeated = [repeated_lines(connection, table, orders)] if table.form.once else []
     return account_in_words([*parts, *(one for one in repeated if one.lines)], notes_on_lines(table))
 
 

@@ -54,7 +54,7 @@ class Request:
     separator: str | None = None
     decimal: str | None = None
     date_format: str | None = None
-    repeats_once: bool = False
+    repeats_once: bool | None = None
     time_zone: str | None = None
     more: Sequence[Path] = ()
     memory_limit: str | None = None
@@ -86,7 +86,7 @@ class Request:
             "--where": self.where,
             "--sep": self.separator,
             "--decimal": self.decimal,
-            "--repeats": "once" if self.repeats_once else None,
+            "--repeats": None if self.repeats_once is None else "once" if self.repeats_once else "keep",
             "--date-format": self.date_format,
             "--time-zone": self.time_zone,
             "--features": ",".join(self.features) if self.features is not None else None,

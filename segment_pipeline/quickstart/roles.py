@@ -74,8 +74,9 @@ IN_ONE = {
 
 @dataclass(frozen=True)
 class Hints:
-    """What the user has said of the file; None where it is to be found out. repeats_once : rows that repeat another in
-    every column count once. time_zone : whose local times moments become; None to take times as they stand."""
+    """What the user has said of the file; None where it is to be found out. repeats_once : whether rows that repeat
+    another in every column count once. time_zone : whose local times moments become; None to take times as they
+    stand."""
 
     customer_id: str | None = None
     date: str | None = None
@@ -85,7 +86,7 @@ class Hints:
     separator: str | None = None
     decimal: str | None = None
     date_format: str | None = None
-    repeats_once: bool = False
+    repeats_once: bool | None = None
     time_zone: str | None = None
 
 
@@ -308,9 +309,11 @@ def _quantity(evidence: Evidence, hints: Hints, amount: str) -> Choice:
     """The pieces by which a price is to be multiplied, unless it is already the line's."""
     ranked = rank_quantities(evidence, amount)
     best = next((one for one in ranked if one.points >= ENOUGH["quantity"]), None)
-    if hints.amount is not None or best is None or not is_of_one_piece(amount):
+    if hints.amount is not None or best is None:
         return Choice("quantity", None, "")
     power = evidence.grows_with(amount, best.column)
+    if not is_of_one_piece(amount, power):
+        return Choice("quantity", None, "")
     if power is not None and power > 0.5:
         return Choice("quantity", None, f"{amount} grows with {best.column}, and so is already the line's")
     return Choice("quantity", best.column, f"{best.why}, and {amount} is of one piece")

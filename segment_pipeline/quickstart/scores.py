@@ -39,7 +39,12 @@ TIE = 0.25
 COMES_BACK = 2.0
 """Points of a column whose values come back on other days, as customers do."""
 
+GROWS = 0.2
+"""The power of the pieces with which the amount of a line grows at least; in a price of one piece it is about none."""
+
 _SAME = 0.95
+_OVERLAPPING = 20
+"""Orders that are there twice from which on exports overlap, and not by chance."""
 _TESTED = 12
 """Columns, those with the best names first, whose values are looked into."""
 _VALUES_TESTED = 200
@@ -156,6 +161,36 @@ class Evidence:
             f"FROM {profiled_rows(self._connection)}",
         )
         return float(found[0] or 0)
+
+    def equal(self, one: str, other: str) -> bool:
+        """Whether two expressions of numbers are the same to the cent, on nearly all lines that have both."""
+        found = only_row(
+            self._connection,
+            f"SELECT avg(CAST(abs(one - other) < 0.011 AS DOUBLE)) FROM (SELECT {one} AS one, {other} AS other "
+            f"FROM {profiled_rows(self._connection)}) WHERE one IS NOT NULL AND other IS NOT NULL",
+        )
+        return float(found[0] or 0) >= _SAME
+
+    def overlaps(self, order: str, date: str) -> bool:
+        """Whether orders are there twice as two exports that overlap have them: with all their lines, and nearly all
+        orders of some time. Equal lines of an order, as of several tickets, are here and there."""
+        orders, share = only_row(
+            self._connection,
+            f"""
+            WITH lines AS (
+                SELECT {known_sql(order)} AS number, {moment_sql(self.columns[date])} AS moment, count(*) AS times
+                FROM {self._some_rows(order)} GROUP BY number, moment, hash(raw_rows)
+            ),
+            orders AS (
+                SELECT min(moment) AS moment, min(times) > 1 AS again
+                FROM lines WHERE number IS NOT NULL GROUP BY number
+            ),
+            span AS (SELECT min(moment) AS first, max(moment) AS last, count(*) AS orders FROM orders WHERE again)
+            SELECT any_value(span.orders), avg(CAST(again AS DOUBLE))
+            FROM orders, span WHERE moment BETWEEN first AND last
+            """,
+        )
+        return bool((orders or 0) >= _OVERLAPPING and share >= _SAME)
 
     def lines_per_order(self, order: str) -> float:
         column = self.columns[order]
@@ -441,7 +476,38 @@ def numbered_per_customer(evidence: Evidence, order: str, date: str, customer: s
 def rank_amounts(evidence: Evidence, order: str | None, taken: Sequence[str | None]) -> list[Score]:
     """Columns of numbers as what a line cost, or one piece of it. taken : those that are something else."""
     numbers = [name for name, column in evidence.columns.items() if column.kind == "number" and name not in taken]
-    return _judged(numbers, amount_name, lambda name: _as_amount(evidence, name, order))
+    ranked = _judged(numbers, amount_name, lambda name: _as_amount(evidence, name, order))
+    near = [one for one in ranked if one.points >= max(ENOUGH["amount"], ranked[0].points - _NEAR)] if ranked else []
+    return _ranked([_related(evidence, one, near) for one in near] + ranked[len(near) :])
+
+
+def _related(evidence: Evidence, one: Score, near: Sequence[Score]) -> Score:
+    """An amount by what it has to do with the others that may be it: a price that pieces make another of, and what is
+    left of another without a fee, are not what a customer paid."""
+    others = [evidence.number(other.column) for other in near if other is not one]
+    number, each = evidence.number(one.column), evidence.columns.values()
+    pieces = [evidence.number(column.name) for column in each if "quantity" in hints_of(column.name)]
+    fees = [evidence.number(column.name) for column in each if _FEES & set(words_of(column.name))]
+    if any(
+        evidence.equal(other, f"{number} * {by}") and not evidence.equal(other, number)
+        for other in others
+        for by in pieces
+    ):
+        return replace(one, points=one.points - 1, reasons=(*one.reasons, "of one piece"))
+    if any(
+        evidence.equal(number, f"{other} - abs({fee})") and not evidence.equal(other, number)
+        for other in others
+        for fee in fees
+    ):
+        return replace(one, points=one.points - _NEAR, reasons=(*one.reasons, "less a fee"))
+    return one
+
+
+_NEAR = 1.5
+"""Points behind the best up to which an amount is compared with it."""
+_FEES = {"fee", "fees", "commission", "gebuhr", "gebuhren", "provision", "frais", "comision", "tarifa", "commissione"}
+_FEES |= {"comissao", "taxas", "commissie", "kosten", "avgift", "prowizja", "komisyon", "комиссия", "手数料", "手续费"}
+"""How a column is called that a shop pays of what it sells, to who brings the buyer or the money."""
 
 
 def amount_name(name: str) -> Part:
@@ -506,10 +572,13 @@ def repeated_on_lines(evidence: Evidence, amount: str, order: str | None) -> boo
     return order is not None and evidence.lines_per_order(order) > 1.1 and evidence.level(amount, order)[1] >= _SAME
 
 
-def is_of_one_piece(name: str) -> bool:
-    """Whether an amount is called the price of a piece, and not a total."""
+def is_of_one_piece(name: str, power: float | None) -> bool:
+    """Whether an amount is called the price of a piece, and not a total; or that as well, and does not grow with the
+    pieces. power : with which it grows, None where too few lines tell."""
     hints = hints_of(name)
-    return "unit" in words_of(name) or (bool({"price", "cost"} & hints) and "total" not in hints)
+    if "unit" in words_of(name) or (bool({"price", "cost"} & hints) and "total" not in hints):
+        return True
+    return "price" in hints and power is not None and power < GROWS
 
 
 def rank_quantities(evidence: Evidence, amount: str) -> list[Score]:

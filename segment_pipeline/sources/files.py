@@ -97,6 +97,9 @@ class Form:
     once: bool = False
 
 
+_PRICED_ROWS = 2000
+"""Objects of a file by which it is judged where their money lies."""
+
 GUESSED = Form()
 
 
@@ -346,7 +349,8 @@ def _typed_as_text(connection: duckdb.DuckDBPyConnection, file: str) -> TextRows
 
 def _json_as_text(connection: duckdb.DuckDBPyConnection, file: str) -> TextRows:
     """Which of its values are dates or numbers is not guessed, for that depends on all of them. What lies within an
-    object is a column, user.id; a list stays a text."""
+    object is a column, user.id; a list stays a text, but for one of objects that alone tell of money, as the items of
+    orders without a total: each of these is a row."""
     listed = _file_list([file])
     try:
         found = connection.sql(f"FROM read_json({listed}, sample_size = -1)")
@@ -363,9 +367,51 @@ def _json_as_text(connection: duckdb.DuckDBPyConnection, file: str) -> TextRows:
         each = f"unnest(CAST({identifier(name)} AS JSON[])) AS each"
         taken = ", ".join(f"json_extract(each, {literal(_path((one,)))}) AS {identifier(one)}" for one in kinds)
         objects = f"(SELECT {taken} FROM (SELECT {each} FROM {objects}))"
+    items = _items(connection, objects, kinds)
+    if items is not None:
+        return _named(connection, file, items[1], f"JSON, a row for each of {items[0]}")
     leaves = [leaf for name, kind in kinds.items() for leaf in _leaves((name,), kind)]
-    values = ", ".join(f"{_at(path)} AS {identifier('.'.join(path))}" for path in leaves)
-    return _named(connection, file, f"(SELECT {values} FROM {objects})", "JSON")
+    return _named(connection, file, _texts_at(leaves, objects), "JSON")
+
+
+def _items(
+    connection: duckdb.DuckDBPyConnection, objects: str, kinds: Mapping[str, DuckDBPyType]
+) -> tuple[str, str] | None:
+    """The list of objects that alone tells of money, and the relation of which each of these is a row; None where there
+    is no such list."""
+    lists = {name: of for name, kind in kinds.items() if (of := _objects_of(kind)) is not None}
+    others = [leaf for name, kind in kinds.items() if name not in lists for leaf in _leaves((name,), kind)]
+    if not lists or _tells_of_money(connection, objects, others):
+        return None
+    for name, of in lists.items():
+        items = identifier(name)
+        rows = f"(SELECT * REPLACE (unnest(CAST({items} AS JSON[])) AS {items}) FROM {objects})"
+        leaves = [(name, *leaf) for one, kind in of.items() for leaf in _leaves((one,), kind)]
+        if _tells_of_money(connection, rows, leaves):
+            return name, _texts_at([*others, *leaves], rows, name)
+    return None
+
+
+def _texts_at(leaves: Sequence[tuple[str, ...]], objects: str, items: str | None = None) -> str:
+    """The texts at these paths, each as a column, of a relation of JSON. items : the list of which each is a row; its
+    columns are called by their own names where nothing else is."""
+    others = {as_named(".".join(path)) for path in leaves if path[0] != items}
+
+    def called(path: tuple[str, ...]) -> str:
+        own = ".".join(path[1:])
+        return own if path[0] == items and as_named(own) not in others else ".".join(path)
+
+    values = ", ".join(f"{_at(path)} AS {identifier(called(path))}" for path in leaves)
+    return f"(SELECT {values} FROM {objects})"
+
+
+def _tells_of_money(connection: duckdb.DuckDBPyConnection, objects: str, leaves: Sequence[tuple[str, ...]]) -> bool:
+    """Whether what lies at one of these paths are numbers with decimals, in most of the first objects that have it."""
+    if not leaves:
+        return False
+    priced = (f"avg(CAST(regexp_full_match({_at(path)}, '-?\\d+[.]\\d+') AS DOUBLE))" for path in leaves)
+    found = connection.execute(f"SELECT {', '.join(priced)} FROM (FROM {objects} LIMIT {_PRICED_ROWS})").fetchone()
+    return any((share or 0) > 0.5 for share in found or ())
 
 
 def _objects_of(kind: DuckDBPyType) -> dict[str, DuckDBPyType] | None:

@@ -23,7 +23,8 @@ REPOSITORY = Path(__file__).parents[2]
 ASSETS = """
 order_lines | sources | | |
 raw_customers | customers | duckdb sql | order_lines | amounts_keep_their_value earlier_months_are_as_they_were! \
-feeds_cover_the_window feeds_reach_the_end_of_the_month! nothing_is_delivered_twice order_lines_have_dates!
+feeds_cover_the_window feeds_reach_the_end_of_the_month! nothing_is_delivered_twice order_lines_have_dates! \
+values_are_known
 validated_features | customers | duckdb sql | raw_customers | columns_and_types! customer_ids_unique_and_present! \
 enough_customers! raw_equals_accepted_plus_rejected! row_count_close_to_previous_month share_rejected_within_limit! \
 source_is_accounted_for! values_within_valid_range!

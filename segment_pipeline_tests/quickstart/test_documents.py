@@ -8,7 +8,7 @@ import pytest
 
 from segment_pipeline.errors import QuestionError
 from segment_pipeline.quickstart.csv_table import read_table
-from segment_pipeline.quickstart.lines.no_sales import refuse_sums
+from segment_pipeline.quickstart.lines.no_sales import lines_that_count
 from segment_pipeline.quickstart.roles import Hints
 from segment_pipeline_tests.quickstart.reading import HEADER, Rows, as_csv, figures, right, shop
 from segment_pipeline_tests.quickstart.test_states import condition, money, said_of
@@ -33,7 +33,7 @@ def told_again(kinds: Sequence[str], *, own_number: bool) -> Rows:
 
 def refused(path: Path, where: str | None = None) -> None:
     with duckdb.connect() as connection:
-        refuse_sums(connection, read_table(connection, path, Hints()), where)
+        lines_that_count(connection, read_table(connection, path, Hints()), where)
 
 
 @pytest.mark.parametrize(
@@ -70,33 +70,59 @@ def test_all_values_are_told_and_the_condition_has_each_that_is_no_sale(write, c
         ("Vorgang", ["Auftrag", "Lieferschein", "Rechnung"], "Rechnung"),
     ],
 )
-def test_a_sale_that_several_documents_tell_is_told_with_what_keeps_one(write, column, kinds, stays, own_number):
+def test_a_sale_that_several_documents_tell_counts_once(write, column, kinds, stays, own_number):
     rows = told_again(kinds, own_number=own_number)
     path = write("orders.csv", as_csv([*HEADER, column], rows))
-    (told,) = said_of(path, amount="total")
-    assert f"The others: 1,500 are {stays!r} ({money(shop())}).  Sales of {stays!r} are told again by others" in told
-    found, _ = figures(path, where=condition(told), amount="total")
-    assert found == right([row[:4] for row in rows if row[4] == stays])
+    found, told = figures(path, amount="total")
+    counted = [row[:4] for row in rows if row[4] == stays]
+    assert found == right(counted)
+    others = [kind for kind in kinds if kind != stays]
+    left_out = ", ".join(f"1,500 are {kind!r} ({money(shop())})" for kind in sorted(others))
+    (of_column,) = (one for one in told if one.startswith((f"{column}:", f"{column!r}:")))
+    assert f"sales of {stays!r} are told again by others" in of_column
+    assert f"These are left out: {left_out}." in of_column
+    again = [row for row in rows if row[4] != stays]
+    orders = len({row[1] for row in again})
+    assert any(
+        f"{len(again):,} of {len(rows):,} order lines ({orders:,} orders, {money(again)}) do not meet the condition"
+        in one
+        for one in told
+    )
+    other = condition(of_column)
+    assert figures(path, where=other, amount="total")[0] == right([row[:4] for row in rows if row[4] == others[0]])
 
 
-def test_the_lines_of_a_sale_beside_its_sum_are_told(write: Write) -> None:
+def test_what_is_no_sale_beside_documents_that_tell_the_same_is_told_by_itself(write: Write) -> None:
+    rows = told_again(["Sales Order", "Invoice", "Payment"], own_number=True)
+    rows += [[*row[:3], -float(str(row[3])), "Credit Memo"] for row in shop()[::25]]
+    path = write("orders.csv", as_csv([*HEADER, "Type"], rows))
+    found, told = figures(path)
+    assert found == right([row[:4] for row in rows if row[4] in ("Invoice", "Credit Memo")])
+    (of_credits,) = (one for one in told if one.startswith("Type: of 4,560 order lines 60 are 'Credit Memo', 60"))
+    assert "Sales Order" not in of_credits.partition("--where")[0]
+    # who follows the advice names the column, and leaves out what was left out before
+    assert figures(path, where=condition(of_credits))[0] == right([row[:4] for row in rows if row[4] == "Invoice"])
+
+
+def test_who_lets_the_same_sale_count_several_times_is_told(write: Write) -> None:
+    rows = told_again(["Sales Order", "Invoice"], own_number=True)
+    path = write("orders.csv", as_csv([*HEADER, "Type"], rows))
+    told, *_ = said_of(path, where="Type <> 'Quote'")
+    assert told.startswith(f"Type: 1,500 are 'Sales Order' ({money(shop())}): all count, as --where says.")
+
+
+def test_a_condition_of_another_column_leaves_what_is_told_again_out_all_the_same(write: Write) -> None:
     rows = [
-        [who, order, at, part, kind]
-        for who, order, at, amount in shop()
-        for kind, part in (
-            ("Sale", f"{amount:.2f}"),
-            ("Sale Line", f"{float(str(amount)) - 1:.2f}"),
-            ("Sale Line", "1.00"),
-        )
+        [*row, "web" if int(str(row[0])) % 3 else "till"] for row in told_again(["Sale", "Payment"], own_number=True)
     ]
-    path = write("orders.csv", as_csv([*HEADER, "Line Type"], rows))
-    (told,) = said_of(path)
-    assert figures(path, where=condition(told))[0] == right([row[:4] for row in rows if row[4] == "Sale"])
+    path = write("orders.csv", as_csv([*HEADER, "Line type", "Channel"], rows))
+    kept = [row[:4] for row in rows if row[4] == "Sale" and row[5] == "web"]
+    assert figures(path, where="Channel = 'web' -- not the till")[0] == right(kept)
 
 
 def test_an_example_that_would_leave_no_sale_is_not_put_beside_the_advice(write: Write) -> None:
-    states = {"Sales Order": "Billed", "Invoice": "X9", "Payment": "Deposited"}
-    rows = [[*row, states[str(row[4])]] for row in told_again([*states], own_number=True)]
+    rows = of_kinds(dict.fromkeys(range(3), "Sale"), "Returned")
+    rows = [[*row, "X9" if row[4] == "Sale" else "Billed"] for row in rows]
     of_type, of_status = said_of(write("orders.csv", as_csv([*HEADER, "Type", "Status"], rows)))
     assert of_type.startswith("Type: ")
     assert of_status.startswith("Status: of the order lines")

@@ -8,7 +8,7 @@ import pytest
 
 from segment_pipeline.errors import QuestionError
 from segment_pipeline.quickstart.csv_table import read_table
-from segment_pipeline.quickstart.lines.no_sales import lines_that_are_no_orders
+from segment_pipeline.quickstart.lines.no_sales import lines_that_count
 from segment_pipeline.quickstart.roles import Hints
 from segment_pipeline_tests.quickstart.exports import cell, lines
 from segment_pipeline_tests.quickstart.reading import as_csv, table_of
@@ -238,7 +238,7 @@ def test_each_column_that_tells_of_no_sales_is_told(write, name):
     path = write("export.csv", written(columns, once=name in ONE_LINE_AN_ORDER))
     with duckdb.connect() as connection:
         table = read_table(connection, path, Hints())
-        told = lines_that_are_no_orders(connection, table)
+        told = lines_that_count(connection, table).warnings
     assert (table.customer_id, table.orders.amount) == (customer, amount)
     sentences = [one for one in told if not one.startswith("to leave out all of these")]
     assert len(sentences) == len(told_of.split(", ")), told

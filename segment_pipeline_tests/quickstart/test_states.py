@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from segment_pipeline.quickstart.csv_table import read_table
-from segment_pipeline.quickstart.lines.no_sales import lines_that_are_no_orders
+from segment_pipeline.quickstart.lines.no_sales import lines_that_count
 from segment_pipeline.quickstart.roles import Hints
 from segment_pipeline_tests.quickstart.reading import HEADER, Rows, as_csv, figures, right, shop
 
@@ -17,10 +17,10 @@ Write = Callable[..., Path]
 
 
 def said_of(path: Path, where: str | None = None, **said: object) -> list[str]:
-    """What is said of lines that may be no sales, without looking for segments."""
+    """What is said of lines that are told again, or may be no sales, without looking for segments."""
     with duckdb.connect() as connection:
-        table = read_table(connection, path, Hints(**said))
-        return lines_that_are_no_orders(connection, table, where)
+        counting = lines_that_count(connection, read_table(connection, path, Hints(**said)), where)
+        return [*counting.decided, *counting.warnings]
 
 
 def with_column(usual: object, other: object, every: int = 10) -> Rows:

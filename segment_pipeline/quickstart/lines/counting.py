@@ -4,7 +4,8 @@ Here: counting over `raw_rows`, and words for it. Not here: which lines are look
 """
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import duckdb
@@ -46,13 +47,15 @@ class Value:
 
 @dataclass(frozen=True)
 class Lines:
-    """The order lines of a file, of which those count that meet the user's condition. within : that condition, as far
-    as it can be asked of the file's texts; "true" where there is none."""
+    """The order lines of a file, of which those count that meet a condition. within : that of the user, as far as it
+    can be asked of the file's texts, and of what is decided here; "true" where there is none. told_again : column ->
+    its values that are left out, as they tell sales of another."""
 
     connection: duckdb.DuckDBPyConnection
     table: Table
     orders: Orders
     within: str = "true"
+    told_again: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def amount(self) -> str:

@@ -13,7 +13,7 @@ from segment_pipeline.quickstart.columns import NEARLY_ALL, Column, known_sql, o
 from segment_pipeline.quickstart.csv_table import CURRENCY_NAME, Table
 from segment_pipeline.quickstart.lines.counting import Lines
 from segment_pipeline.quickstart.lines.words import GIVEN_BACK, PERCENT_NAME, REDUCED
-from segment_pipeline.quickstart.scores import Evidence, rank_quantities
+from segment_pipeline.quickstart.scores import GROWS, Evidence, rank_quantities
 from segment_pipeline.quickstart.text import Made, shown
 from segment_pipeline.sources.text.numbers import number_sql
 from segment_pipeline.words import figure, percent
@@ -23,9 +23,6 @@ _WITH_CENTS = ("EUR", "USD", "GBP", "CHF", "CAD", "AUD", "NZD", "SGD", "HKD", "B
 _CENTS_AT_LEAST, _DIFFERENT_AMOUNTS, _PRICED = 300, 30, 0.3
 """The middle amount, and how many different ones there have to be, for whole amounts to be cents; and the share of them
 that end as prices do, in 99, 95 or 49, where no currency is said."""
-
-_GROWS = 0.2
-"""The power of the pieces with which the amount of a line grows at least; in a price of one piece it is about none."""
 
 
 def refunds_beside(lines: Lines) -> list[str]:
@@ -77,7 +74,7 @@ def perhaps_of_one_piece(lines: Lines) -> str:
     evidence = Evidence(lines.connection, table.columns, table.decimal, table.rows)
     quantity = next((one.column for one in rank_quantities(evidence, orders.amount)), None)
     power = None if quantity is None else evidence.grows_with(orders.amount, quantity)
-    if quantity is None or power is None or power > _GROWS:
+    if quantity is None or power is None or power > GROWS:
         return ""
     product = Made((quantity, orders.amount), "{0} * {1}").name
     return (

@@ -5,6 +5,9 @@ Here: what is found of them, said with the flag that decides, and the question w
 which column is what (roles.py), and which lines the pipeline leaves out by itself (sources/reconciliation.py).
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import duckdb
 
 from segment_pipeline.database.quoting import as_named, identifier, literal
@@ -19,7 +22,7 @@ from segment_pipeline.quickstart.lines.money import (
     perhaps_turned,
     refunds_beside,
 )
-from segment_pipeline.quickstart.lines.states import refuse_repeats, undone_lines
+from segment_pipeline.quickstart.lines.states import all_of, counted_once, undone_lines
 from segment_pipeline.quickstart.roles import Orders
 from segment_pipeline.quickstart.text import shown
 from segment_pipeline.sources.expressions import mentions
@@ -31,16 +34,29 @@ _TOO_MANY, _TIMES_THE_NEXT, _FEWEST_CUSTOMERS = 0.05, 5, 50
 many customers at least."""
 
 
-def lines_that_are_no_orders(
-    connection: duckdb.DuckDBPyConnection, table: Table, where: str | None = None
-) -> list[str]:
-    """What among the order lines that are used may be no order, one sentence each with lines, orders and money. where :
-    which lines the user lets count; who names a column there has seen to it."""
+@dataclass(frozen=True)
+class Counting:
+    """Which order lines count, and what is said of it. where : the user's condition, and what is decided here; None
+    where all count. decided : a sentence on each column whose values tell the same sales; warnings : one on what among
+    the lines that count may be no order, with lines, orders and money."""
+
+    where: str | None
+    decided: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+
+def lines_that_count(connection: duckdb.DuckDBPyConnection, table: Table, where: str | None = None) -> Counting:
+    """Which order lines count, of those that the user lets count by a condition; who names a column there has seen to
+    it. Raises QuestionError where amounts cannot be added up: they are in several currencies, or tell the same sales,
+    and no word says which are to count."""
     if table.orders is None:
-        return []
-    lines = Lines(connection, table, table.orders, _within(connection, where))
+        return Counting(where)
+    refuse_currencies(connection, table, where)
+    given = Lines(connection, table, table.orders, _within(connection, where))
+    lines, again = counted_once(given, where)
+    counted = all_of(where, [one for one in again if one.keeps])
     told = (
-        *undone_lines(lines, where),
+        *undone_lines(lines, where, counted),
         _without_number(lines),
         *refunds_beside(lines),
         *discounts_beside(lines),
@@ -50,7 +66,7 @@ def lines_that_are_no_orders(
         perhaps_in_cents(lines),
         _one_for_many(lines, where),
     )
-    return [sentence for sentence in told if sentence]
+    return Counting(counted, [one.sentence for one in again], [sentence for sentence in told if sentence])
 
 
 def _within(connection: duckdb.DuckDBPyConnection, where: str | None) -> str:
@@ -176,14 +192,6 @@ def _refuse_signs(connection: duckdb.DuckDBPyConnection, table: Table, orders: O
                 f"{table.path}: {shown(name)} has {told}; amounts of several currencies are not added up. Say which "
                 f"lines count:  --where {condition}  Or convert them first, in a file in which all are the same."
             )
-
-
-def refuse_sums(connection: duckdb.DuckDBPyConnection, table: Table, where: str | None) -> None:
-    """Raises QuestionError where amounts cannot be added up: they are in several currencies, or tell the same sales.
-    where : which lines count."""
-    refuse_currencies(connection, table, where)
-    if table.orders is not None:
-        refuse_repeats(Lines(connection, table, table.orders, _within(connection, where)), where)
 
 
 def refuse_currencies(connection: duckdb.DuckDBPyConnection, table: Table, where: str | None) -> None:

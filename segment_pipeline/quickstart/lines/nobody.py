@@ -1,7 +1,7 @@
 """Texts in the place of a customer that are none: guests, walk-in customers, and the sums below the lines.
 
-Here: which texts of a file these are. Not here: the words for guests (words.py), and what becomes of their lines.
-A customer may be called Total: a row is a sum where it adds up others, or lacks what every line has.
+Here: which texts of a file these are. Not here: the words for guests (sources/text/guests.py), and what becomes of
+their lines. A customer may be called Total: a row is a sum where it adds up others, or lacks what every line has.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,8 +10,8 @@ import duckdb
 
 from segment_pipeline.database.quoting import literal
 from segment_pipeline.quickstart.columns import MISSING, NEARLY_ALL, Column, bare_sql, known_sql, moment_sql, only_row
-from segment_pipeline.quickstart.lines.words import GUESTS, PERHAPS_NOBODY, SOMEBODY
 from segment_pipeline.quickstart.roles import Roles
+from segment_pipeline.sources.text.guests import PERHAPS_NOBODY, SURELY_NOBODY
 from segment_pipeline.sources.text.numbers import number_sql
 
 TOTALS = (
@@ -40,7 +40,7 @@ def nobodies(
     sums = connection.execute(f"SELECT DISTINCT text FROM spellings WHERE text IN ({given})").fetchall()
     found = {text for (text,) in sums if _is_sum(connection, columns, roles, decimal, text)}
     if roles.orders is not None:
-        surely = _is_called(f"({GUESTS})([ _-]*({SOMEBODY}))?|({PERHAPS_NOBODY})[ _-]*({SOMEBODY})")
+        surely = _is_called(SURELY_NOBODY)
         surely += f" OR text IN ({_literals(MISSING[1:])})"
         perhaps = f"{_is_called(PERHAPS_NOBODY)} OR text IN ({_literals(_ZERO)})"
         named = connection.execute(

@@ -9,13 +9,14 @@ told with their lines and money, and the likeliest is put into the condition.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from segment_pipeline.column_names import hints_of, words_of
 from segment_pipeline.database.quoting import as_named, identifier, literal
 from segment_pipeline.errors import QuestionError
 from segment_pipeline.quickstart.columns import MISSING, Column, bare_sql, known_sql, profiled_rows
+from segment_pipeline.quickstart.csv_table import CURRENCY_NAME
 from segment_pipeline.quickstart.lines.counting import Lines, Value, in_quotes, written
 from segment_pipeline.quickstart.lines.documents import document_of, sales_told_again, says, steps_before, tells_kinds
 from segment_pipeline.quickstart.lines.words import (
@@ -41,6 +42,7 @@ _OF_A_CUSTOMER = "it is the same on all lines of a customer, and so says nothing
 _AS_CODES = ("extra", "place", "product", "person", "price", "count")
 """What a column may be called that has codes of its own: of taxes, of sizes."""
 _PREFIX = r"^[A-Za-z]+"
+_SEVERAL_TIMES = "They are of the same customers and to the cent, so each sale counts several times"
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,10 @@ class Undone:
     is_sure: bool = True
 
 
-def undone_lines(lines: Lines, where: str | None) -> list[str]:
+def undone_lines(lines: Lines, where: str | None, counted: str | None) -> list[str]:
     """What every column says of lines that may be no sales, a sentence each, and the condition that leaves out all of
-    them at once. where : of the user; a column that it names has been seen to."""
+    them at once. where : of the user; a column that it names has been seen to. counted : that, and what is decided
+    here."""
     seen_to = [name for name in lines.table.columns if where is not None and mentions(where, as_named(name))]
     columns = [column for column in lines.table.columns.values() if column.name not in seen_to]
     found = [one for column in columns for one in _said(lines, column)]
@@ -64,50 +67,101 @@ def undone_lines(lines: Lines, where: str | None) -> list[str]:
     sentences = [one.sentence for one in found]
     advised = _together(lines, [one for one in found if one.keeps])
     if len(advised) > 1:
-        sentences.append(f"to leave out all of these at once:  --where {in_quotes(_all_of(where, advised))}")
-    elif where is not None and advised:
-        sentences.append(f"beside your own condition:  --where {in_quotes(_all_of(where, advised))}")
+        sentences.append(f"to leave out all of these at once:  --where {in_quotes(all_of(counted, advised) or '')}")
+    elif counted is not None and advised:
+        beside = "your own condition" if where is not None else "what is left out already"
+        sentences.append(f"beside {beside}:  --where {in_quotes(all_of(counted, advised) or '')}")
     return sentences
 
 
-def refuse_repeats(lines: Lines, where: str | None) -> None:
-    """Raises QuestionError where the values of a column of kinds tell the same sales, and no word says which are to
-    count: added up, each sale would count several times."""
+def counted_once(lines: Lines, where: str | None) -> tuple[Lines, list[Undone]]:
+    """The lines without those that tell sales of others again, and what is said of each column that has such: added up,
+    each sale would count several times. where : of the user; who names the column there lets count what it says.
+    Raises QuestionError where no word says which value is to count."""
+    found = []
     for column in lines.table.columns.values():
-        seen_to = where is not None and mentions(where, as_named(column.name))
-        if seen_to or not _may_tell(lines, column) or not 1 < column.distinct <= _MOST_STATES:
+        if not _may_tell(lines, column) or not 1 < column.distinct <= _MOST_STATES:
             continue
         if not tells_kinds(column, _texts(lines, column.name)):
             continue
         values = lines.values(column.name)
         again = sales_told_again(lines, column.name, values)
-        if again is None or again.stays is not None:
+        if again is None:
             continue
         told = ", ".join(one.told for one in values if one.text in again.others)
-        keeps = _without(lines, column, again.others[1:])[0]
-        raise QuestionError(
-            f"{lines.table.path}: {shown(column.name)} tells each sale several times, of the same customer and to the "
-            f"cent: {told}; they are not added up. Say which count, as in  --where {in_quotes(keeps)}"
+        if where is not None and mentions(where, as_named(column.name)):
+            found.append(Undone(f"{shown(column.name)}: {told}: all count, as --where says. {_SEVERAL_TIMES}", ""))
+            continue
+        keeps, of_first_line = _without(lines, column, again.others if again.stays else again.others[1:])
+        if again.stays is None or of_first_line:
+            raise QuestionError(
+                f"{lines.table.path}: {shown(column.name)} tells each sale several times, of the same customer and to "
+                f"the cent: {told}; they are not added up. Say which count, as in  --where {in_quotes(keeps)}"
+            )
+        other = in_quotes(f"{written(column.name)} = {literal(again.others[0])}")
+        found.append(
+            Undone(
+                f"{shown(column.name)}: sales of {again.stays!r} are told again by others, customer by customer and to "
+                f"the cent. These are left out: {told}. To let others count say, for example,  --where {other}",
+                keeps,
+            )
         )
+        lines = replace(
+            lines,
+            within=f"({lines.within}\n) AND ({keeps})",
+            told_again={**lines.told_again, column.name: again.others},
+        )
+    return lines, found
+
+
+def known_values(lines: Lines) -> dict[str, list[str]]:
+    """What the columns of states, kinds, flags and currencies say, by their names; an empty one may come to say what
+    it is called: the day of a cancellation."""
+    found = {}
+    for column in lines.table.columns.values():
+        called = "_".join(words_of(column.name))
+        flagged = re.search(f"{UNDONE_NAME}|{TEST_NAME}|{KEPT_NAME}", called) is not None
+        if not _has_no_role(lines, column) or column.distinct > _MOST_STATES or column.kind == "date":
+            continue
+        texts = _texts(lines, column.name)
+        tells = _may_be_codes(lines, column, {text.strip() for text in texts}, also_sales=True)
+        if flagged or tells or tells_kinds(column, texts) or _worded(column, texts) or _is_currency(column):
+            found[column.name] = list(dict.fromkeys(text.strip() for text in texts))
+    return found
+
+
+def _is_currency(column: Column) -> bool:
+    return column.kind == "text" and CURRENCY_NAME.search(column.name) is not None
+
+
+def _has_no_role(lines: Lines, column: Column) -> bool:
+    of_orders = {choice.column for choice in lines.table.roles.choices} | {lines.orders.amount}
+    return column.name not in of_orders and column.name not in lines.table.made
 
 
 def _may_tell(lines: Lines, column: Column) -> bool:
     """Whether a column may say something of lines: it plays no role in them, and is not empty."""
-    of_orders = {choice.column for choice in lines.table.roles.choices} | {lines.orders.amount}
-    return column.name not in of_orders and column.name not in lines.table.made and column.known > 0
+    return _has_no_role(lines, column) and column.known > 0
 
 
 def _together(lines: Lines, found: Sequence[Undone]) -> Sequence[Undone]:
     """Those whose conditions leave sales when all of them hold: without the examples where they do not, and none where
     nothing is left all the same."""
     for some in (found, [one for one in found if one.is_sure]):
-        if len(some) < 2 or lines.counted(f"({_all_of(None, some)}) AND {lines.amount} > 0").lines:
+        if len(some) < 2 or lines.counted(f"({all_of(None, some)}) AND {lines.amount} > 0").lines:
             return some
     return []
 
 
-def _all_of(where: str | None, found: Sequence[Undone]) -> str:
-    return " AND ".join(f"({one})" for one in [*([where] if where else []), *(one.keeps for one in found)])
+def all_of(where: str | None, found: Sequence[Undone]) -> str | None:
+    """A condition and those of what was found, in one; the first as it stands where there is nothing more."""
+    if not found:
+        return where
+    conditions = [*([where] if where else []), *(one.keeps for one in found)]
+    if len(conditions) == 1:
+        return conditions[0]
+    ends = ("\n" if "--" in one else "" for one in conditions)  # of a comment
+    return " AND ".join(f"({one}{end})" for one, end in zip(conditions, ends, strict=True))
 
 
 def _said(lines: Lines, column: Column) -> list[Undone]:
@@ -127,10 +181,12 @@ def _said(lines: Lines, column: Column) -> list[Undone]:
 
 
 def _texts(lines: Lines, name: str) -> list[str]:
-    """The different texts of a column that stand for something, as they are written there."""
-    text = identifier(name)
+    """The different texts of a column that stand for something, as they are written there, but those that are left
+    out."""
+    text, out = identifier(name), lines.told_again.get(name, ())
     found = lines.connection.execute(f"SELECT text FROM (SELECT DISTINCT {text} AS text FROM raw_rows) ORDER BY text")
-    return [text for (text,) in found.fetchall() if text is not None and text.strip().casefold() not in MISSING]
+    known = [text for (text,) in found.fetchall() if text is not None and text.strip().casefold() not in MISSING]
+    return [text for text in known if text not in out]
 
 
 def _flagged(column: Column, texts: Sequence[str]) -> list[str]:
@@ -166,14 +222,12 @@ def _of_values(lines: Lines, column: Column, texts: Sequence[str]) -> Undone | N
     if not undone and not of_kinds:
         return None
     values = lines.values(column.name)
-    again = sales_told_again(lines, column.name, values) if of_kinds else None
     steps = steps_before(values) if of_kinds else []
     documents = of_kinds and any(document_of(text) for text in texts)
     below = [str(one.text) for one in _all_below(values)] if undone or steps or documents else []
-    wrong = _without_the_sale(values, {*undone, *steps, *below, *(again.others if again and again.stays else ())})
+    wrong = _without_the_sale(values, {*undone, *steps, *below})
     if wrong:
-        stays = again.stays if again is not None else None
-        return _told_of_values(lines, column, values, wrong, stays, of_customer=not of_kinds and not below)
+        return _told_of_values(lines, column, values, wrong, of_customer=not of_kinds and not below)
     several = len({document_of(text) for text in texts} - {""}) > 1
     if undone or steps or (several and says_what_state(column.name) == "type"):
         return _told_as_codes(lines, column, values)
@@ -201,12 +255,11 @@ def _told_of_values(
     column: Column,
     values: Sequence[Value],
     texts: Sequence[str],
-    stays: str | None = None,
     *,
     of_customer: bool = False,
 ) -> Undone | None:
-    """The lines with some of a column's texts, all of which say that they are no sales. stays : the value whose sales
-    they tell again; of_customer : whether they may say it of a customer, and not of a line."""
+    """The lines with some of a column's texts, all of which say that they are no sales. of_customer : whether they may
+    say it of a customer, and not of a line."""
     condition = f"{identifier(column.name)} IN ({', '.join(map(literal, texts))})"
     rows = lines.counted(condition)
     if rows.lines == 0:
@@ -223,18 +276,17 @@ def _told_of_values(
     others = [one for one in values if one.text not in texts]
     is_flag = {text.strip().casefold() for text in texts} <= YES | NO
     rest = f"  The others: {_listed(others)}." if others and not is_flag else ""
-    again = f"  Sales of {stays!r} are told again by others, customer by customer and to the cent." if stays else ""
     back = "  What was given back on them then counts as spent." if (rows.money or 0) < 0 else ""
     more = "  It then reads the first line of each order only, and so not its products." if of_first_line else ""
     everything = "  These are all lines of the file." if rows.lines == lines.table.rows else ""
-    more = f"{rest}{again}{back}{more}{everything}"
+    more = f"{rest}{back}{more}{everything}"
     return Undone(f"{said}; they count as orders, unless you add  --where {in_quotes(keeps)}{more}", keeps)
 
 
 def _without(lines: Lines, column: Column, texts: Sequence[str]) -> tuple[str, bool]:
-    """The condition that leaves out the lines with these values, and whether it reads only the first line of each order
-    because only that has one."""
-    name = written(column.name)
+    """The condition that leaves out the lines with these values, and those that are left out already, and whether it
+    reads only the first line of each order because only that has one."""
+    name, texts = written(column.name), [*lines.told_again.get(column.name, ()), *texts]
     keeps = f"{name} NOT IN ({', '.join(map(literal, texts))})"
     if column.known == lines.table.rows:
         return keeps, False
@@ -292,13 +344,15 @@ def _told_as_codes(lines: Lines, column: Column, values: Sequence[Value]) -> Und
     return Undone(_codes_in_words(shown(column.name), values, likely, keeps), keeps, is_sure=bool(likely))
 
 
-def _may_be_codes(lines: Lines, column: Column, texts: set[str]) -> bool:
+def _may_be_codes(lines: Lines, column: Column, texts: set[str], *, also_sales: bool = False) -> bool:
+    """Whether a column's values may be states, or codes of them. also_sales : where all of them say of themselves that
+    they are sales, too."""
     upper = {text.upper() for text in texts}
     called = says_what_state(column.name)
     if called == "status" and words_of(column.name)[-1:] == ("state",) and _has_addresses(lines):
         called = ""
     if called == "status":
-        return _some_is_unknown(texts)
+        return also_sales or _some_is_unknown(texts)
     short = all(len(text) <= 4 for text in texts) and not (column.kind == "number" and not column.whole)
     if called == "type":
         return short or bool(upper & RETURN_CODES and upper & SALE_CODES)

@@ -1,15 +1,11 @@
 """Words and codes by which exports say that a line is no sale, in the languages in which shops export.
 
-Here: what is looked for in the texts of a column, and in its name. Not here: what is made of it (states.py, nobody.py).
+Here: what is looked for in the texts of a column, and in its name. Not here: what is made of it (states.py).
 Every list is a place to begin to look; what is said of the lines, their amounts say as well.
 """
 
 from segment_pipeline.column_names import words_of
-
-
-def _one_of(patterns: str) -> str:
-    """One pattern of several, on lines of their own."""
-    return "|".join(line.strip() for line in patterns.strip().splitlines())
+from segment_pipeline.sources.text.guests import one_of
 
 
 def _set_of(words: str) -> frozenset[str]:
@@ -18,7 +14,7 @@ def _set_of(words: str) -> frozenset[str]:
 
 # --- what texts say -----------------------------------------------------------------------------------------------
 
-UNDONE = _one_of(r"""
+UNDONE = one_of(r"""
     cancel|return(ed|s|\b|$)|refund|void|charge_?back|reject|declined|denied|failed|pending|draft|abandon|on-hold|dispute
     credit.?(note|memo|adj)|^credit$|un-?paid|not.?paid|uncollect|expired|no.?show|revers(al|ed)|pay.?out|withdraw
     write.?off|written off|\bquot(e|ation)s?\b|pro.?forma|closed.?lost|^lost$|\btest\b|sandbox|awaiting.?payment
@@ -48,7 +44,7 @@ NOT_UNDONE = (
 )
 """What says that nothing of it has happened: not refunded."""
 
-DONE = _one_of(r"""
+DONE = one_of(r"""
     complet|paid\b|shipped|deliver|closed|success|fulfil|process|captur|settle|accept|approv|confirm|\bdone\b|finish
     \bsold\b|\bsales?\b|\bwon\b|invoice|\bok\b|active|attend|\bnew\b|\bopen|check(ed)?.?(in|out)|order|purchase|normal
     verkauf|bezahlt|versand|versendet|geliefert|abgeschlossen|erledigt|rechnung|neu$|offen$|livre|pay[eé]|termin
@@ -62,7 +58,7 @@ DONE = _one_of(r"""
 """)
 """What a text says of a line that is a sale, or on its way to be one."""
 
-NO_SALE_KINDS = _one_of(r"""
+NO_SALE_KINDS = one_of(r"""
     pledge|soft.?credit|redemption|redeem|expir(y|ation)|^((page|product|item).?)?views?$|\bcart\b|wish.?list
     ^view.?(item|product|content|cart)|basket|purchase.?(inv|order|bill|cred|return|journal)|\bbills?\b|supplier
     vendor|acc.?pay|spendenzusage|einlosung
@@ -75,24 +71,24 @@ NO_SALE_KINDS = _one_of(r"""
 own; without accents."""
 
 DOCUMENTS = {
-    "payment": _one_of(r"""
+    "payment": one_of(r"""
         pay.?ments?\b|\breceipts?\b|tender|zahlung|quittung|paiement|reglement|\bpago\b|\bcobro|pagament|incasso|betaling
         platnosc|wplata|inbetalning|оплат|платеж|поступление дс|入金|収納|收款|付款|결제|입금
     """),
-    "delivery": _one_of(r"""
+    "delivery": one_of(r"""
         fulfil|deliver|shipment|shipping|dispatch|lieferung|lieferschein|livraison|entrega|albaran|consegna|\bddt\b
         levering|pakbon|dostaw|wydanie|leverans|отгруз|доставк|накладн|出荷|納品|发货|發貨|출고|배송
     """),
-    "line": _one_of(r"""
+    "line": one_of(r"""
         \blines?\b|\bitems?\b|position|zeile|ligne|linea|linha|\bregel\b|pozycja|rad$|строк|позици|明細|明细|품목
     """),
-    "order": _one_of(r"""
+    "order": one_of(r"""
         order|auftrag|bestell|commande|pedido|ordine|encomenda|zamowieni|заказ|注文|受注|订单|訂單|주문
     """),
-    "invoice": _one_of(r"""
+    "invoice": one_of(r"""
         invoice|rechnung|factur|fattur|fatura|faktur|nota fiscal|счет|請求|发票|發票|세금계산서|청구
     """),
-    "sale": _one_of(r"""
+    "sale": one_of(r"""
         \bsales?\b|\bsold\b|\bpurchase|verkauf|\bkauf|vente|achat|\bventa|\bcompra|vendita|acquist|\bvenda|verkoop|sprzeda
         forsalj|продаж|реализац|покупк|売上|販売|销售|銷售|매출|판매
     """),
@@ -120,7 +116,7 @@ NO = _set_of("""
 
 # --- how columns are called ---------------------------------------------------------------------------------------
 
-UNDONE_NAME = _one_of(r"""
+UNDONE_NAME = one_of(r"""
     cancel|return(ed|s|_|$)|refund|void|charge_?back|reject|storn|retour|widerruf|gutschrift|erstatt|annul|anulad
     devol|devuelt|rembours|reembols|rimbors|zwrot|anulowan|zrusen|iptal|iade|отмен|возвра|取消|キャンセル|disput
     makuler|kreditfaktur|kreditnot|annull|avbrut|peruttu|сторно|аннулир|пометка_удал|ملغ|בוטל
@@ -164,37 +160,12 @@ def _is_called(word: str, words: tuple[str, ...], joined: str) -> bool:
     return word in words if word.isascii() else word in joined
 
 
-GIVEN_BACK = _one_of("""
+GIVEN_BACK = one_of("""
     refund|erstatt|rembours|reembols|rimbors|terugbeta|återbetal|aterbetal|zwrot|возвра|返金|退款|환불|iade|vracen|devoluci
 """)
-REDUCED = _one_of("""
+REDUCED = one_of("""
     discount|rabatt|rabat|remise|descuento|desconto|sconto|korting|скидк|割引|値引|折扣|优惠|優惠|할인|indirim|slev[ay]
     kedvezm|alennus|popust|reducere|nachlass|gutschein|coupon|voucher|promo
 """)
 PERCENT_NAME = r"%|percent|prozent|pct|porcent|pourcent|\brate\b|satz"
 """How columns are called whose amounts were given back, or taken off before a customer paid; and where in per cent."""
-
-# --- who is nobody ------------------------------------------------------------------------------------------------
-
-GUESTS = _one_of(r"""
-    guests?|guest checkout|not logged in|gast|invite|invitado|ospite|gosc|anonym\w*|unbekannt|undefined|\(not set\)
-    no.?name|no customer|without customer|ohne kunde|kein kunde|sin cliente|walk.?in\w*|walk.?up|passer.?by|default web
-    over.?the.?counter|general public|one.?time|unregistered|non.?member|various customers
-    laufkund(e|en|in|schaft)|barverkauf|barkunde|tageskunde|thekenkunde|einmalkunde|cpd|sammelkonto
-    client (de passage|comptoir|divers|particulier|anonyme|occasionnel)|clients? divers|vente comptoir
-    consumidor final|publico (en )?general|cliente (mostrador|generico|final|ocasional|anonimo|varios|contado)
-    ventas? (de )?mostrador|mostrador|cliente (padrao|nao identificado)|nao identificado|cliente (occasionale|banco)
-    corrispettivi|vendita al banco|(losse|contante|diverse) (klant|verkoop)(en)?|passanten|kontant(kund|salg|kunde)?
-    klient detaliczny|sprzedaz detaliczna|drobny zakaznik|розничный (покупатель|клиент)|физ\.? ?лицо|частное лицо
-    розница|гость|аноним|perakende|nihai tuketici|pesin musteri|muhtelif|λιανικη|πελατης λιανικης
-    散客|零售客户|零售客戶|现金客户|現金客戶|匿名|游客|訪客|现金|現金|一般客|一般顧客|ゲスト|非会員|店頭|現金客
-    비회원|일반고객|현금|ลูกค้าทั่วไป|ลูกค้าเงินสด|khach le|khach vang lai|pelanggan umum|عميل نقدي|نقدي|לקוח מזדמן|מזדמן
-""")
-"""Under which names shops keep the orders of people who left none; without accents."""
-PERHAPS_NOBODY = _one_of(r"""
-    counter|till|default|misc\w*|general|generic|house|shop|various|individual|casual|retail|cash|pos|dummy|sundry
-    divers\w*|occasional|banco|paragon|contado|privato|n\.?n\.?|otc|detal|umum|tunai|comptoir|passant\w*
-""")
-"""The same, of names that are somebody's unless many orders are under them."""
-SOMEBODY = "customers?|clients?|sales?|shoppers?|accounts?|buyers?|users?|orders?|checkout|debtor|person|kunden?|klant"
-"""What may stand behind such a name: walk-in customer, cash sale."""

@@ -377,7 +377,10 @@ def definition_of(config: Config) -> str:
     # less what decides whether a month is run or who reads, and not what is read
     source = config.source.model_dump(
         mode="json",
-        exclude={"window_months": True, "late_data": True, "feed_ends_early": True, "query": {"runs_on"}},
+        exclude={
+            **dict.fromkeys(("window_months", "late_data", "feed_ends_early"), True),
+            **{"query": {"runs_on"}, "orders": {"known_values"}},
+        },
     )
     features: Sequence[object] = (
         [(one.name, one.missing) for one in config.features]

@@ -30,9 +30,12 @@ _DOLLARS = r"\b[A-Z]{1,2}\$"
 """US$ and R$: with these letters before it another dollar than that of the United States, or no dollar at all."""
 
 _SIGNS_OF_MONEY = "".join(sign for sign in CURRENCIES if len(sign) == 1)
+_BESIDE_DIGITS = "|".join([*(code for code in _CURRENCY_CODE.split("|") if len(code) == 3), "kr", "Ft", "Rp"])
+"""Codes that are one without a blank, too: 100EUR, -Rp10.000; with others ids begin and end, as RM100."""
 _MONEY = (
     *(_DOLLARS, f"[{_SIGNS_OF_MONEY}]", rf"(?i:\b({_CURRENCY_CODE})\b)", f"(?i:{_CURRENCY_WORD})"),
-    r"^R[ps]\.?",  # Rp100.000
+    rf"\b(?:{_BESIDE_DIGITS}|Rs)\.?",
+    rf"(?:{_BESIDE_DIGITS})\.?$",
 )
 _DEBITED, _CREDITED = r"(?i:dr\.?$)", r"(?i:cr\.?)"
 """Behind a number, as books in India have it: what is credited has the other sign."""

@@ -75,12 +75,14 @@ def page(text: str, file: str) -> Sheets:
     return Sheets(_largest(tables)[0], "a page of HTML or XML")
 
 
-def as_delimited(rows: Sequence[Row]) -> Iterator[str]:
-    """The rows as a CSV, in parts."""
+def as_delimited(rows: Sequence[Row], separator: str = ",") -> Iterator[str]:
+    """The rows as delimited text, in parts."""
     for start in range(0, len(rows), _AT_ONCE):
         lines = io.StringIO()
         some = rows[start : start + _AT_ONCE]
-        csv.writer(lines, lineterminator="\n").writerows([_cell(value) for value in row] for row in some)
+        csv.writer(lines, delimiter=separator, lineterminator="\n").writerows(
+            [_cell(value) for value in row] for row in some
+        )
         yield lines.getvalue()
 
 
@@ -186,23 +188,35 @@ def _place_of(rows: Sequence[Row], header: Sequence[str]) -> int:
 
 
 def _labelled(rows: list[Row], header: Sequence[str]) -> list[Row]:
-    """The rows with the labels that stand once above their lines, as a customer in the first line of a block, in all
-    of these. Rows of nothing but such a label are none."""
     start = _place_of(rows, header) + 1
-    body = rows[start:]
-    for place in range(min(2, len(header))):
+    found = labelled(rows[start:], len(header))
+    return rows if found is None else [*rows[:start], *found]
+
+
+def may_be_labelled(rows: Sequence[Sequence[object]]) -> bool:
+    """Whether the first rows of a table may begin with a label that stands for those below it too."""
+    firsts = [row[0] if row else "" for row in rows]
+    return bool(firsts) and _filled(firsts[0]) and sum(not _filled(one) for one in firsts) >= _UNLABELLED * len(firsts)
+
+
+def labelled(body: list[Row], width: int) -> list[Row] | None:
+    """The rows of a table with the labels that stand once above their lines, as a customer in the first line of a
+    block, in all of these; rows of nothing but such a label are none. None where there are no labels."""
+    found = False
+    for place in range(min(2, width)):
         texts = [row[place] for row in body if _filled(row[place])]
         empty = len(body) - len(texts)
         outlined = len(texts) > 1 and len(set(map(str, texts))) >= _OUTLINED * len(texts)
         if not outlined or empty < _UNLABELLED * len(body) or not _filled(body[0][place]):
             break
+        found = True
         alone = [sum(map(_filled, row)) == 1 and _filled(row[place]) for row in body]
         label: object = ""
         for row in body:
             label = row[place] if _filled(row[place]) else label
             row[place] = label
         body = [row for row, is_label in zip(body, alone, strict=True) if not is_label]
-    return [*rows[:start], *body]
+    return body if found else None
 
 
 def _filled(value: object) -> bool:
