@@ -7,7 +7,6 @@ second of imports, which pass while this process has its own, so it is started w
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
@@ -47,6 +46,7 @@ class Helper:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | one_thread | path,
+            start_new_session=True,  # Ctrl-C is for who has started it
         )
 
     def compute(self, function: Callable[..., Result], common: Any, arguments: Sequence[Any]) -> Result:
@@ -79,7 +79,6 @@ class Helper:
 
 def serve() -> None:
     """What the helper does: answer, one call after the other, as long as somebody asks."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who has started it
     asked, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     kept: deque[tuple[int, Any]] = deque(maxlen=KEPT)

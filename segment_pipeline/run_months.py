@@ -275,7 +275,9 @@ def run_months(work: Work, listener: Callable[[dg.DagsterEvent | str], None] | N
     The caller holds the run lock. `listener` is told every event of the runs, and what they warn of. Raises
     KeyboardInterrupt when a run was interrupted, InstanceError when Dagster cannot keep its history.
     """
-    with helper.at_hand(HELPERS_IMPORTS, wanted=len(work.months) > 1 and work.assets is None):
+    threads = Pipeline(config_path=os.environ[CONFIG_VARIABLE]).config.operation.threads
+    several = len(work.months) > 1 and work.assets is None
+    with helper.at_hand(HELPERS_IMPORTS, wanted=several and threads != 1):
         yield from _run(work, listener)
 
 

@@ -67,7 +67,8 @@ def fit_challengers(
     month before, in the coordinates of `space`; those with memory go on from there. Same arguments, same bits.
     """
     many = months is not None and len(months.panel.rows) > HELPED_ROWS
-    with helper.at_hand("import segment_pipeline.mixture.chain.candidates", wanted=many):
+    wanted = many and config.operation.threads != 1
+    with helper.at_hand("import segment_pipeline.mixture.chain.candidates", wanted=wanted):
         return _fit_challengers(space, X, customer_ids, config, champion, months, known)
 
 

@@ -167,7 +167,9 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
         self, name: str, work: "Callable[[Connection, Config, date], Any]", context: dg.AssetExecutionContext
     ) -> None:
         """Begin for the asset `name` what it may read and compute before its turn (`ahead`), on a connection and in a
-        thread of its own."""
+        thread of its own; not at all where one core is all that is allowed."""
+        if self.config.operation.threads == 1:
+            return
         month = parse_month(context.partition_key)
 
         def beside() -> Any:
