@@ -276,7 +276,7 @@ def run_months(work: Work, listener: Callable[[dg.DagsterEvent | str], None] | N
     KeyboardInterrupt when a run was interrupted, InstanceError when Dagster cannot keep its history.
     """
     threads = Pipeline(config_path=os.environ[CONFIG_VARIABLE]).config.operation.threads
-    several = len(work.months) > 1 and work.assets is None
+    several = len(work.months) > 2 and work.assets is None  # for fewer, its imports take longer than it saves
     with helper.at_hand(HELPERS_IMPORTS, wanted=several and threads != 1):
         yield from _run(work, listener)
 
