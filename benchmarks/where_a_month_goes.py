@@ -1,6 +1,10 @@
 """Where a month's CPU seconds go, by kind of work: the demo's first months, as `segment-pipeline run` does them.
 
     PYTHONPATH=CHECKOUT python benchmarks/where_a_month_goes.py     # of another version, the named alternative
+    python benchmarks/where_a_month_goes.py 2017-03..2017-12        # these months in one run, by step
+
+In one run a helper takes part (helper.py). What it spends is told when it has ended, and so stands apart; the first
+thread's seconds are what the run takes on a quiet machine, where that waits for nobody.
 
 A clock of the process's own CPU time, its threads and what it starts along with it, asks every two milliseconds what
 the innermost part of the program is that has a kind. Seconds that pass on the wall tell little on a machine that has
@@ -12,7 +16,9 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -50,8 +56,8 @@ KINDS = {
 class Clock:
     """CPU seconds by kind."""
 
-    def __init__(self) -> None:
-        self.spent: Counter[str] = Counter()
+    def __init__(self, kind: Callable[[FrameType | None], str]) -> None:
+        self.kind, self.spent = kind, Counter[str]()
         self._at = cpu_seconds()
         signal.signal(signal.SIGPROF, self._note)
         signal.setitimer(signal.ITIMER_PROF, EVERY_SECONDS, EVERY_SECONDS)
@@ -63,7 +69,7 @@ class Clock:
 
     def _note(self, _: int, frame: FrameType | None) -> None:
         now = cpu_seconds()
-        self.spent[_kind(frame)] += now - self._at
+        self.spent[self.kind(frame)] += now - self._at
         self._at = now
 
 
@@ -82,8 +88,38 @@ def _kind(frame: FrameType | None) -> str:
     return next((kind for kind in found if kind != REST), REST)
 
 
+def _step(frame: FrameType | None) -> str:
+    """The asset at work, or what else."""
+    if _kind(frame) == IMPORTS:
+        return IMPORTS
+    kind = REST
+    while frame is not None:  # the outermost is the step
+        if Path(frame.f_code.co_filename).name == "assets.py":
+            kind = frame.f_code.co_name
+        frame = frame.f_back
+    return kind
+
+
+def by_step(months: str) -> None:
+    clock = Clock(_step)
+    with tempfile.TemporaryDirectory() as folder:
+        config = shutil.copyfile(CONFIG, Path(folder) / CONFIG.name)
+        if segment_pipeline(["run", "--config", str(config), "--months", months, "--quiet"]) != 0:
+            sys.exit(f"{months} failed.")
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    spent, helper = clock.take(), sum(os.times()[2:4])
+    spent[REST] -= helper
+    print(f"| step | CPU s in {months} | share |\n|---|---|---|")
+    for step, seconds in spent.most_common():
+        print(f"| {step} | {seconds:.1f} | {seconds / spent.total():.0%} |")
+    print(f"| together | {spent.total():.1f}; the first thread {time.thread_time():.1f}, a helper {helper:.1f} | |")
+
+
 def main() -> None:
-    clock = Clock()
+    if len(sys.argv) > 1:
+        by_step(sys.argv[1])
+        return
+    clock = Clock(_kind)
     spent = {}
     with tempfile.TemporaryDirectory() as folder:
         config = shutil.copyfile(CONFIG, Path(folder) / CONFIG.name)

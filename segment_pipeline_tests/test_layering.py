@@ -21,6 +21,7 @@ ROOMS = (
     "months",
     "arrays",
     "measures",
+    "helper",
     "config",
     "words",
     "column_names",

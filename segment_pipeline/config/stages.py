@@ -283,5 +283,9 @@ class OperationSettings(Settings):
         "4GB", "bytes with GB or MB", "What DuckDB may use before it spills to disk."
     )
     threads: int | None = setting(
-        None, "threads", "How many threads DuckDB uses; every core when left out.", ge=1, le=4096
+        None,
+        "threads",
+        "How many threads DuckDB uses; every core when left out. With 1, nothing else uses a second core.",
+        ge=1,
+        le=4096,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from segment_pipeline import helper
 from segment_pipeline.config.values import either
 from segment_pipeline.customers.expectations import CHECK_SPECS, CheckOutcome
 from segment_pipeline.customers.tables import (
@@ -329,12 +330,12 @@ def scaled_matrix(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.M
     verdict = _independence(dependence, diagnostics, blocks=bootstrap)
     if dependence is not None and bootstrap:
         raise _nothing_to_fit(context.partition_key, dependence, verdict)
-    worth = feature_worth(space, X, config.model.seed, earlier)
+    found = helper.aside(feature_worth, space, X, config.model.seed, earlier)
     with pipeline.step(context) as step:
         step.judge(verdict)
         step.rows = write_scaled_matrix(step.connection, month, space)
-        write_feature_space(step.connection, month, space, diagnostics, worth)
         bins, limits = feature_bins(step.connection, month, names)
+        write_feature_space(step.connection, month, space, diagnostics, worth := found())
     return step.result(_feature_figures(diagnostics, worth) | {"distributions": _distributions(bins, limits)})
 
 

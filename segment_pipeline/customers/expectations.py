@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from segment_pipeline import helper
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.source import Feature
 from segment_pipeline.customers.contract import Contract, Kind
@@ -164,10 +165,9 @@ def validate_month(
     unsound = [found.column for found in types if found.column is not None and not _is_of_type(frame, found)]
     values = [expected for expected in expected_values(contract) if expected.column not in unsound]
     figures = _one_row_frame(customers=customers, rejected_share=share)
-    judged = [
-        *_judge(frame, [*_present(types, frame), *values]),
-        *_judge(figures, [*_expected_counts(previous_rows, config), *_expected_share(config)]),
-    ]
+    of_rows = helper.aside(judge, frame, [*_present(types, frame), *values])
+    of_counts = helper.aside(judge, figures, [*_expected_counts(previous_rows, config), *_expected_share(config)])
+    judged = [*of_rows(), *of_counts()]
     seen = {"customers": customers, "looked_at": len(frame)}
     observed_and_limit: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "columns_and_types": _types_in_words(frame, unsound, contract),
@@ -291,15 +291,20 @@ def _hidden(package: str) -> Iterator[None]:
         sys.modules.update(there)
 
 
-def _judge(frame: "pd.DataFrame", expected: Sequence[Expected]) -> list[_Judged]:
-    """The verdict on each expectation, in the order given. Raises ExpectationRaisedError."""
-    if not expected:
-        return []
+def import_great_expectations() -> tuple[Any, Any]:
+    """The package and its expectations: it takes seconds, the first time in a process."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import by the versions that phone home
     with _hidden("pyspark"):  # it would be imported, for no use of ours: seconds, warnings, at worst an exit
         import great_expectations as gx
         import great_expectations.expectations as gxe
+    return gx, gxe
 
+
+def judge(frame: "pd.DataFrame", expected: Sequence[Expected]) -> list[_Judged]:
+    """The verdict on each expectation, in the order given. Raises ExpectationRaisedError."""
+    if not expected:
+        return []
+    gx, gxe = import_great_expectations()
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
     asset = context.data_sources.add_pandas("month").add_dataframe_asset("customers")

@@ -6,6 +6,7 @@ independent searches of those that may serve. The parts stand in modules of thei
 (degeneracy.py). Not here: which candidate serves, what components mean, and their identity over time (models/).
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -27,6 +28,7 @@ from segment_pipeline.mixture.search import (
     SAME_BASIN,
     TOLERANCE,
     Found,
+    Way,
     adjusted_rand_index,
     look_closer,
     refitted,
@@ -189,6 +191,7 @@ def fit_candidates(
         return _beside_the_rule(rest, Z, rounding_variance, hurdle, variance_floor, seed)
     heldout = heldout_rows(len(Z), seed)
     threads = -1 if len(Z) > ONE_THREAD_ROWS else 1
+    ways: defaultdict[tuple[CovarianceType, int, int | None], Way] = defaultdict(Way)
 
     def search(
         covariance_type: CovarianceType, s: int, wanted: Sequence[int], finalists: int | None = None
@@ -207,6 +210,7 @@ def fit_candidates(
             champion=known,
             finalists=finalists,
             sample_size=len(Z),  # whoever read Z has sampled it already
+            way=ways[covariance_type, s, finalists],
             n_jobs=threads,
         )
 

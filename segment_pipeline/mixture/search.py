@@ -12,7 +12,8 @@ miss the optimum.
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -123,6 +124,7 @@ def search_mixtures(
     sample_size: int = 250_000,
     polish_passes: int = 0,
     progress: Callable[[int], None] | None = None,
+    way: "Way | None" = None,
     n_jobs: int | None = -1,
 ) -> list[Found]:
     """The best mixture with covariances of this type for every number of components, in the order given.
@@ -137,8 +139,9 @@ def search_mixtures(
     subsample that are followed to the end, None for what the rows allow. shun_spikes : sound fits go before those with
     a component that only rounding, prior or floor holds up; False for the highest posterior whatever it means.
     sample_size : with more rows than this, the search sees a sample of this size. polish_passes : EM passes over all
-    rows afterwards, when it was a sample. progress : called with each number of components when it is done. n_jobs :
-    threads; None for 1, -1 for one per core.
+    rows afterwards, when it was a sample. progress : called with each number of components when it is done. way : what
+    searches with the same arguments but for other numbers of components have come to on their way up, from where this
+    one goes on, to the same bits; None for a search by itself. n_jobs : threads; None for 1, -1 for one per core.
 
     Raises ValueError where X is not finite, has too few rows, or features that repeat one another.
     """
@@ -174,7 +177,13 @@ def search_mixtures(
 
     with one_blas_thread(), ThreadPoolExecutor(thread_count(n_jobs)) as pool:
         seeds = exploring if problem.is_large else exploring[:1]
-        chains = list(pool.map(lambda seed: Explorer(problem, np.random.default_rng(seed)), seeds))
+        way = way or Way()
+        if not way.leads_to(ascending):
+            way.explorers = list(pool.map(lambda seed: Explorer(problem, np.random.default_rng(seed)), seeds))
+        for k in ascending[len(way.explored) :]:
+            start = champion if champion is not None and champion.n_components == k else None
+            list(pool.map(lambda chain, k=k, start=start: chain.explore(k, start), way.explorers))
+        chains = [one.at(ascending) for one in way.explorers]
         settling: dict[int, Future[Found]] = {}
         found: dict[int, Found] = {}
 
@@ -185,10 +194,8 @@ def search_mixtures(
             if progress is not None:
                 progress(k)
 
-        for k in ascending:
-            start = champion if champion is not None and champion.n_components == k else None
-            list(pool.map(lambda chain, k=k, start=start: chain.explore(k, start), chains))
-        for k in reversed(ascending):
+        # as far down as somebody asks for, and for what they have for a neighbour
+        for k in [k for k in reversed(ascending) if k >= min(wanted, default=k) - 1]:
             list(pool.map(lambda chain, k=k: chain.revisit(k), chains))
             if k not in wanted:
                 continue
@@ -302,6 +309,24 @@ class Problem:
         return [runs[i] for i in np.lexsort((np.array([-run.objective for run in runs]), spiky))]
 
 
+@dataclass(eq=False)
+class Way:
+    """How far some searches of one problem have come, on the way up: their explorers, before any went down again."""
+
+    explorers: "list[Explorer]" = field(default_factory=list)
+
+    @property
+    def explored(self) -> list[int]:
+        """The numbers of components, ascending."""
+        return list(self.explorers[0].ended) if self.explorers else []
+
+    def leads_to(self, n_components: Sequence[int]) -> bool:
+        """Whether a search for these would have gone it, or goes on from its end."""
+        explored = self.explored
+        shared = min(len(explored), len(n_components))
+        return bool(explored) and explored[:shared] == list(n_components[:shared])
+
+
 class Explorer:
     """One chain of fits, up and down the numbers of components: a random stream, subsamples and a memory of its own.
 
@@ -324,6 +349,13 @@ class Explorer:
     def explore(self, k: int, champion: Mixture | None) -> None:
         """On the way up: many starts for this number of components."""
         self._follow(k, self._starts(k, champion), self.problem.finalists)
+
+    def at(self, n_components: Iterable[int]) -> "Explorer":
+        """As it was when it had explored these, the first of all that it has: what it finds from there on is told to
+        nobody else."""
+        there = copy(self)
+        there.ended = {k: self.ended[k] for k in n_components}
+        return there
 
     def revisit(self, k: int) -> None:
         """On the way down: what the next larger k has found, with two components merged. It fixes a k whose own starts

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from segment_pipeline import helper
 from segment_pipeline.arrays import Array
 from segment_pipeline.mixture.candidates import Candidate, Hurdle, Mixture, fit_candidates
 from segment_pipeline.mixture.chain.candidates import FEW_ROWS, few_customers, fit_memory_candidates
@@ -32,6 +33,10 @@ from segment_pipeline.models.selection import Choice, Continuity, choose, examin
 
 if TYPE_CHECKING:
     from segment_pipeline.config.config import Config
+
+
+HELPED_ROWS = 100_000
+"""Customer-months from which on the candidates with memory take so long that one month is worth a helper."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +66,21 @@ def fit_challengers(
     and the champion has no memory either, there are candidates without. known : the candidates of the
     month before, in the coordinates of `space`; those with memory go on from there. Same arguments, same bits.
     """
+    many = months is not None and len(months.panel.rows) > HELPED_ROWS
+    wanted = many and config.operation.threads != 1
+    with helper.at_hand("import segment_pipeline.mixture.chain.candidates", wanted=wanted):
+        return _fit_challengers(space, X, customer_ids, config, champion, months, known)
+
+
+def _fit_challengers(
+    space: FeatureSpace,
+    X: Array,
+    customer_ids: Iterable[str],
+    config: "Config",
+    champion: SegmentModel | None,
+    months: CustomerMonths | None,
+    known: Sequence[tuple[Mixture, Memory | None]],
+) -> Challengers:
     settings = config.model
     Z = space.transform(X)
     hurdle = None if settings.hurdle is None else hurdle_in(space, settings.hurdle.feature, settings.hurdle.value)

@@ -1,6 +1,7 @@
 """Movement beside chance, and what is expected of the segments in the months ahead."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -22,9 +23,18 @@ from segment_pipeline.segments.assets import monthly_assignments, transition_del
 from segment_pipeline.words import percent
 
 if TYPE_CHECKING:
+    from segment_pipeline.config.config import Config
+    from segment_pipeline.database.store import Connection
     from segment_pipeline.models.model import SegmentModel
+    from segment_pipeline.movement.chance_store import Chance
 
 Rows = Sequence[Mapping[str, Any]]
+
+
+def _chance(connection: "Connection", config: "Config", month: date) -> "Chance":
+    from segment_pipeline.movement.chance_store import chance_of
+
+    return chance_of(connection, config, month)
 
 
 @monthly_asset(
@@ -32,14 +42,17 @@ Rows = Sequence[Mapping[str, Any]]
     # It reads the months before as well, as far back as a memory looks: who was there is drawn from.
     deps=[raw_customers, validated_features, selected_model, monthly_assignments, transition_deltas, early_warnings],
     kinds=SQL_KINDS,
+    ahead=(monthly_assignments, _chance),
 )
 def movement_reference(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
     from segment_pipeline.database.rows import write_rows
     from segment_pipeline.movement.chance_store import movement_rows
 
+    config, month, begun = pipeline.config, parse_month(context.partition_key), pipeline.ahead(context)
     # not in the transaction: one can write to one database only, and customers who do not change live in another
     with pipeline.read(context, step_follows=True) as connection:
-        rows = movement_rows(connection, pipeline.config, parse_month(context.partition_key))
+        chance = _chance(connection, config, month) if begun is None else begun()
+        rows = movement_rows(connection, config, month, chance)
     with pipeline.step(context) as step:
         step.rows = write_rows(step.connection, MOVEMENT_REFERENCE, step.month, rows)
     return step.result({"beside_chance": _beside_chance(rows)})

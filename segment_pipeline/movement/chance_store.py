@@ -62,26 +62,36 @@ FEATURE_GONE = (
 )
 
 
-def movement_rows(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> list[Row]:
-    """The rows of `movement_reference`, less the month; none in the first month, when nothing can have moved."""
-    if previous_champion(connection, config, month) is None:
+Chance = Movement | str | None
+"""What the customers would do if they did not change, or why that is not known; None where nothing can have moved."""
+
+
+def movement_rows(connection: duckdb.DuckDBPyConnection, config: Config, month: date, chance: Chance) -> list[Row]:
+    """The rows of `movement_reference`, less the month; none in the first month, when nothing can have moved.
+    chance : as of `chance_of`."""
+    if chance is None:
         return []
     measuring = measuring_champion(connection, config, month)
-    chance: Movement | str
-    if measuring is not None:
-        config = config.without_portraits(also=measuring.space.names)  # nobody moves by them
-    if measuring is None:
-        chance = FEATURE_GONE
-    elif config.source.orders is None:
-        chance = NO_ORDER_LINES
-    elif config.source.customers == "any" or any(feature.of_events for feature in config.features):
-        chance = OF_EVENTS
-    else:
-        champion = require_champion(connection, config, month)
-        chance = unchanging_movement(connection, config, champion, measuring, month)
     observed = movement_of(connection, measuring, month)
     rows = reference_rows(observed, chance, (config.model.seed, month.toordinal()))
     return [{"model_version": None if measuring is None else measuring.model_version, **row} for row in rows]
+
+
+def chance_of(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> Chance:
+    """What the month's customers would do if they did not change. It stands on no later step than the month's
+    assignments."""
+    if previous_champion(connection, config, month) is None:
+        return None
+    measuring = measuring_champion(connection, config, month)
+    if measuring is None:
+        return FEATURE_GONE
+    if config.source.orders is None:
+        return NO_ORDER_LINES
+    config = config.without_portraits(also=measuring.space.names)  # nobody moves by them
+    if config.source.customers == "any" or any(feature.of_events for feature in config.features):
+        return OF_EVENTS
+    champion = require_champion(connection, config, month)
+    return unchanging_movement(connection, config, champion, measuring, month)
 
 
 def movement_of(connection: duckdb.DuckDBPyConnection, measuring: SegmentModel | None, month: date) -> Movement:

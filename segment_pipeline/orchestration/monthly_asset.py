@@ -3,12 +3,14 @@
 The story is a function of one month that reads, computes, writes in one transaction and returns what it has to tell.
 """
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import date
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -19,6 +21,11 @@ from segment_pipeline.orchestration.checks import GateClosedError
 from segment_pipeline.orchestration.metadata import column_lineage, is_known, rounded, table_metadata, with_sources
 from segment_pipeline.orchestration.partitions import monthly_partitions
 from segment_pipeline.orchestration.settings import location_config, made_by
+
+if TYPE_CHECKING:
+    from segment_pipeline.config.config import Config
+    from segment_pipeline.database.store import Connection
+    from segment_pipeline.orchestration.resources import Pipeline
 
 # The one reason for the narrow dagster pin in pyproject.toml; here, because only this module uses the preview.
 warnings.filterwarnings(
@@ -38,7 +45,14 @@ RETRIES, PAUSE = 2, 60.0
 step is one transaction, so nothing of the first try is there. Of all other failures none goes away by itself."""
 MONTH_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
 
+FEW_CUSTOMERS = 200_000
+"""With more of them DuckDB keeps all cores busy by itself, and two such works at once would only hold more memory."""
+
 Story = Callable[..., dg.MaterializeResult[None]]
+Ahead = Callable[["Connection", "Config", date], Any]
+_AHEAD: dict[str, dict[str, Ahead]] = {}
+"""Asset -> what is begun once it has committed, by the asset that wants it."""
+
 Events = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
 
 
@@ -51,12 +65,15 @@ def monthly_asset(
     kinds: AbstractSet[str] = KINDS,
     follows_itself: bool = False,
     metadata: Mapping[str, Any] | None = None,
+    ahead: tuple[dg.AssetsDefinition, Ahead] | None = None,
 ) -> Callable[[Story], dg.AssetsDefinition]:
     """An asset with a partition for each closed month, called as the function below is, in the group of its room.
 
     makes : the table that it fills; of an asset that is no table, what it is, in a sentence. beside : the tables that
     it fills along with that one. checks : what it judges before it commits (`Step.judge`). follows_itself : it reads
     what it made of the month before, so a backfill goes month by month. metadata : besides the table's own.
+    ahead : an asset before it, and what may be read and computed as soon as that has committed, beside the steps in
+    between (`Pipeline.ahead`).
     """
     description, about = (makes, {}) if isinstance(makes, str) else (_description(makes, beside), table_metadata(makes))
     about = {**about, **(metadata or {})}
@@ -64,6 +81,8 @@ def monthly_asset(
 
     def asset_of(story: Story) -> dg.AssetsDefinition:
         name = story.__name__
+        if ahead is not None:
+            _AHEAD.setdefault(ahead[0].key.to_user_string(), {})[name] = ahead[1]
         return dg.asset(
             deps=[*deps, *([dg.AssetDep(name, partition_mapping=MONTH_BEFORE)] if follows_itself else [])],
             partitions_def=monthly_partitions,
@@ -94,6 +113,8 @@ def _events_of(story: Story, lineage: Mapping[str, Any]) -> Callable[..., Events
     def events(*arguments: Any, **named: Any) -> Events:
         try:
             result = story(*arguments, **named)
+            if story.__name__ in _AHEAD:
+                _begin_what_waits(story.__name__, result, *arguments, **named)
             told = {name: rounded(value) for name, value in (result.metadata or {}).items() if is_known(value)}
             yield result._replace(metadata={**told, **lineage})
         except GateClosedError as closed:
@@ -106,6 +127,20 @@ def _events_of(story: Story, lineage: Mapping[str, Any]) -> Callable[..., Events
             raise dg.RetryRequested(RETRIES, PAUSE) from gone
 
     return events
+
+
+def _begin_what_waits(
+    asset: str, result: dg.MaterializeResult[None], context: dg.AssetExecutionContext, pipeline: "Pipeline"
+) -> None:
+    """What other assets of the run may begin once this one has committed, where a core is idle."""
+    rows = (result.metadata or {}).get("dagster/partition_row_count")
+    busy = not isinstance(rows, int) or rows > FEW_CUSTOMERS or (os.cpu_count() or 1) < 2
+    if busy or ENGINE.spark is not None:
+        return
+    in_this_run = {node.name for node in context.job_def.nodes}
+    for name, work in _AHEAD[asset].items():
+        if name in in_this_run:
+            pipeline.begin(name, work, context)
 
 
 def _check_spec(asset: str, check: CheckSpec) -> dg.AssetCheckSpec:

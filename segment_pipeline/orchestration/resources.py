@@ -6,7 +6,8 @@ Nothing heavy is imported at module level: Dagster loads this file in every proc
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -81,6 +82,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
     _open: "Connection | None" = PrivateAttr(default=None)
     _timed: tuple[dg.AssetKey | None, float] = PrivateAttr(default=(None, 0.0))
     _spilled: dict[str, None] = PrivateAttr(default_factory=dict)
+    _begun: dict[str, "Future[Any]"] = PrivateAttr(default_factory=dict)
 
     @cached_property
     def config(self) -> Config:
@@ -112,7 +114,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
             run_lock_path(self.config), self.config.operation.lock_timeout_minutes * 60, purpose, log.warning
         )
         self._lock.__enter__()
-        self._timed, self._spilled = (None, 0.0), {}
+        self._timed, self._spilled, self._begun = (None, 0.0), {}, {}
         try:
             if context.run and context.instance and PID_TAG not in context.run.tags:
                 context.instance.add_run_tags(context.run.run_id, {PID_TAG: str(os.getpid())})
@@ -127,6 +129,7 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
             raise
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        wait(self._begun.values())  # of a step that was not reached: nobody else may write before it has ended
         self._let_go()
         if self._lock is not None:
             self._lock.__exit__()
@@ -159,6 +162,28 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
         with self.warehouse.transaction(context.log.warning) as connection:
             yield connection
             self._note_spill(context)
+
+    def begin(
+        self, name: str, work: "Callable[[Connection, Config, date], Any]", context: dg.AssetExecutionContext
+    ) -> None:
+        """Begin for the asset `name` what it may read and compute before its turn (`ahead`), on a connection and in a
+        thread of its own; not at all where one core is all that is allowed."""
+        if self.config.operation.threads == 1:
+            return
+        month = parse_month(context.partition_key)
+
+        def beside() -> Any:
+            with self.warehouse.connect(context.log.warning) as connection:
+                return work(connection, self.config, month)
+
+        pool = ThreadPoolExecutor(1)
+        self._begun[name] = pool.submit(beside)
+        pool.shutdown(wait=False)
+
+    def ahead(self, context: dg.AssetExecutionContext) -> "Callable[[], Any] | None":
+        """What gives the result of what was begun for this asset, or raises what that has; None where nothing was."""
+        begun = self._begun.pop(context.asset_key.to_user_string(), None)
+        return None if begun is None else begun.result
 
     @contextmanager
     def step(self, context: dg.AssetExecutionContext) -> Iterator[Step]:

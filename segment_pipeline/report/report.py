@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -42,6 +43,9 @@ from segment_pipeline.report.cards import cards, placed_features
 from segment_pipeline.report.queries import ReportError, Story, read_story
 from segment_pipeline.report.shown import day_name, figure, fixed, month_name, percent, points, spoken, whole
 from segment_pipeline.segments.charts_store import share_trend
+
+if TYPE_CHECKING:
+    import jinja2
 
 HERE = Path(__file__).parent
 TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
@@ -91,11 +95,31 @@ def render(connection: duckdb.DuckDBPyConnection, name: str, month: date) -> tup
 
     Raises ReportError when the month is not in it.
     """
-    import jinja2
-
     story = read_story(connection, month)
     briefing = brief(story)
     script = (HERE / SCRIPT).read_text(encoding="utf-8")
+    page = _template().render(
+        story,
+        name=name,
+        briefing=briefing,
+        headline_figures=headline_figures(story),
+        good=charts.GOOD,
+        bad=charts.BAD,
+        style=_believed((HERE / STYLE).read_text(encoding="utf-8")),
+        script=_believed(script),
+        # only the script of this page runs, whatever a name may contain
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **_drawings(story),
+        **_derived(story),
+    )
+    return page, briefing.sentences
+
+
+@cache
+def _template() -> "jinja2.Template":
+    """To compile it takes as long as to draw a page."""
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -118,21 +142,7 @@ def render(connection: duckdb.DuckDBPyConnection, name: str, month: date) -> tup
         "day_name": day_name,
     }
     environment.filters |= filters
-    page = environment.get_template(TEMPLATE).render(
-        story,
-        name=name,
-        briefing=briefing,
-        headline_figures=headline_figures(story),
-        good=charts.GOOD,
-        bad=charts.BAD,
-        style=_believed((HERE / STYLE).read_text(encoding="utf-8")),
-        script=_believed(script),
-        # only the script of this page runs, whatever a name may contain
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        **_drawings(story),
-        **_derived(story),
-    )
-    return page, briefing.sentences
+    return environment.get_template(TEMPLATE)
 
 
 _SEEN = {

@@ -104,6 +104,39 @@ def test_the_same_seed_gives_the_same_bits_on_any_number_of_threads(
         np.testing.assert_array_equal(one.model.covariances_, other.model.covariances_)
 
 
+@pytest.mark.parametrize("medium", [12_000, 1_000])
+def test_a_search_that_goes_on_from_the_way_of_others_ends_at_the_same_bits(
+    medium: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Farther up, from half-way, and on its very end; one for numbers that lie beside the way goes its own."""
+    monkeypatch.setattr(core, "MEDIUM_ROWS", medium)
+    X, _ = four_segments(3000)
+    way = core.Way()
+    for wanted, first, last in (([4], 2, 5), ([2, 3], 2, 4), ([6], 2, 6), ([5], 4, 6), ([4], 2, 5)):
+        how = {"beside": range(first, last + 1), "random_state": 3, "n_jobs": None}
+        for shared, alone in zip(
+            search_mixtures(X, wanted, way=way, **how), search_mixtures(X, wanted, **how), strict=True
+        ):
+            assert (shared.bic, shared.objective) == (alone.bic, alone.objective)
+            for one, other in zip(
+                (shared.model.mixture_, *shared.alternatives, *shared.neighbours),
+                (alone.model.mixture_, *alone.alternatives, *alone.neighbours),
+                strict=True,
+            ):
+                np.testing.assert_array_equal(one.means, other.means)
+                np.testing.assert_array_equal(one.covariances, other.covariances)
+
+
+def test_what_nobody_asks_for_is_not_gone_down_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the neighbour of the smallest, which a closer look starts from."""
+    X, _ = four_segments(500)
+    down: list[int] = []
+    revisit = core.Explorer.revisit
+    monkeypatch.setattr(core.Explorer, "revisit", lambda self, k: (down.append(k), revisit(self, k)))
+    search_mixtures(X, [5], beside=range(2, 7), random_state=0)
+    assert down == [6, 5, 4]
+
+
 def test_a_sample_is_searched_and_passes_over_all_rows_polish_it() -> None:
     X, _ = four_segments(20_000)
     options = {"random_state": 0, "sample_size": 1500}

@@ -3,6 +3,8 @@
 import ast
 import json
 import logging
+import os
+import time
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -21,7 +23,7 @@ from segment_pipeline.orchestration import monthly_asset as monthly_asset_module
 from segment_pipeline.orchestration.check_types import CheckSpec
 from segment_pipeline.orchestration.failures import tell_once
 from segment_pipeline.orchestration.metadata import as_list, as_table
-from segment_pipeline.orchestration.monthly_asset import monthly_asset
+from segment_pipeline.orchestration.monthly_asset import Ahead, monthly_asset
 from segment_pipeline.orchestration.resources import Pipeline
 from segment_pipeline.orchestration.settings import location_config
 from segment_pipeline.orchestration.tables import TABLES as RUN_TABLES
@@ -401,3 +403,88 @@ def test_a_run_says_once_which_of_its_assets_needed_more_memory_than_there_is(tm
         assert dg.materialize([large, small], partition_key="2023-03", resources=given, instance=instance).success
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "memory_limit" in line]
     assert "- large: more than operation.memory_limit (60MB) holds" in said
+
+
+def begun_ahead(shop: Shop, work: Ahead, *, rows: int = 3, reached: bool = True) -> tuple[str, list[str]]:
+    """How the third of three assets fared that may begin `work` after the first, and what the second saw before it."""
+    seen: list[str] = []
+
+    class Watched(Pipeline):
+        tables = RUN_TABLES
+
+    @monthly_asset(FIRST)
+    def first(context: dg.AssetExecutionContext, pipeline: Watched) -> dg.MaterializeResult:
+        with pipeline.step(context) as step:
+            step.rows = rows
+        return step.result({})
+
+    @monthly_asset(SECOND, deps=[first])
+    def second(context: dg.AssetExecutionContext, pipeline: Watched) -> dg.MaterializeResult:
+        seen.append(", ".join(pipeline._begun))
+        if not reached:
+            raise ValueError("no")
+        return dg.MaterializeResult()
+
+    @monthly_asset(THIRD, deps=[second], ahead=(first, work))
+    def third(context: dg.AssetExecutionContext, pipeline: Watched) -> dg.MaterializeResult:
+        found = pipeline.ahead(context)
+        seen.append("nothing begun" if found is None else str(found()))
+        return dg.MaterializeResult()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize(
+            [first, second, third],
+            partition_key="2023-03",
+            instance=instance,
+            raise_on_error=False,
+            resources={"pipeline": Watched(config_path=str(shop.config_path))},
+        )
+    died = [event.step_failure_data.error.cause.message.strip() for event in done.all_events if event.is_step_failure]
+    return "; ".join(died), seen
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(monthly_asset_module, "_AHEAD", {})
+
+
+def runs_known(connection, config, month) -> str:
+    time.sleep(0.2)
+    (rows,) = connection.execute("SELECT sum(rows) FROM pipeline_runs").fetchone()
+    return f"{rows} rows in {month}"
+
+
+def test_what_may_begin_after_an_asset_sees_what_that_has_written_and_waits_for_its_own_turn(tmp_path, two_cores):
+    died, seen = begun_ahead(Shop(tmp_path).configure(), runs_known)
+    assert (died, seen) == ("", ["third", "3 rows in 2023-03-01"])
+
+
+def test_what_fails_before_its_turn_fails_the_step_that_wanted_it(tmp_path, two_cores):
+    def refuse(connection, config, month):
+        raise PipelineError("not today")
+
+    died, seen = begun_ahead(Shop(tmp_path).configure(), refuse)
+    assert "not today" in died
+    assert seen == ["third"]
+
+
+def test_a_run_that_fails_before_ends_only_with_what_it_has_begun(tmp_path, two_cores):
+    ended = []
+
+    def slow(connection, config, month):
+        time.sleep(0.3)
+        ended.append(connection.execute("SELECT count(*) FROM pipeline_runs").fetchone())
+
+    died, seen = begun_ahead(Shop(tmp_path).configure(), slow, reached=False)
+    assert (died, seen, ended) == ("ValueError: no", ["third"], [(1,)])
+
+
+@pytest.mark.parametrize("why", ["many", "one core", "one thread"])
+def test_where_no_core_is_idle_nothing_is_begun(tmp_path, two_cores, monkeypatch, why):
+    shop = Shop(tmp_path).configure(more="operation: {threads: 1}\n" if why == "one thread" else "")
+    if why == "one core":
+        monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    rows = monthly_asset_module.FEW_CUSTOMERS + 1 if why == "many" else 3
+    died, seen = begun_ahead(shop, runs_known, rows=rows)
+    assert (died, seen) == ("", ["", "nothing begun"])

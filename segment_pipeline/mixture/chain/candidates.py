@@ -11,7 +11,7 @@ score one month ahead go on improving up to nine segments; BIC of the last month
 (benchmarks/number_of_segments.py).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from segment_pipeline import helper
 from segment_pipeline.arrays import Array, Flags
 from segment_pipeline.mixture.candidates import (
     ONE_THREAD_ROWS,
@@ -189,26 +190,24 @@ def fit_memory_candidates(
     short = few_customers(few, seed, SHORT_ROWS)
     before = {(mixture.covariance_type, mixture.n_components): (mixture, memory) for mixture, memory in known}
 
-    def fit(part: Panel, mixture: Mixture, memory: Memory | None = None, tol: float = TOLERANCE, **how: Any) -> Chain:
-        model = MarkovMixture(
-            mixture.n_components,
-            tol=tol,
-            covariance_type=mixture.covariance_type,
-            variance_floor=variance_floor,
-            mixture_init=mixture,
-            memory_init=memory,
-            **how,
-        )
-        return Chain(model.fit(part), part)
+    def fit_each(part: Panel, starts: Sequence[tuple[Mixture, Memory | None]], **how: Any) -> list[Chain]:
+        models = helper.each(fitted, part, [(mixture, memory, variance_floor, how) for mixture, memory in starts])
+        return [Chain(model, part) for model in models]
+
+    def fit(part: Panel, mixture: Mixture, memory: Memory | None = None, **how: Any) -> Chain:
+        return fit_each(part, [(mixture, memory)], **how)[0]
+
+    def each_again(chains: Sequence[Chain], part: Panel, **how: Any) -> list[Chain]:
+        return fit_each(part, [(chain.model.mixture_, chain.model.memory_) for chain in chains], **how)
 
     def again(chain: Chain, part: Panel, **how: Any) -> Chain:
-        return fit(part, chain.model.mixture_, chain.model.memory_, **how)
+        return each_again([chain], part, **how)[0]
 
     def best_from(starts: Sequence[Mixture], finalists: int = FINALISTS) -> Chain:
-        runs = [fit(short, start, max_iter=SHORT_ITERATIONS, accelerate=False) for start in starts]
-        runs = [again(run, few, max_iter=RANKING_ITERATIONS) for run in runs]
+        runs = fit_each(short, [(start, None) for start in starts], max_iter=SHORT_ITERATIONS, accelerate=False)
+        runs = each_again(runs, few, max_iter=RANKING_ITERATIONS)
         ahead = sorted(runs, key=posterior, reverse=True)[:finalists]
-        return max((again(run, few, tol=FINALIST_TOLERANCE) for run in ahead), key=posterior)
+        return max(each_again(ahead, few, tol=FINALIST_TOLERANCE), key=posterior)
 
     def or_the_champion(chain: Chain) -> Chain:
         """It starts one search only: in all of them it would make the searches agree."""
@@ -255,7 +254,8 @@ def fit_memory_candidates(
         """Where everything is known from the month before, it goes on from there: the months are nearly the same."""
         if not goes_on(covariance_type):
             return search(covariance_type, 0, n_components)
-        return {k: or_the_champion(fit(few, *before[covariance_type, k])) for k in n_components}
+        found = fit_each(few, [before[covariance_type, k] for k in n_components])
+        return dict(zip(n_components, map(or_the_champion, found), strict=True))
 
     def candidate(first: Chain) -> Candidate:
         """What the first search says. With all customers it takes a look only; it goes on when it is examined."""
@@ -288,10 +288,14 @@ def fit_memory_candidates(
                 whole = again(whole, panel, n_jobs=-1)
             else:
                 whole = again(best, panel, n_jobs=-1)
-            unseen = Chain(again(best, training, tol=FINALIST_TOLERANCE).model, panel.take(heldout))
+            model, memory = best.model.mixture_, best.model.memory_
+            short = helper.aside(fitted, training, model, memory, variance_floor, {"tol": FINALIST_TOLERANCE})
+            found = _candidate(whole, exact, variance_floor, names, chains)
+            parts = whole.parts(variance_floor, kept)
+            unseen = Chain(short(), panel.take(heldout))
             ahead = Chain(unseen.model, exact.take(heldout))
             found = replace(
-                _candidate(whole, exact, variance_floor, names, chains),
+                found,
                 panel_bic=whole.model.bic(panel),
                 heldout_log_likelihood=unseen.log_likelihood,
                 next_log_score=ahead.next_log_score,
@@ -299,12 +303,27 @@ def fit_memory_candidates(
             if found.degenerate or not found.converged:
                 return found
             memberships = (chain.memberships_in(chain.parts(variance_floor, kept)) for chain in chains)
-            return with_parts(found, whole.parts(variance_floor, kept), memberships)
+            return with_parts(found, parts, memberships)
 
     threads = thread_count(-1) if len(panel.rows) > ONE_THREAD_ROWS else 1
     with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         firsts = dict(zip(covariance_types, pool.map(first_search, covariance_types), strict=True))
         return list(pool.map(candidate, [firsts[one][k] for one, k in product(covariance_types, n_components)]))
+
+
+def fitted(
+    part: Panel, mixture: Mixture, memory: Memory | None, variance_floor: Array, how: Mapping[str, Any]
+) -> MarkovMixture:
+    """A chain that sets out from there. how : further parameters of the estimator."""
+    model = MarkovMixture(
+        mixture.n_components,
+        covariance_type=mixture.covariance_type,
+        variance_floor=variance_floor,
+        mixture_init=mixture,
+        memory_init=memory,
+        **{"tol": TOLERANCE, **how},
+    )
+    return model.fit(part)
 
 
 def agree(one: Chain, other: Chain) -> bool:

@@ -63,6 +63,10 @@ class Panel:
         if (self.is_new & (first == LAPSED)).any():
             raise ValueError("a new customer cannot be LAPSED in its first month: the first order lies in the window")
 
+    def __reduce__(self) -> tuple[type["Panel"], tuple[object, ...]]:
+        """For another process, without what is made of it for passes."""
+        return Panel, (self.states, self.rows, self.is_new, self.rounding_variance)
+
     @classmethod
     def of(
         cls,
