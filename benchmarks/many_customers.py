@@ -39,7 +39,7 @@ name: many_customers
 first_month: {first}
 last_month: {last}
 source:
-  orders: {{path: "lines/*.parquet", customer_id: customer, order_id: order_no, ordered_at: at, amount: amount,
+  orders: {{{lines}, customer_id: customer, order_id: order_no, ordered_at: at, amount: amount,
            product_id: product}}
 features:
   - {{name: days_since_last_order, unit: days, transform: log1p, resolution: 1, valid: {{min: 0}}}}
@@ -52,6 +52,9 @@ actions:
   - {{action_id: letter, what: A letter., owner: CRM, channel: post, kpi: orders, measure_days: 60}}
 operation: {{memory_limit: {limit}}}
 """
+OF_FILES, OF_A_TABLE = 'path: "lines/*.parquet"', 'table: "parquet.`{folder}/lines`"'
+"""Where the lines are, which Sail reads itself."""
+
 ON_SAIL = 'engine: {{spark: "{address}", location: "{folder}/lake"}}\n'
 
 KINDS = """(VALUES
@@ -182,7 +185,8 @@ def measure(
     months = {"first": FIRST, "ordinary": add_months(FIRST, 1)}
     first, last = (month_key(month) for month in months.values())
     engine = "" if server is None else ON_SAIL.format(address=server.address, folder=folder)
-    (folder / "segmentation.yaml").write_text(CONFIG.format(first=first, last=last, limit=limit) + engine)
+    lying = (OF_FILES if server is None else OF_A_TABLE).format(folder=folder)
+    (folder / "segmentation.yaml").write_text(CONFIG.format(first=first, last=last, limit=limit, lines=lying) + engine)
     copying = copy_lines(folder, limit)
     print(f"{customers:,} customers, {lines:,} lines in the window; reading these {copying:.1f} CPU s", flush=True)
     figures = {}

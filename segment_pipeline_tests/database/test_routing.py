@@ -293,13 +293,19 @@ def test_rows_that_are_lost_are_told_and_the_month_is_made_anew(warehouse: Wareh
 
 
 def test_what_is_whole_is_counted_once_in_a_process(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is written, or as it is first read by another."""
+    asked: list[str] = []
+    fetch = Session.fetch
+    monkeypatch.setattr(Session, "fetch", lambda self, text: asked.append(text) or fetch(self, text))
     with warehouse.transaction() as connection:
         replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1)))
-    asked: list[str] = []
-    run = Session.run
-    monkeypatch.setattr(Session, "run", lambda self, text: asked.append(text) or run(self, text))
+    counted = "SELECT 'people__"
     assert held(warehouse) == held(warehouse) == [(MAY, "a", 1)]
-    assert len([text for text in asked if text.startswith("SELECT 'people__")]) == 1
+    assert len([text for text in asked if text.startswith("SELECT `month`, count(*)")]) == 1
+    assert [text for text in asked if text.startswith(counted)] == []
+    warehouse.engine.counted.clear()
+    assert held(warehouse) == held(warehouse) == [(MAY, "a", 1)]
+    assert len([text for text in asked if text.startswith(counted)]) == 1
 
 
 def test_a_database_is_of_one_project(warehouse: Warehouse, tmp_path: Path) -> None:

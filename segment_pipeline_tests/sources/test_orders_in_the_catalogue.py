@@ -14,9 +14,11 @@ from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.database.engines.engine import engine_of, looking
 from segment_pipeline.database.store import Warehouse
 from segment_pipeline.errors import ConfigError, SourceError
-from segment_pipeline.publishing.people import forget, leave_source
+from segment_pipeline.publishing.people import TABLES_OF_PEOPLE, forget, leave_source, merge
 from segment_pipeline.sources.files import open_table
+from segment_pipeline.sources.people.tables import REMOVED_ROWS
 from segment_pipeline.sources.sources import SourceCounts, check_source, months_before, read_customers
+from segment_pipeline.sources.tables import SOURCE_MONTHS
 from segment_pipeline_tests.shop import Shop, apart, distance, order_lines, query, write_parquet
 from segment_pipeline_tests.spark import Server
 
@@ -86,6 +88,37 @@ def test_who_is_forgotten_leaves_what_was_made_of_a_table(
         left = connection.execute(held).fetchall()[0]
     assert left[0] < lines[0]
     assert 0 < lines[1] - left[1] <= 3  # one customer, in each of the months that the lines are of
+
+
+def test_two_ids_that_are_one_person_are_merged_as_in_a_warehouse_with_all_its_customers(
+    shops: tuple[Shop, Shop],
+) -> None:
+    """One that is there in both months, and one that has come in the second; nothing of it is kept."""
+    seen = []
+    for shop in shops:
+        config = load_config(shop.config_path)
+        warehouse = Warehouse(shop.warehouse, 60, "2GB", 1, engine_of(config))
+        with warehouse.connect() as connection:
+            connection.begin()
+            known = "SELECT customer_id FROM validated_features GROUP BY customer_id HAVING count(*) ="
+            (new,), (old,) = (
+                connection.execute(f"{known} {months} ORDER BY customer_id LIMIT 1").fetchall()[0] for months in (1, 2)
+            )
+            done = merge(connection, config, old, new)
+            tables = {
+                table.name: connection.execute(f"SELECT * FROM {table.name} ORDER BY ALL").fetchall()
+                for table in (*TABLES_OF_PEOPLE, REMOVED_ROWS, SOURCE_MONTHS)
+            }
+        seen.append((done, tables))
+    (here, tables), (there, tables_there) = seen
+    assert here.removed > 0
+    assert here.rows > here.removed
+    assert there == replace(here, rows=there.rows)  # here, the orders that are kept of files are among them
+    far = {
+        name: distance([list(row) for row in rows], [list(row) for row in tables_there[name]])
+        for name, rows in tables.items()
+    }
+    assert {name: most for name, most in far.items() if not most <= 1e-9} == {}
 
 
 # --- what a source can say besides --------------------------------------------------------------------------------

@@ -138,13 +138,13 @@ class SparkConnection:
             writings = self._writings.of(table, readable=True)
             for writing in writings:
                 self._find(writing.name)
-            self._ask(f"CREATE OR REPLACE VIEW {self._spark.place(table)} AS {self._rows_of(table, writings)}")
+            self._do(f"CREATE OR REPLACE VIEW {self._spark.place(table)} AS {self._rows_of(table, writings)}")
         self._drop(self._writings.unneeded())
 
     def tables_beside(self, table: str) -> list[str]:
         """The tables of the catalogue in the same place as one that may not be there, as they are called in full."""
         place = table.rpartition(".")[0]
-        found = self._ask(f"SHOW TABLES{f' IN {place}' if place else ''}").to_pylist()
+        found = self._do(f"SHOW TABLES{f' IN {place}' if place else ''}").to_pylist()
         return sorted(f"{place}{'.' if place else ''}{one['tableName']}" for one in found if not one["isTemporary"])
 
     def give_up_lost(self, months: Iterable[date]) -> list[str]:
@@ -165,7 +165,7 @@ class SparkConnection:
             self._find(writing.name)
             return self._rows_there([writing])[writing.name]
         except RefusedError:
-            self._ask(self._spark.dropped(writing.name)[-1])
+            self._do(self._spark.dropped(writing.name)[-1])
             self._writings.forget([writing.name])
             return None
 
@@ -222,7 +222,7 @@ class SparkConnection:
     # statements
 
     def _described(self, query: exp.Expr) -> duckdb.DuckDBPyConnection:
-        self._answer(self._ask(f"SELECT * FROM ({self._translated(query)}) LIMIT 0"))
+        self._answer(self._connected().shape(self._translated(query)))
         return self._answers.execute("DESCRIBE FROM answer")
 
     def _selected(self, query: exp.Query) -> duckdb.DuckDBPyConnection:
@@ -241,7 +241,7 @@ class SparkConnection:
     def _make_temporary(self, name: str, asked: str) -> None:
         self._temporary[name] = self._write(name, asked)
         place = self._spark.place(self._temporary[name])
-        self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS SELECT * FROM {place}")
+        self._do(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS SELECT * FROM {place}")
 
     def _dropped(self, name: str) -> duckdb.DuckDBPyConnection:
         if name in self._temporary:
@@ -275,7 +275,7 @@ class SparkConnection:
         self, table: str, tree: exp.Delete | exp.Update, condition: exp.Expr
     ) -> duckdb.DuckDBPyConnection:
         """Write the table anew, as it is once it is changed."""
-        columns = self._ask(f"SELECT * FROM {_name(table)} LIMIT 0").column_names
+        columns = self._connected().shape(f"SELECT * FROM {_name(table)}").column_names
         found = exp.select(*(exp.column(name, quoted=True) for name in columns)).from_(table)
         if isinstance(tree, exp.Delete):
             query = found.where(exp.not_(exp.func("coalesce", condition, exp.false())))
@@ -328,7 +328,10 @@ class SparkConnection:
 
     # Spark
 
-    def _ask(self, statement: str) -> "pa.Table":
+    def _ask(self, query: str) -> "pa.Table":
+        return self._connected().fetch(query)
+
+    def _do(self, statement: str) -> "pa.Table":
         return self._connected().run(statement)
 
     def _connected(self) -> Session:
@@ -365,7 +368,7 @@ class SparkConnection:
         if name not in self._foreign:
             view = f"foreign_{len(self._foreign)}"
             place = name.removeprefix(OF_THE_CATALOGUE)
-            self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS SELECT * FROM {place}")
+            self._do(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS SELECT * FROM {place}")
             self._foreign[name] = view
         return self._foreign[name]
 
@@ -383,7 +386,7 @@ class SparkConnection:
             self._connected().upload("portion", rows.slice(place * each, each))
             tables.append(self._write(name, "SELECT * FROM portion"))
         listed = " UNION ALL ".join(f"SELECT * FROM {self._spark.place(table)}" for table in tables)
-        self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS {listed}")
+        self._do(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS {listed}")
 
     def _show(self, table: str) -> None:
         """Make the table as it is now a temporary view."""
@@ -394,7 +397,7 @@ class SparkConnection:
             for writing in writings:
                 self._find(writing.name)
             self._refuse_lost_rows(table, writings)
-            self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {_name(table)} AS {self._rows_of(table, writings)}")
+            self._do(f"CREATE OR REPLACE TEMPORARY VIEW {_name(table)} AS {self._rows_of(table, writings)}")
         except RefusedError as error:
             months = ", ".join(sorted({month_key(one.month) for one in writings}))
             raise EngineError(
@@ -429,7 +432,7 @@ class SparkConnection:
     def _find(self, writing: str) -> None:
         """Tell the catalogue of a writing that it may have forgotten, where it keeps none beyond a session."""
         if self._spark.location is not None:
-            self._ask(self._spark.found_again(writing))
+            self._do(self._spark.found_again(writing))
 
     def _rows_of(self, table: str, writings: Sequence[Writing]) -> str:
         columns = self._columns(table)
@@ -450,15 +453,16 @@ class SparkConnection:
         """Write rows of a table; returns what they are, by month. names : their columns in order; None for by name."""
         columns, month = self._columns(table), self._theirs[table]
         if names is None:
-            found = self._ask(f"SELECT * FROM ({asked}) LIMIT 0").column_names
+            found = self._connected().shape(asked).column_names
             declared = {name.lower(): name for name in columns}
             names = [declared[name.lower()] for name in found]
         said = f"({asked}) AS found({', '.join(map(_name, names))})"
         cast = ", ".join(f"CAST({_name(name)} AS {columns[name]}) AS {_name(name)}" for name in names)
         name = self._write(table, f"SELECT {cast} FROM {said}")
-        counted = self._ask(f"SELECT {_name(month)}, count(*) FROM {self._spark.place(name)} GROUP BY 1 ORDER BY 1")
-        months = dict(zip(*(column.to_pylist() for column in counted.columns), strict=True))
+        counted = self._ask(f"SELECT {_name(month)}, count(*) FROM {self._spark.place(name)} GROUP BY 1")
+        months = dict(sorted(zip(*(column.to_pylist() for column in counted.columns), strict=True)))
         if len(months) == 1:
+            self._counted.add(name)
             return [Writing(of, name, names, rows) for of, rows in months.items()]
         rows_of = f"SELECT * FROM {self._spark.place(name)} WHERE {_name(month)} = "
         parts = [
@@ -479,7 +483,7 @@ class SparkConnection:
         for name in writings:
             self._find(name)
             for statement in self._spark.dropped(name):
-                self._ask(statement)
+                self._do(statement)
         if writings:
             self._writings.forget(writings)
 
