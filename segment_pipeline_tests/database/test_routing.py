@@ -25,6 +25,7 @@ from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import (
     Warehouse,
     WarehouseError,
+    in_memory,
     insert_query,
     month_literal,
     prepare,
@@ -290,6 +291,16 @@ def test_rows_that_are_lost_are_told_and_the_month_is_made_anew(warehouse: Wareh
         next_run.engine.publish(connection, [MAY])
     assert held(next_run, "month, customer_id") == [(MAY, "a"), (MAY, "b")]
     assert len([name for name in folders(tmp_path) if name.startswith("people")]) == 1
+
+
+def test_tables_and_queries_are_described_as_the_warehouse_does(warehouse: Warehouse) -> None:
+    asked = ("people", "SELECT month, chances, customer_id || 'x' AS id, spend > 0 AS buys FROM people")
+    with warehouse.connect() as connection:
+        there = [[row[:2] for row in connection.execute(f"DESCRIBE {one}").fetchall()] for one in asked]
+    with in_memory() as connection:
+        prepare(connection, [PEOPLE], [])
+        here = [[row[:2] for row in connection.execute(f"DESCRIBE {one}").fetchall()] for one in asked]
+    assert there == here
 
 
 def test_what_is_whole_is_counted_once_in_a_process(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:

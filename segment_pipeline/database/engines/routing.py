@@ -222,7 +222,8 @@ class SparkConnection:
     # statements
 
     def _described(self, query: exp.Expr) -> duckdb.DuckDBPyConnection:
-        self._answer(self._connected().shape(self._translated(query)))
+        rows = query if isinstance(query, exp.Query) else exp.select("*").from_(query)
+        self._answer(self._connected().shape(self._translated(rows)))
         return self._answers.execute("DESCRIBE FROM answer")
 
     def _selected(self, query: exp.Query) -> duckdb.DuckDBPyConnection:
