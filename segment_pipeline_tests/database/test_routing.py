@@ -303,6 +303,33 @@ def test_tables_and_queries_are_described_as_the_warehouse_does(warehouse: Wareh
     assert there == here
 
 
+def test_a_part_of_a_with_that_is_named_often_is_computed_once(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted through the parts that name it, and with a column of no type, which no table can have."""
+    with warehouse.transaction() as connection:
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1), ("b", 2)))
+    query = """
+        WITH own AS (SELECT customer_id AS id, spend, NULL AS nothing FROM people WHERE spend > 0),
+        twice AS (SELECT * FROM own UNION ALL SELECT o.id, spend + 1, NULL FROM own AS o)
+        SELECT t.id, t.spend, coalesce(t.nothing, 7) AS seven, count(*) AS rows
+        FROM twice AS t JOIN twice AS u ON u.id = t.id JOIN own ON own.id = t.id GROUP BY ALL ORDER BY ALL
+    """
+    saved: list[str] = []
+    save = Session.save
+    monkeypatch.setattr(Session, "save", lambda self, name, text: saved.append(name) or save(self, name, text))
+    with warehouse.connect() as connection:
+        there = connection.execute(query).fetchall()
+        described = [row[0] for row in connection.execute(f"DESCRIBE {query}").fetchall()]
+    assert [name.partition("__")[0] for name in saved] == ["own"]
+    assert described == ["id", "spend", "seven", "rows"]
+    with in_memory() as connection:
+        prepare(connection, [PEOPLE], [])
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1), ("b", 2)))
+        assert there == connection.execute(query).fetchall()
+    assert len(there) == 4
+
+
 def test_what_is_whole_is_counted_once_in_a_process(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is written, or as it is first read by another."""
     asked: list[str] = []

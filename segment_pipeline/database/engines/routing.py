@@ -8,6 +8,7 @@ that a transaction writes stands once the warehouse commits it.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,9 @@ which came from here, for what only DuckDB computes of them."""
 
 FROM_FILES = frozenset({"folded_orders"})
 """Tables that this machine makes of the source's files: they stay with these."""
+
+OFTEN = 4
+"""How many times a part of a WITH may be named, counted through the parts that name it, before it is worth a table."""
 
 Parameters = Sequence[object] | Mapping[str, object] | None
 
@@ -223,7 +227,7 @@ class SparkConnection:
 
     def _described(self, query: exp.Expr) -> duckdb.DuckDBPyConnection:
         rows = query if isinstance(query, exp.Query) else exp.select("*").from_(query)
-        self._answer(self._connected().shape(self._translated(rows)))
+        self._answer(self._connected().shape(self._as_it_stands(rows.copy())))
         return self._answers.execute("DESCRIBE FROM answer")
 
     def _selected(self, query: exp.Query) -> duckdb.DuckDBPyConnection:
@@ -239,10 +243,12 @@ class SparkConnection:
         self._make_temporary(name, self._translated(query))
         return self._count(0)
 
-    def _make_temporary(self, name: str, asked: str) -> None:
+    def _make_temporary(self, name: str, asked: str, columns: Mapping[str, str] | None = None) -> None:
+        """columns : what the view makes of each, where it is not the table as it stands."""
         self._temporary[name] = self._write(name, asked)
         place = self._spark.place(self._temporary[name])
-        self._do(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS SELECT * FROM {place}")
+        shown = "*" if columns is None else ", ".join(f"{value} AS {one}" for one, value in columns.items())
+        self._do(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS SELECT {shown} FROM {place}")
 
     def _dropped(self, name: str) -> duckdb.DuckDBPyConnection:
         if name in self._temporary:
@@ -352,6 +358,40 @@ class SparkConnection:
     def _translated(self, query: exp.Expr) -> str:
         """The query in Spark's SQL, with every table that it names there."""
         query = query.copy()
+        self._write_parts(query)
+        return self._as_it_stands(query)
+
+    def _write_parts(self, query: exp.Expr) -> None:
+        """Make a part of the query's WITH that is named more than OFTEN a table there: DuckDB computes it once, and
+        Spark wherever it is named."""
+        around = query.args.get("with_")
+        times = _times_named(query)
+        for part in list(around.expressions) if around is not None and not around.recursive else []:
+            if times[part.alias] <= OFTEN or part.args["alias"].columns or not self._names_theirs(part.this):
+                continue
+            before = [one.copy() for one in around.expressions[: around.expressions.index(part)]]
+            asked = exp.select("*").from_(part.this.copy().subquery("part"))
+            asked.set("with_", exp.With(expressions=before) if before else None)
+            name = f"{part.alias}__part_{len(self._temporary)}"
+            self._write_part(name, self._as_it_stands(asked))
+            named = [one for one in query.find_all(exp.Table) if one.name == part.alias and not one.db]
+            part.pop()
+            for one in named:
+                if not one.alias:
+                    one.set("alias", exp.TableAlias(this=exp.to_identifier(part.alias)))
+                one.set("this", exp.to_identifier(name))
+            times = _times_named(query)
+        if around is not None and not around.expressions:
+            query.set("with_", None)
+
+    def _write_part(self, name: str, asked: str) -> None:
+        """Columns that are NULL and of no type, which no format of tables has, are the view's alone."""
+        shape = self._connected().shape(asked).schema
+        columns = {_name(one.name): "NULL" if str(one.type) == "null" else _name(one.name) for one in shape}
+        written = ", ".join(one for one, value in columns.items() if value != "NULL")
+        self._make_temporary(name, f"SELECT {written} FROM ({asked})", columns)
+
+    def _as_it_stands(self, query: exp.Expr) -> str:
         for table in _tables(query):
             if table.name.startswith(OF_THE_CATALOGUE):
                 table.set("this", exp.to_identifier(self._view_of(table.name), quoted=True))
@@ -577,6 +617,24 @@ def _leans_on_others(query: exp.Expr) -> bool:
     own = {one.alias for one in query.find_all(exp.CTE)}
     around = {one.alias for one in query.root().find_all(exp.CTE)} - own
     return any(one.name in around for one in query.find_all(exp.Table))
+
+
+def _times_named(query: exp.Expr) -> Counter[str]:
+    """How many times an engine that puts each part of a WITH where it is named computes it."""
+    parts = {} if (around := query.args.get("with_")) is None else {one.alias: one.this for one in around.expressions}
+    body = query.copy()
+    body.set("with_", None)
+    times: Counter[str] = Counter()
+
+    def count(node: exp.Expr, weight: int) -> None:
+        for one in node.find_all(exp.Table):
+            if one.name in parts and not one.db:
+                times[one.name] += weight
+
+    count(body, 1)
+    for name, part in reversed(parts.items()):  # a part is named by those after it alone
+        count(part, times[name])
+    return times
 
 
 def _only_month(condition: exp.Expr, month: str) -> date | None:
