@@ -106,7 +106,7 @@ def test_two_ids_that_are_one_person_are_merged_as_in_a_warehouse_with_all_its_c
             )
             done = merge(connection, config, old, new)
             tables = {
-                table.name: connection.execute(f"SELECT * FROM {table.name} ORDER BY ALL").fetchall()
+                table.name: connection.execute(f"SELECT * FROM {table.name} ORDER BY {', '.join(table.key)}").fetchall()
                 for table in (*TABLES_OF_PEOPLE, REMOVED_ROWS, SOURCE_MONTHS)
             }
         seen.append((done, tables))
