@@ -1,10 +1,11 @@
 """The statements about customers of one real month, on DuckDB and in Spark's SQL: the same rows, others, or refused.
 
-Run as `engines.py FOLDER MONTH ENGINE`, in a copy of a finished project (the month is run again, with --force) and with
-sail or java for the engine (segment_pipeline_tests/spark.py says what each takes). While DuckDB makes the month, each
+Run as `engines.py FOLDER MONTH sail java`, in a copy of a finished project (the month is run again, with --force) and
+with one engine or both (segment_pipeline_tests/spark.py says what each takes). While DuckDB makes the month, each
 statement of the warehouse's that names a table with customers keeps what its tables hold and what it gives, as Parquet.
 Then each is translated, run on the engine with the same tables, and compared cell by cell, in whatever order the rows
-come. Statements that read files are the source's; those of a database beside the warehouse stay with DuckDB.
+come. Statements that read files, or what is folded of
+files, are the source's; those of a database beside the warehouse stay with DuckDB.
 """
 
 import datetime
@@ -12,7 +13,6 @@ import math
 import re
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,10 @@ from typing import Any, ClassVar
 import duckdb
 from sqlglot import TokenType, exp, parse_one, tokenize
 
+from benchmarks.demo_on_engines import NAMES
+from benchmarks.real_months import record
 from segment_pipeline.cli.main import main
+from segment_pipeline.database.engines.routing import FROM_FILES
 from segment_pipeline.database.engines.spark_sql import AsWritten, ForeignSqlError, to_spark
 from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline_tests.spark import server, session
@@ -36,6 +39,7 @@ QUERY = re.compile(
 WRITTEN = re.compile(
     r"\s*(?:INSERT INTO|DELETE FROM|UPDATE|CREATE .*?(?:TABLE|VIEW)|ALTER TABLE|DROP TABLE)\s+\"?(\w+)"
 )
+OUTCOMES = ("equal", "different", "refused by us", "refused there")
 connect = duckdb.connect
 
 
@@ -77,7 +81,7 @@ class Recording:
         named = {one.name for one in tree.find_all(exp.Table) if isinstance(one.this, exp.Identifier)} - own
         if any(name.startswith("duckdb_") for name in named):
             return
-        if any(tree.find_all(exp.ReadParquet)):
+        if any(tree.find_all(exp.ReadParquet)) or named & FROM_FILES:
             self.of_files[query] += 1
             return
         if not any("customer_id" in self._columns(name) for name in named):
@@ -113,7 +117,8 @@ def bound(query: str, parameters: Any) -> str:
         if token.token_type is TokenType.PLACEHOLDER:
             value, end = next(listed), token.end
         elif token.token_type is TokenType.PARAMETER and after is not None:
-            value, end = parameters[after.text], after.end
+            value = parameters[after.text] if isinstance(parameters, dict) else parameters[int(after.text) - 1]
+            end = after.end
         else:
             continue
         shown = f"DATE '{value}'" if isinstance(value, datetime.date) else exp.convert(value).sql("duckdb")
@@ -164,17 +169,10 @@ def compared(spark: Any, kept: Kept) -> tuple[str, float]:
     return ("equal", largest) if largest < 1e-9 else ("different", 0.0)
 
 
-def run() -> None:
-    folder, month, engine = sys.argv[1:4]
-    duckdb.connect = lambda *given, **settings: (
-        Recording(connect(*given, **settings))
-        if given and str(given[0]).endswith("warehouse.duckdb")
-        else connect(*given, **settings)
-    )
-    assert main(["run", "--config", f"{folder}/segmentation.yaml", "--months", month, "--force"]) == 0
-    duckdb.connect = connect
+def on(engine: str) -> list[object]:
+    """The row of an engine: what became of each statement there."""
     outcomes: Counter[str] = Counter()
-    largest, begun = 0.0, time.perf_counter()
+    largest = 0.0
     with tempfile.TemporaryDirectory() as room, server(engine, Path(room)) as running, session(running) as spark:
         for kept in Recording.kept:
             outcome, apart = compared(spark, kept)
@@ -182,12 +180,23 @@ def run() -> None:
                 print(f"{outcome}\n    {' '.join(kept.query.split())[:200]}", file=sys.stderr)
             outcomes[outcome.partition(":")[0]] += 1
             largest = max(largest, apart)
-    print("| engine | statements | equal | different | refused by us | refused there | largest difference | seconds |")
-    print("|---|---|---|---|---|---|---|---|")
-    figures = [outcomes[one] for one in ("equal", "different", "refused by us", "refused there")]
-    cells = [engine, len(Recording.kept), *figures, f"{largest:.0e}", f"{time.perf_counter() - begun:.0f}"]
-    print(f"| {' | '.join(map(str, cells))} |")
-    print(f"and {len(Recording.of_files)} that read files, which are the source's")
+        used, _ = running.used()
+    figures = [outcomes[one] for one in OUTCOMES]
+    return [NAMES[engine], len(Recording.kept), *figures, f"{largest:.0e}", f"{used:.0f}"]
+
+
+def run() -> None:
+    folder, month, *engines = sys.argv[1:]
+    duckdb.connect = lambda *given, **settings: (
+        Recording(connect(*given, **settings))
+        if given and str(given[0]).endswith("warehouse.duckdb")
+        else connect(*given, **settings)
+    )
+    assert main(["run", "--config", f"{folder}/segmentation.yaml", "--months", month, "--force"]) == 0
+    duckdb.connect = connect
+    header = ("engine", "statements", *OUTCOMES, "largest difference", "CPU s of the server")
+    title = f"Statements about customers of {month}, and {len(Recording.of_files)} that read files, the source's"
+    record("engines", title, header, [on(engine) for engine in engines])
 
 
 if __name__ == "__main__":

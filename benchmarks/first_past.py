@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.many_customers import CONFIG, FIRST, write_lines
+from benchmarks.many_customers import CONFIG, FIRST, OF_FILES, write_lines
 from benchmarks.month_of_a_million import peak_megabytes
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.customers.contract import build_contract
@@ -37,7 +37,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="first_past_") as name:
         folder, first = Path(name), month_key(FIRST)
         write_lines(folder, customers, LINES_EACH)
-        (folder / "segmentation.yaml").write_text(CONFIG.format(first=first, last=first, limit=LIMIT))
+        (folder / "segmentation.yaml").write_text(
+            CONFIG.format(first=first, last=first, limit=LIMIT, lines=OF_FILES, model="")
+        )
         measure(load_config(folder / "segmentation.yaml"))
 
 

@@ -39,7 +39,7 @@ name: many_customers
 first_month: {first}
 last_month: {last}
 source:
-  orders: {{path: "lines/*.parquet", customer_id: customer, order_id: order_no, ordered_at: at, amount: amount,
+  orders: {{{lines}, customer_id: customer, order_id: order_no, ordered_at: at, amount: amount,
            product_id: product}}
 features:
   - {{name: days_since_last_order, unit: days, transform: log1p, resolution: 1, valid: {{min: 0}}}}
@@ -47,11 +47,20 @@ features:
   - {{name: average_order_value, unit: EUR, transform: log1p, resolution: 0.01, valid: {{min: 0}}}}
   - {{name: products_per_order, unit: products, transform: log1p, resolution: 0.01, valid: {{min: 0}}}}
   - {{name: total_spend, unit: EUR, transform: log1p, resolution: 0.01, valid: {{min: 0}}, use: portrait}}
+{model}
 actions:
   - {{action_id: thanks, role: engaged, what: Thanks., owner: CRM, channel: app, kpi: orders, measure_days: 60}}
   - {{action_id: letter, what: A letter., owner: CRM, channel: post, kpi: orders, measure_days: 60}}
 operation: {{memory_limit: {limit}}}
 """
+SMALL_FIT = """model: {n_components: [2, 4], fit_sample: 20000}
+memory: {months: 4}
+"""
+"""A search that takes little, for it costs as much with ten customers as with ten million: a sample."""
+
+OF_FILES, OF_A_TABLE = 'path: "lines/*.parquet"', 'table: "parquet.`{folder}/lines`"'
+"""Where the lines are, which Sail reads itself."""
+
 ON_SAIL = 'engine: {{spark: "{address}", location: "{folder}/lake"}}\n'
 
 KINDS = """(VALUES
@@ -176,13 +185,15 @@ def show_assets(folder: Path) -> None:
 
 
 def measure(
-    folder: Path, customers: int, lines_each: float, limit: str, server: Server | None = None
+    folder: Path, customers: int, lines_each: float, limit: str, model: str, server: Server | None = None
 ) -> dict[str, Figures]:
     lines = write_lines(folder, customers, lines_each)
     months = {"first": FIRST, "ordinary": add_months(FIRST, 1)}
     first, last = (month_key(month) for month in months.values())
     engine = "" if server is None else ON_SAIL.format(address=server.address, folder=folder)
-    (folder / "segmentation.yaml").write_text(CONFIG.format(first=first, last=last, limit=limit) + engine)
+    lying = (OF_FILES if server is None else OF_A_TABLE).format(folder=folder)
+    config = CONFIG.format(first=first, last=last, limit=limit, lines=lying, model=model)
+    (folder / "segmentation.yaml").write_text(config + engine)
     copying = copy_lines(folder, limit)
     print(f"{customers:,} customers, {lines:,} lines in the window; reading these {copying:.1f} CPU s", flush=True)
     figures = {}
@@ -216,6 +227,7 @@ def main() -> None:
     asked.add_argument("--folder", type=Path, help="where there is room; a folder that is made there is removed again")
     asked.add_argument("--engine", choices=["duckdb", "sail"], default="duckdb", help="where the customers live")
     asked.add_argument("--mode", choices=["local", "local-cluster"], default="local-cluster", help="of Sail")
+    asked.add_argument("--small-fit", action="store_true", help="2 to 4 components to 20,000 customers of four months")
     asked.add_argument("--keep", action="store_true", help="leave the last size's project there")
     chosen = asked.parse_args()
     found = []
@@ -223,7 +235,8 @@ def main() -> None:
         folder = Path(tempfile.mkdtemp(prefix="many_customers_", dir=chosen.folder))
         try:
             with running("sail", folder, SAIL_MODE=chosen.mode) if chosen.engine == "sail" else nullcontext() as server:
-                found.append(measure(folder, customers, chosen.lines, chosen.memory_limit, server))
+                model = SMALL_FIT if chosen.small_fit else ""
+                found.append(measure(folder, customers, chosen.lines, chosen.memory_limit, model, server))
         finally:
             if not chosen.keep:
                 shutil.rmtree(folder, ignore_errors=True)

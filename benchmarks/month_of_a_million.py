@@ -49,19 +49,19 @@ class Figures(NamedTuple):
     peak: float
 
 
-def a_model() -> SegmentModel:
+def a_model(names: tuple[str, ...] = NAMES) -> SegmentModel:
     """Segments that overlap as they do in life: a fifth to a third of the customers between two of them."""
-    random = np.random.default_rng(1)
-    roots = random.normal(size=(COMPONENTS, FEATURES, FEATURES)) * 0.4
-    ones = np.ones(FEATURES)
+    random, features = np.random.default_rng(1), len(names)
+    roots = random.normal(size=(COMPONENTS, features, features)) * 0.4
+    ones = np.ones(features)
     return SegmentModel(
         1,
         BEFORE,
-        FeatureSpace(NAMES, ("log1p",) * FEATURES, (0.01,) * FEATURES, 3.5 * ones, ones, 0.01 * ones),
+        FeatureSpace(names, ("log1p",) * features, (0.01,) * features, 3.5 * ones, ones, 0.01 * ones),
         Mixture(
             np.full(COMPONENTS, 1 / COMPONENTS),
-            random.normal(size=(COMPONENTS, FEATURES)),
-            roots @ np.swapaxes(roots, 1, 2) + np.eye(FEATURES) * 0.3,
+            random.normal(size=(COMPONENTS, features)),
+            roots @ np.swapaxes(roots, 1, 2) + np.eye(features) * 0.3,
         ),
         tuple(Segment(k + 1, f"segment {k + 1}", role) for k, role in enumerate(ROLES)),
         atypical_below=-20.0,
@@ -138,40 +138,40 @@ class Step(NamedTuple):
     tables: tuple[str, ...]
 
 
-def steps_of(model: SegmentModel, customers: int = CUSTOMERS) -> list[Step]:
+def steps_of(model: SegmentModel, customers: int = CUSTOMERS, month: date = MONTH) -> list[Step]:
     warnings, tiers = WarningSettings(monthly_budget=customers // 20), TierSettings()
     steps: tuple[tuple[str, Callable[[duckdb.DuckDBPyConnection], int], tuple[str, ...]], ...] = (
         (
             "write_assignments (tiers)",
-            lambda c: write_assignments(c, model, MONTH, tiers),
+            lambda c: write_assignments(c, model, month, tiers),
             ("validated_features", "monthly_assignments"),
         ),
         (
             "write_changes",
-            lambda c: write_changes(c, model, MONTH, seen_before=True),
+            lambda c: write_changes(c, model, month, seen_before=True),
             ("validated_features", "monthly_assignments", "customer_changes"),
         ),
         (
             "write_transitions",
-            lambda c: write_transitions(c, model, MONTH, has_previous=True)[0],
+            lambda c: write_transitions(c, model, month, has_previous=True)[0],
             ("validated_features", "raw_customers", "transition_deltas"),
         ),
         (
             "write_early_warnings",
-            lambda c: write_early_warnings(c, model, model, MONTH, warnings),
+            lambda c: write_early_warnings(c, model, model, month, warnings),
             ("monthly_assignments", "transition_deltas", "churn_risk", "early_warnings"),
         ),
         (
             "write_actions",
-            lambda c: write_actions(c, model, MONTH, ACTIONS),
+            lambda c: write_actions(c, model, month, ACTIONS),
             ("monthly_assignments", "customer_actions"),
         ),
         (
             "write_audience_feed",
-            lambda c: write_audience_feed(c, MONTH),
+            lambda c: write_audience_feed(c, month),
             ("monthly_assignments", "transition_deltas", "audience_feed"),
         ),
-        ("write_journeys", lambda c: write_journeys(c, model, MONTH)[0], ("monthly_assignments",)),
+        ("write_journeys", lambda c: write_journeys(c, model, month)[0], ("monthly_assignments",)),
     )
     return [Step(*step) for step in steps]
 

@@ -25,6 +25,7 @@ from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import (
     Warehouse,
     WarehouseError,
+    in_memory,
     insert_query,
     month_literal,
     prepare,
@@ -292,14 +293,57 @@ def test_rows_that_are_lost_are_told_and_the_month_is_made_anew(warehouse: Wareh
     assert len([name for name in folders(tmp_path) if name.startswith("people")]) == 1
 
 
+def test_tables_and_queries_are_described_as_the_warehouse_does(warehouse: Warehouse) -> None:
+    asked = ("people", "SELECT month, chances, customer_id || 'x' AS id, spend > 0 AS buys FROM people")
+    with warehouse.connect() as connection:
+        there = [[row[:2] for row in connection.execute(f"DESCRIBE {one}").fetchall()] for one in asked]
+    with in_memory() as connection:
+        prepare(connection, [PEOPLE], [])
+        here = [[row[:2] for row in connection.execute(f"DESCRIBE {one}").fetchall()] for one in asked]
+    assert there == here
+
+
+def test_a_part_of_a_with_that_is_named_often_is_computed_once(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted through the parts that name it, and with a column of no type, which no table can have."""
+    with warehouse.transaction() as connection:
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1), ("b", 2)))
+    query = """
+        WITH own AS (SELECT customer_id AS id, spend, NULL AS nothing FROM people WHERE spend > 0),
+        twice AS (SELECT * FROM own UNION ALL SELECT o.id, spend + 1, NULL FROM own AS o)
+        SELECT t.id, t.spend, coalesce(t.nothing, 7) AS seven, count(*) AS rows
+        FROM twice AS t JOIN twice AS u ON u.id = t.id JOIN own ON own.id = t.id GROUP BY ALL ORDER BY ALL
+    """
+    saved: list[str] = []
+    save = Session.save
+    monkeypatch.setattr(Session, "save", lambda self, name, text: saved.append(name) or save(self, name, text))
+    with warehouse.connect() as connection:
+        there = connection.execute(query).fetchall()
+        described = [row[0] for row in connection.execute(f"DESCRIBE {query}").fetchall()]
+    assert [name.partition("__")[0] for name in saved] == ["own"]
+    assert described == ["id", "spend", "seven", "rows"]
+    with in_memory() as connection:
+        prepare(connection, [PEOPLE], [])
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1), ("b", 2)))
+        assert there == connection.execute(query).fetchall()
+    assert len(there) == 4
+
+
 def test_what_is_whole_is_counted_once_in_a_process(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is written, or as it is first read by another."""
+    asked: list[str] = []
+    fetch = Session.fetch
+    monkeypatch.setattr(Session, "fetch", lambda self, text: asked.append(text) or fetch(self, text))
     with warehouse.transaction() as connection:
         replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1)))
-    asked: list[str] = []
-    run = Session.run
-    monkeypatch.setattr(Session, "run", lambda self, text: asked.append(text) or run(self, text))
+    counted = "SELECT 'people__"
     assert held(warehouse) == held(warehouse) == [(MAY, "a", 1)]
-    assert len([text for text in asked if text.startswith("SELECT 'people__")]) == 1
+    assert len([text for text in asked if text.startswith("SELECT `month`, count(*)")]) == 1
+    assert [text for text in asked if text.startswith(counted)] == []
+    warehouse.engine.counted.clear()
+    assert held(warehouse) == held(warehouse) == [(MAY, "a", 1)]
+    assert len([text for text in asked if text.startswith(counted)]) == 1
 
 
 def test_a_database_is_of_one_project(warehouse: Warehouse, tmp_path: Path) -> None:

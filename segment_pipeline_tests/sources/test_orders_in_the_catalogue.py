@@ -14,8 +14,9 @@ from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.database.engines.engine import engine_of, looking
 from segment_pipeline.database.store import Warehouse
 from segment_pipeline.errors import ConfigError, SourceError
-from segment_pipeline.publishing.people import forget, leave_source
+from segment_pipeline.publishing.people import TABLES_OF_PEOPLE, forget, leave_source, merge
 from segment_pipeline.sources.files import open_table
+from segment_pipeline.sources.people.tables import REMOVED_ROWS
 from segment_pipeline.sources.sources import SourceCounts, check_source, months_before, read_customers
 from segment_pipeline_tests.shop import Shop, apart, distance, order_lines, query, write_parquet
 from segment_pipeline_tests.spark import Server
@@ -24,6 +25,9 @@ pytestmark = [pytest.mark.process, pytest.mark.months]
 
 APRIL = date(2023, 4, 1)
 MONTHS = ("2023-03", "2023-04")
+
+HELD = "SELECT feed, month, of_month, lines, customers, amount FROM source_months ORDER BY feed, month, of_month"
+"""What the source held, but for fingerprints, which are each engine's own."""
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +63,7 @@ def test_every_published_table_is_that_of_the_file(shops: tuple[Shop, Shop]) -> 
 
 def test_no_line_comes_here(shops: tuple[Shop, Shop]) -> None:
     assert query(shops[1].warehouse, "SELECT count(*) FROM folded_orders") == [(0,)]
-    held = "SELECT feed, month, of_month, lines, customers, amount FROM source_months ORDER BY ALL"
-    assert query(shops[1].warehouse, held) == query(shops[0].warehouse, held)
+    assert query(shops[1].warehouse, HELD) == query(shops[0].warehouse, HELD)
 
 
 def test_who_is_forgotten_leaves_what_was_made_of_a_table(
@@ -86,6 +89,38 @@ def test_who_is_forgotten_leaves_what_was_made_of_a_table(
         left = connection.execute(held).fetchall()[0]
     assert left[0] < lines[0]
     assert 0 < lines[1] - left[1] <= 3  # one customer, in each of the months that the lines are of
+
+
+def test_two_ids_that_are_one_person_are_merged_as_in_a_warehouse_with_all_its_customers(
+    shops: tuple[Shop, Shop],
+) -> None:
+    """One that is there in both months, and one that has come in the second; nothing of it is kept."""
+    seen = []
+    for shop in shops:
+        config = load_config(shop.config_path)
+        warehouse = Warehouse(shop.warehouse, 60, "2GB", 1, engine_of(config))
+        with warehouse.connect() as connection:
+            connection.begin()
+            known = "SELECT customer_id FROM validated_features GROUP BY customer_id HAVING count(*) ="
+            (new,), (old,) = (
+                connection.execute(f"{known} {months} ORDER BY customer_id LIMIT 1").fetchall()[0] for months in (1, 2)
+            )
+            done = merge(connection, config, old, new)
+            tables = {
+                table.name: connection.execute(f"SELECT * FROM {table.name} ORDER BY {', '.join(table.key)}").fetchall()
+                for table in (*TABLES_OF_PEOPLE, REMOVED_ROWS)
+            }
+            tables["source_months"] = connection.execute(HELD).fetchall()
+        seen.append((done, tables))
+    (here, tables), (there, tables_there) = seen
+    assert here.removed > 0
+    assert here.rows > here.removed
+    assert there == replace(here, rows=there.rows)  # here, the orders that are kept of files are among them
+    far = {
+        name: distance([list(row) for row in rows], [list(row) for row in tables_there[name]])
+        for name, rows in tables.items()
+    }
+    assert {name: most for name, most in far.items() if not most <= 1e-9} == {}
 
 
 # --- what a source can say besides --------------------------------------------------------------------------------

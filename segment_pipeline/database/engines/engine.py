@@ -53,7 +53,7 @@ class SparkEngine:
     def fetch(self, query: str) -> "pa.Table":
         """What the server makes of a query in its own SQL."""
         with closing(self.spark.session()) as session:
-            return session.run(query)
+            return session.fetch(query)
 
     def give_up_lost(self, connection: Connection, months: Iterable[date]) -> list[str]:
         """Take out of the tables what of these months is lost there, so that their runs can make it anew; returns what

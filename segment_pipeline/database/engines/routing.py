@@ -8,6 +8,7 @@ that a transaction writes stands once the warehouse commits it.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,9 @@ which came from here, for what only DuckDB computes of them."""
 
 FROM_FILES = frozenset({"folded_orders"})
 """Tables that this machine makes of the source's files: they stay with these."""
+
+OFTEN = 4
+"""How many times a part of a WITH may be named, counted through the parts that name it, before it is worth a table."""
 
 Parameters = Sequence[object] | Mapping[str, object] | None
 
@@ -138,13 +142,13 @@ class SparkConnection:
             writings = self._writings.of(table, readable=True)
             for writing in writings:
                 self._find(writing.name)
-            self._ask(f"CREATE OR REPLACE VIEW {self._spark.place(table)} AS {self._rows_of(table, writings)}")
+            self._do(f"CREATE OR REPLACE VIEW {self._spark.place(table)} AS {self._rows_of(table, writings)}")
         self._drop(self._writings.unneeded())
 
     def tables_beside(self, table: str) -> list[str]:
         """The tables of the catalogue in the same place as one that may not be there, as they are called in full."""
         place = table.rpartition(".")[0]
-        found = self._ask(f"SHOW TABLES{f' IN {place}' if place else ''}").to_pylist()
+        found = self._do(f"SHOW TABLES{f' IN {place}' if place else ''}").to_pylist()
         return sorted(f"{place}{'.' if place else ''}{one['tableName']}" for one in found if not one["isTemporary"])
 
     def give_up_lost(self, months: Iterable[date]) -> list[str]:
@@ -165,7 +169,7 @@ class SparkConnection:
             self._find(writing.name)
             return self._rows_there([writing])[writing.name]
         except RefusedError:
-            self._ask(self._spark.dropped(writing.name)[-1])
+            self._do(self._spark.dropped(writing.name)[-1])
             self._writings.forget([writing.name])
             return None
 
@@ -222,7 +226,8 @@ class SparkConnection:
     # statements
 
     def _described(self, query: exp.Expr) -> duckdb.DuckDBPyConnection:
-        self._answer(self._ask(f"SELECT * FROM ({self._translated(query)}) LIMIT 0"))
+        rows = query if isinstance(query, exp.Query) else exp.select("*").from_(query)
+        self._answer(self._connected().shape(self._as_it_stands(rows.copy())))
         return self._answers.execute("DESCRIBE FROM answer")
 
     def _selected(self, query: exp.Query) -> duckdb.DuckDBPyConnection:
@@ -238,10 +243,12 @@ class SparkConnection:
         self._make_temporary(name, self._translated(query))
         return self._count(0)
 
-    def _make_temporary(self, name: str, asked: str) -> None:
+    def _make_temporary(self, name: str, asked: str, columns: Mapping[str, str] | None = None) -> None:
+        """columns : what the view makes of each, where it is not the table as it stands."""
         self._temporary[name] = self._write(name, asked)
         place = self._spark.place(self._temporary[name])
-        self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS SELECT * FROM {place}")
+        shown = "*" if columns is None else ", ".join(f"{value} AS {one}" for one, value in columns.items())
+        self._do(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS SELECT {shown} FROM {place}")
 
     def _dropped(self, name: str) -> duckdb.DuckDBPyConnection:
         if name in self._temporary:
@@ -275,7 +282,7 @@ class SparkConnection:
         self, table: str, tree: exp.Delete | exp.Update, condition: exp.Expr
     ) -> duckdb.DuckDBPyConnection:
         """Write the table anew, as it is once it is changed."""
-        columns = self._ask(f"SELECT * FROM {_name(table)} LIMIT 0").column_names
+        columns = self._connected().shape(f"SELECT * FROM {_name(table)}").column_names
         found = exp.select(*(exp.column(name, quoted=True) for name in columns)).from_(table)
         if isinstance(tree, exp.Delete):
             query = found.where(exp.not_(exp.func("coalesce", condition, exp.false())))
@@ -328,7 +335,10 @@ class SparkConnection:
 
     # Spark
 
-    def _ask(self, statement: str) -> "pa.Table":
+    def _ask(self, query: str) -> "pa.Table":
+        return self._connected().fetch(query)
+
+    def _do(self, statement: str) -> "pa.Table":
         return self._connected().run(statement)
 
     def _connected(self) -> Session:
@@ -348,6 +358,40 @@ class SparkConnection:
     def _translated(self, query: exp.Expr) -> str:
         """The query in Spark's SQL, with every table that it names there."""
         query = query.copy()
+        self._write_parts(query)
+        return self._as_it_stands(query)
+
+    def _write_parts(self, query: exp.Expr) -> None:
+        """Make a part of the query's WITH that is named more than OFTEN a table there: DuckDB computes it once, and
+        Spark wherever it is named."""
+        around = query.args.get("with_")
+        times = _times_named(query)
+        for part in list(around.expressions) if around is not None and not around.recursive else []:
+            if times[part.alias] <= OFTEN or part.args["alias"].columns or not self._names_theirs(part.this):
+                continue
+            before = [one.copy() for one in around.expressions[: around.expressions.index(part)]]
+            asked = exp.select("*").from_(part.this.copy().subquery("part"))
+            asked.set("with_", exp.With(expressions=before) if before else None)
+            name = f"{part.alias}__part_{len(self._temporary)}"
+            self._write_part(name, self._as_it_stands(asked))
+            named = [one for one in query.find_all(exp.Table) if one.name == part.alias and not one.db]
+            part.pop()
+            for one in named:
+                if not one.alias:
+                    one.set("alias", exp.TableAlias(this=exp.to_identifier(part.alias)))
+                one.set("this", exp.to_identifier(name))
+            times = _times_named(query)
+        if around is not None and not around.expressions:
+            query.set("with_", None)
+
+    def _write_part(self, name: str, asked: str) -> None:
+        """Columns that are NULL and of no type, which no format of tables has, are the view's alone."""
+        shape = self._connected().shape(asked).schema
+        columns = {_name(one.name): "NULL" if str(one.type) == "null" else _name(one.name) for one in shape}
+        written = ", ".join(one for one, value in columns.items() if value != "NULL")
+        self._make_temporary(name, f"SELECT {written} FROM ({asked})", columns)
+
+    def _as_it_stands(self, query: exp.Expr) -> str:
         for table in _tables(query):
             if table.name.startswith(OF_THE_CATALOGUE):
                 table.set("this", exp.to_identifier(self._view_of(table.name), quoted=True))
@@ -365,7 +409,7 @@ class SparkConnection:
         if name not in self._foreign:
             view = f"foreign_{len(self._foreign)}"
             place = name.removeprefix(OF_THE_CATALOGUE)
-            self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS SELECT * FROM {place}")
+            self._do(f"CREATE OR REPLACE TEMPORARY VIEW {view} AS SELECT * FROM {place}")
             self._foreign[name] = view
         return self._foreign[name]
 
@@ -383,7 +427,7 @@ class SparkConnection:
             self._connected().upload("portion", rows.slice(place * each, each))
             tables.append(self._write(name, "SELECT * FROM portion"))
         listed = " UNION ALL ".join(f"SELECT * FROM {self._spark.place(table)}" for table in tables)
-        self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS {listed}")
+        self._do(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS {listed}")
 
     def _show(self, table: str) -> None:
         """Make the table as it is now a temporary view."""
@@ -394,7 +438,7 @@ class SparkConnection:
             for writing in writings:
                 self._find(writing.name)
             self._refuse_lost_rows(table, writings)
-            self._ask(f"CREATE OR REPLACE TEMPORARY VIEW {_name(table)} AS {self._rows_of(table, writings)}")
+            self._do(f"CREATE OR REPLACE TEMPORARY VIEW {_name(table)} AS {self._rows_of(table, writings)}")
         except RefusedError as error:
             months = ", ".join(sorted({month_key(one.month) for one in writings}))
             raise EngineError(
@@ -429,7 +473,7 @@ class SparkConnection:
     def _find(self, writing: str) -> None:
         """Tell the catalogue of a writing that it may have forgotten, where it keeps none beyond a session."""
         if self._spark.location is not None:
-            self._ask(self._spark.found_again(writing))
+            self._do(self._spark.found_again(writing))
 
     def _rows_of(self, table: str, writings: Sequence[Writing]) -> str:
         columns = self._columns(table)
@@ -450,15 +494,16 @@ class SparkConnection:
         """Write rows of a table; returns what they are, by month. names : their columns in order; None for by name."""
         columns, month = self._columns(table), self._theirs[table]
         if names is None:
-            found = self._ask(f"SELECT * FROM ({asked}) LIMIT 0").column_names
+            found = self._connected().shape(asked).column_names
             declared = {name.lower(): name for name in columns}
             names = [declared[name.lower()] for name in found]
         said = f"({asked}) AS found({', '.join(map(_name, names))})"
         cast = ", ".join(f"CAST({_name(name)} AS {columns[name]}) AS {_name(name)}" for name in names)
         name = self._write(table, f"SELECT {cast} FROM {said}")
-        counted = self._ask(f"SELECT {_name(month)}, count(*) FROM {self._spark.place(name)} GROUP BY 1 ORDER BY 1")
-        months = dict(zip(*(column.to_pylist() for column in counted.columns), strict=True))
+        counted = self._ask(f"SELECT {_name(month)}, count(*) FROM {self._spark.place(name)} GROUP BY 1")
+        months = dict(sorted(zip(*(column.to_pylist() for column in counted.columns), strict=True)))
         if len(months) == 1:
+            self._counted.add(name)
             return [Writing(of, name, names, rows) for of, rows in months.items()]
         rows_of = f"SELECT * FROM {self._spark.place(name)} WHERE {_name(month)} = "
         parts = [
@@ -479,7 +524,7 @@ class SparkConnection:
         for name in writings:
             self._find(name)
             for statement in self._spark.dropped(name):
-                self._ask(statement)
+                self._do(statement)
         if writings:
             self._writings.forget(writings)
 
@@ -572,6 +617,24 @@ def _leans_on_others(query: exp.Expr) -> bool:
     own = {one.alias for one in query.find_all(exp.CTE)}
     around = {one.alias for one in query.root().find_all(exp.CTE)} - own
     return any(one.name in around for one in query.find_all(exp.Table))
+
+
+def _times_named(query: exp.Expr) -> Counter[str]:
+    """How many times an engine that puts each part of a WITH where it is named computes it."""
+    parts = {} if (around := query.args.get("with_")) is None else {one.alias: one.this for one in around.expressions}
+    body = query.copy()
+    body.set("with_", None)
+    times: Counter[str] = Counter()
+
+    def count(node: exp.Expr, weight: int) -> None:
+        for one in node.find_all(exp.Table):
+            if one.name in parts and not one.db:
+                times[one.name] += weight
+
+    count(body, 1)
+    for name, part in reversed(parts.items()):  # a part is named by those after it alone
+        count(part, times[name])
+    return times
 
 
 def _only_month(condition: exp.Expr, month: str) -> date | None:

@@ -21,6 +21,7 @@ from segment_pipeline.errors import PipelineError
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql.connect.client.core import DefaultChannelBuilder
+    from pyspark.sql.connect.dataframe import DataFrame
 
 Done = TypeVar("Done")
 
@@ -100,7 +101,7 @@ class Spark:
             spark = SparkSession.Builder().channelBuilder(channel).create()
             session = Session(self, spark)
             # a cluster that is stopped begins with this: the client's own patience, ten minutes
-            session.run("SELECT 1")
+            session.fetch("SELECT 1")
             spark.client.set_retry_policies([DefaultPolicy(max_retries=TRIES, max_backoff=LONGEST_PAUSE)])
             self.in_time(lambda: spark.conf.set("spark.sql.session.timeZone", "UTC"))
         where = f" LOCATION {literal(self.location)}" if self.location is not None else ""
@@ -136,7 +137,7 @@ class Spark:
             try:
                 if self.location is not None:
                     session.run(self.found_again(name))
-                session.run(f"SELECT one FROM {self.place(name)}")
+                session.fetch(f"SELECT one FROM {self.place(name)}")
             except RefusedError as error:
                 raise EngineError(
                     f"The catalogue of Spark at {self.server} ends with a session, and a month's next step would not "
@@ -151,7 +152,7 @@ class Spark:
         try:
             if self.location is not None:
                 session.run(self.found_again(PROJECT))
-            owners = session.run(f"SELECT project FROM {self.place(PROJECT)}").column(0).to_pylist()
+            owners = session.fetch(f"SELECT project FROM {self.place(PROJECT)}").column(0).to_pylist()
         except RefusedError:  # there is none yet, or nothing can be written here, which the next line tells
             session.run(self.dropped(PROJECT)[-1])  # or what was found is a name without files
             session.save(PROJECT, f"SELECT {literal(project)} AS project")
@@ -243,9 +244,30 @@ class Session:
         self._spark, self._session = spark, session
 
     def run(self, statement: str) -> "pa.Table":
-        """Raises EngineError."""
+        """What a statement that is no query tells. Raises EngineError."""
         with self._asking(statement):
             return self._spark.in_time(lambda: self._session.sql(statement).toArrow())
+
+    def fetch(self, query: str) -> "pa.Table":
+        """The rows of a query. Raises EngineError."""
+        with self._asking(query):
+            return self._spark.in_time(self._rows_of(query).toArrow)
+
+    def shape(self, query: str) -> "pa.Table":
+        """The rows of a query without any: its columns, for which nothing is planned. Raises EngineError."""
+        from pyspark.sql.pandas.types import to_arrow_schema
+
+        with self._asking(query):
+            rows = self._rows_of(query)
+            return to_arrow_schema(self._spark.in_time(lambda: rows.schema)).empty_table()
+
+    def _rows_of(self, query: str) -> "DataFrame":
+        """What the client's own `sql` gives of a query, but that sends it to be looked through first: a round trip
+        more, and all of its names and views resolved twice."""
+        from pyspark.sql.connect.dataframe import DataFrame
+        from pyspark.sql.connect.plan import SQL
+
+        return DataFrame(SQL(query, [], {}, []), self._session)
 
     def save(self, table: str, query: str) -> None:
         """Write the rows of a query as a new table; by the client, since that of Databricks refuses the statement.
@@ -253,7 +275,7 @@ class Session:
         spark = self._spark
         with self._asking(query):
             # one of its own name is there only where the answer of a first try was lost
-            writer = spark.in_time(lambda: self._session.sql(query).write.mode("overwrite"))
+            writer = self._rows_of(query).write.mode("overwrite")
             if spark.format is not None:
                 writer = writer.format(spark.format)
             if spark.location is not None:
