@@ -9,7 +9,7 @@ import importlib.util
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import product
@@ -223,14 +223,27 @@ def keep_their_segment(before: MonthEnd, after: MonthEnd, labels_before: Array, 
     return float(np.mean(labels_before[i] == labels_after[j]))
 
 
-def record(name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def record(
+    name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[object]], *, of: Iterable[str] = ()
+) -> list[list[str]]:
     """Prints a table, and writes it to tables/NAME.md, blanks as hyphens, from where `make docs` copies it into the
-    pages that show it."""
-    print_table(title, header, rows)
-    lines = [list(header), ["---"] * len(header), *([_text(value) for value in row] for row in rows)]
+    pages that show it. Returns the rows as they stand there.
+
+    of : what the rows may begin with, in order, of a table that is made in pieces: lines that are there already stay
+    where no row begins as they do."""
+    path = TABLES_FOLDER / f"{name.lower().replace(' ', '-')}.md"
+    texts = [[_text(value) for value in row] for row in rows]
+    order = list(of)
+    if order and path.exists():
+        made = {row[0] for row in texts}
+        lines = path.read_text(encoding="utf-8").splitlines()[2:]
+        kept = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
+        texts = sorted((*texts, *(row for row in kept if row[0] not in made)), key=lambda row: order.index(row[0]))
+    print_table(title, header, texts)
     TABLES_FOLDER.mkdir(exist_ok=True)
-    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    (TABLES_FOLDER / f"{name.lower().replace(' ', '-')}.md").write_text(text, encoding="utf-8")
+    lines = [f"| {' | '.join(line)} |\n" for line in (header, ["---"] * len(header), *texts)]
+    path.write_text("".join(lines), encoding="utf-8")
+    return texts
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -400,6 +400,11 @@ class OfEvents(Settings):
     )
 
 
+def definition_of_ratio(category: str) -> str:
+    """How the ratio of a category is computed; it does not tell which others it is centred with."""
+    return f"log of the spend in the window on {category}, half an order more, over the geometric mean"
+
+
 class Feature(Settings):
     """One behavioural feature: a column of the source, and the space in which the mixture sees it."""
 
@@ -474,7 +479,7 @@ class Feature(Settings):
         if self.of_events is not None:
             return f"{self.of_events.value} over the customer's {self.of_events.feed} of the window"
         if self.spend_ratio is not None:
-            return f"log of the spend in the window on {self.spend_ratio}, half an order more, over the geometric mean"
+            return definition_of_ratio(self.spend_ratio)
         return f"share of the spend in the window on {self.spend_share}" if self.spend_share is not None else ""
 
     @property

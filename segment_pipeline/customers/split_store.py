@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import duckdb
 
 from segment_pipeline.config.config import Config
 from segment_pipeline.config.order_features import better_of
-from segment_pipeline.config.source import Feature
+from segment_pipeline.config.source import Feature, definition_of_ratio
 from segment_pipeline.customers.contract import Contract
 from segment_pipeline.customers.tables import FEATURE_LIMITS, REJECTED_CUSTOMERS, VALIDATED_FEATURES
 from segment_pipeline.customers.transforms import transform_sql
@@ -53,6 +54,7 @@ def split_customers(
     is computed otherwise than in a month before.
     """
     _refuse_redefined(connection, config, month)
+    _refuse_centred_anew(connection, config, month)
     names = config.raw_feature_names
     limits = judge_rows(connection, config, contract, f"raw_customers WHERE month = {month_literal(month)}")
     made_with = [
@@ -107,6 +109,31 @@ def _refuse_redefined(connection: duckdb.DuckDBPyConnection, config: Config, mon
                     f"{month_key(when)} {name} was {definition}, and no model can compare the two. Give the new one "
                     f"another name, or run all months again from {month_key(config.first_month)} with --force."
                 )
+
+
+def _refuse_centred_anew(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> None:
+    """As `_refuse_redefined`, of ratios: one more in the file, or one less, and each says something else, though its
+    own line is as it was."""
+    ratios: dict[date, dict[str, str]] = defaultdict(dict)  # feature -> category
+    for when, name, category, definition in connection.execute(
+        f"SELECT month, feature, category, definition FROM {FEATURE_LIMITS.name} WHERE month < ? ORDER BY ALL", [month]
+    ).fetchall():
+        if category is not None and definition == definition_of_ratio(category):
+            ratios[when][name] = category
+    now = {one.spend_ratio for one in config.features if one.spend_ratio is not None}
+    for index, feature in enumerate(config.features):
+        for when, before in reversed(ratios.items()):
+            of = feature.spend_ratio
+            if of is None or feature.use != "model" or feature.name not in before or {*before.values()} == now:
+                continue
+            beside = [", ".join(sorted(names - {of})) or "none" for names in ({*now}, {*before.values()})]
+            raise ConfigError(
+                f"{config.path}:{config.line_of('features', index, 'spend_ratio')}: "
+                f"{config.label_of('features', index, 'spend_ratio')}: found the ratio of {of} beside ratios of "
+                f"{beside[0]}; in {month_key(when)} {feature.name} was beside {beside[1]}, and no model can compare "
+                "the two, as all ratios of a file are centred together. Give those of the model other names, or run "
+                f"all months again from {month_key(config.first_month)} with --force."
+            )
 
 
 def judge_rows(connection: duckdb.DuckDBPyConnection, config: Config, contract: Contract, rows: str) -> Limits:

@@ -488,5 +488,6 @@ TELLING_LINE = re.compile(
 def reason(error: Exception) -> str:
     """What DuckDB complains of, as one line: without its advice on options that a user here cannot set."""
     first, *others = str(error).splitlines()
-    said = [first, *(line.strip() for line in others if TELLING_LINE.match(line.strip()))]
+    told = (line.strip() for line in others if not line.rstrip().endswith(":"))  # no head of a list that is left out
+    said = [first, *(line for line in told if TELLING_LINE.match(line))]
     return "; ".join(line[:SHOWN_LINE].rstrip(".;! ") for line in said) + "."

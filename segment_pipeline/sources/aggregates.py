@@ -31,6 +31,8 @@ from segment_pipeline.sources.expressions import NUMERIC_TYPES
 Node = dict[str, Any]
 
 DECIMALS = 12
+DIGITS = 32
+"""Of a value, before and after the point: six less than a sum has, so that a million of the largest still fit."""
 
 AS_OF = "as_of"
 """The day after the month, as a date: the one name that may stand outside of an aggregate."""
@@ -43,15 +45,18 @@ AGGREGATES = (
 """Those whose result does not depend on the order of rows."""
 ALLOWED_AGGREGATES = "count, count_if, sum, avg, min, max, median, quantile_cont, mad, bool_and, bool_or"
 
-MACROS = ("nullif", "if", "split_part", "date_add", "days_in_month")
-"""The ones of DuckDB's macros that are no more than short for an expression over a row."""
+MACROS = (
+    *("nullif", "if", "split_part", "date_add", "days_in_month"),
+    *("list_sum", "list_avg", "list_min", "list_max", "list_count", "list_median"),
+)
+"""The ones of DuckDB's macros that are no more than short for an expression over a row; a list has its order."""
 
 DIVISIONS = ("/", "//", "%", "mod", "fdiv", "fmod")
 ARITHMETIC = ("+", "-", "*", *DIVISIONS)
 
 EXACT_SUM = f"""
-    CASE WHEN count(x) = count(TRY_CAST(x AS DECIMAL(38, {DECIMALS})))
-    THEN CAST(sum(TRY_CAST(x AS DECIMAL(38, {DECIMALS}))) AS DOUBLE) END
+    CASE WHEN count(x) = count(TRY_CAST(x AS DECIMAL({DIGITS}, {DECIMALS})))
+    THEN CAST(sum(TRY_CAST(x AS DECIMAL({DIGITS}, {DECIMALS}))) AS DOUBLE) END
 """
 EXACT_MEAN = f"({EXACT_SUM}) / nullif(count(x), 0)"
 
@@ -106,7 +111,7 @@ def refuse_unfit(text: str, names: Names) -> None:
 
 def refuse_no_number(connection: duckdb.DuckDBPyConnection, text: str, rows: str) -> None:
     """Raises UnfitError unless a sound expression is a number over this relation."""
-    kind = _type_of(connection, settled(connection, text, rows, date(2000, 1, 1)), rows)
+    kind = _type_of(connection, settled(connection, text, rows, date(2000, 1, 1)), rows, text)
     if not NUMERIC_TYPES.match(kind) or kind == "BOOLEAN":
         hint = ": write CAST(... AS INTEGER)" if kind == "BOOLEAN" else ""
         raise UnfitError(f"{show(text)}, which gives {kind}", f"an aggregate expression that gives a number{hint}")
@@ -127,9 +132,9 @@ def settled(connection: duckdb.DuckDBPyConnection, text: str, rows: str, end: da
             return node
         arguments = [one["expression"] for one in node["arguments"]]
         name = node["function_name"].lower()
-        if name in ("//", "%", "mod"):
+        if name in ("//", "%", "mod") and len(arguments) == 2:
             node["arguments"][1]["expression"] = _filled("nullif(x, 0)", arguments[1])
-        if name in SUMS and _type_of(connection, _sql(arguments[0]), rows) in ("DOUBLE", "FLOAT"):
+        if name in SUMS and arguments and _type_of(connection, _sql(arguments[0]), rows) in ("DOUBLE", "FLOAT"):
             return _filled(EXACT_SUM if name == "sum" else EXACT_MEAN, arguments[0], node)
         return node
 
@@ -315,12 +320,15 @@ def _sql(expression: Node) -> str:
     return text_of(statement).removeprefix("SELECT ")
 
 
-def _type_of(connection: duckdb.DuckDBPyConnection, expression: str, rows: str) -> str:
+def _type_of(connection: duckdb.DuckDBPyConnection, expression: str, rows: str, written: str = "") -> str:
+    """written : what the user has written, where the expression was made of that."""
     try:
         return str(connection.execute(f"DESCRIBE SELECT {expression} FROM {rows} AS source").fetchall()[0][1])
     except duckdb.Error as error:
         raise UnfitError(
-            f"{show(expression)}, of which DuckDB says: {reason(error)}", "what DuckDB can compute"
+            f"{show(written or expression)}, of which DuckDB says: {reason(error)}", "what DuckDB can compute"
         ) from error
     except RefusedError as error:
-        raise UnfitError(f"{show(expression)}; {error}", "what DuckDB and the engine understand alike") from error
+        raise UnfitError(
+            f"{show(written or expression)}; {error}", "what DuckDB and the engine understand alike"
+        ) from error

@@ -140,11 +140,17 @@ def _own(config: Config, lines: OrderLines, feeds: Sequence[Feed]) -> Iterator[_
 
 
 def _compute(connection: duckdb.DuckDBPyConnection, own: _Own, rows: str, end: date) -> None:
-    """Raises UnfitError where the feature cannot be computed of the values in these rows."""
+    """Raises UnfitError where the feature cannot be computed of what each customer has of these rows, or of none."""
+    value = f"CAST({settled(connection, own.text, rows, end)} AS DOUBLE)"
     try:
-        connection.execute(f"SELECT CAST({settled(connection, own.text, rows, end)} AS DOUBLE) FROM {rows}").fetchall()
+        connection.execute(f"""
+            SELECT max(value) FROM (
+                SELECT {value} AS value FROM {rows} GROUP BY customer_id
+                UNION ALL SELECT {value} FROM {rows} WHERE false
+            )
+        """)
     except duckdb.Error as error:
         raise UnfitError(
             f"{show(own.text)}, of whose values DuckDB says: {reason(error)}",
-            "what can be computed of every row; TRY_CAST(... AS ...) is NULL where CAST fails",
+            "what can be computed of any rows of a customer, or none; TRY_CAST(... AS ...) is NULL where CAST fails",
         ) from error

@@ -163,6 +163,30 @@ def test_what_has_no_value_is_missing_or_what_the_file_says(tmp_path: Path) -> N
     assert {row["customer_id"]: row["ratio"] for row in filled} == {"none": 9.5, "nan": 0.5, "fine": 0.5, "far": 0.5}
 
 
+def test_what_fits_each_customer_is_not_asked_of_all_together(tmp_path: Path) -> None:
+    write(tmp_path / "orders.parquet", lines_of_a_year(), COLUMNS)
+    own = {
+        "lines": "CAST(count(*) AS UTINYINT)",
+        "ends": "list_sum([min(pieces), max(pieces)])",
+        "same": "min(pieces) + max(pieces)",
+    }
+    config = shop_with(tmp_path, own)
+    check_own_features(config)
+    _, rows = load(config)
+    assert sum(row["lines"] for row in rows) > 255  # type: ignore[misc]
+    assert [row["ends"] for row in rows] == [row["same"] for row in rows]
+
+
+def test_a_sum_of_enormous_numbers_is_none_and_no_end_of_the_month(tmp_path: Path) -> None:
+    """Many that fit into a decimal, and whose sum would not."""
+    at = "2023-03-02 10:00:00"
+    lines = [("far", f"o{one}", at, 1.0, "p", 1, 9e25, "card", "2023-03-03") for one in range(9)]
+    near = [("near", f"n{one}", at, 1.0, "p", 1, 9e19, "card", "2023-03-03") for one in range(9)]
+    write(tmp_path / "orders.parquet", [*lines, *near], COLUMNS)
+    _, rows = load(shop_with(tmp_path, {"kilos_in_all": "sum(kilos)"}))
+    assert {row["customer_id"]: row["kilos_in_all"] for row in rows} == {"far": None, "near": pytest.approx(81e19)}
+
+
 # what is written -> what is said of it; nothing of it may run
 WRONG = {
     "amount": "amount outside of an aggregate",
@@ -206,6 +230,10 @@ WRONG = {
     "count(COLUMNS(*))": "*; allowed",
     "sum('paid')": "of which DuckDB says",
     "geomean(amount)": "the macro geomean",
+    "sum(*)": "argument types 'sum()'",
+    "max(mod(pieces))": "argument types 'mod(INTEGER)'",
+    "quantile_cont(amount, as_of)": "found 'quantile_cont(amount, as_of)'",  # not the day that stands for as_of
+    "list_dot_product([1.0, 2.0], [sum(amount), 1.0])": "can not contain NULL",  # of a customer without a line
 }
 
 
