@@ -168,7 +168,7 @@ def steps_of(model: SegmentModel, customers: int = CUSTOMERS) -> list[Step]:
         ),
         (
             "write_audience_feed",
-            lambda c: write_audience_feed(c, MONTH),
+            lambda c: write_audience_feed(c, model, MONTH, TierSettings()),
             ("monthly_assignments", "transition_deltas", "audience_feed"),
         ),
         ("write_journeys", lambda c: write_journeys(c, model, MONTH)[0], ("monthly_assignments",)),

@@ -160,7 +160,8 @@ def _find_outliers(connection: duckdb.DuckDBPyConnection, config: Config, month:
             WHERE month = {month_literal(month)}
         ),
         unusual AS (
-            SELECT s.customer_id, a.log_likelihood, {columns}, m.spend < (SELECT median(spend) FROM money) AS spends_little
+            SELECT s.customer_id, a.log_likelihood, {columns},
+                m.spend < (SELECT median(spend) FROM money) AS spends_little
             FROM scaled_matrix AS s
             JOIN monthly_assignments AS a ON a.month = s.month AND a.customer_id = s.customer_id
             JOIN money AS m ON m.customer_id = s.customer_id

@@ -80,7 +80,7 @@ def test_a_month_that_is_run_again_gives_the_same_rows(month):
 
 
 def test_very_many_orders_of_next_to_no_value_are_a_bots_only_where_they_are_worth_little_together():
-    """The first two place as many orders of as little; the second ones are worth more than what most customers spend."""
+    """The first two place as many orders; together those of the second are worth more than what most spend."""
     config = parse_config(CONFIG, "segmentation.yaml")
     drawn = planted_customers(6000)
     usual = np.median(drawn.X[:, 1] * drawn.X[:, 2])

@@ -264,7 +264,7 @@ def test_who_leaves_the_list_is_resolved_once(warehouse):
 
 
 def test_who_stays_on_the_list_is_neither_resolved_nor_new_when_a_rule_names_it_as_well_or_no_longer(warehouse):
-    """c0 and c1 have a place in all three months; in April a proven rule puts c0 there, before and after it is money."""
+    """c0 and c1 have a place in all three months; in April a proven rule puts c0 there, else its risk does."""
     known(warehouse, MARCH)
     for month, moved in ((MARCH, None), (APRIL, (1, 2)), (MAY, None)):
         customer(warehouse, month, "c0", (0.1, 0.9, 0.0), moved=moved, risk=0.8)
