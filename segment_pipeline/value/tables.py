@@ -7,8 +7,9 @@ _METHODS = ", ".join(f"{name} ({words})" for name, words in METHODS.items())
 
 SPEND_FORECASTS = Table(
     "spend_forecasts",
-    "What each method said, at the end of a month, that a customer would spend: the material of the back-test. Who has "
-    "never bought anything has no row; NULL where a method had nothing to say, as the chain of a model without memory.",
+    "What each method said, at the end of a month, that a customer would spend: the material of the back-test. Who "
+    "has lapsed or never bought anything has no row; NULL where a method had nothing to say, as the chain of a model "
+    "without memory.",
     (
         MONTH,
         CUSTOMER_ID,
@@ -57,7 +58,8 @@ def _of_horizon(horizon: int) -> tuple[Column, ...]:
 CUSTOMER_VALUE = Table(
     "customer_value",
     "What a customer is expected to spend, by the method that came nearest in the months that are over, and what of it "
-    "is at risk. Empty where the source has no order lines; without a row is who has never bought anything.",
+    "is at risk. Of the customers with a segment: who has lapsed has no row, nor has who never bought anything. Empty "
+    "where the source has no order lines.",
     (
         MONTH,
         CUSTOMER_ID,
