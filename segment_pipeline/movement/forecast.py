@@ -10,8 +10,8 @@ season, a campaign, a mild spring), which sampling alone does not know. They are
 was fitted. Until there are `UNSEEN_FORECASTS` of them, it forecasts the months of its panel too, so that a first month
 has some: to those it was fitted, so its errors there are too small by a known factor (`optimism`), which is put back.
 
-Whether the champion or "as it is now" serves is decided once for all months ahead: of the far ones there are few
-forecasts, and where these disagreed with the near ones a state's path would jump from one forecast to the other.
+Whether the champion or "as it is now" serves is decided once, by the forecasts of one month ahead, of which most have
+come: where few forecasts of far months decided for themselves, a state's path would jump from the one to the other.
 """
 
 from collections.abc import Callable, Sequence
@@ -87,12 +87,6 @@ class KnownCustomers:
         flows = self.shares(month, month)[:, None] * np.linalg.matrix_power(self.transitions, ahead)
         return np.asarray(flows.sum(axis=0) + flows.sum(axis=1) - 2.0 * np.diag(flows))
 
-    def judged_from(self, ahead: int) -> int:
-        """The first month whose forecasts of so many months ahead are looked at: the champion's first, once enough of
-        those it has made since have come."""
-        champions_first = self.fitted - 1
-        return champions_first if self.today - ahead + 1 - champions_first >= UNSEEN_FORECASTS else 0
-
     @property
     def optimism(self) -> float:
         """By how much variance of errors is larger in months that a fit has not seen: of a mean over n months, a month
@@ -115,9 +109,10 @@ class PastForecasts:
     chance: Array
 
     @classmethod
-    def of(cls, known: KnownCustomers, ahead: int, first: int) -> "PastForecasts":
-        """first : the month that made the first of them."""
-        made_in = range(first, known.today - ahead + 1)
+    def of(cls, known: KnownCustomers, ahead: int) -> "PastForecasts":
+        all_of_them = range(known.today - ahead + 1)
+        unseen = all_of_them[known.fitted - 1 :]
+        made_in = unseen if len(unseen) >= UNSEEN_FORECASTS else all_of_them
 
         def each(of_month: Callable[[int], Array]) -> Array:
             return np.array([of_month(month) for month in made_in]).reshape(len(made_in), known.sums.shape[2])
@@ -140,6 +135,13 @@ class PastForecasts:
     def as_it_is_now_error(self) -> float:
         """The same of taking the shares of then."""
         return float(np.abs(self.as_it_is_now).mean())
+
+    @property
+    def serves(self) -> ServedBy:
+        """Which was less wrong; without any nothing tells that the memory was."""
+        if not len(self.chance):
+            return "as it is now"
+        return "memory" if self.memory_error < self.as_it_is_now_error else "as it is now"
 
     def reach(self, served_by: ServedBy) -> Array:
         """(k + 1,) how far to either side of a forecast its interval goes, in standard deviations of chance.
@@ -177,21 +179,9 @@ class Forecast:
 
 def forecasts(known: KnownCustomers) -> Sequence[Forecast]:
     """The present month's forecasts, of 1 to MONTHS_AHEAD months."""
-    past = [PastForecasts.of(known, ahead, known.judged_from(ahead)) for ahead in range(1, MONTHS_AHEAD + 1)]
-    served_by = _less_wrong(known)
+    past = [PastForecasts.of(known, ahead) for ahead in range(1, MONTHS_AHEAD + 1)]
+    served_by = past[0].serves
     return [_forecast(known, ahead, past[:ahead], served_by) for ahead in range(1, MONTHS_AHEAD + 1)]
-
-
-def _less_wrong(known: KnownCustomers) -> ServedBy:
-    """Which was less wrong in the past forecasts of all months ahead; without any nothing tells that the memory was.
-
-    Forecasts of h months ahead share all but one of their months with the next: each counts as one h-th.
-    """
-    first = known.judged_from(1)
-    past = [PastForecasts.of(known, ahead, first) for ahead in range(1, MONTHS_AHEAD + 1)]
-    memory = sum(np.abs(one.by_memory).sum() / one.ahead for one in past)
-    as_it_is_now = sum(np.abs(one.as_it_is_now).sum() / one.ahead for one in past)
-    return "memory" if memory < as_it_is_now else "as it is now"
 
 
 def _forecast(known: KnownCustomers, ahead: int, pasts: Sequence[PastForecasts], served_by: ServedBy) -> Forecast:

@@ -66,8 +66,8 @@ _SERVED_BY = Column(
     "served_by",
     "VARCHAR",
     "",
-    "memory, or as it is now: whichever was less wrong in the past forecasts of all months ahead, each counted "
-    "as its part of the months it looked ahead. The same for all months ahead.",
+    "memory, or as it is now: whichever was less wrong in past forecasts of one month ahead, of which most have come. "
+    "The same for all months ahead.",
 )
 _JUDGED = (
     Column("forecast", "DOUBLE", "0..1", "The share that was served; NULL where pooled."),
@@ -178,7 +178,7 @@ SEGMENT_FORECAST = Table(
             "DOUBLE",
             "0..1",
             "Mean absolute error of the memory's past forecasts over all states, larger by what being fitted to "
-            "their months hides; lower is better. Of these alone: served_by stands on those of all months ahead. NULL "
+            "their months hides; lower is better. Of as many months ahead: served_by goes by those of one. NULL "
             "without any.",
         ),
         Column("as_it_is_now_error", "DOUBLE", "0..1", "The same of the shares of then; NULL without any."),
