@@ -64,7 +64,7 @@ def make(folder: Path) -> None:
             write_assignments(connection, model, month, tiers)
             write_actions(connection, model, month, ACTIONS)
         write_transitions(connection, model, MONTH, has_previous=True)
-        write_audience_feed(connection, MONTH)
+        write_audience_feed(connection, model, MONTH, tiers)
     published = load_config(folder / "segmentation.yaml").published_path
     with Warehouse(folder / "warehouse.duckdb", 60, LIMIT).connect() as connection:
         draft = write_beside(connection, published, tiers)

@@ -168,7 +168,7 @@ def steps_of(model: SegmentModel, customers: int = CUSTOMERS, month: date = MONT
         ),
         (
             "write_audience_feed",
-            lambda c: write_audience_feed(c, month),
+            lambda c: write_audience_feed(c, model, month, TierSettings()),
             ("monthly_assignments", "transition_deltas", "audience_feed"),
         ),
         ("write_journeys", lambda c: write_journeys(c, model, month)[0], ("monthly_assignments",)),

@@ -53,7 +53,8 @@ MANY_TINY_ORDERS = "many_tiny_orders"
 _LOOK = {
     REPEATED_VALUES: "have exactly the same values in every feature as others of them, as bots, test accounts and rows "
     "written twice do",
-    MANY_TINY_ORDERS: "place very many orders of next to no value, as bots and internal accounts do",
+    MANY_TINY_ORDERS: "place very many orders of next to no value and spend less than most, as bots and internal "
+    "accounts do",
     "one_extreme_value": "are extreme in one feature and ordinary in all others, as typing errors are",
     "coherent": "are unusual in the same way: a group of customers, not a scatter of errors",
     "scattered": "lie far out and far from one another, as errors do",

@@ -155,10 +155,16 @@ def _find_outliers(connection: duckdb.DuckDBPyConnection, config: Config, month:
     many = " + ".join(f"CAST({distance} > {limit} AS INTEGER)" for distance in distances)
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE outliers AS
-        WITH unusual AS (
-            SELECT s.customer_id, a.log_likelihood, {columns}
+        WITH money AS (
+            SELECT customer_id, {spend_sql(config) or "CAST(NULL AS DOUBLE)"} AS spend FROM validated_features
+            WHERE month = {month_literal(month)}
+        ),
+        unusual AS (
+            SELECT s.customer_id, a.log_likelihood, {columns},
+                m.spend < (SELECT median(spend) FROM money) AS spends_little
             FROM scaled_matrix AS s
             JOIN monthly_assignments AS a ON a.month = s.month AND a.customer_id = s.customer_id
+            JOIN money AS m ON m.customer_id = s.customer_id
             WHERE s.month = {month_literal(month)} AND (a.is_atypical OR {beyond})
         ),
         measured AS (
@@ -195,13 +201,15 @@ def _repeats_are_usual(connection: duckdb.DuckDBPyConnection, config: Config, mo
 
 
 def _many_tiny_orders(config: Config) -> str:
+    """Orders are many, each is worth little, and all together less than what half of the customers spend: who spends
+    more is no bot. Where nothing tells what a customer spends, nobody is called one."""
     names = config.model_feature_names
     value = next((name for name in (ORDER_VALUE, MONETARY) if name in names), None)
     if value is None or config.frequency_feature not in names:
         return "false"
     orders, worth = names.index(str(config.frequency_feature)), names.index(value)
     limit = config.quality.outlier_sd
-    return f"z{orders} > {number(limit)} AND z{worth} < {number(-limit / 2)}"
+    return f"z{orders} > {number(limit)} AND z{worth} < {number(-limit / 2)} AND spends_little"
 
 
 # --- which group ------------------------------------------------------------------------------------------------------

@@ -7,16 +7,19 @@ a campaign covers the action that a customer would get, the customer's arm decid
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from itertools import combinations
 
 import duckdb
 
 from segment_pipeline.campaigns.plans_store import arm_sql, random_place_sql, shares_of
 from segment_pipeline.campaigns.tables import AUDIENCE_FEED, CUSTOMER_ACTIONS
 from segment_pipeline.config.campaigns import Campaign
+from segment_pipeline.config.model import TierSettings
 from segment_pipeline.config.stages import Action
 from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import month_literal, replace_month
 from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.models.scoring import tier_sql
 from segment_pipeline.months import add_months, as_of, month_key
 
 
@@ -90,11 +93,14 @@ def write_actions(
     )
 
 
-def write_audience_feed(connection: duckdb.DuckDBPyConnection, month: date) -> int:
+def write_audience_feed(
+    connection: duckdb.DuckDBPyConnection, champion: SegmentModel, month: date, tiers: TierSettings
+) -> int:
     """Who entered and who left each segment and each tier since the month before; returns the rows.
 
     It compares what was published, so that a list elsewhere that follows the feed holds exactly the month's members. A
-    change that the customer had no part in, because a refit gave the segment another id, is marked.
+    change that the customer had no part in, because a refit gave the segment another id or draws the line between
+    tiers elsewhere, is marked.
     """
     now, before = month_literal(month), month_literal(add_months(month, -1))
     members = " UNION ALL ".join(
@@ -109,13 +115,13 @@ def write_audience_feed(connection: duckdb.DuckDBPyConnection, month: date) -> i
         f"""
         WITH members AS ({members})
         SELECT {now} AS month, audience_type, audience, changes.customer_id, change,
-            audience_type = 'segment' AND coalesce(
+            CASE audience_type WHEN 'tier' THEN coalesce(t.tier = seen.tier, false) ELSE coalesce(
                 seen.previous_segment_id = seen.segment_id,
                 -- what this month's champion cannot say, the one of then may; where neither can, all ids are others
                 d.from_segment_id = d.to_segment_id
                     OR (d.model_version IS NULL AND d.from_segment_id <> d.to_segment_id),
                 false
-            ) AS by_refit
+            ) END AS by_refit
         FROM (
             SELECT coalesce(n.customer_id, b.customer_id) AS customer_id,
                 coalesce(n.audience_type, b.audience_type) AS audience_type,
@@ -128,9 +134,33 @@ def write_audience_feed(connection: duckdb.DuckDBPyConnection, month: date) -> i
         ) AS changes
         LEFT JOIN monthly_assignments AS seen ON seen.month = {now} AND seen.customer_id = changes.customer_id
         LEFT JOIN transition_deltas AS d ON d.month = {now} AND d.customer_id = changes.customer_id
+        LEFT JOIN ({_tiers_before(champion, month, tiers)}) AS t ON t.customer_id = changes.customer_id
         ORDER BY audience_type, audience, change, changes.customer_id
         """,
     )
+
+
+def _tiers_before(champion: SegmentModel, month: date, tiers: TierSettings) -> str:
+    """A query of customer_id and the tier that the champion sees in the month before, of whom another published one."""
+    now, before = month_literal(month), month_literal(add_months(month, -1))
+    columns = [f"p{k}" for k in range(len(champion.segments))]
+    were = ", ".join(f"n.probabilities[{k + 1}] - d.changes[{k + 1}] AS {p}" for k, p in enumerate(columns))
+    smaller = [f"least({one}, {other})" for one, other in combinations(columns, 2)]  # the largest of them is the second
+    return f"""
+        SELECT customer_id, {tier_sql(tiers)} AS tier FROM (
+            SELECT customer_id, greatest({", ".join(columns)}, 0E0) AS max_probability,
+                greatest({", ".join([*smaller, "0E0"])}, 0E0) AS second_probability
+            FROM (
+                SELECT n.customer_id, {were}
+                FROM monthly_assignments AS n
+                JOIN transition_deltas AS d ON d.month = n.month AND d.customer_id = n.customer_id
+                    AND d.model_version = n.model_version
+                JOIN monthly_assignments AS b ON b.month = {before} AND b.customer_id = n.customer_id
+                    AND b.model_version <> n.model_version
+                WHERE n.month = {now} AND d.changes IS NOT NULL
+            ) AS were
+        ) AS ranked
+    """
 
 
 def action_gaps(

@@ -57,7 +57,7 @@ def customer_actions(context: dg.AssetExecutionContext, pipeline: Pipeline) -> d
         write_plans(step.connection, step.month, running)
         champion = require_champion(step.connection, step.config, step.month)
         step.rows = write_actions(step.connection, champion, step.month, actions, running)
-        changes = write_audience_feed(step.connection, step.month)
+        changes = write_audience_feed(step.connection, champion, step.month, step.config.tiers)
         without, unreached = action_gaps(step.connection, champion, step.month, actions)
         step.judge(
             _nobody_without(without, len(actions)),

@@ -117,7 +117,9 @@ AUDIENCE_FEED = Table(
             "",
             "Of a segment: whether this month's champion sees the customer there the month before as well, so that a "
             "refit alone puts it elsewhere (or the champion of then, where that month lacks a feature of this one; "
-            "where neither sees both, all ids are others, and it is true). Always false of a tier.",
+            "where neither sees both, all ids are others, and it is true). Of a tier: whether this month's champion "
+            "has the customer in the same tier the month before, where another champion published a different one; "
+            "false where it cannot see that month.",
         ),
     ),
     ("month", "audience_type", "audience", "change", "customer_id"),

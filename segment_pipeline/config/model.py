@@ -161,14 +161,14 @@ class RefitSettings(Settings):
     min_mean_max_probability: float = setting(
         0.6,
         "probability, 0..1",
-        "Below this mean of the customers' largest probability, segments are too vague.",
+        "Below this mean of the customers' largest probability, as published, segments are too vague.",
         ge=0,
         le=1,
     )
     max_mean_max_probability: float = setting(
         0.98,
         "probability, 0..1",
-        "Above this mean of the customers' largest probability, segments are too sure.",
+        "Above this mean of the customers' largest probability by the month alone, segments are too sure.",
         ge=0,
         le=1,
     )

@@ -30,6 +30,7 @@ from segment_pipeline.value.tables import (
     CUSTOMER_VALUE_QUALITY,
     OBSERVED_SPEND,
     SEGMENT_VALUE,
+    SEGMENT_VALUE_QUALITY,
     SPEND_FORECASTS,
 )
 from segment_pipeline.words import percent, points
@@ -78,7 +79,7 @@ def _quality(quality: "Iterable[tuple[date, str, ForecastQuality]]") -> dg.Markd
 
 @monthly_asset(
     CUSTOMER_VALUE,
-    beside=[SPEND_FORECASTS, OBSERVED_SPEND, CUSTOMER_VALUE_QUALITY, SEGMENT_VALUE],
+    beside=[SPEND_FORECASTS, OBSERVED_SPEND, CUSTOMER_VALUE_QUALITY, SEGMENT_VALUE, SEGMENT_VALUE_QUALITY],
     # It stands here, and not in its own room, because what is at risk is the risk's and the value's together.
     deps=[raw_customers, selected_model, monthly_assignments, churn_risk],
     follows_itself=True,  # the forecasts of the months before, of which this month knows what came

@@ -74,8 +74,7 @@ def write_early_warnings(
         found AS (
             SELECT * FROM named
             UNION ALL
-            SELECT q.customer_id, {_placed_by("q")}
-            FROM queue AS q ANTI JOIN proven AS p ON p.customer_id = q.customer_id WHERE q.is_chosen
+            SELECT q.customer_id, {_placed_by("q")} FROM queue AS q WHERE q.is_chosen AND q.churn_risk IS NOT NULL
         ),
         standing AS (SELECT * FROM early_warnings WHERE month = {last} AND status <> 'resolved'),
         every AS (
@@ -272,7 +271,8 @@ def _queue(budget: int | None) -> str:
 
 
 def _placed_by(queue: str) -> str:
-    """`warning` and `evidence` of who is on the list without a rule: what has put the customer there."""
+    """`warning` and `evidence` of who is on the list: by what it is ranked there. Whom a proven rule names has it too,
+    so that it is new when a customer comes to the list and resolved when it leaves, whatever the rules say."""
     risk = f"'churn risk ' || {in_points(f'{queue}.churn_risk')} || ' %'"
     at_risk, expected = (_money(f"{queue}.{column}") for column in ("revenue_at_risk", "expected_spend_12"))
     by_money = f"{queue}.revenue_at_risk IS NOT NULL"

@@ -182,15 +182,16 @@ CONTACT_LIST_RULES = Table(
 
 
 HIGH_CHURN_RISK, REVENUE_AT_RISK = "high_churn_risk", "revenue_at_risk"
-"""The names under which a customer stands on the contact list whom no rule that takes part has put there: by what is
-ranked where nobody knows what customers are worth, and where it is known."""
+"""The names under which a customer stands on the contact list, beside the rules that name it: by what is ranked where
+nobody knows what it is worth, and where that is known."""
 
 _RULES = sorted([HIGH_CHURN_RISK, REVENUE_AT_RISK, *(rule.name for rule in WARNING_RULES)])
 
 EARLY_WARNINGS = Table(
     "early_warnings",
-    "An alert on a customer who still orders, with its evidence, and the contact list: who is on it by revenue at risk "
-    f"alone has a row {REVENUE_AT_RISK}, or {HIGH_CHURN_RISK} where no value is known.",
+    "An alert on a customer who still orders, with its evidence, and the contact list: who is on it has a row "
+    f"{REVENUE_AT_RISK}, or {HIGH_CHURN_RISK} where no value is known; whom a rule names while there is no churn risk, "
+    "only that of the rule.",
     (
         MONTH,
         CUSTOMER_ID,
@@ -204,7 +205,8 @@ EARLY_WARNINGS = Table(
             "status",
             "VARCHAR",
             "",
-            "new, ongoing, or resolved: it stood last month and the rule does not name the customer any more. After a "
+            "new, ongoing, or resolved: it stood last month and the rule does not name the customer any more, or the "
+            "contact list has it no longer. After a "
             "fall or a downgrade that is no recovery, only no further fall; the customer may also have lapsed.",
         ),
         Column("first_month", "DATE", "month", "Since when the warning stands without a break."),

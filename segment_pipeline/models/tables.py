@@ -141,7 +141,10 @@ MODEL_VERSIONS = Table(
         Column("trained_month", "DATE", "month", "The month to whose customers it was fitted; its first in service."),
         Column("n_components", "INTEGER", "components", "Number of Gaussian components."),
         Column(
-            "n_segments", "INTEGER", "segments", "Segments that they make; NULL in versions with one component each."
+            "n_segments",
+            "INTEGER",
+            "segments",
+            "Segments that they make; NULL in versions of before this was told, which have a segment a component.",
         ),
         COVARIANCE_TYPE,
         Column("reason", "VARCHAR", "", "Why it was promoted: bootstrap, what fired, or the user's reason."),

@@ -9,6 +9,9 @@ far off it may be, past forecasts of the same number of months ahead tell: they 
 season, a campaign, a mild spring), which sampling alone does not know. They are those of the months since the champion
 was fitted. Until there are `UNSEEN_FORECASTS` of them, it forecasts the months of its panel too, so that a first month
 has some: to those it was fitted, so its errors there are too small by a known factor (`optimism`), which is put back.
+
+Whether the champion or "as it is now" serves is decided once, by the forecasts of one month ahead, of which most have
+come: where few forecasts of far months decided for themselves, a state's path would jump from the one to the other.
 """
 
 from collections.abc import Callable, Sequence
@@ -135,7 +138,9 @@ class PastForecasts:
 
     @property
     def serves(self) -> ServedBy:
-        """Which was less wrong."""
+        """Which was less wrong; without any nothing tells that the memory was."""
+        if not len(self.chance):
+            return "as it is now"
         return "memory" if self.memory_error < self.as_it_is_now_error else "as it is now"
 
     def reach(self, served_by: ServedBy) -> Array:
@@ -158,8 +163,8 @@ class Forecast:
     """What is expected so many months ahead, as shares of the customers known today.
 
     share, low, high : (k + 1,) what is served, with its interval; the shares sum to 1. by_memory, as_it_is_now :
-    (k + 1,) both forecasts. judged : the past forecasts that the choice and the interval stand on: of as many months
-    ahead or, where none of those has come, of the most of which one has; None in a first month.
+    (k + 1,) both forecasts. judged : the past forecasts that the interval stands on: of as many months ahead or, where
+    none of those has come, of the most of which one has; None in a first month.
     """
 
     ahead: int
@@ -175,18 +180,17 @@ class Forecast:
 def forecasts(known: KnownCustomers) -> Sequence[Forecast]:
     """The present month's forecasts, of 1 to MONTHS_AHEAD months."""
     past = [PastForecasts.of(known, ahead) for ahead in range(1, MONTHS_AHEAD + 1)]
-    return [_forecast(known, ahead, past[:ahead]) for ahead in range(1, MONTHS_AHEAD + 1)]
+    served_by = past[0].serves
+    return [_forecast(known, ahead, past[:ahead], served_by) for ahead in range(1, MONTHS_AHEAD + 1)]
 
 
-def _forecast(known: KnownCustomers, ahead: int, pasts: Sequence[PastForecasts]) -> Forecast:
+def _forecast(known: KnownCustomers, ahead: int, pasts: Sequence[PastForecasts], served_by: ServedBy) -> Forecast:
     by_memory, now = known.expected(known.today, ahead), known.shares(known.today, known.today)
     judged = next((past for past in reversed(pasts) if len(past.chance)), None)
     if judged is None:
-        # nothing tells that the memory does better, nor how far off it is: all that moves may move one way
-        served_by: ServedBy = "as it is now"
+        # nothing tells how far off it is: all that moves may move one way
         half = known.turnover(known.today, ahead)
     else:
-        served_by = judged.serves
         # errors that all go one way grow with the months, those of chance with their square root
         farther = np.sqrt(ahead / judged.ahead)
         half = judged.reach(served_by) * known.chance(known.today, ahead) * farther

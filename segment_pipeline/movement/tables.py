@@ -66,11 +66,17 @@ _SERVED_BY = Column(
     "served_by",
     "VARCHAR",
     "",
-    "memory, or as it is now: whichever was less wrong in past forecasts, of as many months ahead where there are any.",
+    "memory, or as it is now: whichever was less wrong in past forecasts of one month ahead, of which most have come. "
+    "The same for all months ahead.",
 )
 _JUDGED = (
     Column("forecast", "DOUBLE", "0..1", "The share that was served; NULL where pooled."),
-    Column("actual", "DOUBLE", "0..1", "The share that came; NULL where pooled."),
+    Column(
+        "actual",
+        "DOUBLE",
+        "0..1",
+        "The share that came: of the same customers, the mean probability of the state; NULL where pooled.",
+    ),
     Column("error", "DOUBLE", "0..1", "How far off the forecast was; pooled, the mean. Lower is better."),
 )
 _RIVALS = (
@@ -113,7 +119,9 @@ SEGMENT_FORECAST = Table(
     "What share of today's customers each segment is expected to hold 1 to 6 months ahead, with intervals of 80 % that "
     "hold what months have in common. Of the customers known today: those of the month and those who have lapsed since "
     "the pipeline knows them; who is new later is not in it, so that what comes can be compared with it on the very "
-    "same customers. Empty for a champion without memory.",
+    "same customers. All shares are means of probabilities: a customer who is in a segment at 0.7 counts 0.7 there, "
+    "where segment_profiles counts everybody once in the likeliest, so that its sizes differ a little. Empty for a "
+    "champion without memory.",
     (
         MONTH,
         _STATE,
@@ -122,10 +130,21 @@ SEGMENT_FORECAST = Table(
         Column("share", "DOUBLE", "0..1", "Expected share of known_customers; over the states they sum to 1."),
         Column("share_low", "DOUBLE", "0..1", "Lower end of the interval of 80 % of that share."),
         Column("share_high", "DOUBLE", "0..1", "Upper end."),
-        Column("customers", "DOUBLE", "customers", "Expected customers: share of known_customers."),
+        Column(
+            "customers",
+            "DOUBLE",
+            "customers",
+            "Expected customers: share of known_customers, a sum of probabilities and no count.",
+        ),
         Column("known_customers", "BIGINT", "customers", "How many are known at the end of the month."),
         _SERVED_BY,
-        Column("share_now", "DOUBLE", "0..1", "Share at the end of the month: the forecast as it is now."),
+        Column(
+            "share_now",
+            "DOUBLE",
+            "0..1",
+            "Share at the end of the month, the forecast as it is now: the mean over known_customers of their "
+            "probability of the state, not the share that segment_profiles counts.",
+        ),
         Column(
             "share_by_memory",
             "DOUBLE",
@@ -145,8 +164,8 @@ SEGMENT_FORECAST = Table(
             "past_forecasts",
             "INTEGER",
             "forecasts",
-            "How many past forecasts the interval and the choice stand on: of the months since the champion was fitted "
-            "and, until 3 of those have come, of the months it was fitted to. Few make a wide interval.",
+            "How many past forecasts the interval stands on: of the months since the champion was fitted and, until 3 "
+            "of those have come, of the months it was fitted to, too. Few make a wide interval.",
         ),
         Column(
             "past_months_ahead",
@@ -159,7 +178,8 @@ SEGMENT_FORECAST = Table(
             "DOUBLE",
             "0..1",
             "Mean absolute error of the memory's past forecasts over all states, larger by what being fitted to "
-            "their months hides; lower is better. NULL without any.",
+            "their months hides; lower is better. Of as many months ahead: served_by goes by those of one. NULL "
+            "without any.",
         ),
         Column("as_it_is_now_error", "DOUBLE", "0..1", "The same of the shares of then; NULL without any."),
         MODEL_VERSION,

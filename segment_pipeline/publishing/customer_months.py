@@ -181,7 +181,12 @@ _COLUMNS: tuple[tuple[Column, str], ...] = (
         "a.is_between",
     ),
     (
-        Column("is_atypical", "BOOLEAN", "", "Whether hardly any customer is like this one; see monthly_assignments."),
+        Column(
+            "is_atypical",
+            "BOOLEAN",
+            "",
+            "Whether more unusual than 99 % of the model's customers; see monthly_assignments.",
+        ),
         "a.is_atypical",
     ),
     (

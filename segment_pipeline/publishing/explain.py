@@ -196,5 +196,5 @@ def _what_it_stands_on(connection: duckdb.DuckDBPyConnection, now: Row) -> Itera
     yield (
         f"It stands on: model version {now['model_version']} of {month_key(model['trained_month'])}, "
         f"{model['n_segments']} segments, fitted to {model['customers_fitted']:,} customers. How sure: tier "
-        f"{now['tier']}{', and hardly any customer is like this one' if now['is_atypical'] else ''}."
+        f"{now['tier']}{', and more unusual than 99 % of these' if now['is_atypical'] else ''}."
     )

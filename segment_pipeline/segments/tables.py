@@ -57,7 +57,8 @@ MONTHLY_ASSIGNMENTS = Table(
             "is_atypical",
             "BOOLEAN",
             "",
-            "Whether log_likelihood is below the 1st percentile of the customers that the champion was fitted to.",
+            "Whether log_likelihood is below the 1st percentile of the customers that the champion was fitted to: more "
+            "unusual than 99 % of them. In the month of the fit it is one in a hundred of these very customers.",
         ),
         Column("segment_ids", "INTEGER[]", "", "All segments of the champion, ascending."),
         Column(
@@ -211,8 +212,9 @@ SILENCE_DYNAMICS = Table(
             "probability",
             "DOUBLE",
             "0..1",
-            "Probability of to_state: of so many customers, and of 20 more who go on as segment_dynamics says of all. "
-            "Those of a from_state and months_silent sum to 1.",
+            "Probability of to_state: of so many customers, and of 20 more, who lapse as often as all customers of "
+            "that silence did and who, where they do not, go on as segment_dynamics says. Those of a from_state and "
+            "months_silent sum to 1.",
         ),
     ),
     ("month", "months_silent", "from_state", "to_state"),
@@ -518,7 +520,13 @@ DRIFT_ALERTS = Table(
         Column("metric", "VARCHAR", "", "What was measured; see docs/how-to/thresholds.md."),
         Column("segment_id", "INTEGER", "", "The segment it concerns; NULL for the whole base."),
         Column("feature", "VARCHAR", "", "The feature it concerns, or the tier of an audience_size; NULL where none."),
-        Column("value", "DOUBLE", "the metric's unit", "The figure."),
+        Column(
+            "value",
+            "DOUBLE",
+            "the metric's unit",
+            "The figure. NULL of an alert that is resolved because nobody measures it any more, as memory_available "
+            "once a memory serves.",
+        ),
         Column(
             "threshold",
             "DOUBLE",

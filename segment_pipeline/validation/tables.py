@@ -12,8 +12,8 @@ MODEL_VALIDATION = Table(
             "model_version",
             "INTEGER",
             "",
-            "The model that the figure judges: the month's champion; of the next_ figures, which judge a forecast, that "
-            "of the month before.",
+            "The model that the figure judges: the month's champion; of the next_ figures, which judge a forecast, "
+            "that of the month before.",
         ),
         Column(
             "metric",

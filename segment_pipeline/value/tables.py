@@ -7,8 +7,9 @@ _METHODS = ", ".join(f"{name} ({words})" for name, words in METHODS.items())
 
 SPEND_FORECASTS = Table(
     "spend_forecasts",
-    "What each method said, at the end of a month, that a customer would spend: the material of the back-test. Who has "
-    "never bought anything has no row; NULL where a method had nothing to say, as the chain of a model without memory.",
+    "What each method said, at the end of a month, that a customer would spend: the material of the back-test. Who "
+    "has lapsed or never bought anything has no row; NULL where a method had nothing to say, as the chain of a model "
+    "without memory.",
     (
         MONTH,
         CUSTOMER_ID,
@@ -42,7 +43,13 @@ OBSERVED_SPEND = Table(
 def _of_horizon(horizon: int) -> tuple[Column, ...]:
     told = f"what the customer is expected to spend in the {horizon} months after the month's end, net of returns"
     return (
-        Column(f"expected_spend_{horizon}", "DOUBLE", "currency", f"{told[0].upper()}{told[1:]}."),
+        Column(
+            f"expected_spend_{horizon}",
+            "DOUBLE",
+            "currency",
+            f"{told[0].upper()}{told[1:]}. Right in all; of whom little is expected it is too little as a rule: "
+            "segment_value_quality says by how much.",
+        ),
         Column(
             f"expected_spend_{horizon}_low",
             "DOUBLE",
@@ -57,7 +64,8 @@ def _of_horizon(horizon: int) -> tuple[Column, ...]:
 CUSTOMER_VALUE = Table(
     "customer_value",
     "What a customer is expected to spend, by the method that came nearest in the months that are over, and what of it "
-    "is at risk. Empty where the source has no order lines; without a row is who has never bought anything.",
+    "is at risk. Of the customers with a segment: who has lapsed has no row, nor has who never bought anything. Empty "
+    "where the source has no order lines.",
     (
         MONTH,
         CUSTOMER_ID,
@@ -108,6 +116,32 @@ CUSTOMER_VALUE_QUALITY = Table(
 )
 
 
+SEGMENT_VALUE_QUALITY = Table(
+    "segment_value_quality",
+    "How near what was served for the customers of a segment came to what they then spent: segment_value, judged. What "
+    "is right in all can be too little for a segment of small customers and too much for one of large ones. Months "
+    "that were judged before this was told have no rows.",
+    (
+        Column("month", "DATE", "month", "The month whose forecasts are judged."),
+        Column("horizon_months", "INTEGER", "months", "How far ahead they looked."),
+        Column("segment_id", "INTEGER", "", "The segment to which the customers were assigned in it."),
+        Column("customers", "BIGINT", "customers", "Customers of whom something was forecast."),
+        Column("mean_expected", "DOUBLE", "currency", "What they were expected to spend, on average."),
+        Column("mean_spend", "DOUBLE", "currency", "What they then spent, on average."),
+        Column("mean_absolute_error", "DOUBLE", "currency", "Mean distance from what was spent; lower is better."),
+        Column(
+            "bias",
+            "DOUBLE",
+            "share of spend",
+            "All that was expected over all that was spent, less 1; above 0 is too much. NULL if nothing was spent.",
+        ),
+        Column("observed_in", "DATE", "month", "The month that measured it."),
+    ),
+    ("month", "horizon_months", "segment_id"),
+    month_column="observed_in",
+)
+
+
 SEGMENT_VALUE = Table(
     "segment_value",
     "The money of a segment in a month, over the customers assigned to it; what they spent in the window stands in "
@@ -126,4 +160,4 @@ SEGMENT_VALUE = Table(
 )
 
 
-TABLES = (SPEND_FORECASTS, OBSERVED_SPEND, CUSTOMER_VALUE, CUSTOMER_VALUE_QUALITY, SEGMENT_VALUE)
+TABLES = (SPEND_FORECASTS, OBSERVED_SPEND, CUSTOMER_VALUE, CUSTOMER_VALUE_QUALITY, SEGMENT_VALUE, SEGMENT_VALUE_QUALITY)

@@ -30,6 +30,7 @@ from segment_pipeline.value.tables import (
     CUSTOMER_VALUE_QUALITY,
     OBSERVED_SPEND,
     SEGMENT_VALUE,
+    SEGMENT_VALUE_QUALITY,
     SPEND_FORECASTS,
 )
 
@@ -65,6 +66,7 @@ def write_value(connection: duckdb.DuckDBPyConnection, config: Config, month: da
         _write_forecasts(connection, config, require_champion(connection, config, one), one)
         _observe_spend(connection, one)
         _write_quality(connection, one)
+        _write_quality_of_segments(connection, one)
         rows = _write_customers(connection, one, risks)
         _write_segments(connection, one)
     for left_over in ("order_days", "pasts", "purchases"):
@@ -248,6 +250,30 @@ def _write_quality(connection: duckdb.DuckDBPyConnection, month: date) -> None:
         for horizon in HORIZONS
     )
     insert_query(connection, CUSTOMER_VALUE_QUALITY, f"SELECT * FROM ({judged}) ORDER BY month, horizon_months, method")
+
+
+def _write_quality_of_segments(connection: duckdb.DuckDBPyConnection, month: date) -> None:
+    """Judge what was served in the same months, by segment: there a bias shows that is none in all."""
+    connection.execute(f"DELETE FROM {SEGMENT_VALUE_QUALITY.name} WHERE observed_in = ?", [month])
+    judged = " UNION ALL ".join(
+        f"""
+        SELECT v.month, {horizon} AS horizon_months, a.segment_id, count(*) AS customers,
+            {exact_sum(f"v.expected_spend_{horizon}")} / count(*) AS mean_expected,
+            {exact_sum("s.spend")} / count(*) AS mean_spend,
+            {exact_sum(f"abs(v.expected_spend_{horizon} - s.spend)")} / count(*) AS mean_absolute_error,
+            {exact_sum(f"v.expected_spend_{horizon}")} / nullif({exact_sum("s.spend")}, 0E0) - 1E0 AS bias,
+            {month_literal(month)} AS observed_in
+        FROM {CUSTOMER_VALUE.name} AS v
+        JOIN {OBSERVED_SPEND.name} AS s ON s.month = v.month AND s.customer_id = v.customer_id
+            AND s.horizon_months = {horizon} AND s.observed_in = {month_literal(month)}
+        JOIN monthly_assignments AS a ON a.month = v.month AND a.customer_id = v.customer_id
+        WHERE v.expected_spend_{horizon} IS NOT NULL GROUP BY v.month, a.segment_id
+        """
+        for horizon in HORIZONS
+    )
+    insert_query(
+        connection, SEGMENT_VALUE_QUALITY, f"SELECT * FROM ({judged}) ORDER BY month, horizon_months, segment_id"
+    )
 
 
 def _serves(method: str, horizon: int) -> str:

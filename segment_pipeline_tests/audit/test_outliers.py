@@ -3,6 +3,7 @@
 from xml.etree import ElementTree
 
 import duckdb
+import numpy as np
 import pytest
 
 from segment_pipeline.audit.outlier_chart import outlier_chart
@@ -76,6 +77,22 @@ def test_a_month_that_is_run_again_gives_the_same_rows(month):
     before = [connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall() for table in tables]
     write_outliers(connection, config, MONTH)
     assert [connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall() for table in tables] == before
+
+
+def test_very_many_orders_of_next_to_no_value_are_a_bots_only_where_they_are_worth_little_together():
+    """The first two place as many orders; together those of the second are worth more than what most spend."""
+    config = parse_config(CONFIG, "segmentation.yaml")
+    drawn = planted_customers(6000)
+    usual = np.median(drawn.X[:, 1] * drawn.X[:, 2])
+    drawn.X[0, :3], drawn.X[1, :3] = [1, 500, 0.5 * usual / 500], [1, 500, 2.0 * usual / 500]
+    with duckdb.connect() as connection:
+        fill(connection, config, drawn)
+        groups = write_outliers(connection, config, MONTH)
+        (poor,), (rich,) = (groups_of((connection,), one, 1) for one in (0, 1))
+    assert poor == ("many_tiny_orders", "reject")
+    assert rich[0] != "many_tiny_orders"
+    (found,) = [found for found in groups if found.judgement.kind == "many_tiny_orders"]
+    assert "spend less than most" in found.judgement.sentence
 
 
 def test_values_that_everybody_repeats_are_no_bots():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from segment_pipeline.campaigns.actions_store import action_gaps, write_actions, write_audience_feed
 from segment_pipeline.campaigns.lift import ARMS
 from segment_pipeline.config.campaigns import Campaign
+from segment_pipeline.config.model import TierSettings
 from segment_pipeline.config.stages import Action
 from segment_pipeline.database.store import prepare
 from segment_pipeline.mixture.candidates import Mixture
@@ -235,7 +236,7 @@ def test_the_feed_turns_last_months_lists_into_this_months(warehouse):
         chosen = random.choice(60, size=40, replace=False)
         months[month] = {f"c{i}": (int(random.integers(1, 5)), TIERS[int(random.integers(0, 4))]) for i in chosen}
         assign(warehouse, month, [(name, segment, 9, tier) for name, (segment, tier) in months[month].items()])
-    write_audience_feed(warehouse, APRIL)
+    write_audience_feed(warehouse, MODEL, APRIL, TierSettings())
     members = {("segment", str(segment), name) for name, (segment, _) in months[MARCH].items()}
     members |= {("tier", tier, name) for name, (_, tier) in months[MARCH].items()}
     feed = warehouse.execute("SELECT audience_type, audience, customer_id, change FROM audience_feed").fetchall()
@@ -254,7 +255,7 @@ def test_a_new_id_after_a_refit_is_marked_as_no_movement(warehouse):
     )
 
     def feed() -> list[tuple]:
-        write_audience_feed(warehouse, APRIL)
+        write_audience_feed(warehouse, MODEL, APRIL, TierSettings())
         return warehouse.execute("SELECT customer_id, change, by_refit FROM audience_feed ORDER BY ALL").fetchall()
 
     assert feed() == [
@@ -269,3 +270,24 @@ def test_a_new_id_after_a_refit_is_marked_as_no_movement(warehouse):
     warehouse.execute("UPDATE monthly_assignments SET previous_segment_id = NULL")
     warehouse.execute("UPDATE transition_deltas SET model_version = NULL, to_segment_id = 5")
     assert all(by_refit for *_, by_refit in feed())
+
+
+def test_another_tier_that_only_a_new_champion_has_found_is_marked_as_no_movement(warehouse):
+    """All are published as dominant by the champion of before. The new one finds no change in `redrawn`, sees `moved`
+    as dominant in March too, knows nothing of the March of `unseen`, and measures no change of `of_before`, whom it
+    served in March as well."""
+    for month, tier, version in ((MARCH, "dominant", 6), (APRIL, "hybrid", 7)):
+        for name in ("moved", "of_before", "redrawn", "unseen"):
+            warehouse.execute(
+                "INSERT INTO monthly_assignments (month, customer_id, segment_id, tier, model_version, probabilities) "
+                "VALUES (?, ?, 1, ?, ?, [0.55, 0.4, 0.05, 0.0])",
+                [month, name, tier, 7 if name == "of_before" else version],
+            )
+    for name, changes in (("moved", [-0.35, 0.35, 0.0, 0.0]), ("redrawn", [0.0] * 4), ("of_before", [0.0] * 4)):
+        warehouse.execute(
+            "INSERT INTO transition_deltas (month, customer_id, model_version, changes) VALUES (?, ?, 7, ?)",
+            [APRIL, name, changes],
+        )
+    write_audience_feed(warehouse, MODEL, APRIL, TierSettings())
+    found = warehouse.execute("SELECT DISTINCT customer_id, by_refit FROM audience_feed ORDER BY ALL").fetchall()
+    assert found == [("moved", False), ("of_before", False), ("redrawn", True), ("unseen", False)]

@@ -90,7 +90,7 @@ def test_a_rule_takes_part_only_above_chance_and_not_below_churn_risk():
     assert standing(precision_low=0.25 + 2**-20).takes_part
     assert not standing(churn_risk_precision=0.375 + 2**-20).takes_part
     assert not standing(precision=0.2, precision_low=0.26).takes_part
-    # what has not been compared is not in its favour; without a churn risk there is nothing but chance to be better than
+    # what has not been compared is not in its favour; without a churn risk there is only chance to be better than
     assert not standing(churn_risk_precision=None).takes_part
     unranked, _ = standings([RULE], {RULE: replace(JUDGED, churn_risk_precision=None)}, ranked=False)
     assert unranked.takes_part
@@ -179,7 +179,11 @@ def test_a_rule_that_has_proven_itself_puts_its_customers_on_the_list(warehouse)
     known(warehouse, MARCH)
     write_early_warnings(warehouse, MODEL, MODEL, APRIL, DEFAULTS)
     # the list is ranked by churn risk, whoever put a customer on it
-    assert on_the_list(warehouse, APRIL) == [(1, "c1", "high_churn_risk"), (2, "c0", "segment_downgrade")]
+    assert on_the_list(warehouse, APRIL) == [
+        (1, "c1", "high_churn_risk"),
+        (2, "c0", "high_churn_risk"),
+        (2, "c0", "segment_downgrade"),
+    ]
     told = {found.warning: found.takes_part for found in standings_of(warehouse, APRIL)}
     assert told == {**{rule.name: rule.name == RULE for rule in WARNING_RULES}, WHOLE: True}
     # what was known a month earlier, or of other questions, counts for nothing
@@ -274,6 +278,22 @@ def test_who_leaves_the_list_is_resolved_once(warehouse):
         {"c1": "resolved", "c2": "ongoing", "c3": "new"},
         {"c2": "ongoing", "c3": "ongoing"},
     ]
+
+
+def test_who_stays_on_the_list_is_neither_resolved_nor_new_when_a_rule_names_it_as_well_or_no_longer(warehouse):
+    """c0 and c1 have a place in all three months; in April a proven rule puts c0 there, else its risk does."""
+    known(warehouse, MARCH)
+    for month, moved in ((MARCH, None), (APRIL, (1, 2)), (MAY, None)):
+        customer(warehouse, month, "c0", (0.1, 0.9, 0.0), moved=moved, risk=0.8)
+        customer(warehouse, month, "c1", (0.9, 0.1, 0.0), risk=0.9)
+        write_early_warnings(warehouse, MODEL, MODEL, month, WarningSettings(monthly_budget=2))
+        assert {row[1] for row in on_the_list(warehouse, month)} == {"c0", "c1"}
+    assert standings_of(warehouse, APRIL)[-1].takes_part
+    states = [
+        {row[0]: row[2] for row in warnings(warehouse, month) if row[1] == "high_churn_risk"}
+        for month in (MARCH, APRIL, MAY)
+    ]
+    assert states == [{"c0": "new", "c1": "new"}, *([{"c0": "ongoing", "c1": "ongoing"}] * 2)]
 
 
 def test_the_list_is_judged_as_it_was_and_not_only_the_warned_on_it():

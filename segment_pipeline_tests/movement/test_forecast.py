@@ -154,7 +154,22 @@ def test_a_champion_that_fits_its_own_months_only_is_found_out_by_those_after_it
     """The world stands still from the fit on: memory was right for six months, and is wrong for three."""
     moving = expected_counts(6)
     known_world = known(np.concatenate([moving, np.tile(moving[-1], (3, 1))]), fitted=6)
-    assert forecasts(known_world)[0].served_by == "as it is now"
+    found = forecasts(known_world)
+    assert {forecast.served_by for forecast in found} == {"as it is now"}
+    # of six months ahead only months of the fit were forecast, where the memory was right: they do not speak for it
+    assert found[5].judged.serves == "memory"
+
+
+def test_one_of_both_serves_all_months_ahead_also_where_they_would_choose_differently():
+    disagree = 0
+    for seed in range(20):
+        found = forecasts(known(drawn_counts(12, 0.6, seed)))
+        assert {forecast.served_by for forecast in found} == {found[0].judged.serves}
+        for forecast in found:
+            served = forecast.by_memory if forecast.served_by == "memory" else forecast.as_it_is_now
+            np.testing.assert_array_equal(forecast.share, served)
+        disagree += len({forecast.judged.serves for forecast in found}) > 1
+    assert disagree > 0
 
 
 def test_a_state_that_nobody_was_in_is_left_by_nobody():

@@ -48,7 +48,8 @@ def test_every_month_has_every_metric_and_the_second_knows_them_all(validated) -
     assert first["silence_auc"] == not_over
     for name in ("spend_r2", "calibration_error"):
         assert first[name].startswith("Not computed: this is the first month")
-    assert first["stability_over_time"] == "Not computed: the champion is itself the fresh fit to this month's customers."
+    itself = "Not computed: the champion is itself the fresh fit to this month's customers."
+    assert first["stability_over_time"] == itself
 
 
 def test_a_verdict_stands_where_there_is_a_limit_and_a_value_and_nowhere_else(validated) -> None:

@@ -187,6 +187,38 @@ def test_revenue_at_risk_is_the_churn_risk_of_a_year_and_segments_are_their_cust
     assert (money["expected_spend_12"], money["revenue_at_risk"]) == (pytest.approx(expected), pytest.approx(at_risk))
 
 
+def test_what_was_served_is_judged_by_segment_and_adds_up_to_what_is_said_of_all(shop: Shop):
+    found = query(
+        shop.published,
+        "SELECT segment_id, customers, mean_expected, mean_spend, mean_absolute_error, bias, observed_in "
+        f"FROM segment_value_quality WHERE month = '{MARCH}' ORDER BY segment_id",
+    )
+    lines = query(
+        shop.published,
+        f"""
+        SELECT a.segment_id, count(*), avg(v.expected_spend_3), avg(coalesce(o.spend, 0)),
+            avg(abs(v.expected_spend_3 - coalesce(o.spend, 0))), sum(v.expected_spend_3) / sum(o.spend) - 1
+        FROM customer_value AS v JOIN monthly_assignments AS a USING (month, customer_id)
+        LEFT JOIN (
+            SELECT customer, sum(amount) AS spend FROM '{shop.orders_path}'
+            WHERE ordered_at >= '2023-04-01' AND ordered_at < '2023-07-01' GROUP BY customer
+        ) AS o ON o.customer = a.customer_id
+        WHERE month = '{MARCH}' GROUP BY a.segment_id ORDER BY a.segment_id
+        """,
+    )
+    assert len(found) == len(lines) > 1
+    for row, expected in zip(found, lines, strict=True):
+        assert row[-1] == JUNE
+        assert row[:2] == expected[:2]
+        assert row[2:-1] == pytest.approx(expected[2:], rel=1e-6)
+    ((customers, bias),) = query(
+        shop.published, f"SELECT customers, bias FROM customer_value_quality WHERE month = '{MARCH}' AND is_served"
+    )
+    assert sum(row[1] for row in found) == customers
+    expected, came = (sum(row[1] * row[column] for row in found) for column in (2, 3))
+    assert expected / came - 1 == pytest.approx(bias, rel=1e-6)
+
+
 def test_after_a_run_the_money_is_told_and_of_a_file_of_before_there_was_any_nothing_is(copy: Shop):
     copy.published.chmod(0o644)
     with duckdb.connect(str(copy.published)) as connection:
