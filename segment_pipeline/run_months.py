@@ -1,4 +1,5 @@
-"""Months in order, in one process, on the persistent Dagster instance: what the command line runs.
+"""Months in order, in one process (with a helper beside it, helper.py), on the persistent Dagster instance: what the
+command line runs.
 
 A loop of in-process runs is the fastest way that still leaves runs, partitions and checks in the UI's history; a daemon
 backfill advances one month per 30-second tick.

@@ -12,6 +12,7 @@ import numpy as np
 from segment_pipeline.arrays import Array, Flags, Labels
 from segment_pipeline.mixture.candidates import agreement
 from segment_pipeline.mixture.degeneracy import find_degeneracy
+from segment_pipeline.mixture.estimator import one_blas_thread
 from segment_pipeline.mixture.features import FeatureSpace, explain_dependence, find_dependence
 from segment_pipeline.mixture.hurdle import hurdle_in
 from segment_pipeline.mixture.resolution import rounding_variance
@@ -78,8 +79,16 @@ def feature_worth(
     """What each feature of the space is worth, in its order.
 
     X : (n, d) customers in original units. earlier : those of one window before, then and now, in the same units.
-    beside : the features that are the segments' own, beside which all are judged; None for all.
+    beside : the features that are the segments' own, beside which all are judged; None for all. The same bits on any
+    number of cores.
     """
+    with one_blas_thread():
+        return _feature_worth(space, X, seed, earlier, beside)
+
+
+def _feature_worth(
+    space: FeatureSpace, X: Array, seed: int, earlier: LaterWindow | None, beside: Sequence[str] | None
+) -> list[FeatureWorth]:
     Z, d = space.transform(X), len(space.names)
     base = [j for j, name in enumerate(space.names) if beside is None or name in beside]
     between = _between_segments(Z, base, seed)

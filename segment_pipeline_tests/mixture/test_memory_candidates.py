@@ -1,5 +1,6 @@
 """Candidates with memory on panels of known truth."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from segment_pipeline import helper
 from segment_pipeline.mixture.candidates import Candidate, adjusted_rand_index, heldout_rows
 from segment_pipeline.mixture.chain import candidates
 from segment_pipeline.mixture.chain.candidates import Chain, few_customers, fit_memory_candidates
@@ -233,3 +235,22 @@ def test_where_customers_only_pass_through_there_is_one_search() -> None:
     assert passed.memory.stays.max() < 0.1
     assert np.isnan(passed.stability)
     assert asked.stability > 0.99
+
+
+@pytest.mark.process
+def test_a_helper_changes_no_bit(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    alone = examined(panel, [2, 3], seed=1)
+    calls: list[object] = []
+    compute = helper.Helper.compute
+    monkeypatch.setattr(helper.Helper, "compute", lambda *call: (calls.append(call), compute(*call))[1])
+    with helper.at_hand("import segment_pipeline.mixture.chain.candidates"):
+        helped = examined(panel, [2, 3], seed=1)
+    assert calls
+    for one, other in zip(alone, helped, strict=True):
+        figures = ("bic", "panel_bic", "stability", "heldout_log_likelihood", "next_log_score")
+        assert [getattr(one, name) for name in figures] == [getattr(other, name) for name in figures]
+        np.testing.assert_array_equal(one.mixture.covariances, other.mixture.covariances)
+        assert one.memory is not None
+        assert other.memory is not None
+        np.testing.assert_array_equal(one.memory.transitions, other.memory.transitions)
