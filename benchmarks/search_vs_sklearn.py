@@ -35,8 +35,8 @@ from segment_pipeline.mixture.estimator import GaussianMixtureEM
 COMPONENTS = range(2, 11)
 OURS_PER_REPEAT = 3
 CONVERGED = {"tol": 1e-5, "max_iter": 10_000}
-FEW_ROWS = 8_000
-"""Up to here scikit-learn's ten starts are all run to convergence; beyond, that takes it an hour."""
+FEW_ROWS = 3_000
+"""Up to here scikit-learn's ten starts are all run to convergence; beyond, that takes it minutes to hours."""
 WORSE = 0.5
 """BIC that counts as worse: fits are converged to 1e-5 nats per customer, and the guard may cost a tenth."""
 
