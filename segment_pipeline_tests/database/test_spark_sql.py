@@ -77,6 +77,8 @@ THE_SAME = {
     "windows": "dense_rank() OVER (ORDER BY orders), sum(orders) OVER (ORDER BY day ROWS UNBOUNDED PRECEDING), day",
     "QUALIFY": ""
     "SELECT customer_id FROM customers QUALIFY row_number() OVER (PARTITION BY orders ORDER BY customer_id) = 1",
+    "joined where both are NULL": "SELECT a.customer_id, b.day, a.orders FROM customers AS a LEFT JOIN customers AS b "
+    "ON b.customer_id IS NOT DISTINCT FROM a.customer_id AND b.orders IS NOT DISTINCT FROM a.orders AND a.spend > 0",
     "one list in rows": "SELECT customer_id, unnest(reasons) AS reason FROM customers",
     "structs in rows": "SELECT one.a, one.b FROM "
     "(SELECT unnest([{'a': orders, 'b': customer_id}, {'a': 1, 'b': 'x'}]) AS one "

@@ -150,7 +150,20 @@ def _join(node: exp.Expression) -> exp.Expression:
             raise _refused(node, "of a table that is joined USING a column, t.* lacks that column in Sail; say ON")
         if stars:
             raise _refused(node, "the columns of * come in another order where tables are joined USING one; say ON")
+    for one in list(node.args["on"].find_all(exp.NullSafeEQ)) if node.args.get("on") is not None else []:
+        one.replace(_equal_or_both_null(one))
     return node
+
+
+def _equal_or_both_null(node: exp.Expression) -> exp.Expression:
+    """Joined on IS NOT DISTINCT FROM, Sail compares every row with every other; on two equations it looks rows up."""
+    sides = node.this, node.expression
+    if not all(isinstance(side, exp.Column) for side in sides):
+        return node
+    text = [_call("coalesce", _cast_to(side.copy(), "STRING"), exp.Literal.string("")) for side in sides]
+    is_null = [exp.Paren(this=exp.Is(this=side.copy(), expression=exp.Null())) for side in sides]
+    equations = (exp.EQ(this=one, expression=other) for one, other in (text, is_null))
+    return exp.Paren(this=exp.and_(*equations))
 
 
 def _table(node: exp.Expression) -> exp.Expression:
