@@ -24,7 +24,14 @@
   document.addEventListener("keydown", function (event) {
     if (event.key === "Escape") { tip.hidden = true; }
   });
+  // one link leads to what prints the whole appendix, and nothing else
   function unfold() {
+    var alone = window.location.hash === "#print-appendix";
+    document.documentElement.classList.toggle("alone", alone);
+    if (alone) {
+      document.querySelectorAll("#appendix details").forEach(function (fold) { fold.open = true; });
+      document.getElementById("appendix").scrollIntoView();
+    }
     var target = document.getElementById(window.location.hash.slice(1));
     if (target && target.tagName === "DETAILS") { target.open = true; }
   }

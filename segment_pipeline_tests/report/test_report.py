@@ -637,9 +637,12 @@ def test_it_is_a_few_screens_of_a_phone_or_pages_and_nothing_is_cut_off_sideways
         assert 1 < screens <= (8 if width == 390 else 10), width
         # all five questions have an answer before anybody scrolls
         assert 0 < answered <= 844 or width == 320
-    opened(f"--print-to-pdf={tmp_path / 'report.pdf'}", report.as_uri())
-    pages = len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "report.pdf").read_bytes()))
-    assert 1 <= pages <= 8
+    pages = []
+    for part in ("", "#print-appendix"):  # which is a file of its own, whole
+        opened(f"--print-to-pdf={tmp_path / 'report.pdf'}", f"{report.as_uri()}{part}")
+        pages.append(len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "report.pdf").read_bytes())))
+    assert 1 <= pages[0] <= 8
+    assert pages[1] >= 1
 
 
 def test_the_months_whose_churn_risk_is_judged_are_told_whole_and_stay_together_in_print(published):
