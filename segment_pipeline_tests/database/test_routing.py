@@ -294,7 +294,8 @@ def test_rows_that_are_lost_are_told_and_the_month_is_made_anew(warehouse: Wareh
 
 
 def test_tables_and_queries_are_described_as_the_warehouse_does(warehouse: Warehouse) -> None:
-    asked = ("people", "SELECT month, chances, customer_id || 'x' AS id, spend > 0 AS buys FROM people")
+    values = "chances, customer_id || 'x' AS id, spend > 0 AS buys, CAST(month AS TIMESTAMP) AS at"
+    asked = ("people", f"SELECT month, {values} FROM people")
     with warehouse.connect() as connection:
         there = [[row[:2] for row in connection.execute(f"DESCRIBE {one}").fetchall()] for one in asked]
     with in_memory() as connection:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from inspect import signature
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -259,7 +260,9 @@ class Session:
 
         with self._asking(query):
             rows = self._rows_of(query)
-            return to_arrow_schema(self._spark.in_time(lambda: rows.schema)).empty_table()
+            # clients up to 4.1 take every moment for UTC, as sessions here are, and later ones have to be told
+            told = {"timezone": "UTC"} if "timezone" in signature(to_arrow_schema).parameters else {}
+            return to_arrow_schema(self._spark.in_time(lambda: rows.schema), **told).empty_table()
 
     def _rows_of(self, query: str) -> "DataFrame":
         """What the client's own `sql` gives of a query, but that sends it to be looked through first: a round trip
