@@ -31,6 +31,9 @@ Limits = dict[str, tuple[float, float]]
 # An SD below this share of the largest value is rounding: the feature is constant, and a limit would cut it in two.
 NO_VARIATION = 1e-12
 
+NEW_IDS = "all segments get new ids and movement into the month is not known"
+"""What another name costs where the month no more has the feature that the model before knows."""
+
 
 @dataclass(frozen=True)
 class SplitCounts:
@@ -107,7 +110,8 @@ def _refuse_redefined(connection: duckdb.DuckDBPyConnection, config: Config, mon
                 raise ConfigError(
                     f"{config.path}:{config.line_of(*key)}: {config.label_of(*key)}: found {feature.definition}; in "
                     f"{month_key(when)} {name} was {definition}, and no model can compare the two. Give the new one "
-                    f"another name, or run all months again from {month_key(config.first_month)} with --force."
+                    f"another name, and keep the old one beside it with use: portrait, for without it {NEW_IDS}; "
+                    f"or run all months again from {month_key(config.first_month)} with --force."
                 )
 
 
@@ -131,8 +135,9 @@ def _refuse_centred_anew(connection: duckdb.DuckDBPyConnection, config: Config, 
                 f"{config.path}:{config.line_of('features', index, 'spend_ratio')}: "
                 f"{config.label_of('features', index, 'spend_ratio')}: found the ratio of {of} beside ratios of "
                 f"{beside[0]}; in {month_key(when)} {feature.name} was beside {beside[1]}, and no model can compare "
-                "the two, as all ratios of a file are centred together. Give those of the model other names, or run "
-                f"all months again from {month_key(config.first_month)} with --force."
+                "the two, as all ratios of a file are centred together. Run all months again from "
+                f"{month_key(config.first_month)} with --force, or give those of the model other names, whereby "
+                f"{NEW_IDS}."
             )
 
 

@@ -36,15 +36,16 @@ class Lineage:
 
     segment_id : None when nothing of the new model carries on. previous_segment_id : None for a segment that was born.
     relation : continued, split, merged, born or retired. overlap : soft-Jaccard of the two, 0..1; of the nearest where
-    there is no link. margin : by how much the overlap beats the next best choice of either side, NaN where there is no
-    link. kept : share of the old segment's members, 0..1, that the new one holds, None where there is no link.
+    there is no link, None where the two models were not compared. margin : by how much the overlap beats the next best
+    choice of either side, NaN where there is no link. kept : share of the old segment's members, 0..1, that the new
+    one holds, None where there is no link.
     wasserstein : Wasserstein-2 distance of the two Gaussians in standardised units, None when not measured.
     """
 
     segment_id: int | None
     previous_segment_id: int | None
     relation: str
-    overlap: float
+    overlap: float | None = None
     margin: float = float("nan")
     kept: float | None = None
     wasserstein: float | None = None

@@ -352,8 +352,8 @@ def _promote(inputs: DecisionInputs, challenger: Mixture, config: Config) -> tup
         ids = tuple(range(inputs.next_segment_id, inputs.next_segment_id + challenger.n_segments))
         retired = inputs.previous.segment_ids if inputs.previous is not None else ()
         lineage = (
-            *(Lineage(segment_id, None, "born", 0.0) for segment_id in ids),
-            *(Lineage(None, segment_id, "retired", 0.0) for segment_id in retired),
+            *(Lineage(segment_id, None, "born") for segment_id in ids),
+            *(Lineage(None, segment_id, "retired") for segment_id in retired),
         )
     order = sorted(range(len(ids)), key=lambda k: ids[k])
     ordered = challenger.ordered(order)

@@ -184,7 +184,14 @@ SEGMENT_LINEAGE = Table(
         Column("segment_id", "INTEGER", "", "Segment of the new champion; NULL when the old segment was retired."),
         Column("previous_segment_id", "INTEGER", "", "Segment of the old champion; NULL when newly born."),
         Column("relation", "VARCHAR", "", "continued, split, merged, born or retired."),
-        Column("overlap", "DOUBLE", "0..1", "Soft-Jaccard overlap on the same customers; 1 is the same segment."),
+        Column(
+            "overlap",
+            "DOUBLE",
+            "0..1",
+            "Soft-Jaccard overlap on the same customers; 1 is the same segment. Of one that is born or retired, with "
+            "the nearest; NULL where the two models were not compared: of the first one, and where the month lacks a "
+            "feature of the one before.",
+        ),
         Column(
             "margin",
             "DOUBLE",

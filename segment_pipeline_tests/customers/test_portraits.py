@@ -162,6 +162,8 @@ def test_a_feature_of_the_model_is_one_thing_in_all_months(before: str, now: str
     assert "features[2].of_lines: found count(*) FILTER (hour(ordered_at) < 7)" in message
     assert "in 2023-02 nights was count(*) FILTER (hour(ordered_at) < 6)" in message
     assert "another name" in message
+    assert "all segments get new ids" in message
+    assert "keep the old one beside it with use: portrait" in message
 
 
 def test_the_limits_of_a_portrait_stand_beside_those_of_the_model():

@@ -20,8 +20,8 @@ def before() -> tuple[SegmentModel, np.ndarray]:
     return history.month().decision.champion, history.base.X
 
 
-def refit(before: tuple[SegmentModel, np.ndarray], features: str) -> Decision:
-    """A month later, with other features of the same customers."""
+def refit(before: tuple[SegmentModel, np.ndarray], features: str, *, comparable: bool = True) -> Decision:
+    """A month later, with other features of the same customers; `comparable` where it still has the old ones."""
     previous, X = before
     settings = config(features, "model: {n_components: [4, 4], memory: false}\n")
     own = X[:, [previous.space.names.index(name) for name in settings.model_feature_names]]
@@ -32,7 +32,7 @@ def refit(before: tuple[SegmentModel, np.ndarray], features: str) -> Decision:
         month=add_months(FIRST, 1),
         space=space,
         X=own,
-        X_previous=X,
+        X_previous=X if comparable else None,
         recency=None,
         frequency=None,
         challenger=choice.candidate.mixture,
@@ -66,6 +66,15 @@ def test_who_continues_keeps_its_id_and_a_name_that_speaks_of_what_is_gone_is_gi
         assert segment.role == was.role
         assert (segment.name == was.name) == (not speaks_of(was.name, "z"))
     assert len({segment.name for segment in decision.champion.segments}) == len(decision.champion.segments)
+
+
+def test_a_month_that_lacks_a_feature_compares_nothing_and_gives_new_ids(before):
+    old = set(before[0].segment_ids)
+    decision = refit(before, "features: [{name: x}, {name: y}]\n", comparable=False)
+    assert not old & set(decision.champion.segment_ids)
+    assert {row.relation for row in decision.lineage} == {"born", "retired"}
+    assert {row.previous_segment_id for row in decision.lineage} - {None} == old
+    assert {row.overlap for row in decision.lineage} == {None}  # 0 would say that they have been compared
 
 
 def test_a_feature_more_changes_no_name(before):

@@ -93,8 +93,7 @@ class Spark:
             from pyspark.sql.connect.session import SparkSession
         except ImportError as error:
             raise EngineError(
-                "engine.spark needs the client of Spark Connect, which is not installed: "
-                "pip install 'segment-pipeline[spark]'"
+                "engine.spark needs the client of Spark Connect, which is not installed: pip install pyspark-client"
             ) from error
         with self.told():
             channel = self._channel()

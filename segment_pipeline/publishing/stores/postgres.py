@@ -156,7 +156,7 @@ class PostgresStore:
             from psycopg.conninfo import conninfo_to_dict
         except ImportError as error:
             raise StoreError(
-                f"publish.postgres needs psycopg ({error}): pip install 'segment-pipeline[postgres]', and run again."
+                f"publish.postgres needs psycopg ({error}): pip install 'psycopg[binary]', and run again."
             ) from error
         given = self.config.publish.postgres or ""
         if given.startswith("$"):
