@@ -141,6 +141,11 @@ def counted(number: int, thing: str = "customer") -> str:
     return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
+def agreeing(number: int, one: str, several: str) -> str:
+    """The word that goes with so many things: one month stands, two stand."""
+    return one if number == 1 else several
+
+
 ROLE_WORDS = {"engaged": "engaged", "casual": "casual", "at_risk": "at risk", "dormant": "dormant"}
 
 ROLE_NOUNS = {

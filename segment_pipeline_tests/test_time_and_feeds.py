@@ -170,7 +170,7 @@ def test_a_month_whose_feed_ends_early_waits_and_later_ones_too_and_runs_once_th
     assert "source.feed_ends_early: warn" in waiting.err
     again = commands.run(copy)
     assert (again.code, said in again.err) == (0, True)
-    assert "Nothing to do: 2023-04 stand" in again.err
+    assert "Nothing to do: 2023-04 stands" in again.err
 
     shutil.copyfile(shop_orders, copy.orders_path)
     rest = commands.run(copy)

@@ -16,7 +16,7 @@ from segment_pipeline.config.order_features import ORDER_FEATURES
 from segment_pipeline.publishing.summary import print_summary, summarise
 from segment_pipeline.report import shown
 from segment_pipeline.report.report import render
-from segment_pipeline.words import counted, figure, percent, points
+from segment_pipeline.words import agreeing, counted, figure, percent, points
 from segment_pipeline_tests.report.pages import parse
 
 CROWDED = re.compile(r"\d%")
@@ -114,6 +114,11 @@ def test_all_text_that_is_published_says_per_cent_one_way(three_months):
                 assert not CROWDED.search(text or ""), f"{relation}.{column}: {text}"
                 read += " %" in (text or "")
     assert read > 5
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "stand"), (1, "stands"), (2, "stand")])
+def test_a_verb_agrees_with_how_many_there_are(number, said):
+    assert agreeing(number, "stands", "stand") == said
 
 
 def test_the_report_and_the_summary_say_per_cent_one_way_and_no_figure_with_an_exponent(three_months):

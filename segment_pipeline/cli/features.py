@@ -295,7 +295,7 @@ def _print(config: Config, month: date, advice: Sequence[Advice], customers: Cus
         say(f"What lasts and what adds cannot be said: the source shows nothing {config.source.window_months} months")
         say("before this month.")
     say("")
-    say("To paste into `features`, 4 to 6 that say different things:")
+    say("To paste into `features` in place of yours (other portraits may stay), 4 to 6 that say different things:")
     for one in advice:
         if one.chosen and one.proposal is not None:
             say(f"  - {_as_yaml(one.proposal, config, customers.features)}")

@@ -14,6 +14,7 @@ from segment_pipeline.config.campaigns import read_campaigns
 from segment_pipeline.config.config import Config
 from segment_pipeline.errors import ConfigError
 from segment_pipeline.months import add_months, month_key
+from segment_pipeline.words import agreeing
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -89,7 +90,8 @@ def _say_what_is_due(
 
     stand = [month for month in wanted if work.waits is None or month < work.waits]
     if not work.months and stand:
-        say(f"Nothing to do: {_span(stand)} stand in the published file. To run months again, add --force.")
+        verb = agreeing(len(stand), "stands", "stand")
+        say(f"Nothing to do: {_span(stand)} {verb} in the published file. To run months again, add --force.")
     if work.assets and PUBLISHING_ASSET in work.assets:
         name = config.published_path.name
         say(f"{name} is missing, behind the warehouse, of an older version or changed: it is published again.")
@@ -100,9 +102,10 @@ def _say_what_is_due(
     if stale:
         with Pipeline(config_path=str(config.path)).warehouse.connect(say) as connection:
             changed = changed_settings(connection, config, stale)
+        were = agreeing(len(stale), "was", "were")
         say(
-            f"{_span(stale)} were made with other settings than {chosen.config} has now"
-            f"{f' ({changed})' if changed else ''}. To rebuild them: "
+            f"{_span(stale)} {were} made with other settings than {chosen.config} has now"
+            f"{f' ({changed})' if changed else ''}. To rebuild {agreeing(len(stale), 'it', 'them')}: "
             f"segment-pipeline run --config {quote(str(chosen.config))} --months {_span(stale)} --force"
         )
 
@@ -128,7 +131,8 @@ def _warn_of_campaigns_without_months(config: Config, chosen: argparse.Namespace
         needed = months_to_renew(connection, read_campaigns(config).campaigns)
     for name, months in needed.items():
         print(
-            f"Campaign {name} is not in all the months that it needs: {_span(months)} was run without it. "
+            f"Campaign {name} is not in all the months that it needs: {_span(months)} "
+            f"{agreeing(len(months), 'was', 'were')} run without it. "
             f"Run: segment-pipeline run --config {quote(str(chosen.config))} --months {_span(months)} --force",
             file=sys.stderr,
         )
@@ -209,7 +213,8 @@ def _run_with_progress(
                 warned.setdefault(check, {})[result.month] = found
             if result.error is not None:
                 skipped = work.months[done + 1 :]
-                untried = f"\n{_span(skipped)} stand on it and were not tried." if skipped else ""
+                verbs = agreeing(len(skipped), "stands on it and was", "stand on it and were")
+                untried = f"\n{_span(skipped)} {verbs} not tried." if skipped else ""
                 said = f"{month_key(result.month)} failed and was not published. {result.error}{untried}"
                 return said, behind, warned
             done += 1

@@ -108,7 +108,9 @@ def latest_scoring(connection: duckdb.DuckDBPyConnection, tiers: TierSettings) -
 def macro_ddl(scoring: Scoring) -> list[str]:
     """The statements that create the table macro `score` in the published file, and say what it does."""
     about = about_scoring(
-        scoring, f"SELECT * FROM {MACRO}(my_table) or SELECT * FROM {MACRO}('SELECT ... FROM my_table')"
+        scoring,
+        "table or query",
+        f"SELECT * FROM {MACRO}(my_table) or SELECT * FROM {MACRO}('SELECT ... FROM my_table')",
     )
     return [
         f"CREATE OR REPLACE MACRO {MACRO}({SCORED_TABLE}) AS TABLE {score_query(scoring, _given_rows(scoring))}",
@@ -145,11 +147,11 @@ def _given_rows(scoring: Scoring) -> str:
     )
 
 
-def about_scoring(scoring: Scoring, example: str) -> str:
-    """What `score` does, with an example, for who finds it in a database."""
+def about_scoring(scoring: Scoring, takes: str, example: str) -> str:
+    """What `score` does, with an example, for who finds it in a database. takes : what it can be given."""
     about = (
         f"The segments of {month_key(scoring.month)} (model version {scoring.model.model_version}) for the rows of any "
-        f"table or query with customer_id and {', '.join(scoring.model.space.names)}: {example}. "
+        f"{takes} with customer_id and {', '.join(scoring.model.space.names)}: {example}. "
         f"A row that the pipeline would have rejected has NULLs and, in the column {REFUSED}, the reason."
     )
     return about if scoring.model.memory is None else f"{about} {_about_previous(scoring.model)}"

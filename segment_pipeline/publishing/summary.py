@@ -20,15 +20,16 @@ from segment_pipeline.sources.reconciliation import OUTSIDE, USED, Part, account
 from segment_pipeline.value.methods import METHODS
 from segment_pipeline.value.tables import CUSTOMER_VALUE
 from segment_pipeline.value.value_store import money_of, segments_money
-from segment_pipeline.words import figure, listed, percent, points
+from segment_pipeline.words import counted, figure, listed, percent, points
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The last published month, and how it came about."""
+    """A published month, the last that was run, and how it came about. months : all that are published."""
 
     name: str
     months: Sequence[date]
+    month: date
     customers: int
     segments: Sequence[Row]
     money: Row | None
@@ -48,14 +49,14 @@ class Summary:
 
 
 def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection, ran: Sequence[date] = ()) -> Summary:
-    """Read the published file, to which `connection` leads; it has at least one month. ran : the months of the run,
-    whose campaigns are told; the last published one where none was run."""
+    """Read the published file, to which `connection` leads; it has at least one month. ran : the months of the run, of
+    which the last is told, and of all the campaigns; the last published one where none was run."""
 
-    def rows(query: str) -> list[tuple[Any, ...]]:
-        return connection.execute(query).fetchall()
+    def rows(query: str, *given: Any) -> list[tuple[Any, ...]]:
+        return connection.execute(query, given).fetchall()
 
     months = [row[0] for row in rows("SELECT DISTINCT month FROM monthly_assignments ORDER BY month")]
-    last = months[-1]
+    last = max((month for month in ran if month in months), default=months[-1])
     segments = [row for row in share_history(connection, last) if row["month"] == last]
     account = read_account(connection, last)
     is_valued = is_there(connection, CUSTOMER_VALUE.name)  # a file of before has no such table
@@ -64,12 +65,13 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
     return Summary(
         name=name,
         months=months,
-        customers=rows("SELECT count(*) FROM current_assignments")[0][0],
+        month=last,
+        customers=rows("SELECT count(*) FROM monthly_assignments WHERE month = ?", last)[0][0],
         segments=sorted(segments, key=lambda row: (-row["share"], row["segment_id"])),
         money=money_of(connection, last) if is_valued else None,
         money_of_segments=segments_money(connection, last) if is_valued else [],
         moved=movement_figures(connection, last),
-        chance=chance_moved(connection, months[-1]),
+        chance=chance_moved(connection, last),
         account=account,
         rejected=rows(
             f"""
@@ -89,14 +91,15 @@ def summarise(name: str, published: Path, connection: duckdb.DuckDBPyConnection,
         hybrids=rows(
             # against customers of a single segment where there are enough, or against all others
             "SELECT max_by(sentence, subject) FROM model_validation WHERE metric = 'hybrid_spend_ratio' "
-            "AND value IS NOT NULL AND month = (SELECT max(month) FROM monthly_assignments)"
+            "AND value IS NOT NULL AND month = ?",
+            last,
         )[0][0],
         alerts=rows(
             """
             SELECT status, metric, segment_id, feature, value, threshold FROM drift_alerts
-            WHERE month = (SELECT max(month) FROM monthly_assignments) AND fired
-            ORDER BY metric, segment_id, feature
-            """
+            WHERE month = ? AND fired ORDER BY metric, segment_id, feature
+            """,
+            last,
         ),
         campaigns=campaign_verdicts(connection, ran or months[-1:]),
         published=published,
@@ -118,15 +121,17 @@ def campaign_verdicts(connection: duckdb.DuckDBPyConnection, months: Sequence[da
 
 def print_summary(summary: Summary, console: Console) -> None:
     """Months, customers, segments, movement, warnings, rejections, refits, alerts, campaigns, and where the file is."""
-    last = month_key(summary.months[-1])
+    told = month_key(summary.month)
 
     def say(text: str) -> None:
         # names are data: brackets in them are not markup; a path is not broken into lines
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     say("")
-    say(f"{summary.name}: {len(summary.months)} months published, {month_key(summary.months[0])} to {last}.")
-    say(f"In {last}: {summary.customers:,} customers in {len(summary.segments)} segments.")
+    first, last = month_key(summary.months[0]), month_key(summary.months[-1])
+    span = first if first == last else f"{first} to {last}"
+    say(f"{summary.name}: {counted(len(summary.months), 'month')} published, {span}.")
+    say(f"In {told}: {counted(summary.customers)} in {counted(len(summary.segments), 'segment')}.")
     # a file of before, and one whose source knows no money, tell none
     money = (
         ["of revenue", "spent each"] if any(row.get("revenue_share") is not None for row in summary.segments) else []
@@ -149,21 +154,21 @@ def print_summary(summary: Summary, console: Console) -> None:
     if summary.hybrids is not None:
         say(summary.hybrids)
     for sentence in account_in_words([one for one in summary.account if one.reason not in OUTSIDE])[1:]:
-        say(f"In {last} {sentence}.")
+        say(f"In {told} {sentence}.")
     if summary.rejected:
         for month, rows, reasons in summary.rejected:
-            say(f"Rejected in {month_key(month)}: {rows:,} rows ({reasons}); see rejected_customers.")
+            say(f"Rejected in {month_key(month)}: {counted(rows, 'row')} ({reasons}); see rejected_customers.")
     else:
         say("Rejected: nobody.")
     for trained, version, segments, reason in summary.refits:
-        say(f"Model {version}, from {month_key(trained)}: {segments} segments; {reason}.")
+        say(f"Model {version}, from {month_key(trained)}: {counted(segments, 'segment')}; {reason}.")
     if summary.alerts:
         for status, metric, about_segment, feature, value, threshold in summary.alerts:
             about = "" if about_segment is None else f", segment {about_segment}"
             about += f", {feature}" if feature else ""
             say(f"Alert ({status}): {metric}{about} is {figure(value, 3)}, limit {figure(threshold, 3)}.")
     else:
-        say(f"Alerts in {last}: none.")
+        say(f"Alerts in {told}: none.")
     for line in summary.campaigns:
         say(line)
     say(f"Published: {summary.published}")

@@ -300,7 +300,7 @@ def test_a_campaign_that_begins_in_a_published_month_names_the_months_that_it_ne
     (after_march.folder / "campaigns.yaml").write_text(SPRING.replace("spring", "late"))
     run = commands.run(after_march, "--force", "--quiet", "--months", "2023-03")
     assert run.code == 0, run
-    assert "Campaign late is not in all the months that it needs: 2023-04..2023-05 was run without it. " in run.err
+    assert "Campaign late is not in all the months that it needs: 2023-04..2023-05 were run without it. " in run.err
     assert f"--config {after_march.config_path} --months 2023-04..2023-05 --force" in run.err
     followed = commands.run(after_march, "--force", "--quiet", "--months", "2023-04..2023-05")
     assert followed.code == 0, followed

@@ -111,6 +111,8 @@ def test_every_table_and_view_is_there_with_its_words_and_what_is_the_same_is_no
             "Membership probability; over a customer's segments they sum to 1. Unit: 0..1.",
         )
     ]
+    ((about,),) = ask(database, "SELECT obj_description('score(regclass)'::regprocedure)")
+    assert "any table or view, given by its name, with customer_id" in about  # and no query, as in DuckDB
     tables = "SELECT relname, n_tup_ins, n_tup_del FROM pg_stat_user_tables ORDER BY 1"
     before = ask(database, f"SELECT pg_stat_force_next_flush(); {tables}") and ask(database, tables)
     assert fill(store) == ({"parts": 0, "rows": 0}, [])

@@ -135,7 +135,7 @@ def _function(scoring: Scoring) -> str:
     query = f"SELECT {shown} FROM ({translated(scoring, 'postgres', SCORED_TABLE)}) AS scored"
     body = f"BEGIN RETURN QUERY EXECUTE replace({literal(query)}, '{SCORED_TABLE} AS', $1 || ' AS'); END"
     returned = ", ".join(f"{name} {kind}" for name, kind in types.items())
-    about = about_scoring(scoring, f"SELECT * FROM {MACRO}('my_table')")
+    about = about_scoring(scoring, "table or view, given by its name,", f"SELECT * FROM {MACRO}('my_table')")
     return (
         f"CREATE OR REPLACE FUNCTION {MACRO}(regclass) RETURNS TABLE ({returned}) LANGUAGE plpgsql STABLE "
         f"AS {literal(body)}; COMMENT ON FUNCTION {MACRO}(regclass) IS {literal(about)}"
