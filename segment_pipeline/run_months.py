@@ -326,6 +326,11 @@ def _history() -> Iterator[dg.DagsterInstance]:
     except (dg.DagsterInvalidConfigError, YAMLError, SQLAlchemyError) as error:
         home = os.environ["DAGSTER_HOME"]
         found = " ".join(str(error).split())[:200]  # what follows is the whole schema, or a whole SQL statement
+        if "disk is full" in found:  # SQLite's words, which have no class of their own
+            raise InstanceError(
+                f"Dagster's run history in {home} cannot be written ({found}). Free disk space there, and run again: "
+                "every month that was published is whole."
+            ) from error
         raise InstanceError(
             f"Dagster's settings or run history in {home} cannot be used: {found}\n"
             f"Fix {home}/dagster.yaml, or see to the disk; or move the folder away and run again: that loses the run "

@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -100,11 +100,12 @@ def _say_what_is_due(
     if stale:
         with Pipeline(config_path=str(config.path)).warehouse.connect(say) as connection:
             changed = changed_settings(connection, config, stale)
-        say(
-            f"{_span(stale)} were made with other settings than {chosen.config} has now"
-            f"{f' ({changed})' if changed else ''}. To rebuild them: "
-            f"segment-pipeline run --config {quote(str(chosen.config))} --months {_span(stale)} --force"
-        )
+        if changed is not None:
+            say(
+                f"{_span(stale)} were made with other settings than {chosen.config} has now"
+                f"{f' ({changed})' if changed else ''}. To rebuild them: "
+                f"segment-pipeline run --config {quote(str(chosen.config))} --months {_span(stale)} --force"
+            )
 
 
 def _warn_of_outdated(chosen: argparse.Namespace, there: Collection[date], changed: Sequence[date]) -> None:
@@ -170,10 +171,11 @@ def _wanted_months(config: Config, asked: list[date] | None) -> list[date]:
         raise ConfigError(f"{config.path}: first_month: {month_key(config.first_month)} has not closed yet.")
     outside = [month for month in asked or [] if month not in closed]
     if outside:
-        raise ConfigError(
-            f"--months: {month_key(outside[0])} is not a closed month of {config.path}, which has "
-            f"{month_key(closed[0])} to {month_key(closed[-1])}."
-        )
+        asked_for, has = month_key(outside[0]), f"{month_key(closed[0])} to {month_key(closed[-1])}"
+        over = outside[0] < datetime.now(UTC).date().replace(day=1)
+        if over and config.last_month is not None and outside[0] > config.last_month:
+            raise ConfigError(f"--months: {asked_for} is excluded by last_month of {config.path}, which has {has}.")
+        raise ConfigError(f"--months: {asked_for} is not a closed month of {config.path}, which has {has}.")
     return asked or closed
 
 
