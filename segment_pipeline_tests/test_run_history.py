@@ -140,13 +140,10 @@ def test_a_full_disk_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "dagster.yaml").write_text(SHIPPED_INSTANCE.read_text())
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     full = r"run history in .* cannot be written \(.*disk is full.*\)\. Free disk space there, and run again"
-    with (
-        pytest.raises(InstanceError, match=full) as refused,
-        _history(),
-        create_engine(f"sqlite:///{tmp_path}/events.db").begin() as connection,
-    ):
+    with create_engine(f"sqlite:///{tmp_path}/events.db").begin() as connection:
         connection.execute(text("PRAGMA max_page_count = 2"))
         connection.execute(text("CREATE TABLE events (body TEXT)"))
-        connection.execute(text("INSERT INTO events VALUES (:body)"), {"body": "x" * 100_000})
+        with pytest.raises(InstanceError, match=full) as refused, _history():
+            connection.execute(text("INSERT INTO events VALUES (:body)"), {"body": "x" * 100_000})
     assert "dagster.yaml" not in str(refused.value)
     assert "move the folder away" not in str(refused.value)

@@ -390,5 +390,5 @@ def test_a_history_for_which_the_disk_is_full_is_told_so(history, monkeypatch):
 
     monkeypatch.setattr("segment_pipeline.cli.traces.sqlite3.connect", with_little_room)
     monkeypatch.setattr("segment_pipeline.cli.traces.WORD", "a former customer " * 5_000)
-    with pytest.raises(TracesLeftError, match="disk is full. Free disk space there, and run the same command again"):
+    with pytest.raises(TracesLeftError, match=r"disk is full\. Free disk space there, and run the same"):
         list(clear_history(history, [ANA]))

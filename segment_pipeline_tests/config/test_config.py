@@ -199,7 +199,8 @@ def test_the_hash_ignores_spelling_place_and_machine() -> None:
     config = parse_config(BASE, FILE)
     reordered = f"# a comment\n{BASE}".replace("min: 0", "min: 0.0")
     same = parse_config(
-        "model: {seed: 42}\nlast_month: 2023-12\noutput_dir: elsewhere\noperation: {threads: 2}\nquality: {empty_month: skip}\n"
+        "model: {seed: 42}\nlast_month: 2023-12\noutput_dir: elsewhere\n"
+        "operation: {threads: 2}\nquality: {empty_month: skip}\n"
         + reordered.replace("source:", "source:\n  late_data: renew\n  feed_ends_early: warn", 1),
         Path("other/file.yaml"),
     )
