@@ -382,6 +382,27 @@ def test_who_is_forgotten_or_merged_leaves_no_trace_there(copy, postgres, databa
         time.sleep(0.2)
 
 
+def test_who_is_forgotten_while_the_server_is_away_is_taken_out_later_and_that_is_said(
+    commands, copy, database, capsys
+):
+    filled(copy, database)
+    (gone,) = ask(database, "SELECT min(customer_id) FROM current_assignments")[0]
+    forget = ["forget", gone, "--config", str(copy.config_path)]
+    naming(copy, '{postgres: "postgresql://tests@127.0.0.1:1/shop", parquet: lake}')
+    assert main(forget) == 1
+    said = capsys.readouterr()
+    assert "lake: filled again" in said.out  # the other store need not wait
+    assert re.search(r"rows may still be in schema segments .*`forget` is done\. .*the same command again", said.err)
+    assert "brought here" not in said.err
+    naming(copy, f'{{postgres: "{database}", parquet: lake}}')
+    ended = commands.run(copy)
+    assert "a store could not be reached. A run only brings stores up to the published file" in ended.err
+    assert traces_in_server(database, gone) == []
+    assert main(forget) == 0
+    assert ask(database, "TABLE store_deleted") == []
+    assert "has not come to its end" not in commands.run(copy).err
+
+
 def test_a_run_publishes_although_a_store_is_away_and_the_next_brings_it_what_it_lacks(commands, copy, database):
     naming(copy, '{postgres: "postgresql://tests@127.0.0.1:1/shop", parquet: lake}')
     away = commands.run(copy, "--force", "--months", "2023-05")

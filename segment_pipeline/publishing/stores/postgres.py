@@ -23,7 +23,7 @@ from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import first_line
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
 from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES
-from segment_pipeline.publishing.stores.parts import Part, StoreError, by_table, condition_of
+from segment_pipeline.publishing.stores.parts import BROUGHT_LATER, Part, StoreError, by_table, condition_of
 from segment_pipeline.publishing.stores.postgres_sql import (
     columns_of,
     definitions_of,
@@ -98,8 +98,8 @@ class PostgresStore:
         with self._connected() as server:
             schema = identifier(self.schema)
             tables = server.execute(
-                f'SELECT "table" FROM {schema}.{STORE_DELETED} WHERE to_regclass(format(\'%%I.%%I\', %s::text, "table")) '
-                "IS NOT NULL ORDER BY 1",
+                f'SELECT "table" FROM {schema}.{STORE_DELETED} '
+                'WHERE "table" IN (SELECT tablename FROM pg_tables WHERE schemaname = %s) ORDER BY 1',
                 [self.schema],
             ).fetchall()
             # who reads meanwhile waits, and so must not wait behind us for somebody who never ends
@@ -331,4 +331,4 @@ def _told(error: "psycopg.Error", address: Mapping[str, Any]) -> str:
     if address.get("password"):
         said = said.replace(address["password"], "***")
     advice = _UNREACHED if error.sqlstate is None else _ADVICE.get(error.sqlstate, "")
-    return f"{said}. {advice}Then run again: what is published stands in segments.duckdb, and is brought here."
+    return f"{said}. {advice}{BROUGHT_LATER}"
