@@ -49,8 +49,11 @@ def run_command(config: Config, chosen: argparse.Namespace) -> int:
         there = published_months(config.published_path)
         followed = _followed_by_older_work(work, there)
         before = month_fingerprints(config.published_path, followed)
-        _say_what_is_due(config, chosen, wanted, work, say)
+        bare = [month for month in run_months.months_without_report(config, wanted) if month not in work.months]
+        _say_what_is_due(config, chosen, wanted, work, bare, say)
         failed, behind, warned = _run_with_progress(work, console, say)
+        if bare:
+            _write_reports(bare)
         now = month_fingerprints(config.published_path, followed)
     for note in work.notes:
         print(note, file=sys.stderr)
@@ -81,14 +84,21 @@ def _followed_by_older_work(work: "Work", there: Collection[date]) -> list[date]
 
 
 def _say_what_is_due(
-    config: Config, chosen: argparse.Namespace, wanted: Sequence[date], work: "Work", say: Callable[[str], None]
+    config: Config,
+    chosen: argparse.Namespace,
+    wanted: Sequence[date],
+    work: "Work",
+    bare: Sequence[date],
+    say: Callable[[str], None],
 ) -> None:
     from segment_pipeline.orchestration.project import changed_settings
     from segment_pipeline.orchestration.resources import Pipeline
     from segment_pipeline.publishing.publish import PUBLISHING_ASSET, months_of_other_settings
 
     stand = [month for month in wanted if work.waits is None or month < work.waits]
-    if not work.months and stand:
+    if bare:
+        say(f"{_spans(bare)} published, and without a report of that: it is written.")
+    elif not work.months and stand:
         say(f"Nothing to do: {_span(stand)} stand in the published file. To run months again, add --force.")
     if work.assets and PUBLISHING_ASSET in work.assets:
         name = config.published_path.name
@@ -106,6 +116,19 @@ def _say_what_is_due(
                 f"{f' ({changed})' if changed else ''}. To rebuild them: "
                 f"segment-pipeline run --config {quote(str(chosen.config))} --months {_span(stale)} --force"
             )
+
+
+def _write_reports(months: Sequence[date]) -> None:
+    """Write the reports of published months; of one that cannot be written, say so."""
+    from segment_pipeline.run_months import REPORT_ASSET, Work, run_months
+
+    for result in run_months(Work(months, assets=[REPORT_ASSET])):
+        if result.remark is not None:
+            _say_no_report(result.month, result.remark)
+
+
+def _say_no_report(month: date, remark: str) -> None:
+    print(f"{month_key(month)} has no new report. {remark}", file=sys.stderr)
 
 
 def _warn_of_outdated(chosen: argparse.Namespace, there: Collection[date], changed: Sequence[date]) -> None:
@@ -221,5 +244,5 @@ def _run_with_progress(
             how = "passed over, as it has no order line" if result.passed_over else "published"
             say(f"{month_key(result.month)} {how} ({done} of {len(work.months)}, {seconds:.0f} s)")
             if result.remark is not None:
-                print(f"{month_key(result.month)} has no new report. {result.remark}", file=sys.stderr)
+                _say_no_report(result.month, result.remark)
     return None, behind, warned
