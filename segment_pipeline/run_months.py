@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from glob import has_magic
 from hashlib import sha256
 from pathlib import Path
@@ -183,7 +183,11 @@ def plan(
     _refuse_gap(config, due, finished)
     work = _heed_source(config, wanted, due, finished, warehouse, report)
     if half_done:
-        left = f"segment-pipeline {' and '.join(half_done)} has not come to its end: run the same command again."
+        left = (
+            f"segment-pipeline {' and '.join(half_done)} has not come to its end: it was stopped, or a store could not "
+            "be reached. A run only brings stores up to the published file; what was deleted may still lie in their "
+            "files, in files of before and in Dagster's history. Run the same command again: it clears these."
+        )
         work = replace(work, notes=[*work.notes, left])
     seen = published_months(config.published_path)
     unseen = sorted(month for month in wanted if seen.get(month) != published.get(month))
@@ -201,6 +205,23 @@ def plan(
     if not work.months and seen and (behind := assets_behind(config)):
         return replace(work, months=[max(seen)], assets=behind)
     return work
+
+
+def months_without_report(config: Config, wanted: Collection[date]) -> list[date]:
+    """Those of the months that are published, and whose report is missing or of before: it comes after the month, and
+    a process that was killed between, or a full disk, leaves the month without."""
+    from segment_pipeline.publishing.publish import published_months
+    from segment_pipeline.report.report import report_path
+
+    def has_its_own(month: date, since: datetime) -> bool:
+        try:
+            written = report_path(config.output_dir, month).stat().st_mtime
+        except FileNotFoundError:
+            return False
+        return written >= int(since.replace(tzinfo=UTC).timestamp())  # file systems may keep whole seconds
+
+    there = published_months(config.published_path)
+    return sorted(month for month in wanted if month in there and not has_its_own(month, there[month]))
 
 
 def _heed_source(
@@ -326,6 +347,11 @@ def _history() -> Iterator[dg.DagsterInstance]:
     except (dg.DagsterInvalidConfigError, YAMLError, SQLAlchemyError) as error:
         home = os.environ["DAGSTER_HOME"]
         found = " ".join(str(error).split())[:200]  # what follows is the whole schema, or a whole SQL statement
+        if "disk is full" in found:  # SQLite's words, which have no class of their own
+            raise InstanceError(
+                f"Dagster's run history in {home} cannot be written ({found}). Free disk space there, and run again: "
+                "every month that was published is whole."
+            ) from error
         raise InstanceError(
             f"Dagster's settings or run history in {home} cannot be used: {found}\n"
             f"Fix {home}/dagster.yaml, or see to the disk; or move the folder away and run again: that loses the run "

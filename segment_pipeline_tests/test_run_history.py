@@ -10,10 +10,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, create_engine, event, text
 
 from segment_pipeline.run_history import open_instance
-from segment_pipeline.run_months import SHIPPED_INSTANCE
+from segment_pipeline.run_months import SHIPPED_INSTANCE, InstanceError, _history
 
 MONTHS = dg.MonthlyPartitionsDefinition("2024-01-01")
 MONTH = "2024-02-01"
@@ -133,3 +133,17 @@ def test_what_was_last_noted_of_an_asset_is_looked_up_once_until_something_is_no
             assert known() == (number,) * 3
             assert len(asked) == before
         event.remove(Engine, "before_cursor_execute", ask)
+
+
+def test_a_full_disk_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's own error where its file may not grow."""
+    (tmp_path / "dagster.yaml").write_text(SHIPPED_INSTANCE.read_text())
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    full = r"run history in .* cannot be written \(.*disk is full.*\)\. Free disk space there, and run again"
+    with create_engine(f"sqlite:///{tmp_path}/events.db").begin() as connection:
+        connection.execute(text("PRAGMA max_page_count = 2"))
+        connection.execute(text("CREATE TABLE events (body TEXT)"))
+        with pytest.raises(InstanceError, match=full) as refused, _history():
+            connection.execute(text("INSERT INTO events VALUES (:body)"), {"body": "x" * 100_000})
+    assert "dagster.yaml" not in str(refused.value)
+    assert "move the folder away" not in str(refused.value)

@@ -15,10 +15,16 @@ from segment_pipeline.errors import ConfigError, SourceError
 if TYPE_CHECKING:
     from segment_pipeline.database.store import Connection, RunLock
     from segment_pipeline.publishing.people import Operation
+    from segment_pipeline.publishing.stores.parts import Store
 
 ELSEWHERE = (
     "Not of this project, and left as they are: backups, exports that were written to other folders, and the source's "
     "own files. What the source delivers of them is left out from now on, and counted."
+)
+
+LEFT_IN_STORE = (
+    "Their rows may still be in {}; everywhere else `{}` is done. See to that, and give the same command again. The "
+    "next `segment-pipeline run` takes the rows out too, but leaves what was deleted in the files there."
 )
 
 
@@ -107,7 +113,7 @@ def _follow(config: Config, kind: str, ids: Sequence[str]) -> None:
     from segment_pipeline.publishing.draft import put_in_place, write_beside
     from segment_pipeline.publishing.people import record_end
     from segment_pipeline.publishing.publish import show_in_catalogue
-    from segment_pipeline.publishing.stores.filling import fill, stores_of
+    from segment_pipeline.publishing.stores.filling import stores_of
     from segment_pipeline.run_months import instance_home
 
     warehouse = Pipeline(config_path=str(config.path)).warehouse
@@ -126,12 +132,27 @@ def _follow(config: Config, kind: str, ids: Sequence[str]) -> None:
     for sentence in clear_history(instance_home(config), ids):
         print(sentence)
     if config.published_path.exists():
-        for store in stores_of(config):
-            fill(store)
-            store.clear()
-            print(f"{store.place}: filled again, and what was replaced is cleared away.")
+        _follow_in_stores(stores_of(config), kind)
     with warehouse.transaction() as connection:
         record_end(connection, kind)
+
+
+def _follow_in_stores(stores: "Sequence[Store]", kind: str) -> None:
+    """Fill and clear each that can be had. Raises StoreError: where rows are left, and what takes them out."""
+    from segment_pipeline.publishing.stores.filling import fill
+    from segment_pipeline.publishing.stores.parts import BROUGHT_LATER, StoreError
+
+    left = []
+    for store in stores:
+        try:
+            fill(store)
+            store.clear()
+        except StoreError as error:
+            left.append(f"{str(error).removesuffix(BROUGHT_LATER).strip()}\n{LEFT_IN_STORE.format(store.place, kind)}")
+        else:
+            print(f"{store.place}: filled again, and what was replaced is cleared away.")
+    if left:
+        raise StoreError("\n".join(left))
 
 
 def _told(done: "Operation") -> str:

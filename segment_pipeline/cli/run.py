@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -50,8 +50,11 @@ def run_command(config: Config, chosen: argparse.Namespace) -> int:
         there = published_months(config.published_path)
         followed = _followed_by_older_work(work, there)
         before = month_fingerprints(config.published_path, followed)
-        _say_what_is_due(config, chosen, wanted, work, say)
+        bare = [month for month in run_months.months_without_report(config, wanted) if month not in work.months]
+        _say_what_is_due(config, chosen, wanted, work, bare, say)
         failed, behind, warned = _run_with_progress(work, console, say)
+        if bare:
+            _write_reports(bare)
         now = month_fingerprints(config.published_path, followed)
     for note in work.notes:
         print(note, file=sys.stderr)
@@ -82,14 +85,21 @@ def _followed_by_older_work(work: "Work", there: Collection[date]) -> list[date]
 
 
 def _say_what_is_due(
-    config: Config, chosen: argparse.Namespace, wanted: Sequence[date], work: "Work", say: Callable[[str], None]
+    config: Config,
+    chosen: argparse.Namespace,
+    wanted: Sequence[date],
+    work: "Work",
+    bare: Sequence[date],
+    say: Callable[[str], None],
 ) -> None:
     from segment_pipeline.orchestration.project import changed_settings
     from segment_pipeline.orchestration.resources import Pipeline
     from segment_pipeline.publishing.publish import PUBLISHING_ASSET, months_of_other_settings
 
     stand = [month for month in wanted if work.waits is None or month < work.waits]
-    if not work.months and stand:
+    if bare:
+        say(f"{_spans(bare)}: published, but without a report, which is written now.")
+    elif not work.months and stand:
         verb = agreeing(len(stand), "stands", "stand")
         say(f"Nothing to do: {_span(stand)} {verb} in the published file. To run months again, add --force.")
     if work.assets and PUBLISHING_ASSET in work.assets:
@@ -102,12 +112,26 @@ def _say_what_is_due(
     if stale:
         with Pipeline(config_path=str(config.path)).warehouse.connect(say) as connection:
             changed = changed_settings(connection, config, stale)
-        were = agreeing(len(stale), "was", "were")
-        say(
-            f"{_span(stale)} {were} made with other settings than {chosen.config} has now"
-            f"{f' ({changed})' if changed else ''}. To rebuild {agreeing(len(stale), 'it', 'them')}: "
-            f"segment-pipeline run --config {quote(str(chosen.config))} --months {_span(stale)} --force"
-        )
+        if changed is not None:
+            were = agreeing(len(stale), "was", "were")
+            say(
+                f"{_span(stale)} {were} made with other settings than {chosen.config} has now"
+                f"{f' ({changed})' if changed else ''}. To rebuild {agreeing(len(stale), 'it', 'them')}: "
+                f"segment-pipeline run --config {quote(str(chosen.config))} --months {_span(stale)} --force"
+            )
+
+
+def _write_reports(months: Sequence[date]) -> None:
+    """Write the reports of published months; of one that cannot be written, say so."""
+    from segment_pipeline.run_months import REPORT_ASSET, Work, run_months
+
+    for result in run_months(Work(months, assets=[REPORT_ASSET])):
+        if result.remark is not None:
+            _say_no_report(result.month, result.remark)
+
+
+def _say_no_report(month: date, remark: str) -> None:
+    print(f"{month_key(month)} has no new report. {remark}", file=sys.stderr)
 
 
 def _warn_of_outdated(chosen: argparse.Namespace, there: Collection[date], changed: Sequence[date]) -> None:
@@ -174,10 +198,11 @@ def _wanted_months(config: Config, asked: list[date] | None) -> list[date]:
         raise ConfigError(f"{config.path}: first_month: {month_key(config.first_month)} has not closed yet.")
     outside = [month for month in asked or [] if month not in closed]
     if outside:
-        raise ConfigError(
-            f"--months: {month_key(outside[0])} is not a closed month of {config.path}, which has "
-            f"{month_key(closed[0])} to {month_key(closed[-1])}."
-        )
+        asked_for, has = month_key(outside[0]), f"{month_key(closed[0])} to {month_key(closed[-1])}"
+        over = outside[0] < datetime.now(UTC).date().replace(day=1)
+        if over and config.last_month is not None and outside[0] > config.last_month:
+            raise ConfigError(f"--months: {asked_for} is excluded by last_month of {config.path}, which has {has}.")
+        raise ConfigError(f"--months: {asked_for} is not a closed month of {config.path}, which has {has}.")
     return asked or closed
 
 
@@ -224,5 +249,5 @@ def _run_with_progress(
             how = "passed over, as it has no order line" if result.passed_over else "published"
             say(f"{month_key(result.month)} {how} ({done} of {len(work.months)}, {seconds:.0f} s)")
             if result.remark is not None:
-                print(f"{month_key(result.month)} has no new report. {result.remark}", file=sys.stderr)
+                _say_no_report(result.month, result.remark)
     return None, behind, warned

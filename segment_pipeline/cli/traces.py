@@ -42,6 +42,7 @@ SETTINGS = "dagster.yaml"
 PATIENCE = 10.0
 """Seconds that another program may take to let go of a file of Dagster's."""
 
+_FREE_SPACE = "Free disk space there, and run the same command again."
 _CLOSE_DAGSTER = "Close Dagster's UI and daemon, and run the same command again."
 
 
@@ -211,7 +212,9 @@ def _clear_database(file: Path, names: re.Pattern[str]) -> int:
                 connection.execute("VACUUM")  # or the freed pages still have it
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.OperationalError as error:
-        raise TracesLeftError(f"{file} cannot be cleared: {error}. {_CLOSE_DAGSTER}") from error
+        # it is written anew beside itself
+        advice = _FREE_SPACE if "disk is full" in str(error) else _CLOSE_DAGSTER
+        raise TracesLeftError(f"{file} cannot be cleared: {error}. {advice}") from error
     if busy:
         raise TracesLeftError(f"{file} is in use, and what it held a moment ago is still beside it. {_CLOSE_DAGSTER}")
     return changed

@@ -66,6 +66,9 @@ from segment_pipeline.months import month_key
 ADVISED_FEATURES = 8
 """More features than this are allowed, with a warning: a covariance then has more numbers than a month can support."""
 
+WITHOUT_RESULT = frozenset({"name", "last_month", "output_dir", "publish", "engine", "operation"})
+"""Keys that change no result of a month: what it is called, whether it is run, where, and with what."""
+
 
 class Config(Settings):
     """The whole of `segmentation.yaml`. Make it with `load_config` or `parse_config`."""
@@ -299,16 +302,13 @@ class Config(Settings):
         """The values that can change a result, as JSON.
 
         The validated ones with the defaults filled in: comments, order of keys and spelling (`1` or `1.0`) do not
-        count, nor do `output_dir`, `publish`, `engine` and `operation`, so that two machines agree, nor what decides
-        only whether a month is run, or which colour a figure has.
+        count, nor does what stands in WITHOUT_RESULT, so that two machines agree, nor what decides only whether a month
+        is run, or which colour a figure has.
         """
         content = self.model_dump(
             mode="json",
             exclude={
-                "output_dir": True,
-                "publish": True,
-                "engine": True,
-                "operation": True,
+                **dict.fromkeys(WITHOUT_RESULT, True),
                 "features": {"__all__": {"better"}},
                 "source": {"late_data": True, "feed_ends_early": True, "query": {"runs_on"}},
                 "quality": {"empty_month"},

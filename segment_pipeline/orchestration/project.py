@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
-from segment_pipeline.config.config import Config
+from segment_pipeline.config.config import WITHOUT_RESULT, Config
 from segment_pipeline.database.store import Connection, WarehouseError, month_literal
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS, RUN_SETTINGS
 
@@ -41,21 +41,29 @@ def keep_settings(connection: Connection, config: Config) -> None:
     )
 
 
-def changed_settings(connection: Connection, config: Config, months: Sequence[date]) -> str:
+def changed_settings(connection: Connection, config: Config, months: Sequence[date]) -> str | None:
     """The settings that have changed since these months were made, as `model.seed was 42 and is 43`; "" where that was
-    by a version that did not keep them."""
+    by a version that did not keep them, None where no setting that can change a result has."""
     rows = connection.execute(
         f"""
-        SELECT DISTINCT settings FROM {RUN_SETTINGS.name} SEMI JOIN (
+        SELECT DISTINCT settings FROM {RUN_SETTINGS.name} RIGHT JOIN (
             SELECT arg_max(config_hash, sequence) AS config_hash FROM {PIPELINE_RUNS.name}
             WHERE month IN ({", ".join(map(month_literal, months))}) GROUP BY month
         ) USING (config_hash) ORDER BY settings
         """
     ).fetchall()
     now = json.loads(config.settings)
-    found = list(dict.fromkeys(change for (then,) in rows for change in _differences("", json.loads(then), now)))
+    kept = [_with_result(json.loads(then)) for (then,) in rows if then is not None]
+    found = list(dict.fromkeys(change for then in kept for change in _differences("", then, now)))
+    if not found and len(kept) == len(rows):
+        return None
     more = f"; and {len(found) - CHANGES_SHOWN} more" if len(found) > CHANGES_SHOWN else ""
     return "; ".join(found[:CHANGES_SHOWN]) + more
+
+
+def _with_result(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as they were kept, without what an older version kept beside them."""
+    return {key: value for key, value in settings.items() if key not in WITHOUT_RESULT}
 
 
 def _differences(key: str, then: Any, now: Any) -> Iterator[str]:

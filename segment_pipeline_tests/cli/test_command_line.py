@@ -300,7 +300,7 @@ def test_a_date_format_that_does_not_fit_is_refused_and_no_other_is_read(command
         ("2023-05..2023-04", "2023-05..2023-04 ends before it begins"),
         ("2023-05..", "'' is not a month"),
         ("2023-01", "2023-01 is not a closed month of"),
-        ("2023-05..2023-06", "2023-06 is not a closed month of"),
+        ("2023-05..2023-06", "2023-06 is excluded by last_month of"),
     ],
 )
 def test_months_that_cannot_be_meant_are_refused(commands, three_months, months, said):
@@ -442,6 +442,9 @@ def test_changed_settings_are_noticed_and_change_nothing_by_themselves(commands,
     assert "2023-03..2023-05 were made with other settings" in ended.err
     assert f"than {copy.config_path} has now (tiers.dominant was 0.8 and is 0.9). To rebuild them" in ended.err
     assert "--months 2023-03..2023-05 --force" in ended.err
+    copy.configure(last_month="2023-04")  # what changes no result is no other setting
+    ended = commands.run(copy)
+    assert (ended.code, "other settings" in ended.err) == (0, False), ended.err
     assert published_content(copy.published) == published_content(three_months.published)
 
 

@@ -377,3 +377,18 @@ def test_a_history_that_another_program_holds_is_told(history, monkeypatch):
         reader.execute("BEGIN IMMEDIATE")
         with pytest.raises(TracesLeftError, match=r"cannot be cleared.*Close Dagster's UI and daemon"):
             list(clear_history(history, [ANA]))
+
+
+def test_a_history_for_which_the_disk_is_full_is_told_so(history, monkeypatch):
+    made = sqlite3.connect
+
+    def with_little_room(*arguments, **options):
+        connection = made(*arguments, **options)
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        return connection
+
+    monkeypatch.setattr("segment_pipeline.cli.traces.sqlite3.connect", with_little_room)
+    monkeypatch.setattr("segment_pipeline.cli.traces.WORD", "a former customer " * 5_000)
+    with pytest.raises(TracesLeftError, match=r"disk is full\. Free disk space there, and run the same"):
+        list(clear_history(history, [ANA]))

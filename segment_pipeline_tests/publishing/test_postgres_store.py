@@ -341,24 +341,68 @@ def test_another_project_is_not_written_over(copy, database):
         fill(PostgresStore(load_config(other)))
 
 
-def test_who_is_forgotten_or_merged_leaves_no_trace_there(copy, database):
+FILES = "SELECT relname, pg_relation_filepath(oid) FROM pg_class WHERE relnamespace = 'segments'::regnamespace"
+
+
+def files_with(postgres, address, *ids):
+    """The relations whose files hold one of the ids, in rows that are there or in what was deleted."""
+    with session(address) as server:
+        server.execute("CHECKPOINT")
+        relations = server.execute(
+            "SELECT oid::regclass::text, pg_relation_filepath(oid) FROM pg_class WHERE pg_relation_filepath(oid) <> ''"
+        ).fetchall()
+    held = {name: (postgres.folder / "data" / path).read_bytes() for name, path in relations}
+    return {name for name, content in held.items() if any(one.encode() in content for one in ids)}
+
+
+def test_who_is_forgotten_or_merged_leaves_no_trace_there(copy, postgres, database):
     store = filled(copy, database)
     with session(database) as server:
         server.execute("ANALYZE")  # as the server does by itself, sooner or later
     gone, old, new = (row[0] for row in ask(database, "SELECT customer_id FROM current_assignments ORDER BY 1 LIMIT 3"))
     assert "pg_stats" in traces_in_server(database, gone)
+    assert "monthly_assignments" in files_with(postgres, database, gone)
+    with session(database) as server:
+        server.execute("DROP TABLE store_deleted")  # as an older version has left it
     config = ["--config", str(copy.config_path)]
     assert main(["forget", gone, *config]) == 0
+    files = dict(ask(database, FILES))
     assert main(["merge", old, "into", new, *config]) == 0
+    assert files_with(postgres, database, gone, old) <= {"pg_statistic"}  # a catalogue, its administrator's
+    rewritten = {name for name, file in ask(database, FILES) if file != files[name]}
+    assert "monthly_assignments" in rewritten
+    assert not rewritten & {"segment_parameters", "store_parts"}  # which have lost nothing
     assert assets_behind(store.config) == []
     assert_same(copy.published, database)
     assert traces_in_server(database, gone, old) == []
     assert "segments.monthly_assignments" in traces_in_server(database, new)  # it would be found
+    assert ask(database, "TABLE store_deleted") == []
     dead = "SELECT sum(n_dead_tup) FROM pg_stat_user_tables WHERE relname = 'monthly_assignments'"
     deadline = time.monotonic() + 10
     while ask(database, dead) != [(0,)]:  # the server's own statistics come late
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_who_is_forgotten_while_the_server_is_away_is_taken_out_later_and_that_is_said(
+    commands, copy, database, capsys
+):
+    filled(copy, database)
+    (gone,) = ask(database, "SELECT min(customer_id) FROM current_assignments")[0]
+    forget = ["forget", gone, "--config", str(copy.config_path)]
+    naming(copy, '{postgres: "postgresql://tests@127.0.0.1:1/shop", parquet: lake}')
+    assert main(forget) == 1
+    said = capsys.readouterr()
+    assert "lake: filled again" in said.out  # the other store need not wait
+    assert re.search(r"rows may still be in schema segments .*`forget` is done\. .*the same command again", said.err)
+    assert "brought here" not in said.err
+    naming(copy, f'{{postgres: "{database}", parquet: lake}}')
+    ended = commands.run(copy)
+    assert "a store could not be reached. A run only brings stores up to the published file" in ended.err
+    assert traces_in_server(database, gone) == []
+    assert main(forget) == 0
+    assert ask(database, "TABLE store_deleted") == []
+    assert "has not come to its end" not in commands.run(copy).err
 
 
 def test_a_run_publishes_although_a_store_is_away_and_the_next_brings_it_what_it_lacks(commands, copy, database):

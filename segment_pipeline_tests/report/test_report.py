@@ -510,8 +510,17 @@ def test_a_report_that_fails_costs_no_month_and_can_be_made_later(commands, copy
     shutil.rmtree(copy.folder / "reports")
 
     ended = commands.run(copy)  # a report that is missing is no reason to run a month again
-    assert (ended.code, "Nothing to do" in ended.err) == (0, True), ended.err
-    assert not (copy.folder / "reports").exists()
+    assert ended.code == 0, ended.err
+    assert "2023-03..2023-05: published, but without a report, which is written now." in ended.err
+    assert "Nothing to do" not in ended.err
+    assert {path.name: path.read_bytes() for path in (copy.folder / "reports").iterdir()} == made
+    (copy.folder / "reports" / "2023-04.html").unlink()  # killed before it was written
+    os.utime(copy.folder / "reports" / "2023-05.html", (0, 0))  # and so, with that of an earlier run
+    ended = commands.run(copy)
+    assert "2023-04..2023-05: published, but without a report" in ended.err
+    assert {path.name: path.read_bytes() for path in (copy.folder / "reports").iterdir()} == made
+    assert "Nothing to do" in commands.run(copy).err
+    shutil.rmtree(copy.folder / "reports")
 
     (copy.folder / "reports").write_text("in the way")
     ended = commands.run(copy, "--months", "2023-04..2023-05", "--force")

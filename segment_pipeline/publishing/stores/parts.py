@@ -24,6 +24,10 @@ STORE_NAMES = frozenset({"published_postgres", "published_parquet"})
 """The assets that fill a store."""
 
 
+BROUGHT_LATER = "Then run again: what is published stands in segments.duckdb, and is brought here."
+"""What to do when a month did not get into a store."""
+
+
 class StoreError(PipelineError):
     """A store could not be filled, or looked at. It is as it was, and the published file stands."""
 

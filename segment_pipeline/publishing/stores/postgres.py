@@ -23,7 +23,7 @@ from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import first_line
 from segment_pipeline.orchestration.tables import PIPELINE_RUNS
 from segment_pipeline.publishing.catalogue import PUBLISHED_TABLES
-from segment_pipeline.publishing.stores.parts import Part, StoreError, by_table, condition_of
+from segment_pipeline.publishing.stores.parts import BROUGHT_LATER, Part, StoreError, by_table, condition_of
 from segment_pipeline.publishing.stores.postgres_sql import (
     columns_of,
     definitions_of,
@@ -40,7 +40,7 @@ PATIENCE = 10
 BATCH = 50_000
 """Rows that are on their way to the server at a time."""
 
-STORE_PARTS, STORE_DEFINITIONS = "store_parts", "store_definitions"
+STORE_PARTS, STORE_DEFINITIONS, STORE_DELETED = "store_parts", "store_definitions", "store_deleted"
 _OWN = (
     f"CREATE TABLE IF NOT EXISTS {STORE_PARTS} "
     '("table" text, month_column text, month date, rows bigint, fingerprint text); '
@@ -48,6 +48,11 @@ _OWN = (
     "'What is published here, by table and month: how many rows, and their fingerprint.'; "
     f"CREATE TABLE IF NOT EXISTS {STORE_DEFINITIONS} (name text PRIMARY KEY, digest text); "
     f"COMMENT ON TABLE {STORE_DEFINITIONS} IS 'Which text the comments, the views and the function here have.'"
+)
+_OWN_DELETED = (
+    f'CREATE TABLE {STORE_DELETED} ("table" text PRIMARY KEY); '
+    f"COMMENT ON TABLE {STORE_DELETED} IS "
+    "'The tables whose files may still have rows that were deleted: they are written anew after forget and merge.'"
 )
 
 
@@ -91,11 +96,20 @@ class PostgresStore:
 
     def clear(self) -> None:
         with self._connected() as server:
-            there = server.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [self.schema]).fetchall()
-            for table in sorted({table.name for table in PUBLISHED_TABLES} & {name for (name,) in there}):
-                # What is deleted lies in its pages until then, and in the samples that the server keeps of columns;
-                # truncating pages would lock readers out.
-                server.execute(f"VACUUM (ANALYZE, TRUNCATE false) {identifier(self.schema)}.{identifier(table)}")
+            schema = identifier(self.schema)
+            tables = server.execute(
+                f'SELECT "table" FROM {schema}.{STORE_DELETED} '
+                'WHERE "table" IN (SELECT tablename FROM pg_tables WHERE schemaname = %s) ORDER BY 1',
+                [self.schema],
+            ).fetchall()
+            # who reads meanwhile waits, and so must not wait behind us for somebody who never ends
+            server.execute(f"SET lock_timeout = '{PATIENCE}s'")
+            for (table,) in tables:
+                # What is deleted lies in the table's files until these are written anew, as a plain VACUUM frees their
+                # pages and overwrites none; and in the samples that the server keeps of columns.
+                server.execute(f"VACUUM (FULL, ANALYZE) {schema}.{identifier(table)}")
+                server.execute(f'DELETE FROM {schema}.{STORE_DELETED} WHERE "table" = %s', [table])
+            server.execute("RESET lock_timeout")  # a pooler hands the session to others
 
     def problems(self) -> list[str]:
         try:
@@ -139,6 +153,10 @@ class PostgresStore:
             server.execute(f"CREATE SCHEMA {identifier(self.schema)}")
         if STORE_DEFINITIONS not in there:
             server.execute(_OWN)
+        if STORE_DELETED not in there:
+            server.execute(_OWN_DELETED)
+            # an older version has not written down which of its tables have lost rows
+            _note_deleted(server, [name for name in months if name in there])
         for name, columns in tables.items():
             lacking = {column: kind for column, kind in columns.items() if column not in there.get(name, ())}
             if name not in there:
@@ -217,10 +235,15 @@ def _declared(columns: Mapping[str, str], before: str = "") -> str:
 
 def _delete(server: "psycopg.Connection", table: str, parts: Sequence[Part]) -> None:
     server.execute(f"DELETE FROM {identifier(table)} WHERE {condition_of(parts)}")
+    _note_deleted(server, [table])
     server.cursor().executemany(
         f'DELETE FROM {STORE_PARTS} WHERE "table" = %s AND month IS NOT DISTINCT FROM %s',
         [(table, part.month) for part in parts],
     )
+
+
+def _note_deleted(server: "psycopg.Connection", tables: Sequence[str]) -> None:
+    server.execute(f"INSERT INTO {STORE_DELETED} SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", [list(tables)])
 
 
 def _copy(
@@ -308,4 +331,4 @@ def _told(error: "psycopg.Error", address: Mapping[str, Any]) -> str:
     if address.get("password"):
         said = said.replace(address["password"], "***")
     advice = _UNREACHED if error.sqlstate is None else _ADVICE.get(error.sqlstate, "")
-    return f"{said}. {advice}Then run again: what is published stands in segments.duckdb, and is brought here."
+    return f"{said}. {advice}{BROUGHT_LATER}"
