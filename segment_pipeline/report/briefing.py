@@ -114,7 +114,7 @@ def _not_published(story: Story) -> list[str]:
     month, months = story["month"], story["months"]
     then = {when: add_months(month, -ago) for when, ago in _EARLIER}
     return [
-        f"{when}: {'before the first month' if one < min(months) else 'not published'}"
+        f"{when}: {'not known' if one < min(months) else 'not published'}"
         for when, one in then.items()
         # what changed says of the first month that it is one
         if one not in months and month > min(months)
@@ -208,7 +208,7 @@ def _changed(story: Story) -> Answer:
     if moved is None:
         return Answer("This is the first month: what changes is known from the second on.")
     coming = f"{whole(moved['new'])} new, {whole(moved['returned'])} came back, {whole(moved['lapsed'])} lapsed."
-    more = [*_flows_beyond_chance(story), _sizes_told(story), coming, *_refit_told(story)]
+    more = [*_refit_told(story), *_flows_beyond_chance(story), _sizes_told(story), coming]
     if moved["unmeasured"]:
         said = "Who changed segment is not known, as no model sees both months: their features differ."
         return Answer(said, more)
@@ -262,12 +262,13 @@ def _sizes_told(story: Story) -> str:
     if abs(most["change"]) < 0.0005:
         return "No segment's share changed."
     shift = next((row for row in story["chance"] if row["measure"] == "base_shift"), None)
-    said = f"Largest change of size: {most['name']}, {points(most['change'])} points to {percent(most['share'])}."
+    largest = f"{most['name']}, {points(most['change'])} points to {percent(most['share'])}."
+    said = f"Largest change of size: {largest}"
     if shift is None or shift["reason"] is not None:
         return said
     # of all sizes together, and of who was there in both months: no judgement on the one that is named
     if shift["beside_chance"] != "above":
-        return f"{said} All sizes together changed no more than chance explains."
+        return f"All sizes together changed no more than chance explains; the largest change: {largest}"
     low, high = (whole(shift[end] * shift["customers"]) for end in ("chance_low", "chance_high"))
     return (
         f"{said} All sizes together changed beyond chance: at least {whole(shift['observed_customers'])} must have "
@@ -285,14 +286,12 @@ def _refit_told(story: Story) -> list[str]:
     told = f"A new model began: {champion['n_segments']} segments, {before['n_segments']} before. "
     if story["measured_by"] != champion["model_version"]:
         return [f"{told}Who moved is told by the model before, in both months; all else by the new one."]
-    told += f"All that is said here is by the new one, of {earlier} too"
+    told += f"What is said here of {earlier} is by the new one too, so that only customers move"
     step = story["moved_by_refit"]
-    return [
-        f"{told}; that {words.counted(step)} who did not move {'stands' if step == 1 else 'stand'} elsewhere than was "
-        "published then is its own step."
-        if step
-        else f"{told}."
-    ]
+    if not step:
+        return [f"{told}."]
+    verb = words.agreeing(step, "has", "have")
+    return [f"{told}: {words.counted(step)} who did not {verb} another segment than was published then."]
 
 
 def _attention(story: Story) -> Answer:
@@ -306,11 +305,11 @@ def _attention(story: Story) -> Answer:
     if risk is not None and risk["of_list"] is not None:
         of_list, of_all = (f"{whole(risk[of])} {money_of(story)}".rstrip() for of in ("of_list", "of_all"))
         said += f", with {of_list} of next year's revenue at risk ({of_all} among all customers)"
-    more = _money_judged(story) if risk is not None else []
-    more += [f"Chosen {stands_on}."] if stands_on else []
+    more = [f"Chosen {stands_on}."] if stands_on else []
     judged = story["contact_list"]
     more.append(_list_judged(judged, money_of(story)) if judged is not None else "No earlier list can be judged yet.")
     more += _risk_judged(story)
+    more += _money_judged(story) if risk is not None else []
     return Answer(f"{said}.", more)
 
 
@@ -320,6 +319,8 @@ def _list_judged(judged: Row, money: str) -> str:
     number, made = judged["months"], [("", "precision", "money_lost")]
     if judged["churn_risk_precision"] is not None:
         made.append(("by churn risk alone", "churn_risk_precision", "churn_risk_money_lost"))
+    if judged.get("recency_precision") is not None:
+        made.append(("by the longest silence", "recency_precision", "recency_money_lost"))
     made.append(("at random", "base_rate", "random_money_lost"))
     own, *others = (
         (
@@ -442,6 +443,8 @@ def _cautions(story: Story) -> list[str]:
     if fired and champion is not None and months_between(champion["trained_month"], story["month"]):
         named = words.listed(list(dict.fromkeys(spoken(row["metric"]) for row in fired)))
         found.append(f"the customers have changed since the segments were drawn ({named})")
+    if _refit_told(story):
+        found.append("the segments are new this month, and what the months to come will show of them is not known yet")
     broken = dict.fromkeys(row["metric"] for row in _validated(story) if row["passed"] is False)
     found += [BROKEN.get(metric, f"{spoken(metric)} breaks its limit") for metric in broken]
     money = _latest_of_money(story) if story["at_risk"] is not None else None

@@ -62,7 +62,7 @@ def test_the_five_answers_say_how_the_base_is_what_changed_whom_to_see_to_what_t
     action = {"segment_id": None, "action_id": "call", "what": "Call them.", "customers": 9, "owner": "CRM"}
     answers = briefed(actions=[action])
     assert answers.sentences == [
-        "1,500 customers (+7.1 % on last month, a year ago: before the first month) and 100,000 EUR spent in the "
+        "1,500 customers (+7.1 % on last month, a year ago: not known) and 100,000 EUR spent in the "
         "months looked at (+25.0 % on last month), in 2 segments.",
         "More than chance: 30 of 1,000 customers changed segment, where chance alone moves 20 to 28.",
         "9 customers on this month's contact list.",
@@ -70,8 +70,7 @@ def test_the_five_answers_say_how_the_base_is_what_changed_whom_to_see_to_what_t
         "Yes: nothing speaks against these segments.",
     ]
     assert answers.changed.more == [
-        "Largest change of size: Regulars, +5.0 points to 60 %. All sizes together changed no more than chance "
-        "explains.",
+        "All sizes together changed no more than chance explains; the largest change: Regulars, +5.0 points to 60 %.",
         "5 new, 2 came back, 7 lapsed.",
     ]
 
@@ -139,14 +138,15 @@ def test_in_the_month_of_a_refit_the_models_own_step_is_named_and_is_no_change_o
     champion = {"model_version": 2, "trained_month": MAY, "n_segments": 2}
     before = {"model_version": 1, "trained_month": MARCH, "n_segments": 5}
     new = {"champion": champion, "versions": [before, champion], "measured_by": 2, "moved_by_refit": 900}
-    assert briefed(**new).changed.more[-1] == (
-        "A new model began: 2 segments, 5 before. All that is said here is by the new one, of April 2023 too; that 900 "
-        "customers who did not move stand elsewhere than was published then is its own step."
+    assert briefed(**new).changed.more[0] == (
+        "A new model began: 2 segments, 5 before. What is said here of April 2023 is by the new one too, so that only "
+        "customers move: 900 customers who did not have another segment than was published then."
     )
-    alone = briefed(**new | {"moved_by_refit": 1}).changed.more[-1]
-    assert "that 1 customer who did not move stands elsewhere" in alone
-    assert briefed(**new | {"moved_by_refit": 0}).changed.more[-1].endswith("by the new one, of April 2023 too.")
-    by_the_one_before = briefed(**new | {"measured_by": 1}).changed.more[-1]
+    alone = briefed(**new | {"moved_by_refit": 1}).changed.more[0]
+    assert "1 customer who did not has another segment" in alone
+    assert briefed(**new | {"moved_by_refit": 0}).changed.more[0].endswith("so that only customers move.")
+    assert briefed(**new).trust.said.startswith("With care: the segments are new this month")
+    by_the_one_before = briefed(**new | {"measured_by": 1}).changed.more[0]
     assert by_the_one_before.endswith("Who moved is told by the model before, in both months; all else by the new one.")
     assert "A new model" not in " ".join(briefed(versions=[before, champion]).changed.more)
 
@@ -170,12 +170,14 @@ def test_who_needs_us_comes_with_the_revenue_at_risk_and_with_how_such_lists_cam
         "customers)."
     )
     assert attention.more == [
-        "What is expected of spend cannot be judged yet.",
         "Chosen by churn risk alone: no warning has proven to find more.",
         "Of 3 earlier lists, each made by the rule of its month, 24 % fell silent, who spent 19,537 EUR a year per "
         "list. As many customers chosen otherwise: by churn risk alone 41 % and 10,056 EUR; at random 4 % and 3,848 "
         "EUR.",
+        "What is expected of spend cannot be judged yet.",
     ]
+    silent = briefed(contact_list=lists | {"recency_precision": 0.3}).attention.more[1]
+    assert "and 10,056 EUR; by the longest silence 30 %; at random" in silent
     one = briefed(contact_list=lists | {"months": 1, "money_lost": 19_536.6}).attention.more[-1]
     assert one.startswith(
         "Of 1 earlier list, made by the rule of its month, 24 % fell silent, who spent 19,537 EUR a year."
@@ -197,16 +199,16 @@ def test_the_money_at_risk_says_how_far_such_money_was_off_and_the_light_knows_i
 
     money = [judged(0.9, date(2022, 12, 1)), judged(0.142)]
     answers = briefed(at_risk=risk, value_quality=money)
-    assert answers.attention.more[0] == "The spend expected of the 3 months after March 2023 was 14 % too high."
+    assert answers.attention.more[-1] == "The spend expected of the 3 months after March 2023 was 14 % too high."
     assert answers.trust.light == "amber"
     assert answers.trust.said == "With care: the spend expected of the 3 months after March 2023 was 14 % too high."
     near = briefed(at_risk=risk, value_quality=[judged(-0.04)])
-    assert near.attention.more[0].endswith("was 4 % too low.")
+    assert near.attention.more[-1].endswith("was 4 % too low.")
     assert near.trust.light == "green"
-    assert briefed(at_risk=risk, value_quality=[judged(0.004)]).attention.more[0].endswith("was right to 1 %.")
+    assert briefed(at_risk=risk, value_quality=[judged(0.004)]).attention.more[-1].endswith("was right to 1 %.")
     # the money is of twelve months: once twelve are judged, that counts
     year = briefed(at_risk=risk, value_quality=[*money, judged(0.02, date(2022, 5, 1), 12)])
-    assert "of the 12 months after May 2022 was 2 % too high" in year.attention.more[0]
+    assert "of the 12 months after May 2022 was 2 % too high" in year.attention.more[-1]
     assert year.trust.light == "green"
     # where no money is shown nothing is said of it
     without = briefed(value_quality=money)
