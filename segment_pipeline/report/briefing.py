@@ -290,8 +290,8 @@ def _refit_told(story: Story) -> list[str]:
     step = story["moved_by_refit"]
     if not step:
         return [f"{told}."]
-    verb = words.agreeing(step, "has", "have")
-    return [f"{told}: {words.counted(step)} who did not {verb} another segment than was published then."]
+    verb = words.agreeing(step, "stands", "stand")
+    return [f"{told}: {words.counted(step)} who stayed {verb} in another segment than was published then."]
 
 
 def _attention(story: Story) -> Answer:

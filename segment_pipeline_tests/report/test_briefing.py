@@ -140,10 +140,10 @@ def test_in_the_month_of_a_refit_the_models_own_step_is_named_and_is_no_change_o
     new = {"champion": champion, "versions": [before, champion], "measured_by": 2, "moved_by_refit": 900}
     assert briefed(**new).changed.more[0] == (
         "A new model began: 2 segments, 5 before. What is said here of April 2023 is by the new one too, so that only "
-        "customers move: 900 customers who did not have another segment than was published then."
+        "customers move: 900 customers who stayed stand in another segment than was published then."
     )
     alone = briefed(**new | {"moved_by_refit": 1}).changed.more[0]
-    assert "1 customer who did not has another segment" in alone
+    assert "1 customer who stayed stands in another segment" in alone
     assert briefed(**new | {"moved_by_refit": 0}).changed.more[0].endswith("so that only customers move.")
     assert briefed(**new).trust.said.startswith("With care: the segments are new this month")
     by_the_one_before = briefed(**new | {"measured_by": 1}).changed.more[0]
