@@ -216,7 +216,7 @@ def months_without_report(config: Config, wanted: Collection[date]) -> list[date
     def has_its_own(month: date, since: datetime) -> bool:
         try:
             written = report_path(config.output_dir, month).stat().st_mtime
-        except FileNotFoundError:
+        except OSError:  # it is not there, or something stands in its folder's place: writing it says what
             return False
         return written >= int(since.replace(tzinfo=UTC).timestamp())  # file systems may keep whole seconds
 

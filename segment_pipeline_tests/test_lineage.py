@@ -7,7 +7,7 @@ one that cannot be is a failure, not a gap.
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -203,6 +203,12 @@ class ListeningPipeline(SegmentPipeline):
         with super().step(context) as step:
             step.connection = self._listening(context, step.connection)
             yield step
+
+    def begin(self, name: str, work: Callable[..., Any], context: dg.AssetExecutionContext) -> None:
+        def heard(connection: duckdb.DuckDBPyConnection, *rest: Any) -> Any:
+            return work(Listening(connection, self.heard[name]), *rest)
+
+        super().begin(name, heard, context)
 
     def _listening(self, context: dg.AssetExecutionContext, connection: duckdb.DuckDBPyConnection) -> Any:
         return Listening(connection, self.heard[context.asset_key.to_user_string()])

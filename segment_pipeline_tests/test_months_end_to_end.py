@@ -173,7 +173,7 @@ def test_in_a_refit_month_every_table_speaks_of_one_model_and_of_the_same_moveme
     stayed = """
         SELECT avg(CAST(to_segment_id = from_segment_id AS DOUBLE)) FROM (
             SELECT d.*,
-                list_max(list_transform(list_zip(a.probabilities, d.changes), lambda both: both[1] - both[2])) AS sure
+                list_max(list_transform(list_zip(a.probabilities, d.changes), lambda pair: pair[1] - pair[2])) AS sure
             FROM transition_deltas AS d JOIN monthly_assignments AS a USING (month, customer_id)
             WHERE d.month = DATE '2023-05-01' AND d.segment_ids = a.segment_ids
         ) WHERE sure >= 0.9

@@ -179,7 +179,7 @@ class Evidence:
             f"""
             WITH lines AS (
                 SELECT {known_sql(order)} AS number, {moment_sql(self.columns[date])} AS moment, count(*) AS times
-                FROM {self._some_rows(order)} GROUP BY number, moment, hash(raw_rows)
+                FROM {self._some_rows(order)} GROUP BY 1, 2, hash(raw_rows) -- a column may be called as these are
             ),
             orders AS (
                 SELECT min(moment) AS moment, min(times) > 1 AS again

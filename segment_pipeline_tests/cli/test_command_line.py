@@ -371,7 +371,7 @@ def test_a_month_that_fails_stops_the_run_and_names_what_was_not_tried(commands,
     copy.orders_path.unlink()
     before = published_content(copy.published)
     ended = commands.run(copy, "--force", "--months", "2023-04..2023-05")
-    assert_refused(ended, 1, "2023-04 failed and was not published", "orders.parquet", "2023-05 stand on it")
+    assert_refused(ended, 1, "2023-04 failed and was not published", "orders.parquet", "2023-05 stands on it")
     assert "defect" not in ended.err
     assert "Dependencies for step" not in ended.err  # Dagster's own words are for the UI
     assert published_content(copy.published) == before

@@ -46,7 +46,11 @@ def layout_of(path: str) -> Layout | None:
         return _quoted(path, first) or _fixed(path, first)
     remarks, end = _remarks(path, header)
     said = tuple(line.strip() for line in remarks if line.strip() and not RULE.fullmatch(line))
-    if (outline := _outline(path, end, header)) is not None:
+    try:
+        outline = _outline(path, end, header)
+    except csv.Error:  # a cell of 128 kB: no report for people
+        outline = None
+    if outline is not None:
         return Layout(outline, "labels of groups in all of their lines", said)
     return Layout(_up_to(path, end), below=said) if remarks else None
 
