@@ -19,6 +19,7 @@ from segment_pipeline.database.user_sql import what_it_does_beside_reading
 from segment_pipeline.errors import SourceError
 from segment_pipeline.sources.files import Relation
 
+WHOLE_TYPES = re.compile(r"^U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?$")
 NUMERIC_TYPES = re.compile(r"^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL(\(\d+,\d+\))?|BOOLEAN)$")
 
 NO_DATES = ("1902-01-01", "2200-01-01")

@@ -9,6 +9,7 @@ from segment_pipeline.config.source import ProductsSource, resolve_source_path
 from segment_pipeline.database.quoting import identifier
 from segment_pipeline.errors import SourceError
 from segment_pipeline.sources.expressions import (
+    WHOLE_TYPES,
     bound,
     category_text,
     columns_of_ids_alone,
@@ -35,9 +36,9 @@ class Products:
 
     def is_of(self, product_id: str, kind: str) -> str:
         """Whether a row of PRODUCTS is of the product of a line, whose id is such an expression of such a type: as
-        text, unless both are the same whole numbers, which is quicker."""
+        text, unless both are whole numbers, which is quicker."""
         column = f"products.{identifier(PRODUCT)}"
-        if kind == self.kind and kind.endswith("INT"):
+        if WHOLE_TYPES.match(kind) and WHOLE_TYPES.match(self.kind):
             return f"{column} = ({product_id}\n)"
         return f"{column} = {text_id(product_id, kind)}"
 
@@ -52,7 +53,7 @@ def open_products(connection: duckdb.DuckDBPyConnection, config: Config, product
         source = open_files(connection, path, columns_of_ids_alone(given, ("product_id",)), "source.products.path")
     of = bound(given, source)
     types = expression_types(connection, source, "source.products", of)
-    as_it_is = types["product_id"].endswith("INT")
+    as_it_is = WHOLE_TYPES.match(types["product_id"])
     product_id = f"({of['product_id']}\n)" if as_it_is else text_id(of["product_id"], types["product_id"])
     try:
         connection.execute(f"""

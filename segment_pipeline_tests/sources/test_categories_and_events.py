@@ -19,7 +19,7 @@ from segment_pipeline.sources.own_features import check_own_features
 from segment_pipeline.sources.sources import months_before
 from segment_pipeline.words import percent
 from segment_pipeline_tests.shop import Shop, query
-from segment_pipeline_tests.source_files import COLUMNS, MARCH, ORDERS, load, write
+from segment_pipeline_tests.source_files import COLUMNS, MARCH, ORDERS, configured, load, write
 
 KINDS = ("organic", "cleaning", "books", "toys")
 PRODUCTS = {"sku": "VARCHAR", "department": "VARCHAR"}
@@ -235,6 +235,25 @@ def test_a_product_of_two_categories_and_a_category_that_nobody_bought_are_told(
     write(tmp_path / "products.csv", [("p1", "books"), ("p1", "toys")], PRODUCTS)
     with pytest.raises(SourceError, match="the product p1 has several categories, such as books and toys"):
         load(config)
+
+
+@pytest.mark.parametrize("of_products", ["TINYINT", "INTEGER", "UBIGINT", "HUGEINT", "DOUBLE", "VARCHAR"])
+@pytest.mark.parametrize("of_lines", ["INTEGER", "BIGINT", "DOUBLE", "VARCHAR"])
+def test_products_are_found_whatever_types_their_ids_have(tmp_path: Path, of_lines: str, of_products: str) -> None:
+    bought = [("a", "o1", "2023-01-05", 3.0, 7), ("a", "o2", "2023-02-05", 1.0, 12), ("b", "o1", "2023-03-05", 2.0, 99)]
+    write(tmp_path / "o.parquet", [*bought, ("b", "o2", "2023-03-06", 2.0, None)], COLUMNS | {"item": of_lines})
+    products = [(7, "books"), (12, "toys"), (None, "cups")]
+    write(tmp_path / "p.parquet", products, {"sku": of_products, "department": "VARCHAR"})
+    config = configured(
+        tmp_path,
+        ["orders", "categories", "category_concentration"],
+        orders={**ORDERS, "path": "o.parquet"},
+        products={"path": "p.parquet", "product_id": "sku", "category": "department"},
+    )
+    counts, rows = load(config)
+    assert [(row["customer_id"], row["categories"]) for row in rows] == [("a", 2), ("b", 0)]
+    assert rows[0]["category_concentration"] == pytest.approx((3 / 4) ** 2 + (1 / 4) ** 2, abs=1e-12)
+    assert counts.uncategorised == 2  # a product that is in no file, and no product
 
 
 @pytest.mark.parametrize(
