@@ -12,7 +12,7 @@ from segment_pipeline import helper
 from segment_pipeline.mixture.candidates import Candidate, adjusted_rand_index, heldout_rows
 from segment_pipeline.mixture.chain import candidates
 from segment_pipeline.mixture.chain.candidates import Chain, few_customers, fit_memory_candidates
-from segment_pipeline.mixture.chain.markov import MarkovMixture
+from segment_pipeline.mixture.chain.markov import MarkovMixture, starting_memory
 from segment_pipeline.mixture.chain.panel import SEEN, Panel
 from segment_pipeline.mixture.gaussian import Mixture, bic
 from segment_pipeline_tests.mixture.test_markov import APART, QUIET, simulated
@@ -193,6 +193,27 @@ def test_a_third_search_only_looks_where_two_end_apart(
     (apart,) = examined(panel, [3], seed=1)
     assert searches == [[3]] * 3
     assert apart.bic == pytest.approx(agreed.bic, abs=0.5)
+
+
+@pytest.mark.parametrize(("afar", "more"), [(candidates.AFAR, 1), ((), 2)])
+def test_who_is_stuck_between_segments_is_led_out_by_a_look_from_afar(
+    panel: Panel, searches: list[list[int]], monkeypatch: pytest.MonkeyPatch, afar: tuple[float, ...], more: int
+) -> None:
+    """One component for two groups, and two for one: EM stays there, and other searches have to tell."""
+    stuck = Mixture(
+        np.array([0.8, 0.1, 0.1]),
+        np.array([[-0.75, 0.375], [-0.716, 3.284], [0.716, 4.716]]),
+        np.array([[[9.25, 1.406], [1.406, 1.047]], *[[[0.488, 0.088], [0.088, 0.488]]] * 2]),
+    )
+    monkeypatch.setattr(candidates, "AFAR", afar)
+    known = [(stuck, starting_memory(stuck.weights))]
+    (went_on,) = fit_memory_candidates(panel, [3], variance_floor=FLOOR, seed=1, known=known)
+    assert not searches
+    assert went_on.examined is not None
+    found = went_on.examined(0.0, 0.0)
+    assert found.bic < went_on.bic - 100.0
+    assert found.stability > 0.99
+    assert len(searches) == more
 
 
 def test_a_large_panel_is_searched_on_a_sample_and_fitted_whole(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
