@@ -288,13 +288,15 @@ def fit_memory_candidates(
         return replace(found, converged=first.model.converged_, examined=partial(examined, first, whole))
 
     def examined(first: Chain, whole: Chain, kept: float, stay: float) -> Candidate:
-        """What further searches make of it: a second and, where the two end apart, a third. The best of them goes on
-        with all customers. What only went on from the month before, and is surpassed now, was no search. Segments that
-        customers only pass through are not searched for again: where they are ages, every search ends in ages."""
+        """What further searches make of it: a second and, where the two end apart, seen from afar too, a third. The
+        best of them goes on with all customers. What only went on from the month before, and is surpassed now, was no
+        search. Segments that customers only pass through are not searched for again: where they are ages, every search
+        ends in ages."""
         covariance_type, k = first.key
+        went_on = goes_on(covariance_type)
 
-        def independent(s: int) -> Chain:
-            return from_afar(search(covariance_type, s, [k])[k])
+        def anew(s: int) -> Chain:
+            return search(covariance_type, s, [k])[k]
 
         if whole.model.memory_.stays.min() < stay:  # of a segment of several components no fewer stay than of each
             found = _candidate(whole, exact, variance_floor, names, [first])
@@ -302,11 +304,13 @@ def fit_memory_candidates(
             if found.memory is not None and found.memory.stays.min() < stay:
                 return found
         with one_blas_thread():
-            chains = [from_afar(first), independent(1)]
+            chains = [from_afar(first) if went_on else first, anew(1)]
             if not agree(*chains):
-                chains.append(independent(2))
-                if goes_on(covariance_type) and posterior(chains[0]) < max(map(posterior, chains[1:])):
-                    chains = chains[1:] if agree(*chains[1:]) else [independent(0), *chains[1:]]
+                chains = [from_afar(chain) for chain in chains]
+            if not agree(*chains):
+                chains.append(from_afar(anew(2)))
+                if went_on and posterior(chains[0]) < max(map(posterior, chains[1:])):
+                    chains = chains[1:] if agree(*chains[1:]) else [from_afar(anew(0)), *chains[1:]]
             chains.sort(key=standing, reverse=True)
             best = chains[0]
             if few is panel:
