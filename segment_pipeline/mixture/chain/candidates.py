@@ -76,8 +76,8 @@ figures are then near enough to say who is to be asked."""
 AFAR = (0.15, 0.2, 0.25)
 """Powers to which densities are raised where a candidate is looked at from afar: the months of a panel whose windows of
 half a year overlap tell everything about six times, and the ridges that such certainty raises between optima are then
-low. On the demo's first six months 17 of 29 starts come that way to four segments 16 BIC of the panel better than where
-one of 29, and two searches of three, end without it."""
+low. On the demo's first six months 22 of 47 starts come by way of 0.2 to four segments 17 BIC better than those where
+most end; without it 1 does. Of 0.1 and of 0.4 none."""
 
 FEW_ROWS = 20_000
 """Of a panel with more customer-months a sample of customers with so many decides which fit is best; that one goes on
