@@ -4,6 +4,7 @@ Here: the verdict on one fitted mixture, from its parameters and the rows. Not h
 (selection.py).
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,6 +31,10 @@ that value."""
 
 _AT_FLOOR = 1e-3
 """How far above the floor, relatively, a variance still counts as held up by it."""
+
+
+_ONE_VALUE = "Its members repeat one value"
+_REPEATED = re.compile(rf" along (.+): .*{_ONE_VALUE}")
 
 
 def find_degeneracy(mixture: Mixture, Z: Array, variance_floor: Array, names: Sequence[str]) -> str | None:
@@ -80,6 +85,13 @@ def degeneracy_on(rows: Rows, mixture: Mixture, variance_floor: Array, names: Se
         if reason:
             return f"{where} {reason}"
     return None
+
+
+def repeated(degeneracy: str | None) -> str:
+    """Of what `find_degeneracy` says, the feature of which the members of a component repeat one value; empty where it
+    says something else, or nothing."""
+    found = _REPEATED.search(degeneracy or "")
+    return found[1] if found else ""
 
 
 def _scatter_followed(mixture: Mixture, sums: Array, floor: Array) -> Array:
@@ -136,7 +148,7 @@ def _without_scatter(scatter: Array, scale: Array, names: Sequence[str]) -> str 
     direction = np.abs(np.linalg.solve(factor.T, vectors[:, 0]))
     involved = [names[j] for j in np.flatnonzero(direction > 0.3 * direction.max()).tolist()]
     why = (
-        "Its members repeat one value; if that is rounding, give the feature its true resolution"
+        f"{_ONE_VALUE}; if that is rounding, give the feature its true resolution"
         if len(involved) == 1
         else "Among its members they repeat one another"
     )

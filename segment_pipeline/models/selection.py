@@ -7,7 +7,7 @@ is for the refit triggers (refit.py).
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from segment_pipeline.mixture.candidates import Candidate, CandidateKey
 from segment_pipeline.mixture.chain.memory import Memory
+from segment_pipeline.mixture.degeneracy import repeated
 from segment_pipeline.models.advice import merge_advice
 from segment_pipeline.words import listed, percent
 
@@ -65,11 +66,11 @@ def judge(candidate: Candidate, model: "ModelSettings", limits: "MemorySettings 
     if not all(math.isfinite(figure) for figure in figures):
         return ("its figures are not finite",)
     passage = _passage(candidate.memory, limits.min_stay) if candidate.memory is not None and limits is not None else []
-    if math.isnan(candidate.stability):
-        return tuple(passage) if passage and candidate.examined is None else (_NOT_ASKED,)
     reasons = passage
     if candidate.degenerate:
         reasons.append(f"degenerate: {candidate.degeneracy}")
+    if math.isnan(candidate.stability):
+        return tuple(reasons) if reasons and candidate.examined is None else (_NOT_ASKED,)
     if not candidate.converged:
         reasons.append("the fit did not converge")
     if candidate.stability < model.min_stability:
@@ -128,17 +129,46 @@ def examined_in_turn(
     is worse by at most `within`, for they may count as its equals, and that keep more customers in their segment than
     the best of all so far. With criterion "elbow" all are asked. kept : as in `Continuity`, of any candidate; None
     where there is nothing to keep, and the first that may serve is chosen.
+
+    One with a component whose members repeat one value is believed where independent searches for fewer components
+    agree on such a fit: to more components the spike is worth no less. They are made first, for they take less time.
+    What one search alone says is not believed: others found sound fits for the first number with such a component, on
+    three of twelve sets of customers of whom 1 to 50 % have one value.
     """
     found: dict[CandidateKey, Candidate] = {}
     limit, most = math.inf, -math.inf
+
+    def asked_of(candidate: Candidate) -> Candidate:
+        if candidate.key not in found and candidate.examined is not None:
+            found[candidate.key] = candidate.examined(
+                *((0.0, 0.0) if limits is None else (limits.min_kept, limits.min_stay))
+            )
+        return found[candidate.key]
+
+    def is_known(candidate: Candidate) -> bool:
+        """Whether searches for fewer components end where the one search for this has ended."""
+        value = repeated(candidate.degeneracy)
+        fewer = (
+            one
+            for one in sorted(candidates, key=lambda c: c.n_components)
+            if one.covariance_type == candidate.covariance_type
+            and one.n_components < candidate.n_components
+            and one.examined is not None
+            and repeated(one.degeneracy) == value
+        )
+        return bool(value) and any(
+            repeated(one.degeneracy) == value and one.stability >= model.min_stability for one in map(asked_of, fewer)
+        )
+
     for candidate in sorted(candidates, key=lambda c: (_score(c, model), c.n_components, c.covariance_type)):
         if _score(candidate, model) > limit:
             break
         if candidate.examined is None or (kept is not None and kept(candidate) <= most):
             continue
-        asked = found[candidate.key] = candidate.examined(
-            *((0.0, 0.0) if limits is None else (limits.min_kept, limits.min_stay))
-        )
+        if candidate.key not in found and is_known(candidate):
+            found[candidate.key] = replace(candidate, examined=None)
+            continue
+        asked = asked_of(candidate)
         if model.criterion != "elbow" and not judge(asked, model, limits):
             limit = min(limit, _score(asked, model) + within)
             most = most if kept is None else max(most, kept(asked))

@@ -278,3 +278,51 @@ def test_who_was_not_asked_may_not_serve_but_is_compared() -> None:
     assert choose(tried, SETTINGS).candidate is None
     by_elbow = SETTINGS.model_copy(update={"criterion": "elbow"})
     assert choose([*tried, candidate(3, 100.0)], by_elbow).runner_up is None
+
+
+def on_one_value(k: int, score: float, after: str | None, asked: list[int], stability: float = 0.95) -> Candidate:
+    """A candidate that one search has found on a value that many share, and what further searches say of it."""
+    reason = (
+        "component 1 of 5 has next to no spread along {}: {} of one customer's scatter. Its members repeat one value"
+    )
+    first = candidate(k, score, degenerate=True, degeneracy=reason.format("orders", k / 100), stability=math.nan)
+
+    def examined(*_: float) -> Candidate:
+        asked.append(k)
+        told = None if after is None else reason.format(after, 0.0)
+        return replace(first, examined=None, stability=stability, degenerate=told is not None, degeneracy=told)
+
+    return replace(first, examined=examined)
+
+
+def test_a_value_that_searches_for_fewer_components_end_on_is_not_searched_for_again() -> None:
+    asked: list[int] = []
+    tried = [on_one_value(k, score, "orders", asked) for k, score in ((4, 300.0), (6, 200.0), (8, 100.0))]
+
+    found = examined_in_turn([to_segments(3, 400.0, ((0,), (1,), (2,)), asked), *tried], SETTINGS)
+
+    assert asked == [4, 3]
+    choice = choose(found, SETTINGS)
+    assert choice.candidate is found[0]
+    for one in found[1:]:
+        (reason,) = judge(one, SETTINGS)
+        assert reason.startswith("degenerate: component 1 of 5 has next to no spread along orders")
+
+
+@pytest.mark.parametrize(("after", "stability"), [(None, 0.95), ("tenure", 0.95), ("orders", 0.5)])
+def test_but_is_where_those_are_sound_or_fail_otherwise_or_disagree(after: str | None, stability: float) -> None:
+    asked: list[int] = []
+    fewer = on_one_value(4, 300.0, after, asked, stability)
+    more = on_one_value(8, 100.0, None, asked)
+
+    found = examined_in_turn([fewer, more], SETTINGS)
+
+    assert asked == [4, 8]
+    assert choose(found, SETTINGS).candidate is found[1]
+
+
+def test_of_another_type_of_covariances_nothing_is_believed() -> None:
+    asked: list[int] = []
+    fewer = of_type("diag", on_one_value(4, 300.0, "orders", asked))
+    examined_in_turn([fewer, on_one_value(8, 100.0, "orders", asked)], SETTINGS)
+    assert 8 in asked

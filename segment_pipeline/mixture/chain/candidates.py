@@ -322,7 +322,8 @@ def fit_memory_candidates(
             model, memory = best.model.mixture_, best.model.memory_
             short = helper.aside(fitted, training, model, memory, variance_floor, {"tol": FINALIST_TOLERANCE})
             found = _candidate(whole, exact, variance_floor, names, chains)
-            parts = whole.parts(variance_floor, kept)
+            sound = found.converged and not found.degenerate
+            parts = whole.parts(variance_floor, kept) if sound else ()
             unseen = Chain(short(), panel.take(heldout))
             ahead = Chain(unseen.model, exact.take(heldout))
             found = replace(
@@ -331,7 +332,7 @@ def fit_memory_candidates(
                 heldout_log_likelihood=unseen.log_likelihood,
                 next_log_score=ahead.next_log_score,
             )
-            if found.degenerate or not found.converged:
+            if not sound:
                 return found
             memberships = (chain.memberships_in(chain.parts(variance_floor, kept)) for chain in chains)
             return with_parts(found, parts, memberships)
