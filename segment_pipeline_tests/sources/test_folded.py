@@ -13,6 +13,7 @@ from segment_pipeline.months import add_months
 from segment_pipeline.publishing.catalogue import TABLES
 from segment_pipeline.publishing.people import forget, leave_source, merge
 from segment_pipeline.sources.order_lines import load_order_days, load_orderers
+from segment_pipeline.sources.over_time import folded as folding_of_months
 from segment_pipeline.sources.over_time.contents import write_contents
 from segment_pipeline.sources.over_time.folded import fold_months
 from segment_pipeline.sources.sources import load_raw_customers
@@ -125,6 +126,23 @@ def test_a_month_folds_what_is_new_or_has_changed_and_nothing_else(shop):
     found, folded = run_month(connection, config, folded=True)
     assert folded == [date(2023, 1, 1)]  # its late line is gone; of the months before, nothing is left to fold
     assert found == directly(config)
+
+
+@pytest.mark.parametrize(("at_once", "statements"), [(1, 5), (20, 4), (30, 3), (1_000, 1)])
+def test_many_lines_are_folded_in_turn_into_the_same_rows(tmp_path, monkeypatch, at_once, statements):
+    config, inserted = orders_from(tmp_path, "lines.parquet"), []
+    write_lines(tmp_path / "lines.parquet", year())
+    insert = folding_of_months.insert_query
+    monkeypatch.setattr(folding_of_months, "LINES_AT_ONCE", at_once)
+    monkeypatch.setattr(
+        folding_of_months, "insert_query", lambda *given: (inserted.append(given[1].name), insert(*given))
+    )
+    with duckdb.connect() as connection:
+        found, months = run_month(connection, config, folded=True)
+        order = connection.execute("SELECT of_month, customer_id FROM folded_orders").fetchall()
+    assert (found, months) == (directly(config), MONTHS)
+    assert order == sorted(order)
+    assert inserted.count("folded_orders") == statements
 
 
 def test_who_asks_for_days_later_in_the_month_reads_no_line(shop):

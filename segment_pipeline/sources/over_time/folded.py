@@ -9,9 +9,10 @@ Not here: what is merged from them (folding.py, order_lines.py). What counts dif
 user's own may, and what is about categories, is made of the window's lines: no sum of parts tells it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import chdir
 from datetime import date
+from itertools import accumulate, groupby
 
 import duckdb
 
@@ -24,6 +25,10 @@ from segment_pipeline.sources.folding import FOLDED, HASHED
 from segment_pipeline.sources.order_lines import ORDER_LINES, instant, open_order_lines
 from segment_pipeline.sources.over_time.contents import definition_of, read_contents
 from segment_pipeline.sources.tables import FOLDED_MONTHS, FOLDED_ORDERS
+
+LINES_AT_ONCE = 4_000_000
+"""About so many lines of Parquet files are folded in one statement, a month at least: to fold takes a gigabyte for 16
+million of them. Of files that are read whole for every statement, as text is, all at once."""
 
 
 def fold_months(connection: duckdb.DuckDBPyConnection, config: Config, month: date) -> Sequence[date]:
@@ -55,15 +60,24 @@ def fold_contents(connection: duckdb.DuckDBPyConnection, config: Config, lines: 
     held = f"SELECT * EXCLUDE (days) FROM source_contents WHERE {until} AND feed = {literal(ORDER_LINES)}"
     kept = f"SELECT * EXCLUDE (definition) FROM {FOLDED_MONTHS.name}"
     stands = f"of_month IN (SELECT of_month FROM ({held} INTERSECT {kept}))"
-    found = connection.execute(f"SELECT of_month FROM ({held}) WHERE NOT {stands} ORDER BY of_month").fetchall()
+    found = connection.execute(f"SELECT of_month, lines FROM ({held}) WHERE NOT {stands} ORDER BY of_month").fetchall()
     for table in (FOLDED_ORDERS, FOLDED_MONTHS):  # whose rows the condition asks for, and so go last
         connection.execute(f"DELETE FROM {table.name} WHERE {until} AND NOT {stands}")
-    months = [of_month for (of_month,) in found]
+    months = [of_month for of_month, _ in found]
+    for some in _in_turn(found) if "read_parquet(" in lines else [months]:
+        insert_query(connection, FOLDED_ORDERS, _folded(lines, some))
     if months:
-        insert_query(connection, FOLDED_ORDERS, _folded(lines, months))
         added = f"SELECT *, {literal(definition_of(config))} AS definition FROM ({held}) WHERE NOT {stands}"
         insert_query(connection, FOLDED_MONTHS, added)
     return months
+
+
+def _in_turn(months: Sequence[tuple[date, int]]) -> Iterator[Sequence[date]]:
+    """The months, each with its number of lines, in groups that are folded one after the other."""
+    ends = accumulate(lines for _, lines in months)
+    groups = groupby(zip(months, ends, strict=True), key=lambda one: one[1] // LINES_AT_ONCE)
+    for _, group in groups:
+        yield [of_month for (of_month, _), _ in group]
 
 
 _DIFFERENT = "list_unique(list(CASE WHEN product_id IS NOT NULL THEN hash(product_id) END))"
