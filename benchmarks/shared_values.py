@@ -2,8 +2,8 @@
 for fewer have ended there (`examined_in_turn`), and whether the choice is the same.
 
 Simulated customers of four kinds, of whom a share has one value of the last feature. Against: searching for every
-candidate again that may be chosen, in the same run, from the same first searches. CPU seconds of what is asked after
-these.
+candidate again that may be chosen. CPU seconds of what is asked after the first searches, which are made for both, as
+later ones share their way.
 
     python benchmarks/shared_values.py
 """
@@ -33,8 +33,9 @@ def customers(share: float, rows: int) -> Array:
     return np.asarray(X / X.std(axis=0))
 
 
-def asked(found: list[Candidate], repeated: Callable[[str | None], str]) -> tuple[list[Candidate], float]:
+def asked(X: Array, repeated: Callable[[str | None], str]) -> tuple[list[Candidate], float]:
     """The candidates in turn, and CPU seconds."""
+    found = fit_candidates(X, SIZES, variance_floor=np.full(FEATURES, 1e-5), seed=1)
     began = time.process_time()
     with mock.patch.object(selection, "repeated", repeated):
         return selection.examined_in_turn(found, ModelSettings()), time.process_time() - began
@@ -42,9 +43,8 @@ def asked(found: list[Candidate], repeated: Callable[[str | None], str]) -> tupl
 
 def row(share: float, rows: int) -> list[object]:
     X = customers(share, rows)
-    found = fit_candidates(X, SIZES, variance_floor=np.full(FEATURES, 1e-5), seed=1)
-    every, all_seconds = asked(found, lambda _: "")
-    some, seconds = asked(found, selection.repeated)
+    every, all_seconds = asked(X, lambda _: "")
+    some, seconds = asked(X, selection.repeated)
     chosen = [selection.choose(one, ModelSettings()).candidate for one in (every, some)]
     believed = [one.n_components for one in some if one.examined is None and np.isnan(one.stability)]
     best = [None if one is None else one.n_components for one in chosen]
