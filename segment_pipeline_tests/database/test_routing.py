@@ -20,7 +20,7 @@ import pytest
 from segment_pipeline.database.engines import routing as routing_module
 from segment_pipeline.database.engines import spark as spark_module
 from segment_pipeline.database.engines.engine import SparkEngine
-from segment_pipeline.database.engines.spark import EngineError, Session, SilentError, Spark
+from segment_pipeline.database.engines.spark import EngineError, RefusedError, Session, Sessions, SilentError, Spark
 from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import (
     Warehouse,
@@ -76,6 +76,33 @@ def test_a_catalogue_that_ends_with_a_session_is_found_before_anything_is_moved(
         engine.move_in(connection, [PEOPLE, TOTALS])
     with alone.connect() as connection:
         assert connection.execute("SELECT customer_id FROM people").fetchall() == [("c1",)]
+
+
+def test_a_session_that_is_held_is_used_again_but_not_with_a_server_that_was_started_anew(tmp_path: Path) -> None:
+    with spark_server("sail", tmp_path / "server") as running:
+        sessions = Sessions(Spark(running.address, "segments", "parquet", str(tmp_path / "lake")))
+        passing = sessions.take()
+        sessions.leave(passing)
+        sessions.hold()
+        first = sessions.take()
+        assert first is not passing
+        first.run("CREATE TEMPORARY VIEW known AS SELECT 2 AS two")
+        beside = sessions.take()
+        assert beside is not first
+        sessions.leave(beside)
+        sessions.leave(first)
+        again = sessions.take()
+        assert again is first
+        assert again.fetch("SELECT two FROM known").to_pylist() == [{"two": 2}]
+        sessions.leave(again)
+    with spark_server("sail", tmp_path / "server", int(running.address.rpartition(":")[2])):
+        anew = sessions.take()
+        assert anew not in {first, beside}
+        assert anew.shown == {}
+        with pytest.raises(RefusedError):
+            anew.fetch("SELECT two FROM known")
+        sessions.leave(anew)
+        sessions.close()
 
 
 @pytest.fixture
