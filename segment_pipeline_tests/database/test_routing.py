@@ -156,6 +156,20 @@ def test_customers_lie_in_the_lake_and_their_sums_in_the_warehouse(warehouse: Wa
     assert held(warehouse, "customer_id, chances") == [("a", [0.25, 0.75]), ("b", [0.25, 0.75])]
 
 
+def test_how_many_rows_a_month_has_is_known_here(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    with warehouse.transaction() as connection:
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1.5), ("b", 2)))
+        replace_month(connection, PEOPLE, JUNE, rows(JUNE, ("a", 1)))
+    of_may = "SELECT count(*) FROM people WHERE month = ?"
+    with warehouse.connect() as connection:
+        assert connection.execute(f"{of_may} AND spend > ?", [MAY, 1.7]).fetchall() == [(1,)]
+        monkeypatch.setattr(Session, "fetch", None)
+        assert connection.execute(of_may, [MAY]).fetchall() == [(2,)]
+        assert connection.execute(of_may, [date(2023, 7, 1)]).fetchall() == [(0,)]
+        with pytest.raises(TypeError):
+            connection.execute("SELECT count(spend) FROM people WHERE month = ?", [MAY])
+
+
 def test_both_are_asked_together_and_parameters_are_values(warehouse: Warehouse) -> None:
     with warehouse.transaction() as connection:
         replace_month(connection, PEOPLE, MAY, rows(MAY, ("it's", 1), ("b", 2)))

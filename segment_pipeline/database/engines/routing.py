@@ -239,7 +239,19 @@ class SparkConnection:
     def _selected(self, query: exp.Query) -> duckdb.DuckDBPyConnection:
         if _names_files(query):
             return self._with_fetched(query)
-        return self._answer(self._ask(self._translated(query)))
+        rows = self._rows_known(query)
+        return self._answer(self._ask(self._translated(query))) if rows is None else self._count(rows)
+
+    def _rows_known(self, query: exp.Query) -> int | None:
+        """How many rows a month of a table has, where that is all that is asked: what was written is known here, and
+        that nothing of it is lost is seen where rows are read. None for anything else."""
+        (table, *others), where = _tables(query), query.args.get("where")
+        if others or where is None or table.name not in self._theirs or table.alias:
+            return None
+        month = _only_month(where.this, self._theirs[table.name])
+        if month is None or query != exp.select("count(*)").from_(table.copy()).where(where.this.copy()):
+            return None
+        return sum(one.rows for one in self._writings.of(table.name) if one.month == month)
 
     def _created(self, tree: exp.Create) -> duckdb.DuckDBPyConnection:
         name, query = tree.this.name, tree.expression
