@@ -215,6 +215,10 @@ class Nothing:
 
     def publish(self, connection: Any, months: Any) -> None: ...
 
+    def hold(self) -> None: ...
+
+    def close(self) -> None: ...
+
 
 def test_without_an_engine_duckdb_is_asked_what_the_stages_say(
     shop_orders: Path, tmp_path: Path, materialize: Callable[..., Any], monkeypatch: pytest.MonkeyPatch

@@ -232,6 +232,13 @@ def check_command(config: Config, _: argparse.Namespace) -> int:
             "they are rejected unless its `missing` says what stands for it.",
             file=sys.stderr,
         )
+    if config.source.orders is not None and config.source.orders.table is not None:
+        print(
+            f"{config.path}: source.orders.table: of closed months of {config.source.orders.table} nothing is kept "
+            "folded, as it is of files: each month reads all of its lines up to then. A large one is best partitioned "
+            f"by {config.source.orders.ordered_at}.",
+            file=sys.stderr,
+        )
     campaigns = f"{len(load_campaigns(config))} campaigns, " if config.campaigns is not None else ""
     if config.published_path.exists() and (config.actions or config.segments):
         from segment_pipeline.campaigns.actions_store import unknown_segments

@@ -54,6 +54,12 @@ class Engine(Protocol):
     def give_up_lost(self, connection: Connection, months: Iterable[date]) -> list[str]:
         """Take out of its tables what of these months is lost there; returns what that was, in words."""
 
+    def hold(self) -> None:
+        """Keep for the next connection what one has begun there, until it is closed."""
+
+    def close(self) -> None:
+        """Let go of that."""
+
 
 class WarehouseError(PipelineError):
     """The warehouse, or the folder it lies in, cannot be used as it is."""

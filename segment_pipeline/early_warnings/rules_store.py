@@ -111,14 +111,18 @@ def warning_figures(connection: duckdb.DuckDBPyConnection, month: date) -> dict[
     warning and are not on that list, and how many a campaign leaves alone."""
     cursor = connection.execute(
         f"""
-        SELECT count(*) FILTER (status = 'new' AND {_BY_A_RULE}) AS new,
-            count(*) FILTER (status = 'ongoing' AND {_BY_A_RULE}) AS ongoing,
-            count(*) FILTER (status = 'resolved' AND {_BY_A_RULE}) AS resolved,
-            count(DISTINCT customer_id) FILTER (within_budget) AS to_contact,
-            count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT within_budget AND contact_allowed)
-                AS left_out,
-            count(DISTINCT customer_id) FILTER (status <> 'resolved' AND NOT contact_allowed) AS left_alone
-        FROM early_warnings WHERE month = ?
+        SELECT CAST(coalesce(sum(new), 0) AS BIGINT) AS new, CAST(coalesce(sum(ongoing), 0) AS BIGINT) AS ongoing,
+            CAST(coalesce(sum(resolved), 0) AS BIGINT) AS resolved, count(*) FILTER (to_contact) AS to_contact,
+            count(*) FILTER (left_out) AS left_out, count(*) FILTER (left_alone) AS left_alone
+        FROM (
+            SELECT count(*) FILTER (status = 'new' AND {_BY_A_RULE}) AS new,
+                count(*) FILTER (status = 'ongoing' AND {_BY_A_RULE}) AS ongoing,
+                count(*) FILTER (status = 'resolved' AND {_BY_A_RULE}) AS resolved,
+                bool_or(within_budget) AS to_contact,
+                bool_or(status <> 'resolved' AND NOT within_budget AND contact_allowed) AS left_out,
+                bool_or(status <> 'resolved' AND NOT contact_allowed) AS left_alone
+            FROM early_warnings WHERE month = ? GROUP BY customer_id
+        )
         """,
         [month],
     )

@@ -121,24 +121,33 @@ class Pipeline(dg.ConfigurableResource):  # type: ignore[type-arg]  # what it pr
             with self.warehouse.transaction(log.warning) as connection:
                 prepare(connection, self.tables, self.config.raw_feature_names)
                 if self.warehouse.engine is not None:
+                    self.warehouse.engine.hold()
                     self.warehouse.engine.move_in(connection, self.tables)
                 refuse_other_project(connection, self.config)
                 keep_settings(connection, self.config)
         except BaseException:  # Dagster tears down only what was set up: nobody else would let go of the lock
-            self._lock.__exit__()
+            self._leave()
             raise
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         wait(self._begun.values())  # of a step that was not reached: nobody else may write before it has ended
         self._let_go()
-        if self._lock is not None:
-            self._lock.__exit__()
+        self._leave()
         if self._spilled and context.log:
             context.log.warning(
                 f"{', '.join(self._spilled)}: more than operation.memory_limit ({self.config.operation.memory_limit}) "
                 "holds, so DuckDB put the rest on disk meanwhile. The result is the same; with a higher limit it takes "
                 "less time."
             )
+
+    def _leave(self) -> None:
+        """Let go of the engine and, whatever that says, of the lock."""
+        try:
+            if self.warehouse.engine is not None:
+                self.warehouse.engine.close()
+        finally:
+            if self._lock is not None:
+                self._lock.__exit__()
 
     @contextmanager
     def read(self, context: dg.AssetExecutionContext, *, step_follows: bool = False) -> Iterator["Connection"]:

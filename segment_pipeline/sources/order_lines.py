@@ -212,14 +212,14 @@ def first_month_with(
     if config.source.orders is None or not months:
         return None
     lines = open_order_lines(connection, config)
-    counts = ", ".join(
-        f"count(DISTINCT customer_id) FILTER (ordered_at >= {instant(start)} AND ordered_at < {instant(end)})"
-        for start, end in (window_of(config, month) for month in months)
+    windows = ", ".join(
+        f"bool_or(ordered_at >= {instant(start)} AND ordered_at < {instant(end)}) AS window_{number}"
+        for number, (start, end) in enumerate(window_of(config, month) for month in months)
     )
+    counts = ", ".join(f"count(*) FILTER (window_{number})" for number in range(len(months)))
+    people = f"SELECT {windows} FROM ({lines.sql()}) WHERE is_line AND trim(customer_id) <> '' GROUP BY customer_id"
     try:
-        found = connection.execute(
-            f"SELECT {counts} FROM ({lines.sql()}) WHERE is_line AND trim(customer_id) <> ''"
-        ).fetchone()
+        found = connection.execute(f"SELECT {counts} FROM ({people})").fetchone()
     except duckdb.Error as error:
         raise lines.failed(error) from error
     return next((month for month, customers in zip(months, found or (), strict=True) if customers >= enough), None)

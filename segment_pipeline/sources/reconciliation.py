@@ -131,16 +131,24 @@ def parts_of_lines(
         FROM (SELECT *, {_REASON_OF_LINE} AS reason FROM ({lines.sql()}))
         GROUP BY reason, customer_id, order_id
     """
-    # an order is a customer's, also where nobody knows whose
+    # an order is a customer's, also where nobody knows whose; who counts is a row, as count(DISTINCT) of everybody
+    # beside other figures is one message of all their ids on a cluster
     found = connection.execute(
         f"""
-        SELECT coalesce(reason, CASE WHEN somebody IS NULL THEN 'no customer' ELSE '{USED}' END) AS part,
-            CAST(sum(lines) AS BIGINT), count(*), count(DISTINCT somebody), sum(money),
-            CAST(sum(lines - readable) AS BIGINT), CAST(sum(below_zero) AS BIGINT), sum(below_zero_money),
-            count(*) FILTER (readable > 0), count(*) FILTER (readable < lines),
-            count(DISTINCT somebody) FILTER (readable > 0), count(DISTINCT somebody) FILTER (readable < lines),
-            CAST(coalesce(sum(of_month) FILTER (reason IS NULL), 0) AS BIGINT)
-        FROM (SELECT *, CASE WHEN {visible("customer_id")} THEN customer_id END AS somebody FROM ({grouped}))
+        SELECT part, CAST(sum(lines) AS BIGINT), CAST(sum(orders) AS BIGINT), count(somebody), sum(money),
+            CAST(sum(unreadable) AS BIGINT), CAST(sum(below_zero) AS BIGINT), sum(below_zero_money),
+            CAST(sum(priced) AS BIGINT), CAST(sum(unpriced) AS BIGINT),
+            count(somebody) FILTER (priced > 0), count(somebody) FILTER (unpriced > 0),
+            CAST(sum(of_month) AS BIGINT)
+        FROM (
+            SELECT coalesce(reason, CASE WHEN somebody IS NULL THEN 'no customer' ELSE '{USED}' END) AS part, somebody,
+                sum(lines) AS lines, count(*) AS orders, sum(money) AS money, sum(lines - readable) AS unreadable,
+                sum(below_zero) AS below_zero, sum(below_zero_money) AS below_zero_money,
+                count(*) FILTER (readable > 0) AS priced, count(*) FILTER (readable < lines) AS unpriced,
+                coalesce(sum(of_month) FILTER (reason IS NULL), 0) AS of_month
+            FROM (SELECT *, CASE WHEN {visible("customer_id")} THEN customer_id END AS somebody FROM ({grouped}))
+            GROUP BY part, somebody
+        )
         GROUP BY part
         """,
         {
@@ -167,10 +175,21 @@ def parts_of_lines(
 
 
 def _of_former(connection: duckdb.DuckDBPyConnection, lines: OrderLines) -> Part:
+    grouped = f"""
+        SELECT customer_id, order_id, count(*) AS lines, count(amount) AS readable, sum(amount) AS money,
+            count(*) FILTER (amount < 0) AS below_zero, sum(amount) FILTER (amount < 0) AS below_zero_money
+        FROM ({lines.sql()}) GROUP BY customer_id, order_id
+    """
     found = connection.execute(f"""
-        SELECT count(*), count(DISTINCT (customer_id, order_id)), count(DISTINCT customer_id), sum(amount),
-            count(*) - count(amount), count(*) FILTER (amount < 0), sum(amount) FILTER (amount < 0)
-        FROM ({lines.sql()})
+        SELECT CAST(coalesce(sum(lines), 0) AS BIGINT), CAST(coalesce(sum(orders), 0) AS BIGINT), count(customer_id),
+            sum(money), CAST(coalesce(sum(unreadable), 0) AS BIGINT), CAST(coalesce(sum(below_zero), 0) AS BIGINT),
+            sum(below_zero_money)
+        FROM (
+            SELECT customer_id, sum(lines) AS lines, count(*) AS orders, sum(money) AS money,
+                sum(lines - readable) AS unreadable, sum(below_zero) AS below_zero,
+                sum(below_zero_money) AS below_zero_money
+            FROM ({grouped}) GROUP BY customer_id
+        )
     """).fetchone()
     assert found is not None  # noqa: S101 - for mypy: an aggregate has a row
     return Part(FORMER, *found)
@@ -233,7 +252,7 @@ def _rows_by_reason(connection: duckdb.DuckDBPyConnection, config: Config, peopl
     return connection.execute(f"""
         SELECT CASE WHEN NOT {visible("customer_id")} THEN 'no customer' WHEN copies > 1 THEN 'customer repeated'
                 ELSE '{USED}' END AS reason,
-            CAST(sum(copies) AS BIGINT), count(DISTINCT customer_id) FILTER ({visible("customer_id")}), sum(money),
+            CAST(sum(copies) AS BIGINT), count(*) FILTER ({visible("customer_id")}), sum(money),
             CAST(sum(copies - with_money) AS BIGINT), CAST(sum(below_zero) AS BIGINT), sum(below_zero_money)
         FROM (
             SELECT customer_id, count(*) AS copies, sum(money) AS money, count(money) AS with_money,

@@ -20,7 +20,7 @@ import pytest
 from segment_pipeline.database.engines import routing as routing_module
 from segment_pipeline.database.engines import spark as spark_module
 from segment_pipeline.database.engines.engine import SparkEngine
-from segment_pipeline.database.engines.spark import EngineError, Session, SilentError, Spark
+from segment_pipeline.database.engines.spark import EngineError, RefusedError, Session, Sessions, SilentError, Spark
 from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import (
     Warehouse,
@@ -78,6 +78,33 @@ def test_a_catalogue_that_ends_with_a_session_is_found_before_anything_is_moved(
         assert connection.execute("SELECT customer_id FROM people").fetchall() == [("c1",)]
 
 
+def test_a_session_that_is_held_is_used_again_but_not_with_a_server_that_was_started_anew(tmp_path: Path) -> None:
+    with spark_server("sail", tmp_path / "server") as running:
+        sessions = Sessions(Spark(running.address, "segments", "parquet", str(tmp_path / "lake")))
+        passing = sessions.take()
+        sessions.leave(passing)
+        sessions.hold()
+        first = sessions.take()
+        assert first is not passing
+        first.run("CREATE TEMPORARY VIEW known AS SELECT 2 AS two")
+        beside = sessions.take()
+        assert beside is not first
+        sessions.leave(beside)
+        sessions.leave(first)
+        again = sessions.take()
+        assert again is first
+        assert again.fetch("SELECT two FROM known").to_pylist() == [{"two": 2}]
+        sessions.leave(again)
+    with spark_server("sail", tmp_path / "server", int(running.address.rpartition(":")[2])):
+        anew = sessions.take()
+        assert anew not in {first, beside}
+        assert anew.shown == {}
+        with pytest.raises(RefusedError):
+            anew.fetch("SELECT two FROM known")
+        sessions.leave(anew)
+        sessions.close()
+
+
 @pytest.fixture
 def warehouse(server: str, tmp_path: Path) -> Warehouse:
     spark = Spark(server, "segments", "parquet", str(tmp_path / "lake"))
@@ -127,6 +154,20 @@ def test_customers_lie_in_the_lake_and_their_sums_in_the_warehouse(warehouse: Wa
         assert alone.execute("SELECT count(*) FROM people").fetchall() == [(0,)]
         assert alone.execute("FROM totals").fetchall() == [(MAY, 2, 3.5)]
     assert held(warehouse, "customer_id, chances") == [("a", [0.25, 0.75]), ("b", [0.25, 0.75])]
+
+
+def test_how_many_rows_a_month_has_is_known_here(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    with warehouse.transaction() as connection:
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1.5), ("b", 2)))
+        replace_month(connection, PEOPLE, JUNE, rows(JUNE, ("a", 1)))
+    of_may = "SELECT count(*) FROM people WHERE month = ?"
+    with warehouse.connect() as connection:
+        assert connection.execute(f"{of_may} AND spend > ?", [MAY, 1.7]).fetchall() == [(1,)]
+        monkeypatch.setattr(Session, "fetch", None)
+        assert connection.execute(of_may, [MAY]).fetchall() == [(2,)]
+        assert connection.execute(of_may, [date(2023, 7, 1)]).fetchall() == [(0,)]
+        with pytest.raises(TypeError):
+            connection.execute("SELECT count(spend) FROM people WHERE month = ?", [MAY])
 
 
 def test_both_are_asked_together_and_parameters_are_values(warehouse: Warehouse) -> None:

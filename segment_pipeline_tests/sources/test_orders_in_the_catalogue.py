@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from segment_pipeline.cli.main import main
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.database.engines.engine import engine_of, looking
 from segment_pipeline.database.store import Warehouse
@@ -202,6 +203,15 @@ def test_all_that_a_source_can_have_is_the_same_there(rich: tuple[Config, Config
     assert len(rows) > 150
     assert max(distance(list(a), list(b)) for a, b in zip(rows, rows_there, strict=True)) < 1e-9
     assert counts.filled["pages"] + counts.filled["dearest"] > 0
+
+
+def test_check_says_that_each_month_reads_the_lines_of_a_table_anew(
+    rich: tuple[Config, Config], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for config, told in zip(rich, (False, True), strict=True):
+        assert main(["check", "--config", str(config.path)]) == 0
+        told_that = f"of closed months of {config.source.orders.table} nothing is kept folded"  # type: ignore[union-attr]
+        assert (told_that in capsys.readouterr().err) is told
 
 
 def test_a_table_that_is_missing_is_said_to_be_and_which_may_be_meant(rich: tuple[Config, Config]) -> None:

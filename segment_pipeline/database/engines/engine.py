@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 import duckdb
 
 from segment_pipeline.config.config import Config
-from segment_pipeline.database.engines.spark import EngineError, Spark
+from segment_pipeline.database.engines.spark import EngineError, Session, Sessions, Spark
 from segment_pipeline.database.store import Connection, scratch
 from segment_pipeline.database.tables import Table
 
@@ -24,7 +25,7 @@ class SparkEngine:
     """A Spark server beneath the warehouse. Whatever it does raises EngineError where the server does not do it.
 
     project : whose database it is to be, and is_ours : whether what another run has called it there is this one.
-    counted : the tables there whose rows this process has counted.
+    counted : the tables there whose rows this process has counted. sessions : with the server; it is asked in no other.
     """
 
     spark: Spark
@@ -32,11 +33,15 @@ class SparkEngine:
     is_ours: Callable[[str], bool] = "a project without a name".__eq__
     counted: set[str] = field(default_factory=set, compare=False)
 
+    @cached_property
+    def sessions(self) -> Sessions:
+        return Sessions(self.spark)
+
     def over(self, warehouse: Connection) -> Connection:
         """The connection to the warehouse, with Spark beneath it for whatever is about customers."""
         from segment_pipeline.database.engines.routing import SparkConnection
 
-        return cast("duckdb.DuckDBPyConnection", SparkConnection(warehouse, self.spark, self.counted))
+        return cast("duckdb.DuckDBPyConnection", SparkConnection(warehouse, self.sessions, self.counted))
 
     def move_in(self, connection: Connection, tables: Iterable[Table]) -> None:
         """Let the customers of these tables live there, with what the warehouse has of them."""
@@ -52,7 +57,7 @@ class SparkEngine:
 
     def fetch(self, query: str) -> "pa.Table":
         """What the server makes of a query in its own SQL."""
-        with closing(self.spark.session()) as session:
+        with self._session() as session:
             return session.fetch(query)
 
     def give_up_lost(self, connection: Connection, months: Iterable[date]) -> list[str]:
@@ -61,8 +66,23 @@ class SparkEngine:
         return cast("SparkConnection", connection).give_up_lost(months)
 
     def _claim(self) -> None:
-        with closing(self.spark.session()) as session:
+        with self._session() as session:
             self.spark.claim(session, self.project, self.is_ours)
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        session = self.sessions.take()
+        try:
+            yield session
+        finally:
+            self.sessions.leave(session)
+
+    def hold(self) -> None:
+        """Keep the sessions of its connections for those that follow, until it is closed."""
+        self.sessions.hold()
+
+    def close(self) -> None:
+        self.sessions.close()
 
     def problems(self) -> list[str]:
         """What keeps it from being used, in sentences."""

@@ -17,7 +17,14 @@ from uuid import uuid4
 import duckdb
 from sqlglot import ParseError, TokenType, exp, parse_one, tokenize
 
-from segment_pipeline.database.engines.spark import OF_THE_CATALOGUE, PORTION, EngineError, RefusedError, Session, Spark
+from segment_pipeline.database.engines.spark import (
+    OF_THE_CATALOGUE,
+    PORTION,
+    EngineError,
+    RefusedError,
+    Session,
+    Sessions,
+)
 from segment_pipeline.database.engines.spark_sql import AsWritten, to_spark
 from segment_pipeline.database.engines.writings import Writing, Writings
 from segment_pipeline.database.quoting import identifier
@@ -46,14 +53,13 @@ Parameters = Sequence[object] | Mapping[str, object] | None
 class SparkConnection:
     """What this house uses of a connection to DuckDB; see the module."""
 
-    def __init__(self, warehouse: duckdb.DuckDBPyConnection, spark: Spark, counted: set[str]) -> None:
+    def __init__(self, warehouse: duckdb.DuckDBPyConnection, sessions: Sessions, counted: set[str]) -> None:
         """counted : the writings that need not be counted, for they have been; those that are, are added."""
-        self._home, self._spark, self._counted = warehouse, spark, counted
+        self._home, self._sessions, self._spark, self._counted = warehouse, sessions, sessions.spark, counted
         (self._database,) = warehouse.execute("SELECT current_database()").fetchone() or ("",)
         self._current = self._database
         self._session: Session | None = None
         self._answers = in_memory()
-        self._shown: dict[str, list[Writing]] = {}
         self._temporary: dict[str, str] = {}
         self._foreign: dict[str, str] = {}
         self._sent: dict[str, list[str]] = {}
@@ -106,7 +112,7 @@ class SparkConnection:
                 self._drop([name for name in self._writings.unneeded() if name in self._written])
         finally:
             if self._session is not None:
-                self._session.close()
+                self._sessions.leave(self._session)
             self._answers.close()
             self._home.close()
 
@@ -233,7 +239,19 @@ class SparkConnection:
     def _selected(self, query: exp.Query) -> duckdb.DuckDBPyConnection:
         if _names_files(query):
             return self._with_fetched(query)
-        return self._answer(self._ask(self._translated(query)))
+        rows = self._rows_known(query)
+        return self._answer(self._ask(self._translated(query))) if rows is None else self._count(rows)
+
+    def _rows_known(self, query: exp.Query) -> int | None:
+        """How many rows a month of a table has, where that is all that is asked: what was written is known here, and
+        that nothing of it is lost is seen where rows are read. None for anything else."""
+        (table, *others), where = _tables(query), query.args.get("where")
+        if others or where is None or table.name not in self._theirs or table.alias:
+            return None
+        month = _only_month(where.this, self._theirs[table.name])
+        if month is None or query != exp.select("count(*)").from_(table.copy()).where(where.this.copy()):
+            return None
+        return sum(one.rows for one in self._writings.of(table.name) if one.month == month)
 
     def _created(self, tree: exp.Create) -> duckdb.DuckDBPyConnection:
         name, query = tree.this.name, tree.expression
@@ -246,6 +264,7 @@ class SparkConnection:
     def _make_temporary(self, name: str, asked: str, columns: Mapping[str, str] | None = None) -> None:
         """columns : what the view makes of each, where it is not the table as it stands."""
         self._temporary[name] = self._write(name, asked)
+        self._connected().shown.pop(name, None)
         place = self._spark.place(self._temporary[name])
         shown = "*" if columns is None else ", ".join(f"{value} AS {one}" for one, value in columns.items())
         self._do(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS SELECT {shown} FROM {place}")
@@ -343,7 +362,7 @@ class SparkConnection:
 
     def _connected(self) -> Session:
         if self._session is None:
-            self._session = self._spark.session()
+            self._session = self._sessions.take()
         return self._session
 
     def _answer(self, rows: "pa.Table") -> duckdb.DuckDBPyConnection:
@@ -416,6 +435,7 @@ class SparkConnection:
     def _upload(self, name: str, query: str) -> None:
         self._home.complete()
         rows = self._home.sql(query).to_arrow_table()
+        self._connected().shown.pop(name, None)
         portions = math.ceil(rows.nbytes / PORTION)
         if portions <= 1:
             self._connected().upload(name, rows)
@@ -431,8 +451,8 @@ class SparkConnection:
 
     def _show(self, table: str) -> None:
         """Make the table as it is now a temporary view."""
-        writings = self._writings.of(table)
-        if self._shown.get(table) == writings:
+        writings, shown = self._writings.of(table), self._connected().shown
+        if shown.get(table) == writings:
             return
         try:
             for writing in writings:
@@ -445,7 +465,7 @@ class SparkConnection:
                 f"{table} cannot be read: of its months, {months}, a table is missing in {self._spark.database}. "
                 f"{_how_to_repair(writings, writings)} {error}"
             ) from error
-        self._shown[table] = writings
+        shown[table] = writings
 
     def _refuse_lost_rows(self, table: str, writings: Sequence[Writing]) -> None:
         """Raise EngineError where a writing has not the rows that were written: a file of it that is gone gives fewer,
@@ -472,8 +492,10 @@ class SparkConnection:
 
     def _find(self, writing: str) -> None:
         """Tell the catalogue of a writing that it may have forgotten, where it keeps none beyond a session."""
-        if self._spark.location is not None:
+        found = self._connected().found
+        if self._spark.location is not None and writing not in found:
             self._do(self._spark.found_again(writing))
+            found.add(writing)
 
     def _rows_of(self, table: str, writings: Sequence[Writing]) -> str:
         columns = self._columns(table)
@@ -518,6 +540,7 @@ class SparkConnection:
         self._writings.begin(name)
         self._written.append(name)
         self._connected().save(name, asked)
+        self._connected().found.add(name)
         return name
 
     def _drop(self, writings: Sequence[str]) -> None:
@@ -525,6 +548,7 @@ class SparkConnection:
             self._find(name)
             for statement in self._spark.dropped(name):
                 self._do(statement)
+            self._connected().found.discard(name)
         if writings:
             self._writings.forget(writings)
 

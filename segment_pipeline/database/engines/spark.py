@@ -51,6 +51,10 @@ SHOWN = 300
 PROJECT = "segment_pipeline_project"
 """The table of the database that says whose it is."""
 
+ALIVE = "segment_pipeline_alive"
+"""The view by which a session is known again: a server that was started anew, or has forgotten a session, may begin
+another of the same name without a word, which has none."""
+
 MADE_BY_US = "Segments of customers, by month; made by segment_pipeline, which drops what it needs no longer."
 
 
@@ -238,10 +242,15 @@ class Spark:
 
 
 class Session:
-    """A session of the server: statements in its own SQL, tables in and out as Arrow."""
+    """A session of the server: statements in its own SQL, tables in and out as Arrow.
+
+    shown : the views of tables that it has, and of which writings each is; found : those that its catalogue knows.
+    """
 
     def __init__(self, spark: Spark, session: Any) -> None:
         self._spark, self._session = spark, session
+        self.shown: dict[str, Any] = {}
+        self.found: set[str] = set()
 
     def run(self, statement: str) -> "pa.Table":
         """What a statement that is no query tells. Raises EngineError."""
@@ -307,6 +316,46 @@ class Session:
                 with suppress(Exception):
                     within(PATIENCE, self._session.interruptAll)
                 raise
+
+
+class Sessions:
+    """Who needs a session gets one of his own: while they are held, one that somebody has left, with all that it knows,
+    for to begin one and to show it tables takes a dozen statements."""
+
+    def __init__(self, spark: Spark) -> None:
+        self.spark, self._held = spark, False
+        self._idle: list[Session] = []
+
+    def hold(self) -> None:
+        """Until they are closed, keep what is left."""
+        self._held = True
+
+    def take(self) -> Session:
+        """Raises EngineError."""
+        while self._idle:
+            session = self._idle.pop()
+            try:
+                session.fetch(f"SELECT * FROM {ALIVE}")
+            except RefusedError:  # a server that was started anew, or has forgotten it
+                session.close()
+            else:
+                return session
+        session = self.spark.session()
+        if self._held:
+            session.run(f"CREATE OR REPLACE TEMPORARY VIEW {ALIVE} AS SELECT 1 AS one")
+        return session
+
+    def leave(self, session: Session) -> None:
+        """What was taken is needed no longer."""
+        if self._held:
+            self._idle.append(session)
+        else:
+            session.close()
+
+    def close(self) -> None:
+        self._held = False
+        while self._idle:
+            self._idle.pop().close()
 
 
 def within(seconds: float, work: Callable[[], Done]) -> Done:
