@@ -68,12 +68,13 @@ class Helper:
         return result  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """It ends by itself when there is nothing more to read, also where this process was killed."""
+        """End it, also if it still imports. Where this process is killed it ends by itself: nobody asks any more."""
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018
         with self.busy:
             self._process.stdout.close()
             with suppress(OSError):  # it may have ended before
                 self._process.stdin.close()
+            self._process.terminate()
             self._process.wait()
 
 

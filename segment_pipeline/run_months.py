@@ -23,6 +23,7 @@ import dagster as dg
 
 from segment_pipeline import helper
 from segment_pipeline.config.config import Config
+from segment_pipeline.customers.expectations import HELPERS_IMPORTS
 from segment_pipeline.errors import MonthOrderError, PipelineError, SourceError
 from segment_pipeline.months import add_months, month_key, parse_month
 from segment_pipeline.orchestration.failures import explain, warning_of
@@ -35,11 +36,6 @@ if TYPE_CHECKING:
 SHIPPED_INSTANCE = Path(__file__).parent / "orchestration" / "dagster.yaml"
 # It comes after the month is published, as the stores do: without them the month is whole.
 REPORT_ASSET = "segment_report"
-# While this process imports Dagster, its helper imports what it is asked for.
-HELPERS_IMPORTS = (
-    "from segment_pipeline.customers.expectations import import_great_expectations; import_great_expectations(); "
-    "import segment_pipeline.customers.worth, segment_pipeline.mixture.chain.candidates"
-)
 # Of the months that have changed, the first few say what has happened.
 CHANGES_SHOWN = 6
 
@@ -299,7 +295,8 @@ def run_months(work: Work, listener: Callable[[dg.DagsterEvent | str], None] | N
     """
     threads = Pipeline(config_path=os.environ[CONFIG_VARIABLE]).config.operation.threads
     several = len(work.months) > 2 and work.assets is None  # for fewer, its imports take longer than it saves
-    with helper.at_hand(HELPERS_IMPORTS, wanted=several and threads != 1):
+    imports = f"{HELPERS_IMPORTS}; import segment_pipeline.mixture.chain.candidates"
+    with helper.at_hand(imports, wanted=several and threads != 1):
         yield from _run(work, listener)
 
 

@@ -33,6 +33,12 @@ LOOKED_AT = 200_000
 """Customers of whom a month is looked at, about: what stands for more is the same SQL again and again, and each of a
 million would take 200 MB."""
 
+HELPERS_IMPORTS = (
+    "from segment_pipeline.customers.expectations import import_great_expectations; import_great_expectations(); "
+    "import segment_pipeline.customers.worth"
+)
+"""What a helper begins with that is to look at a month: seconds, which pass while Dagster is imported here."""
+
 UNSEEN_KINDS: frozenset[Kind] = frozenset({"unreadable_amount", "missing_order_id", "outlier"})
 """Rules that leave no trace in accepted rows: they are about order lines, or about limits of the month itself."""
 

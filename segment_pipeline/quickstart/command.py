@@ -7,14 +7,19 @@ so that nothing here can differ from what a scheduled run would do with the file
 """
 
 import os
+import sys
 from dataclasses import replace
 from datetime import date
+from glob import glob
+from itertools import chain
 
 import numpy as np
 from rich.console import Console
 
+from segment_pipeline import helper
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.config import Config, load_config
+from segment_pipeline.customers.expectations import HELPERS_IMPORTS
 from segment_pipeline.customers.simplest import simplest_segments
 from segment_pipeline.database.store import RunLock, scratch
 from segment_pipeline.errors import NothingFoundError, PipelineError, QuestionError, SearchesDisagreeError
@@ -50,11 +55,20 @@ from segment_pipeline.quickstart.plan import Plan, account_of_lines, explore
 from segment_pipeline.quickstart.proposal import features_to_cut
 from segment_pipeline.quickstart.request import Request
 
+HELPED_BYTES = 200_000_000
+"""Of larger files memory is what matters, of which a helper takes a quarter of a gigabyte, and not a few seconds."""
+
 
 def quickstart(request: Request) -> int:
     """The whole command: read, propose, run, tell. Where no mixture is to be trusted, the simplest segmentation is
     delivered under its own name. Raises PipelineError."""
     refuse_foreign_folder(request.out)
+    to_import = "great_expectations" not in sys.modules
+    with helper.at_hand(HELPERS_IMPORTS, wanted=to_import and _bytes(request) <= HELPED_BYTES):
+        return _quickstart(request)
+
+
+def _quickstart(request: Request) -> int:
     console = results_console()
     with progress_line() as progress:
         progress(f"reading {request.file.name}")
@@ -76,6 +90,12 @@ def quickstart(request: Request) -> int:
             return _simplest(request, plan if plan.obstacle is not None else _explored(request), found, console)
     print_outcome(found, plan, request, console)
     return 0
+
+
+def _bytes(request: Request) -> int:
+    """The size of the files, 0 of those that are not there."""
+    files = chain.from_iterable(glob(str(path)) or [str(path)] for path in (request.file, *request.more))
+    return sum(os.path.getsize(file) for file in files if os.path.exists(file))
 
 
 def _planned(request: Request, searches: int = 1) -> Plan:
