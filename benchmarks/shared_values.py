@@ -13,7 +13,7 @@ from collections.abc import Callable
 from unittest import mock
 
 import numpy as np
-from real_months import print_table
+from real_months import record
 
 from segment_pipeline.arrays import Array
 from segment_pipeline.config.model import ModelSettings
@@ -48,13 +48,14 @@ def row(share: float, rows: int) -> list[object]:
     chosen = [selection.choose(one, ModelSettings()).candidate for one in (every, some)]
     believed = [one.n_components for one in some if one.examined is None and np.isnan(one.stability)]
     best = [None if one is None else one.n_components for one in chosen]
-    return [share, f"{rows:,}", *best, ", ".join(map(str, believed)) or "-", all_seconds, seconds]
+    costs = (f"{all_seconds:.1f}", f"{seconds:.1f}")
+    return [f"{share:.0%}", f"{rows:,}", *best, ", ".join(map(str, believed)) or None, *costs]
 
 
 def main() -> None:
     table = [row(share, rows) for share in SHARES for rows in ROWS]
-    heads = ("share of one value", "customers", "chosen, all asked", "chosen", "believed", "CPU s, all asked", "CPU s")
-    print_table("a value that many share", heads, table)
+    heads = ("with one value", "customers", "chosen, all asked", "chosen", "believed", "CPU s, all asked", "CPU s")
+    record("shared_values", "A value that many customers share", heads, table)
 
 
 if __name__ == "__main__":
