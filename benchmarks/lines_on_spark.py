@@ -54,6 +54,24 @@ class Totals(NamedTuple):
 
 def month_of(config: Config, warehouse: Warehouse, server: Server | None, name: str) -> Totals:
     """Both months of the project; what the second costs."""
+    costs: list[Cost] = []
+    for step in second_month(config, warehouse, server):
+        costs.append(cost(warehouse, step, server))
+        print(
+            f"  {name:8}{step.name:28}{costs[-1].rows:>12,}{costs[-1].here:>9.2f} + {costs[-1].there:.2f} CPU s",
+            flush=True,
+        )
+    with warehouse.connect() as connection:
+        (found,) = connection.execute(f"""
+            SELECT count(*), sum(segment_id), sum(max_probability), sum(entropy), sum(log_likelihood)
+            FROM monthly_assignments WHERE month = {month_literal(MONTH)}
+        """).fetchall()
+    here, there = sum(one.here for one in costs), sum(one.there for one in costs)
+    return Totals(here, there, max(one.peak for one in costs), max(one.peak_there for one in costs), found)
+
+
+def second_month(config: Config, warehouse: Warehouse, server: Server | None) -> Sequence[Step]:
+    """The steps of the second month, when the first has been made."""
     engine = warehouse.engine
     model = a_model(tuple(one.name for one in config.features if one.use == "model"))
     with warehouse.transaction() as connection:
@@ -67,21 +85,7 @@ def month_of(config: Config, warehouse: Warehouse, server: Server | None, name: 
             "INSERT INTO segment_profiles (month, segment_id, name, role, model_version) VALUES (?, ?, ?, ?, 1)",
             [[month, one.segment_id, one.name, one.role] for month in (FIRST, MONTH) for one in model.segments],
         )
-    costs: list[Cost] = []
-    steps = (*first_steps(config, MONTH), *steps_of(model, 20_000, MONTH))
-    for step in steps:
-        costs.append(cost(warehouse, step, server))
-        print(
-            f"  {name:8}{step.name:28}{costs[-1].rows:>12,}{costs[-1].here:>9.2f} + {costs[-1].there:.2f} CPU s",
-            flush=True,
-        )
-    with warehouse.connect() as connection:
-        (found,) = connection.execute(f"""
-            SELECT count(*), sum(segment_id), sum(max_probability), sum(entropy), sum(log_likelihood)
-            FROM monthly_assignments WHERE month = {month_literal(MONTH)}
-        """).fetchall()
-    here, there = sum(one.here for one in costs), sum(one.there for one in costs)
-    return Totals(here, there, max(one.peak for one in costs), max(one.peak_there for one in costs), found)
+    return (*first_steps(config, MONTH), *steps_of(model, 20_000, MONTH))
 
 
 def first_steps(config: Config, month: date) -> Sequence[Step]:
@@ -101,21 +105,21 @@ def scored(config: Config, model, month: date) -> Step:  # type: ignore[no-untyp
     return Step("scores", lambda c: write_assignments(c, model, month, TierSettings()), ())
 
 
-def measure(folder: Path, customers: int, lines_each: float) -> list[object]:
+def measure(folder: Path, customers: int, lines_each: float, limit: str) -> list[object]:
     lines = write_lines(folder, customers, lines_each)
     first, last = month_key(FIRST), month_key(MONTH)
     totals: dict[str, Totals] = {}
     with running("sail", folder / "server", SAIL_MODE="local-cluster") as server:
         for name, lying in (("duckdb", OF_FILES), ("sail", OF_A_TABLE.format(folder=folder))):
             (folder / name).mkdir()
-            text = CONFIG.format(first=first, last=last, limit=LIMIT, lines=lying, model="")
+            text = CONFIG.format(first=first, last=last, limit=limit, lines=lying, model="")
             if name == "sail":
                 text += ON_SAIL.format(address=server.address, folder=folder)
             path = folder / name / "segmentation.yaml"
             path.write_text(text.replace('"lines/', f'"{folder}/lines/'))
             config = load_config(path)
             engine = engine_of(config)
-            warehouse = Warehouse(config.warehouse_path, 60, LIMIT, None, engine)
+            warehouse = Warehouse(config.warehouse_path, 60, limit, None, engine)
             totals[name] = month_of(config, warehouse, None if engine is None else server, name)
     one, other = totals["duckdb"], totals["sail"]
     assert all(abs(a - b) <= 1e-9 * max(1, abs(a)) for a, b in zip(one.sums, other.sums, strict=True)), totals
@@ -134,12 +138,13 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     asked.add_argument("--customers", type=int, nargs="+", default=[100_000, 1_000_000])
     asked.add_argument("--lines", type=float, default=10, help="order lines a customer in twelve months")
+    asked.add_argument("--memory-limit", default=LIMIT, help="of DuckDB's")
     asked.add_argument("--folder", type=Path, help="where there is room; a folder that is made there is removed again")
     chosen = asked.parse_args()
     rows = []
     for customers in chosen.customers:
         with tempfile.TemporaryDirectory(prefix="lines_on_spark_", dir=chosen.folder) as folder:
-            rows.append(measure(Path(folder), customers, chosen.lines))
+            rows.append(measure(Path(folder), customers, chosen.lines, chosen.memory_limit))
         record("lines_on_spark", "An ordinary month from order lines on", HEADER, rows)
 
 

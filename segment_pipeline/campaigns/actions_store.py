@@ -103,39 +103,47 @@ def write_audience_feed(
     tiers elsewhere, is marked.
     """
     now, before = month_literal(month), month_literal(add_months(month, -1))
-    members = " UNION ALL ".join(
-        f"SELECT month, customer_id, '{kind}' AS audience_type, CAST({column} AS VARCHAR) AS audience "
-        f"FROM monthly_assignments WHERE month IN ({now}, {before})"
-        for kind, column in (("segment", "segment_id"), ("tier", "tier"))
-    )
+    # a customer of both months is compared once, and not as a member of two audiences: who has changed is few columns
     return replace_month(
         connection,
         AUDIENCE_FEED,
         month,
         f"""
-        WITH members AS ({members})
-        SELECT {now} AS month, audience_type, audience, changes.customer_id, change,
-            CASE audience_type WHEN 'tier' THEN coalesce(t.tier = seen.tier, false) ELSE coalesce(
-                seen.previous_segment_id = seen.segment_id,
+        WITH changed AS (
+            SELECT coalesce(n.customer_id, b.customer_id) AS customer_id, n.tier AS tier, b.tier AS tier_before,
+                CAST(n.segment_id AS VARCHAR) AS segment, CAST(b.segment_id AS VARCHAR) AS segment_before,
+                n.previous_segment_id = n.segment_id AS same_segment
+            FROM (SELECT * FROM monthly_assignments WHERE month = {now}) AS n
+            FULL JOIN (SELECT * FROM monthly_assignments WHERE month = {before}) AS b ON b.customer_id = n.customer_id
+            WHERE n.customer_id IS NULL OR b.customer_id IS NULL OR n.segment_id <> b.segment_id OR n.tier <> b.tier
+        ),
+        explained AS (
+            SELECT changed.*, coalesce(t.tier = changed.tier, false) AS tier_by_refit, coalesce(
+                same_segment,
                 -- what this month's champion cannot say, the one of then may; where neither can, all ids are others
                 d.from_segment_id = d.to_segment_id
                     OR (d.model_version IS NULL AND d.from_segment_id <> d.to_segment_id),
                 false
-            ) END AS by_refit
+            ) AS segment_by_refit
+            FROM changed
+            LEFT JOIN transition_deltas AS d ON d.month = {now} AND d.customer_id = changed.customer_id
+            LEFT JOIN ({_tiers_before(champion, month, tiers)}) AS t ON t.customer_id = changed.customer_id
+        )
+        SELECT {now} AS month, audience_type, audience, customer_id, change, by_refit
         FROM (
-            SELECT coalesce(n.customer_id, b.customer_id) AS customer_id,
-                coalesce(n.audience_type, b.audience_type) AS audience_type,
-                coalesce(n.audience, b.audience) AS audience,
-                CASE WHEN b.customer_id IS NULL THEN 'entered' ELSE 'left' END AS change
-            FROM (SELECT * FROM members WHERE month = {now}) AS n
-            FULL JOIN (SELECT * FROM members WHERE month = {before}) AS b
-                ON b.customer_id = n.customer_id AND b.audience_type = n.audience_type AND b.audience = n.audience
-            WHERE n.customer_id IS NULL OR b.customer_id IS NULL
-        ) AS changes
-        LEFT JOIN monthly_assignments AS seen ON seen.month = {now} AND seen.customer_id = changes.customer_id
-        LEFT JOIN transition_deltas AS d ON d.month = {now} AND d.customer_id = changes.customer_id
-        LEFT JOIN ({_tiers_before(champion, month, tiers)}) AS t ON t.customer_id = changes.customer_id
-        ORDER BY audience_type, audience, change, changes.customer_id
+            SELECT customer_id, audience_type, change,
+                CASE audience_type WHEN 'tier' THEN tier_by_refit ELSE segment_by_refit END AS by_refit,
+                CASE audience_type
+                    WHEN 'tier' THEN CASE change WHEN 'entered' THEN tier ELSE tier_before END
+                    ELSE CASE change WHEN 'entered' THEN segment ELSE segment_before END END AS audience,
+                CASE audience_type
+                    WHEN 'tier' THEN coalesce(tier = tier_before, false)
+                    ELSE coalesce(segment = segment_before, false) END AS stayed
+            FROM explained CROSS JOIN (VALUES ('segment', 'entered'), ('segment', 'left'), ('tier', 'entered'),
+                ('tier', 'left')) AS audiences(audience_type, change)
+        )
+        WHERE audience IS NOT NULL AND NOT stayed
+        ORDER BY audience_type, audience, change, customer_id
         """,
     )
 

@@ -20,6 +20,7 @@ from segment_pipeline.sources.expressions import (
     bound,
     columns_of_ids_alone,
     expression_types,
+    is_finite,
     reading_failed,
     refuse_unfit_types,
     text_id,
@@ -121,11 +122,11 @@ def _open(connection: duckdb.DuckDBPyConnection, config: Config, index: int, eve
 def count_events(connection: duckdb.DuckDBPyConnection, feed: Feed, config: Config, month: date) -> EventCounts:
     """How many events there are of which kind. A month without a single one is a feed that is late: SourceError."""
     start, end = map(instant, window_of(config, month))
-    dated = "is_event AND isfinite(occurred_at)"
+    dated = f"is_event AND {is_finite('occurred_at')}"
     in_window = f"is_event AND occurred_at >= {start} AND occurred_at < {end}"
     rows, undated, unknown, in_month, begins = connection.execute(f"""
         SELECT count(*) FILTER ({in_window}),
-            count(*) FILTER (is_event AND (occurred_at IS NULL OR NOT isfinite(occurred_at))),
+            count(*) FILTER (is_event AND (occurred_at IS NULL OR NOT {is_finite("occurred_at")})),
             count(*) FILTER ({in_window} AND customer_id IS NULL),
             count(*) FILTER (is_event AND occurred_at >= {instant(month)} AND occurred_at < {end}),
             min(CAST(occurred_at AS DATE)) FILTER ({dated})
@@ -165,7 +166,7 @@ def months_of_events(connection: duckdb.DuckDBPyConnection, feeds: Sequence[Feed
     for feed in feeds:
         found = connection.execute(f"""
             SELECT CAST(date_trunc('month', occurred_at) AS DATE) AS month, min(CAST(occurred_at AS DATE))
-            FROM ({feed.sql()}) WHERE is_event AND isfinite(occurred_at) GROUP BY month ORDER BY month
+            FROM ({feed.sql()}) WHERE is_event AND {is_finite("occurred_at")} GROUP BY month ORDER BY month
         """).fetchall()
         months = {month for month, _ in found if window_of(config, month)[0] >= found[0][1]}
         covered = months if covered is None else covered & months
@@ -195,7 +196,7 @@ def fold_events(
         ),
         ever AS (
             SELECT customer_id, CAST(min(occurred_at) AS DATE) AS "(first event)" FROM {events}
-            WHERE {since_ever} AND is_event AND isfinite(occurred_at) AND occurred_at < {end} GROUP BY customer_id
+            WHERE {since_ever} AND is_event AND {is_finite("occurred_at")} AND occurred_at < {end} GROUP BY customer_id
         )
         SELECT w.customer_id {of_customer}, ever."(first event)"
         FROM in_window AS w LEFT JOIN ever ON ever.customer_id = w.customer_id

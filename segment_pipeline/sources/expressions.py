@@ -122,6 +122,12 @@ def timestamp(expression: str, kind: str, zone: str) -> str:
     return f"{'CAST' if kind == 'TIMESTAMP' else 'TRY_CAST'}({value} AS TIMESTAMP)"
 
 
+def is_finite(moment: str) -> str:
+    """A condition: the timestamp is neither of DuckDB's infinite ones. NULL where there is none. Written as what says
+    by itself that it is a moment: Apache Spark makes no number of one."""
+    return f"isfinite(CAST({moment} AS TIMESTAMP))"
+
+
 def is_date(moment: str) -> str:
     """A condition: the timestamp is one at which something can have happened. NULL where there is none."""
     return f"({moment} >= TIMESTAMP '{NO_DATES[0]}' AND {moment} < TIMESTAMP '{NO_DATES[1]}')"

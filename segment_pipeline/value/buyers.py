@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import betaln, gammaln, hyp2f1
+from scipy.special import betaln, gammaln, hyp2f1, psi
 
 from segment_pipeline.arrays import Array
 
@@ -74,14 +74,32 @@ class SpendModel:
 
 def fit_purchases(repeats: Array, recency: Array, age: Array) -> PurchaseModel:
     """The BG/NBD of highest likelihood; arrays (n,), n at least 1, as of `PurchaseModel`."""
-    again = repeats > 0
+    # of the few numbers of repeats that there are, what depends on nothing else is computed once
+    x, which, customers = np.unique(repeats, return_inverse=True, return_counts=True)
+    again, n = repeats > 0, len(repeats)
 
-    def surprise(logs: Array) -> float:
+    def surprise(logs: Array) -> tuple[float, Array]:
         r, alpha, a, b = np.exp(logs)
-        alive = -(r + repeats) * np.log(alpha + age)
-        lost = np.log(a / (b + np.maximum(repeats, 1.0) - 1.0)) - (r + repeats) * np.log(alpha + recency)
-        of_customer = gammaln(r + repeats) + betaln(a, b + repeats) + np.where(again, np.logaddexp(alive, lost), alive)
-        return -float(of_customer.mean() - gammaln(r) + r * np.log(alpha) - betaln(a, b))
+        until_now, until_last = np.log(alpha + age), np.log(alpha + recency)
+        before = b + np.maximum(x, 1.0) - 1.0
+        alive = -(r + repeats) * until_now
+        lost = np.log(a / before)[which] - (r + repeats) * until_last
+        either = np.where(again, np.logaddexp(alive, lost), alive)
+        is_lost = np.where(again, np.exp(lost - either), 0.0)
+        gained = either.sum() + customers @ (gammaln(r + x) + betaln(a, b + x))
+        gained += n * (r * np.log(alpha) - gammaln(r) - betaln(a, b))
+        lost_of = np.bincount(which, is_lost)
+        both, of_both = n * psi(a + b), customers @ psi(a + b + x)
+        slopes = np.array(
+            [
+                customers @ psi(r + x) - until_now.sum() + is_lost @ (until_now - until_last)
+                + n * (np.log(alpha) - psi(r)),
+                n * r / alpha - (r + repeats) @ ((1.0 - is_lost) / (alpha + age) + is_lost / (alpha + recency)),
+                both - of_both + lost_of.sum() / a,
+                both - of_both + customers @ psi(b + x) - n * psi(b) - lost_of @ (1.0 / before),
+            ]
+        )  # fmt: skip
+        return -float(gained / n), -slopes * np.exp(logs) / n
 
     start = np.array([0.0, np.log(max(1.0, float(np.median(age)) / 4.0)), 0.0, 1.0])
     return PurchaseModel(*_most_likely(surprise, start))
@@ -90,21 +108,33 @@ def fit_purchases(repeats: Array, recency: Array, age: Array) -> PurchaseModel:
 def fit_spend(purchases: Array, mean: Array) -> SpendModel:
     """The Gamma-Gamma of highest likelihood. purchases : (n,) how many a customer made, at least 1. mean : (n,) money
     of one, on average, above 0."""
-    unit = float(mean.mean())
+    unit, n = float(mean.mean()), len(mean)
     money = mean / unit
+    total = purchases * money
+    x, customers = np.unique(purchases, return_counts=True)
+    logs_of_money, logs_of_totals = np.log(money).sum(), purchases @ np.log(total)
 
-    def surprise(logs: Array) -> float:
+    def surprise(logs: Array) -> tuple[float, Array]:
         p, beyond, scale = np.exp(logs)
-        q, shape = 1.0 + beyond, p * purchases  # with q at or below 1 a purchase of nobody's would be worth infinity
-        of_customer = gammaln(shape + q) - gammaln(shape) + shape * np.log(purchases) + (shape - 1.0) * np.log(money)
-        of_customer -= (shape + q) * np.log(scale + purchases * money)
-        return -float(of_customer.mean() - gammaln(q) + q * np.log(scale))
+        q, shape = 1.0 + beyond, p * x  # with q at or below 1 a purchase of nobody's would be worth infinity
+        weights, logs_of_sums = p * purchases + q, np.log(scale + total)
+        gained = customers @ (gammaln(shape + q) - gammaln(shape)) + p * logs_of_totals - logs_of_money
+        gained += n * (q * np.log(scale) - gammaln(q)) - weights @ logs_of_sums
+        slopes = np.array(
+            [
+                (customers * x) @ (psi(shape + q) - psi(shape)) + logs_of_totals - purchases @ logs_of_sums,
+                customers @ psi(shape + q) - logs_of_sums.sum() + n * (np.log(scale) - psi(q)),
+                n * q / scale - weights @ (1.0 / (scale + total)),
+            ]
+        )
+        return -float(gained / n), -slopes * np.exp(logs) / n
 
     p, beyond, scale = _most_likely(surprise, np.array([1.0, 0.5, 0.0]))
     return SpendModel(p, 1.0 + beyond, scale * unit)
 
 
-def _most_likely(surprise: Callable[[Array], float], start: Array) -> list[float]:
-    """The parameters whose logarithms make this least."""
-    found = minimize(surprise, start, method="L-BFGS-B", bounds=[_LOG_RANGE] * len(start), options={"ftol": 1e-13})
+def _most_likely(surprise: Callable[[Array], tuple[float, Array]], start: Array) -> list[float]:
+    """The parameters whose logarithms make this least. surprise : its value there, and its slope in each of them."""
+    bounds = [_LOG_RANGE] * len(start)
+    found = minimize(surprise, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-13})
     return [float(value) for value in np.exp(found.x)]

@@ -14,6 +14,7 @@ import pyarrow as pa
 from segment_pipeline import helper
 from segment_pipeline.database.quoting import number, visible
 from segment_pipeline.database.rows import exact_sum, hashed_below, read_columns
+from segment_pipeline.mixture.estimator import one_blas_thread
 from segment_pipeline.months import add_months, as_of
 from segment_pipeline.value.buyers import MOST_SILENCE, PurchaseModel, SpendModel, fit_purchases, fit_spend
 from segment_pipeline.value.methods import HORIZONS
@@ -66,9 +67,10 @@ def fit_buyers(connection: duckdb.DuckDBPyConnection) -> BuyerModel | None:
     )
     repeats, recency, age, spent = (np.asarray(values, dtype=np.float64) for values in columns.values())
     purchases = repeats + 1.0
-    of_purchases = helper.aside(fit_purchases, repeats, recency / 7.0, age / 7.0)
-    of_spend = fit_spend(purchases, spent / purchases)
-    return BuyerModel(of_purchases(), of_spend, max(0.0, net))
+    with one_blas_thread():  # two wait for each other longer than they compute
+        of_purchases = helper.aside(fit_purchases, repeats, recency / 7.0, age / 7.0)
+        of_spend = fit_spend(purchases, spent / purchases)
+        return BuyerModel(of_purchases(), of_spend, max(0.0, net))
 
 
 def expected_sql(connection: duckdb.DuckDBPyConnection, model: BuyerModel, month: date, customers: str) -> str:

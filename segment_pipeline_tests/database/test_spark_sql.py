@@ -32,6 +32,7 @@ THE_SAME = {
     "lists": "len(reasons), list_filter(reasons, lambda reason: reason IS NOT NULL), list_append(shares, 0E0)",
     "the largest of a list": "list_max(shares), list_position(shares, list_max(shares))",
     "numbers that are none": "isfinite(spend), spend > 1E300, greatest(spend, 0E0), least(spend, NULL, 1E0)",
+    "moments that are none": "isfinite(CAST(moment AS TIMESTAMP)), NOT isfinite(CAST(NULL AS TIMESTAMP))",
     "blanks": "trim(customer_id) = '', '[' || trim(' \t' || customer_id) || ']'",
     "division": "orders / 4, price / 3, 7 / 2, spend / 4, sum(price) OVER () / 7",
     "whole numbers": "CAST(orders > 3 AS INTEGER), CAST(round(2.5E0) AS BIGINT), CAST(floor(-0.5E0) AS INTEGER)",

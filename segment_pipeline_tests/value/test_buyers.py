@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import approx_fprime
 
+from segment_pipeline.value import buyers
 from segment_pipeline.value.buyers import PurchaseModel, SpendModel, fit_purchases, fit_spend
 
 WEEKS = 13.0
@@ -92,3 +94,18 @@ def test_a_purchase_is_worth_between_ones_own_and_everybodys():
 
 def test_the_fit_is_the_same_to_the_last_bit(cdnow):
     assert fit_purchases(*cdnow) == fit_purchases(*cdnow)
+
+
+def test_the_slopes_of_the_likelihoods_are_those_of_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any parameters, of customers with and without repeats."""
+    seen = []
+    monkeypatch.setattr(buyers, "_most_likely", lambda surprise, start: seen.append(surprise) or np.ones(len(start)))
+    rng = np.random.default_rng(7)
+    repeats = rng.poisson(2.0, 200).astype(float)
+    age = rng.integers(30, 400, 200) / 7.0
+    buyers.fit_purchases(repeats, np.where(repeats > 0, rng.random(200) * age, 0.0), age)
+    buyers.fit_spend(repeats + 1.0, rng.lognormal(3.0, 1.0, 200))
+    for surprise, parameters in zip(seen, (4, 3), strict=True):
+        for logs in rng.normal(0.0, 1.0, (5, parameters)):
+            found = approx_fprime(logs, lambda at, surprise=surprise: surprise(at)[0], 1e-7)
+            np.testing.assert_allclose(surprise(logs)[1], found, rtol=1e-4, atol=1e-5)

@@ -337,7 +337,8 @@ class SparkConnection:
             of_month = f"{month} = {month_literal(one)}"
             stays = exp.select(*map(identifier, columns)).from_(table).where(of_month)
             kept = stays.where(
-                exp.or_(exp.not_(condition.copy()), exp.Is(this=condition.copy(), expression=exp.null()))
+                # in brackets, without which Apache Spark reads no `x IN (...) IS NULL`
+                exp.or_(exp.not_(condition.copy()), exp.Is(this=exp.paren(condition.copy()), expression=exp.null()))
             )
             asked = [] if rows == there[one] else [self._translated(kept)]
             if values is not None:

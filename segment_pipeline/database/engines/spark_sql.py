@@ -498,8 +498,10 @@ def _mean(node: exp.Expression) -> exp.Expression:
 
 
 def _is_finite(node: exp.Expression) -> exp.Expression:
-    """NaN is above every number, in all of these engines."""
+    """NaN is above every number, in all of these engines; and every moment of theirs is finite."""
     (value,) = node.expressions
+    if isinstance(value, exp.Cast) and value.to.this == exp.DType.TIMESTAMPNTZ:
+        return exp.Case().when(exp.not_(exp.Is(this=value, expression=exp.Null())), exp.true())
     infinity = _cast_to(exp.Literal.string("Infinity"), "DOUBLE")
     return exp.Paren(this=exp.LT(this=_call("abs", _double(value)), expression=infinity))
 

@@ -20,7 +20,7 @@ from segment_pipeline.database.quoting import identifier, literal
 from segment_pipeline.database.store import insert_query, month_literal
 from segment_pipeline.months import month_key
 from segment_pipeline.sources.events import Feed, open_feeds
-from segment_pipeline.sources.expressions import mentions
+from segment_pipeline.sources.expressions import is_finite, mentions
 from segment_pipeline.sources.order_lines import CLOCK_TOLERANCE, ORDER_LINES, OrderLines, open_order_lines
 from segment_pipeline.sources.ready_made import lies_here
 from segment_pipeline.sources.sources import read_customers
@@ -257,7 +257,7 @@ def _of_feed(feed: OrderLines | Feed, among: str | None, called: str | None) -> 
             SELECT CAST(date_trunc('month', {at}) AS DATE) AS of_month, customer_id, count(*) AS lines,
                 sum({amount}) AS amount, sum(hash({listed})) AS content,
                 bit_or(CAST(1 AS BIGINT) << CAST(day({at}) AS INTEGER)) AS days
-            FROM {rows} AND {condition} AND isfinite({at}) AND {at} < TIMESTAMP {literal(present)}
+            FROM {rows} AND {condition} AND {is_finite(at)} AND {at} < TIMESTAMP {literal(present)}
             GROUP BY of_month, customer_id
         ) GROUP BY of_month
     """
