@@ -175,7 +175,7 @@ class SparkConnection:
             self._find(writing.name)
             return self._rows_there([writing])[writing.name]
         except RefusedError:
-            self._do(self._spark.dropped(writing.name)[-1])
+            self._do(self._spark.unnamed(writing.name))
             self._writings.forget([writing.name])
             return None
 
@@ -547,8 +547,7 @@ class SparkConnection:
     def _drop(self, writings: Sequence[str]) -> None:
         for name in writings:
             self._find(name)
-            for statement in self._spark.dropped(name):
-                self._do(statement)
+            self._connected().drop(name)
             self._connected().found.discard(name)
         if writings:
             self._writings.forget(writings)

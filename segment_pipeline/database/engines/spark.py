@@ -147,8 +147,7 @@ class Spark:
                     f"The catalogue of Spark at {self.server} ends with a session, and a month's next step would not "
                     "find what one has written. Set engine.location to a folder that the server writes to."
                 ) from error
-            for statement in self.dropped(name):
-                session.run(statement)
+            session.drop(name)
 
     def claim(self, session: "Session", project: str, is_ours: Callable[[str], bool]) -> None:
         """Make the database this project's, where it is nobody's: two that wrote into one would replace each other's
@@ -158,7 +157,7 @@ class Spark:
                 session.run(self.found_again(PROJECT))
             owners = session.fetch(f"SELECT project FROM {self.place(PROJECT)}").column(0).to_pylist()
         except RefusedError:  # there is none yet, or nothing can be written here, which the next line tells
-            session.run(self.dropped(PROJECT)[-1])  # or what was found is a name without files
+            session.run(self.unnamed(PROJECT))  # or what was found is a name without files
             session.save(PROJECT, f"SELECT {literal(project)} AS project")
             return
         others = [owner for owner in owners if not is_ours(owner)]
@@ -179,12 +178,9 @@ class Spark:
         lies = literal(f"{self.location}/{table}")
         return f"CREATE TABLE IF NOT EXISTS {self.place(table)} USING {self.format} LOCATION {lies}"
 
-    def dropped(self, table: str) -> list[str]:
-        """The statements after which it is gone, its rows too: of a table whose place was named, the catalogue leaves
-        the files."""
-        place = self.place(table)
-        emptied = f"INSERT OVERWRITE TABLE {place} SELECT * FROM {place} WHERE false"
-        return [*([emptied] if self.location is not None else []), f"DROP TABLE IF EXISTS {place}"]
+    def unnamed(self, table: str) -> str:
+        """The statement after which the catalogue knows it no more; files whose place was named stay."""
+        return f"DROP TABLE IF EXISTS {self.place(table)}"
 
     def _found(self) -> str:
         """The address, or that of the environment variable it names."""
@@ -292,6 +288,18 @@ class Session:
             if spark.location is not None:
                 writer = writer.option("path", f"{spark.location}/{table}")
             spark.in_time(lambda: writer.saveAsTable(spark.place(table)))
+
+    def drop(self, table: str) -> None:
+        """Make away with it and its rows. Of a table whose place was named the catalogue leaves the files, so that it
+        is emptied first: by rows that are not read from it, which open Spark refuses. Raises EngineError."""
+        spark = self._spark
+        if spark.location is not None:
+            with self._asking(table):
+                fields = spark.in_time(lambda: self._rows_of(f"SELECT * FROM {spark.place(table)}").schema).fields
+            nothing = ", ".join(f"CAST(NULL AS {one.dataType.simpleString()}) AS `{one.name}`" for one in fields)
+            if nothing:
+                self.run(f"INSERT OVERWRITE TABLE {spark.place(table)} SELECT {nothing} WHERE false")
+        self.run(spark.unnamed(table))
 
     def upload(self, name: str, rows: "pa.Table") -> None:
         """Make the rows, of a PORTION at most, a temporary view. Raises EngineError."""
