@@ -22,7 +22,7 @@ from segment_pipeline.sources.sources import SourceCounts, check_source, months_
 from segment_pipeline_tests.shop import Shop, apart, distance, order_lines, query, write_parquet
 from segment_pipeline_tests.spark import Server
 
-pytestmark = [pytest.mark.process, pytest.mark.months]
+pytestmark = [pytest.mark.process]
 
 APRIL = date(2023, 4, 1)
 MONTHS = ("2023-03", "2023-04")
@@ -56,12 +56,14 @@ def shops(
     return shops
 
 
+@pytest.mark.months
 def test_every_published_table_is_that_of_the_file(shops: tuple[Shop, Shop]) -> None:
     far = apart(shops[0].published, shops[1].published)
     assert {table: most for table, most in far.items() if not most <= 1e-9} == {}
     assert len(query(shops[0].published, "SELECT customer_id FROM monthly_assignments")) > 1000
 
 
+@pytest.mark.months
 def test_no_line_comes_here(shops: tuple[Shop, Shop]) -> None:
     assert query(shops[1].warehouse, "SELECT count(*) FROM folded_orders") == [(0,)]
     assert query(shops[1].warehouse, HELD) == query(shops[0].warehouse, HELD)
@@ -92,6 +94,7 @@ def test_who_is_forgotten_leaves_what_was_made_of_a_table(
     assert 0 < lines[1] - left[1] <= 3  # one customer, in each of the months that the lines are of
 
 
+@pytest.mark.months
 def test_two_ids_that_are_one_person_are_merged_as_in_a_warehouse_with_all_its_customers(
     shops: tuple[Shop, Shop],
 ) -> None:
