@@ -117,6 +117,11 @@ class SparkConnection:
             self._home.close()
 
     @property
+    def identity(self) -> str:
+        """By what the engine's database knows this warehouse."""
+        return self._writings.identity()
+
+    @property
     def is_new_there(self) -> bool:
         """Whether no table of this warehouse lives in Spark yet."""
         return not self._theirs
