@@ -161,6 +161,9 @@ features:
   - {{name: tenure_days}}
   - {{name: large_lines, of_lines: count(*) FILTER (WHERE net > 12)}}
   - {{name: dearest, of_lines: max(amount), missing: 0}}
+  - {{name: usual, of_lines: mean(net), missing: 0}}
+  - {{name: mornings, of_lines: count(*) FILTER (WHERE hour(ordered_at) < 12 AND lower(customer) LIKE 'c%')}}
+  - {{name: by_product, of_lines: max(net / (product - 5)) FILTER (WHERE product > 5), missing: 0}}
   - {{name: spend_on_toys, spend_share: toys}}
   - {{name: visits, of_events: {{feed: visits, value: count}}}}
   - {{name: pages, of_events: {{feed: visits, value: sum(pages)}}, missing: 0}}
@@ -272,7 +275,7 @@ def test_an_expression_that_the_table_does_not_know_is_told_with_its_key(rich: t
     wrong = rich[1].path.with_name("wrong.yaml")
     for says, said in {
         "customer_id: costumer": r"source.orders.customer_id is 'costumer'.*customer",
-        "customer_id: customer LIKE 'a%'": "source.orders.customer_id.*This SQL runs in DuckDB only",
+        "customer_id: customer ILIKE 'a%'": "source.orders.customer_id.*This SQL runs in DuckDB only",
     }.items():
         wrong.write_text(text.replace("customer_id: customer", says))
         with pytest.raises(SourceError, match=said):
