@@ -218,12 +218,11 @@ def check_command(config: Config, _: argparse.Namespace) -> int:
         failing = rules_that_fail(config)
         if failing:
             raise ConfigError("\n".join(f"{config.path}: {problem}" for problem in failing))
-    from segment_pipeline.database.engines.engine import engine_of
+    from segment_pipeline.database.engines.engine import problems_of
     from segment_pipeline.publishing.stores.filling import stores_of
 
     missing = [problem for store in stores_of(config) for problem in store.problems()]
-    if (engine := engine_of(config)) is not None:
-        missing += engine.problems()
+    missing += problems_of(config)
     if missing:
         raise ConfigError("\n".join(f"{config.path}: {problem}" for problem in missing))
     for name in rejected_without_orders(config.features, config.source):

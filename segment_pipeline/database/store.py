@@ -302,12 +302,8 @@ def prepare(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table], feat
 
     Raises WarehouseError where a column has another type than it was made with: its values are not ours.
     """
+    refuse_without_engine(connection)
     standing = _standing(connection)
-    if "engine_tables" in standing and isinstance(connection, duckdb.DuckDBPyConnection):
-        raise WarehouseError(
-            "The customers of this warehouse live elsewhere, and the configuration does not say where: put "
-            "engine.spark back."
-        )
     types = _as_duckdb_says(connection, {column.type for table in tables for column in table.with_features(["any"])})
     statements: list[str] = []
     for table in tables:
@@ -315,6 +311,21 @@ def prepare(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table], feat
         statements += table.ddl(feature_names) if there is None else _lacking(table, feature_names, there, types)
     for statement in statements:
         connection.execute(statement)
+
+
+def refuse_without_engine(connection: duckdb.DuckDBPyConnection) -> None:
+    """Raises WarehouseError where customers of the warehouse live in an engine, and the connection has none beneath."""
+    if not isinstance(connection, duckdb.DuckDBPyConnection):
+        return
+    there = connection.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE table_name = 'engine_tables' AND database_name = current_database()"
+    ).fetchone()
+    # one that was refused before anything moved there has the table, and no row
+    if there and connection.execute("SELECT 1 FROM main.engine_tables LIMIT 1").fetchone():
+        raise WarehouseError(
+            "The customers of this warehouse live elsewhere, and the configuration does not say where: put "
+            "engine.spark back."
+        )
 
 
 def _standing(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, tuple[str, str]]]:

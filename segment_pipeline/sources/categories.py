@@ -70,9 +70,11 @@ def largest_categories(connection: duckdb.DuckDBPyConnection, config: Config, mo
     start, end = map(instant, window_of(config, month))
     try:
         found = connection.execute(f"""
-            SELECT category FROM ({lines.sql()})
-            WHERE is_line AND category IS NOT NULL AND ordered_at >= {start} AND ordered_at < {end}
-            GROUP BY category ORDER BY sum(amount) DESC NULLS LAST, category LIMIT {most}
+            SELECT category FROM (
+                SELECT category, sum(amount) AS spend FROM ({lines.sql()})
+                WHERE is_line AND category IS NOT NULL AND ordered_at >= {start} AND ordered_at < {end}
+                GROUP BY category
+            ) ORDER BY spend DESC NULLS LAST, category LIMIT {most}
         """).fetchall()
     except duckdb.Error as error:
         raise lines.failed(error) from error

@@ -1,6 +1,7 @@
 """Tables of customers in a real Spark Connect server, all others in the warehouse, and one connection over both."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,9 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from segment_pipeline.config.config import load_config
 from segment_pipeline.database.engines import routing as routing_module
 from segment_pipeline.database.engines import spark as spark_module
-from segment_pipeline.database.engines.engine import SparkEngine
+from segment_pipeline.database.engines.engine import SparkEngine, problems_of
 from segment_pipeline.database.engines.spark import EngineError, RefusedError, Session, Sessions, SilentError, Spark
 from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.store import (
@@ -33,6 +35,7 @@ from segment_pipeline.database.store import (
 )
 from segment_pipeline.database.tables import CUSTOMER_ID, MONTH, Column, Table
 from segment_pipeline.errors import PipelineError
+from segment_pipeline_tests.shop import Shop
 from segment_pipeline_tests.spark import ENGINES, is_there
 from segment_pipeline_tests.spark import server as spark_server
 
@@ -277,10 +280,17 @@ def test_more_rows_than_one_message_takes_are_sent_in_portions(
     assert [one.partition("__")[0] for one in folders(tmp_path)] == ["people"]  # nothing of how they were sent
 
 
-def test_without_its_engine_a_warehouse_is_refused(warehouse: Warehouse) -> None:
+def test_without_its_engine_a_warehouse_is_refused(warehouse: Warehouse, tmp_path: Path) -> None:
     alone = Warehouse(warehouse.path, 5, "1GB", 1)
     with alone.connect() as connection, pytest.raises(WarehouseError, match=r"engine\.spark"):
         prepare(connection, [PEOPLE, TOTALS], ())
+    shop = Shop(tmp_path / "shop")
+    shop.warehouse.parent.mkdir(parents=True)
+    config = load_config(shop.configure().config_path)
+    assert problems_of(config) == []
+    shutil.copyfile(warehouse.path, config.warehouse_path)
+    (said,) = problems_of(config)
+    assert "put engine.spark back" in said
 
 
 def test_a_table_that_is_missing_is_said_to_be(warehouse: Warehouse, tmp_path: Path) -> None:
@@ -388,16 +398,50 @@ def test_what_is_whole_is_counted_once_in_a_process(warehouse: Warehouse, monkey
     assert len([text for text in asked if text.startswith(counted)]) == 1
 
 
-def test_a_database_is_of_one_project(warehouse: Warehouse, tmp_path: Path) -> None:
-    spark = warehouse.engine.spark
-    ours, theirs = SparkEngine(spark), SparkEngine(spark, "shop (other.yaml)", "shop (other.yaml)".__eq__)
-    assert ours.problems() == []
-    (said,) = theirs.problems()
-    assert "has the segments of a project without a name, and this is shop (other.yaml)" in said
-    with Warehouse(tmp_path / "other.duckdb", 5, "1GB", 1, theirs).connect() as connection:
+def test_a_database_is_of_one_warehouse_whatever_its_project_is_called(warehouse: Warehouse, tmp_path: Path) -> None:
+    renamed = SparkEngine(warehouse.engine.spark, "renamed (other.yaml)")
+    with warehouse.connect() as connection:
+        assert renamed.problems(connection) == []
+    alike = warehouse.engine
+    (said,) = alike.problems()
+    assert re.search(
+        r"has the segments of a project without a name, warehouse \w{12}, and this is a project without a name without "
+        r"a warehouse yet. Set engine\.database",
+        said,
+    )
+    before = sorted((tmp_path / "lake").rglob("*"))
+    with Warehouse(tmp_path / "other.duckdb", 5, "1GB", 1, alike).connect() as connection:
         prepare(connection, [PEOPLE, TOTALS], ())
         with pytest.raises(EngineError, match=r"Set engine\.database"):
-            theirs.move_in(connection, [PEOPLE, TOTALS])
+            alike.move_in(connection, [PEOPLE, TOTALS])
+        assert len(alike.problems(connection)) == 1
+    assert sorted((tmp_path / "lake").rglob("*")) == before
+    with Warehouse(tmp_path / "other.duckdb", 5, "1GB", 1).connect() as connection:
+        prepare(connection, [PEOPLE, TOTALS], ())  # nothing has moved, so it may do without an engine
+
+
+def test_a_database_of_an_earlier_version_is_taken_over_once_by_the_project_of_its_name(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    """Which kept the project's name alone there, and no id in the warehouse."""
+    spark, called = warehouse.engine.spark, "shop (segmentation.yaml)"
+    with closing(spark.session()) as session:
+        session.run(spark.found_again("segment_pipeline_project"))
+        session.save("segment_pipeline_project", f"SELECT '{called}' AS project")
+    with duckdb.connect(str(warehouse.path)) as alone:
+        alone.execute("DROP TABLE engine_identity")
+    with warehouse.connect() as connection, pytest.raises(EngineError, match=r"has the segments of shop"):
+        warehouse.engine.move_in(connection, [PEOPLE, TOTALS])
+    engine = SparkEngine(spark, called, called.__eq__)
+    assert engine.problems() == []
+    for _ in range(2):
+        with Warehouse(warehouse.path, 5, "1GB", 1, engine).transaction() as connection:
+            engine.move_in(connection, [PEOPLE, TOTALS])
+    with (
+        Warehouse(tmp_path / "other.duckdb", 5, "1GB", 1, engine).connect() as connection,
+        pytest.raises(EngineError, match=r"has the segments of shop \(segmentation\.yaml\), warehouse"),
+    ):
+        engine.move_in(connection, [PEOPLE, TOTALS])
 
 
 @pytest.mark.parametrize("table_format", ["delta", "iceberg"])

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from segment_pipeline.database.engines.spark_sql import ForeignSqlError, to_spark
+from segment_pipeline.database.quoting import literal
 from segment_pipeline.database.rows import exact_mean, exact_sum, hashed_below
 from segment_pipeline.database.store import in_memory
 
@@ -23,6 +24,9 @@ CUSTOMERS = """
     ) AS t(customer_id, spend, orders, day, reasons, shares, price)
 """
 
+CASED = [chr(one) for one in (*range(32, 0xDF), *range(0xE0, 0x130), *range(0x131, 0x149), *range(0x14A, 0x180))]
+CASED += [chr(one) for one in range(0x400, 0x460)]
+
 # the difference -> a query that shows it, or what it selects of `customers`
 THE_SAME = {
     "places of a list": "shares[1], shares[-1], shares[orders + 1], shares[7], shares[-7], shares[1:2], reasons[2:9]",
@@ -35,6 +39,16 @@ THE_SAME = {
     "moments that are none": "isfinite(CAST(moment AS TIMESTAMP)), NOT isfinite(CAST(NULL AS TIMESTAMP))",
     "blanks": "trim(customer_id) = '', '[' || trim(' \t' || customer_id) || ']'",
     "division": "orders / 4, price / 3, 7 / 2, spend / 4, sum(price) OVER () / 7",
+    "division by zero": "orders / (orders - 3), spend / (orders - 3), price / (orders - orders), -price / 0, "
+    "0 / orders, 7E0 / (orders - 4E0), 1 / (2 / (orders - 3)), orders / nullif(orders - 3, 0)",
+    "division by a sum of zero": "SELECT day, sum(spend) / sum(orders) FROM customers GROUP BY day",
+    "another word for means": "SELECT orders, mean(price), mean(spend) FILTER (orders > 3) FROM customers GROUP BY ALL",
+    "hours and minutes": "hour(moment), minute(moment + INTERVAL '90' MINUTE), hour(day), hour(day) + 1",
+    "days of the week": "dayofweek(day), isodow(day), dayofweek(moment), isodow(moment), isodow(day) * 2",
+    "patterns": "customer_id LIKE 'c%', customer_id NOT LIKE '%{%', customer_id LIKE 'é/', (reasons[1] || '\n' || 'y') "
+    "LIKE 'x%y', customer_id LIKE ''",
+    "cases of letters": f"SELECT lower(letter), upper(letter) || '', lower(letter || 'ß'), upper(letter || 'İ') "
+    f"FROM (SELECT unnest([{', '.join(map(literal, CASED))}]) AS letter FROM customers WHERE orders = 0)",
     "whole numbers": "CAST(orders > 3 AS INTEGER), CAST(round(2.5E0) AS BIGINT), CAST(floor(-0.5E0) AS INTEGER)",
     "whole numbers by their text": "CAST('12' AS INTEGER), CAST(CAST(orders AS VARCHAR) AS BIGINT), "
     "CAST(orders AS BIGINT)",
@@ -129,7 +143,11 @@ REFUSED = {
     "SELECT sum(orders) OVER (ORDER BY day RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND CURRENT ROW) FROM customers": ""
     "range",
     "SELECT * FROM customers ASOF JOIN customers AS o ON customers.day >= o.day": "DuckDB's own",
-    "SELECT customer_id LIKE 'a%' FROM customers": "nobody has looked",
+    "SELECT customer_id ILIKE 'a%' FROM customers": "nobody has looked",
+    "SELECT customer_id LIKE 'a_' FROM customers": "pattern of LIKE",
+    r"SELECT customer_id LIKE 'a\%' FROM customers": "pattern of LIKE",
+    "SELECT customer_id LIKE reasons[1] FROM customers": "pattern of LIKE",
+    "SELECT customer_id LIKE 'a!%' ESCAPE '!' FROM customers": "nobody has looked|pattern of LIKE",
     "SELECT now()": "nobody has looked",
     "SELECT FROM": "Not to be read",
 }
@@ -191,6 +209,8 @@ def test_what_might_differ_is_refused_and_says_why(query):
     [
         ("SELECT TRY_CAST('1_000' AS DOUBLE) FROM customers", "plainly neither DOUBLE nor none"),
         ("SELECT TRY_CAST(customer_id || '2023-1-5' AS DATE) FROM customers", "plainly neither DATE nor none"),
+        ("SELECT lower(customer_id || 'Σ') FROM customers", "of Latin and Cyrillic letters"),
+        ("SELECT upper(customer_id || 'ß') FROM customers", "of Latin and Cyrillic letters"),
         ("SELECT ln(orders) FROM customers", "ln of 0 or less"),
         ("SELECT CAST(price AS INTEGER) FROM customers", "a fraction was to become INT"),
     ],

@@ -13,12 +13,18 @@ import yaml
 from segment_pipeline.cli.main import main
 from segment_pipeline.config.config import Config, load_config
 from segment_pipeline.database.engines.engine import engine_of, looking
-from segment_pipeline.database.store import Warehouse
+from segment_pipeline.database.store import Warehouse, prepare
 from segment_pipeline.errors import ConfigError, SourceError
 from segment_pipeline.publishing.people import TABLES_OF_PEOPLE, forget, leave_source, merge
+from segment_pipeline.sources.categories import largest_categories
 from segment_pipeline.sources.files import open_table
+from segment_pipeline.sources.order_lines import ORDER_LINES
+from segment_pipeline.sources.over_time.contents import read_contents
+from segment_pipeline.sources.over_time.copies import find_copies
+from segment_pipeline.sources.over_time.values import new_values_in_words
 from segment_pipeline.sources.people.tables import REMOVED_ROWS
 from segment_pipeline.sources.sources import SourceCounts, check_source, months_before, read_customers
+from segment_pipeline.sources.tables import CUSTOMER_LINES
 from segment_pipeline_tests.shop import Shop, apart, distance, order_lines, query, write_parquet
 from segment_pipeline_tests.spark import Server
 
@@ -158,6 +164,9 @@ features:
   - {{name: tenure_days}}
   - {{name: large_lines, of_lines: count(*) FILTER (WHERE net > 12)}}
   - {{name: dearest, of_lines: max(amount), missing: 0}}
+  - {{name: usual, of_lines: mean(net), missing: 0}}
+  - {{name: mornings, of_lines: count(*) FILTER (WHERE hour(ordered_at) < 12 AND lower(customer) LIKE 'c%')}}
+  - {{name: by_product, of_lines: max(net / (product - 5)) FILTER (WHERE product > 5), missing: 0}}
   - {{name: spend_on_toys, spend_share: toys}}
   - {{name: visits, of_events: {{feed: visits, value: count}}}}
   - {{name: pages, of_events: {{feed: visits, value: sum(pages)}}, missing: 0}}
@@ -208,6 +217,39 @@ def test_all_that_a_source_can_have_is_the_same_there(rich: tuple[Config, Config
     assert counts.filled["pages"] + counts.filled["dearest"] > 0
 
 
+def look(config: Config, *known: str) -> tuple[Any, ...]:
+    """What is kept of a month's source, and told of it."""
+    orders = config.source.orders
+    assert orders is not None
+    orders = orders.model_copy(update={"known_values": {name: ["1"] for name in known}})
+    config = config.model_copy(update={"source": config.source.model_copy(update={"orders": orders})})
+    with looking(config) as connection:
+        prepare(connection, [CUSTOMER_LINES], ())
+        read_contents(connection, config)
+        held = "SELECT feed, of_month, lines, customers, amount, days FROM source_contents ORDER BY feed, of_month"
+        return (
+            connection.execute(held).fetchall(),
+            find_copies(connection, config, APRIL),
+            new_values_in_words(connection, config, APRIL),
+            largest_categories(connection, config, APRIL, 3),
+        )
+
+
+@pytest.mark.parametrize("known", [[], ["product"], ["product", "order_id"]])
+def test_what_is_kept_and_told_of_a_source_is_the_same_there(rich: tuple[Config, Config], known: list[str]) -> None:
+    here, there = (look(config, *known) for config in rich)
+    assert there == here
+    contents, _, new, categories = here
+    assert {feed for feed, *_ in contents} == {ORDER_LINES, "visits"}
+    assert [one.partition(":")[0] for one in new] == known
+    assert categories == ["toys", "books"]
+
+
+def test_a_path_under_which_nothing_is_is_told_with_its_key(rich: tuple[Config, Config]) -> None:
+    with looking(rich[1]) as connection, pytest.raises(SourceError, match=r"Fix source\.orders\.table"):
+        open_table(connection, "parquet.`/nowhere.parquet`", "source.orders")
+
+
 def test_check_says_that_each_month_reads_the_lines_of_a_table_anew(
     rich: tuple[Config, Config], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -236,7 +278,7 @@ def test_an_expression_that_the_table_does_not_know_is_told_with_its_key(rich: t
     wrong = rich[1].path.with_name("wrong.yaml")
     for says, said in {
         "customer_id: costumer": r"source.orders.customer_id is 'costumer'.*customer",
-        "customer_id: customer LIKE 'a%'": "source.orders.customer_id.*This SQL runs in DuckDB only",
+        "customer_id: customer ILIKE 'a%'": "source.orders.customer_id.*This SQL runs in DuckDB only",
     }.items():
         wrong.write_text(text.replace("customer_id: customer", says))
         with pytest.raises(SourceError, match=said):

@@ -117,6 +117,11 @@ class SparkConnection:
             self._home.close()
 
     @property
+    def identity(self) -> str:
+        """By what the engine's database knows this warehouse."""
+        return self._writings.identity()
+
+    @property
     def is_new_there(self) -> bool:
         """Whether no table of this warehouse lives in Spark yet."""
         return not self._theirs
@@ -233,7 +238,10 @@ class SparkConnection:
 
     def _described(self, query: exp.Expr) -> duckdb.DuckDBPyConnection:
         rows = query if isinstance(query, exp.Query) else exp.select("*").from_(query)
-        self._answer(self._connected().shape(self._as_it_stands(rows.copy())))
+        shape = self._connected().shape(self._as_it_stands(rows.copy()))
+        if not shape.column_names:  # what Sail makes of a path under which nothing is
+            raise RefusedError("No table is there: what it names has no columns.")
+        self._answer(shape)
         return self._answers.execute("DESCRIBE FROM answer")
 
     def _selected(self, query: exp.Query) -> duckdb.DuckDBPyConnection:

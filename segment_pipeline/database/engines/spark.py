@@ -50,6 +50,9 @@ SHOWN = 300
 
 PROJECT = "segment_pipeline_project"
 """The table of the database that says whose it is."""
+OF_WAREHOUSE = ", warehouse "
+"""What stands there between the project and the id of its warehouse: projects may be called alike, and their files
+are."""
 
 ALIVE = "segment_pipeline_alive"
 """The view by which a session is known again: a server that was started anew, or has forgotten a session, may begin
@@ -149,24 +152,37 @@ class Spark:
                 ) from error
             session.drop(name)
 
-    def claim(self, session: "Session", project: str, is_ours: Callable[[str], bool]) -> None:
-        """Make the database this project's, where it is nobody's: two that wrote into one would replace each other's
-        views. Raises EngineError where it is another's."""
+    def claim(self, session: "Session", project: str, warehouse: str | None, was_ours: Callable[[str], bool]) -> None:
+        """Make the database this warehouse's, where it is nobody's: two that wrote into one would replace each other's
+        views. Raises EngineError where it is another's.
+
+        warehouse : its id; None while there is none, and then it is only looked whose the database is. was_ours :
+        whether the project is this one that an earlier version, which kept no id, has called so.
+        """
+        owner = self._owner(session)
+        if owner is not None and warehouse is not None and owner.endswith(f"{OF_WAREHOUSE}{warehouse}"):
+            return
+        if owner is not None and (OF_WAREHOUSE in owner or not was_ours(owner)):
+            raise EngineError(
+                f"The database {self.database} of Spark at {self.server} has the segments of {owner}, and this is "
+                f"{project}{' without a warehouse yet' if warehouse is None else OF_WAREHOUSE + warehouse}. Set "
+                "engine.database to one of its own (and engine.location, where it is set). If that one is no more, "
+                f"drop its tables there, {PROJECT} the last."
+            )
+        if warehouse is not None:
+            if owner is None:
+                session.run(self.unnamed(PROJECT))  # what was found may be a name without files
+            session.save(PROJECT, f"SELECT {literal(project + OF_WAREHOUSE + warehouse)} AS project")
+
+    def _owner(self, session: "Session") -> str | None:
+        """Whose the database is; None where it is nobody's."""
         try:
             if self.location is not None:
                 session.run(self.found_again(PROJECT))
             owners = session.fetch(f"SELECT project FROM {self.place(PROJECT)}").column(0).to_pylist()
-        except RefusedError:  # there is none yet, or nothing can be written here, which the next line tells
-            session.run(self.unnamed(PROJECT))  # or what was found is a name without files
-            session.save(PROJECT, f"SELECT {literal(project)} AS project")
-            return
-        others = [owner for owner in owners if not is_ours(owner)]
-        if others:
-            raise EngineError(
-                f"The database {self.database} of Spark at {self.server} has the segments of {others[0]}, and this is "
-                f"{project}. Set engine.database to one of its own (and engine.location, where it is set). If that "
-                f"project is no more, drop its tables there, {PROJECT} the last."
-            )
+        except RefusedError:  # there is none yet, or nothing can be written here, which is told where it is tried
+            return None
+        return str(owners[0]) if owners else None
 
     def place(self, table: str) -> str:
         """What a table is called in statements."""

@@ -5,7 +5,7 @@ not stand here: what means the same is listed, what means something else is put 
 is refused. The other words are those that all of these engines understand alike, measured with benchmarks/engines.py.
 
 Left to the engines: how a double is written as text (1.0E-4 for 0.0001), an order of rows that nobody asked for, and
-what DuckDB computes where they stop, such as a division by zero. Sail alone lets integers overflow without a word.
+what DuckDB computes where they stop. Sail alone lets integers overflow without a word.
 """
 
 import re
@@ -47,6 +47,9 @@ def to_spark(query: str | exp.Query) -> str:
         tree = sqlglot.parse_one(query, read=AsWritten) if isinstance(query, str) else query.copy()
     except sqlglot.ParseError as error:
         raise ForeignSqlError(f"Not to be read as DuckDB's SQL: {error}") from error
+    for one in list(tree.find_all(exp.Anonymous)):
+        if one.name.lower() == "mean" and len(one.expressions) == 1:  # which sqlglot takes for no aggregate
+            one.replace(exp.Avg(this=one.expressions[0]))
     for select in tree.find_all(exp.Select):
         _name_all(select)
     # what stands within first, so that what is made of it is complete, and not looked at again
@@ -205,6 +208,42 @@ def _pattern(node: exp.Expression) -> exp.Expression:
     return node
 
 
+def _like(node: exp.Expression) -> exp.Expression:
+    """A pattern of plain text and %: what _ stands for is not the same of every letter, and to Spark \\ says that what
+    follows is meant."""
+    pattern = node.expression
+    if not pattern.is_string or "_" in pattern.name or "\\" in pattern.name or isinstance(node.parent, exp.Escape):
+        raise _refused(node, "a pattern of LIKE has to be written, of text and %")
+    return node
+
+
+def _in_case(others: str) -> Callable[[exp.Expression], exp.Expression]:
+    """The text in lower or upper case. others : a pattern of the letters of which engines may make others, or several:
+    one ends the statement."""
+
+    def checked(node: exp.Expression) -> exp.Expression:
+        found = _call("regexp_like", _cast_to(node.this.copy(), "STRING"), exp.Literal.string(others))
+        return _stop_unless(exp.not_(found), node, "lower and upper are known of Latin and Cyrillic letters")
+
+    return checked
+
+
+def _of_moment(node: exp.Expression) -> exp.Expression:
+    return type(node)(this=_cast_to(node.this, "TIMESTAMP_NTZ"))
+
+
+def _day_of_week(node: exp.Expression) -> exp.Expression:
+    """DuckDB counts from Sunday and 0."""
+    day = _call("dayofweek", _cast_to(node.this, "DATE"))
+    return exp.Paren(this=exp.Sub(this=day, expression=exp.Literal.number(1)))
+
+
+def _iso_day_of_week(node: exp.Expression) -> exp.Expression:
+    """From Monday and 1; Spark's weekday, from 0."""
+    day = _call("weekday", _cast_to(node.this, "DATE"))
+    return exp.Paren(this=exp.Add(this=day, expression=exp.Literal.number(1)))
+
+
 def _unnest(node: exp.Expression) -> exp.Expression:
     select = node.find_ancestor(exp.Select)
     beside = [] if select is None else [one for one in select.find_all(exp.Explode) if one.parent_select is select]
@@ -260,7 +299,26 @@ def _name_all(select: exp.Expression) -> None:
 
 
 def _division(node: exp.Expression) -> exp.Expression:
-    return exp.Div(this=_double(node.this), expression=node.expression, typed=True, safe=False)
+    """By zero DuckDB gives infinity, and of zero no number; Spark stops, at times before it asks whether it is zero."""
+    left, right, zero = _double(node.this), node.expression, exp.Literal.number(0)
+    is_safe = _is_never_zero(right)
+    by = right if is_safe else exp.Nullif(this=right.copy(), expression=zero.copy())
+    divided = exp.Div(this=left, expression=by, typed=True, safe=False)
+    if is_safe:
+        return divided
+    infinity = _cast_to(exp.Literal.string("Infinity"), "DOUBLE")
+    product = exp.Mul(this=_alone(left), expression=infinity)
+    return exp.Case().when(exp.EQ(this=_alone(right), expression=zero), product).else_(divided)
+
+
+def _is_never_zero(expression: exp.Expression) -> bool:
+    """By what is written."""
+    inner = expression.unnest()
+    if isinstance(inner, exp.Nullif):
+        return isinstance(inner.expression, exp.Literal) and inner.expression.name == "0"
+    if isinstance(inner, exp.Neg):
+        return _is_never_zero(inner.this)
+    return isinstance(inner, exp.Literal) and not inner.is_string and float(inner.name) != 0
 
 
 def _sum_of_days(node: exp.Expression) -> exp.Expression:
@@ -529,12 +587,15 @@ _REWRITES: dict[type[exp.Expression], Callable[[exp.Expression], exp.Expression]
     exp.Cast: _cast,
     exp.Count: _only("expressions"),
     exp.DateDiff: _days_between,
+    exp.DayOfWeek: _day_of_week,
+    exp.DayOfWeekIso: _iso_day_of_week,
     exp.Distinct: _distinct,
     exp.BitwiseLeftShift: _shifted,
     exp.Div: _division,
     exp.Explode: _unnest,
     exp.Group: _only("cube", "rollup", "totals"),
     exp.GroupConcat: _listed,
+    exp.Hour: _of_moment,
     exp.IgnoreNulls: _ignoring,
     exp.In: _in,
     exp.JSONObject: _json,
@@ -542,8 +603,11 @@ _REWRITES: dict[type[exp.Expression], Callable[[exp.Expression], exp.Expression]
     exp.Lambda: _lambda,
     exp.Lateral: _lateral,
     exp.Length: lambda node: _call("array_size", node.this),
+    exp.Like: _like,
     exp.Ln: _logarithm,
+    exp.Lower: _in_case(r"[^\x00-įı-ſЀ-џ]"),
     exp.Median: _median,
+    exp.Minute: _of_moment,
     exp.Ordered: _only("with_fill"),
     exp.PercentileCont: _quantile,
     exp.RegexpLike: _pattern,
@@ -557,6 +621,7 @@ _REWRITES: dict[type[exp.Expression], Callable[[exp.Expression], exp.Expression]
     exp.Trim: _trim,
     exp.TryCast: _try_cast,
     exp.Union: _only("by_name"),
+    exp.Upper: _in_case(r"[^\x00-Þà-ňŊ-ſЀ-џ]"),
     exp.WindowSpec: _window_rows,
 }
 _FUNCTIONS: dict[str, Callable[[exp.Expression], exp.Expression]] = {

@@ -8,6 +8,7 @@ have and whoever is killed. Readers see those of the last publishing; what neith
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from uuid import uuid4
 
 import duckdb
 
@@ -49,8 +50,16 @@ BEGUN = Table(
     False,
 )
 
+IDENTITY = Table(
+    "engine_identity",
+    "By what the engine's database knows this warehouse, whatever its project and its file are called.",
+    (Column("warehouse", "VARCHAR", "", "A random id, made once."),),
+    ("warehouse",),
+    False,
+)
 
-LEDGER = (LIVING_THERE, WRITINGS, READABLE, BEGUN)
+
+LEDGER = (LIVING_THERE, WRITINGS, READABLE, BEGUN, IDENTITY)
 """What the warehouse knows of the engine: only one that has an engine has these tables."""
 
 
@@ -70,13 +79,22 @@ class Writings:
     def __init__(self, warehouse: duckdb.DuckDBPyConnection, database: str) -> None:
         """database : what the warehouse is called among those that are attached to the connection."""
         self._warehouse = warehouse
-        if not is_there(warehouse, BEGUN.name):
-            for table in LEDGER:
+        if not is_there(warehouse, IDENTITY.name):  # a warehouse of an earlier version has the others
+            for table in [table for table in LEDGER if not is_there(warehouse, table.name)]:
                 for statement in table.ddl():
                     warehouse.execute(statement)
-        self._tables, self._writings, self._readable, self._begun = (
+        self._tables, self._writings, self._readable, self._begun, self._identity = (
             f"{identifier(database)}.main.{table.name}" for table in LEDGER
         )
+
+    def identity(self) -> str:
+        """The warehouse's own id; the first time it is made, in a transaction of its own: the engine's database keeps
+        it, whatever becomes of ours."""
+        with self._warehouse.cursor() as beside:
+            none_yet = f"NOT EXISTS (FROM {self._identity})"
+            beside.execute(f"INSERT INTO {self._identity} SELECT ? WHERE {none_yet}", [uuid4().hex[:12]])
+            ((found,),) = beside.execute(f"FROM {self._identity}").fetchall()
+        return str(found)
 
     def settle(self, table: Table) -> None:
         """From now on, the table lives in the engine."""

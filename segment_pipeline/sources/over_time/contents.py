@@ -27,6 +27,8 @@ from segment_pipeline.sources.sources import read_customers
 from segment_pipeline.sources.tables import CUSTOMER_LINES, FOLDED_MONTHS, RAW_CUSTOMERS, SOURCE_MONTHS
 
 ROWS = "rows"
+NO_AMOUNT = "CAST(NULL AS DECIMAL(38, 4))"
+"""What events have of an amount, of its type: not every engine adds up what has none."""
 FINGERPRINTED = "fingerprinted_rows"
 """The temporary table of ready-made customers that a fingerprint is made of."""
 
@@ -244,7 +246,7 @@ def _of_feed(feed: OrderLines | Feed, among: str | None, called: str | None) -> 
         name, rows, at, amount = ORDER_LINES, f"({feed.sql()}) WHERE is_line", "ordered_at", "amount"
         values = ["order_id", at, amount, "product_id", "category"]
     else:
-        name, rows, at, amount = feed.name, f"({feed.sql()}) WHERE is_event", "occurred_at", "NULL"
+        name, rows, at, amount = feed.name, f"({feed.sql()}) WHERE is_event", "occurred_at", NO_AMOUNT
         values = [at]
     who = "customer_id" if called is None else literal(called)
     listed = ", ".join([who, *values, *map(identifier, feed.carried)])
@@ -355,7 +357,7 @@ def _of_rows(config: Config, month: str, relation: str) -> str:
     listed = ", ".join(["customer_id", *map(identifier, config.feature_names)])
     return f"""
         SELECT {literal(ROWS)} AS feed, {month} AS of_month, count(*) AS lines,
-            count(DISTINCT customer_id) AS customers, CAST(NULL AS DECIMAL(38, 4)) AS amount,
+            count(DISTINCT customer_id) AS customers, {NO_AMOUNT} AS amount,
             {_printed(f"sum(hash({listed}))")} AS fingerprint, CAST(NULL AS BIGINT) AS days
         FROM {relation} AS customers
     """

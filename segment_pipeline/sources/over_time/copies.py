@@ -16,7 +16,7 @@ from segment_pipeline.database.quoting import identifier
 from segment_pipeline.months import add_months, as_of, month_key
 from segment_pipeline.sources.events import Feed, open_feeds
 from segment_pipeline.sources.order_lines import ORDER_LINES, OrderLines, instant, open_order_lines
-from segment_pipeline.sources.over_time.contents import rows_of_month_before
+from segment_pipeline.sources.over_time.contents import NO_AMOUNT, rows_of_month_before
 from segment_pipeline.words import percent
 
 ACCEPTED = 0.01
@@ -73,7 +73,7 @@ def _copies(connection: duckdb.DuckDBPyConnection, feed: OrderLines | Feed, mont
         counts, at, amount = "is_line", "ordered_at", "amount"
     else:
         name, rows = feed.name, feed.sql(row=_whole_row(feed))
-        counts, at, amount = "is_event", "occurred_at", "NULL"
+        counts, at, amount = "is_event", "occurred_at", NO_AMOUNT
     try:
         lines, repeated, money = connection.execute(f"""
             SELECT coalesce(sum(times), 0), coalesce(sum(times - 1), 0), sum((times - 1) * amount)

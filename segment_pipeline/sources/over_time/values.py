@@ -110,13 +110,14 @@ def _counted(
         return found
     places = [f"said_{place}" for place in range(len(texts))]
     said = lines.sql(**{place: f"nullif({text}, '')" for place, text in zip(places, texts.values(), strict=True)})
-    sets = ", ".join(f"({place})" for place in places)
+    # there are engines that do not know a single set
+    sets = places[0] if len(places) == 1 else f"GROUPING SETS ({', '.join(f'({place})' for place in places)})"
     try:
         rows = connection.execute(
             f"""
             SELECT {", ".join(places)}, count(*) AS lines, sum(amount) AS money FROM ({said})
             WHERE is_line AND ordered_at >= {instant(month)} AND ordered_at < {instant(as_of(month))}
-            GROUP BY GROUPING SETS ({sets}) HAVING coalesce({", ".join(places)}, NULL) IS NOT NULL
+            GROUP BY {sets} HAVING coalesce({", ".join(places)}, NULL) IS NOT NULL
             """
         ).fetchall()
     except duckdb.Error as error:
