@@ -38,7 +38,7 @@ def asked(X: Array, repeated: Callable[[str | None], str]) -> tuple[list[Candida
     found = fit_candidates(X, SIZES, variance_floor=np.full(FEATURES, 1e-5), seed=1)
     began = time.process_time()
     with mock.patch.object(selection, "repeated", repeated):
-        return selection.examined_in_turn(found, ModelSettings()), time.process_time() - began
+        return selection.examined_in_turn(found, ModelSettings(), customers=len(X)), time.process_time() - began
 
 
 def row(share: float, rows: int) -> list[object]:

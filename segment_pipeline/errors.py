@@ -3,6 +3,8 @@
 The command line prints them without a traceback; anything else that escapes is a defect of this project.
 """
 
+from datetime import date
+
 
 class PipelineError(Exception):
     """Base of every error that the user, and not the programmer, can fix."""
@@ -23,6 +25,15 @@ class QuestionError(PipelineError):
 
 class SourceError(PipelineError):
     """The customer data cannot be read, or are not what the user's file says; published months are untouched."""
+
+
+class NoLinesError(SourceError):
+    """The month has no order line of its own. latest : the last month before it that has one, where it is the last of
+    all; None where there is none, or where later ones have."""
+
+    def __init__(self, message: str, latest: date | None = None) -> None:
+        super().__init__(message)
+        self.latest = latest
 
 
 class ContractError(PipelineError):

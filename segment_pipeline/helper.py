@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -29,7 +29,7 @@ _helper: "Helper | None" = None
 
 
 class HelperGoneError(PipelineError):
-    """The helper has ended, and nobody told it to: what it had begun is to be computed here."""
+    """The helper has ended: what it had begun is to be computed here, by whoever still wants it."""
 
 
 class Helper:
@@ -42,7 +42,7 @@ class Helper:
         self._sent: deque[tuple[int, Any]] = deque(maxlen=KEPT)
         self._number = 0
         self._process = subprocess.Popen(  # noqa: S603 - this very Python
-            [sys.executable, "-c", imports + _SERVE],
+            [sys.executable, "-P", "-c", imports + _SERVE],  # -P: no module of the folder that somebody works in
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | one_thread | path,
@@ -52,6 +52,8 @@ class Helper:
     def compute(self, function: Callable[..., Result], common: Any, arguments: Sequence[Any]) -> Result:
         """function(common, *arguments), computed there. Raises what it raises, and HelperGoneError."""
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018
+        if self._process.stdin.closed:
+            raise HelperGoneError("the helper has been ended")
         number, known = next(((number, True) for number, one in self._sent if one is common), (self._number, False))
         call = pickle.dumps((function, number, None if known else common, arguments), protocol=5)
         try:
@@ -68,14 +70,15 @@ class Helper:
         return result  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """End it, also if it still imports. Where this process is killed it ends by itself: nobody asks any more."""
+        """End it at once, also if it still imports or computes. Where this process is killed it ends by itself: nobody
+        asks any more."""
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018
-        with self.busy:
+        self._process.terminate()
+        self._process.wait()
+        with self.busy:  # which whoever waits for an answer lets go now
             self._process.stdout.close()
-            with suppress(OSError):  # it may have ended before
+            with suppress(OSError):  # of what it has not read
                 self._process.stdin.close()
-            self._process.terminate()
-            self._process.wait()
 
 
 def serve() -> None:
@@ -132,47 +135,56 @@ def each(function: Callable[..., Result], common: Any, arguments: Sequence[Seque
     results: dict[int, Result] = {}
     to_do = iter(range(len(arguments)))
 
-    def there(helper: Helper) -> None:
+    def there(helper: Helper) -> list[int]:
+        """What it had begun and left, where it has ended."""
         while True:
             with helper.busy:
                 i = next(to_do, None)
                 if i is None:
-                    return
+                    return []
                 try:
                     results[i] = helper.compute(function, common, arguments[i])
-                    continue
                 except HelperGoneError:
-                    pass
-            results[i] = function(common, *arguments[i])
-            return
+                    return [i]
 
-    with ThreadPoolExecutor(1) as beside:
-        other = beside.submit(there, helper)
-        try:
-            for i in to_do:
-                results[i] = function(common, *arguments[i])
-            other.result()
-        except BaseException:
-            deque(to_do, maxlen=0)  # what nobody has begun, nobody begins
-            raise
+    other = _beside(there, helper)
+    try:
+        for i in to_do:
+            results[i] = function(common, *arguments[i])
+        for i in other.result():
+            results[i] = function(common, *arguments[i])
+    except BaseException:
+        deque(to_do, maxlen=0)  # what nobody has begun, nobody begins
+        raise
     return [results[i] for i in range(len(arguments))]
 
 
 def aside(function: Callable[..., Result], common: Any, *arguments: Any) -> Callable[[], Result]:
     """Begin function(common, *arguments) where there is a helper, and go on; what is returned gives the result, or
-    raises what the function raises. Without a helper it is computed when it is asked for. As of `each` otherwise."""
+    raises what the function raises. Without a helper, or where it has ended, it is computed when it is asked for. As of
+    `each` otherwise."""
     helper = _helper
     if helper is None:
         return partial(function, common, *arguments)
 
-    def there() -> Result:
+    def there(helper: Helper) -> Result:
+        with helper.busy:
+            return helper.compute(function, common, arguments)
+
+    begun = _beside(there, helper)
+
+    def result() -> Result:
         try:
-            with helper.busy:
-                return helper.compute(function, common, arguments)
+            return begun.result()
         except HelperGoneError:
             return function(common, *arguments)
 
+    return result
+
+
+def _beside(work: Callable[[Helper], Result], helper: Helper) -> Future[Result]:
+    """Begin it in a thread that nobody waits for who does not ask for its result."""
     pool = ThreadPoolExecutor(1)
-    begun = pool.submit(there)
+    begun = pool.submit(work, helper)
     pool.shutdown(wait=False)
-    return begun.result
+    return begun

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +34,13 @@ def refuse(common: str, own: int) -> int:
 def say(common: str) -> str:
     print(common)
     return common
+
+
+def interrupted_here(process: int, seconds: float) -> None:
+    time.sleep(0.5)
+    if os.getpid() == process:
+        raise KeyboardInterrupt
+    time.sleep(seconds)
 
 
 @pytest.fixture
@@ -89,6 +97,39 @@ def test_who_ends_early_does_not_wait_for_its_imports() -> None:
     slow = helper.Helper("import time; time.sleep(3600)")
     slow.close()
     assert slow._process.returncode == -signal.SIGTERM
+
+
+def test_who_ends_early_does_not_wait_for_a_call_and_computes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    begun = time.monotonic()
+
+    def stopped_while_two_calls_are_aside() -> None:
+        with helper.at_hand(HERE):
+            helper.aside(time.sleep, 60.0)
+            helper.aside(time.sleep, 60.0)  # waits for the first
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped_while_two_calls_are_aside()
+    with pytest.raises(KeyboardInterrupt), helper.at_hand(HERE):
+        helper.each(interrupted_here, os.getpid(), [(60.0,), (60.0,), (60.0,)])
+    assert time.monotonic() - begun < 30
+
+
+def test_what_is_asked_for_after_its_end_is_computed_here(started: helper.Helper) -> None:
+    slow = helper.aside(whose, 0, 5)
+    next_one = helper.aside(whose, 0, 6)
+    started.close()
+    assert [slow()[1], next_one()[1]] == [5, 6]
+
+
+def test_no_module_of_the_folder_that_somebody_works_in_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "email.py").write_text("open('was run', 'w').close()\n")
+    monkeypatch.chdir(tmp_path)
+    beside = helper.Helper("import email")
+    assert beside.compute(say, "ready", ()) == "ready"
+    beside.close()
+    assert not (tmp_path / "was run").exists()
 
 
 @pytest.mark.parametrize(("cores", "wanted"), [(1, True), (2, False)])

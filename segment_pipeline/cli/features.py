@@ -30,7 +30,7 @@ from segment_pipeline.customers.worth import (
 )
 from segment_pipeline.database.engines.engine import looking
 from segment_pipeline.database.quoting import identifier
-from segment_pipeline.errors import PipelineError, SourceError
+from segment_pipeline.errors import NoLinesError, PipelineError, SourceError
 from segment_pipeline.mixture.features import FeatureSpace, apply_transform
 from segment_pipeline.months import add_months, month_key
 from segment_pipeline.quickstart.messages import plain_speech, results_console
@@ -88,11 +88,18 @@ class Customers:
 
 
 def features_command(config: Config, chosen: argparse.Namespace) -> int:
-    """Reads the month and the one a window before it; prints a table with bars, and the lines to paste."""
+    """Reads the month, where none is asked for the last one that is over and has order lines, and the one a window
+    before it; prints a table with bars, and the lines to paste."""
     closed = last_closed_month()
     month = chosen.month or min(config.last_month or closed, closed)
     with looking(config) as connection:
-        customers = read_candidates(connection, config, month)
+        try:
+            customers = read_candidates(connection, config, month)
+        except NoLinesError as error:
+            if chosen.month is not None or config.last_month is not None or error.latest is None:
+                raise
+            month = error.latest  # data that end before the clock's month: nobody has said which month to look at
+            customers = read_candidates(connection, config, month)
     _print(config, month, advise(customers, config.model.seed), customers)
     return 0
 

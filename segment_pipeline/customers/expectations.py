@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from segment_pipeline import helper
@@ -285,6 +287,10 @@ def _one_row_frame(**values: float) -> "pd.DataFrame":
 # --- great-expectations -----------------------------------------------------------------------------------------------
 
 
+_alone = RLock()
+"""What is imported, and what great-expectations counts as its current context, is of the whole process."""
+
+
 @contextmanager
 def _hidden(package: str) -> Iterator[None]:
     """Meanwhile, to whoever imports it, the package is not installed."""
@@ -299,6 +305,12 @@ def _hidden(package: str) -> Iterator[None]:
 
 def import_great_expectations() -> tuple[Any, Any]:
     """The package and its expectations: it takes seconds, the first time in a process."""
+    with _alone:
+        return _import_great_expectations()
+
+
+@cache
+def _import_great_expectations() -> tuple[Any, Any]:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import by the versions that phone home
     with _hidden("pyspark"):  # it would be imported, for no use of ours: seconds, warnings, at worst an exit
         import great_expectations as gx
@@ -310,6 +322,11 @@ def judge(frame: "pd.DataFrame", expected: Sequence[Expected]) -> list[_Judged]:
     """The verdict on each expectation, in the order given. Raises ExpectationRaisedError."""
     if not expected:
         return []
+    with _alone:
+        return _judge(frame, expected)
+
+
+def _judge(frame: "pd.DataFrame", expected: Sequence[Expected]) -> list[_Judged]:
     gx, gxe = import_great_expectations()
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}

@@ -125,7 +125,7 @@ def _fit_challengers(
     limits = config.memory
     kept = _kept(Z, X, config, champion if champion is not None and champion.space.names == space.names else None)
     within = _equal_within(X, config)
-    candidates = examined_in_turn(candidates, settings, within if kept else 0.0, limits, kept)
+    candidates = examined_in_turn(candidates, settings, within if kept else 0.0, limits, kept, int(left.sum()))
     continuity = Continuity(within, {one.key: kept(one) for one in candidates}) if kept else None
     choice = choose(candidates, settings, space.names, remarks, continuity, limits)
     if choice.candidate is None and remembers and not _remembers_in(champion, space):

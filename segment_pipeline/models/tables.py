@@ -54,7 +54,8 @@ CANDIDATE_MODELS = Table(
             "DOUBLE",
             "-1..1",
             "Mean adjusted Rand index between independent searches with different seeds; higher is better. NULL where "
-            "it cannot win, as others describe the customers better, so that there was one search.",
+            "it cannot win, as others describe the customers better, so that there was one search, and where it was "
+            "not searched for again for what `reason` says.",
         ),
         Column("smallest_share", "DOUBLE", "0..1", "Weight of the smallest segment."),
         Column(

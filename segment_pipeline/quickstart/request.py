@@ -144,9 +144,8 @@ def why_no_mixture(request: Request, customers: int, proposal: Proposal) -> str 
     """Why no mixture is to be fitted to so few customers, or to so little of them; None where one may be. Raises
     InputError where there is nothing at all to tell customers apart by."""
     if not proposal.features and not any(left.proposal for left in proposal.left_out):
-        reasons = "".join(f"\n  {left.name}: {left.reason}" for left in proposal.left_out)
         raise InputError(
-            f"{request.file} has no feature to segment by. Left out:{reasons}\nAdd columns that tell customers apart."
+            f"{request.file} has no feature to segment by.{_left_out(proposal)}Add columns that tell customers apart."
         )
     if customers < FEWEST_CUSTOMERS:
         return (
@@ -154,13 +153,19 @@ def why_no_mixture(request: Request, customers: int, proposal: Proposal) -> str 
             f"{ENOUGH_CUSTOMERS} to be trusted. With so few, groups that are found are chance and gone a month later."
         )
     if len(proposal.features) < FEWEST_FEATURES:
-        reasons = "".join(f"\n  {left.name}: {left.reason}" for left in proposal.left_out)
         found = "one feature" if proposal.features else "no feature"
+        insist = "; or insist on some of these with --features A,B" if proposal.left_out else ""
         return (
-            f"{request.file} has {found} to segment by; a mixture needs at least {FEWEST_FEATURES}. Left out:"
-            f"{reasons}\nAdd columns that tell customers apart; or insist on some of these with --features A,B."
+            f"{request.file} has {found} to segment by; a mixture needs at least {FEWEST_FEATURES}."
+            f"{_left_out(proposal)}Add columns that tell customers apart{insist}."
         )
     return None
+
+
+def _left_out(proposal: Proposal) -> str:
+    """Each column that is left out with its reason, on lines of their own; a space where none is."""
+    reasons = "".join(f"\n  {left.name}: {left.reason}" for left in proposal.left_out)
+    return f" Left out:{reasons}\n" if reasons else " "
 
 
 def last_closed_month() -> date:

@@ -40,7 +40,7 @@ class Products:
         column = f"products.{identifier(PRODUCT)}"
         if WHOLE_TYPES.match(kind) and WHOLE_TYPES.match(self.kind):
             return f"{column} = ({product_id}\n)"
-        return f"{column} = {text_id(product_id, kind)}"
+        return f"CAST({column} AS VARCHAR) = {text_id(product_id, kind)}"
 
 
 def open_products(connection: duckdb.DuckDBPyConnection, config: Config, products: ProductsSource) -> Products:

@@ -18,7 +18,7 @@ from segment_pipeline.config.config import Config
 from segment_pipeline.database.quoting import identifier, literal, visible
 from segment_pipeline.database.rows import is_there, write_rows
 from segment_pipeline.database.store import month_literal, replace_month
-from segment_pipeline.errors import SourceError
+from segment_pipeline.errors import NoLinesError, SourceError
 from segment_pipeline.months import month_key
 from segment_pipeline.sources.expressions import is_date
 from segment_pipeline.sources.order_lines import CLOCK_TOLERANCE, OrderLines
@@ -228,10 +228,12 @@ def _no_lines(connection: duckdb.DuckDBPyConnection, lines: OrderLines, month: d
             f"{path} holds no order lines (after source.orders.where). Deliver the data, then run the month again."
         )
     span = f"its lines go from {first} to {last}" if first is not None else "no line has a readable date"
-    return SourceError(
+    latest = None if last is None else date.fromisoformat(last).replace(day=1)
+    return NoLinesError(
         f"{path} has no order line in {month_key(month)}: {span}. "
         f"Deliver that month's data, or set last_month in the configuration, then run again. Where nothing was "
-        f"sold in it, set quality.empty_month: skip, and it is passed over."
+        f"sold in it, set quality.empty_month: skip, and it is passed over.",
+        latest if latest is not None and latest < month else None,
     )
 
 

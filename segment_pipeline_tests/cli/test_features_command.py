@@ -151,6 +151,18 @@ def test_what_feeds_and_categories_can_say_is_looked_at_with_lines_to_paste(
     assert main(["check", "--config", str(file)]) == 0
 
 
+def test_where_no_month_is_asked_for_it_is_the_last_one_with_order_lines(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["features", "--config", str(shop.config_path)]) == 0
+    assert "2023-06" in capsys.readouterr().out
+    text = yaml.safe_load(shop.config_path.read_text())
+    file = shop.folder / "later.yaml"
+    file.write_text(json.dumps({**text, "last_month": "2023-09"}))
+    assert main(["features", "--config", str(file)]) == 1
+    assert "has no order line in 2023-09" in capsys.readouterr().err
+
+
 def test_a_month_that_the_source_does_not_show_is_said(shop: Shop, capsys: pytest.CaptureFixture[str]):
     assert main(["features", "--config", str(shop.config_path), "--month", "2022-06"]) == 1
     assert "has no order line in 2022-06: its lines go from 2023-01-01" in capsys.readouterr().err

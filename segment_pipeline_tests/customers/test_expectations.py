@@ -297,6 +297,35 @@ assert [outcome.passed for outcome in outcomes] == [True, False, False, True, Tr
 """
 
 
+TWO_AT_ONCE = """
+import sys, types
+from threading import Thread
+import pandas as pd
+from segment_pipeline import helper
+from segment_pipeline.customers.expectations import Expected, judge
+
+engine = sys.modules["pyspark"] = types.ModuleType("pyspark")
+frame = pd.DataFrame({"orders": [1.0, 2.0]})
+wanted = [Expected("values", "ExpectColumnValuesToNotBeNull", {"column": "orders"})]
+found = []
+beside = helper.Helper("pass")
+helper._helper = beside
+beside._process.kill()
+asked = [helper.aside(judge, frame, wanted) for _ in range(2)]
+threads = [Thread(target=lambda one=one: found.append(one()[0].passed)) for one in asked]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+beside.close()
+assert found == [True, True], found
+assert sys.modules["pyspark"] is engine
+"""
+
+
+@pytest.mark.process
+def test_without_the_helper_that_was_killed_two_judgements_at_once_are_made_here_and_pyspark_is_as_before() -> None:
+    subprocess.run([sys.executable, "-c", TWO_AT_ONCE], check=True, timeout=120)
+
+
 @pytest.mark.process
 def test_nothing_is_printed_nothing_is_left_behind_and_nobody_is_called(tmp_path: Path) -> None:
     home = tmp_path / "home"

@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from unittest.mock import Mock
 
 import duckdb
 import pyarrow as pa
@@ -106,6 +107,32 @@ def test_a_session_that_is_held_is_used_again_but_not_with_a_server_that_was_sta
             anew.fetch("SELECT two FROM known")
         sessions.leave(anew)
         sessions.close()
+
+
+class SilentSession:
+    """One of a server that hangs."""
+
+    def __init__(self, asked: list["SilentSession"]) -> None:
+        self.asked, self.answers = asked, threading.Event()
+
+    def fetch(self, _: str) -> None:
+        self.asked.append(self)
+        self.answers.wait(60)
+
+
+def test_a_kept_session_that_does_not_answer_is_soon_given_up_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spark_module, "PATIENCE", 0.2)
+    fresh = Mock()
+    monkeypatch.setattr(Spark, "session", lambda _: fresh)
+    sessions = Sessions(Spark("sc://nowhere:1", "segments", None, None))
+    sessions.hold()
+    asked: list[SilentSession] = []
+    kept = [SilentSession(asked) for _ in range(3)]
+    for one in kept:
+        sessions.leave(one)  # type: ignore[arg-type]
+    assert sessions.take() is fresh
+    assert asked == kept[-1:]
+    kept[-1].answers.set()
 
 
 @pytest.fixture

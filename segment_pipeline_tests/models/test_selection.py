@@ -12,7 +12,7 @@ from segment_pipeline.config.model import MemorySettings, ModelSettings
 from segment_pipeline.mixture.candidates import Candidate, Mixture
 from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.covariances import CovarianceType
-from segment_pipeline.models.selection import Continuity, choose, examined_in_turn, find_elbow, judge
+from segment_pipeline.models.selection import BELIEVED_FROM, Continuity, choose, examined_in_turn, find_elbow, judge
 
 SETTINGS = ModelSettings()
 
@@ -280,6 +280,9 @@ def test_who_was_not_asked_may_not_serve_but_is_compared() -> None:
     assert choose([*tried, candidate(3, 100.0)], by_elbow).runner_up is None
 
 
+MANY = BELIEVED_FROM
+
+
 def on_one_value(k: int, score: float, after: str | None, asked: list[int], stability: float = 0.95) -> Candidate:
     """A candidate that one search has found on a value that many share, and what further searches say of it."""
     reason = (
@@ -299,7 +302,7 @@ def test_a_value_that_searches_for_fewer_components_end_on_is_not_searched_for_a
     asked: list[int] = []
     tried = [on_one_value(k, score, "orders", asked) for k, score in ((4, 300.0), (6, 200.0), (8, 100.0))]
 
-    found = examined_in_turn([to_segments(3, 400.0, ((0,), (1,), (2,)), asked), *tried], SETTINGS)
+    found = examined_in_turn([to_segments(3, 400.0, ((0,), (1,), (2,)), asked), *tried], SETTINGS, customers=MANY)
 
     assert asked == [4, 3]
     choice = choose(found, SETTINGS)
@@ -307,6 +310,19 @@ def test_a_value_that_searches_for_fewer_components_end_on_is_not_searched_for_a
     for one in found[1:]:
         (reason,) = judge(one, SETTINGS)
         assert reason.startswith("degenerate: component 1 of 5 has next to no spread along orders")
+        assert reason.endswith("not searched for again: independent searches for 4 end on that value") == (
+            one.n_components > 4
+        )
+
+
+@pytest.mark.parametrize(("criterion", "customers"), [("elbow", MANY), ("bic", MANY - 1)])
+def test_but_all_are_asked_for_the_elbow_and_of_few_customers(criterion: str, customers: int) -> None:
+    asked: list[int] = []
+    tried = [on_one_value(k, score, "orders", asked) for k, score in ((4, 300.0), (6, 200.0), (8, 100.0))]
+    settings = SETTINGS.model_copy(update={"criterion": criterion})
+    found = examined_in_turn(tried, settings, customers=customers)
+    assert asked == [8, 6, 4]
+    assert all(one.stability == 0.95 for one in found)
 
 
 @pytest.mark.parametrize(("after", "stability"), [(None, 0.95), ("tenure", 0.95), ("orders", 0.5)])
@@ -315,7 +331,7 @@ def test_but_is_where_those_are_sound_or_fail_otherwise_or_disagree(after: str |
     fewer = on_one_value(4, 300.0, after, asked, stability)
     more = on_one_value(8, 100.0, None, asked)
 
-    found = examined_in_turn([fewer, more], SETTINGS)
+    found = examined_in_turn([fewer, more], SETTINGS, customers=MANY)
 
     assert asked == [4, 8]
     assert choose(found, SETTINGS).candidate is found[1]
@@ -324,5 +340,5 @@ def test_but_is_where_those_are_sound_or_fail_otherwise_or_disagree(after: str |
 def test_of_another_type_of_covariances_nothing_is_believed() -> None:
     asked: list[int] = []
     fewer = of_type("diag", on_one_value(4, 300.0, "orders", asked))
-    examined_in_turn([fewer, on_one_value(8, 100.0, "orders", asked)], SETTINGS)
+    examined_in_turn([fewer, on_one_value(8, 100.0, "orders", asked)], SETTINGS, customers=MANY)
     assert 8 in asked

@@ -51,6 +51,22 @@ def test_sixty_customers_get_groups_by_rule_and_are_told_why(in_folder: Path, ca
     assert main(["quickstart", str(file)]) == 0
 
 
+def test_one_column_alone_is_told_and_nothing_is_named_that_is_not_there(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    ids, spend = [f"c{i}" for i in range(300)], np.random.default_rng(1).lognormal(3, 1, 300).round(2)
+    assert main(["quickstart", str(table(in_folder / "one.csv", {"customer_id": ids, "spend": spend}))]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "has one feature to segment by; a mixture needs at least 2. Add columns that tell customers apart." in said
+    assert "Left out" not in said
+
+    with_state = {"customer_id": ids, "spend": spend, "same": [1] * 300}
+    assert main(["quickstart", str(table(in_folder / "two.csv", with_state))]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Left out: same:" in said
+    assert "apart; or insist on some of these with --features A,B." in said
+
+
 def test_who_has_no_id_or_that_of_another_is_in_no_group(in_folder: Path):
     random = np.random.default_rng(4)
     ids = [f"c{i}" for i in range(60)]

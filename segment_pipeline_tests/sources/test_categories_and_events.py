@@ -256,6 +256,24 @@ def test_products_are_found_whatever_types_their_ids_have(tmp_path: Path, of_lin
     assert counts.uncategorised == 2  # a product that is in no file, and no product
 
 
+@pytest.mark.parametrize("of_products", ["INTEGER", "BIGINT", "VARCHAR"])
+@pytest.mark.parametrize("lines_in", ["o.csv", "o.parquet"])
+def test_ids_of_lines_that_are_text_are_compared_as_text(tmp_path: Path, lines_in: str, of_products: str) -> None:
+    items = ["7", "12", " 12", "007", "SHIPPING"]
+    bought = [(f"c{i}", "o1", "2023-03-05", 1.0, item) for i, item in enumerate(items)]
+    write(tmp_path / lines_in, bought, COLUMNS | {"item": "VARCHAR"})
+    write(tmp_path / "p.parquet", [(7, "books"), (12, "toys")], {"sku": of_products, "department": "VARCHAR"})
+    config = configured(
+        tmp_path,
+        ["orders", "categories"],
+        orders={**ORDERS, "path": lines_in},
+        products={"path": "p.parquet", "product_id": "sku", "category": "department"},
+    )
+    counts, rows = load(config)
+    assert [row["categories"] for row in rows] == [1, 1, 0, 0, 0]
+    assert counts.uncategorised == 3
+
+
 @pytest.mark.parametrize(
     ("feature", "said"),
     [

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from inspect import signature
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -359,7 +360,9 @@ class Sessions:
         while self._idle:
             session = self._idle.pop()
             try:
-                session.fetch(f"SELECT * FROM {ALIVE}")
+                within(PATIENCE, partial(session.fetch, f"SELECT * FROM {ALIVE}"))
+            except TimeoutError:  # others would be as silent; whether the server is, the beginning of a new one finds
+                self._idle.clear()
             except RefusedError:  # a server that was started anew, or has forgotten it
                 session.close()
             else:
