@@ -91,7 +91,7 @@ CANDIDATE_MODELS = Table(
             "BOOLEAN",
             "",
             "Whether every condition for selection holds. FALSE as well where stability is NULL: nobody had to ask, "
-            "for others describe the customers better.",
+            "as `reason` says.",
         ),
         Column("selected", "BOOLEAN", "", "Whether this candidate is the month's choice (the challenger)."),
         Column("reason", "VARCHAR", "", "Why it is the choice, or may not serve; NULL of others that may."),
