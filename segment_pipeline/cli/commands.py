@@ -235,7 +235,7 @@ def check_command(config: Config, _: argparse.Namespace) -> int:
         print(
             f"{config.path}: source.orders.table: of closed months of {config.source.orders.table} nothing is kept "
             "folded, as it is of files: each month reads all of its lines up to then. A large one is best partitioned "
-            f"by {config.source.orders.ordered_at}.",
+            f"by the day or month of {config.source.orders.ordered_at}.",
             file=sys.stderr,
         )
     campaigns = f"{len(load_campaigns(config))} campaigns, " if config.campaigns is not None else ""

@@ -168,7 +168,8 @@ class Spark:
                 f"The database {self.database} of Spark at {self.server} has the segments of {owner}, and this is "
                 f"{project}{' without a warehouse yet' if warehouse is None else OF_WAREHOUSE + warehouse}. Set "
                 "engine.database to one of its own (and engine.location, where it is set). If that one is no more, "
-                f"drop its tables there, {PROJECT} the last."
+                f"drop its tables there, {PROJECT} the last; if this warehouse was put back from a backup, "
+                "drop that one alone."
             )
         if warehouse is not None:
             if owner is None:
