@@ -73,7 +73,7 @@ class Helper:
         """End it at once, also if it still imports or computes. Where this process is killed it ends by itself: nobody
         asks any more."""
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018
-        self._process.terminate()
+        self._process.kill()  # whoever ignores SIGTERM hands that on to his children
         self._process.wait()
         with self.busy:  # which whoever waits for an answer lets go now
             self._process.stdout.close()

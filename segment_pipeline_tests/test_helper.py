@@ -90,13 +90,24 @@ def test_what_a_killed_helper_had_begun_is_computed_here(started: helper.Helper)
 def test_an_interrupt_at_the_terminal_is_not_for_it_and_it_ends_with_the_block(started: helper.Helper) -> None:
     assert os.getpgid(started._process.pid) != os.getpgrp()
     started.close()
-    assert started._process.returncode in (0, -signal.SIGTERM)
+    assert started._process.returncode in (0, -signal.SIGKILL)
 
 
 def test_who_ends_early_does_not_wait_for_its_imports() -> None:
     slow = helper.Helper("import time; time.sleep(3600)")
     slow.close()
-    assert slow._process.returncode == -signal.SIGTERM
+    assert slow._process.returncode == -signal.SIGKILL
+
+
+def test_it_ends_where_whoever_started_all_of_this_ignores_that_it_should() -> None:
+    """As children do of a test's worker, or of a service that is not to be stopped."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        beside = helper.Helper("pass")
+        assert beside.compute(say, "ready", ()) == "ready"
+        beside.close()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_who_ends_early_does_not_wait_for_a_call_and_computes_none(monkeypatch: pytest.MonkeyPatch) -> None:
