@@ -101,7 +101,7 @@ AS_TEXT = dict.fromkeys(AS_NUMBERS, "VARCHAR")
 def failure(result: Any) -> str:
     """What a failed run told the user: the error that we raised, and not what lies behind it."""
     error = next(event.step_failure_data.error for event in result.all_events if event.is_step_failure)
-    while error.cls_name not in ("SourceError", "ContractError"):
+    while error.cls_name not in ("SourceError", "NoLinesError", "ContractError"):
         error = error.cause
     return error.message.partition(": ")[2].strip()
 

@@ -10,6 +10,7 @@ import dagster as dg
 _OF_THE_MACHINE = {"IOException", "OutOfMemoryException", "MemoryError", "OSError", "PermissionError"}
 _KINDS = {
     "SourceError": "The source cannot be read, or is not what the configuration says",
+    "NoLinesError": "The month has no order line of its own",
     "ContractError": "The month's data break a check that stops it",
     "ModelError": "No model that can be trusted",
     "MonthOrderError": "The month before is missing",
