@@ -263,7 +263,9 @@ def test_a_rule_is_its_declaration(judged: Shop, tmp_path) -> None:
         "SELECT customer_id, priority, evidence FROM early_warnings "
         "WHERE month = '2023-04-01' AND warning = 'nearly_gone' ORDER BY customer_id",
     )
-    named = "SELECT customer_id FROM monthly_assignments WHERE month = '2023-04-01' AND probabilities[3] > 0.8"
+    leaving = [place for place, one in enumerate(champion.segments, 1) if one.role in {"at_risk", "dormant"}]
+    gone = " + ".join(f"probabilities[{place}]" for place in leaving)
+    named = f"SELECT customer_id FROM monthly_assignments WHERE month = '2023-04-01' AND {gone} > 0.8"
     assert sorted(customer for customer, _, _ in found) == sorted(row[0] for row in query(shop.warehouse, named))
     assert {said for *_, said in found} <= {*(f"was in {segment.name}" for segment in champion.segments), None}
     # there is no churn risk of April, and no rule has been judged: nobody knows whom to contact first
