@@ -63,7 +63,9 @@ class DecisionInputs:
     X_previous, in that order. None where neither the challenger nor the previous champion has a memory.
     next_version, next_segment_id : greater than any given out before this month. fired_before : months in a row for
     which each trigger had fired up to the month before, under `previous`. answered : whether `previous` was promoted
-    for something that had happened to the customers.
+    for something that had happened to the customers. judged_on, previous_judged_on : (m, d) the customers that models
+    without memory are fitted to, with the features of X and X_previous: of very many, fewer have their months
+    replayed, and whether a component is a spike depends on how many there are. None where they are the same.
     """
 
     month: date
@@ -83,6 +85,8 @@ class DecisionInputs:
     months: CustomerMonths | None = None
     months_previous: CustomerMonths | None = None
     answered: bool = False
+    judged_on: Array | None = None
+    previous_judged_on: Array | None = None
 
     @cached_property
     def challenger_prior(self) -> Array | None:
@@ -156,10 +160,13 @@ def decide(inputs: DecisionInputs, config: Config, forced: str | None = None) ->
 
 
 def degeneracy_this_month(inputs: DecisionInputs, decision: Decision) -> str | None:
-    """Why the champion's components are no segments of this month's customers; None when they are, or when the month
-    does not have the features to tell."""
+    """Why the champion's components are no segments of this month's customers, of as many as its candidates are judged
+    on; None when they are, or when the month does not have the features to tell."""
     champion = decision.champion
     X = inputs.X if decision.promoted else inputs.X_previous
+    if champion.memory is None:
+        alone = inputs.judged_on if decision.promoted else inputs.previous_judged_on
+        X = X if alone is None else alone
     if X is None:
         return None
     return _degeneracy(champion.mixture, champion.space, X)

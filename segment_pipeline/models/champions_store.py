@@ -7,7 +7,7 @@ from shlex import quote
 import duckdb
 import numpy as np
 
-from segment_pipeline.arrays import Array
+from segment_pipeline.arrays import Array, Texts
 from segment_pipeline.config.config import Config
 from segment_pipeline.customers.space_store import read_feature_space
 from segment_pipeline.customers.tables import VALIDATED_FEATURES
@@ -143,17 +143,20 @@ def decision_inputs(connection: duckdb.DuckDBPyConnection, config: Config, month
     previous = previous_champion(connection, config, month)
     challenger = read_challenger(connection, month)
     space = read_feature_space(connection, month)
-    replayed = config.model.memory or (previous is not None and previous.memory is not None)
+    remembered = previous is not None and previous.memory is not None
 
     def months_of(names: tuple[str, ...]) -> CustomerMonths | None:
-        if not replayed:
+        if challenger.memory is None and not remembered:
             return None
         return read_customer_months(connection, month, names, config.memory.months, config.model.fit_sample)
+
+    def sample(names: tuple[str, ...]) -> tuple[Texts, Array]:
+        return feature_matrix(connection, VALIDATED_FEATURES.name, month, names, config.model.fit_sample)
 
     months = months_of(space.names)
 
     def values(names: tuple[str, ...]) -> Array:
-        ids, X = feature_matrix(connection, VALIDATED_FEATURES.name, month, names, config.model.fit_sample)
+        ids, X = sample(names)
         # of very many customers fewer are replayed over their months
         return X if months is None else X[np.isin(ids.astype(str), months.ids[months.last])]
 
@@ -163,6 +166,8 @@ def decision_inputs(connection: duckdb.DuckDBPyConnection, config: Config, month
         month=month,
         space=space,
         X=values(space.names),
+        judged_on=None if months is None or challenger.memory is not None else sample(space.names)[1],
+        previous_judged_on=None if months is None or names_before is None or remembered else sample(names_before)[1],
         X_previous=None if names_before is None else values(names_before),
         recency=values((config.recency_feature,))[:, 0] if config.recency_feature is not None else None,
         frequency=values((config.frequency_feature,))[:, 0] if config.frequency_feature is not None else None,

@@ -1,10 +1,16 @@
 """Months of a shop through the real assets, up to the champion: memory begins where the source allows it."""
 
+from dataclasses import replace
 from datetime import date
 
+import duckdb
 import pytest
 
+from segment_pipeline.config.config import load_config
+from segment_pipeline.models.champion import Decision, decide, degeneracy_this_month
+from segment_pipeline.models.champions_store import decision_inputs
 from segment_pipeline.models.model import SegmentModel
+from segment_pipeline.models.panel_store import read_customer_months
 from segment_pipeline_tests.shop import Shop, query
 
 CUSTOMERS = ["raw_customers", "validated_features", "scaled_matrix"]
@@ -81,3 +87,30 @@ def test_a_warehouse_that_began_without_memory_goes_on_with_it(shop, materialize
     shop.configure(memory=True)
     materialize(shop, "2023-05", selection=CUSTOMERS + MODELS)
     assert [champion.memory is not None for champion in champions(shop)] == [False, True]
+
+
+@pytest.mark.months
+def test_where_fewer_have_their_months_replayed_a_model_without_memory_is_judged_on_those_it_was_chosen_by(
+    shop, materialize
+):
+    """Of a million customers a first month chose segments that its own check then refused: they were fitted to 250,000,
+    and judged again on the 20,000 of whom as many customer-months were read."""
+    shop.configure(first_month="2023-05", memory=True, more="memory: {min_stay: 1}")  # none with memory may serve
+    text = shop.config_path.read_text().replace("seed: 7,", "seed: 7, fit_sample: 800,")
+    shop.config_path.write_text(text)
+    materialize(shop, "2023-05", selection=[*CUSTOMERS, "candidate_models"])
+    config, month = load_config(shop.config_path), date(2023, 5, 1)
+    with duckdb.connect(str(shop.warehouse)) as connection:
+        inputs = decision_inputs(connection, config, month)
+        (accepted,) = connection.execute("SELECT count(*) FROM validated_features").fetchone()
+        replayed = read_customer_months(connection, month, inputs.space.names, 12, config.model.fit_sample)
+    assert len(replayed.ids) < accepted / 2
+    assert inputs.challenger is not None
+    assert inputs.challenger_memory is None
+    assert len(inputs.X) == accepted
+    # where the champion before has a memory, its months are replayed all the same
+    remembering = replace(inputs, months=replayed, X=inputs.X[:100], judged_on=inputs.X)
+    spike = replace(inputs.challenger, covariances=inputs.challenger.covariances * 1e-12)
+    champion = replace(decide(inputs, config).champion, mixture=spike)
+    decision = Decision(champion, True, "", (), ())
+    assert degeneracy_this_month(remembering, decision) == degeneracy_this_month(inputs, decision) is not None
