@@ -8,6 +8,7 @@ independent searches of those that may serve. The parts stand in modules of thei
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import combinations
@@ -19,7 +20,7 @@ from segment_pipeline.mixture.chain.memory import Memory
 from segment_pipeline.mixture.covariances import CovarianceType
 from segment_pipeline.mixture.degeneracy import find_degeneracy
 from segment_pipeline.mixture.em import Prior
-from segment_pipeline.mixture.estimator import GaussianMixtureEM, one_blas_thread
+from segment_pipeline.mixture.estimator import GaussianMixtureEM, one_blas_thread, thread_count
 from segment_pipeline.mixture.gaussian import Hurdle, Mixture, Parts, bhattacharyya_distances, bic, summed
 from segment_pipeline.mixture.hurdle import rule_component, with_rule
 from segment_pipeline.mixture.merging import merge_components
@@ -30,6 +31,7 @@ from segment_pipeline.mixture.search import (
     Found,
     Way,
     adjusted_rand_index,
+    gone_on,
     look_closer,
     refitted,
     search_mixtures,
@@ -67,6 +69,13 @@ NEAR = 0.001
 NEAR_BIC = 10.0
 """So many nats per customer, or so much BIC, behind the best number of components another may still be better: one
 search misses as much. Where there are several, they are searched for again, and closer, before one is examined."""
+
+SEARCH_ROWS = 50_000
+"""Of more customers the searches see a sample of so many; what they find goes on with everybody."""
+
+LOOK_ITERATIONS = 3
+"""A candidate that nobody has asked for yet goes on with everybody for so many passes, one cycle of SQUAREM: its
+figures are then near enough to say who is to be asked."""
 
 HELDOUT_SHARE = 0.2
 
@@ -169,8 +178,9 @@ def fit_candidates(
     candidate; stability, separation and degeneracy are then those of the others, for a rule always agrees with itself.
     exact : (m, d) the customers whom a candidate would serve, every value as it is, on which degeneracy is judged; None
     where they are Z. covariance_types : those that cannot win are not examined. There is one search until a candidate
-    is examined (`Candidate.examined`): what others cost is spent on those alone that may serve. Same arguments, same
-    bits, whatever the number of threads.
+    is examined (`Candidate.examined`): what others cost is spent on those alone that may serve. Of more than
+    SEARCH_ROWS customers the searches see a sample, on which their agreement and the held-out log-likelihood are
+    measured. Same arguments, same bits, whatever the number of threads.
     """
     Z = np.ascontiguousarray(Z, dtype=np.float64)
     exact = Z if exact is None else exact
@@ -189,6 +199,20 @@ def fit_candidates(
             covariance_types=covariance_types,
         )
         return _beside_the_rule(rest, Z, rounding_variance, hurdle, variance_floor, seed)
+    if len(Z) > SEARCH_ROWS:
+        drawn = np.sort(np.random.default_rng((seed, len(Z), 1)).permutation(len(Z))[:SEARCH_ROWS])
+        few = fit_candidates(
+            Z[drawn],
+            n_components,
+            variance_floor=variance_floor,
+            seed=seed,
+            champion=champion,
+            names=names,
+            rounding_variance=None if rounding_variance is None else rounding_variance[drawn],
+            exact=exact,
+            covariance_types=covariance_types,
+        )
+        return _with_everybody(few, Z, rounding_variance, exact, variance_floor, names)
     heldout = heldout_rows(len(Z), seed)
     threads = -1 if len(Z) > ONE_THREAD_ROWS else 1
     ways: defaultdict[tuple[CovarianceType, int, int | None], Way] = defaultdict(Way)
@@ -265,6 +289,53 @@ def fit_candidates(
                 ask = partial(examined, searches) if covariance_type in can_win else None
                 candidates.append(replace(summed_up(searches), stability=float("nan"), examined=ask))
         return candidates
+
+
+def _with_everybody(
+    found: Sequence[Candidate],
+    Z: Array,
+    rounding_variance: Array | None,
+    exact: Array,
+    floor: Array,
+    names: Sequence[str],
+) -> list[Candidate]:
+    """Candidates for all rows of Z from those for some of them."""
+
+    def on_all(candidate: Candidate, **how: int) -> tuple[Candidate, bool]:
+        """The candidate as it goes on with everybody, and whether it has come to an end. how : as of `gone_on`."""
+        mixture, ended = gone_on(candidate.mixture.unmerged, Z, floor, rounding_variance, **how)
+        R = mixture.responsibilities(Z, rounding_variance)
+        entropy = -float(np.sum(R * np.log(np.maximum(R, np.finfo(float).tiny))))
+        log_likelihood = float(mixture.log_likelihood(Z, rounding_variance).sum())
+        score = mixture.n_parameters * float(np.log(len(Z))) - 2.0 * log_likelihood
+        degeneracy = find_degeneracy(mixture, exact, floor, names)
+        mixture = replace(mixture, parts=candidate.mixture.parts)
+        there = replace(
+            candidate,
+            mixture=mixture,
+            bic=score,
+            aic=2.0 * mixture.n_parameters - 2.0 * log_likelihood,
+            icl=score + 2.0 * entropy,
+            train_log_likelihood=log_likelihood / len(Z),
+            smallest_share=float(mixture.shares.min()),
+            min_separation=float(bhattacharyya_distances(mixture).min()),
+            degenerate=degeneracy is not None,
+            degeneracy=degeneracy,
+        )
+        return there, ended
+
+    def examined(ask: Callable[[float, float], Candidate], kept: float, stay: float) -> Candidate:
+        with one_blas_thread():
+            whole, ended = on_all(ask(kept, stay), n_jobs=-1)
+        return replace(whole, converged=whole.converged and ended)
+
+    def looked_at(candidate: Candidate) -> Candidate:
+        ask = candidate.examined
+        look, _ = on_all(candidate, most=LOOK_ITERATIONS)
+        return replace(look, examined=None if ask is None else partial(examined, ask))
+
+    with one_blas_thread(), ThreadPoolExecutor(thread_count(-1)) as pool:
+        return list(pool.map(looked_at, found))
 
 
 def _near_the_best(found: Sequence[Found], customers: int) -> list[int]:

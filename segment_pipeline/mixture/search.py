@@ -432,11 +432,25 @@ def _settle(problem: Problem, k: int, runs: list[Run], few: Rows) -> Found:
 
 def refitted(mixture: Mixture, Z: Array, variance_floor: Array, rounding_variance: Array | None = None) -> Mixture:
     """The mixture that EM makes of this one on other rows Z (n, d); arguments as of `search_mixtures`."""
+    return gone_on(mixture, Z, variance_floor, rounding_variance)[0]
+
+
+def gone_on(
+    mixture: Mixture,
+    Z: Array,
+    variance_floor: Array,
+    rounding_variance: Array | None = None,
+    most: int = 1200,
+    n_jobs: int | None = 1,
+) -> tuple[Mixture, bool]:
+    """`refitted` after at most so many E-steps, and whether it has converged."""
     rows = Rows(Z, center=Z.mean(axis=0), rounding_variance=rounding_variance)
     problem = Problem.of(rows, mixture.covariance_type, variance_floor, "conjugate", TOLERANCE, 1, True)
     em = problem.em(mixture.n_components)
-    ending = em.converge(moments_of_mixtures([_moved(mixture, -rows.center)]), rows, TOLERANCE)
-    return _moved(em.mixture(ending.moments[0], rows.total), rows.center)
+    start = moments_of_mixtures([_moved(mixture, -rows.center)])
+    with ThreadPoolExecutor(thread_count(n_jobs)) as pool:
+        ending = em.converge(start, rows, TOLERANCE, max_iterations=most, pool=pool)
+    return _moved(em.mixture(ending.moments[0], rows.total), rows.center), bool(ending.converged[0])
 
 
 def _polish(problem: Problem, found: Found, everyone: Rows, passes: int, pool: Executor) -> Found:
