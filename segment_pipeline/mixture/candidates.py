@@ -168,6 +168,7 @@ def fit_candidates(
     hurdle: Hurdle | None = None,
     exact: Array | None = None,
     covariance_types: Sequence[CovarianceType] = ("full",),
+    stands_for: float = 1.0,
 ) -> list[Candidate]:
     """The best mixture for every type of covariances and number of components, in the order given.
 
@@ -177,10 +178,10 @@ def fit_candidates(
     from, which the fit and its figures then take into account. hurdle : a rule that makes the first component of every
     candidate; stability, separation and degeneracy are then those of the others, for a rule always agrees with itself.
     exact : (m, d) the customers whom a candidate would serve, every value as it is, on which degeneracy is judged; None
-    where they are Z. covariance_types : those that cannot win are not examined. There is one search until a candidate
-    is examined (`Candidate.examined`): what others cost is spent on those alone that may serve. Of more than
-    SEARCH_ROWS customers the searches see a sample, on which their agreement and the held-out log-likelihood are
-    measured. Same arguments, same bits, whatever the number of threads.
+    where they are Z. covariance_types : those that cannot win are not examined. stands_for : as of `search_mixtures`.
+    There is one search until a candidate is examined (`Candidate.examined`): what others cost is spent on those alone
+    that may serve. Of more than SEARCH_ROWS customers the searches see a sample, on which their agreement and the
+    held-out log-likelihood are measured. Same arguments, same bits, whatever the number of threads.
     """
     Z = np.ascontiguousarray(Z, dtype=np.float64)
     exact = Z if exact is None else exact
@@ -211,6 +212,7 @@ def fit_candidates(
             rounding_variance=None if rounding_variance is None else rounding_variance[drawn],
             exact=exact,
             covariance_types=covariance_types,
+            stands_for=len(Z) / SEARCH_ROWS,
         )
         return _with_everybody(few, Z, rounding_variance, exact, variance_floor, names)
     heldout = heldout_rows(len(Z), seed)
@@ -233,6 +235,7 @@ def fit_candidates(
             variance_floor=variance_floor,
             champion=known,
             finalists=finalists,
+            stands_for=stands_for,
             sample_size=len(Z),  # whoever read Z has sampled it already
             way=ways[covariance_type, s, finalists],
             n_jobs=threads,
@@ -245,7 +248,7 @@ def fit_candidates(
         """Each search looks by itself."""
         seeds = ((seed, s, one.n_components) for s, one in enumerate(searches))
         return [
-            look_closer(Z, one, its_seed, variance_floor, rounding_variance)
+            look_closer(Z, one, its_seed, variance_floor, rounding_variance, stands_for)
             for one, its_seed in zip(searches, seeds, strict=True)
         ]
 
@@ -277,11 +280,12 @@ def fit_candidates(
 
     with one_blas_thread():
         firsts = [search(one, 0, n_components) for one in covariance_types]
-        can_win = _can_win(firsts, len(Z))
+        customers = len(Z) * stands_for
+        can_win = _can_win(firsts, customers)
         candidates = []
         for covariance_type, found in zip(covariance_types, firsts, strict=True):
             known = {one.n_components: [one] for one in found}
-            near = _near_the_best(found, len(Z)) if covariance_type in can_win else []
+            near = _near_the_best(found, customers) if covariance_type in can_win else []
             more = FINALISTS_OF_FEW if threads == 1 else None
             for second in search(covariance_type, 1, near, more) if len(near) > 1 else []:
                 known[second.n_components] = closer([*known[second.n_components], second])
@@ -321,6 +325,7 @@ def _with_everybody(
             min_separation=float(bhattacharyya_distances(mixture).min()),
             degenerate=degeneracy is not None,
             degeneracy=degeneracy,
+            basin_gap=candidate.basin_gap * len(Z) / SEARCH_ROWS,  # of as many parameters: their likelihoods alone
         )
         return there, ended
 
@@ -338,7 +343,7 @@ def _with_everybody(
         return list(pool.map(looked_at, found))
 
 
-def _near_the_best(found: Sequence[Found], customers: int) -> list[int]:
+def _near_the_best(found: Sequence[Found], customers: float) -> list[int]:
     """The numbers of components whose fits may be as good as the best that is sound, as far as one search can tell."""
     sound = {one.n_components: one.bic for one in found if not one.degenerate}
     limit = min(sound.values(), default=0.0) + max(NEAR_BIC, 2.0 * NEAR * customers)
@@ -357,7 +362,7 @@ def _agree(searches: Sequence[Found], Z: Array, rounding_variance: Array | None)
     return all(adjusted_rand_index(first, other) >= SAME_BASIN for other in others)
 
 
-def _can_win(firsts: Sequence[Sequence[Found]], customers: int) -> list[CovarianceType]:
+def _can_win(firsts: Sequence[Sequence[Found]], customers: float) -> list[CovarianceType]:
     """The types of covariances that may still be best, after one search for each."""
     # a sound fit goes before a degenerate one
     best = [min(first, key=lambda found: (found.degenerate, found.bic)) for first in firsts]

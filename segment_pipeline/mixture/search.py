@@ -122,6 +122,7 @@ def search_mixtures(
     finalists: int | None = None,
     shun_spikes: bool = True,
     sample_size: int = 250_000,
+    stands_for: float = 1.0,
     polish_passes: int = 0,
     progress: Callable[[int], None] | None = None,
     way: "Way | None" = None,
@@ -138,10 +139,11 @@ def search_mixtures(
     for its own k. tol : mean log posterior per row that may still be to gain at convergence, nats. finalists : runs per
     subsample that are followed to the end, None for what the rows allow. shun_spikes : sound fits go before those with
     a component that only rounding, prior or floor holds up; False for the highest posterior whatever it means.
-    sample_size : with more rows than this, the search sees a sample of this size. polish_passes : EM passes over all
-    rows afterwards, when it was a sample. progress : called with each number of components when it is done. way : what
-    searches with the same arguments but for other numbers of components have come to on their way up, from where this
-    one goes on, to the same bits; None for a search by itself. n_jobs : threads; None for 1, -1 for one per core.
+    sample_size : with more rows than this, the search sees a sample of this size. stands_for : how many customers each
+    row counts for, where X is a sample: prior and BIC are theirs, and what is a spike. polish_passes : EM passes over
+    all rows afterwards, when it was a sample. progress : called with each number of components when it is done. way :
+    what searches with the same arguments but for other numbers of components have come to on their way up, from where
+    this one goes on, to the same bits; None for a search by itself. n_jobs : threads; None for 1, -1 for one per core.
 
     Raises ValueError where X is not finite, has too few rows, or features that repeat one another.
     """
@@ -169,6 +171,7 @@ def search_mixtures(
     rows = Rows(
         sample,
         center=sample.mean(axis=0),
+        weights=_each(len(sample), stands_for),
         rounding_variance=None if rounding_variance is None else rounding_variance[chosen],
     )
     problem = Problem.of(rows, covariance_type, variance_floor, prior, tol, finalists, shun_spikes)
@@ -219,6 +222,7 @@ def look_closer(
     random_state: int | Sequence[int],
     variance_floor: Array,
     rounding_variance: Array | None,
+    stands_for: float = 1.0,
 ) -> Found:
     """What one search finds for a number of components when it looks again, at more rows, from all the splits and
     merges of what it has found for the neighbours; never worse than what it has.
@@ -226,7 +230,8 @@ def look_closer(
     known : what it has. Other arguments as of `search_mixtures`, with its defaults. It costs a twentieth to a sixth of
     the search.
     """
-    rows = Rows(X, center=X.mean(axis=0), rounding_variance=rounding_variance)
+    weights = _each(len(X), stands_for)
+    rows = Rows(X, center=X.mean(axis=0), weights=weights, rounding_variance=rounding_variance)
     mine, k = known.model.mixture_, known.n_components
     problem = Problem.of(rows, mine.covariance_type, variance_floor, "conjugate", TOLERANCE, FINALISTS, True)
     explorer = Explorer(problem, np.random.default_rng(random_state), CLOSER_ROWS)
@@ -267,7 +272,7 @@ class Problem:
         if isinstance(prior, Prior):
             prior = replace(prior, mean=prior.mean - rows.center)
         floor = checked_floor(variance_floor, covariance)
-        exact = rows if rows.rounding_variance is None else Rows(rows.X, center=rows.center)
+        exact = rows if rows.rounding_variance is None else Rows(rows.X, center=rows.center, weights=rows.weights)
         return cls(rows, exact, covariance, covariance_type, floor, prior, tolerance, finalists, shun_spikes)
 
     @property
@@ -512,6 +517,10 @@ def _subset(rows: Rows, chosen: Labels, single: bool = False) -> Rows:
         rounding_variance=None if rows.rounding_variance is None else rows.rounding_variance[chosen],
         single=single,
     )
+
+
+def _each(n: int, weight: float) -> Array | None:
+    return None if weight == 1.0 else np.full(n, weight)
 
 
 def _parameters(mixture: Mixture) -> Parameters:
