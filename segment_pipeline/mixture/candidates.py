@@ -7,11 +7,12 @@ independent searches of those that may serve. The parts stand in modules of thei
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import combinations
+from typing import Protocol
 
 import numpy as np
 
@@ -88,6 +89,12 @@ CandidateKey = tuple[CovarianceType, int]
 """Type of the covariances, and number of components."""
 
 
+class Examine(Protocol):
+    """Of `Candidate.examined`."""
+
+    def __call__(self, kept: float, stay: float, most: int | None = None) -> "Candidate": ...
+
+
 @dataclass(frozen=True)
 class Candidate:
     """The best mixture found for one number of components and type of covariances, and what speaks for and against it.
@@ -115,9 +122,10 @@ class Candidate:
     segment that describe one group, and those between which customers flicker more than its first argument allows
     (`memory.min_kept`); share, separation, stability and min_kept are of the segments. It is searched for again, for so
     far one search knows it; one with memory not where fewer of a segment's customers stay than the second argument
-    (`memory.min_stay`): its stability is NaN then. One whose searches end apart is searched for a third time and,
-    without memory, looked for more closely, so that it may be another and better fit. It takes some tenths of a second
-    to seconds, which need not be spent on candidates that cannot serve.
+    (`memory.min_stay`), and none where it has more segments than the third (None: any number of them): its stability is
+    NaN then. One whose searches end apart is searched for a third time and, without memory, looked for more closely, so
+    that it may be another and better fit. It takes some tenths of a second to seconds, which need not be spent on
+    candidates that cannot serve.
     """
 
     n_components: int
@@ -138,7 +146,7 @@ class Candidate:
     panel_bic: float | None = None
     next_log_score: float | None = None
     min_kept: float | None = None
-    examined: "Callable[[float, float], Candidate] | None" = None
+    examined: "Examine | None" = None
 
     @property
     def covariance_type(self) -> CovarianceType:
@@ -252,10 +260,15 @@ def fit_candidates(
             for one, its_seed in zip(searches, seeds, strict=True)
         ]
 
-    def examined(searches: Sequence[Found], kept: float, _: float) -> Candidate:
+    def examined(searches: Sequence[Found], kept: float, stay: float, most: int | None = None) -> Candidate:
         """What further searches make of it: a second and, where they end apart, a third and a closer look of each."""
         covariance_type, k = searches[0].model.mixture_.covariance_type, searches[0].n_components
         with one_blas_thread():
+            if most is not None and k > most:
+                candidate = summed_up(searches)
+                parts = merge_components(candidate.mixture, Z, variance_floor, rounding_variance)
+                if len(parts) > most and not candidate.degenerate:
+                    return replace(with_parts(candidate, parts, ()), stability=float("nan"))
             while len(searches) < STABILITY_SEARCHES and not _agree(searches, Z, rounding_variance):
                 searches = [*searches, *search(covariance_type, len(searches), [k])]
             if not _agree(searches, Z, rounding_variance):
@@ -329,9 +342,12 @@ def _with_everybody(
         )
         return there, ended
 
-    def examined(ask: Callable[[float, float], Candidate], kept: float, stay: float) -> Candidate:
+    def examined(ask: Examine, kept: float, stay: float, most: int | None = None) -> Candidate:
+        found = ask(kept, stay, most)
         with one_blas_thread():
-            whole, ended = on_all(ask(kept, stay), n_jobs=-1)
+            if np.isnan(found.stability):
+                return on_all(found, most=LOOK_ITERATIONS)[0]
+            whole, ended = on_all(found, n_jobs=-1)
         return replace(whole, converged=whole.converged and ended)
 
     def looked_at(candidate: Candidate) -> Candidate:
@@ -409,7 +425,9 @@ def _beside_the_rule(
                 share * (unseen + np.log(share)) + (1.0 - share) * (candidate.heldout_log_likelihood + np.log1p(-share))
             ),
             smallest_share=float(mixture.shares.min()),
-            examined=None if examined is None else lambda kept, stay: beside(examined(kept, stay)),
+            examined=None
+            if examined is None
+            else lambda kept, stay, most=None: beside(examined(kept, stay, most if most is None else most - 1)),
         )
 
     return [beside(candidate) for candidate in rest]

@@ -73,7 +73,10 @@ def judge(candidate: Candidate, model: "ModelSettings", limits: "MemorySettings 
     reasons = passage
     if candidate.degenerate:
         reasons.append(f"degenerate: {candidate.degeneracy}")
+    too_many = f"more than the {model.max_segments} segments the team can act on"
     if math.isnan(candidate.stability):
+        if candidate.examined is None and candidate.n_segments > model.max_segments:
+            reasons.append(too_many)
         return tuple(reasons) if reasons and candidate.examined is None else (_NOT_ASKED,)
     if not candidate.converged:
         reasons.append("the fit did not converge")
@@ -92,7 +95,7 @@ def judge(candidate: Candidate, model: "ModelSettings", limits: "MemorySettings 
     if candidate.memory is not None and limits is not None:
         reasons += _flicker(candidate.memory, limits.min_kept)
     if candidate.n_segments > model.max_segments:
-        reasons.append(f"more than the {model.max_segments} segments the team can act on")
+        reasons.append(too_many)
     return tuple(reasons)
 
 
@@ -148,7 +151,7 @@ def examined_in_turn(
     def asked_of(candidate: Candidate) -> Candidate:
         if candidate.key not in found and candidate.examined is not None:
             found[candidate.key] = candidate.examined(
-                *((0.0, 0.0) if limits is None else (limits.min_kept, limits.min_stay))
+                *((0.0, 0.0) if limits is None else (limits.min_kept, limits.min_stay)), model.max_segments
             )
         return found[candidate.key]
 

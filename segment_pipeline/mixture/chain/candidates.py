@@ -287,21 +287,24 @@ def fit_memory_candidates(
         found = _candidate(whole, exact, variance_floor, names, [first])
         return replace(found, converged=first.model.converged_, examined=partial(examined, first, whole))
 
-    def examined(first: Chain, whole: Chain, kept: float, stay: float) -> Candidate:
+    def examined(first: Chain, whole: Chain, kept: float, stay: float, most: int | None = None) -> Candidate:
         """What further searches make of it: a second and, where the two end apart, seen from afar too, a third. The
         best of them goes on with all customers. What only went on from the month before, and is surpassed now, was no
         search. Segments that customers only pass through are not searched for again: where they are ages, every search
-        ends in ages."""
+        ends in ages; nor are more than anybody asked for."""
         covariance_type, k = first.key
         went_on = goes_on(covariance_type)
 
         def anew(s: int) -> Chain:
             return search(covariance_type, s, [k])[k]
 
-        if whole.model.memory_.stays.min() < stay:  # of a segment of several components no fewer stay than of each
+        # of a segment of several components no fewer stay than of each
+        if whole.model.memory_.stays.min() < stay or (most is not None and k > most):
             found = _candidate(whole, exact, variance_floor, names, [first])
             found = with_parts(found, whole.parts(variance_floor, kept), [first.memberships])
             if found.memory is not None and found.memory.stays.min() < stay:
+                return found
+            if most is not None and found.n_segments > most and not found.degenerate:
                 return found
         with one_blas_thread():
             chains = [from_afar(first) if went_on else first, anew(1)]
