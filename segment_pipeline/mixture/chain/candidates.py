@@ -194,7 +194,7 @@ def fit_memory_candidates(
     heldout = heldout_rows(panel.n_customers, seed)
     training = few_customers(panel.take(np.setdiff1d(np.arange(panel.n_customers), heldout)), seed, FEW_ROWS)
     few, few_exact = (few_customers(part, seed, FEW_ROWS) for part in (panel, exact))
-    short = few_customers(few, seed, SHORT_ROWS)
+    short, both = few_customers(few, seed, SHORT_ROWS), (few, few_exact)
     before = {(mixture.covariance_type, mixture.n_components): (mixture, memory) for mixture, memory in known}
 
     def fit_each(part: Panel, starts: Sequence[tuple[Mixture, Memory | None]], **how: Any) -> list[Chain]:
@@ -216,18 +216,9 @@ def fit_memory_candidates(
         ahead = sorted(runs, key=posterior, reverse=True)[:finalists]
         return max(each_again(ahead, few, tol=FINALIST_TOLERANCE), key=posterior)
 
-    def standing(chain: Chain) -> tuple[bool, float]:
-        """A sound fit goes before a degenerate one, whatever their posteriors."""
-        return chain.degeneracy(few_exact, variance_floor, names) is None, posterior(chain)
-
-    def from_afar(chain: Chain) -> Chain:
-        """The best that it and fits become which see less of the months at first, and set out from its components."""
-        best, start = chain, chain.mixture
-        for tempering in AFAR:
-            far = fit(few, start, tol=FINALIST_TOLERANCE, tempering=tempering)
-            best = max(best, again(far, few, tol=FINALIST_TOLERANCE), key=standing)
-            start = far.model.mixture_
-        return best if best is chain else again(best, few)
+    def from_afar(chains: Sequence[Chain]) -> list[Chain]:
+        models = helper.each(seen_from_afar, both, [(chain.model, variance_floor, names) for chain in chains])
+        return [Chain(model, few) for model in models]
 
     def or_the_champion(chain: Chain) -> Chain:
         """It starts one search only: in all of them it would make the searches agree."""
@@ -277,9 +268,11 @@ def fit_memory_candidates(
             begun = search(covariance_type, 0, n_components)
             scores = {k: chain.bic_of_the_last_month for k, chain in begun.items()}
             limit = min(scores.values()) + 2.0 * CANNOT_WIN * few.n_customers
-            return {k: from_afar(chain) if scores[k] <= limit else chain for k, chain in begun.items()}
-        found = fit_each(few, [before[covariance_type, k] for k in n_components])
-        return dict(zip(n_components, map(or_the_champion, found), strict=True))
+            near = [k for k in begun if scores[k] <= limit]
+            return begun | dict(zip(near, from_afar([begun[k] for k in near]), strict=True))
+        sizes = n_components[::-1]  # what takes longest first, so that nobody waits for it in the end
+        found = fit_each(few, [before[covariance_type, k] for k in sizes])
+        return dict(zip(sizes, map(or_the_champion, found), strict=True))
 
     def candidate(first: Chain) -> Candidate:
         """What the first search says. With all customers it takes a look only; it goes on when it is examined."""
@@ -307,14 +300,16 @@ def fit_memory_candidates(
             if most is not None and found.n_segments > most and not found.degenerate:
                 return found
         with one_blas_thread():
-            chains = [from_afar(first) if went_on else first, anew(1)]
+            begun = helper.aside(seen_from_afar, both, first.model, variance_floor, names) if went_on else None
+            other = anew(1)
+            chains = [first if begun is None else Chain(begun(), few), other]
             if not agree(*chains):
-                chains = [from_afar(chain) for chain in chains]
+                chains = from_afar(chains)
             if not agree(*chains):
-                chains.append(from_afar(anew(2)))
+                chains += from_afar([anew(2)])
                 if went_on and posterior(chains[0]) < max(map(posterior, chains[1:])):
-                    chains = chains[1:] if agree(*chains[1:]) else [from_afar(anew(0)), *chains[1:]]
-            chains.sort(key=standing, reverse=True)
+                    chains = chains[1:] if agree(*chains[1:]) else [*from_afar([anew(0)]), *chains[1:]]
+            chains.sort(key=lambda chain: standing(chain, few_exact, variance_floor, names), reverse=True)
             best = chains[0]
             if few is panel:
                 whole = best
@@ -359,6 +354,31 @@ def fitted(
         **{"tol": TOLERANCE, **how},
     )
     return model.fit(part)
+
+
+def seen_from_afar(
+    parts: tuple[Panel, Panel], model: MarkovMixture, variance_floor: Array, names: Sequence[str]
+) -> MarkovMixture:
+    """The best that it and fits become which see less of the months at first, and set out from its components. parts :
+    the customers that it is fitted to, as the fit sees them and every value as it is."""
+    few, exact = parts
+    best = chain = Chain(model, few)
+    start = chain.mixture
+
+    def fit(start: Mixture, memory: Memory | None, **how: Any) -> Chain:
+        return Chain(fitted(few, start, memory, variance_floor, how), few)
+
+    for tempering in AFAR:
+        far = fit(start, None, tol=FINALIST_TOLERANCE, tempering=tempering).model
+        near = fit(far.mixture_, far.memory_, tol=FINALIST_TOLERANCE)
+        best = max(best, near, key=lambda one: standing(one, exact, variance_floor, names))
+        start = far.mixture_
+    return model if best is chain else fit(best.model.mixture_, best.model.memory_).model
+
+
+def standing(chain: Chain, exact: Panel, floor: Array, names: Sequence[str]) -> tuple[bool, float]:
+    """A sound fit goes before a degenerate one, whatever their posteriors."""
+    return chain.degeneracy(exact, floor, names) is None, posterior(chain)
 
 
 def agree(one: Chain, other: Chain) -> bool:
