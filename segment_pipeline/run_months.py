@@ -5,8 +5,8 @@ A loop of in-process runs is the fastest way that still leaves runs, partitions 
 backfill advances one month per 30-second tick.
 """
 
-import getpass
 import gc
+import getpass
 import os
 import shutil
 import tempfile
