@@ -280,6 +280,19 @@ def test_who_was_not_asked_may_not_serve_but_is_compared() -> None:
     assert choose([*tried, candidate(3, 100.0)], by_elbow).runner_up is None
 
 
+def test_more_segments_than_may_be_are_refused_for_that_though_nobody_searched_for_them_again() -> None:
+    told: list[int | None] = []
+    nine = candidate(9, 100.0, stability=math.nan)
+
+    def examined(kept: float, stay: float, most: int | None = None) -> Candidate:
+        told.append(most)
+        return replace(nine, examined=None)
+
+    (asked,) = examined_in_turn([replace(nine, examined=examined)], SETTINGS)
+    assert told == [SETTINGS.max_segments]
+    assert judge(asked, SETTINGS) == ("more than the 8 segments the team can act on",)
+
+
 MANY = BELIEVED_FROM
 
 
