@@ -1,7 +1,7 @@
 """Measures that several rooms take and that the libraries have, each as the house needs it.
 
-Here: Wilson's interval, and the rival k-means. Not here: what one room alone measures. The libraries are imported
-inside the functions, for whoever only loads the code location measures nothing.
+Here: Wilson's interval, the rival k-means, scores for ranks. Not here: what one room alone measures. The libraries are
+imported inside the functions, for whoever only loads the code location measures nothing.
 """
 
 import numpy as np
@@ -29,3 +29,9 @@ def k_means(Z: Array, k: int, seed: int) -> Labels:
 
     k = min(k, len(np.unique(Z, axis=0)))
     return np.asarray(KMeans(k, n_init=KMEANS_STARTS, random_state=seed).fit_predict(Z), dtype=np.intp)
+
+
+def settled(scores: Array) -> Array:
+    """(n,) scores by which customers are ranked, to ten decimals: those that rounding alone tells apart are equals, or
+    the order in which an engine has added something up would say who stands before whom."""
+    return np.round(scores, 10)

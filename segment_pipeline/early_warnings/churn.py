@@ -26,6 +26,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from segment_pipeline.arrays import Array, Flags, Texts
+from segment_pipeline.measures import settled
 from segment_pipeline.mixture.estimator import one_blas_thread
 from segment_pipeline.months import as_of, month_key
 
@@ -267,12 +268,13 @@ def forecast_quality(probability: Array, silent: Flags) -> ForecastQuality:
     from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
     p = np.clip(probability, 1e-12, 1 - 1e-12)
+    placed = settled(p)
     y = silent.astype(np.float64)
     auc = slope = float("nan")
     if 0 < y.sum() < len(y):
-        auc = float(roc_auc_score(silent, p))
+        auc = float(roc_auc_score(silent, placed))
         slope = float(_logistic(logit(p)[:, None], silent, _BARELY)[1])
-    tenths = np.array_split(np.argsort(p, kind="stable"), 10)
+    tenths = np.array_split(np.argsort(placed, kind="stable"), 10)
     return ForecastQuality(
         auc=auc,
         brier=float(brier_score_loss(silent, p, labels=[False, True], pos_label=True)),

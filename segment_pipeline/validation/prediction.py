@@ -13,7 +13,7 @@ from scipy.special import logit
 from scipy.stats import rankdata
 
 from segment_pipeline.arrays import Array, Flags, Labels
-from segment_pipeline.measures import Z95, k_means, wilson
+from segment_pipeline.measures import Z95, k_means, settled, wilson
 from segment_pipeline.months import month_key
 from segment_pipeline.validation.figures import Figure, Missing
 from segment_pipeline.words import percent
@@ -105,6 +105,7 @@ def silence_power(inputs: Array, silent: Flags, seed: int) -> Power:
     model = LogisticRegression(C=100.0, solver="newton-cholesky")
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     predicted = cross_val_predict(model, _standardised(inputs), silent, cv=folds, method="decision_function")
+    predicted = settled(predicted)
     ranks = rankdata(predicted)
     events, others = int(silent.sum()), int((~silent).sum())
     # how many of the other outcome each customer is placed above (or below), as a share; scikit-learn has their mean,

@@ -37,14 +37,27 @@ class PurchaseModel:
         the numerator of equation 10 of the paper, of which 1 + `lost_odds` is the denominator.
 
         repeats : (n,) purchases after the first. age : (n,) weeks from the first to now. By Euler's transformation of
-        the hypergeometric function, so that many repeats do not overflow.
+        the hypergeometric function, so that many repeats do not overflow; as the paper has it where that overflows, as
+        it does where next to everybody is lost at once. NaN where both give what cannot be: less than nothing, or more
+        than of a customer who is never lost.
         """
         # at a = 1 the form is 0 / 0; no likelihood tells the ninth digit of a
         beyond = self.a - 1.0 if abs(self.a - 1.0) > 1e-9 else 1e-9
         third = self.a + self.b + repeats - 1.0
         left = (self.alpha + age) / (self.alpha + age + weeks)
-        found = hyp2f1(self.a + self.b - 1.0 - self.r, beyond, third, 1.0 - left)
-        return np.asarray(third / beyond * (1.0 - left**beyond * found))
+        most = (self.r + repeats) / (self.alpha + age) * weeks
+
+        def unless_it_cannot_be(missed: Array) -> Array:
+            found = third / beyond * (1.0 - missed)
+            return np.where((found > -1e-9) & (found < most * (1.0 + 1e-9) + 1e-9), found, np.nan)
+
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            euler = hyp2f1(self.a + self.b - 1.0 - self.r, beyond, third, 1.0 - left)
+            found = unless_it_cannot_be(left**beyond * euler)
+            if np.isnan(found).any():
+                as_written = hyp2f1(self.r + repeats, self.b + repeats, third, 1.0 - left)
+                found = np.where(np.isnan(found), unless_it_cannot_be(left ** (self.r + repeats) * as_written), found)
+        return np.asarray(found)
 
     def lost_odds(self, repeats: Array, recency: Array, age: Array) -> Array:
         """(n,) odds that a customer is lost. recency : (n,) weeks from the first purchase to the last. 0 of who has

@@ -322,3 +322,15 @@ def test_counts_stay_as_they_are_where_that_foretells_better_and_where_the_histo
     assert not fitted(growing(by_counts=True)).by_length
     long = [of_so_many_days(add_months(JANUARY, i), 700 + 30 * i, n=1000) for i in range(4)]
     assert not fitted(long, min_events=10).by_length
+
+
+def test_the_order_in_which_something_was_added_up_decides_no_rank() -> None:
+    """Two customers of whom the model says the same stood before one another on one engine, and not on another: the
+    last digit of a sum."""
+    random = np.random.default_rng(0)
+    probability = random.choice([0.05, 0.2, 0.4, 0.41], 400)
+    silent = random.random(400) < probability
+    elsewhere = probability * (1.0 + random.choice([-1e-16, 0.0, 2e-16, 1e-15], 400))
+    here, there = forecast_quality(probability, silent), forecast_quality(elsewhere, silent)
+    assert here.auc == there.auc
+    assert here.calibration_error == pytest.approx(there.calibration_error, rel=1e-12)

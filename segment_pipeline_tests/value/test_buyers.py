@@ -1,5 +1,7 @@
 """BG/NBD and Gamma-Gamma: the published fit, the figures of lifetimes, and customers of known truth."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
@@ -83,6 +85,22 @@ def test_where_nobody_is_lost_and_many_buy_often_expectations_stay_finite():
     assert PurchaseModel(1.0, 1.0, 1.0, 2.0).if_alive(np.array([3.0]), np.array([5.0]), 4.0) == pytest.approx(
         PurchaseModel(1.0, 1.0, 1.0 + 1e-6, 2.0).if_alive(np.array([3.0]), np.array([5.0]), 4.0), rel=1e-5
     )
+
+
+def test_what_is_expected_can_be_whatever_the_parameters() -> None:
+    """Where everybody is lost at once the transformed series is 0 times infinity, and the written one is none; where
+    neither gives a figure that can be, none is given."""
+    repeats, unknown, asked = np.array([0.0, 1.0, 3.0, 10.0, 50.0]), 0, 0
+    logs = [-4.0, 0.0, 3.0, 8.0]
+    for r, alpha, a, b in itertools.product([-2.0, 0.0, 3.0], [0.0, 3.0], logs, logs):
+        model = PurchaseModel(*np.exp([r, alpha, a, b]))
+        for weeks in (4.0, WEEKS):
+            found = model.if_alive(repeats, np.full(5, 12.0), weeks)
+            known = found[np.isfinite(found)]
+            assert (known >= -1e-9).all()
+            assert (known <= ((model.r + repeats) / (model.alpha + 12.0) * weeks * 1.001)[np.isfinite(found)]).all()
+            unknown, asked = unknown + len(found) - len(known), asked + len(found)
+    assert unknown < asked / 100
 
 
 def test_a_purchase_is_worth_between_ones_own_and_everybodys():

@@ -9,14 +9,16 @@ that a transaction writes stands once the warehouse commits it.
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import duckdb
 from sqlglot import ParseError, TokenType, exp, parse_one, tokenize
 
+from segment_pipeline.database.engines.pruning import months_asked
 from segment_pipeline.database.engines.spark import (
     OF_THE_CATALOGUE,
     PORTION,
@@ -427,7 +429,10 @@ class SparkConnection:
                 place = ".".join(identifier(part.name) for part in table.parts)
                 self._upload(table.name, f"SELECT * FROM {place}")
             elif table.name not in self._temporary:
-                self._show(table.name)
+                view = self._show(table.name, months_asked(table, self._theirs[table.name]))
+                if view != table.name and not table.alias:
+                    table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name)))
+                table.set("this", exp.to_identifier(view))
             table.set("db", None)
             table.set("catalog", None)
         return to_spark(query)
@@ -458,28 +463,36 @@ class SparkConnection:
         listed = " UNION ALL ".join(f"SELECT * FROM {self._spark.place(table)}" for table in tables)
         self._do(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS {listed}")
 
-    def _show(self, table: str) -> None:
-        """Make the table as it is now a temporary view."""
+    def _show(self, table: str, asked: Callable[[date], bool]) -> str:
+        """Make the months of the table that are asked for, as they are now, a temporary view; returns its name. Spark
+        looks up every table under a view, whatever a condition leaves of them, so a month costs no more with a past."""
         writings, shown = self._writings.of(table), self._connected().shown
-        if shown.get(table) == writings:
-            return
+        these = [one for one in writings if asked(one.month)]
+        view = table
+        if len(these) < len(writings):
+            months = " ".join(sorted({month_key(one.month) for one in these}))
+            view = f"{table}__of_{sha256(months.encode()).hexdigest()[:8]}"
+        if shown.get(view) == these:
+            return view
         try:
-            for writing in writings:
+            for writing in these:
                 self._find(writing.name)
-            self._refuse_lost_rows(table, writings)
-            self._do(f"CREATE OR REPLACE TEMPORARY VIEW {_name(table)} AS {self._rows_of(table, writings)}")
+            self._refuse_lost_rows(table, these, writings)
+            self._do(f"CREATE OR REPLACE TEMPORARY VIEW {_name(view)} AS {self._rows_of(table, these)}")
         except RefusedError as error:
-            months = ", ".join(sorted({month_key(one.month) for one in writings}))
+            months = ", ".join(sorted({month_key(one.month) for one in these}))
             raise EngineError(
                 f"{table} cannot be read: of its months, {months}, a table is missing in {self._spark.database}. "
-                f"{_how_to_repair(writings, writings)} {error}"
+                f"{_how_to_repair(these, writings)} {error}"
             ) from error
-        shown[table] = writings
+        shown[view] = these
+        return view
 
-    def _refuse_lost_rows(self, table: str, writings: Sequence[Writing]) -> None:
-        """Raise EngineError where a writing has not the rows that were written: a file of it that is gone gives fewer,
-        without a word of the engine's. Each is counted once, for nothing changes a writing."""
-        unknown = [one for one in writings if one.name not in self._counted]
+    def _refuse_lost_rows(self, table: str, these: Sequence[Writing], writings: Sequence[Writing]) -> None:
+        """Raise EngineError where one of these has not the rows that were written: a file of it that is gone gives
+        fewer, without a word of the engine's. Each is counted once, for nothing changes a writing. writings : all of
+        the table."""
+        unknown = [one for one in these if one.name not in self._counted]
         there = self._rows_there(unknown)
         lost = [one for one in unknown if there.get(one.name, 0) != one.rows]
         if lost:
