@@ -104,7 +104,8 @@ class ModelSettings(Settings):
     fit_sample: int = setting(
         250_000,
         "customers",
-        "With more customers, the fit uses a reproducible sample of this size; all are scored.",
+        "With more customers, the fit uses a reproducible sample of this size; all are scored. Without memory, "
+        "searches see 50,000 of them, and what they find goes on with all.",
         ge=100,
         le=1_000_000_000,
     )

@@ -7,7 +7,7 @@ independent searches of those that may serve. The parts stand in modules of thei
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -118,6 +118,8 @@ class Candidate:
     that a fit on the others has not seen; higher is better. min_kept : of the two segments between which customers
     flicker most, what `Memory.flicker` says, 0..1. None without memory.
 
+    too_many : whether it has more segments than who examined it asked for, and was therefore not searched for again.
+
     examined : gives the same candidate as it may serve; None for one that it has given. Those components are then one
     segment that describe one group, and those between which customers flicker more than its first argument allows
     (`memory.min_kept`); share, separation, stability and min_kept are of the segments. It is searched for again, for so
@@ -146,6 +148,7 @@ class Candidate:
     panel_bic: float | None = None
     next_log_score: float | None = None
     min_kept: float | None = None
+    too_many: bool = False
     examined: "Examine | None" = None
 
     @property
@@ -176,7 +179,7 @@ def fit_candidates(
     hurdle: Hurdle | None = None,
     exact: Array | None = None,
     covariance_types: Sequence[CovarianceType] = ("full",),
-    stands_for: float = 1.0,
+    stands_for: float | None = None,
 ) -> list[Candidate]:
     """The best mixture for every type of covariances and number of components, in the order given.
 
@@ -186,10 +189,11 @@ def fit_candidates(
     from, which the fit and its figures then take into account. hurdle : a rule that makes the first component of every
     candidate; stability, separation and degeneracy are then those of the others, for a rule always agrees with itself.
     exact : (m, d) the customers whom a candidate would serve, every value as it is, on which degeneracy is judged; None
-    where they are Z. covariance_types : those that cannot win are not examined. stands_for : as of `search_mixtures`.
-    There is one search until a candidate is examined (`Candidate.examined`): what others cost is spent on those alone
-    that may serve. Of more than SEARCH_ROWS customers the searches see a sample, on which their agreement and the
-    held-out log-likelihood are measured. Same arguments, same bits, whatever the number of threads.
+    where they are Z. covariance_types : those that cannot win are not examined. There is one search until a candidate
+    is examined (`Candidate.examined`): what others cost is spent on those alone that may serve. stands_for : as of
+    `search_mixtures`, all rows being searched among. None: of more than SEARCH_ROWS customers a sample is, by which
+    agreement, parts and the held-out log-likelihood are judged; those that are neither near the best nor examined then
+    have the figures of LOOK_ITERATIONS with everybody. Same arguments, same bits, whatever the number of threads.
     """
     Z = np.ascontiguousarray(Z, dtype=np.float64)
     exact = Z if exact is None else exact
@@ -206,23 +210,33 @@ def fit_candidates(
             rounding_variance=None if rounding_variance is None else rounding_variance[left],
             exact=exact[~hurdle.holds(exact)],
             covariance_types=covariance_types,
+            stands_for=stands_for,
         )
         return _beside_the_rule(rest, Z, rounding_variance, hurdle, variance_floor, seed)
-    if len(Z) > SEARCH_ROWS:
+    among = partial(
+        fit_candidates,
+        variance_floor=variance_floor,
+        seed=seed,
+        names=names,
+        exact=exact,
+        covariance_types=covariance_types,
+    )
+    if stands_for is None and len(Z) > SEARCH_ROWS and np.isfinite(Z).all():
         drawn = np.sort(np.random.default_rng((seed, len(Z), 1)).permutation(len(Z))[:SEARCH_ROWS])
-        few = fit_candidates(
+        few = among(
             Z[drawn],
             n_components,
-            variance_floor=variance_floor,
-            seed=seed,
             champion=champion,
-            names=names,
             rounding_variance=None if rounding_variance is None else rounding_variance[drawn],
-            exact=exact,
-            covariance_types=covariance_types,
             stands_for=len(Z) / SEARCH_ROWS,
         )
-        return _with_everybody(few, Z, rounding_variance, exact, variance_floor, names)
+        everybody = partial(among, Z, rounding_variance=rounding_variance, stands_for=1.0)
+
+        def spike_in(mixture: Mixture) -> str | None:
+            return find_degeneracy(mixture, exact, variance_floor, names)
+
+        return _with_everybody(few, Z, rounding_variance, variance_floor, spike_in, everybody)
+    stands_for = 1.0 if stands_for is None else stands_for
     heldout = heldout_rows(len(Z), seed)
     threads = -1 if len(Z) > ONE_THREAD_ROWS else 1
     ways: defaultdict[tuple[CovarianceType, int, int | None], Way] = defaultdict(Way)
@@ -260,15 +274,18 @@ def fit_candidates(
             for one, its_seed in zip(searches, seeds, strict=True)
         ]
 
+    def merged(mixture: Mixture) -> Parts:
+        return merge_components(mixture, Z, variance_floor, rounding_variance, stands_for=stands_for)
+
     def examined(searches: Sequence[Found], kept: float, stay: float, most: int | None = None) -> Candidate:
         """What further searches make of it: a second and, where they end apart, a third and a closer look of each."""
         covariance_type, k = searches[0].model.mixture_.covariance_type, searches[0].n_components
         with one_blas_thread():
             if most is not None and k > most:
                 candidate = summed_up(searches)
-                parts = merge_components(candidate.mixture, Z, variance_floor, rounding_variance)
+                parts = merged(candidate.mixture)
                 if len(parts) > most and not candidate.degenerate:
-                    return replace(with_parts(candidate, parts, ()), stability=float("nan"))
+                    return replace(with_parts(candidate, parts, ()), stability=float("nan"), too_many=True)
             while len(searches) < STABILITY_SEARCHES and not _agree(searches, Z, rounding_variance):
                 searches = [*searches, *search(covariance_type, len(searches), [k])]
             if not _agree(searches, Z, rounding_variance):
@@ -281,12 +298,10 @@ def fit_candidates(
             candidate = replace(candidate, heldout_log_likelihood=likelihood)
             if candidate.degenerate or not candidate.converged:
                 return candidate  # no merging mends it
-            parts = merge_components(candidate.mixture, Z, variance_floor, rounding_variance)
+            parts = merged(candidate.mixture)
 
             def in_segments(one: Mixture) -> Array:
-                of_one = parts
-                if one is not candidate.mixture:
-                    of_one = merge_components(one, Z, variance_floor, rounding_variance)
+                of_one = parts if one is candidate.mixture else merged(one)
                 return summed(one.responsibilities(Z, rounding_variance), of_one)
 
             return with_parts(candidate, parts, (in_segments(found.model.mixture_) for found in searches))
@@ -312,11 +327,12 @@ def _with_everybody(
     found: Sequence[Candidate],
     Z: Array,
     rounding_variance: Array | None,
-    exact: Array,
     floor: Array,
-    names: Sequence[str],
+    spike_in: Callable[[Mixture], str | None],
+    everybody: Callable[..., list[Candidate]],
 ) -> list[Candidate]:
-    """Candidates for all rows of Z from those for some of them."""
+    """Candidates for all rows of Z from those for some of them. spike_in : `find_degeneracy` of who would be served.
+    everybody : `fit_candidates` among all."""
 
     def on_all(candidate: Candidate, **how: int) -> tuple[Candidate, bool]:
         """The candidate as it goes on with everybody, and whether it has come to an end. how : as of `gone_on`."""
@@ -325,7 +341,7 @@ def _with_everybody(
         entropy = -float(np.sum(R * np.log(np.maximum(R, np.finfo(float).tiny))))
         log_likelihood = float(mixture.log_likelihood(Z, rounding_variance).sum())
         score = mixture.n_parameters * float(np.log(len(Z))) - 2.0 * log_likelihood
-        degeneracy = find_degeneracy(mixture, exact, floor, names)
+        degeneracy = spike_in(mixture)
         mixture = replace(mixture, parts=candidate.mixture.parts)
         there = replace(
             candidate,
@@ -343,20 +359,35 @@ def _with_everybody(
         return there, ended
 
     def examined(ask: Examine, kept: float, stay: float, most: int | None = None) -> Candidate:
-        found = ask(kept, stay, most)
+        few = ask(kept, stay, most)
         with one_blas_thread():
-            if np.isnan(found.stability):
-                return on_all(found, most=LOOK_ITERATIONS)[0]
-            whole, ended = on_all(found, n_jobs=-1)
-        return replace(whole, converged=whole.converged and ended)
+            if few.too_many:
+                return on_all(few, most=LOOK_ITERATIONS)[0]
+            whole, ended = on_all(few, n_jobs=-1)
+        if few.degenerate or not whole.degenerate:
+            return replace(whole, converged=whole.converged and ended)
+        # what is best of a sample may be no more than a saddle of everybody's, on the way to a value that many share
+        near = [one.n_components for one in found if abs(one.n_components - few.n_components) < 2]
+        of_type = everybody(n_components=sorted(set(near)), covariance_types=(few.covariance_type,))
+        again = next(one for one in of_type if one.n_components == few.n_components)
+        return again if again.examined is None else again.examined(kept, stay, most)
 
     def looked_at(candidate: Candidate) -> Candidate:
+        return on_all(candidate, most=LOOK_ITERATIONS)[0]
+
+    def asking(candidate: Candidate, looked: Candidate) -> Candidate:
         ask = candidate.examined
-        look, _ = on_all(candidate, most=LOOK_ITERATIONS)
-        return replace(look, examined=None if ask is None else partial(examined, ask))
+        return replace(looked, examined=None if ask is None else partial(examined, ask))
 
     with one_blas_thread(), ThreadPoolExecutor(thread_count(-1)) as pool:
-        return list(pool.map(looked_at, found))
+        looks = list(pool.map(looked_at, found))
+        # of those among which the next passes may still decide, none is judged by a look
+        best = min((one.bic for one in looks if not one.degenerate), default=np.inf)
+        limit = best + max(NEAR_BIC, 2.0 * NEAR * len(Z))
+        near = [not one.degenerate and one.bic <= limit for one in looks]
+        ends = pool.map(lambda one: on_all(one)[0], (one for one, is_near in zip(found, near, strict=True) if is_near))
+        looks = [next(ends) if is_near else look for look, is_near in zip(looks, near, strict=True)]
+        return [asking(one, look) for one, look in zip(found, looks, strict=True)]
 
 
 def _near_the_best(found: Sequence[Found], customers: float) -> list[int]:

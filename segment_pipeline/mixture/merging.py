@@ -44,16 +44,18 @@ def merge_components(
     floor: Array,
     rounding_variance: Array | None = None,
     memberships: Array | None = None,
+    stands_for: float = 1.0,
 ) -> Parts:
     """Which components of the mixture are one segment: ascending, segments in the order of their first ones.
 
     Z : (n, d) standardised rows that the mixture describes. floor : (d,) smallest variance along each feature.
     rounding_variance : (n, d) of what each value was rounded from; values are then judged at a place within their
-    steps. memberships : (n, k), where more is known of the rows than the mixture says. Same arguments, same bits.
+    steps. memberships : (n, k), where more is known of the rows than the mixture says. stands_for : how many customers
+    each row counts for, where Z is a sample. Same arguments, same bits.
     """
-    k, customers = mixture.n_components, len(Z)
-    random = np.random.default_rng((customers, k))
-    judged = random.permutation(customers)[:JUDGED_ROWS]
+    k, customers = mixture.n_components, len(Z) * stands_for
+    random = np.random.default_rng((len(Z), k))
+    judged = random.permutation(len(Z))[:JUDGED_ROWS]
     rows = Z[judged]
     if rounding_variance is not None:
         rows = rows + np.sqrt(3.0 * rounding_variance[judged]) * random.uniform(-1.0, 1.0, rows.shape)
@@ -103,7 +105,7 @@ def _xlogx(p: Array) -> Array:
 
 
 def _best_of_kind(
-    rows: Array, R: Array, path: Sequence[Parts], kind: type[Group], floor: Array, customers: int
+    rows: Array, R: Array, path: Sequence[Parts], kind: type[Group], floor: Array, customers: float
 ) -> tuple[float, Groups | None]:
     """The lowest BIC of groups of a kind along the path, to which fewer than there are components come at a cost of
     CLEARLY; and those groups."""

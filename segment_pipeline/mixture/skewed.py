@@ -178,7 +178,7 @@ class Groups:
         joint = self.log_joint(Z)
         return np.asarray(np.exp(joint - logsumexp(joint)[:, None]))
 
-    def bic(self, Z: Array, customers: int) -> float:
+    def bic(self, Z: Array, customers: float) -> float:
         """Of so many customers, of whom the rows Z (n, d) are a fair sample; lower is better."""
         m, d = len(self.groups), Z.shape[1]
         parameters = m - 1 + sum(d + d * (d + 1) // 2 + group.extra_parameters for group in self.groups)

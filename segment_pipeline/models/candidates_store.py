@@ -37,7 +37,7 @@ def write_candidates(
         CANDIDATE_MODELS,
         month,
         [
-            without(candidate, "mixture", "memory", "degeneracy", "basin_gap", "examined")
+            without(candidate, "mixture", "memory", "degeneracy", "basin_gap", "too_many", "examined")
             | {"n_segments": candidate.n_segments if candidate.examined is None else None}
             | {"covariance_type": candidate.covariance_type}
             | {

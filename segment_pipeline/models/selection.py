@@ -75,7 +75,7 @@ def judge(candidate: Candidate, model: "ModelSettings", limits: "MemorySettings 
         reasons.append(f"degenerate: {candidate.degeneracy}")
     too_many = f"more than the {model.max_segments} segments the team can act on"
     if math.isnan(candidate.stability):
-        if candidate.examined is None and candidate.n_segments > model.max_segments:
+        if candidate.too_many:
             reasons.append(too_many)
         return tuple(reasons) if reasons and candidate.examined is None else (_NOT_ASKED,)
     if not candidate.converged:
@@ -135,8 +135,9 @@ def examined_in_turn(
 
     It takes time, so they are asked in the order of the criterion until one may serve; then only those whose criterion
     is worse by at most `within`, for they may count as its equals, and that keep more customers in their segment than
-    the best of all so far. With criterion "elbow" all are asked. kept : as in `Continuity`, of any candidate; None
-    where there is nothing to keep, and the first that may serve is chosen.
+    the best of all so far. With criterion "elbow" all are asked. Whoever has more segments than may be is not searched
+    for again. kept : as in `Continuity`, of any candidate; None where there is nothing to keep, and the first that may
+    serve is chosen.
 
     One with a component whose members repeat one value is believed where independent searches for fewer components
     agree on such a fit, of at least BELIEVED_FROM customers: to more components the spike is, as a rule, worth no less.

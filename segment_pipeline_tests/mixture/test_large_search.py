@@ -70,11 +70,11 @@ def test_same_bits_whatever_the_number_of_cores(monkeypatch: pytest.MonkeyPatch)
 def test_beside_a_rule_everybody_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     Z, _ = three_segments(ROWS)
     Z[: ROWS // 5, 0] = 9.0
-    (one,) = examined(found_in(Z, [4], hurdle=Hurdle(0, 0, 9.0, 8.9, 9.1)))
+    (one,) = examined(found_in(Z, [4], hurdle=Hurdle(0, 0, low=8.9, value=9.0, high=9.1)))
     assert one.mixture.weights[0] == pytest.approx(0.2)
     assert one.n_components == 4
     monkeypatch.setattr(candidates, "SEARCH_ROWS", ROWS)
-    (whole,) = examined(found_in(Z, [4], hurdle=Hurdle(0, 0, 9.0, 8.9, 9.1)))
+    (whole,) = examined(found_in(Z, [4], hurdle=Hurdle(0, 0, low=8.9, value=9.0, high=9.1)))
     assert one.bic == pytest.approx(whole.bic, abs=5.0)
 
 
@@ -98,3 +98,45 @@ def test_nor_are_they_with_memory() -> None:
     assert np.isnan(once.stability)
     assert (once.n_segments, once.examined) == (3, None)
     assert again.stability > 0.95
+
+
+@pytest.mark.parametrize(("draw", "share", "k"), [(100, 0.3, 4), (103, 0.3, 5), (104, 0.1, 4)])
+def test_what_slides_into_a_spike_with_everybody_is_searched_for_among_all(
+    draw: int, share: float, k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Skewed customers of whom many have one value: the best of a sample was a saddle on the way to it."""
+    random = np.random.default_rng(draw)
+    kind = random.choice(3, 25_000, p=[0.5, 0.3, 0.2])
+    means = random.normal(0, 3, (3, 2))
+    Z = means[kind] + np.stack([random.gamma(2.0 + kind, 1.0, 25_000), random.standard_t(4, 25_000)], axis=1)
+    Z[random.random(25_000) < share, 0] = 0.0
+    served = []
+    for rows in (5_000, 25_000):
+        monkeypatch.setattr(candidates, "SEARCH_ROWS", rows)
+        found = fit_candidates(Z, range(2, 6), variance_floor=np.full(2, 1e-5), seed=1)
+        (one,) = (one.examined(0.0, 0.0, 8) for one in found if one.n_components == k and one.examined is not None)
+        served.append(one)
+    few, whole = served
+    assert (few.degenerate, whole.degenerate) == (False, False)
+    assert few.bic == pytest.approx(whole.bic, abs=1.0)
+
+
+@pytest.mark.usefixtures("few")
+def test_those_near_the_best_are_not_judged_by_a_look() -> None:
+    """Two kinds that hardly differ, and one that does: three components are next to as good as two."""
+    random = np.random.default_rng(2)
+    Z = random.normal(size=(ROWS, 2))
+    Z[: ROWS // 3] += [4.0, 0.0]
+    found = found_in(Z, [2, 3, 4])
+    best = min(one.bic for one in found)
+    for look, one in zip(found, examined(found), strict=True):
+        if look.bic <= best + 2.0 * candidates.NEAR * ROWS:
+            assert one.bic == pytest.approx(look.bic, abs=0.5)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_gap_is_told_before_anything_is_searched() -> None:
+    Z, _ = three_segments(ROWS)
+    Z[-1, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        found_in(Z, [2])

@@ -286,11 +286,13 @@ def test_more_segments_than_may_be_are_refused_for_that_though_nobody_searched_f
 
     def examined(kept: float, stay: float, most: int | None = None) -> Candidate:
         told.append(most)
-        return replace(nine, examined=None)
+        return replace(nine, examined=None, too_many=True)
 
     (asked,) = examined_in_turn([replace(nine, examined=examined)], SETTINGS)
     assert told == [SETTINGS.max_segments]
     assert judge(asked, SETTINGS) == ("more than the 8 segments the team can act on",)
+    (reason,) = judge(nine, SETTINGS)  # of a type that cannot win: whether its components are segments nobody knows
+    assert "cannot win" in reason
 
 
 MANY = BELIEVED_FROM

@@ -298,7 +298,7 @@ def fit_memory_candidates(
             if found.memory is not None and found.memory.stays.min() < stay:
                 return found
             if most is not None and found.n_segments > most and not found.degenerate:
-                return found
+                return replace(found, too_many=True)
         with one_blas_thread():
             begun = helper.aside(seen_from_afar, both, first.model, variance_floor, names) if went_on else None
             other = anew(1)
