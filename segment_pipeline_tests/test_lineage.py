@@ -50,6 +50,7 @@ WITHOUT_A_TABLE = {
     ("segment_report", "published_segments"): "the report reads the published file",
     ("alternative_segmentations", "raw_customers"): "the same",
     ("alternative_segmentations", "monthly_assignments"): "only a champion with memory knows the months before",
+    ("selected_model", "raw_customers"): "only of models with memory are months replayed; two months give none",
     ("monthly_assignments", "raw_customers"): "only a champion with memory asks who is new; two months give none",
     **{
         ("segment_forecast", other): "only a champion with memory forecasts; two months give none"
