@@ -330,8 +330,7 @@ def _run(work: Work, listener: Callable[[dg.DagsterEvent | str], None] | None) -
 @contextmanager
 def _settled() -> Iterator[Callable[[], None]]:
     """What it gives puts all that stands there out of the garbage collector's sight until the end: what Dagster and the
-    libraries have made stays, and going through it again and again took a thirtieth of a month's time."""
-
+    libraries have made stays, and going through it again and again frees nothing."""
     others = gc.get_freeze_count()
 
     def settle() -> None:

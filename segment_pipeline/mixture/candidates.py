@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import combinations
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 import numpy as np
 
@@ -336,20 +336,13 @@ def _with_everybody(
 
     def on_all(candidate: Candidate, **how: int) -> tuple[Candidate, bool]:
         """The candidate as it goes on with everybody, and whether it has come to an end. how : as of `gone_on`."""
-        mixture, ended = gone_on(candidate.mixture.unmerged, Z, floor, rounding_variance, **how)
-        R = mixture.responsibilities(Z, rounding_variance)
-        entropy = -float(np.sum(R * np.log(np.maximum(R, np.finfo(float).tiny))))
-        log_likelihood = float(mixture.log_likelihood(Z, rounding_variance).sum())
-        score = mixture.n_parameters * float(np.log(len(Z))) - 2.0 * log_likelihood
-        degeneracy = spike_in(mixture)
-        mixture = replace(mixture, parts=candidate.mixture.parts)
+        components, ended = gone_on(candidate.mixture.unmerged, Z, floor, rounding_variance, **how)
+        degeneracy = spike_in(components)
+        mixture = replace(components, parts=candidate.mixture.parts)
         there = replace(
             candidate,
             mixture=mixture,
-            bic=score,
-            aic=2.0 * mixture.n_parameters - 2.0 * log_likelihood,
-            icl=score + 2.0 * entropy,
-            train_log_likelihood=log_likelihood / len(Z),
+            **_criteria(components, Z, rounding_variance),
             smallest_share=float(mixture.shares.min()),
             min_separation=float(bhattacharyya_distances(mixture).min()),
             degenerate=degeneracy is not None,
@@ -511,10 +504,7 @@ def _candidate(
     mixture = best.model.mixture_
 
     partitions = [found.model.mixture_.log_joint(Z, rounding_variance).argmax(axis=1) for found in searches]
-    R = mixture.responsibilities(Z, rounding_variance)
-    entropy = -float(np.sum(R * np.log(np.maximum(R, np.finfo(float).tiny))))
-    log_likelihood = float(mixture.log_likelihood(Z, rounding_variance).sum())
-    score = mixture.n_parameters * float(np.log(len(Z))) - 2.0 * log_likelihood
+    criteria = _criteria(mixture, Z, rounding_variance)
     ends = [found.model.mixture_ for found in searches if found is not best]
     ends += [end for found in searches for end in found.alternatives]
     others = [
@@ -525,10 +515,7 @@ def _candidate(
     return Candidate(
         n_components=mixture.n_components,
         mixture=mixture,
-        bic=score,
-        aic=2.0 * mixture.n_parameters - 2.0 * log_likelihood,
-        icl=score + 2.0 * entropy,
-        train_log_likelihood=log_likelihood / len(Z),
+        **criteria,
         heldout_log_likelihood=float("nan"),
         stability=agreement(partitions),
         smallest_share=float(mixture.weights.min()),
@@ -536,8 +523,29 @@ def _candidate(
         converged=best.converged,
         degenerate=reasons[chosen] is not None,
         degeneracy=reasons[chosen],
-        basin_gap=max(0.0, min(others) - score) if others else float("nan"),
+        basin_gap=max(0.0, min(others) - criteria["bic"]) if others else float("nan"),
     )
+
+
+class _Criteria(TypedDict):
+    bic: float
+    aic: float
+    icl: float
+    train_log_likelihood: float
+
+
+def _criteria(mixture: Mixture, Z: Array, rounding_variance: Array | None) -> _Criteria:
+    """What the likelihood of the rows says of a mixture's components, by the names that a candidate has for it."""
+    R = mixture.responsibilities(Z, rounding_variance)
+    entropy = -float(np.sum(R * np.log(np.maximum(R, np.finfo(float).tiny))))
+    log_likelihood = float(mixture.log_likelihood(Z, rounding_variance).sum())
+    score = mixture.n_parameters * float(np.log(len(Z))) - 2.0 * log_likelihood
+    return {
+        "bic": score,
+        "aic": 2.0 * mixture.n_parameters - 2.0 * log_likelihood,
+        "icl": score + 2.0 * entropy,
+        "train_log_likelihood": log_likelihood / len(Z),
+    }
 
 
 def agreement(partitions: Sequence[Labels]) -> float:

@@ -200,6 +200,31 @@ def test_how_many_rows_a_month_has_is_known_here(warehouse: Warehouse, monkeypat
             connection.execute("SELECT count(spend) FROM people WHERE month = ?", [MAY])
 
 
+def test_a_statement_about_a_month_is_shown_that_month_alone(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each name in it by itself, and what has been written since."""
+    done: list[str] = []
+    run = Session.run
+    monkeypatch.setattr(Session, "run", lambda self, text: done.append(text) or run(self, text))
+    with warehouse.transaction() as connection:
+        replace_month(connection, PEOPLE, MAY, rows(MAY, ("a", 1.5), ("b", 2)))
+        replace_month(connection, PEOPLE, JUNE, rows(JUNE, ("a", 1)))
+        two = connection.execute(
+            "SELECT people.customer_id, people.spend, j.spend FROM people LEFT JOIN people AS j "
+            "ON j.customer_id = people.customer_id AND j.month = ? WHERE people.month = ? ORDER BY ALL",
+            [JUNE, MAY],
+        ).fetchall()
+        assert two == [("a", 1.5, 1.0), ("b", 2.0, None)]
+        views = [text for text in done if "VIEW `people__of_" in text]
+        assert [text.count("UNION ALL") for text in views] == [0, 0]
+        replace_month(connection, PEOPLE, JUNE, rows(JUNE, ("a", 7)))
+        of_june = connection.execute("SELECT spend FROM people WHERE month = ?", [JUNE]).fetchall()
+        assert of_june == [(7.0,)]
+        assert connection.execute("SELECT count(spend) FROM people").fetchall() == [(3,)]
+        assert connection.execute("SELECT count(spend) FROM people WHERE month > ?", [JUNE]).fetchall() == [(0,)]
+
+
 def test_both_are_asked_together_and_parameters_are_values(warehouse: Warehouse) -> None:
     with warehouse.transaction() as connection:
         replace_month(connection, PEOPLE, MAY, rows(MAY, ("it's", 1), ("b", 2)))

@@ -11,6 +11,7 @@ from datetime import date
 from sqlglot import exp
 
 Asked = Callable[[date], bool]
+"""Whether a month can be of use."""
 
 _COMPARED: dict[type[exp.Expr], Callable[[date, date], bool]] = {
     exp.EQ: operator.eq,

@@ -9,7 +9,7 @@ that a transaction writes stands once the warehouse commits it.
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from uuid import uuid4
 import duckdb
 from sqlglot import ParseError, TokenType, exp, parse_one, tokenize
 
-from segment_pipeline.database.engines.pruning import months_asked
+from segment_pipeline.database.engines.pruning import Asked, months_asked
 from segment_pipeline.database.engines.spark import (
     OF_THE_CATALOGUE,
     PORTION,
@@ -463,7 +463,7 @@ class SparkConnection:
         listed = " UNION ALL ".join(f"SELECT * FROM {self._spark.place(table)}" for table in tables)
         self._do(f"CREATE OR REPLACE TEMPORARY VIEW {_name(name)} AS {listed}")
 
-    def _show(self, table: str, asked: Callable[[date], bool]) -> str:
+    def _show(self, table: str, asked: Asked) -> str:
         """Make the months of the table that are asked for, as they are now, a temporary view; returns its name. Spark
         looks up every table under a view, whatever a condition leaves of them, so a month costs no more with a past."""
         writings, shown = self._writings.of(table), self._connected().shown

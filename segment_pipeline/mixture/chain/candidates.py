@@ -24,6 +24,7 @@ from segment_pipeline import helper
 from segment_pipeline.arrays import Array, Flags
 from segment_pipeline.mixture.candidates import (
     CANNOT_WIN,
+    LOOK_ITERATIONS,
     ONE_THREAD_ROWS,
     Candidate,
     CandidateKey,
@@ -68,10 +69,6 @@ RANKING_ITERATIONS = 9
 """And each of them before that with the customers of all starts, on which they are ranked: on a sample noise decides
 between optima of the demo that lie 10 to 30 BIC apart. In three of nine searches the best three or four segments were
 not among the three starts that the sample put first, and in one of nine among those that this does."""
-
-LOOK_ITERATIONS = 3
-"""A candidate that nobody has asked for yet goes on with all customers for so many passes, one cycle of SQUAREM: its
-figures are then near enough to say who is to be asked."""
 
 AFAR = (0.15, 0.2, 0.25)
 """Powers to which densities are raised where a candidate is looked at from afar: the months of a panel whose windows of
